@@ -1,0 +1,40 @@
+# `make` prints this help. Everything runs from a fresh clone: Python 3.11+, Node 20+ and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CDK    := node_modules/.bin/cdk
+
+# jsii prints a banner on Node 20 (end of life); the value is the major version it should keep quiet about.
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = 18,20
+export CDK_DISABLE_CLI_TELEMETRY = true
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types check synth diff snapshot-update schema bench clean
+
+help:  ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -e '.[cli]' -c constraints.txt
+	touch $@
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --silent --no-audit --no-fund
+	touch $@
+
+install: $(VENV)/.installed node_modules/.package-lock.json  ## Install Python packages into .venv and the pinned CDK CLI
+
+test: install  ## Run every test
+	$(BIN)/pytest
+
+lint: install  ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install  ## Check types (mypy, strict)
+	$(BIN)/mypy
+
+clean:  ## Remove everything that was built or installed
+	rm -rf $(VENV) node_modules cdk.out .build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
