@@ -197,8 +197,8 @@ def test_retries_wait_longer_each_time_up_to_a_ceiling_and_are_spread_by_jitter(
         fleet, slept = Fleet({"m01": [THROTTLED] * 4}), []
         warm(
             plan("m01"),
-            runtime=fleet,  # type: ignore[arg-type]
-            s3=fleet,  # type: ignore[arg-type]
+            runtime=fleet,
+            s3=fleet,
             models_bucket=BUCKET,
             clock=fleet.clock,
             sleep=slept.append,
@@ -241,7 +241,7 @@ def test_a_denied_catalog_stops_the_run_too() -> None:
         fleet.pointer_reads.append("denied")
         raise error("AccessDenied", "Access Denied")
 
-    fleet.get_object = deny  # type: ignore[assignment, method-assign]
+    fleet.get_object = deny
     report = run(fleet, plan("m01", "m02"))
     assert fleet.pointer_reads == ["denied"]
     assert (list(report.failed), report.left) == (["m02"], ("m01",))
