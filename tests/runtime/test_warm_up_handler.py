@@ -18,7 +18,7 @@ import warm_up
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from tierfleet.runtime import custom_resource
+from tierfleet.runtime import custom_resource, metrics, warm
 
 ROOT = Path(__file__).parents[2]
 OLD, NEW = "fraud--prod--tail--all--mme-m5-large", "fraud--prod--tail--all--mme-m5-xlarge"
@@ -295,6 +295,20 @@ def test_the_run_ends_before_the_function_does(aws: StubbedAws) -> None:
     report = warm_up.handler({"tier": "tail"}, Context(seconds=warm_up.ANSWER_MARGIN_SECONDS))
     assert report["left"] == ["m02", "m03"]
     assert report["stopped"] == "the deadline of 0 seconds was near"
+
+
+@pytest.mark.parametrize(("function_seconds", "deadline_seconds"), [(900, 780), (630, 600)])
+def test_a_run_is_capped_by_the_function_and_by_780_seconds(
+    aws: StubbedAws, monkeypatch: pytest.MonkeyPatch, function_seconds: int, deadline_seconds: int
+) -> None:
+    plans = []
+    real_warm = warm_up.warm
+    monkeypatch.setattr(
+        warm_up, "warm", lambda plan, **clients: plans.append(plan) or real_warm(plan, **clients)
+    )
+    aws.deployed(document(OLD).replace(b'"deadline_seconds": 780', b'"deadline_seconds": 5000'))
+    warm_up.handler({"tier": "tail"}, Context(function_seconds))
+    assert [plan.deadline_seconds for plan in plans] == [deadline_seconds]
 
 
 @pytest.mark.parametrize(
@@ -580,7 +594,23 @@ def test_every_attempt_to_answer_fits_in_the_margin() -> None:
     assert attempts + waits < warm_up.ANSWER_MARGIN_SECONDS
 
 
-# --- settings and asset ---
+# --- documentation, settings and asset ---
+
+
+def test_the_documentation_has_every_metric_and_the_real_limits() -> None:
+    text = (ROOT / "docs/warm-up.md").read_text()
+    for name in metrics.UNITS:
+        assert (f"`{name}`" in text) == name.startswith("WarmUp")
+    for limit in (
+        f"{warm_up.LONGEST_RUN_SECONDS} s",
+        f"less {warm_up.ANSWER_MARGIN_SECONDS} s",
+        f"last {warm.LONGEST_PROBE_SECONDS} s",
+        f"up to {warm.LONGEST_LOAD_SECONDS} s",
+        f"up to {warm.MOST_ATTEMPTS} attempts",
+        f"from {warm.FIRST_BACKOFF_SECONDS:g} s to {warm.LONGEST_BACKOFF_SECONDS:g} s",
+        f"`{warm.PROBE_TAG}`",
+    ):
+        assert limit in text
 
 
 def test_settings_name_every_missing_variable_at_once() -> None:
