@@ -36,9 +36,7 @@ def s3(s3_client: Any) -> Iterator[Stubber]:
 
 
 def add_pointer(s3: Stubber, content: str) -> None:
-    s3.add_response(
-        "get_object", {"Body": StreamingBody(io.BytesIO(content.encode()), len(content.encode()))}, KEY
-    )
+    s3.add_response("get_object", {"Body": StreamingBody(io.BytesIO(content.encode()), len(content.encode()))}, KEY)
 
 
 def test_the_pointer_says_which_model_is_current(s3: Stubber) -> None:

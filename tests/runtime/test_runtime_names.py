@@ -68,9 +68,7 @@ def test_the_tenant_grant_matches_exactly_the_tenants_own_endpoints(endpoint: tu
 
 
 @given(endpoints, words, words)
-def test_the_tenant_grant_matches_no_other_fleet_or_environment(
-    endpoint: tuple, fleet: str, environment: str
-) -> None:
+def test_the_tenant_grant_matches_no_other_fleet_or_environment(endpoint: tuple, fleet: str, environment: str) -> None:
     assume((fleet, environment) != endpoint[:2])
     grant = f"{fleet}--{environment}--*--{endpoint[3] or names.ALL_TENANTS}--*"
     assert not fnmatch.fnmatchcase(names.endpoint_name(*endpoint), grant)

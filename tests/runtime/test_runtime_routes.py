@@ -137,9 +137,7 @@ SESSION = {
 
 
 def read_deployed(stubber: Stubber) -> Any:
-    return deployed_routes(
-        stubber.client, application_id="app1234", environment_id="env1234", profile_id="prof123"
-    )
+    return deployed_routes(stubber.client, application_id="app1234", environment_id="env1234", profile_id="prof123")
 
 
 def test_the_deployed_document_comes_from_a_new_session(appconfigdata: Stubber) -> None:
@@ -157,9 +155,7 @@ def test_before_the_first_deployment_there_are_no_routes(appconfigdata: Stubber)
     appconfigdata.add_response("get_latest_configuration", {"Configuration": body(b"")})
     with pytest.raises(NoRoutesDeployedError, match="app1234"):
         read_deployed(appconfigdata)
-    appconfigdata.add_client_error(
-        "start_configuration_session", "ResourceNotFoundException", "no deployment"
-    )
+    appconfigdata.add_client_error("start_configuration_session", "ResourceNotFoundException", "no deployment")
     with pytest.raises(NoRoutesDeployedError, match="no deployment"):
         read_deployed(appconfigdata)
 
@@ -195,9 +191,7 @@ def test_a_profile_without_versions_is_an_error(appconfig: Stubber) -> None:
 
 
 def test_a_plan_takes_the_tiers_list_endpoint_and_shorter_deadline() -> None:
-    routes = parse_routes(
-        changed(lambda d: d["warm_up"]["tiers"]["tail"].update(tenants=["m02", "m01", "m02"]))
-    )
+    routes = parse_routes(changed(lambda d: d["warm_up"]["tiers"]["tail"].update(tenants=["m02", "m01", "m02"])))
     plan = plan_warm_up(routes, "tail", most_seconds=100)
     assert (plan.endpoint_name, plan.tenants, plan.concurrency) == (SHARED, ("m02", "m01"), 8)
     assert plan.elsewhere == {"m01": "it is on tier whale"}

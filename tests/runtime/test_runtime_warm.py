@@ -373,9 +373,7 @@ def test_every_listed_tenant_ends_in_exactly_one_place(
 ) -> None:
     fleet = Fleet(replies, unpublished=tuple(unpublished), probe_seconds=probe_seconds)
     elsewhere = {tenant: "it is on tier whale" for tenant in tenants if tenant in whales}
-    report = run(
-        fleet, plan(*tenants, concurrency=concurrency, deadline_seconds=deadline_seconds, **elsewhere)
-    )
+    report = run(fleet, plan(*tenants, concurrency=concurrency, deadline_seconds=deadline_seconds, **elsewhere))
     places = [*report.warmed, *report.failed, *report.missing, *report.skipped, *report.left]
     assert sorted(places) == sorted(tenants)
     assert sum(report.counts.values()) == len(tenants)

@@ -100,9 +100,7 @@ class StubbedAws:
                 "ConfigurationProfileIdentifier": "prof123",
             },
         )
-        stub.add_response(
-            "get_latest_configuration", {"Configuration": body(content)}, {"ConfigurationToken": "one"}
-        )
+        stub.add_response("get_latest_configuration", {"Configuration": body(content)}, {"ConfigurationToken": "one"})
 
     def hosted(self, content: bytes) -> None:
         profile = {"ApplicationId": "app1234", "ConfigurationProfileId": "prof123"}
@@ -143,9 +141,7 @@ class StubbedAws:
 
     def stack(self, status: str) -> None:
         stack = {"StackName": "Fraud-prod-Fleet", "CreationTime": "2027-09-14", "StackStatus": status}
-        self.stubs["cloudformation"].add_response(
-            "describe_stacks", {"Stacks": [stack]}, {"StackName": STACK}
-        )
+        self.stubs["cloudformation"].add_response("describe_stacks", {"Stacks": [stack]}, {"StackName": STACK})
 
     def endpoint(self, name: str, config: str, **fields: Any) -> None:
         self.stubs["sagemaker"].add_response(
@@ -264,9 +260,7 @@ def test_the_schedule_warms_the_tiers_list_on_the_deployed_endpoint(
     assert (lines[0]["endpoint"], lines[0]["warmed"], lines[0]["stopped"]) == (OLD, 2, None)
 
 
-def test_a_failed_tenant_is_logged_with_its_reason(
-    aws: StubbedAws, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failed_tenant_is_logged_with_its_reason(aws: StubbedAws, capsys: pytest.CaptureFixture[str]) -> None:
     aws.deployed(document(OLD, "m02"))
     aws.probed(OLD, "m02")
     aws.stubs["runtime"]._queue.clear()
@@ -303,9 +297,7 @@ def test_a_run_is_capped_by_the_function_and_by_780_seconds(
 ) -> None:
     plans = []
     real_warm = warm_up.warm
-    monkeypatch.setattr(
-        warm_up, "warm", lambda plan, **clients: plans.append(plan) or real_warm(plan, **clients)
-    )
+    monkeypatch.setattr(warm_up, "warm", lambda plan, **clients: plans.append(plan) or real_warm(plan, **clients))
     aws.deployed(document(OLD).replace(b'"deadline_seconds": 780', b'"deadline_seconds": 5000'))
     warm_up.handler({"tier": "tail"}, Context(function_seconds))
     assert [plan.deadline_seconds for plan in plans] == [deadline_seconds]
@@ -325,9 +317,7 @@ def test_an_event_of_no_caller_is_one_clear_error(aws: StubbedAws, event: Any, m
         warm_up.handler(event, Context())
 
 
-def test_a_run_that_cannot_start_counts_as_a_failure(
-    aws: StubbedAws, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_that_cannot_start_counts_as_a_failure(aws: StubbedAws, capsys: pytest.CaptureFixture[str]) -> None:
     aws.deployed(b"{")
     with pytest.raises(Exception, match="malformed"):
         warm_up.handler({"tier": "tail"}, Context())
@@ -456,12 +446,8 @@ def test_the_gate_answers_a_delete_at_once_even_without_settings(
     assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", OLD)
 
 
-@pytest.mark.parametrize(
-    "status", ["UPDATE_ROLLBACK_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED"]
-)
-def test_the_gate_lets_a_rollback_pass_at_once(
-    aws: StubbedAws, cloudformation: ResponseUrl, status: str
-) -> None:
+@pytest.mark.parametrize("status", ["UPDATE_ROLLBACK_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED"])
+def test_the_gate_lets_a_rollback_pass_at_once(aws: StubbedAws, cloudformation: ResponseUrl, status: str) -> None:
     aws.stack(status)
     warm_up.handler(gate_request(cloudformation), Context())
     assert only_answer(cloudformation)["Status"] == "SUCCESS"
@@ -651,6 +637,4 @@ def test_the_asset_needs_boto3_and_the_standard_library_only(tmp_path: Path) -> 
         check=False,
     )
     assert (result.returncode, result.stderr) == (0, "")
-    assert all(name.startswith("_") or name.startswith("six") for name in json.loads(result.stdout)), (
-        result.stdout
-    )
+    assert all(name.startswith("_") or name.startswith("six") for name in json.loads(result.stdout)), result.stdout

@@ -53,9 +53,7 @@ def appconfig_client(*, session: boto3.Session | None = None) -> "AppConfigClien
 
 
 def appconfigdata_client(*, session: boto3.Session | None = None) -> "AppConfigDataClient":
-    client: AppConfigDataClient = (session or boto3.Session()).client(
-        "appconfigdata", config=_control_config()
-    )
+    client: AppConfigDataClient = (session or boto3.Session()).client("appconfigdata", config=_control_config())
     return client
 
 

@@ -132,9 +132,7 @@ def _kind_of_reply(response: Mapping[str, Any]) -> Kind:
     code = response.get("Error", {}).get("Code", "")
     message = response.get("Error", {}).get("Message", "").lower()
     if code == "ModelError":
-        return _kind_of_model_error(
-            response.get("OriginalStatusCode", 0), response.get("OriginalMessage") or message
-        )
+        return _kind_of_model_error(response.get("OriginalStatusCode", 0), response.get("OriginalMessage") or message)
     if code in {"ValidationError", "ValidationException"}:
         return _kind_of_validation_error(message)
     if code in {"AccessDenied", "AccessDeniedException"} and "s3:listbucket" in message:
@@ -147,9 +145,7 @@ def _kind_of_model_error(original_status_code: int, original_message: str) -> Ki
     if original_status_code == 507:
         return Kind.OUT_OF_MEMORY
     if original_status_code == 503:
-        return (
-            Kind.PAYLOAD_OR_MODEL if "prediction failed" in original_message.lower() else Kind.CONTAINER_BUSY
-        )
+        return Kind.PAYLOAD_OR_MODEL if "prediction failed" in original_message.lower() else Kind.CONTAINER_BUSY
     return Kind.PAYLOAD if 400 <= original_status_code < 500 else Kind.MODEL
 
 

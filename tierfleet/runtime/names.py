@@ -18,9 +18,7 @@ _SEPARATOR: Final = "--"
 _HOSTING_SLUGS: Final = {"multi-model": "mme", "dedicated": "dedicated"}
 
 
-def endpoint_name(
-    fleet: str, environment: str, tier: str, tenant: str | None, hosting: str, instance_type: str
-) -> str:
+def endpoint_name(fleet: str, environment: str, tier: str, tenant: str | None, hosting: str, instance_type: str) -> str:
     """`fraud--prod--tail--all--mme-m5-xlarge`; hosting: "multi-model" or "dedicated"; tenant None: shared.
 
     Hosting and instance type are part of the name because neither can change in place on an endpoint that

@@ -78,9 +78,7 @@ def parse_routes(content: bytes | str) -> RouteDocument:
     try:
         document = json.loads(content)
         if document["version"] != VERSION:
-            raise RoutesError(
-                f"route document version {document['version']!r} is not {VERSION}: update this tierfleet"
-            )
+            raise RoutesError(f"route document version {document['version']!r} is not {VERSION}: update this tierfleet")
         return _document(document)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RoutesError(f"the route document is malformed: {type(error).__name__}: {error}") from error

@@ -51,9 +51,7 @@ def newest_hosted_routes(client: "AppConfigClient", *, application_id: str, prof
     )
     versions = [item["VersionNumber"] for page in pages for item in page["Items"]]
     if not versions:
-        raise RoutesError(
-            f"profile {profile_id} of application {application_id} has no hosted route document"
-        )
+        raise RoutesError(f"profile {profile_id} of application {application_id} has no hosted route document")
     reply = client.get_hosted_configuration_version(
         ApplicationId=application_id, ConfigurationProfileId=profile_id, VersionNumber=max(versions)
     )

@@ -48,9 +48,7 @@ def plan_warm_up(
         tier=tier,
         tenants=listed,
         elsewhere={
-            tenant: f"it is on tier {routes.tier_of(tenant)}"
-            for tenant in listed
-            if routes.tier_of(tenant) != tier
+            tenant: f"it is on tier {routes.tier_of(tenant)}" for tenant in listed if routes.tier_of(tenant) != tier
         },
         probe=routes.probe,
         concurrency=warm_up.concurrency,
