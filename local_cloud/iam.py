@@ -1,0 +1,92 @@
+"""IAM for the services we add: the emulator's evaluator, called with AWS's actions, resources and keys."""
+
+import json
+from typing import Any
+
+from ministack import app as emulator
+from ministack.core import iam_actions
+from ministack.core.iam_evaluator import AuthError, enforce
+from ministack.core.responses import get_account_id, get_region
+from ministack.core.router import extract_access_key_id
+from ministack.services import appconfig
+
+from local_cloud.errors import ServiceError
+
+
+def require(headers: dict[str, str], action: str, resource_arn: str, **condition_keys: str | None) -> None:
+    """Raise AccessDeniedException unless the caller may; condition keys that are None are absent."""
+    if not emulator.AUTH:
+        return
+    context = {key.replace("__", ":"): value for key, value in condition_keys.items() if value is not None}
+    denied = enforce(
+        extract_access_key_id(headers),
+        action,
+        action.split(":")[0],
+        get_region(),
+        resource_arn=resource_arn,
+        service_context=context,
+    )
+    if denied is None:
+        return
+    if isinstance(denied, AuthError):
+        raise ServiceError(
+            "UnrecognizedClientException", "The security token included in the request is invalid."
+        )
+    reason = (
+        "with an explicit deny in an identity-based policy"
+        if denied.decision == "Deny"
+        else f"because no identity-based policy allows the {action} action"
+    )
+    raise ServiceError(
+        "AccessDeniedException",
+        f"User: {denied.principal_arn} is not authorized to perform: {action} "
+        f"on resource: {resource_arn} {reason}",
+        status=403,
+    )
+
+
+def resource_arn_with_appconfig_data(
+    service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any
+) -> str:
+    """The emulator checks configuration sessions against "*"; AWS names application, environment and profile.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsappconfig.html
+    """
+    if service != "appconfigdata":
+        return str(_emulator_resource_arn(service, method, path, headers, body, *rest))
+    session = _appconfig_session(path, body, rest[0])
+    if session is None:
+        return "*"
+    application, environment, profile = session
+    return (
+        f"arn:aws:appconfig:{get_region()}:{get_account_id()}:application/{application}"
+        f"/environment/{environment}/configuration/{profile}"
+    )
+
+
+def _appconfig_session(path: str, body: bytes, query: dict[str, Any]) -> tuple[str, str, str] | None:
+    if path.startswith("/configurationsessions"):
+        request = json.loads(body or b"{}")
+        application = appconfig._resolve_application_id(request.get("ApplicationIdentifier", ""))
+        if not application:
+            return None
+        return (
+            application,
+            appconfig._resolve_environment_id(application, request.get("EnvironmentIdentifier", "")) or "",
+            appconfig._resolve_configuration_profile_id(
+                application, request.get("ConfigurationProfileIdentifier", "")
+            )
+            or "",
+        )
+    token = query.get("configuration_token", "")
+    session = appconfig._sessions.get(token[0] if isinstance(token, list) else token)
+    if session is None:
+        return None
+    return (
+        session["ApplicationIdentifier"],
+        session["EnvironmentIdentifier"],
+        session["ConfigurationProfileIdentifier"],
+    )
+
+
+_emulator_resource_arn = iam_actions.extract_resource_arn
