@@ -64,16 +64,17 @@ def deliver_when_due(alarm: dict[str, Any]) -> None:
     undelivered = alarm.get("_undelivered")
     suppressor = _alarm(alarm["ActionsSuppressor"])
     now = clock.now()
-    if suppressor is not None and suppressor["StateValue"] == "ALARM":
-        alarm["_suppressed_at"] = now
+    suppressing = suppressor is not None and suppressor["StateValue"] == "ALARM"
+    if suppressing:
+        alarm["_last_suppressed"] = now
     if undelivered is None:
         return
     old_state, new_state, reason, since = undelivered
     suppressed_by = None
-    if alarm.get("_suppressed_at") == now:
+    if suppressing:
         suppressed_by = "Alarm"
-    elif (ended := alarm.get("_suppressed_at", float("-inf"))) >= since:
-        if now < ended + int(alarm["ActionsSuppressorExtensionPeriod"]):
+    elif suppressor is not None and alarm.get("_last_suppressed", float("-inf")) >= since:
+        if now < suppressor["StateUpdatedTimestamp"] + int(alarm["ActionsSuppressorExtensionPeriod"]):
             suppressed_by = "ExtensionPeriod"
     elif now < since + int(alarm["ActionsSuppressorWaitPeriod"]):
         suppressed_by = "WaitPeriod"

@@ -11,7 +11,7 @@ from typing import Any
 from ministack import app
 from ministack.core import iam_actions, router
 from ministack.core.responses import get_region, set_request_account_id, set_request_region
-from ministack.services import appconfig, cloudwatch, eventbridge, scheduler
+from ministack.services import appconfig, cloudwatch, scheduler
 from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
 
 from local_cloud import (
@@ -45,7 +45,8 @@ def install() -> None:
     _install_alarms()
     _install_resource_types()
     _install_stack_phases()
-    iam_actions.extract_resource_arn = iam.resource_arn_with_appconfig_data
+    iam_actions.extract_iam_action = iam.action
+    iam_actions.extract_resource_arn = iam.resource
     threading.Thread(target=_tick_for_ever, daemon=True, name="local-cloud-tick").start()
 
 
@@ -80,7 +81,8 @@ def _install_services() -> None:
 
 
 def _install_clock() -> None:
-    for module in (appconfig, cloudwatch, eventbridge, scheduler):
+    """The rest stays on the wall clock: a queue that polls must not wait for a clock that stands still."""
+    for module in (appconfig, cloudwatch, scheduler):
         module.time = ClockAsTimeModule()
 
 

@@ -13,15 +13,17 @@ from ministack.services import appconfig
 from local_cloud.errors import ServiceError
 
 
-def require(headers: dict[str, str], action: str, resource_arn: str, **condition_keys: str | None) -> None:
+def require(
+    headers: dict[str, str], iam_action: str, resource_arn: str, **condition_keys: str | None
+) -> None:
     """Raise AccessDeniedException unless the caller may; condition keys that are None are absent."""
     if not emulator.AUTH:
         return
     context = {key.replace("__", ":"): value for key, value in condition_keys.items() if value is not None}
     denied = enforce(
         extract_access_key_id(headers),
-        action,
-        action.split(":")[0],
+        iam_action,
+        iam_action.split(":")[0],
         get_region(),
         resource_arn=resource_arn,
         service_context=context,
@@ -35,25 +37,35 @@ def require(headers: dict[str, str], action: str, resource_arn: str, **condition
     reason = (
         "with an explicit deny in an identity-based policy"
         if denied.decision == "Deny"
-        else f"because no identity-based policy allows the {action} action"
+        else f"because no identity-based policy allows the {iam_action} action"
     )
     raise ServiceError(
         "AccessDeniedException",
-        f"User: {denied.principal_arn} is not authorized to perform: {action} "
+        f"User: {denied.principal_arn} is not authorized to perform: {iam_action} "
         f"on resource: {resource_arn} {reason}",
         status=403,
     )
 
 
-def resource_arn_with_appconfig_data(
-    service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any
-) -> str:
-    """The emulator checks configuration sessions against "*"; AWS names application, environment and profile.
+_CONFIGURATION_DATA = {
+    ("POST", "/configurationsessions"): "appconfig:StartConfigurationSession",
+    ("GET", "/configuration"): "appconfig:GetLatestConfiguration",
+}
+
+
+def action(service: str, method: str, path: str, *rest: Any) -> str | None:
+    """The emulator lets AppConfig's data calls pass unchecked: they sign as appconfig, with other paths."""
+    known: str | None = _emulator_action(service, method, path, *rest)
+    return _CONFIGURATION_DATA.get((method, path)) or known
+
+
+def resource(service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any) -> str:
+    """AppConfig's data calls name application, environment and profile.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsappconfig.html
     """
-    if service != "appconfigdata":
-        return str(_emulator_resource_arn(service, method, path, headers, body, *rest))
+    if (method, path) not in _CONFIGURATION_DATA:
+        return str(_emulator_resource(service, method, path, headers, body, *rest))
     session = _appconfig_session(path, body, rest[0])
     if session is None:
         return "*"
@@ -89,4 +101,5 @@ def _appconfig_session(path: str, body: bytes, query: dict[str, Any]) -> tuple[s
     )
 
 
-_emulator_resource_arn = iam_actions.extract_resource_arn
+_emulator_action = iam_actions.extract_iam_action
+_emulator_resource = iam_actions.extract_resource_arn

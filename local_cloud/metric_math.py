@@ -36,7 +36,9 @@ def evaluate(expression: str, series_by_id: dict[str, Series], periods: int) -> 
 
 def names_in(expression: str) -> set[str]:
     """The ids an expression refers to."""
-    return {node.id for node in ast.walk(_parse(expression)) if isinstance(node, ast.Name)} - set(_FUNCTIONS)
+    nodes = list(ast.walk(_parse(expression)))
+    functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    return {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in functions}
 
 
 def check(expression: str, known_ids: set[str]) -> None:

@@ -9,11 +9,12 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from botocore.config import Config
 
 _STATE_FILE = "local-cloud.json"
 _LOG_FILE = "local-cloud.log"
+_SECRET_KEY = "local"  # noqa: S105 - loopback only, no secret
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -43,13 +45,13 @@ class LocalCloud:
     pid: int
     _process: "subprocess.Popen[str] | None" = None
 
-    def client(self, service: str, account: str | None = None) -> Any:
+    def client(self, service: str, access_key: str | None = None, secret_key: str = _SECRET_KEY) -> Any:
         """An unmodified boto3 client; a 12-digit access key is the account it belongs to."""
         return self._session.client(
             service,
             endpoint_url=self.endpoint_url,
-            aws_access_key_id=account or self.account,
-            aws_secret_access_key="local",  # noqa: S106 - loopback only, no secret
+            aws_access_key_id=access_key or self.account,
+            aws_secret_access_key=secret_key,
             config=Config(s3={"addressing_style": "path"}),
         )
 
@@ -73,9 +75,7 @@ class LocalCloud:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
+            _close_pipes(self._process)
         else:
             _terminate(self.pid)
         _kill_group(self.pid)
@@ -147,24 +147,24 @@ def running(state_dir: Path) -> LocalCloud:
 
 
 def _wait_until_ready(process: "subprocess.Popen[str]", state_dir: Path) -> int:
-    assert process.stdout is not None  # noqa: S101 - asked for above
-    timer = _killer(process)
-    line = process.stdout.readline()
-    timer.cancel()
-    if not line:
-        process.wait()
-        log = (state_dir / _LOG_FILE).read_text()[-2000:]
-        raise RuntimeError(f"the stand-in ended with {process.returncode} before it was ready:\n{log}")
-    return int(json.loads(line)["port"])
+    """The port it listens on, which is its first line of output."""
+    late = threading.Timer(_START_SECONDS, process.kill)
+    late.start()
+    line = process.stdout.readline() if process.stdout else ""
+    late.cancel()
+    if line:
+        return int(json.loads(line)["port"])
+    process.wait()
+    _close_pipes(process)
+    log = (state_dir / _LOG_FILE).read_text()[-2000:]
+    _remove_files(state_dir)
+    raise RuntimeError(f"the stand-in ended with {process.returncode} before it was ready:\n{log}")
 
 
-def _killer(process: "subprocess.Popen[str]") -> Any:
-    import threading
-
-    timer = threading.Timer(_START_SECONDS, process.kill)
-    timer.daemon = True
-    timer.start()
-    return timer
+def _close_pipes(process: "subprocess.Popen[str]") -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 def _terminate(pid: int) -> None:
@@ -190,8 +190,6 @@ def _exists(pid: int) -> bool:
 
 
 def _remove_files(state_dir: Path) -> None:
-    import shutil
-
     for name in (_STATE_FILE, _LOG_FILE):
         (state_dir / name).unlink(missing_ok=True)
     shutil.rmtree(state_dir / "scratch", ignore_errors=True)

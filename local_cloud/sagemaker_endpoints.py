@@ -235,6 +235,7 @@ def _refresh(endpoint: Endpoint) -> None:
     now = clock.now()
     if endpoint.status == "Deleting" and now >= endpoint.settles_at:
         _endpoints.pop(endpoint.name, None)
+        scaling_state.drop_targets_of(endpoint.name)
         sagemaker_tags.drop(_arn(endpoint))
         event_log.record("EndpointDeleted", endpoint.name)
     elif endpoint.status == "RollingBack" and now >= endpoint.settles_at:

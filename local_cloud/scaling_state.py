@@ -3,6 +3,7 @@
 from typing import Any
 
 from ministack.core.responses import AccountRegionScopedDict
+from ministack.services import cloudwatch
 
 Key = tuple[str, str, str]
 
@@ -28,6 +29,17 @@ def autoscaled_variants(endpoint_name: str) -> set[str]:
         for namespace, resource_id, _ in targets
         if namespace == "sagemaker" and resource_id.startswith(prefix)
     }
+
+
+def drop_targets_of(endpoint_name: str) -> None:
+    """Deleting an endpoint deregisters its variants, with their policies, alarms and scheduled actions."""
+    prefix = f"endpoint/{endpoint_name}/variant/"
+    for policy in [policies[key] for key in policies if key[1].startswith(prefix)]:
+        for alarm in policy["Alarms"]:
+            cloudwatch.cloudformation_delete_metric_alarm(alarm["AlarmName"])
+    for store in (targets, policies, scheduled_actions):
+        for key in [key for key in store if key[1].startswith(prefix)]:
+            del store[key]
 
 
 def clear() -> None:

@@ -42,10 +42,12 @@ class Account:
         return f"models-{self.id}"
 
     def start_deploy(self, template: dict[str, Any], stack_name: str = "Fleet") -> None:
+        """By URL, as the CDK CLI does: a template body may have 51,200 bytes only."""
         cloudformation = self.client("cloudformation")
+        self.upload(f"templates/{stack_name}.json", json.dumps(template).encode())
         request = {
             "StackName": stack_name,
-            "TemplateBody": json.dumps(template),
+            "TemplateURL": f"https://s3.eu-west-1.amazonaws.com/{self.bucket}/templates/{stack_name}.json",
             "Capabilities": ["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         }
         try:

@@ -12,15 +12,18 @@ GATE_CODE = """
 import json, urllib.request
 import boto3
 
+sagemaker, runtime = boto3.client("sagemaker"), boto3.client("sagemaker-runtime")
+
 def handler(event, context):
+    print(event["RequestType"])
     status, reason = "SUCCESS", ""
     wanted = event["ResourceProperties"]
     if event["RequestType"] != "Delete":
-        endpoint = boto3.client("sagemaker").describe_endpoint(EndpointName=wanted["EndpointName"])
+        endpoint = sagemaker.describe_endpoint(EndpointName=wanted["EndpointName"])
         if endpoint["EndpointConfigName"] != wanted["EndpointConfigName"]:
             status, reason = "FAILED", "endpoint serves " + endpoint["EndpointConfigName"]
         elif "TargetModel" in wanted:
-            boto3.client("sagemaker-runtime").invoke_endpoint(
+            runtime.invoke_endpoint(
                 EndpointName=wanted["EndpointName"], TargetModel=wanted["TargetModel"], Body=b"0",
                 CustomAttributes="warm-up")
     answer = {"Status": status, "Reason": reason, "PhysicalResourceId": "gate-" + wanted["EndpointName"],

@@ -217,7 +217,7 @@ def test_deployment_rolled_back_by_its_monitor_rolls_the_stack_back(account: Acc
 
 @pytest.mark.parametrize("stack_notices", [False, True])
 def test_guardrail_rollback_of_a_whale_rolls_the_stack_back(account: Account, stack_notices: bool) -> None:
-    """Whether CloudFormation reports the rollback or the gate finds it, the stack and SageMaker agree afterwards.
+    """Whether CloudFormation reports it or the gate finds it, stack and SageMaker agree afterwards.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
     """
