@@ -48,6 +48,7 @@ def install() -> None:
     _install_schedules()
     _install_resource_types()
     _install_stack_phases()
+    app.pin_request_origin = iam.pin_request_origin
     iam_actions.extract_iam_action = iam.action
     iam_actions.extract_resource_arn = iam.resource
     threading.Thread(target=_tick_for_ever, daemon=True, name="local-cloud-tick").start()
