@@ -6,7 +6,7 @@ from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 
-from local_cloud import event_log, sagemaker_endpoints, scaling_alarms
+from local_cloud import endpoint_states, event_log, sagemaker_endpoints, scaling_alarms
 from local_cloud.clock import clock
 from local_cloud.errors import ServiceError
 from local_cloud.pagination import page
@@ -184,7 +184,7 @@ def set_capacity(key: Key, instance_count: int, *, cause: str) -> None:
     event_log.record("ScalingActivity", key[1], instances=instance_count, outcome=activity["StatusCode"])
 
 
-def _variant_of(request: dict[str, Any]) -> sagemaker_endpoints.Variant:
+def _variant_of(request: dict[str, Any]) -> endpoint_states.Variant:
     if request["ServiceNamespace"] != "sagemaker" or request["ScalableDimension"] != _DIMENSION:
         raise ServiceError(
             "ValidationException",
@@ -195,7 +195,7 @@ def _variant_of(request: dict[str, Any]) -> sagemaker_endpoints.Variant:
     if match is None:
         raise ServiceError("ValidationException", f"Unsupported resource id: {request['ResourceId']}")
     try:
-        endpoint = sagemaker_endpoints.find(match["endpoint"])
+        endpoint = endpoint_states.find(match["endpoint"])
     except ServiceError as error:
         raise ServiceError("ValidationException", error.message) from None
     for variant in endpoint.variants:

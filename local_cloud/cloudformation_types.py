@@ -13,6 +13,7 @@ from local_cloud import (
     appconfig_deployments,
     application_autoscaling,
     composite_alarms,
+    endpoint_states,
     metric_alarms,
     sagemaker_endpoint_configs,
     sagemaker_endpoints,
@@ -73,7 +74,7 @@ def _endpoint_create(logical_id: str, properties: Properties, stack_name: str) -
     update_only = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig")
     request = {k: v for k, v in properties.items() if k not in update_only}
     arn = sagemaker_endpoints.create_endpoint({**request, "EndpointName": name})["EndpointArn"]
-    endpoint = sagemaker_endpoints.wait_until_settled(name)
+    endpoint = endpoint_states.wait_until_settled(name)
     if endpoint is None or endpoint.status == "Failed":
         reason = endpoint.failure_reason if endpoint else "the endpoint was deleted"
         _endpoint_delete(arn, properties)
@@ -87,7 +88,7 @@ def _endpoint_update(physical_id: str, old: Properties, new: Properties, _stack_
     if new["EndpointConfigName"] != old["EndpointConfigName"]:
         request = {k: v for k, v in new.items() if k != "Tags"}
         sagemaker_endpoints.update_endpoint({**request, "EndpointName": name})
-        endpoint = sagemaker_endpoints.wait_until_settled(name)
+        endpoint = endpoint_states.wait_until_settled(name)
         rolled_back = endpoint is None or endpoint.config_name != new["EndpointConfigName"]
         if rolled_back and guardrail_rollback_fails_the_resource:
             reason = endpoint.failure_reason if endpoint else "the endpoint was deleted"
@@ -97,9 +98,9 @@ def _endpoint_update(physical_id: str, old: Properties, new: Properties, _stack_
 
 def _endpoint_delete(physical_id: str, _properties: Properties) -> None:
     name = _named_endpoint(physical_id)
-    sagemaker_endpoints.wait_until_settled(name)
+    endpoint_states.wait_until_settled(name)
     _ignore_missing(sagemaker_endpoints.delete_endpoint, {"EndpointName": name})
-    sagemaker_endpoints.wait_until_settled(name)
+    endpoint_states.wait_until_settled(name)
 
 
 def _target_create(_logical_id: str, properties: Properties, _stack_name: str) -> Created:
@@ -226,7 +227,7 @@ def _named(store: Any, arn: str) -> str:
 
 def _named_endpoint(arn: str) -> str:
     lower = arn.rsplit("/", 1)[-1]
-    return next((name for name in sagemaker_endpoints._endpoints if name.lower() == lower), lower)
+    return next((name for name in endpoint_states.endpoints if name.lower() == lower), lower)
 
 
 def _ignore_missing(operation: Callable[[Properties], Any], request: Properties) -> None:

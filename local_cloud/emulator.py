@@ -22,6 +22,7 @@ from local_cloud import (
     cloudformation_properties,
     cloudformation_types,
     composite_alarms,
+    endpoint_states,
     event_log,
     iam,
     json_services,
@@ -29,7 +30,6 @@ from local_cloud import (
     metric_alarms,
     resource_schemas,
     sagemaker_endpoint_configs,
-    sagemaker_endpoints,
     sagemaker_models,
     sagemaker_tags,
     scaling_state,
@@ -57,10 +57,10 @@ def install() -> None:
 def tick() -> None:
     """Bring everything that happens by itself up to now, in every account and region."""
     scheduler._tick_schedules()
-    for account, region in sagemaker_endpoints.scopes() | _alarm_scopes():
+    for account, region in endpoint_states.scopes() | _alarm_scopes():
         set_request_account_id(account)
         set_request_region(region)
-        sagemaker_endpoints.refresh_all()
+        endpoint_states.refresh_all()
         alarm_evaluation.evaluate_all()
         composite_alarms.deliver_all_due()
 
@@ -70,7 +70,7 @@ def clear() -> None:
     for module in (
         sagemaker_models,
         sagemaker_endpoint_configs,
-        sagemaker_endpoints,
+        endpoint_states,
         sagemaker_tags,
         scaling_state,
         event_log,

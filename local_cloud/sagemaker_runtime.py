@@ -7,9 +7,9 @@ from urllib.parse import unquote
 
 from ministack.core.responses import get_account_id
 
-from local_cloud import iam, sagemaker_endpoint_configs, sagemaker_endpoints, serving
+from local_cloud import endpoint_states, iam, sagemaker_endpoint_configs, serving
+from local_cloud.endpoint_states import Endpoint
 from local_cloud.errors import ServiceError
-from local_cloud.sagemaker_endpoints import Endpoint
 from local_cloud.sagemaker_names import arn
 from local_cloud.serving import InvocationRequest
 
@@ -70,7 +70,7 @@ def _invoke(endpoint_name: str, headers: dict[str, str], body: bytes) -> Respons
 def _serving_endpoint(name: str) -> Endpoint:
     """An endpoint that is being created, has failed or is going away answers like one that does not exist."""
     try:
-        endpoint = sagemaker_endpoints.find(name)
+        endpoint = endpoint_states.find(name)
     except ServiceError:
         endpoint = None
     if endpoint is None or endpoint.status not in ("InService", "Updating", "RollingBack"):
