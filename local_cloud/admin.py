@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from ministack import app
 
-from local_cloud import cloudformation_types, emulator, event_log, serving
+from local_cloud import cloudformation_sagemaker, emulator, event_log, serving
 from local_cloud.clock import clock
 
 _PREFIX = "/_tierfleet/"
@@ -73,7 +73,7 @@ def _set_faults(request: dict[str, Any]) -> dict[str, Any]:
     """Replace the injected faults; {} means none."""
     server = _constant_server()
     server.unhealthy_model_data = set(request.get("unhealthy_model_data", []))
-    cloudformation_types.guardrail_rollback_fails_the_resource = bool(
+    cloudformation_sagemaker.guardrail_rollback_fails_the_resource = bool(
         request.get("guardrail_rollback_fails_the_resource", False)
     )
     return {"unhealthy_model_data": sorted(server.unhealthy_model_data)}
