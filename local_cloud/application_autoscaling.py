@@ -1,19 +1,16 @@
 """Application Auto Scaling for SageMaker variants: targets, policies, scheduled actions, activities."""
 
-import re
 import uuid
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 
-from local_cloud import endpoint_states, event_log, sagemaker_endpoints, scaling_alarms
+from local_cloud import event_log, sagemaker_endpoints, scaling_alarms
 from local_cloud.clock import clock
 from local_cloud.errors import ServiceError
-from local_cloud.pagination import page
+from local_cloud.scaling_requests import RESOURCE_ID, listed, registered, selected, variant_of
 from local_cloud.scaling_state import Key, activities, key_of, policies, scheduled_actions, targets
 
-_DIMENSION = "sagemaker:variant:DesiredInstanceCount"
-_RESOURCE_ID = re.compile(r"endpoint/(?P<endpoint>[^/]+)/variant/(?P<variant>[^/]+)")
 _SERVICE_LINKED_ROLE = (
     "role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
     "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
@@ -22,7 +19,7 @@ _SERVICE_LINKED_ROLE = (
 
 def register_scalable_target(request: dict[str, Any]) -> dict[str, Any]:
     key = key_of(request)
-    variant = _variant_of(request)
+    variant = variant_of(request)
     known = targets.get(key, {})
     target = {
         **known,
@@ -47,12 +44,12 @@ def register_scalable_target(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_scalable_targets(request: dict[str, Any]) -> dict[str, Any]:
-    found = [t for key, t in targets.items() if _selected(request, key, ids=request.get("ResourceIds"))]
-    return _listed("ScalableTargets", found, request)
+    found = [t for key, t in targets.items() if selected(request, key, ids=request.get("ResourceIds"))]
+    return listed("ScalableTargets", found, request)
 
 
 def deregister_scalable_target(request: dict[str, Any]) -> dict[str, Any]:
-    key = _registered(request)
+    key = registered(request)
     for policy_key in [k for k in policies if k[:3] == key]:
         _drop_policy(policy_key)
     for action_key in [k for k in scheduled_actions if k[:3] == key]:
@@ -63,7 +60,7 @@ def deregister_scalable_target(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def put_scaling_policy(request: dict[str, Any]) -> dict[str, Any]:
-    key = _registered(request)
+    key = registered(request)
     policy_key = (*key, request["PolicyName"])
     known = policies.get(policy_key, {})
     policy_type = request.get("PolicyType") or known.get("PolicyType", "StepScaling")
@@ -97,9 +94,9 @@ def describe_scaling_policies(request: dict[str, Any]) -> dict[str, Any]:
     found = [
         {**policy, "Alarms": policy["Alarms"] or scaling_alarms.acting_on(policy["PolicyARN"])}
         for key, policy in policies.items()
-        if _selected(request, key) and (not names or key[3] in names)
+        if selected(request, key) and (not names or key[3] in names)
     ]
-    return _listed("ScalingPolicies", found, request)
+    return listed("ScalingPolicies", found, request)
 
 
 def delete_scaling_policy(request: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +110,7 @@ def delete_scaling_policy(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def put_scheduled_action(request: dict[str, Any]) -> dict[str, Any]:
-    key = _registered(request)
+    key = registered(request)
     action_key = (*key, request["ScheduledActionName"])
     known = scheduled_actions.get(action_key, {})
     if not known and not {"Schedule", "ScalableTargetAction"} <= request.keys():
@@ -134,9 +131,9 @@ def describe_scheduled_actions(request: dict[str, Any]) -> dict[str, Any]:
     found = [
         action
         for key, action in scheduled_actions.items()
-        if _selected(request, key) and (not names or key[3] in names)
+        if selected(request, key) and (not names or key[3] in names)
     ]
-    return _listed("ScheduledActions", found, request)
+    return listed("ScheduledActions", found, request)
 
 
 def delete_scheduled_action(request: dict[str, Any]) -> dict[str, Any]:
@@ -150,13 +147,13 @@ def delete_scheduled_action(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_scaling_activities(request: dict[str, Any]) -> dict[str, Any]:
-    found = [a for a in reversed(activities.get("all", [])) if _selected(request, key_of(a))]
-    return _listed("ScalingActivities", found, request)
+    found = [a for a in reversed(activities.get("all", [])) if selected(request, key_of(a))]
+    return listed("ScalingActivities", found, request)
 
 
 def set_capacity(key: Key, instance_count: int, *, cause: str) -> None:
     """Ask SageMaker for a number of instances, and write the activity down, refused or not."""
-    match = _RESOURCE_ID.fullmatch(key[1])
+    match = RESOURCE_ID.fullmatch(key[1])
     assert match is not None  # noqa: S101 - only registered resource ids get here
     change = {"VariantName": match["variant"], "DesiredInstanceCount": instance_count}
     activity = {
@@ -184,58 +181,9 @@ def set_capacity(key: Key, instance_count: int, *, cause: str) -> None:
     event_log.record("ScalingActivity", key[1], instances=instance_count, outcome=activity["StatusCode"])
 
 
-def _variant_of(request: dict[str, Any]) -> endpoint_states.Variant:
-    if request["ServiceNamespace"] != "sagemaker" or request["ScalableDimension"] != _DIMENSION:
-        raise ServiceError(
-            "ValidationException",
-            f"the stand-in scales sagemaker / {_DIMENSION} only, got "
-            f"{request['ServiceNamespace']} / {request['ScalableDimension']}",
-        )
-    match = _RESOURCE_ID.fullmatch(request["ResourceId"])
-    if match is None:
-        raise ServiceError("ValidationException", f"Unsupported resource id: {request['ResourceId']}")
-    try:
-        endpoint = endpoint_states.find(match["endpoint"])
-    except ServiceError as error:
-        raise ServiceError("ValidationException", error.message) from None
-    for variant in endpoint.variants:
-        if variant.name == match["variant"]:
-            return variant
-    raise ServiceError(
-        "ValidationException", f"Could not find variant {match['variant']} of {match['endpoint']}."
-    )
-
-
-def _registered(request: dict[str, Any]) -> Key:
-    key = key_of(request)
-    if key not in targets:
-        raise ServiceError(
-            "ObjectNotFoundException",
-            f"No scalable target registered for service namespace: {key[0]}, resource ID: {key[1]}, "
-            f"scalable dimension: {key[2]}",
-        )
-    return key
-
-
 def _drop_policy(policy_key: tuple[str, str, str, str]) -> None:
     scaling_alarms.delete(policies.pop(policy_key)["Alarms"])
     event_log.record("ScalingPolicyDeleted", policy_key[3], target=policy_key[1])
-
-
-def _selected(request: dict[str, Any], key: tuple[str, ...], ids: list[str] | None = None) -> bool:
-    wanted = ids or ([request["ResourceId"]] if "ResourceId" in request else None)
-    return (
-        key[0] == request["ServiceNamespace"]
-        and (wanted is None or key[1] in wanted)
-        and request.get("ScalableDimension") in (None, key[2])
-    )
-
-
-def _listed(field: str, found: list[dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
-    shown, following = page(
-        found, max_results=request.get("MaxResults"), next_token=request.get("NextToken"), default_size=50
-    )
-    return {field: shown, **following}
 
 
 def _target_arn(key: Key) -> str:
