@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Account, error_of
+from local_account import Account, error_of
 from local_fleet import BAKE_MINUTES, alarm, route_resources
 
 

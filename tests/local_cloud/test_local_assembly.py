@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Account
+from local_account import Account
 
 from local_cloud import assembly
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from conftest import Account
+from local_account import Account
 from local_fleet import IMAGE, ROLE_ARN, alarm, attribute, endpoint, endpoint_config, model, ref, scaling
 
 

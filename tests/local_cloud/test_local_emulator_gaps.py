@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from conftest import Account
+from local_account import Account
 
 LAMBDA_TRUST = {
     "Version": "2012-10-17",

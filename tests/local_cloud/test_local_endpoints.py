@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Account, error_of
+from local_account import Account, error_of
 from local_fleet import canary
 from test_local_models import create_config, create_model
 

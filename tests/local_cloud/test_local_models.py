@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from conftest import Account, error_of
+from local_account import Account, error_of
 from local_fleet import IMAGE, ROLE_ARN
 
 

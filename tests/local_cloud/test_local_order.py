@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from conftest import Account
+from local_account import Account
 from local_fleet import fleet, tail_name, whale_name
 
 

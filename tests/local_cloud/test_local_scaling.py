@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from conftest import Account, error_of
+from local_account import Account, error_of
 from test_local_models import create_config, create_model
 
 TARGET = {
