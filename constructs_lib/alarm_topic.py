@@ -22,13 +22,16 @@ class AlarmTopic(Construct):
             master_key=kms.Key.from_key_arn(self, "Key", key_arn) if key_arn else None,
             enforce_ssl=True,
         )
-        for service in ("cloudwatch", "events"):
+        # EventBridge ignores topic policies with a condition: the event would be dropped without a word.
+        # Source: docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
+        here = {"StringEquals": {"aws:SourceAccount": config.account}}
+        for service, conditions in (("cloudwatch", here), ("events", None)):
             topic.add_to_resource_policy(
                 iam.PolicyStatement(
                     sid=f"PublishFrom{service.title()}",
                     principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
                     actions=["sns:Publish"],
                     resources=[topic.topic_arn],
-                    conditions={"StringEquals": {"aws:SourceAccount": config.account}},
+                    conditions=conditions,
                 )
             )

@@ -18,13 +18,13 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from constructs_lib import arns
-from constructs_lib.alarms import AlarmAudience, expression_alarm, metric_alarm
+from constructs_lib.alarms import AlarmAudience, expression_alarm
 from constructs_lib.metric import fleet_metric, function_metric
 from constructs_lib.route_table import RouteTable
 from tierfleet import routes
 from tierfleet.config import FleetConfig
 from tierfleet.runtime import metrics
-from tierfleet.runtime.names import CATALOG_PREFIX
+from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX
 
 _ROOT = Path(__file__).resolve().parent.parent
 _NOT_CODE = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -151,6 +151,16 @@ class WarmUp(Construct):
                     resources=[config.encryption.bucket_kms_key_arn],
                 )
             )
+        role.add_to_policy(
+            # Every shared endpoint, by pattern: while a tier is retyped both its old and its new one are warmed.
+            iam.PolicyStatement(
+                sid="WarmSharedEndpoints",
+                actions=["sagemaker:InvokeEndpoint"],
+                resources=[
+                    arns.endpoint(config, f"{config.fleet}--{config.environment}--*--{ALL_TENANTS}--*"),
+                ],
+            )
+        )
         self._route_table.grant_read_deployed(role)
         return lambda_.Function(
             self,
@@ -207,22 +217,27 @@ class WarmUp(Construct):
             comparison="GreaterThanThreshold",
             threshold=0,
             period_seconds=300,
-            datapoints=(1, 1),
+            # Two periods: FILL would count a datapoint that arrives late as a zero.
+            datapoints=(1, 2),
             description=audience.description("Models could not be warmed: their callers meet a cold start.", "warm-up"),
             actions=[audience.topic_arn],
             ok_actions=[audience.topic_arn],
         )
 
     def _running_alarm(self, audience: AlarmAudience) -> Any:
-        return metric_alarm(
+        return expression_alarm(
             self,
             "Running",
-            metric=function_metric(self.function.function_name, "Invocations"),
+            expression="FILL(scheduled, 0) + FILL(gates, 0)",
+            label="warm-ups",
+            inputs={
+                "scheduled": function_metric(self.function.function_name, "Invocations"),
+                "gates": function_metric(self.gate_function.function_name, "Invocations"),
+            },
             comparison="GreaterThanOrEqualToThreshold",
             threshold=1,
             period_seconds=300,
-            datapoints=(1, 1),
-            missing="notBreaching",
+            datapoints=(1, 2),
             description=audience.description(
                 "A warm-up runs: cache alarms keep silent meanwhile. Not an incident.", "warm-up"
             ),

@@ -49,8 +49,6 @@ class FleetStack(cdk.Stack):
                 execution_role=execution_role.role,
                 audience=audience,
             )
-            shared.grant_invoke(warm_up.function)
-            shared.grant_invoke(warm_up.gate_function)
             # Permissions take a while to be known everywhere: they stand before the minutes an endpoint takes.
             shared.endpoint.node.add_dependency(warm_up.gate_function)
             gate = WarmGate(
@@ -76,7 +74,7 @@ class FleetStack(cdk.Stack):
         whales = Construct(self, "Whales")
         for name, dedicated in config.dedicated_tiers.items():
             for tenant in sorted(dedicated.tenants):
-                WhaleStack(
+                whale = WhaleStack(
                     whales,
                     tenant,
                     config=config,
@@ -87,6 +85,8 @@ class FleetStack(cdk.Stack):
                     gate_function=warm_up.gate_function,
                     audience=audience,
                 )
+                # The role's ARN alone would let CreateModel run before its policy is attached.
+                whale.node.add_dependency(execution_role)
 
         FleetDashboard(self, "Dashboard", config=config, cache_alarm_arns=cache_alarm_arns)
         everything = [child for child in self.node.children if child is not topic]

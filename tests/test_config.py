@@ -342,3 +342,9 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_none(item) for item in value if item is not None]
     return value
+
+
+def test_two_warm_ups_at_the_same_time_are_a_warning(tmp_path: Path) -> None:
+    second = {**document()["tiers"]["tail"], "default": False, "tenants": ["t9"]}
+    found = checked(tmp_path, document(tiers={"second": second}))
+    assert [(p.severity, p.table, p.key) for p in found.problems] == [("warning", "tiers.tail.warm_up", "schedule")]

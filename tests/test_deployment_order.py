@@ -125,3 +125,12 @@ def test_no_stack_exports_or_imports_anything(templates: dict[str, Any]) -> None
     for template in templates.values():
         assert "Fn::ImportValue" not in json.dumps(template)
         assert not any("Export" in output for output in template.get("Outputs", {}).values())
+
+
+def test_models_are_created_only_after_the_execution_roles_policy_is_attached(fleet_template: dict[str, Any]) -> None:
+    order = before(fleet_template)
+    (policy,) = [key for key in of_type(fleet_template, "AWS::IAM::Policy") if key.startswith("ExecutionRole")]
+    for resource in of_type(fleet_template, "AWS::SageMaker::Model") + of_type(
+        fleet_template, "AWS::CloudFormation::Stack"
+    ):
+        assert policy in order[resource]

@@ -325,7 +325,8 @@ class FleetConfig(Section):
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
     """AWS region."""
     retain: bool = True
-    """Whether the model bucket outlives its stack. -> DeletionPolicy of AWS::S3::Bucket"""
+    """Whether the model bucket outlives its stack; where it does not, empty it before deleting the stack.
+    -> DeletionPolicy of AWS::S3::Bucket"""
     tags: Mapping[str, str] = {}
     """Further tags on every resource; fleet, environment, tier and tenant are set anyway."""
     runbook_url: Annotated[str, Field(pattern=r"^https://\S+$", max_length=200)]

@@ -34,7 +34,7 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
     `parts` holds all tiers of the file; a default tier that is not among them is not missing.
     """
     tiers: Mapping[str, _AnyTier] = parts.get("tiers", {})
-    problems = [*_default_tier(tiers, every_tier_is_sound), *_tenants(tiers), *_resources(tiers)]
+    problems = [*_default_tier(tiers, every_tier_is_sound), *_tenants(tiers), *_warm_ups(tiers), *_resources(tiers)]
     for name, tier in tiers.items():
         problems += check_tier(name, tier)
     if "routes" in parts:
@@ -87,6 +87,18 @@ def _tenants(tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
                 message = f"tenant is on tier {elsewhere[0]}, the warm-up skips it"
                 fix = "nothing to do; delete it here if the move is for good"
                 yield Problem(f"tiers.{name}.warm_up.tenants", tenant, None, message, fix, severity="note")
+
+
+def _warm_ups(tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
+    first: dict[tuple[str, str], str] = {}
+    for name, tier in sorted(tiers.items()):
+        if isinstance(tier, MultiModelTier) and tier.warm_up:
+            when = (tier.warm_up.schedule, tier.warm_up.timezone)
+            if (other := first.setdefault(when, name)) != name:
+                message = f"tier {other} is warmed at the same time, and one warm-up runs at a time"
+                fix = "leave a quarter of an hour between them"
+                where = f"tiers.{name}.warm_up"
+                yield Problem(where, "schedule", tier.warm_up.schedule, message, fix, severity="warning")
 
 
 def _resources(tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
