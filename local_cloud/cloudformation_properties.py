@@ -12,10 +12,16 @@ from ministack.core.responses import get_region
 
 from local_cloud import resource_schemas
 
-_BILLING = "no cost, no effect on what the stand-in shows"
-
-# (resource type, property): why the emulator may ignore it.
-IGNORED: dict[tuple[str, str], str] = {}
+# (resource type, property): why the emulator may ignore it. docs/local-cloud.md shows this list.
+IGNORED: dict[tuple[str, str], str] = {
+    (
+        "AWS::S3::Bucket",
+        "AccessControl",
+    ): "only `cdk bootstrap` sets it, for access logs that nobody writes here",
+    ("AWS::S3::Bucket", "BucketEncryption"): "nothing is encrypted in the stand-in",
+    ("AWS::S3::Bucket", "LifecycleConfiguration"): "objects do not age in the stand-in",
+    ("AWS::S3::Bucket", "MetricsConfigurations"): "the stand-in publishes no S3 request metrics",
+}
 
 
 class WatchedProperties(dict[str, Any]):

@@ -19,6 +19,7 @@ from local_cloud import (
     sagemaker_models,
     sagemaker_tags,
     scaling_state,
+    schedules,
 )
 from local_cloud.errors import ServiceError
 
@@ -191,6 +192,11 @@ HANDLERS: dict[str, Handler] = {
         "create": composite_alarms.create,
         "update": composite_alarms.update,
         "delete": composite_alarms.delete,
+    },
+    "AWS::Scheduler::Schedule": {
+        "create": schedules.create,
+        "update": schedules.update,
+        "delete": schedules.delete,
     },
     "AWS::AppConfig::Deployment": {
         "create": appconfig_deployments.create,

@@ -11,7 +11,7 @@ from typing import Any
 from ministack import app
 from ministack.core import iam_actions, router
 from ministack.core.responses import get_region, set_request_account_id, set_request_region
-from ministack.services import appconfig, cloudwatch, scheduler
+from ministack.services import appconfig, cloudwatch, eventbridge, scheduler
 from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
 
 from local_cloud import (
@@ -25,6 +25,7 @@ from local_cloud import (
     event_log,
     iam,
     json_services,
+    lambda_functions,
     metric_alarms,
     resource_schemas,
     sagemaker_endpoint_configs,
@@ -32,6 +33,7 @@ from local_cloud import (
     sagemaker_models,
     sagemaker_tags,
     scaling_state,
+    schedules,
 )
 from local_cloud.clock import ClockAsTimeModule
 
@@ -43,8 +45,10 @@ def install() -> None:
     _install_services()
     _install_clock()
     _install_alarms()
+    _install_schedules()
     _install_resource_types()
     _install_stack_phases()
+    app.pin_request_origin = iam.pin_request_origin
     iam_actions.extract_iam_action = iam.action
     iam_actions.extract_resource_arn = iam.resource
     threading.Thread(target=_tick_for_ever, daemon=True, name="local-cloud-tick").start()
@@ -52,6 +56,7 @@ def install() -> None:
 
 def tick() -> None:
     """Bring everything that happens by itself up to now, in every account and region."""
+    scheduler._tick_schedules()
     for account, region in sagemaker_endpoints.scopes() | _alarm_scopes():
         set_request_account_id(account)
         set_request_region(region)
@@ -86,6 +91,13 @@ def _install_clock() -> None:
         module.time = ClockAsTimeModule()
 
 
+def _install_schedules() -> None:
+    scheduler._create_schedule = schedules.create_schedule
+    scheduler._update_schedule = schedules.update_schedule
+    eventbridge._parse_cron_fields = schedules.parse_cron_fields
+    eventbridge._cron_next_fire = schedules.cron_next_fire
+
+
 def _install_alarms() -> None:
     cloudwatch._evaluate_alarm = alarm_evaluation.evaluate
     cloudwatch._put_metric_alarm = metric_alarms.handle_put
@@ -97,6 +109,10 @@ def _install_alarms() -> None:
 
 def _install_resource_types() -> None:
     registry = provisioners._RESOURCE_HANDLERS
+    registry["AWS::Lambda::Function"] |= {
+        "create": lambda_functions.create,
+        "update": lambda_functions.update,
+    }
     for resource_type, handler in registry.items():
         if "create" in handler:
             handler["create"] = cloudformation_properties.watched(

@@ -53,6 +53,11 @@ _CONFIGURATION_DATA = {
 }
 
 
+def pin_request_origin(source_ip: str, _secure_transport: bool) -> None:
+    """Plain HTTP on loopback counts as aws:SecureTransport, or every bucket that demands it would refuse."""
+    _emulator_pin_request_origin(source_ip, True)
+
+
 def action(service: str, method: str, path: str, *rest: Any) -> str | None:
     """The emulator lets AppConfig's data calls pass unchecked: they sign as appconfig, with other paths."""
     known: str | None = _emulator_action(service, method, path, *rest)
@@ -101,5 +106,6 @@ def _appconfig_session(path: str, body: bytes, query: dict[str, Any]) -> tuple[s
     )
 
 
+_emulator_pin_request_origin = emulator.pin_request_origin
 _emulator_action = iam_actions.extract_iam_action
 _emulator_resource = iam_actions.extract_resource_arn

@@ -45,10 +45,18 @@ class LocalCloud:
     pid: int
     _process: "subprocess.Popen[str] | None" = None
 
-    def client(self, service: str, access_key: str | None = None, secret_key: str = _SECRET_KEY) -> Any:
+    def client(
+        self,
+        service: str,
+        access_key: str | None = None,
+        secret_key: str = _SECRET_KEY,
+        *,
+        region: str | None = None,
+    ) -> Any:
         """An unmodified boto3 client; a 12-digit access key is the account it belongs to."""
         return self._session.client(
             service,
+            region_name=region or self.region,
             endpoint_url=self.endpoint_url,
             aws_access_key_id=access_key or self.account,
             aws_secret_access_key=secret_key,
@@ -57,7 +65,7 @@ class LocalCloud:
 
     @functools.cached_property
     def _session(self) -> boto3.Session:
-        return boto3.Session(region_name=self.region)
+        return boto3.Session()
 
     def admin(self, name: str, request: dict[str, Any] | None = None) -> Any:
         """Call one of the stand-in's own paths: GET without a request, POST with one."""

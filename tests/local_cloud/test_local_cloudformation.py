@@ -78,7 +78,7 @@ def test_unnamed_model_and_config_are_replaced_and_the_endpoint_updated_in_place
 
 
 def test_replacement_of_a_named_config_is_refused(account: Account) -> None:
-    """https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-console-login.html"""
+    """https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-name.html"""
     first, second = tail_stack(account), tail_stack(account, instances=3)
     for template in (first, second):
         template["Resources"]["Config"]["Properties"]["EndpointConfigName"] = "tail"

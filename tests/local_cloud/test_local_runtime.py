@@ -133,7 +133,7 @@ def caller(guarded: Account) -> dict[str, Any]:
     key = guarded.client("iam").create_access_key(UserName="caller")["AccessKey"]
     return {
         service: guarded.cloud.client(service, key["AccessKeyId"], key["SecretAccessKey"])
-        for service in ("sagemaker", "sagemaker-runtime", "appconfigdata")
+        for service in ("sagemaker", "sagemaker-runtime", "appconfigdata", "s3")
     }
 
 
@@ -242,3 +242,28 @@ def test_configuration_session_checks_application_environment_and_profile(
         caller["appconfigdata"].start_configuration_session, **names, ConfigurationProfileIdentifier="other"
     )
     assert denied[0].startswith("AccessDenied")
+
+
+def test_loopback_counts_as_secure_transport(guarded: Account, caller: dict[str, Any]) -> None:
+    """A bucket that demands TLS must stay readable here.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/security-best-practices.html
+    """
+    guarded.upload("catalog/m37.json", b"{}")
+    everything = f"arn:aws:s3:::{guarded.bucket}/*"
+    refuse_plain_http = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": everything,
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [refuse_plain_http]})
+    guarded.client("s3").put_bucket_policy(Bucket=guarded.bucket, Policy=policy)
+    allow(guarded, {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{everything[:-1]}catalog/*"})
+
+    answer = caller["s3"].get_object(Bucket=guarded.bucket, Key="catalog/m37.json")
+    denied = error_of(caller["s3"].get_object, Bucket=guarded.bucket, Key="models/m37/1.tar.gz")
+
+    assert answer["Body"].read() == b"{}"
+    assert denied[0] == "AccessDenied"
