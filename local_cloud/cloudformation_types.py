@@ -39,9 +39,7 @@ def _model_create(logical_id: str, properties: Properties, stack_name: str) -> C
 
 
 def _model_delete(physical_id: str, _properties: Properties) -> None:
-    _ignore_missing(
-        sagemaker_models.delete_model, {"ModelName": _named(sagemaker_models._models, physical_id)}
-    )
+    _ignore_missing(sagemaker_models.delete_model, {"ModelName": _named(sagemaker_models._models, physical_id)})
 
 
 def _config_create(logical_id: str, properties: Properties, stack_name: str) -> Created:
@@ -108,9 +106,7 @@ def _target_create(_logical_id: str, properties: Properties, _stack_name: str) -
         request[bound] = int(request[bound])
     application_autoscaling.register_scalable_target(request)
     _put_scheduled_actions(properties)
-    target_id = "|".join(
-        (properties["ResourceId"], properties["ScalableDimension"], properties["ServiceNamespace"])
-    )
+    target_id = "|".join((properties["ResourceId"], properties["ScalableDimension"], properties["ServiceNamespace"]))
     return target_id, {"Id": target_id}
 
 
