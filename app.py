@@ -1,4 +1,4 @@
-"""The CDK app: one Stage for every fleet file in config/, or in the directory of `-c config=...`."""
+"""The CDK app: one Stage for every fleet file in config/, or for what `-c config=...` names (a directory or file)."""
 
 import sys
 from pathlib import Path
@@ -10,9 +10,9 @@ from tierfleet.config import ConfigError, load_all
 from tierfleet.quotas import quota_table, quotas
 
 app = cdk.App()
-directory = Path(app.node.try_get_context("config") or Path(__file__).parent / "config")
+path = Path(app.node.try_get_context("config") or Path(__file__).parent / "config")
 try:
-    fleets = load_all(directory)
+    fleets = load_all(path)
 except ConfigError as error:
     print(error, file=sys.stderr)
     sys.exit(2)

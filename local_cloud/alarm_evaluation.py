@@ -51,9 +51,7 @@ def evaluate(alarm: dict[str, Any]) -> None:
     state = _state(alarm, values)
     if state in (None, alarm["StateValue"]):
         return
-    reason = (
-        f"Threshold {alarm['Threshold']} {alarm['ComparisonOperator']}; datapoints, newest first: {values}"
-    )
+    reason = f"Threshold {alarm['Threshold']} {alarm['ComparisonOperator']}; datapoints, newest first: {values}"
     set_state(alarm, str(state), reason)
 
 
@@ -80,13 +78,9 @@ def datapoints(alarm: dict[str, Any]) -> Series:
     }
     expressions = {query["Id"]: query["Expression"] for query in alarm["Metrics"] if "Expression" in query}
     while expressions:  # an expression may name another one, listed before or after it
-        ready = [
-            id for id, text in expressions.items() if not metric_math.names_in(text) & expressions.keys()
-        ]
+        ready = [id for id, text in expressions.items() if not metric_math.names_in(text) & expressions.keys()]
         if not ready:
-            raise metric_math.UnsupportedExpressionError(
-                f"metric math expressions name each other: {expressions}"
-            )
+            raise metric_math.UnsupportedExpressionError(f"metric math expressions name each other: {expressions}")
         for id in ready:
             series[id] = metric_math.evaluate(expressions.pop(id), series, periods)
     return series[returned]
@@ -112,9 +106,7 @@ def _state(alarm: dict[str, Any], values: Series) -> str | None:
     compare, threshold = _COMPARE[alarm["ComparisonOperator"]], float(alarm["Threshold"])
     if all(value is None for value in values) and treatment in ("missing", "ignore"):
         return "INSUFFICIENT_DATA" if treatment == "missing" else None
-    breaching = sum(
-        treatment == "breaching" if value is None else compare(value, threshold) for value in values
-    )
+    breaching = sum(treatment == "breaching" if value is None else compare(value, threshold) for value in values)
     needed = int(alarm.get("DatapointsToAlarm") or alarm["EvaluationPeriods"])
     if breaching >= needed:
         return "ALARM"

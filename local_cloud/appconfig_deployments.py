@@ -32,9 +32,7 @@ def create(_logical_id: str, properties: dict[str, Any], _stack_name: str) -> tu
         clock.wait_towards(min(clock.now() + _MONITOR_SECONDS, _complete_at(record)))
     event_log.record(f"Configuration{record['State'].title().replace('_', '')}", resource)
     if record["State"] != "COMPLETE":
-        raise ValueError(
-            f"Deployment {number} of environment {environment} ended {record['State']}: {_why(record)}"
-        )
+        raise ValueError(f"Deployment {number} of environment {environment} ended {record['State']}: {_why(record)}")
     return str(number), {"DeploymentNumber": number, "State": record["State"]}
 
 
@@ -47,9 +45,7 @@ def delete(physical_id: str, properties: dict[str, Any]) -> None:
         event_log.record("ConfigurationStopped", f"{application}/{environment}/{physical_id}")
 
 
-def first_monitor_alarm(
-    application: str, environment: str, start: float, end: float
-) -> tuple[str, float] | None:
+def first_monitor_alarm(application: str, environment: str, start: float, end: float) -> tuple[str, float] | None:
     """(alarm ARN, moment) of the first monitor that was in ALARM or INSUFFICIENT_DATA between the two."""
     monitors = (appconfig._environments.get(f"{application}/{environment}") or {}).get("Monitors") or []
     fired = []
@@ -100,6 +96,4 @@ def _complete_at(record: dict[str, Any]) -> float:
 
 
 def _why(record: dict[str, Any]) -> str:
-    return next(
-        (e["Description"] for e in record.get("_Events", []) if e["EventType"] == "ROLLBACK_STARTED"), ""
-    )
+    return next((e["Description"] for e in record.get("_Events", []) if e["EventType"] == "ROLLBACK_STARTED"), "")

@@ -30,9 +30,7 @@ def register_scalable_target(request: dict[str, Any]) -> dict[str, Any]:
     }
     for bound in ("MinCapacity", "MaxCapacity"):
         if bound not in target:
-            raise ServiceError(
-                "ValidationException", f"{bound} is required to register a new scalable target"
-            )
+            raise ServiceError("ValidationException", f"{bound} is required to register a new scalable target")
     if target["MinCapacity"] > target["MaxCapacity"]:
         raise ServiceError("ValidationException", "Maximum capacity cannot be less than minimum capacity")
     targets[key] = target
@@ -69,13 +67,9 @@ def put_scaling_policy(request: dict[str, Any]) -> dict[str, Any]:
         "StepScaling": "StepScalingPolicyConfiguration",
     }
     if policy_type not in configurations:
-        raise ServiceError(
-            "ValidationException", f"SageMaker variants do not support policy type {policy_type}"
-        )
+        raise ServiceError("ValidationException", f"SageMaker variants do not support policy type {policy_type}")
     if configurations[policy_type] not in request:
-        raise ServiceError(
-            "ValidationException", f"{configurations[policy_type]} is required for {policy_type}"
-        )
+        raise ServiceError("ValidationException", f"{configurations[policy_type]} is required for {policy_type}")
     policy = {
         **request,
         "PolicyType": policy_type,
@@ -129,9 +123,7 @@ def put_scheduled_action(request: dict[str, Any]) -> dict[str, Any]:
 def describe_scheduled_actions(request: dict[str, Any]) -> dict[str, Any]:
     names = request.get("ScheduledActionNames")
     found = [
-        action
-        for key, action in scheduled_actions.items()
-        if selected(request, key) and (not names or key[3] in names)
+        action for key, action in scheduled_actions.items() if selected(request, key) and (not names or key[3] in names)
     ]
     return listed("ScheduledActions", found, request)
 
@@ -139,9 +131,7 @@ def describe_scheduled_actions(request: dict[str, Any]) -> dict[str, Any]:
 def delete_scheduled_action(request: dict[str, Any]) -> dict[str, Any]:
     action_key = (*key_of(request), request["ScheduledActionName"])
     if action_key not in scheduled_actions:
-        raise ServiceError(
-            "ObjectNotFoundException", f"No scheduled action found: {request['ScheduledActionName']}"
-        )
+        raise ServiceError("ObjectNotFoundException", f"No scheduled action found: {request['ScheduledActionName']}")
     del scheduled_actions[action_key]
     return {}
 

@@ -74,9 +74,7 @@ def delete_resource(
     rolling_back = stack["StackStatus"].startswith("UPDATE_ROLLBACK")
     forward = stack["StackStatus"] == "UPDATE_IN_PROGRESS"
     if forward or (rolling_back and stack_name != current.root_name):
-        deletion = Deletion(
-            str(stack_name), str(logical_id), resource_type, physical_id, properties, rolling_back
-        )
+        deletion = Deletion(str(stack_name), str(logical_id), resource_type, physical_id, properties, rolling_back)
         current.deletions.append(deletion)
         return
     emulator_delete(resource_type, physical_id, properties, stack_name, logical_id)
@@ -164,9 +162,7 @@ def _keep_as_failed(stack: dict[str, Any], deletion: Deletion, reason: str) -> N
 
 
 def _add_stack_event(stack: dict[str, Any], status: str) -> None:
-    stacks._add_event(
-        stack["StackId"], stack["StackName"], stack["StackName"], _STACK, status, "", stack["StackId"]
-    )
+    stacks._add_event(stack["StackId"], stack["StackName"], stack["StackName"], _STACK, status, "", stack["StackId"])
 
 
 emulator_deploy: Callable[..., Awaitable[None]] = stacks._deploy_stack_async

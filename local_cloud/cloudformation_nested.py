@@ -59,9 +59,7 @@ def update(physical_id: str, _old: dict[str, Any], new: dict[str, Any], parent_n
     template, body = _template(parent_name, new)
     _deploy(stack, new, template, body, previous=previous)
     if stack["StackStatus"] != "UPDATE_COMPLETE":
-        raise ValueError(
-            f"Embedded stack {physical_id} was not successfully updated: {_failure(stack, 'update')}"
-        )
+        raise ValueError(f"Embedded stack {physical_id} was not successfully updated: {_failure(stack, 'update')}")
     if (current := cleanup.operation.get()) is not None:
         current.nested_before[name] = previous
     return physical_id, _outputs(stack)
@@ -74,9 +72,7 @@ def delete(physical_id: str, _properties: dict[str, Any]) -> None:
         return
     _on_loop(stacks._delete_stack_async(name, stack["StackId"]))
     if stack["StackStatus"] != "DELETE_COMPLETE":
-        raise ValueError(
-            f"Embedded stack {physical_id} was not successfully deleted: {stack['StackStatusReason']}"
-        )
+        raise ValueError(f"Embedded stack {physical_id} was not successfully deleted: {stack['StackStatusReason']}")
 
 
 def _deploy(
@@ -145,9 +141,7 @@ def _restore(stack: Stack) -> None:
     )
     _on_loop(cleanup.roll_back(stack["StackName"], stack["StackId"], stack, failed))
     if stack["StackStatus"] != "UPDATE_ROLLBACK_COMPLETE":
-        raise ValueError(
-            f"Embedded stack {stack['StackId']} was not rolled back: {stack['StackStatusReason']}"
-        )
+        raise ValueError(f"Embedded stack {stack['StackId']} was not rolled back: {stack['StackStatusReason']}")
 
 
 def _on_loop(work: Coroutine[Any, Any, None]) -> None:
@@ -173,9 +167,7 @@ def _root_id(parent_name: str) -> str:
 def _failure(stack: Stack, verb: str) -> str:
     """AWS names the failed resources; their own reasons are in the nested stack's events."""
     events = cloudformation._stack_events[stack["StackId"]]
-    failed = [
-        e["LogicalResourceId"] for e in events if e["ResourceStatus"] in ("CREATE_FAILED", "UPDATE_FAILED")
-    ]
+    failed = [e["LogicalResourceId"] for e in events if e["ResourceStatus"] in ("CREATE_FAILED", "UPDATE_FAILED")]
     last = failed[-1:] or [stack["StackStatus"]]
     return f"The following resource(s) failed to {verb}: [{', '.join(last)}]."
 

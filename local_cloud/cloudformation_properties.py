@@ -68,14 +68,10 @@ def check(resource_type: str, logical_id: str, properties: dict[str, Any]) -> No
     """Raise, with all errors at once, for properties that CloudFormation would refuse."""
     errors = resource_schemas.property_errors(resource_type, properties, get_region())
     if errors:
-        raise ValueError(
-            f"Properties validation failed for resource {logical_id} with message: " + "; ".join(errors)
-        )
+        raise ValueError(f"Properties validation failed for resource {logical_id} with message: " + "; ".join(errors))
 
 
-def watched(
-    resource_type: str, create: Callable[..., Any], delete: Callable[..., Any] | None
-) -> Callable[..., Any]:
+def watched(resource_type: str, create: Callable[..., Any], delete: Callable[..., Any] | None) -> Callable[..., Any]:
     """An emulator's create handler that fails when it leaves a property unread."""
 
     def create_reading_everything(logical_id: str, properties: dict[str, Any], stack_name: str) -> Any:
@@ -89,9 +85,7 @@ def watched(
         if unread:
             if delete is not None:
                 delete(physical_id, properties)
-            raise ValueError(
-                f"{resource_type} {logical_id}: the emulator would skip silently: {', '.join(unread)}"
-            )
+            raise ValueError(f"{resource_type} {logical_id}: the emulator would skip silently: {', '.join(unread)}")
         return physical_id, attributes
 
     return create_reading_everything

@@ -32,9 +32,7 @@ def model_create(logical_id: str, properties: Properties, stack_name: str) -> Cr
 
 
 def model_delete(physical_id: str, _properties: Properties) -> None:
-    ignore_missing(
-        sagemaker_models.delete_model, {"ModelName": _named(sagemaker_models._models, physical_id)}
-    )
+    ignore_missing(sagemaker_models.delete_model, {"ModelName": _named(sagemaker_models._models, physical_id)})
 
 
 def config_create(logical_id: str, properties: Properties, stack_name: str) -> Created:

@@ -15,9 +15,7 @@ def target_create(_logical_id: str, properties: Properties, _stack_name: str) ->
         request[bound] = int(request[bound])
     application_autoscaling.register_scalable_target(request)
     _put_scheduled_actions(properties)
-    target_id = "|".join(
-        (properties["ResourceId"], properties["ScalableDimension"], properties["ServiceNamespace"])
-    )
+    target_id = "|".join((properties["ResourceId"], properties["ScalableDimension"], properties["ServiceNamespace"]))
     return target_id, {"Id": target_id}
 
 

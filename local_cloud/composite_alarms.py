@@ -100,9 +100,7 @@ def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> tupl
     return name, {"Arn": alarm["AlarmArn"]}
 
 
-def update(
-    physical_id: str, _old: dict[str, Any], new: dict[str, Any], _stack_name: str
-) -> tuple[str, dict[str, str]]:
+def update(physical_id: str, _old: dict[str, Any], new: dict[str, Any], _stack_name: str) -> tuple[str, dict[str, str]]:
     alarm = put(_request(physical_id, new))
     return physical_id, {"Arn": alarm["AlarmArn"]}
 
@@ -122,13 +120,9 @@ def _check(request: dict[str, Any]) -> None:
     given = [name for name in _SUPPRESSION if name in request]
     if given and len(given) < len(_SUPPRESSION):
         missing = sorted(set(_SUPPRESSION) - set(given))
-        raise ServiceError(
-            "ValidationError", f"{', '.join(missing)} required together with {', '.join(given)}"
-        )
+        raise ServiceError("ValidationError", f"{', '.join(missing)} required together with {', '.join(given)}")
     if given and _alarm(request["ActionsSuppressor"]) is None:
-        raise ServiceError(
-            "ValidationError", f"ActionsSuppressor {request['ActionsSuppressor']} does not exist"
-        )
+        raise ServiceError("ValidationError", f"ActionsSuppressor {request['ActionsSuppressor']} does not exist")
 
 
 def _alarm(name_or_arn: str) -> dict[str, Any] | None:

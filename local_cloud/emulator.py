@@ -153,9 +153,7 @@ _emulator_update = provisioners._update_resource
 
 
 @functools.wraps(_emulator_provision)
-def _checked_provision(
-    resource_type: str, logical_id: str, properties: dict[str, Any], stack_name: str
-) -> Any:
+def _checked_provision(resource_type: str, logical_id: str, properties: dict[str, Any], stack_name: str) -> Any:
     cloudformation_properties.check(resource_type, logical_id, properties)
     created = _emulator_provision(resource_type, logical_id, properties, stack_name)
     event_log.record("ResourceCreated", logical_id, type=resource_type, stack=stack_name)

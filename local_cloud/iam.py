@@ -13,9 +13,7 @@ from ministack.services import appconfig
 from local_cloud.errors import ServiceError
 
 
-def require(
-    headers: dict[str, str], iam_action: str, resource_arn: str, **condition_keys: str | None
-) -> None:
+def require(headers: dict[str, str], iam_action: str, resource_arn: str, **condition_keys: str | None) -> None:
     """Raise AccessDeniedException unless the caller may; condition keys that are None are absent."""
     if not emulator.AUTH:
         return
@@ -31,9 +29,7 @@ def require(
     if denied is None:
         return
     if isinstance(denied, AuthError):
-        raise ServiceError(
-            "UnrecognizedClientException", "The security token included in the request is invalid."
-        )
+        raise ServiceError("UnrecognizedClientException", "The security token included in the request is invalid.")
     reason = (
         "with an explicit deny in an identity-based policy"
         if denied.decision == "Deny"
@@ -41,8 +37,7 @@ def require(
     )
     raise ServiceError(
         "AccessDeniedException",
-        f"User: {denied.principal_arn} is not authorized to perform: {iam_action} "
-        f"on resource: {resource_arn} {reason}",
+        f"User: {denied.principal_arn} is not authorized to perform: {iam_action} on resource: {resource_arn} {reason}",
         status=403,
     )
 
@@ -90,9 +85,7 @@ def _appconfig_session(path: str, body: bytes, query: dict[str, Any]) -> tuple[s
         return (
             application,
             appconfig._resolve_environment_id(application, request.get("EnvironmentIdentifier", "")) or "",
-            appconfig._resolve_configuration_profile_id(
-                application, request.get("ConfigurationProfileIdentifier", "")
-            )
+            appconfig._resolve_configuration_profile_id(application, request.get("ConfigurationProfileIdentifier", ""))
             or "",
         )
     token = query.get("configuration_token", "")

@@ -60,9 +60,7 @@ async def sagemaker(method: str, path: str, headers: dict[str, str], body: bytes
     return _answer("sagemaker", _SAGEMAKER, headers, body)
 
 
-async def autoscaling(
-    _method: str, _path: str, headers: dict[str, str], body: bytes, _query: Any
-) -> Response:
+async def autoscaling(_method: str, _path: str, headers: dict[str, str], body: bytes, _query: Any) -> Response:
     return _answer("application-autoscaling", _AUTOSCALING, headers, body)
 
 
@@ -72,9 +70,7 @@ def _answer(service: str, operations: dict[str, Operation], headers: dict[str, s
     try:
         operation = operations.get(name)
         if operation is None:
-            raise ServiceError(
-                "UnknownOperationException", f"the stand-in has no {service} operation {name!r}"
-            )
+            raise ServiceError("UnknownOperationException", f"the stand-in has no {service} operation {name!r}")
         iam.require(headers, f"{service}:{name}", _resource(service, request))
         return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(operation(request)).encode()
     except ServiceError as error:

@@ -18,9 +18,7 @@ def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> _Cre
     return physical_id, attributes
 
 
-def update(
-    physical_id: str, old: dict[str, Any], new: dict[str, Any], stack_name: str, logical_id: str
-) -> _Created:
+def update(physical_id: str, old: dict[str, Any], new: dict[str, Any], stack_name: str, logical_id: str) -> _Created:
     physical_id, attributes = provisioners._lambda_update(physical_id, old, new, stack_name, logical_id)
     _reserve(physical_id, new)
     return physical_id, attributes

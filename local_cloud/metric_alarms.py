@@ -86,9 +86,7 @@ def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> tupl
     return name, {"Arn": alarm["AlarmArn"]}
 
 
-def update(
-    physical_id: str, _old: dict[str, Any], new: dict[str, Any], _stack_name: str
-) -> tuple[str, dict[str, str]]:
+def update(physical_id: str, _old: dict[str, Any], new: dict[str, Any], _stack_name: str) -> tuple[str, dict[str, str]]:
     alarm = put(physical_id, new)
     cloudwatch.cloudformation_set_metric_alarm_tags(physical_id, new.get("Tags", []))
     return physical_id, {"Arn": alarm["AlarmArn"]}
@@ -107,9 +105,7 @@ def _check(name: str, request: dict[str, Any]) -> None:
     queries = request.get("Metrics")
     if not queries:
         if not request.get("MetricName") or not request.get("Namespace"):
-            raise ServiceError(
-                "ValidationError", f"alarm {name}: MetricName and Namespace, or Metrics, are required"
-            )
+            raise ServiceError("ValidationError", f"alarm {name}: MetricName and Namespace, or Metrics, are required")
         return
     if sum(bool(query.get("ReturnData", True)) for query in queries) != 1:
         raise ServiceError("ValidationError", "Exactly one element of the metrics list should return data.")

@@ -44,15 +44,11 @@ def names_in(expression: str) -> set[str]:
 def check(expression: str, known_ids: set[str]) -> None:
     """Raise UnsupportedExpressionError for what `evaluate` could not do."""
     if unknown := names_in(expression) - known_ids:
-        raise UnsupportedExpressionError(
-            f"unknown ids {sorted(unknown)} in metric math expression {expression!r}"
-        )
+        raise UnsupportedExpressionError(f"unknown ids {sorted(unknown)} in metric math expression {expression!r}")
     for node in ast.walk(_parse(expression)):
         if isinstance(node, ast.Call):
             if not isinstance(node.func, ast.Name) or node.func.id not in _FUNCTIONS:
-                raise UnsupportedExpressionError(
-                    f"unsupported function in metric math expression {expression!r}"
-                )
+                raise UnsupportedExpressionError(f"unsupported function in metric math expression {expression!r}")
         elif not isinstance(node, _ALLOWED_NODES):
             raise UnsupportedExpressionError(f"unsupported metric math expression {expression!r}")
 

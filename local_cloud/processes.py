@@ -141,9 +141,7 @@ def running(state_dir: Path) -> LocalCloud:
     if not state_file.exists():
         raise NotRunningError(f"no stand-in was started in {state_dir}")
     state = json.loads(state_file.read_text())
-    cloud = LocalCloud(
-        state["endpoint_url"], state["region"], state["account"], state_dir.resolve(), state["pid"]
-    )
+    cloud = LocalCloud(state["endpoint_url"], state["region"], state["account"], state_dir.resolve(), state["pid"])
     try:
         alive = cloud.admin("health")["pid"] == cloud.pid
     except (OSError, ValueError, KeyError):

@@ -61,11 +61,7 @@ def _object_errors(value: dict[str, Any], node: Schema, root: Schema, path: str)
     known = node.get("properties")
     if known is None:
         return []
-    errors = [
-        f"{path}/{name}: required property is missing"
-        for name in node.get("required", ())
-        if name not in value
-    ]
+    errors = [f"{path}/{name}: required property is missing" for name in node.get("required", ()) if name not in value]
     for name, item in value.items():
         if name in known:
             errors += _errors(item, known[name], root, f"{path}/{name}")
@@ -122,7 +118,5 @@ def _resource_files(region: str) -> dict[str, str]:
 def _schemas_folder() -> Path:
     spec = importlib.util.find_spec("cfnlint")
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError(
-            "cfn-lint is not installed: pip install -r requirements-local.txt -c constraints.txt"
-        )
+        raise RuntimeError("cfn-lint is not installed: pip install -r requirements-local.txt -c constraints.txt")
     return Path(spec.submodule_search_locations[0], "data", "schemas")

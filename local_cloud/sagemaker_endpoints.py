@@ -91,9 +91,7 @@ def update_weights_and_capacities(request: dict[str, Any]) -> dict[str, Any]:
         step = Step(now + PROVISION_SECONDS, 100)
         endpoint.change = Change(endpoint.config_name, variants, (step,), now)
         endpoint.status, endpoint.last_modified_time = "Updating", now
-        announce(
-            endpoint, "EndpointScaling", "UPDATING", instances={v.name: v.instance_count for v in variants}
-        )
+        announce(endpoint, "EndpointScaling", "UPDATING", instances={v.name: v.instance_count for v in variants})
     return {"EndpointArn": arn_of(endpoint)}
 
 

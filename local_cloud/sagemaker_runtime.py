@@ -25,9 +25,7 @@ def handle(method: str, path: str, headers: dict[str, str], body: bytes) -> Resp
     match = _PATH.fullmatch(path)
     try:
         if method != "POST" or match is None:
-            raise ServiceError(
-                "ValidationError", f"the stand-in serves InvokeEndpoint only, got {method} {path}"
-            )
+            raise ServiceError("ValidationError", f"the stand-in serves InvokeEndpoint only, got {method} {path}")
         return _invoke(unquote(match["endpoint"]), headers, body)
     except ServiceError as error:
         payload = {"Message": error.message, **error.fields}
@@ -45,9 +43,7 @@ def _invoke(endpoint_name: str, headers: dict[str, str], body: bytes) -> Respons
     )
     endpoint = _serving_endpoint(endpoint_name)
     if len(body) > MAX_BODY_BYTES:
-        raise ServiceError(
-            "ValidationError", f"Request body of {len(body)} bytes exceeds {MAX_BODY_BYTES} bytes."
-        )
+        raise ServiceError("ValidationError", f"Request body of {len(body)} bytes exceeds {MAX_BODY_BYTES} bytes.")
     config_name = _fleet_in_turn(endpoint)
     _check_target_model(config_name, target_model)
     variant = _variant(endpoint, headers.get("x-amzn-sagemaker-target-variant"))
@@ -89,18 +85,14 @@ def _check_target_model(config_name: str, target_model: str | None) -> None:
     containers = sagemaker_endpoint_configs.containers_of(config_name)
     multi_model = any(container.get("Mode") == "MultiModel" for container in containers)
     if multi_model and target_model is None:
-        raise ServiceError(
-            "ValidationError", "Invocation of a multi-model endpoint is missing a target model header."
-        )
+        raise ServiceError("ValidationError", "Invocation of a multi-model endpoint is missing a target model header.")
     if target_model is not None and not multi_model:
         raise ServiceError(
             "ValidationError",
             "TARGET_MODEL_HEADER_NOT_SUPPORTED: the endpoint is not a multi-model endpoint.",
         )
     if target_model is not None and not _TARGET_MODEL.fullmatch(target_model):
-        raise ServiceError(
-            "ValidationError", "TargetModel must be 1 to 1024 printable characters, no leading space."
-        )
+        raise ServiceError("ValidationError", "TargetModel must be 1 to 1024 printable characters, no leading space.")
 
 
 def _variant(endpoint: Endpoint, target_variant: str | None) -> str:
@@ -108,7 +100,5 @@ def _variant(endpoint: Endpoint, target_variant: str | None) -> str:
     if target_variant is None:
         return names[0]
     if target_variant not in names:
-        raise ServiceError(
-            "ValidationError", f"Variant {target_variant} not found in endpoint {endpoint.name}."
-        )
+        raise ServiceError("ValidationError", f"Variant {target_variant} not found in endpoint {endpoint.name}.")
     return target_variant

@@ -40,9 +40,7 @@ def create(policy: dict[str, Any]) -> list[dict[str, str]]:
     created = []
     for kind, condition in kinds.items():
         name = f"TargetTracking-{policy['ResourceId']}-{kind}-{uuid.uuid4()}"
-        alarm = metric_alarms.put(
-            name, {**metric, **condition, "Period": 60, "AlarmActions": [policy["PolicyARN"]]}
-        )
+        alarm = metric_alarms.put(name, {**metric, **condition, "Period": 60, "AlarmActions": [policy["PolicyARN"]]})
         created.append({"AlarmName": name, "AlarmARN": alarm["AlarmArn"]})
     return created
 
@@ -66,16 +64,10 @@ def _metric(policy: dict[str, Any]) -> dict[str, Any]:
     if custom := configuration.get("CustomizedMetricSpecification"):
         if "Metrics" in custom:
             return {"Metrics": custom["Metrics"]}
-        return {
-            k: custom[k]
-            for k in ("Namespace", "MetricName", "Statistic", "Dimensions", "Unit")
-            if k in custom
-        }
+        return {k: custom[k] for k in ("Namespace", "MetricName", "Statistic", "Dimensions", "Unit") if k in custom}
     kind = configuration["PredefinedMetricSpecification"]["PredefinedMetricType"]
     if kind not in _PREDEFINED:
-        raise ServiceError(
-            "ValidationException", f"Unsupported predefined metric for a SageMaker variant: {kind}"
-        )
+        raise ServiceError("ValidationException", f"Unsupported predefined metric for a SageMaker variant: {kind}")
     metric_name, statistic = _PREDEFINED[kind]
     _, endpoint_name, _, variant_name = policy["ResourceId"].split("/")
     return {

@@ -29,9 +29,7 @@ def variant_of(request: dict[str, Any]) -> endpoint_states.Variant:
     for variant in endpoint.variants:
         if variant.name == match["variant"]:
             return variant
-    raise ServiceError(
-        "ValidationException", f"Could not find variant {match['variant']} of {match['endpoint']}."
-    )
+    raise ServiceError("ValidationException", f"Could not find variant {match['variant']} of {match['endpoint']}.")
 
 
 def registered(request: dict[str, Any]) -> Key:

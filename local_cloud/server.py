@@ -45,9 +45,7 @@ def _configure_emulator(arguments: argparse.Namespace, port: int) -> None:
     """The emulator reads its environment on import, so this comes first."""
     scratch = arguments.state_dir / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
-    for name in [
-        name for name in os.environ if name.startswith(("AWS_", "MINISTACK_", "LAMBDA_", "LOCALSTACK_"))
-    ]:
+    for name in [name for name in os.environ if name.startswith(("AWS_", "MINISTACK_", "LAMBDA_", "LOCALSTACK_"))]:
         del os.environ[name]
     os.environ |= {
         "GATEWAY_PORT": str(port),

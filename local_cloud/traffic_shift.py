@@ -56,9 +56,7 @@ def check(deployment_config: dict[str, Any]) -> None:
     limit = policy.get("MaximumExecutionTimeoutInSeconds")
     waits = len(_shares_before_all(routing, instances=10)) * wait + policy.get("TerminationWaitInSeconds", 0)
     if limit is not None and limit <= waits:
-        raise _invalid(
-            f"MaximumExecutionTimeoutInSeconds {limit} must exceed the total wait of {waits} seconds"
-        )
+        raise _invalid(f"MaximumExecutionTimeoutInSeconds {limit} must exceed the total wait of {waits} seconds")
 
 
 def _shares_before_all(routing: dict[str, Any], instances: int) -> list[int]:

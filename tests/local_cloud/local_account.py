@@ -30,9 +30,7 @@ class Account:
     def upload(self, key: str, body: bytes = b"model", bucket: str | None = None) -> None:
         s3, bucket = self.client("s3"), bucket or self.bucket
         if bucket not in {b["Name"] for b in s3.list_buckets()["Buckets"]}:
-            s3.create_bucket(
-                Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": self.cloud.region}
-            )
+            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": self.cloud.region})
         s3.put_object(Bucket=bucket, Key=key, Body=body)
 
     @property
@@ -59,9 +57,7 @@ class Account:
         """Wait until no operation is in progress; the stack's status."""
         deadline = time.monotonic() + _LIMIT_SECONDS
         while (status := self.status(stack_name)).endswith("IN_PROGRESS"):
-            assert time.monotonic() < deadline, (
-                f"{stack_name} is still {status}: {self.stack_events(stack_name)}"
-            )
+            assert time.monotonic() < deadline, f"{stack_name} is still {status}: {self.stack_events(stack_name)}"
             time.sleep(0.01)
         return status
 
@@ -75,9 +71,7 @@ class Account:
         assert self.settle(stack_id) == "DELETE_COMPLETE", self.stack_events(stack_id)
 
     def stack(self, stack_name: str = "Fleet") -> dict[str, Any]:
-        stack: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][
-            0
-        ]
+        stack: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
         return stack
 
     def status(self, stack_name: str = "Fleet") -> str:
@@ -88,8 +82,7 @@ class Account:
         paginator = self.client("cloudformation").get_paginator("describe_stack_events")
         events = [e for page in paginator.paginate(StackName=stack_name) for e in page["StackEvents"]]
         return [
-            (e["LogicalResourceId"], e["ResourceStatus"], e.get("ResourceStatusReason", ""))
-            for e in reversed(events)
+            (e["LogicalResourceId"], e["ResourceStatus"], e.get("ResourceStatusReason", "")) for e in reversed(events)
         ]
 
     def log(self, *actions: str) -> list[tuple[str, str]]:

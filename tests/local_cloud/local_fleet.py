@@ -97,9 +97,7 @@ def scaling(name: str, endpoint_id: str, minimum: int = 2, maximum: int = 6) -> 
                 "ScalingTargetId": ref("Target"),
                 "TargetTrackingScalingPolicyConfiguration": {
                     "TargetValue": 3000,
-                    "PredefinedMetricSpecification": {
-                        "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
-                    },
+                    "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
                     "ScaleInCooldown": 300,
                     "ScaleOutCooldown": 60,
                 },
@@ -226,9 +224,7 @@ def route_resources(document: dict[str, Any], depends_on: list[str]) -> dict[str
     }
 
 
-def fleet(
-    account: Any, *, whales: dict[str, str] | None = None, tail_instance_type: str = "ml.m5.xlarge"
-) -> Template:
+def fleet(account: Any, *, whales: dict[str, str] | None = None, tail_instance_type: str = "ml.m5.xlarge") -> Template:
     """The template of a fleet with these whales (tenant -> version); uploads the nested templates."""
     whales = whales or {}
     account.upload("models/m37/1.tar.gz")

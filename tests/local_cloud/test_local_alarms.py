@@ -31,9 +31,7 @@ def put_alarm(account: Account, name: str = "errors", **properties: Any) -> None
 
 def test_alarm_sees_only_its_own_dimensions(stopped: Account) -> None:
     """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html"""
-    put_alarm(
-        stopped, Dimensions=[{"Name": "EndpointName", "Value": "a"}, {"Name": "VariantName", "Value": "x"}]
-    )
+    put_alarm(stopped, Dimensions=[{"Name": "EndpointName", "Value": "a"}, {"Name": "VariantName", "Value": "x"}])
 
     stopped.put_metric("Test", "Errors", 9, EndpointName="b", VariantName="x")
     stopped.put_metric("Test", "Errors", 9, EndpointName="a")
@@ -187,9 +185,7 @@ def composite_with_suppressor(account: Account) -> None:
 
 def fired(account: Account) -> bool:
     entries = account.cloud.admin(f"events?account={account.id}")
-    return any(
-        e["action"] == "AlarmActions" and e["resource"] == "any" and e["state"] == "ALARM" for e in entries
-    )
+    return any(e["action"] == "AlarmActions" and e["resource"] == "any" and e["state"] == "ALARM" for e in entries)
 
 
 def test_suppressor_in_alarm_holds_the_actions_until_the_extension_is_over(stopped: Account) -> None:
@@ -198,9 +194,9 @@ def test_suppressor_in_alarm_holds_the_actions_until_the_extension_is_over(stopp
     stopped.put_metric("Test", "Warming", 1)
     stopped.put_metric("Test", "A", 9)
 
-    [composite] = stopped.client("cloudwatch").describe_alarms(
-        AlarmNames=["any"], AlarmTypes=["CompositeAlarm"]
-    )["CompositeAlarms"]
+    [composite] = stopped.client("cloudwatch").describe_alarms(AlarmNames=["any"], AlarmTypes=["CompositeAlarm"])[
+        "CompositeAlarms"
+    ]
     during = fired(stopped)
     stopped.advance(61)  # the suppressor leaves ALARM
     left = stopped.alarm_state("warming")

@@ -10,9 +10,7 @@ from local_fleet import BAKE_MINUTES, alarm, route_resources
 
 def routes_stack(document: dict[str, Any]) -> dict[str, Any]:
     """The AppConfig half of a fleet: a document, a monitor, a deployment that bakes."""
-    return {
-        "Resources": {"RouteErrors": alarm("route-errors", "Test", "Errors"), **route_resources(document, [])}
-    }
+    return {"Resources": {"RouteErrors": alarm("route-errors", "Test", "Errors"), **route_resources(document, [])}}
 
 
 def session(account: Account) -> str:
@@ -101,9 +99,7 @@ def test_monitor_rolls_the_deployment_and_the_stack_back(account: Account, bad_s
     deploying(account, {"version": 2}, 2)
     account.advance(60)
 
-    account.client("cloudwatch").set_alarm_state(
-        AlarmName="route-errors", StateValue=bad_state, StateReason="test"
-    )
+    account.client("cloudwatch").set_alarm_state(AlarmName="route-errors", StateValue=bad_state, StateReason="test")
 
     assert account.settle() == "UPDATE_ROLLBACK_COMPLETE"
     assert deployment_states(account) == ["COMPLETE", "ROLLED_BACK"]
@@ -144,9 +140,7 @@ def test_deployment_in_progress_refuses_a_second_one(account: Account) -> None:
         ApplicationId=application,
         EnvironmentId=appconfig.list_environments(ApplicationId=application)["Items"][0]["Id"],
         DeploymentStrategyId="AppConfig.AllAtOnce",
-        ConfigurationProfileId=appconfig.list_configuration_profiles(ApplicationId=application)["Items"][0][
-            "Id"
-        ],
+        ConfigurationProfileId=appconfig.list_configuration_profiles(ApplicationId=application)["Items"][0]["Id"],
         ConfigurationVersion="1",
     )
 

@@ -136,9 +136,7 @@ def test_unknown_resource_type_is_refused_before_anything_is_made(account: Accou
     template = tail_stack(account)
     template["Resources"]["Component"] = {"Type": "AWS::SageMaker::InferenceComponent", "Properties": {}}
 
-    with pytest.raises(
-        account.client("cloudformation").exceptions.ClientError, match="Unrecognized resource types"
-    ):
+    with pytest.raises(account.client("cloudformation").exceptions.ClientError, match="Unrecognized resource types"):
         account.deploy(template)
     assert account.client("sagemaker").list_models()["Models"] == []
 
@@ -187,9 +185,7 @@ def test_property_that_the_emulator_never_reads_is_refused(account: Account) -> 
         },
     }
 
-    assert "would skip silently: ReplicationConfiguration" in failure(
-        account, {"Resources": {"Bucket": bucket}}
-    )
+    assert "would skip silently: ReplicationConfiguration" in failure(account, {"Resources": {"Bucket": bucket}})
     assert f"skipped-{account.id}" not in {b["Name"] for b in account.client("s3").list_buckets()["Buckets"]}
 
 
@@ -223,16 +219,14 @@ def test_alarms_are_created_updated_and_deleted_in_place(account: Account) -> No
     assert account.alarm_state("any") == "ALARM"
     assert account.deploy(stack(5)) == "UPDATE_COMPLETE"
 
-    [composite] = account.client("cloudwatch").describe_alarms(
-        AlarmNames=["any"], AlarmTypes=["CompositeAlarm"]
-    )["CompositeAlarms"]
+    [composite] = account.client("cloudwatch").describe_alarms(AlarmNames=["any"], AlarmTypes=["CompositeAlarm"])[
+        "CompositeAlarms"
+    ]
     assert composite["AlarmDescription"] == "more than 5"
     assert composite["StateValue"] == "OK"
     assert outputs(account) == {"Arn": composite["AlarmArn"], "Name": "any"}
     account.destroy()
-    assert (
-        account.client("cloudwatch").describe_alarms(AlarmTypes=["CompositeAlarm"])["CompositeAlarms"] == []
-    )
+    assert account.client("cloudwatch").describe_alarms(AlarmTypes=["CompositeAlarm"])["CompositeAlarms"] == []
 
 
 def test_failed_creation_leaves_no_endpoint(account: Account) -> None:

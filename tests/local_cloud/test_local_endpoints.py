@@ -275,9 +275,7 @@ def test_linear_shift_waits_between_steps(whale: Account) -> None:
         ),
     ],
 )
-def test_impossible_deployment_configuration_is_refused(
-    whale: Account, config: dict[str, Any], complaint: str
-) -> None:
+def test_impossible_deployment_configuration_is_refused(whale: Account, config: dict[str, Any], complaint: str) -> None:
     """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_BlueGreenUpdatePolicy.html"""
     code, message = error_of(update, account=whale, DeploymentConfig=config)
 

@@ -102,9 +102,7 @@ def test_tail_retype_keeps_the_old_endpoint_until_the_new_one_is_warm_and_routed
     warm_ups = [i["endpoint"] for i in account.cloud.admin("invocations") if i["endpoint"] == new]
     assert warm_ups, "the gate has invoked the new endpoint"
     assert live_endpoints(account) == [new]
-    targets = account.client("application-autoscaling").describe_scalable_targets(
-        ServiceNamespace="sagemaker"
-    )
+    targets = account.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="sagemaker")
     assert [t["ResourceId"] for t in targets["ScalableTargets"]] == [f"endpoint/{new}/variant/AllTraffic"]
 
 
@@ -172,18 +170,14 @@ def test_failure_before_the_deployment_leaves_routes_and_endpoints_as_they_were(
     assert live_endpoints(account) == sorted([tail_name("ml.m5.xlarge"), whale_name("m01")])
     assert len(deployments(account)) == 1
     serving = account.client("sagemaker").describe_endpoint(EndpointName=whale_name("m01"))
-    config = account.client("sagemaker").describe_endpoint_config(
-        EndpointConfigName=serving["EndpointConfigName"]
-    )
+    config = account.client("sagemaker").describe_endpoint_config(EndpointConfigName=serving["EndpointConfigName"])
     model = account.client("sagemaker").describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
     assert model["PrimaryContainer"]["ModelDataUrl"].endswith("m01/1.tar.gz")
     assert len(account.client("sagemaker").list_models()["Models"]) == 2, "nothing of the failed update stays"
 
     account.cloud.admin("faults", {})
     assert account.deploy(template) == "UPDATE_COMPLETE"
-    assert live_endpoints(account) == sorted(
-        [tail_name("ml.r5.xlarge"), whale_name("m01"), whale_name("m07")]
-    )
+    assert live_endpoints(account) == sorted([tail_name("ml.r5.xlarge"), whale_name("m01"), whale_name("m07")])
 
 
 def test_deployment_rolled_back_by_its_monitor_rolls_the_stack_back(account: Account) -> None:

@@ -37,9 +37,7 @@ def port_of(cloud: LocalCloud) -> int:
 
 def members_of_group(pid: int) -> list[int]:
     """Every process of the stand-in's process group, the Lambda workers included."""
-    listing = subprocess.run(
-        ["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True
-    ).stdout
+    listing = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True).stdout
     rows = [line.split() for line in listing.splitlines()]
     return [int(row[0]) for row in rows if int(row[1]) == pid and not row[2].startswith("Z")]
 
@@ -82,13 +80,9 @@ def test_stop_leaves_no_process_no_port_no_file(tmp_path: Path) -> None:
 
 def test_it_listens_on_loopback_only(cloud: LocalCloud) -> None:
     listening = [
-        line.split()[1]
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-        if line.split()[3] == "0A"
+        line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if line.split()[3] == "0A"
     ]
-    addresses = {
-        address.split(":")[0] for address in listening if int(address.split(":")[1], 16) == port_of(cloud)
-    }
+    addresses = {address.split(":")[0] for address in listening if int(address.split(":")[1], 16) == port_of(cloud)}
 
     assert addresses == {"0100007F"}
 
@@ -104,9 +98,7 @@ from pathlib import Path
 from local_cloud import start
 print(start(Path({str(tmp_path / "s")!r}), detached=True).pid)
 """
-    started = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
+    started = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
 
     found = running(tmp_path / "s")
     answered = found.admin("health")

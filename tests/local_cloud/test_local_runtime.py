@@ -122,9 +122,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 def allow(account: Account, *statements: dict[str, Any]) -> None:
     """Replace what the user `caller` may do."""
     document = {"Version": "2012-10-17", "Statement": list(statements)}
-    account.client("iam").put_user_policy(
-        UserName="caller", PolicyName="rights", PolicyDocument=json.dumps(document)
-    )
+    account.client("iam").put_user_policy(UserName="caller", PolicyName="rights", PolicyDocument=json.dumps(document))
 
 
 @pytest.fixture(scope="module")
@@ -217,9 +215,7 @@ def test_configuration_session_checks_application_environment_and_profile(
     application = appconfig.create_application(Name="fleet")["Id"]
     environment = appconfig.create_environment(ApplicationId=application, Name="dev")["Id"]
     profiles = [
-        appconfig.create_configuration_profile(ApplicationId=application, Name=name, LocationUri="hosted")[
-            "Id"
-        ]
+        appconfig.create_configuration_profile(ApplicationId=application, Name=name, LocationUri="hosted")["Id"]
         for name in ("routes", "other")
     ]
     arn = f"arn:aws:appconfig:eu-west-1:{guarded.id}:application/{application}/environment/{environment}"
@@ -233,9 +229,9 @@ def test_configuration_session_checks_application_environment_and_profile(
     )
     names = {"ApplicationIdentifier": "fleet", "EnvironmentIdentifier": "dev"}
 
-    token = caller["appconfigdata"].start_configuration_session(
-        **names, ConfigurationProfileIdentifier="routes"
-    )["InitialConfigurationToken"]
+    token = caller["appconfigdata"].start_configuration_session(**names, ConfigurationProfileIdentifier="routes")[
+        "InitialConfigurationToken"
+    ]
     caller["appconfigdata"].get_latest_configuration(ConfigurationToken=token)
 
     denied = error_of(

@@ -123,8 +123,7 @@ def test_target_tracking_policy_makes_its_two_alarms(tail: Account) -> None:
     names = [alarm["AlarmName"] for alarm in created["Alarms"]]
     alarms = tail.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
     conditions = {
-        alarm["AlarmName"].split("-")[2]: (alarm["ComparisonOperator"], alarm["Threshold"])
-        for alarm in alarms
+        alarm["AlarmName"].split("-")[2]: (alarm["ComparisonOperator"], alarm["Threshold"]) for alarm in alarms
     }
     assert all(n.startswith("TargetTracking-endpoint/tail/variant/AllTraffic-") for n in names)
     assert conditions == {

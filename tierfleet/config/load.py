@@ -39,9 +39,12 @@ def load(path: Path) -> FleetConfig:
     return checked.config
 
 
-def load_all(directory: Path) -> list[FleetConfig]:
-    """The fleets of every `*.toml` in the directory, in name order. Raises ConfigError with all their errors."""
-    checked = check_files(sorted(directory.glob("*.toml")))
+def load_all(path: Path) -> list[FleetConfig]:
+    """The fleets of every `*.toml` in a directory, in name order, or of one file.
+
+    Raises ConfigError with all their errors.
+    """
+    checked = check_files(sorted(path.glob("*.toml")) if path.is_dir() else [path])
     if errors := [error for file in checked for error in errors_of(file.problems)]:
         raise ConfigError(errors)
     return [file.config for file in checked if file.config]
