@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
-from fleets import CONFIG, ROOT
+from fleets import CONFIG, ROOT, Synth, read_templates
 from hypothesis import settings
 
 from tierfleet.config import FleetConfig
@@ -21,8 +20,6 @@ from tierfleet.config import FleetConfig
 # A slow machine is not a failure: no deadline for a single example.
 settings.register_profile("tierfleet", deadline=None)
 settings.load_profile("tierfleet")
-
-Synth = Callable[..., Path]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -61,8 +58,3 @@ def assembly(synth: Synth) -> Path:
 def templates(assembly: Path) -> dict[str, dict[str, Any]]:
     """Every template of the assembly by its file's name without endings, nested stacks included."""
     return read_templates(assembly)
-
-
-def read_templates(assembly: Path) -> dict[str, dict[str, Any]]:
-    """The templates of an assembly directory by file name without endings."""
-    return {file.name.split(".")[0]: json.loads(file.read_text()) for file in sorted(assembly.rglob("*.template.json"))}

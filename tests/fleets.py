@@ -1,6 +1,7 @@
 """Fleet files for tests: a small sound document, and changes to it."""
 
 import json
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ _BASE: dict[str, Any] = {
 
 DELETE = object()
 
+Synth = Callable[..., Path]
+
 
 def document(**changes: Any) -> dict[str, Any]:
     """The small document with these changes merged in; DELETE as a value removes its key."""
@@ -79,3 +82,8 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         else:
             base[key] = value
     return base
+
+
+def read_templates(assembly: Path) -> dict[str, dict[str, Any]]:
+    """The templates of an assembly directory by file name without endings."""
+    return {file.name.split(".")[0]: json.loads(file.read_text()) for file in sorted(assembly.rglob("*.template.json"))}

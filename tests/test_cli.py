@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 import tomlkit
-from conftest import Synth
-from fleets import CONFIG, ROOT, document, fleet
+from fleets import CONFIG, ROOT, Synth, document, fleet
 from typer.testing import CliRunner
 
 from tierfleet.cli import app

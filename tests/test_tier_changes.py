@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Synth, read_templates
-from fleets import CONFIG, fleet
+from fleets import CONFIG, Synth, fleet, read_templates
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
