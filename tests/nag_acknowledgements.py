@@ -1,0 +1,117 @@
+"""What cdk-nag's AwsSolutions rules find and we mean so: each finding of each construct with its reason.
+
+An acknowledgement names the finding to the letter, so a second wildcard beside a listed one is still an error.
+"""
+
+from collections.abc import Iterator
+
+import aws_cdk as cdk
+from constructs import IConstruct
+
+from constructs_lib import arns
+from constructs_lib.execution_role import ExecutionRole
+from constructs_lib.model_store import ModelStore
+from constructs_lib.route_table import RouteTable
+from constructs_lib.warm_up import WarmUp
+from tierfleet.config import FleetConfig
+from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX, MODELS_PREFIX
+
+Reasons = dict[str, str]
+
+
+def acknowledge(stage: cdk.Stage, config: FleetConfig) -> None:
+    """Acknowledge the findings of one fleet, each at the construct it is found in."""
+    for construct, acknowledgment in acknowledgements(stage, config):
+        cdk.Validations.of(construct).acknowledge(acknowledgment)
+
+
+def acknowledgements(stage: cdk.Stage, config: FleetConfig) -> Iterator[tuple[IConstruct, cdk.Acknowledgment]]:
+    """Every finding that is meant so, with the construct it is found in."""
+    for construct, reasons in _reasons(stage, config):
+        for finding, reason in reasons.items():
+            yield construct, cdk.Acknowledgment(id=f"AwsSolutions-{finding}", reason=reason)
+
+
+def _reasons(stage: cdk.Stage, config: FleetConfig) -> Iterator[tuple[IConstruct, Reasons]]:
+    found = stage.node.find_all()
+    route_tables = [construct for construct in found if isinstance(construct, RouteTable)]
+    for construct in found:
+        if isinstance(construct, ModelStore):
+            yield construct, _model_store()
+        elif isinstance(construct, ExecutionRole):
+            yield construct, _execution_role(config)
+        elif isinstance(construct, WarmUp):
+            [route_table] = route_tables
+            yield construct, _warm_up(construct, route_table, config)
+            if any(tier.warm_up for tier in config.multi_model_tiers.values()):
+                # CDK keeps the role of all schedules at the stack, not at the schedule.
+                yield cdk.Stack.of(construct), _schedules(construct)
+
+
+def _model_store() -> Reasons:
+    return {
+        "S1": (
+            "Server access logs need a second bucket that grows for ever. Who reads a model is known: the endpoints' "
+            "role; CloudTrail data events are the account owner's choice."
+        )
+    }
+
+
+def _execution_role(config: FleetConfig) -> Reasons:
+    return {
+        _resource(f"{arns.models_bucket(config)}/{MODELS_PREFIX}*"): (
+            "A tail tenant's model is no resource of a stack: it is published without a deployment. Read only."
+        ),
+        _resource("*"): (
+            "ecr:GetAuthorizationToken, cloudwatch:PutMetricData (bound to SageMaker's namespaces) and the EC2 calls "
+            "for a VPC know no resource level."
+        ),
+        _resource(arns.sagemaker_logs(config)): (
+            "SageMaker makes one log group per endpoint under this prefix and names it itself."
+        ),
+        _resource(arns.fleet_alarms(config)): (
+            "The guardrails read the fleet's rollback alarms; a promotion adds one and must not wait for IAM."
+        ),
+    }
+
+
+def _warm_up(warm_up: WarmUp, route_table: RouteTable, config: FleetConfig) -> Reasons:
+    stack = cdk.Stack.of(warm_up)
+    application, profile = (
+        stack.resolve(token)["Ref"] for token in (route_table.application_id, route_table.profile_id)
+    )
+    versions = f"application/<{application}>/configurationprofile/<{profile}>/hostedconfigurationversion/*"
+    return {
+        _resource(f"{arns.models_bucket(config)}/{CATALOG_PREFIX}*"): (
+            "One pointer a tenant, written by every publish without a deployment. Read only."
+        ),
+        _resource(arns.appconfig(config, versions)): (
+            "The gate reads the newest version of this one profile, whose number exists only after the deployment "
+            "began. Read only."
+        ),
+        _resource(arns.endpoint(config, f"{config.fleet}--{config.environment}--*--{ALL_TENANTS}--*")): (
+            "The shared endpoints of this fleet: while a tier is retyped both its old and its new one are warmed. No "
+            "dedicated endpoint's name has this word."
+        ),
+        _resource(arns.endpoint(config, f"{config.fleet}--{config.environment}--*")): (
+            "The gates of a promotion ask for endpoints that the same deployment makes. Read only."
+        ),
+        _resource(arns.stacks(config, stack.stack_name)): (
+            "A stack's ARN ends in an id CloudFormation makes up, and nested stacks' names begin with their parent's. "
+            "Read only."
+        ),
+    }
+
+
+def _schedules(warm_up: WarmUp) -> Reasons:
+    function = warm_up.function.node.default_child
+    assert isinstance(function, cdk.CfnElement)
+    return {
+        _resource(f"<{cdk.Stack.of(warm_up).get_logical_id(function)}.Arn>:*"): (
+            "CDK grants the schedules this one function with its versions; it has none."
+        )
+    }
+
+
+def _resource(arn: str) -> str:
+    return f"IAM5[Resource::{arn}]"

@@ -1,0 +1,321 @@
+"""What CloudFormation's validators let through and AWS then refuses, or takes and does nothing with.
+
+`check_template` returns one sentence a mistake. Values that only a deployment knows count as 64 characters.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tierfleet.config.schedule import check_schedule
+
+Template = Mapping[str, Any]
+
+MAX_TEMPLATE_BYTES = 1_000_000
+# docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+MAX_COUNTS = {"Resources": 500, "Parameters": 200, "Outputs": 200}
+# (type, property, most characters). Sources: the services' API references.
+MAX_LENGTHS = (
+    ("AWS::SageMaker::Endpoint", "EndpointName", 63),
+    ("AWS::CloudWatch::Alarm", "AlarmName", 255),
+    ("AWS::CloudWatch::Alarm", "AlarmDescription", 1024),
+    ("AWS::CloudWatch::CompositeAlarm", "AlarmDescription", 1024),
+    ("AWS::CloudWatch::CompositeAlarm", "AlarmRule", 10_240),
+    ("AWS::SSM::Parameter", "Value", 4096),
+    ("AWS::S3::Bucket", "BucketName", 63),
+    ("AWS::IAM::Role", "AssumeRolePolicyDocument", 2048),
+    ("AWS::S3::BucketPolicy", "PolicyDocument", 20_480),
+    ("AWS::SNS::TopicPolicy", "PolicyDocument", 30_720),
+)
+MAX_LAMBDA_ENVIRONMENT = 4096
+MAX_ROLE_POLICIES = 10_240
+MAX_VALIDATOR = 32_768
+
+# Namespace and dimensions of each metric, as AWS and the runtime publish them.
+_REQUESTS = (
+    "ModelLoadingWaitTime ModelDownloadingTime ModelLoadingTime ModelUnloadingTime ModelCacheHit Invocations "
+    "InvocationsPerInstance Invocation4XXErrors Invocation5XXErrors InvocationModelErrors ModelLatency OverheadLatency"
+)
+_INSTANCES = "LoadedModelCount CPUUtilization MemoryUtilization DiskUtilization"
+_VARIANT = ("EndpointName", "VariantName")
+METRICS = {
+    **{("AWS/SageMaker", name): _VARIANT for name in _REQUESTS.split()},
+    **{("/aws/sagemaker/Endpoints", name): _VARIANT for name in _INSTANCES.split()},
+    **{("AWS/Lambda", name): ("FunctionName",) for name in ("Errors", "Invocations")},
+    ("AWS/S3", "BytesDownloaded"): ("BucketName", "FilterId"),
+}
+# docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html lists the statistics of each metric.
+_SUM_ONLY = {"Invocations", "InvocationsPerInstance"}
+_PERCENTILES = {"ModelLatency"}
+
+# Every wildcard an Allow statement may hold: action, resource as a regular expression, why it must be one.
+_ACCOUNT = r"[a-z0-9-]+:[0-9]{12}"
+_FLEET = r"[a-z0-9-]+--[a-z0-9-]+"
+ALLOWED_WILDCARDS = (
+    ("s3:GetObject", rf"arn:aws[a-z-]*:s3:::{_FLEET}/(models|catalog)/\*", "tenants are objects, not resources"),
+    ("ecr:GetAuthorizationToken", r"\*", "knows no resource level"),
+    ("cloudwatch:PutMetricData", r"\*", "knows no resource level; bound to SageMaker's namespaces"),
+    ("ec2:*", r"\*", "VPC attachment: the describe calls know no resource level"),
+    ("logs:*", rf"arn:aws[a-z-]*:logs:{_ACCOUNT}:log-group:/aws/sagemaker/Endpoints/\*", "SageMaker names the groups"),
+    (
+        "cloudwatch:DescribeAlarms",
+        rf"arn:aws[a-z-]*:cloudwatch:{_ACCOUNT}:alarm:{_FLEET}--\*",
+        "guardrails of the fleet",
+    ),
+    (
+        "appconfig:*HostedConfigurationVersion*",
+        rf"arn:aws[a-z-]*:appconfig:{_ACCOUNT}:application/<\w+>/configurationprofile/<\w+>"
+        r"/hostedconfigurationversion/\*",
+        "the number of a version exists only during the deployment",
+    ),
+    (
+        "sagemaker:DescribeEndpoint",
+        rf"arn:aws[a-z-]*:sagemaker:{_ACCOUNT}:endpoint/{_FLEET}--\*",
+        "gates of a promotion",
+    ),
+    (
+        "sagemaker:InvokeEndpoint",
+        rf"arn:aws[a-z-]*:sagemaker:{_ACCOUNT}:endpoint/{_FLEET}--\*--[a-z0-9-]+--\*",
+        "a tenant's future dedicated endpoint (a promotion must not wait for IAM), or all shared ones (warm-up)",
+    ),
+    (
+        "cloudformation:DescribeStacks",
+        rf"arn:aws[a-z-]*:cloudformation:{_ACCOUNT}:stack/[a-zA-Z0-9-]+-Fleet\*",
+        "a stack's id, and nested stacks",
+    ),
+    ("lambda:InvokeFunction", r"<\w+>:\*", "the versions of one function"),
+)
+
+
+def check_template(template: Template) -> list[str]:
+    """Every mistake of one template, in one sentence each."""
+    return [finding for check in CHECKS for finding in check(template)]
+
+
+def shared_prefixes(template: Template) -> Iterator[str]:
+    """SageMaker joins a multi-model prefix and TargetModel as strings."""
+    for name, properties in _of(template, "AWS::SageMaker::Model"):
+        containers = [properties.get("PrimaryContainer"), *properties.get("Containers", [])]
+        for container in filter(None, containers):
+            if container.get("Mode") != "MultiModel":
+                continue
+            if "ModelDataSource" in container:
+                yield f"{name}: a multi-model container takes no ModelDataSource"
+            if not _text(container.get("ModelDataUrl", "")).endswith("/"):
+                yield f"{name}: ModelDataUrl of a multi-model container must end with /"
+
+
+def capacities(template: Template) -> Iterator[str]:
+    """Bounds that cross; a role that Application Auto Scaling has no use for."""
+    for name, properties in _of(template, "AWS::ApplicationAutoScaling::ScalableTarget"):
+        actions = {a["ScheduledActionName"]: a["ScalableTargetAction"] for a in properties.get("ScheduledActions", [])}
+        for where, bounds in {"": properties, **actions}.items():
+            least, most = bounds.get("MinCapacity", 1), bounds.get("MaxCapacity", float("inf"))
+            if least > most:
+                yield f"{name} {where}: MinCapacity {least} is above MaxCapacity {most}"
+            if least < 1:
+                yield f"{name} {where}: a real-time variant cannot scale to {least}"
+        if "RoleARN" in properties:
+            yield f"{name}: RoleARN, though the service-linked role does it all"
+
+
+def schedules(template: Template) -> Iterator[str]:
+    """`rate(1 hours)` and a cron of five fields pass every validator."""
+    expressions = [
+        *((n, p["ScheduleExpression"]) for n, p in _of(template, "AWS::Scheduler::Schedule")),
+        *((n, p["ScheduleExpression"]) for n, p in _of(template, "AWS::Events::Rule") if "ScheduleExpression" in p),
+        *(
+            (name, action["Schedule"])
+            for name, properties in _of(template, "AWS::ApplicationAutoScaling::ScalableTarget")
+            for action in properties.get("ScheduledActions", [])
+        ),
+    ]
+    for name, expression in expressions:
+        try:
+            check_schedule(expression)
+        except ValueError as error:
+            yield f"{name}: {expression}: {error}"
+
+
+def sizes(template: Template) -> Iterator[str]:
+    """Values longer, and templates larger, than AWS takes."""
+    size = len(json.dumps(template, separators=(",", ":")))
+    if size > MAX_TEMPLATE_BYTES:
+        yield f"template has {size} bytes, at most {MAX_TEMPLATE_BYTES}"
+    for section, most in MAX_COUNTS.items():
+        if len(template.get(section, {})) > most:
+            yield f"{len(template[section])} {section}, at most {most}"
+    for kind, key, most in MAX_LENGTHS:
+        for name, properties in _of(template, kind):
+            value = properties.get(key, "")
+            if _length(value) > most:
+                yield f"{name}: {key} has {_length(value)} characters, at most {most}"
+    for name, properties in _of(template, "AWS::Lambda::Function"):
+        size = sum(len(k) + _length(v) for k, v in properties.get("Environment", {}).get("Variables", {}).items())
+        if size > MAX_LAMBDA_ENVIRONMENT:
+            yield f"{name}: environment has {size} bytes, at most {MAX_LAMBDA_ENVIRONMENT}"
+    for name, properties in _of(template, "AWS::AppConfig::ConfigurationProfile"):
+        for validator in properties.get("Validators", []):
+            if _length(validator["Content"]) > MAX_VALIDATOR:
+                yield f"{name}: validator has {_length(validator['Content'])} bytes, at most {MAX_VALIDATOR}"
+    policies: dict[str, int] = {}
+    for _, properties in _of(template, "AWS::IAM::Policy"):
+        for role in properties.get("Roles", []):
+            role_name = _text(role)
+            policies[role_name] = policies.get(role_name, 0) + _length(properties["PolicyDocument"])
+    for role_name, size in policies.items():
+        if size > MAX_ROLE_POLICIES:
+            yield f"{role_name}: inline policies have {size} characters, at most {MAX_ROLE_POLICIES}"
+
+
+def alarm_texts(template: Template) -> Iterator[str]:
+    """Missing data is never left to the default, and every alarm says what to do."""
+    for kind in ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"):
+        for name, properties in _of(template, kind):
+            if kind == "AWS::CloudWatch::Alarm" and "TreatMissingData" not in properties:
+                yield f"{name}: TreatMissingData is missing"
+            if not re.search(r"https://\S+#[a-z0-9-]+$", properties.get("AlarmDescription", "")):
+                yield f"{name}: the description ends with no runbook link"
+
+
+def metrics(template: Template) -> Iterator[str]:
+    """A misspelt namespace, name or dimension reads as no data for ever; so does a statistic that is not published."""
+    for name, properties in _of(template, "AWS::CloudWatch::Alarm"):
+        read = [query["MetricStat"] for query in properties.get("Metrics", []) if "MetricStat" in query]
+        single = {"Metric": properties, "Stat": properties.get("ExtendedStatistic") or properties.get("Statistic")}
+        for query in read or [single]:
+            metric = query["Metric"]
+            dimensions = tuple(dimension["Name"] for dimension in metric.get("Dimensions", []))
+            yield from _metric(name, metric.get("Namespace"), metric.get("MetricName"), dimensions)
+            yield from _statistic(name, metric.get("Namespace"), metric.get("MetricName"), str(query["Stat"]))
+    for name, properties in _of(template, "AWS::CloudWatch::Dashboard"):
+        for widget in json.loads(_text(properties["DashboardBody"]))["widgets"]:
+            for row in widget["properties"].get("metrics", []):
+                if not isinstance(row[0], dict):
+                    texts = [part for part in row if isinstance(part, str)]
+                    yield from _metric(name, texts[0], texts[1], tuple(texts[2::2]))
+                    yield from _statistic(name, texts[0], texts[1], row[-1]["stat"])
+
+
+def _statistic(name: str, namespace: Any, metric: Any, statistic: str) -> Iterator[str]:
+    unpublished = (metric in _SUM_ONLY and statistic != "Sum") or (
+        statistic.startswith("p") and metric not in _PERCENTILES
+    )
+    if namespace == "AWS/SageMaker" and (namespace, metric) in METRICS and unpublished:
+        yield f"{name}: {metric} has no statistic {statistic}"
+
+
+def _metric(name: str, namespace: Any, metric: Any, dimensions: tuple[str, ...]) -> Iterator[str]:
+    if namespace == "tierfleet":
+        if dimensions not in {("Fleet", "Environment"), ("Fleet", "Environment", "Tier")}:
+            yield f"{name}: {namespace} {metric} is not published with {dimensions}"
+    elif (namespace, metric) not in METRICS:
+        yield f"{name}: no metric {metric} is published in {namespace}"
+    elif METRICS[namespace, metric] != dimensions:
+        yield f"{name}: {namespace} {metric} is published with {METRICS[namespace, metric]}, not {dimensions}"
+
+
+def endpoints(template: Template) -> Iterator[str]:
+    """Names that block their own replacement, and updates that take capacity away or fail."""
+    for kind, key in (("Model", "ModelName"), ("EndpointConfig", "EndpointConfigName")):
+        for name, properties in _of(template, f"AWS::SageMaker::{kind}"):
+            if key in properties:
+                yield f"{name}: {key} is set, so the resource cannot be replaced"
+    for name, properties in _of(template, "AWS::SageMaker::Endpoint"):
+        if _text(properties.get("EndpointName", "")).lower() != _text(properties.get("EndpointName", "")):
+            yield f"{name}: EndpointName is not lower case, IAM's ARNs are"
+        if properties.get("RetainAllVariantProperties") is not True:
+            yield f"{name}: RetainAllVariantProperties is not true, an update would undo scaling"
+        policy = properties.get("DeploymentConfig", {}).get("BlueGreenUpdatePolicy", {})
+        if policy and "WaitIntervalInSeconds" not in policy["TrafficRoutingConfiguration"]:
+            yield f"{name}: WaitIntervalInSeconds is missing, the API requires it"
+
+
+def references_between_stacks(template: Template) -> Iterator[str]:
+    """They deadlock a demotion."""
+    for name, output in template.get("Outputs", {}).items():
+        if "Export" in output:
+            yield f"{name}: exported"
+    text = json.dumps(template)
+    for function in ("Fn::ImportValue", "Fn::GetStackOutput"):
+        if f'"{function}"' in text:
+            yield f"{function} is used"
+
+
+def wildcards(template: Template) -> Iterator[str]:
+    """IAM wildcards that ALLOWED_WILDCARDS does not list."""
+    for name, resource in template.get("Resources", {}).items():
+        for document in _policy_documents(resource.get("Properties", {})):
+            for statement in _as_list(document["Statement"]):
+                if statement["Effect"] != "Allow":
+                    continue
+                if _as_list(statement.get("Principal")) == ["*"] or statement.get("Principal") == {"AWS": "*"}:
+                    yield f"{name}: everyone is allowed {statement['Action']}"
+                for action in _as_list(statement.get("Action", [])):
+                    for arn in map(_text, _as_list(statement.get("Resource", []))):
+                        if "*" in action or "NotResource" in statement or ("*" in arn and not _listed(action, arn)):
+                            yield f"{name}: {action} on {arn} is an unlisted wildcard"
+
+
+def _listed(action: str, arn: str) -> bool:
+    for listed_action, resource, _reason in ALLOWED_WILDCARDS:
+        if re.fullmatch(listed_action.replace("*", ".*"), action) and re.fullmatch(resource, arn):
+            return True
+    return False
+
+
+CHECKS = (
+    shared_prefixes,
+    capacities,
+    schedules,
+    sizes,
+    alarm_texts,
+    metrics,
+    endpoints,
+    references_between_stacks,
+    wildcards,
+)
+
+
+def _of(template: Template, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, resource in template.get("Resources", {}).items():
+        if resource["Type"] == kind:
+            yield name, resource.get("Properties", {})
+
+
+def _policy_documents(properties: Any) -> Iterator[Mapping[str, Any]]:
+    """Every policy document, wherever a resource holds it."""
+    if isinstance(properties, dict):
+        if "Statement" in properties:
+            yield properties
+            return
+        properties = list(properties.values())
+    if isinstance(properties, list):
+        for value in properties:
+            yield from _policy_documents(value)
+
+
+def _text(value: Any) -> str:
+    """A value as text, with <id> where only the deployment knows."""
+    if isinstance(value, dict) and "Fn::Join" in value:
+        separator, parts = value["Fn::Join"]
+        return str(separator).join(map(_text, parts))
+    if isinstance(value, dict):
+        [target] = value.values()
+        return f"<{target[0] if isinstance(target, list) else target}>"
+    return str(value)
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict) and set(value) <= {"Ref", "Fn::GetAtt"} and value:
+        return 64
+    if isinstance(value, dict) and "Fn::Join" in value:
+        return sum(map(_length, value["Fn::Join"][1]))
+    return len(json.dumps(value, separators=(",", ":")))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

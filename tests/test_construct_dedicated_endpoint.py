@@ -1,0 +1,151 @@
+"""A whale's endpoint."""
+
+from typing import Any
+
+import pytest
+from aws_cdk import aws_iam as iam
+from aws_cdk.assertions import Match, Template
+from fleets import fleet
+from synthesis import AUDIENCE, BUCKET, ROLE_ARN, only, resources, template_of
+
+from constructs_lib.dedicated_endpoint import DedicatedEndpoint
+
+NAME = "shop--test--whale--w1--dedicated-m5-large"
+NETWORK = {"subnets": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]}
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa1"
+
+
+def whale_template(**changes: Any) -> Template:
+    config = fleet(**changes)
+
+    def build(stack: Any) -> None:
+        DedicatedEndpoint(
+            stack,
+            "Whale",
+            config=config,
+            tier_name="whale",
+            tier=config.dedicated_tiers["whale"],
+            tenant="w1",
+            image_uri="image",
+            execution_role=iam.Role.from_role_arn(stack, "Role", ROLE_ARN),
+            audience=AUDIENCE,
+        )
+
+    return template_of(config, build)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Template:
+    return whale_template()
+
+
+@pytest.fixture(scope="module")
+def configured() -> Template:
+    return whale_template(
+        network_isolation=True,
+        network=NETWORK,
+        encryption={"volume_kms_key_arn": KEY},
+        tiers={"whale": {"guardrail": {"type": "ALL_AT_ONCE", "wait_interval_in_seconds": 60}}},
+    )
+
+
+def test_the_model_is_the_pinned_artefact_alone(plain: Template) -> None:
+    container = only(plain, "AWS::SageMaker::Model")["PrimaryContainer"]
+    assert container["Mode"] == "SingleModel"
+    assert container["ModelDataUrl"] == f"s3://{BUCKET}/models/w1/2027-01-01.tar.gz"
+    assert "MultiModelConfig" not in container
+
+
+def test_calls_go_to_the_least_busy_instance(plain: Template) -> None:
+    [variant] = only(plain, "AWS::SageMaker::EndpointConfig")["ProductionVariants"]
+    assert variant["RoutingConfig"] == {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
+
+
+def test_model_and_endpoint_config_carry_no_name(plain: Template) -> None:
+    assert "ModelName" not in only(plain, "AWS::SageMaker::Model")
+    assert "EndpointConfigName" not in only(plain, "AWS::SageMaker::EndpointConfig")
+
+
+def test_the_endpoint_has_its_literal_name_and_keeps_what_scaling_did(plain: Template) -> None:
+    plain.has_resource_properties(
+        "AWS::SageMaker::Endpoint", {"EndpointName": NAME, "RetainAllVariantProperties": True}
+    )
+
+
+def test_vpc_isolation_and_volume_key_are_passed_on(configured: Template) -> None:
+    vpc = {"Subnets": NETWORK["subnets"], "SecurityGroupIds": NETWORK["security_group_ids"]}
+    configured.has_resource_properties("AWS::SageMaker::Model", {"VpcConfig": vpc, "EnableNetworkIsolation": True})
+    configured.has_resource_properties("AWS::SageMaker::EndpointConfig", {"KmsKeyId": KEY})
+
+
+def test_paid_metrics_are_off_explicitly(plain: Template) -> None:
+    config = only(plain, "AWS::SageMaker::EndpointConfig")
+    assert config["MetricsConfig"] == {"EnableDetailedObservability": False, "EnableEnhancedMetrics": False}
+
+
+def test_an_update_starts_with_one_canary_instance_by_default(plain: Template) -> None:
+    policy = only(plain, "AWS::SageMaker::Endpoint")["DeploymentConfig"]["BlueGreenUpdatePolicy"]
+    assert policy == {
+        "TrafficRoutingConfiguration": {
+            "Type": "CANARY",
+            "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1},
+            "WaitIntervalInSeconds": 300,
+        },
+        "TerminationWaitInSeconds": 120,
+        "MaximumExecutionTimeoutInSeconds": 3600,
+    }
+
+
+def test_an_update_all_at_once_has_no_step_size(configured: Template) -> None:
+    policy = only(configured, "AWS::SageMaker::Endpoint")["DeploymentConfig"]["BlueGreenUpdatePolicy"]
+    assert policy["TrafficRoutingConfiguration"] == {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 60}
+
+
+def test_latency_and_errors_take_an_update_back(plain: Template) -> None:
+    alarms = only(plain, "AWS::SageMaker::Endpoint")["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
+    assert alarms == [{"AlarmName": f"{NAME}--model-latency"}, {"AlarmName": f"{NAME}--server-errors"}]
+
+
+def test_the_rollback_alarms_stand_before_the_endpoint_and_name_it_literally(plain: Template) -> None:
+    [endpoint] = resources(plain, "AWS::SageMaker::Endpoint").values()
+    named = {
+        logical_id: alarm["Properties"]
+        for logical_id, alarm in resources(plain, "AWS::CloudWatch::Alarm").items()
+        if "AlarmName" in alarm["Properties"]
+    }
+    assert set(endpoint["DependsOn"]) == set(named)
+    assert {properties["AlarmName"] for properties in named.values()} == {
+        f"{NAME}--model-latency",
+        f"{NAME}--server-errors",
+    }
+    assert not any("Fn::GetAtt" in str(properties) for properties in named.values())
+
+
+def test_the_other_alarms_come_after_the_endpoint(plain: Template) -> None:
+    [endpoint] = resources(plain, "AWS::SageMaker::Endpoint")
+    unnamed = [
+        alarm["Properties"]
+        for alarm in resources(plain, "AWS::CloudWatch::Alarm").values()
+        if "AlarmName" not in alarm["Properties"]
+    ]
+    assert len(unnamed) == 4
+    assert all(str({"Fn::GetAtt": [endpoint, "EndpointName"]}) in str(properties) for properties in unnamed)
+
+
+def test_the_latency_limit_is_milliseconds_in_the_file_and_microseconds_in_the_alarm(plain: Template) -> None:
+    plain.has_resource_properties(
+        "AWS::CloudWatch::Alarm",
+        {
+            "MetricName": "ModelLatency",
+            "ExtendedStatistic": "p99",
+            "Statistic": Match.absent(),
+            "Threshold": 50_000,
+            "EvaluateLowSampleCountPercentile": "ignore",
+            "TreatMissingData": "notBreaching",
+        },
+    )
+
+
+def test_a_whale_scales_on_calls_alone(plain: Template) -> None:
+    plain.resource_count_is("AWS::ApplicationAutoScaling::ScalingPolicy", 1)
+    plain.has_resource_properties("AWS::ApplicationAutoScaling::ScalingPolicy", {"PolicyType": "TargetTrackingScaling"})

@@ -1,0 +1,68 @@
+"""Which metric is read how: a wrong namespace or unit reads as no data for ever."""
+
+import pytest
+
+from constructs_lib.endpoint_metrics import EndpointMetrics
+from constructs_lib.metric import Metric, fleet_metric
+
+METRICS = EndpointMetrics("shop--test--tail--all--mme-m5-xlarge")
+EVERY_METRIC = sorted(name for name, value in vars(EndpointMetrics).items() if isinstance(value, property))
+EVERY_METRIC.remove("_dimensions")
+
+# (name, namespace, statistic) as docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html lists them.
+DOCUMENTED = {
+    "cache_hits": ("ModelCacheHit", "AWS/SageMaker", "Sum"),
+    "cache_lookups": ("ModelCacheHit", "AWS/SageMaker", "SampleCount"),
+    "cpu": ("CPUUtilization", "/aws/sagemaker/Endpoints", "Average"),
+    "disk": ("DiskUtilization", "/aws/sagemaker/Endpoints", "Maximum"),
+    "downloads": ("ModelDownloadingTime", "AWS/SageMaker", "SampleCount"),
+    "errors_4xx": ("Invocation4XXErrors", "AWS/SageMaker", "Sum"),
+    "errors_5xx": ("Invocation5XXErrors", "AWS/SageMaker", "Sum"),
+    "invocations": ("Invocations", "AWS/SageMaker", "Sum"),
+    "invocations_per_instance": ("InvocationsPerInstance", "AWS/SageMaker", "Sum"),
+    "latency_p99": ("ModelLatency", "AWS/SageMaker", "p99"),
+    "loaded_models": ("LoadedModelCount", "/aws/sagemaker/Endpoints", "Sum"),
+    "loads": ("ModelLoadingTime", "AWS/SageMaker", "SampleCount"),
+    "longest_loading_wait": ("ModelLoadingWaitTime", "AWS/SageMaker", "Maximum"),
+    "memory": ("MemoryUtilization", "/aws/sagemaker/Endpoints", "Maximum"),
+    "unloads": ("ModelUnloadingTime", "AWS/SageMaker", "SampleCount"),
+}
+
+
+def test_every_metric_is_in_the_documented_table() -> None:
+    assert set(DOCUMENTED) == set(EVERY_METRIC)
+
+
+@pytest.mark.parametrize("attribute", EVERY_METRIC)
+def test_a_metric_has_the_documented_name_namespace_and_statistic(attribute: str) -> None:
+    metric: Metric = getattr(METRICS, attribute)
+    assert (metric.name, metric.namespace, metric.statistic) == DOCUMENTED[attribute]
+
+
+@pytest.mark.parametrize("attribute", EVERY_METRIC)
+def test_a_metric_has_both_dimensions_since_endpoint_name_alone_matches_nothing(attribute: str) -> None:
+    metric: Metric = getattr(METRICS, attribute)
+    assert metric.dimensions == (("EndpointName", METRICS.endpoint_name), ("VariantName", "AllTraffic"))
+
+
+def test_a_dashboard_row_carries_namespace_name_dimensions_and_options() -> None:
+    assert METRICS.invocations.row(label="calls", period=60) == [
+        "AWS/SageMaker",
+        "Invocations",
+        "EndpointName",
+        METRICS.endpoint_name,
+        "VariantName",
+        "AllTraffic",
+        {"stat": "Sum", "label": "calls", "period": 60},
+    ]
+
+
+def test_the_fleets_own_metrics_are_read_where_they_are_written() -> None:
+    from fleets import fleet
+
+    from tierfleet.runtime import metrics
+
+    line = metrics.emf_line({metrics.ROUTE_ERRORS: 1}, fleet="shop", environment="test")
+    metric = fleet_metric(fleet(), metrics.ROUTE_ERRORS)
+    assert f'"Namespace": "{metric.namespace}"' in line
+    assert all(f'"{name}": "{value}"' in line for name, value in metric.dimensions)

@@ -1,0 +1,117 @@
+"""What SageMaker may do for a fleet."""
+
+from typing import Any
+
+import pytest
+from aws_cdk.assertions import Match, Template
+from fleets import fleet
+from synthesis import only, statements, template_of
+
+from constructs_lib.execution_role import ExecutionRole
+
+BUCKET = "arn:aws:s3:::shop--test--models--123456789012--eu-west-1"
+REPOSITORY = "arn:aws:ecr:eu-west-1:141502667606:repository/sagemaker-xgboost"
+BUCKET_KEY = "arn:aws:kms:eu-west-1:123456789012:key/0bb1"
+VOLUME_KEY = "arn:aws:kms:eu-west-1:123456789012:key/0bb2"
+
+
+def role_template(**changes: Any) -> Template:
+    config = fleet(**changes)
+    return template_of(
+        config, lambda stack: ExecutionRole(stack, "Role", config=config, image_repository_arn=REPOSITORY)
+    )
+
+
+def by_sid(template: Template) -> dict[str, Any]:
+    return {statement["Sid"]: statement for statement in statements(template)}
+
+
+@pytest.fixture(scope="module")
+def plain() -> Template:
+    return role_template()
+
+
+@pytest.fixture(scope="module")
+def configured() -> Template:
+    return role_template(
+        encryption={"bucket_kms_key_arn": BUCKET_KEY, "volume_kms_key_arn": VOLUME_KEY},
+        network={"subnets": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]},
+    )
+
+
+def test_only_sagemaker_of_this_account_and_region_takes_the_role(plain: Template) -> None:
+    plain.has_resource_properties(
+        "AWS::IAM::Role",
+        {
+            "AssumeRolePolicyDocument": {
+                "Statement": [
+                    {
+                        "Action": "sts:AssumeRole",
+                        "Effect": "Allow",
+                        "Principal": {"Service": "sagemaker.amazonaws.com"},
+                        "Condition": {
+                            "StringEquals": {"aws:SourceAccount": "123456789012"},
+                            "ArnLike": {"aws:SourceArn": "arn:aws:sagemaker:eu-west-1:123456789012:*"},
+                        },
+                    }
+                ],
+                "Version": "2012-10-17",
+            },
+            "ManagedPolicyArns": Match.absent(),
+        },
+    )
+
+
+def test_it_reads_the_models_and_nothing_else_of_the_bucket(plain: Template) -> None:
+    found = by_sid(plain)
+    assert (found["ReadModels"]["Action"], found["ReadModels"]["Resource"]) == ("s3:GetObject", f"{BUCKET}/models/*")
+    assert found["ListModels"]["Resource"] == BUCKET
+    assert found["ListModels"]["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["models/*"]}}
+    assert {action for s in found.values() for action in as_list(s["Action"]) if action.startswith("s3:")} == {
+        "s3:GetObject",
+        "s3:ListBucket",
+    }
+
+
+def test_it_pulls_from_the_repository_of_the_image_alone(plain: Template) -> None:
+    assert by_sid(plain)["PullImage"]["Resource"] == REPOSITORY
+
+
+def test_it_publishes_metrics_under_sagemakers_namespaces_only(plain: Template) -> None:
+    condition = by_sid(plain)["PublishMetrics"]["Condition"]
+    assert condition == {"StringEquals": {"cloudwatch:namespace": ["AWS/SageMaker", "/aws/sagemaker/Endpoints"]}}
+
+
+def test_it_reads_the_alarms_that_take_an_update_back(plain: Template) -> None:
+    statement = by_sid(plain)["ReadRollbackAlarms"]
+    assert statement["Action"] == "cloudwatch:DescribeAlarms"
+    assert statement["Resource"] == "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:shop--test--*"
+
+
+def test_it_needs_no_key_and_no_network_interface_by_default(plain: Template) -> None:
+    actions = {action for s in statements(plain) for action in as_list(s["Action"])}
+    assert not {action for action in actions if action.startswith(("kms:", "ec2:"))}
+
+
+def test_it_decrypts_models_and_grants_the_volume_key_where_they_are_set(configured: Template) -> None:
+    found = by_sid(configured)
+    assert (found["DecryptModels"]["Action"], found["DecryptModels"]["Resource"]) == ("kms:Decrypt", BUCKET_KEY)
+    assert (found["EncryptVolumes"]["Action"], found["EncryptVolumes"]["Resource"]) == ("kms:CreateGrant", VOLUME_KEY)
+    assert found["EncryptVolumes"]["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+
+
+def test_it_attaches_interfaces_where_a_vpc_is_set(configured: Template) -> None:
+    assert "ec2:CreateNetworkInterface" in by_sid(configured)["AttachToVpc"]["Action"]
+
+
+def test_only_what_knows_no_resource_level_is_allowed_everywhere(configured: Template) -> None:
+    everywhere = {sid for sid, statement in by_sid(configured).items() if statement["Resource"] == "*"}
+    assert everywhere == {"EcrToken", "PublishMetrics", "AttachToVpc"}
+
+
+def test_the_role_has_one_policy(plain: Template) -> None:
+    assert only(plain, "AWS::IAM::Policy")["PolicyDocument"]["Version"] == "2012-10-17"
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

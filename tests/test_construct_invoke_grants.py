@@ -1,0 +1,95 @@
+"""Who may call which endpoint."""
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk.assertions import Template
+from fleets import fleet
+from synthesis import AUDIENCE, statements, template_of
+
+from constructs_lib import invoke_grants
+from constructs_lib.dedicated_endpoint import DedicatedEndpoint
+from constructs_lib.multi_model_endpoint import MultiModelEndpoint
+from tierfleet import routes
+
+ARN = "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/"
+CONFIG = fleet()
+SHARED = routes.endpoint_name(CONFIG, "tail")
+COMMON: dict[str, Any] = {"config": CONFIG, "image_uri": "image", "audience": AUDIENCE}
+
+
+def granted(grant: Callable[[iam.Role], Any]) -> Any:
+    def build(stack: Any) -> None:
+        grant(iam.Role(stack, "Caller", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com")))
+
+    template: Template = template_of(CONFIG, build)
+    [statement] = statements(template)
+    return statement
+
+
+def test_a_caller_on_a_shared_endpoint_reaches_the_models_of_its_tenants_only() -> None:
+    statement = granted(lambda role: invoke_grants.grant_shared(role, CONFIG, SHARED, ["m1", "m2"]))
+    assert statement == {
+        "Effect": "Allow",
+        "Action": "sagemaker:InvokeEndpoint",
+        "Resource": f"{ARN}{SHARED}",
+        "Condition": {"StringLike": {"sagemaker:TargetModel": ["m1/*", "m2/*"]}},
+    }
+
+
+def test_a_tenants_pattern_ends_at_the_slash_so_that_m1_does_not_reach_m10() -> None:
+    statement = granted(lambda role: invoke_grants.grant_shared(role, CONFIG, SHARED, ["m1"]))
+    [pattern] = statement["Condition"]["StringLike"]["sagemaker:TargetModel"]
+    assert fnmatchcase("m1/2027-01-01.tar.gz", pattern)
+    assert not fnmatchcase("m10/2027-01-01.tar.gz", pattern)
+
+
+def test_the_fleets_own_functions_reach_every_model() -> None:
+    statement = granted(lambda role: invoke_grants.grant_shared(role, CONFIG, SHARED, None))
+    assert "Condition" not in statement
+    assert statement["Resource"] == f"{ARN}{SHARED}"
+
+
+def test_a_dedicated_endpoint_is_granted_by_its_exact_name() -> None:
+    name = routes.endpoint_name(CONFIG, "whale", "w1")
+    statement = granted(lambda role: invoke_grants.grant_dedicated(role, CONFIG, name))
+    assert statement == {"Effect": "Allow", "Action": "sagemaker:InvokeEndpoint", "Resource": f"{ARN}{name}"}
+
+
+def test_a_promotion_does_not_wait_for_iam() -> None:
+    statement = granted(lambda role: invoke_grants.grant_future_dedicated(role, CONFIG, "w1"))
+    assert statement["Resource"] == f"{ARN}shop--test--*--w1--*"
+    assert fnmatchcase(f"{ARN}{routes.endpoint_name(CONFIG, 'whale', 'w1')}", statement["Resource"])
+
+
+def test_the_pattern_of_future_endpoints_reaches_no_other_tenant_and_no_shared_endpoint() -> None:
+    pattern = granted(lambda role: invoke_grants.grant_future_dedicated(role, CONFIG, "w1"))["Resource"]
+    names = [routes.endpoint_name(CONFIG, "whale", tenant) for tenant in ("w10", "w1-b", "a-w1", "w")]
+    for name in (*names, SHARED, "shop--test--w1--all--mme-m5-xlarge", "shop--prod--whale--w1--dedicated-m5-large"):
+        assert not fnmatchcase(f"{ARN}{name}", pattern), name
+
+
+def test_a_shared_endpoint_grants_its_own_name_with_the_tenants_it_is_told() -> None:
+    def grant(role: iam.Role) -> None:
+        tier = CONFIG.multi_model_tiers["tail"]
+        endpoint = MultiModelEndpoint(
+            cdk.Stack.of(role), "Tail", **COMMON, tier_name="tail", tier=tier, execution_role=role
+        )
+        endpoint.grant_invoke(role, tenants=["m1"])
+
+    statement = granted(grant)
+    assert statement["Resource"] == f"{ARN}{SHARED}"
+    assert statement["Condition"] == {"StringLike": {"sagemaker:TargetModel": ["m1/*"]}}
+
+
+def test_a_dedicated_endpoint_grants_its_own_name() -> None:
+    def grant(role: iam.Role) -> None:
+        tier = CONFIG.dedicated_tiers["whale"]
+        DedicatedEndpoint(
+            cdk.Stack.of(role), "W1", **COMMON, tier_name="whale", tier=tier, tenant="w1", execution_role=role
+        ).grant_invoke(role)
+
+    assert granted(grant)["Resource"] == f"{ARN}{routes.endpoint_name(CONFIG, 'whale', 'w1')}"

@@ -1,0 +1,106 @@
+"""Where the models live."""
+
+from typing import Any
+
+import pytest
+from aws_cdk.assertions import Match, Template
+from fleets import fleet
+from synthesis import BUCKET, only, template_of
+
+from constructs_lib.model_store import ModelStore, model_bytes_downloaded
+
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa1"
+
+
+def store_template(**changes: Any) -> Template:
+    config = fleet(**changes)
+    return template_of(config, lambda stack: ModelStore(stack, "Models", config=config))
+
+
+@pytest.fixture(scope="module")
+def plain() -> Template:
+    return store_template()
+
+
+@pytest.fixture(scope="module")
+def for_development() -> Template:
+    return store_template(retain=False, encryption={"bucket_kms_key_arn": KEY})
+
+
+def test_the_bucket_has_its_literal_name_so_that_no_stack_refers_to_another(plain: Template) -> None:
+    plain.has_resource_properties("AWS::S3::Bucket", {"BucketName": BUCKET})
+
+
+def test_the_bucket_outlives_its_stack(plain: Template) -> None:
+    plain.has_resource("AWS::S3::Bucket", {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"})
+
+
+def test_the_bucket_goes_with_its_stack_where_retain_is_false(for_development: Template) -> None:
+    for_development.has_resource("AWS::S3::Bucket", {"DeletionPolicy": "Delete", "UpdateReplacePolicy": "Delete"})
+
+
+def test_nothing_of_the_bucket_is_public(plain: Template) -> None:
+    blocked = dict.fromkeys(("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True)
+    plain.has_resource_properties("AWS::S3::Bucket", {"PublicAccessBlockConfiguration": blocked})
+
+
+def test_old_versions_of_pointers_expire(plain: Template) -> None:
+    bucket = only(plain, "AWS::S3::Bucket")
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    [rule] = bucket["LifecycleConfiguration"]["Rules"]
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert not {key for key in rule if key.startswith("Expiration")}
+
+
+def test_s3_encrypts_with_its_own_key_by_default(plain: Template) -> None:
+    [rule] = only(plain, "AWS::S3::Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+
+
+def test_s3_encrypts_with_the_customers_key_where_one_is_set(for_development: Template) -> None:
+    [rule] = only(for_development, "AWS::S3::Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule == {
+        "BucketKeyEnabled": True,
+        "ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY},
+    }
+
+
+def test_no_model_is_ever_written_twice(plain: Template) -> None:
+    plain.has_resource_properties(
+        "AWS::S3::BucketPolicy",
+        {
+            "PolicyDocument": {
+                "Statement": Match.array_with(
+                    [
+                        {
+                            "Sid": "ModelsAreWrittenOnce",
+                            "Effect": "Deny",
+                            "Principal": {"AWS": "*"},
+                            "Action": "s3:PutObject",
+                            "Condition": {
+                                "Null": {"s3:if-none-match": "true"},
+                                "Bool": {"s3:ObjectCreationOperation": "true"},
+                            },
+                            "Resource": {"Fn::Join": ["", [Match.any_value(), "/models/*"]]},
+                        }
+                    ]
+                )
+            }
+        },
+    )
+
+
+def test_plain_http_is_refused(plain: Template) -> None:
+    refused = {"Effect": "Deny", "Action": "s3:*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    statement = Match.object_like(refused)
+    plain.has_resource_properties(
+        "AWS::S3::BucketPolicy", {"PolicyDocument": {"Statement": Match.array_with([statement])}}
+    )
+
+
+def test_the_bytes_read_are_counted_under_the_filter_that_the_bucket_defines(plain: Template) -> None:
+    [configuration] = only(plain, "AWS::S3::Bucket")["MetricsConfigurations"]
+    assert configuration["Prefix"] == "models/"
+    metric = model_bytes_downloaded(fleet())
+    assert dict(metric.dimensions) == {"BucketName": BUCKET, "FilterId": configuration["Id"]}

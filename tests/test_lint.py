@@ -1,0 +1,64 @@
+"""The public linters: cdk-nag's AwsSolutions and cfn-lint find nothing in any fleet."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import aws_cdk as cdk
+import pytest
+from cdk_nag import AwsSolutionsChecks
+from fleets import CONFIG, fleet
+from nag_acknowledgements import acknowledge, acknowledgements
+from synthesis import FLAGS
+
+from stacks.fleet_stage import FleetStage
+from tierfleet.config import load_all
+
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa1"
+# Everything that is off in config/: a VPC, customers' keys, isolation, bounds by the clock.
+EVERYTHING_ON = fleet(
+    network={"subnets": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]},
+    encryption={"bucket_kms_key_arn": KEY, "volume_kms_key_arn": KEY, "topic_kms_key_arn": KEY},
+    network_isolation=True,
+    detailed_observability=True,
+    tiers={
+        "tail": {
+            "guardrail": {"type": "LINEAR"},
+            "scaling": {"schedules": {"night": {"schedule": "cron(0 20 * * ? *)", "min": 1, "max": 2}}},
+        }
+    },
+)
+
+
+def app_with_nag(outdir: Path) -> cdk.App:
+    app = cdk.App(context=FLAGS, outdir=str(outdir), analytics_reporting=False, tree_metadata=False)
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    return app
+
+
+def test_cdk_nag_finds_nothing_that_is_not_acknowledged(tmp_path: Path) -> None:
+    app = app_with_nag(tmp_path)
+    for config in [*load_all(CONFIG), EVERYTHING_ON]:
+        acknowledge(FleetStage(app, config), config)
+    app.synth()
+
+
+def test_each_acknowledgement_answers_a_finding_and_gives_a_reason(tmp_path: Path) -> None:
+    app = app_with_nag(tmp_path)
+    given = [found for _, found in acknowledgements(FleetStage(app, EVERYTHING_ON), EVERYTHING_ON)]
+    with pytest.raises(RuntimeError) as failure:
+        app.synth()
+    asked_for = set(re.findall(r"Acknowledge with 'AwsSolutions::(.+)'", str(failure.value)))
+    assert {acknowledgment.id for acknowledgment in given} == asked_for
+    assert all(len(acknowledgment.reason) > 40 for acknowledgment in given)
+
+
+def test_cfn_lint_finds_nothing_but_cdks_own_redundant_dependencies(assembly: Path) -> None:
+    regions = sorted({config.region for config in load_all(CONFIG)})
+    templates = sorted(str(file) for file in assembly.rglob("*.template.json"))
+    assert templates
+    # W3005: CDK writes DependsOn beside a reference that implies it.
+    command = [Path(sys.executable).with_name("cfn-lint"), "--ignore-checks", "W3005", "--regions", *regions]
+    result = subprocess.run([*command, "--", *templates], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, ""), result.stdout + result.stderr
