@@ -13,6 +13,7 @@ from .refusal import BadModel, shown
 GZIP_LEVEL = 1
 MAX_UNPACKED_BYTES = 4 * 1024**3
 MAX_FILES = 16
+_BLOCK_BYTES = 1 << 20
 _METADATA_IN_TAR = PurePosixPath(METADATA)
 
 
@@ -37,8 +38,14 @@ def unpack(packed: Path, directory: Path, *, max_bytes: int = MAX_UNPACKED_BYTES
     """
     directory.mkdir(parents=True)
     try:
-        with tarfile.open(packed, "r:*") as archive:
-            _extract(archive, directory, max_bytes)
+        with gzip.open(packed) as stream:
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
+                _extract(archive, directory, max_bytes)
+            # Tar ends before gzip does; only gzip's end tells whether all of it came, and came right.
+            for _ in range(max_bytes // _BLOCK_BYTES + 1):
+                if not stream.read(_BLOCK_BYTES):
+                    return
+            raise BadModel(f"the artefact unpacks to more than {max_bytes} bytes")
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         _remove(directory)
         raise BadModel(f"the artefact is truncated or no tar.gz ({error}); publish it again") from None
@@ -70,7 +77,7 @@ def _extract(archive: tarfile.TarFile, directory: Path, max_bytes: int) -> None:
         if source is None or target.exists():
             raise BadModel(f"the artefact holds {shown(member.name)} twice")
         with source, target.open("xb") as file:
-            while block := source.read(1 << 20):
+            while block := source.read(_BLOCK_BYTES):
                 file.write(block)
 
 

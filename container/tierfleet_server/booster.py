@@ -58,7 +58,10 @@ def open_model(data: bytes) -> tuple[native.Handle, ModelFacts]:
         saved_by = json_version(data)
         refuse_newer(saved_by, server)
         handle = native.Handle(b"{" + data[1:].lstrip())
-        facts = check_ubj(handle.to_ubj())
+        try:
+            facts = check_ubj(handle.to_ubj())
+        except native.XGBoostError as error:
+            raise BadModel(f"XGBoost does not load this model: {error}") from None
         _probe(handle, facts)
         return handle, facts
     facts = check_ubj(data)

@@ -19,8 +19,9 @@ _CHUNK_NODES = 1 << 15  # arrays of this many nodes stay in the processor's cach
 
 
 class Tree(NamedTuple):
-    """One tree: its number of nodes and where the arrays that lead from node to node lie."""
+    """One tree: its place among the trees, how many nodes it has, and where the arrays that link them lie."""
 
+    number: int
     nodes: int
     left: TypedArray
     right: TypedArray
@@ -41,7 +42,7 @@ _AFTER_ID = (
 _PER_NODE = tuple(name for name, _ in (*_BEFORE_ID, *_AFTER_ID) if not name.startswith("categories"))
 _NODE_NUMBERS = ("left_children", "right_children", "parents", "split_indices")
 _ITEM_BYTES = {b"d": 4, b"l": 4, b"L": 8, b"U": 1}
-_ID = re.compile(rb"L\0{7}\x02id(?:[iU].|I..|l.{4}|L.{8})", re.DOTALL)
+_ID = re.compile(rb"L\0{7}\x02id(?:[iU](.)|I(..)|l(.{4})|L(.{8}))", re.DOTALL)
 _PARAMETERS = re.compile(
     rb"L\0{7}\ntree_param\{L\0{7}\x0bnum_deletedSL\0{7}.(\d+)L\0{7}\x0bnum_featureSL\0{7}.(\d+)"
     rb"L\0{7}\tnum_nodesSL\0{7}.(\d+)L\0{7}\x10size_leaf_vectorSL\0{7}\x01[01]\}\}",
@@ -102,6 +103,7 @@ def read_tree(data: bytes, at: int) -> tuple[Tree, int] | None:
     if identity is None:
         return None
     at = identity.end()
+    number = int.from_bytes(identity[identity.lastindex or 0], "big")
     if at + after.size > len(data) or list(after.unpack_from(data, at)) != expected_after:
         return None
     parameters = _PARAMETERS.match(data, at + after.size)
@@ -111,15 +113,17 @@ def read_tree(data: bytes, at: int) -> tuple[Tree, int] | None:
     if data[split_type : split_type + nodes].strip(b"\0"):
         return None
     left, right, parents, split = (_place(name, at, nodes) for name in _NODE_NUMBERS)
-    return Tree(nodes, left, right, parents, split), parameters.end()
+    return Tree(number, nodes, left, right, parents, split), parameters.end()
 
 
 def check_trees(data: bytes, trees: list[Any], features: int) -> None:
     """Raise UbjError unless every tree ends and no split reads beyond a row of `features` values."""
     chunk: list[Tree] = []
     nodes = 0
-    for item in trees:
+    for place, item in enumerate(trees):
         tree = item if isinstance(item, Tree) else _tree(data, item)
+        if tree.number != place:
+            raise UbjError(f"tree {place} in it is numbered {tree.number}, so XGBoost would leave a hole")
         chunk.append(tree)
         nodes += tree.nodes
         if nodes >= _CHUNK_NODES:
@@ -173,7 +177,7 @@ def _tree(data: bytes, members: dict[str, Any]) -> Tree:
         raise UbjError("a tree in it has arrays of different lengths")
     _check_categories(data, members)
     left, right, parents, split = (members[name] for name in _NODE_NUMBERS)
-    return Tree(nodes, left, right, parents, split)
+    return Tree(int(members["id"]), nodes, left, right, parents, split)
 
 
 def _check_categories(data: bytes, members: dict[str, Any]) -> None:
