@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from . import native
+from .json_to_ubj import json_to_ubj
 from .model_file import ModelFacts, check_ubj, file_format, json_version, refuse_newer
 from .preprocessing import Preprocessing
 from .refusal import BadModel
@@ -49,21 +50,11 @@ class BoosterModel:
 
 
 def open_model(data: bytes) -> tuple[native.Handle, ModelFacts]:
-    """A model from the bytes of a UBJ or JSON file; raises BadModel or, if it is too big, MemoryError.
-
-    XGBoost reads JSON safely but slowly, so a JSON model is checked in the UBJ form that XGBoost makes of it.
-    """
+    """A model from the bytes of a UBJ or JSON file; raises BadModel or, if it is too big, MemoryError."""
     server = native.version()
     if file_format(data) == "json":
-        saved_by = json_version(data)
-        refuse_newer(saved_by, server)
-        handle = native.Handle(b"{" + data[1:].lstrip())
-        try:
-            facts = check_ubj(handle.to_ubj())
-        except native.XGBoostError as error:
-            raise BadModel(f"XGBoost does not load this model: {error}") from None
-        _probe(handle, facts)
-        return handle, facts
+        refuse_newer(json_version(data), server)
+        data = json_to_ubj(b"{" + data[1:].lstrip())
     facts = check_ubj(data)
     refuse_newer(facts.version, server)
     handle = native.Handle(data)

@@ -64,10 +64,12 @@ class Connection(asyncio.Protocol):
         """Bytes came in; after a refusal they are thrown away until the client has read why."""
         if self._refused:
             return
+        if self._server.draining:
+            self._server.last_data = self._server.now()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(400, "upgrading the protocol is not possible; send plain HTTP/1.1")
+            return  # refused when the request was whole
         except httptools.HttpParserError as error:
             if not self._refused:
                 self._refuse(400, f"this is not HTTP/1.1 ({error}); send a well-formed request")
@@ -119,6 +121,9 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is whole: answer it, after those before it."""
         if self._refused:
+            return
+        if self._parser.should_upgrade():
+            self._refuse(400, "upgrading the protocol is not possible; send plain HTTP/1.1")
             return
         path, _, query = self._url.partition(b"?")
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)

@@ -147,6 +147,9 @@ def _check_chunk(data: bytes, trees: list[Tree], features: int) -> None:
         raise UbjError("a tree in it has half a branch or no root")
     if left.min() < -1 or not left.all() or np.any(np.maximum.reduceat(left, first) >= sizes - 1):
         raise UbjError("a tree in it has a branch that leads nowhere")
+    parents[first] = 0
+    if parents.min() < 0 or np.any(np.maximum.reduceat(parents, first) >= sizes):
+        raise UbjError("a tree in it has a node whose parent is none of its nodes")
     inner = np.flatnonzero(branches)
     start = np.repeat(first, sizes)
     child = (left + start)[inner]

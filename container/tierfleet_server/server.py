@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import socket
 
 from .connection import Connection
 from .contract import Contract
@@ -9,6 +11,9 @@ from .logs import logger
 from .settings import Settings
 
 _SWEEP_SECONDS = 0.5
+_LINGER_SECONDS = 1.0
+_ACCEPT_SECONDS = 0.1
+_QUIET_SECONDS = 0.3
 
 
 class Server:
@@ -22,6 +27,7 @@ class Server:
         self.draining = False
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
+        self.last_data = 0.0  # when a client last sent something while draining
         self.max_request_bytes = settings.max_request_bytes
         self.request_seconds = float(settings.request_timeout_seconds)
         self._settings = settings
@@ -42,20 +48,31 @@ class Server:
         elsewhere; then no connection is taken, and requests under way get `drain_seconds` to finish.
         """
         self.draining = self.contract.draining = True
-        linger = min(1.0, self._settings.drain_seconds / 2)
-        await asyncio.sleep(linger)
-        if self._listener is not None:
-            self._listener.close()
-        end = self.now() + self._settings.drain_seconds - linger
-        while any(connection.busy for connection in self.connections) and self.now() < end:
+        end = self.now() + self._settings.drain_seconds
+        await asyncio.sleep(min(_LINGER_SECONDS, self._settings.drain_seconds / 2))
+        await self._stop_listening()
+        # A client that has just connected may be about to send: wait until nothing has come for a while.
+        while self.now() < end and (self._busy() or self.now() - self.last_data < _QUIET_SECONDS):
             await asyncio.sleep(0.02)
-        unfinished = sum(connection.busy for connection in self.connections)
-        if unfinished:
-            logger.error("%d requests were not finished in time", unfinished)
+        if self._busy():
+            logger.error("%d requests were not finished in time", self._busy())
         if self._sweeper is not None:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
+
+    def _busy(self) -> int:
+        return sum(connection.busy for connection in self.connections)
+
+    async def _stop_listening(self) -> None:
+        if self._listener is None:
+            return
+        # Closing resets the connections that wait to be accepted, so let no more wait and accept the rest.
+        for listening in self._listener.sockets:
+            with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                same.listen(0)
+        await asyncio.sleep(_ACCEPT_SECONDS)
+        self._listener.close()
 
     async def _sweep(self) -> None:
         while True:

@@ -157,7 +157,12 @@ class Store:
     def _read(self, name: str, url: str, size: int) -> Loaded:
         # Loads run one at a time here, so what the heap grew by is this model's.
         started, before = time.perf_counter(), heap.in_use_bytes()
-        model = self._load_model(url)
+        try:
+            model = self._load_model(url)
+        except Exception as error:
+            # Its frames would keep the file's bytes for as long as anyone keeps the error.
+            error.__context__ = None
+            raise error.with_traceback(None) from None
         after = heap.in_use_bytes()
         grown = after - before if after is not None and before is not None else int(1.6 * size)
         return Loaded(name, url, model, max(grown, size // 2), time.perf_counter() - started)

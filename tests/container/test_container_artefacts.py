@@ -211,8 +211,9 @@ print(served, refused)
         ("binary", "ubj", 1500),
         ("categorical", "ubj", 1500),
         ("dart-multi-class", "ubj", 800),
+        ("pruned", "ubj", 800),
         ("linear", "ubj", 300),
-        ("json", "json", 400),
+        ("json", "json", 30),
     ],
 )
 def test_no_damaged_model_ends_the_process(
@@ -431,7 +432,7 @@ def change(name: bytes, index: int, value: int) -> Callable[[bytes], bytes]:
 def test_a_tree_that_does_not_end_is_refused(
     damage: Callable[[bytes], bytes], trained: dict[str, Trained]
 ) -> None:
-    with pytest.raises(BadModel, match="the UBJ model is damaged: (a )?tree"):
+    with pytest.raises(BadModel, match="the UBJ model is damaged: "):
         check_ubj(damage(trained["binary"].saved))
 
 
