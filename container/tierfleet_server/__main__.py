@@ -1,4 +1,4 @@
-"""`python -m tierfleet_server`, also installed as `serve`, the command that SageMaker runs."""
+"""`python -m tierfleet_server [serve]`: SageMaker runs an image with the argument `serve`."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from .settings import Settings, SettingsError  # noqa: E402
 from .store import Store  # noqa: E402
 
 # A thread that parses a model's outline in Python gives way to requests this often.
-_SWITCH_SECONDS = 0.0005
+_SWITCH_SECONDS = 0.0001
 
 
 async def _serve(settings: Settings, metrics: Metrics) -> int:
@@ -37,6 +37,7 @@ async def _serve(settings: Settings, metrics: Metrics) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await server.start()
+    trimming = asyncio.get_running_loop().create_task(store.trim_when_idle())
     mode = "multi-model" if settings.multi_model else "dedicated"
     logger.info(
         "tierfleet server %s, XGBoost %s, %s, port %d, model memory %d MiB",
@@ -51,6 +52,7 @@ async def _serve(settings: Settings, metrics: Metrics) -> int:
     await stop.wait()
     logger.info("draining")
     await server.drain()
+    trimming.cancel()
     logger.info("stopped")
     return 0
 
@@ -59,6 +61,11 @@ def main() -> int:
     """Serve until SIGTERM; the exit code is 0, 1 if the one model cannot be served, 2 for a bad setting."""
     import uvloop
 
+    if sys.argv[1:] not in ([], ["serve"]):
+        print(
+            f"tierfleet server: arguments {sys.argv[1:]!r} are not known; give none or serve", file=sys.stderr
+        )
+        return 2
     try:
         settings = Settings.from_environment(os.environ)
     except SettingsError as error:

@@ -8,8 +8,7 @@ import threading
 import time
 
 _ARENA_MAX, _MMAP_THRESHOLD = -8, -3
-_TRIM_AFTER_BYTES = 256 * 1024 * 1024
-_TRIM_INTERVAL_SECONDS = 10.0
+TRIM_CHECK_SECONDS = 1.0
 
 
 _MALLINFO2_FIELDS = (
@@ -46,20 +45,30 @@ def in_use_bytes() -> int | None:
 
 
 class Trimmer:
-    """Returns freed memory to the system, rarely: a trim takes 10 ms and the next load faults it back in."""
+    """Returns freed memory to the system, rarely: a trim holds up every allocation for 10 ms.
+
+    Loads and unloads that follow one another use the freed memory again, so it waits for a pause between them.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._freed_bytes = 0
-        self._last = time.monotonic()
+        self._last_free = self._last_trim = time.monotonic()
 
     def freed(self, size_bytes: int) -> None:
-        """Note a freed model; trims at most every 10 s and only after 256 MiB were freed."""
+        """Note that a model, or what its load needed meanwhile, was freed."""
         with self._lock:
             self._freed_bytes += size_bytes
-            now = time.monotonic()
-            due = now - self._last >= _TRIM_INTERVAL_SECONDS and self._freed_bytes >= _TRIM_AFTER_BYTES
-            if not due or _mallinfo2 is None:
-                return
-            self._freed_bytes, self._last = 0, now
+            self._last_free = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether 32 MiB were freed, and none in the last 2 s or the last trim is 60 s ago."""
+        now = time.monotonic()
+        paused = now - self._last_free >= 2.0 or now - self._last_trim >= 60.0
+        return _mallinfo2 is not None and self._freed_bytes >= 32 * 1024 * 1024 and paused
+
+    def trim(self) -> None:
+        """Return what is free."""
+        with self._lock:
+            self._freed_bytes, self._last_trim = 0, time.monotonic()
         _libc.malloc_trim(0)

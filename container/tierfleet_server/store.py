@@ -4,8 +4,6 @@ All state belongs to the event loop's thread; only reading and freeing models ha
 """
 
 import asyncio
-import os
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -54,9 +52,8 @@ class Store:
         self.full = False
         self._size_on_disk, self._load_model = size_on_disk, load_model
         self._loading: dict[str, tuple[str, asyncio.Task[Loaded]]] = {}
-        self._pending_bytes = 0
-        self._loader: Executor = ThreadPoolExecutor(1, "load", initializer=_yield_to_requests)
-        self._releaser: Executor = ThreadPoolExecutor(1, "release", initializer=_yield_to_requests)
+        self._loader: Executor = ThreadPoolExecutor(1, "load")
+        self._releaser: Executor = ThreadPoolExecutor(1, "release")
         self._trimmer = heap.Trimmer()
         self._baseline = heap.in_use_bytes() or 0
 
@@ -66,6 +63,13 @@ class Store:
         if in_use is None:
             return sum(loaded.size_bytes for loaded in self.models.values())
         return max(0, in_use - self._baseline)
+
+    async def trim_when_idle(self) -> None:
+        """Return freed memory to the system whenever that is due; never ends."""
+        while True:
+            await asyncio.sleep(heap.TRIM_CHECK_SECONDS)
+            if self._trimmer.due():
+                await asyncio.get_running_loop().run_in_executor(self._releaser, self._trimmer.trim)
 
     async def load(self, name: str, url: str) -> Loaded:
         """Load a model; raises Refusal: 409 if it is loaded, 507 without room, 404 or 400 if it cannot be.
@@ -111,26 +115,7 @@ class Store:
 
     async def _load(self, name: str, url: str) -> Loaded:
         loop = asyncio.get_running_loop()
-        size, form = await loop.run_in_executor(None, self._size_on_disk, url)
-        needed = int(size * LOAD_FACTOR[form])
-        self._admit(name, needed)
-        self._pending_bytes += needed
-        try:
-            loaded = await loop.run_in_executor(self._loader, self._read, name, url, size)
-        except MemoryError:
-            self.full = True
-            raise Refusal(
-                507, f"no memory to load model {shown(name)}; unload others and try again"
-            ) from None
-        finally:
-            self._pending_bytes -= needed
-        if self.used_bytes() + self._pending_bytes > self.budget_bytes:
-            self.full = True
-            size_mib = loaded.size_bytes / MIB
-            await self._release([loaded])
-            raise Refusal(
-                507, f"model {shown(name)} took {size_mib:.1f} MiB, which is over the budget; unload others"
-            )
+        loaded = await loop.run_in_executor(self._loader, self._read, name, url)
         self.models[name] = loaded
         extra = {
             "model": name,
@@ -141,10 +126,39 @@ class Store:
         logger.info("loaded", extra=extra)
         return loaded
 
+    def _read(self, name: str, url: str) -> Loaded:
+        # Loads run one at a time in this thread, so what the heap grows by meanwhile is this model's.
+        started = time.perf_counter()
+        size, form = self._size_on_disk(url)
+        self._admit(name, int(size * LOAD_FACTOR[form]))
+        before = heap.in_use_bytes()
+        try:
+            model = self._load_model(url)
+        except MemoryError:
+            self.full = True
+            raise Refusal(
+                507, f"no memory to load model {shown(name)}; unload others and try again"
+            ) from None
+        except Exception as error:
+            # Its frames would keep the file's bytes for as long as anyone keeps the error.
+            error.__context__ = None
+            raise error.with_traceback(None) from None
+        after = heap.in_use_bytes()
+        grown = after - before if after is not None and before is not None else int(1.6 * size)
+        used = self.used_bytes()
+        if used > self.budget_bytes and self.models:
+            self.full = True
+            raise Refusal(
+                507,
+                f"model {shown(name)} took {grown / MIB:.1f} MiB and made it {used / MIB:.1f} of "
+                f"{self.budget_bytes / MIB:.1f} MiB; unload others and try again",
+            )
+        self._trimmer.freed(size)
+        return Loaded(name, url, model, max(grown, size // 2), time.perf_counter() - started)
+
     def _admit(self, name: str, needed: int) -> None:
-        used = self.used_bytes() + self._pending_bytes
-        alone = not self.models and not self._pending_bytes
-        ceiling = self.budget_bytes * LOW_WATER if self.full and not alone else self.budget_bytes
+        used = self.used_bytes()
+        ceiling = self.budget_bytes * LOW_WATER if self.full and self.models else self.budget_bytes
         if used + needed > ceiling:
             self.full = True
             raise Refusal(
@@ -154,19 +168,6 @@ class Store:
             )
         self.full = False
 
-    def _read(self, name: str, url: str, size: int) -> Loaded:
-        # Loads run one at a time here, so what the heap grew by is this model's.
-        started, before = time.perf_counter(), heap.in_use_bytes()
-        try:
-            model = self._load_model(url)
-        except Exception as error:
-            # Its frames would keep the file's bytes for as long as anyone keeps the error.
-            error.__context__ = None
-            raise error.with_traceback(None) from None
-        after = heap.in_use_bytes()
-        grown = after - before if after is not None and before is not None else int(1.6 * size)
-        return Loaded(name, url, model, max(grown, size // 2), time.perf_counter() - started)
-
     async def _release(self, holder: list[Loaded]) -> None:
         # The last reference is dropped in the other thread: freeing a big model takes milliseconds.
         await asyncio.get_running_loop().run_in_executor(self._releaser, self._drop, holder)
@@ -174,8 +175,3 @@ class Store:
     def _drop(self, holder: list[Loaded]) -> None:
         size_bytes = holder.pop().size_bytes
         self._trimmer.freed(size_bytes)
-
-
-def _yield_to_requests() -> None:
-    """On Linux niceness is per thread: when processors are short, requests go before loads."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

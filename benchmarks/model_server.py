@@ -1,0 +1,379 @@
+"""The dense model server against its peer and its floor, in one run on loopback.
+
+`python benchmarks/model_server.py [--quick] [--json FILE]`; needs wrk and Java 17. The peer is multi-model-server
+1.1.11 with sagemaker-inference 1.10.1; the figures of the stock container's own code were recorded once.
+"""
+
+import argparse
+import contextlib
+import http.server
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "container"))
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import model_server_processes as processes
+import numpy as np
+import xgboost
+from model_server_models import COUNTS, FEATURES, generate, row
+from model_server_traffic import Traffic, traffic
+from tierfleet_server.archive import pack, unpack
+
+# The stock container's own code with its own configuration, measured once on a machine like this one.
+STOCK = {"small MiB": 147.0, "large MiB": 247.0, "small load s": 1.889, "large load s": 2.914, "rps": 641.0}
+FETCH_BYTES_PER_SECOND = 75_000_000
+ROW = row()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the table: `met` is None for what is only stated."""
+
+    measure: str
+    bar: str
+    measured: str
+    met: bool | None
+
+
+class Run:
+    """Everything measured so far."""
+
+    def __init__(self, *, quick: bool) -> None:
+        self.quick = quick
+        self.models = generate(processes.BUILD / "models")
+        self.figures: dict[str, float] = {}
+        self.findings: list[Finding] = []
+        self._scratch = Path(tempfile.mkdtemp(dir=processes.BUILD))
+
+    def found(self, measure: str, bar: str, measured: str, met: bool | None = None) -> None:
+        """Add a line to the table."""
+        self.findings.append(Finding(measure, bar, measured, met))
+        print(f"  {measure}: {measured}  [{bar}]", flush=True)
+
+    def send(self, server: processes.Process, names: list[str], connections: int, seconds: float) -> Traffic:
+        """Rows to these models in turn."""
+        paths = [f"/models/{name}/invoke" for name in names] or ["/"]
+        return traffic(
+            server.port,
+            paths,
+            ROW,
+            content_type=server.content_type,
+            connections=connections,
+            seconds=seconds,
+            script=self._scratch / "wrk.lua",
+        )
+
+    @property
+    def seconds(self) -> float:
+        """How long each load on a server lasts."""
+        return 3 if self.quick else 12
+
+    def close(self) -> None:
+        """Remove what only this run needed."""
+        for path in self._scratch.iterdir():
+            path.unlink()
+        self._scratch.rmdir()
+
+
+def loads_and_memory(run: Run, server: processes.Process, counts: dict[str, int], who: str) -> None:
+    """Load models size by size: seconds and PSS per model. Each model answers one row, as it would in a fleet."""
+    for size, count in counts.items():
+        before = server.memory_mib()
+        seconds = []
+        for number, directory in enumerate(run.models[size][:count]):
+            seconds.append(server.load(f"{size}-{number}", directory))
+            status, reply = server.invoke(f"{size}-{number}", ROW)
+            assert status == 200, reply
+        run.figures[f"{who} {size} MiB"] = (server.memory_mib() - before) / count
+        run.figures[f"{who} {size} load s"] = statistics.median(seconds)
+
+
+def floor_of_loading(run: Run) -> None:
+    """`Booster.load_model` of the same files, in this process, page cache warm."""
+    for size in COUNTS:
+        seconds = []
+        for directory in run.models[size][:8] * (2 if run.quick else 5):
+            (directory / "model.ubj").read_bytes()
+            started = time.perf_counter()
+            booster = xgboost.Booster({"nthread": 1})
+            booster.load_model(directory / "model.ubj")
+            seconds.append(time.perf_counter() - started)
+        run.figures[f"floor {size} load s"] = statistics.median(seconds)
+        values = np.array([ROW.split(b",")], dtype=np.float32)
+        run.figures[f"floor {size} predict us"] = 1e6 * _best(
+            lambda b=booster, v=values: b.inplace_predict(v)
+        )
+
+
+def _best(call: Callable[[], object], times: int = 300) -> float:
+    seconds = []
+    for _ in range(times):
+        started = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def floor_of_http(run: Run) -> None:
+    """Echoes on the same stack, which is also the fastest, and on uvicorn."""
+    for kind in ("httptools", "asgi"):
+        with processes.running(processes.echo(kind)) as server:
+            run.figures[f"echo {kind} rps"] = run.send(server, [], 8, run.seconds).per_second
+
+
+def peer(run: Run) -> None:
+    """multi-model-server: fewer models, since each is a process of its own or two."""
+    counts = {"small": 6, "large": 2} if run.quick else {"small": 24, "medium": 4, "large": 4}
+    with processes.running(processes.peer()) as server:
+        loads_and_memory(run, server, counts, "MMS")
+        names = [f"small-{number}" for number in range(counts["small"])]
+        run.send(server, names, 8, run.seconds / 2)  # its JVM warms up
+        sent = run.send(server, names, 8, run.seconds)
+        assert sent.errors == 0, sent
+        run.figures.update({"MMS rps": sent.per_second, "MMS p99 ms": sent.p99})
+
+
+def ours(run: Run) -> None:
+    """The dense model server with every model, and its traffic at rest and while 44 MB models load."""
+    counts = {"small": 40, "medium": 4, "large": 4} if run.quick else COUNTS
+    with processes.running(processes.ours()) as server:
+        run.figures["ours idle MiB"] = server.memory_mib()
+        loads_and_memory(run, server, counts, "ours")
+        small = [f"small-{number}" for number in range(counts["small"])]
+        for label, names, connections in (
+            ("small c=8", small, 8), ("small c=1", small, 1), ("large c=8", [f"large-{n}" for n in range(4)], 8),
+        ):  # fmt: skip
+            sent = run.send(server, names, connections, run.seconds)
+            assert sent.errors == 0, sent
+            run.figures.update(
+                {f"ours {label} rps": sent.per_second, f"ours {label} p50 ms": sent.p50,
+                 f"ours {label} p95 ms": sent.p95, f"ours {label} p99 ms": sent.p99}
+            )  # fmt: skip
+        for connections in (8, 1):
+            at_rest = run.send(server, small, connections, run.seconds)
+            with churn(server, run.models["large"]) as loaded:
+                loading = run.send(server, small, connections, run.seconds)
+            assert at_rest.errors == loading.errors == 0
+            assert len(loaded) >= 2, "too few loads to tell"
+            run.figures[f"p99 at rest c={connections} ms"] = at_rest.p99
+            run.figures[f"p99 loading c={connections} ms"] = loading.p99
+            run.figures[f"loads while measuring c={connections}"] = len(loaded)
+
+
+@contextlib.contextmanager
+def churn(server: processes.Process, directories: list[Path]):  # type: ignore[no-untyped-def]
+    """Load and unload 44 MB models one after another; gives the seconds of each load."""
+    ended, seconds = threading.Event(), list[float]()
+
+    def load_and_unload() -> None:
+        number = 0
+        while not ended.is_set():
+            seconds.append(server.load(f"churn-{number}", directories[number % len(directories)]))
+            server.ask("DELETE", f"/models/churn-{number}")
+            number += 1
+
+    thread = threading.Thread(target=load_and_unload)
+    thread.start()
+    try:
+        yield seconds
+    finally:
+        ended.set()
+        thread.join()
+
+
+def other_stack(run: Run) -> None:
+    """The same contract and store behind uvicorn."""
+    with processes.running(processes.behind_asgi()) as server:
+        for number, directory in enumerate(run.models["small"][:40]):
+            server.load(f"small-{number}", directory)
+        names = [f"small-{number}" for number in range(40)]
+        run.send(server, names, 8, 1)
+        sent = run.send(server, names, 8, run.seconds)
+        run.figures.update({"behind uvicorn rps": sent.per_second, "behind uvicorn p99 ms": sent.p99})
+
+
+def soak(run: Run) -> None:
+    """Many loads, unloads and invocations in one process: what stays behind."""
+    loads, invocations = (500, 50_000) if run.quick else (10_000, 1_000_000)
+    with processes.running(processes.ours()) as server:
+        names = [f"small-{number}" for number in range(20)]
+
+        def round_of(count: int, requests: int) -> int:
+            errors = 0
+            for number in range(count):
+                server.load(f"soak-{number}", run.models["small"][number % len(run.models["small"])])
+                errors += server.invoke(f"soak-{number}", ROW)[0] != 200
+                errors += server.ask("DELETE", f"/models/soak-{number}")[0] != 200
+            done = 0
+            while done < requests:
+                sent = run.send(server, names, 8, 5 if run.quick else 20)
+                done, errors = done + sent.requests, errors + sent.errors
+            return errors
+
+        for name, directory in zip(names, run.models["small"], strict=False):
+            server.load(name, directory)
+        errors = round_of(200, 10_000)
+        before, pss_before = server.metric("memory_used_bytes"), server.memory_mib()
+        errors += round_of(loads, invocations)
+        run.figures["soak growth MiB"] = (server.metric("memory_used_bytes") - before) / 2**20
+        run.figures["soak PSS growth MiB"] = server.memory_mib() - pss_before
+        run.figures["soak errors"] = errors
+    run.figures.update({"soak loads": loads, "soak invocations": invocations})
+
+
+def fetch_to_first_reply(run: Run) -> None:
+    """A 44 MB model packed at each gzip level: from an S3-like fetch to the first score."""
+    model = (run.models["large"][0] / "model.ubj").read_bytes()
+    with (
+        processes.running(processes.ours()) as server,
+        tempfile.TemporaryDirectory(dir=processes.BUILD) as scratch,
+    ):
+        for level in (0, 1, 6) if run.quick else (0, 1, 3, 6, 9):
+            started = time.perf_counter()
+            packed = pack({"xgboost-model": model}, gzip_level=level)
+            packing = time.perf_counter() - started
+            steps: list[tuple[float, float, float, float]] = []
+            for attempt in range(2 if run.quick else 5):
+                name, where = f"gzip{level}-{attempt}", Path(scratch) / f"{level}-{attempt}"
+                archive = where.with_suffix(".tar.gz")
+                t0 = time.perf_counter()
+                with paced_store(packed) as url, urllib.request.urlopen(url) as reply:  # noqa: S310 - loopback
+                    archive.write_bytes(reply.read())
+                t1 = time.perf_counter()
+                unpack(archive, where)
+                t2 = time.perf_counter()
+                server.load(name, where)
+                t3 = time.perf_counter()
+                assert server.invoke(name, ROW)[0] == 200
+                steps.append((t1 - t0, t2 - t1, t3 - t2, time.perf_counter() - t3))
+                server.ask("DELETE", f"/models/{name}")
+            fetch, extract, load, first = (
+                1000 * statistics.median(step) for step in zip(*steps, strict=True)
+            )
+            total = 1000 * statistics.median(map(sum, steps))
+            run.figures[f"gzip {level} total ms"] = total
+            run.found(
+                f"44 MB, gzip {level}: fetch + extract + load + first reply", "stated",
+                f"{len(packed) / 1e6:.1f} MB: {fetch:.0f} + {extract:.0f} + {load:.0f} + {first:.1f} = {total:.0f} ms "
+                f"(packing {packing:.1f} s)",
+            )  # fmt: skip
+
+
+@contextlib.contextmanager
+def paced_store(content: bytes):  # type: ignore[no-untyped-def]
+    """An object store that sends 75 MB/s; gives the object's address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            started, step = time.perf_counter(), 1 << 18
+            for at in range(0, len(content), step):
+                self.wfile.write(content[at : at + step])
+                ahead = (at + step) / FETCH_BYTES_PER_SECOND - (time.perf_counter() - started)
+                if ahead > 0:
+                    time.sleep(ahead)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def judge(run: Run) -> None:
+    """Compare the figures with the bars."""
+    f = run.figures
+    for size, share, stock_share in (("small", 250, 900), ("large", 2, 3.5)):
+        mine, theirs, stock = f[f"ours {size} MiB"], f[f"MMS {size} MiB"], STOCK[f"{size} MiB"]
+        run.found(
+            f"memory per {size} model",
+            f"<= 1/{share} of MMS",
+            f"{mine:.3f} of {theirs:.1f} MiB = 1/{theirs / mine:.0f}"
+            if size == "small"
+            else f"{mine:.1f} of {theirs:.1f} MiB = 1/{theirs / mine:.2f}",
+            mine <= theirs / share,
+        )
+        run.found(f"memory per {size} model, stock code recorded", f"<= 1/{stock_share}",
+                  f"1/{stock / mine:.1f} of {stock:.0f} MiB", mine <= stock / stock_share)  # fmt: skip
+    for size in ("small", "large"):
+        mine, floor = 1000 * f[f"ours {size} load s"], 1000 * f[f"floor {size} load s"]
+        run.found(f"load, {size}", "<= 1.5 x Booster.load_model + 2 ms", f"{mine:.1f} ms; bar {1.5 * floor + 2:.1f} "
+                  f"(load_model {floor:.1f}, MMS {1000 * f[f'MMS {size} load s']:.0f}, "
+                  f"stock recorded {1000 * STOCK[f'{size} load s']:.0f})", mine <= 1.5 * floor + 2)  # fmt: skip
+    rate = f["ours small c=8 rps"]
+    run.found("warm throughput, small, 8 connections", ">= 12 x MMS", f"{rate:.0f}/s = {rate / f['MMS rps']:.1f} x "
+              f"{f['MMS rps']:.0f}/s (stock recorded {STOCK['rps']:.0f}/s)", rate >= 12 * f["MMS rps"])  # fmt: skip
+    echo = max(f["echo httptools rps"], f["echo asgi rps"])
+    run.found(
+        "  of the fastest echo", ">= 12 %", f"{100 * rate / echo:.1f} % of {echo:.0f}/s", rate >= 0.12 * echo
+    )
+    run.found("  behind uvicorn instead", "stated", f"{f['behind uvicorn rps']:.0f}/s "
+              f"(its echo {f['echo asgi rps']:.0f}/s)")  # fmt: skip
+    for connections in (8, 1):
+        rest, loading = f[f"p99 at rest c={connections} ms"], f[f"p99 loading c={connections} ms"]
+        run.found(f"p99 while 44 MB models load, {connections} connections", "<= 3 x at rest",
+                  f"{loading:.2f} against {rest:.2f} ms = {loading / rest:.1f} x "
+                  f"({f[f'loads while measuring c={connections}']:.0f} loads)", loading <= 3 * rest)  # fmt: skip
+    run.found(f"{f['soak loads']:.0f} loads/unloads, {f['soak invocations']:.0f} invocations", "<= 5 MiB, 0 errors",
+              f"{f['soak growth MiB']:+.2f} MiB counted ({f['soak PSS growth MiB']:+.1f} PSS), {f['soak errors']:.0f} errors",
+              f["soak growth MiB"] <= 5 and f["soak errors"] == 0)  # fmt: skip
+    run.found("one row in process: small / large", "stated", f"{f['floor small predict us']:.0f} / "
+              f"{f['floor large predict us']:.0f} us (inplace_predict)")  # fmt: skip
+
+
+SECTIONS: dict[str, Callable[[Run], None]] = {
+    "peer": peer, "floor of loading": floor_of_loading, "floor of HTTP": floor_of_http, "ours": ours,
+    "other HTTP stack": other_stack, "soak": soak, "fetch to first reply": fetch_to_first_reply,
+}  # fmt: skip
+
+
+def main() -> int:
+    """Run everything, print the table; the exit code is 1 if a bar was missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="fewer models and shorter loads: about a minute")
+    parser.add_argument("--json", type=Path, help="write every figure to this file")
+    options = parser.parse_args()
+    print(
+        f"{platform.platform()}, {os.cpu_count()} processors, XGBoost {xgboost.__version__}, {FEATURES} features"
+    )
+    run = Run(quick=options.quick)
+    try:
+        for name, section in SECTIONS.items():
+            print(f"{name} (load average {os.getloadavg()[0]:.1f})", flush=True)
+            section(run)
+        judge(run)
+    finally:
+        run.close()
+    print()
+    width = max(len(finding.measure) for finding in run.findings)
+    for finding in run.findings:
+        mark = {True: "met   ", False: "MISSED", None: "      "}[finding.met]
+        print(f"{mark} {finding.measure:<{width}}  {finding.bar:<34} {finding.measured}")
+    if options.json:
+        report = {"findings": [asdict(finding) for finding in run.findings], "figures": run.figures}
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    return int(any(finding.met is False for finding in run.findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
