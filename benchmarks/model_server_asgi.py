@@ -46,5 +46,15 @@ class App:
 
 
 if __name__ == "__main__":
-    uvicorn.run(App(), host="127.0.0.1", port=int(sys.argv[1]), http="httptools", loop="uvloop", lifespan="off",
-                access_log=False, log_level="warning", server_header=False, date_header=False)  # fmt: skip
+    uvicorn.run(
+        App(),
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        http="httptools",
+        loop="uvloop",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+    )

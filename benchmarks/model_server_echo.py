@@ -1,4 +1,4 @@
-"""Servers that do nothing: what HTTP itself costs on a stack. `python model_server_echo.py httptools|asgi PORT`."""
+"""Servers that do nothing: what HTTP itself costs. `python model_server_echo.py httptools|asgi PORT`."""
 
 import asyncio
 import sys
@@ -50,5 +50,15 @@ if __name__ == "__main__":
     else:
         import uvicorn
 
-        uvicorn.run(app, host="127.0.0.1", port=port, http="httptools", loop="uvloop", lifespan="off",
-                    access_log=False, log_level="warning", server_header=False, date_header=False)  # fmt: skip
+        uvicorn.run(
+            app,
+            host="127.0.0.1",
+            port=port,
+            http="httptools",
+            loop="uvloop",
+            lifespan="off",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            date_header=False,
+        )

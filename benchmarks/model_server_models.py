@@ -29,7 +29,7 @@ def generate(root: Path) -> dict[str, list[Path]]:
 
 
 def _train(*, rounds: int, depth: int, noise: bool) -> xgboost.Booster:
-    """On noise, trees grow to any size at little cost; their shape is that of real ones, their worth is none."""
+    """On noise, trees grow to any size at little cost; their shape is real, their worth none."""
     random = np.random.default_rng(1)
     rows = random.standard_normal((20_000, FEATURES)).astype(np.float32)
     label = random.integers(0, 2, len(rows)) if noise else rows[:, 0] + rows[:, 1] * rows[:, 2] > 0

@@ -150,7 +150,8 @@ def ours(**environment: str) -> Process:
     return Process(
         [sys.executable, "-m", "tierfleet_server"],
         {
-            "PYTHONPATH": str(ROOT / "container"), "SAGEMAKER_MULTI_MODEL": "true", "TIERFLEET_BIND_HOST": "127.0.0.1",
+            "PYTHONPATH": str(ROOT / "container"), "SAGEMAKER_MULTI_MODEL": "true",
+            "TIERFLEET_BIND_HOST": "127.0.0.1",
             "SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_CONTAINER_LOG_LEVEL": "30", **environment,
         },
         port,
@@ -172,7 +173,7 @@ def behind_asgi() -> Process:
 
 
 def echo(kind: str) -> Process:
-    """A server that answers every request with the same few bytes: `httptools` is the fastest, `asgi` uvicorn."""
+    """A server that answers every request alike: `httptools` is the fastest there is, `asgi` is uvicorn."""
     python = python_with("stack", STACK_PACKAGES)
     port = free_port()
     site = ":".join(path for path in sys.path if path.endswith("site-packages"))
@@ -213,7 +214,7 @@ class HandlerService(DefaultHandlerService):
 
 
 def peer() -> Process:
-    """multi-model-server 1.1.11 with sagemaker-inference 1.10.1 and an XGBoost handler: one worker a model."""
+    """multi-model-server 1.1.11, sagemaker-inference 1.10.1 and an XGBoost handler: a worker a model."""
     python = python_with("peer", PEER_PACKAGES)
     directory = BUILD / "peer-run"
     shutil.rmtree(directory, ignore_errors=True)
@@ -231,7 +232,8 @@ def peer() -> Process:
             str(directory / "config.properties"),
         ],
         {
-            "PATH": f"{python.parent}:{os.environ['PATH']}", "PYTHONPATH": str(directory), "TMPDIR": str(directory),
+            "PATH": f"{python.parent}:{os.environ['PATH']}", "PYTHONPATH": str(directory),
+            "TMPDIR": str(directory),
             "TEMP": str(directory), "LOG_LOCATION": str(directory), "METRICS_LOCATION": str(directory),
             "OMP_NUM_THREADS": "1", "SAGEMAKER_MULTI_MODEL": "true",
         },

@@ -16,7 +16,8 @@ done = function(summary, latency, requests)
   local errors = summary.errors
   local form = '\\n{"requests": %%d, "seconds": %%f, "p50": %%f, "p95": %%f, "p99": %%f, "errors": %%d}\\n'
   io.write(string.format(form, summary.requests, summary.duration / 1e6, latency:percentile(50) / 1000,
-    latency:percentile(95) / 1000, latency:percentile(99) / 1000, errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+    latency:percentile(95) / 1000, latency:percentile(99) / 1000,
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout))
 end
 """
 
@@ -54,7 +55,8 @@ def traffic(
         raise SystemExit("this benchmark needs wrk (in Debian: apt-get install wrk)")
     script.write_text(_SCRIPT % (", ".join(f'"{path}"' for path in paths), row.decode(), content_type))
     done = subprocess.run(
-        [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", "-s", str(script),
+        [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", "-s",
+         str(script),
          f"http://127.0.0.1:{port}/"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip

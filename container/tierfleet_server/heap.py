@@ -47,7 +47,7 @@ def in_use_bytes() -> int | None:
 class Trimmer:
     """Returns freed memory to the system, rarely: a trim holds up every allocation for 10 ms.
 
-    Loads and unloads that follow one another use the freed memory again, so it waits for a pause between them.
+    Loads and unloads that follow one another use the freed memory again, so it waits for a pause.
     """
 
     def __init__(self) -> None:

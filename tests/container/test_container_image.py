@@ -1,4 +1,4 @@
-"""The image, as far as it can be tried without an engine: linted, and its steps run in a clean environment."""
+"""The image, as far as it can be tried without an engine: linted, its steps run in a clean environment."""
 
 import json
 import os
