@@ -10,9 +10,7 @@ import xgboost
 from running_server import RunningServer
 from tierfleet_server.archive import unpack
 from tierfleet_server.packaging import package_model
-from trained_models import Trained, train_every_kind
-
-KINDS = sorted(train_every_kind())
+from trained_models import KINDS, Trained
 
 
 def as_csv(rows: np.ndarray) -> bytes:

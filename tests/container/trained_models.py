@@ -8,6 +8,11 @@ import numpy.typing as npt
 import xgboost
 
 Matrix = npt.NDArray[np.float32]
+KINDS = (
+    "binary", "categorical", "dart", "dart-multi-class", "early-stopped", "forest", "json", "linear",
+    "multi-class", "multi-class-label", "multi-target", "old-json", "poisson", "pruned", "ranking",
+    "regression",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ def train_every_kind() -> dict[str, Trained]:
         return _trained(booster, rows, form)
 
     logistic = {"objective": "binary:logistic"}
-    return {
+    models = {
         "binary": train(label, logistic),
         "json": train(label, logistic, form="json"),
         "old-json": _as_old_json(train(label, logistic, form="json")),
@@ -59,6 +64,8 @@ def train_every_kind() -> dict[str, Trained]:
         "categorical": _categorical(random),
         "early-stopped": _early_stopped(rows, label),
     }
+    assert tuple(sorted(models)) == KINDS
+    return models
 
 
 def _trained(booster: xgboost.Booster, rows: Matrix, form: str = "ubj") -> Trained:
