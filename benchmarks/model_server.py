@@ -95,25 +95,30 @@ def loads_and_memory(run: Run, server: processes.Process, counts: dict[str, int]
     """
     for size, count in counts.items():
         before = server.memory_mib()
-        floor, seconds = list[float](), list[float]()
+        floor, seconds, floor_cpu, cpu = list[float](), list[float](), list[float](), list[float]()
         for number, directory in enumerate(run.models[size][:count]):
-            floor.append(load_in_process(directory / "model.ubj"))
+            in_process = load_in_process(directory / "model.ubj")
+            floor.append(in_process[0])
+            floor_cpu.append(in_process[1])
+            used = server.cpu_seconds()
             seconds.append(server.load(f"{size}-{number}", directory))
+            cpu.append(server.cpu_seconds() - used)
             status, reply = server.invoke(f"{size}-{number}", ROW)
             assert status == 200, reply
         time.sleep(SETTLE_SECONDS)
         run.figures[f"{who} {size} MiB"] = (server.memory_mib() - before) / count
         run.figures[f"{who} {size} load s"] = statistics.median(seconds)
         run.figures[f"floor {size} load s"] = statistics.median(floor)
+        run.figures[f"{who} {size} load cpu s"] = statistics.median(cpu)
+        run.figures[f"floor {size} load cpu s"] = statistics.median(floor_cpu)
 
 
-def load_in_process(file: Path) -> float:
-    """Seconds of `Booster.load_model`, page cache warm."""
-    file.read_bytes()
-    started = time.perf_counter()
+def load_in_process(file: Path) -> tuple[float, float]:
+    """`Booster.load_model`, page cache warm: seconds, and seconds of processor time."""
+    started, used = time.perf_counter(), time.process_time()
     booster = xgboost.Booster({"nthread": 1})
     booster.load_model(file)
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - used
 
 
 def floor_of_predicting(run: Run) -> None:
@@ -146,6 +151,7 @@ def throughput(run: Run) -> None:
         "echo asgi": (lambda: processes.echo("asgi"), 0),
     }
     rates: dict[str, list[float]] = {who: [] for who in starts}
+    costs: dict[str, list[float]] = {who: [] for who in starts}
     with contextlib.ExitStack() as stack:
         servers = {who: stack.enter_context(processes.running(start())) for who, (start, _) in starts.items()}
         for attempt in range(2 if run.quick else 6):
@@ -154,12 +160,15 @@ def throughput(run: Run) -> None:
                     for number, directory in enumerate(run.models["small"][:count]):
                         servers[who].load(f"small-{number}", directory)
                 names = [f"small-{number}" for number in range(count)]
+                before = servers[who].cpu_seconds()
                 sent = run.send(servers[who], names, 8, run.seconds / 2)
                 assert sent.errors == 0, (who, sent)
                 if attempt:  # the first is for warming up
                     rates[who].append(sent.per_second)
+                    costs[who].append(1e6 * (servers[who].cpu_seconds() - before) / sent.requests)
     for who, values in rates.items():
         run.figures[f"{who} rps"] = statistics.median(values)
+        run.figures[f"{who} cpu us"] = statistics.median(costs[who])
     fastest = map(max, rates["echo httptools"], rates["echo asgi"])
     pairs = {"MMS": rates["MMS"], "echo": list(fastest), "uvicorn": rates["behind uvicorn"]}
     for who, others in pairs.items():
@@ -338,7 +347,8 @@ def judge(run: Run) -> None:
     for size in ("small", "large"):
         mine, floor, theirs = (1000 * f[f"{who} {size} load s"] for who in ("ours", "floor", "MMS"))
         bar, stock = 1.5 * floor + 2, 1000 * STOCK[f"{size} load s"]
-        others = f"load_model {floor:.1f}, MMS {theirs:.0f}, stock code recorded {stock:.0f}"
+        cpu = " / ".join(f"{1000 * f[f'{who} {size} load cpu s']:.1f}" for who in ("ours", "floor"))
+        others = f"load_model {floor:.1f}; processor {cpu}; MMS {theirs:.0f}, stock code recorded {stock:.0f}"
         run.found(
             f"load, {size}",
             "<= 1.5 x load_model + 2 ms",
@@ -355,6 +365,10 @@ def judge(run: Run) -> None:
     echoes = f"httptools {f['echo httptools rps']:.0f}/s, uvicorn {f['echo asgi rps']:.0f}/s"
     measured = f"{f['ours / echo']:.3f} ({spread['echo']}); {echoes}"
     run.found("  of the fastest echo", ">= 0.12", measured, f["ours / echo"] >= 0.12)
+    costs = ", ".join(
+        f"{who} {f[f'{who} cpu us']:.0f}" for who in ("MMS", "behind uvicorn", "echo httptools")
+    )
+    run.found("  processor time a request", "stated", f"{f['ours cpu us']:.0f} us ({costs})")
     measured = f"{f['ours / uvicorn']:.2f} x ({spread['uvicorn']}) of {f['behind uvicorn rps']:.0f}/s"
     run.found("  against itself behind uvicorn", "stated", measured)
     for connections in (8, 1):

@@ -95,8 +95,8 @@ class Process:
         """One csv row."""
         return self.ask("POST", f"/models/{name}/invoke", row, self.content_type)
 
-    def memory_mib(self) -> float:
-        """PSS of the process and all its descendants."""
+    def _tree(self) -> set[int]:
+        """The process and all its descendants."""
         parents = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -109,8 +109,21 @@ class Process:
                 if parent in tree and child not in tree:
                     tree.add(child)
                     found = True
+        return tree
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the process tree's living threads have used, whatever else ran meanwhile."""
         total = 0
-        for pid in tree:
+        for pid in self._tree():
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(OSError):
+                    total += int((thread / "schedstat").read_text().split()[0])
+        return total / 1e9
+
+    def memory_mib(self) -> float:
+        """PSS of the process tree."""
+        total = 0
+        for pid in self._tree():
             with contextlib.suppress(OSError):
                 rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
                 total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
