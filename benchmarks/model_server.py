@@ -283,7 +283,7 @@ def fetch_to_first_reply(run: Run) -> None:
                 t0 = time.perf_counter()
                 with paced_store(packed) as url, urllib.request.urlopen(url) as reply:  # noqa: S310 - loopback
                     archive.write_bytes(reply.read())
-                t1 = time.perf_counter()
+                    t1 = time.perf_counter()
                 unpack(archive, where)
                 t2 = time.perf_counter()
                 server.load(name, where)
@@ -321,7 +321,7 @@ def paced_store(content: bytes):  # type: ignore[no-untyped-def]
             pass
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/"
