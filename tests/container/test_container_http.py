@@ -178,7 +178,7 @@ def test_slow_clients_hold_up_nobody(start: Start, artefacts: dict[str, Path]) -
 
 
 def test_a_client_that_does_not_read_its_replies(start: Start, artefacts: dict[str, Path]) -> None:
-    """The server stops making replies for it, instead of keeping them in memory."""
+    """The server stops making replies for it, or hangs up, instead of keeping them in memory."""
     server = start(SAGEMAKER_MULTI_MODEL="true")
     server.load("m", artefacts["binary"])
     server.invoke("m", ROW)
@@ -186,14 +186,13 @@ def test_a_client_that_does_not_read_its_replies(start: Start, artefacts: dict[s
     with server.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.setblocking(False)
-        sent, flood = 0, request() * 200
-        idle_since = time.monotonic()
-        while time.monotonic() - idle_since < 0.5 and sent < 60_000_000:
+        flood, end = request() * 200, time.monotonic() + 1.5
+        while time.monotonic() < end:
             try:
-                sent += connection.send(flood)
-                idle_since = time.monotonic()
+                connection.send(flood)
             except BlockingIOError:
                 time.sleep(0.01)
-        assert sent < 60_000_000
+            except OSError:  # the server has hung up, which is as good
+                break
         assert server.invoke("m", ROW).status == 200
         assert server.metric("memory_used_bytes") < before + 5 * 1024 * 1024
