@@ -26,6 +26,9 @@ node_modules/.package-lock.json: package.json package-lock.json
 
 install: $(VENV)/.installed node_modules/.package-lock.json  ## Install Python packages into .venv and the pinned CDK CLI
 
+demo: install  ## Check and synthesise the yardstick fleets, promote a merchant, show the diff (no AWS account)
+	$(BIN)/python tools/demo.py
+
 test: install  ## Run every test
 	$(BIN)/pytest
 
@@ -35,6 +38,24 @@ lint: install  ## Check style and formatting
 
 types: install  ## Check types (mypy, strict)
 	$(BIN)/mypy
+
+check: lint types test  ## What CI runs: lint, types, tests
+
+synth: install  ## Synthesise every fleet with the CDK CLI, validation as errors, twice; no credentials needed
+	$(BIN)/python tools/synth.py
+
+diff: install  ## Compare with what is deployed (cdk diff; needs credentials)
+	$(CDK) diff '*/**'
+
+snapshot-update: install  ## Rewrite tests/snapshots from the fleet files; then read their diff
+	$(BIN)/pytest tests/test_snapshots.py --update-snapshots
+
+schema: install  ## Rewrite config/fleet.schema.json and the reference in docs/configuration.md
+	$(BIN)/tierfleet config schema > config/fleet.schema.json
+	$(BIN)/python tools/reference.py
+
+bench: install  ## Measure synthesis against an empty stack
+	$(BIN)/python benchmarks/synth.py
 
 clean:  ## Remove everything that was built or installed
 	rm -rf $(VENV) node_modules cdk.out .build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

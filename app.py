@@ -1,0 +1,22 @@
+"""The CDK app: one Stage for every fleet file in config/, or for what `-c config=...` names (a directory or file)."""
+
+import sys
+from pathlib import Path
+
+import aws_cdk as cdk
+
+from stacks.fleet_stage import FleetStage
+from tierfleet.config import ConfigError, load_all
+from tierfleet.quotas import quota_table, quotas
+
+app = cdk.App()
+path = Path(app.node.try_get_context("config") or Path(__file__).parent / "config")
+try:
+    fleets = load_all(path)
+except ConfigError as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
+for config in fleets:
+    FleetStage(app, config)
+    print(quota_table(config, quotas(config)), file=sys.stderr)
+app.synth()

@@ -1,0 +1,1 @@
+"""CDK constructs of a tiered SageMaker fleet, one concept a module."""

@@ -1,0 +1,37 @@
+"""Where alarms and scaling events go."""
+
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from tierfleet.config import FleetConfig
+from tierfleet.runtime.names import alarm_topic
+
+
+class AlarmTopic(Construct):
+    """The topic of a fleet's alarms; subscribe to it by hand, once. Defines AWS::SNS::Topic and its policy."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig) -> None:
+        super().__init__(scope, construct_id)
+        key_arn = config.encryption.topic_kms_key_arn
+        topic = sns.Topic(
+            self,
+            "Topic",
+            topic_name=alarm_topic(config.fleet, config.environment),
+            master_key=kms.Key.from_key_arn(self, "Key", key_arn) if key_arn else None,
+            enforce_ssl=True,
+        )
+        # EventBridge ignores topic policies with a condition: the event would be dropped without a word.
+        # Source: docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
+        here = {"StringEquals": {"aws:SourceAccount": config.account}}
+        for service, conditions in (("cloudwatch", here), ("events", None)):
+            topic.add_to_resource_policy(
+                iam.PolicyStatement(
+                    sid=f"PublishFrom{service.title()}",
+                    principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
+                    actions=["sns:Publish"],
+                    resources=[topic.topic_arn],
+                    conditions=conditions,
+                )
+            )

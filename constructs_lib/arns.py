@@ -1,0 +1,59 @@
+"""Literal ARNs of what a fleet names literally. No references between stacks: they would deadlock a demotion."""
+
+from tierfleet.config import FleetConfig
+from tierfleet.images import partition_of
+from tierfleet.runtime import names
+
+
+def models_bucket_name(config: FleetConfig) -> str:
+    """Name of the bucket of models and catalog."""
+    return names.models_bucket(config.fleet, config.environment, config.account, config.region)
+
+
+def models_bucket(config: FleetConfig) -> str:
+    """ARN of that bucket."""
+    return f"arn:{partition_of(config.region)}:s3:::{models_bucket_name(config)}"
+
+
+def alarm_topic(config: FleetConfig) -> str:
+    """ARN of the topic alarms go to."""
+    return _regional(config, "sns", names.alarm_topic(config.fleet, config.environment))
+
+
+def endpoint(config: FleetConfig, endpoint_name: str) -> str:
+    """ARN of an endpoint, or of a pattern. SageMaker lower-cases names in ARNs; ours are lower case."""
+    return _regional(config, "sagemaker", f"endpoint/{endpoint_name}")
+
+
+def alarm(config: FleetConfig, alarm_name: str) -> str:
+    """ARN of an alarm."""
+    return _regional(config, "cloudwatch", f"alarm:{alarm_name}")
+
+
+def fleet_alarms(config: FleetConfig) -> str:
+    """ARN pattern of the fleet's literally named alarms."""
+    return alarm(config, f"{config.fleet}--{config.environment}--*")
+
+
+def sagemaker_logs(config: FleetConfig) -> str:
+    """ARN pattern of the endpoints' log groups."""
+    return _regional(config, "logs", "log-group:/aws/sagemaker/Endpoints/*")
+
+
+def any_sagemaker_resource(config: FleetConfig) -> str:
+    """ARN pattern of everything SageMaker of this account and region."""
+    return _regional(config, "sagemaker", "*")
+
+
+def stacks(config: FleetConfig, stack_name: str) -> str:
+    """ARN pattern of a stack and of its nested stacks, whose names begin with its own."""
+    return _regional(config, "cloudformation", f"stack/{stack_name}*")
+
+
+def appconfig(config: FleetConfig, resource: str) -> str:
+    """ARN of an AppConfig resource, such as `application/<id>`."""
+    return _regional(config, "appconfig", resource)
+
+
+def _regional(config: FleetConfig, service: str, resource: str) -> str:
+    return f"arn:{partition_of(config.region)}:{service}:{config.region}:{config.account}:{resource}"

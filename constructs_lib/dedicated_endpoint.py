@@ -1,0 +1,78 @@
+"""The whale's tier: an endpoint of its own, its model always in memory."""
+
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sagemaker as sagemaker
+from constructs import Construct
+
+from constructs_lib import arns, endpoint_parts, invoke_grants
+from constructs_lib.alarms import AlarmAudience
+from constructs_lib.endpoint_alarms import EndpointAlarms, latency_alarm, server_errors_alarm
+from constructs_lib.endpoint_metrics import EndpointMetrics
+from constructs_lib.variant_scaling import VariantScaling
+from tierfleet import routes
+from tierfleet.config import DedicatedTier, FleetConfig
+from tierfleet.runtime.names import MODELS_PREFIX
+
+
+class DedicatedEndpoint(Construct):
+    """A single-model endpoint for one tenant, scaled, watched, and updated behind a guardrail.
+
+    Defines AWS::SageMaker::Model (Mode SingleModel, the pinned artefact), EndpointConfig and Endpoint, its scaling
+    and its alarms. Promote a tenant by adding its line to `[tiers.<tier>.tenants]`.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: FleetConfig,
+        tier_name: str,
+        tier: DedicatedTier,
+        tenant: str,
+        image_uri: str,
+        execution_role: iam.IRole,
+        audience: AlarmAudience,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+        self.endpoint_name = routes.endpoint_name(config, tier_name, tenant)
+        model = sagemaker.CfnModel(
+            self,
+            "Model",
+            execution_role_arn=execution_role.role_arn,
+            primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
+                image=image_uri,
+                mode="SingleModel",
+                model_data_url=f"s3://{arns.models_bucket_name(config)}/{MODELS_PREFIX}{tier.tenants[tenant].model}",
+                environment=dict(config.container.environment) or None,
+            ),
+            enable_network_isolation=config.network_isolation,
+            vpc_config=endpoint_parts.vpc_config(config),
+        )
+        endpoint_config = endpoint_parts.endpoint_config(
+            self,
+            model=model,
+            config=config,
+            tier=tier,
+            routing=sagemaker.CfnEndpointConfig.RoutingConfigProperty(routing_strategy="LEAST_OUTSTANDING_REQUESTS"),
+        )
+        literal = EndpointMetrics(self.endpoint_name)
+        self.endpoint = endpoint_parts.endpoint(
+            self,
+            endpoint_name=self.endpoint_name,
+            endpoint_config=endpoint_config,
+            guardrail=tier.guardrail,
+            rollback_alarms=[
+                latency_alarm(self, literal, tier.alarms, audience),
+                server_errors_alarm(self, literal, tier.alarms, audience),
+            ],
+        )
+        self.endpoint_config_name = endpoint_config.attr_endpoint_config_name
+        self.metrics = EndpointMetrics(self.endpoint.attr_endpoint_name)
+        EndpointAlarms(self, "Alarms", metrics=self.metrics, tier=tier, limits=tier.alarms, audience=audience)
+        VariantScaling(self, "Scaling", endpoint=self.endpoint, tier=tier, scale_on_cache=None, audience=audience)
+
+    def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Lets the grantee call this tenant's endpoint."""
+        return invoke_grants.grant_dedicated(grantee, self._config, self.endpoint_name)

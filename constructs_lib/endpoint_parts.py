@@ -1,0 +1,109 @@
+"""What both kinds of endpoint have in common: typed parts of their L1 resources."""
+
+from collections.abc import Sequence
+
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_sagemaker as sagemaker
+from constructs import Construct
+
+from tierfleet.config import FleetConfig, Guardrail, Tier
+from tierfleet.runtime.names import VARIANT_NAME
+
+
+def vpc_config(config: FleetConfig) -> sagemaker.CfnModel.VpcConfigProperty | None:
+    """The VPC of the containers, or None for SageMaker's own network."""
+    if config.network is None:
+        return None
+    return sagemaker.CfnModel.VpcConfigProperty(
+        subnets=list(config.network.subnets), security_group_ids=list(config.network.security_group_ids)
+    )
+
+
+def endpoint_config(
+    scope: Construct,
+    *,
+    model: sagemaker.CfnModel,
+    config: FleetConfig,
+    tier: Tier,
+    routing: sagemaker.CfnEndpointConfig.RoutingConfigProperty | None = None,
+) -> sagemaker.CfnEndpointConfig:
+    """The EndpointConfig of one variant. It carries no name: every property is create-only, so each change makes a
+    new one beside the old, which a fixed name would forbid."""
+    return sagemaker.CfnEndpointConfig(
+        scope,
+        "EndpointConfig",
+        production_variants=[
+            sagemaker.CfnEndpointConfig.ProductionVariantProperty(
+                variant_name=VARIANT_NAME,
+                model_name=model.attr_model_name,
+                instance_type=tier.instance_type,
+                initial_instance_count=tier.instances.initial,
+                initial_variant_weight=1,
+                volume_size_in_gb=tier.volume_size_in_gb,
+                model_data_download_timeout_in_seconds=tier.model_data_download_timeout_in_seconds,
+                container_startup_health_check_timeout_in_seconds=(
+                    tier.container_startup_health_check_timeout_in_seconds
+                ),
+                routing_config=routing,
+            )
+        ],
+        kms_key_id=config.encryption.volume_kms_key_arn,
+        # Left out, SageMaker turns the detailed (paid) metrics on for new configurations.
+        metrics_config=sagemaker.CfnEndpointConfig.MetricsConfigProperty(
+            enable_detailed_observability=config.detailed_observability, enable_enhanced_metrics=False
+        ),
+    )
+
+
+def endpoint(
+    scope: Construct,
+    *,
+    endpoint_name: str,
+    endpoint_config: sagemaker.CfnEndpointConfig,
+    guardrail: Guardrail | None,
+    rollback_alarms: Sequence[cloudwatch.CfnAlarm],
+) -> sagemaker.CfnEndpoint:
+    """The Endpoint. The rollback alarms exist before it and are named literally: a guardrail names its alarms, and
+    alarms that named the endpoint by reference would close a circle."""
+    resource = sagemaker.CfnEndpoint(
+        scope,
+        "Endpoint",
+        endpoint_name=endpoint_name,
+        endpoint_config_name=endpoint_config.attr_endpoint_config_name,
+        # Left out, an update would set an endpoint that scaled to 8 back to its initial count in mid-day.
+        retain_all_variant_properties=True,
+        deployment_config=deployment_config(guardrail, rollback_alarms) if guardrail else None,
+    )
+    for alarm in rollback_alarms:
+        resource.add_resource_dependency(alarm)
+    return resource
+
+
+def deployment_config(
+    guardrail: Guardrail, rollback_alarms: Sequence[cloudwatch.CfnAlarm]
+) -> sagemaker.CfnEndpoint.DeploymentConfigProperty:
+    """Blue/green with the alarms that take an update back."""
+    capacity = sagemaker.CfnEndpoint.CapacitySizeProperty
+    return sagemaker.CfnEndpoint.DeploymentConfigProperty(
+        blue_green_update_policy=sagemaker.CfnEndpoint.BlueGreenUpdatePolicyProperty(
+            traffic_routing_configuration=sagemaker.CfnEndpoint.TrafficRoutingConfigProperty(
+                type=guardrail.type,
+                wait_interval_in_seconds=guardrail.wait_interval_in_seconds,
+                canary_size=(
+                    capacity(type="INSTANCE_COUNT", value=guardrail.canary_instances)
+                    if guardrail.type == "CANARY"
+                    else None
+                ),
+                linear_step_size=(
+                    capacity(type="CAPACITY_PERCENT", value=guardrail.linear_step_percent)
+                    if guardrail.type == "LINEAR"
+                    else None
+                ),
+            ),
+            termination_wait_in_seconds=guardrail.termination_wait_in_seconds,
+            maximum_execution_timeout_in_seconds=guardrail.maximum_execution_timeout_in_seconds,
+        ),
+        auto_rollback_configuration=sagemaker.CfnEndpoint.AutoRollbackConfigProperty(
+            alarms=[sagemaker.CfnEndpoint.AlarmProperty(alarm_name=str(alarm.alarm_name)) for alarm in rollback_alarms]
+        ),
+    )

@@ -1,0 +1,45 @@
+"""Who may call which endpoint: InvokeEndpoint statements, per tenant."""
+
+from collections.abc import Sequence
+
+from aws_cdk import aws_iam as iam
+
+from constructs_lib import arns
+from tierfleet.config import FleetConfig
+
+
+def grant_shared(
+    grantee: iam.IGrantable, config: FleetConfig, endpoint_name: str, tenants: Sequence[str] | None
+) -> iam.Grant:
+    """Lets the grantee call a shared endpoint for these tenants' models only; None means every model of it.
+
+    Without the condition a caller may invoke any model below the prefix. The slash matters: `m1*` would also match
+    m10. Source: docs.aws.amazon.com/sagemaker/latest/dg/multi-model-endpoint-security.html
+    """
+    conditions = {"StringLike": {"sagemaker:TargetModel": [f"{tenant}/*" for tenant in tenants]}} if tenants else None
+    return iam.Grant.add_to_principal(
+        grantee=grantee,
+        actions=["sagemaker:InvokeEndpoint"],
+        resource_arns=[arns.endpoint(config, endpoint_name)],
+        conditions=conditions,
+    )
+
+
+def grant_future_dedicated(grantee: iam.IGrantable, config: FleetConfig, tenant: str) -> iam.Grant:
+    """Lets the grantee call any dedicated endpoint this tenant has or gets: a promotion must not wait for IAM.
+
+    The wildcards cannot reach another tenant: `--` never occurs inside a word of an endpoint's name.
+    """
+    pattern = f"{config.fleet}--{config.environment}--*--{tenant}--*"
+    return iam.Grant.add_to_principal(
+        grantee=grantee, actions=["sagemaker:InvokeEndpoint"], resource_arns=[arns.endpoint(config, pattern)]
+    )
+
+
+def grant_dedicated(grantee: iam.IGrantable, config: FleetConfig, endpoint_name: str) -> iam.Grant:
+    """Lets the grantee call one dedicated endpoint."""
+    return iam.Grant.add_to_principal(
+        grantee=grantee,
+        actions=["sagemaker:InvokeEndpoint"],
+        resource_arns=[arns.endpoint(config, endpoint_name)],
+    )

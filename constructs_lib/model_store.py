@@ -1,0 +1,67 @@
+"""Where the models live: stateful, retained, and closed to overwriting."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from constructs_lib import arns
+from constructs_lib.metric import Metric
+from tierfleet.config import FleetConfig
+from tierfleet.runtime.names import MODELS_PREFIX
+
+_REQUEST_METRICS = "models"
+
+
+def model_bytes_downloaded(config: FleetConfig) -> Metric:
+    """Bytes of models read from S3: SageMaker counts downloads, but not their size."""
+    dimensions = (("BucketName", arns.models_bucket_name(config)), ("FilterId", _REQUEST_METRICS))
+    return Metric("AWS/S3", "BytesDownloaded", "Sum", dimensions)
+
+
+class ModelStore(Construct):
+    """The bucket of a fleet's models (`models/<tenant>/<version>.tar.gz`) and catalog (`catalog/<tenant>.json`).
+
+    Defines AWS::S3::Bucket and its policy: TLS only, and no model key is ever written twice, since the instances'
+    caches would go on serving the old bytes.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig) -> None:
+        super().__init__(scope, construct_id)
+        key_arn = config.encryption.bucket_kms_key_arn
+        bucket = s3.Bucket(
+            self,
+            "Bucket",
+            bucket_name=arns.models_bucket_name(config),
+            encryption=s3.BucketEncryption.KMS if key_arn else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=kms.Key.from_key_arn(self, "Key", key_arn) if key_arn else None,
+            bucket_key_enabled=True if key_arn else None,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            enforce_ssl=True,
+            versioned=True,
+            removal_policy=cdk.RemovalPolicy.RETAIN if config.retain else cdk.RemovalPolicy.DESTROY,
+            metrics=[s3.BucketMetrics(id=_REQUEST_METRICS, prefix=MODELS_PREFIX)],
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    id="old-pointers-and-broken-uploads",
+                    noncurrent_version_expiration=cdk.Duration.days(30),
+                    abort_incomplete_multipart_upload_after=cdk.Duration.days(7),
+                )
+            ],
+        )
+        # Source: docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html. The parts of a
+        # multipart upload cannot carry the header; completing it must.
+        bucket.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="ModelsAreWrittenOnce",
+                effect=iam.Effect.DENY,
+                principals=[iam.AnyPrincipal()],
+                actions=["s3:PutObject"],
+                resources=[bucket.arn_for_objects(f"{MODELS_PREFIX}*")],
+                conditions={
+                    "Null": {"s3:if-none-match": "true"},
+                    "Bool": {"s3:ObjectCreationOperation": "true"},
+                },
+            )
+        )

@@ -1,0 +1,85 @@
+"""The shared tier: one endpoint whose instances' memory is a cache of many tenants' models."""
+
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sagemaker as sagemaker
+from constructs import Construct
+
+from constructs_lib import arns, endpoint_parts, invoke_grants
+from constructs_lib.alarms import AlarmAudience
+from constructs_lib.endpoint_alarms import EndpointAlarms, server_errors_alarm
+from constructs_lib.endpoint_metrics import EndpointMetrics
+from constructs_lib.variant_scaling import VariantScaling
+from tierfleet import routes
+from tierfleet.config import FleetConfig, MultiModelTier
+from tierfleet.runtime.names import MODELS_PREFIX
+
+
+class MultiModelEndpoint(Construct):
+    """One multi-model endpoint for all tenants of a tier, scaled and watched.
+
+    Defines AWS::SageMaker::Model (Mode MultiModel), EndpointConfig and Endpoint, its scaling and its alarms. The
+    tenants' models are not resources: they are objects below one S3 prefix, loaded when called.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: FleetConfig,
+        tier_name: str,
+        tier: MultiModelTier,
+        image_uri: str,
+        execution_role: iam.IRole,
+        audience: AlarmAudience,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        cdk.Tags.of(self).add("tier", tier_name)
+        self._config = config
+        self.endpoint_name = routes.endpoint_name(config, tier_name)
+        model = sagemaker.CfnModel(
+            self,
+            "Model",
+            execution_role_arn=execution_role.role_arn,
+            primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
+                image=image_uri,
+                mode="MultiModel",
+                # The slash matters: SageMaker joins prefix and TargetModel as strings.
+                model_data_url=f"s3://{arns.models_bucket_name(config)}/{MODELS_PREFIX}",
+                environment=dict(config.container.environment) or None,
+                multi_model_config=sagemaker.CfnModel.MultiModelConfigProperty(model_cache_setting=tier.model_cache),
+            ),
+            enable_network_isolation=config.network_isolation,
+            vpc_config=endpoint_parts.vpc_config(config),
+        )
+        # CreateModel fails while the role's policy is not attached yet.
+        model.node.add_dependency(execution_role)
+        # No routing strategy: what LEAST_OUTSTANDING_REQUESTS does to model affinity is not documented.
+        endpoint_config = endpoint_parts.endpoint_config(self, model=model, config=config, tier=tier)
+        alarm = server_errors_alarm(self, EndpointMetrics(self.endpoint_name), tier.alarms, audience)
+        self.endpoint = endpoint_parts.endpoint(
+            self,
+            endpoint_name=self.endpoint_name,
+            endpoint_config=endpoint_config,
+            guardrail=tier.guardrail,
+            rollback_alarms=[alarm],
+        )
+        self.endpoint_config_name = endpoint_config.attr_endpoint_config_name
+        # By reference from here on: these alarms and the scaling come after the endpoint and go before it.
+        self.metrics = EndpointMetrics(self.endpoint.attr_endpoint_name)
+        EndpointAlarms(self, "Alarms", metrics=self.metrics, tier=tier, limits=tier.alarms, audience=audience)
+        VariantScaling(
+            self,
+            "Scaling",
+            endpoint=self.endpoint,
+            tier=tier,
+            scale_on_cache=tier.scale_on_cache,
+            audience=audience,
+        )
+
+    def grant_invoke(self, grantee: iam.IGrantable, *, tenants: Sequence[str] | None = None) -> iam.Grant:
+        """Lets the grantee call this endpoint for the models of `tenants`; for every model where it is None."""
+        return invoke_grants.grant_shared(grantee, self._config, self.endpoint_name, tenants)

@@ -1,0 +1,159 @@
+"""Which endpoint serves a tenant, as an AppConfig hosted configuration."""
+
+import json
+from collections.abc import Sequence
+
+from aws_cdk import aws_appconfig as appconfig
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
+from constructs import Construct, IDependable
+
+from constructs_lib import arns
+from constructs_lib.alarms import AlarmAudience, metric_alarm
+from constructs_lib.metric import fleet_metric
+from tierfleet import routes
+from tierfleet.config import FleetConfig
+from tierfleet.runtime import metrics
+from tierfleet.runtime.names import ROUTES_PROFILE, routes_application
+
+
+class RouteTable(Construct):
+    """The route document and all that hosts it, except its Deployment.
+
+    Defines AWS::AppConfig::Application, ConfigurationProfile (with a draft-04 validator), HostedConfigurationVersion,
+    DeploymentStrategy and Environment (with one monitor: the clients' RouteErrors).
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig, audience: AlarmAudience) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+        application = appconfig.CfnApplication(
+            self, "Application", name=routes_application(config.fleet, config.environment)
+        )
+        self.application_id = application.ref
+        profile = appconfig.CfnConfigurationProfile(
+            self,
+            "Profile",
+            application_id=application.ref,
+            name=ROUTES_PROFILE,
+            location_uri="hosted",
+            type="AWS.Freeform",
+            validators=[
+                appconfig.CfnConfigurationProfile.ValidatorsProperty(
+                    type="JSON_SCHEMA", content=json.dumps(routes.ROUTE_SCHEMA, separators=(",", ":"))
+                )
+            ],
+        )
+        self.profile_id = profile.ref
+        self.document = appconfig.CfnHostedConfigurationVersion(
+            self,
+            "Document",
+            application_id=application.ref,
+            configuration_profile_id=profile.ref,
+            content=routes.route_json(config),
+            content_type="application/json",
+        )
+        self.strategy_id = appconfig.CfnDeploymentStrategy(
+            self,
+            "Strategy",
+            name=routes_application(config.fleet, config.environment),
+            deployment_duration_in_minutes=0,
+            growth_factor=100,
+            final_bake_time_in_minutes=config.routes.bake_minutes,
+            replicate_to="NONE",
+        ).ref
+        alarm = self._route_errors_alarm(audience)
+        environment = appconfig.CfnEnvironment(
+            self,
+            "Environment",
+            application_id=application.ref,
+            name=config.environment,
+            # Exactly one, and never a cache, memory or latency alarm: AppConfig rolls back on INSUFFICIENT_DATA too.
+            monitors=[
+                appconfig.CfnEnvironment.MonitorsProperty(
+                    alarm_arn=alarm.attr_arn, alarm_role_arn=self._monitor_role(alarm).role_arn
+                )
+            ],
+        )
+        self.environment_id = environment.ref
+
+    def grant_read_deployed(self, grantee: iam.IGrantable) -> None:
+        """Lets the grantee read the deployed document (AppConfig data)."""
+        resource = (
+            f"application/{self.application_id}/environment/{self.environment_id}/configuration/{self.profile_id}"
+        )
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["appconfig:StartConfigurationSession", "appconfig:GetLatestConfiguration"],
+            resource_arns=[arns.appconfig(self._config, resource)],
+        )
+
+    def grant_read_hosted(self, grantee: iam.IGrantable) -> None:
+        """Lets the grantee read the newest hosted document, deployed or not."""
+        application = f"application/{self.application_id}"
+        profile = f"{application}/configurationprofile/{self.profile_id}"
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["appconfig:ListHostedConfigurationVersions", "appconfig:GetHostedConfigurationVersion"],
+            resource_arns=[
+                arns.appconfig(self._config, application),
+                arns.appconfig(self._config, profile),
+                arns.appconfig(self._config, f"{profile}/hostedconfigurationversion/*"),
+            ],
+        )
+
+    def _route_errors_alarm(self, audience: AlarmAudience) -> cloudwatch.CfnAlarm:
+        return metric_alarm(
+            self,
+            "RouteErrors",
+            metric=fleet_metric(self._config, metrics.ROUTE_ERRORS),
+            comparison="GreaterThanThreshold",
+            threshold=self._config.routes.max_route_errors_per_minute,
+            period_seconds=60,
+            datapoints=(1, 1),
+            missing="notBreaching",
+            description=audience.description(
+                "Clients reach endpoints that are not there; AppConfig takes the last route change back.",
+                "route-errors",
+            ),
+            actions=[audience.topic_arn],
+            ok_actions=[audience.topic_arn],
+        )
+
+    def _monitor_role(self, alarm: cloudwatch.CfnAlarm) -> iam.Role:
+        role = iam.Role(
+            self,
+            "MonitorRole",
+            assumed_by=iam.ServicePrincipal(
+                "appconfig.amazonaws.com",
+                conditions={"StringEquals": {"aws:SourceAccount": self._config.account}},
+            ),
+            description="AppConfig reads the alarm that takes a route change back",
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(sid="ReadMonitor", actions=["cloudwatch:DescribeAlarms"], resources=[alarm.attr_arn])
+        )
+        return role
+
+
+class RouteDeployment(Construct):
+    """The flip: clients use the new document from here on. The last resource of a fleet, because it cannot be taken
+    back: had anything after it failed, the rollback would delete endpoints that clients are already sent to.
+
+    Defines AWS::AppConfig::Deployment, after everything in `after`, nested stacks included.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, route_table: RouteTable, after: Sequence[IDependable]
+    ) -> None:
+        super().__init__(scope, construct_id)
+        deployment = appconfig.CfnDeployment(
+            self,
+            "Deployment",
+            application_id=route_table.application_id,
+            environment_id=route_table.environment_id,
+            configuration_profile_id=route_table.profile_id,
+            configuration_version=route_table.document.ref,
+            deployment_strategy_id=route_table.strategy_id,
+        )
+        deployment.node.add_dependency(*after)

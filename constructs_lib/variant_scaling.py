@@ -1,0 +1,142 @@
+"""Application Auto Scaling of one endpoint's variant."""
+
+from aws_cdk import aws_applicationautoscaling as autoscaling
+from aws_cdk import aws_sagemaker as sagemaker
+from constructs import Construct
+
+from constructs_lib.alarms import AlarmAudience, expression_alarm, metric_alarm
+from constructs_lib.endpoint_metrics import EndpointMetrics
+from tierfleet.config import ScaleOnCache, Tier
+from tierfleet.runtime.names import VARIANT_NAME
+
+_QUARTER_HOUR = 900
+_AdjustmentProperty = autoscaling.CfnScalingPolicy.StepAdjustmentProperty
+
+
+class VariantScaling(Construct):
+    """Scales a variant on InvocationsPerInstance, by the clock, and, for a shared tier, on cache unloads.
+
+    Defines AWS::ApplicationAutoScaling::ScalableTarget and ScalingPolicy, and the alarms that drive step scaling.
+    No RoleARN: Application Auto Scaling uses its service-linked role.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        endpoint: sagemaker.CfnEndpoint,
+        tier: Tier,
+        scale_on_cache: ScaleOnCache | None,
+        audience: AlarmAudience,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        # The attribute, not the literal name: it makes CloudFormation delete the target before the endpoint.
+        endpoint_name = endpoint.attr_endpoint_name
+        self._target = autoscaling.CfnScalableTarget(
+            self,
+            "Target",
+            service_namespace="sagemaker",
+            scalable_dimension="sagemaker:variant:DesiredInstanceCount",
+            resource_id=f"endpoint/{endpoint_name}/variant/{VARIANT_NAME}",
+            min_capacity=tier.instances.min,
+            max_capacity=tier.instances.max,
+            scheduled_actions=[
+                autoscaling.CfnScalableTarget.ScheduledActionProperty(
+                    scheduled_action_name=name,
+                    schedule=scheduled.schedule,
+                    timezone=scheduled.timezone,
+                    scalable_target_action=autoscaling.CfnScalableTarget.ScalableTargetActionProperty(
+                        min_capacity=scheduled.min, max_capacity=scheduled.max
+                    ),
+                )
+                for name, scheduled in sorted(tier.scaling.schedules.items())
+            ]
+            or None,
+        )
+        autoscaling.CfnScalingPolicy(
+            self,
+            "Invocations",
+            policy_name="invocations",
+            policy_type="TargetTrackingScaling",
+            scaling_target_id=self._target.ref,
+            target_tracking_scaling_policy_configuration=(
+                autoscaling.CfnScalingPolicy.TargetTrackingScalingPolicyConfigurationProperty(
+                    predefined_metric_specification=(
+                        autoscaling.CfnScalingPolicy.PredefinedMetricSpecificationProperty(
+                            predefined_metric_type="SageMakerVariantInvocationsPerInstance"
+                        )
+                    ),
+                    target_value=tier.scaling.target_invocations_per_minute,
+                    scale_out_cooldown=tier.scaling.scale_out_cooldown_seconds,
+                    scale_in_cooldown=tier.scaling.scale_in_cooldown_seconds,
+                    # Target tracking would take back, within 15 minutes, what the cache policy added.
+                    disable_scale_in=scale_on_cache is not None,
+                )
+            ),
+        )
+        if scale_on_cache:
+            self._scale_on_cache(EndpointMetrics(endpoint_name), tier, scale_on_cache, audience)
+
+    def _scale_on_cache(
+        self, metrics: EndpointMetrics, tier: Tier, scale_on_cache: ScaleOnCache, audience: AlarmAudience
+    ) -> None:
+        per_quarter_hour = scale_on_cache.max_unloads_per_hour / 4
+        metric_alarm(
+            self,
+            "CacheThrashing",
+            metric=metrics.unloads,
+            comparison="GreaterThanThreshold",
+            threshold=per_quarter_hour,
+            period_seconds=_QUARTER_HOUR,
+            datapoints=(2, 2),
+            missing="notBreaching",
+            description=audience.description(
+                f"More than {scale_on_cache.max_unloads_per_hour} unloads an hour: scaling adds "
+                f"{scale_on_cache.add_instances} instance(s).",
+                "cache-degraded",
+            ),
+            actions=[self._step("ScaleOutOnCache", scale_on_cache.add_instances, scale_on_cache)],
+        )
+        expression_alarm(
+            self,
+            "Calm",
+            # Below half the target, one instance fewer still stays below it, down to two instances.
+            expression=(
+                f"IF(invocations < {tier.scaling.target_invocations_per_minute * 15 / 2:g} "
+                f"AND FILL(unloads, 0) <= {per_quarter_hour / 10:g}, 1, 0)"
+            ),
+            label="calm",
+            inputs={"invocations": metrics.invocations_per_instance, "unloads": metrics.unloads},
+            comparison="GreaterThanOrEqualToThreshold",
+            threshold=1,
+            period_seconds=_QUARTER_HOUR,
+            datapoints=(4, 4),
+            description=audience.description(
+                "Little traffic and hardly an unload for an hour: scaling removes one instance, down to "
+                "instances.min. Not an incident.",
+                "cache-degraded",
+            ),
+            actions=[self._step("ScaleInOnCalm", -1, scale_on_cache)],
+        )
+
+    def _step(self, construct_id: str, adjustment: int, scale_on_cache: ScaleOnCache) -> str:
+        """Defines a step-scaling policy; returns its ARN, the action of the alarm that triggers it."""
+        policy = autoscaling.CfnScalingPolicy(
+            self,
+            construct_id,
+            policy_name="scale-out-on-cache" if adjustment > 0 else "scale-in-on-calm",
+            policy_type="StepScaling",
+            scaling_target_id=self._target.ref,
+            step_scaling_policy_configuration=(
+                autoscaling.CfnScalingPolicy.StepScalingPolicyConfigurationProperty(
+                    adjustment_type="ChangeInCapacity",
+                    cooldown=scale_on_cache.cooldown_seconds,
+                    metric_aggregation_type="Maximum",
+                    step_adjustments=[
+                        _AdjustmentProperty(metric_interval_lower_bound=0, scaling_adjustment=adjustment)
+                    ],
+                )
+            ),
+        )
+        return policy.ref

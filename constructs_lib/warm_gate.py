@@ -1,0 +1,36 @@
+"""What stands between a new endpoint and the flip of the routes."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+
+class WarmGate(Construct):
+    """Holds a deployment until a new endpoint really runs the configuration asked for and, for a shared tier, until
+    its models are warm. Fails when SageMaker's guardrail took the update back by itself: CloudFormation would count
+    that as success and delete the configuration in use.
+
+    Defines a custom resource of type Custom::WarmGate.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        gate_function: lambda_.IFunction,
+        endpoint_name: str,
+        endpoint_config_name: str,
+        tier_name: str | None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        properties = {"EndpointName": endpoint_name, "EndpointConfigName": endpoint_config_name}
+        self.resource = cdk.CustomResource(
+            self,
+            "Gate",
+            service_token=gate_function.function_arn,
+            resource_type="Custom::WarmGate",
+            # Lambda's own limit; CloudFormation's default would wait an hour for a handler that died.
+            service_timeout=cdk.Duration.minutes(15),
+            properties=properties if tier_name is None else {**properties, "Tier": tier_name},
+        )

@@ -1,0 +1,245 @@
+"""Loads models before their callers come."""
+
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import aws_cdk as cdk
+import jsii
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_scheduler_targets as scheduler_targets
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from constructs_lib import arns
+from constructs_lib.alarms import AlarmAudience, expression_alarm
+from constructs_lib.metric import fleet_metric, function_metric
+from constructs_lib.route_table import RouteTable
+from tierfleet import routes
+from tierfleet.config import FleetConfig
+from tierfleet.runtime import metrics
+from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX
+
+_ROOT = Path(__file__).resolve().parent.parent
+_NOT_CODE = shutil.ignore_patterns("__pycache__", "*.pyc")
+
+
+@jsii.implements(cdk.ILocalBundling)
+class _CopySources:
+    """The asset: the handler and tierfleet/runtime, copied without Docker."""
+
+    def try_bundle(self, output_dir: str, *_options: Any) -> bool:
+        shutil.copy(_ROOT / "lambda" / "warm_up" / "warm_up.py", output_dir)
+        package = Path(output_dir) / "tierfleet"
+        shutil.copytree(_ROOT / "tierfleet" / "runtime", package / "runtime", ignore=_NOT_CODE)
+        shutil.copy(_ROOT / "tierfleet" / "__init__.py", package)
+        return True
+
+
+class WarmUp(Construct):
+    """One handler, two functions: one for schedules and endpoint events, one for the gates of a deployment.
+
+    Defines AWS::Lambda::Function, AWS::Scheduler::Schedule for each warm-up, AWS::Events::Rule for endpoints that come
+    into service, and the alarm on failures. The lists stand in the route document, so that a change of a list
+    changes nothing else.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: FleetConfig,
+        route_table: RouteTable,
+        topic: sns.ITopic,
+        audience: AlarmAudience,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+        self._route_table = route_table
+        self._code = lambda_.Code.from_asset(
+            str(_ROOT / "lambda" / "warm_up"),
+            asset_hash_type=cdk.AssetHashType.OUTPUT,
+            bundling=cdk.BundlingOptions(
+                image=cdk.DockerImage.from_registry("never-used"), local=cast(cdk.ILocalBundling, _CopySources())
+            ),
+        )
+        # Several events tell of one change of an endpoint; one run at a time, none kept for later, is one warm-up.
+        self.function = self._function(
+            "Function",
+            reserved_concurrent_executions=1,
+            retry_attempts=0,
+            max_event_age=cdk.Duration.minutes(5),
+            on_failure=destinations.SnsDestination(topic),
+        )
+        self.gate_function = self._function("GateFunction")
+        self._grant_gate()
+        tiers = {name: tier.warm_up for name, tier in config.multi_model_tiers.items() if tier.warm_up}
+        for name, settings in tiers.items():
+            scheduler.Schedule(
+                self,
+                f"{name}-schedule",
+                description=f"Warms tier {name} of {config.fleet}-{config.environment}",
+                schedule=scheduler.ScheduleExpression.expression(settings.schedule, cdk.TimeZone.of(settings.timezone)),
+                target=scheduler_targets.LambdaInvoke(
+                    self.function,
+                    input=scheduler.ScheduleTargetInput.from_object({"tier": name}),
+                    # CDK's default is 185 attempts over 24 hours.
+                    retry_attempts=2,
+                    max_event_age=cdk.Duration.minutes(5),
+                ),
+            )
+        if tiers:
+            events.Rule(
+                self,
+                "InService",
+                description="A shared endpoint came into service: its cache is cold",
+                event_pattern=events.EventPattern(
+                    source=["aws.sagemaker"],
+                    detail_type=["SageMaker Endpoint State Change"],
+                    detail={
+                        "EndpointName": [routes.endpoint_name(config, name) for name in tiers],
+                        "EndpointStatus": ["IN_SERVICE"],
+                    },
+                ),
+                targets=[targets.LambdaFunction(self.function, retry_attempts=0)],
+            )
+        self._failure_alarm(audience)
+        self.running_alarm_arn = self._running_alarm(audience).attr_arn if tiers else None
+
+    def _function(self, construct_id: str, **options: Any) -> lambda_.Function:
+        config = self._config
+        log_group = logs.LogGroup(
+            self,
+            f"{construct_id}Logs",
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        role = iam.Role(
+            self,
+            f"{construct_id}Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=f"Warm-up of {config.fleet}-{config.environment}",
+        )
+        log_group.grant_write(role)
+        bucket_arn = arns.models_bucket(config)
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="ReadCatalog", actions=["s3:GetObject"], resources=[f"{bucket_arn}/{CATALOG_PREFIX}*"]
+            )
+        )
+        role.add_to_policy(
+            # Without it a tenant without a model reads as 403 instead of 404. IfExists: a GetObject carries no prefix.
+            iam.PolicyStatement(
+                sid="ListCatalog",
+                actions=["s3:ListBucket"],
+                resources=[bucket_arn],
+                conditions={"StringLikeIfExists": {"s3:prefix": [f"{CATALOG_PREFIX}*"]}},
+            )
+        )
+        if config.encryption.bucket_kms_key_arn:
+            role.add_to_policy(
+                iam.PolicyStatement(
+                    sid="DecryptCatalog",
+                    actions=["kms:Decrypt"],
+                    resources=[config.encryption.bucket_kms_key_arn],
+                )
+            )
+        role.add_to_policy(
+            # Every shared endpoint, by pattern: while a tier is retyped both its old and its new one are warmed.
+            iam.PolicyStatement(
+                sid="WarmSharedEndpoints",
+                actions=["sagemaker:InvokeEndpoint"],
+                resources=[
+                    arns.endpoint(config, f"{config.fleet}--{config.environment}--*--{ALL_TENANTS}--*"),
+                ],
+            )
+        )
+        self._route_table.grant_read_deployed(role)
+        return lambda_.Function(
+            self,
+            construct_id,
+            description=f"Warm-up of {config.fleet}-{config.environment}",
+            runtime=lambda_.Runtime.PYTHON_3_14,
+            architecture=lambda_.Architecture.ARM_64,
+            handler="warm_up.handler",
+            code=self._code,
+            role=role,
+            log_group=log_group,
+            memory_size=512,
+            timeout=cdk.Duration.minutes(15),
+            environment={
+                "TIERFLEET_FLEET": config.fleet,
+                "TIERFLEET_ENVIRONMENT": config.environment,
+                "TIERFLEET_MODELS_BUCKET": arns.models_bucket_name(config),
+                "TIERFLEET_ROUTES_APPLICATION_ID": self._route_table.application_id,
+                "TIERFLEET_ROUTES_ENVIRONMENT_ID": self._route_table.environment_id,
+                "TIERFLEET_ROUTES_PROFILE_ID": self._route_table.profile_id,
+            },
+            **options,
+        )
+
+    def _grant_gate(self) -> None:
+        """The gate reads the document about to be deployed, the endpoint it stands behind, and its stack's state."""
+        config = self._config
+        stack_name = cdk.Stack.of(self).stack_name
+        role = self.gate_function.grant_principal
+        self._route_table.grant_read_hosted(role)
+        iam.Grant.add_to_principal(
+            grantee=role,
+            actions=["sagemaker:DescribeEndpoint"],
+            resource_arns=[arns.endpoint(config, f"{config.fleet}--{config.environment}--*")],
+        )
+        iam.Grant.add_to_principal(
+            grantee=role,
+            actions=["cloudformation:DescribeStacks"],
+            resource_arns=[arns.stacks(config, stack_name)],
+        )
+
+    def _failure_alarm(self, audience: AlarmAudience) -> None:
+        name = self.function.function_name
+        expression_alarm(
+            self,
+            "Failures",
+            expression="FILL(failed, 0) + FILL(left, 0) + FILL(errors, 0)",
+            label="models not warmed",
+            inputs={
+                "failed": fleet_metric(self._config, metrics.WARM_UP_FAILED),
+                "left": fleet_metric(self._config, metrics.WARM_UP_LEFT),
+                "errors": function_metric(name, "Errors"),
+            },
+            comparison="GreaterThanThreshold",
+            threshold=0,
+            period_seconds=300,
+            # Two periods: FILL would count a datapoint that arrives late as a zero.
+            datapoints=(1, 2),
+            description=audience.description("Models could not be warmed: their callers meet a cold start.", "warm-up"),
+            actions=[audience.topic_arn],
+            ok_actions=[audience.topic_arn],
+        )
+
+    def _running_alarm(self, audience: AlarmAudience) -> Any:
+        return expression_alarm(
+            self,
+            "Running",
+            expression="FILL(scheduled, 0) + FILL(gates, 0)",
+            label="warm-ups",
+            inputs={
+                "scheduled": function_metric(self.function.function_name, "Invocations"),
+                "gates": function_metric(self.gate_function.function_name, "Invocations"),
+            },
+            comparison="GreaterThanOrEqualToThreshold",
+            threshold=1,
+            period_seconds=300,
+            datapoints=(1, 2),
+            description=audience.description(
+                "A warm-up runs: cache alarms keep silent meanwhile. Not an incident.", "warm-up"
+            ),
+            actions=[],
+        )

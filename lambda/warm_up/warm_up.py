@@ -1,0 +1,256 @@
+"""The warm-up function: keeps the listed tenants' models loaded on their multi-model endpoint.
+
+Three callers, told apart by the event:
+- the schedule, or a person: {"tier": "tail"}, optionally with "tenants", a list, hottest first;
+- EventBridge: an endpoint's state change to IN_SERVICE;
+- CloudFormation: the warm gate, a custom resource between an endpoint and the deployment of its route.
+docs/warm-up.md says what each does and what the log lines and metrics mean.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from tierfleet.runtime import clients, custom_resource, metrics, warm_gate
+from tierfleet.runtime.custom_resource import Answer
+from tierfleet.runtime.errors import classify
+from tierfleet.runtime.route_document import RouteDocument
+from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes, newest_hosted_routes
+from tierfleet.runtime.warm import warm
+from tierfleet.runtime.warm_up_plan import plan_warm_up
+from tierfleet.runtime.warm_up_report import WarmUpReport
+
+if TYPE_CHECKING:
+    from mypy_boto3_appconfig.client import AppConfigClient
+    from mypy_boto3_appconfigdata.client import AppConfigDataClient
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_sagemaker.client import SageMakerClient
+    from mypy_boto3_sagemaker_runtime.client import SageMakerRuntimeClient
+
+LONGEST_RUN_SECONDS: Final = 780
+# Enough to log, and to try the gate's answer as often as custom_resource.send does.
+ANSWER_MARGIN_SECONDS: Final = 30
+CONNECTIONS: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Each field is the environment variable TIERFLEET_<FIELD IN CAPITALS>."""
+
+    fleet: str
+    environment: str
+    models_bucket: str
+    routes_application_id: str
+    routes_environment_id: str
+    routes_profile_id: str
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> "Settings":
+        """Raises ValueError that names every missing or empty variable."""
+        names = {field: f"TIERFLEET_{field.upper()}" for field in cls.__dataclass_fields__}
+        if missing := [name for name in names.values() if not variables.get(name)]:
+            raise ValueError(f"missing or empty environment variables: {', '.join(missing)}")
+        return cls(**{field: variables[name] for field, name in names.items()})
+
+
+class Aws:
+    """The function's AWS clients, each created on first use."""
+
+    @cached_property
+    def runtime(self) -> "SageMakerRuntimeClient":
+        return clients.cold_path_client(connections=CONNECTIONS)
+
+    @cached_property
+    def s3(self) -> "S3Client":
+        return clients.s3_client(connections=CONNECTIONS)
+
+    @cached_property
+    def appconfig(self) -> "AppConfigClient":
+        return clients.appconfig_client()
+
+    @cached_property
+    def appconfigdata(self) -> "AppConfigDataClient":
+        return clients.appconfigdata_client()
+
+    @cached_property
+    def sagemaker(self) -> "SageMakerClient":
+        return clients.sagemaker_client()
+
+    @cached_property
+    def cloudformation(self) -> Any:
+        return clients.cloudformation_client()
+
+
+AWS = Aws()
+
+
+@cache
+def settings() -> Settings:
+    return Settings.read(os.environ)
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """What Lambda calls. Returns a JSON value: the report, {"skipped": why}, or the answer sent."""
+    if "RequestType" in event:
+        return _answer_gate(event, context)
+    if event.get("source") == "aws.sagemaker":
+        return _on_endpoint_event(event, context)
+    return _on_request(event, context)
+
+
+def _on_request(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    tier, tenants = event.get("tier"), event.get("tenants")
+    if not isinstance(tier, str):
+        raise ValueError('the event has no "tier", is no endpoint event and no custom resource request')
+    if tenants is not None and not (isinstance(tenants, list) and all(isinstance(t, str) for t in tenants)):
+        raise ValueError(f'"tenants" is {tenants!r}, allowed: a list of tenant ids')
+    with _failure_counted(tier):
+        return _warm(_deployed_routes(), tier, context, tenants=tenants).to_json()
+
+
+def _on_endpoint_event(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    name, status = event["detail"]["EndpointName"], event["detail"]["EndpointStatus"]
+    if status != "IN_SERVICE":
+        return _skip(f"endpoint {name} is {status}, not IN_SERVICE")
+    with _failure_counted():
+        try:
+            routes = _deployed_routes()
+        except NoRoutesDeployedError as error:
+            return _skip(f"no routes are deployed yet, so the warm gate warms endpoint {name}: {error}")
+    tier = routes.tier_at(name)
+    if tier is None:
+        return _skip(f"endpoint {name} is no tier's shared endpoint in the deployed routes")
+    if tier not in routes.warm_ups:
+        return _skip(f"tier {tier} of endpoint {name} has no warm_up")
+    with _failure_counted(tier):
+        return _warm(routes, tier, context).to_json()
+
+
+def _answer_gate(request: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    try:
+        answer = _gate(request, context)
+    except Exception as error:
+        answer = Answer(succeeded=False, reason=_sentence(error))
+    endpoint_name = request.get("ResourceProperties", {}).get("EndpointName")
+    physical_resource_id = endpoint_name or "unknown"
+    if request["RequestType"] == "Delete":
+        physical_resource_id = request["PhysicalResourceId"]
+    _log("warm gate answers", endpoint=endpoint_name, succeeded=answer.succeeded, reason=answer.reason)
+    custom_resource.send(request, answer, physical_resource_id=physical_resource_id)
+    return {"succeeded": answer.succeeded, "reason": answer.reason, "data": dict(answer.data)}
+
+
+def _gate(request: Mapping[str, Any], context: Any) -> Answer:
+    if request["RequestType"] == "Delete":
+        return Answer(succeeded=True, reason="nothing to do on delete")
+    answer = warm_gate.check(request, cloudformation=AWS.cloudformation, sagemaker=AWS.sagemaker)
+    if answer is not None:
+        return answer
+    endpoint_name = request["ResourceProperties"]["EndpointName"]
+    tier = request["ResourceProperties"].get("Tier")
+    if not tier:
+        return Answer(succeeded=True, reason=f"endpoint {endpoint_name} runs the configuration asked for")
+    application_id, profile_id = settings().routes_application_id, settings().routes_profile_id
+    try:
+        with _failure_counted(tier):
+            routes = newest_hosted_routes(AWS.appconfig, application_id=application_id, profile_id=profile_id)
+            if tier not in routes.warm_ups:
+                return Answer(succeeded=True, reason=f"tier {tier} has no warm_up")
+            report = _warm(routes, tier, context, endpoint_name=endpoint_name)
+    except Exception as error:
+        return Answer(succeeded=True, reason=f"endpoint {endpoint_name} stays cold: {_sentence(error)}")
+    counts = ", ".join(f"{count} {name}" for name, count in report.counts.items())
+    data = {name.capitalize(): count for name, count in report.counts.items()}
+    return Answer(succeeded=True, reason=f"endpoint {endpoint_name} is warmed up: {counts}", data=data)
+
+
+def _deployed_routes() -> RouteDocument:
+    return deployed_routes(
+        AWS.appconfigdata,
+        application_id=settings().routes_application_id,
+        environment_id=settings().routes_environment_id,
+        profile_id=settings().routes_profile_id,
+    )
+
+
+def _warm(
+    routes: RouteDocument,
+    tier: str,
+    context: Any,
+    *,
+    endpoint_name: str | None = None,
+    tenants: Sequence[str] | None = None,
+) -> WarmUpReport:
+    seconds_left = context.get_remaining_time_in_millis() / 1000 - ANSWER_MARGIN_SECONDS
+    plan = plan_warm_up(
+        routes,
+        tier,
+        endpoint_name=endpoint_name,
+        tenants=tenants,
+        most_seconds=min(seconds_left, LONGEST_RUN_SECONDS),
+    )
+    report = warm(plan, runtime=AWS.runtime, s3=AWS.s3, models_bucket=settings().models_bucket)
+    _log(
+        "warm-up ended",
+        tier=tier,
+        endpoint=plan.endpoint_name,
+        **report.counts,
+        seconds=report.seconds,
+        stopped=report.stopped,
+    )
+    for tenant, sentence in report.failed.items():
+        _log("tenant not warmed", tier=tier, tenant=tenant, reason=sentence)
+    for reason, tenants_concerned in (
+        ("missing", report.missing),
+        ("skipped", tuple(report.skipped)),
+        ("left", report.left),
+    ):
+        if tenants_concerned:
+            _log(f"tenants {reason}", tier=tier, tenants=tenants_concerned)
+    _emit(
+        {
+            metrics.WARM_UP_WARMED: len(report.warmed),
+            metrics.WARM_UP_FAILED: len(report.failed),
+            metrics.WARM_UP_MISSING: len(report.missing),
+            metrics.WARM_UP_SKIPPED: len(report.skipped),
+            metrics.WARM_UP_LEFT: len(report.left),
+            metrics.WARM_UP_SECONDS: report.seconds,
+        },
+        tier,
+    )
+    return report
+
+
+@contextmanager
+def _failure_counted(tier: str | None = None) -> Iterator[None]:
+    """A run that could not start counts as one failure, so that the alarm on WarmUpFailed sees it."""
+    try:
+        yield
+    except Exception as error:
+        _log("warm-up failed", tier=tier, reason=_sentence(error))
+        _emit({metrics.WARM_UP_FAILED: 1}, tier)
+        raise
+
+
+def _skip(reason: str) -> dict[str, Any]:
+    _log("warm-up skipped", reason=reason)
+    return {"skipped": reason}
+
+
+def _sentence(error: Exception) -> str:
+    return classify(error).sentence if isinstance(error, ClientError) else f"{type(error).__name__}: {error}"
+
+
+def _log(message: str, **fields: Any) -> None:
+    print(json.dumps({"message": message, **fields}))
+
+
+def _emit(values: Mapping[str, float], tier: str | None) -> None:
+    line = metrics.emf_line(values, fleet=settings().fleet, environment=settings().environment, tier=tier)
+    print(line)

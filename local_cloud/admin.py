@@ -1,0 +1,85 @@
+"""What only a stand-in has: its clock, its event log, its faults. Under /_tierfleet/ on the same port."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+from ministack import app
+
+from local_cloud import cloudformation_sagemaker, emulator, event_log, serving
+from local_cloud.clock import clock
+
+_PREFIX = "/_tierfleet/"
+Answer = dict[str, Any] | list[dict[str, Any]]
+
+
+def application(stop: asyncio.Event) -> Callable[..., Any]:
+    """The ASGI application: our few paths, and the emulator for everything else."""
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(_PREFIX):
+            await app.app(scope, receive, send)
+            return
+        body = b""
+        while (message := await receive())["type"] == "http.request":
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        query = {key: values[0] for key, values in parse_qs(scope["query_string"].decode()).items()}
+        name = scope["path"].removeprefix(_PREFIX)
+        status, answer = await _answer(name, scope["method"], query, json.loads(body or b"{}"), stop)
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+
+    return serve
+
+
+async def _answer(
+    name: str, method: str, query: dict[str, str], request: dict[str, Any], stop: asyncio.Event
+) -> tuple[int, Answer]:
+    match method, name:
+        case "GET", "health":
+            return 200, {"pid": os.getpid()}
+        case "GET", "clock":
+            return 200, {"now": clock.now(), "mode": clock.mode}
+        case "POST", "clock":
+            return 200, await asyncio.to_thread(_move_clock, request)
+        case "GET", "events":
+            return 200, event_log.entries(account=query.get("account"), since=int(query.get("since", 0)))
+        case "GET", "invocations":
+            return 200, _constant_server().invocations
+        case "POST", "faults":
+            return 200, _set_faults(request)
+        case "POST", "stop":
+            stop.set()
+            return 200, {"stopping": True}
+    return 404, {"message": f"unknown: {method} {_PREFIX}{name}"}
+
+
+def _move_clock(request: dict[str, Any]) -> dict[str, Any]:
+    if "mode" in request:
+        clock.set_mode(request["mode"])
+    if "advance_seconds" in request:
+        clock.advance(float(request["advance_seconds"]))
+        emulator.tick()
+    return {"now": clock.now(), "mode": clock.mode}
+
+
+def _set_faults(request: dict[str, Any]) -> dict[str, Any]:
+    """Replace the injected faults; {} means none."""
+    server = _constant_server()
+    server.unhealthy_model_data = set(request.get("unhealthy_model_data", []))
+    cloudformation_sagemaker.guardrail_rollback_fails_the_resource = bool(
+        request.get("guardrail_rollback_fails_the_resource", False)
+    )
+    return {"unhealthy_model_data": sorted(server.unhealthy_model_data)}
+
+
+def _constant_server() -> serving.ConstantServer:
+    if not isinstance(serving.server, serving.ConstantServer):
+        raise TypeError("this fault belongs to the constant server")
+    return serving.server

@@ -1,0 +1,117 @@
+"""CloudWatch metric alarms on our clock: dimensions, M of N periods, missing data, metric math.
+
+The emulator's own evaluation ignores dimensions, periods, DatapointsToAlarm and TreatMissingData.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from ministack.services import cloudwatch
+
+from local_cloud import event_log, metric_math
+from local_cloud.clock import clock
+from local_cloud.metric_math import Series
+
+# A state forced by SetAlarmState holds until the alarm's next evaluation, which AWS makes once a minute.
+FORCED_STATE_SECONDS = 60.0
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "GreaterThanThreshold": operator.gt,
+    "GreaterThanOrEqualToThreshold": operator.ge,
+    "LessThanThreshold": operator.lt,
+    "LessThanOrEqualToThreshold": operator.le,
+}
+
+
+def state_of(alarm_name: str) -> str | None:
+    """The state of a metric or composite alarm as of now; None when there is no such alarm."""
+    if (alarm := cloudwatch._alarms.get(alarm_name)) is not None:
+        evaluate(alarm)
+        return str(alarm["StateValue"])
+    composite = cloudwatch._composite_alarms.get(alarm_name)
+    if composite is None:
+        return None
+    for child in cloudwatch._composite_children(composite):
+        state_of(child)
+    return str(composite["StateValue"])
+
+
+def evaluate_all() -> None:
+    """Evaluate every metric alarm of the current account and region."""
+    for alarm in cloudwatch._alarms.values():
+        evaluate(alarm)
+
+
+def evaluate(alarm: dict[str, Any]) -> None:
+    """Move one metric alarm to the state its data calls for."""
+    if clock.now() < alarm.get("_forced_until", 0.0):
+        return
+    values = datapoints(alarm)
+    state = _state(alarm, values)
+    if state in (None, alarm["StateValue"]):
+        return
+    reason = f"Threshold {alarm['Threshold']} {alarm['ComparisonOperator']}; datapoints, newest first: {values}"
+    set_state(alarm, str(state), reason)
+
+
+def set_state(alarm: dict[str, Any], state: str, reason: str) -> None:
+    previous = alarm["StateValue"]
+    alarm.update(StateValue=state, StateReason=reason, StateUpdatedTimestamp=int(clock.now()))
+    event_log.record("AlarmState", alarm["AlarmName"], state=state)
+    cloudwatch._record_history(alarm["AlarmName"], previous, state, reason)
+    cloudwatch._dispatch_alarm_actions(alarm, previous, state, reason)
+    cloudwatch._evaluate_parent_alarms(alarm)
+
+
+def datapoints(alarm: dict[str, Any]) -> Series:
+    """One value per evaluation period, newest first. Periods end now, where AWS aligns them to the clock."""
+    periods = int(alarm["EvaluationPeriods"])
+    if not alarm.get("Metrics"):
+        statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
+        return _series(alarm, int(alarm["Period"]), statistic, periods)
+    returned = next(query["Id"] for query in alarm["Metrics"] if query.get("ReturnData", True))
+    series = {
+        query["Id"]: _series(stat["Metric"], int(stat["Period"]), stat["Stat"], periods)
+        for query in alarm["Metrics"]
+        if (stat := query.get("MetricStat"))
+    }
+    expressions = {query["Id"]: query["Expression"] for query in alarm["Metrics"] if "Expression" in query}
+    while expressions:  # an expression may name another one, listed before or after it
+        ready = [id for id, text in expressions.items() if not metric_math.names_in(text) & expressions.keys()]
+        if not ready:
+            raise metric_math.UnsupportedExpressionError(f"metric math expressions name each other: {expressions}")
+        for id in ready:
+            series[id] = metric_math.evaluate(expressions.pop(id), series, periods)
+    return series[returned]
+
+
+def _series(metric: dict[str, Any], period: int, statistic: str, periods: int) -> Series:
+    dimensions = cloudwatch._dims_from_list(metric.get("Dimensions") or [])
+    key = (metric["Namespace"], metric["MetricName"], cloudwatch._dims_key(dimensions))
+    points = cloudwatch._metrics.get(key, [])
+    now = clock.now()
+    values: Series = []
+    for i in range(periods):
+        end = now - i * period
+        inside = [p for p in points if end - period < p["Timestamp"] <= end]
+        stats = cloudwatch._calc_stats(inside) if inside else {}
+        values.append(cloudwatch._stat_value(stats, statistic, inside) if inside else None)
+    return values
+
+
+def _state(alarm: dict[str, Any], values: Series) -> str | None:
+    """ALARM, OK, INSUFFICIENT_DATA, or None to stay as it is."""
+    treatment = alarm.get("TreatMissingData") or "missing"
+    compare, threshold = _COMPARE[alarm["ComparisonOperator"]], float(alarm["Threshold"])
+    if all(value is None for value in values) and treatment in ("missing", "ignore"):
+        return "INSUFFICIENT_DATA" if treatment == "missing" else None
+    breaching = sum(treatment == "breaching" if value is None else compare(value, threshold) for value in values)
+    needed = int(alarm.get("DatapointsToAlarm") or alarm["EvaluationPeriods"])
+    if breaching >= needed:
+        return "ALARM"
+    if alarm["StateValue"] == "ALARM" and treatment in ("missing", "ignore"):
+        present = sum(value is not None for value in values)
+        if present < needed:
+            return None  # too little data to say it recovered
+    return "OK"

@@ -1,0 +1,83 @@
+"""The real CDK CLI, pointed at the stand-in."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from local_cloud.processes import LocalCloud
+
+_REPOSITORY = Path(__file__).resolve().parent.parent
+_CLI = _REPOSITORY / "node_modules" / ".bin" / "cdk"
+
+
+class CdkError(RuntimeError):
+    """The CDK CLI failed; the message is what it printed last."""
+
+
+def environment(cloud: LocalCloud, account: str) -> dict[str, str]:
+    """The variables by which the CDK CLI and any AWS SDK talk to the stand-in, and to nothing else."""
+    return {
+        "AWS_ENDPOINT_URL": cloud.endpoint_url,
+        # A 12-digit access key is the account it belongs to.
+        "AWS_ACCESS_KEY_ID": account,
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_REGION": cloud.region,
+        "AWS_DEFAULT_REGION": cloud.region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def bootstrap(cloud: LocalCloud, account: str, region: str) -> None:
+    """`cdk bootstrap`, once per account and region."""
+    ssm = cloud.client("ssm", account, region=region)
+    found = ssm.get_parameters(Names=["/cdk-bootstrap/hnb659fds/version"])
+    if not found["Parameters"]:
+        run(cloud, account, ["bootstrap", f"aws://{account}/{region}"])
+
+
+def deploy(cloud: LocalCloud, account: str, stack: str, config: Path) -> str:
+    """`cdk deploy <fleet>-<environment>/<stack>` of the fleet file or directory `config`; what the CLI printed.
+
+    Raises CdkError where the deployment failed, for one whose stack rolled back too.
+    """
+    options = ["--exclusively", "--require-approval", "never", "--no-validation", "--progress", "events"]
+    return run(cloud, account, ["deploy", stack, *options, "--context", f"config={config.resolve()}"])
+
+
+def run(cloud: LocalCloud, account: str, arguments: Sequence[str]) -> str:
+    """Run the CLI with these arguments. Raises CdkError for another exit code than 0."""
+    if not _CLI.exists():
+        raise CdkError(f"{_CLI} is missing; run make install")
+    result = subprocess.run(
+        [str(_CLI), *arguments, "--output", str(cloud.state_dir / "scratch" / "cdk.out"), "--ci"],
+        cwd=_REPOSITORY,
+        env=_clean(os.environ) | environment(cloud, account) | _CLI_SETTINGS | _homes(cloud),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    printed = result.stdout + result.stderr
+    if result.returncode:
+        raise CdkError(printed[-4000:])
+    return printed
+
+
+_CLI_SETTINGS = {
+    "CDK_DISABLE_CLI_TELEMETRY": "true",
+    "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "18,20",
+}
+
+
+def _homes(cloud: LocalCloud) -> dict[str, str]:
+    # The CLI remembers which account a key belongs to, and would do so in the user's own home.
+    return {
+        "CDK_HOME": str(cloud.state_dir / "scratch" / "cdk-home"),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    }
+
+
+def _clean(variables: Mapping[str, str]) -> dict[str, str]:
+    """Without the user's own AWS settings. Every variable that starts with CDK is an option to the CLI."""
+    return {key: value for key, value in variables.items() if not key.startswith(("AWS_", "CDK_"))}

@@ -1,0 +1,188 @@
+"""Installs our services, resource types and overrides into the emulator (ministack, pinned exactly).
+
+Everything private that we touch is named here or in the module that wraps it; docs/adr/0020 says why.
+"""
+
+import functools
+import threading
+import time
+from typing import Any
+
+from ministack import app
+from ministack.core import iam_actions, router
+from ministack.core.responses import get_region, set_request_account_id, set_request_region
+from ministack.services import appconfig, cloudwatch, eventbridge, scheduler
+from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
+
+from local_cloud import (
+    alarm_evaluation,
+    appconfig_deployments,
+    cloudformation_cleanup,
+    cloudformation_nested,
+    cloudformation_properties,
+    cloudformation_types,
+    composite_alarms,
+    endpoint_states,
+    event_log,
+    iam,
+    json_services,
+    lambda_functions,
+    metric_alarms,
+    resource_schemas,
+    sagemaker_endpoint_configs,
+    sagemaker_models,
+    sagemaker_tags,
+    scaling_state,
+    schedules,
+)
+from local_cloud.clock import ClockAsTimeModule
+
+_TICK_SECONDS = 0.25
+
+
+def install() -> None:
+    """Once per process, before the emulator serves."""
+    _install_services()
+    _install_clock()
+    _install_alarms()
+    _install_schedules()
+    _install_resource_types()
+    _install_stack_phases()
+    app.pin_request_origin = iam.pin_request_origin
+    iam_actions.extract_iam_action = iam.action
+    iam_actions.extract_resource_arn = iam.resource
+    threading.Thread(target=_tick_for_ever, daemon=True, name="local-cloud-tick").start()
+
+
+def tick() -> None:
+    """Bring everything that happens by itself up to now, in every account and region."""
+    scheduler._tick_schedules()
+    for account, region in endpoint_states.scopes() | _alarm_scopes():
+        set_request_account_id(account)
+        set_request_region(region)
+        endpoint_states.refresh_all()
+        alarm_evaluation.evaluate_all()
+        composite_alarms.deliver_all_due()
+
+
+def clear() -> None:
+    """Forget everything we hold; the emulator forgets its own."""
+    for module in (
+        sagemaker_models,
+        sagemaker_endpoint_configs,
+        endpoint_states,
+        sagemaker_tags,
+        scaling_state,
+        event_log,
+    ):
+        module.clear()
+
+
+def _install_services() -> None:
+    app.SERVICE_HANDLERS["sagemaker"] = json_services.sagemaker
+    app.SERVICE_HANDLERS["application-autoscaling"] = json_services.autoscaling
+    router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."]}
+    router.SERVICE_PATTERNS["application-autoscaling"] = {"target_prefixes": ["AnyScaleFrontendService."]}
+
+
+def _install_clock() -> None:
+    """The rest stays on the wall clock: a queue that polls must not wait for a clock that stands still."""
+    for module in (appconfig, cloudwatch, scheduler):
+        module.time = ClockAsTimeModule()
+
+
+def _install_schedules() -> None:
+    scheduler._create_schedule = schedules.create_schedule
+    scheduler._update_schedule = schedules.update_schedule
+    eventbridge._parse_cron_fields = schedules.parse_cron_fields
+    eventbridge._cron_next_fire = schedules.cron_next_fire
+
+
+def _install_alarms() -> None:
+    cloudwatch._evaluate_alarm = alarm_evaluation.evaluate
+    cloudwatch._put_metric_alarm = metric_alarms.handle_put
+    cloudwatch._set_alarm_state = metric_alarms.handle_set_state
+    cloudwatch._put_composite_alarm = composite_alarms.handle_put
+    cloudwatch._dispatch_alarm_actions = composite_alarms.dispatch_actions
+    appconfig._first_monitor_alarm = appconfig_deployments.first_monitor_alarm
+
+
+def _install_resource_types() -> None:
+    registry = provisioners._RESOURCE_HANDLERS
+    registry["AWS::Lambda::Function"] |= {
+        "create": lambda_functions.create,
+        "update": lambda_functions.update,
+    }
+    for resource_type, handler in registry.items():
+        if "create" in handler:
+            handler["create"] = cloudformation_properties.watched(
+                resource_type, handler["create"], handler.get("delete")
+            )
+    registry.update(cloudformation_types.HANDLERS)
+    registry["AWS::CloudFormation::Stack"] = {
+        "create": cloudformation_nested.create,
+        "update": cloudformation_nested.update,
+        "delete": cloudformation_nested.delete,
+    }
+    for resource_type in cloudformation_types.HANDLERS:
+        provisioners._REPLACING_PROPERTIES[resource_type] = resource_schemas.create_only_properties(
+            resource_type, get_region()
+        )
+    for resource_type, name in cloudformation_types.NAME_PROPERTIES.items():
+        provisioners._CUSTOM_NAME_REPLACEMENT[resource_type] = {"name": name}
+    provisioners._provision_resource = _checked_provision
+    provisioners._update_resource = _checked_update
+    stacks._provision_resource = _checked_provision
+    stacks._update_resource = _checked_update
+
+
+def _install_stack_phases() -> None:
+    runs_on_thread = stacks._runs_on_worker_thread
+    stacks._runs_on_worker_thread = lambda resource_type: (
+        resource_type in cloudformation_types.WAITING_TYPES or runs_on_thread(resource_type)
+    )
+    for module in (stacks, handlers, changesets):
+        module._deploy_stack_async = cloudformation_cleanup.deploy
+    for module in (stacks, handlers):
+        module._roll_back_operation = cloudformation_cleanup.roll_back
+    stacks._delete_resource = cloudformation_cleanup.delete_resource
+
+
+_emulator_provision = provisioners._provision_resource
+_emulator_update = provisioners._update_resource
+
+
+@functools.wraps(_emulator_provision)
+def _checked_provision(resource_type: str, logical_id: str, properties: dict[str, Any], stack_name: str) -> Any:
+    cloudformation_properties.check(resource_type, logical_id, properties)
+    created = _emulator_provision(resource_type, logical_id, properties, stack_name)
+    event_log.record("ResourceCreated", logical_id, type=resource_type, stack=stack_name)
+    return created
+
+
+@functools.wraps(_emulator_update)
+def _checked_update(
+    resource_type: str,
+    physical_id: str,
+    old: dict[str, Any],
+    new: dict[str, Any],
+    stack_name: str,
+    *rest: Any,
+) -> Any:
+    if old != new:
+        logical_id = rest[0] if rest else physical_id
+        cloudformation_properties.check(resource_type, logical_id, new)
+    return _emulator_update(resource_type, physical_id, old, new, stack_name, *rest)
+
+
+def _alarm_scopes() -> set[tuple[str, str]]:
+    return {(account, region) for account, region, _ in list(cloudwatch._alarms._data)}
+
+
+def _tick_for_ever() -> None:
+    while True:
+        time.sleep(_TICK_SECONDS)
+        try:
+            tick()
+        except Exception:
+            app.logger.exception("tick failed")

@@ -1,0 +1,206 @@
+"""Endpoints as records, and what time does to them: in service, failed, rolled back, gone."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.core.responses import AccountRegionScopedDict
+
+from local_cloud import (
+    alarm_evaluation,
+    event_log,
+    sagemaker_endpoint_configs,
+    sagemaker_events,
+    sagemaker_tags,
+    scaling_state,
+    serving,
+)
+from local_cloud.clock import clock
+from local_cloud.errors import ServiceError
+from local_cloud.sagemaker_names import arn, not_found
+from local_cloud.traffic_shift import Step
+
+# An estimate: AWS gives no figure.
+ROLLBACK_SECONDS = 60.0
+
+
+@dataclass
+class Variant:
+    name: str
+    instance_type: str | None
+    instance_count: int
+    weight: float
+
+    def described(self) -> dict[str, Any]:
+        return {
+            "VariantName": self.name,
+            "CurrentInstanceCount": self.instance_count,
+            "DesiredInstanceCount": self.instance_count,
+            "CurrentWeight": self.weight,
+            "DesiredWeight": self.weight,
+        }
+
+
+@dataclass
+class Change:
+    """A fleet on its way in: on creation, on an update, on a change of capacity."""
+
+    config_name: str
+    variants: list[Variant]
+    steps: tuple[Step, ...]
+    started_at: float
+    rollback_alarms: tuple[str, ...] = ()
+
+
+@dataclass
+class Endpoint:
+    name: str
+    config_name: str
+    creation_time: float
+    last_modified_time: float
+    status: str
+    variants: list[Variant]
+    change: Change | None = None
+    settles_at: float = 0.0  # the end of RollingBack or Deleting
+    failure_reason: str | None = None
+    deployment_config: dict[str, Any] = field(default_factory=dict)
+
+    def next_moment(self) -> float:
+        """When the state changes next, if no alarm interferes."""
+        if self.change is None:
+            return self.settles_at
+        return next((s.ends_at for s in self.change.steps if s.ends_at > clock.now()), clock.now())
+
+    def new_fleet_traffic_percent(self) -> int:
+        """How much of the traffic the incoming fleet already takes."""
+        if self.change is None:
+            return 0
+        return next((s.new_fleet_traffic_percent for s in self.change.steps if s.ends_at > clock.now()), 100)
+
+
+endpoints = AccountRegionScopedDict()
+lock = threading.RLock()
+
+
+def find(name: str) -> Endpoint:
+    """The endpoint as it stands now."""
+    with lock:
+        if name in endpoints:
+            _refresh(endpoints[name])
+        endpoint: Endpoint | None = endpoints.get(name)
+    if endpoint is None:
+        raise not_found("endpoint", name)
+    return endpoint
+
+
+def wait_until_settled(name: str) -> Endpoint | None:
+    """Wait as CloudFormation does; None when the endpoint has been deleted."""
+    while True:
+        with lock:
+            if name not in endpoints:
+                return None
+            try:
+                endpoint = find(name)
+            except ServiceError:
+                return None
+            if endpoint.status in ("InService", "Failed"):
+                return endpoint
+            moment = endpoint.next_moment()
+        clock.wait_towards(moment)
+
+
+def refresh_all() -> None:
+    """Bring every endpoint of the current account and region up to now."""
+    with lock:
+        for endpoint in endpoints.values():
+            _refresh(endpoint)
+
+
+def scopes() -> set[tuple[str, str]]:
+    """(account, region) of everything that exists."""
+    return {(account, region) for account, region, _ in list(endpoints._data)}
+
+
+def clear() -> None:
+    endpoints._data.clear()
+
+
+def _refresh(endpoint: Endpoint) -> None:
+    now = clock.now()
+    if endpoint.status == "Deleting" and now >= endpoint.settles_at:
+        endpoints.pop(endpoint.name, None)
+        scaling_state.drop_targets_of(endpoint.name)
+        sagemaker_tags.drop(arn_of(endpoint))
+        event_log.record("EndpointDeleted", endpoint.name)
+    elif endpoint.status == "RollingBack" and now >= endpoint.settles_at:
+        endpoint.status = "InService"
+        announce(endpoint, "EndpointRolledBack", "IN_SERVICE")
+    elif endpoint.change is not None:
+        _refresh_change(endpoint, endpoint.change, now)
+
+
+def _refresh_change(endpoint: Endpoint, change: Change, now: float) -> None:
+    red = next((name for name in change.rollback_alarms if alarm_evaluation.state_of(name) == "ALARM"), None)
+    if red is not None:
+        _roll_back(endpoint, f"One or more configured alarm(s) have been triggered, including {red}.")
+        return
+    if now < change.steps[0].ends_at:
+        return
+    if reason := _failure_to_start(change.config_name):
+        if endpoint.status == "Creating":
+            endpoint.status, endpoint.change, endpoint.failure_reason = "Failed", None, reason
+            announce(endpoint, "EndpointFailed", "FAILED")
+        else:
+            _roll_back(endpoint, reason)
+        return
+    if now >= change.steps[-1].ends_at:
+        endpoint.config_name, endpoint.variants = change.config_name, change.variants
+        endpoint.status, endpoint.change = "InService", None
+        endpoint.last_modified_time = now
+        announce(endpoint, "EndpointInService", "IN_SERVICE")
+
+
+def _roll_back(endpoint: Endpoint, reason: str) -> None:
+    endpoint.change, endpoint.failure_reason = None, reason
+    endpoint.status, endpoint.settles_at = "RollingBack", clock.now() + ROLLBACK_SECONDS
+    announce(endpoint, "EndpointRollingBack", "ROLLING_BACK", reason=reason)
+
+
+def _failure_to_start(config_name: str) -> str | None:
+    try:
+        containers = sagemaker_endpoint_configs.containers_of(config_name)
+    except ServiceError:
+        return None  # the configuration was deleted under a live endpoint: AWS cannot look either
+    return next((r for c in containers if (r := serving.server.failure_to_start(c))), None)
+
+
+def described(endpoint: Endpoint) -> dict[str, Any]:
+    described = {
+        "EndpointName": endpoint.name,
+        "EndpointArn": arn_of(endpoint),
+        "EndpointConfigName": endpoint.config_name,
+        "EndpointStatus": endpoint.status,
+        "CreationTime": endpoint.creation_time,
+        "LastModifiedTime": endpoint.last_modified_time,
+        "ProductionVariants": [variant.described() for variant in endpoint.variants],
+    }
+    if endpoint.failure_reason:
+        described["FailureReason"] = endpoint.failure_reason
+    if endpoint.deployment_config:
+        described["LastDeploymentConfig"] = endpoint.deployment_config
+    if endpoint.change is not None and endpoint.status == "Updating":
+        described["PendingDeploymentSummary"] = {
+            "EndpointConfigName": endpoint.change.config_name,
+            "ProductionVariants": [variant.described() for variant in endpoint.change.variants],
+            "StartTime": endpoint.change.started_at,
+        }
+    return described
+
+
+def announce(endpoint: Endpoint, action: str, status: str, **details: Any) -> None:
+    event_log.record(action, endpoint.name, config=endpoint.config_name, **details)
+    sagemaker_events.publish_endpoint_state_change(described(endpoint), status)
+
+
+def arn_of(endpoint: Endpoint) -> str:
+    return arn("endpoint", endpoint.name)

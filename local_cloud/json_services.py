@@ -1,0 +1,95 @@
+"""The two control planes we add, as their JSON 1.1 protocol speaks them."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from local_cloud import (
+    application_autoscaling,
+    iam,
+    sagemaker_endpoint_configs,
+    sagemaker_endpoints,
+    sagemaker_models,
+    sagemaker_runtime,
+    sagemaker_tags,
+)
+from local_cloud.errors import ServiceError
+from local_cloud.sagemaker_names import arn
+
+Operation = Callable[[dict[str, Any]], dict[str, Any]]
+Response = tuple[int, dict[str, str], bytes]
+
+_SAGEMAKER: dict[str, Operation] = {
+    "CreateModel": sagemaker_models.create_model,
+    "DescribeModel": sagemaker_models.describe_model,
+    "DeleteModel": sagemaker_models.delete_model,
+    "ListModels": sagemaker_models.list_models,
+    "CreateEndpointConfig": sagemaker_endpoint_configs.create_endpoint_config,
+    "DescribeEndpointConfig": sagemaker_endpoint_configs.describe_endpoint_config,
+    "DeleteEndpointConfig": sagemaker_endpoint_configs.delete_endpoint_config,
+    "ListEndpointConfigs": sagemaker_endpoint_configs.list_endpoint_configs,
+    "CreateEndpoint": sagemaker_endpoints.create_endpoint,
+    "UpdateEndpoint": sagemaker_endpoints.update_endpoint,
+    "UpdateEndpointWeightsAndCapacities": sagemaker_endpoints.update_weights_and_capacities,
+    "DescribeEndpoint": sagemaker_endpoints.describe_endpoint,
+    "DeleteEndpoint": sagemaker_endpoints.delete_endpoint,
+    "ListEndpoints": sagemaker_endpoints.list_endpoints,
+    "AddTags": sagemaker_tags.add_tags,
+    "DeleteTags": sagemaker_tags.delete_tags,
+    "ListTags": sagemaker_tags.list_tags,
+}
+
+_AUTOSCALING: dict[str, Operation] = {
+    "RegisterScalableTarget": application_autoscaling.register_scalable_target,
+    "DescribeScalableTargets": application_autoscaling.describe_scalable_targets,
+    "DeregisterScalableTarget": application_autoscaling.deregister_scalable_target,
+    "PutScalingPolicy": application_autoscaling.put_scaling_policy,
+    "DescribeScalingPolicies": application_autoscaling.describe_scaling_policies,
+    "DeleteScalingPolicy": application_autoscaling.delete_scaling_policy,
+    "PutScheduledAction": application_autoscaling.put_scheduled_action,
+    "DescribeScheduledActions": application_autoscaling.describe_scheduled_actions,
+    "DeleteScheduledAction": application_autoscaling.delete_scheduled_action,
+    "DescribeScalingActivities": application_autoscaling.describe_scaling_activities,
+}
+
+
+async def sagemaker(method: str, path: str, headers: dict[str, str], body: bytes, _query: Any) -> Response:
+    """SageMaker's control plane; its runtime signs with the same service name and has paths instead."""
+    if path.startswith("/endpoints/"):
+        return sagemaker_runtime.handle(method, path, headers, body)
+    return _answer("sagemaker", _SAGEMAKER, headers, body)
+
+
+async def autoscaling(_method: str, _path: str, headers: dict[str, str], body: bytes, _query: Any) -> Response:
+    return _answer("application-autoscaling", _AUTOSCALING, headers, body)
+
+
+def _answer(service: str, operations: dict[str, Operation], headers: dict[str, str], body: bytes) -> Response:
+    name = headers.get("x-amz-target", "").rpartition(".")[2]
+    request = json.loads(body or b"{}")
+    try:
+        operation = operations.get(name)
+        if operation is None:
+            raise ServiceError("UnknownOperationException", f"the stand-in has no {service} operation {name!r}")
+        iam.require(headers, f"{service}:{name}", _resource(service, request))
+        return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(operation(request)).encode()
+    except ServiceError as error:
+        return error_response(error, content_type="application/x-amz-json-1.1")
+
+
+def error_response(error: ServiceError, *, content_type: str) -> Response:
+    payload = {"__type": error.code, "Message": error.message, "message": error.message, **error.fields}
+    headers = {"Content-Type": content_type, "x-amzn-ErrorType": error.code}
+    return error.status, headers, json.dumps(payload).encode()
+
+
+def _resource(service: str, request: dict[str, Any]) -> str:
+    if service == "sagemaker":
+        for field, kind in (
+            ("EndpointName", "endpoint"),
+            ("EndpointConfigName", "endpoint-config"),
+            ("ModelName", "model"),
+        ):
+            if field in request:
+                return arn(kind, request[field])
+    return "*"

@@ -1,0 +1,116 @@
+"""The stand-in's process: `python -m local_cloud.server`. Started by `processes.start`, not by hand.
+
+It binds 127.0.0.1 only, says on standard output that it is ready, and ends when its parent does.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    arguments = _arguments()
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", arguments.port))
+    _configure_emulator(arguments, listener.getsockname()[1])
+    try:
+        asyncio.run(_serve(listener, watch_parent=arguments.watch_parent))
+    finally:
+        # Lambda workers are our children; nothing outlives the stand-in.
+        if os.getpgrp() == os.getpid():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            os.killpg(os.getpgrp(), signal.SIGTERM)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--account", required=True)
+    parser.add_argument("--region", required=True)
+    parser.add_argument("--enforce-iam", action="store_true")
+    parser.add_argument("--watch-parent", action="store_true", help="end when standard input closes")
+    return parser.parse_args()
+
+
+def _configure_emulator(arguments: argparse.Namespace, port: int) -> None:
+    """The emulator reads its environment on import, so this comes first."""
+    scratch = arguments.state_dir / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    for name in [name for name in os.environ if name.startswith(("AWS_", "MINISTACK_", "LAMBDA_", "LOCALSTACK_"))]:
+        del os.environ[name]
+    os.environ |= {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_REGION": arguments.region,
+        "MINISTACK_ACCOUNT_ID": arguments.account,
+        "AWS_ACCESS_KEY_ID": arguments.account,
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": arguments.region,
+        "AUTH": "true" if arguments.enforce_iam else "false",
+        "LAMBDA_EXECUTOR": "local",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "PERSIST_STATE": "0",
+        "DOCKER_HOST": f"unix://{scratch}/no-docker.sock",
+        "TMPDIR": str(scratch),
+        "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
+        # Lambda workers run this interpreter, and nothing of the machine's own configuration.
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+async def _serve(listener: socket.socket, *, watch_parent: bool) -> None:
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    from local_cloud import admin, emulator
+
+    emulator.install()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if watch_parent:
+        threading.Thread(target=_when_input_ends, args=(loop, stop), daemon=True).start()
+
+    config = Config()
+    listener.listen(1024)
+    config.bind = [f"fd://{listener.detach()}"]
+    config.keep_alive_timeout = 75
+    config.loglevel = "WARNING"
+    config.graceful_timeout = 0.5
+    application = admin.application(stop)
+
+    async def announced(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await application(scope, receive, send)
+            return
+
+        async def announce(message: Any) -> None:
+            await send(message)
+            if message["type"] == "lifespan.startup.complete":
+                print(json.dumps({"ready": True, "port": int(os.environ["GATEWAY_PORT"])}), flush=True)
+
+        await application(scope, receive, announce)
+
+    await serve(announced, config, shutdown_trigger=stop.wait)
+
+
+def _when_input_ends(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    while sys.stdin.buffer.read(1):
+        pass
+    loop.call_soon_threadsafe(stop.set)
+
+
+if __name__ == "__main__":
+    main()

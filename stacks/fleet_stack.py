@@ -1,0 +1,93 @@
+"""Everything of a fleet that may be replaced."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from constructs_lib import arns
+from constructs_lib.alarms import AlarmAudience
+from constructs_lib.capacity_events import CapacityEvents
+from constructs_lib.endpoint_alarms import CacheAlarms
+from constructs_lib.execution_role import ExecutionRole
+from constructs_lib.fleet_dashboard import FleetDashboard
+from constructs_lib.multi_model_endpoint import MultiModelEndpoint
+from constructs_lib.route_table import RouteDeployment, RouteTable
+from constructs_lib.serving_image import ServingImage
+from constructs_lib.warm_gate import WarmGate
+from constructs_lib.warm_up import WarmUp
+from stacks.whale_stack import WhaleStack
+from tierfleet.config import FleetConfig
+
+
+class FleetStack(cdk.Stack):
+    """Roles, tiers, routes, warm-up, alarms and dashboard; the Deployment of the routes comes last."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            description=f"tierfleet: endpoints and routes of {config.fleet}-{config.environment}",
+        )
+        audience = AlarmAudience(topic_arn=arns.alarm_topic(config), runbook_url=config.runbook_url)
+        topic = sns.Topic.from_topic_arn(self, "Topic", audience.topic_arn)
+        image = ServingImage(self, "Image", config=config)
+        execution_role = ExecutionRole(self, "ExecutionRole", config=config, image_repository_arn=image.repository_arn)
+        route_table = RouteTable(self, "Routes", config=config, audience=audience)
+        warm_up = WarmUp(self, "WarmUp", config=config, route_table=route_table, topic=topic, audience=audience)
+        CapacityEvents(self, "Capacity", config=config, topic=topic)
+
+        cache_alarm_arns = []
+        tiers = Construct(self, "Tiers")
+        for name, tier in config.multi_model_tiers.items():
+            shared = MultiModelEndpoint(
+                tiers,
+                name,
+                config=config,
+                tier_name=name,
+                tier=tier,
+                image_uri=image.uri,
+                execution_role=execution_role.role,
+                audience=audience,
+            )
+            # Permissions take a while to be known everywhere: they stand before the minutes an endpoint takes.
+            shared.endpoint.node.add_dependency(warm_up.gate_function)
+            gate = WarmGate(
+                shared,
+                "Gate",
+                gate_function=warm_up.gate_function,
+                endpoint_name=shared.endpoint.attr_endpoint_name,
+                endpoint_config_name=shared.endpoint_config_name,
+                tier_name=name,
+            )
+            # The gate warms the list of the document that is about to be deployed.
+            gate.node.add_dependency(route_table.document)
+            cache = CacheAlarms(
+                shared,
+                "Cache",
+                metrics=shared.metrics,
+                limits=tier.alarms,
+                audience=audience,
+                warm_up_running_alarm_arn=warm_up.running_alarm_arn if tier.warm_up else None,
+            )
+            cache_alarm_arns.append(cache.composite_arn)
+
+        whales = Construct(self, "Whales")
+        for name, dedicated in config.dedicated_tiers.items():
+            for tenant in sorted(dedicated.tenants):
+                whale = WhaleStack(
+                    whales,
+                    tenant,
+                    config=config,
+                    tier_name=name,
+                    tier=dedicated,
+                    image_uri=image.uri,
+                    execution_role=execution_role.role,
+                    gate_function=warm_up.gate_function,
+                    audience=audience,
+                )
+                # The role's ARN alone would let CreateModel run before its policy is attached.
+                whale.node.add_dependency(execution_role)
+
+        FleetDashboard(self, "Dashboard", config=config, cache_alarm_arns=cache_alarm_arns)
+        everything = [child for child in self.node.children if child is not topic]
+        RouteDeployment(self, "Deployment", route_table=route_table, after=everything)

@@ -1,0 +1,51 @@
+"""One whale: a nested stack, so that its change is one diff and its ids never move when others come or go."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from constructs_lib.alarms import AlarmAudience
+from constructs_lib.dedicated_endpoint import DedicatedEndpoint
+from constructs_lib.warm_gate import WarmGate
+from tierfleet.config import DedicatedTier, FleetConfig
+
+
+class WhaleStack(cdk.NestedStack):
+    """A dedicated endpoint with its scaling and alarms, and the gate that checks what it runs."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: FleetConfig,
+        tier_name: str,
+        tier: DedicatedTier,
+        image_uri: str,
+        execution_role: iam.IRole,
+        gate_function: lambda_.IFunction,
+        audience: AlarmAudience,
+    ) -> None:
+        super().__init__(scope, construct_id, description=f"tierfleet: dedicated endpoint of {construct_id}")
+        cdk.Tags.of(self).add("tier", tier_name)
+        cdk.Tags.of(self).add("tenant", construct_id)
+        whale = DedicatedEndpoint(
+            self,
+            "Endpoint",
+            config=config,
+            tier_name=tier_name,
+            tier=tier,
+            tenant=construct_id,
+            image_uri=image_uri,
+            execution_role=execution_role,
+            audience=audience,
+        )
+        WarmGate(
+            self,
+            "Gate",
+            gate_function=gate_function,
+            endpoint_name=whale.endpoint.attr_endpoint_name,
+            endpoint_config_name=whale.endpoint_config_name,
+            tier_name=None,
+        )

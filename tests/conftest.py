@@ -1,0 +1,60 @@
+"""One synth per session, shared by every test that reads templates."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# The jsii child inherits these when it starts, so they stand before the first import of aws_cdk. The validator alone
+# would take longer than all tests; `make synth` keeps it on.
+os.environ["CDK_VALIDATION"] = "false"
+os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
+
+from fleets import CONFIG, ROOT, Synth, read_templates
+from hypothesis import settings
+
+from tierfleet.config import FleetConfig
+
+# A slow machine is not a failure: no deadline for a single example.
+settings.register_profile("tierfleet", deadline=None)
+settings.load_profile("tierfleet")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-snapshots", action="store_true", help="rewrite tests/snapshots from this synth")
+
+
+@pytest.fixture(scope="session")
+def synth(tmp_path_factory: pytest.TempPathFactory) -> Synth:
+    """synth(*configs) -> the directory of their cloud assembly, under the flags of cdk.json."""
+    import aws_cdk as cdk
+
+    from stacks.fleet_stage import FleetStage
+
+    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+
+    def synthesise(*configs: FleetConfig) -> Path:
+        outdir = tmp_path_factory.mktemp("cdk.out")
+        app = cdk.App(context=context, outdir=str(outdir), tree_metadata=False, analytics_reporting=False)
+        for config in configs:
+            FleetStage(app, config)
+        app.synth()
+        return outdir
+
+    return synthesise
+
+
+@pytest.fixture(scope="session")
+def assembly(synth: Synth) -> Path:
+    """The cloud assembly of every fleet file in config/."""
+    from tierfleet.config import load_all
+
+    return synth(*load_all(CONFIG))
+
+
+@pytest.fixture(scope="session")
+def templates(assembly: Path) -> dict[str, dict[str, Any]]:
+    """Every template of the assembly by its file's name without endings, nested stacks included."""
+    return read_templates(assembly)

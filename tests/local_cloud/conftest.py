@@ -1,0 +1,25 @@
+"""One stand-in for the whole run; every test has an AWS account of its own in it."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from local_account import Account
+
+from local_cloud import LocalCloud, start
+
+_accounts = itertools.count(100000000001)
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    with start(tmp_path_factory.mktemp("local-cloud")) as running:
+        yield running
+
+
+@pytest.fixture
+def account(cloud: LocalCloud) -> Iterator[Account]:
+    cloud.admin("clock", {"mode": "skip"})
+    cloud.admin("faults", {})
+    yield Account(cloud, str(next(_accounts)))
+    cloud.admin("clock", {"mode": "skip"})

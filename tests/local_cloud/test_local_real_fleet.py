@@ -1,0 +1,310 @@
+"""Our own templates, deployed: the order of every kind of change, and what failures leave behind."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fleets import fleet
+from local_account import Account
+from test_local_order import assert_order
+
+from local_cloud import assembly as cloud_assembly
+from tierfleet import routes
+from tierfleet.config import FleetConfig
+from tierfleet.models.publish import publish
+from tierfleet.runtime import names
+
+MODELS, FLEET = "shop-test-Models", "shop-test-Fleet"
+TAIL = "shop--test--tail--all--mme-m5-xlarge"
+
+
+def whale(tenant: str, instance_type: str = "m5-large") -> str:
+    return f"shop--test--whale--{tenant}--dedicated-{instance_type}"
+
+
+class Fleet:
+    """The small fleet of the tests in an account of its own, its models published."""
+
+    def __init__(self, account: Account, synth: Callable[..., Path]) -> None:
+        self.account = account
+        self._synth = synth
+        self.config = self.changed()
+
+    def changed(self, **changes: Any) -> FleetConfig:
+        return fleet(account=self.account.id, **changes)
+
+    def synthesise(self, **changes: Any) -> dict[str, cloud_assembly.AssembledStack]:
+        """The stacks by name, their assets published."""
+        self.config = self.changed(**changes)
+        (stage,) = self._synth(self.config).glob("assembly-*")
+        cloud_assembly.publish_assets(self.account.cloud, stage, self.account.id, self.config.region)
+        return {stack.name: stack for stack in cloud_assembly.stacks(stage)}
+
+    def start(self, **changes: Any) -> None:
+        """Begin the update and do not wait for its end."""
+        template = json.loads(self.synthesise(**changes)[FLEET].template_file.read_text())
+        self.account.start_deploy(template, FLEET)
+
+    def deploy(self, stack: cloud_assembly.AssembledStack) -> str:
+        template = json.loads(stack.template_file.read_text())
+        return self.account.deploy(template, stack.name)
+
+    def publish(self, *versions: str) -> None:
+        bucket = names.models_bucket("shop", "test", self.account.id, "eu-west-1")
+        for item in versions:
+            tenant, _, version = item.partition("/")
+            publish(self.account.client("s3"), bucket=bucket, tenant=tenant, version=version, archive=item.encode())
+
+    def create(self, **changes: Any) -> None:
+        """The first deployment's order: bucket, models, endpoints."""
+        stacks = self.synthesise(**changes)
+        assert self.deploy(stacks[MODELS]) == "CREATE_COMPLETE"
+        self.publish("t1/1", "t2/1", "t3/1", "w1/2027-01-01")
+        assert self.deploy(stacks[FLEET]) == "CREATE_COMPLETE", self.reasons()
+
+    def update(self, **changes: Any) -> str:
+        return self.deploy(self.synthesise(**changes)[FLEET])
+
+    def reasons(self) -> str:
+        return "\n".join(map(str, self.account.stack_events(FLEET)))
+
+    def served_routes(self) -> dict[str, Any]:
+        data = self.account.client("appconfigdata")
+        token = data.start_configuration_session(
+            ApplicationIdentifier=names.routes_application("shop", "test"),
+            EnvironmentIdentifier="test",
+            ConfigurationProfileIdentifier=names.ROUTES_PROFILE,
+        )["InitialConfigurationToken"]
+        document: dict[str, Any] = json.loads(
+            data.get_latest_configuration(ConfigurationToken=token)["Configuration"].read()
+        )
+        return document
+
+    def live_endpoints(self) -> set[str]:
+        found = self.account.client("sagemaker").get_paginator("list_endpoints").paginate()
+        return {endpoint["EndpointName"] for page in found for endpoint in page["Endpoints"]}
+
+    def routes_name_live_endpoints(self) -> bool:
+        document = self.served_routes()
+        named = {tier["endpoint"] for tier in document["tiers"].values() if "endpoint" in tier}
+        named |= {route["endpoint"] for route in document["tenants"].values()}
+        return named <= self.live_endpoints()
+
+    def warmed(self, endpoint: str) -> list[str]:
+        calls = self.account.cloud.admin("invocations")
+        return [call["target_model"] for call in calls if call["endpoint"] == endpoint]
+
+    def last_deployment(self) -> str:
+        return self.account.log("ConfigurationDeploying")[-1][1]
+
+
+@pytest.fixture
+def shop(account: Account, synth: Callable[..., Path]) -> Fleet:
+    return Fleet(account, synth)
+
+
+def promoted(*tenants: str, **whale_tier: Any) -> dict[str, Any]:
+    pins = {tenant: {"model": f"{tenant}/1.tar.gz"} for tenant in tenants}
+    return {"tiers": {"whale": {"tenants": pins, **whale_tier}}}
+
+
+def assert_flip_after(fleet_under_test: Fleet, seen: int, *before: tuple[str, str]) -> list[tuple[str, str]]:
+    """These came first, then the Deployment and its bake, then clean-up; the log since `seen`."""
+    log = fleet_under_test.account.log()[seen:]
+    deployment = fleet_under_test.last_deployment()
+    flip = (("ConfigurationDeploying", deployment), ("ConfigurationComplete", deployment))
+    for entry in before:
+        assert_order(log, entry, *flip, ("StackSettled", FLEET))
+    deleted = [index for index, (action, _) in enumerate(log) if action.endswith("Deleted")]
+    assert not deleted or min(deleted) > log.index(flip[1]), log
+    return log
+
+
+def test_the_first_deployment_routes_to_live_warm_endpoints(shop: Fleet) -> None:
+    shop.create()
+    assert shop.live_endpoints() == {TAIL, whale("w1")}
+    assert shop.served_routes() == routes.route_document(shop.config)
+    assert set(shop.warmed(TAIL)) == {"t1/1.tar.gz", "t2/1.tar.gz", "t3/1.tar.gz"}
+
+
+def test_the_fleet_stack_fails_before_its_models_are_published_and_a_rerun_succeeds(shop: Fleet) -> None:
+    stacks = shop.synthesise()
+    assert shop.deploy(stacks[MODELS]) == "CREATE_COMPLETE"
+    assert shop.deploy(stacks[FLEET]) == "ROLLBACK_COMPLETE"
+    assert "Could not find model data" in shop.reasons()
+    shop.publish("w1/2027-01-01", "t1/1")
+    shop.account.destroy(FLEET)
+    assert shop.deploy(stacks[FLEET]) == "CREATE_COMPLETE"
+
+
+def test_promote_makes_the_whale_before_the_flip(shop: Fleet) -> None:
+    shop.create()
+    seen = len(shop.account.log())
+    assert shop.update(**promoted("t2")) == "UPDATE_COMPLETE"
+    assert_flip_after(shop, seen, ("EndpointInService", whale("t2")))
+    assert shop.served_routes()["tenants"]["t2"]["endpoint"] == whale("t2")
+
+
+def test_demote_deletes_the_whale_after_the_bake(shop: Fleet) -> None:
+    shop.create(**promoted("t2"))
+    seen = len(shop.account.log())
+    assert shop.update() == "UPDATE_COMPLETE"
+    log = assert_flip_after(shop, seen)
+    assert_order(log, ("ConfigurationComplete", shop.last_deployment()), ("EndpointDeleted", whale("t2")))
+    assert shop.live_endpoints() == {TAIL, whale("w1")}
+
+
+def test_tail_retype_warms_the_new_endpoint_before_the_flip(shop: Fleet) -> None:
+    shop.create()
+    new = TAIL.replace("m5", "r5")
+    seen = len(shop.account.log())
+    shop.account.stop_clock()
+    shop.start(tiers={"tail": {"instance_type": "ml.r5.xlarge"}})
+    while len(shop.account.log("ConfigurationDeploying")) < 2:
+        shop.account.advance(60)
+        time.sleep(0.02)
+    warm_at_the_flip, live_at_the_flip = set(shop.warmed(new)), shop.live_endpoints()
+    shop.account.cloud.admin("clock", {"mode": "skip"})
+
+    assert shop.account.settle(FLEET) == "UPDATE_COMPLETE"
+    assert warm_at_the_flip == {"t1/1.tar.gz", "t2/1.tar.gz", "t3/1.tar.gz"}
+    assert live_at_the_flip == {TAIL, new, whale("w1")}
+    log = assert_flip_after(shop, seen, ("EndpointInService", new))
+    assert_order(log, ("ConfigurationComplete", shop.last_deployment()), ("EndpointDeleted", TAIL))
+    assert shop.live_endpoints() == {new, whale("w1")}
+
+
+def test_whale_retype_replaces_the_endpoint_around_the_flip(shop: Fleet) -> None:
+    shop.create()
+    seen = len(shop.account.log())
+    assert shop.update(tiers={"whale": {"instance_type": "ml.m5.xlarge"}}) == "UPDATE_COMPLETE"
+    new = whale("w1", "m5-xlarge")
+    log = assert_flip_after(shop, seen, ("EndpointInService", new))
+    assert_order(log, ("ConfigurationComplete", shop.last_deployment()), ("EndpointDeleted", whale("w1")))
+    assert shop.live_endpoints() == {TAIL, new}
+
+
+def test_a_new_whale_version_rolls_behind_its_guardrail_without_a_flip(shop: Fleet) -> None:
+    shop.create()
+    shop.publish("w1/2")
+    seen = len(shop.account.log())
+    flips = len(shop.account.log("ConfigurationDeploying"))
+    assert shop.update(tiers={"whale": {"tenants": {"w1": {"model": "w1/2.tar.gz"}}}}) == "UPDATE_COMPLETE"
+    log = shop.account.log()[seen:]
+    assert_order(log, ("EndpointUpdating", whale("w1")), ("EndpointInService", whale("w1")), ("StackSettled", FLEET))
+    assert len(shop.account.log("ConfigurationDeploying")) == flips, "routes name the same endpoint"
+    assert shop.live_endpoints() == {TAIL, whale("w1")}
+
+
+def test_a_second_shared_endpoint_comes_and_goes_around_the_flip(shop: Fleet) -> None:
+    shop.create()
+    second = {**shop.config.model_dump(mode="json")["tiers"]["tail"], "default": False, "tenants": ["t9"]}
+    second |= {"instance_type": "ml.m5.large", "warm_up": None}
+    seen = len(shop.account.log())
+    assert shop.update(tiers={"rare": second}) == "UPDATE_COMPLETE", shop.reasons()
+    rare = "shop--test--rare--all--mme-m5-large"
+    assert_flip_after(shop, seen, ("EndpointInService", rare))
+    assert shop.served_routes()["tenants"]["t9"]["endpoint"] == rare
+
+    seen = len(shop.account.log())
+    assert shop.update() == "UPDATE_COMPLETE"
+    log = assert_flip_after(shop, seen)
+    assert_order(log, ("ConfigurationComplete", shop.last_deployment()), ("EndpointDeleted", rare))
+    assert shop.live_endpoints() == {TAIL, whale("w1")}
+
+
+def test_a_whale_that_never_gets_healthy_leaves_routes_and_endpoints_as_they_were(shop: Fleet) -> None:
+    shop.create()
+    before = shop.served_routes()
+    change = promoted("t2") | {}
+    change["tiers"]["tail"] = {"instance_type": "ml.r5.xlarge"}
+    shop.account.cloud.admin("faults", {"unhealthy_model_data": ["t2/1.tar.gz"]})
+
+    assert shop.update(**change) == "UPDATE_ROLLBACK_COMPLETE", shop.reasons()
+    assert shop.served_routes() == before
+    assert shop.live_endpoints() == {TAIL, whale("w1")}
+    assert shop.routes_name_live_endpoints()
+    assert len(shop.account.log("ConfigurationDeploying")) == 1
+
+    shop.account.cloud.admin("faults", {})
+    assert shop.update(**change) == "UPDATE_COMPLETE", shop.reasons()
+    assert shop.routes_name_live_endpoints()
+
+
+def test_route_errors_during_the_bake_take_routes_and_stack_back(shop: Fleet) -> None:
+    shop.create()
+    before = shop.served_routes()
+    shop.account.stop_clock()
+    shop.start(**promoted("t2"))
+    while len(shop.account.log("ConfigurationDeploying")) < 2:
+        shop.account.advance(60)
+        time.sleep(0.02)
+    assert shop.served_routes()["tenants"].keys() == {"t2", "w1"}
+
+    (alarm,) = [
+        found["AlarmName"]
+        for found in shop.account.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        if found.get("MetricName") == "RouteErrors"
+    ]
+    shop.account.put_metric("tierfleet", "RouteErrors", 50, Fleet="shop", Environment="test")
+    shop.account.wait_for(lambda: shop.account.alarm_state(alarm) == "ALARM")
+    shop.account.cloud.admin("clock", {"mode": "skip"})
+
+    assert shop.account.settle(FLEET) == "UPDATE_ROLLBACK_COMPLETE"
+    assert shop.served_routes() == before
+    assert shop.live_endpoints() == {TAIL, whale("w1")}
+
+    shop.account.advance(600)
+    assert shop.update(**promoted("t2")) == "UPDATE_COMPLETE", shop.reasons()
+    assert shop.routes_name_live_endpoints()
+
+
+@pytest.mark.parametrize("cloudformation_notices", [False, True])
+def test_a_slow_whale_version_is_taken_back_and_stack_and_sagemaker_agree(
+    shop: Fleet, cloudformation_notices: bool
+) -> None:
+    shop.create()
+    shop.publish("w1/2")
+    sagemaker = shop.account.client("sagemaker")
+    before = sagemaker.describe_endpoint(EndpointName=whale("w1"))["EndpointConfigName"]
+    shop.account.cloud.admin("faults", {"guardrail_rollback_fails_the_resource": cloudformation_notices})
+    shop.account.stop_clock()
+    change = {"tiers": {"whale": {"tenants": {"w1": {"model": "w1/2.tar.gz"}}}}}
+    shop.start(**change)
+    shop.account.wait_for(lambda: ("EndpointUpdating", whale("w1")) in shop.account.log())
+    shop.account.advance(181)
+    rolling_back = ("EndpointRollingBack", whale("w1"))
+    while rolling_back not in shop.account.log():
+        shop.account.put_metric(
+            "AWS/SageMaker", "ModelLatency", 90_000, EndpointName=whale("w1"), VariantName="AllTraffic"
+        )
+        shop.account.advance(30)
+        time.sleep(0.02)
+        assert shop.account.status(FLEET).endswith("IN_PROGRESS"), shop.reasons()
+    while shop.account.status(FLEET).endswith("IN_PROGRESS"):
+        shop.account.advance(60)
+        time.sleep(0.02)
+
+    assert shop.account.status(FLEET) == "UPDATE_ROLLBACK_COMPLETE", shop.reasons()
+    after = sagemaker.describe_endpoint(EndpointName=whale("w1"))
+    assert (after["EndpointStatus"], after["EndpointConfigName"]) == ("InService", before)
+    sagemaker.describe_endpoint_config(EndpointConfigName=before)
+    assert shop.routes_name_live_endpoints()
+
+    shop.account.cloud.admin("clock", {"mode": "skip"})
+    shop.account.advance(1200)
+    assert shop.update(**change) == "UPDATE_COMPLETE", shop.reasons()
+
+
+def test_destroying_the_fleet_leaves_the_models(shop: Fleet) -> None:
+    shop.create(**promoted("t2"))
+    shop.account.destroy(FLEET)
+    assert shop.live_endpoints() == set()
+    targets = shop.account.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="sagemaker")
+    assert targets["ScalableTargets"] == []
+    bucket = names.models_bucket("shop", "test", shop.account.id, "eu-west-1")
+    found = shop.account.client("s3").list_objects_v2(Bucket=bucket, Prefix=names.MODELS_PREFIX)
+    assert found["KeyCount"] == 4

@@ -1,0 +1,136 @@
+"""The order on which "no request is lost" rests, read from the synthesised templates' own dependencies."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from fleets import FLEET_FILES
+
+
+def fleet_stack(templates: dict[str, Any], stem: str) -> dict[str, Any]:
+    prefix = f"{stem.replace('-', '')}Fleet"
+    return next(t for name, t in templates.items() if re.fullmatch(rf"{prefix}[0-9A-F]{{8}}", name))
+
+
+def before(template: dict[str, Any]) -> dict[str, set[str]]:
+    """For each resource, every resource CloudFormation must have finished before it starts."""
+    resources = template["Resources"]
+    direct: dict[str, set[str]] = {}
+    for logical_id, resource in resources.items():
+        needs = resource.get("DependsOn", [])
+        text = json.dumps(resource.get("Properties", {}))
+        direct[logical_id] = {
+            *([needs] if isinstance(needs, str) else needs),
+            *re.findall(r'"Ref": "(\w+)"', text),
+            *re.findall(r'"Fn::GetAtt": \["(\w+)"', text),
+        } & resources.keys()
+    closed: dict[str, set[str]] = {}
+
+    def close(logical_id: str, path: tuple[str, ...] = ()) -> set[str]:
+        assert logical_id not in path, f"a circle: {path}"
+        if logical_id not in closed:
+            found = set(direct[logical_id])
+            for need in direct[logical_id]:
+                found |= close(need, (*path, logical_id))
+            closed[logical_id] = found
+        return closed[logical_id]
+
+    return {logical_id: close(logical_id) for logical_id in resources}
+
+
+def of_type(template: dict[str, Any], resource_type: str) -> list[str]:
+    return [key for key, resource in template["Resources"].items() if resource["Type"] == resource_type]
+
+
+@pytest.fixture(params=[file.stem for file in FLEET_FILES])
+def fleet_template(request: pytest.FixtureRequest, templates: dict[str, Any]) -> dict[str, Any]:
+    return fleet_stack(templates, request.param)
+
+
+def test_the_deployment_is_the_last_resource_of_the_fleet(fleet_template: dict[str, Any]) -> None:
+    (deployment,) = of_type(fleet_template, "AWS::AppConfig::Deployment")
+    assert before(fleet_template)[deployment] == fleet_template["Resources"].keys() - {deployment}
+
+
+def test_each_shared_endpoint_is_warmed_by_name_after_the_new_document_and_before_the_deployment(
+    fleet_template: dict[str, Any],
+) -> None:
+    order = before(fleet_template)
+    (document,) = of_type(fleet_template, "AWS::AppConfig::HostedConfigurationVersion")
+    endpoints = of_type(fleet_template, "AWS::SageMaker::Endpoint")
+    gates = of_type(fleet_template, "Custom::WarmGate")
+    assert len(gates) == len(endpoints) > 0
+    for gate in gates:
+        assert document in order[gate]
+        assert order[gate] & set(endpoints)
+        properties = fleet_template["Resources"][gate]["Properties"]
+        assert properties.keys() == {"ServiceToken", "ServiceTimeout", "EndpointName", "EndpointConfigName", "Tier"}
+
+
+def test_the_gate_does_not_run_again_when_only_the_document_changes(fleet_template: dict[str, Any]) -> None:
+    """It reads the newest hosted document itself: a reference would make each route change a warm-up."""
+    (document,) = of_type(fleet_template, "AWS::AppConfig::HostedConfigurationVersion")
+    for gate in of_type(fleet_template, "Custom::WarmGate"):
+        assert document not in json.dumps(fleet_template["Resources"][gate]["Properties"])
+
+
+def test_the_gates_permissions_stand_before_the_endpoint_is_created(fleet_template: dict[str, Any]) -> None:
+    order = before(fleet_template)
+    policies = [key for key in of_type(fleet_template, "AWS::IAM::Policy") if "GateFunction" in key]
+    assert len(policies) == 1
+    for endpoint in of_type(fleet_template, "AWS::SageMaker::Endpoint"):
+        assert policies[0] in order[endpoint]
+
+
+def test_the_monitor_alarm_stands_before_the_environment_that_watches_it(fleet_template: dict[str, Any]) -> None:
+    (environment,) = of_type(fleet_template, "AWS::AppConfig::Environment")
+    monitors = fleet_template["Resources"][environment]["Properties"]["Monitors"]
+    assert len(monitors) == 1
+    alarm = monitors[0]["AlarmArn"]["Fn::GetAtt"][0]
+    properties = fleet_template["Resources"][alarm]["Properties"]
+    assert (properties["MetricName"], properties["TreatMissingData"]) == ("RouteErrors", "notBreaching")
+
+
+def test_scaling_and_alarms_come_after_each_endpoint_and_rollback_alarms_before_it(templates: dict[str, Any]) -> None:
+    checked = 0
+    for template in templates.values():
+        order = before(template)
+        for endpoint in of_type(template, "AWS::SageMaker::Endpoint"):
+            alarms = set(of_type(template, "AWS::CloudWatch::Alarm"))
+            literal = {key for key in alarms if "AlarmName" in template["Resources"][key]["Properties"]}
+            later = {key for key in alarms - literal if endpoint in order[key]}
+            targets = of_type(template, "AWS::ApplicationAutoScaling::ScalableTarget")
+            policies = of_type(template, "AWS::ApplicationAutoScaling::ScalingPolicy")
+            assert literal <= order[endpoint]
+            assert len(later) >= 4
+            assert all(endpoint in order[target] for target in targets)
+            assert all(set(targets) & order[policy] for policy in policies)
+            assert targets
+            assert policies
+            checked += 1
+    assert checked == 10
+
+
+def test_every_whale_has_a_gate_that_only_checks(templates: dict[str, Any]) -> None:
+    whales = [template for name, template in templates.items() if "Whales" in name]
+    assert len(whales) == 7
+    for template in whales:
+        (gate,) = of_type(template, "Custom::WarmGate")
+        assert "Tier" not in template["Resources"][gate]["Properties"]
+        assert set(of_type(template, "AWS::SageMaker::Endpoint")) <= before(template)[gate]
+
+
+def test_no_stack_exports_or_imports_anything(templates: dict[str, Any]) -> None:
+    for template in templates.values():
+        assert "Fn::ImportValue" not in json.dumps(template)
+        assert not any("Export" in output for output in template.get("Outputs", {}).values())
+
+
+def test_models_are_created_only_after_the_execution_roles_policy_is_attached(fleet_template: dict[str, Any]) -> None:
+    order = before(fleet_template)
+    (policy,) = [key for key in of_type(fleet_template, "AWS::IAM::Policy") if key.startswith("ExecutionRole")]
+    for resource in of_type(fleet_template, "AWS::SageMaker::Model") + of_type(
+        fleet_template, "AWS::CloudFormation::Stack"
+    ):
+        assert policy in order[resource]

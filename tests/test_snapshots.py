@@ -1,0 +1,44 @@
+"""One normalised snapshot per environment: the review of every change of a fleet file.
+
+Rewrite them with `make snapshot-update` and read the diff.
+"""
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fleets import FLEET_FILES
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+
+def normalised(templates: dict[str, Any], stem: str) -> str:
+    """Every template of one environment, without what depends on CDK's version or on asset contents."""
+    prefix = stem.replace("-", "")
+    kept = {}
+    for name, template in templates.items():
+        if name.startswith(prefix):
+            template = {key: value for key, value in template.items() if key != "Rules"}
+            template["Parameters"] = {
+                key: value for key, value in template.get("Parameters", {}).items() if key != "BootstrapVersion"
+            }
+            kept[name] = template
+    text = json.dumps(kept, indent=1, sort_keys=True) + "\n"
+    return re.sub(r"[0-9a-f]{64}", "<asset>", text)
+
+
+@pytest.mark.parametrize("stem", [file.stem for file in FLEET_FILES])
+def test_the_templates_are_those_of_the_snapshot(
+    stem: str, templates: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    snapshot = SNAPSHOTS / f"{stem}.json"
+    found = normalised(templates, stem)
+    if request.config.getoption("--update-snapshots"):
+        snapshot.write_text(found)
+    expected = snapshot.read_text() if snapshot.exists() else ""
+    if found != expected:
+        lines = difflib.unified_diff(expected.splitlines(), found.splitlines(), "snapshot", "now", lineterm="", n=4)
+        pytest.fail("\n".join([f"{snapshot.name} differs; if you meant it: make snapshot-update", *list(lines)[:200]]))

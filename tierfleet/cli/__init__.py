@@ -1,0 +1,16 @@
+"""The tierfleet command: each module reads arguments, calls one function and prints. No logic."""
+
+import typer
+
+from tierfleet.cli import config_commands, diff_command, local_commands, models_commands
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Tiered hosting of many small models on SageMaker.")
+app.add_typer(config_commands.app, name="config")
+app.add_typer(models_commands.app, name="models")
+app.add_typer(local_commands.app, name="local")
+app.command("diff")(diff_command.diff)
+
+
+def main() -> None:
+    """Entry point of the `tierfleet` command."""
+    app()

@@ -1,0 +1,79 @@
+"""`tierfleet config`: check and explain fleet files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.config import CheckedFile, FleetConfig, check_file, check_files
+from tierfleet.config.reference import configuration_markdown, json_schema
+from tierfleet.config.summary import fleet_summary
+from tierfleet.quotas import quota_table, quotas
+
+app = typer.Typer(no_args_is_help=True, help="Check and explain fleet files.")
+
+_STYLE = {"error": "bold red", "warning": "yellow", "note": "dim"}
+_DEFAULT_DIRECTORY = Path("config")
+
+
+@app.command("check")
+def config_check(
+    files: Annotated[list[Path] | None, typer.Argument(help="Fleet files; default: config/*.toml")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check fleet files and print every problem at once. Exit code 2 if one of them cannot be used."""
+    paths = files or sorted(_DEFAULT_DIRECTORY.glob("*.toml"))
+    if not paths:
+        fail(f"no fleet files in {_DEFAULT_DIRECTORY.resolve()}; name them, or run this beside config/")
+    checked = check_files(paths)
+    if as_json:
+        problems = [vars(problem) for file in checked for problem in file.problems]
+        out.print_json(data={"ok": all(file.config for file in checked), "problems": problems})
+    else:
+        for file in checked:
+            _print_problems(out, file)
+            if file.config:
+                out.print(f"[green]ok[/]: {escape(str(file.path))}")
+    if not all(file.config for file in checked):
+        raise typer.Exit(2)
+
+
+@app.command("show")
+def config_show(file: Annotated[Path, typer.Argument(help="A fleet file.")], as_json: Json = False) -> None:
+    """Explain one fleet file: its tiers, endpoints, scaling targets, warm-ups and quotas."""
+    config = load_or_fail(file)
+    if as_json:
+        out.print_json(config.model_dump_json())
+    else:
+        out.print(escape(fleet_summary(config)))
+        out.print(escape(quota_table(config, quotas(config))))
+
+
+@app.command("schema")
+def config_schema() -> None:
+    """Print the JSON Schema of fleet files, for editors (config/fleet.schema.json is this output)."""
+    typer.echo(json_schema(), nl=False)
+
+
+@app.command("reference")
+def config_reference() -> None:
+    """Print every key with meaning, unit and default as Markdown (docs/configuration.md holds this output)."""
+    typer.echo(configuration_markdown(), nl=False)
+
+
+def load_or_fail(file: Path) -> FleetConfig:
+    """The fleet of a file. An unusable one ends the command with exit code 2, its errors on stderr."""
+    checked = check_file(file)
+    if checked.config is None:
+        _print_problems(err, checked)
+        raise typer.Exit(2)
+    return checked.config
+
+
+def _print_problems(console: Console, file: CheckedFile) -> None:
+    for problem in file.problems:
+        severity, _, rest = str(problem).partition(": ")
+        console.print(f"[{_STYLE[problem.severity]}]{severity}[/]: {escape(rest)}")

@@ -1,0 +1,91 @@
+"""`tierfleet local`: the fleet on this machine, without an AWS account."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from tierfleet.cli.config_commands import load_or_fail
+from tierfleet.cli.console import Json, fail, out
+
+if TYPE_CHECKING:
+    from local_cloud import LocalCloud
+
+app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine: an AWS stand-in on loopback, no account.")
+
+_STATE = Path(".local-cloud")
+Fleet = Annotated[Path, typer.Argument(help="A fleet file.")]
+_DEFAULT_FLEET = Path("config/fraud-dev.toml")
+
+
+@app.command("up")
+def local_up(config: Fleet = _DEFAULT_FLEET) -> None:
+    """Start the stand-in for the account and region of a fleet file, and say how to reach it."""
+    from local_cloud import start
+    from local_cloud.cdk_cli import environment
+
+    fleet = load_or_fail(config)
+    try:
+        cloud = start(_STATE, account=fleet.account, region=fleet.region, detached=True)
+    except RuntimeError as error:
+        fail(str(error))
+    out.print(f"the stand-in answers at {cloud.endpoint_url}; to use it with boto3 or the AWS CLI:")
+    for name, value in environment(cloud, fleet.account).items():
+        out.print(f"  export {name}={value}")
+
+
+@app.command("deploy")
+def local_deploy(
+    config: Fleet = _DEFAULT_FLEET,
+    models: Annotated[Path | None, typer.Option(help="Models to publish first: <tenant>/<version>.ubj")] = None,
+) -> None:
+    """Deploy a fleet with the CDK CLI: bucket, models, then everything else. Run it again after each edit."""
+    from local_cloud.cdk_cli import CdkError
+    from local_cloud.fleet_deployment import deploy_fleet
+
+    fleet = load_or_fail(config)
+    try:
+        for line in deploy_fleet(_running(), fleet, config, models):
+            out.print(escape(line))
+    except (CdkError, ValueError) as error:
+        fail(str(error))
+
+
+@app.command("status")
+def local_status(config: Fleet = _DEFAULT_FLEET, as_json: Json = False) -> None:
+    """Endpoints, instances, alarms and the deployed routes of a fleet in the stand-in."""
+    from local_cloud.fleet_status import fleet_status
+
+    status = fleet_status(_running(), load_or_fail(config))
+    out.print(json.dumps(status.to_json()) if as_json else escape(status.to_text()), markup=False)
+
+
+@app.command("events")
+def local_events(
+    since: Annotated[int, typer.Option(help="Leave out the events up to this number.")] = 0, as_json: Json = False
+) -> None:
+    """What happened in the stand-in, in order: endpoints, scaling, routes, clean-up."""
+    events = [event for event in _running().admin("events") if event["sequence"] > since]
+    if as_json:
+        typer.echo(json.dumps(events))
+        return
+    for event in events:
+        out.print(escape(f"{event['sequence']:>5}  {event['action']:<28} {event['resource']}"))
+
+
+@app.command("down")
+def local_down() -> None:
+    """Stop the stand-in and remove everything it made: processes, port, files."""
+    _running().stop()
+    out.print("stopped; nothing is left")
+
+
+def _running() -> "LocalCloud":
+    from local_cloud import NotRunningError, running
+
+    try:
+        return running(_STATE)
+    except NotRunningError as error:
+        fail(f"{error}; start it with tierfleet local up")

@@ -1,0 +1,73 @@
+"""What is wrong with a fleet file, in the words of the person who wrote it."""
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic_core import ErrorDetails
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding: where it stands, the value found, what is wrong with what is allowed, and what to do."""
+
+    table: str
+    key: str
+    value: Any
+    message: str
+    fix: str
+    severity: Severity = "error"
+    file: str = ""
+
+    def __str__(self) -> str:
+        place = f"[{self.table}] {self.key}" if self.table else self.key
+        shown = "" if self.value is None else f" = {_shown(self.value)}"
+        return f"{self.severity}: {self.file}: {place}{shown}: {self.message}; {self.fix}"
+
+
+class ConfigError(ValueError):
+    """A fleet file cannot be used; holds every problem found in it, never just the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+def errors_of(problems: Iterable[Problem]) -> list[Problem]:
+    """Those problems that make a file unusable."""
+    return [problem for problem in problems if problem.severity == "error"]
+
+
+def from_pydantic(error: ErrorDetails, table: Sequence[str], known_keys: Sequence[str]) -> Problem:
+    """The problem behind one pydantic error of the table called `table`.
+
+    `known_keys`: the keys the innermost table knows, for a key it does not.
+    """
+    *inner, key = [str(part) for part in error["loc"] if part != "[key]"]
+    where = ".".join((*table, *inner))
+    value = error["input"] if error["type"] != "missing" else None
+    context = error.get("ctx", {})
+    if error["type"] == "value_error":
+        message, _, fix = str(context["error"]).partition("; ")
+        return Problem(where, key, value, message, fix)
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, known_keys, n=1)
+        fix = f"did you mean {near[0]}?" if near else "remove it"
+        return Problem(where, key, value, f"unknown key; this table knows {', '.join(known_keys)}", fix)
+    if error["type"] == "missing":
+        return Problem(where, key, None, "is missing", "add it; docs/configuration.md says what it means")
+    if error["type"] == "string_pattern_mismatch":
+        return Problem(where, key, value, f"must match {context['pattern']}", "write it in that form")
+    if error["type"] == "literal_error":
+        return Problem(where, key, value, f"must be {context['expected']}", "choose one of these")
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return Problem(where, key, value, message.replace("input should", "should"), "change the value")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."

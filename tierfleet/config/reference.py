@@ -1,0 +1,116 @@
+"""The configuration model as documentation: JSON Schema for editors, Markdown for people."""
+
+import json
+import types
+from collections.abc import Iterator
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tierfleet.config.model import (
+    DedicatedTenant,
+    DedicatedTier,
+    FleetConfig,
+    MultiModelTier,
+    ScheduledCapacity,
+)
+
+# Where each table stands in a fleet file, in the order of the reference.
+_TIER_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
+    ('[tiers.<tier>], hosting = "multi-model"', MultiModelTier),
+    ('[tiers.<tier>], hosting = "dedicated"', DedicatedTier),
+    ("[tiers.<tier>.tenants]: `<tenant> = { ... }`", DedicatedTenant),
+    ("[tiers.<tier>.scaling.schedules.<name>]", ScheduledCapacity),
+)
+
+
+def json_schema() -> str:
+    """The JSON Schema (2020-12) of a fleet file, as the text of config/fleet.schema.json."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "tierfleet fleet file",
+        **FleetConfig.model_json_schema(),
+    }
+    schema["properties"]["$schema"] = {"type": "string"}
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+def configuration_markdown() -> str:
+    """A table per TOML table: key, type, default, meaning and what it becomes in CloudFormation."""
+    sections = [_section("Top level", FleetConfig)]
+    seen: set[type[BaseModel]] = set()
+    for name, field in FleetConfig.model_fields.items():
+        for model in _models(field.annotation):
+            if model not in (MultiModelTier, DedicatedTier):
+                sections.append(_section(f"[{name}]", model))
+                seen.add(model)
+    for title, model in _TIER_TABLES:
+        sections.append(_section(title, model))
+        for name, field in model.model_fields.items():
+            for inner in _models(field.annotation):
+                if inner not in seen and inner not in (DedicatedTenant, ScheduledCapacity):
+                    seen.add(inner)
+                    sections.append(_section(f"[tiers.<tier>.{name}]", inner))
+    return "\n".join(sections)
+
+
+def _section(title: str, model: type[BaseModel]) -> str:
+    lines = [f"### {title}", "", " ".join((model.__doc__ or "").split()), ""]
+    lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+        lines.append(f"| `{name}` | {_type(field)} | {_default(field)} | {meaning} |")
+    return "\n".join([*lines, ""])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if field.default is None:
+        return "none"
+    if isinstance(field.default, BaseModel):
+        return "its own defaults"
+    return f"`{json.dumps(field.default)}`"
+
+
+def _type(field: FieldInfo) -> str:
+    words = dict.fromkeys(_word(annotation) for annotation in _leaves(field.annotation))
+    limits = [text for item in field.metadata if (text := _limit(item))]
+    return ", ".join([" or ".join(words), *limits])
+
+
+def _word(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return "list"
+    return {str: "text", int: "whole number", float: "number", bool: "true or false"}.get(annotation, "table")
+
+
+def _limit(item: Any) -> str:
+    for attribute, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
+        if (value := getattr(item, attribute, None)) is not None:
+            return f"{sign} {value:g}"
+    return ""
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """The alternatives of a type, without None and without pydantic's annotations."""
+    if hasattr(annotation, "__metadata__"):
+        yield from _leaves(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for part in get_args(annotation):
+            if part is not type(None):
+                yield from _leaves(part)
+    else:
+        yield annotation
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    for leaf in _leaves(annotation):
+        if isinstance(leaf, type) and issubclass(leaf, BaseModel):
+            yield leaf
+        elif get_origin(leaf) is not None:
+            for part in get_args(leaf):
+                yield from _models(part)

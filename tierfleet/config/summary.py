@@ -1,0 +1,43 @@
+"""A fleet file in one screen."""
+
+from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.routes import endpoint_name
+
+
+def fleet_summary(config: FleetConfig) -> str:
+    """The tiers, then the endpoints, as lines of text."""
+    lines = [f"{config.fleet}-{config.environment} in {config.account}, {config.region}; {_container(config)}"]
+    for name, tier in sorted(config.tiers.items()):
+        if isinstance(tier, DedicatedTier):
+            lines += _dedicated(config, name, tier)
+        else:
+            lines += _shared(config, name, tier)
+    return "\n".join(lines)
+
+
+def _container(config: FleetConfig) -> str:
+    return " ".join(part for part in (config.container.image, config.container.version) if part)
+
+
+def _shared(config: FleetConfig, name: str, tier: MultiModelTier) -> list[str]:
+    tenants = "every tenant no other tier names" if tier.default else f"{len(tier.tenants)} tenants"
+    lines = [f"  {name}: multi-model, {tenants}", _instances(tier)]
+    if tier.scale_on_cache:
+        unloads = tier.scale_on_cache.max_unloads_per_hour
+        lines.append(f"      + {tier.scale_on_cache.add_instances} instance above {unloads} unloads an hour")
+    if tier.warm_up:
+        when = f"{tier.warm_up.schedule} {tier.warm_up.timezone}"
+        lines.append(f"    warm-up: {len(tier.warm_up.tenants)} tenants, {when}, and whenever it comes into service")
+    return [*lines, f"    {endpoint_name(config, name)}"]
+
+
+def _dedicated(config: FleetConfig, name: str, tier: DedicatedTier) -> list[str]:
+    lines = [f"  {name}: dedicated, {len(tier.tenants)} tenants, an endpoint each", _instances(tier)]
+    for tenant, dedicated in sorted(tier.tenants.items()):
+        lines.append(f"    {endpoint_name(config, name, tenant)}  {dedicated.model}")
+    return lines
+
+
+def _instances(tier: MultiModelTier | DedicatedTier) -> str:
+    bounds = f"{tier.instances.min} to {tier.instances.max} x {tier.instance_type}"
+    return f"    {bounds}, scaling at {tier.scaling.target_invocations_per_minute:g} calls a minute and instance"

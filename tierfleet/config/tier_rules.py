@@ -1,0 +1,89 @@
+"""Rules within one tier."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from tierfleet.config.model import DedicatedTier, Guardrail, MultiModelTier, WarmUp
+from tierfleet.config.problems import Problem
+from tierfleet.instance_types import describe
+
+# A warm-up fills at most this share of the measured capacity, so that it evicts nothing it just loaded.
+MAX_WARM_UP_SHARE = 0.7
+
+
+def check_tier(name: str, tier: MultiModelTier | DedicatedTier) -> Iterator[Problem]:
+    """Every problem within one tier."""
+    where = f"tiers.{name}"
+    instance_type = describe(tier.instance_type)
+    if instance_type.burstable:
+        message = "a burstable type cannot autoscale, and every endpoint scales"
+        fix = "use ml.m5.large or larger"
+        yield Problem(where, "instance_type", tier.instance_type, message, fix)
+    if instance_type.local_nvme and tier.volume_size_in_gb is not None:
+        message = f"{tier.instance_type} has a local NVMe disk and takes no volume size"
+        fix = "remove it or use a type without d, such as ml.m5.xlarge"
+        yield Problem(where, "volume_size_in_gb", tier.volume_size_in_gb, message, fix)
+    if tier.instances.min < 2:
+        message = "one instance: losing it or its availability zone is an outage"
+        fix = "set min = 2 where callers depend on it"
+        yield Problem(f"{where}.instances", "min", tier.instances.min, message, fix, severity="note")
+    if isinstance(tier, DedicatedTier):
+        yield from _pinned_models(where, tier)
+    elif tier.warm_up:
+        yield from _warm_up(where, tier, tier.warm_up)
+    if tier.guardrail:
+        yield from _guardrail(where, tier.guardrail, tier.instances.min)
+
+
+def _pinned_models(where: str, tier: DedicatedTier) -> Iterator[Problem]:
+    for tenant, dedicated in sorted(tier.tenants.items()):
+        if not dedicated.model.startswith(f"{tenant}/"):
+            message = f"a tenant's models stand under its own id, {tenant}/<version>.tar.gz"
+            fix = "pin a model of this tenant"
+            yield Problem(f"{where}.tenants.{tenant}", "model", dedicated.model, message, fix)
+
+
+def _warm_up(where: str, tier: MultiModelTier, warm_up: WarmUp) -> Iterator[Problem]:
+    where = f"{where}.warm_up"
+    listed = len(warm_up.tenants)
+    for tenant, count in Counter(warm_up.tenants).items():
+        if count > 1:
+            yield Problem(where, "tenants", tenant, f"listed {count} times, once is allowed", "delete the others")
+    if not listed:
+        message = "no tenant to warm up"
+        yield Problem(where, "tenants", None, message, "list tenants, hottest first, or remove the table")
+    probes_per_minute = listed / tier.instances.min
+    half_target = tier.scaling.target_invocations_per_minute / 2
+    if probes_per_minute > half_target:
+        message = (
+            f"{listed} probes on {tier.instances.min} instances may be {probes_per_minute:.0f} a minute each, "
+            f"more than half the scaling target ({half_target:.0f}): the warm-up would scale the tier out"
+        )
+        yield Problem(where, "tenants", None, message, "shorten the list or raise instances.min")
+    if tier.models_per_instance is None:
+        message = "a warm-up needs the measured capacity of an instance"
+        fix = "set models_per_instance to LoadedModelCount when ModelUnloadingTime first appears"
+        yield Problem(where.removesuffix(".warm_up"), "models_per_instance", None, message, fix)
+        return
+    capacity = int(tier.models_per_instance * tier.instances.min * MAX_WARM_UP_SHARE)
+    if listed > capacity:
+        message = (
+            f"{listed} tenants, but {tier.instances.min} instances of {tier.models_per_instance} models take "
+            f"{capacity} ({MAX_WARM_UP_SHARE:.0%} of what fits): later loads would evict earlier ones"
+        )
+        yield Problem(where, "tenants", None, message, "shorten the list, raise instances.min or use larger instances")
+
+
+def _guardrail(where: str, guardrail: Guardrail, min_instances: int) -> Iterator[Problem]:
+    where = f"{where}.guardrail"
+    if guardrail.type == "CANARY" and guardrail.canary_instances * 2 > min_instances:
+        message = f"a canary may be at most half of the instances, and instances.min is {min_instances}"
+        fix = 'raise instances.min, lower canary_instances or set type = "ALL_AT_ONCE"'
+        yield Problem(where, "canary_instances", guardrail.canary_instances, message, fix)
+    steps = 100 // guardrail.linear_step_percent if guardrail.type == "LINEAR" else 1
+    waits = steps * guardrail.wait_interval_in_seconds + guardrail.termination_wait_in_seconds
+    if guardrail.maximum_execution_timeout_in_seconds <= waits:
+        message = f"must be above the sum of the waits, {waits} s"
+        fix = "raise it or shorten the waits"
+        timeout = guardrail.maximum_execution_timeout_in_seconds
+        yield Problem(where, "maximum_execution_timeout_in_seconds", timeout, message, fix)

@@ -1,0 +1,71 @@
+"""What the name of a SageMaker instance type says: vCPUs, memory, disk and processor."""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+_NAME = re.compile(r"ml\.(?P<family>[a-z]+)(?P<generation>[0-9]+)(?P<options>[a-z]*)\.(?P<size>[a-z0-9]+)")
+_VCPUS = {"medium": 1, "large": 2, "xlarge": 4}
+_GIB_PER_VCPU = {"c": 2, "m": 4, "r": 8}
+_BURSTABLE_GIB = {"medium": 4, "large": 8, "xlarge": 16, "2xlarge": 32}
+
+# Hosting regions of families that are in the API's list nearly everywhere but can be hosted in few regions
+# (cfn-lint's copy of the price list, 2026-11).
+_FEW_REGIONS = ("ap-east-2", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7", "mx-central-1")
+HOSTED_ONLY_IN = {"m6i": _FEW_REGIONS, "r6i": _FEW_REGIONS}
+
+
+@dataclass(frozen=True)
+class InstanceType:
+    """One CPU instance type. Memory in GiB."""
+
+    name: str
+    family: str
+    vcpus: int
+    memory_gib: int
+    local_nvme: bool
+    burstable: bool
+    graviton: bool
+
+
+@cache
+def hosting_types() -> frozenset[str]:
+    """The instance types tierfleet hosts models on, such as `ml.m5.xlarge`."""
+    lines = (files("tierfleet") / "data/instance_types.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(line for line in lines if not line.startswith("#"))
+
+
+def describe(name: str) -> InstanceType:
+    """The instance type called `name`, such as `ml.m5.xlarge`.
+
+    Raises ValueError for a name that is not among `hosting_types`. Sizes follow from AWS's naming: c, m and r have
+    2, 4 and 8 GiB a vCPU. Source: docs.aws.amazon.com/ec2/latest/instancetypes.
+    """
+    match = _NAME.fullmatch(name)
+    if not match or name not in hosting_types():
+        raise ValueError(
+            "not a CPU type that SageMaker hosts models on; use the c, m or r families, such as ml.m5.xlarge"
+        )
+    family = match["family"] + match["generation"] + match["options"]
+    burstable = match["family"] == "t"
+    vcpus = 2 if burstable and match["size"] == "medium" else _vcpus(match["size"])
+    return InstanceType(
+        name=name,
+        family=family,
+        vcpus=vcpus,
+        memory_gib=_BURSTABLE_GIB[match["size"]] if burstable else vcpus * _GIB_PER_VCPU[match["family"]],
+        local_nvme="d" in match["options"],
+        burstable=burstable,
+        graviton="g" in match["options"],
+    )
+
+
+def check_instance_type(name: str) -> str:
+    """Return the name, or raise ValueError as `describe` does."""
+    describe(name)
+    return name
+
+
+def _vcpus(size: str) -> int:
+    return _VCPUS.get(size) or 4 * int(size.removesuffix("xlarge"))

@@ -1,0 +1,150 @@
+"""The route document: which endpoint serves a tenant. One derivation for stack, client, Lambda and local fleet."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tierfleet.config import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.instance_types import describe
+from tierfleet.runtime import names
+
+# AppConfig's validators know no newer draft than 04. Kept by hand; tests hold every fleet's document against it.
+ROUTE_SCHEMA: Mapping[str, Any] = {
+    "$schema": "http://json-schema.org/draft-04/schema#",
+    "type": "object",
+    "required": ["version", "fleet", "environment", "default_tier", "tiers", "tenants", "warm_up"],
+    "additionalProperties": False,
+    "properties": {
+        "version": {"enum": [1]},
+        "fleet": {"type": "string", "minLength": 1},
+        "environment": {"type": "string", "minLength": 1},
+        "default_tier": {"type": "string", "minLength": 1},
+        "tiers": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {
+                "oneOf": [
+                    {
+                        "type": "object",
+                        "required": ["hosting", "endpoint"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "hosting": {"enum": ["multi-model"]},
+                            "endpoint": {"type": "string", "minLength": 1, "maxLength": 63},
+                        },
+                    },
+                    {
+                        "type": "object",
+                        "required": ["hosting"],
+                        "additionalProperties": False,
+                        "properties": {"hosting": {"enum": ["dedicated"]}},
+                    },
+                ]
+            },
+        },
+        "tenants": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["tier", "endpoint"],
+                "additionalProperties": False,
+                "properties": {
+                    "tier": {"type": "string", "minLength": 1},
+                    "endpoint": {"type": "string", "minLength": 1, "maxLength": 63},
+                },
+            },
+        },
+        "warm_up": {
+            "type": "object",
+            "required": ["probe", "tiers"],
+            "additionalProperties": False,
+            "properties": {
+                "probe": {
+                    "type": "object",
+                    "required": ["content_type", "body"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "content_type": {"type": "string", "minLength": 1},
+                        "body": {"type": "string", "minLength": 1},
+                    },
+                },
+                "tiers": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "object",
+                        "required": ["tenants", "concurrency", "deadline_seconds"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "tenants": {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
+                            "concurrency": {"type": "integer", "minimum": 1},
+                            "deadline_seconds": {"type": "integer", "minimum": 60, "maximum": 780},
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def endpoint_name(config: FleetConfig, tier: str, tenant: str | None = None) -> str:
+    """Name of the endpoint of a shared tier, or of one tenant of a dedicated tier; at most 63 characters."""
+    settings = config.tiers[tier]
+    return names.endpoint_name(config.fleet, config.environment, tier, tenant, settings.hosting, settings.instance_type)
+
+
+def route_document(config: FleetConfig) -> dict[str, Any]:
+    """The route document of a fleet, as JSON-ready data; it holds exceptions only, so most tenants are not in it.
+
+    The order of tables and tenants in the fleet file changes nothing; the order of a warm-up list is its meaning.
+    """
+    return {
+        "version": 1,
+        "fleet": config.fleet,
+        "environment": config.environment,
+        "default_tier": config.default_tier,
+        "tiers": {name: _tier(config, name) for name in sorted(config.tiers)},
+        "tenants": _exceptions(config),
+        "warm_up": {
+            "probe": {"content_type": config.probe.content_type, "body": config.probe.body},
+            "tiers": _warm_ups(config),
+        },
+    }
+
+
+def route_json(config: FleetConfig) -> str:
+    """The route document as the text AppConfig hosts."""
+    return json.dumps(route_document(config), sort_keys=True, separators=(",", ":"))
+
+
+def _tier(config: FleetConfig, name: str) -> dict[str, str]:
+    if isinstance(config.tiers[name], DedicatedTier):
+        return {"hosting": "dedicated"}
+    return {"hosting": "multi-model", "endpoint": endpoint_name(config, name)}
+
+
+def _exceptions(config: FleetConfig) -> dict[str, dict[str, str]]:
+    exceptions = {}
+    for name, tier in config.tiers.items():
+        for tenant in tier.tenants:
+            own = tenant if isinstance(tier, DedicatedTier) else None
+            exceptions[tenant] = {"tier": name, "endpoint": endpoint_name(config, name, own)}
+    return dict(sorted(exceptions.items()))
+
+
+def _warm_ups(config: FleetConfig) -> dict[str, Any]:
+    exceptions = _exceptions(config)
+    return {
+        name: {
+            "tenants": [t for t in tier.warm_up.tenants if exceptions.get(t, {"tier": name})["tier"] == name],
+            "concurrency": tier.warm_up.concurrency or fleet_vcpus(tier),
+            "deadline_seconds": tier.warm_up.deadline_seconds,
+        }
+        for name, tier in config.multi_model_tiers.items()
+        if tier.warm_up
+    }
+
+
+def fleet_vcpus(tier: MultiModelTier) -> int:
+    """vCPUs of a tier's initial instances: what bounds loads and calls under way at once."""
+    return describe(tier.instance_type).vcpus * tier.instances.initial

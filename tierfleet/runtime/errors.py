@@ -1,0 +1,171 @@
+"""What an AWS error means for the call that got it.
+
+The texts and codes are those SageMaker, S3 and botocore give, InvokeEndpoint above all. A multi-model
+endpoint of the stock XGBoost image answers 503 for a busy container and for a bad payload alike: there the
+text decides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from botocore import exceptions
+from botocore.exceptions import ClientError
+
+_LONGEST_DETAIL_CHARACTERS: Final = 300
+
+
+class Kind(StrEnum):
+    """What happened, in one word that logs and metrics can count."""
+
+    MODEL_NOT_READY = "model-not-ready"
+    THROTTLED = "throttled"
+    UNAVAILABLE = "unavailable"
+    DEPENDENCY = "dependency"
+    CONTAINER_BUSY = "container-busy"
+    OUT_OF_MEMORY = "out-of-memory"
+    READ_TIMEOUT = "read-timeout"
+    CONNECTION = "connection"
+    PAYLOAD_OR_MODEL = "payload-or-model"
+    PAYLOAD = "payload"
+    MODEL = "model"
+    MISSING_MODEL = "missing-model"
+    UNKNOWN_ENDPOINT = "unknown-endpoint"
+    UNKNOWN_BUCKET = "unknown-bucket"
+    REQUEST = "request"
+    DENIED = "denied"
+    UNEXPECTED = "unexpected"
+
+
+_RETRYABLE: Final = frozenset(
+    {
+        Kind.MODEL_NOT_READY,
+        Kind.THROTTLED,
+        Kind.UNAVAILABLE,
+        Kind.DEPENDENCY,
+        Kind.CONTAINER_BUSY,
+        Kind.OUT_OF_MEMORY,
+        Kind.READ_TIMEOUT,
+        Kind.CONNECTION,
+    }
+)
+_SAME_FOR_EVERY_TENANT: Final = frozenset({Kind.DENIED, Kind.UNKNOWN_ENDPOINT, Kind.UNKNOWN_BUCKET})
+
+_MEANING: Final[Mapping[Kind, str]] = {
+    Kind.MODEL_NOT_READY: "the model is still loading",
+    Kind.THROTTLED: "AWS throttles the calls",
+    Kind.UNAVAILABLE: "the service is unavailable for now",
+    Kind.DEPENDENCY: "something SageMaker depends on failed",
+    Kind.CONTAINER_BUSY: "the model server has no free worker",
+    Kind.OUT_OF_MEMORY: "the instance had no memory left for the model",
+    Kind.READ_TIMEOUT: "no answer in time; the model may go on loading",
+    Kind.CONNECTION: "the connection failed",
+    Kind.PAYLOAD_OR_MODEL: "the model server rejected the payload or cannot use the model",
+    Kind.PAYLOAD: "the model server rejected the payload",
+    Kind.MODEL: "the model failed",
+    Kind.MISSING_MODEL: "there is no such model archive, or the endpoint's role may not read it",
+    Kind.UNKNOWN_ENDPOINT: "there is no such endpoint",
+    Kind.UNKNOWN_BUCKET: "there is no such bucket",
+    Kind.REQUEST: "the request itself is wrong",
+    Kind.DENIED: "access denied",
+    Kind.UNEXPECTED: "unexpected error",
+}
+
+_KIND_OF_CODE: Final[Mapping[str, Kind]] = {
+    "ModelNotReadyException": Kind.MODEL_NOT_READY,
+    "ThrottlingException": Kind.THROTTLED,
+    "Throttling": Kind.THROTTLED,
+    "TooManyRequestsException": Kind.THROTTLED,
+    "SlowDown": Kind.THROTTLED,
+    "ServiceUnavailable": Kind.UNAVAILABLE,
+    "InternalFailure": Kind.UNAVAILABLE,
+    "InternalError": Kind.UNAVAILABLE,
+    "InternalServerException": Kind.UNAVAILABLE,
+    "InternalDependencyException": Kind.DEPENDENCY,
+    "NoSuchKey": Kind.MISSING_MODEL,
+    "NoSuchBucket": Kind.UNKNOWN_BUCKET,
+    "AccessDenied": Kind.DENIED,
+    "AccessDeniedException": Kind.DENIED,
+    "UnrecognizedClientException": Kind.DENIED,
+    "InvalidClientTokenId": Kind.DENIED,
+    "ExpiredToken": Kind.DENIED,
+    "ExpiredTokenException": Kind.DENIED,
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an error is, whether trying again can help, and one sentence for a person."""
+
+    kind: Kind
+    sentence: str
+
+    @property
+    def retryable(self) -> bool:
+        return self.kind in _RETRYABLE
+
+    @property
+    def same_for_every_tenant(self) -> bool:
+        """No other tenant's call to the same endpoint or bucket would fare better."""
+        return self.kind in _SAME_FOR_EVERY_TENANT
+
+
+def classify(error: Exception) -> Verdict:
+    """The verdict on any exception a boto3 call may raise; never raises itself."""
+    if isinstance(error, ClientError):
+        kind = _kind_of_reply(error.response)
+        detail = error.response.get("OriginalMessage") or error.response.get("Error", {}).get("Message", "")
+        code = error.response.get("Error", {}).get("Code", "")
+        return _verdict(kind, f"{code}: {detail}")
+    return _verdict(_kind_of_exception(error), f"{type(error).__name__}: {error}")
+
+
+def _verdict(kind: Kind, detail: str) -> Verdict:
+    one_line = " ".join(detail.split())
+    if len(one_line) > _LONGEST_DETAIL_CHARACTERS:
+        one_line = one_line[: _LONGEST_DETAIL_CHARACTERS - 1] + "…"
+    return Verdict(kind, f"{_MEANING[kind]} ({one_line})")
+
+
+def _kind_of_reply(response: Mapping[str, Any]) -> Kind:
+    code = response.get("Error", {}).get("Code", "")
+    message = response.get("Error", {}).get("Message", "").lower()
+    if code == "ModelError":
+        return _kind_of_model_error(response.get("OriginalStatusCode", 0), response.get("OriginalMessage") or message)
+    if code in {"ValidationError", "ValidationException"}:
+        return _kind_of_validation_error(message)
+    if code in {"AccessDenied", "AccessDeniedException"} and "s3:listbucket" in message:
+        # S3 says so of a *missing* key to a caller that may not list the bucket.
+        return Kind.MISSING_MODEL
+    return _KIND_OF_CODE.get(code, Kind.UNEXPECTED)
+
+
+def _kind_of_model_error(original_status_code: int, original_message: str) -> Kind:
+    if original_status_code == 507:
+        return Kind.OUT_OF_MEMORY
+    if original_status_code == 503:
+        return Kind.PAYLOAD_OR_MODEL if "prediction failed" in original_message.lower() else Kind.CONTAINER_BUSY
+    return Kind.PAYLOAD if 400 <= original_status_code < 500 else Kind.MODEL
+
+
+def _kind_of_validation_error(message: str) -> Kind:
+    if "failed to download model data" in message or "could not find model" in message:
+        return Kind.MISSING_MODEL
+    if "endpoint" in message and ("not found" in message or "could not find" in message):
+        return Kind.UNKNOWN_ENDPOINT
+    return Kind.REQUEST
+
+
+def _kind_of_exception(error: Exception) -> Kind:
+    match error:
+        case exceptions.ReadTimeoutError():
+            return Kind.READ_TIMEOUT
+        case exceptions.ConnectionError() | exceptions.HTTPClientError() | exceptions.IncompleteReadError():
+            return Kind.CONNECTION
+        case exceptions.NoCredentialsError() | exceptions.CredentialRetrievalError():
+            return Kind.DENIED
+        case exceptions.ParamValidationError():
+            return Kind.REQUEST
+        case _:
+            return Kind.UNEXPECTED

@@ -1,0 +1,62 @@
+"""tierfleet's own CloudWatch metrics, written as Embedded Metric Format lines.
+
+One JSON line on a Lambda function's standard output becomes metrics: no API call, and no permission beyond
+the log group's. Format: CloudWatch user guide, "Embedded metric format specification".
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+NAMESPACE: Final = "tierfleet"
+
+ROUTE_ERRORS: Final = "RouteErrors"
+ROUTE_FALLBACK: Final = "RouteFallback"
+WARM_UP_WARMED: Final = "WarmUpWarmed"
+WARM_UP_FAILED: Final = "WarmUpFailed"
+WARM_UP_MISSING: Final = "WarmUpMissing"
+WARM_UP_SKIPPED: Final = "WarmUpSkipped"
+WARM_UP_LEFT: Final = "WarmUpLeft"
+WARM_UP_SECONDS: Final = "WarmUpSeconds"
+
+UNITS: Final[Mapping[str, str]] = {
+    ROUTE_ERRORS: "Count",
+    ROUTE_FALLBACK: "Count",
+    WARM_UP_WARMED: "Count",
+    WARM_UP_FAILED: "Count",
+    WARM_UP_MISSING: "Count",
+    WARM_UP_SKIPPED: "Count",
+    WARM_UP_LEFT: "Count",
+    WARM_UP_SECONDS: "Seconds",
+}
+
+
+def emf_line(
+    values: Mapping[str, float],
+    *,
+    fleet: str,
+    environment: str,
+    tier: str | None = None,
+    timestamp_milliseconds: int | None = None,
+) -> str:
+    """One line of JSON, without a newline, that CloudWatch turns into the given metrics.
+
+    values: metric name (a key of UNITS; another raises KeyError) to value, in that metric's unit.
+    tier: adds the dimension set [Fleet, Environment, Tier] to [Fleet, Environment].
+    timestamp_milliseconds: since the Unix epoch; now, unless given.
+    """
+    dimensions = {"Fleet": fleet, "Environment": environment}
+    dimension_sets = [list(dimensions)]
+    if tier is not None:
+        dimensions["Tier"] = tier
+        dimension_sets.append(list(dimensions))
+    directive: dict[str, Any] = {
+        "Namespace": NAMESPACE,
+        "Dimensions": dimension_sets,
+        "Metrics": [{"Name": name, "Unit": UNITS[name]} for name in values],
+    }
+    if timestamp_milliseconds is None:
+        timestamp_milliseconds = time.time_ns() // 1_000_000
+    metadata = {"Timestamp": timestamp_milliseconds, "CloudWatchMetrics": [directive]}
+    return json.dumps({"_aws": metadata, **dimensions, **values})

@@ -1,0 +1,133 @@
+"""The route document: which endpoint serves a tenant, and whom to keep warm. Only exceptions are listed.
+
+{"version": 1, "fleet": "fraud", "environment": "prod", "default_tier": "tail",
+ "tiers": {"tail": {"hosting": "multi-model", "endpoint": "fraud--prod--tail--all--mme-m5-xlarge"},
+           "whale": {"hosting": "dedicated"}},
+ "tenants": {"m01": {"tier": "whale", "endpoint": "fraud--prod--whale--m01--dedicated-m5-large"}},
+ "warm_up": {"probe": {"content_type": "text/csv", "body": "0,0,0"},
+             "tiers": {"tail": {"tenants": ["m02"], "concurrency": 8, "deadline_seconds": 780}}}}
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+VERSION: Final = 1
+
+
+class RoutesError(Exception):
+    """The route document cannot be read; the message is one sentence that says why."""
+
+
+@dataclass(frozen=True)
+class TierRoute:
+    """hosting: "multi-model" or "dedicated"; endpoint: the shared one, None where each tenant has its own."""
+
+    hosting: str
+    endpoint: str | None
+
+
+@dataclass(frozen=True)
+class TenantRoute:
+    """endpoint: the tenant's own endpoint, None on a tier that shares one."""
+
+    tier: str
+    endpoint: str | None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A valid row in the container's own input format; an invalid one would count as a server error."""
+
+    content_type: str
+    body: str
+
+
+@dataclass(frozen=True)
+class TierWarmUp:
+    """tenants: hottest first; concurrency: probes in flight at once; deadline_seconds: of one whole run."""
+
+    tenants: tuple[str, ...]
+    concurrency: int
+    deadline_seconds: float
+
+
+@dataclass(frozen=True)
+class RouteDocument:
+    fleet: str
+    environment: str
+    default_tier: str
+    tiers: Mapping[str, TierRoute]
+    tenants: Mapping[str, TenantRoute]
+    probe: Probe | None
+    warm_ups: Mapping[str, TierWarmUp]
+
+    def tier_of(self, tenant: str) -> str:
+        """The tier that serves a tenant; any name that is not listed is on the default tier."""
+        route = self.tenants.get(tenant)
+        return route.tier if route else self.default_tier
+
+    def tier_at(self, endpoint_name: str) -> str | None:
+        """The tier whose tenants share this endpoint; None for a whale's own or one not in the routes."""
+        return next((name for name, tier in self.tiers.items() if tier.endpoint == endpoint_name), None)
+
+
+def parse_routes(content: bytes | str) -> RouteDocument:
+    """Raises RoutesError for anything but a complete document of version 1."""
+    try:
+        document = json.loads(content)
+        if document["version"] != VERSION:
+            raise RoutesError(f"route document version {document['version']!r} is not {VERSION}: update this tierfleet")
+        return _document(document)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RoutesError(f"the route document is malformed: {type(error).__name__}: {error}") from error
+
+
+def _document(document: Mapping[str, Any]) -> RouteDocument:
+    warm_up = document.get("warm_up") or {}
+    probe = warm_up.get("probe")
+    routes = RouteDocument(
+        fleet=_text(document["fleet"]),
+        environment=_text(document["environment"]),
+        default_tier=_text(document["default_tier"]),
+        tiers={
+            name: TierRoute(_text(tier["hosting"]), _text_or_none(tier.get("endpoint")))
+            for name, tier in document["tiers"].items()
+        },
+        tenants={
+            name: TenantRoute(_text(tenant["tier"]), _text_or_none(tenant.get("endpoint")))
+            for name, tenant in document["tenants"].items()
+        },
+        probe=Probe(_text(probe["content_type"]), _text(probe["body"])) if probe else None,
+        warm_ups={name: _tier_warm_up(tier) for name, tier in warm_up.get("tiers", {}).items()},
+    )
+    named_tiers = {
+        routes.default_tier,
+        *(tenant.tier for tenant in routes.tenants.values()),
+        *routes.warm_ups,
+    }
+    if unknown := sorted(named_tiers - set(routes.tiers)):
+        raise ValueError(f"tiers {unknown} are named but not defined")
+    return routes
+
+
+def _tier_warm_up(tier: Mapping[str, Any]) -> TierWarmUp:
+    concurrency, deadline_seconds = tier["concurrency"], tier["deadline_seconds"]
+    if type(concurrency) is not int or concurrency < 1:
+        raise ValueError(f"concurrency is {concurrency!r}, allowed: a whole number from 1")
+    if type(deadline_seconds) not in {int, float} or deadline_seconds <= 0:
+        raise ValueError(f"deadline_seconds is {deadline_seconds!r}, allowed: a number above 0")
+    if not isinstance(tier["tenants"], list):
+        raise ValueError(f"tenants is {tier['tenants']!r}, allowed: a list")
+    return TierWarmUp(tuple(_text(tenant) for tenant in tier["tenants"]), concurrency, deadline_seconds)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{value!r} is not a text")
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
