@@ -291,9 +291,7 @@ def fetch_to_first_reply(run: Run) -> None:
                 assert server.invoke(name, ROW)[0] == 200
                 steps.append((t1 - t0, t2 - t1, t3 - t2, time.perf_counter() - t3))
                 server.ask("DELETE", f"/models/{name}")
-            fetch, extract, load, first = (
-                1000 * statistics.median(step) for step in zip(*steps, strict=True)
-            )
+            fetch, extract, load, first = (1000 * statistics.median(step) for step in zip(*steps, strict=True))
             total = 1000 * statistics.median(map(sum, steps))
             run.figures[f"gzip {level} total ms"] = total
             parts = f"{fetch:.0f} + {extract:.0f} + {load:.0f} + {first:.1f} = {total:.0f} ms"
@@ -341,9 +339,7 @@ def judge(run: Run) -> None:
             f"1/{stock / mine:.2f} of {stock:.0f} MiB",
         )
         run.found(f"memory per {size} model", f"<= 1/{share} of MMS", ratios[0], mine <= theirs / share)
-        run.found(
-            "  of the recorded stock code", f"<= 1/{stock_share}", ratios[1], mine <= stock / stock_share
-        )
+        run.found("  of the recorded stock code", f"<= 1/{stock_share}", ratios[1], mine <= stock / stock_share)
     for size in ("small", "large"):
         mine, floor, theirs = (1000 * f[f"{who} {size} load s"] for who in ("ours", "floor", "MMS"))
         bar, stock = 1.5 * floor + 2, 1000 * STOCK[f"{size} load s"]
@@ -355,19 +351,14 @@ def judge(run: Run) -> None:
             f"{mine:.1f} of {bar:.1f} ms ({others})",
             mine <= bar,
         )
-    spread = {
-        who: f"{f[f'ours / {who} min']:.3g}-{f[f'ours / {who} max']:.3g}"
-        for who in ("MMS", "echo", "uvicorn")
-    }
+    spread = {who: f"{f[f'ours / {who} min']:.3g}-{f[f'ours / {who} max']:.3g}" for who in ("MMS", "echo", "uvicorn")}
     rates = f"{f['ours rps']:.0f}/s, MMS {f['MMS rps']:.0f}/s, stock code recorded {STOCK['rps']:.0f}/s"
     measured = f"{f['ours / MMS']:.1f} x ({spread['MMS']}); {rates}"
     run.found("warm throughput, small, 8 connections", ">= 12 x MMS", measured, f["ours / MMS"] >= 12)
     echoes = f"httptools {f['echo httptools rps']:.0f}/s, uvicorn {f['echo asgi rps']:.0f}/s"
     measured = f"{f['ours / echo']:.3f} ({spread['echo']}); {echoes}"
     run.found("  of the fastest echo", ">= 0.12", measured, f["ours / echo"] >= 0.12)
-    costs = ", ".join(
-        f"{who} {f[f'{who} cpu us']:.0f}" for who in ("MMS", "behind uvicorn", "echo httptools")
-    )
+    costs = ", ".join(f"{who} {f[f'{who} cpu us']:.0f}" for who in ("MMS", "behind uvicorn", "echo httptools"))
     run.found("  processor time a request", "stated", f"{f['ours cpu us']:.0f} us ({costs})")
     measured = f"{f['ours / uvicorn']:.2f} x ({spread['uvicorn']}) of {f['behind uvicorn rps']:.0f}/s"
     run.found("  against itself behind uvicorn", "stated", measured)

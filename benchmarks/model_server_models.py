@@ -12,9 +12,7 @@ _TREES = {"small": 36, "medium": 84, "large": 660}
 
 def generate(root: Path) -> dict[str, list[Path]]:
     """Directories with one `model.ubj` each, by size; models of a size are parts of one long training."""
-    directories = {
-        size: [root / size / f"m{number:03d}" for number in range(n)] for size, n in COUNTS.items()
-    }
+    directories = {size: [root / size / f"m{number:03d}" for number in range(n)] for size, n in COUNTS.items()}
     if not (root / "complete").exists():
         signal = _train(rounds=_TREES["small"] + COUNTS["small"], depth=5, noise=False)
         noise = _train(rounds=_TREES["large"] + 4 * COUNTS["large"], depth=11, noise=True)

@@ -75,9 +75,7 @@ class Process:
 
     def ask(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> tuple[int, bytes]:
         """One request on a connection of its own: status and body."""
-        with contextlib.closing(
-            http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        ) as connection:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)) as connection:
             connection.request(method, path, body, {"content-type": content_type} if content_type else {})
             reply = connection.getresponse()
             return reply.status, reply.read()
@@ -132,9 +130,7 @@ class Process:
     def metric(self, name: str) -> float:
         """One value of /metrics; ours only."""
         text = self.ask("GET", "/metrics")[1].decode()
-        return next(
-            float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"tierfleet_{name} ")
-        )
+        return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"tierfleet_{name} "))
 
     def stop(self) -> None:
         """End the process and what it started."""

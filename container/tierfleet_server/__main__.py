@@ -27,9 +27,7 @@ _SWITCH_SECONDS = 0.0001
 
 async def _serve(settings: Settings, metrics: Metrics) -> int:
     limit = memory_limit_bytes() if settings.memory_budget_mib is None else 0
-    budget = budget_bytes(
-        limit, budget_mib=settings.memory_budget_mib, reserve_mib=settings.memory_reserve_mib
-    )
+    budget = budget_bytes(limit, budget_mib=settings.memory_budget_mib, reserve_mib=settings.memory_reserve_mib)
     store = Store(budget, size_on_disk=size_on_disk, load_model=load_model)
     contract = Contract(settings, store, metrics)
     server = Server(settings, contract)
@@ -62,9 +60,7 @@ def main() -> int:
     import uvloop
 
     if sys.argv[1:] not in ([], ["serve"]):
-        print(
-            f"tierfleet server: arguments {sys.argv[1:]!r} are not known; give none or serve", file=sys.stderr
-        )
+        print(f"tierfleet server: arguments {sys.argv[1:]!r} are not known; give none or serve", file=sys.stderr)
         return 2
     try:
         settings = Settings.from_environment(os.environ)

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 _MAX_HEAD_BYTES = 32 * 1024
 _MAX_WAITING = 64
 _LINGER_SECONDS = 2.0
-_STATUS_LINES = {
-    status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
-}
+_STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 
 class Connection(asyncio.Protocol):
@@ -192,9 +190,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse_size(self) -> None:
         limit = self._server.max_request_bytes
-        self._refuse(
-            413, f"the body is over {limit} bytes; send smaller batches, or raise SAGEMAKER_MAX_REQUEST_SIZE"
-        )
+        self._refuse(413, f"the body is over {limit} bytes; send smaller batches, or raise SAGEMAKER_MAX_REQUEST_SIZE")
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer at once and hear no more of this client, but let it finish sending so that it reads why."""

@@ -119,9 +119,7 @@ class Contract:
         if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= 10_000:
             raise Refusal(400, f"limit is {shown(limit)}; it must be a whole number from 1 to 10000")
         page, following = self._store.page(query.get("next_page_token", [""])[0], int(limit))
-        listed: dict[str, object] = {
-            "models": [{"modelName": loaded.name, "modelUrl": loaded.url} for loaded in page]
-        }
+        listed: dict[str, object] = {"models": [{"modelName": loaded.name, "modelUrl": loaded.url} for loaded in page]}
         if following is not None:
             listed["nextPageToken"] = following
         return _json(200, listed)
@@ -174,9 +172,7 @@ class Contract:
 
     def _predict(self, request: Request, model: Model) -> Reply:
         headers = request.headers
-        content_type = content_type_for(
-            headers.get(b"accept", b"").decode("latin-1"), self._settings.default_accept
-        )
+        content_type = content_type_for(headers.get(b"accept", b"").decode("latin-1"), self._settings.default_accept)
         rows = read_rows(request.body, _media_type(headers.get(b"content-type", b"")), model)
         return Reply(200, content_type, render(model.predict(rows), rows.rows, content_type))
 
@@ -221,12 +217,7 @@ def _load_request(body: bytes) -> tuple[str, str]:
         asked = None
     if isinstance(asked, dict):
         name, url = asked.get("model_name"), asked.get("url")
-        named = (
-            isinstance(name, str)
-            and 0 < len(name) <= 1024
-            and name.isprintable()
-            and not name.endswith("/invoke")
-        )
+        named = isinstance(name, str) and 0 < len(name) <= 1024 and name.isprintable() and not name.endswith("/invoke")
         if named and isinstance(url, str) and "\0" not in url and url:
             return str(name), url
     raise Refusal(

@@ -27,9 +27,7 @@ def json_to_ubj(model: bytes) -> bytes:
     except subprocess.TimeoutExpired:
         raise BadModel(f"XGBoost took over {_TIMEOUT_SECONDS} s to read this JSON; save it as UBJ") from None
     if done.returncode < 0 or not done.stdout:
-        why = (
-            done.stderr.decode(errors="replace").strip()[-300:] or f"it ended with signal {-done.returncode}"
-        )
+        why = done.stderr.decode(errors="replace").strip()[-300:] or f"it ended with signal {-done.returncode}"
         raise BadModel(f"XGBoost does not load this model: {why}")
     return done.stdout
 

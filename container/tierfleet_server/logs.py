@@ -22,9 +22,7 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "message": record.getMessage(),
         }
-        line.update(
-            (name, getattr(record, name)) for name in _FIELDS if getattr(record, name, None) is not None
-        )
+        line.update((name, getattr(record, name)) for name in _FIELDS if getattr(record, name, None) is not None)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)

@@ -42,9 +42,7 @@ class Metrics:
         metric("loads_total", "counter", "Loads by HTTP status.", by_status(self.loads))
         metric("unloads_total", "counter", "Models unloaded.", [("", self.unloads)])
         metric("invocations_total", "counter", "Invocations by HTTP status.", by_status(self.invocations))
-        metric(
-            "log_records_dropped_total", "counter", "Log lines nobody read.", [("", self.log_records_dropped)]
-        )
+        metric("log_records_dropped_total", "counter", "Log lines nobody read.", [("", self.log_records_dropped)])
         running, samples = 0, []
         for limit, count in zip((*map(str, _BUCKETS_SECONDS), "+Inf"), self._durations, strict=True):
             running += count

@@ -35,8 +35,7 @@ def file_format(data: bytes) -> str:
         return "json" if data[1:65].lstrip()[:1] == b'"' else "ubj"
     if data[:1] == b"\x80" or data[:2] in (b"(d", b"(l", b"cc", b"c_", b"cx", b"cn"):
         raise BadModel(
-            "the model is a pickle, which runs code when it is loaded; "
-            "save it with Booster.save_model('model.ubj')"
+            "the model is a pickle, which runs code when it is loaded; save it with Booster.save_model('model.ubj')"
         )
     if data[:4] == b"binf" or not data:
         what = "in XGBoost's old binary format" if data else "empty"
@@ -77,9 +76,7 @@ def check_ubj(data: bytes) -> ModelFacts:
     except UbjError as error:
         raise BadModel(f"the UBJ model is damaged: {error}; publish it again") from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise BadModel(
-            f"the UBJ model is not one that XGBoost saved ({type(error).__name__}: {error})"
-        ) from None
+        raise BadModel(f"the UBJ model is not one that XGBoost saved ({type(error).__name__}: {error})") from None
 
 
 def _check(data: bytes, document: dict[str, Any]) -> ModelFacts:

@@ -44,9 +44,7 @@ def _call(function: str, *arguments: object) -> None:
 
 def _last_error() -> str:
     text = str(_lib.XGBGetLastError().decode(errors="replace"))
-    lines = [
-        line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Stack trace")
-    ]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Stack trace")]
     return (lines[0] if lines else "no message")[:300]
 
 
@@ -100,9 +98,7 @@ class Handle:
         Equal to Booster.predict(DMatrix) for gbtree; for any other booster use `predict_dmatrix`.
         """
         thread = _thread
-        if _predict_dense(
-            self._handle, _DENSE % (address, rows, width), _PREDICT, thread.proxy, *thread.slots
-        ):
+        if _predict_dense(self._handle, _DENSE % (address, rows, width), _PREDICT, thread.proxy, *thread.slots):
             raise XGBoostError(_last_error())
         if rows == 1 and thread.dimensions.value == 1 and thread.shape[0] == 1:
             return [thread.result[0]]

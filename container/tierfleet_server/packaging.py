@@ -25,11 +25,7 @@ def package_model(
     An early-stopped model is cut after its best iteration: no server then has to remember to stop there.
     """
     handle, facts = open_model(model)
-    if (
-        facts.best_iteration is not None
-        and facts.booster != "gblinear"
-        and facts.best_iteration + 1 < facts.rounds
-    ):
+    if facts.best_iteration is not None and facts.booster != "gblinear" and facts.best_iteration + 1 < facts.rounds:
         handle = handle.first_rounds(facts.best_iteration + 1)
         handle.set_attribute("best_iteration", str(facts.best_iteration))
     ubj = handle.to_ubj()
@@ -37,8 +33,7 @@ def package_model(
     names = list(facts.feature_names) if feature_names is None else feature_names
     if names and (len(names) != facts.features or len(set(names)) != len(names)):
         raise BadModel(
-            f"{len(set(names))} different feature names for a model of {facts.features} features; "
-            "name each one once"
+            f"{len(set(names))} different feature names for a model of {facts.features} features; name each one once"
         )
     steps = dict(preprocessing or {})
     Preprocessing.from_metadata(steps, facts.features, tuple(names))

@@ -28,9 +28,7 @@ def read_rows(body: bytes, content_type: str, model: Model) -> Rows:
             return rows
     reader = _READERS.get(content_type)
     if reader is None:
-        raise Refusal(
-            415, f"content type {shown(content_type)} is not read; send one of {', '.join(_READERS)}"
-        )
+        raise Refusal(415, f"content type {shown(content_type)} is not read; send one of {', '.join(_READERS)}")
     if not body.strip():
         raise Refusal(400, f"the body is empty; send at least one row of {model.features} features")
     with np.errstate(over="ignore"):
@@ -74,9 +72,7 @@ def _csv(body: bytes, features: int, categories: Categories) -> Matrix:
             try:
                 cells = next(csv.reader([line], strict=True))
             except (csv.Error, StopIteration):
-                raise Refusal(
-                    400, f"row {row} has a quote that does not end; close it on the same line"
-                ) from None
+                raise Refusal(400, f"row {row} has a quote that does not end; close it on the same line") from None
         else:
             cells = line.split(",")
         _check_width(row, len(cells), features)
@@ -132,9 +128,7 @@ def _libsvm(body: bytes, features: int, categories: Categories) -> Matrix:
             if index == b"qid":
                 continue
             if not colon or not index.isdigit():
-                raise Refusal(
-                    400, f"row {row} holds {shown(_text(token))}; libsvm is `[label] column:value ...`"
-                )
+                raise Refusal(400, f"row {row} holds {shown(_text(token))}; libsvm is `[label] column:value ...`")
             column = int(index) if len(index) < 12 else features
             if column >= features:
                 raise Refusal(
@@ -182,9 +176,7 @@ def _json_cell(value: object, row: int, column: int, categories: Categories) -> 
         return value
     if type(value) is int:
         return float(value) if abs(value) < 2**200 else math.inf
-    raise Refusal(
-        400, f"row {row}, feature {column} is {shown(value)}, not a number; use null if it is missing"
-    )
+    raise Refusal(400, f"row {row}, feature {column} is {shown(value)}, not a number; use null if it is missing")
 
 
 def _refuse_constant(name: str) -> float:
@@ -201,9 +193,7 @@ def _npy(body: bytes, features: int, categories: Categories) -> Matrix:
     try:
         shape, fortran_order, dtype = read_header[np.lib.format.read_magic(file)](file, max_header_size=4096)
     except (ValueError, KeyError, OverflowError, MemoryError, RecursionError, SyntaxError):
-        raise Refusal(
-            400, "the body is not an npy file of version 1 or 2; write it with numpy.save"
-        ) from None
+        raise Refusal(400, "the body is not an npy file of version 1 or 2; write it with numpy.save") from None
     if dtype.kind not in "fiub" or dtype.itemsize > 8 or len(shape) not in (1, 2) or min(shape) < 1:
         raise Refusal(
             400, f"the npy body is {shown(str(dtype))} of shape {shown(shape)}; send real numbers of shape "

@@ -44,9 +44,7 @@ class Preprocessing:
         }
         return cls(
             categories={
-                column: {
-                    text: _number("categories", code) for text, code in _table("categories", codes).items()
-                }
+                column: {text: _number("categories", code) for text, code in _table("categories", codes).items()}
                 for column, codes in columns.get("categories", {}).items()
             },
             fill={column: _number("fill", value) for column, value in columns.get("fill", {}).items()},

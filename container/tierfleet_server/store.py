@@ -81,9 +81,7 @@ class Store:
         running = self._loading.get(name)
         if running is not None:
             if running[0] != url:
-                raise Refusal(
-                    409, f"model {shown(name)} is being loaded from another url; wait, then unload it"
-                )
+                raise Refusal(409, f"model {shown(name)} is being loaded from another url; wait, then unload it")
             return await asyncio.shield(running[1])
         task = asyncio.get_running_loop().create_task(self._load(name, url))
         self._loading[name] = (url, task)
@@ -136,9 +134,7 @@ class Store:
             model = self._load_model(url)
         except MemoryError:
             self.full = True
-            raise Refusal(
-                507, f"no memory to load model {shown(name)}; unload others and try again"
-            ) from None
+            raise Refusal(507, f"no memory to load model {shown(name)}; unload others and try again") from None
         except Exception as error:
             # Its frames would keep the file's bytes for as long as anyone keeps the error.
             error.__context__ = None

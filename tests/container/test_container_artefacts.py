@@ -50,9 +50,7 @@ def test_xgboost_is_the_version_that_predicts_fast_and_right() -> None:
 def test_no_python_package_of_xgboost_is_imported() -> None:
     code = "import sys, tierfleet_server.__main__; print({'xgboost', 'scipy', 'pandas'} & set(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "container")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "set()"
 
 
@@ -112,9 +110,7 @@ def test_no_pickle_of_a_booster_is_opened(protocol: int, trained: dict[str, Trai
         ((3, 4, 9), (3, 4, 1), False),
     ],
 )
-def test_models_of_a_newer_xgboost(
-    saved_by: tuple[int, int, int], server: tuple[int, int, int], refused: bool
-) -> None:
+def test_models_of_a_newer_xgboost(saved_by: tuple[int, int, int], server: tuple[int, int, int], refused: bool) -> None:
     if refused:
         with pytest.raises(BadModel, match="would score it wrongly without an error"):
             refuse_newer(saved_by, server)
@@ -277,9 +273,7 @@ def test_an_archive_that_is_not_safe(
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["model.tar.gz", "out"]
 
 
-def test_a_truncated_archive_is_refused_and_leaves_nothing(
-    trained: dict[str, Trained], tmp_path: Path
-) -> None:
+def test_a_truncated_archive_is_refused_and_leaves_nothing(trained: dict[str, Trained], tmp_path: Path) -> None:
     whole, _ = package_model(trained["linear"].saved)
     for kept in range(len(whole)):
         (tmp_path / "model.tar.gz").write_bytes(whole[:kept])
@@ -337,9 +331,7 @@ def test_a_model_file_that_was_changed_after_packaging(trained: dict[str, Traine
         ("size_bytes", None),
     ],
 )
-def test_metadata_of_another_type(
-    field: str, value: object, trained: dict[str, Trained], tmp_path: Path
-) -> None:
+def test_metadata_of_another_type(field: str, value: object, trained: dict[str, Trained], tmp_path: Path) -> None:
     directory = unpacked(tmp_path, package_model(trained["binary"].saved)[0])
     path = directory / ".tierfleet" / "metadata.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
@@ -356,9 +348,7 @@ STEPS: dict[str, Any] = {
 }
 
 
-def test_declared_preprocessing_is_applied(
-    server: RunningServer, trained: dict[str, Trained], tmp_path: Path
-) -> None:
+def test_declared_preprocessing_is_applied(server: RunningServer, trained: dict[str, Trained], tmp_path: Path) -> None:
     model = trained["binary"]
     archive, _ = package_model(model.saved, feature_names=NAMES, preprocessing=STEPS)
     assert server.load("steps", unpacked(tmp_path, archive)).status == 200
@@ -390,9 +380,7 @@ def test_declared_preprocessing_is_applied(
         ({"categories": {"age": ["a"]}}, "must be a table by feature"),
     ],
 )
-def test_preprocessing_that_is_not_data(
-    steps: dict[str, Any], sentence: str, trained: dict[str, Trained]
-) -> None:
+def test_preprocessing_that_is_not_data(steps: dict[str, Any], sentence: str, trained: dict[str, Trained]) -> None:
     with pytest.raises(BadModel) as caught:
         package_model(trained["binary"].saved, feature_names=NAMES, preprocessing=steps)
     assert sentence in caught.value.message
@@ -429,9 +417,7 @@ def change(name: bytes, index: int, value: int) -> Callable[[bytes], bytes]:
         lambda model: model.replace(b"\x02idi\x03", b"\x02idi\x02"),
     ],
 )
-def test_a_tree_that_does_not_end_is_refused(
-    damage: Callable[[bytes], bytes], trained: dict[str, Trained]
-) -> None:
+def test_a_tree_that_does_not_end_is_refused(damage: Callable[[bytes], bytes], trained: dict[str, Trained]) -> None:
     with pytest.raises(BadModel, match="the UBJ model is damaged: "):
         check_ubj(damage(trained["binary"].saved))
 

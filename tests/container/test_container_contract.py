@@ -54,9 +54,7 @@ def test_loads_of_one_model_at_once_are_one_load(start: Start, artefacts: dict[s
     assert [line["message"] for line in server.log_lines()].count("loaded") == 1
 
 
-def test_the_list_is_paged_and_stays_whole_while_models_come_and_go(
-    start: Start, artefacts: dict[str, Path]
-) -> None:
+def test_the_list_is_paged_and_stays_whole_while_models_come_and_go(start: Start, artefacts: dict[str, Path]) -> None:
     server = start(SAGEMAKER_MULTI_MODEL="true")
     names = [f"m{number:02d}" for number in range(25)]
     for name in names:

@@ -63,9 +63,7 @@ def test_what_is_copied_is_there_and_nothing_else_is_needed() -> None:
     assert copied == ["requirements.txt", "tierfleet_server"]
     assert all((CONTAINER / name).exists() for name in copied)
     for module in (CONTAINER / "tierfleet_server").glob("*.py"):
-        assert not re.search(
-            r"^\s*(from|import) (tierfleet|stacks|constructs_lib)\b", module.read_text(), re.M
-        )
+        assert not re.search(r"^\s*(from|import) (tierfleet|stacks|constructs_lib)\b", module.read_text(), re.M)
 
 
 def test_every_pin_has_hashes_and_is_the_tested_version() -> None:

@@ -94,9 +94,7 @@ def npy(array: np.ndarray, **options: bool) -> bytes:
         ("application/x-recordio", b"x", 415, "content type 'application/x-recordio' is not read"),
     ],
 )  # fmt: skip
-def test_a_bad_payload_is_the_callers_and_says_why(
-    content_type: str, body: bytes, status: int, sentence: str
-) -> None:
+def test_a_bad_payload_is_the_callers_and_says_why(content_type: str, body: bytes, status: int, sentence: str) -> None:
     with pytest.raises(Refusal) as caught:
         read_rows(body, content_type, MODEL)
     assert caught.value.status == status

@@ -19,9 +19,7 @@ def as_csv(rows: np.ndarray) -> bytes:
 
 
 def as_json(rows: np.ndarray) -> bytes:
-    return json.dumps(
-        {"instances": [[None if np.isnan(v) else float(v) for v in row] for row in rows]}
-    ).encode()
+    return json.dumps({"instances": [[None if np.isnan(v) else float(v) for v in row] for row in rows]}).encode()
 
 
 def as_libsvm(rows: np.ndarray) -> bytes:
@@ -86,9 +84,7 @@ def test_batches_score_as_xgboost_does(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_single_rows_score_as_xgboost_does(
-    kind: str, loaded: RunningServer, trained: dict[str, Trained]
-) -> None:
+def test_single_rows_score_as_xgboost_does(kind: str, loaded: RunningServer, trained: dict[str, Trained]) -> None:
     model = trained[kind]
     for row, score in zip(model.rows[:40], model.scores[:40], strict=True):
         answer = loaded.invoke(kind, as_csv(row[None]))

@@ -38,9 +38,7 @@ def train_every_kind() -> dict[str, Trained]:
         data = xgboost.DMatrix(rows, target)
         if parameters.get("objective") == "rank:ndcg":
             data.set_group([20] * 30)
-        booster = xgboost.train(
-            {"max_depth": 4, "nthread": 1, "verbosity": 0, "seed": 7, **parameters}, data, rounds
-        )
+        booster = xgboost.train({"max_depth": 4, "nthread": 1, "verbosity": 0, "seed": 7, **parameters}, data, rounds)
         return _trained(booster, rows, form)
 
     logistic = {"objective": "binary:logistic"}
