@@ -1,0 +1,9 @@
+"""The dense model server: thousands of small XGBoost models in one process.
+
+It speaks SageMaker's container contract and imports nothing of the rest of tierfleet: it ships in an image.
+
+Follow a request: `connection` (HTTP) -> `contract` (SageMaker's paths) -> `payload` -> `booster` -> `reply`.
+Follow a model: `store` (admission, memory) -> `artefact` (directory) -> `model_file` (checks) -> `booster`.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,83 @@
+"""`python -m tierfleet_server [serve]`: SageMaker runs an image with the argument `serve`."""
+
+import asyncio
+import os
+import signal
+import sys
+
+from . import heap
+
+heap.use_one_arena()
+os.environ["OMP_NUM_THREADS"] = "1"  # read by XGBoost's library when it is loaded
+
+from . import __version__, native  # noqa: E402
+from .contract import DEDICATED_MODEL, Contract  # noqa: E402
+from .loading import load_model, size_on_disk  # noqa: E402
+from .logs import logger, start_logging  # noqa: E402
+from .memory_limit import MIB, budget_bytes, memory_limit_bytes  # noqa: E402
+from .metrics import Metrics  # noqa: E402
+from .refusal import Refusal  # noqa: E402
+from .server import Server  # noqa: E402
+from .settings import Settings, SettingsError  # noqa: E402
+from .store import Store  # noqa: E402
+
+# A thread that parses a model's outline in Python gives way to requests this often.
+_SWITCH_SECONDS = 0.0001
+
+
+async def _serve(settings: Settings, metrics: Metrics) -> int:
+    limit = memory_limit_bytes() if settings.memory_budget_mib is None else 0
+    budget = budget_bytes(limit, budget_mib=settings.memory_budget_mib, reserve_mib=settings.memory_reserve_mib)
+    store = Store(budget, size_on_disk=size_on_disk, load_model=load_model)
+    contract = Contract(settings, store, metrics)
+    server = Server(settings, contract)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await server.start()
+    trimming = asyncio.get_running_loop().create_task(store.trim_when_idle())
+    mode = "multi-model" if settings.multi_model else "dedicated"
+    logger.info(
+        "tierfleet server %s, XGBoost %s, %s, port %d, model memory %d MiB",
+        __version__, ".".join(map(str, native.version())), mode, settings.port, budget // MIB,
+    )  # fmt: skip
+    if not settings.multi_model:
+        try:
+            await store.load(DEDICATED_MODEL, str(settings.model_directory))
+        except Refusal as refusal:
+            logger.error(refusal.message, extra={"url": str(settings.model_directory)})
+            return 1
+    await stop.wait()
+    logger.info("draining")
+    await server.drain()
+    trimming.cancel()
+    logger.info("stopped")
+    return 0
+
+
+def main() -> int:
+    """Serve until SIGTERM; the exit code is 0, 1 if the one model cannot be served, 2 for a bad setting."""
+    import uvloop
+
+    if sys.argv[1:] not in ([], ["serve"]):
+        print(f"tierfleet server: arguments {sys.argv[1:]!r} are not known; give none or serve", file=sys.stderr)
+        return 2
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        print(f"tierfleet server: {error}", file=sys.stderr)
+        return 2
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    metrics = Metrics()
+    listener = start_logging(settings.log_level, metrics)
+    try:
+        return uvloop.run(_serve(settings, metrics))
+    except (OSError, ValueError) as error:
+        logger.error("cannot start: %s", error)
+        return 2
+    finally:
+        listener.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""The layout of an extracted model: one model file at the root, everything of ours in `.tierfleet/`.
+
+SageMaker's stock XGBoost image loads every file at the root that has no leading dot as a booster and
+averages them; a directory with a leading dot it leaves alone. So one artefact serves on both images.
+"""
+
+import json
+import os
+import stat
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .model_file import ModelFacts
+from .preprocessing import Preprocessing
+from .refusal import BadModel, Refusal, shown
+
+METADATA = Path(".tierfleet/metadata.json")
+MODEL_FILE = "xgboost-model"
+_METADATA_LIMIT_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What packaging found out about a model; `crc32` and `size_bytes` are those of the model file."""
+
+    format: int = 1
+    features: int
+    feature_names: list[str]
+    objective: str
+    booster: str
+    rounds: int
+    best_iteration: int | None
+    xgboost_version: str
+    size_bytes: int
+    crc32: int
+    sha256: str
+    preprocessing: dict[str, Any]
+
+    def to_json(self) -> str:
+        """The metadata as it stands in the artefact."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Metadata":
+        """Read the metadata; raises BadModel naming what is missing or unknown."""
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError):
+            raise BadModel(f"{METADATA} is not JSON; publish the model again") from None
+        known = set(cls.__dataclass_fields__)
+        if not isinstance(fields, dict) or fields.get("format") != 1:
+            raise BadModel(f"{METADATA} is not of format 1; publish the model again or use a newer server")
+        if set(fields) != known:
+            wrong = ", ".join(sorted(set(fields) ^ known))
+            raise BadModel(f"{METADATA} lacks or does not know: {shown(wrong)}; publish the model again")
+        for name, types in _FIELD_TYPES.items():
+            if type(fields[name]) not in types:
+                raise BadModel(f"{METADATA}: {name} is {shown(fields[name])}; publish the model again")
+        if not all(isinstance(name, str) for name in fields["feature_names"]):
+            raise BadModel(f"{METADATA}: feature_names must all be texts; publish the model again")
+        return cls(**fields)
+
+    def check(self, data: bytes, facts: ModelFacts) -> Preprocessing:
+        """BadModel unless this describes that model file; the preprocessing it asks for."""
+        if self.size_bytes != len(data) or self.crc32 != zlib.crc32(data):
+            raise BadModel(
+                f"the model file is not the one that was packaged: it has {len(data)} bytes, "
+                f"{shown(self.size_bytes)} were recorded, or its checksum differs; publish the model again"
+            )
+        if self.features != facts.features or self.objective != facts.objective:
+            raise BadModel(f"{METADATA} describes another model; publish the model again")
+        return Preprocessing.from_metadata(self.preprocessing, facts.features, tuple(self.feature_names))
+
+
+_FIELD_TYPES: dict[str, tuple[type, ...]] = {
+    "features": (int,), "feature_names": (list,), "objective": (str,), "booster": (str,), "rounds": (int,),
+    "best_iteration": (int, type(None)), "xgboost_version": (str,), "size_bytes": (int,), "crc32": (int,),
+    "sha256": (str,), "preprocessing": (dict,),
+}  # fmt: skip
+
+
+def model_path(directory: Path) -> Path:
+    """The one model file of an extracted artefact; a file is its own. Raises Refusal (404) or BadModel."""
+    try:
+        if stat.S_ISREG(directory.lstat().st_mode):
+            return directory
+        entries = [entry for entry in os.scandir(directory) if not entry.name.startswith(".")]
+    except OSError as error:
+        raise Refusal(404, f"no model at {shown(str(directory))}: {error.strerror}") from None
+    names = sorted(entry.name for entry in entries)
+    odd = [entry.name for entry in entries if not entry.is_file(follow_symlinks=False)]
+    if odd:
+        raise BadModel(
+            f"the artefact holds {shown(odd[0])}, which is not a regular file; a model is one UBJ or "
+            "JSON file at the root and nothing that could run; "
+            "for code use an inference pipeline (docs/container.md)"
+        )
+    if len(names) != 1:
+        raise BadModel(
+            f"the artefact holds {len(names)} files at its root ({shown(names)}); it must be exactly one, "
+            "since the stock image would average all of them"
+        )
+    return directory / names[0]
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file; raises Refusal (404) if it went away."""
+    try:
+        return path.lstat().st_size
+    except OSError as error:
+        raise Refusal(404, f"no model at {shown(str(path))}: {error.strerror}") from None
+
+
+def read_model_file(path: Path, limit_bytes: int = -1) -> bytes:
+    """The first `limit_bytes`, or all, of a regular file and never of a link; raises Refusal or BadModel."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise Refusal(404, f"cannot open {shown(str(path))}: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BadModel(f"{path.name} is not a regular file")
+        return file.read(limit_bytes)
+
+
+def read_metadata(directory: Path) -> Metadata | None:
+    """The metadata of an extracted artefact; None if it was not packaged by tierfleet."""
+    path = directory / METADATA
+    if not os.path.lexists(path):
+        return None
+    text = read_model_file(path, _METADATA_LIMIT_BYTES + 1)
+    if len(text) > _METADATA_LIMIT_BYTES:
+        raise BadModel(f"{METADATA} has more than {_METADATA_LIMIT_BYTES} bytes; publish the model again")
+    return Metadata.from_json(text)

@@ -1,0 +1,254 @@
+"""SageMaker's container contract: which request does what, on a multi-model and on a dedicated endpoint."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Coroutine
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from .booster import Model
+from .logs import logger
+from .metrics import Metrics
+from .payload import media_type, read_rows
+from .refusal import Refusal, shown
+from .reply import content_type_for, render
+from .settings import Settings
+from .store import Loaded, Store
+
+# A request as small as this is answered on the event loop: handing it to a thread would take longer.
+_INLINE_BODY_BYTES = 8 * 1024
+_INLINE_TREES = 400
+DEDICATED_MODEL = "model"
+_media_type = lru_cache(maxsize=256)(media_type)
+_model_name = lru_cache(maxsize=8192)(lambda path: unquote(path.decode("ascii", "replace")))
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request; header names are lower case."""
+
+    method: bytes
+    path: bytes
+    query: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Reply:
+    """One HTTP reply."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+Answer = Reply | Coroutine[Any, Any, Reply]
+
+
+class Contract:
+    """Answers requests. `draining` makes the health check fail, so that no new ones are sent."""
+
+    def __init__(self, settings: Settings, store: Store, metrics: Metrics) -> None:
+        self.draining = False
+        self._settings, self._store, self._metrics = settings, store, metrics
+        self._predictors: Executor = ThreadPoolExecutor(settings.predict_threads, "predict")
+
+    def answer(self, request: Request) -> Answer:
+        """The reply, or a coroutine that makes it where that takes long. Never raises."""
+        try:
+            if request.path.startswith(b"/models/") and request.path.endswith(b"/invoke"):
+                return self._invoke(request, _model_name(request.path[8:-7]))
+            if request.path == b"/invocations" and not self._settings.multi_model:
+                return self._invoke(request, DEDICATED_MODEL)
+            return self._manage(request)
+        except Refusal as refusal:
+            return refused(refusal, request)
+        except Exception:
+            return failed(request)
+
+    def _manage(self, request: Request) -> Answer:
+        path = request.path
+        if path == b"/ping":
+            return self._ping()
+        if path == b"/metrics":
+            return self._scrape()
+        if self._settings.multi_model and path == b"/models":
+            if request.method == b"POST":
+                return _guarded(self._load(request), request)
+            _allow(request, b"GET", b"POST")
+            return self._list(request)
+        if self._settings.multi_model and path.startswith(b"/models/"):
+            name = _model_name(path[8:])
+            if request.method == b"DELETE":
+                return _guarded(self._unload(name, request), request)
+            _allow(request, b"GET", b"DELETE")
+            return _json(200, _described(self._store.get(name)))
+        paths = (
+            "/ping, /metrics, /models, /models/{name}, /models/{name}/invoke"
+            if self._settings.multi_model
+            else "/ping, /metrics, /invocations"
+        )
+        raise Refusal(404, f"no such path {shown(path.decode('ascii', 'replace'))}; there are {paths}")
+
+    def _ping(self) -> Reply:
+        if self.draining:
+            return _json(503, {"status": "Draining"})
+        if not self._settings.multi_model and DEDICATED_MODEL not in self._store.models:
+            return _json(503, {"status": "Loading"})
+        return _json(200, {"status": "Healthy"})
+
+    def _scrape(self) -> Reply:
+        store = self._store
+        text = self._metrics.render(
+            models=len(store.models),
+            used_bytes=store.used_bytes(),
+            budget_bytes=store.budget_bytes,
+            full=store.full,
+        )
+        return Reply(200, "text/plain; version=0.0.4; charset=utf-8", text)
+
+    def _list(self, request: Request) -> Reply:
+        query = parse_qs(request.query.decode("ascii", "replace"))
+        limit = query.get("limit", ["100"])[0]
+        if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= 10_000:
+            raise Refusal(400, f"limit is {shown(limit)}; it must be a whole number from 1 to 10000")
+        page, following = self._store.page(query.get("next_page_token", [""])[0], int(limit))
+        listed: dict[str, object] = {"models": [{"modelName": loaded.name, "modelUrl": loaded.url} for loaded in page]}
+        if following is not None:
+            listed["nextPageToken"] = following
+        return _json(200, listed)
+
+    async def _load(self, request: Request) -> Reply:
+        try:
+            name, url = _load_request(request.body)
+            await self._store.load(name, url)
+        except Refusal as refusal:
+            self._metrics.loads[refusal.status] += 1
+            raise
+        self._metrics.loads[200] += 1
+        return _json(200, {"status": f"Model {name} loaded"})
+
+    async def _unload(self, name: str, request: Request) -> Reply:
+        await self._store.unload(name)
+        self._metrics.unloads += 1
+        logger.info("unloaded", extra={"model": name, "request_id": _request_id(request)})
+        return _json(200, {"status": f"Model {name} unloaded"})
+
+    def _invoke(self, request: Request, name: str) -> Answer:
+        started = time.perf_counter()
+        try:
+            _allow(request, b"POST")
+            model = self._model(name)
+            if len(request.body) <= _INLINE_BODY_BYTES and model.work_per_row <= _INLINE_TREES:
+                return self._count(self._predict(request, model), request, name, started)
+        except Refusal as refusal:
+            return self._count(refused(refusal, request, name), request, name, started)
+        except Exception:
+            return self._count(failed(request, name), request, name, started)
+        return self._invoke_in_thread(request, name, model, started)
+
+    async def _invoke_in_thread(self, request: Request, name: str, model: Model, started: float) -> Reply:
+        try:
+            loop = asyncio.get_running_loop()
+            reply = await loop.run_in_executor(self._predictors, self._predict, request, model)
+        except Refusal as refusal:
+            reply = refused(refusal, request, name)
+        except MemoryError:
+            reply = refused(Refusal(507, "no memory for this request; send a smaller batch"), request, name)
+        except Exception:
+            reply = failed(request, name)
+        return self._count(reply, request, name, started)
+
+    def _model(self, name: str) -> Model:
+        if not self._settings.multi_model and DEDICATED_MODEL not in self._store.models:
+            raise Refusal(503, "the model is still loading; wait until /ping answers 200")
+        return self._store.get(name).model
+
+    def _predict(self, request: Request, model: Model) -> Reply:
+        headers = request.headers
+        content_type = content_type_for(headers.get(b"accept", b"").decode("latin-1"), self._settings.default_accept)
+        rows = read_rows(request.body, _media_type(headers.get(b"content-type", b"")), model)
+        return Reply(200, content_type, render(model.predict(rows), rows.rows, content_type))
+
+    def _count(self, reply: Reply, request: Request, name: str, started: float) -> Reply:
+        seconds = time.perf_counter() - started
+        self._metrics.invoked(reply.status, seconds)
+        if self._settings.access_log:
+            extra = {"model": name, "status": reply.status, "seconds": round(seconds, 6)}
+            logger.info("invoked", extra={**extra, "request_id": _request_id(request)})
+        return reply
+
+
+def refused(refusal: Refusal, request: Request, name: str | None = None) -> Reply:
+    """The reply to a request that is refused, with a log line."""
+    extra = {"model": name, "status": refusal.status, "request_id": _request_id(request)}
+    logger.warning(refusal.message, extra=extra)
+    body = {"code": refusal.status, "type": refusal.kind, "message": refusal.message}
+    return _json(refusal.status, body)
+
+
+def failed(request: Request, name: str | None = None) -> Reply:
+    """The reply where the server itself is at fault: the log has the traceback, the caller its id."""
+    request_id = _request_id(request)
+    logger.exception("internal error", extra={"model": name, "status": 500, "request_id": request_id})
+    message = f"internal error; look for request {request_id} in the log"
+    return _json(500, {"code": 500, "type": "InternalServerError", "message": message})
+
+
+async def _guarded(work: Coroutine[Any, Any, Reply], request: Request) -> Reply:
+    try:
+        return await work
+    except Refusal as refusal:
+        return refused(refusal, request)
+    except Exception:
+        return failed(request)
+
+
+def _load_request(body: bytes) -> tuple[str, str]:
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        asked = None
+    if isinstance(asked, dict):
+        name, url = asked.get("model_name"), asked.get("url")
+        named = isinstance(name, str) and 0 < len(name) <= 1024 and name.isprintable() and not name.endswith("/invoke")
+        if named and isinstance(url, str) and "\0" not in url and url:
+            return str(name), url
+    raise Refusal(
+        400, f'the load request is {shown(body)}; send {{"model_name": "...", "url": "/opt/ml/models/..."}}'
+        ", the name printable and at most 1024 characters long",
+    )  # fmt: skip
+
+
+def _described(loaded: Loaded) -> dict[str, object]:
+    return {
+        "modelName": loaded.name,
+        "modelUrl": loaded.url,
+        "features": loaded.model.features,
+        "sizeBytes": loaded.size_bytes,
+        "loadSeconds": round(loaded.load_seconds, 4),
+    }
+
+
+def _allow(request: Request, *methods: bytes) -> None:
+    if request.method not in methods:
+        allowed = " or ".join(method.decode() for method in methods)
+        raise Refusal(405, f"{request.method.decode('ascii', 'replace')} is not possible here; use {allowed}")
+
+
+def _request_id(request: Request) -> str:
+    for header in (b"x-amzn-sagemaker-inference-id", b"x-amzn-requestid", b"x-request-id"):
+        value = request.headers.get(header)
+        if value:
+            return value[:128].decode("latin-1")
+    return str(uuid.uuid4())
+
+
+def _json(status: int, body: dict[str, Any]) -> Reply:
+    return Reply(status, "application/json", json.dumps(body).encode())

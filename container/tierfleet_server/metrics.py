@@ -1,0 +1,52 @@
+"""Counters in Prometheus' text format."""
+
+from bisect import bisect_left
+from collections import Counter
+
+_BUCKETS_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
+
+
+class Metrics:
+    """What happened since the start. Touched by the event loop's thread only."""
+
+    def __init__(self) -> None:
+        self.invocations: Counter[int] = Counter()
+        self.loads: Counter[int] = Counter()
+        self.unloads = 0
+        self.log_records_dropped = 0
+        self._durations = [0] * (len(_BUCKETS_SECONDS) + 1)
+        self._seconds = 0.0
+
+    def invoked(self, status: int, seconds: float) -> None:
+        """Count one invocation by its HTTP status and duration."""
+        self.invocations[status] += 1
+        self._durations[bisect_left(_BUCKETS_SECONDS, seconds)] += 1
+        self._seconds += seconds
+
+    def render(self, *, models: int, used_bytes: int, budget_bytes: int, full: bool) -> bytes:
+        """The text that a Prometheus server scrapes."""
+        lines: list[str] = []
+
+        def metric(name: str, kind: str, meaning: str, samples: list[tuple[str, float]]) -> None:
+            lines.append(f"# HELP tierfleet_{name} {meaning}")
+            lines.append(f"# TYPE tierfleet_{name} {kind}")
+            lines.extend(f"tierfleet_{name}{labels} {value}" for labels, value in samples)
+
+        def by_status(counter: Counter[int]) -> list[tuple[str, float]]:
+            return [(f'{{status="{status}"}}', count) for status, count in sorted(counter.items())]
+
+        metric("models", "gauge", "Models in memory.", [("", models)])
+        metric("memory_used_bytes", "gauge", "Memory counted against the budget.", [("", used_bytes)])
+        metric("memory_budget_bytes", "gauge", "Memory that models may use.", [("", budget_bytes)])
+        metric("memory_full", "gauge", "1 after a 507 until enough was unloaded.", [("", int(full))])
+        metric("loads_total", "counter", "Loads by HTTP status.", by_status(self.loads))
+        metric("unloads_total", "counter", "Models unloaded.", [("", self.unloads)])
+        metric("invocations_total", "counter", "Invocations by HTTP status.", by_status(self.invocations))
+        metric("log_records_dropped_total", "counter", "Log lines nobody read.", [("", self.log_records_dropped)])
+        running, samples = 0, []
+        for limit, count in zip((*map(str, _BUCKETS_SECONDS), "+Inf"), self._durations, strict=True):
+            running += count
+            samples.append((f'_bucket{{le="{limit}"}}', float(running)))
+        samples += [("_sum", self._seconds), ("_count", running)]
+        metric("invocation_seconds", "histogram", "Time from whole request to reply.", samples)
+        return ("\n".join(lines) + "\n").encode()

@@ -1,0 +1,143 @@
+"""XGBoost through its documented C API: no Python package is imported, so no SciPy and no pandas either.
+
+Every call releases the GIL. One-row predicts take half the time of `Booster.inplace_predict`.
+"""
+
+import ctypes
+import importlib.util
+import json
+import threading
+from pathlib import Path
+
+from .refusal import BadModel
+
+_Floats = ctypes.POINTER(ctypes.c_float)
+_Shape = ctypes.POINTER(ctypes.c_uint64)
+
+
+class XGBoostError(RuntimeError):
+    """The C API refused; the message is XGBoost's own first line."""
+
+
+def _open() -> ctypes.CDLL:
+    package = importlib.util.find_spec("xgboost")
+    if package is None or package.origin is None:
+        raise ImportError("no xgboost package; install what container/requirements.txt names")
+    library = ctypes.CDLL(str(Path(package.origin).parent / "lib" / "libxgboost.so"))
+    library.XGBGetLastError.restype = ctypes.c_char_p
+    return library
+
+
+_lib = _open()
+_PREDICT = json.dumps(
+    {"type": 0, "training": False, "iteration_begin": 0, "iteration_end": 0, "missing": float("nan"),
+     "strict_shape": False, "cache_id": 0}
+).encode()  # fmt: skip
+_DMATRIX = json.dumps({"missing": float("nan"), "nthread": 1}).encode()
+_DENSE = b'{"data":[%d,true],"shape":[%d,%d],"typestr":"<f4","version":3}'
+
+
+def _call(function: str, *arguments: object) -> None:
+    if getattr(_lib, function)(*arguments):
+        raise XGBoostError(_last_error())
+
+
+def _last_error() -> str:
+    text = str(_lib.XGBGetLastError().decode(errors="replace"))
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Stack trace")]
+    return (lines[0] if lines else "no message")[:300]
+
+
+def version() -> tuple[int, int, int]:
+    """The version of the XGBoost library in use."""
+    major, minor, patch = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    _lib.XGBoostVersion(ctypes.byref(major), ctypes.byref(minor), ctypes.byref(patch))
+    return major.value, minor.value, patch.value
+
+
+class _PerThread(threading.local):
+    """What a thread's predicts use again and again: a DMatrix to look through, slots for the result."""
+
+    def __init__(self) -> None:
+        self.proxy = ctypes.c_void_p()
+        _call("XGProxyDMatrixCreate", ctypes.byref(self.proxy))
+        self.shape, self.dimensions, self.result = _Shape(), ctypes.c_uint64(), _Floats()
+        self.slots = (ctypes.byref(self.shape), ctypes.byref(self.dimensions), ctypes.byref(self.result))
+
+
+_thread = _PerThread()
+_predict_dense = _lib.XGBoosterPredictFromDense
+
+
+class Handle:
+    """One XGBoost model in memory. Frees it when the last reference goes."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, model: bytes | None = None) -> None:
+        self._handle = ctypes.c_void_p()
+        _call("XGBoosterCreate", None, ctypes.c_uint64(0), ctypes.byref(self._handle))
+        for name, value in ((b"nthread", b"1"), (b"verbosity", b"0")):
+            _call("XGBoosterSetParam", self._handle, name, value)
+        if model is not None:
+            try:
+                _call("XGBoosterLoadModelFromBuffer", self._handle, model, ctypes.c_uint64(len(model)))
+            except XGBoostError as error:
+                if "bad_alloc" in str(error):
+                    raise MemoryError("XGBoost ran out of memory") from None
+                raise BadModel(f"XGBoost does not load this model: {error}") from None
+
+    def __del__(self) -> None:
+        if self._handle:
+            _lib.XGBoosterFree(self._handle)
+            self._handle = ctypes.c_void_p()
+
+    def predict_dense(self, address: int, rows: int, width: int) -> list[float]:
+        """Scores of `rows` x `width` float32 values at `address`, NaN being missing: row after row.
+
+        Equal to Booster.predict(DMatrix) for gbtree; for any other booster use `predict_dmatrix`.
+        """
+        thread = _thread
+        if _predict_dense(self._handle, _DENSE % (address, rows, width), _PREDICT, thread.proxy, *thread.slots):
+            raise XGBoostError(_last_error())
+        if rows == 1 and thread.dimensions.value == 1 and thread.shape[0] == 1:
+            return [thread.result[0]]
+        return self._result(thread)
+
+    def predict_dmatrix(self, address: int, rows: int, width: int) -> list[float]:
+        """The same through a DMatrix, which is right for every booster and slower."""
+        thread, matrix = _thread, ctypes.c_void_p()
+        dense = _DENSE % (address, rows, width)
+        _call("XGDMatrixCreateFromDense", dense, _DMATRIX, ctypes.byref(matrix))
+        try:
+            _call("XGBoosterPredictFromDMatrix", self._handle, matrix, _PREDICT, *thread.slots)
+            return self._result(thread)
+        finally:
+            _lib.XGDMatrixFree(matrix)
+
+    @staticmethod
+    def _result(thread: _PerThread) -> list[float]:
+        count = 1
+        for dimension in range(thread.dimensions.value):
+            count *= thread.shape[dimension]
+        return thread.result[:count]
+
+    def first_rounds(self, rounds: int) -> "Handle":
+        """A new model of the first `rounds` boosting rounds."""
+        part = Handle.__new__(Handle)
+        part._handle = ctypes.c_void_p()
+        _call("XGBoosterSlice", self._handle, 0, rounds, 1, ctypes.byref(part._handle))
+        return part
+
+    def set_attribute(self, name: str, value: str) -> None:
+        """Set an attribute that is saved with the model."""
+        _call("XGBoosterSetAttr", self._handle, name.encode(), value.encode())
+
+    def to_ubj(self) -> bytes:
+        """The model as UBJ."""
+        size, start = ctypes.c_uint64(), ctypes.c_void_p()
+        _call(
+            "XGBoosterSaveModelToBuffer",
+            self._handle, b'{"format": "ubj"}', ctypes.byref(size), ctypes.byref(start),
+        )  # fmt: skip
+        return ctypes.string_at(start.value or 0, size.value)

@@ -1,0 +1,104 @@
+"""What a tenant's rows go through before the model: declared in the metadata as data, never as code."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .refusal import BadModel, shown
+
+_STEPS = ("categories", "fill", "clip", "scale")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Steps by column number, applied in this order: categories, fill, clip, scale. Empty = the row as it is.
+
+    categories: text -> code. fill: the value of a missing one. clip: (lowest, highest).
+    scale: (value - center) / width.
+    """
+
+    categories: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    fill: Mapping[int, float] = field(default_factory=dict)
+    clip: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    scale: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.categories or self.fill or self.clip or self.scale)
+
+    @classmethod
+    def from_metadata(cls, steps: object, features: int, names: tuple[str, ...]) -> "Preprocessing":
+        """Read the metadata's `preprocessing`; raises BadModel for a step, column or value not allowed."""
+        if not isinstance(steps, dict) or any(step not in _STEPS for step in steps):
+            raise BadModel(
+                f"preprocessing {shown(steps)} is not allowed; it may hold {', '.join(_STEPS)}; "
+                "for anything richer put a container of your own before the model in an inference pipeline "
+                "(docs/container.md)"
+            )
+        columns: dict[str, dict[int, Any]] = {
+            step: {_column(name, features, names): value for name, value in _table(step, by_name).items()}
+            for step, by_name in steps.items()
+        }
+        return cls(
+            categories={
+                column: {text: _number("categories", code) for text, code in _table("categories", codes).items()}
+                for column, codes in columns.get("categories", {}).items()
+            },
+            fill={column: _number("fill", value) for column, value in columns.get("fill", {}).items()},
+            clip={column: _clip(value) for column, value in columns.get("clip", {}).items()},
+            scale={column: _scale(value) for column, value in columns.get("scale", {}).items()},
+        )
+
+    def apply(self, rows: npt.NDArray[np.float32]) -> None:
+        """Fill, clip and scale the rows in place; categories were mapped when the rows were read."""
+        for column, value in self.fill.items():
+            part = rows[:, column]
+            part[np.isnan(part)] = value
+        for column, (lowest, highest) in self.clip.items():
+            np.clip(rows[:, column], lowest, highest, out=rows[:, column])
+        for column, (center, width) in self.scale.items():
+            rows[:, column] = (rows[:, column] - np.float32(center)) / np.float32(width)
+
+
+def _table(step: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadModel(f"preprocessing.{step} is {shown(value)}; it must be a table by feature")
+    return value
+
+
+def _column(name: str, features: int, names: tuple[str, ...]) -> int:
+    if name in names:
+        return names.index(name)
+    if name.isascii() and name.isdigit() and int(name) < features:
+        return int(name)
+    raise BadModel(
+        f"preprocessing names the feature {shown(name)}; give one of the model's feature names "
+        f"or a column number from 0 to {features - 1}"
+    )
+
+
+def _number(step: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadModel(f"preprocessing.{step} holds {shown(value)}; it must be a finite number")
+    return float(value)
+
+
+def _clip(value: object) -> tuple[float, float]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise BadModel(f"preprocessing.clip holds {shown(value)}; it must be [lowest, highest]")
+    lowest, highest = _number("clip", value[0]), _number("clip", value[1])
+    if lowest > highest:
+        raise BadModel(f"preprocessing.clip holds {shown(value)}; the lowest comes first")
+    return lowest, highest
+
+
+def _scale(value: object) -> tuple[float, float]:
+    if not isinstance(value, dict) or set(value) != {"center", "width"}:
+        raise BadModel(f"preprocessing.scale holds {shown(value)}; it must be {{center, width}}")
+    center, width = _number("scale", value["center"]), _number("scale", value["width"])
+    if width == 0:
+        raise BadModel("preprocessing.scale has width 0; it divides, so it must not be zero")
+    return center, width

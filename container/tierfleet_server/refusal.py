@@ -1,0 +1,33 @@
+"""The one way to say no: an HTTP status and a sentence for whoever sent the request."""
+
+from http import HTTPStatus
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of the server
+    """An answer other than 200: the caller's fault (4xx) or no memory (507).
+
+    `message` is one sentence: what is wrong, the value, what is allowed, what to do.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+    @property
+    def kind(self) -> str:
+        """The status in words, for example `PayloadTooLarge`."""
+        return "".join(word for word in HTTPStatus(self.status).phrase.title() if word.isalpha())
+
+
+class BadModel(Refusal):
+    """A model that must not be served: unsafe, damaged, of the wrong version or layout."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(400, message)
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """`repr` of a caller's value, cut to `limit` characters, so that no message grows with the request."""
+    text = repr(value)
+    return text if len(text) <= limit else text[:limit] + "..."

@@ -1,0 +1,173 @@
+"""The models in memory: admitted within a budget, loaded beside invocations, one load at a time a model.
+
+All state belongs to the event loop's thread; only reading and freeing models happens in others.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from . import heap
+from .booster import Model
+from .logs import logger
+from .memory_limit import MIB
+from .refusal import Refusal, shown
+
+# Memory a model takes while it loads, per byte of its file, the file's own bytes included.
+# Measured with XGBoost 3.0.5: 2.5-2.7 for UBJ; for JSON, which becomes a tree of objects first, about 8.
+LOAD_FACTOR = {"ubj": 2.8, "json": 9.0}
+# After a refusal for lack of memory, loads are refused until this share of the budget is free again:
+# else each small unload would be followed by a load that fails.
+LOW_WATER = 0.95
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A model in memory. `size_bytes` is what its load took, give or take requests in flight meanwhile."""
+
+    name: str
+    url: str
+    model: Model
+    size_bytes: int
+    load_seconds: float
+
+
+class Store:
+    """The loaded models by name.
+
+    `size_on_disk` and `load_model` are passed in, so that the store knows no format.
+    """
+
+    def __init__(
+        self,
+        budget_bytes: int,
+        *,
+        size_on_disk: Callable[[str], tuple[int, str]],
+        load_model: Callable[[str], Model],
+    ) -> None:
+        self.models: dict[str, Loaded] = {}
+        self.budget_bytes = budget_bytes
+        self.full = False
+        self._size_on_disk, self._load_model = size_on_disk, load_model
+        self._loading: dict[str, tuple[str, asyncio.Task[Loaded]]] = {}
+        self._loader: Executor = ThreadPoolExecutor(1, "load")
+        self._releaser: Executor = ThreadPoolExecutor(1, "release")
+        self._trimmer = heap.Trimmer()
+        self._baseline = heap.in_use_bytes() or 0
+
+    def used_bytes(self) -> int:
+        """Bytes in use now beyond those at start: the models and the requests in flight."""
+        in_use = heap.in_use_bytes()
+        if in_use is None:
+            return sum(loaded.size_bytes for loaded in self.models.values())
+        return max(0, in_use - self._baseline)
+
+    async def trim_when_idle(self) -> None:
+        """Return freed memory to the system whenever that is due; never ends."""
+        while True:
+            await asyncio.sleep(heap.TRIM_CHECK_SECONDS)
+            if self._trimmer.due():
+                await asyncio.get_running_loop().run_in_executor(self._releaser, self._trimmer.trim)
+
+    async def load(self, name: str, url: str) -> Loaded:
+        """Load a model; raises Refusal: 409 if it is loaded, 507 without room, 404 or 400 if it cannot be.
+
+        Callers that ask for the same load while it runs share it. A load that fails leaves nothing behind.
+        """
+        if name in self.models:
+            raise Refusal(409, f"model {shown(name)} is already loaded; unload it first")
+        running = self._loading.get(name)
+        if running is not None:
+            if running[0] != url:
+                raise Refusal(409, f"model {shown(name)} is being loaded from another url; wait, then unload it")
+            return await asyncio.shield(running[1])
+        task = asyncio.get_running_loop().create_task(self._load(name, url))
+        self._loading[name] = (url, task)
+        task.add_done_callback(lambda _: self._loading.pop(name, None))
+        return await asyncio.shield(task)
+
+    async def unload(self, name: str) -> None:
+        """Free a model, after its load if that is still running; raises Refusal (404) if there is none."""
+        running = self._loading.get(name)
+        if running is not None:
+            await asyncio.wait([running[1]])
+        loaded = self.models.pop(name, None)
+        if loaded is None:
+            raise Refusal(404, f"model {shown(name)} is not loaded")
+        await self._release([loaded])
+
+    def get(self, name: str) -> Loaded:
+        """A loaded model; raises Refusal (404) if it is not."""
+        try:
+            return self.models[name]
+        except KeyError:
+            raise Refusal(404, f"model {shown(name)} is not loaded") from None
+
+    def page(self, after: str, limit: int) -> tuple[list[Loaded], str | None]:
+        """Up to `limit` models by name, beginning after `after`; and the name to continue after, if any."""
+        names = sorted(name for name in self.models if name > after)
+        page = [self.models[name] for name in names[:limit]]
+        return page, names[limit - 1] if len(names) > limit else None
+
+    async def _load(self, name: str, url: str) -> Loaded:
+        loop = asyncio.get_running_loop()
+        loaded = await loop.run_in_executor(self._loader, self._read, name, url)
+        self.models[name] = loaded
+        extra = {
+            "model": name,
+            "url": url,
+            "bytes": loaded.size_bytes,
+            "seconds": round(loaded.load_seconds, 4),
+        }
+        logger.info("loaded", extra=extra)
+        return loaded
+
+    def _read(self, name: str, url: str) -> Loaded:
+        # Loads run one at a time in this thread, so what the heap grows by meanwhile is this model's.
+        started = time.perf_counter()
+        size, form = self._size_on_disk(url)
+        self._admit(name, int(size * LOAD_FACTOR[form]))
+        before = heap.in_use_bytes()
+        try:
+            model = self._load_model(url)
+        except MemoryError:
+            self.full = True
+            raise Refusal(507, f"no memory to load model {shown(name)}; unload others and try again") from None
+        except Exception as error:
+            # Its frames would keep the file's bytes for as long as anyone keeps the error.
+            error.__context__ = None
+            raise error.with_traceback(None) from None
+        after = heap.in_use_bytes()
+        grown = after - before if after is not None and before is not None else int(1.6 * size)
+        used = self.used_bytes()
+        if used > self.budget_bytes and self.models:
+            self.full = True
+            raise Refusal(
+                507,
+                f"model {shown(name)} took {grown / MIB:.1f} MiB and made it {used / MIB:.1f} of "
+                f"{self.budget_bytes / MIB:.1f} MiB; unload others and try again",
+            )
+        self._trimmer.freed(size)
+        return Loaded(name, url, model, max(grown, size // 2), time.perf_counter() - started)
+
+    def _admit(self, name: str, needed: int) -> None:
+        used = self.used_bytes()
+        ceiling = self.budget_bytes * LOW_WATER if self.full and self.models else self.budget_bytes
+        if used + needed > ceiling:
+            self.full = True
+            raise Refusal(
+                507,
+                f"model {shown(name)} needs about {needed / MIB:.1f} MiB to load, {used / MIB:.1f} of "
+                f"{self.budget_bytes / MIB:.1f} MiB are in use; unload others and try again",
+            )
+        self.full = False
+
+    async def _release(self, holder: list[Loaded]) -> None:
+        # The last reference is dropped in the other thread: freeing a big model takes milliseconds.
+        await asyncio.get_running_loop().run_in_executor(self._releaser, self._drop, holder)
+
+    def _drop(self, holder: list[Loaded]) -> None:
+        size_bytes = holder.pop().size_bytes
+        self._trimmer.freed(size_bytes)

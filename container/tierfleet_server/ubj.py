@@ -1,0 +1,112 @@
+"""Reads a UBJSON document's outline without copying its arrays, and never past its end.
+
+XGBoost's own reader trusts the lengths in the file: a damaged one ends the process, and with it every
+other model. So each file is walked here first.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+# Reads one item of an array quickly: its value and end, or None to have it read member by member.
+Shortcut = Callable[[bytes, int], tuple[Any, int] | None]
+
+_MAX_DEPTH = 32
+_SIZES = {b"i": 1, b"U": 1, b"I": 2, b"l": 4, b"L": 8, b"d": 4, b"D": 8}
+_FORMATS = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q", b"d": ">f", b"D": ">d"}
+_DTYPES = {b"i": "i1", b"U": "u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}
+
+
+class UbjError(ValueError):
+    """The bytes are not one complete UBJSON document."""
+
+
+class TypedArray(NamedTuple):
+    """An array of numbers of one type, still in the file: `kind` is the UBJSON marker, `offset` in bytes."""
+
+    kind: bytes
+    offset: int
+    length: int
+
+    def read(self, data: bytes) -> npt.NDArray[Any]:
+        """The numbers, big-endian as in the file."""
+        return np.frombuffer(data, _DTYPES[self.kind], self.length, self.offset)
+
+
+def outline(data: bytes, shortcut: Shortcut = lambda _data, _at: None) -> dict[str, Any]:
+    """The document as dicts, lists, scalars and TypedArray; raises UbjError if it is damaged."""
+    if data[:1] != b"{":
+        raise UbjError("it does not begin with an object")
+    try:
+        document, end = _object(data, 1, 0, shortcut)
+    except (struct.error, IndexError, UnicodeDecodeError):
+        raise UbjError("it ends too early or a length in it is wrong") from None
+    if end != len(data):
+        raise UbjError(f"{len(data) - end} bytes follow its end")
+    return document
+
+
+def _object(data: bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[dict[str, Any], int]:
+    members: dict[str, Any] = {}
+    while data[at] != 0x7D:  # }
+        key, at = _text(data, at)
+        if key in members:
+            raise UbjError(f"{key!r} stands twice in one object")
+        members[key], at = _value(data, at, depth + 1, shortcut)
+    return members, at + 1
+
+
+def _value(data: bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[Any, int]:
+    if depth > _MAX_DEPTH:
+        raise UbjError(f"it is nested deeper than {_MAX_DEPTH}")
+    marker = data[at : at + 1]
+    if marker == b"S":
+        return _text(data, at + 1)
+    if marker == b"{":
+        return _object(data, at + 1, depth, shortcut)
+    if marker == b"[":
+        return _array(data, at + 1, depth, shortcut)
+    if marker in _SIZES:
+        return struct.unpack_from(_FORMATS[marker], data, at + 1)[0], at + 1 + _SIZES[marker]
+    if marker in (b"T", b"F", b"Z"):
+        return {b"T": True, b"F": False, b"Z": None}[marker], at + 1
+    raise UbjError(f"byte {at} is {marker!r}, which begins no value")
+
+
+def _array(data: bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[Any, int]:
+    if data[at] == 0x24:  # $
+        kind = data[at + 1 : at + 2]
+        if kind not in _SIZES or data[at + 2] != 0x23:  # #
+            raise UbjError(f"byte {at} begins an array of an unknown type")
+        count, at = _length(data, at + 3)
+        end = at + count * _SIZES[kind]
+        if end > len(data):
+            raise UbjError("an array is longer than the file")
+        return TypedArray(kind, at, count), end
+    items: list[Any] = []
+    counted = data[at] == 0x23
+    count, at = _length(data, at + 1) if counted else (len(data), at)
+    while len(items) < count and (counted or data[at] != 0x5D):  # ]
+        item, at = shortcut(data, at) or _value(data, at, depth + 1, shortcut)
+        items.append(item)
+    return items, at if counted else at + 1
+
+
+def _text(data: bytes, at: int) -> tuple[str, int]:
+    count, at = _length(data, at)
+    if at + count > len(data):
+        raise UbjError("a text is longer than the file")
+    return data[at : at + count].decode(), at + count
+
+
+def _length(data: bytes, at: int) -> tuple[int, int]:
+    marker = data[at : at + 1]
+    if marker not in (b"i", b"U", b"I", b"l", b"L"):
+        raise UbjError(f"byte {at} is {marker!r}, not a length")
+    count = struct.unpack_from(_FORMATS[marker], data, at + 1)[0]
+    if count < 0:
+        raise UbjError(f"the length at byte {at} is negative")
+    return count, at + 1 + _SIZES[marker]

@@ -1,0 +1,198 @@
+"""HTTP as clients really speak it, well and badly."""
+
+import random
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from running_server import RunningServer
+
+Start = Callable[..., RunningServer]
+ROW = b"1,2,3,4,5,6,7,8"
+
+
+def request(body: bytes = ROW, *headers: bytes, path: bytes = b"/models/m/invoke") -> bytes:
+    lines = [b"POST " + path + b" HTTP/1.1", b"host: x", b"content-type: text/csv", *headers]
+    if not any(header.lower().startswith(b"transfer-encoding") for header in headers):
+        lines.append(b"content-length: %d" % len(body))
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def read_replies(connection: socket.socket, count: int) -> list[tuple[int, bytes]]:
+    """Status and body of that many replies, or of fewer if the server closes first."""
+    data, replies = b"", []
+    while len(replies) < count:
+        head, end, rest = data.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        if end and length is None:  # 100 Continue
+            data = rest
+        elif end and length and len(rest) >= int(length[1]):
+            replies.append((int(head.split()[1]), rest[: int(length[1])]))
+            data = rest[int(length[1]) :]
+        else:
+            more = connection.recv(65536)
+            if not more:
+                break
+            data += more
+    return replies
+
+
+@pytest.fixture(scope="module")
+def ready(server: RunningServer, artefacts: dict[str, Path]) -> RunningServer:
+    assert server.load("m", artefacts["binary"]).status == 200
+    return server
+
+
+@pytest.fixture
+def connection(ready: RunningServer) -> Iterator[socket.socket]:
+    with ready.socket() as opened:
+        yield opened
+
+
+def test_pipelined_requests_are_answered_in_order(connection: socket.socket) -> None:
+    """A request that goes to a thread must not be overtaken by those behind it."""
+    batch = b"\n".join([ROW] * 2000)
+    connection.sendall(request(batch) + request() + request(b"x") + request(batch) + request())
+    replies = read_replies(connection, 5)
+    assert [status for status, _ in replies] == [200, 200, 400, 200, 200]
+    assert [body.count(b"\n") for _, body in replies] == [1999, 0, 0, 1999, 0]
+
+
+def test_a_request_in_single_bytes(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for byte in request():
+        connection.sendall(bytes([byte]))
+    assert read_replies(connection, 1)[0][0] == 200
+
+
+def test_a_chunked_body(connection: socket.socket) -> None:
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (ROW[:5], ROW[5:])) + b"0\r\n\r\n"
+    connection.sendall(request(chunks, b"Transfer-Encoding: chunked") * 2)
+    assert [status for status, _ in read_replies(connection, 2)] == [200, 200]
+
+
+def test_expect_continue(connection: socket.socket) -> None:
+    whole = request(ROW, b"Expect: 100-continue")
+    connection.sendall(whole[: -len(ROW)])
+    assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.sendall(ROW)
+    assert read_replies(connection, 1)[0][0] == 200
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
+def test_a_client_that_wants_the_connection_closed(version: bytes, connection: socket.socket) -> None:
+    connection.sendall(request(ROW, b"Connection: close").replace(b"HTTP/1.1", version))
+    assert read_replies(connection, 2)[0][0] == 200
+    assert connection.recv(1) == b""
+
+
+def test_a_body_too_big_is_refused_before_it_is_sent(connection: socket.socket) -> None:
+    head = request(b"", path=b"/models/m/invoke").replace(b"content-length: 0", b"content-length: 99999999")
+    connection.sendall(head)
+    assert read_replies(connection, 1)[0][0] == 413
+
+
+def test_a_body_too_big_is_refused_while_it_is_sent(connection: socket.socket) -> None:
+    connection.sendall(request(b"", b"Transfer-Encoding: chunked"))
+    part = b"%x\r\n%s\r\n" % (1 << 20, b"1" * (1 << 20))
+    for _ in range(8):
+        connection.sendall(part)
+    assert read_replies(connection, 1)[0][0] == 413
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20, 400),  # TLS
+        (b"GET /ping HTTP/1.1\r\nbad header\r\n\r\n", 400),
+        (b"POST /models HTTP/1.1\r\ncontent-length: -1\r\n\r\n", 400),
+        (b"POST /models HTTP/1.1\r\ncontent-length: 9x\r\n\r\n", 400),
+        (b"POST /models HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n", 400),
+        (b"POST /models HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+        (b"POST /models HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\n" + b"x: y\r\n" * 10_000 + b"\r\n", 431),
+        (b"GET /" + b"p" * 40_000 + b" HTTP/1.1\r\n\r\n", 431),
+    ],
+)
+def test_what_is_not_http(sent: bytes, status: int, connection: socket.socket) -> None:
+    connection.sendall(sent)
+    assert read_replies(connection, 1)[0][0] == status
+    assert connection.recv(1) == b""
+
+
+def test_ten_thousand_malformed_requests(ready: RunningServer) -> None:
+    """Every answer is the caller's fault; nothing piles up; the server serves on."""
+    fuzzer = random.Random(11)  # noqa: S311
+    whole = [
+        request(),
+        request(b'{"model_name": "x", "url": "/nowhere"}', path=b"/models"),
+        request(b'{"instances": [[1, 2, null]]}', b"Accept: application/json"),
+        b"GET /models?limit=3&next_page_token=m HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"DELETE /models/nobody HTTP/1.1\r\nhost: x\r\n\r\n",
+    ]
+    files = Path(f"/proc/{ready.process.pid}/fd")
+    before, open_before = ready.metric("memory_used_bytes"), len(list(files.iterdir()))
+    statuses: set[int] = set()
+    for _ in range(10_000):
+        data = bytearray(fuzzer.choice(whole))
+        for _ in range(fuzzer.randrange(1, 6)):
+            at = fuzzer.randrange(len(data))
+            kind = fuzzer.randrange(3)
+            if kind == 0:
+                data[at] = fuzzer.randrange(256)
+            elif kind == 1:
+                del data[at : at + fuzzer.randrange(1, 9)]
+            else:
+                data[at:at] = fuzzer.choice([b"\r\n", b"\0", b"%00", b"\xff", b"9" * 30, b":", b"/", b" "])
+        with ready.socket() as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            statuses |= {status for status, _ in read_replies(connection, 1)}
+    assert {400, 404} <= statuses
+    assert all(status < 500 for status in statuses), statuses
+    assert ready.invoke("m", ROW).status == 200
+    deadline = time.monotonic() + 20
+    while len(list(files.iterdir())) > open_before + 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(list(files.iterdir())) <= open_before + 3
+    assert ready.metric("memory_used_bytes") < before + 5 * 1024 * 1024
+
+
+def test_slow_clients_hold_up_nobody(start: Start, artefacts: dict[str, Path]) -> None:
+    server = start(SAGEMAKER_MULTI_MODEL="true", TIERFLEET_REQUEST_TIMEOUT_SECONDS="1")
+    server.load("m", artefacts["binary"])
+    half_sent = [server.socket() for _ in range(200)]
+    for number, connection in enumerate(half_sent):
+        connection.sendall(request()[: 10 + number % 80])
+    for _ in range(50):
+        assert server.invoke("m", ROW).status == 200
+    for connection in half_sent:
+        (reply,) = read_replies(connection, 1)
+        assert reply[0] == 408
+        connection.close()
+    assert server.invoke("m", ROW).status == 200
+
+
+def test_a_client_that_does_not_read_its_replies(start: Start, artefacts: dict[str, Path]) -> None:
+    """The server stops making replies for it, or hangs up, instead of keeping them in memory."""
+    server = start(SAGEMAKER_MULTI_MODEL="true")
+    server.load("m", artefacts["binary"])
+    server.invoke("m", ROW)
+    before = server.metric("memory_used_bytes")
+    with server.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setblocking(False)
+        flood, end = request() * 200, time.monotonic() + 1.5
+        while time.monotonic() < end:
+            try:
+                connection.send(flood)
+            except BlockingIOError:
+                time.sleep(0.01)
+            except OSError:  # the server has hung up, which is as good
+                break
+        assert server.invoke("m", ROW).status == 200
+        assert server.metric("memory_used_bytes") < before + 5 * 1024 * 1024
