@@ -1,4 +1,7 @@
-"""make demo: both yardstick fleets checked and synthesised, one merchant promoted, and what that edit changes."""
+"""make demo: a fleet from one file, checked, synthesised, deployed on loopback, edited, broken and removed.
+
+Nothing outside .build/demo is touched and no AWS account is needed. Each step prints the command that does it by hand.
+"""
 
 import difflib
 import json
@@ -9,53 +12,106 @@ import sys
 import time
 from pathlib import Path
 
+from demo_models import train_models
 from rich.console import Console
 from rich.rule import Rule
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build" / "demo"
-FLEET = "fraud-prod.toml"
-PROMOTED = 'm07 = { model = "m07/2026-11-14.tar.gz" }\n'
+VERSION = "2026-11-14"
+DEV = "config/fraud-dev.toml"
+PROD = "config/fraud-prod.toml"
+# What tells the order of an update; the stand-in logs much more (tierfleet local events).
+MILESTONES = {
+    "EndpointCreating": "endpoint is being created",
+    "EndpointInService": "endpoint is in service",
+    "ConfigurationDeploying": "routes are switched, the bake begins",
+    "ConfigurationComplete": "the bake is over",
+    "StackCleaningUp": "clean-up begins",
+    "EndpointDeleted": "endpoint is deleted",
+    "StackSettled": "stack has settled",
+}
 out = Console(soft_wrap=True, highlight=False)
 
 
 def main() -> None:
-    """Run the demo in .build/demo; nothing in config/ is touched and no AWS account is needed."""
+    """Run every step; the stand-in is stopped at the end, whatever happened."""
     started = time.monotonic()
+    if (BUILD / ".local-cloud").exists():
+        tierfleet("local", "down", quiet=True, expect=None)
     shutil.rmtree(BUILD, ignore_errors=True)
-    before, after = BUILD / "before", BUILD / "after"
-
-    step("1. The fleet files are checked", "tierfleet config check")
-    run("tierfleet", "config", "check")
-
-    step("2. What one file says", f"tierfleet config show config/{FLEET}")
-    run("tierfleet", "config", "show", f"config/{FLEET}")
-
-    step("3. Every fleet becomes templates (offline, without credentials)", "cdk synth")
-    synth(ROOT / "config", before)
-
-    step("4. A merchant is promoted: one line", f"edit config/{FLEET}")
-    edited = BUILD / "config"
-    shutil.copytree(ROOT / "config", edited)
-    promote(edited / FLEET)
-    synth(edited, after)
-
-    step("5. What that line changes in the templates", f"tierfleet diff {shown(before)} {shown(after)}")
-    run("tierfleet", "diff", str(before), str(after))
-
-    step("6. What a broken edit is answered", "tierfleet config check .build/demo/broken/fraud-prod.toml")
-    broken = BUILD / "broken" / FLEET
-    broken.parent.mkdir()
-    text = (ROOT / "config" / FLEET).read_text().replace("bake_minutes = 5", "bake_minutes = 2")
-    broken.write_text(text.replace("min = 2, max = 8", "min = 9, max = 8") + PROMOTED.replace("m07/", "m08/"))
-    run("tierfleet", "config", "check", str(broken.relative_to(ROOT)), expect=2)
-
+    shutil.copytree(ROOT / "config", BUILD / "config")
+    check_and_synthesise()
+    try:
+        deploy_and_move()
+    finally:
+        step("10. Everything is removed", "tierfleet local down")
+        tierfleet("local", "down", expect=None)
     out.print(Rule())
     out.print(
-        f"Done in {time.monotonic() - started:.0f} s: {len(list(before.rglob('*.template.json')))} templates for "
-        f"{len(list((ROOT / 'config').glob('*.toml')))} fleets, one merchant promoted by one line.\n"
-        f"Templates: {shown(before)} and {shown(after)}. Next: README.md, docs/architecture.md, docs/configuration.md."
+        f"Done in {time.monotonic() - started:.0f} s. Looked at: three fleet files, the template diff of a promotion, "
+        "a fleet deployed on loopback, a merchant promoted and demoted, a broken update rolled back.\n"
+        "What the stand-in proves and what only AWS can: docs/local-cloud.md. Next: docs/architecture.md, "
+        "docs/configuration.md."
     )
+
+
+def check_and_synthesise() -> None:
+    """Steps 1 to 4: without any cloud."""
+    step("1. The fleet files are checked", "tierfleet config check")
+    tierfleet("config", "check")
+    step("2. What one file says, and the quotas it needs", f"tierfleet config show {PROD}")
+    tierfleet("config", "show", PROD)
+
+    step("3. A merchant is promoted by one line: what that changes in production's templates", "tierfleet diff …")
+    synth(BUILD / PROD, BUILD / "before")
+    edit(PROD, add=f'm07 = {{ model = "m07/{VERSION}.tar.gz" }}\n')
+    synth(BUILD / PROD, BUILD / "after")
+    tierfleet("diff", "before", "after")
+
+    step("4. What a broken edit is answered", f"tierfleet config check {PROD}")
+    text = (BUILD / PROD).read_text()
+    (BUILD / PROD).write_text(
+        text.replace("bake_minutes = 5", "bake_minutes = 2").replace("min = 2, max = 8", "min = 9")
+    )
+    tierfleet("config", "check", PROD, expect=2)
+
+
+def deploy_and_move() -> None:
+    """Steps 5 to 9: the same templates, deployed by the CDK CLI into the stand-in."""
+    step("5. An AWS stand-in starts on loopback", f"tierfleet local up {DEV}")
+    tierfleet("local", "up", DEV)
+
+    step("6. The fleet is deployed: bucket, models, everything else", f"tierfleet local deploy {DEV} --models models")
+    count = train_models(BUILD / "models", VERSION)
+    out.print(f"  {count} small XGBoost models trained")
+    tierfleet("local", "deploy", DEV, "--models", "models")
+    tierfleet("local", "status", DEV)
+
+    step("7. m07 gets an endpoint of its own", f"tierfleet local deploy {DEV}")
+    edit(DEV, add=f'm07 = {{ model = "m07/{VERSION}.tar.gz" }}\n')
+    deploy_and_show_order()
+
+    step("8. and gives it back", f"tierfleet local deploy {DEV}")
+    edit(DEV, remove="m07 = ")
+    deploy_and_show_order()
+
+    step("9. An update that cannot work: m08 is pinned to a version nobody published", f"tierfleet local deploy {DEV}")
+    edit(DEV, add='m08 = { model = "m08/never-published.tar.gz" }\n')
+    tierfleet("local", "deploy", DEV, expect=2)
+    out.print("  Rolled back; the routes still name what serves:")
+    tierfleet("local", "status", DEV)
+
+
+def deploy_and_show_order() -> None:
+    """Deploy the edited file, then print the update's milestones in the order they happened."""
+    events = json.loads(tierfleet("local", "events", "--json", quiet=True))
+    seen = events[-1]["sequence"] if events else 0
+    tierfleet("local", "deploy", DEV)
+    for event in json.loads(tierfleet("local", "events", "--since", str(seen), "--json", quiet=True)):
+        if event["action"] in MILESTONES:
+            subject = event["resource"] if event["action"].startswith("Endpoint") else ""
+            out.print(f"    {MILESTONES[event['action']]:<38}{subject}", style="dim")
 
 
 def step(title: str, command: str) -> None:
@@ -64,41 +120,39 @@ def step(title: str, command: str) -> None:
     out.print(f"[dim]$ {command}")
 
 
+def edit(file: str, *, add: str = "", remove: str = "") -> None:
+    """Add a line at the end of a fleet file, or remove the one that begins with `remove`, and show the edit."""
+    old = (BUILD / file).read_text().splitlines(keepends=True)
+    new = [line for line in old if not (remove and line.startswith(remove))] + ([add] if add else [])
+    (BUILD / file).write_text("".join(new))
+    for line in list(difflib.unified_diff(old, new, n=1))[3:]:
+        style = {"+": "green", "-": "red"}.get(line[0], "dim")
+        out.print(f"  {line.rstrip()}", style=style, markup=False)
+
+
 def synth(config: Path, outdir: Path) -> None:
-    """Synthesise the fleet files of a directory with the CDK CLI; `make synth` adds CloudFormation's validation."""
+    """Synthesise one fleet file with the CDK CLI; `make synth` adds CloudFormation's validation."""
     options = ["--quiet", "--no-validation", "--output", str(outdir), "--context", f"config={config}"]
     command = [str(ROOT / "node_modules/.bin/cdk"), "synth", *options, "*/**"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = {**os.environ, "PATH": path}
+    result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     if result.returncode:
         sys.exit(result.stderr)
-    for file in sorted(outdir.rglob("*.template.json")):
-        template = json.loads(file.read_text())
-        name = file.name.removesuffix(".template.json")
-        out.print(f"  {len(template['Resources']):>4} resources  {file.stat().st_size / 1024:>5.0f} KiB  {name}")
 
 
-def promote(file: Path) -> None:
-    """Add the merchant's line at the end of the whale tier and show the edit."""
-    old = file.read_text()
-    file.write_text(old + PROMOTED)
-    lines = difflib.unified_diff(old.splitlines(), file.read_text().splitlines(), FLEET, FLEET, lineterm="", n=2)
-    for line in list(lines)[2:]:
-        out.print(f"  {line}", style="green" if line.startswith("+") else "", markup=False)
+def tierfleet(*arguments: str, expect: int | None = 0, quiet: bool = False) -> str:
+    """Run a tierfleet command in .build/demo, shown unless `quiet`; end the demo when it ends otherwise than expected.
 
-
-def run(*command: str, expect: int = 0) -> None:
-    """Run a command with its output shown; end the demo when its exit code is another one."""
+    Returns what it printed where `quiet`.
+    """
     sys.stdout.flush()
-    env = {**os.environ, "FORCE_COLOR": "1"} if out.is_terminal else None
-    executable = Path(sys.executable).parent / command[0]
-    code = subprocess.run([str(executable), *command[1:]], cwd=ROOT, env=env, check=False).returncode
-    if code != expect:
-        sys.exit(f"{' '.join(command)} ended with {code}, expected {expect}")
-
-
-def shown(path: Path) -> str:
-    """A path below the repository, as a user would type it."""
-    return str(path.relative_to(ROOT))
+    env = {**os.environ, **({"FORCE_COLOR": "1"} if out.is_terminal and not quiet else {})}
+    command = [str(Path(sys.executable).parent / "tierfleet"), *arguments]
+    result = subprocess.run(command, cwd=BUILD, env=env, text=True, capture_output=quiet, check=False)
+    if expect is not None and result.returncode != expect:
+        sys.exit(f"tierfleet {' '.join(arguments)} ended with {result.returncode}, expected {expect}")
+    return result.stdout or ""
 
 
 if __name__ == "__main__":
