@@ -25,8 +25,10 @@ class SingleFlight(Generic[Key, Result]):
         with self._lock:
             flight = self._flights.get(key)
             if flight is None:
-                flight = self._flights[key] = Future()
+                flight = Future()
                 threading.Thread(target=self._fly, args=(key, read, flight), name=self._name, daemon=True).start()
+                # Not before the thread runs: a start that failed must not leave others waiting.
+                self._flights[key] = flight
             return flight
 
     def run(self, key: Key, read: Callable[[], Result], *, timeout_seconds: float) -> Result:
