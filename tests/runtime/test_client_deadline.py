@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import ENVIRONMENT, FLEET, REGION, Clock, route_document
 
@@ -60,6 +60,7 @@ class S3:
         return {"Body": io.BytesIO(json.dumps(pointer).encode())}
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     attempts=st.lists(st.tuples(st.floats(0, TIMEOUT_SECONDS), st.sampled_from(FAILURES)), min_size=1, max_size=12),
     deadline_seconds=st.floats(0.001, 200),

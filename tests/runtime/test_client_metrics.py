@@ -158,11 +158,16 @@ def test_a_slow_writer_never_blocks_a_caller() -> None:
     assert written["lines"] >= 4
 
 
-def test_metrics_are_on_in_a_function_and_off_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_are_on_in_a_function_and_off_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("AWS_LAMBDA_FUNCTION_NAME", raising=False)
     assert default_emit() is None
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "scorer")
-    assert default_emit() is print
+    emit = default_emit()
+    assert emit is not None
+    emit("{}")
+    assert capsys.readouterr().out == "{}\n"
 
 
 def test_switched_off_it_keeps_nothing_and_starts_no_thread() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -118,6 +119,24 @@ def test_a_slot_that_does_not_come_free_leaves_nothing_behind() -> None:
     assert slots.take("m02", timeout_seconds=0)
     slots.give_back("m01")
     assert slots.take("m01", timeout_seconds=0)
+
+
+def test_a_caller_that_is_interrupted_while_it_waits_holds_no_slot() -> None:
+    slots = TenantSlots(1)
+    assert slots.take("m01", timeout_seconds=0)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(KeyboardInterrupt):
+            slots.take("m01", timeout_seconds=20)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    slots.give_back("m01")
+    assert slots._tenants == {}
 
 
 class Catalog:

@@ -6,6 +6,7 @@ others share OTHER_TENANTS.
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections import Counter, defaultdict, deque
@@ -28,7 +29,13 @@ Emit = Callable[[str], object]
 
 def default_emit() -> Emit | None:
     """Standard output inside a Lambda function, where a line becomes metrics by itself; nothing elsewhere."""
-    return print if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else None
+    return _to_standard_output if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else None
+
+
+def _to_standard_output(line: str) -> None:
+    # One write, since other threads print too, and half a line is no metric.
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 class CallMetrics:

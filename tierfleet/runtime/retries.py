@@ -1,7 +1,6 @@
 """Which errors of one call are tried again, how often, and after which pause."""
 
 import random
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -30,7 +29,7 @@ class Retries:
 
     def __init__(self, *, jitter: Callable[[], float] = random.random) -> None:
         self._jitter = jitter
-        self._failures: Counter[Kind] = Counter()
+        self._failures: dict[Kind, int] = {}
 
     def pause_seconds(self, verdict: Verdict) -> float | None:
         """Count one failure; how long to wait before the next attempt, None: there is none.
@@ -38,8 +37,7 @@ class Retries:
         Pauses double up to 2 s, and are drawn between half and all of that, so that callers who failed together do
         not come back together.
         """
-        self._failures[verdict.kind] += 1
-        failures = self._failures[verdict.kind]
+        failures = self._failures[verdict.kind] = self._failures.get(verdict.kind, 0) + 1
         if failures >= MOST_ATTEMPTS.get(verdict.kind, 1):
             return None
         first = FIRST_LOADING_PAUSE_SECONDS if verdict.kind is Kind.MODEL_NOT_READY else FIRST_PAUSE_SECONDS

@@ -31,13 +31,15 @@ class TenantSlots:
                 return True
             handed_over = threading.Event()
             slots.waiting.append(handed_over)
-        if handed_over.wait(min(max(0.0, timeout_seconds), threading.TIMEOUT_MAX)):
-            return True
-        with self._lock:
-            if handed_over.is_set():
+        try:
+            if handed_over.wait(min(max(0.0, timeout_seconds), threading.TIMEOUT_MAX)):
                 return True
-            slots.waiting.remove(handed_over)
-            return False
+        except BaseException:
+            # A signal's handler raised, as task queues stop a task: no slot may go to a caller that left.
+            if not self._withdraw(slots, handed_over):
+                self.give_back(tenant)
+            raise
+        return not self._withdraw(slots, handed_over)
 
     def give_back(self, tenant: str) -> None:
         with self._lock:
@@ -48,3 +50,11 @@ class TenantSlots:
             slots.taken -= 1
             if not slots.taken:
                 del self._tenants[tenant]
+
+    def _withdraw(self, slots: _Slots, handed_over: threading.Event) -> bool:
+        """Leave the queue; False if the slot was handed over just before."""
+        with self._lock:
+            if handed_over.is_set():
+                return False
+            slots.waiting.remove(handed_over)
+            return True
