@@ -5,6 +5,7 @@ Session, region and endpoint URL come by boto3's own means: AWS_PROFILE, AWS_REG
 AWS_ENDPOINT_URL_<SERVICE> keep working.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
@@ -22,6 +23,22 @@ CONNECT_TIMEOUT_SECONDS: Final = 3
 COLD_READ_TIMEOUT_SECONDS: Final = 70
 CONTROL_READ_TIMEOUT_SECONDS: Final = 20
 CONTROL_ATTEMPTS: Final = 4
+# Routes and pointers are a few kilobytes, and a caller waits for them.
+LOOKUP_READ_TIMEOUT_SECONDS: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallingClients:
+    """What FleetClient calls AWS with. They must not retry by themselves; appconfigdata: None without AppConfig."""
+
+    runtime: "SageMakerRuntimeClient"
+    s3: "S3Client"
+    appconfigdata: "AppConfigDataClient | None" = None
+
+    def close(self) -> None:
+        for client in (self.runtime, self.s3, self.appconfigdata):
+            if client is not None:
+                client.close()
 
 
 def cold_path_client(*, connections: int, session: boto3.Session | None = None) -> "SageMakerRuntimeClient":
@@ -65,6 +82,54 @@ def sagemaker_client(*, session: boto3.Session | None = None) -> "SageMakerClien
 def cloudformation_client(*, session: boto3.Session | None = None) -> Any:
     """Untyped: one call of it does not pay for another package of type stubs."""
     return (session or boto3.Session()).client("cloudformation", config=_control_config())
+
+
+def calling_clients(
+    *,
+    session: boto3.Session,
+    region: str | None,
+    read_timeout_seconds: float,
+    connections: int,
+    with_appconfigdata: bool = True,
+) -> CallingClients:
+    """FleetClient's clients; connections: how many threads share them; region: the session's own, unless given.
+
+    None of them retries: the call's deadline decides, and one error has one policy (tierfleet.runtime.retries).
+    """
+    runtime = _calling_config(read_timeout_seconds, connections=connections)
+    lookup = _calling_config(LOOKUP_READ_TIMEOUT_SECONDS, connections=connections)
+    return CallingClients(
+        runtime=session.client("sagemaker-runtime", region_name=region, config=runtime),
+        s3=session.client("s3", region_name=region, config=lookup),
+        appconfigdata=session.client("appconfigdata", region_name=region, config=lookup)
+        if with_appconfigdata
+        else None,
+    )
+
+
+def caller_account(session: boto3.Session, *, region: str | None) -> str:
+    """The account of the session's credentials: what they say themselves, else one call of STS."""
+    credentials = session.get_credentials()
+    known: str | None = getattr(credentials, "account_id", None)
+    if known:
+        return known
+    sts = session.client("sts", region_name=region, config=_calling_config(LOOKUP_READ_TIMEOUT_SECONDS, connections=1))
+    try:
+        account: str = sts.get_caller_identity()["Account"]
+    finally:
+        sts.close()
+    return account
+
+
+def _calling_config(read_timeout_seconds: float, *, connections: int) -> Config:
+    return Config(
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=read_timeout_seconds,
+        retries={"mode": "standard", "total_max_attempts": 1},
+        max_pool_connections=connections,
+        # A load balancer drops idle connections without a word; the next call would wait for its timeout.
+        tcp_keepalive=True,
+    )
 
 
 def _control_config() -> Config:

@@ -1,7 +1,8 @@
 """tierfleet's own CloudWatch metrics, written as Embedded Metric Format lines.
 
-One JSON line on a Lambda function's standard output becomes metrics: no API call, and no permission beyond
-the log group's. Format: CloudWatch user guide, "Embedded metric format specification".
+One JSON line in a CloudWatch log group, such as a Lambda function's standard output, becomes metrics: no API
+call, and no permission beyond the log group's. Format: CloudWatch user guide, "Embedded metric format
+specification".
 """
 
 import json
@@ -13,6 +14,9 @@ NAMESPACE: Final = "tierfleet"
 
 ROUTE_ERRORS: Final = "RouteErrors"
 ROUTE_FALLBACK: Final = "RouteFallback"
+CALLS: Final = "Calls"
+CALL_ERRORS: Final = "CallErrors"
+CALL_LATENCY: Final = "CallLatency"
 WARM_UP_WARMED: Final = "WarmUpWarmed"
 WARM_UP_FAILED: Final = "WarmUpFailed"
 WARM_UP_MISSING: Final = "WarmUpMissing"
@@ -23,6 +27,9 @@ WARM_UP_SECONDS: Final = "WarmUpSeconds"
 UNITS: Final[Mapping[str, str]] = {
     ROUTE_ERRORS: "Count",
     ROUTE_FALLBACK: "Count",
+    CALLS: "Count",
+    CALL_ERRORS: "Count",
+    CALL_LATENCY: "Milliseconds",
     WARM_UP_WARMED: "Count",
     WARM_UP_FAILED: "Count",
     WARM_UP_MISSING: "Count",
@@ -32,18 +39,24 @@ UNITS: Final[Mapping[str, str]] = {
 }
 
 
+# The format takes no more values of one metric in one line.
+MOST_VALUES: Final = 100
+
+
 def emf_line(
-    values: Mapping[str, float],
+    values: Mapping[str, float | list[float]],
     *,
     fleet: str,
     environment: str,
     tier: str | None = None,
+    tenant: str | None = None,
     timestamp_milliseconds: int | None = None,
 ) -> str:
     """One line of JSON, without a newline, that CloudWatch turns into the given metrics.
 
-    values: metric name (a key of UNITS; another raises KeyError) to value, in that metric's unit.
+    values: metric name (a key of UNITS; another raises KeyError) to value, or up to 100 values, in that metric's unit.
     tier: adds the dimension set [Fleet, Environment, Tier] to [Fleet, Environment].
+    tenant: the only dimension set is [Fleet, Environment, Tenant]; the fleet's own line counts those calls too.
     timestamp_milliseconds: since the Unix epoch; now, unless given.
     """
     dimensions = {"Fleet": fleet, "Environment": environment}
@@ -51,6 +64,9 @@ def emf_line(
     if tier is not None:
         dimensions["Tier"] = tier
         dimension_sets.append(list(dimensions))
+    if tenant is not None:
+        dimensions["Tenant"] = tenant
+        dimension_sets = [list(dimensions)]
     directive: dict[str, Any] = {
         "Namespace": NAMESPACE,
         "Dimensions": dimension_sets,

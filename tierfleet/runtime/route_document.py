@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 VERSION: Final = 1
+MULTI_MODEL: Final = "multi-model"
 
 
 class RoutesError(Exception):
@@ -34,6 +35,15 @@ class TenantRoute:
 
     tier: str
     endpoint: str | None
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where one tenant's calls go; shared: the endpoint holds many tenants' models, so a call names its model."""
+
+    tier: str
+    endpoint: str
+    shared: bool
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,26 @@ class RouteDocument:
         """The tier that serves a tenant; any name that is not listed is on the default tier."""
         route = self.tenants.get(tenant)
         return route.tier if route else self.default_tier
+
+    def route_of(self, tenant: str) -> Route:
+        """Raises RoutesError if the tenant's tier has no endpoint for it."""
+        exception = self.tenants.get(tenant)
+        if exception is None:
+            return self._route(self.default_tier, None)
+        return self._route(exception.tier, exception.endpoint)
+
+    def default_route(self) -> Route | None:
+        """The shared endpoint that can serve any tenant, since every model lies under its one prefix; None: no such."""
+        if self.tiers[self.default_tier].endpoint is None:
+            return None
+        return self._route(self.default_tier, None)
+
+    def _route(self, tier: str, own_endpoint: str | None) -> Route:
+        settings = self.tiers[tier]
+        endpoint = own_endpoint or settings.endpoint
+        if endpoint is None:
+            raise RoutesError(f"tier {tier!r} has no endpoint for a tenant that is not listed")
+        return Route(tier, endpoint, shared=settings.hosting == MULTI_MODEL)
 
     def tier_at(self, endpoint_name: str) -> str | None:
         """The tier whose tenants share this endpoint; None for a whale's own or one not in the routes."""

@@ -1,6 +1,8 @@
 """Reads the route document from AppConfig: as deployed, or the newest hosted version, deployed or not."""
 
-from typing import TYPE_CHECKING
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
@@ -11,8 +13,80 @@ if TYPE_CHECKING:
     from mypy_boto3_appconfigdata.client import AppConfigDataClient
 
 
+DEFAULT_POLL_SECONDS: Final = 60
+
+
 class NoRoutesDeployedError(RoutesError):
     """Nothing has been deployed yet: the fleet's first deployment is still on its way."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """document: None means unchanged since the last fetch; next_poll_seconds: not sooner again than that."""
+
+    document: RouteDocument | None
+    next_poll_seconds: float
+
+
+class RouteSession:
+    """A configuration session of AppConfig: opened once, then asked with the token of the answer before.
+
+    The identifiers are AppConfig ids or names. poll_seconds: the interval asked of AppConfig, 15 to 86,400;
+    None leaves AppConfig's own. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        client: "AppConfigDataClient",
+        *,
+        application_id: str,
+        environment_id: str,
+        profile_id: str,
+        poll_seconds: int | None = None,
+    ) -> None:
+        self._client = client
+        self._application_id = application_id
+        self._start: Any = {
+            "ApplicationIdentifier": application_id,
+            "EnvironmentIdentifier": environment_id,
+            "ConfigurationProfileIdentifier": profile_id,
+        }
+        if poll_seconds is not None:
+            self._start["RequiredMinimumPollIntervalInSeconds"] = poll_seconds
+        self._token: str | None = None
+        self._lock = threading.Lock()
+
+    def fetch(self, *, new_session: bool = False) -> Fetched:
+        """The document, or None for "as before"; a new session always brings it whole.
+
+        Raises RoutesError, and botocore's errors.
+        """
+        with self._lock:
+            # A token is good for one call, whatever becomes of that call.
+            token, self._token = (None if new_session else self._token), None
+            try:
+                if token is None:
+                    return self._latest(self._client.start_configuration_session(**self._start), first=True)
+                try:
+                    return self._latest({"InitialConfigurationToken": token}, first=False)
+                except ClientError:
+                    # A token lives for 24 hours; what else is wrong will be wrong again.
+                    return self._latest(self._client.start_configuration_session(**self._start), first=True)
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                    raise NoRoutesDeployedError(
+                        f"AppConfig knows no deployed routes of application {self._application_id}: {error}"
+                    ) from error
+                raise
+
+    def _latest(self, session: Any, *, first: bool) -> Fetched:
+        reply = self._client.get_latest_configuration(ConfigurationToken=session["InitialConfigurationToken"])
+        content = reply["Configuration"].read()
+        if first and not content:
+            raise NoRoutesDeployedError(f"AppConfig holds no deployed routes of application {self._application_id}")
+        document = parse_routes(content) if content else None
+        self._token = reply.get("NextPollConfigurationToken")
+        return Fetched(document, float(reply.get("NextPollIntervalInSeconds") or DEFAULT_POLL_SECONDS))
 
 
 def deployed_routes(
@@ -22,23 +96,11 @@ def deployed_routes(
 
     The identifiers are AppConfig ids or names. Raises RoutesError, and botocore's ClientError.
     """
-    try:
-        session = client.start_configuration_session(
-            ApplicationIdentifier=application_id,
-            EnvironmentIdentifier=environment_id,
-            ConfigurationProfileIdentifier=profile_id,
-        )
-        reply = client.get_latest_configuration(ConfigurationToken=session["InitialConfigurationToken"])
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ResourceNotFoundException":
-            raise NoRoutesDeployedError(
-                f"AppConfig knows no deployed routes of application {application_id}: {error}"
-            ) from error
-        raise
-    content = reply["Configuration"].read()
-    if not content:
+    session = RouteSession(client, application_id=application_id, environment_id=environment_id, profile_id=profile_id)
+    document = session.fetch(new_session=True).document
+    if document is None:
         raise NoRoutesDeployedError(f"AppConfig holds no deployed routes of application {application_id}")
-    return parse_routes(content)
+    return document
 
 
 def newest_hosted_routes(client: "AppConfigClient", *, application_id: str, profile_id: str) -> RouteDocument:

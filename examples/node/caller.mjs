@@ -1,0 +1,265 @@
+// Calls one tenant's model of a tierfleet fleet. Written from docs/calling.md; the numbers are its steps.
+//
+//   node caller.mjs '{"fleet":"fraud","environment":"prod","account":"111122223333","region":"eu-west-1"}' m37 0.3,1.0
+//
+// Without a tenant it reads lines of JSON {"tenant", "body"} from standard input and answers each with one line.
+
+import { createInterface } from "node:readline";
+import { pathToFileURL } from "node:url";
+import {
+  AppConfigDataClient,
+  GetLatestConfigurationCommand,
+  StartConfigurationSessionCommand,
+} from "@aws-sdk/client-appconfigdata";
+import { GetObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import { InvokeEndpointCommand, SageMakerRuntimeClient } from "@aws-sdk/client-sagemaker-runtime";
+
+const TENANT = /^[a-z0-9]+(-[a-z0-9]+)*$/;
+const FORCED_REFRESH_PAUSE_MS = 5000;
+const LONGEST_PAUSE_MS = 2000;
+const ATTEMPTS = { loading: Infinity, throttled: 5, dependency: 3, busy: 3, connection: 3, timeout: 2 };
+
+export class FleetCaller {
+  #routes;
+  #token;
+  #pollAt = 0;
+  #polling;
+  #forcing;
+  #forcedAt = -Infinity;
+  #forcedBegun = 0;
+  #forcedEnded = 0;
+  #pointers = new Map();
+  counts = { routeErrors: 0, routeFallback: 0 };
+
+  constructor({ fleet, environment, account, region, ttlSeconds = 60, deadlineSeconds = 70 }) {
+    Object.assign(this, { fleet, environment, ttlSeconds, deadlineSeconds });
+    this.bucket = `${fleet}--${environment}--models--${account}--${region}`;
+    const options = { region, maxAttempts: 1 };
+    const runtimeTimeout = Math.min(70, deadlineSeconds) * 1000;
+    this.appconfig = new AppConfigDataClient({ ...options, requestHandler: handler(5000) });
+    this.s3 = new S3Client({ ...options, requestHandler: handler(5000) });
+    this.runtime = new SageMakerRuntimeClient({ ...options, requestHandler: handler(runtimeTimeout) });
+  }
+
+  /** One number per row of `body`, and where it came from; throws the last error if the deadline passes. */
+  async invoke(tenant, body, { contentType = "text/csv", deadlineSeconds = this.deadlineSeconds } = {}) {
+    if (!TENANT.test(tenant)) throw new Error(`${JSON.stringify(tenant)} is not a tenant id`);
+    const deadline = Date.now() + deadlineSeconds * 1000;
+    const failures = {};
+    const gone = new Set();
+    let routes, route, pointer, renewed = false;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        routes ??= await this.#current();
+        route ??= routeOf(routes, tenant); // 3
+        if (route.shared) pointer ??= await this.#pointer(tenant); // 4
+        const request = { EndpointName: route.endpoint, Body: body, ContentType: contentType, Accept: "application/json" };
+        if (route.shared) request.TargetModel = pointer.target_model;
+        const reply = await this.runtime.send(new InvokeEndpointCommand(request)); // 5
+        const text = Buffer.from(reply.Body).toString();
+        return { predictions: scores(text), endpoint: route.endpoint, version: route.shared ? pointer.version : null };
+      } catch (error) {
+        const kind = kindOf(error);
+        if (kind === "unknown-endpoint") {
+          this.counts.routeErrors += 1; // 7
+          gone.add(route.endpoint);
+          [routes, route] = await this.#reroute(routes, tenant, gone, deadline, error);
+        } else if (kind === "missing-archive" && pointer && !renewed) {
+          renewed = true; // 9
+          this.#pointers.delete(tenant);
+          const newer = await this.#pointer(tenant);
+          if (newer.target_model === pointer.target_model) throw error;
+          pointer = newer;
+        } else {
+          await pause(error, kind, failures, deadline); // 10
+        }
+      }
+    }
+  }
+
+  async #reroute(routes, tenant, gone, deadline, error) {
+    const begun = this.#forcedBegun;
+    for (;;) {
+      const settled = this.#forcedEnded > begun;
+      const newer = await this.#newerThan(routes);
+      if (JSON.stringify(newer) !== JSON.stringify(routes)) gone.clear();
+      routes = newer;
+      const route = routeOf(routes, tenant);
+      if (!gone.has(route.endpoint)) return [routes, route];
+      const fallback = routeOf(routes, null); // 8
+      if (!gone.has(fallback.endpoint)) {
+        this.counts.routeFallback += 1;
+        return [routes, fallback];
+      }
+      if (settled) throw error;
+      if (this.#forcedEnded <= begun) {
+        const wait = this.#forcedAt + FORCED_REFRESH_PAUSE_MS - Date.now();
+        if (Date.now() + wait >= deadline) throw error;
+        await sleep(Math.max(0, wait));
+      }
+    }
+  }
+
+  /** The routes: polled in the background, waited for only if there are none, or after an idle time. */
+  async #current() {
+    const now = Date.now();
+    if (this.#routes && now < this.#pollAt) return this.#routes;
+    this.#polling ??= this.#fetch(false).finally(() => (this.#polling = undefined));
+    if (!this.#routes) return this.#polling;
+    const poll = this.#polling.catch(() => {
+      this.#pollAt = Date.now() + FORCED_REFRESH_PAUSE_MS; // 2: AppConfig failed, keep the document
+    });
+    if (now >= this.#pollAt + this.ttlSeconds * 1000) await poll;
+    return this.#routes;
+  }
+
+  async #newerThan(seen) {
+    if (this.#forcing) await this.#forcing;
+    else if (this.#routes === seen && Date.now() >= this.#forcedAt + FORCED_REFRESH_PAUSE_MS) {
+      this.#forcedAt = Date.now();
+      this.#forcedBegun += 1;
+      this.#forcing = this.#fetch(true)
+        .catch(() => {})
+        .finally(() => {
+          this.#forcing = undefined;
+          this.#forcedEnded += 1;
+        });
+      await this.#forcing;
+    }
+    return this.#routes;
+  }
+
+  async #fetch(newSession) {
+    let token = newSession ? undefined : this.#token;
+    this.#token = undefined;
+    let reply;
+    if (token) {
+      reply = await this.appconfig
+        .send(new GetLatestConfigurationCommand({ ConfigurationToken: token }))
+        .catch(() => undefined);
+    }
+    if (!reply) {
+      const session = await this.appconfig.send(
+        new StartConfigurationSessionCommand({
+          ApplicationIdentifier: `${this.fleet}--${this.environment}`,
+          EnvironmentIdentifier: this.environment,
+          ConfigurationProfileIdentifier: "routes",
+          RequiredMinimumPollIntervalInSeconds: this.ttlSeconds,
+        }),
+      ); // 1
+      token = session.InitialConfigurationToken;
+      reply = await this.appconfig.send(new GetLatestConfigurationCommand({ ConfigurationToken: token }));
+    }
+    const text = Buffer.from(reply.Configuration ?? []).toString();
+    if (text) {
+      const routes = JSON.parse(text);
+      if (routes.version !== 1) throw new Error(`route document version ${routes.version} is not 1`);
+      if (routes.fleet !== this.fleet || routes.environment !== this.environment) {
+        throw new Error(`the routes are those of ${routes.fleet} ${routes.environment}`);
+      }
+      this.#routes = routes;
+    }
+    if (!this.#routes) throw new Error("no routes are deployed");
+    this.#token = reply.NextPollConfigurationToken;
+    this.#pollAt = Date.now() + reply.NextPollIntervalInSeconds * 1000;
+    return this.#routes;
+  }
+
+  /** One read per tenant and 60 s, shared by whoever asks meanwhile; the old pointer if S3 fails. */
+  #pointer(tenant) {
+    const held = this.#pointers.get(tenant);
+    if (held && Date.now() < held.goodUntil) return held.read;
+    const entry = { goodUntil: Date.now() + 60_000 * (0.8 + 0.2 * Math.random()) };
+    entry.read = this.#readPointer(tenant).catch(async (error) => {
+      const old = await held?.read.catch(() => undefined);
+      if (old && ATTEMPTS[kindOf(error)]) {
+        entry.goodUntil = Date.now() + 5000;
+        return old;
+      }
+      this.#pointers.delete(tenant);
+      throw error;
+    });
+    this.#pointers.set(tenant, entry);
+    return entry.read;
+  }
+
+  async #readPointer(tenant) {
+    const reply = await this.s3.send(new GetObjectCommand({ Bucket: this.bucket, Key: `catalog/${tenant}.json` }));
+    const pointer = JSON.parse(await reply.Body.transformToString());
+    const [folder, name, ...more] = String(pointer.target_model).split("/");
+    if (pointer.tenant !== tenant || folder !== tenant || !name || more.length) {
+      throw new Error(`the pointer of ${tenant} names ${pointer.target_model}`);
+    }
+    return pointer;
+  }
+}
+
+function routeOf(routes, tenant) {
+  const own = tenant === null ? undefined : routes.tenants[tenant];
+  const tier = routes.tiers[own?.tier ?? routes.default_tier];
+  return { endpoint: own?.endpoint ?? tier.endpoint, shared: tier.hosting === "multi-model" };
+}
+
+export function scores(text) {
+  if (!/^\s*[[{]/.test(text)) return text.trim().split(/[,\n]/).map(Number); // 6
+  const document = JSON.parse(text);
+  return (document.predictions ?? document).map((score) => score.score ?? score);
+}
+
+function kindOf(error) {
+  const message = error.OriginalMessage ?? error.message ?? "";
+  switch (error.name) {
+    case "ModelNotReadyException":
+      return "loading";
+    case "ThrottlingException":
+    case "ServiceUnavailable":
+    case "InternalFailure":
+    case "SlowDown":
+      return "throttled";
+    case "InternalDependencyException":
+      return "dependency";
+    case "ModelError":
+      if (error.OriginalStatusCode === 507) return "busy";
+      return error.OriginalStatusCode === 503 && !/prediction failed/i.test(message) ? "busy" : "final";
+    case "ValidationError":
+      if (/failed to download model data|could not find model/i.test(message)) return "missing-archive";
+      return /endpoint.*(not found|could not find)|could not find.*endpoint/i.test(message) ? "unknown-endpoint" : "final";
+    case "TimeoutError":
+      return "timeout";
+    default:
+      if (["ECONNRESET", "ECONNREFUSED", "EPIPE", "ETIMEDOUT"].includes(error.code)) return "connection";
+      return error.$metadata?.httpStatusCode >= 500 ? "throttled" : "final";
+  }
+}
+
+async function pause(error, kind, failures, deadline) {
+  failures[kind] = (failures[kind] ?? 0) + 1;
+  if (failures[kind] >= (ATTEMPTS[kind] ?? 1)) throw error;
+  const ceiling = Math.min(LONGEST_PAUSE_MS, (kind === "loading" ? 500 : 50) * 2 ** (failures[kind] - 1));
+  const milliseconds = (ceiling * (1 + Math.random())) / 2;
+  if (Date.now() + milliseconds >= deadline) throw error;
+  await sleep(milliseconds);
+}
+
+function sleep(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+function handler(requestTimeout) {
+  return { connectionTimeout: 3000, requestTimeout, throwOnRequestTimeout: true };
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const [options, tenant, body] = process.argv.slice(2);
+  const caller = new FleetCaller(JSON.parse(options));
+  if (tenant) console.log(JSON.stringify(await caller.invoke(tenant, body)));
+  else {
+    for await (const line of createInterface({ input: process.stdin })) {
+      const { tenant, body } = JSON.parse(line);
+      caller
+        .invoke(tenant, body)
+        .then((reply) => console.log(JSON.stringify({ tenant, body, ...reply, ...caller.counts })))
+        .catch((error) => console.log(JSON.stringify({ tenant, body, error: `${error.name}: ${error.message}` })));
+    }
+  }
+}

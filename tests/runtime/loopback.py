@@ -1,0 +1,258 @@
+"""AppConfig data, S3, STS and sagemaker-runtime on loopback: what a real boto3 client needs to be answered.
+
+A model's score of a row is the row's sum plus the tenant's number, so a reply from another tenant's model shows.
+"""
+
+import json
+import threading
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import boto3
+
+ACCOUNT, REGION = "111122223333", "eu-west-1"
+FLEET, ENVIRONMENT = "fraud", "prod"
+BUCKET = f"{FLEET}--{ENVIRONMENT}--models--{ACCOUNT}--{REGION}"
+SHARED = "fraud--prod--tail--all--mme-m5-xlarge"
+SHARED_AFTER_RETYPE = "fraud--prod--tail--all--mme-m6i-xlarge"
+
+
+def whale(tenant: str) -> str:
+    return f"fraud--prod--whale--{tenant}--dedicated-m5-large"
+
+
+def route_document(*, shared: str = SHARED, whales: tuple[str, ...] = ("m01",)) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "fleet": FLEET,
+        "environment": ENVIRONMENT,
+        "default_tier": "tail",
+        "tiers": {"tail": {"hosting": "multi-model", "endpoint": shared}, "whale": {"hosting": "dedicated"}},
+        "tenants": {tenant: {"tier": "whale", "endpoint": whale(tenant)} for tenant in whales},
+    }
+
+
+def score(tenant: str, row: str) -> float:
+    return sum(float(value) for value in row.split(",")) + int(tenant[1:])
+
+
+class FakeAws:
+    """State that tests set and counters they read; the lock guards what several requests touch."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        self.routes: dict[str, Any] | None = route_document()
+        self.poll_seconds = 60
+        self.endpoints = {SHARED, whale("m01")}
+        self.versions: dict[str, str] = defaultdict(lambda: "v1")
+        self.pointers: dict[str, str] = {}
+        self.unpublished: set[str] = set()
+        self.missing_archives: set[str] = set()
+        self.down: set[str] = set()
+        self.s3_error: tuple[int, str] = (503, "SlowDown")
+        # Replies that come before the real ones, by endpoint: (status, code, message, further fields).
+        self.script: dict[str, deque[tuple[int, str, str, dict[str, Any]]]] = defaultdict(deque)
+        self.operations: list[str] = []
+        self.invocations: list[dict[str, str | None]] = []
+        self.hold_invocations = threading.Event()
+        self.hold_invocations.set()
+        self.hold_s3 = threading.Event()
+        self.hold_s3.set()
+        self.tokens: set[str] = set()
+        self.seen_routes: dict[str, str] = {}
+        self.starts: list[dict[str, Any]] = []
+
+    def fail(
+        self, endpoint: str, code: str, message: str = "", *, times: int = 1, status: int = 400, **fields: Any
+    ) -> None:
+        self.script[endpoint].extend([(status, code, message, fields)] * times)
+
+    def count(self, operation: str) -> int:
+        with self.lock:
+            return self.operations.count(operation)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Two writes a reply (headers, body) would meet delayed acknowledgements.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+    aws: FakeAws
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        if url.path == "/configuration":
+            self._get_latest_configuration(parse_qs(url.query)["configuration_token"][0])
+        else:
+            self._get_object(unquote(url.path))
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = self.path.split("/")
+        if self.path == "/configurationsessions":
+            self._start_configuration_session(json.loads(body))
+        elif parts[1:2] == ["endpoints"]:
+            self._invoke(parts[2], body.decode())
+        else:
+            self._note("GetCallerIdentity")
+            self._reply(
+                200,
+                f"<GetCallerIdentityResponse><GetCallerIdentityResult><Account>{ACCOUNT}</Account>"
+                "</GetCallerIdentityResult></GetCallerIdentityResponse>",
+                "text/xml",
+            )
+
+    def _note(self, operation: str) -> None:
+        with self.aws.lock:
+            self.aws.operations.append(operation)
+
+    def _start_configuration_session(self, request: dict[str, Any]) -> None:
+        self._note("StartConfigurationSession")
+        if "appconfig" in self.aws.down:
+            self._error(500, "InternalServerException", "down")
+            return
+        with self.aws.lock:
+            self.aws.starts.append(request)
+            token = f"t{len(self.aws.operations)}"
+            self.aws.tokens.add(token)
+        self._reply(201, json.dumps({"InitialConfigurationToken": token}))
+
+    def _get_latest_configuration(self, token: str) -> None:
+        self._note("GetLatestConfiguration")
+        if "appconfig" in self.aws.down:
+            self._error(500, "InternalServerException", "down")
+            return
+        with self.aws.lock:
+            if token not in self.aws.tokens:
+                known = False
+            else:
+                known = True
+                self.aws.tokens.remove(token)
+                content = json.dumps(self.aws.routes) if self.aws.routes else ""
+                before = self.aws.seen_routes.pop(token, None)
+                next_token = f"t{len(self.aws.operations)}n"
+                self.aws.tokens.add(next_token)
+                self.aws.seen_routes[next_token] = content
+        if not known:
+            self._error(400, "BadRequestException", "Request token is invalid or was used")
+            return
+        headers = {
+            "Next-Poll-Configuration-Token": next_token,
+            "Next-Poll-Interval-In-Seconds": str(self.aws.poll_seconds),
+        }
+        self._reply(200, "" if content == before else content, **headers)
+
+    def _get_object(self, path: str) -> None:
+        self._note("GetObject")
+        self.aws.hold_s3.wait(10)
+        if "s3" in self.aws.down:
+            status, code = self.aws.s3_error
+            self._reply(status, f"<Error><Code>{code}</Code><Message>down</Message></Error>", "application/xml")
+            return
+        assert path.startswith(f"/{BUCKET}/catalog/"), path
+        tenant = path.rsplit("/", 1)[1].removesuffix(".json")
+        if tenant in self.aws.unpublished:
+            self._reply(404, "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>", "application/xml")
+            return
+        version = self.aws.versions[tenant]
+        pointer = {"tenant": tenant, "version": version, "target_model": f"{tenant}/{version}.tar.gz"}
+        self._reply(200, self.aws.pointers.get(tenant) or json.dumps(pointer))
+
+    def _invoke(self, endpoint: str, body: str) -> None:
+        self._note("InvokeEndpoint")
+        target = self.headers.get("X-Amzn-SageMaker-Target-Model")
+        with self.aws.lock:
+            self.aws.invocations.append(
+                {
+                    "endpoint": endpoint,
+                    "target_model": target,
+                    "accept": self.headers.get("Accept"),
+                    "content_type": self.headers.get("Content-Type"),
+                }
+            )
+            scripted = self.aws.script[endpoint].popleft() if self.aws.script[endpoint] else None
+            exists = endpoint in self.aws.endpoints
+        if scripted:
+            status, code, message, fields = scripted
+            self._error(status, code, message, **fields)
+            return
+        if not exists:
+            self._error(400, "ValidationError", f"Endpoint {endpoint} of account {ACCOUNT} not found.")
+            return
+        self.aws.hold_invocations.wait(10)
+        shared = "--all--" in endpoint
+        if shared == (target is None):
+            self._error(400, "ValidationError", "TARGET_MODEL_HEADER_NOT_SUPPORTED or missing a target model header")
+            return
+        if target in self.aws.missing_archives:
+            self._error(400, "ValidationError", f"Failed to download model data (bucket: {BUCKET}, key: {target})")
+            return
+        tenant = target.split("/")[0] if target else endpoint.split("--")[3]
+        scores = [score(tenant, row) for row in body.split("\n")]
+        if shared:
+            self._reply(200, json.dumps(scores), **{"x-Amzn-Invoked-Production-Variant": "AllTraffic"})
+        else:
+            self._reply(200, json.dumps({"predictions": [{"score": value} for value in scores]}))
+
+    def _error(self, status: int, code: str, message: str, **fields: Any) -> None:
+        self._reply(status, json.dumps({"message": message, **fields}), **{"x-amzn-ErrorType": code})
+
+    def _reply(self, status: int, content: str, content_type: str = "application/json", **headers: str) -> None:
+        data = content.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    # Idle keep-alive connections would be waited for.
+    block_on_close = False
+
+
+@contextmanager
+def serving(aws: FakeAws) -> Iterator[str]:
+    """The URL at which the fake answers."""
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"aws": aws}))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def session() -> boto3.Session:
+    return boto3.Session("test", "test", region_name=REGION)
+
+
+class Clock:
+    """A clock that only sleeping and tests move."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.sleeps: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.now += seconds

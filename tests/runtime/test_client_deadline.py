@@ -1,0 +1,88 @@
+"""However a call goes wrong, it ends by its deadline, or by the timeout of the one attempt that was under way."""
+
+import io
+import itertools
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loopback import ENVIRONMENT, FLEET, REGION, Clock, route_document
+
+from tierfleet.runtime.call_errors import CallError
+from tierfleet.runtime.client import FleetClient
+from tierfleet.runtime.clients import CallingClients
+from tierfleet.runtime.route_document import parse_routes
+
+TIMEOUT_SECONDS = 70.0
+
+
+def reply_error(code: str, message: str = "", **fields: Any) -> Exception:
+    return ClientError({"Error": {"Code": code, "Message": message}, **fields}, "InvokeEndpoint")
+
+
+FAILURES = [
+    reply_error("ModelNotReadyException"),
+    reply_error("ThrottlingException"),
+    reply_error("ServiceUnavailable"),
+    reply_error("InternalDependencyException"),
+    reply_error("ModelError", OriginalStatusCode=503, OriginalMessage="No worker is available"),
+    reply_error("ValidationError", "Endpoint x of account y not found."),
+    reply_error("ValidationError", "Failed to download model data"),
+    EndpointConnectionError(endpoint_url="http://x"),
+    ReadTimeoutError(endpoint_url="http://x"),
+]
+
+
+class Runtime:
+    """A sagemaker-runtime that takes the given time and then fails as given, for ever."""
+
+    def __init__(self, clock: Clock, attempts: list[tuple[float, Exception]]) -> None:
+        self.clock = clock
+        self.attempts = itertools.cycle(attempts)
+        self.started_at: list[float] = []
+
+    def invoke_endpoint(self, **_: object) -> None:
+        self.started_at.append(self.clock.now)
+        seconds, error = next(self.attempts)
+        self.clock.now += seconds
+        raise error
+
+
+class S3:
+    class meta:  # noqa: N801 - boto3's name
+        region_name = REGION
+
+    def get_object(self, **_: object) -> dict[str, Any]:
+        pointer = {"tenant": "m37", "version": "1", "target_model": "m37/1.tar.gz"}
+        return {"Body": io.BytesIO(json.dumps(pointer).encode())}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    attempts=st.lists(st.tuples(st.floats(0, TIMEOUT_SECONDS), st.sampled_from(FAILURES)), min_size=1, max_size=12),
+    deadline_seconds=st.floats(0.001, 200),
+    jitter=st.floats(0, 1),
+)
+def test_no_attempt_starts_after_the_deadline(
+    attempts: list[tuple[float, Exception]], deadline_seconds: float, jitter: float
+) -> None:
+    clock = Clock()
+    runtime = Runtime(clock, attempts)
+    client = FleetClient(
+        FLEET,
+        ENVIRONMENT,
+        account="111122223333",
+        routes=parse_routes(json.dumps(route_document())),
+        aws=CallingClients(runtime=runtime, s3=S3()),  # type: ignore[arg-type]
+        clock=clock,
+        sleep=clock.sleep,
+        jitter=lambda: jitter,
+    )
+    started = clock.now
+    with pytest.raises(CallError):
+        client.invoke("m37", b"1", deadline_seconds=deadline_seconds)
+    assert all(moment < started + deadline_seconds for moment in runtime.started_at)
+    assert clock.now - started <= deadline_seconds + TIMEOUT_SECONDS

@@ -1,0 +1,135 @@
+"""The Node caller that was written from docs/calling.md, run as a program against the loopback fake."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import (
+    ACCOUNT,
+    ENVIRONMENT,
+    FLEET,
+    REGION,
+    SHARED,
+    SHARED_AFTER_RETYPE,
+    FakeAws,
+    route_document,
+    score,
+    serving,
+    whale,
+)
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "node"
+NODE = shutil.which("node")
+
+pytestmark = [
+    pytest.mark.skipif(NODE is None, reason="Node is not installed"),
+    pytest.mark.skipif(not (EXAMPLE / "node_modules").is_dir(), reason="run `npm ci` in examples/node first"),
+]
+
+
+class Caller:
+    """The program under way: one line of JSON in, one line out."""
+
+    def __init__(self, url: str) -> None:
+        options = {"fleet": FLEET, "environment": ENVIRONMENT, "account": ACCOUNT, "region": REGION}
+        variables = {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "PATH": os.environ["PATH"],
+        }
+        self.program = subprocess.Popen(
+            [str(NODE), str(EXAMPLE / "caller.mjs"), json.dumps(options)],
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def ask(self, *questions: tuple[str, str]) -> list[dict[str, Any]]:
+        """All questions at once; the answers in the order they came."""
+        assert self.program.stdin is not None
+        assert self.program.stdout is not None
+        for tenant, body in questions:
+            self.program.stdin.write(json.dumps({"tenant": tenant, "body": body}) + "\n")
+        self.program.stdin.flush()
+        return [json.loads(self.program.stdout.readline()) for _ in questions]
+
+    def end(self) -> None:
+        self.program.communicate()
+        assert self.program.returncode == 0
+
+
+@pytest.fixture
+def aws() -> FakeAws:
+    return FakeAws()
+
+
+@pytest.fixture
+def caller(aws: FakeAws) -> Iterator[Caller]:
+    with serving(aws) as url:
+        caller = Caller(url)
+        yield caller
+        caller.end()
+
+
+def assert_answered(answers: list[dict[str, Any]]) -> None:
+    for answer in answers:
+        assert answer.get("predictions") == [score(answer["tenant"], row) for row in answer["body"].split("\n")], answer
+
+
+QUESTIONS = [(tenant, f"{number},0.5\n{number},2") for number in range(10) for tenant in ("m01", "m07", "m37")]
+
+
+def test_no_call_is_lost_while_tiers_move_and_old_endpoints_go(aws: FakeAws, caller: Caller) -> None:
+    assert_answered(caller.ask(*QUESTIONS))
+    assert aws.operations[:2] == ["StartConfigurationSession", "GetLatestConfiguration"]
+    assert (aws.count("StartConfigurationSession"), aws.count("GetObject")) == (1, 2)
+    # Demote m01, promote m07 and retype the tail at once, without any bake.
+    with aws.lock:
+        aws.routes = route_document(shared=SHARED_AFTER_RETYPE, whales=("m07",))
+        aws.endpoints = {SHARED_AFTER_RETYPE, whale("m07")}
+    answers = caller.ask(*QUESTIONS)
+    assert_answered(answers)
+    assert {(answer["tenant"], answer["endpoint"]) for answer in answers} == {
+        ("m01", SHARED_AFTER_RETYPE),
+        ("m07", whale("m07")),
+        ("m37", SHARED_AFTER_RETYPE),
+    }
+    assert aws.count("StartConfigurationSession") == 2
+
+
+def test_a_gone_whale_falls_back_and_is_counted(aws: FakeAws, caller: Caller) -> None:
+    aws.endpoints.remove(whale("m01"))
+    (answer,) = caller.ask(("m01", "1"))
+    assert_answered([answer])
+    assert (answer["endpoint"], answer["routeErrors"], answer["routeFallback"]) == (SHARED, 1, 1)
+
+
+def test_the_retry_table_is_kept(aws: FakeAws, caller: Caller) -> None:
+    busy = {"OriginalStatusCode": 503, "OriginalMessage": "No worker is available to serve request"}
+    aws.fail(SHARED, "ModelNotReadyException", "loading", status=429)
+    aws.fail(SHARED, "ThrottlingException", "slow down")
+    aws.fail(SHARED, "InternalDependencyException", "later", status=530)
+    aws.fail(SHARED, "ModelError", "busy", status=424, **busy)
+    assert_answered(caller.ask(("m37", "1,2")))
+    assert aws.count("InvokeEndpoint") == 5
+    aws.fail(SHARED, "ModelError", "bad", status=424, OriginalStatusCode=503, OriginalMessage="Prediction failed")
+    (answer,) = caller.ask(("m37", "1,2"))
+    assert answer["error"].startswith("ModelError")
+    assert aws.count("InvokeEndpoint") == 6
+
+
+def test_a_newer_pointer_heals_a_missing_archive(aws: FakeAws, caller: Caller) -> None:
+    assert_answered(caller.ask(("m37", "1")))
+    aws.missing_archives.add("m37/v1.tar.gz")
+    aws.versions["m37"] = "v2"
+    (answer,) = caller.ask(("m37", "1"))
+    assert_answered([answer])
+    assert answer["version"] == "v2"

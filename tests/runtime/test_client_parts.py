@@ -1,0 +1,221 @@
+"""The client's parts by themselves: scores, rows, slots, single flight, pointer cache, pauses."""
+
+import json
+import math
+import signal
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+from loopback import Clock
+
+from tierfleet.runtime.catalog import NoSuchModelError, Pointer
+from tierfleet.runtime.errors import Kind, Verdict
+from tierfleet.runtime.pointer_cache import PointerCache, PointerSource
+from tierfleet.runtime.reply import csv_rows, parse_scores
+from tierfleet.runtime.retries import LONGEST_PAUSE_SECONDS, MOST_ATTEMPTS, Retries
+from tierfleet.runtime.single_flight import SingleFlight
+from tierfleet.runtime.tenant_slots import TenantSlots
+
+SCORES = st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=20)
+
+
+@given(SCORES)
+def test_every_form_of_the_same_scores_parses_equal(scores: list[float]) -> None:
+    shared_json = json.dumps(scores)
+    dedicated_json = json.dumps({"predictions": [{"score": value} for value in scores]})
+    shared_csv = ",".join(map(repr, scores))
+    dedicated_csv = "\n".join(map(repr, scores)) + "\n"
+    for form in (shared_json, dedicated_json, shared_csv, dedicated_csv, json.dumps([[value] for value in scores])):
+        assert parse_scores(form.encode()) == scores
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[[0.1, 0.9]]",
+        b'{"predictions": [{"label": 1}]}',
+        b'{"error": "x"}',
+        b"{}",
+        b"[true]",
+        b"0.1,x",
+        b"[0.1",
+        b"\xff",
+    ],
+)
+def test_anything_else_is_a_value_error(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_scores(body)
+
+
+@given(
+    st.integers(1, 5).flatmap(
+        lambda width: st.lists(
+            st.lists(st.one_of(st.none(), st.floats(allow_infinity=False)), min_size=width, max_size=width), min_size=1
+        )
+    )
+)
+def test_rows_keep_every_bit_and_say_missing(rows: list[list[float | None]]) -> None:
+    read = [[float(value) for value in line.split(",")] for line in csv_rows(rows).decode().split("\n")]
+    assert len(read) == len(rows)
+    for sent, got in zip(rows, read, strict=True):
+        for value, back in zip(sent, got, strict=True):
+            assert back == value or (math.isnan(back) and (value is None or math.isnan(value)))
+
+
+@pytest.mark.parametrize("rows", [[], [[]], [[1, 2], [1]], [[math.inf]]])
+def test_rows_that_are_no_table_are_refused(rows: list[list[float]]) -> None:
+    with pytest.raises(ValueError, match=r"rows|feature"):
+        csv_rows(rows)
+
+
+def test_a_failed_read_fails_all_that_waited_and_the_next_reads_again() -> None:
+    flights: SingleFlight[str, int] = SingleFlight("test")
+    started, go = threading.Event(), threading.Event()
+
+    def fail() -> int:
+        started.set()
+        go.wait(10)
+        raise KeyError("x")
+
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(flights.run, "a", fail, timeout_seconds=10) for _ in range(4)]
+        assert started.wait(10)
+        assert flights.run("b", lambda: 7, timeout_seconds=10) == 7
+        with pytest.raises(TimeoutError):
+            flights.run("a", fail, timeout_seconds=0)
+        go.set()
+        assert {type(call.exception()) for call in waiting} == {KeyError}
+    assert flights.run("a", lambda: 8, timeout_seconds=10) == 8
+
+
+def test_slots_are_bounded_per_tenant_and_forgotten_when_free() -> None:
+    slots = TenantSlots(3)
+    lock, running, most = threading.Lock(), Counter[str](), Counter[str]()
+
+    def call(tenant: str) -> None:
+        assert slots.take(tenant, timeout_seconds=30)
+        with lock:
+            running[tenant] += 1
+            most[tenant] = max(most[tenant], running[tenant])
+        with lock:
+            running[tenant] -= 1
+        slots.give_back(tenant)
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(call, ["m01", "m02"] * 300))
+    assert max(most.values()) <= 3
+    assert slots._tenants == {}
+
+
+def test_a_slot_that_does_not_come_free_leaves_nothing_behind() -> None:
+    slots = TenantSlots(1)
+    assert slots.take("m01", timeout_seconds=0)
+    assert not slots.take("m01", timeout_seconds=0)
+    assert slots.take("m02", timeout_seconds=0)
+    slots.give_back("m01")
+    assert slots.take("m01", timeout_seconds=0)
+
+
+def test_a_caller_that_is_interrupted_while_it_waits_holds_no_slot() -> None:
+    slots = TenantSlots(1)
+    assert slots.take("m01", timeout_seconds=0)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(KeyboardInterrupt):
+            slots.take("m01", timeout_seconds=20)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    slots.give_back("m01")
+    assert slots._tenants == {}
+
+
+class Catalog:
+    """An S3 of pointers that can be down."""
+
+    def __init__(self) -> None:
+        self.reads: list[str] = []
+        self.version = 1
+        self.error: Exception | None = None
+
+    def read(self, tenant: str) -> Pointer:
+        self.reads.append(tenant)
+        if self.error:
+            raise self.error
+        return Pointer(tenant, str(self.version), f"{tenant}/{self.version}.tar.gz")
+
+
+DOWN = ClientError({"Error": {"Code": "SlowDown", "Message": ""}}, "GetObject")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("get"), st.sampled_from("abcde")),
+        st.tuples(st.just("pass"), st.floats(0, 400)),
+        st.tuples(st.sampled_from(["publish", "down", "up"]), st.none()),
+    ),
+    max_size=40,
+)
+
+
+@given(steps=STEPS, jitter=st.floats(0, 1))
+def test_a_pointer_is_never_older_than_promised_and_the_cache_never_larger(
+    steps: list[tuple[str, object]], jitter: float
+) -> None:
+    clock, catalog = Clock(), Catalog()
+    cache = PointerCache(catalog.read, ttl_seconds=60, stale_seconds=300, size=3, clock=clock, jitter=lambda: jitter)
+    published = {1: clock.now}
+    for kind, value in steps:
+        if kind == "pass":
+            clock.now += value  # type: ignore[operator]
+        elif kind == "publish":
+            catalog.version += 1
+            published[catalog.version] = clock.now
+        elif kind in {"down", "up"}:
+            catalog.error = DOWN if kind == "down" else None
+        else:
+            try:
+                pointer, source = cache.get(str(value), seconds_left=10)
+            except ClientError:
+                assert catalog.error is DOWN
+                continue
+            version = int(pointer.version)
+            if version < catalog.version:
+                behind_seconds = clock.now - published[version + 1]
+                assert behind_seconds <= (305 if source is PointerSource.STALE else 60)
+            assert len(cache) <= 3
+
+
+def test_the_least_recently_used_pointer_goes_first() -> None:
+    catalog = Catalog()
+    cache = PointerCache(catalog.read, ttl_seconds=60, stale_seconds=60, size=2, clock=Clock())
+    for tenant in "abacab":
+        cache.get(tenant, seconds_left=10)
+    assert catalog.reads == ["a", "b", "c", "b"]
+
+
+def test_a_pointer_that_was_removed_is_not_served_stale() -> None:
+    clock, catalog = Clock(), Catalog()
+    cache = PointerCache(catalog.read, ttl_seconds=60, stale_seconds=600, size=2, clock=clock)
+    cache.get("a", seconds_left=10)
+    catalog.error = NoSuchModelError("gone")
+    clock.now += 61
+    with pytest.raises(NoSuchModelError):
+        cache.get("a", seconds_left=10)
+
+
+@given(kind=st.sampled_from(list(Kind)), jitter=st.floats(0, 1))
+def test_pauses_grow_within_bounds_and_attempts_end(kind: Kind, jitter: float) -> None:
+    retries = Retries(jitter=lambda: jitter)
+    pauses = [retries.pause_seconds(Verdict(kind, "")) for _ in range(40)]
+    allowed = MOST_ATTEMPTS.get(kind, 1)
+    assert sum(pause is not None for pause in pauses) == min(40, allowed - 1)
+    assert all(0 < pause <= LONGEST_PAUSE_SECONDS for pause in pauses if pause is not None)
+    assert Verdict(kind, "").retryable == (allowed > 1)

@@ -1,0 +1,218 @@
+"""One call of one tenant: find the endpoint and the model, send, and heal what can be healed before the deadline."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tierfleet.runtime import metrics
+from tierfleet.runtime.call_errors import call_error, lookup_error, too_late_error
+from tierfleet.runtime.call_metrics import CallMetrics
+from tierfleet.runtime.catalog import CatalogError, Pointer
+from tierfleet.runtime.errors import Kind, classify
+from tierfleet.runtime.pointer_cache import PointerCache, PointerSource
+from tierfleet.runtime.reply import Reply, Timings
+from tierfleet.runtime.retries import Retries
+from tierfleet.runtime.route_cache import RouteCache
+from tierfleet.runtime.route_document import Route, RouteDocument, RoutesError
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker_runtime.client import SageMakerRuntimeClient
+
+_AWS_FAILURES: Final = (ClientError, BotoCoreError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What all calls of one FleetClient share."""
+
+    runtime: "SageMakerRuntimeClient"
+    routes: RouteCache
+    pointers: PointerCache
+    metrics: CallMetrics
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    jitter: Callable[[], float]
+
+
+class Call:
+    """The state of one call; it belongs to one thread. started, deadline: by the services' clock."""
+
+    def __init__(self, services: Services, tenant: str, *, started: float, deadline: float) -> None:
+        self._services = services
+        self._clock = services.clock
+        self._tenant = tenant
+        self._started = started
+        self._deadline = deadline
+        self._retries = Retries(jitter=services.jitter)
+        self._document: RouteDocument | None = None
+        self._route: Route | None = None
+        self._pointer: Pointer | None = None
+        self._pointer_source: PointerSource | None = None
+        self._pointer_renewed = False
+        self._fell_back = False
+        self._gone: set[str] = set()
+        self._attempts = 0
+        self._waiting_seconds = 0.0
+        self._calling_seconds = 0.0
+
+    def run(self, body: bytes, *, content_type: str, accept: str) -> Reply:
+        """The reply; raises CallError."""
+        self._waiting_seconds = self._clock() - self._started
+        while True:
+            route = self._resolve()
+            sent_at = self._clock()
+            try:
+                content, replied_type = self._send(route, body, content_type, accept)
+            except _AWS_FAILURES as error:
+                self._calling_seconds += self._clock() - sent_at
+                self._heal(error, route)
+            else:
+                self._calling_seconds += self._clock() - sent_at
+                return self._reply(route, content, replied_type)
+
+    def _resolve(self) -> Route:
+        """The route, with the pointer read if the endpoint is shared."""
+        while True:
+            if self._seconds_left() <= 0:
+                raise self._too_late("the deadline passed")
+            try:
+                if self._route is None:
+                    self._document = self._services.routes.current(seconds_left=self._seconds_left())
+                    self._route = self._document.route_of(self._tenant)
+                if self._route.shared and self._pointer is None:
+                    self._pointer, self._pointer_source = self._services.pointers.get(
+                        self._tenant, seconds_left=self._seconds_left()
+                    )
+                return self._route
+            except (RoutesError, CatalogError) as error:
+                raise lookup_error(error, tenant=self._tenant, endpoint=self._endpoint()) from error
+            except TimeoutError as error:
+                raise self._too_late(f"its {'pointer' if self._route else 'routes'} did not come") from error
+            except _AWS_FAILURES as error:
+                self._pause(error)
+
+    def _send(self, route: Route, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
+        request: dict[str, Any] = {
+            "EndpointName": route.endpoint,
+            "Body": body,
+            "ContentType": content_type,
+            "Accept": accept,
+        }
+        if route.shared and self._pointer is not None:
+            request["TargetModel"] = self._pointer.target_model
+        self._attempts += 1
+        response = self._services.runtime.invoke_endpoint(**request)
+        return response["Body"].read(), response.get("ContentType", "")
+
+    def _heal(self, error: Exception, route: Route) -> None:
+        """Return if another attempt is due, with what it needs changed; else raise the call's error."""
+        verdict = classify(error)
+        if verdict.kind is Kind.UNKNOWN_ENDPOINT:
+            self._services.metrics.route(metrics.ROUTE_ERRORS)
+            self._gone.add(route.endpoint)
+            healed = self._reroute()
+        elif verdict.kind is Kind.MISSING_MODEL:
+            healed = self._renew_pointer()
+        else:
+            self._pause(error)
+            return
+        if not healed:
+            raise call_error(verdict, tenant=self._tenant, endpoint=route.endpoint) from error
+
+    def _reroute(self) -> bool:
+        """After an endpoint that is gone: to where newer routes send the tenant, else to the default tier."""
+        routes = self._services.routes
+        begun = routes.refreshes_begun
+        while True:
+            # A refresh that began after the endpoint was found gone knows all there is to know.
+            settled = routes.refreshes_ended > begun
+            if self._take_newer_route():
+                return True
+            if settled:
+                return False
+            if routes.refreshes_ended <= begun:
+                pause = routes.seconds_until_refresh()
+                if pause >= self._seconds_left():
+                    return False
+                self._wait(pause)
+
+    def _take_newer_route(self) -> bool:
+        if self._document is None:
+            return False
+        newer = self._services.routes.newer_than(self._document, seconds_left=self._seconds_left())
+        if newer != self._document:
+            # Routes that changed may name an endpoint again that was gone a moment ago.
+            self._gone.clear()
+        self._document = newer
+        try:
+            route = self._document.route_of(self._tenant)
+        except RoutesError:
+            return False
+        if route.endpoint in self._gone:
+            default = self._document.default_route()
+            if default is None or default.endpoint in self._gone:
+                return False
+            self._services.metrics.route(metrics.ROUTE_FALLBACK)
+            self._fell_back = True
+            route = default
+        self._route = route
+        return True
+
+    def _renew_pointer(self) -> bool:
+        """After a missing archive, which is no error if a newer version was published since the pointer was read."""
+        old = self._pointer
+        if old is None or self._pointer_renewed:
+            return False
+        self._pointer_renewed = True
+        try:
+            newer = self._services.pointers.newer_than(old, seconds_left=self._seconds_left())
+        except (*_AWS_FAILURES, CatalogError, TimeoutError):
+            return False
+        self._pointer, self._pointer_source = newer, PointerSource.READ
+        return newer != old
+
+    def _pause(self, error: Exception) -> None:
+        """Wait before the next attempt, or raise the call's error if there is none or no time for it."""
+        verdict = classify(error)
+        seconds = self._retries.pause_seconds(verdict)
+        out_of_time = seconds is not None and seconds >= self._seconds_left()
+        if seconds is None or out_of_time:
+            endpoint = self._endpoint()
+            raise call_error(verdict, tenant=self._tenant, endpoint=endpoint, out_of_time=out_of_time) from error
+        self._wait(seconds)
+
+    def _wait(self, seconds: float) -> None:
+        self._services.sleep(seconds)
+        self._waiting_seconds += seconds
+
+    def _seconds_left(self) -> float:
+        return self._deadline - self._clock()
+
+    def _endpoint(self) -> str | None:
+        return self._route.endpoint if self._route else None
+
+    def _too_late(self, why: str) -> Exception:
+        seconds = self._clock() - self._started
+        return too_late_error(why, seconds=seconds, tenant=self._tenant, endpoint=self._endpoint())
+
+    def _reply(self, route: Route, content: bytes, content_type: str) -> Reply:
+        total = self._clock() - self._started
+        return Reply(
+            body=content,
+            content_type=content_type,
+            tenant=self._tenant,
+            tier=route.tier,
+            endpoint=route.endpoint,
+            fell_back=self._fell_back,
+            model_version=self._pointer.version if route.shared and self._pointer else None,
+            pointer=self._pointer_source if route.shared else None,
+            attempts=self._attempts,
+            timings=Timings(
+                waiting_seconds=self._waiting_seconds,
+                resolving_seconds=max(0.0, total - self._waiting_seconds - self._calling_seconds),
+                calling_seconds=self._calling_seconds,
+                total_seconds=total,
+            ),
+        )

@@ -1,0 +1,132 @@
+"""Catalog pointers as a caller holds them: one read per tenant and interval, the last one while S3 is down."""
+
+import logging
+import random
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from tierfleet.runtime.catalog import CatalogError, NoSuchModelError, Pointer
+from tierfleet.runtime.errors import classify
+from tierfleet.runtime.single_flight import SingleFlight
+
+# How long S3 is left alone after it failed, and how long "no model" is believed.
+RETRY_PAUSE_SECONDS: Final = 5.0
+_LEAST_OF_TTL: Final = 0.8
+
+_log = logging.getLogger(__name__)
+
+
+class PointerSource(StrEnum):
+    """Where a pointer came from: memory, S3, or memory past its time because S3 is down."""
+
+    CACHED = "cached"
+    READ = "read"
+    STALE = "stale"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    pointer: Pointer | None
+    read_at: float
+    good_until: float
+    source: PointerSource
+
+
+class PointerCache:
+    """The newest pointers, at most `size` of them; thread-safe.
+
+    ttl_seconds: a new version is seen within it (each entry lives for 0.8 to 1 of it, so that they do not expire
+    together). stale_seconds: while S3 is down, a pointer serves until it is that old.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[str], Pointer],
+        *,
+        ttl_seconds: float,
+        stale_seconds: float,
+        size: int,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._read_pointer = read
+        self._ttl_seconds = ttl_seconds
+        self._stale_seconds = stale_seconds
+        self._size = size
+        self._clock = clock
+        self._jitter = jitter
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._flights: SingleFlight[str, _Entry] = SingleFlight("tierfleet-pointer")
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, tenant: str, *, seconds_left: float) -> tuple[Pointer, PointerSource]:
+        """The tenant's pointer; seconds_left: how long to wait for another thread's read of it.
+
+        Raises NoSuchModelError, CatalogError, TimeoutError, and botocore's errors if there is nothing to serve.
+        """
+        with self._lock:
+            entry = self._entries.get(tenant)
+            if entry is not None and self._clock() < entry.good_until:
+                self._entries.move_to_end(tenant)
+                return self._answer(tenant, entry, PointerSource.CACHED)
+        entry = self._flights.run(tenant, lambda: self._refresh(tenant), timeout_seconds=seconds_left)
+        return self._answer(tenant, entry, entry.source)
+
+    def newer_than(self, seen: Pointer, *, seconds_left: float) -> Pointer:
+        """After a missing archive: the pointer now, which is `seen` or equal to it if nothing newer is published.
+
+        Raises as `get` does.
+        """
+        with self._lock:
+            entry = self._entries.get(seen.tenant)
+            if entry is not None and entry.pointer == seen:
+                del self._entries[seen.tenant]
+        return self.get(seen.tenant, seconds_left=seconds_left)[0]
+
+    @staticmethod
+    def _answer(tenant: str, entry: _Entry, source: PointerSource) -> tuple[Pointer, PointerSource]:
+        if entry.pointer is None:
+            raise NoSuchModelError(f"tenant {tenant} has no published model")
+        return entry.pointer, PointerSource.STALE if entry.source is PointerSource.STALE else source
+
+    def _refresh(self, tenant: str) -> _Entry:
+        held = self._entries.get(tenant)
+        now = self._clock()
+        if held is not None and now < held.good_until:
+            # Another thread's read ended between this one's look and its turn.
+            return held
+        try:
+            pointer: Pointer | None = self._read_pointer(tenant)
+        except NoSuchModelError:
+            entry = _Entry(None, now, now + RETRY_PAUSE_SECONDS, PointerSource.READ)
+        except CatalogError:
+            raise
+        except Exception as error:
+            entry = self._stale(tenant, held, error)
+        else:
+            lives_seconds = self._ttl_seconds * (_LEAST_OF_TTL + (1 - _LEAST_OF_TTL) * self._jitter())
+            entry = _Entry(pointer, now, now + lives_seconds, PointerSource.READ)
+        with self._lock:
+            self._entries[tenant] = entry
+            self._entries.move_to_end(tenant)
+            while len(self._entries) > self._size:
+                self._entries.popitem(last=False)
+        return entry
+
+    def _stale(self, tenant: str, held: _Entry | None, error: Exception) -> _Entry:
+        """What serves while S3 is down. An access that was taken away is not S3 being down."""
+        verdict = classify(error)
+        now = self._clock()
+        too_old = held is None or held.pointer is None or now - held.read_at > self._stale_seconds
+        if held is None or too_old or not verdict.retryable:
+            raise error
+        _log.warning("pointer of %s is %.0f s old and not refreshed: %s", tenant, now - held.read_at, verdict.sentence)
+        return _Entry(held.pointer, held.read_at, now + RETRY_PAUSE_SECONDS, PointerSource.STALE)

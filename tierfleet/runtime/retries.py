@@ -1,0 +1,46 @@
+"""Which errors of one call are tried again, how often, and after which pause."""
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from tierfleet.runtime.errors import Kind, Verdict
+
+# Attempts of one call that may end in this way before the call gives up; a kind that is not listed gets one.
+# A model that is still loading is asked for until the deadline.
+MOST_ATTEMPTS: Final[Mapping[Kind, float]] = {
+    Kind.MODEL_NOT_READY: float("inf"),
+    Kind.THROTTLED: 5,
+    Kind.UNAVAILABLE: 5,
+    Kind.DEPENDENCY: 3,
+    Kind.CONTAINER_BUSY: 3,
+    Kind.OUT_OF_MEMORY: 3,
+    Kind.CONNECTION: 3,
+    Kind.READ_TIMEOUT: 2,
+}
+FIRST_PAUSE_SECONDS: Final = 0.05
+LONGEST_PAUSE_SECONDS: Final = 2.0
+# A load takes seconds: asking for it more often only takes workers from it.
+FIRST_LOADING_PAUSE_SECONDS: Final = 0.5
+
+
+class Retries:
+    """The attempts of one call so far."""
+
+    def __init__(self, *, jitter: Callable[[], float] = random.random) -> None:
+        self._jitter = jitter
+        self._failures: dict[Kind, int] = {}
+
+    def pause_seconds(self, verdict: Verdict) -> float | None:
+        """Count one failure; how long to wait before the next attempt, None: there is none.
+
+        Pauses double up to 2 s, and are drawn between half and all of that, so that callers who failed together do
+        not come back together.
+        """
+        failures = self._failures[verdict.kind] = self._failures.get(verdict.kind, 0) + 1
+        if failures >= MOST_ATTEMPTS.get(verdict.kind, 1):
+            return None
+        first = FIRST_LOADING_PAUSE_SECONDS if verdict.kind is Kind.MODEL_NOT_READY else FIRST_PAUSE_SECONDS
+        # 2.0 ** 10 is already past the longest pause.
+        ceiling = min(LONGEST_PAUSE_SECONDS, first * 2.0 ** min(failures - 1, 10))
+        return ceiling * (1 + self._jitter()) / 2

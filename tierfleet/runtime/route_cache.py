@@ -1,0 +1,162 @@
+"""The routes as a caller holds them: polled in the background, re-read at once when an endpoint is gone."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from tierfleet.runtime.errors import classify
+from tierfleet.runtime.route_document import RouteDocument, RoutesError, parse_routes
+from tierfleet.runtime.routes import Fetched
+from tierfleet.runtime.single_flight import SingleFlight
+
+# An endpoint that is gone makes every caller of it ask; AppConfig is asked at most this often.
+FORCED_REFRESH_PAUSE_SECONDS: Final = 5.0
+RETRY_PAUSE_SECONDS: Final = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class FetchRoutes(Protocol):
+    def __call__(self, *, new_session: bool) -> Fetched: ...
+
+
+def routes_in_file(file: Path, *, poll_seconds: float) -> FetchRoutes:
+    """Reads the file again every poll_seconds. A file that cannot be read raises RoutesError."""
+
+    def fetch(*, new_session: bool) -> Fetched:  # noqa: ARG001 - a file is read whole every time
+        try:
+            return Fetched(parse_routes(file.read_bytes()), poll_seconds)
+        except OSError as error:
+            raise RoutesError(f"routes file {file} cannot be read: {error.strerror}") from error
+
+    return fetch
+
+
+def fixed_routes(document: RouteDocument) -> FetchRoutes:
+    """The same document for ever."""
+
+    def fetch(*, new_session: bool) -> Fetched:  # noqa: ARG001 - there is nothing newer
+        return Fetched(document, float("inf"))
+
+    return fetch
+
+
+class RouteCache:
+    """The current route document of one fleet; thread-safe.
+
+    A document past its poll interval is used while a background thread asks for a newer one; a document past two
+    intervals (the process was idle) is not used before it was asked for. While AppConfig is down, the last one serves.
+    refreshes_begun, refreshes_ended: forced ones, one after the other.
+    """
+
+    def __init__(
+        self,
+        fetch: FetchRoutes,
+        *,
+        fleet: str,
+        environment: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fetch = fetch
+        self._fleet = fleet
+        self._environment = environment
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._flights: SingleFlight[bool, RouteDocument] = SingleFlight("tierfleet-routes")
+        self._document: RouteDocument | None = None
+        self._fetched_at = 0.0
+        self._poll_at = 0.0
+        self._wait_at = 0.0
+        self._forced_at = float("-inf")
+        self.refreshes_begun = 0
+        self.refreshes_ended = 0
+
+    def current(self, *, seconds_left: float) -> RouteDocument:
+        """The document to route by; seconds_left: how long to wait for another thread's read.
+
+        Raises RoutesError, TimeoutError or botocore's errors, if there has never been a document.
+        """
+        document = self._document
+        if document is not None:
+            now = self._clock()
+            if now < self._poll_at:
+                return document
+            if now < self._wait_at:
+                self._flights.start(False, self._poll)
+                return document
+        try:
+            return self._flights.run(False, self._poll, timeout_seconds=seconds_left)
+        except Exception:
+            if document is None:
+                raise
+            return document
+
+    def newer_than(self, seen: RouteDocument, *, seconds_left: float) -> RouteDocument:
+        """After an unknown endpoint in `seen`: a newer document, by a new configuration session unless one is here.
+
+        It is `seen` itself if none could be had: the last forced refresh was under 5 s ago, or this one failed.
+        """
+        try:
+            return self._flights.run(True, lambda: self._force(seen), timeout_seconds=seconds_left)
+        except Exception:
+            return seen
+
+    def seconds_until_refresh(self) -> float:
+        """How long `newer_than` will not ask again; 0 or more."""
+        return max(0.0, self._forced_at + FORCED_REFRESH_PAUSE_SECONDS - self._clock())
+
+    def age_seconds(self) -> float:
+        """Since AppConfig last confirmed the document."""
+        return self._clock() - self._fetched_at
+
+    def _poll(self) -> RouteDocument:
+        with self._lock:
+            if self._document is not None and self._clock() < self._poll_at:
+                return self._document
+        return self._read(new_session=False)
+
+    def _force(self, seen: RouteDocument) -> RouteDocument:
+        with self._lock:
+            if self._document is not None and (self._document is not seen or self.seconds_until_refresh() > 0):
+                return self._document
+            self._forced_at = self._clock()
+            self.refreshes_begun += 1
+        try:
+            return self._read(new_session=True)
+        finally:
+            self.refreshes_ended += 1
+
+    def _read(self, *, new_session: bool) -> RouteDocument:
+        try:
+            fetched = self._fetch(new_session=new_session)
+            document = fetched.document
+            if document is not None and (document.fleet, document.environment) != (self._fleet, self._environment):
+                raise RoutesError(
+                    f"the routes are those of {document.fleet} {document.environment}, "
+                    f"not of {self._fleet} {self._environment}"
+                )
+        except Exception as error:
+            self._note_failure(error)
+            raise
+        with self._lock:
+            if document is not None:
+                self._document = document
+            if self._document is None:
+                raise RoutesError(f"there is no route document of {self._fleet} {self._environment}")
+            self._fetched_at = self._clock()
+            self._poll_at = self._fetched_at + fetched.next_poll_seconds
+            self._wait_at = self._poll_at + fetched.next_poll_seconds
+            return self._document
+
+    def _note_failure(self, error: Exception) -> None:
+        with self._lock:
+            if self._document is None:
+                return
+            self._poll_at = self._clock() + RETRY_PAUSE_SECONDS
+            # Until AppConfig answers again nobody waits for it.
+            self._wait_at = float("inf")
+        reason = str(error) if isinstance(error, RoutesError) else classify(error).sentence
+        _log.warning("routes of %s %s not refreshed, the last ones serve: %s", self._fleet, self._environment, reason)
