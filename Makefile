@@ -10,7 +10,7 @@ export CDK_DISABLE_CLI_TELEMETRY = true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types check synth diff snapshot-update schema bench clean
+.PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,11 @@ node_modules/.package-lock.json: package.json package-lock.json
 	npm ci --silent --no-audit --no-fund
 	touch $@
 
-install: $(VENV)/.installed node_modules/.package-lock.json  ## Install Python packages into .venv and the pinned CDK CLI
+examples/node/node_modules/.package-lock.json: examples/node/package.json examples/node/package-lock.json
+	npm ci --prefix examples/node --silent --no-audit --no-fund
+	touch $@
+
+install: $(VENV)/.installed node_modules/.package-lock.json examples/node/node_modules/.package-lock.json  ## Install Python packages into .venv and the pinned CDK CLI
 
 demo: install  ## Check and synthesise the yardstick fleets, promote a merchant, show the diff (no AWS account)
 	$(BIN)/python tools/demo.py
@@ -54,8 +58,15 @@ schema: install  ## Rewrite config/fleet.schema.json and the reference in docs/c
 	$(BIN)/tierfleet config schema > config/fleet.schema.json
 	$(BIN)/python tools/reference.py
 
-bench: install  ## Measure synthesis against an empty stack
+bench: install  ## Measure synthesis, the client and the stand-in (the model server: make bench-server)
 	$(BIN)/python benchmarks/synth.py
+	$(BIN)/python benchmarks/client.py
+	$(BIN)/python benchmarks/local_cloud.py
+
+test-boto3-next: install  ## Run the client's and the warm-up's tests on the next boto3 line, whose retry defaults differ
+	test -x .build/boto3-next/bin/python || $(PYTHON) -m venv .build/boto3-next
+	.build/boto3-next/bin/python -m pip install --quiet boto3==1.44.5 pytest==9.2.0 hypothesis==6.170.15 jsonschema==4.26.0
+	.build/boto3-next/bin/python -m pytest --noconftest -q tests/runtime
 
 clean:  ## Remove everything that was built or installed
-	rm -rf $(VENV) node_modules cdk.out .build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) node_modules examples/node/node_modules cdk.out .build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

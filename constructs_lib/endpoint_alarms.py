@@ -24,7 +24,7 @@ def server_errors_alarm(
         scope,
         "ServerErrors",
         name=f"{metrics.endpoint_name}--server-errors",
-        expression=f"IF(invocations >= {limits.min_requests / 5:g}, errors / invocations, 0)",
+        expression=f"IF(invocations >= {limits.min_requests / 5:.12g}, errors / invocations, 0)",
         label="5XX ratio",
         inputs={"errors": metrics.errors_5xx, "invocations": metrics.invocations},
         comparison="GreaterThanThreshold",
@@ -32,7 +32,7 @@ def server_errors_alarm(
         period_seconds=60,
         datapoints=(5, 5),
         description=audience.description(
-            f"More than {limits.max_5xx_ratio:.1%} of the calls fail with 5XX for five minutes.",
+            f"More than {100 * limits.max_5xx_ratio:g} % of the calls fail with 5XX for five minutes.",
             "server-errors",
         ),
         actions=[audience.topic_arn],
@@ -92,7 +92,7 @@ class EndpointAlarms(Construct):
             period_seconds=FIVE_MINUTES,
             datapoints=(2, 2),
             description=audience.description(
-                f"More than {limits.max_4xx_ratio:.1%} of the calls are refused with 4XX.", "client-errors"
+                f"More than {100 * limits.max_4xx_ratio:g} % of the calls are refused with 4XX.", "client-errors"
             ),
             actions=topic,
             ok_actions=topic,
@@ -178,7 +178,7 @@ class CacheAlarms(Construct):
             period_seconds=FIVE_MINUTES,
             datapoints=(3, 3),
             description=audience.description(
-                f"Fewer than {limits.min_cache_hit_ratio:.0%} of the calls find their model in memory.",
+                f"Fewer than {100 * limits.min_cache_hit_ratio:g} % of the calls find their model in memory.",
                 "cache-degraded",
             ),
             actions=[],

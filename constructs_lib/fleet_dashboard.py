@@ -75,7 +75,7 @@ class FleetDashboard(Construct):
                 endpoint.cache_lookups.row(id="lookups", visible=False),
                 _math("hits / lookups", "hit ratio"),
             ],
-            limit=("alarm below", tier.alarms.min_cache_hit_ratio),
+            ("alarm below", tier.alarms.min_cache_hit_ratio),
             most=1,
         )
         self._graph(
@@ -84,7 +84,7 @@ class FleetDashboard(Construct):
                 endpoint.longest_loading_wait.row(id="wait", visible=False),
                 _math(f"wait / {MICROSECONDS_PER_SECOND}", "ModelLoadingWaitTime"),
             ],
-            limit=("alarm above", tier.alarms.max_loading_wait_seconds),
+            ("alarm above", tier.alarms.max_loading_wait_seconds),
         )
         self._graph(
             "Models loaded, fetched from S3, unloaded (per hour)",
@@ -93,7 +93,7 @@ class FleetDashboard(Construct):
                 endpoint.downloads.row(label="fetched from S3", period=3600),
                 endpoint.unloads.row(label="unloaded", period=3600),
             ],
-            limit=("alarm above", tier.alarms.max_unloads_per_hour),
+            ("alarm above", tier.alarms.max_unloads_per_hour),
         )
         self._graph("Models in memory", [endpoint.loaded_models.row(label="LoadedModelCount", period=60)])
         self._graph(
@@ -104,7 +104,7 @@ class FleetDashboard(Construct):
         self._graph(
             "Calls per minute and instance",
             [endpoint.invocations_per_instance.row(label="InvocationsPerInstance", period=60)],
-            limit=("scaling target", tier.scaling.target_invocations_per_minute),
+            ("scaling target", tier.scaling.target_invocations_per_minute),
         )
         self._graph("Calls and errors", _calls_and_errors([endpoint]))
         self._graph("Instances", _instances({name: endpoint}))
@@ -137,14 +137,12 @@ class FleetDashboard(Construct):
         for index, (tenant, endpoint) in enumerate(whales.items()):
             rows.append(endpoint.latency_p99.row(id=f"m{index}", visible=False, period=60))
             rows.append(_math(f"m{index} / {MICROSECONDS_PER_MILLISECOND}", tenant))
-        self._graph("ModelLatency p99 (milliseconds)", rows, limit=("alarm above", limits[0]))
+        self._graph("ModelLatency p99 (milliseconds)", rows, *(("alarm above", limit) for limit in limits))
         self._graph("Calls per minute", [e.invocations.row(label=tenant, period=60) for tenant, e in whales.items()])
         self._graph("Calls and errors", _calls_and_errors(list(whales.values())))
         self._graph("Instances", _instances(whales))
 
-    def _graph(
-        self, title: str, rows: list[_Row], limit: tuple[str, float] | None = None, most: float | None = None
-    ) -> None:
+    def _graph(self, title: str, rows: list[_Row], *limits: tuple[str, float], most: float | None = None) -> None:
         properties: dict[str, Any] = {
             "title": title,
             "region": self._region,
@@ -153,8 +151,9 @@ class FleetDashboard(Construct):
             "metrics": rows,
             "yAxis": {"left": {"min": 0} if most is None else {"min": 0, "max": most}},
         }
-        if limit:
-            properties["annotations"] = {"horizontal": [{"label": limit[0], "value": limit[1]}]}
+        if limits:
+            lines = [{"label": label, "value": value} for label, value in limits]
+            properties["annotations"] = {"horizontal": lines}
         self._add("metric", 6, 6, properties)
 
     def _add(self, kind: str, width: int, height: int, properties: dict[str, Any]) -> None:

@@ -14,9 +14,14 @@ def grant_shared(
     """Lets the grantee call a shared endpoint for these tenants' models only; None means every model of it.
 
     Without the condition a caller may invoke any model below the prefix. The slash matters: `m1*` would also match
-    m10. Source: docs.aws.amazon.com/sagemaker/latest/dg/multi-model-endpoint-security.html
+    m10. An empty list raises ValueError: it must not read as everyone.
+    Source: docs.aws.amazon.com/sagemaker/latest/dg/multi-model-endpoint-security.html
     """
-    conditions = {"StringLike": {"sagemaker:TargetModel": [f"{tenant}/*" for tenant in tenants]}} if tenants else None
+    conditions = None
+    if tenants is not None:
+        if not tenants:
+            raise ValueError(f"no tenant to grant {endpoint_name} for; name tenants, or pass None for every model")
+        conditions = {"StringLike": {"sagemaker:TargetModel": [f"{tenant}/*" for tenant in tenants]}}
     return iam.Grant.add_to_principal(
         grantee=grantee,
         actions=["sagemaker:InvokeEndpoint"],

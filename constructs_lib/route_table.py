@@ -63,6 +63,7 @@ class RouteTable(Construct):
             replicate_to="NONE",
         ).ref
         alarm = self._route_errors_alarm(audience)
+        monitor_role = self._monitor_role(alarm)
         environment = appconfig.CfnEnvironment(
             self,
             "Environment",
@@ -71,10 +72,11 @@ class RouteTable(Construct):
             # Exactly one, and never a cache, memory or latency alarm: AppConfig rolls back on INSUFFICIENT_DATA too.
             monitors=[
                 appconfig.CfnEnvironment.MonitorsProperty(
-                    alarm_arn=alarm.attr_arn, alarm_role_arn=self._monitor_role(alarm).role_arn
+                    alarm_arn=alarm.attr_arn, alarm_role_arn=monitor_role.role_arn
                 )
             ],
         )
+        environment.node.add_dependency(monitor_role)
         self.environment_id = environment.ref
 
     def grant_read_deployed(self, grantee: iam.IGrantable) -> None:

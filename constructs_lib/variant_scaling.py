@@ -103,8 +103,8 @@ class VariantScaling(Construct):
             "Calm",
             # Below half the target, one instance fewer still stays below it, down to two instances.
             expression=(
-                f"IF(invocations < {tier.scaling.target_invocations_per_minute * 15 / 2:g} "
-                f"AND FILL(unloads, 0) <= {per_quarter_hour / 10:g}, 1, 0)"
+                f"IF(invocations < {tier.scaling.target_invocations_per_minute * 15 / 2:.12g} "
+                f"AND FILL(unloads, 0) <= {per_quarter_hour / 10:.12g}, 1, 0)"
             ),
             label="calm",
             inputs={"invocations": metrics.invocations_per_instance, "unloads": metrics.unloads},

@@ -10,15 +10,13 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as scheduler_targets
-from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from constructs_lib import arns
-from constructs_lib.alarms import AlarmAudience, expression_alarm
+from constructs_lib.alarms import AlarmAudience, expression_alarm, metric_alarm
 from constructs_lib.metric import fleet_metric, function_metric
 from constructs_lib.route_table import RouteTable
 from tierfleet import routes
@@ -57,7 +55,6 @@ class WarmUp(Construct):
         *,
         config: FleetConfig,
         route_table: RouteTable,
-        topic: sns.ITopic,
         audience: AlarmAudience,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -71,12 +68,12 @@ class WarmUp(Construct):
             ),
         )
         # Several events tell of one change of an endpoint; one run at a time, none kept for later, is one warm-up.
+        # No destination for what is dropped: it would report the duplicates.
         self.function = self._function(
             "Function",
             reserved_concurrent_executions=1,
             retry_attempts=0,
             max_event_age=cdk.Duration.minutes(5),
-            on_failure=destinations.SnsDestination(topic),
         )
         self.gate_function = self._function("GateFunction")
         self._grant_gate()
@@ -225,19 +222,17 @@ class WarmUp(Construct):
         )
 
     def _running_alarm(self, audience: AlarmAudience) -> Any:
-        return expression_alarm(
+        return metric_alarm(
             self,
             "Running",
-            expression="FILL(scheduled, 0) + FILL(gates, 0)",
-            label="warm-ups",
-            inputs={
-                "scheduled": function_metric(self.function.function_name, "Invocations"),
-                "gates": function_metric(self.gate_function.function_name, "Invocations"),
-            },
+            # Printed when a run begins: Lambda publishes its own Invocations only when the run is over.
+            metric=fleet_metric(self._config, metrics.WARM_UP_STARTED),
             comparison="GreaterThanOrEqualToThreshold",
             threshold=1,
             period_seconds=300,
-            datapoints=(1, 2),
+            # A run ends within 15 minutes of its start.
+            datapoints=(1, 3),
+            missing="notBreaching",
             description=audience.description(
                 "A warm-up runs: cache alarms keep silent meanwhile. Not an incident.", "warm-up"
             ),

@@ -33,7 +33,7 @@ class FleetStack(cdk.Stack):
         image = ServingImage(self, "Image", config=config)
         execution_role = ExecutionRole(self, "ExecutionRole", config=config, image_repository_arn=image.repository_arn)
         route_table = RouteTable(self, "Routes", config=config, audience=audience)
-        warm_up = WarmUp(self, "WarmUp", config=config, route_table=route_table, topic=topic, audience=audience)
+        warm_up = WarmUp(self, "WarmUp", config=config, route_table=route_table, audience=audience)
         CapacityEvents(self, "Capacity", config=config, topic=topic)
 
         cache_alarm_arns = []

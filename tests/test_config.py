@@ -166,6 +166,16 @@ BROKEN: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
         {"tiers": {"whale": {"instances": {"min": 1, "initial": 1}}}},
         [("tiers.whale.guardrail", "canary_instances", "half of the instances")],
     ),
+    "canary of one instance at night": (
+        {
+            "tiers": {
+                "whale": {
+                    "scaling": {"schedules": {"night": {"schedule": "cron(0 20 * * ? *)", "min": 1, "max": 2}}},
+                }
+            }
+        },
+        [("tiers.whale.guardrail", "canary_instances", "there may be 1")],
+    ),
     "guardrail that cannot end": (
         {"tiers": {"whale": {"guardrail": {"type": "LINEAR", "maximum_execution_timeout_in_seconds": 600}}}},
         [("tiers.whale.guardrail", "maximum_execution_timeout_in_seconds", "above the sum of the waits, 1320 s")],

@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import aws_cdk as cdk
+import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Template
 from fleets import fleet
@@ -38,6 +39,11 @@ def test_a_caller_on_a_shared_endpoint_reaches_the_models_of_its_tenants_only() 
         "Resource": f"{ARN}{SHARED}",
         "Condition": {"StringLike": {"sagemaker:TargetModel": ["m1/*", "m2/*"]}},
     }
+
+
+def test_an_empty_list_of_tenants_is_refused_because_it_must_not_read_as_everyone() -> None:
+    with pytest.raises(ValueError, match="no tenant to grant"):
+        granted(lambda role: invoke_grants.grant_shared(role, CONFIG, SHARED, []))
 
 
 def test_a_tenants_pattern_ends_at_the_slash_so_that_m1_does_not_reach_m10() -> None:

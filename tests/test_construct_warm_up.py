@@ -6,7 +6,6 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
-from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Match, Template
 from fleets import DELETE, ROOT, fleet
 from synthesis import AUDIENCE, FLAGS, TOPIC_ARN, alarm, only, resources, statements, template_of
@@ -24,7 +23,6 @@ def build_warm_up(stack: cdk.Stack, config: Any) -> WarmUp:
         "WarmUp",
         config=config,
         route_table=RouteTable(stack, "Routes", config=config, audience=AUDIENCE),
-        topic=sns.Topic.from_topic_arn(stack, "Topic", TOPIC_ARN),
         audience=AUDIENCE,
     )
 
@@ -104,7 +102,7 @@ def test_one_warm_up_runs_at_a_time_and_none_is_tried_again(plain: Template) -> 
             "FunctionName": {"Ref": warm_function_id(plain)},
             "MaximumRetryAttempts": 0,
             "MaximumEventAgeInSeconds": 300,
-            "DestinationConfig": {"OnFailure": {"Destination": TOPIC_ARN}},
+            "DestinationConfig": Match.absent(),
         },
     )
 
@@ -203,13 +201,11 @@ def test_any_failed_model_or_failed_run_alarms(plain: Template) -> None:
     assert read["errors"]["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": warm_function_id(plain)}}]
 
 
-def test_the_alarm_that_silences_cache_alarms_watches_both_functions_and_tells_nobody(plain: Template) -> None:
+def test_the_alarm_that_silences_cache_alarms_watches_the_whole_fleet_and_tells_nobody(plain: Template) -> None:
     running = alarm(plain, contains="A warm-up runs")
     assert running["AlarmActions"] == []
     assert running["TreatMissingData"] == "notBreaching"
-    watched = [q["MetricStat"]["Metric"]["Dimensions"] for q in running["Metrics"] if "MetricStat" in q]
-    functions = [{"Ref": name} for name in resources(plain, FUNCTION)]
-    assert sorted(str(d) for d in watched) == sorted(str([{"Name": "FunctionName", "Value": f}]) for f in functions)
+    assert {dimension["Name"] for dimension in running["Dimensions"]} == {"Fleet", "Environment"}
 
 
 def test_only_the_gate_reads_hosted_documents_endpoints_and_stacks(plain: Template) -> None:
@@ -251,3 +247,9 @@ def test_the_roles_hold_no_managed_policy(plain: Template) -> None:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def test_cache_alarms_are_silent_from_the_moment_a_warm_up_begins(plain: Template) -> None:
+    running = alarm(plain, section="warm-up", contains="A warm-up runs")
+    assert (running["Namespace"], running["MetricName"]) == ("tierfleet", "WarmUpStarted")
+    assert (running["Period"] * running["EvaluationPeriods"], running["DatapointsToAlarm"]) == (900, 1)

@@ -141,3 +141,10 @@ def test_the_quota_table_says_what_to_request_and_only_where_needed() -> None:
     lines = quota_table(config, quotas(config)).splitlines()
     assert "request 12" in lines[2]
     assert "request" not in lines[-1]
+
+
+def test_a_schedule_that_raises_the_maximum_raises_the_quota() -> None:
+    evening = {"evening": {"schedule": "cron(0 18 * * ? *)", "min": 2, "max": 20}}
+    config = fleet(tiers={"tail": {"scaling": {"schedules": evening}}})
+    by_name = {quota.name: quota for quota in quotas(config)}
+    assert by_name["ml.m5.xlarge for endpoint usage"].at_maximum == 20

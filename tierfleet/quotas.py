@@ -38,8 +38,8 @@ def quotas(config: FleetConfig) -> list[Quota]:
     largest = 0
     for tier in config.tiers.values():
         endpoints = len(tier.tenants) if isinstance(tier, DedicatedTier) else 1
-        of_type[tier.instance_type] += endpoints * tier.instances.max
-        largest = max(largest, tier.instances.max if endpoints else 0)
+        of_type[tier.instance_type] += endpoints * tier.most_instances
+        largest = max(largest, tier.most_instances if endpoints else 0)
     return [
         *(
             Quota(f"{name} for endpoint usage", count, 2 * count, DEFAULT_INSTANCES_OF_TYPE.get(name, 0))

@@ -195,6 +195,8 @@ def _warm(
         tenants=tenants,
         most_seconds=min(seconds_left, LONGEST_RUN_SECONDS),
     )
+    # At once: it keeps the cache alarms silent while the run goes on.
+    _emit({metrics.WARM_UP_STARTED: 1}, tier)
     report = warm(plan, runtime=AWS.runtime, s3=AWS.s3, models_bucket=settings().models_bucket)
     _log(
         "warm-up ended",

@@ -229,7 +229,7 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 def metrics_of(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    names = ("Tier", "WarmUpWarmed", "WarmUpFailed", "WarmUpMissing", "WarmUpSkipped", "WarmUpLeft")
+    names = ("Tier", "WarmUpStarted", "WarmUpWarmed", "WarmUpFailed", "WarmUpMissing", "WarmUpSkipped", "WarmUpLeft")
     return [{name: line[name] for name in names if name in line} for line in lines if "_aws" in line]
 
 
@@ -247,6 +247,7 @@ def test_the_schedule_warms_the_tiers_list_on_the_deployed_endpoint(
     assert report["skipped"] == {"m01": "it is on tier whale"}
     lines = logged(capsys)
     assert metrics_of(lines) == [
+        {"Tier": "tail", "WarmUpStarted": 1},
         {
             "Tier": "tail",
             "WarmUpWarmed": 2,
@@ -254,10 +255,10 @@ def test_the_schedule_warms_the_tiers_list_on_the_deployed_endpoint(
             "WarmUpMissing": 1,
             "WarmUpSkipped": 1,
             "WarmUpLeft": 0,
-        }
+        },
     ]
-    assert lines[0]["message"] == "warm-up ended"
-    assert (lines[0]["endpoint"], lines[0]["warmed"], lines[0]["stopped"]) == (OLD, 2, None)
+    ended = next(line for line in lines if line.get("message") == "warm-up ended")
+    assert (ended["endpoint"], ended["warmed"], ended["stopped"]) == (OLD, 2, None)
 
 
 def test_a_failed_tenant_is_logged_with_its_reason(aws: StubbedAws, capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,7 +275,7 @@ def test_a_failed_tenant_is_logged_with_its_reason(aws: StubbedAws, capsys: pyte
     reasons = {line["tenant"]: line["reason"] for line in lines if line.get("message") == "tenant not warmed"}
     assert reasons == report["failed"]
     assert "Prediction failed" in reasons["m02"]
-    assert metrics_of(lines)[0]["WarmUpFailed"] == 1
+    assert metrics_of(lines)[-1]["WarmUpFailed"] == 1
 
 
 def test_a_person_may_name_the_tenants(aws: StubbedAws) -> None:

@@ -71,7 +71,8 @@ class Encryption(Section):
     """Key of the instances' volumes; refused for instance types with local NVMe disks.
     -> AWS::SageMaker::EndpointConfig KmsKeyId"""
     topic_kms_key_arn: KmsKeyArn | None = None
-    """Key of the alarm topic; its policy must let cloudwatch.amazonaws.com use it (the AWS-managed
+    """Key of the alarm topic; its policy must let cloudwatch.amazonaws.com
+    and events.amazonaws.com use it (the AWS-managed
     `alias/aws/sns` cannot). -> AWS::SNS::Topic KmsMasterKeyId"""
 
 
@@ -263,6 +264,16 @@ class Tier(Section):
     container_startup_health_check_timeout_in_seconds: Annotated[int, Field(ge=60, le=3600)] | None = None
     """-> AWS::SageMaker::EndpointConfig ContainerStartupHealthCheckTimeoutInSeconds; SageMaker's default if left
     out."""
+
+    @property
+    def fewest_instances(self) -> int:
+        """The least lower bound the endpoint ever has, its schedules included."""
+        return min([self.instances.min, *(scheduled.min for scheduled in self.scaling.schedules.values())])
+
+    @property
+    def most_instances(self) -> int:
+        """The greatest upper bound the endpoint ever has, its schedules included."""
+        return max([self.instances.max, *(scheduled.max for scheduled in self.scaling.schedules.values())])
 
 
 class MultiModelTier(Tier):

@@ -31,8 +31,12 @@ def check_tier(name: str, tier: MultiModelTier | DedicatedTier) -> Iterator[Prob
         yield from _pinned_models(where, tier)
     elif tier.warm_up:
         yield from _warm_up(where, tier, tier.warm_up)
+    if isinstance(tier, MultiModelTier) and tier.guardrail:
+        message = "takes an update back on 5XX alone, and on the stock image a caller's bad payload is a 5XX too"
+        fix = "raise alarms.max_5xx_ratio if callers are careless"
+        yield Problem(where, "guardrail", None, message, fix, severity="note")
     if tier.guardrail:
-        yield from _guardrail(where, tier.guardrail, tier.instances.min)
+        yield from _guardrail(where, tier.guardrail, tier.fewest_instances)
 
 
 def _pinned_models(where: str, tier: DedicatedTier) -> Iterator[Problem]:
@@ -52,11 +56,12 @@ def _warm_up(where: str, tier: MultiModelTier, warm_up: WarmUp) -> Iterator[Prob
     if not listed:
         message = "no tenant to warm up"
         yield Problem(where, "tenants", None, message, "list tenants, hottest first, or remove the table")
-    probes_per_minute = listed / tier.instances.min
+    instances = tier.fewest_instances
+    probes_per_minute = listed / instances
     half_target = tier.scaling.target_invocations_per_minute / 2
     if probes_per_minute > half_target:
         message = (
-            f"{listed} probes on {tier.instances.min} instances may be {probes_per_minute:.0f} a minute each, "
+            f"{listed} probes on {instances} instances may be {probes_per_minute:.0f} a minute each, "
             f"more than half the scaling target ({half_target:.0f}): the warm-up would scale the tier out"
         )
         yield Problem(where, "tenants", None, message, "shorten the list or raise instances.min")
@@ -65,20 +70,20 @@ def _warm_up(where: str, tier: MultiModelTier, warm_up: WarmUp) -> Iterator[Prob
         fix = "set models_per_instance to LoadedModelCount when ModelUnloadingTime first appears"
         yield Problem(where.removesuffix(".warm_up"), "models_per_instance", None, message, fix)
         return
-    capacity = int(tier.models_per_instance * tier.instances.min * MAX_WARM_UP_SHARE)
+    capacity = int(tier.models_per_instance * instances * MAX_WARM_UP_SHARE)
     if listed > capacity:
         message = (
-            f"{listed} tenants, but {tier.instances.min} instances of {tier.models_per_instance} models take "
+            f"{listed} tenants, but {instances} instances of {tier.models_per_instance} models take "
             f"{capacity} ({MAX_WARM_UP_SHARE:.0%} of what fits): later loads would evict earlier ones"
         )
         yield Problem(where, "tenants", None, message, "shorten the list, raise instances.min or use larger instances")
 
 
-def _guardrail(where: str, guardrail: Guardrail, min_instances: int) -> Iterator[Problem]:
+def _guardrail(where: str, guardrail: Guardrail, fewest_instances: int) -> Iterator[Problem]:
     where = f"{where}.guardrail"
-    if guardrail.type == "CANARY" and guardrail.canary_instances * 2 > min_instances:
-        message = f"a canary may be at most half of the instances, and instances.min is {min_instances}"
-        fix = 'raise instances.min, lower canary_instances or set type = "ALL_AT_ONCE"'
+    if guardrail.type == "CANARY" and guardrail.canary_instances * 2 > fewest_instances:
+        message = f"a canary may be at most half of the instances, and there may be {fewest_instances}"
+        fix = 'raise the lower bounds, lower canary_instances or set type = "ALL_AT_ONCE"'
         yield Problem(where, "canary_instances", guardrail.canary_instances, message, fix)
     steps = 100 // guardrail.linear_step_percent if guardrail.type == "LINEAR" else 1
     waits = steps * guardrail.wait_interval_in_seconds + guardrail.termination_wait_in_seconds

@@ -17,6 +17,7 @@ ROUTE_FALLBACK: Final = "RouteFallback"
 CALLS: Final = "Calls"
 CALL_ERRORS: Final = "CallErrors"
 CALL_LATENCY: Final = "CallLatency"
+WARM_UP_STARTED: Final = "WarmUpStarted"
 WARM_UP_WARMED: Final = "WarmUpWarmed"
 WARM_UP_FAILED: Final = "WarmUpFailed"
 WARM_UP_MISSING: Final = "WarmUpMissing"
@@ -30,6 +31,7 @@ UNITS: Final[Mapping[str, str]] = {
     CALLS: "Count",
     CALL_ERRORS: "Count",
     CALL_LATENCY: "Milliseconds",
+    WARM_UP_STARTED: "Count",
     WARM_UP_WARMED: "Count",
     WARM_UP_FAILED: "Count",
     WARM_UP_MISSING: "Count",
