@@ -5,11 +5,10 @@ place, the same with one create-only property of each type changed, nothing. The
 a type that the table does not know fails.
 """
 
-import copy
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +27,27 @@ Read = Callable[["Reader", str], Properties | None]
 
 @dataclass(frozen=True)
 class Row:
-    """How a type is read and changed. A change is a property and its new value, or why there is none.
+    """Which resource stands for its type, how it is read, and one change of each kind.
 
-    unread: properties that no API call returns, or that the stand-in accepts without effect.
+    A change is a property and its new value, BY_CONFIG, or the reason why there is none.
     """
 
+    logical_id: str
     read: Read
     update: tuple[str, Any] | str
     replace: tuple[str, Any] | str
-    unread: frozenset[str] = frozenset()
+
+    def matches(self, logical_id: str) -> bool:
+        """Whether a template's logical id is this row's, its hash left out."""
+        return re.fullmatch(f"{self.logical_id}[0-9A-F]{{8}}", logical_id) is not None
+
+    @property
+    def changes_in_place(self) -> bool:
+        return self.update == BY_CONFIG or not isinstance(self.update, str)
+
+    @property
+    def is_replaced(self) -> bool:
+        return self.replace == BY_CONFIG or not isinstance(self.replace, str)
 
 
 @dataclass
@@ -159,12 +170,12 @@ def role(reader: Reader, name: str) -> Properties:
     return found
 
 
-def policy(reader: Reader, name: str) -> Properties | None:
+def policy(reader: Reader, physical_id: str) -> Properties | None:
     client = reader.client("iam")
     for found in client.list_roles()["Roles"]:
         for inline in client.list_role_policies(RoleName=found["RoleName"])["PolicyNames"]:
-            if inline == name:
-                document: Properties = client.get_role_policy(RoleName=found["RoleName"], PolicyName=name)
+            if f"-{inline}-" in physical_id:
+                document: Properties = client.get_role_policy(RoleName=found["RoleName"], PolicyName=inline)
                 return document | {"Roles": [found["RoleName"]]}
     return None
 
@@ -178,9 +189,7 @@ def function(reader: Reader, name: str) -> Properties:
 
 def event_invoke_config(reader: Reader, physical_id: str) -> Properties:
     name = physical_id.partition(":")[0]
-    found: Properties = reader.client("lambda").get_function_event_invoke_config(
-        FunctionName=name, Qualifier="$LATEST"
-    )
+    found: Properties = reader.client("lambda").get_function_event_invoke_config(FunctionName=name, Qualifier="$LATEST")
     return found | {"Qualifier": found["FunctionArn"].rpartition(":")[2]}
 
 
@@ -213,12 +222,8 @@ def bucket(reader: Reader, name: str) -> Properties:
     client.head_bucket(Bucket=name)
     return {
         "BucketName": name,
-        "PublicAccessBlockConfiguration": client.get_public_access_block(Bucket=name)[
-            "PublicAccessBlockConfiguration"
-        ],
-        "OwnershipControls": client.get_bucket_ownership_controls(Bucket=name)["OwnershipControls"],
+        "PublicAccessBlockConfiguration": client.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"],
         "VersioningConfiguration": {"Status": client.get_bucket_versioning(Bucket=name).get("Status")},
-        "Tags": client.get_bucket_tagging(Bucket=name)["TagSet"],
     }
 
 
@@ -229,12 +234,284 @@ def bucket_policy(reader: Reader, _physical_id: str) -> Properties:
 
 def nested_stack(reader: Reader, stack_id: str) -> Properties | None:
     found: Properties = reader.client("cloudformation").describe_stacks(StackName=stack_id)["Stacks"][0]
-    return None if found["StackStatus"] == "DELETE_COMPLETE" else found
+    parameters = {item["ParameterKey"]: item["ParameterValue"] for item in found.get("Parameters", [])}
+    return None if found["StackStatus"] == "DELETE_COMPLETE" else found | {"Parameters": parameters}
 
 
 def gate(reader: Reader, physical_id: str) -> Properties | None:
-    """A custom resource is no more than its request; the endpoint it answered for is what one can read."""
-    return endpoint(reader, next((i for i in reader.ids.values() if i.endswith(f":endpoint/{physical_id}")), ""))
+    """A custom resource is no more than its request; the endpoint it stands behind is what one can read."""
+    found = reader.client("sagemaker").list_endpoints(NameContains=physical_id)["Endpoints"]
+    return next(iter(found), None)
 
 
-TABLE: dict[str, Row] = {}
+# The change comes with the step's fleet file instead of an edit of the template.
+BY_CONFIG = "by config"
+STATEMENT = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::changed/*"}
+DOCUMENT = {"Version": "2012-10-17", "Statement": [STATEMENT]}
+REFUSAL = {"Version": "2012-10-17", "Statement": [STATEMENT | {"Effect": "Deny", "Principal": "*"}]}
+TAGS = [{"Key": "changed", "Value": "yes"}]
+DESCRIPTION = ("Description", "changed")
+NEVER = "every property is create-only"
+
+TABLE = {
+    "AWS::AppConfig::Application": Row("RoutesApplication", application, DESCRIPTION, "nothing is create-only"),
+    "AWS::AppConfig::ConfigurationProfile": Row(
+        "RoutesProfile", profile, DESCRIPTION, "another application, location or type would be another route table"
+    ),
+    "AWS::AppConfig::Deployment": Row("Deployment", deployment, NEVER, DESCRIPTION),
+    "AWS::AppConfig::DeploymentStrategy": Row(
+        "RoutesStrategy", strategy, ("FinalBakeTimeInMinutes", 6), ("Name", "renamed")
+    ),
+    "AWS::AppConfig::Environment": Row(
+        "RoutesEnvironment", environment, DESCRIPTION, "another application would be another route table"
+    ),
+    "AWS::AppConfig::HostedConfigurationVersion": Row("RoutesDocument", hosted_version, NEVER, BY_CONFIG),
+    "AWS::ApplicationAutoScaling::ScalableTarget": Row(
+        "TierstailScalingTarget", scalable_target, ("MaxCapacity", 7), BY_CONFIG
+    ),
+    "AWS::ApplicationAutoScaling::ScalingPolicy": Row(
+        "TierstailScalingInvocations", scaling_policy, BY_CONFIG, ("PolicyName", "renamed")
+    ),
+    "AWS::CloudFormation::Stack": Row(
+        "Whalesw1NestedStackw1NestedStackResource", nested_stack, BY_CONFIG, "nothing is create-only"
+    ),
+    "AWS::CloudWatch::Alarm": Row("TierstailServerErrors", alarm, ("Threshold", 77), BY_CONFIG),
+    "AWS::CloudWatch::CompositeAlarm": Row(
+        "TierstailCacheCacheDegraded", alarm, ("AlarmDescription", "changed"), ("AlarmName", "renamed")
+    ),
+    "AWS::CloudWatch::Dashboard": Row(
+        "Dashboard", dashboard, ("DashboardBody", '{"widgets": []}'), ("DashboardName", "renamed")
+    ),
+    "AWS::Events::Rule": Row("WarmUpInService", rule, DESCRIPTION, ("Name", "renamed")),
+    "AWS::IAM::Policy": Row(
+        "ExecutionRoleDefaultPolicy", policy, ("PolicyDocument", DOCUMENT), "nothing is create-only"
+    ),
+    "AWS::IAM::Role": Row("RoutesMonitorRole", role, DESCRIPTION, ("RoleName", "renamed")),
+    "AWS::Lambda::EventInvokeConfig": Row(
+        "WarmUpFunctionEventInvokeConfig", event_invoke_config, ("MaximumEventAgeInSeconds", 200), BY_CONFIG
+    ),
+    "AWS::Lambda::Function": Row("WarmUpFunction", function, ("MemorySize", 640), ("FunctionName", "renamed")),
+    "AWS::Lambda::Permission": Row(
+        "WarmUpInServiceAllowEventRuleshoptestFleetWarmUpFunction.*", permission, NEVER, BY_CONFIG
+    ),
+    "AWS::Logs::LogGroup": Row("WarmUpGateFunctionLogs", log_group, ("RetentionInDays", 7), ("LogGroupName", "other")),
+    "AWS::S3::Bucket": Row(
+        "ModelsBucket",
+        bucket,
+        ("PublicAccessBlockConfiguration", {"BlockPublicAcls": False}),
+        ("BucketName", "renamed-bucket"),
+    ),
+    "AWS::S3::BucketPolicy": Row("ModelsBucketPolicy", bucket_policy, ("PolicyDocument", REFUSAL), BY_CONFIG),
+    "AWS::SNS::Topic": Row("AlarmsTopic", topic, ("DisplayName", "changed"), ("TopicName", "renamed")),
+    "AWS::SNS::TopicPolicy": Row(
+        "AlarmsTopicPolicy", topic_policy, ("PolicyDocument", REFUSAL), "nothing is create-only"
+    ),
+    "AWS::SageMaker::Endpoint": Row("TierstailEndpoint", endpoint, ("Tags", TAGS), BY_CONFIG),
+    "AWS::SageMaker::EndpointConfig": Row("TierstailEndpointConfig", endpoint_config, ("Tags", TAGS), BY_CONFIG),
+    "AWS::SageMaker::Model": Row("TierstailModel", model, ("Tags", TAGS), BY_CONFIG),
+    "AWS::Scheduler::Schedule": Row("WarmUptailschedule", schedule, DESCRIPTION, ("Name", "renamed")),
+    "Custom::WarmGate": Row(
+        "TierstailGate", gate, "no API returns a request; test_local_real_fleet has one", BY_CONFIG
+    ),
+}
+# Properties that no call returns: CloudFormation's own, write-only, or without effect in the stand-in. Tags are read
+# where we keep them ourselves.
+UNREAD = {
+    "AWS::CloudFormation::Stack": {"TemplateURL"},
+    "AWS::Lambda::Function": {"Code"},
+    "AWS::Lambda::Permission": {"SourceArn", "FunctionName"},
+    "AWS::S3::Bucket": {"BucketEncryption", "LifecycleConfiguration", "MetricsConfigurations"},
+    "AWS::SageMaker::Endpoint": {"RetainAllVariantProperties"},
+    "Custom::WarmGate": {"EndpointConfigName", "ServiceTimeout", "ServiceToken", "Tier"},
+}
+STEPS = ("created", "updated", "replaced")
+
+
+@dataclass
+class Seen:
+    """One resource after one step: what the template says, what boto3 read, and whether the one before is gone."""
+
+    physical_id: str
+    properties: Properties
+    found: Properties | None
+    before_is_gone: bool
+
+
+class History:
+    """What every row of the table was after each step."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.seen: dict[str, dict[str, Seen]] = {}
+        self.ids: dict[str, str] = {}
+        self.deleted: set[str] = set()
+
+    def run(self) -> None:
+        """Both stacks through all steps; the models stack is replaced after the fleet is gone and the bucket empty."""
+        account = self.fleet.account
+        stacks = self.templates("created")
+        assert account.deploy(stacks[MODELS], MODELS) == "CREATE_COMPLETE", account.stack_events(MODELS)
+        self.fleet.publish("t1/1", "t2/1", "t3/1", "w1/2027-01-01")
+        assert account.deploy(stacks[FLEET], FLEET) == "CREATE_COMPLETE", account.stack_events(FLEET)
+        self.look("created", stacks)
+        stacks = self.templates("updated")
+        for name in (MODELS, FLEET):
+            assert account.deploy(stacks[name], name) == "UPDATE_COMPLETE", account.stack_events(name)
+        self.look("updated", stacks)
+        stacks = self.templates("replaced")
+        assert account.deploy(stacks[FLEET], FLEET) == "UPDATE_COMPLETE", account.stack_events(FLEET)
+        self.look("replaced", {FLEET: stacks[FLEET]})
+        self.destroy(FLEET)
+        s3 = account.client("s3")
+        bucket_name = self.ids[self.logical_id(TABLE["AWS::S3::Bucket"], self.ids)]
+        for item in s3.list_object_versions(Bucket=bucket_name)["Versions"]:
+            s3.delete_object(Bucket=bucket_name, Key=item["Key"], VersionId=item["VersionId"])
+        assert account.deploy(stacks[MODELS], MODELS) == "UPDATE_COMPLETE", account.stack_events(MODELS)
+        self.look("replaced", {MODELS: stacks[MODELS]})
+        self.destroy(MODELS)
+
+    def templates(self, step: str) -> dict[str, Properties]:
+        """The synthesised templates of a step, with its edits."""
+        tail: Properties = {}
+        whale: Properties = {}
+        if step != "created":
+            tail |= {"scaling": {"max_requests_per_second": 60}}
+            whale |= {"instances": {"max": 9}}
+        container = {}
+        if step == "replaced":
+            tail |= {"instance_type": "ml.r5.xlarge"}
+            container = {"environment": {"OMP_NUM_THREADS": "2"}}
+        stacks = self.fleet.synthesise(retain=False, container=container, tiers={"tail": tail, "whale": whale})
+        templates: dict[str, Properties] = {
+            name: json.loads(stack.template_file.read_text()) for name, stack in stacks.items()
+        }
+        for row in TABLE.values():
+            for change, edited in ((row.update, step != "created"), (row.replace, step == "replaced")):
+                if edited and not isinstance(change, str):
+                    for template in templates.values():
+                        for logical_id in filter(row.matches, template["Resources"]):
+                            template["Resources"][logical_id]["Properties"][change[0]] = change[1]
+        return templates
+
+    def look(self, step: str, templates: dict[str, Properties]) -> None:
+        before, self.ids = dict(self.ids), dict(self.ids)
+        for name in templates:
+            pages = self.fleet.account.client("cloudformation").get_paginator("list_stack_resources")
+            for page in pages.paginate(StackName=name):
+                self.ids |= {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in page["StackResourceSummaries"]}
+        reader, old_reader = Reader(self.fleet.account, self.ids), Reader(self.fleet.account, before)
+        for template in templates.values():
+            for kind, row in TABLE.items():
+                for logical_id in filter(row.matches, template["Resources"]):
+                    old = before.get(logical_id)
+                    self.seen.setdefault(kind, {})[step] = Seen(
+                        self.ids[logical_id],
+                        template["Resources"][logical_id]["Properties"],
+                        read(row, reader, self.ids[logical_id]),
+                        old is not None and read(row, old_reader, old) is None,
+                    )
+
+    def destroy(self, name: str) -> None:
+        kinds = {
+            kind
+            for kind, row in TABLE.items()
+            for summary in self.fleet.account.client("cloudformation")
+            .get_paginator("list_stack_resources")
+            .paginate(StackName=name)
+            .search("StackResourceSummaries[].LogicalResourceId")
+            if row.matches(summary)
+        }
+        self.fleet.account.destroy(name)
+        reader = Reader(self.fleet.account, self.ids)
+        self.deleted |= {
+            kind for kind in kinds if read(TABLE[kind], reader, self.seen[kind]["replaced"].physical_id) is None
+        }
+
+    @staticmethod
+    def logical_id(row: Row, ids: dict[str, str]) -> str:
+        return next(filter(row.matches, ids))
+
+
+def read(row: Row, reader: Reader, physical_id: str) -> Properties | None:
+    try:
+        return row.read(reader, physical_id)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if not re.search("NotFound|NoSuch|404|ValidationError", code):
+            raise
+        return None
+
+
+def differences(wanted: Any, found: Any, path: str = "") -> list[str]:
+    """Where a template's literal values are not what was read; what the template computes is left out."""
+    if isinstance(wanted, dict):
+        if any(key == "Ref" or key.startswith("Fn::") for key in wanted):
+            return []
+        if not isinstance(found, dict):
+            return [f"{path}: {wanted!r} read as {found!r}"]
+        here = {key.lower(): value for key, value in found.items()}
+        return [d for key, value in wanted.items() for d in differences(value, here.get(key.lower()), f"{path}.{key}")]
+    if isinstance(wanted, list):
+        if not isinstance(found, list) or len(found) != len(wanted):
+            return [f"{path}: {wanted!r} read as {found!r}"]
+        return [
+            d
+            for pair in enumerate(zip(wanted, found, strict=True))
+            for d in differences(*pair[1], f"{path}[{pair[0]}]")
+        ]
+    same = wanted == found or str(wanted).lower() == str(found).lower()
+    return [] if same else [f"{path}: {wanted!r} read as {found!r}"]
+
+
+@pytest.fixture(scope="module")
+def history(cloud: LocalCloud, synth: Callable[..., Path]) -> History:
+    cloud.admin("clock", {"mode": "skip"})
+    cloud.admin("faults", {})
+    found = History(Fleet(Account(cloud, ACCOUNT), synth))
+    found.run()
+    return found
+
+
+def test_the_table_knows_every_resource_type_of_our_templates(templates: dict[str, dict[str, Any]]) -> None:
+    types = {resource["Type"] for template in templates.values() for resource in template["Resources"].values()}
+
+    assert types == TABLE.keys()
+
+
+def test_what_is_changed_to_replace_is_create_only_and_what_is_changed_in_place_is_not() -> None:
+    for kind, row in TABLE.items():
+        create_only = create_only_properties(kind, "eu-west-1")
+        assert isinstance(row.replace, str) or row.replace[0] in create_only, kind
+        assert isinstance(row.update, str) or row.update[0] not in create_only, kind
+
+
+@pytest.mark.parametrize("kind", TABLE)
+@pytest.mark.parametrize("step", STEPS)
+def test_it_is_read_back_as_the_template_says(history: History, kind: str, step: str) -> None:
+    seen = history.seen[kind][step]
+    unread = UNREAD.get(kind, set()) | (set() if kind.startswith("AWS::SageMaker") else {"Tags"})
+    wanted = {key: value for key, value in seen.properties.items() if key not in unread}
+
+    assert seen.found is not None
+    assert differences(wanted, seen.found) == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind, row in TABLE.items() if row.changes_in_place])
+def test_it_is_updated_in_place(history: History, kind: str) -> None:
+    created, updated = history.seen[kind]["created"], history.seen[kind]["updated"]
+
+    assert created.properties != updated.properties
+    assert created.physical_id == updated.physical_id
+
+
+@pytest.mark.parametrize("kind", [kind for kind, row in TABLE.items() if row.is_replaced])
+def test_it_is_replaced_and_the_old_one_is_gone(history: History, kind: str) -> None:
+    before, replaced = history.seen[kind]["updated"], history.seen[kind]["replaced"]
+
+    assert before.physical_id != replaced.physical_id
+    assert replaced.before_is_gone or kind == "AWS::AppConfig::Deployment", "only a deployment stays, as history"
+
+
+@pytest.mark.parametrize("kind", TABLE)
+def test_it_is_deleted_with_its_stack(history: History, kind: str) -> None:
+    assert kind in history.deleted
