@@ -37,13 +37,13 @@ def bootstrap(cloud: LocalCloud, account: str, region: str) -> None:
         run(cloud, account, ["bootstrap", f"aws://{account}/{region}"])
 
 
-def deploy(cloud: LocalCloud, account: str, stack: str, config: Path) -> str:
-    """`cdk deploy <fleet>-<environment>/<stack>` of the fleet file or directory `config`; what the CLI printed.
+def deploy(cloud: LocalCloud, account: str, stacks: Sequence[str], config: Path) -> str:
+    """`cdk deploy` of these stacks (`<fleet>-<environment>/<stack>`) of the file or directory `config`; its output.
 
     Raises CdkError where the deployment failed, for one whose stack rolled back too.
     """
     options = ["--exclusively", "--require-approval", "never", "--no-validation", "--progress", "events"]
-    return run(cloud, account, ["deploy", stack, *options, "--context", f"config={config.resolve()}"])
+    return run(cloud, account, ["deploy", *stacks, *options, "--context", f"config={config.resolve()}"])
 
 
 def run(cloud: LocalCloud, account: str, arguments: Sequence[str]) -> str:

@@ -84,9 +84,14 @@ class Fleet:
         return {endpoint["EndpointName"] for page in found for endpoint in page["Endpoints"]}
 
     def routes_name_live_endpoints(self) -> bool:
-        document = self.served_routes()
+        """Each in service, and the configuration it serves still exists."""
+        document, sagemaker = self.served_routes(), self.account.client("sagemaker")
         named = {tier["endpoint"] for tier in document["tiers"].values() if "endpoint" in tier}
         named |= {route["endpoint"] for route in document["tenants"].values()}
+        for name in named & self.live_endpoints():
+            endpoint = sagemaker.describe_endpoint(EndpointName=name)
+            assert endpoint["EndpointStatus"] == "InService", name
+            sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
         return named <= self.live_endpoints()
 
     def warmed(self, endpoint: str) -> list[str]:

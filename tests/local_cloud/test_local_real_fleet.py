@@ -9,6 +9,7 @@ from local_account import Account
 from real_fleet import FLEET, MODELS, TAIL, Fleet, promoted, whale
 from test_local_order import assert_order
 
+from local_cloud import assembly
 from tierfleet import routes
 from tierfleet.runtime import names
 
@@ -109,11 +110,15 @@ def test_a_new_whale_version_rolls_behind_its_guardrail_without_a_flip(shop: Fle
 def test_a_second_shared_endpoint_comes_and_goes_around_the_flip(shop: Fleet) -> None:
     shop.create()
     second = {**shop.config.model_dump(mode="json")["tiers"]["tail"], "default": False, "tenants": ["t9"]}
-    second |= {"instance_type": "ml.m5.large", "warm_up": None}
+    second |= {"instance_type": "ml.m5.large", "warm_up": {**second["warm_up"], "tenants": ["t9"], "concurrency": None}}
+    shop.publish("t9/1")
     seen = len(shop.account.log())
     assert shop.update(tiers={"rare": second}) == "UPDATE_COMPLETE", shop.reasons()
     rare = "shop--test--rare--all--mme-m5-large"
-    assert_flip_after(shop, seen, ("EndpointInService", rare))
+    log = assert_flip_after(shop, seen, ("EndpointInService", rare))
+    (gate,) = [entry for entry in log if entry[0] == "ResourceCreated" and entry[1].startswith("TiersrareGate")]
+    assert_flip_after(shop, seen, ("EndpointInService", rare), gate)
+    assert "t9/1.tar.gz" in shop.warmed(rare)
     assert shop.served_routes()["tenants"]["t9"]["endpoint"] == rare
 
     seen = len(shop.account.log())
@@ -131,6 +136,8 @@ def test_a_whale_that_never_gets_healthy_leaves_routes_and_endpoints_as_they_wer
     shop.account.cloud.admin("faults", {"unhealthy_model_data": ["t2/1.tar.gz"]})
 
     assert shop.update(**change) == "UPDATE_ROLLBACK_COMPLETE", shop.reasons()
+    failure = assembly.first_failure(shop.account.client("cloudformation"), FLEET)
+    assert str(failure).startswith("Endpoint8024A810 (AWS::SageMaker::Endpoint) failed: "), failure
     assert shop.served_routes() == before
     assert shop.live_endpoints() == {TAIL, whale("w1")}
     assert shop.routes_name_live_endpoints()
@@ -162,6 +169,7 @@ def test_route_errors_during_the_bake_take_routes_and_stack_back(shop: Fleet) ->
 
     assert shop.account.settle(FLEET) == "UPDATE_ROLLBACK_COMPLETE"
     assert shop.served_routes() == before
+    assert shop.routes_name_live_endpoints()
     assert shop.live_endpoints() == {TAIL, whale("w1")}
 
     shop.account.advance(600)
