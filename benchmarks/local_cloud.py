@@ -67,6 +67,9 @@ def by_boto3(directory: Path, count: int) -> Times:
                 assembly.deploy(cloud, models_stack)
                 publish_models(cloud, config, ["t1/1", *(f"{name}/1" for name in names)])
             timed(times, step, lambda: assembly.deploy(cloud, fleet_stack))
+            pages = cloud.client("sagemaker", config.account).get_paginator("list_endpoints").paginate()
+            endpoints = [endpoint for page in pages for endpoint in page["Endpoints"]]
+            assert len(endpoints) == len(tenants) + 1, f"{step}: {len(endpoints)} endpoints"
 
         deploy("deploy", names[:-1], first=True)
         deploy("promote one", names)

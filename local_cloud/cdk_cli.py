@@ -34,7 +34,8 @@ def bootstrap(cloud: LocalCloud, account: str, region: str) -> None:
     ssm = cloud.client("ssm", account, region=region)
     found = ssm.get_parameters(Names=["/cdk-bootstrap/hnb659fds/version"])
     if not found["Parameters"]:
-        run(cloud, account, ["bootstrap", f"aws://{account}/{region}"])
+        # Outside the repository there is no cdk.json, so the CLI does not synthesise every fleet first.
+        run(cloud, account, ["bootstrap", f"aws://{account}/{region}"], directory=cloud.state_dir)
 
 
 def deploy(cloud: LocalCloud, account: str, stacks: Sequence[str], config: Path) -> str:
@@ -46,13 +47,13 @@ def deploy(cloud: LocalCloud, account: str, stacks: Sequence[str], config: Path)
     return run(cloud, account, ["deploy", *stacks, *options, "--context", f"config={config.resolve()}"])
 
 
-def run(cloud: LocalCloud, account: str, arguments: Sequence[str]) -> str:
-    """Run the CLI with these arguments. Raises CdkError for another exit code than 0."""
+def run(cloud: LocalCloud, account: str, arguments: Sequence[str], *, directory: Path = _REPOSITORY) -> str:
+    """Run the CLI with these arguments, in the repository. Raises CdkError for another exit code than 0."""
     if not _CLI.exists():
         raise CdkError(f"{_CLI} is missing; run make install")
     result = subprocess.run(
         [str(_CLI), *arguments, "--output", str(cloud.state_dir / "scratch" / "cdk.out"), "--ci"],
-        cwd=_REPOSITORY,
+        cwd=directory,
         env=_clean(os.environ) | environment(cloud, account) | _CLI_SETTINGS | _homes(cloud),
         capture_output=True,
         text=True,
