@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from ministack import app
 
-from local_cloud import cloudformation_sagemaker, emulator, event_log, serving
+from local_cloud import cloudformation_sagemaker, emulator, event_log, sagemaker_events, serving
 from local_cloud.clock import clock
 
 _PREFIX = "/_tierfleet/"
@@ -75,6 +75,9 @@ def _set_faults(request: dict[str, Any]) -> dict[str, Any]:
     server.unhealthy_model_data = set(request.get("unhealthy_model_data", []))
     cloudformation_sagemaker.guardrail_rollback_fails_the_resource = bool(
         request.get("guardrail_rollback_fails_the_resource", False)
+    )
+    sagemaker_events.events_per_in_service = int(
+        request.get("events_per_in_service", sagemaker_events.EVENTS_PER_IN_SERVICE)
     )
     return {"unhealthy_model_data": sorted(server.unhealthy_model_data)}
 

@@ -5,6 +5,7 @@ Tests use this. The demo and a few tests go through the real CLI.
 
 import io
 import json
+import re
 import time
 import zipfile
 from collections.abc import Iterator
@@ -131,6 +132,25 @@ def failures(client: Any, stack_name: str) -> str:
         if event["ResourceType"] == "AWS::CloudFormation::Stack" and nested not in ("", event["StackId"]):
             lines.append(failures(client, nested))
     return "; ".join(line for line in lines if line)
+
+
+def first_failure(client: Any, stack_name: str) -> str | None:
+    """The resource that made the last operation of a stack fail, and its reason; of a nested stack, the one within."""
+    pages = client.get_paginator("describe_stack_events").paginate(StackName=stack_name)
+    failed = None
+    for event in (event for page in pages for event in page["StackEvents"]):
+        status, itself = event["ResourceStatus"], event.get("PhysicalResourceId") == event["StackId"]
+        if itself and status in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"):
+            break
+        if not itself and status.endswith("_FAILED") and "cancelled" not in event.get("ResourceStatusReason", ""):
+            failed = event  # newest first: the last one seen is the cause
+    if failed is None:
+        return None
+    reason = failed.get("ResourceStatusReason", "")
+    nested = re.search(r"arn:\S+:cloudformation:\S+:stack/\S+", f"{failed.get('PhysicalResourceId')} {reason}")
+    if failed["ResourceType"] == "AWS::CloudFormation::Stack" and nested:
+        return first_failure(client, nested[0]) or reason
+    return f"{failed['LogicalResourceId']} ({failed['ResourceType']}) failed: {reason}"
 
 
 def _location(region: str) -> dict[str, Any]:

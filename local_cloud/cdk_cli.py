@@ -34,25 +34,26 @@ def bootstrap(cloud: LocalCloud, account: str, region: str) -> None:
     ssm = cloud.client("ssm", account, region=region)
     found = ssm.get_parameters(Names=["/cdk-bootstrap/hnb659fds/version"])
     if not found["Parameters"]:
-        run(cloud, account, ["bootstrap", f"aws://{account}/{region}"])
+        # Outside the repository there is no cdk.json, so the CLI does not synthesise every fleet first.
+        run(cloud, account, ["bootstrap", f"aws://{account}/{region}"], directory=cloud.state_dir)
 
 
-def deploy(cloud: LocalCloud, account: str, stack: str, config: Path) -> str:
-    """`cdk deploy <fleet>-<environment>/<stack>` of the fleet file or directory `config`; what the CLI printed.
+def deploy(cloud: LocalCloud, account: str, stacks: Sequence[str], config: Path) -> str:
+    """`cdk deploy` of these stacks (`<fleet>-<environment>/<stack>`) of the file or directory `config`; its output.
 
     Raises CdkError where the deployment failed, for one whose stack rolled back too.
     """
     options = ["--exclusively", "--require-approval", "never", "--no-validation", "--progress", "events"]
-    return run(cloud, account, ["deploy", stack, *options, "--context", f"config={config.resolve()}"])
+    return run(cloud, account, ["deploy", *stacks, *options, "--context", f"config={config.resolve()}"])
 
 
-def run(cloud: LocalCloud, account: str, arguments: Sequence[str]) -> str:
-    """Run the CLI with these arguments. Raises CdkError for another exit code than 0."""
+def run(cloud: LocalCloud, account: str, arguments: Sequence[str], *, directory: Path = _REPOSITORY) -> str:
+    """Run the CLI with these arguments, in the repository. Raises CdkError for another exit code than 0."""
     if not _CLI.exists():
         raise CdkError(f"{_CLI} is missing; run make install")
     result = subprocess.run(
         [str(_CLI), *arguments, "--output", str(cloud.state_dir / "scratch" / "cdk.out"), "--ci"],
-        cwd=_REPOSITORY,
+        cwd=directory,
         env=_clean(os.environ) | environment(cloud, account) | _CLI_SETTINGS | _homes(cloud),
         capture_output=True,
         text=True,

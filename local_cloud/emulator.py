@@ -11,7 +11,7 @@ from typing import Any
 from ministack import app
 from ministack.core import iam_actions, router
 from ministack.core.responses import get_region, set_request_account_id, set_request_region
-from ministack.services import appconfig, cloudwatch, eventbridge, scheduler
+from ministack.services import appconfig, cloudwatch, eventbridge, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
 
 from local_cloud import (
@@ -46,6 +46,7 @@ def install() -> None:
     _install_clock()
     _install_alarms()
     _install_schedules()
+    _install_asynchronous_invocation()
     _install_resource_types()
     _install_stack_phases()
     app.pin_request_origin = iam.pin_request_origin
@@ -96,6 +97,11 @@ def _install_schedules() -> None:
     scheduler._update_schedule = schedules.update_schedule
     eventbridge._parse_cron_fields = schedules.parse_cron_fields
     eventbridge._cron_next_fire = schedules.cron_next_fire
+
+
+def _install_asynchronous_invocation() -> None:
+    lambda_svc.invoke_async_with_retry = lambda_functions.invoke_asynchronously
+    eventbridge._dispatch_to_lambda = lambda_functions.deliver
 
 
 def _install_alarms() -> None:

@@ -1,36 +1,65 @@
 """A fleet file deployed into the stand-in, in the order a first deployment needs."""
 
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from local_cloud import cdk_cli
+from local_cloud import assembly, cdk_cli
 from local_cloud.processes import LocalCloud
 from tierfleet.config import FleetConfig
 from tierfleet.models.files import find_models
 from tierfleet.models.package import package_file
-from tierfleet.models.publish import publish
+from tierfleet.models.publish import PublishError, publish
 from tierfleet.runtime.names import models_bucket
 
 
 def deploy_fleet(cloud: LocalCloud, fleet: FleetConfig, config: Path, models: Path | None) -> Iterator[str]:
     """Deploy both stacks of a fleet with the CDK CLI, publishing `models` between them; yields a line per step.
 
-    CreateModel refuses a missing object, so the bucket and the models come first. Raises CdkError, and ValueError
-    for models that cannot be published.
+    CreateModel refuses a missing object, so the bucket and the models come first. Raises CdkError, with one sentence
+    where a resource failed, and ValueError for models that cannot be published.
     """
     stage = f"{fleet.fleet}-{fleet.environment}"
-    started = time.monotonic()
     cdk_cli.bootstrap(cloud, fleet.account, fleet.region)
-    cdk_cli.deploy(cloud, fleet.account, f"{stage}/Models", config)
-    yield f"{stage}/Models deployed ({time.monotonic() - started:.0f} s)"
-    if models is not None:
-        s3 = cloud.client("s3", fleet.account, region=fleet.region)
-        bucket = models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
-        found = find_models(models)
-        for model in found:
-            publish(s3, bucket=bucket, tenant=model.tenant, version=model.version, archive=package_file(model))
-        yield f"{len(found)} models published to {bucket}"
+    if models is None:
+        yield _deploy(cloud, fleet, config, f"{stage}/Models", f"{stage}/Fleet")
+        return
+    yield _deploy(cloud, fleet, config, f"{stage}/Models")
+    yield _publish(cloud, fleet, models)
+    yield _deploy(cloud, fleet, config, f"{stage}/Fleet")
+
+
+def _deploy(cloud: LocalCloud, fleet: FleetConfig, config: Path, *stacks: str) -> str:
     started = time.monotonic()
-    cdk_cli.deploy(cloud, fleet.account, f"{stage}/Fleet", config)
-    yield f"{stage}/Fleet deployed ({time.monotonic() - started:.0f} s)"
+    try:
+        cdk_cli.deploy(cloud, fleet.account, stacks, config)
+    except cdk_cli.CdkError as error:
+        if reason := _failed_resource(cloud, fleet, stacks, str(error)):
+            raise cdk_cli.CdkError(reason) from error
+        raise
+    return f"{' and '.join(stacks)} deployed ({time.monotonic() - started:.0f} s)"
+
+
+def _failed_resource(cloud: LocalCloud, fleet: FleetConfig, stacks: Sequence[str], printed: str) -> str | None:
+    """Which resource failed and why, if it was CloudFormation that refused; the CLI prints every event instead."""
+    client = cloud.client("cloudformation", fleet.account, region=fleet.region)
+    for name in (stack.replace("/", "-") for stack in stacks):
+        if not re.search(rf"{re.escape(name)}\b.*(ROLLBACK|_FAILED)", printed):
+            continue
+        if failure := assembly.first_failure(client, name):
+            status = client.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+            return f"{failure}; {name} is {status}"
+    return None
+
+
+def _publish(cloud: LocalCloud, fleet: FleetConfig, models: Path) -> str:
+    s3 = cloud.client("s3", fleet.account, region=fleet.region)
+    bucket = models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
+    found = find_models(models)
+    for model in found:
+        try:
+            publish(s3, bucket=bucket, tenant=model.tenant, version=model.version, archive=package_file(model))
+        except PublishError as error:
+            raise ValueError(str(error)) from error
+    return f"{len(found)} models published to {bucket}"

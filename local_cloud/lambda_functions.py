@@ -1,14 +1,22 @@
-"""AWS::Lambda::Function with its reserved concurrency, which the emulator's type leaves out.
+"""Lambda's reserved concurrency and its asynchronous invocation, both of which the emulator leaves half out.
 
-Five copies of one event must be one warm-up run: that rests on a concurrency of 1.
+Its CloudFormation type drops the concurrency; its rules and schedules drop a throttled event and know neither
+retries nor an OnFailure destination. That copies of one event do not warm side by side rests on both.
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 """
 
+import contextvars
+import itertools
+import json
+import threading
+import time
 from typing import Any
 
 from ministack.services import lambda_svc
 from ministack.services.cloudformation import provisioners
 
+# Before the second, third... attempt; the last one again and again. Lambda's own: a second to five minutes.
+_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 _Created = tuple[str, dict[str, Any]]
 
 
@@ -27,3 +35,42 @@ def update(physical_id: str, old: dict[str, Any], new: dict[str, Any], stack_nam
 def _reserve(function_name: str, properties: dict[str, Any]) -> None:
     reserved = properties.get("ReservedConcurrentExecutions")
     lambda_svc._functions[function_name]["concurrency"] = None if reserved is None else int(reserved)
+
+
+def deliver(function_arn: str, payload: str) -> None:
+    """A rule's or a schedule's event on its way to a function: an asynchronous invocation."""
+    function, config, name = lambda_svc._get_func_record_for_ref(function_arn)
+    if function is None or config is None:
+        lambda_svc.logger.warning("event for function %s, which does not exist", name)
+        return
+    lambda_svc.invoke_async_with_retry(lambda_svc._execution_record_for_config(function, config), json.loads(payload))
+
+
+def invoke_asynchronously(function: dict[str, Any], event: dict[str, Any]) -> None:
+    """Run the event in the background, as Lambda's queue does.
+
+    A throttled event goes back to the queue while it is young enough, whatever the number of retries; a failed one
+    is retried that often; what is given up goes to the OnFailure destination. Pauses are shorter than Lambda's.
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+    """
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(_run_from_queue, function, event), daemon=True).start()
+
+
+def _run_from_queue(function: dict[str, Any], event: dict[str, Any]) -> None:
+    config = function["config"]
+    settings = function.get("event_invoke_config") or (function.get("event_invoke_configs") or {}).get("$LATEST") or {}
+    retries_left = settings.get("MaximumRetryAttempts", 2)
+    given_up_at = time.monotonic() + settings.get("MaximumEventAgeInSeconds", 21600)
+    for pause in itertools.chain(_PAUSES_SECONDS, itertools.repeat(_PAUSES_SECONDS[-1])):
+        result = lambda_svc._execute_function_with_config_scope(function, event)
+        if not result.get("error"):
+            return
+        if not result.get("throttle"):
+            retries_left -= 1
+        if retries_left < 0 or time.monotonic() + pause > given_up_at:
+            break
+        time.sleep(pause)
+    destination = settings.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
+    if destination:
+        lambda_svc._route_async_failure(destination, config["FunctionName"], event, result)

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 _STATE_FILE = "local-cloud.json"
@@ -65,7 +66,9 @@ class LocalCloud:
 
     @functools.cached_property
     def _session(self) -> boto3.Session:
-        return boto3.Session()
+        # Without the user's own profile and configuration: neither may fail or steer a call to loopback.
+        variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
+        return boto3.Session(botocore_session=botocore.session.Session(session_vars=variables))
 
     def admin(self, name: str, request: dict[str, Any] | None = None) -> Any:
         """Call one of the stand-in's own paths: GET without a request, POST with one."""

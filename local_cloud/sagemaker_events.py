@@ -10,6 +10,7 @@ from local_cloud import event_log
 # "SageMaker AI may send multiple events to EventBridge for each state change": consumers must stand it.
 # https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
 EVENTS_PER_IN_SERVICE = 3
+events_per_in_service = EVENTS_PER_IN_SERVICE
 
 
 def publish_endpoint_state_change(endpoint: dict[str, Any], status: str) -> None:
@@ -20,6 +21,6 @@ def publish_endpoint_state_change(endpoint: dict[str, Any], status: str) -> None
         "Resources": [endpoint["EndpointArn"]],
         "Detail": json.dumps({**endpoint, "EndpointStatus": status, "Tags": {}}),
     }
-    copies = EVENTS_PER_IN_SERVICE if status == "IN_SERVICE" else 1
+    copies = events_per_in_service if status == "IN_SERVICE" else 1
     eventbridge._put_events({"Entries": [entry] * copies}, allow_aws_source=True)
     event_log.record("EndpointStateChange", endpoint["EndpointName"], status=status)

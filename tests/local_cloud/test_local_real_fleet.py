@@ -1,114 +1,22 @@
 """Our own templates, deployed: the order of every kind of change, and what failures leave behind."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fleets import fleet
 from local_account import Account
+from real_fleet import FLEET, MODELS, TAIL, Fleet, promoted, whale
 from test_local_order import assert_order
 
-from local_cloud import assembly as cloud_assembly
+from local_cloud import assembly
 from tierfleet import routes
-from tierfleet.config import FleetConfig
-from tierfleet.models.publish import publish
 from tierfleet.runtime import names
-
-MODELS, FLEET = "shop-test-Models", "shop-test-Fleet"
-TAIL = "shop--test--tail--all--mme-m5-xlarge"
-
-
-def whale(tenant: str, instance_type: str = "m5-large") -> str:
-    return f"shop--test--whale--{tenant}--dedicated-{instance_type}"
-
-
-class Fleet:
-    """The small fleet of the tests in an account of its own, its models published."""
-
-    def __init__(self, account: Account, synth: Callable[..., Path]) -> None:
-        self.account = account
-        self._synth = synth
-        self.config = self.changed()
-
-    def changed(self, **changes: Any) -> FleetConfig:
-        return fleet(account=self.account.id, **changes)
-
-    def synthesise(self, **changes: Any) -> dict[str, cloud_assembly.AssembledStack]:
-        """The stacks by name, their assets published."""
-        self.config = self.changed(**changes)
-        (stage,) = self._synth(self.config).glob("assembly-*")
-        cloud_assembly.publish_assets(self.account.cloud, stage, self.account.id, self.config.region)
-        return {stack.name: stack for stack in cloud_assembly.stacks(stage)}
-
-    def start(self, **changes: Any) -> None:
-        """Begin the update and do not wait for its end."""
-        template = json.loads(self.synthesise(**changes)[FLEET].template_file.read_text())
-        self.account.start_deploy(template, FLEET)
-
-    def deploy(self, stack: cloud_assembly.AssembledStack) -> str:
-        template = json.loads(stack.template_file.read_text())
-        return self.account.deploy(template, stack.name)
-
-    def publish(self, *versions: str) -> None:
-        bucket = names.models_bucket("shop", "test", self.account.id, "eu-west-1")
-        for item in versions:
-            tenant, _, version = item.partition("/")
-            publish(self.account.client("s3"), bucket=bucket, tenant=tenant, version=version, archive=item.encode())
-
-    def create(self, **changes: Any) -> None:
-        """The first deployment's order: bucket, models, endpoints."""
-        stacks = self.synthesise(**changes)
-        assert self.deploy(stacks[MODELS]) == "CREATE_COMPLETE"
-        self.publish("t1/1", "t2/1", "t3/1", "w1/2027-01-01")
-        assert self.deploy(stacks[FLEET]) == "CREATE_COMPLETE", self.reasons()
-
-    def update(self, **changes: Any) -> str:
-        return self.deploy(self.synthesise(**changes)[FLEET])
-
-    def reasons(self) -> str:
-        return "\n".join(map(str, self.account.stack_events(FLEET)))
-
-    def served_routes(self) -> dict[str, Any]:
-        data = self.account.client("appconfigdata")
-        token = data.start_configuration_session(
-            ApplicationIdentifier=names.routes_application("shop", "test"),
-            EnvironmentIdentifier="test",
-            ConfigurationProfileIdentifier=names.ROUTES_PROFILE,
-        )["InitialConfigurationToken"]
-        document: dict[str, Any] = json.loads(
-            data.get_latest_configuration(ConfigurationToken=token)["Configuration"].read()
-        )
-        return document
-
-    def live_endpoints(self) -> set[str]:
-        found = self.account.client("sagemaker").get_paginator("list_endpoints").paginate()
-        return {endpoint["EndpointName"] for page in found for endpoint in page["Endpoints"]}
-
-    def routes_name_live_endpoints(self) -> bool:
-        document = self.served_routes()
-        named = {tier["endpoint"] for tier in document["tiers"].values() if "endpoint" in tier}
-        named |= {route["endpoint"] for route in document["tenants"].values()}
-        return named <= self.live_endpoints()
-
-    def warmed(self, endpoint: str) -> list[str]:
-        calls = self.account.cloud.admin("invocations")
-        return [call["target_model"] for call in calls if call["endpoint"] == endpoint]
-
-    def last_deployment(self) -> str:
-        return self.account.log("ConfigurationDeploying")[-1][1]
 
 
 @pytest.fixture
 def shop(account: Account, synth: Callable[..., Path]) -> Fleet:
     return Fleet(account, synth)
-
-
-def promoted(*tenants: str, **whale_tier: Any) -> dict[str, Any]:
-    pins = {tenant: {"model": f"{tenant}/1.tar.gz"} for tenant in tenants}
-    return {"tiers": {"whale": {"tenants": pins, **whale_tier}}}
 
 
 def assert_flip_after(fleet_under_test: Fleet, seen: int, *before: tuple[str, str]) -> list[tuple[str, str]]:
@@ -202,11 +110,15 @@ def test_a_new_whale_version_rolls_behind_its_guardrail_without_a_flip(shop: Fle
 def test_a_second_shared_endpoint_comes_and_goes_around_the_flip(shop: Fleet) -> None:
     shop.create()
     second = {**shop.config.model_dump(mode="json")["tiers"]["tail"], "default": False, "tenants": ["t9"]}
-    second |= {"instance_type": "ml.m5.large", "warm_up": None}
+    second |= {"instance_type": "ml.m5.large", "warm_up": {**second["warm_up"], "tenants": ["t9"], "concurrency": None}}
+    shop.publish("t9/1")
     seen = len(shop.account.log())
     assert shop.update(tiers={"rare": second}) == "UPDATE_COMPLETE", shop.reasons()
     rare = "shop--test--rare--all--mme-m5-large"
-    assert_flip_after(shop, seen, ("EndpointInService", rare))
+    log = assert_flip_after(shop, seen, ("EndpointInService", rare))
+    (gate,) = [entry for entry in log if entry[0] == "ResourceCreated" and entry[1].startswith("TiersrareGate")]
+    assert_flip_after(shop, seen, ("EndpointInService", rare), gate)
+    assert "t9/1.tar.gz" in shop.warmed(rare)
     assert shop.served_routes()["tenants"]["t9"]["endpoint"] == rare
 
     seen = len(shop.account.log())
@@ -224,6 +136,8 @@ def test_a_whale_that_never_gets_healthy_leaves_routes_and_endpoints_as_they_wer
     shop.account.cloud.admin("faults", {"unhealthy_model_data": ["t2/1.tar.gz"]})
 
     assert shop.update(**change) == "UPDATE_ROLLBACK_COMPLETE", shop.reasons()
+    failure = assembly.first_failure(shop.account.client("cloudformation"), FLEET)
+    assert str(failure).startswith("Endpoint8024A810 (AWS::SageMaker::Endpoint) failed: "), failure
     assert shop.served_routes() == before
     assert shop.live_endpoints() == {TAIL, whale("w1")}
     assert shop.routes_name_live_endpoints()
@@ -255,6 +169,7 @@ def test_route_errors_during_the_bake_take_routes_and_stack_back(shop: Fleet) ->
 
     assert shop.account.settle(FLEET) == "UPDATE_ROLLBACK_COMPLETE"
     assert shop.served_routes() == before
+    assert shop.routes_name_live_endpoints()
     assert shop.live_endpoints() == {TAIL, whale("w1")}
 
     shop.account.advance(600)

@@ -1,0 +1,127 @@
+"""`tierfleet local` with the real CDK CLI: what a user without an account types, start to end."""
+
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import pytest
+from fleets import CONFIG, ROOT
+from test_local_processes import members_of_group
+
+from local_cloud import NotRunningError, running
+from tierfleet.config import FleetConfig, load
+
+VERSION = "2026-11-14"
+WHALE = "fraud--dev--whale--{}--dedicated-m5-large"
+
+
+@dataclass
+class Shell:
+    """An empty working directory with a copy of fraud-dev, in which `tierfleet` runs."""
+
+    directory: Path
+
+    @property
+    def file(self) -> Path:
+        return self.directory / "fraud-dev.toml"
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).parent / "tierfleet"), *arguments]
+        # The stand-in is no part of the installed package: it runs from a checkout.
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, cwd=self.directory, env=env, capture_output=True, text=True, check=False)
+
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = json.loads(self.run("local", "status", "fraud-dev.toml", "--json").stdout)
+        return status
+
+    def edit(self, old: str, new: str) -> None:
+        text = self.file.read_text()
+        assert text.count(old) == 1
+        self.file.write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    monkeypatch.setenv("AWS_PROFILE", "never-looked-at")
+    shutil.copy(CONFIG / "fraud-dev.toml", tmp_path)
+    yield Shell(tmp_path)
+    try:
+        running(tmp_path / ".local-cloud").stop()
+    except NotRunningError:
+        return
+
+
+def write_models(directory: Path, fleet: FleetConfig) -> None:
+    """A tiny archive for every tenant that the fleet file names."""
+    warm = [tenant for tier in fleet.multi_model_tiers.values() if tier.warm_up for tenant in tier.warm_up.tenants]
+    for tenant in {*warm, *fleet.tiers["whale"].tenants}:
+        (directory / tenant).mkdir(parents=True)
+        with tarfile.open(directory / tenant / f"{VERSION}.tar.gz", "w:gz") as archive:
+            archive.addfile(tarfile.TarInfo("xgboost-model"), io.BytesIO())
+
+
+def test_up_deploy_promote_break_repair_down(shell: Shell) -> None:
+    fleet = load(shell.file)
+    write_models(shell.directory / "models", fleet)
+    before = {path.name for path in shell.directory.iterdir()}
+
+    up = shell.run("local", "up", "fraud-dev.toml")
+    assert up.returncode == 0, up.stderr
+    cloud = running(shell.directory / ".local-cloud")
+    assert f"export AWS_ENDPOINT_URL={cloud.endpoint_url}" in up.stdout
+    assert shell.status()["stacks"] == {}
+
+    first = shell.run("local", "deploy", "fraud-dev.toml", "--models", "models")
+    assert first.returncode == 0, first.stderr
+    assert "fraud-dev/Fleet deployed" in first.stdout
+    status = shell.status()
+    assert set(status["stacks"].values()) == {"CREATE_COMPLETE"}
+    assert status["routes"].keys() == {"everyone else", "m01", "m04"}
+
+    # A merchant is promoted to a version that nobody published: refused, taken back, said in one sentence.
+    shell.edit("m04 = {", 'm07 = { model = "m07/2099-01-01.tar.gz" }\nm04 = {')
+    broken = shell.run("local", "deploy", "fraud-dev.toml")
+    assert broken.returncode == 2
+    (message,) = broken.stderr.strip().splitlines()
+    assert message.startswith("error: EndpointModel")
+    assert "Could not find model data" in message
+    assert "models/m07/2099-01-01.tar.gz" in message
+    assert message.endswith("; fraud-dev-Fleet is UPDATE_ROLLBACK_COMPLETE")
+    rolled_back = shell.status()
+    assert rolled_back["stacks"]["fraud-dev-Fleet"] == "UPDATE_ROLLBACK_COMPLETE"
+    assert rolled_back["routes"] == status["routes"]
+    assert {endpoint["name"] for endpoint in rolled_back["endpoints"]} == set(status["routes"].values())
+
+    shell.edit("m07/2099-01-01.tar.gz", f"m07/{VERSION}.tar.gz")
+    repaired = shell.run("local", "deploy", "fraud-dev.toml")
+    assert repaired.returncode == 0, repaired.stderr
+    promoted = shell.status()
+    assert promoted["stacks"]["fraud-dev-Fleet"] == "UPDATE_COMPLETE"
+    assert promoted["routes"]["m07"] == WHALE.format("m07")
+    assert {endpoint["name"] for endpoint in promoted["endpoints"]} == set(promoted["routes"].values())
+
+    down = shell.run("local", "down")
+    assert down.returncode == 0, down.stderr
+    assert members_of_group(cloud.pid) == []
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(urlparse(cloud.endpoint_url).port or 0))) != 0
+    assert {path.name for path in shell.directory.iterdir()} == before
+
+
+def test_without_a_stand_in_every_command_says_how_to_start_one(shell: Shell) -> None:
+    for command in (["deploy", "fraud-dev.toml"], ["status", "fraud-dev.toml"], ["events"], ["down"]):
+        result = shell.run("local", *command)
+
+        assert result.returncode == 2
+        assert "tierfleet local up" in result.stderr, command
