@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -15,7 +14,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
-from fleets import CONFIG, ROOT
+from fleets import CONFIG
 from test_local_processes import members_of_group
 
 from local_cloud import NotRunningError, running
@@ -37,9 +36,7 @@ class Shell:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).parent / "tierfleet"), *arguments]
-        # The stand-in is no part of the installed package: it runs from a checkout.
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.run(command, cwd=self.directory, env=env, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=False)
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = json.loads(self.run("local", "status", "fraud-dev.toml", "--json").stdout)
