@@ -10,12 +10,12 @@ export CDK_DISABLE_CLI_TELEMETRY = true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types check synth diff snapshot-update schema bench clean
+.PHONY: help install demo test lint types check synth diff snapshot-update schema bench image bench-server clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.installed: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+$(VENV)/.installed: requirements.txt requirements-container.txt requirements-dev.txt constraints.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -e '.[cli]' -c constraints.txt
 	touch $@
@@ -56,6 +56,12 @@ schema: install  ## Rewrite config/fleet.schema.json and the reference in docs/c
 
 bench: install  ## Measure synthesis against an empty stack
 	$(BIN)/python benchmarks/synth.py
+
+image:  ## Build the dense model server's image (needs Docker)
+	docker build -t tierfleet-server container/
+
+bench-server: install  ## Measure the dense model server (needs wrk and Java 17)
+	$(BIN)/python benchmarks/model_server.py
 
 clean:  ## Remove everything that was built or installed
 	rm -rf $(VENV) node_modules cdk.out .build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
