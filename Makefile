@@ -10,12 +10,13 @@ export CDK_DISABLE_CLI_TELEMETRY = true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench clean
+.PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench image bench-server \
+        clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.installed: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+$(VENV)/.installed: requirements.txt requirements-container.txt requirements-dev.txt constraints.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -e '.[cli]' -c constraints.txt
 	touch $@
@@ -67,6 +68,12 @@ test-boto3-next: install  ## Run the client's and the warm-up's tests on the nex
 	test -x .build/boto3-next/bin/python || $(PYTHON) -m venv .build/boto3-next
 	.build/boto3-next/bin/python -m pip install --quiet boto3==1.44.5 pytest==9.2.0 hypothesis==6.170.15 jsonschema==4.26.0
 	.build/boto3-next/bin/python -m pytest --noconftest -q tests/runtime
+
+image:  ## Build the dense model server's image (needs Docker)
+	docker build -t tierfleet-server container/
+
+bench-server: install  ## Measure the dense model server (needs wrk and Java 17)
+	$(BIN)/python benchmarks/model_server.py
 
 clean:  ## Remove everything that was built or installed
 	rm -rf $(VENV) node_modules examples/node/node_modules cdk.out .build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 
 from . import heap
 
@@ -11,6 +12,7 @@ heap.use_one_arena()
 os.environ["OMP_NUM_THREADS"] = "1"  # read by XGBoost's library when it is loaded
 
 from . import __version__, native  # noqa: E402
+from .checker import Checker  # noqa: E402
 from .contract import DEDICATED_MODEL, Contract  # noqa: E402
 from .loading import load_model, size_on_disk  # noqa: E402
 from .logs import logger, start_logging  # noqa: E402
@@ -21,14 +23,16 @@ from .server import Server  # noqa: E402
 from .settings import Settings, SettingsError  # noqa: E402
 from .store import Store  # noqa: E402
 
-# A thread that parses a model's outline in Python gives way to requests this often.
+# A thread that reads a big request in Python gives way to the others this often.
 _SWITCH_SECONDS = 0.0001
 
 
 async def _serve(settings: Settings, metrics: Metrics) -> int:
     limit = memory_limit_bytes() if settings.memory_budget_mib is None else 0
     budget = budget_bytes(limit, budget_mib=settings.memory_budget_mib, reserve_mib=settings.memory_reserve_mib)
-    store = Store(budget, size_on_disk=size_on_disk, load_model=load_model)
+    checker = Checker(native.version())
+    checker.start()
+    store = Store(budget, size_on_disk=size_on_disk, load_model=partial(load_model, prepare=checker.prepare))
     contract = Contract(settings, store, metrics)
     server = Server(settings, contract)
     stop = asyncio.Event()

@@ -10,11 +10,12 @@ import stat
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .model_file import ModelFacts
 from .preprocessing import Preprocessing
 from .refusal import BadModel, Refusal, shown
+from .ubj import Bytes
 
 METADATA = Path(".tierfleet/metadata.json")
 MODEL_FILE = "xgboost-model"
@@ -62,8 +63,8 @@ class Metadata:
             raise BadModel(f"{METADATA}: feature_names must all be texts; publish the model again")
         return cls(**fields)
 
-    def check(self, data: bytes, facts: ModelFacts) -> Preprocessing:
-        """BadModel unless this describes that model file; the preprocessing it asks for."""
+    def check(self, data: Bytes, facts: ModelFacts) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """BadModel unless this describes that model file; the preprocessing it asks for, with the feature names."""
         if self.size_bytes != len(data) or self.crc32 != zlib.crc32(data):
             raise BadModel(
                 f"the model file is not the one that was packaged: it has {len(data)} bytes, "
@@ -71,7 +72,9 @@ class Metadata:
             )
         if self.features != facts.features or self.objective != facts.objective:
             raise BadModel(f"{METADATA} describes another model; publish the model again")
-        return Preprocessing.from_metadata(self.preprocessing, facts.features, tuple(self.feature_names))
+        names = tuple(self.feature_names)
+        Preprocessing.from_metadata(self.preprocessing, facts.features, names)
+        return self.preprocessing, names
 
 
 _FIELD_TYPES: dict[str, tuple[type, ...]] = {
@@ -113,15 +116,22 @@ def file_size(path: Path) -> int:
         raise Refusal(404, f"no model at {shown(str(path))}: {error.strerror}") from None
 
 
-def read_model_file(path: Path, limit_bytes: int = -1) -> bytes:
-    """The first `limit_bytes`, or all, of a regular file and never of a link; raises Refusal or BadModel."""
+def open_model_file(path: Path) -> BinaryIO:
+    """A regular file, and never a link, open for reading; raises Refusal or BadModel."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise Refusal(404, f"cannot open {shown(str(path))}: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BadModel(f"{path.name} is not a regular file")
+    file = os.fdopen(descriptor, "rb")
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return file
+    file.close()
+    raise BadModel(f"{path.name} is not a regular file")
+
+
+def read_model_file(path: Path, limit_bytes: int) -> bytes:
+    """The first `limit_bytes` of a regular file; raises Refusal or BadModel."""
+    with open_model_file(path) as file:
         return file.read(limit_bytes)
 
 

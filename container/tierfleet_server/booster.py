@@ -5,10 +5,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from . import native
-from .json_to_ubj import json_to_ubj
-from .model_file import ModelFacts, check_ubj, file_format, json_version, refuse_newer
+from .model_file import ModelFacts
+from .prepared import check
 from .preprocessing import Preprocessing
 from .refusal import BadModel
+from .ubj import Bytes
 
 
 class Rows(NamedTuple):
@@ -51,15 +52,15 @@ class BoosterModel:
 
 def open_model(data: bytes) -> tuple[native.Handle, ModelFacts]:
     """A model from the bytes of a UBJ or JSON file; raises BadModel or, if it is too big, MemoryError."""
-    server = native.version()
-    if file_format(data) == "json":
-        refuse_newer(json_version(data), server)
-        data = json_to_ubj(b"{" + data[1:].lstrip())
-    facts = check_ubj(data)
-    refuse_newer(facts.version, server)
-    handle = native.Handle(data)
+    ubj, facts = check(data, native.version())
+    return open_checked(ubj, facts), facts
+
+
+def open_checked(ubj: Bytes, facts: ModelFacts) -> native.Handle:
+    """A model from bytes that were checked; raises as `open_model`."""
+    handle = native.Handle(ubj)
     _probe(handle, facts)
-    return handle, facts
+    return handle
 
 
 def _probe(handle: native.Handle, facts: ModelFacts) -> None:

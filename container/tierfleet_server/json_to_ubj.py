@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 
-from . import native
 from .refusal import BadModel
 
 _TIMEOUT_SECONDS = 300
@@ -34,6 +33,8 @@ def json_to_ubj(model: bytes) -> bytes:
 
 def main() -> int:
     """JSON on standard input, UBJ on standard output, the reason on standard error."""
+    from . import native
+
     try:
         sys.stdout.buffer.write(native.Handle(sys.stdin.buffer.read()).to_ubj())
     except (BadModel, native.XGBoostError, MemoryError) as error:

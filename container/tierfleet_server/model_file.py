@@ -8,7 +8,7 @@ import numpy as np
 
 from .forest import check_trees, numbers, read_tree
 from .refusal import BadModel
-from .ubj import TypedArray, UbjError, outline
+from .ubj import Bytes, TypedArray, UbjError, outline
 
 _JSON_VERSION = re.compile(rb'(?<!\\)"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]')
 Version = tuple[int, int, int]
@@ -68,7 +68,7 @@ def json_version(data: bytes) -> Version:
     return int(found[0][0]), int(found[0][1]), int(found[0][2])
 
 
-def check_ubj(data: bytes) -> ModelFacts:
+def check_ubj(data: Bytes) -> ModelFacts:
     """Walk a UBJ model: its facts, or BadModel if a length, a tree or a count would lead XGBoost astray."""
     try:
         document = outline(data, read_tree)
@@ -79,7 +79,7 @@ def check_ubj(data: bytes) -> ModelFacts:
         raise BadModel(f"the UBJ model is not one that XGBoost saved ({type(error).__name__}: {error})") from None
 
 
-def _check(data: bytes, document: dict[str, Any]) -> ModelFacts:
+def _check(data: Bytes, document: dict[str, Any]) -> ModelFacts:
     version = document["version"]
     if len(version) != 3 or not all(isinstance(part, int) for part in version):
         raise UbjError("its version is not three numbers")
@@ -120,7 +120,7 @@ def _check_linear(model: dict[str, Any], features: int, outputs: int) -> int:
     return int(model.get("boosted_rounds", 0))
 
 
-def _check_forest(data: bytes, model: dict[str, Any], features: int, outputs: int) -> tuple[int, int]:
+def _check_forest(data: Bytes, model: dict[str, Any], features: int, outputs: int) -> tuple[int, int]:
     trees = model["trees"]
     groups = numbers(data, model["tree_info"])
     if int(model["gbtree_model_param"]["num_trees"]) != len(trees) or len(groups) != len(trees):

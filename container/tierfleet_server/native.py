@@ -9,7 +9,10 @@ import json
 import threading
 from pathlib import Path
 
+import numpy as np
+
 from .refusal import BadModel
+from .ubj import Bytes
 
 _Floats = ctypes.POINTER(ctypes.c_float)
 _Shape = ctypes.POINTER(ctypes.c_uint64)
@@ -74,14 +77,15 @@ class Handle:
 
     __slots__ = ("_handle",)
 
-    def __init__(self, model: bytes | None = None) -> None:
+    def __init__(self, model: Bytes | None = None) -> None:
         self._handle = ctypes.c_void_p()
         _call("XGBoosterCreate", None, ctypes.c_uint64(0), ctypes.byref(self._handle))
         for name, value in ((b"nthread", b"1"), (b"verbosity", b"0")):
             _call("XGBoosterSetParam", self._handle, name, value)
         if model is not None:
             try:
-                _call("XGBoosterLoadModelFromBuffer", self._handle, model, ctypes.c_uint64(len(model)))
+                start = ctypes.c_void_p(np.frombuffer(model, np.uint8).ctypes.data)
+                _call("XGBoosterLoadModelFromBuffer", self._handle, start, ctypes.c_uint64(len(model)))
             except XGBoostError as error:
                 if "bad_alloc" in str(error):
                     raise MemoryError("XGBoost ran out of memory") from None

@@ -4,6 +4,7 @@ XGBoost's own reader trusts the lengths in the file: a damaged one ends the proc
 other model. So each file is walked here first.
 """
 
+import mmap
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+Bytes = bytes | mmap.mmap
 # Reads one item of an array quickly: its value and end, or None to have it read member by member.
-Shortcut = Callable[[bytes, int], tuple[Any, int] | None]
+Shortcut = Callable[[Bytes, int], tuple[Any, int] | None]
 
 _MAX_DEPTH = 32
 _SIZES = {b"i": 1, b"U": 1, b"I": 2, b"l": 4, b"L": 8, b"d": 4, b"D": 8}
@@ -31,12 +33,12 @@ class TypedArray(NamedTuple):
     offset: int
     length: int
 
-    def read(self, data: bytes) -> npt.NDArray[Any]:
+    def read(self, data: Bytes) -> npt.NDArray[Any]:
         """The numbers, big-endian as in the file."""
         return np.frombuffer(data, _DTYPES[self.kind], self.length, self.offset)
 
 
-def outline(data: bytes, shortcut: Shortcut = lambda _data, _at: None) -> dict[str, Any]:
+def outline(data: Bytes, shortcut: Shortcut = lambda _data, _at: None) -> dict[str, Any]:
     """The document as dicts, lists, scalars and TypedArray; raises UbjError if it is damaged."""
     if data[:1] != b"{":
         raise UbjError("it does not begin with an object")
@@ -49,7 +51,7 @@ def outline(data: bytes, shortcut: Shortcut = lambda _data, _at: None) -> dict[s
     return document
 
 
-def _object(data: bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[dict[str, Any], int]:
+def _object(data: Bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[dict[str, Any], int]:
     members: dict[str, Any] = {}
     while data[at] != 0x7D:  # }
         key, at = _text(data, at)
@@ -59,7 +61,7 @@ def _object(data: bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[dict[
     return members, at + 1
 
 
-def _value(data: bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[Any, int]:
+def _value(data: Bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[Any, int]:
     if depth > _MAX_DEPTH:
         raise UbjError(f"it is nested deeper than {_MAX_DEPTH}")
     marker = data[at : at + 1]
@@ -76,7 +78,7 @@ def _value(data: bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[Any, i
     raise UbjError(f"byte {at} is {marker!r}, which begins no value")
 
 
-def _array(data: bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[Any, int]:
+def _array(data: Bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[Any, int]:
     if data[at] == 0x24:  # $
         kind = data[at + 1 : at + 2]
         if kind not in _SIZES or data[at + 2] != 0x23:  # #
@@ -95,14 +97,14 @@ def _array(data: bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[Any, i
     return items, at if counted else at + 1
 
 
-def _text(data: bytes, at: int) -> tuple[str, int]:
+def _text(data: Bytes, at: int) -> tuple[str, int]:
     count, at = _length(data, at)
     if at + count > len(data):
         raise UbjError("a text is longer than the file")
     return data[at : at + count].decode(), at + count
 
 
-def _length(data: bytes, at: int) -> tuple[int, int]:
+def _length(data: Bytes, at: int) -> tuple[int, int]:
     marker = data[at : at + 1]
     if marker not in (b"i", b"U", b"I", b"l", b"L"):
         raise UbjError(f"byte {at} is {marker!r}, not a length")

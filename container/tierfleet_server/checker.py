@@ -1,0 +1,138 @@
+"""Model files are read and checked in a process of their own, so that no check holds the server's interpreter.
+
+`python -m tierfleet_server.checker SOCKET VERSION` answers one url at a time: what `prepared.prepare` found, with the
+very bytes that were checked as an open file, or the refusal. Whatever a file does to it, the server lives on.
+"""
+
+import array
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+
+from .model_file import ModelFacts, Version
+from .prepared import Prepared, prepare
+from .refusal import BadModel, Refusal
+
+_TIMEOUT_SECONDS = 600
+_LENGTH_BYTES = 8
+_NICE = 10  # where processors are short, invocations go before loads
+
+
+class Checker:
+    """The server's end; to be used by one thread at a time. A process that ended is started again by the next load."""
+
+    def __init__(self, server: Version) -> None:
+        self._server = server
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    def start(self) -> socket.socket:
+        """Start the process unless it runs; it ends when this one does."""
+        if self._socket is not None:
+            return self._socket
+        mine, its = socket.socketpair()
+        with its:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __spec__.name, str(its.fileno()), json.dumps(self._server)],
+                pass_fds=[its.fileno()],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+        mine.settimeout(_TIMEOUT_SECONDS)
+        self._socket = mine
+        return mine
+
+    def prepare(self, url: str) -> Prepared:
+        """As `prepared.prepare`, in the other process; raises Refusal, BadModel or MemoryError."""
+        connection = self.start()
+        try:
+            _send(connection, os.fsencode(url))
+            text, files = _receive(connection)
+        except OSError:
+            raise self._ended() from None
+        answer = json.loads(text)
+        if "refused" in answer:
+            status, message = answer["refused"]
+            if status is None:
+                raise MemoryError(message)
+            raise BadModel(message) if status == 400 else Refusal(status, message)
+        facts = answer["facts"]
+        for name in ("feature_names", "version"):
+            facts[name] = tuple(facts[name])
+        return Prepared(files[0], answer["size"], ModelFacts(**facts), answer["steps"], tuple(answer["names"]))
+
+    def close(self) -> None:
+        """End the process."""
+        self._ended()
+
+    def _ended(self) -> Exception:
+        # It is ended here if it did not answer in time. SIGKILL is what the kernel ends a process with for its memory.
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+        code: int | None = None
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                code = self._process.wait(1)
+            self._process.kill()
+            self._process.wait()
+        if code == -signal.SIGKILL:
+            return MemoryError("the check of the model was ended by the system")
+        return BadModel(f"the check of the model ended without an answer (exit code {code}); publish the model again")
+
+
+def _send(connection: socket.socket, text: bytes, file: int | None = None) -> None:
+    head = len(text).to_bytes(_LENGTH_BYTES, "big")
+    rights = [] if file is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))]
+    sent = connection.sendmsg([head, text], rights)
+    connection.sendall((head + text)[sent:])
+
+
+def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    head, files, _, _ = socket.recv_fds(connection, _LENGTH_BYTES, 1)
+    if len(head) != _LENGTH_BYTES:
+        raise ConnectionError("the other end is closed")
+    parts, missing = list[bytes](), int.from_bytes(head, "big")
+    while missing:
+        parts.append(connection.recv(min(missing, 1 << 20)))
+        if not parts[-1]:
+            raise ConnectionError("the other end closed in the middle of a message")
+        missing -= len(parts[-1])
+    return b"".join(parts), list(files)
+
+
+def _answer(url: bytes, server: Version) -> tuple[bytes, int | None]:
+    try:
+        found = prepare(os.fsdecode(url), server)
+    except Refusal as refusal:
+        return json.dumps({"refused": (refusal.status, refusal.message)}).encode(), None
+    except MemoryError:
+        return json.dumps({"refused": (None, "the check of the model ran out of memory")}).encode(), None
+    fields = {"facts": asdict(found.facts), "size": found.size, "steps": found.steps, "names": found.names}
+    return json.dumps(fields).encode(), found.file
+
+
+def main() -> int:
+    """Answer until the server closes its end. The platform's SIGTERM is for the server, which drains first."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(_NICE)
+    server: Version = tuple(json.loads(sys.argv[2]))
+    with socket.socket(fileno=int(sys.argv[1])) as connection, suppress(ConnectionError):
+        while True:
+            url, _ = _receive(connection)
+            text, file = _answer(url, server)
+            try:
+                _send(connection, text, file)
+            finally:
+                if file is not None:
+                    os.close(file)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

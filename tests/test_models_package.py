@@ -1,0 +1,64 @@
+"""From a model file on disk to the artefact that is published."""
+
+import pickle
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xgboost
+
+from tierfleet.models.files import ModelFile, find_models
+from tierfleet.models.package import package_file
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny real model as `acme/v1.ubj`."""
+    file = tmp_path_factory.mktemp("models") / "acme" / "v1.ubj"
+    file.parent.mkdir()
+    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
+    data = xgboost.DMatrix(rows, label=rows[:, 0] > 20)
+    parameters = {"objective": "binary:logistic", "nthread": 1, "max_depth": 2}
+    xgboost.train(parameters, data, 3).save_model(file)
+    return file
+
+
+def test_a_model_is_packaged_with_its_metadata(model: Path) -> None:
+    [found] = find_models(model.parent.parent)
+    assert found == ModelFile("acme", "v1", model)
+    with tarfile.open(fileobj=BytesIO(package_file(found))) as archive:
+        assert archive.getnames() == [".tierfleet/metadata.json", "xgboost-model"]
+
+
+def test_one_file_is_found_by_its_own_path(model: Path) -> None:
+    assert find_models(model) == [ModelFile("acme", "v1", model)]
+
+
+def test_a_pickle_is_refused_with_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "acme" / "v1.ubj"
+    file.parent.mkdir()
+    file.write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(ValueError, match="is a pickle, which runs code when it is loaded; save it with") as caught:
+        package_file(ModelFile("acme", "v1", file))
+    assert str(caught.value).startswith(f"{file}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_artefact_is_taken_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "acme" / "v2.tar.gz"
+    file.parent.mkdir()
+    file.write_bytes(b"whatever was packaged elsewhere")
+    [found] = find_models(tmp_path)
+    assert (found.version, found.packaged) == ("v2", True)
+    assert package_file(found) == file.read_bytes()
+
+
+def test_a_misnamed_folder_and_an_empty_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no models; expected <tenant>/<version>"):
+        find_models(tmp_path)
+    (tmp_path / "No Tenant").mkdir()
+    (tmp_path / "No Tenant" / "v1.ubj").write_bytes(b"{")
+    with pytest.raises(ValueError, match="the folder must be the tenant's id"):
+        find_models(tmp_path)
