@@ -72,7 +72,7 @@ def check_and_synthesise() -> None:
     step("4. What a broken edit is answered", f"tierfleet config check {PROD}")
     text = (BUILD / PROD).read_text()
     (BUILD / PROD).write_text(
-        text.replace("bake_minutes = 5", "bake_minutes = 2").replace("min = 2, max = 8", "min = 9")
+        text.replace("bake_minutes = 5", "bake_minutes = 2").replace("min = 2, max = 8", "min = 9, max = 8")
     )
     tierfleet("config", "check", PROD, expect=2)
 
