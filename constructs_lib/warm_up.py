@@ -67,8 +67,8 @@ class WarmUp(Construct):
                 image=cdk.DockerImage.from_registry("never-used"), local=cast(cdk.ILocalBundling, _CopySources())
             ),
         )
-        # Several events tell of one change of an endpoint; one run at a time, none kept for later, is one warm-up.
-        # No destination for what is dropped: it would report the duplicates.
+        # Several events tell of one change of an endpoint: one run at a time, and the repeats find the models warm.
+        # Lambda drops what still waits after five minutes, and no destination reports it.
         self.function = self._function(
             "Function",
             reserved_concurrent_executions=1,
