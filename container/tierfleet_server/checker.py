@@ -32,7 +32,7 @@ class Checker:
         self._socket: socket.socket | None = None
 
     def start(self) -> socket.socket:
-        """Start the process unless it runs; it ends when this one does."""
+        """Start the process unless it runs, and wait until it is ready; it ends when this one does."""
         if self._socket is not None:
             return self._socket
         mine, its = socket.socketpair()
@@ -44,6 +44,10 @@ class Checker:
             )
         mine.settimeout(_TIMEOUT_SECONDS)
         self._socket = mine
+        try:
+            _receive(mine)
+        except OSError:
+            raise self._ended() from None
         return mine
 
     def prepare(self, url: str) -> Prepared:
@@ -123,6 +127,7 @@ def main() -> int:
     os.nice(_NICE)
     server: Version = tuple(json.loads(sys.argv[2]))
     with socket.socket(fileno=int(sys.argv[1])) as connection, suppress(ConnectionError):
+        _send(connection, b"")
         while True:
             url, _ = _receive(connection)
             text, file = _answer(url, server)
