@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 from rich.progress import track
 
@@ -52,6 +53,11 @@ def models_publish(
             published.append(publish(s3, bucket=bucket, tenant=model.tenant, version=model.version, archive=archive))
         except PublishError as error:
             refused.append(str(error))
+        except (BotoCoreError, ClientError) as error:
+            fail(
+                f"{model.file} was not published to {bucket}: {error}; the bucket comes with "
+                f"cdk deploy {fleet.fleet}-{fleet.environment}/Models, and AWS_PROFILE or AWS_ACCESS_KEY_ID say who you are"
+            )
     if as_json:
         typer.echo(json.dumps({"published": [asdict(item) for item in published], "refused": refused}))
     else:
