@@ -56,7 +56,8 @@ def models_publish(
         except (BotoCoreError, ClientError) as error:
             fail(
                 f"{model.file} was not published to {bucket}: {error}; the bucket comes with "
-                f"cdk deploy {fleet.fleet}-{fleet.environment}/Models, and AWS_PROFILE or AWS_ACCESS_KEY_ID say who you are"
+                f"cdk deploy {fleet.fleet}-{fleet.environment}/Models, and AWS_PROFILE or AWS_ACCESS_KEY_ID says who "
+                "you are"
             )
     if as_json:
         typer.echo(json.dumps({"published": [asdict(item) for item in published], "refused": refused}))
