@@ -12,7 +12,7 @@ from .settings import Settings
 
 _SWEEP_SECONDS = 0.5
 _LINGER_SECONDS = 1.0
-_ACCEPT_SECONDS = 0.1
+_CLOSE_SECONDS = 0.05
 _QUIET_SECONDS = 0.3
 
 
@@ -67,12 +67,19 @@ class Server:
     async def _stop_listening(self) -> None:
         if self._listener is None:
             return
-        # Closing resets the connections that wait to be accepted, so let no more wait and accept the rest.
-        for listening in self._listener.sockets:
-            with socket.socket(fileno=os.dup(listening.fileno())) as same:
-                same.listen(0)
-        await asyncio.sleep(_ACCEPT_SECONDS)
-        self._listener.close()
+        # Closing resets the connections that wait to be accepted, and the loop closes its socket when it comes to it.
+        # A copy stays open until the last look, with nothing between that look and its close. The backlog stays as it
+        # is: a full one lets clients believe they are connected, and the close then resets them.
+        with contextlib.ExitStack() as copies:
+            listening = [
+                copies.enter_context(socket.socket(fileno=os.dup(original.fileno())))
+                for original in self._listener.sockets
+            ]
+            self._listener.close()
+            await asyncio.sleep(_CLOSE_SECONDS)
+            last = [connected for same in listening for connected in _accept_waiting(same)]
+        for connected in last:
+            await self.loop.connect_accepted_socket(lambda: Connection(self), connected)
 
     async def _sweep(self) -> None:
         while True:
@@ -81,3 +88,15 @@ class Server:
             for connection in list(self.connections):
                 if connection.deadline is not None and connection.deadline < now:
                     connection.expire()
+
+
+def _accept_waiting(listening: socket.socket) -> list[socket.socket]:
+    """The connections that wait to be accepted, now."""
+    listening.setblocking(False)
+    accepted = []
+    with contextlib.suppress(OSError):  # nothing waits any more, or one of them has gone
+        while True:
+            connected, _ = listening.accept()
+            connected.setblocking(False)
+            accepted.append(connected)
+    return accepted
