@@ -35,14 +35,11 @@ def grant_future_dedicated(grantee: iam.IGrantable, config: FleetConfig, tenant:
 
     The wildcards cannot reach another tenant: `--` never occurs inside a word of an endpoint's name.
     """
-    pattern = f"{config.fleet}--{config.environment}--*--{tenant}--*"
-    return iam.Grant.add_to_principal(
-        grantee=grantee, actions=["sagemaker:InvokeEndpoint"], resource_arns=[arns.endpoint(config, pattern)]
-    )
+    return grant_dedicated(grantee, config, f"{config.fleet}--{config.environment}--*--{tenant}--*")
 
 
 def grant_dedicated(grantee: iam.IGrantable, config: FleetConfig, endpoint_name: str) -> iam.Grant:
-    """Lets the grantee call one dedicated endpoint."""
+    """Lets the grantee call the dedicated endpoint of this name or pattern."""
     return iam.Grant.add_to_principal(
         grantee=grantee,
         actions=["sagemaker:InvokeEndpoint"],

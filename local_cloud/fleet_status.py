@@ -1,12 +1,12 @@
 """What a fleet looks like in the stand-in, read through AWS's own API."""
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from local_cloud.processes import LocalCloud
 from tierfleet.config import FleetConfig
 from tierfleet.runtime.names import ROUTES_PROFILE, routes_application
+from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,14 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
 def _routes(appconfigdata: Any, fleet: FleetConfig) -> dict[str, str]:
     """What a client that starts now is told: the default endpoint, then the exceptions."""
     try:
-        token = appconfigdata.start_configuration_session(
-            ApplicationIdentifier=routes_application(fleet.fleet, fleet.environment),
-            EnvironmentIdentifier=fleet.environment,
-            ConfigurationProfileIdentifier=ROUTES_PROFILE,
-        )["InitialConfigurationToken"]
-        content = appconfigdata.get_latest_configuration(ConfigurationToken=token)["Configuration"].read()
-    except appconfigdata.exceptions.ResourceNotFoundException:
+        document = deployed_routes(
+            appconfigdata,
+            application_id=routes_application(fleet.fleet, fleet.environment),
+            environment_id=fleet.environment,
+            profile_id=ROUTES_PROFILE,
+        )
+    except NoRoutesDeployedError:
         return {}
-    if not content:
-        return {}
-    document = json.loads(content)
-    default = document["tiers"][document["default_tier"]]["endpoint"]
-    exceptions = {tenant: route["endpoint"] for tenant, route in document["tenants"].items()}
-    return {"everyone else": default, **exceptions}
+    exceptions = {tenant: document.route_of(tenant).endpoint for tenant in document.tenants}
+    default = document.default_route()
+    return {**({"everyone else": default.endpoint} if default else {}), **exceptions}
