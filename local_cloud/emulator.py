@@ -28,12 +28,14 @@ from local_cloud import (
     json_services,
     lambda_functions,
     metric_alarms,
+    observations,
     resource_schemas,
     sagemaker_endpoint_configs,
     sagemaker_models,
     sagemaker_tags,
     scaling_state,
     schedules,
+    serving,
 )
 from local_cloud.clock import ClockAsTimeModule
 
@@ -58,6 +60,7 @@ def install() -> None:
 def tick() -> None:
     """Bring everything that happens by itself up to now, in every account and region."""
     scheduler._tick_schedules()
+    serving.server.collect()
     for account, region in endpoint_states.scopes() | _alarm_scopes():
         set_request_account_id(account)
         set_request_region(region)
@@ -75,6 +78,7 @@ def clear() -> None:
         sagemaker_tags,
         scaling_state,
         event_log,
+        observations,
     ):
         module.clear()
 
