@@ -9,7 +9,7 @@ from typing import Any
 
 from ministack.services import cloudwatch
 
-from local_cloud import event_log, metric_math
+from local_cloud import event_log, metric_math, metric_store
 from local_cloud.clock import clock
 from local_cloud.metric_math import Series
 
@@ -65,39 +65,37 @@ def set_state(alarm: dict[str, Any], state: str, reason: str) -> None:
 
 
 def datapoints(alarm: dict[str, Any]) -> Series:
-    """One value per evaluation period, newest first. Periods end now, where AWS aligns them to the clock."""
+    """One value per evaluation period, newest first. Periods end now, where AWS aligns them to the minute.
+
+    What SageMaker publishes counts once its slot is over, so that a period holds whole slots.
+    """
     periods = int(alarm["EvaluationPeriods"])
     if not alarm.get("Metrics"):
         statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
         return _series(alarm, int(alarm["Period"]), statistic, periods)
     returned = next(query["Id"] for query in alarm["Metrics"] if query.get("ReturnData", True))
-    series = {
-        query["Id"]: _series(stat["Metric"], int(stat["Period"]), stat["Stat"], periods)
-        for query in alarm["Metrics"]
-        if (stat := query.get("MetricStat"))
-    }
+    stats = {query["Id"]: stat for query in alarm["Metrics"] if (stat := query.get("MetricStat"))}
+    series = {id: _series(stat["Metric"], int(stat["Period"]), stat["Stat"], periods) for id, stat in stats.items()}
     expressions = {query["Id"]: query["Expression"] for query in alarm["Metrics"] if "Expression" in query}
-    while expressions:  # an expression may name another one, listed before or after it
-        ready = [id for id, text in expressions.items() if not metric_math.names_in(text) & expressions.keys()]
-        if not ready:
-            raise metric_math.UnsupportedExpressionError(f"metric math expressions name each other: {expressions}")
-        for id in ready:
-            series[id] = metric_math.evaluate(expressions.pop(id), series, periods)
-    return series[returned]
+    period = min((int(stat["Period"]) for stat in stats.values()), default=60)
+    return metric_math.evaluate_all(expressions, series, periods, period)[returned]
 
 
 def _series(metric: dict[str, Any], period: int, statistic: str, periods: int) -> Series:
-    dimensions = cloudwatch._dims_from_list(metric.get("Dimensions") or [])
-    key = (metric["Namespace"], metric["MetricName"], cloudwatch._dims_key(dimensions))
-    points = cloudwatch._metrics.get(key, [])
+    key = metric_store.key_of(metric["Namespace"], metric["MetricName"], metric.get("Dimensions") or [])
     now = clock.now()
-    values: Series = []
-    for i in range(periods):
-        end = now - i * period
-        inside = [p for p in points if end - period < p["Timestamp"] <= end]
-        stats = cloudwatch._calc_stats(inside) if inside else {}
-        values.append(cloudwatch._stat_value(stats, statistic, inside) if inside else None)
-    return values
+    oldest = now - periods * period - metric_store.MINUTE_SECONDS - metric_store.SLOT_SECONDS
+    inside: list[list[metric_store.Point]] = [[] for _ in range(periods)]
+    for point in metric_store.between(key, oldest):
+        age = metric_store.age(point, now)
+        if 0 <= age < periods * period:
+            inside[int(age // period)].append(point)
+    return [_statistic(points, statistic) for points in inside]
+
+
+def _statistic(points: list[metric_store.Point], statistic: str) -> float | None:
+    stats = cloudwatch._calc_stats(points)
+    return cloudwatch._stat_value(stats, statistic, points) if stats else None
 
 
 def _state(alarm: dict[str, Any], values: Series) -> str | None:

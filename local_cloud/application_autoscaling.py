@@ -5,10 +5,17 @@ from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 
-from local_cloud import event_log, sagemaker_endpoints, scaling_alarms
+from local_cloud import (
+    event_log,
+    scaling_activities,
+    scaling_alarms,
+    scaling_controller,
+    scaling_schedules,
+    scaling_state,
+)
 from local_cloud.clock import clock
 from local_cloud.errors import ServiceError
-from local_cloud.scaling_requests import RESOURCE_ID, listed, registered, selected, variant_of
+from local_cloud.scaling_requests import listed, registered, selected, variant_of
 from local_cloud.scaling_state import Key, activities, key_of, policies, scheduled_actions, targets
 
 _SERVICE_LINKED_ROLE = (
@@ -19,7 +26,7 @@ _SERVICE_LINKED_ROLE = (
 
 def register_scalable_target(request: dict[str, Any]) -> dict[str, Any]:
     key = key_of(request)
-    variant = variant_of(request)
+    variant_of(request)
     known = targets.get(key, {})
     target = {
         **known,
@@ -35,9 +42,8 @@ def register_scalable_target(request: dict[str, Any]) -> dict[str, Any]:
         raise ServiceError("ValidationException", "Maximum capacity cannot be less than minimum capacity")
     targets[key] = target
     event_log.record("ScalableTargetRegistered", key[1])
-    within = min(max(variant.instance_count, target["MinCapacity"]), target["MaxCapacity"])
-    if within != variant.instance_count:
-        set_capacity(key, within, cause="bounds of the scalable target changed")
+    scaling_state.unmet_bounds[key] = True
+    scaling_controller.bring_within_bounds(key)
     return {"ScalableTargetARN": target["ScalableTargetARN"]}
 
 
@@ -50,9 +56,7 @@ def deregister_scalable_target(request: dict[str, Any]) -> dict[str, Any]:
     key = registered(request)
     for policy_key in [k for k in policies if k[:3] == key]:
         _drop_policy(policy_key)
-    for action_key in [k for k in scheduled_actions if k[:3] == key]:
-        del scheduled_actions[action_key]
-    del targets[key]
+    scaling_state.drop_target(key)
     event_log.record("ScalableTargetDeregistered", key[1])
     return {}
 
@@ -109,7 +113,7 @@ def put_scheduled_action(request: dict[str, Any]) -> dict[str, Any]:
     known = scheduled_actions.get(action_key, {})
     if not known and not {"Schedule", "ScalableTargetAction"} <= request.keys():
         raise ServiceError("ValidationException", "Schedule and ScalableTargetAction are required")
-    scheduled_actions[action_key] = {
+    action = {
         **known,
         **request,
         "CreationTime": known.get("CreationTime", clock.now()),
@@ -117,6 +121,9 @@ def put_scheduled_action(request: dict[str, Any]) -> dict[str, Any]:
         or f"arn:aws:autoscaling:{get_region()}:{get_account_id()}:scheduledAction:{uuid.uuid4()}:resource/"
         f"{key[0]}/{key[1]}:scheduledActionName/{request['ScheduledActionName']}",
     }
+    scaling_schedules.check(action)
+    scheduled_actions[action_key] = action
+    scaling_schedules.arm(action_key, clock.now())
     return {}
 
 
@@ -133,42 +140,18 @@ def delete_scheduled_action(request: dict[str, Any]) -> dict[str, Any]:
     if action_key not in scheduled_actions:
         raise ServiceError("ObjectNotFoundException", f"No scheduled action found: {request['ScheduledActionName']}")
     del scheduled_actions[action_key]
+    scaling_state.next_occurrences.pop(action_key, None)
     return {}
 
 
 def describe_scaling_activities(request: dict[str, Any]) -> dict[str, Any]:
-    found = [a for a in reversed(activities.get("all", [])) if selected(request, key_of(a))]
+    scaling_activities.settle()
+    found = [
+        {name: value for name, value in activity.items() if not name.startswith("_")}
+        for activity in reversed(activities.get("all", []))
+        if selected(request, key_of(activity))
+    ]
     return listed("ScalingActivities", found, request)
-
-
-def set_capacity(key: Key, instance_count: int, *, cause: str) -> None:
-    """Ask SageMaker for a number of instances, and write the activity down, refused or not."""
-    match = RESOURCE_ID.fullmatch(key[1])
-    assert match is not None  # noqa: S101 - only registered resource ids get here
-    change = {"VariantName": match["variant"], "DesiredInstanceCount": instance_count}
-    activity = {
-        "ActivityId": str(uuid.uuid4()),
-        "ServiceNamespace": key[0],
-        "ResourceId": key[1],
-        "ScalableDimension": key[2],
-        "Description": f"Setting desired instance count to {instance_count}.",
-        "Cause": cause,
-        "StartTime": clock.now(),
-        "StatusCode": "Successful",
-        "StatusMessage": f"Successfully set desired instance count to {instance_count}.",
-    }
-    try:
-        sagemaker_endpoints.update_weights_and_capacities(
-            {"EndpointName": match["endpoint"], "DesiredWeightsAndCapacities": [change]}
-        )
-    except ServiceError as refused:
-        activity |= {
-            "StatusCode": "Failed",
-            "StatusMessage": f"Failed to set instance count. {refused.message}",
-        }
-    activity["EndTime"] = clock.now()
-    activities.setdefault("all", []).append(activity)
-    event_log.record("ScalingActivity", key[1], instances=instance_count, outcome=activity["StatusCode"])
 
 
 def _drop_policy(policy_key: tuple[str, str, str, str]) -> None:

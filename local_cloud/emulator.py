@@ -4,6 +4,7 @@ Everything private that we touch is named here or in the module that wraps it; d
 """
 
 import functools
+import math
 import threading
 import time
 from typing import Any
@@ -22,30 +23,42 @@ from local_cloud import (
     cloudformation_properties,
     cloudformation_types,
     composite_alarms,
+    endpoint_metrics,
     endpoint_states,
     event_log,
     iam,
     json_services,
     lambda_functions,
     metric_alarms,
+    metric_queries,
+    metric_store,
     observations,
     resource_schemas,
     sagemaker_endpoint_configs,
     sagemaker_models,
     sagemaker_tags,
+    scaling_controller,
     scaling_state,
     schedules,
     serving,
 )
-from local_cloud.clock import ClockAsTimeModule
+from local_cloud.clock import ClockAsTimeModule, clock
 
 _TICK_SECONDS = 0.25
+# How long alarms and scaling rest between two looks of the ticker, on the stand-in's clock. AWS looks once a minute.
+_EVALUATION_SECONDS = 5.0
+# How long observations gather before they become datapoints, on the wall clock.
+_GATHERING_SECONDS = 1.0
+
+_evaluated_at = -math.inf
+_published_at = -math.inf
 
 
 def install() -> None:
     """Once per process, before the emulator serves."""
     _install_services()
     _install_clock()
+    _install_metrics()
     _install_alarms()
     _install_schedules()
     _install_asynchronous_invocation()
@@ -59,14 +72,27 @@ def install() -> None:
 
 def tick() -> None:
     """Bring everything that happens by itself up to now, in every account and region."""
+    _tick(evaluate=True)
+
+
+def _tick(*, evaluate: bool) -> None:
+    global _evaluated_at, _published_at
     scheduler._tick_schedules()
     serving.server.collect()
+    if evaluate:
+        _evaluated_at = clock.now()
+    if evaluate or time.monotonic() >= _published_at + _GATHERING_SECONDS:
+        _published_at = time.monotonic()
+        endpoint_metrics.publish()
     for account, region in endpoint_states.scopes() | _alarm_scopes():
         set_request_account_id(account)
         set_request_region(region)
         endpoint_states.refresh_all()
-        alarm_evaluation.evaluate_all()
+        if evaluate:
+            alarm_evaluation.evaluate_all()
         composite_alarms.deliver_all_due()
+        if evaluate:
+            scaling_controller.act()
 
 
 def clear() -> None:
@@ -77,8 +103,9 @@ def clear() -> None:
         endpoint_states,
         sagemaker_tags,
         scaling_state,
-        event_log,
         observations,
+        endpoint_metrics,
+        event_log,
     ):
         module.clear()
 
@@ -106,6 +133,15 @@ def _install_schedules() -> None:
 def _install_asynchronous_invocation() -> None:
     lambda_svc.invoke_async_with_retry = lambda_functions.invoke_asynchronously
     eventbridge._dispatch_to_lambda = lambda_functions.deliver
+
+
+def _install_metrics() -> None:
+    cloudwatch._store_datum = metric_store.store_datum
+    cloudwatch._percentile_samples = metric_store.percentile_samples
+    cloudwatch._percentile = metric_store.percentile
+    cloudwatch._evict_old_metrics = metric_store.tidy
+    cloudwatch._get_metric_data = metric_queries.handle_get_metric_data
+    cloudwatch._get_metric_statistics = metric_queries.handle_get_metric_statistics
 
 
 def _install_alarms() -> None:
@@ -193,6 +229,6 @@ def _tick_for_ever() -> None:
     while True:
         time.sleep(_TICK_SECONDS)
         try:
-            tick()
+            _tick(evaluate=not 0 <= clock.now() - _evaluated_at < _EVALUATION_SECONDS)
         except Exception:
             app.logger.exception("tick failed")
