@@ -96,6 +96,9 @@ def test_the_route_document_satisfies_the_draft_04_schema_appconfig_checks(file:
     ("path", "value"),
     [
         (("version",), 2),
+        (("models_bucket",), ""),
+        (("ttl_seconds",), 14),
+        (("ttl_seconds",), 3601),
         (("tiers", "tail"), {"hosting": "multi-model"}),
         (("tiers", "whale"), {"hosting": "dedicated", "endpoint": "e"}),
         (("tenants", "w1"), {"tier": "whale"}),
@@ -117,6 +120,18 @@ def test_routes_name_only_the_exceptions() -> None:
     assert document["tenants"] == {"w1": {"tier": "whale", "endpoint": "shop--test--whale--w1--dedicated-m5-large"}}
     assert document["tiers"]["tail"]["endpoint"] == "shop--test--tail--all--mme-m5-xlarge"
     assert document["default_tier"] == "tail"
+
+
+def test_routes_name_the_models_bucket_and_how_long_they_may_be_used() -> None:
+    document = routes.route_document(fleet(routes={"ttl_seconds": 90}))
+    assert document["models_bucket"] == "shop--test--models--123456789012--eu-west-1"
+    assert document["ttl_seconds"] == 90
+
+
+def test_a_document_of_before_the_bucket_stays_deployable() -> None:
+    document = routes.route_document(fleet())
+    del document["models_bucket"], document["ttl_seconds"]
+    assert Draft4Validator(routes.ROUTE_SCHEMA).is_valid(document)
 
 
 def test_a_promoted_tenant_leaves_the_warm_up_of_its_old_tier() -> None:

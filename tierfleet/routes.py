@@ -19,6 +19,9 @@ ROUTE_SCHEMA: Mapping[str, Any] = {
         "fleet": {"type": "string", "minLength": 1},
         "environment": {"type": "string", "minLength": 1},
         "default_tier": {"type": "string", "minLength": 1},
+        # Not required: a document of before must stay deployable, should a deployment be taken back.
+        "models_bucket": {"type": "string", "minLength": 3, "maxLength": 63},
+        "ttl_seconds": {"type": "integer", "minimum": 15, "maximum": 3600},
         "tiers": {
             "type": "object",
             "minProperties": 1,
@@ -103,6 +106,8 @@ def route_document(config: FleetConfig) -> dict[str, Any]:
         "fleet": config.fleet,
         "environment": config.environment,
         "default_tier": config.default_tier,
+        "models_bucket": names.models_bucket(config.fleet, config.environment, config.account, config.region),
+        "ttl_seconds": config.routes.ttl_seconds,
         "tiers": {name: _tier(config, name) for name in sorted(config.tiers)},
         "tenants": _exceptions(config),
         "warm_up": {

@@ -1,8 +1,9 @@
 // Calls one tenant's model of a tierfleet fleet. Written from docs/calling.md; the numbers are its steps.
 //
-//   node caller.mjs '{"fleet":"fraud","environment":"prod","account":"111122223333","region":"eu-west-1"}' m37 0.3,1.0
+//   node caller.mjs '{"fleet":"fraud","environment":"prod","region":"eu-west-1"}' m37 0.3,1.0
 //
-// Without a tenant it reads lines of JSON {"tenant", "body"} from standard input and answers each with one line.
+// Without a tenant it reads lines of JSON {"tenant", "body"} from standard input and answers each with one line, in the
+// order the replies come; an "id" comes back with its answer.
 
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
@@ -15,6 +16,8 @@ import { GetObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { InvokeEndpointCommand, SageMakerRuntimeClient } from "@aws-sdk/client-sagemaker-runtime";
 
 const TENANT = /^[a-z0-9]+(-[a-z0-9]+)*$/;
+const SHORTEST_POLL_SECONDS = 15;
+const DEFAULT_TTL_SECONDS = 60;
 const FORCED_REFRESH_PAUSE_MS = 5000;
 const LONGEST_PAUSE_MS = 2000;
 const ATTEMPTS = { loading: Infinity, throttled: 5, dependency: 3, busy: 3, connection: 3, timeout: 2 };
@@ -23,6 +26,7 @@ export class FleetCaller {
   #routes;
   #token;
   #pollAt = 0;
+  #waitAt = 0;
   #polling;
   #forcing;
   #forcedAt = -Infinity;
@@ -31,9 +35,9 @@ export class FleetCaller {
   #pointers = new Map();
   counts = { routeErrors: 0, routeFallback: 0 };
 
-  constructor({ fleet, environment, account, region, ttlSeconds = 60, deadlineSeconds = 70 }) {
+  constructor({ fleet, environment, account, region, ttlSeconds, deadlineSeconds = 70 }) {
     Object.assign(this, { fleet, environment, ttlSeconds, deadlineSeconds });
-    this.bucket = `${fleet}--${environment}--models--${account}--${region}`;
+    this.bucket = account && `${fleet}--${environment}--models--${account}--${region}`;
     const options = { region, maxAttempts: 1 };
     const runtimeTimeout = Math.min(70, deadlineSeconds) * 1000;
     this.appconfig = new AppConfigDataClient({ ...options, requestHandler: handler(5000) });
@@ -57,7 +61,8 @@ export class FleetCaller {
         if (route.shared) request.TargetModel = pointer.target_model;
         const reply = await this.runtime.send(new InvokeEndpointCommand(request)); // 5
         const text = Buffer.from(reply.Body).toString();
-        return { predictions: scores(text), endpoint: route.endpoint, version: route.shared ? pointer.version : null };
+        const version = route.shared ? pointer.version : null;
+        return { predictions: scores(text), tier: route.tier, endpoint: route.endpoint, version };
       } catch (error) {
         const kind = kindOf(error);
         if (kind === "unknown-endpoint") {
@@ -108,8 +113,9 @@ export class FleetCaller {
     if (!this.#routes) return this.#polling;
     const poll = this.#polling.catch(() => {
       this.#pollAt = Date.now() + FORCED_REFRESH_PAUSE_MS; // 2: AppConfig failed, keep the document
+      this.#waitAt = Infinity; // and nobody waits for it until it answers again
     });
-    if (now >= this.#pollAt + this.ttlSeconds * 1000) await poll;
+    if (now >= this.#waitAt) await poll;
     return this.#routes;
   }
 
@@ -144,7 +150,7 @@ export class FleetCaller {
           ApplicationIdentifier: `${this.fleet}--${this.environment}`,
           EnvironmentIdentifier: this.environment,
           ConfigurationProfileIdentifier: "routes",
-          RequiredMinimumPollIntervalInSeconds: this.ttlSeconds,
+          RequiredMinimumPollIntervalInSeconds: this.ttlSeconds ?? SHORTEST_POLL_SECONDS,
         }),
       ); // 1
       token = session.InitialConfigurationToken;
@@ -161,7 +167,10 @@ export class FleetCaller {
     }
     if (!this.#routes) throw new Error("no routes are deployed");
     this.#token = reply.NextPollConfigurationToken;
-    this.#pollAt = Date.now() + reply.NextPollIntervalInSeconds * 1000;
+    const ttlSeconds = this.ttlSeconds ?? this.#routes.ttl_seconds ?? DEFAULT_TTL_SECONDS;
+    const interval = Math.max(reply.NextPollIntervalInSeconds, ttlSeconds) * 1000;
+    this.#pollAt = Date.now() + interval;
+    this.#waitAt = this.#pollAt + interval;
     return this.#routes;
   }
 
@@ -184,7 +193,9 @@ export class FleetCaller {
   }
 
   async #readPointer(tenant) {
-    const reply = await this.s3.send(new GetObjectCommand({ Bucket: this.bucket, Key: `catalog/${tenant}.json` }));
+    const Bucket = this.bucket ?? this.#routes.models_bucket;
+    if (!Bucket) throw new Error("these routes name no models bucket: give the fleet's account");
+    const reply = await this.s3.send(new GetObjectCommand({ Bucket, Key: `catalog/${tenant}.json` }));
     const pointer = JSON.parse(await reply.Body.transformToString());
     const [folder, name, ...more] = String(pointer.target_model).split("/");
     if (pointer.tenant !== tenant || folder !== tenant || !name || more.length) {
@@ -196,8 +207,9 @@ export class FleetCaller {
 
 function routeOf(routes, tenant) {
   const own = tenant === null ? undefined : routes.tenants[tenant];
-  const tier = routes.tiers[own?.tier ?? routes.default_tier];
-  return { endpoint: own?.endpoint ?? tier.endpoint, shared: tier.hosting === "multi-model" };
+  const name = own?.tier ?? routes.default_tier;
+  const tier = routes.tiers[name];
+  return { tier: name, endpoint: own?.endpoint ?? tier.endpoint, shared: tier.hosting === "multi-model" };
 }
 
 export function scores(text) {
@@ -255,11 +267,11 @@ if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   if (tenant) console.log(JSON.stringify(await caller.invoke(tenant, body)));
   else {
     for await (const line of createInterface({ input: process.stdin })) {
-      const { tenant, body } = JSON.parse(line);
+      const { id, tenant, body } = JSON.parse(line);
       caller
         .invoke(tenant, body)
-        .then((reply) => console.log(JSON.stringify({ tenant, body, ...reply, ...caller.counts })))
-        .catch((error) => console.log(JSON.stringify({ tenant, body, error: `${error.name}: ${error.message}` })));
+        .then((reply) => console.log(JSON.stringify({ id, tenant, body, ...reply, ...caller.counts })))
+        .catch((error) => console.log(JSON.stringify({ id, tenant, body, error: `${error.name}: ${error.message}` })));
     }
   }
 }

@@ -31,9 +31,16 @@ def route_document(*, shared: str = SHARED, whales: tuple[str, ...] = ("m01",)) 
         "fleet": FLEET,
         "environment": ENVIRONMENT,
         "default_tier": "tail",
+        "models_bucket": BUCKET,
+        "ttl_seconds": 60,
         "tiers": {"tail": {"hosting": "multi-model", "endpoint": shared}, "whale": {"hosting": "dedicated"}},
         "tenants": {tenant: {"tier": "whale", "endpoint": whale(tenant)} for tenant in whales},
     }
+
+
+def older_route_document() -> dict[str, Any]:
+    """As a fleet hosts it that was deployed before the routes named a bucket and a TTL."""
+    return {key: value for key, value in route_document().items() if key not in {"models_bucket", "ttl_seconds"}}
 
 
 def score(tenant: str, row: str) -> float:
@@ -49,10 +56,13 @@ class FakeAws:
 
     def reset(self) -> None:
         self.routes: dict[str, Any] | None = route_document()
-        self.poll_seconds = 60
+        # None: what the session asked for.
+        self.poll_seconds: int | None = None
         self.endpoints = {SHARED, whale("m01")}
         self.versions: dict[str, str] = defaultdict(lambda: "v1")
         self.pointers: dict[str, str] = {}
+        # What a version of a shared model adds to every score.
+        self.version_adds: dict[str, float] = defaultdict(float)
         self.unpublished: set[str] = set()
         self.missing_archives: set[str] = set()
         self.down: set[str] = set()
@@ -68,6 +78,7 @@ class FakeAws:
         self.tokens: set[str] = set()
         self.seen_routes: dict[str, str] = {}
         self.starts: list[dict[str, Any]] = []
+        self.buckets: set[str] = set()
 
     def fail(
         self, endpoint: str, code: str, message: str = "", *, times: int = 1, status: int = 400, **fields: Any
@@ -148,7 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         headers = {
             "Next-Poll-Configuration-Token": next_token,
-            "Next-Poll-Interval-In-Seconds": str(self.aws.poll_seconds),
+            "Next-Poll-Interval-In-Seconds": str(
+                self.aws.poll_seconds or self.aws.starts[-1].get("RequiredMinimumPollIntervalInSeconds", 60)
+            ),
         }
         self._reply(200, "" if content == before else content, **headers)
 
@@ -159,7 +172,10 @@ class _Handler(BaseHTTPRequestHandler):
             status, code = self.aws.s3_error
             self._reply(status, f"<Error><Code>{code}</Code><Message>down</Message></Error>", "application/xml")
             return
-        assert path.startswith(f"/{BUCKET}/catalog/"), path
+        _, bucket, folder, _ = path.split("/")
+        assert folder == "catalog", path
+        with self.aws.lock:
+            self.aws.buckets.add(bucket)
         tenant = path.rsplit("/", 1)[1].removesuffix(".json")
         if tenant in self.aws.unpublished:
             self._reply(404, "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>", "application/xml")
@@ -198,7 +214,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(400, "ValidationError", f"Failed to download model data (bucket: {BUCKET}, key: {target})")
             return
         tenant = target.split("/")[0] if target else endpoint.split("--")[3]
-        scores = [score(tenant, row) for row in body.split("\n")]
+        version = target.split("/")[1].removesuffix(".tar.gz") if target else ""
+        scores = [score(tenant, row) + self.aws.version_adds[version] for row in body.split("\n")]
         if shared:
             self._reply(200, json.dumps(scores), **{"x-Amzn-Invoked-Production-Variant": "AllTraffic"})
         else:

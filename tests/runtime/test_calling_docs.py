@@ -23,7 +23,8 @@ JSON_BLOCKS = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", P
 @pytest.mark.parametrize("field", fields(ClientSettings), ids=lambda field: field.name)
 def test_every_setting_stands_with_its_default(field: object) -> None:
     default = getattr(ClientSettings(), field.name)  # type: ignore[attr-defined]
-    assert f"| `{field.name}` | {default:,g} |" in PAGE  # type: ignore[attr-defined]
+    shown = "None" if default is None else f"{default:,g}"
+    assert f"| `{field.name}` | {shown} |" in PAGE  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("parameter", [name for name in inspect.signature(FleetClient).parameters if name[0] != "_"])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from loopback import (
     ACCOUNT,
+    BUCKET,
     ENVIRONMENT,
     FLEET,
     REGION,
@@ -18,6 +19,7 @@ from loopback import (
     SHARED_AFTER_RETYPE,
     Clock,
     FakeAws,
+    older_route_document,
     route_document,
     score,
     serving,
@@ -128,16 +130,31 @@ def test_the_first_call_costs_three_others_and_the_next_none(aws: FakeAws, fleet
             "ApplicationIdentifier": "fraud--prod",
             "EnvironmentIdentifier": "prod",
             "ConfigurationProfileIdentifier": "routes",
-            "RequiredMinimumPollIntervalInSeconds": 60,
+            "RequiredMinimumPollIntervalInSeconds": 15,
         }
     ]
 
 
-def test_without_an_account_sts_is_asked_once(aws: FakeAws, connect: Connect) -> None:
+def test_the_routes_name_the_models_bucket(aws: FakeAws, connect: Connect) -> None:
+    assert aws.routes is not None
+    aws.routes["models_bucket"] = "another--bucket"
+    connect(account=None).invoke("m37", ROW)
+    assert (aws.buckets, aws.count("GetCallerIdentity")) == ({"another--bucket"}, 0)
+
+
+def test_an_account_that_is_given_names_it_instead(aws: FakeAws, connect: Connect) -> None:
+    assert aws.routes is not None
+    aws.routes["models_bucket"] = "another--bucket"
+    connect(account=ACCOUNT).invoke("m37", ROW)
+    assert aws.buckets == {BUCKET}
+
+
+def test_routes_without_a_bucket_and_no_account_ask_sts_once(aws: FakeAws, connect: Connect) -> None:
+    aws.routes = older_route_document()
     fleet = connect(account=None, region=REGION)
     fleet.invoke("m37", ROW)
     fleet.invoke("m38", ROW)
-    assert aws.count("GetCallerIdentity") == 1
+    assert (aws.count("GetCallerIdentity"), aws.buckets) == (1, {BUCKET})
 
 
 def test_credentials_that_say_their_account_save_that_call(
@@ -146,6 +163,7 @@ def test_credentials_that_say_their_account_save_that_call(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_ACCOUNT_ID", ACCOUNT)
+    aws.routes = older_route_document()
     fleet = connect(account=None, region=REGION, session=None)
     fleet.invoke("m37", ROW)
     assert aws.count("GetCallerIdentity") == 0
@@ -179,6 +197,25 @@ def test_another_fleets_routes_are_refused(connect: Connect) -> None:
     routes = parse_routes(json.dumps({**route_document(), "fleet": "churn"}))
     with pytest.raises(call_errors.RoutesUnavailableError, match="those of churn prod, not of fraud prod"):
         connect(routes=routes).invoke("m37", ROW)
+
+
+@pytest.mark.parametrize(
+    ("of_the_routes", "of_the_caller", "seconds"),
+    [(15, None, 15), (300, None, 300), (None, None, 60), (300, 30, 30), (15, 120, 120), (None, 20, 20)],
+)
+def test_the_routes_say_how_long_they_may_be_used(
+    aws: FakeAws, connect: Connect, clock: Clock, of_the_routes: int | None, of_the_caller: int | None, seconds: int
+) -> None:
+    aws.routes = {**older_route_document(), **({"ttl_seconds": of_the_routes} if of_the_routes else {})}
+    settings = ClientSettings(route_ttl_seconds=of_the_caller)
+    fleet = connect(clock=clock, sleep=clock.sleep, settings=settings)
+    fleet.invoke("m01", ROW)
+    clock.now += seconds - 1
+    fleet.invoke("m01", ROW)
+    assert aws.count("GetLatestConfiguration") == 1
+    clock.now += seconds + 2
+    fleet.invoke("m01", ROW)
+    assert aws.count("GetLatestConfiguration") == 2, "past two intervals it asks first"
 
 
 def test_a_poll_uses_the_next_token_and_waits_for_the_interval(aws: FakeAws, fleet: FleetClient, clock: Clock) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from loopback import (
     ACCOUNT,
+    BUCKET,
     ENVIRONMENT,
     FLEET,
     REGION,
     SHARED,
     SHARED_AFTER_RETYPE,
     FakeAws,
+    older_route_document,
     route_document,
     score,
     serving,
@@ -35,8 +37,8 @@ pytestmark = [
 class Caller:
     """The program under way: one line of JSON in, one line out."""
 
-    def __init__(self, url: str) -> None:
-        options = {"fleet": FLEET, "environment": ENVIRONMENT, "account": ACCOUNT, "region": REGION}
+    def __init__(self, url: str, **options: Any) -> None:
+        options = {"fleet": FLEET, "environment": ENVIRONMENT, "region": REGION, **options}
         variables = {
             "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": "test",
@@ -79,6 +81,15 @@ def caller(aws: FakeAws) -> Iterator[Caller]:
         caller.end()
 
 
+def test_a_document_of_an_older_fleet_needs_the_account(aws: FakeAws) -> None:
+    aws.routes = older_route_document()
+    with serving(aws) as url:
+        caller = Caller(url, account=ACCOUNT)
+        assert_answered(caller.ask(("m37", "1")))
+        caller.end()
+    assert aws.buckets == {BUCKET}
+
+
 def assert_answered(answers: list[dict[str, Any]]) -> None:
     for answer in answers:
         assert answer.get("predictions") == [score(answer["tenant"], row) for row in answer["body"].split("\n")], answer
@@ -90,6 +101,7 @@ QUESTIONS = [(tenant, f"{number},0.5\n{number},2") for number in range(10) for t
 def test_no_call_is_lost_while_tiers_move_and_old_endpoints_go(aws: FakeAws, caller: Caller) -> None:
     assert_answered(caller.ask(*QUESTIONS))
     assert aws.operations[:2] == ["StartConfigurationSession", "GetLatestConfiguration"]
+    assert (aws.starts[0]["RequiredMinimumPollIntervalInSeconds"], aws.buckets) == (15, {BUCKET})
     assert (aws.count("StartConfigurationSession"), aws.count("GetObject")) == (1, 2)
     # Demote m01, promote m07 and retype the tail at once, without any bake.
     with aws.lock:

@@ -28,6 +28,8 @@ DOCUMENT: dict[str, Any] = {
     "fleet": "fraud",
     "environment": "prod",
     "default_tier": "tail",
+    "models_bucket": "fraud--prod--models--111122223333--eu-west-1",
+    "ttl_seconds": 60,
     "tiers": {"tail": {"hosting": "multi-model", "endpoint": SHARED}, "whale": {"hosting": "dedicated"}},
     "tenants": {"m01": {"tier": "whale", "endpoint": "fraud--prod--whale--m01--dedicated-m5-large"}},
     "warm_up": {
@@ -44,6 +46,7 @@ def body(content: bytes) -> StreamingBody:
 def test_the_document_is_read_whole() -> None:
     routes = parse_routes(json.dumps(DOCUMENT))
     assert (routes.fleet, routes.environment, routes.default_tier) == ("fraud", "prod", "tail")
+    assert (routes.models_bucket, routes.ttl_seconds) == ("fraud--prod--models--111122223333--eu-west-1", 60)
     assert routes.tiers == {"tail": TierRoute("multi-model", SHARED), "whale": TierRoute("dedicated", None)}
     assert routes.tenants["m01"] == TenantRoute("whale", "fraud--prod--whale--m01--dedicated-m5-large")
     assert routes.probe == Probe("text/csv", "0,0,0")
@@ -59,6 +62,12 @@ def test_only_a_shared_endpoint_has_a_tier() -> None:
     routes = parse_routes(json.dumps(DOCUMENT))
     assert routes.tier_at(SHARED) == "tail"
     assert routes.tier_at("fraud--prod--whale--m01--dedicated-m5-large") is None
+
+
+def test_a_document_of_an_older_fleet_is_complete() -> None:
+    older = {key: value for key, value in DOCUMENT.items() if key not in {"models_bucket", "ttl_seconds"}}
+    routes = parse_routes(json.dumps(older))
+    assert (routes.models_bucket, routes.ttl_seconds) == (None, None)
 
 
 def test_a_document_without_warm_up_is_complete() -> None:
@@ -83,6 +92,9 @@ def changed(change: Callable[[dict[str, Any]], Any]) -> str:
         (changed(lambda d: d.pop("tiers")), "'tiers'"),
         (changed(lambda d: d.update(tenants=["m01"])), "malformed"),
         (changed(lambda d: d.update(fleet=7)), "7 is not a text"),
+        (changed(lambda d: d.update(models_bucket=7)), "7 is not a text"),
+        (changed(lambda d: d.update(ttl_seconds=0)), "ttl_seconds is 0"),
+        (changed(lambda d: d.update(ttl_seconds="60")), "ttl_seconds is '60'"),
         (changed(lambda d: d["tenants"].update(m09={"tier": "shark"})), r"tiers \['shark'\] are named"),
         (changed(lambda d: d["warm_up"]["tiers"]["tail"].update(concurrency=0)), "concurrency is 0"),
         (changed(lambda d: d["warm_up"]["tiers"]["tail"].update(concurrency=True)), "concurrency is True"),

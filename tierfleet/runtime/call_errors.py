@@ -108,7 +108,7 @@ def lookup_error(failure: RoutesError | CatalogError, *, tenant: str, endpoint: 
     """The error of a call whose routes or pointer cannot be used."""
     where = _where(tenant, endpoint)
     if isinstance(failure, RoutesError):
-        remedy = "deploy the fleet, or check the names given to FleetClient"
+        remedy = "deploy the fleet, or check its name, environment, account and region"
         return RoutesUnavailableError(f"{where}: {failure}; {remedy}", tenant=tenant, endpoint=endpoint)
     if isinstance(failure, NoSuchModelError):
         remedy = _REMEDY[ModelMissingError]

@@ -21,7 +21,7 @@ from tierfleet.runtime.pointer_cache import PointerCache
 from tierfleet.runtime.reply import CSV, JSON, Reply, csv_rows
 from tierfleet.runtime.route_cache import FetchRoutes, RouteCache, fixed_routes, routes_in_file
 from tierfleet.runtime.route_document import RouteDocument
-from tierfleet.runtime.routes import RouteSession
+from tierfleet.runtime.routes import SHORTEST_POLL_SECONDS, RouteSession
 from tierfleet.runtime.tenant_slots import TenantSlots
 
 _TENANT: Final = re.compile(names.WORD_PATTERN)
@@ -30,13 +30,14 @@ _TENANT: Final = re.compile(names.WORD_PATTERN)
 class FleetClient:
     """The models of one fleet in one environment; thread-safe, made to live as long as the process.
 
-        with FleetClient("fraud", "prod", account="111122223333", region="eu-west-1") as fleet:
+        with FleetClient("fraud", "prod", region="eu-west-1") as fleet:
             scores = fleet.predict("m37", [[0.3, 1.0, 12.5]])
             reply = fleet.invoke("m37", b"0.3,1.0,12.5", deadline_seconds=2)
 
-    account, region: of the fleet, whose models bucket is named after both. Without an account it is that of the
-    credentials, which costs one call of STS if they do not say it; without a region it is the session's.
-    routes_file, routes: a route document on disk (read again every route_ttl_seconds) or in hand, instead of AppConfig.
+    account: of the fleet, whose models bucket is named after it. Without one the routes name the bucket; those of a
+    fleet that was deployed before they did take the account of the credentials, by one call of STS if need be.
+    region: of the fleet; without one it is the session's.
+    routes_file, routes: a route document on disk (read again every TTL) or in hand, instead of AppConfig.
     emit: takes each metric line (docs/calling.md); by default standard output in a Lambda function, else none.
     aws: clients instead of those made from the session; they must not retry by themselves.
     Make it after a fork, not before. docs/calling.md has the errors, the retries and the policy a caller needs.
@@ -91,7 +92,13 @@ class FleetClient:
         )
         self._services = Services(
             runtime=self._aws.runtime,
-            routes=RouteCache(self._fetch(routes, routes_file), fleet=fleet, environment=environment, clock=clock),
+            routes=RouteCache(
+                self._fetch(routes, routes_file),
+                fleet=fleet,
+                environment=environment,
+                ttl_seconds=self._settings.route_ttl_seconds,
+                clock=clock,
+            ),
             pointers=PointerCache(
                 self._read_pointer,
                 ttl_seconds=self._settings.pointer_ttl_seconds,
@@ -186,7 +193,7 @@ class FleetClient:
         if routes is not None:
             return fixed_routes(routes)
         if routes_file is not None:
-            return routes_in_file(Path(routes_file), poll_seconds=self._settings.route_ttl_seconds)
+            return routes_in_file(Path(routes_file))
         if self._aws.appconfigdata is None:
             raise ValueError("aws has no appconfigdata client and no routes are given, allowed: one of them")
         return RouteSession(
@@ -194,13 +201,17 @@ class FleetClient:
             application_id=names.routes_application(self._fleet, self._environment),
             environment_id=self._environment,
             profile_id=names.ROUTES_PROFILE,
-            poll_seconds=self._settings.route_ttl_seconds,
+            # The interval is not known before the routes are: AppConfig is asked to allow any, the cache keeps it.
+            poll_seconds=self._settings.route_ttl_seconds or SHORTEST_POLL_SECONDS,
         ).fetch
 
     def _read_pointer(self, tenant: str) -> catalog.Pointer:
         return catalog.read_pointer(self._aws.s3, bucket=self._models_bucket(), tenant=tenant)
 
     def _models_bucket(self) -> str:
+        routes = self._services.routes.held
+        if self._account is None and routes is not None and routes.models_bucket is not None:
+            return routes.models_bucket
         with self._bucket_lock:
             if self._bucket is None:
                 account = self._account or clients.caller_account(self._session, region=self._region)

@@ -11,8 +11,8 @@ class ClientSettings:
     """The defaults suit one process that calls any tenant of the fleet.
 
     deadline_seconds: of one call, unless the call says otherwise; above 0.
-    route_ttl_seconds: how often the routes are polled, 15 to 3600; not above the fleet file's [routes] ttl_seconds,
-    since the old endpoint of a moved tenant lives for two of those.
+    route_ttl_seconds: how often the routes are polled, 15 to 3600; None: as often as the routes themselves say, which
+    is the fleet file's [routes] ttl_seconds. Not above that: the old endpoint of a moved tenant lives for two of those.
     pointer_ttl_seconds: how soon a published version is used, 1 to 86,400.
     pointer_stale_seconds: how old a pointer may be while S3 is down; not below pointer_ttl_seconds.
     pointers_kept: tenants whose pointer is remembered, the least recently called are forgotten; from 1.
@@ -22,7 +22,7 @@ class ClientSettings:
     """
 
     deadline_seconds: float = LONGEST_ANSWER_SECONDS
-    route_ttl_seconds: int = 60
+    route_ttl_seconds: int | None = None
     pointer_ttl_seconds: float = 60.0
     pointer_stale_seconds: float = 86_400.0
     pointers_kept: int = 10_000
@@ -34,7 +34,10 @@ class ClientSettings:
         """Raises ValueError that names every field out of its range."""
         ranges = {
             "deadline_seconds": (self.deadline_seconds > 0, "above 0"),
-            "route_ttl_seconds": (15 <= self.route_ttl_seconds <= 3600, "15 to 3600"),
+            "route_ttl_seconds": (
+                self.route_ttl_seconds is None or 15 <= self.route_ttl_seconds <= 3600,
+                "15 to 3600, or None",
+            ),
             "pointer_ttl_seconds": (1 <= self.pointer_ttl_seconds <= 86_400, "1 to 86400"),
             "pointer_stale_seconds": (
                 self.pointer_stale_seconds >= self.pointer_ttl_seconds,

@@ -14,6 +14,8 @@ from tierfleet.runtime.single_flight import SingleFlight
 
 # An endpoint that is gone makes every caller of it ask; AppConfig is asked at most this often.
 FORCED_REFRESH_PAUSE_SECONDS: Final = 5.0
+# Of a document that does not say.
+DEFAULT_TTL_SECONDS: Final = 60
 RETRY_PAUSE_SECONDS: Final = 5.0
 
 _log = logging.getLogger(__name__)
@@ -23,12 +25,12 @@ class FetchRoutes(Protocol):
     def __call__(self, *, new_session: bool) -> Fetched: ...
 
 
-def routes_in_file(file: Path, *, poll_seconds: float) -> FetchRoutes:
-    """Reads the file again every poll_seconds. A file that cannot be read raises RoutesError."""
+def routes_in_file(file: Path) -> FetchRoutes:
+    """Reads the whole file each time. A file that cannot be read raises RoutesError."""
 
     def fetch(*, new_session: bool) -> Fetched:  # noqa: ARG001 - a file is read whole every time
         try:
-            return Fetched(parse_routes(file.read_bytes()), poll_seconds)
+            return Fetched(parse_routes(file.read_bytes()), 0.0)
         except OSError as error:
             raise RoutesError(f"routes file {file} cannot be read: {error.strerror}") from error
 
@@ -47,8 +49,9 @@ def fixed_routes(document: RouteDocument) -> FetchRoutes:
 class RouteCache:
     """The current route document of one fleet; thread-safe.
 
-    A document past its poll interval is used while a background thread asks for a newer one; a document past two
+    A document past its interval is used while a background thread asks for a newer one; a document past two
     intervals (the process was idle) is not used before it was asked for. While AppConfig is down, the last one serves.
+    ttl_seconds: that interval; None: the document's own. AppConfig may ask for a longer one.
     refreshes_begun, refreshes_ended: forced ones, one after the other.
     """
 
@@ -58,11 +61,13 @@ class RouteCache:
         *,
         fleet: str,
         environment: str,
+        ttl_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
         self._fleet = fleet
         self._environment = environment
+        self._ttl_seconds = ttl_seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._flights: SingleFlight[bool, RouteDocument] = SingleFlight("tierfleet-routes")
@@ -73,6 +78,11 @@ class RouteCache:
         self._forced_at = float("-inf")
         self.refreshes_begun = 0
         self.refreshes_ended = 0
+
+    @property
+    def held(self) -> RouteDocument | None:
+        """The last document read, however old; None before the first."""
+        return self._document
 
     def current(self, *, seconds_left: float) -> RouteDocument:
         """The document to route by; seconds_left: how long to wait for another thread's read.
@@ -146,9 +156,11 @@ class RouteCache:
                 self._document = document
             if self._document is None:
                 raise RoutesError(f"there is no route document of {self._fleet} {self._environment}")
+            ttl_seconds = self._ttl_seconds or self._document.ttl_seconds or DEFAULT_TTL_SECONDS
+            interval_seconds = max(fetched.next_poll_seconds, ttl_seconds)
             self._fetched_at = self._clock()
-            self._poll_at = self._fetched_at + fetched.next_poll_seconds
-            self._wait_at = self._poll_at + fetched.next_poll_seconds
+            self._poll_at = self._fetched_at + interval_seconds
+            self._wait_at = self._poll_at + interval_seconds
             return self._document
 
     def _note_failure(self, error: Exception) -> None:

@@ -1,6 +1,7 @@
 """The route document: which endpoint serves a tenant, and whom to keep warm. Only exceptions are listed.
 
 {"version": 1, "fleet": "fraud", "environment": "prod", "default_tier": "tail",
+ "models_bucket": "fraud--prod--models--111122223333--eu-west-1", "ttl_seconds": 60,
  "tiers": {"tail": {"hosting": "multi-model", "endpoint": "fraud--prod--tail--all--mme-m5-xlarge"},
            "whale": {"hosting": "dedicated"}},
  "tenants": {"m01": {"tier": "whale", "endpoint": "fraud--prod--whale--m01--dedicated-m5-large"}},
@@ -65,9 +66,14 @@ class TierWarmUp:
 
 @dataclass(frozen=True)
 class RouteDocument:
+    """models_bucket, ttl_seconds (how long a caller may use the document before it asks again): None in a document
+    of before they were part of it."""
+
     fleet: str
     environment: str
     default_tier: str
+    models_bucket: str | None
+    ttl_seconds: int | None
     tiers: Mapping[str, TierRoute]
     tenants: Mapping[str, TenantRoute]
     probe: Probe | None
@@ -121,6 +127,8 @@ def _document(document: Mapping[str, Any]) -> RouteDocument:
         fleet=_text(document["fleet"]),
         environment=_text(document["environment"]),
         default_tier=_text(document["default_tier"]),
+        models_bucket=_text_or_none(document.get("models_bucket")),
+        ttl_seconds=_ttl_or_none(document.get("ttl_seconds")),
         tiers={
             name: TierRoute(_text(tier["hosting"]), _text_or_none(tier.get("endpoint")))
             for name, tier in document["tiers"].items()
@@ -151,6 +159,12 @@ def _tier_warm_up(tier: Mapping[str, Any]) -> TierWarmUp:
     if not isinstance(tier["tenants"], list):
         raise ValueError(f"tenants is {tier['tenants']!r}, allowed: a list")
     return TierWarmUp(tuple(_text(tenant) for tenant in tier["tenants"]), concurrency, deadline_seconds)
+
+
+def _ttl_or_none(value: Any) -> int | None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise ValueError(f"ttl_seconds is {value!r}, allowed: a whole number from 1")
+    return value
 
 
 def _text(value: object) -> str:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from mypy_boto3_appconfigdata.client import AppConfigDataClient
 
 
+# AppConfig's own interval where a session asks for none, and the shortest that a session may ask for: API reference,
+# StartConfigurationSession.
 DEFAULT_POLL_SECONDS: Final = 60
+SHORTEST_POLL_SECONDS: Final = 15
 
 
 class NoRoutesDeployedError(RoutesError):
@@ -75,7 +78,8 @@ class RouteSession:
             except ClientError as error:
                 if error.response["Error"]["Code"] == "ResourceNotFoundException":
                     raise NoRoutesDeployedError(
-                        f"AppConfig knows no deployed routes of application {self._application_id}: {error}"
+                        f"AppConfig knows no deployed routes of application {self._application_id} "
+                        f"({error.response['Error'].get('Message') or 'not found'})"
                     ) from error
                 raise
 
