@@ -1,5 +1,6 @@
 """What a fleet looks like in the stand-in, read through AWS's own API."""
 
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +19,74 @@ class EndpointStatus:
     instances: int
     min_instances: int | None
     max_instances: int | None
+
+
+@dataclass(frozen=True)
+class InstanceStatus:
+    """One instance: a real model server. Rates and hit_ratio are of the time since the last look, or since its start.
+
+    hit_ratio: of the calls that found their model in memory; None without calls, and on a dedicated endpoint.
+    """
+
+    endpoint: str
+    instance: str
+    status: str
+    shared: bool
+    retiring: bool
+    traffic_percent: int
+    requests_per_second: float
+    hit_ratio: float | None
+    loaded_models: int
+    disk_models: int
+    memory_used_mib: float | None
+    memory_budget_mib: float
+    load_wait_p95_milliseconds: float | None
+    cpu_percent: float
+
+
+class InstanceWatch:
+    """Looks at the instances of one fleet again and again; what changes with time is of the time between two looks."""
+
+    def __init__(self, cloud: LocalCloud, fleet: FleetConfig) -> None:
+        self._cloud = cloud
+        self._of_fleet = (fleet.account, fleet.region, f"{fleet.fleet}--{fleet.environment}--")
+        self._before: dict[str, dict[str, int]] = {}
+        self._looked_at = time.monotonic()
+
+    def look(self) -> tuple[InstanceStatus, ...]:
+        """The instances now, in the order of starting; none where endpoints answer a constant."""
+        account, region, prefix = self._of_fleet
+        now = time.monotonic()
+        seconds, self._looked_at = now - self._looked_at, now
+        rows = [
+            row
+            for row in self._cloud.admin("instances")
+            if (row["account"], row["region"]) == (account, region) and row["endpoint"].startswith(prefix)
+        ]
+        before, self._before = self._before, {row["instance"]: row["counters"] for row in rows}
+        return tuple(_instance_status(row, before.get(row["instance"]), seconds) for row in rows)
+
+
+def _instance_status(row: dict[str, Any], before: dict[str, int] | None, seconds: float) -> InstanceStatus:
+    counters = row["counters"]
+    requests = counters["requests"] - (before or {}).get("requests", 0)
+    hits = counters["hits"] - (before or {}).get("hits", 0)
+    return InstanceStatus(
+        endpoint=row["endpoint"],
+        instance=row["instance"],
+        status=row["status"],
+        shared=row["multi_model"],
+        retiring=row["retiring"],
+        traffic_percent=row["traffic_percent"],
+        requests_per_second=requests / seconds if before is not None and seconds > 0 else 0.0,
+        hit_ratio=hits / requests if requests and row["multi_model"] else None,
+        loaded_models=len(row["loaded_models"]),
+        disk_models=len(row["disk_models"]),
+        memory_used_mib=row["memory_used_mib"],
+        memory_budget_mib=row["memory_budget_mib"],
+        load_wait_p95_milliseconds=counters["load_wait_p95_milliseconds"],
+        cpu_percent=row["cpu_percent"],
+    )
 
 
 @dataclass(frozen=True)

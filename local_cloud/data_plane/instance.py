@@ -223,6 +223,7 @@ class Instance:
         disk = cache.disk if cache else None
         return {
             "instance": self.id,
+            "multi_model": self.spec.multi_model,
             "status": self.status,
             "reason": self.reason,
             "pid": self.process.pid if self.process else None,

@@ -1,0 +1,179 @@
+"""Traffic of a fleet's own shape, sent to the stand-in through FleetClient."""
+
+import random
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+
+from local_cloud.processes import LocalCloud
+from tierfleet.config import FleetConfig
+from tierfleet.runtime import clients
+from tierfleet.runtime.call_errors import CallError
+from tierfleet.runtime.client import FleetClient
+from tierfleet.runtime.client_settings import ClientSettings
+from tierfleet.runtime.names import models_bucket
+
+# Of the calls: tenants with endpoints of their own, tenants on a warm-up list, everyone else.
+# The fraud fleet's own split: 5 merchants make 80 %, 50 make 19 % in business hours, 15 are occasional.
+SHARES = (0.80, 0.19, 0.01)
+_CALLERS = 32
+
+
+@dataclass(frozen=True)
+class TierTraffic:
+    """What callers of one tier saw so far; times in milliseconds, from the call to its reply."""
+
+    tier: str
+    requests: int
+    failed: int
+    tenants: int
+    p50_milliseconds: float
+    p99_milliseconds: float
+    slowest_milliseconds: float
+
+
+@dataclass(frozen=True)
+class DriveSummary:
+    """seconds: since the first call; errors: how often each kind of CallError was seen."""
+
+    seconds: float
+    tiers: tuple[TierTraffic, ...]
+    errors: dict[str, int]
+
+    @property
+    def requests(self) -> int:
+        return sum(tier.requests for tier in self.tiers)
+
+    @property
+    def failed(self) -> int:
+        return sum(self.errors.values())
+
+
+@dataclass
+class _Seen:
+    milliseconds: list[float] = field(default_factory=list)
+    tenants: set[str] = field(default_factory=set)
+    failed: int = 0
+
+
+class Drive:
+    """Calls at a steady rate from one process; `summary` may be read at any time."""
+
+    def __init__(self, client: FleetClient, body: bytes, content_type: str, weights: dict[str, float]) -> None:
+        self._client, self._body, self._content_type, self._weights = client, body, content_type, weights
+        self._lock = threading.Lock()
+        self._seen: defaultdict[str, _Seen] = defaultdict(_Seen)
+        self._errors: Counter[str] = Counter()
+        self._started = time.monotonic()
+        self._stop = threading.Event()
+
+    def run(self, *, requests_per_second: float, seconds: float, seed: int = 0) -> None:
+        """Send calls at random moments of that mean rate, whether or not earlier ones have been answered."""
+        source = random.Random(seed)  # noqa: S311 - traffic, no secret
+        tenants, weights = list(self._weights), list(self._weights.values())
+        self._started = time.monotonic()
+        due = 0.0
+        with ThreadPoolExecutor(_CALLERS, "drive") as callers:
+            while (due := due + source.expovariate(requests_per_second)) < seconds and not self._stop.is_set():
+                if (ahead := self._started + due - time.monotonic()) > 0:
+                    self._stop.wait(ahead)
+                callers.submit(self._call, source.choices(tenants, weights)[0])
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def summary(self) -> DriveSummary:
+        with self._lock:
+            tiers = tuple(_tier_traffic(tier, seen) for tier, seen in sorted(self._seen.items()))
+            return DriveSummary(time.monotonic() - self._started, tiers, dict(self._errors))
+
+    def _call(self, tenant: str) -> None:
+        started = time.perf_counter()
+        try:
+            reply = self._client.invoke(tenant, self._body, content_type=self._content_type)
+        except CallError as error:
+            with self._lock:
+                self._errors[type(error).__name__.removesuffix("Error")] += 1
+                self._seen["unanswered"].failed += 1
+                self._seen["unanswered"].tenants.add(tenant)
+            return
+        milliseconds = (time.perf_counter() - started) * 1000
+        with self._lock:
+            self._seen[reply.tier].milliseconds.append(milliseconds)
+            self._seen[reply.tier].tenants.add(tenant)
+
+
+@contextmanager
+def drive(cloud: LocalCloud, fleet: FleetConfig) -> Iterator[Drive]:
+    """A caller of the deployed fleet that sends its probe row; raises ValueError where no model is published."""
+    s3 = cloud.client("s3", fleet.account, region=fleet.region)
+    bucket = models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
+    weights = traffic_weights(fleet, published_tenants(s3, bucket))
+    settings = ClientSettings(connections=_CALLERS)
+    session = boto3.Session(fleet.account, "local", region_name=fleet.region)
+    aws = clients.calling_clients(
+        session=session,
+        region=fleet.region,
+        read_timeout_seconds=settings.deadline_seconds,
+        connections=settings.connections,
+        endpoint_url=cloud.endpoint_url,
+    )
+    body, content_type = fleet.probe.body.encode(), fleet.probe.content_type
+    client = FleetClient(fleet.fleet, fleet.environment, account=fleet.account, settings=settings, aws=aws)
+    try:
+        yield Drive(client, body, content_type, weights)
+    finally:
+        client.close()
+        aws.close()
+
+
+def published_tenants(s3: Any, bucket: str) -> list[str]:
+    """Every tenant with a catalog pointer, in name order; raises ValueError where there is none."""
+    tenants = []
+    try:
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="catalog/"):
+            tenants += [found["Key"].removeprefix("catalog/").removesuffix(".json") for found in page.get("Contents", [])]
+    except s3.exceptions.NoSuchBucket:
+        raise ValueError(f"there is no bucket {bucket}; deploy the fleet with tierfleet local deploy") from None
+    if not tenants:
+        raise ValueError(f"no model is published in {bucket}; tierfleet local deploy --models DIRECTORY")
+    return sorted(tenants)
+
+
+def traffic_weights(fleet: FleetConfig, tenants: Sequence[str]) -> dict[str, float]:
+    """Each tenant's share of the calls, adding up to 1: by SHARES, equal among equals; empty groups give theirs away."""
+    dedicated = {tenant for tier in fleet.dedicated_tiers.values() for tenant in tier.tenants}
+    warmed = {tenant for tier in fleet.multi_model_tiers.values() if tier.warm_up for tenant in tier.warm_up.tenants}
+    groups = (
+        [tenant for tenant in tenants if tenant in dedicated],
+        [tenant for tenant in tenants if tenant in warmed - dedicated],
+        [tenant for tenant in tenants if tenant not in warmed | dedicated],
+    )
+    whole = sum(share for share, group in zip(SHARES, groups, strict=True) if group)
+    return {
+        tenant: share / whole / len(group) for share, group in zip(SHARES, groups, strict=True) for tenant in group
+    }
+
+
+def _tier_traffic(tier: str, seen: _Seen) -> TierTraffic:
+    ordered = sorted(seen.milliseconds)
+
+    def percentile(share: float) -> float:
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+    return TierTraffic(
+        tier=tier,
+        requests=len(ordered) + seen.failed,
+        failed=seen.failed,
+        tenants=len(seen.tenants),
+        p50_milliseconds=percentile(0.50),
+        p99_milliseconds=percentile(0.99),
+        slowest_milliseconds=ordered[-1] if ordered else 0.0,
+    )

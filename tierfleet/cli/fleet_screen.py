@@ -1,0 +1,113 @@
+"""What a person watches: a fleet in the stand-in as tables, from the data of `local_cloud.fleet_status`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from local_cloud.drive import DriveSummary
+    from local_cloud.fleet_status import FleetStatus, InstanceStatus
+
+_BAR_WIDTH = 12
+_GOOD_STATUSES = ("InService", "CREATE_COMPLETE", "UPDATE_COMPLETE")
+
+
+def fleet_screen(
+    status: "FleetStatus", instances: "Sequence[InstanceStatus]", driven: "DriveSummary | None" = None
+) -> RenderableType:
+    """Stacks, endpoints with their instances, alarms and routes; what a driver saw comes last."""
+    stacks = "  ".join(f"{name} {_status(state)}" for name, state in status.stacks.items()) or "no stack is deployed"
+    parts: list[RenderableType] = [Text.from_markup(f"[bold]{stacks}[/]"), _endpoints(status, instances)]
+    parts.append(_alarms(status))
+    parts.append(Text.from_markup(_routes(status)))
+    if driven is not None:
+        parts += ["", traffic_table(driven)]
+    return Group(*parts)
+
+
+def traffic_table(driven: "DriveSummary") -> Table:
+    """Requests and latency by tier, as the callers saw them."""
+    table = Table(box=SIMPLE_HEAD, title=f"callers, {driven.seconds:.0f} s", title_justify="left", pad_edge=False)
+    table.add_column("tier")
+    for name in ("tenants", "requests", "failed", "p50 ms", "p99 ms", "slowest ms"):
+        table.add_column(name, justify="right")
+    for tier in driven.tiers:
+        latencies = (tier.p50_milliseconds, tier.p99_milliseconds, tier.slowest_milliseconds)
+        table.add_row(
+            tier.tier,
+            f"{tier.tenants}",
+            f"{tier.requests:,}",
+            Text(f"{tier.failed}", style="red" if tier.failed else ""),
+            *(f"{latency:.1f}" for latency in latencies),
+        )
+    return table
+
+
+def _endpoints(status: "FleetStatus", instances: "Sequence[InstanceStatus]") -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("endpoint, instance", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for name in ("req/s", "hit ratio", "models", "on disk"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("memory", no_wrap=True)
+    for name in ("load wait p95", "CPU %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for endpoint in status.endpoints:
+        bounds = f", {endpoint.min_instances} to {endpoint.max_instances}" if endpoint.max_instances else ""
+        table.add_row(
+            f"[bold]{endpoint.name}[/]", f"{_status(endpoint.status)} [dim]{endpoint.instances}{bounds}[/]"
+        )
+        for instance in instances:
+            if instance.endpoint == endpoint.name:
+                table.add_row(*_instance(instance))
+    return table
+
+
+def _instance(instance: "InstanceStatus") -> list[RenderableType]:
+    moves = "leaving" if instance.retiring else f"{instance.traffic_percent} %" if instance.traffic_percent < 100 else ""
+    return [
+        f"  {instance.instance}",
+        Text.from_markup(f"{_status(instance.status)} [yellow]{moves}[/]"),
+        f"{instance.requests_per_second:.0f}",
+        "" if instance.hit_ratio is None else f"{instance.hit_ratio:.1%}",
+        f"{instance.loaded_models}" if instance.shared else "",
+        f"{instance.disk_models}" if instance.shared else "",
+        _memory(instance.memory_used_mib, instance.memory_budget_mib),
+        "" if instance.load_wait_p95_milliseconds is None else f"{instance.load_wait_p95_milliseconds:.0f} ms",
+        f"{instance.cpu_percent:.0f}",
+    ]
+
+
+def _memory(used_mib: float | None, budget_mib: float) -> Text:
+    if used_mib is None:
+        return Text("")
+    full = min(_BAR_WIDTH, round(_BAR_WIDTH * used_mib / budget_mib))
+    bar = Text("█" * full, style="cyan")
+    bar.append("░" * (_BAR_WIDTH - full), style="dim")
+    return bar.append(f" {used_mib:.0f} of {budget_mib:,.0f} MiB")
+
+
+def _alarms(status: "FleetStatus") -> Text:
+    if not status.red_alarms:
+        return Text.from_markup("[green]alarms[/]  none is red")
+    return Text.from_markup("[bold red]alarms[/]  " + ", ".join(status.red_alarms))
+
+
+def _routes(status: "FleetStatus") -> str:
+    moved = [f"{who} [dim]→[/] {endpoint}" for who, endpoint in status.routes.items()]
+    return "[bold]routes[/]  " + ("\n        ".join(moved) or "none are deployed")
+
+
+def _status(word: str) -> str:
+    return f"[{'green' if word in _GOOD_STATUSES else 'yellow'}]{word}[/]"
+
+
+def status_json(status: "FleetStatus", instances: "Sequence[InstanceStatus]") -> dict[str, Any]:
+    """The same as JSON-ready data."""
+    from dataclasses import asdict
+
+    return {**status.to_json(), "instances": [asdict(instance) for instance in instances]}

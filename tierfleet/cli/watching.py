@@ -1,0 +1,68 @@
+"""`tierfleet local status --watch` and `tierfleet local drive`: what goes on, drawn again and again."""
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import typer
+from rich.live import Live
+
+from tierfleet.cli.console import out
+from tierfleet.cli.fleet_screen import fleet_screen
+
+if TYPE_CHECKING:
+    from local_cloud import LocalCloud
+    from local_cloud.drive import Drive, DriveSummary
+    from local_cloud.fleet_status import InstanceWatch
+    from tierfleet.config import FleetConfig
+
+_DRAWN_EVERY_SECONDS = 1.0
+
+
+def watch(cloud: "LocalCloud", fleet: "FleetConfig") -> None:
+    """Draw the fleet every second until Ctrl-C; where nobody looks at a terminal, once."""
+    from local_cloud.fleet_status import InstanceWatch, fleet_status
+
+    instances = InstanceWatch(cloud, fleet)
+    if not out.is_terminal:
+        out.print(fleet_screen(fleet_status(cloud, fleet), instances.look()))
+        return
+    try:
+        with Live(console=out, screen=True, auto_refresh=False) as live:
+            while True:
+                live.update(fleet_screen(fleet_status(cloud, fleet), instances.look()), refresh=True)
+                time.sleep(_DRAWN_EVERY_SECONDS)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+def watch_drive(
+    cloud: "LocalCloud", fleet: "FleetConfig", driving: "Drive", *, requests_per_second: float, seconds: float, seed: int
+) -> "DriveSummary":
+    """Drive for that long, drawing the fleet meanwhile if somebody looks; Ctrl-C ends it early. What callers saw."""
+    from local_cloud.fleet_status import InstanceWatch
+
+    instances = InstanceWatch(cloud, fleet)
+    runner = threading.Thread(
+        target=driving.run,
+        kwargs={"requests_per_second": requests_per_second, "seconds": seconds, "seed": seed},
+        daemon=True,
+    )
+    runner.start()
+    try:
+        if out.is_terminal:
+            with Live(console=out, auto_refresh=False, transient=True) as live:
+                while runner.is_alive():
+                    live.update(_screen(cloud, fleet, instances, driving), refresh=True)
+                    runner.join(_DRAWN_EVERY_SECONDS)
+        runner.join()
+    except KeyboardInterrupt:
+        driving.stop()
+        runner.join()
+    return driving.summary()
+
+
+def _screen(cloud: "LocalCloud", fleet: "FleetConfig", instances: "InstanceWatch", driving: "Drive"):  # type: ignore[no-untyped-def]
+    from local_cloud.fleet_status import fleet_status
+
+    return fleet_screen(fleet_status(cloud, fleet), instances.look(), driving.summary())
