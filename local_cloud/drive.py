@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import boto3
@@ -54,6 +54,10 @@ class DriveSummary:
     @property
     def failed(self) -> int:
         return sum(self.errors.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON-ready data."""
+        return {"requests": self.requests, "failed": self.failed, **asdict(self)}
 
 
 @dataclass

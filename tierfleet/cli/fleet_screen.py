@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from local_cloud.drive import DriveSummary
     from local_cloud.fleet_status import FleetStatus, InstanceStatus
 
-_BAR_WIDTH = 12
+_BAR_WIDTH = 8
 _GOOD_STATUSES = ("InService", "CREATE_COMPLETE", "UPDATE_COMPLETE")
 
 
@@ -48,19 +48,19 @@ def traffic_table(driven: "DriveSummary") -> Table:
 
 
 def _endpoints(status: "FleetStatus", instances: "Sequence[InstanceStatus]") -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("endpoint, instance", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    for name in ("req/s", "hit ratio", "models", "on disk"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("memory", no_wrap=True)
-    for name in ("load wait p95", "CPU %"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True, min_width=18)
+    for name, width in (("req/s", 5), ("hits", 6), ("models", 6), ("disk", 4)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    table.add_column("memory", no_wrap=True, min_width=20)
+    for name, width in (("wait p95", 8), ("CPU", 5)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
     for endpoint in status.endpoints:
-        bounds = f", {endpoint.min_instances} to {endpoint.max_instances}" if endpoint.max_instances else ""
-        table.add_row(
-            f"[bold]{endpoint.name}[/]", f"{_status(endpoint.status)} [dim]{endpoint.instances}{bounds}[/]"
-        )
+        bounds = f" of {endpoint.min_instances}-{endpoint.max_instances}" if endpoint.max_instances else ""
+        # Every name begins with fleet and environment, which the first line has said.
+        name = endpoint.name.split("--", 2)[-1]
+        table.add_row(f"[bold]{name}[/]", f"{_status(endpoint.status)} [dim]{endpoint.instances}{bounds}[/]")
         for instance in instances:
             if instance.endpoint == endpoint.name:
                 table.add_row(*_instance(instance))
@@ -78,7 +78,7 @@ def _instance(instance: "InstanceStatus") -> list[RenderableType]:
         f"{instance.disk_models}" if instance.shared else "",
         _memory(instance.memory_used_mib, instance.memory_budget_mib),
         "" if instance.load_wait_p95_milliseconds is None else f"{instance.load_wait_p95_milliseconds:.0f} ms",
-        f"{instance.cpu_percent:.0f}",
+        f"{instance.cpu_percent:.0f} %",
     ]
 
 
@@ -88,7 +88,7 @@ def _memory(used_mib: float | None, budget_mib: float) -> Text:
     full = min(_BAR_WIDTH, round(_BAR_WIDTH * used_mib / budget_mib))
     bar = Text("█" * full, style="cyan")
     bar.append("░" * (_BAR_WIDTH - full), style="dim")
-    return bar.append(f" {used_mib:.0f} of {budget_mib:,.0f} MiB")
+    return bar.append(f" {used_mib:.{0 if budget_mib >= 10 else 1}f}/{budget_mib:,.0f} MiB")
 
 
 def _alarms(status: "FleetStatus") -> Text:
@@ -98,7 +98,7 @@ def _alarms(status: "FleetStatus") -> Text:
 
 
 def _routes(status: "FleetStatus") -> str:
-    moved = [f"{who} [dim]→[/] {endpoint}" for who, endpoint in status.routes.items()]
+    moved = [f"{who} [dim]→[/] {endpoint.split('--', 2)[-1]}" for who, endpoint in status.routes.items()]
     return "[bold]routes[/]  " + ("\n        ".join(moved) or "none are deployed")
 
 

@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 import typer
+from rich.console import RenderableType
 from rich.live import Live
 
 from tierfleet.cli.console import out
@@ -62,7 +63,9 @@ def watch_drive(
     return driving.summary()
 
 
-def _screen(cloud: "LocalCloud", fleet: "FleetConfig", instances: "InstanceWatch", driving: "Drive"):  # type: ignore[no-untyped-def]
+def _screen(
+    cloud: "LocalCloud", fleet: "FleetConfig", instances: "InstanceWatch", driving: "Drive"
+) -> RenderableType:
     from local_cloud.fleet_status import fleet_status
 
     return fleet_screen(fleet_status(cloud, fleet), instances.look(), driving.summary())

@@ -1,0 +1,54 @@
+"""`tierfleet local drive`: traffic of the fleet's own shape, and what its callers see."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tierfleet.cli.config_commands import load_or_fail
+from tierfleet.cli.console import Json, fail, out
+from tierfleet.cli.fleet_screen import fleet_screen, traffic_table
+from tierfleet.cli.watching import watch_drive
+
+_DEFAULT_FLEET = Path("config/fraud-dev.toml")
+_STATE = Path(".local-cloud")
+
+
+def local_drive(
+    config: Annotated[Path, typer.Argument(help="A fleet file.")] = _DEFAULT_FLEET,
+    requests_per_second: Annotated[float, typer.Option(min=0.1, max=500, help="Mean rate of all calls.")] = 40,
+    seconds: Annotated[float, typer.Option(min=1, help="How long; Ctrl-C ends it earlier.")] = 30,
+    seed: Annotated[int, typer.Option(help="Another one: other tenants at other moments.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Call a fleet in the stand-in as its tenants would: 80 % dedicated tenants, 19 % those on warm-up lists, 1 % others.
+
+    Every call sends the probe row by FleetClient. Exit code 1 if one was not answered.
+    """
+    from local_cloud import NotRunningError, running
+    from local_cloud.drive import drive
+    from local_cloud.fleet_status import InstanceWatch, fleet_status
+
+    fleet = load_or_fail(config)
+    try:
+        cloud = running(_STATE)
+        watch = InstanceWatch(cloud, fleet)
+        watch.look()
+        with drive(cloud, fleet) as driving:
+            driven = watch_drive(
+                cloud, fleet, driving, requests_per_second=requests_per_second, seconds=seconds, seed=seed
+            )
+    except NotRunningError as error:
+        fail(f"{error}; start it with tierfleet local up")
+    except ValueError as error:
+        fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(driven.to_json()))
+    else:
+        out.print(fleet_screen(fleet_status(cloud, fleet), watch.look()))
+        out.print(traffic_table(driven))
+        for kind, count in driven.errors.items():
+            out.print(f"[red]{count} calls ended with {kind}[/]")
+    if driven.failed:
+        raise typer.Exit(1)
