@@ -39,8 +39,10 @@ class ContainerClient:
     ) -> ContainerReply:
         """The reply; raises ContainerGoneError, or TimeoutError."""
         connection = self._idle.pop() if self._idle else await self._connect()
-        head = [b"%s %s HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n" % (method, path, len(body))]
+        head = [b"%s %s HTTP/1.1\r\ncontent-length: %d\r\n" % (method, path, len(body))]
         head += [b"%s: %s\r\n" % header for header in headers or ()]
+        if not any(name == b"host" for name, _ in headers or ()):
+            head.append(b"host: 127.0.0.1\r\n")
         reply = await connection.exchange(b"".join(head) + b"\r\n" + body, timeout_seconds)
         if connection.reusable and not self._closed:
             self._idle.append(connection)
