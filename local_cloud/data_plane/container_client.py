@@ -1,7 +1,7 @@
 """HTTP to one container over connections that are kept."""
 
 import asyncio
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import httptools
 
@@ -106,7 +106,7 @@ class _Connection(asyncio.Protocol):
             self._reply.set_exception(error)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
