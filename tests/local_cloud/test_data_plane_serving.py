@@ -341,23 +341,31 @@ def test_deletion_ends_the_containers(tail: Served) -> None:
     tail.wait_for(lambda: tail.instances("tail") == [])
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_no_process_is_left_when_the_stand_in_ends(tmp_path: Path, end: signal.Signals) -> None:
+@pytest.mark.parametrize("ended", ["the stand-in by SIGKILL", "the stand-in by SIGTERM", "the data plane by SIGKILL"])
+def test_no_process_is_left(tmp_path: Path, ended: str) -> None:
     with start(tmp_path / "state", serving="models") as cloud:
         served = Served(Account(cloud, "600000000002"))
         served.publish(m01=1)
         served.config("whale", "m01.tar.gz")
         served.create("whale", "whale")
         container = served.instances("whale")[0]["pid"]
-        children = [int(line) for line in Path(f"/proc/{cloud.pid}/task/{cloud.pid}/children").read_text().split()]
-        assert exists(container)
+        (data_plane,) = parents_of(container) & children_of(cloud.pid)
 
-        os.kill(cloud.pid, end)
-        for pid in (cloud.pid, container, *children):
+        victim = data_plane if ended.startswith("the data plane") else cloud.pid
+        os.kill(victim, signal.SIGTERM if ended.endswith("SIGTERM") else signal.SIGKILL)
+        for pid in (cloud.pid, data_plane, container):
             deadline = time.monotonic() + 20
             while exists(pid):
                 assert time.monotonic() < deadline, f"process {pid} is still there"
                 time.sleep(0.02)
+
+
+def children_of(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def parents_of(pid: int) -> set[int]:
+    return {int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])}
 
 
 @pytest.fixture(scope="module")
