@@ -11,8 +11,11 @@ from ministack import app
 
 from local_cloud import cloudformation_sagemaker, emulator, event_log, sagemaker_events, serving
 from local_cloud.clock import clock
+from local_cloud.data_plane_link import DataPlaneError
+from local_cloud.model_servers import ModelServers
 
 _PREFIX = "/_tierfleet/"
+_DATA_PLANE_FAULTS = ("s3_failing", "disk_full", "slow_model_server")
 Answer = dict[str, Any] | list[dict[str, Any]]
 
 
@@ -52,8 +55,14 @@ async def _answer(
             return 200, event_log.entries(account=query.get("account"), since=int(query.get("since", 0)))
         case "GET", "invocations":
             return 200, _constant_server().invocations
+        case "GET", "instances":
+            server = serving.server
+            return 200, await asyncio.to_thread(server.instances) if isinstance(server, ModelServers) else []
         case "POST", "faults":
-            return 200, _set_faults(request)
+            try:
+                return 200, await asyncio.to_thread(_set_faults, request)
+            except (DataPlaneError, TypeError, KeyError) as error:
+                return 400, {"message": f"faults not set: {error}"}
         case "POST", "stop":
             stop.set()
             return 200, {"stopping": True}
@@ -64,14 +73,15 @@ def _move_clock(request: dict[str, Any]) -> dict[str, Any]:
     if "mode" in request:
         clock.set_mode(request["mode"])
     if "advance_seconds" in request:
+        serving.server.collect()  # what happened until now is of before
         clock.advance(float(request["advance_seconds"]))
         emulator.tick()
     return {"now": clock.now(), "mode": clock.mode}
 
 
 def _set_faults(request: dict[str, Any]) -> dict[str, Any]:
-    """Replace the injected faults; {} means none."""
-    server = _constant_server()
+    """Replace the injected faults; {} means none. `kill_instance` happens once."""
+    server = serving.server
     server.unhealthy_model_data = set(request.get("unhealthy_model_data", []))
     cloudformation_sagemaker.guardrail_rollback_fails_the_resource = bool(
         request.get("guardrail_rollback_fails_the_resource", False)
@@ -79,10 +89,15 @@ def _set_faults(request: dict[str, Any]) -> dict[str, Any]:
     sagemaker_events.events_per_in_service = int(
         request.get("events_per_in_service", sagemaker_events.EVENTS_PER_IN_SERVICE)
     )
-    return {"unhealthy_model_data": sorted(server.unhealthy_model_data)}
+    answer: dict[str, Any] = {"unhealthy_model_data": sorted(server.unhealthy_model_data)}
+    if isinstance(server, ModelServers):
+        server.set_faults({name: request[name] for name in _DATA_PLANE_FAULTS if name in request})
+        if "kill_instance" in request:
+            answer["killed"] = server.kill_instance(request["kill_instance"])
+    return answer
 
 
 def _constant_server() -> serving.ConstantServer:
     if not isinstance(serving.server, serving.ConstantServer):
-        raise TypeError("this fault belongs to the constant server")
+        raise TypeError("only the constant server keeps what was asked")
     return serving.server

@@ -1,7 +1,9 @@
 """Endpoints as records, and what time does to them: in service, failed, rolled back, gone."""
 
+import itertools
 import threading
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ministack.core.responses import AccountRegionScopedDict
@@ -22,6 +24,8 @@ from local_cloud.traffic_shift import Step
 
 # An estimate: AWS gives no figure.
 ROLLBACK_SECONDS = 60.0
+# How often a waiter looks whether real instances have started.
+_LOOK_AGAIN_SECONDS = 0.02
 
 
 @dataclass
@@ -49,7 +53,10 @@ class Change:
     variants: list[Variant]
     steps: tuple[Step, ...]
     started_at: float
+    generation: int  # the endpoint's own for a change of capacity, a new one for a new fleet
     rollback_alarms: tuple[str, ...] = ()
+    healthy: bool = False  # every instance has been; until then no traffic is shifted, whatever the timetable says
+    late: bool = False  # the instances took longer than the timetable
 
 
 @dataclass
@@ -60,6 +67,7 @@ class Endpoint:
     last_modified_time: float
     status: str
     variants: list[Variant]
+    generation: int = 1  # of the fleet that serves
     change: Change | None = None
     settles_at: float = 0.0  # the end of RollingBack or Deleting
     failure_reason: str | None = None
@@ -73,12 +81,13 @@ class Endpoint:
 
     def new_fleet_traffic_percent(self) -> int:
         """How much of the traffic the incoming fleet already takes."""
-        if self.change is None:
+        if self.change is None or not self.change.healthy:
             return 0
         return next((s.new_fleet_traffic_percent for s in self.change.steps if s.ends_at > clock.now()), 100)
 
 
 endpoints = AccountRegionScopedDict()
+generations = itertools.count(2)  # of new fleets, over all endpoints; an endpoint's first is 1
 lock = threading.RLock()
 
 
@@ -106,7 +115,11 @@ def wait_until_settled(name: str) -> Endpoint | None:
             if endpoint.status in ("InService", "Failed"):
                 return endpoint
             moment = endpoint.next_moment()
-        clock.wait_towards(moment)
+            late = endpoint.change is not None and endpoint.change.late and not endpoint.change.healthy
+        if late:
+            time.sleep(_LOOK_AGAIN_SECONDS)  # real processes start: no clock makes that faster
+        else:
+            clock.wait_towards(moment)
 
 
 def refresh_all() -> None:
@@ -137,6 +150,7 @@ def _refresh(endpoint: Endpoint) -> None:
         announce(endpoint, "EndpointRolledBack", "IN_SERVICE")
     elif endpoint.change is not None:
         _refresh_change(endpoint, endpoint.change, now)
+        serving.server.follow(endpoint)  # the share of the traffic changes with time
 
 
 def _refresh_change(endpoint: Endpoint, change: Change, now: float) -> None:
@@ -146,18 +160,32 @@ def _refresh_change(endpoint: Endpoint, change: Change, now: float) -> None:
         return
     if now < change.steps[0].ends_at:
         return
-    if reason := _failure_to_start(change.config_name):
-        if endpoint.status == "Creating":
-            endpoint.status, endpoint.change, endpoint.failure_reason = "Failed", None, reason
-            announce(endpoint, "EndpointFailed", "FAILED")
-        else:
-            _roll_back(endpoint, reason)
+    if not change.healthy and not _has_become_healthy(endpoint, change, now):
         return
     if now >= change.steps[-1].ends_at:
         endpoint.config_name, endpoint.variants = change.config_name, change.variants
+        endpoint.generation = change.generation
         endpoint.status, endpoint.change = "InService", None
         endpoint.last_modified_time = now
         announce(endpoint, "EndpointInService", "IN_SERVICE")
+
+
+def _has_become_healthy(endpoint: Endpoint, change: Change, now: float) -> bool:
+    """Whether the instances of a change are; the rest of a timetable that waited for them moves along."""
+    started = serving.server.started(endpoint, change, _containers_of(change.config_name))
+    if started is None:
+        change.late = True
+    elif started.failure is None:
+        if change.late:
+            delay = now - change.steps[0].ends_at
+            change.steps = tuple(replace(step, ends_at=step.ends_at + delay) for step in change.steps)
+        change.healthy = True
+    elif endpoint.status == "Creating":
+        endpoint.status, endpoint.change, endpoint.failure_reason = "Failed", None, started.failure
+        announce(endpoint, "EndpointFailed", "FAILED")
+    else:
+        _roll_back(endpoint, started.failure)
+    return change.healthy
 
 
 def _roll_back(endpoint: Endpoint, reason: str) -> None:
@@ -166,12 +194,11 @@ def _roll_back(endpoint: Endpoint, reason: str) -> None:
     announce(endpoint, "EndpointRollingBack", "ROLLING_BACK", reason=reason)
 
 
-def _failure_to_start(config_name: str) -> str | None:
+def _containers_of(config_name: str) -> list[dict[str, Any]]:
     try:
-        containers = sagemaker_endpoint_configs.containers_of(config_name)
+        return sagemaker_endpoint_configs.containers_of(config_name)
     except ServiceError:
-        return None  # the configuration was deleted under a live endpoint: AWS cannot look either
-    return next((r for c in containers if (r := serving.server.failure_to_start(c))), None)
+        return []  # the configuration was deleted under a live endpoint: AWS cannot look either
 
 
 def described(endpoint: Endpoint) -> dict[str, Any]:
@@ -198,6 +225,7 @@ def described(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def announce(endpoint: Endpoint, action: str, status: str, **details: Any) -> None:
+    serving.server.follow(endpoint)
     event_log.record(action, endpoint.name, config=endpoint.config_name, **details)
     sagemaker_events.publish_endpoint_state_change(described(endpoint), status)
 

@@ -19,11 +19,13 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import botocore.session
 from botocore.config import Config
+
+from local_cloud.data_plane.settings import SettingsError, from_options
 
 _STATE_FILE = "local-cloud.json"
 _LOG_FILE = "local-cloud.log"
@@ -109,11 +111,18 @@ def start(
     port: int = 0,
     enforce_iam: bool = False,
     detached: bool = False,
+    serving: Literal["constant", "models"] = "constant",
+    **settings: Any,
 ) -> LocalCloud:
     """Start the stand-in and wait until it answers.
 
     It ends with this process, even when that crashes. A `detached` one ends by `running(state_dir).stop()`.
+    Endpoints answer a constant, or are served by real instances; `settings` are those of
+    `data_plane.settings.DataPlaneSettings`, for example scale=0.01. Raises SettingsError for wrong ones.
     """
+    if settings and serving == "constant":
+        raise SettingsError(f'only serving="models" has settings, got {", ".join(sorted(settings))}')
+    data_plane = from_options(settings)
     state_dir = state_dir.resolve()
     with contextlib.suppress(NotRunningError):
         raise RuntimeError(f"already running: {running(state_dir).endpoint_url} ({state_dir})")
@@ -121,6 +130,7 @@ def start(
     command = [sys.executable, "-m", "local_cloud.server", "--state-dir", str(state_dir), "--port", str(port)]
     command += ["--account", account, "--region", region]
     command += ["--enforce-iam"] * enforce_iam + ["--watch-parent"] * (not detached)
+    command += ["--data-plane", data_plane.to_json()] * (serving == "models")
     with (state_dir / _LOG_FILE).open("w") as log:
         process = subprocess.Popen(
             command,

@@ -30,8 +30,8 @@ def create_endpoint(request: dict[str, Any]) -> dict[str, Any]:
         deployment_config = request.get("DeploymentConfig", {})
         traffic_shift.check(deployment_config)
         now = clock.now()
-        change = Change(config_name, variants, (Step(now + PROVISION_SECONDS, 100),), now)
-        endpoint = Endpoint(name, config_name, now, now, "Creating", variants, change)
+        change = Change(config_name, variants, (Step(now + PROVISION_SECONDS, 100),), now, generation=1)
+        endpoint = Endpoint(name, config_name, now, now, "Creating", variants, change=change)
         endpoint.deployment_config = deployment_config
         endpoint_states.endpoints[name] = endpoint
         sagemaker_tags.put(arn("endpoint", name), request.get("Tags", []))
@@ -63,7 +63,8 @@ def update_endpoint(request: dict[str, Any]) -> dict[str, Any]:
         now = clock.now()
         steps = traffic_shift.timetable(deployment_config, now, sum(v.instance_count for v in variants))
         alarm_names = tuple(alarm["AlarmName"] for alarm in alarms)
-        endpoint.change = Change(request["EndpointConfigName"], variants, steps, now, alarm_names)
+        generation = next(endpoint_states.generations)
+        endpoint.change = Change(request["EndpointConfigName"], variants, steps, now, generation, alarm_names)
         endpoint.deployment_config = deployment_config
         endpoint.status, endpoint.last_modified_time, endpoint.failure_reason = "Updating", now, None
         announce(endpoint, "EndpointUpdating", "UPDATING", to_config=request["EndpointConfigName"])
@@ -89,7 +90,7 @@ def update_weights_and_capacities(request: dict[str, Any]) -> dict[str, Any]:
         ]
         now = clock.now()
         step = Step(now + PROVISION_SECONDS, 100)
-        endpoint.change = Change(endpoint.config_name, variants, (step,), now)
+        endpoint.change = Change(endpoint.config_name, variants, (step,), now, endpoint.generation)
         endpoint.status, endpoint.last_modified_time = "Updating", now
         announce(endpoint, "EndpointScaling", "UPDATING", instances={v.name: v.instance_count for v in variants})
     return {"EndpointArn": arn_of(endpoint)}

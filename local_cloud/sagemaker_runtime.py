@@ -1,24 +1,24 @@
-"""The front of sagemaker-runtime: who may invoke what, and how. The answer comes from `serving`."""
+"""The front of sagemaker-runtime: who may invoke what, and how. The answer comes from `serving`.
+
+Where instances serve, their data plane is the front. It asks here who calls and whether that caller may.
+"""
 
 import itertools
 import json
 import re
 from urllib.parse import unquote
 
-from ministack.core.responses import get_account_id
+from ministack.core.responses import get_account_id, get_region
 
-from local_cloud import endpoint_states, iam, sagemaker_endpoint_configs, serving
+from local_cloud import endpoint_states, iam, invocation_rules, sagemaker_endpoint_configs, serving
 from local_cloud.endpoint_states import Endpoint
 from local_cloud.errors import ServiceError
+from local_cloud.invocation_rules import Response
 from local_cloud.sagemaker_names import arn
-from local_cloud.serving import InvocationRequest
+from local_cloud.serving import ConstantServer, InvocationRequest
 
-MAX_BODY_BYTES = 6_291_456
 _PATH = re.compile(r"/endpoints/(?P<endpoint>[^/]+)/invocations")
-_TARGET_MODEL = re.compile(r"\S[\x20-\x7e]{0,1023}")
 _turns = itertools.count()
-
-Response = tuple[int, dict[str, str], bytes]
 
 
 def handle(method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
@@ -28,9 +28,7 @@ def handle(method: str, path: str, headers: dict[str, str], body: bytes) -> Resp
             raise ServiceError("ValidationError", f"the stand-in serves InvokeEndpoint only, got {method} {path}")
         return _invoke(unquote(match["endpoint"]), headers, body)
     except ServiceError as error:
-        payload = {"Message": error.message, **error.fields}
-        fields = {"Content-Type": "application/json", "x-amzn-ErrorType": error.code}
-        return error.status, fields, json.dumps(payload).encode()
+        return invocation_rules.error_response(error)
 
 
 def _invoke(endpoint_name: str, headers: dict[str, str], body: bytes) -> Response:
@@ -41,11 +39,14 @@ def _invoke(endpoint_name: str, headers: dict[str, str], body: bytes) -> Respons
         arn("endpoint", endpoint_name),
         sagemaker__TargetModel=target_model,
     )
+    if not isinstance(serving.server, ConstantServer):
+        return 200, {"x-tierfleet-permit": json.dumps([get_account_id(), get_region()])}, b""
     endpoint = _serving_endpoint(endpoint_name)
-    if len(body) > MAX_BODY_BYTES:
-        raise ServiceError("ValidationError", f"Request body of {len(body)} bytes exceeds {MAX_BODY_BYTES} bytes.")
+    invocation_rules.check_body(body)
     config_name = _fleet_in_turn(endpoint)
-    _check_target_model(config_name, target_model)
+    containers = sagemaker_endpoint_configs.containers_of(config_name)
+    multi_model = any(container.get("Mode") == "MultiModel" for container in containers)
+    invocation_rules.check_target_model(target_model, multi_model=multi_model)
     variant = _variant(endpoint, headers.get("x-amzn-sagemaker-target-variant"))
     request = InvocationRequest(
         body=body,
@@ -70,7 +71,7 @@ def _serving_endpoint(name: str) -> Endpoint:
     except ServiceError:
         endpoint = None
     if endpoint is None or endpoint.status not in ("InService", "Updating", "RollingBack"):
-        raise ServiceError("ValidationError", f"Endpoint {name} of account {get_account_id()} not found.")
+        raise invocation_rules.endpoint_not_found(name, get_account_id())
     return endpoint
 
 
@@ -81,24 +82,7 @@ def _fleet_in_turn(endpoint: Endpoint) -> str:
     return endpoint.config_name
 
 
-def _check_target_model(config_name: str, target_model: str | None) -> None:
-    containers = sagemaker_endpoint_configs.containers_of(config_name)
-    multi_model = any(container.get("Mode") == "MultiModel" for container in containers)
-    if multi_model and target_model is None:
-        raise ServiceError("ValidationError", "Invocation of a multi-model endpoint is missing a target model header.")
-    if target_model is not None and not multi_model:
-        raise ServiceError(
-            "ValidationError",
-            "TARGET_MODEL_HEADER_NOT_SUPPORTED: the endpoint is not a multi-model endpoint.",
-        )
-    if target_model is not None and not _TARGET_MODEL.fullmatch(target_model):
-        raise ServiceError("ValidationError", "TargetModel must be 1 to 1024 printable characters, no leading space.")
-
-
 def _variant(endpoint: Endpoint, target_variant: str | None) -> str:
     names = [variant.name for variant in endpoint.variants]
-    if target_variant is None:
-        return names[0]
-    if target_variant not in names:
-        raise ServiceError("ValidationError", f"Variant {target_variant} not found in endpoint {endpoint.name}.")
-    return target_variant
+    invocation_rules.check_variant(target_variant, names, endpoint.name)
+    return target_variant or names[0]

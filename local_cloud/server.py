@@ -1,6 +1,7 @@
 """The stand-in's process: `python -m local_cloud.server`. Started by `processes.start`, not by hand.
 
-It binds 127.0.0.1 only, says on standard output that it is ready, and ends when its parent does.
+It binds 127.0.0.1 only, says on standard output that it is ready, and ends when its parent does. With real models
+the data plane, a process of its own, has the port; the emulator then listens behind it on one that nobody is told.
 """
 
 import argparse
@@ -14,20 +15,41 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from local_cloud.data_plane.settings import DataPlaneSettings
+from local_cloud.data_plane_process import DataPlaneProcess
+
 
 def main() -> None:
     arguments = _arguments()
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", arguments.port))
+    listener = _listen(arguments.port)
     _configure_emulator(arguments, listener.getsockname()[1])
+    data_plane = None
+    if arguments.data_plane is not None:
+        public, listener = listener, _listen(0)
+        data_plane = DataPlaneProcess.start(
+            public,
+            emulator_port=listener.getsockname()[1],
+            directory=arguments.state_dir / "scratch" / "instances",
+            settings=arguments.data_plane,
+            enforce_iam=arguments.enforce_iam,
+        )
     try:
-        asyncio.run(_serve(listener, watch_parent=arguments.watch_parent))
+        asyncio.run(_serve(listener, data_plane, watch_parent=arguments.watch_parent))
     finally:
+        if data_plane is not None:
+            data_plane.stop()
         # Lambda workers are our children; nothing outlives the stand-in.
         if os.getpgrp() == os.getpid():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             os.killpg(os.getpgrp(), signal.SIGTERM)
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(1024)
+    return listener
 
 
 def _arguments() -> argparse.Namespace:
@@ -37,6 +59,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--account", required=True)
     parser.add_argument("--region", required=True)
     parser.add_argument("--enforce-iam", action="store_true")
+    parser.add_argument("--data-plane", type=DataPlaneSettings.from_json, help="serve real models, with these settings")
     parser.add_argument("--watch-parent", action="store_true", help="end when standard input closes")
     return parser.parse_args()
 
@@ -69,22 +92,28 @@ def _configure_emulator(arguments: argparse.Namespace, port: int) -> None:
     }
 
 
-async def _serve(listener: socket.socket, *, watch_parent: bool) -> None:
+async def _serve(listener: socket.socket, data_plane: DataPlaneProcess | None, *, watch_parent: bool) -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
     from local_cloud import admin, emulator
 
+    if data_plane is not None:
+        from local_cloud import serving
+        from local_cloud.model_servers import ModelServers
+
+        serving.server = ModelServers(data_plane.link, data_plane.settings)
     emulator.install()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    if data_plane is not None:
+        data_plane.when_it_ends(lambda: loop.call_soon_threadsafe(stop.set))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if watch_parent:
         threading.Thread(target=_when_input_ends, args=(loop, stop), daemon=True).start()
 
     config = Config()
-    listener.listen(1024)
     config.bind = [f"fd://{listener.detach()}"]
     config.keep_alive_timeout = 75
     config.loglevel = "WARNING"

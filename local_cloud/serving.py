@@ -1,13 +1,17 @@
 """The seam between the control plane and whatever answers an invocation.
 
-`ConstantServer` is the only implementation for now: it runs no model. It answers a marked constant and
-keeps what was asked, which is enough to prove routing, permissions and the request rules.
+`ConstantServer` runs no model: it answers a marked constant and keeps what was asked, which is enough to prove
+routing, permissions and the request rules. `model_servers.ModelServers` runs instances.
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from local_cloud.endpoint_states import Change, Endpoint
 
 CONSTANT_ANSWER = b'{"local_cloud": "no model was run"}'
+Containers = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -26,33 +30,60 @@ class InvocationReply:
     content_type: str
 
 
-class Server(Protocol):
-    def failure_to_start(self, container: dict[str, Any]) -> str | None:
-        """Why a fleet with this container never passes its health check; None when it does."""
+@dataclass(frozen=True)
+class Started:
+    """A fleet has been started: it is healthy, or this is why it never will be."""
 
-    def serve(self, endpoint_name: str, variant_name: str, request: InvocationRequest) -> InvocationReply: ...
+    failure: str | None = None
+
+
+class Server(Protocol):
+    # Containers whose ModelDataUrl contains one of these never become healthy: a fault.
+    unhealthy_model_data: set[str]
+
+    def follow(self, endpoint: "Endpoint", /) -> None:
+        """The endpoint is now like this; it may be as it was."""
+
+    def started(self, endpoint: "Endpoint", change: "Change", containers: Containers, /) -> Started | None:
+        """What became of the instances of a change; None while they start."""
+
+    def collect(self) -> None:
+        """Hand over to `observations` what was observed until now."""
 
 
 @dataclass
 class ConstantServer:
     invocations: list[dict[str, Any]] = field(default_factory=list)
-    # Containers whose ModelDataUrl contains one of these never become healthy.
     unhealthy_model_data: set[str] = field(default_factory=set)
 
-    def failure_to_start(self, container: dict[str, Any]) -> str | None:
-        url = container.get("ModelDataUrl", "")
-        if any(fragment in url for fragment in self.unhealthy_model_data):
-            return (
-                "The primary container for production variant did not pass the ping health check. "
-                "Please check CloudWatch logs for this endpoint."
-            )
-        return None
+    def follow(self, _endpoint: "Endpoint", /) -> None:
+        pass
+
+    def started(self, _endpoint: "Endpoint", _change: "Change", containers: Containers, /) -> Started | None:
+        return Started(injected_failure(containers, self.unhealthy_model_data))
+
+    def collect(self) -> None:
+        pass
 
     def serve(self, endpoint_name: str, variant_name: str, request: InvocationRequest) -> InvocationReply:
         recorded = {k: v for k, v in asdict(request).items() if v is not None}
         recorded["body"] = request.body.decode("utf-8", errors="replace")
         self.invocations.append({"endpoint": endpoint_name, "variant": variant_name, **recorded})
         return InvocationReply(CONSTANT_ANSWER, "application/json")
+
+
+def never_healthy(reason: str = "") -> str:
+    """SageMaker's sentence about a fleet that did not start, and what is known here."""
+    return (
+        "The primary container for production variant did not pass the ping health check. "
+        f"Please check CloudWatch logs for this endpoint.{f' ({reason})' if reason else ''}"
+    )
+
+
+def injected_failure(containers: Containers, unhealthy_model_data: set[str]) -> str | None:
+    urls = [container.get("ModelDataUrl", "") for container in containers]
+    hit = any(fragment in url for fragment in unhealthy_model_data for url in urls)
+    return never_healthy() if hit else None
 
 
 server: Server = ConstantServer()

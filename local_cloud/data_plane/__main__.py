@@ -1,0 +1,68 @@
+"""`python -m local_cloud.data_plane`: started by the stand-in's process, not by hand.
+
+It is given the listening socket of the public port and a socket to the control plane, and ends with either.
+"""
+
+import argparse
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvloop
+
+from local_cloud.data_plane.artefacts import Artefacts
+from local_cloud.data_plane.callers import Callers
+from local_cloud.data_plane.container_client import ContainerClient
+from local_cloud.data_plane.control import serve_control
+from local_cloud.data_plane.fleets import Fleets
+from local_cloud.data_plane.front import ClientConnection, Front
+from local_cloud.data_plane.gauges import Gauges
+from local_cloud.data_plane.invocations import Invocations
+from local_cloud.data_plane.settings import DataPlaneSettings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--listener", type=int, required=True, help="file descriptor")
+    parser.add_argument("--control", type=int, required=True, help="file descriptor")
+    parser.add_argument("--emulator-port", type=int, required=True)
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--settings", type=DataPlaneSettings.from_json, required=True)
+    parser.add_argument("--enforce-iam", action="store_true")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the stand-in, which ends this
+    uvloop.run(_serve(arguments))
+    sys.stdout.flush()
+    os._exit(0)  # threads that still download must not hold it
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    loop = asyncio.get_running_loop()
+    artefacts = Artefacts(f"http://127.0.0.1:{arguments.emulator_port}", arguments.settings)
+    fleets = Fleets(arguments.settings, artefacts, arguments.directory)
+    invocations = Invocations(fleets, arguments.settings)
+    callers = Callers(ContainerClient(arguments.emulator_port), enforce_iam=arguments.enforce_iam)
+    front = Front(invocations, callers, arguments.emulator_port)
+    gauges = Gauges(fleets)
+    listener = socket.socket(fileno=arguments.listener)
+    listener.setblocking(False)
+    control = socket.socket(fileno=arguments.control)
+    control.setblocking(False)
+    reader, writer = await asyncio.open_unix_connection(sock=control)
+    control_ended = loop.create_task(serve_control(reader, writer, fleets, invocations, artefacts, gauges))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, control_ended.cancel)
+    await loop.create_server(lambda: ClientConnection(front), sock=listener, backlog=1024)
+    measuring = loop.create_task(gauges.measure_for_ever())
+    gc.freeze()  # what was imported is never looked through again: collections stay short
+    await asyncio.wait([control_ended])
+    measuring.cancel()
+    fleets.kill()
+
+
+if __name__ == "__main__":
+    main()

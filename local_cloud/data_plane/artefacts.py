@@ -1,0 +1,113 @@
+"""Model artefacts from S3 onto an instance's disk: streamed, at the speed that was set, unpacked without trust."""
+
+import asyncio
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local_cloud.data_plane.desired import Scope
+from local_cloud.data_plane.invocation_errors import disk_full, missing_model_data, model_error, storage_failed
+from local_cloud.data_plane.settings import DataPlaneSettings
+
+_CONTAINER = Path(__file__).resolve().parents[2] / "container"
+if str(_CONTAINER) not in sys.path:
+    sys.path.append(str(_CONTAINER))
+
+from tierfleet_server.archive import unpack  # noqa: E402 - the model server's own, found from a checkout
+from tierfleet_server.refusal import BadModel  # noqa: E402
+
+_DOWNLOADS_AT_A_TIME = 8
+_BLOCK_BYTES = 1 << 18
+_MISSING = ("NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403")
+
+
+@dataclass
+class Artefacts:
+    """Fetches artefacts with the rights of the account itself, not of the execution role."""
+
+    emulator_url: str
+    settings: DataPlaneSettings
+    failing: bool = False  # the fault "S3 does not answer"
+    _clients: dict[Scope, Any] = field(default_factory=dict)
+    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_DOWNLOADS_AT_A_TIME, "artefacts"))
+
+    async def fetch(self, scope: Scope, url: str, directory: Path, *, max_bytes: int) -> int:
+        """Unpack the artefact at `url` (s3://bucket/key) into a new directory; the bytes it takes there.
+
+        Raises ServiceError, as InvokeEndpoint answers it, and leaves nothing.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._fetch, scope, url, directory, max_bytes)
+
+    def _fetch(self, scope: Scope, url: str, directory: Path, max_bytes: int) -> int:
+        parsed = urlparse(url, allow_fragments=False)
+        bucket, key = parsed.netloc, url.removeprefix(f"s3://{parsed.netloc}/")
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        packed = directory.with_name(directory.name + ".tar.gz")
+        try:
+            self._download(scope, bucket, key, packed, max_bytes)
+            unpack(packed, directory, max_bytes=max_bytes)
+        except BadModel as error:
+            if "unpacks to more than" in str(error):
+                raise disk_full(str(error)) from None
+            raise model_error(400, str(error).encode()) from None
+        finally:
+            packed.unlink(missing_ok=True)
+        return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file())
+
+    def _download(self, scope: Scope, bucket: str, key: str, packed: Path, max_bytes: int) -> None:
+        if self.failing:
+            raise storage_failed("injected fault")
+        started = time.monotonic()
+        time.sleep(self.settings.s3_first_byte_milliseconds / 1000)
+        try:
+            answer = self._client(scope).get_object(Bucket=bucket, Key=key)
+            if answer["ContentLength"] > max_bytes:
+                raise disk_full(f"{answer['ContentLength']} bytes to download, {max_bytes} free")
+            received = 0
+            with packed.open("wb") as file:
+                while block := answer["Body"].read(_BLOCK_BYTES):
+                    file.write(block)
+                    received += len(block)
+                    self._pace(started, received)
+                    if self.failing:
+                        raise storage_failed("injected fault")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _MISSING:
+                raise missing_model_data(bucket, key) from None
+            raise storage_failed(str(error)) from None
+        except BotoCoreError as error:
+            raise storage_failed(str(error)) from None
+        except OSError as error:
+            raise disk_full(str(error)) from None
+
+    def _pace(self, started: float, received_bytes: int) -> None:
+        if self.settings.s3_mb_per_second:
+            seconds = self.settings.s3_first_byte_milliseconds / 1000
+            seconds += received_bytes / (self.settings.s3_mb_per_second * 10**6)
+            time.sleep(max(0.0, started + seconds - time.monotonic()))
+
+    def _client(self, scope: Scope) -> Any:
+        if scope not in self._clients:
+            account, region = scope
+            variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
+            session = boto3.Session(botocore_session=botocore.session.Session(session_vars=variables))
+            self._clients[scope] = session.client(
+                "s3",
+                region_name=region,
+                endpoint_url=self.emulator_url,
+                aws_access_key_id=account,
+                aws_secret_access_key="local",  # noqa: S106 - loopback only, no secret
+                config=Config(s3={"addressing_style": "path"}, max_pool_connections=_DOWNLOADS_AT_A_TIME),
+            )
+        return self._clients[scope]

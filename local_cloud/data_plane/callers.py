@@ -1,0 +1,48 @@
+"""Whose account a request belongs to, and whether it may invoke: the emulator knows, so it is asked where needed."""
+
+import json
+import re
+
+from local_cloud.data_plane.container_client import ContainerClient, ContainerGoneError
+from local_cloud.data_plane.desired import Scope
+from local_cloud.data_plane.invocation_errors import no_instance
+from local_cloud.data_plane.invocations import Answer, Headers, refused
+
+PERMIT_HEADER = b"x-tierfleet-permit"
+_CREDENTIAL = re.compile(rb"Credential=([^/,\s]+)/[^/]*/([^/]+)/")
+_ACCOUNT = re.compile(rb"[0-9]{12}")
+_ASK_SECONDS = 30.0
+
+
+class Callers:
+    """An access key that is an account's number needs no question; any other key is asked about once.
+
+    Where IAM is enforced, every request is: the emulator gets it whole, and permits it or answers the error.
+    """
+
+    def __init__(self, emulator: ContainerClient, *, enforce_iam: bool) -> None:
+        self._emulator, self._enforce_iam = emulator, enforce_iam
+        self._known: dict[tuple[bytes, bytes], Scope] = {}
+
+    async def identify(self, path: bytes, headers: Headers, body: bytes) -> Scope | Answer:
+        """The caller's account and region, or the answer that refuses it."""
+        match = _CREDENTIAL.search(headers.get(b"authorization", b""))
+        if match is not None and not self._enforce_iam:
+            key, region = match.groups()
+            if _ACCOUNT.fullmatch(key):
+                return key.decode(), region.decode()
+            if (key, region) in self._known:
+                return self._known[key, region]
+        passed = [(name, value) for name, value in headers.items() if name not in (b"content-length", b"host")]
+        try:
+            reply = await self._emulator.ask(b"POST", path, headers=passed, body=body, timeout_seconds=_ASK_SECONDS)
+        except (ContainerGoneError, TimeoutError) as error:
+            return refused(no_instance(f"the control plane does not answer: {error}"))
+        if PERMIT_HEADER not in reply.headers:
+            names = (b"content-type", b"x-amzn-errortype")
+            return Answer(reply.status, [(n, reply.headers[n]) for n in names if n in reply.headers], reply.body)
+        account, region_name = json.loads(reply.headers[PERMIT_HEADER])
+        scope = (str(account), str(region_name))
+        if match is not None:
+            self._known[match.groups()] = scope
+        return scope

@@ -1,0 +1,75 @@
+"""What the control plane may ask, one JSON line each, answered in order."""
+
+import asyncio
+import json
+from typing import Any
+
+from local_cloud.data_plane.artefacts import Artefacts
+from local_cloud.data_plane.desired import read_endpoint
+from local_cloud.data_plane.fleets import Fleets
+from local_cloud.data_plane.gauges import Gauges
+from local_cloud.data_plane.invocations import Invocations, SlowModelServer
+
+LONGEST_LINE_BYTES = 64 * 1024 * 1024
+
+
+async def serve_control(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    fleets: Fleets,
+    invocations: Invocations,
+    artefacts: Artefacts,
+    gauges: Gauges,
+) -> None:
+    """Answer until the control plane is gone."""
+    while line := await reader.readline():
+        request = json.loads(line)
+        try:
+            answer = {"result": _answer(request, fleets, invocations, artefacts, gauges)}
+        except ValueError as error:
+            answer = {"error": str(error)}
+        writer.write(json.dumps(answer).encode() + b"\n")
+
+
+def _answer(
+    request: dict[str, Any], fleets: Fleets, invocations: Invocations, artefacts: Artefacts, gauges: Gauges
+) -> Any:
+    match request["ask"]:
+        case "follow":
+            return fleets.follow(read_endpoint(request["endpoint"]))
+        case "instances":
+            return [{**row, **gauges.of(row["instance"])} for row in fleets.described()]
+        case "observations":
+            return fleets.take_observations()
+        case "gauges":
+            return gauges.rows()
+        case "faults":
+            return _set_faults(request["faults"], fleets, invocations, artefacts)
+        case "kill_instance":
+            return _kill(fleets, **request["instance"])
+    raise ValueError(f"the data plane does not know {request['ask']!r}")
+
+
+def _set_faults(
+    faults: dict[str, Any], fleets: Fleets, invocations: Invocations, artefacts: Artefacts
+) -> dict[str, Any]:
+    """Replace the injected faults."""
+    artefacts.failing = bool(faults.get("s3_failing", False))
+    fleets.disk_full_endpoints = set(faults.get("disk_full", []))
+    for endpoint, _, instance, _ in fleets.everything():
+        instance.disk_is_full = endpoint.name in fleets.disk_full_endpoints
+    invocations.slow = [
+        SlowModelServer(fault["endpoint"], fault.get("config"), float(fault["milliseconds"]))
+        for fault in faults.get("slow_model_server", [])
+    ]
+    return {}
+
+
+def _kill(fleets: Fleets, endpoint: str, instance: str | None = None) -> dict[str, Any]:
+    """SIGKILL to the container of one instance of an endpoint: the one named, else the first that is in service."""
+    for spec, _, candidate, _ in fleets.everything():
+        if spec.name == endpoint and candidate.process and instance in (None, candidate.id):
+            pid = candidate.process.pid
+            candidate.kill()
+            return {"instance": candidate.id, "pid": pid}
+    raise ValueError(f"endpoint {endpoint} has no running instance{f' {instance}' if instance else ''}")

@@ -1,0 +1,52 @@
+"""What the control plane wants to run, as it says it over the link."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Scope = tuple[str, str]
+"""Account and region."""
+
+
+@dataclass(frozen=True)
+class VariantSpec:
+    """One production variant of a fleet: `count` instances of one container."""
+
+    name: str
+    count: int
+    weight: float
+    instance_type: str
+    volume_gib: int | None
+    multi_model: bool
+    model_data_url: str | None
+    environment: dict[str, str]
+    cache_disabled: bool = False
+
+
+@dataclass(frozen=True)
+class FleetSpec:
+    """The instances of one endpoint configuration; a generation is one deployment of one."""
+
+    generation: int
+    config_name: str
+    traffic_percent: int
+    variants: tuple[VariantSpec, ...]
+
+
+@dataclass(frozen=True)
+class EndpointSpec:
+    """One endpoint as it should be now; without fleets it is gone."""
+
+    scope: Scope
+    name: str
+    accepts: bool
+    fleets: tuple[FleetSpec, ...]
+
+
+def read_endpoint(message: dict[str, Any]) -> EndpointSpec:
+    """The inverse of `dataclasses.asdict` after JSON."""
+    fleets = tuple(
+        FleetSpec(**{**fleet, "variants": tuple(VariantSpec(**variant) for variant in fleet["variants"])})
+        for fleet in message["fleets"]
+    )
+    account, region = message["scope"]
+    return EndpointSpec((account, region), message["name"], message["accepts"], fleets)

@@ -1,0 +1,186 @@
+"""Endpoints as they run here: their fleets of instances, brought to what the control plane wants."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from local_cloud.data_plane.artefacts import Artefacts
+from local_cloud.data_plane.desired import EndpointSpec, FleetSpec, Scope, VariantSpec
+from local_cloud.data_plane.instance import Instance
+from local_cloud.data_plane.settings import DataPlaneSettings
+
+Observed = tuple[str, str, str, str, str, str, float]
+"""account, region, endpoint, variant, config, metric, value"""
+
+
+# A container imports NumPy and XGBoost when it starts: a laptop with many at a time starts none of them in time.
+_STARTS_AT_A_TIME = 4
+
+
+@dataclass
+class Variant:
+    """The instances of one variant, in the order they were started."""
+
+    spec: VariantSpec
+    instances: list[Instance] = field(default_factory=list)
+    served_weight: float = 0.0  # requests per weight, so that the shares come out exactly
+
+
+@dataclass
+class Fleet:
+    """One deployment of an endpoint configuration."""
+
+    spec: FleetSpec
+    variants: dict[str, Variant] = field(default_factory=dict)
+
+    def instances(self) -> list[Instance]:
+        return [instance for variant in self.variants.values() for instance in variant.instances]
+
+    def next_variant(self) -> Variant:
+        """The variant in turn, by weight."""
+        variant = min(self.variants.values(), key=lambda v: (v.served_weight + 1) / max(v.spec.weight, 1e-9))
+        variant.served_weight += 1
+        return variant
+
+    def state(self) -> tuple[str, str]:
+        """healthy, failed or starting, and why."""
+        instances = self.instances()
+        for instance in instances:
+            if instance.status == "Failed":
+                return "failed", instance.reason
+        healthy = all(instance.was_healthy for instance in instances)
+        return ("healthy" if healthy else "starting"), ""
+
+
+@dataclass
+class Endpoint:
+    spec: EndpointSpec
+    fleets: dict[int, Fleet] = field(default_factory=dict)
+    requests: int = 0
+
+    def next_fleet(self) -> Fleet | None:
+        """The fleet in turn: of 100 requests, as many as its share, evenly spread."""
+        self.requests += 1
+        old, *new = [self.fleets[spec.generation] for spec in self.spec.fleets] or [None]
+        for fleet in new:
+            share = fleet.spec.traffic_percent if fleet else 0
+            if self.requests * share // 100 > (self.requests - 1) * share // 100:
+                return fleet
+        return old
+
+
+class Fleets:
+    """All endpoints of all accounts and regions."""
+
+    def __init__(self, settings: DataPlaneSettings, artefacts: Artefacts, directory: Path) -> None:
+        self.endpoints: dict[tuple[Scope, str], Endpoint] = {}
+        self.observations: list[Observed] = []
+        self.disk_full_endpoints: set[str] = set()
+        self._settings, self._artefacts, self._directory = settings, artefacts, directory
+        self._numbers = itertools.count(1)
+        self._starting = asyncio.Semaphore(_STARTS_AT_A_TIME)
+        self._retiring: dict[Instance, tuple[EndpointSpec, FleetSpec, asyncio.Task[None]]] = {}
+
+    def follow(self, spec: EndpointSpec) -> dict[int, dict[str, str]]:
+        """Start and retire instances so that the endpoint becomes this; each fleet's state by generation.
+
+        Raises ValueError for an instance type that cannot be sized.
+        """
+        key = (spec.scope, spec.name)
+        endpoint = self.endpoints.setdefault(key, Endpoint(spec))
+        endpoint.spec = spec
+        wanted = {fleet.generation: fleet for fleet in spec.fleets}
+        for generation in [g for g in endpoint.fleets if g not in wanted]:
+            fleet = endpoint.fleets.pop(generation)
+            for instance in fleet.instances():
+                self._retire(endpoint, fleet, instance)
+        for generation, fleet_spec in wanted.items():
+            fleet = endpoint.fleets.setdefault(generation, Fleet(fleet_spec))
+            fleet.spec = fleet_spec
+            for variant_spec in fleet_spec.variants:
+                variant = fleet.variants.setdefault(variant_spec.name, Variant(variant_spec))
+                variant.spec = variant_spec
+                self._resize(endpoint, fleet, variant)
+        if not wanted:
+            del self.endpoints[key]
+        return self.states(spec)
+
+    def states(self, spec: EndpointSpec) -> dict[int, dict[str, str]]:
+        endpoint = self.endpoints.get((spec.scope, spec.name))
+        found = endpoint.fleets.items() if endpoint else ()
+        return {generation: dict(zip(("state", "reason"), fleet.state(), strict=True)) for generation, fleet in found}
+
+    def take_observations(self) -> list[Observed]:
+        taken, self.observations = self.observations, []
+        return taken
+
+    def everything(self) -> list[tuple[EndpointSpec, FleetSpec, Instance, bool]]:
+        """Every instance with the endpoint and fleet it belongs to, and whether it is on its way out."""
+        running = [
+            (endpoint.spec, fleet.spec, instance, False)
+            for endpoint in self.endpoints.values()
+            for fleet in endpoint.fleets.values()
+            for instance in fleet.instances()
+        ]
+        return running + [(endpoint, fleet, i, True) for i, (endpoint, fleet, _) in self._retiring.items()]
+
+    def described(self) -> list[dict[str, Any]]:
+        """For people and tests, in the order of starting."""
+        return sorted(
+            (
+                {
+                    "account": endpoint.scope[0],
+                    "region": endpoint.scope[1],
+                    "endpoint": endpoint.name,
+                    "config": fleet.config_name,
+                    "generation": fleet.generation,
+                    "traffic_percent": 0 if retiring else fleet.traffic_percent,
+                    "variant": instance.spec.name,
+                    "retiring": retiring,
+                    **instance.described(),
+                }
+                for endpoint, fleet, instance, retiring in self.everything()
+            ),
+            key=lambda row: int(row["instance"].removeprefix("i-")),
+        )
+
+    def kill(self) -> None:
+        """SIGKILL to every container."""
+        for *_, instance, _retiring in self.everything():
+            instance.kill()
+
+    def _resize(self, endpoint: Endpoint, fleet: Fleet, variant: Variant) -> None:
+        while len(variant.instances) < variant.spec.count:
+            instance_id = f"i-{next(self._numbers)}"
+            variant.instances.append(
+                Instance(
+                    instance_id,
+                    variant.spec,
+                    scope=endpoint.spec.scope,
+                    directory=self._directory / instance_id,
+                    settings=self._settings,
+                    artefacts=self._artefacts,
+                    observe=self.observer(endpoint.spec, fleet.spec, variant.spec.name),
+                    starting=self._starting,
+                )
+            )
+            variant.instances[-1].disk_is_full = endpoint.spec.name in self.disk_full_endpoints
+        while len(variant.instances) > variant.spec.count:
+            self._retire(endpoint, fleet, variant.instances.pop())
+
+    def observer(self, endpoint: EndpointSpec, fleet: FleetSpec, variant_name: str) -> Callable[[str, float], None]:
+        """Notes values of one variant's metrics."""
+        names = (*endpoint.scope, endpoint.name, variant_name, fleet.config_name)
+
+        def observe(metric: str, value: float) -> None:
+            self.observations.append((*names, metric, value))
+
+        return observe
+
+    def _retire(self, endpoint: Endpoint, fleet: Fleet, instance: Instance) -> None:
+        task = asyncio.get_running_loop().create_task(instance.retire())
+        self._retiring[instance] = (replace(endpoint.spec, fleets=()), fleet.spec, task)
+        task.add_done_callback(lambda _: self._retiring.pop(instance, None))

@@ -1,0 +1,227 @@
+"""The public port: InvokeEndpoint is answered here, everything else goes to the emulator, byte for byte.
+
+A client of AWS's never sends a request before it has the whole answer to the last, so a connection is either
+in the middle of an invocation or in the middle of something else.
+"""
+
+import asyncio
+import re
+from http import HTTPStatus
+from urllib.parse import unquote
+
+import httptools
+
+from local_cloud.data_plane.callers import Callers
+from local_cloud.data_plane.invocations import Answer, Headers, Invocations
+
+_INVOCATION = re.compile(rb"POST /endpoints/([^/? ]+)/invocations HTTP/1\.[01]\r\n")
+_LONGEST_REQUEST_LINE_BYTES = 64 * 1024
+_LARGEST_BODY_BYTES = 32 * 1024 * 1024
+_STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_STATUS_LINES |= {424: b"HTTP/1.1 424 Failed Dependency\r\n", 530: b"HTTP/1.1 530 Dependency Failed\r\n"}
+
+
+class Front:
+    """What every connection shares."""
+
+    def __init__(self, invocations: Invocations, callers: Callers, emulator_port: int) -> None:
+        self.invocations, self.callers, self.emulator_port = invocations, callers, emulator_port
+
+    async def answer(self, endpoint_name: str, path: bytes, headers: Headers, body: bytes) -> Answer:
+        caller = await self.callers.identify(path, headers, body)
+        if isinstance(caller, Answer):
+            return caller
+        return await self.invocations.answer(caller, endpoint_name, headers, body)
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client's connection."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._emulator: _EmulatorConnection | None = None
+        self._line = b""  # what came of a request before its first line was whole
+        self._endpoint: bytes | None = None  # of the invocation that is being received or answered
+        self._receiving = False
+        self._tunnel = False
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
+        self._transport = None
+        if self._emulator is not None:
+            self._emulator.close()
+
+    def pause_writing(self) -> None:
+        if self._emulator is not None:
+            self._emulator.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._emulator is not None:
+            self._emulator.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self._tunnel:
+            self._pass_on(data)
+            return
+        if not self._receiving:
+            data, self._line = self._line + data, b""
+            if b"\r\n" not in data and len(data) < _LONGEST_REQUEST_LINE_BYTES:
+                self._line = data
+                return
+            match = _INVOCATION.match(data)
+            self._endpoint, self._receiving = match[1] if match else None, True
+        invocation = self._endpoint is not None
+        if not invocation:
+            self._pass_on(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._tunnel = not invocation
+        except httptools.HttpParserError:
+            if invocation:
+                self.close()
+            self._tunnel = True  # the emulator says what is wrong with it
+
+    # What httptools calls while it parses:
+
+    def on_message_begin(self) -> None:
+        self._headers: Headers = {}
+        self._body: list[bytes] = []
+        self._size = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._endpoint is not None:
+            self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        if self._endpoint is not None and self._headers.get(b"expect", b"").lower() == b"100-continue":
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        if self._endpoint is None:
+            return
+        self._size += len(body)
+        if self._size <= _LARGEST_BODY_BYTES:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        self._receiving = False
+        if self._endpoint is None:
+            return
+        if self._task is not None:
+            self.close()  # a second request before the first was answered
+            return
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        keep_alive = self._parser.should_keep_alive()
+        self._task = asyncio.get_running_loop().create_task(
+            self._answer(self._endpoint, self._headers, body, keep_alive)
+        )
+
+    async def _answer(self, endpoint: bytes, headers: Headers, body: bytes, keep_alive: bool) -> None:
+        path = b"/endpoints/%s/invocations" % endpoint
+        try:
+            answer = await self._front.answer(unquote(endpoint.decode("latin-1")), path, headers, body)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._task = None
+        head = [_STATUS_LINES[answer.status], b"content-length: %d\r\n" % len(answer.body)]
+        head += [b"%s: %s\r\n" % field for field in answer.headers]
+        self._write(b"".join(head) + (b"\r\n" if keep_alive else b"connection: close\r\n\r\n") + answer.body)
+        if not keep_alive:
+            self.close()
+
+    def _pass_on(self, data: bytes) -> None:
+        if self._emulator is None:
+            self._emulator = _EmulatorConnection(self, self._front.emulator_port)
+        self._emulator.write(data)
+
+    # What the emulator's connection calls:
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def from_emulator(self, data: bytes) -> None:
+        self._write(data)
+
+    def emulator_closed(self) -> None:
+        """As the emulator closes a connection, so do we, unless an invocation is under way."""
+        self._emulator = None
+        if self._endpoint is None:
+            self.close()
+
+    def pause_reading(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+class _EmulatorConnection(asyncio.Protocol):
+    """The emulator's side of one client's connection."""
+
+    def __init__(self, client: ClientConnection, port: int) -> None:
+        self._client = client
+        self._transport: asyncio.Transport | None = None
+        self._waiting: list[bytes] | None = []
+        self._closed = False
+        self._task = asyncio.get_running_loop().create_task(self._connect(port))
+
+    async def _connect(self, port: int) -> None:
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", port)
+        except OSError:
+            self._client.emulator_closed()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        waiting, self._waiting = self._waiting or [], None
+        for data in waiting:
+            self._transport.write(data)
+        if self._closed:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
+        if not self._closed:
+            self._client.emulator_closed()
+
+    def data_received(self, data: bytes) -> None:
+        self._client.from_emulator(data)
+
+    def pause_writing(self) -> None:
+        self._client.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._client.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        if self._waiting is not None:
+            self._waiting.append(data)
+        elif self._transport is not None:
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        self._closed = True
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,106 @@
+"""How full and how busy each instance is, measured once a second."""
+
+import asyncio
+import contextlib
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from local_cloud.data_plane.container_client import ContainerGoneError
+from local_cloud.data_plane.fleets import Fleets
+from local_cloud.data_plane.instance import Instance
+
+_EVERY_SECONDS = 1.0
+_ASK_SECONDS = 1.0
+_MIB = 1024 * 1024
+_USED = re.compile(rb"^tierfleet_memory_used_bytes (\S+)$", re.MULTILINE)
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+class Gauges:
+    """Memory is what the dense model server says its models use; of any other container, its resident memory."""
+
+    def __init__(self, fleets: Fleets) -> None:
+        self._fleets = fleets
+        self._memory_bytes: dict[str, float] = {}
+        self._cpu_percent: dict[str, float] = {}
+        self._cpu_before: dict[str, tuple[int, float, float]] = {}  # pid, CPU seconds, moment
+
+    async def measure_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY_SECONDS)
+            instances = [instance for *_, instance, _ in self._fleets.everything()]
+            for instance in instances:
+                await self._measure(instance)
+            alive = {instance.id for instance in instances}
+            for known in (self._memory_bytes, self._cpu_percent, self._cpu_before):
+                for gone in set(known) - alive:
+                    del known[gone]  # type: ignore[attr-defined]
+
+    def of(self, instance_id: str) -> dict[str, Any]:
+        """The part of an instance's description that is measured."""
+        used = self._memory_bytes.get(instance_id)
+        return {
+            "memory_used_mib": None if used is None else round(used / _MIB, 2),
+            "cpu_percent": round(self._cpu_percent.get(instance_id, 0.0), 1),
+        }
+
+    def rows(self) -> list[Any]:
+        """[account, region, endpoint, variant, config, instance, {metric: value}] of every instance in service."""
+        return [
+            [*endpoint.scope, endpoint.name, instance.spec.name, fleet.config_name, instance.id, self._values(instance)]
+            for endpoint, fleet, instance, retiring in self._fleets.everything()
+            if instance.in_service and not retiring
+        ]
+
+    def _values(self, instance: Instance) -> dict[str, float]:
+        cache = instance.cache
+        used_mib = self._memory_bytes.get(instance.id, 0.0) / _MIB
+        values = {
+            "MemoryUtilization": min(100.0, 100 * used_mib / instance.memory_budget_mib),
+            "DiskUtilization": 100 * (cache.disk.used_bytes if cache else 0) / max(1, instance.disk_budget_bytes),
+            "CPUUtilization": self._cpu_percent.get(instance.id, 0.0),
+        }
+        if instance.spec.multi_model and cache is not None:
+            values["LoadedModelCount"] = float(len(cache.memory))
+        return values
+
+    async def _measure(self, instance: Instance) -> None:
+        process, client = instance.process, instance.client
+        if process is None or client is None or not instance.in_service:
+            return
+        self._measure_cpu(instance.id, process.pid)
+        with contextlib.suppress(ContainerGoneError, TimeoutError):
+            reply = await client.ask(b"GET", b"/metrics", timeout_seconds=_ASK_SECONDS)
+            if found := _USED.search(reply.body):
+                self._memory_bytes[instance.id] = float(found[1])
+                return
+        if (resident := _resident_bytes(process.pid)) is not None:
+            self._memory_bytes[instance.id] = resident
+
+    def _measure_cpu(self, instance_id: str, pid: int) -> None:
+        seconds, now = _cpu_seconds(pid), time.monotonic()
+        before = self._cpu_before.get(instance_id)
+        if seconds is None:
+            return
+        if before is not None and before[0] == pid and now > before[2]:
+            self._cpu_percent[instance_id] = 100 * (seconds - before[1]) / (now - before[2])
+        self._cpu_before[instance_id] = (pid, seconds, now)
+
+
+def _cpu_seconds(pid: int) -> float | None:
+    """CPU time of a process so far, user and system; None where the system does not tell (only Linux does)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+
+def _resident_bytes(pid: int) -> float | None:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * float(os.sysconf("SC_PAGE_SIZE"))
+    except OSError:
+        return None

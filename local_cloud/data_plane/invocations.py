@@ -1,0 +1,208 @@
+"""InvokeEndpoint: from a request to a container's answer, with what it is worth noting on the way."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from local_cloud import invocation_rules
+from local_cloud.data_plane import invocation_errors, routing
+from local_cloud.data_plane.container_client import ContainerGoneError, ContainerReply
+from local_cloud.data_plane.desired import Scope
+from local_cloud.data_plane.fleets import Endpoint, Fleet, Fleets, Variant
+from local_cloud.data_plane.instance import Instance
+from local_cloud.data_plane.model_cache import container_name
+from local_cloud.data_plane.settings import DataPlaneSettings
+from local_cloud.errors import ServiceError
+
+Headers = dict[bytes, bytes]
+
+_PREFIX = b"x-amzn-sagemaker-"
+_TO_CONTAINER = (
+    b"content-type", b"accept", _PREFIX + b"custom-attributes", _PREFIX + b"inference-id", _PREFIX + b"target-model",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SlowModelServer:
+    """A fault: requests to the endpoint's instances of one configuration (None: of any) take longer."""
+
+    endpoint: str
+    config: str | None
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the front sends back."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+@dataclass
+class Invocations:
+    fleets: Fleets
+    settings: DataPlaneSettings
+    slow: list[SlowModelServer] = field(default_factory=list)
+
+    async def answer(self, scope: Scope, endpoint_name: str, headers: Headers, body: bytes) -> Answer:
+        """Never raises what a caller could cause."""
+        started = time.perf_counter()
+        if self.settings.network_milliseconds:
+            await asyncio.sleep(self.settings.network_milliseconds / 1000)
+        try:
+            return await self._invoke(scope, endpoint_name, headers, body, started)
+        except ServiceError as error:
+            return refused(error)
+
+    async def _invoke(self, scope: Scope, endpoint_name: str, headers: Headers, body: bytes, started: float) -> Answer:
+        endpoint = self.fleets.endpoints.get((scope, endpoint_name))
+        if endpoint is None or not endpoint.spec.accepts:
+            raise invocation_rules.endpoint_not_found(endpoint_name, scope[0])
+        invocation_rules.check_body(body)
+        fleet, variant = _choose(endpoint, _text(headers, b"target-variant"))
+        model = _text(headers, b"target-model")
+        invocation_rules.check_target_model(model, multi_model=variant.spec.multi_model)
+        observe = self.fleets.observer(endpoint.spec, fleet.spec, variant.spec.name)
+        observe("Invocations", 1)
+        observe("InvocationsPerInstance", 1 / max(1, len(variant.instances)))
+        instance = self._instance(variant, model)
+        instance.counters.requests += 1
+        instance.enter(model or "")
+        try:
+            reply, model_seconds = await self._ask(endpoint, fleet, instance, model, headers, body)
+        finally:
+            instance.leave(model or "")
+        observe("ModelLatency", model_seconds * 1e6)
+        observe("OverheadLatency", (time.perf_counter() - started - model_seconds) * 1e6)
+        observe("Invocation4XXErrors", float(400 <= reply.status < 500))
+        observe("Invocation5XXErrors", float(reply.status >= 500 or reply.status == 0))
+        observe("InvocationModelErrors", float(not 200 <= reply.status < 300))
+        if reply.status == 0:
+            raise invocation_errors.response_timed_out()
+        if not 200 <= reply.status < 300:
+            raise invocation_errors.model_error(reply.status, reply.body, log_stream_arn=_log(scope, endpoint_name))
+        return _passed_on(reply, variant.spec.name)
+
+    def _instance(self, variant: Variant, model: str | None) -> Instance:
+        if model is None:
+            instance = routing.of_dedicated(variant.instances)
+        else:
+            limit = self.settings.spill_in_flight
+            instance = routing.of_multi_model(variant.instances, model, spill_in_flight=limit)
+            other = routing.to_spill_to(variant.instances, model, spill_in_flight=limit)
+            if other is not None and other.cache is not None:
+                other.counters.spills += 1
+                other.cache.start_loading(model)
+        if instance is None:
+            reasons = [i.reason for i in variant.instances if i.reason]
+            raise invocation_errors.no_instance(reasons[0] if reasons else "they are starting")
+        return instance
+
+    async def _ask(
+        self, endpoint: Endpoint, fleet: Fleet, instance: Instance, model: str | None, headers: Headers, body: bytes
+    ) -> tuple[ContainerReply, float]:
+        """The container's reply, status 0 if none came in time, and how long it took."""
+        passed = [(name, headers[name]) for name in _TO_CONTAINER if name in headers]
+        if model is None:
+            return await self._timed(endpoint, fleet, instance, b"/invocations", passed, body)
+        cache, path = instance.cache, b"/models/%s/invoke" % container_name(model).encode()
+        if cache is None:
+            raise invocation_errors.no_instance(instance.reason)
+        observe = self.fleets.observer(endpoint.spec, fleet.spec, instance.spec.name)
+        hit = cache.enter(model)
+        try:
+            observe("ModelCacheHit", float(hit))
+            instance.counters.hits += hit
+            if not hit:
+                await self._wait_for_model(instance, model, observe)
+            reply, seconds = await self._timed(endpoint, fleet, instance, path, passed, body)
+            if reply.status == 404 and instance.cache is cache:
+                cache.forget(model)  # unloaded behind our back: once more, with a load
+                await self._wait_for_model(instance, model, observe)
+                reply, seconds = await self._timed(endpoint, fleet, instance, path, passed, body)
+            return reply, seconds
+        finally:
+            cache.leave(model)
+            if instance.spec.cache_disabled and instance.cache is cache:
+                await cache.discard(model)
+
+    async def _wait_for_model(self, instance: Instance, model: str, observe: Callable[[str, float], None]) -> None:
+        cache, started = instance.cache, time.perf_counter()
+        if cache is None:
+            raise invocation_errors.no_instance(instance.reason)
+        try:
+            await cache.ensure(model, max_wait_seconds=self.settings.max_loading_wait_seconds)
+        except TimeoutError:
+            instance.counters.not_ready += 1
+            raise invocation_errors.model_not_ready(model) from None
+        finally:
+            waited = time.perf_counter() - started
+            instance.counters.waited(waited)
+            observe("ModelLoadingWaitTime", waited * 1e6)
+
+    async def _timed(
+        self,
+        endpoint: Endpoint,
+        fleet: Fleet,
+        instance: Instance,
+        path: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+    ) -> tuple[ContainerReply, float]:
+        started = time.perf_counter()
+        for slow in self.slow:
+            if slow.endpoint == endpoint.spec.name and slow.config in (None, fleet.spec.config_name):
+                await asyncio.sleep(slow.milliseconds / 1000)
+        if instance.client is None:
+            raise invocation_errors.instance_lost(instance.reason)
+        try:
+            reply = await instance.client.ask(
+                b"POST", path, headers=headers, body=body, timeout_seconds=self.settings.max_response_seconds
+            )
+        except TimeoutError:
+            reply = ContainerReply(0, {}, b"")
+        except ContainerGoneError as error:
+            observe = self.fleets.observer(endpoint.spec, fleet.spec, instance.spec.name)
+            for metric, value in (("Invocation4XXErrors", 0), ("Invocation5XXErrors", 1), ("InvocationModelErrors", 1)):
+                observe(metric, value)
+            raise invocation_errors.instance_lost(str(error)) from None
+        return reply, time.perf_counter() - started
+
+
+def refused(error: ServiceError) -> Answer:
+    status, headers, body = invocation_rules.error_response(error)
+    fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return Answer(status, [*fields, (b"x-amzn-RequestId", str(uuid.uuid4()).encode())], body)
+
+
+def _passed_on(reply: ContainerReply, variant_name: str) -> Answer:
+    headers = [
+        (b"Content-Type", reply.headers.get(b"content-type", b"application/octet-stream")),
+        (b"x-Amzn-Invoked-Production-Variant", variant_name.encode()),
+        (b"x-amzn-RequestId", str(uuid.uuid4()).encode()),
+    ]
+    if attributes := reply.headers.get(_PREFIX + b"custom-attributes"):
+        headers.append((b"X-Amzn-SageMaker-Custom-Attributes", attributes))
+    return Answer(200, headers, reply.body)
+
+
+def _choose(endpoint: Endpoint, target_variant: str | None) -> tuple[Fleet, Variant]:
+    fleet = endpoint.next_fleet()
+    if fleet is None:
+        raise invocation_errors.no_instance("the endpoint has no fleet")
+    invocation_rules.check_variant(target_variant, list(fleet.variants), endpoint.spec.name)
+    return fleet, fleet.variants[target_variant] if target_variant else fleet.next_variant()
+
+
+def _text(headers: Headers, name: bytes) -> str | None:
+    value = headers.get(_PREFIX + name)
+    return None if value is None else value.decode("utf-8", "replace")
+
+
+def _log(scope: Scope, endpoint_name: str) -> str:
+    account, region = scope
+    return f"arn:aws:logs:{region}:{account}:log-group:/aws/sagemaker/Endpoints/{endpoint_name}"

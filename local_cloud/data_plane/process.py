@@ -1,0 +1,97 @@
+"""One container as an operating system process that cannot outlive us."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import shlex
+import signal
+import socket
+import sys
+from pathlib import Path
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_TERMINATE_SECONDS = 5.0
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def end_with_parent() -> None:
+    """In a child, before it runs: the kernel kills it when the parent's thread is gone (Linux only).
+
+    Elsewhere children end by the ends that we see: exit, SIGTERM, Ctrl-C, the other end's crash.
+    """
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class ContainerProcess:
+    """A running container; `tail` is what it said last."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+        self.port, self.pid = port, process.pid
+        self._process, self._log = process, log
+
+    @classmethod
+    async def start(cls, command: str, environment: dict[str, str], log: Path) -> "ContainerProcess":
+        """Start a container on a free port; an empty command is the dense model server. Raises OSError."""
+        port = free_port()
+        arguments = [
+            word.replace("{port}", str(port))
+            for word in shlex.split(command) or [sys.executable, "-m", "tierfleet_server"]
+        ]
+        with log.open("ab") as out:
+            process = await asyncio.create_subprocess_exec(
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env={
+                    "PATH": os.environ.get("PATH", os.defpath),
+                    "HOME": str(log.parent),
+                    "TMPDIR": str(log.parent),
+                    "PYTHONPATH": str(_REPOSITORY / "container"),
+                    "TIERFLEET_BIND_HOST": "127.0.0.1",
+                    "SAGEMAKER_BIND_TO_PORT": str(port),
+                    **environment,
+                },
+                preexec_fn=end_with_parent,
+            )
+        return cls(process, port, log)
+
+    async def wait(self) -> int:
+        """The exit code, once it has ended; negative is a signal's number."""
+        return await self._process.wait()
+
+    @property
+    def running(self) -> bool:
+        return self._process.returncode is None
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def terminate(self) -> None:
+        """SIGTERM, as the platform ends a container that has nothing left to do; then SIGKILL."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            async with asyncio.timeout(_TERMINATE_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            self.kill()
+            await self._process.wait()
+
+    def tail(self) -> str:
+        """The last line of its log, for a person."""
+        with contextlib.suppress(OSError):
+            lines = self._log.read_text(errors="replace").splitlines()
+            return lines[-1][:500] if lines else ""
+        return ""

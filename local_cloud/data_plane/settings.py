@@ -1,0 +1,88 @@
+"""What can be chosen about the data plane, and what an instance type is worth at a scale."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from tierfleet import instance_types
+
+# What the container's limit leaves for models: the model server's own reserve (docs/container.md).
+_MODELS_SHARE_OF_MEMORY = 0.9
+# Volume of an instance without local disks where the configuration names no size, in GiB. An estimate.
+_DEFAULT_VOLUME_GIB = 30
+# Local NVMe, in GB a vCPU, of the smallest of the d families. Source: docs.aws.amazon.com/ec2/latest/instancetypes.
+_NVME_GB_PER_VCPU = 25
+
+
+class SettingsError(ValueError):
+    """One or more settings are wrong; the message names all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataPlaneSettings:
+    """How instances are sized and delayed. Seconds and milliseconds are wall-clock time.
+
+    scale                       share of an instance type's memory and disk that an instance here gets
+    command                     a container of your own, `{port}` filled in; empty: the dense model server
+    s3_mb_per_second            how fast artefacts come, MB = 10^6 bytes; 0: as fast as they can
+    s3_first_byte_milliseconds  how long S3 takes to begin
+    network_milliseconds        added to each InvokeEndpoint
+    max_loading_wait_seconds    a caller waits this long for a model, then gets ModelNotReadyException
+    max_loading_seconds         a load is given up after this
+    max_response_seconds        a container that has not answered by then has failed the request
+    start_seconds               an instance that is not healthy by then has failed
+    spill_in_flight             requests of one model on its instance before a second instance loads it too
+    """
+
+    scale: float = 1.0
+    command: str = ""
+    s3_mb_per_second: float = 0.0
+    s3_first_byte_milliseconds: float = 0.0
+    network_milliseconds: float = 0.0
+    max_loading_wait_seconds: float = 60.0
+    max_loading_seconds: float = 360.0
+    max_response_seconds: float = 60.0
+    start_seconds: float = 60.0
+    spill_in_flight: int = 4
+
+    def __post_init__(self) -> None:
+        problems = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "command":
+                continue
+            at_least_zero = field.name.startswith(("s3_", "network_"))
+            if not math.isfinite(value) or value < 0 or (value == 0 and not at_least_zero):
+                problems.append(f"{field.name} is {value}; it must be {'0 or more' if at_least_zero else 'above 0'}")
+        if self.scale > 1:
+            problems.append(f"scale is {self.scale}; it must be at most 1, the whole instance")
+        if problems:
+            raise SettingsError("; ".join(problems))
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "DataPlaneSettings":
+        return cls(**json.loads(text))
+
+    def memory_budget_mib(self, instance_type: str) -> int:
+        """MiB for models on one instance, at least 1; raises ValueError for a type nobody hosts models on."""
+        memory_mib = instance_types.describe(instance_type).memory_gib * 1024
+        return max(1, round(memory_mib * _MODELS_SHARE_OF_MEMORY * self.scale))
+
+    def disk_budget_bytes(self, instance_type: str, volume_gib: int | None) -> int:
+        """Bytes for artefacts on one instance; raises ValueError as above."""
+        described = instance_types.describe(instance_type)
+        if described.local_nvme:
+            return round(described.vcpus * _NVME_GB_PER_VCPU * 10**9 * self.scale)
+        return round((volume_gib or _DEFAULT_VOLUME_GIB) * 2**30 * self.scale)
+
+
+def from_options(options: dict[str, Any]) -> DataPlaneSettings:
+    """Settings from keyword arguments; SettingsError names one that does not exist."""
+    known = {field.name for field in fields(DataPlaneSettings)}
+    if unknown := sorted(set(options) - known):
+        raise SettingsError(f"no such data plane setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    return DataPlaneSettings(**options)
