@@ -45,7 +45,7 @@ def evaluate_all() -> None:
 
 def evaluate(alarm: dict[str, Any]) -> None:
     """Move one metric alarm to the state its data calls for."""
-    if clock.now() < alarm.get("_forced_until", 0.0):
+    if clock.now() < alarm.get("_forced_until", 0.0) or _too_few_samples(alarm):
         return
     values = datapoints(alarm)
     state = _state(alarm, values)
@@ -79,6 +79,22 @@ def datapoints(alarm: dict[str, Any]) -> Series:
     expressions = {query["Id"]: query["Expression"] for query in alarm["Metrics"] if "Expression" in query}
     period = min((int(stat["Period"]) for stat in stats.values()), default=60)
     return metric_math.evaluate_all(expressions, series, periods, period)[returned]
+
+
+def _too_few_samples(alarm: dict[str, Any]) -> bool:
+    """Whether a percentile alarm told to ignore small samples has one: then it stays as it is.
+
+    We read "during the evaluation period" as all of its periods together.
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/percentiles-with-low-samples.html
+    """
+    if alarm.get("EvaluateLowSampleCountPercentile") != "ignore" or not alarm.get("ExtendedStatistic", "").startswith(
+        "p"
+    ):
+        return False
+    rank = float(alarm["ExtendedStatistic"][1:]) / 100
+    needed = 10 / (1 - rank) if 0.5 <= rank < 1 else 10 / rank if 0 < rank < 0.5 else 0
+    counts = _series(alarm, int(alarm["Period"]), "SampleCount", int(alarm["EvaluationPeriods"]))
+    return 0 < sum(count or 0 for count in counts) < round(needed, 6)
 
 
 def _series(metric: dict[str, Any], period: int, statistic: str, periods: int) -> Series:

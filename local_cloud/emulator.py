@@ -32,6 +32,7 @@ from local_cloud import (
     metric_alarms,
     metric_queries,
     metric_store,
+    model_servers,
     observations,
     resource_schemas,
     sagemaker_endpoint_configs,
@@ -78,9 +79,9 @@ def tick() -> None:
 def _tick(*, evaluate: bool) -> None:
     global _evaluated_at, _published_at
     scheduler._tick_schedules()
-    serving.server.collect()
     if evaluate:
         _evaluated_at = clock.now()
+    serving.server.collect()
     if evaluate or time.monotonic() >= _published_at + _GATHERING_SECONDS:
         _published_at = time.monotonic()
         endpoint_metrics.publish()
@@ -103,9 +104,9 @@ def clear() -> None:
         endpoint_states,
         sagemaker_tags,
         scaling_state,
-        observations,
         endpoint_metrics,
         event_log,
+        observations,
     ):
         module.clear()
 
@@ -136,6 +137,7 @@ def _install_asynchronous_invocation() -> None:
 
 
 def _install_metrics() -> None:
+    endpoint_metrics.gauges = _gauges
     cloudwatch._store_datum = metric_store.store_datum
     cloudwatch._percentile_samples = metric_store.percentile_samples
     cloudwatch._percentile = metric_store.percentile
@@ -219,6 +221,11 @@ def _checked_update(
         logical_id = rest[0] if rest else physical_id
         cloudformation_properties.check(resource_type, logical_id, new)
     return _emulator_update(resource_type, physical_id, old, new, stack_name, *rest)
+
+
+def _gauges() -> list[endpoint_metrics.InstanceGauges]:
+    server = serving.server
+    return server.gauges() if isinstance(server, model_servers.ModelServers) else []
 
 
 def _alarm_scopes() -> set[tuple[str, str]]:

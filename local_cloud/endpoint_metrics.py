@@ -26,10 +26,10 @@ _MAX_CATCH_UP_MINUTES = 180
 Scope = tuple[str, str]
 Variant = tuple[str, str]
 Gauges = dict[str, float]
-# (account, region, endpoint, variant, configuration, instance id, value by metric name)
-InstanceGauges = tuple[str, str, str, str, str, str, Gauges]
+# (endpoint, variant, configuration, instance id, value by metric name)
+InstanceGauges = tuple[str, str, str, str, Gauges]
 
-# Whoever runs instances sets this to what tells LoadedModelCount and the utilisations of each.
+# Set to what tells LoadedModelCount and the utilisations of each instance of the current account and region.
 gauges: Callable[[], list[InstanceGauges]] = list
 
 _publishing = threading.Lock()
@@ -81,18 +81,18 @@ def _publish_observations(taken: list[observations.Observation]) -> None:
 
 def _publish_gauges(minutes: range) -> None:
     """One datapoint a minute: over the instances, so that Average is by instance and Sum the whole variant."""
-    grouped: defaultdict[tuple[str, str, str, str, str, str], list[float]] = defaultdict(list)
-    for account, region, endpoint, variant, config, _instance_id, values in gauges():
-        for metric, value in values.items():
-            grouped[account, region, endpoint, variant, config, metric].append(value)
-    for (account, region, endpoint, variant, config, metric), gauged in grouped.items():
-        _enter((account, region))
-        unit = "None" if metric == "LoadedModelCount" else "Percent"
-        for dimensions in _dimension_sets(endpoint, variant, config):
-            for minute in minutes:
-                metric_store.put(
-                    INSTANCES, metric, dimensions, unit, start=minute * MINUTE_SECONDS, seconds=0, values=gauged
-                )
+    for scope in endpoint_states.scopes():
+        _enter(scope)
+        grouped: defaultdict[tuple[str, str, str, str], list[float]] = defaultdict(list)
+        for endpoint, variant, config, _instance_id, values in gauges():
+            for metric, value in values.items():
+                grouped[endpoint, variant, config, metric].append(value)
+        for (endpoint, variant, config, metric), gauged in grouped.items():
+            unit = "None" if metric == "LoadedModelCount" else "Percent"
+            for dimensions in _dimension_sets(endpoint, variant, config):
+                for minute in minutes:
+                    start = minute * MINUTE_SECONDS
+                    metric_store.put(INSTANCES, metric, dimensions, unit, start=start, seconds=0, values=gauged)
 
 
 def _publish_silence(minute: int) -> None:

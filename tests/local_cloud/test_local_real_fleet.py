@@ -193,8 +193,19 @@ def test_a_slow_whale_version_is_taken_back_and_stack_and_sagemaker_agree(
     shop.account.advance(181)
     rolling_back = ("EndpointRollingBack", whale("w1"))
     while rolling_back not in shop.account.log():
-        shop.account.put_metric(
-            "AWS/SageMaker", "ModelLatency", 90_000, EndpointName=whale("w1"), VariantName="AllTraffic"
+        shop.account.client("cloudwatch").put_metric_data(
+            Namespace="AWS/SageMaker",
+            MetricData=[
+                {
+                    "MetricName": "ModelLatency",
+                    "Dimensions": [
+                        {"Name": "EndpointName", "Value": whale("w1")},
+                        {"Name": "VariantName", "Value": "AllTraffic"},
+                    ],
+                    "Values": [90_000],
+                    "Counts": [500],  # the alarm ignores a p99 of fewer than 1,000 samples
+                }
+            ],
         )
         shop.account.advance(30)
         time.sleep(0.02)

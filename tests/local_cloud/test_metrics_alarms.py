@@ -15,7 +15,7 @@ def put_latencies(account: Account, *milliseconds: float, **more: Any) -> None:
     account.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[datum])
 
 
-def put_latency_alarm(account: Account) -> None:
+def put_latency_alarm(account: Account, **more: Any) -> None:
     account.client("cloudwatch").put_metric_alarm(
         AlarmName="slow",
         Namespace="AWS/SageMaker",
@@ -28,6 +28,7 @@ def put_latency_alarm(account: Account) -> None:
         Threshold=50_000,
         ComparisonOperator="GreaterThanThreshold",
         TreatMissingData="notBreaching",
+        **more,
     )
 
 
@@ -41,6 +42,22 @@ def test_a_percentile_alarm_turns_red_and_green_with_the_minutes(account: Accoun
         states.append(account.alarm_state("slow"))
 
     assert states == ["OK", "OK", "OK", "ALARM", "ALARM", "OK", "OK"]
+
+
+def test_a_percentile_of_too_few_samples_is_ignored_if_so_told(account: Account) -> None:
+    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/percentiles-with-low-samples.html"""
+    account.stop_clock()
+    put_latency_alarm(account, EvaluateLowSampleCountPercentile="ignore")
+    silent = account.alarm_state("slow")
+    states = []
+    for count in (300, 300, 300, 99, 1):  # 1,000 are needed for p99
+        put_latencies(account, 90, Counts=[count])
+        states.append(account.alarm_state("slow"))
+        account.advance(60)
+    account.advance(600)
+
+    assert (silent, states) == ("OK", ["OK", "OK", "OK", "OK", "ALARM"])
+    assert account.alarm_state("slow") == "OK"
 
 
 def test_the_ticker_turns_alarms_and_their_composite_on_the_real_clock(account: Account) -> None:

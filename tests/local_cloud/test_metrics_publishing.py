@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from in_process import ACCOUNT, NOON, REGION, enter, metrics_at_noon
+from in_process import NOON, enter, metrics_at_noon
 
 from local_cloud import alarm_evaluation, endpoint_metrics, endpoint_states, metric_alarms, metric_store, observations
 from local_cloud.clock import clock
@@ -122,8 +122,6 @@ def test_values_of_a_minute_add_up_over_its_slots(cloudwatch: Any) -> None:
 def test_gauges_once_a_minute_over_the_instances(cloudwatch: Any) -> None:
     endpoint_metrics.gauges = lambda: [
         (
-            ACCOUNT,
-            REGION,
             "tail",
             "AllTraffic",
             "old",
@@ -147,7 +145,7 @@ def test_gauges_once_a_minute_over_the_instances(cloudwatch: Any) -> None:
 def test_the_new_fleet_of_an_update_is_told_apart_while_it_lasts(cloudwatch: Any) -> None:
     endpoint = endpoint_states.endpoints["tail"]
     endpoint.status = "Updating"
-    endpoint.change = Change("new", endpoint.variants, (Step(NOON + 600, 0),), NOON)
+    endpoint.change = Change("new", endpoint.variants, (Step(NOON + 600, 0),), NOON, generation=2)
     observe("Invocations", 1, 1, 1)
     observe("Invocations", 1, config="new")
     endpoint_metrics.publish()

@@ -192,27 +192,23 @@ def test_out_if_any_in_only_if_all(tail: Tail) -> None:
     other = {"Namespace": "AWS/SageMaker", "MetricName": "Other", "Statistic": "Sum", "Dimensions": DIMENSIONS}
     tail.track()
     tail.track("other", CustomizedMetricSpecification=other)
-    for _ in range(3):
-        tail.minutes(1, requests=0)
-        tail.minutes(0, requests=0)
-        datum = {"MetricName": "Other", "Value": 190, "Dimensions": DIMENSIONS}
-        tail.account.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[datum])
-    tail.account.advance(60)
+
+    def minutes(count: int, others: float) -> None:
+        """No requests, and so much of the other metric, whose target is 100."""
+        for _ in range(count):
+            datum = {"MetricName": "Other", "Value": others, "Dimensions": DIMENSIONS}
+            tail.account.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[datum])
+            tail.minutes(1, requests=0)
+
+    minutes(3, others=190)
     tail.account.advance(STARTING_SECONDS)
     out = tail.endpoint
-    for _ in range(20):  # calm requests, but the other metric is where it should be
-        datum = {"MetricName": "Other", "Value": 95, "Dimensions": DIMENSIONS}
-        tail.account.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[datum])
-        tail.minutes(1, requests=0)
+    minutes(16, others=95)
     held = tail.endpoint
-    tail.minutes(16, requests=0, metric="Other")  # now it has calmed down, and so have, in between, the requests
-    silent = tail.endpoint
-    for _ in range(16):
-        tail.account.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[{**datum, "Value": 0}])
-        tail.minutes(1, requests=0)
+    minutes(16, others=10)
     tail.account.advance(STARTING_SECONDS)
 
-    assert out == held == silent == ("InService", 4)
+    assert out == held == ("InService", 4)
     assert tail.endpoint == ("InService", 2)
 
 
