@@ -18,6 +18,7 @@ ACCOUNT, REGION = "111122223333", "eu-west-1"
 FLEET, ENVIRONMENT = "fraud", "prod"
 BUCKET = f"{FLEET}--{ENVIRONMENT}--models--{ACCOUNT}--{REGION}"
 SHARED = "fraud--prod--tail--all--mme-m5-xlarge"
+WHALES_VERSION = "pinned"
 SHARED_AFTER_RETYPE = "fraud--prod--tail--all--mme-m6i-xlarge"
 
 
@@ -34,13 +35,18 @@ def route_document(*, shared: str = SHARED, whales: tuple[str, ...] = ("m01",)) 
         "models_bucket": BUCKET,
         "ttl_seconds": 60,
         "tiers": {"tail": {"hosting": "multi-model", "endpoint": shared}, "whale": {"hosting": "dedicated"}},
-        "tenants": {tenant: {"tier": "whale", "endpoint": whale(tenant)} for tenant in whales},
+        "tenants": {
+            tenant: {"tier": "whale", "endpoint": whale(tenant), "model_version": WHALES_VERSION} for tenant in whales
+        },
     }
 
 
 def older_route_document() -> dict[str, Any]:
-    """As a fleet hosts it that was deployed before the routes named a bucket and a TTL."""
-    return {key: value for key, value in route_document().items() if key not in {"models_bucket", "ttl_seconds"}}
+    """As a fleet hosts it that was deployed before the routes named a bucket, a TTL and dedicated tenants' versions."""
+    document = {key: value for key, value in route_document().items() if key not in {"models_bucket", "ttl_seconds"}}
+    for tenant in document["tenants"].values():
+        del tenant["model_version"]
+    return document
 
 
 def score(tenant: str, row: str) -> float:
