@@ -8,11 +8,14 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import boto3
+import botocore.loaders
+import pytest
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 FLEET, ENVIRONMENT = "fraud", "prod"
@@ -264,6 +267,14 @@ def serving(aws: FakeAws) -> Iterator[str]:
 
 def session() -> boto3.Session:
     return boto3.Session("test", "test", region_name=REGION)
+
+
+@contextmanager
+def service_models_read_once() -> Iterator[None]:
+    """Every session shares what it reads of boto3's service models, which takes longer than most calls."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", cache(botocore.loaders.create_loader))
+        yield
 
 
 class Clock:

@@ -226,6 +226,19 @@ def test_a_plan_may_name_another_endpoint_and_other_tenants() -> None:
     assert (plan.endpoint_name, plan.tenants) == ("new", ("m09",))
 
 
+def test_a_plan_may_have_its_own_pace_and_deadline() -> None:
+    routes = parse_routes(json.dumps(DOCUMENT))
+    plan = plan_warm_up(routes, "tail", concurrency=3, deadline_seconds=900, most_seconds=1000)
+    assert (plan.concurrency, plan.deadline_seconds) == (3, 900)
+    assert plan_warm_up(routes, "tail", deadline_seconds=900, most_seconds=100).deadline_seconds == 100
+
+
+def test_named_tenants_need_no_warm_up_of_the_tier() -> None:
+    routes = parse_routes(changed(lambda d: d["warm_up"]["tiers"].clear()))
+    plan = plan_warm_up(routes, "tail", tenants=["m09"], most_seconds=50)
+    assert (plan.tenants, plan.concurrency, plan.deadline_seconds) == (("m09",), 1, 50)
+
+
 @pytest.mark.parametrize(
     ("change", "tier", "message"),
     [
