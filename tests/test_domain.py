@@ -97,6 +97,7 @@ def test_the_route_document_satisfies_the_draft_04_schema_appconfig_checks(file:
     [
         (("version",), 2),
         (("models_bucket",), ""),
+        (("tenants", "w1", "model_version"), ""),
         (("ttl_seconds",), 14),
         (("ttl_seconds",), 3601),
         (("tiers", "tail"), {"hosting": "multi-model"}),
@@ -117,7 +118,8 @@ def test_the_schema_refuses_a_broken_document(path: tuple[str, ...], value: obje
 
 def test_routes_name_only_the_exceptions() -> None:
     document = routes.route_document(fleet())
-    assert document["tenants"] == {"w1": {"tier": "whale", "endpoint": "shop--test--whale--w1--dedicated-m5-large"}}
+    endpoint = "shop--test--whale--w1--dedicated-m5-large"
+    assert document["tenants"] == {"w1": {"tier": "whale", "endpoint": endpoint, "model_version": "2027-01-01"}}
     assert document["tiers"]["tail"]["endpoint"] == "shop--test--tail--all--mme-m5-xlarge"
     assert document["default_tier"] == "tail"
 
@@ -130,7 +132,7 @@ def test_routes_name_the_models_bucket_and_how_long_they_may_be_used() -> None:
 
 def test_a_document_of_before_the_bucket_stays_deployable() -> None:
     document = routes.route_document(fleet())
-    del document["models_bucket"], document["ttl_seconds"]
+    del document["models_bucket"], document["ttl_seconds"], document["tenants"]["w1"]["model_version"]
     assert Draft4Validator(routes.ROUTE_SCHEMA).is_valid(document)
 
 

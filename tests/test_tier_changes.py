@@ -103,16 +103,17 @@ def test_a_demotion_mirrors_the_promotion(synth_of: Any) -> None:
     }
 
 
-def test_a_new_model_version_touches_one_model_and_the_stack_around_it(synth: Synth, synth_of: Any) -> None:
+def test_a_new_model_version_touches_one_model_the_stack_around_it_and_the_routes(synth: Synth, synth_of: Any) -> None:
     config = fleet_with({"t1": "whale", "t2": "whale"}).model_dump()
     config["tiers"]["whale"]["tenants"]["t1"]["model"] = "t1/2.tar.gz"
     after = synth(FleetConfig.model_validate_json(json.dumps(config)))
     changes = changes_between(synth_of({"t1": "whale", "t2": "whale"}), after)
     assert [(c.change, c.resource_type) for c in changes] == [
+        ("modified", "AWS::AppConfig::HostedConfigurationVersion"),
         ("modified", "AWS::CloudFormation::Stack"),
         ("modified", "AWS::SageMaker::Model"),
     ]
-    assert changes[1].paths == ("Properties.PrimaryContainer.ModelDataUrl",)
+    assert changes[2].paths == ("Properties.PrimaryContainer.ModelDataUrl",)
 
 
 def test_a_tail_tenant_is_no_resource() -> None:

@@ -54,6 +54,7 @@ ROUTE_SCHEMA: Mapping[str, Any] = {
                 "properties": {
                     "tier": {"type": "string", "minLength": 1},
                     "endpoint": {"type": "string", "minLength": 1, "maxLength": 63},
+                    "model_version": {"type": "string", "minLength": 1},
                 },
             },
         },
@@ -132,9 +133,20 @@ def _exceptions(config: FleetConfig) -> dict[str, dict[str, str]]:
     exceptions = {}
     for name, tier in config.tiers.items():
         for tenant in tier.tenants:
-            own = tenant if isinstance(tier, DedicatedTier) else None
-            exceptions[tenant] = {"tier": name, "endpoint": endpoint_name(config, name, own)}
+            if isinstance(tier, DedicatedTier):
+                route = {
+                    "endpoint": endpoint_name(config, name, tenant),
+                    "model_version": _pinned_version(tier, tenant),
+                }
+            else:
+                route = {"endpoint": endpoint_name(config, name)}
+            exceptions[tenant] = {"tier": name, **route}
     return dict(sorted(exceptions.items()))
+
+
+def _pinned_version(tier: DedicatedTier, tenant: str) -> str:
+    """`2026-11-14` of `m01/2026-11-14.tar.gz`, as a pointer would name it."""
+    return tier.tenants[tenant].model.partition("/")[2].removesuffix(".tar.gz")
 
 
 def _warm_ups(config: FleetConfig) -> dict[str, Any]:

@@ -61,7 +61,7 @@ export class FleetCaller {
         if (route.shared) request.TargetModel = pointer.target_model;
         const reply = await this.runtime.send(new InvokeEndpointCommand(request)); // 5
         const text = Buffer.from(reply.Body).toString();
-        const version = route.shared ? pointer.version : null;
+        const version = route.shared ? pointer.version : route.version;
         return { predictions: scores(text), tier: route.tier, endpoint: route.endpoint, version };
       } catch (error) {
         const kind = kindOf(error);
@@ -209,7 +209,8 @@ function routeOf(routes, tenant) {
   const own = tenant === null ? undefined : routes.tenants[tenant];
   const name = own?.tier ?? routes.default_tier;
   const tier = routes.tiers[name];
-  return { tier: name, endpoint: own?.endpoint ?? tier.endpoint, shared: tier.hosting === "multi-model" };
+  const endpoint = own?.endpoint ?? tier.endpoint;
+  return { tier: name, endpoint, shared: tier.hosting === "multi-model", version: own?.model_version ?? null };
 }
 
 export function scores(text) {

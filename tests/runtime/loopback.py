@@ -8,16 +8,20 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import boto3
+import botocore.loaders
+import pytest
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 FLEET, ENVIRONMENT = "fraud", "prod"
 BUCKET = f"{FLEET}--{ENVIRONMENT}--models--{ACCOUNT}--{REGION}"
 SHARED = "fraud--prod--tail--all--mme-m5-xlarge"
+WHALES_VERSION = "pinned"
 SHARED_AFTER_RETYPE = "fraud--prod--tail--all--mme-m6i-xlarge"
 
 
@@ -34,13 +38,18 @@ def route_document(*, shared: str = SHARED, whales: tuple[str, ...] = ("m01",)) 
         "models_bucket": BUCKET,
         "ttl_seconds": 60,
         "tiers": {"tail": {"hosting": "multi-model", "endpoint": shared}, "whale": {"hosting": "dedicated"}},
-        "tenants": {tenant: {"tier": "whale", "endpoint": whale(tenant)} for tenant in whales},
+        "tenants": {
+            tenant: {"tier": "whale", "endpoint": whale(tenant), "model_version": WHALES_VERSION} for tenant in whales
+        },
     }
 
 
 def older_route_document() -> dict[str, Any]:
-    """As a fleet hosts it that was deployed before the routes named a bucket and a TTL."""
-    return {key: value for key, value in route_document().items() if key not in {"models_bucket", "ttl_seconds"}}
+    """As a fleet hosts it that was deployed before the routes named a bucket, a TTL and dedicated tenants' versions."""
+    document = {key: value for key, value in route_document().items() if key not in {"models_bucket", "ttl_seconds"}}
+    for tenant in document["tenants"].values():
+        del tenant["model_version"]
+    return document
 
 
 def score(tenant: str, row: str) -> float:
@@ -258,6 +267,14 @@ def serving(aws: FakeAws) -> Iterator[str]:
 
 def session() -> boto3.Session:
     return boto3.Session("test", "test", region_name=REGION)
+
+
+@contextmanager
+def service_models_read_once() -> Iterator[None]:
+    """Every session shares what it reads of boto3's service models, which takes longer than most calls."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", cache(botocore.loaders.create_loader))
+        yield
 
 
 class Clock:

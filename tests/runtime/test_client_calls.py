@@ -17,6 +17,7 @@ from loopback import (
     REGION,
     SHARED,
     SHARED_AFTER_RETYPE,
+    WHALES_VERSION,
     Clock,
     FakeAws,
     older_route_document,
@@ -109,9 +110,21 @@ def test_a_whales_call_names_no_model_and_reads_no_pointer(aws: FakeAws, fleet: 
     reply = fleet.invoke("m01", ROW, accept="text/csv")
     assert aws.invocations[0]["target_model"] is None
     assert aws.invocations[0]["accept"] == "text/csv"
-    assert (reply.tier, reply.endpoint, reply.model_version, reply.pointer) == ("whale", whale("m01"), None, None)
+    assert (reply.tier, reply.endpoint, reply.pointer) == ("whale", whale("m01"), None)
     assert reply.predictions == [score("m01", ROW.decode())]
     assert aws.count("GetObject") == 0
+
+
+def test_a_whales_version_is_the_one_that_the_routes_pin(aws: FakeAws, fleet: FleetClient, connect: Connect) -> None:
+    assert fleet.invoke("m01", ROW).model_version == WHALES_VERSION
+    aws.routes = older_route_document()
+    assert connect().invoke("m01", ROW).model_version is None
+
+
+def test_a_whale_that_falls_back_has_its_pointers_version(aws: FakeAws, fleet: FleetClient) -> None:
+    aws.endpoints.remove(whale("m01"))
+    reply = fleet.invoke("m01", ROW)
+    assert (reply.fell_back, reply.model_version) == (True, "v1")
 
 
 def test_both_tiers_give_the_same_predictions(fleet: FleetClient) -> None:

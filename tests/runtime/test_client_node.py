@@ -17,6 +17,7 @@ from loopback import (
     REGION,
     SHARED,
     SHARED_AFTER_RETYPE,
+    WHALES_VERSION,
     FakeAws,
     older_route_document,
     route_document,
@@ -99,7 +100,13 @@ QUESTIONS = [(tenant, f"{number},0.5\n{number},2") for number in range(10) for t
 
 
 def test_no_call_is_lost_while_tiers_move_and_old_endpoints_go(aws: FakeAws, caller: Caller) -> None:
-    assert_answered(caller.ask(*QUESTIONS))
+    answers = caller.ask(*QUESTIONS)
+    assert_answered(answers)
+    assert {(answer["tenant"], answer["tier"], answer["version"]) for answer in answers} == {
+        ("m01", "whale", WHALES_VERSION),
+        ("m07", "tail", "v1"),
+        ("m37", "tail", "v1"),
+    }
     assert aws.operations[:2] == ["StartConfigurationSession", "GetLatestConfiguration"]
     assert (aws.starts[0]["RequiredMinimumPollIntervalInSeconds"], aws.buckets) == (15, {BUCKET})
     assert (aws.count("StartConfigurationSession"), aws.count("GetObject")) == (1, 2)

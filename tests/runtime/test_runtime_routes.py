@@ -31,7 +31,13 @@ DOCUMENT: dict[str, Any] = {
     "models_bucket": "fraud--prod--models--111122223333--eu-west-1",
     "ttl_seconds": 60,
     "tiers": {"tail": {"hosting": "multi-model", "endpoint": SHARED}, "whale": {"hosting": "dedicated"}},
-    "tenants": {"m01": {"tier": "whale", "endpoint": "fraud--prod--whale--m01--dedicated-m5-large"}},
+    "tenants": {
+        "m01": {
+            "tier": "whale",
+            "endpoint": "fraud--prod--whale--m01--dedicated-m5-large",
+            "model_version": "2027-09-14",
+        }
+    },
     "warm_up": {
         "probe": {"content_type": "text/csv", "body": "0,0,0"},
         "tiers": {"tail": {"tenants": ["m02", "m03"], "concurrency": 8, "deadline_seconds": 780}},
@@ -48,7 +54,8 @@ def test_the_document_is_read_whole() -> None:
     assert (routes.fleet, routes.environment, routes.default_tier) == ("fraud", "prod", "tail")
     assert (routes.models_bucket, routes.ttl_seconds) == ("fraud--prod--models--111122223333--eu-west-1", 60)
     assert routes.tiers == {"tail": TierRoute("multi-model", SHARED), "whale": TierRoute("dedicated", None)}
-    assert routes.tenants["m01"] == TenantRoute("whale", "fraud--prod--whale--m01--dedicated-m5-large")
+    assert routes.tenants["m01"] == TenantRoute("whale", "fraud--prod--whale--m01--dedicated-m5-large", "2027-09-14")
+    assert (routes.route_of("m01").model_version, routes.route_of("m02").model_version) == ("2027-09-14", None)
     assert routes.probe == Probe("text/csv", "0,0,0")
     assert routes.warm_ups == {"tail": TierWarmUp(("m02", "m03"), 8, 780)}
 
@@ -95,6 +102,7 @@ def changed(change: Callable[[dict[str, Any]], Any]) -> str:
         (changed(lambda d: d.update(models_bucket=7)), "7 is not a text"),
         (changed(lambda d: d.update(ttl_seconds=0)), "ttl_seconds is 0"),
         (changed(lambda d: d.update(ttl_seconds="60")), "ttl_seconds is '60'"),
+        (changed(lambda d: d["tenants"]["m01"].update(model_version=1)), "1 is not a text"),
         (changed(lambda d: d["tenants"].update(m09={"tier": "shark"})), r"tiers \['shark'\] are named"),
         (changed(lambda d: d["warm_up"]["tiers"]["tail"].update(concurrency=0)), "concurrency is 0"),
         (changed(lambda d: d["warm_up"]["tiers"]["tail"].update(concurrency=True)), "concurrency is True"),
@@ -216,6 +224,19 @@ def test_a_plan_may_name_another_endpoint_and_other_tenants() -> None:
     routes = parse_routes(json.dumps(DOCUMENT))
     plan = plan_warm_up(routes, "tail", endpoint_name="new", tenants=["m09"], most_seconds=100)
     assert (plan.endpoint_name, plan.tenants) == ("new", ("m09",))
+
+
+def test_a_plan_may_have_its_own_pace_and_deadline() -> None:
+    routes = parse_routes(json.dumps(DOCUMENT))
+    plan = plan_warm_up(routes, "tail", concurrency=3, deadline_seconds=900, most_seconds=1000)
+    assert (plan.concurrency, plan.deadline_seconds) == (3, 900)
+    assert plan_warm_up(routes, "tail", deadline_seconds=900, most_seconds=100).deadline_seconds == 100
+
+
+def test_named_tenants_need_no_warm_up_of_the_tier() -> None:
+    routes = parse_routes(changed(lambda d: d["warm_up"]["tiers"].clear()))
+    plan = plan_warm_up(routes, "tail", tenants=["m09"], most_seconds=50)
+    assert (plan.tenants, plan.concurrency, plan.deadline_seconds) == (("m09",), 1, 50)
 
 
 @pytest.mark.parametrize(

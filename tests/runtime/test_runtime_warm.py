@@ -107,7 +107,7 @@ def plan(*tenants: str, concurrency: int = 1, deadline_seconds: float = 780, **e
     )
 
 
-def run(fleet: Any, the_plan: WarmUpPlan) -> Any:
+def run(fleet: Any, the_plan: WarmUpPlan, **options: Any) -> Any:
     return warm(
         the_plan,
         runtime=fleet,
@@ -116,6 +116,7 @@ def run(fleet: Any, the_plan: WarmUpPlan) -> Any:
         clock=fleet.clock,
         sleep=fleet.clock.sleep,
         jitter=lambda: 1.0,
+        **options,
     )
 
 
@@ -373,7 +374,10 @@ def test_every_listed_tenant_ends_in_exactly_one_place(
 ) -> None:
     fleet = Fleet(replies, unpublished=tuple(unpublished), probe_seconds=probe_seconds)
     elsewhere = {tenant: "it is on tier whale" for tenant in tenants if tenant in whales}
-    report = run(fleet, plan(*tenants, concurrency=concurrency, deadline_seconds=deadline_seconds, **elsewhere))
+    the_plan = plan(*tenants, concurrency=concurrency, deadline_seconds=deadline_seconds, **elsewhere)
+    ended: list[str] = []
+    report = run(fleet, the_plan, ended=ended.append)
+    assert sorted(ended) == sorted([*report.warmed, *report.failed, *report.missing])
     places = [*report.warmed, *report.failed, *report.missing, *report.skipped, *report.left]
     assert sorted(places) == sorted(tenants)
     assert sum(report.counts.values()) == len(tenants)

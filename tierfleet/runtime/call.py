@@ -206,7 +206,7 @@ class Call:
             tier=route.tier,
             endpoint=route.endpoint,
             fell_back=self._fell_back,
-            model_version=self._pointer.version if route.shared and self._pointer else None,
+            model_version=self._pointer.version if route.shared and self._pointer else route.model_version,
             pointer=self._pointer_source if route.shared else None,
             attempts=self._attempts,
             timings=Timings(

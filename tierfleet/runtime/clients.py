@@ -41,7 +41,9 @@ class CallingClients:
                 client.close()
 
 
-def cold_path_client(*, connections: int, session: boto3.Session | None = None) -> "SageMakerRuntimeClient":
+def cold_path_client(
+    *, connections: int, session: boto3.Session | None = None, endpoint_url: str | None = None
+) -> "SageMakerRuntimeClient":
     """InvokeEndpoint for calls that may have to load a model first; connections: how many threads share it.
 
     It never retries: whoever calls knows its deadline and classifies the error (tierfleet.runtime.errors),
@@ -53,14 +55,16 @@ def cold_path_client(*, connections: int, session: boto3.Session | None = None) 
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=connections,
     )
-    client: SageMakerRuntimeClient = (session or boto3.Session()).client("sagemaker-runtime", config=config)
+    client: SageMakerRuntimeClient = (session or boto3.Session()).client(
+        "sagemaker-runtime", config=config, endpoint_url=endpoint_url
+    )
     return client
 
 
-def s3_client(*, connections: int, session: boto3.Session | None = None) -> "S3Client":
+def s3_client(*, connections: int, session: boto3.Session | None = None, endpoint_url: str | None = None) -> "S3Client":
     """The catalog's reader; connections: how many threads share it."""
     config = _control_config().merge(Config(max_pool_connections=connections))
-    client: S3Client = (session or boto3.Session()).client("s3", config=config)
+    client: S3Client = (session or boto3.Session()).client("s3", config=config, endpoint_url=endpoint_url)
     return client
 
 
@@ -69,8 +73,12 @@ def appconfig_client(*, session: boto3.Session | None = None) -> "AppConfigClien
     return client
 
 
-def appconfigdata_client(*, session: boto3.Session | None = None) -> "AppConfigDataClient":
-    client: AppConfigDataClient = (session or boto3.Session()).client("appconfigdata", config=_control_config())
+def appconfigdata_client(
+    *, session: boto3.Session | None = None, endpoint_url: str | None = None
+) -> "AppConfigDataClient":
+    client: AppConfigDataClient = (session or boto3.Session()).client(
+        "appconfigdata", config=_control_config(), endpoint_url=endpoint_url
+    )
     return client
 
 
@@ -91,17 +99,19 @@ def calling_clients(
     read_timeout_seconds: float,
     connections: int,
     with_appconfigdata: bool = True,
+    endpoint_url: str | None = None,
 ) -> CallingClients:
     """FleetClient's clients; connections: how many threads share them; region: the session's own, unless given.
+    endpoint_url: of all three services, instead of AWS's own.
 
     None of them retries: the call's deadline decides, and one error has one policy (tierfleet.runtime.retries).
     """
     runtime = _calling_config(read_timeout_seconds, connections=connections)
     lookup = _calling_config(LOOKUP_READ_TIMEOUT_SECONDS, connections=connections)
     return CallingClients(
-        runtime=session.client("sagemaker-runtime", region_name=region, config=runtime),
-        s3=session.client("s3", region_name=region, config=lookup),
-        appconfigdata=session.client("appconfigdata", region_name=region, config=lookup)
+        runtime=session.client("sagemaker-runtime", region_name=region, config=runtime, endpoint_url=endpoint_url),
+        s3=session.client("s3", region_name=region, config=lookup, endpoint_url=endpoint_url),
+        appconfigdata=session.client("appconfigdata", region_name=region, config=lookup, endpoint_url=endpoint_url)
         if with_appconfigdata
         else None,
     )

@@ -32,8 +32,9 @@ class Reply:
     """One answered call.
 
     body, content_type: as the model server sent them. tier, endpoint: what served it; fell_back: the default tier,
-    because the routed endpoint is gone. model_version: None on a dedicated endpoint, whose version the fleet's
-    configuration pins. pointer: where that version was learnt; None likewise. attempts: InvokeEndpoint calls, from 1.
+    because the routed endpoint is gone. model_version: of the pointer; on a dedicated endpoint what the routes pin,
+    which the endpoint may be ahead of while it changes (docs/calling.md), None in older routes. pointer: where the
+    pointer came from, None on a dedicated endpoint. attempts: InvokeEndpoint calls, from 1.
     """
 
     body: bytes

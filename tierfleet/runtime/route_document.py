@@ -4,7 +4,8 @@
  "models_bucket": "fraud--prod--models--111122223333--eu-west-1", "ttl_seconds": 60,
  "tiers": {"tail": {"hosting": "multi-model", "endpoint": "fraud--prod--tail--all--mme-m5-xlarge"},
            "whale": {"hosting": "dedicated"}},
- "tenants": {"m01": {"tier": "whale", "endpoint": "fraud--prod--whale--m01--dedicated-m5-large"}},
+ "tenants": {"m01": {"tier": "whale", "endpoint": "fraud--prod--whale--m01--dedicated-m5-large",
+                     "model_version": "2027-09-14"}},
  "warm_up": {"probe": {"content_type": "text/csv", "body": "0,0,0"},
              "tiers": {"tail": {"tenants": ["m02"], "concurrency": 8, "deadline_seconds": 780}}}}
 """
@@ -32,19 +33,23 @@ class TierRoute:
 
 @dataclass(frozen=True)
 class TenantRoute:
-    """endpoint: the tenant's own endpoint, None on a tier that shares one."""
+    """endpoint: the tenant's own endpoint, None on a tier that shares one. model_version: the one that the fleet file
+    pins there; None on a shared tier, and in a document of before it was part of it."""
 
     tier: str
     endpoint: str | None
+    model_version: str | None = None
 
 
 @dataclass(frozen=True)
 class Route:
-    """Where one tenant's calls go; shared: the endpoint holds many tenants' models, so a call names its model."""
+    """Where one tenant's calls go; shared: the endpoint holds many tenants' models, so a call names its model.
+    model_version: as in TenantRoute."""
 
     tier: str
     endpoint: str
     shared: bool
+    model_version: str | None
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class RouteDocument:
         exception = self.tenants.get(tenant)
         if exception is None:
             return self._route(self.default_tier, None)
-        return self._route(exception.tier, exception.endpoint)
+        return self._route(exception.tier, exception.endpoint, exception.model_version)
 
     def default_route(self) -> Route | None:
         """The shared endpoint that can serve any tenant, since every model lies under its one prefix; None: no such."""
@@ -97,12 +102,12 @@ class RouteDocument:
             return None
         return self._route(self.default_tier, None)
 
-    def _route(self, tier: str, own_endpoint: str | None) -> Route:
+    def _route(self, tier: str, own_endpoint: str | None, model_version: str | None = None) -> Route:
         settings = self.tiers[tier]
         endpoint = own_endpoint or settings.endpoint
         if endpoint is None:
             raise RoutesError(f"tier {tier!r} has no endpoint for a tenant that is not listed")
-        return Route(tier, endpoint, shared=settings.hosting == MULTI_MODEL)
+        return Route(tier, endpoint, shared=settings.hosting == MULTI_MODEL, model_version=model_version)
 
     def tier_at(self, endpoint_name: str) -> str | None:
         """The tier whose tenants share this endpoint; None for a whale's own or one not in the routes."""
@@ -134,7 +139,11 @@ def _document(document: Mapping[str, Any]) -> RouteDocument:
             for name, tier in document["tiers"].items()
         },
         tenants={
-            name: TenantRoute(_text(tenant["tier"]), _text_or_none(tenant.get("endpoint")))
+            name: TenantRoute(
+                _text(tenant["tier"]),
+                _text_or_none(tenant.get("endpoint")),
+                _text_or_none(tenant.get("model_version")),
+            )
             for name, tenant in document["tenants"].items()
         },
         probe=Probe(_text(probe["content_type"]), _text(probe["body"])) if probe else None,

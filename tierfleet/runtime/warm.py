@@ -36,17 +36,20 @@ def warm(
     runtime: "SageMakerRuntimeClient",
     s3: "S3Client",
     models_bucket: str,
+    ended: Callable[[str], object] = lambda _tenant: None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[], float] = random.random,
 ) -> WarmUpReport:
     """Run the plan and say what became of every tenant; raises nothing that one tenant's call raised.
 
+    ended: called with each tenant that is warmed, failed or missing, from any thread; for a progress bar.
+
     It returns by the deadline: it starts no probe that might outlast it, and a call that hangs all the same
     is not waited for (its tenant counts as left). It stops early when no tenant could fare better: access
     denied, no such endpoint, no such bucket. runtime must not retry by itself (clients.cold_path_client).
     """
-    run = _Run(plan, runtime, s3, models_bucket, clock, sleep, jitter)
+    run = _Run(plan, runtime, s3, models_bucket, ended, clock, sleep, jitter)
     workers = [
         threading.Thread(target=run.work, name=f"{PROBE_TAG}-{number}", daemon=True)
         for number in range(min(plan.concurrency, len(run.waiting)))
@@ -67,6 +70,7 @@ class _Run:
         runtime: "SageMakerRuntimeClient",
         s3: "S3Client",
         models_bucket: str,
+        ended: Callable[[str], object],
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         jitter: Callable[[], float],
@@ -75,6 +79,7 @@ class _Run:
         self.runtime = runtime
         self.s3 = s3
         self.models_bucket = models_bucket
+        self.ended = ended
         self.clock = clock
         self.sleep = sleep
         self.jitter = jitter
@@ -140,6 +145,7 @@ class _Run:
             else:
                 with self.lock:
                     self.warmed.add(tenant)
+                self.ended(tenant)
                 return
             if not verdict.retryable or self._tried_enough(verdict, attempt, first_try):
                 self._note_verdict(tenant, verdict)
@@ -183,7 +189,9 @@ class _Run:
     def _note_missing(self, tenant: str) -> None:
         with self.lock:
             self.missing.add(tenant)
+        self.ended(tenant)
 
     def _note_failed(self, tenant: str, sentence: str) -> None:
         with self.lock:
             self.failed[tenant] = sentence
+        self.ended(tenant)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tierfleet.runtime.route_document import Probe, RouteDocument, RoutesError
+from tierfleet.runtime.route_document import Probe, RouteDocument, RoutesError, TierWarmUp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +25,17 @@ def plan_warm_up(
     *,
     endpoint_name: str | None = None,
     tenants: Sequence[str] | None = None,
+    concurrency: int | None = None,
+    deadline_seconds: float | None = None,
     most_seconds: float,
 ) -> WarmUpPlan:
     """The run that keeps a tier's listed tenants warm.
 
     endpoint_name: instead of the one in the routes, for an endpoint they do not name yet.
-    tenants: instead of the tier's own list, hottest first.
-    most_seconds: what the caller has left; the shorter of it and the tier's own deadline counts.
-    Raises RoutesError if the tier has no shared endpoint, no warm-up or no probe.
+    tenants, concurrency, deadline_seconds: instead of the tier's own; tenants hottest first. With tenants a tier needs
+    no warm-up of its own: concurrency is then 1 unless given.
+    most_seconds: what the caller has left; the shorter of it and the deadline counts.
+    Raises RoutesError if the tier has no shared endpoint, no probe, or no warm-up to take the tenants from.
     """
     if tier not in routes.tiers:
         raise RoutesError(f"tier {tier!r} is not in the routes, which have {sorted(routes.tiers)}")
@@ -40,9 +43,10 @@ def plan_warm_up(
     if endpoint_name is None:
         raise RoutesError(f"tier {tier!r} has no shared endpoint: only multi-model tiers are warmed")
     warm_up = routes.warm_ups.get(tier)
-    if warm_up is None or routes.probe is None:
+    if routes.probe is None or (warm_up is None and tenants is None):
         raise RoutesError(f"tier {tier!r} has no warm_up, or the routes have no probe")
-    listed = tuple(dict.fromkeys(warm_up.tenants if tenants is None else tenants))
+    own = warm_up or TierWarmUp((), 1, most_seconds)
+    listed = tuple(dict.fromkeys(own.tenants if tenants is None else tenants))
     return WarmUpPlan(
         endpoint_name=endpoint_name,
         tier=tier,
@@ -51,6 +55,6 @@ def plan_warm_up(
             tenant: f"it is on tier {routes.tier_of(tenant)}" for tenant in listed if routes.tier_of(tenant) != tier
         },
         probe=routes.probe,
-        concurrency=warm_up.concurrency,
-        deadline_seconds=max(0.0, min(warm_up.deadline_seconds, most_seconds)),
+        concurrency=concurrency or own.concurrency,
+        deadline_seconds=max(0.0, min(deadline_seconds or own.deadline_seconds, most_seconds)),
     )

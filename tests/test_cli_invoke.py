@@ -1,0 +1,263 @@
+"""`tierfleet invoke` as a user and as a script calls it, against AWS's services on loopback."""
+
+import json
+from collections.abc import Iterator
+from email.message import Message
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+from fleets import CONFIG
+from loopback import (
+    ACCOUNT,
+    REGION,
+    SHARED,
+    FakeAws,
+    older_route_document,
+    score,
+    service_models_read_once,
+    serving,
+    whale,
+)
+from typer.testing import CliRunner
+
+from local_cloud import LocalCloud
+from tierfleet.cli import app
+
+runner = CliRunner()
+NAMED = ["--fleet", "fraud", "--environment", "prod"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_clients() -> Iterator[None]:
+    with service_models_read_once():
+        yield
+
+
+@pytest.fixture
+def aws() -> FakeAws:
+    aws = FakeAws()
+    assert aws.routes is not None
+    aws.routes["warm_up"] = {"probe": {"content_type": "text/csv", "body": "1,2,3"}, "tiers": {}}
+    return aws
+
+
+@pytest.fixture
+def url(aws: FakeAws) -> Iterator[str]:
+    with serving(aws) as url:
+        yield url
+
+
+@pytest.fixture
+def as_caller(url: str, no_credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("AWS_ENDPOINT_URL", url),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_DEFAULT_REGION", REGION),
+    ):
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+
+
+def invoke(*arguments: str, **options: Any) -> Any:
+    return runner.invoke(app, ["invoke", *arguments], **options)
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_one_call_prints_the_prediction_alone(aws: FakeAws) -> None:
+    result = invoke("m37", *NAMED, "--body", "0.5,2")
+    assert (result.exit_code, result.stdout) == (0, f"{score('m37', '0.5,2')!r}\n")
+    assert f"m37 version v1 on {SHARED} (tier tail) in" in result.stderr
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_without_a_body_the_deployed_probe_is_sent(aws: FakeAws) -> None:
+    assert invoke("m37", *NAMED).stdout == f"{score('m37', '1,2,3')!r}\n"
+    assert aws.invocations[0]["content_type"] == "text/csv"
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_rows_give_a_prediction_each_and_empty_cells_are_missing(aws: FakeAws, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("1,2\n\n3,4\n")
+    result = invoke("m01", "--config", str(CONFIG / "fraud-prod.toml"), "--rows", str(file), "--json")
+    answer = json.loads(result.stdout)
+    assert answer["predictions"] == [score("m01", "1,2"), score("m01", "3,4")]
+    assert (answer["tier"], answer["endpoint"]) == ("whale", whale("m01"))
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_a_file_or_standard_input_is_sent_as_it_is(aws: FakeAws, tmp_path: Path) -> None:
+    file = tmp_path / "body"
+    file.write_text("5,5")
+    for given, options in ((str(file), {}), ("-", {"input": "5,5"})):
+        result = invoke("m37", *NAMED, "--body-file", given, "--content-type", "text/libsvm", **options)
+        assert result.stdout == f"{score('m37', '5,5')!r}\n"
+    assert {call["content_type"] for call in aws.invocations} == {"text/libsvm"}
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_many_calls_print_percentiles_and_who_answered(aws: FakeAws) -> None:
+    result = invoke("m37", *NAMED, "--count", "20", "--concurrency", "4")
+    assert result.exit_code == 0
+    assert "20 calls in" in result.stdout
+    assert "p50" in result.stdout
+    assert "p99" in result.stdout
+    assert "█" in result.stdout
+    assert f"20  tail  {SHARED}" in result.stdout
+    assert aws.count("InvokeEndpoint") == 20
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_failed_calls_among_many_are_counted_and_end_with_1(aws: FakeAws) -> None:
+    aws.fail(SHARED, "ModelError", "x", status=424, times=2, OriginalStatusCode=500, OriginalMessage="boom")
+    result = invoke("m37", *NAMED, "--count", "6", "--json")
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["answered"], report["failed"]) == (1, 4, 2)
+    assert "boom" in report["errors"]["ModelFailedError"]["example"]
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_explain_shows_route_model_cache_and_steps(aws: FakeAws) -> None:
+    result = invoke("m37", *NAMED, "--explain")
+    assert result.exit_code == 0
+    for shown in (
+        "m37 is not listed in the routes, so it is on the default tier tail",
+        "m37/v1.tar.gz version v1, pointer read",
+        "in memory: a guess",
+        "appconfigdata StartConfigurationSession",
+        "sagemaker-runtime InvokeEndpoint",
+        "X-Amzn-SageMaker-Target-Model",
+    ):
+        assert shown in result.stdout
+    assert aws.count("InvokeEndpoint") == 2
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_a_failed_call_is_one_sentence_and_1(aws: FakeAws) -> None:
+    aws.unpublished.add("m37")
+    for more in ([], ["--explain"]):
+        result = invoke("m37", *NAMED, *more)
+        assert result.exit_code == 1
+        assert "error: tenant m37" in result.stderr
+        assert "publish the tenant's model" in " ".join(result.stderr.split())
+        assert "Traceback" not in result.output
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_what_is_not_deployed_is_one_sentence_and_2(aws: FakeAws) -> None:
+    aws.routes = None
+    result = invoke("m37", *NAMED)
+    assert result.exit_code == 2
+    assert "AppConfig holds no deployed routes of application fraud--prod" in result.stderr
+    assert "deploy fraud-prod/Fleet" in result.stderr
+
+
+@pytest.mark.usefixtures("as_caller")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["m37"], "give either --config FILE or --fleet NAME --environment NAME"),
+        (["m37", "--fleet", "fraud"], "needs --environment"),
+        (["m37", "--config", "x.toml", "--fleet", "fraud"], "give either"),
+        (["m37", "--config", str(CONFIG / "fraud-prod.toml"), "--region", "eu-west-1"], "leave --environment"),
+        (["m37", *NAMED, "--body", "1", "--rows", "x"], "give one of them"),
+        (["m37", *NAMED, "--rows", "nowhere.csv"], "nowhere.csv cannot be read: No such file"),
+        (["m37", *NAMED, "--rows", str(CONFIG / "churn-prod.warm-up.txt")], "rows of numbers without a header"),
+        (["m37", *NAMED, "--rows", "x", "--content-type", "application/json"], "use --body-file"),
+        (["m37", *NAMED, "--explain", "--count", "2"], "leave --count out"),
+        (["M37", *NAMED], "is not a tenant id"),
+        (["m37", "--fleet", "Fraud", "--environment", "prod"], "fleet is 'Fraud', allowed"),
+        (["m37", *NAMED, "--count", "0"], "greater than or equal"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_2(arguments: list[str], message: str) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_without_credentials_or_region_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = invoke("m37", *NAMED)
+    assert (result.exit_code, "AWS_PROFILE" in result.stderr) == (2, True)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    result = invoke("m37", *NAMED)
+    assert (result.exit_code, "there is no region" in result.stderr) == (2, True)
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    result = invoke("m37", *NAMED)
+    assert (result.exit_code, "nobody" in result.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_a_service_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("tierfleet.runtime.clients.CONTROL_ATTEMPTS", 1)
+    result = invoke("m37", *NAMED, "--region", REGION)
+    assert result.exit_code == 2
+    assert "the routes of fraud prod cannot be read: the connection failed" in result.stderr
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_local_finds_the_stand_in_and_needs_no_credentials(
+    aws: FakeAws, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def running(state_dir: Path) -> LocalCloud:
+        asked.append(state_dir)
+        return LocalCloud(url, REGION, ACCOUNT, tmp_path, 0)
+
+    monkeypatch.setattr("local_cloud.running", running)
+    assert invoke("m37", *NAMED, "--local").exit_code == 0
+    # The stand-in's account names the bucket where the routes are too old to.
+    aws.routes = older_route_document()
+    assert invoke("m37", *NAMED, "--local", "--body", "1").exit_code == 0
+    assert asked == [Path(".local-cloud")] * 2
+    assert aws.count("GetCallerIdentity") == 0
+
+
+@pytest.mark.usefixtures("no_credentials")
+@pytest.mark.parametrize(
+    ("rows", "shown"),
+    [
+        ([(SHARED, ["m37/v1.tar.gz"], False)], "in memory: before the call an instance held it"),
+        ([(SHARED, ["m38/v1.tar.gz"], False)], "loaded for this call: before the call no instance held it"),
+        ([(SHARED, ["m37/v1.tar.gz"], True)], "in memory: a guess"),
+        (None, "in memory: a guess"),
+    ],
+)
+def test_the_stand_in_says_what_was_in_memory_where_it_knows(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: Any, shown: str
+) -> None:
+    class StandIn(LocalCloud):
+        def admin(self, name: str, request: dict[str, Any] | None = None) -> Any:
+            assert (name, request) == ("instances", None)
+            if rows is None:
+                raise HTTPError(url, 404, "unknown", Message(), None)
+            return [{"endpoint": e, "loaded_models": models, "retiring": retiring} for e, models, retiring in rows]
+
+    monkeypatch.setattr("local_cloud.running", lambda _: StandIn(url, REGION, ACCOUNT, tmp_path, 0))
+    assert shown in invoke("m37", *NAMED, "--local", "--explain").stdout
+
+
+def test_local_without_a_stand_in_says_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = invoke("m37", *NAMED, "--local")
+    assert result.exit_code == 2
+    assert "start it with tierfleet local up" in result.stderr

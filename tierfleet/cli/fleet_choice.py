@@ -1,0 +1,140 @@
+"""Which fleet a command calls, with whose credentials, and where: AWS, or the stand-in on this machine."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import boto3
+import botocore.session
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tierfleet.cli.config_commands import load_or_fail
+from tierfleet.cli.console import fail
+from tierfleet.config import FleetConfig
+from tierfleet.runtime import clients
+from tierfleet.runtime.errors import classify
+from tierfleet.runtime.names import ROUTES_PROFILE, routes_application
+from tierfleet.runtime.route_document import RouteDocument, RoutesError
+from tierfleet.runtime.routes import deployed_routes
+
+Config = Annotated[Path | None, typer.Option("--config", help="The fleet file; or name the fleet.")]
+Fleet = Annotated[str | None, typer.Option("--fleet", help="The fleet's name, with --environment.")]
+Environment = Annotated[str | None, typer.Option("--environment", help="The fleet's environment.")]
+Region = Annotated[str | None, typer.Option("--region", help="With --fleet; default: the credentials' own.")]
+Local = Annotated[bool, typer.Option("--local", help="Call the stand-in that runs here (tierfleet local up).")]
+
+STATE = Path(".local-cloud")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetChoice:
+    """account, config: None where the fleet was named; endpoint_url: None for AWS; standin: a LocalCloud, else None."""
+
+    fleet: str
+    environment: str
+    account: str | None
+    config: FleetConfig | None
+    session: boto3.Session
+    endpoint_url: str | None
+    standin: Any
+
+    def deployed_routes(self) -> RouteDocument:
+        """As callers see them now; ends the command where there are none."""
+        client = clients.appconfigdata_client(session=self.session, endpoint_url=self.endpoint_url)
+        try:
+            return deployed_routes(
+                client,
+                application_id=routes_application(self.fleet, self.environment),
+                environment_id=self.environment,
+                profile_id=ROUTES_PROFILE,
+            )
+        except RoutesError as error:
+            fail(f"{error}; {self._remedy()}")
+        except (ClientError, BotoCoreError) as error:
+            fail(f"the routes of {self.fleet} {self.environment} cannot be read: {classify(error).sentence}")
+        finally:
+            client.close()
+
+    def loaded_models(self) -> Callable[[str, str], bool | None]:
+        """Whether an instance of (endpoint) holds (target model) now; None where nobody says, as on AWS."""
+        rows: list[dict[str, Any]] = []
+        if self.standin is not None:
+            # An HTTP error: a stand-in whose endpoints run no models does not know the question.
+            with contextlib.suppress(OSError, ValueError):
+                rows = self.standin.admin("instances")
+
+        def loaded(endpoint: str, target_model: str) -> bool | None:
+            held = [row["loaded_models"] for row in rows if row["endpoint"] == endpoint and not row["retiring"]]
+            return any(target_model in models for models in held) if held else None
+
+        return loaded
+
+    def _remedy(self) -> str:
+        if self.endpoint_url is not None:
+            return "deploy it with tierfleet local deploy, or check the names"
+        account = f" and credentials of account {self.account}" if self.account else ""
+        stack = f"{self.fleet}-{self.environment}/Fleet"
+        return f"deploy {stack}, or check the names, region {self.session.region_name}{account}"
+
+
+def choose_fleet(
+    config: Path | None, fleet: str | None, environment: str | None, region: str | None, *, local: bool
+) -> FleetChoice:
+    """The fleet of the options; wrong or missing ones end the command with exit code 2."""
+    if (config is None) == (fleet is None):
+        fail("which fleet? give either --config FILE or --fleet NAME --environment NAME")
+    if config is not None and (environment is not None or region is not None):
+        fail("--config says environment and region: leave --environment and --region out")
+    if config is None and environment is None:
+        fail(f"--fleet {fleet} needs --environment")
+    file = load_or_fail(config) if config is not None else None
+    account = file.account if file else None
+    region = file.region if file else region
+    standin = _standin() if local else None
+    if standin is not None:
+        account = account or standin.account
+        session = _local_session(account, region or standin.region)
+    else:
+        session = _aws_session(region)
+    return FleetChoice(
+        fleet=file.fleet if file else str(fleet),
+        environment=file.environment if file else str(environment),
+        account=account,
+        config=file,
+        session=session,
+        endpoint_url=standin.endpoint_url if standin is not None else None,
+        standin=standin,
+    )
+
+
+def _standin() -> Any:
+    from local_cloud import NotRunningError, running
+
+    try:
+        return running(STATE)
+    except NotRunningError as error:
+        fail(f"{error}; start it with tierfleet local up")
+
+
+def _local_session(account: str, region: str) -> boto3.Session:
+    """A 12-digit access key is the account it belongs to. The user's own profile may not steer a call to loopback."""
+    variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
+    session = botocore.session.Session(session_vars=variables)
+    return boto3.Session(account, "local", region_name=region, botocore_session=session)
+
+
+def _aws_session(region: str | None) -> boto3.Session:
+    try:
+        session = boto3.Session(region_name=region)
+        credentials = session.get_credentials()
+    except BotoCoreError as error:
+        fail(f"the AWS credentials cannot be used: {error}; AWS_PROFILE or AWS_ACCESS_KEY_ID says who you are")
+    if credentials is None:
+        fail("there are no AWS credentials; AWS_PROFILE or AWS_ACCESS_KEY_ID says who you are, --local needs none")
+    if session.region_name is None:
+        fail("there is no region; give --region or --config, or set AWS_DEFAULT_REGION")
+    return session

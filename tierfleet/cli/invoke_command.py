@@ -1,0 +1,147 @@
+"""`tierfleet invoke`: call one tenant's model, once or many times, and see what happened."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.markup import escape
+from rich.progress import Progress
+
+from tierfleet.cli.call_text import batch_text, explanation_text, reply_line
+from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.fleet_choice import Config, Environment, Fleet, FleetChoice, Local, Region, choose_fleet
+from tierfleet.cli.request_body import given_body, probe_body
+from tierfleet.runtime import clients
+from tierfleet.runtime.api_trace import ApiTrace
+from tierfleet.runtime.call_batch import call_many
+from tierfleet.runtime.call_errors import CallError, RequestInvalidError, RoutesUnavailableError
+from tierfleet.runtime.client import FleetClient
+from tierfleet.runtime.client_settings import LONGEST_ANSWER_SECONDS, ClientSettings
+from tierfleet.runtime.explain import explain, reply_json
+from tierfleet.runtime.reply import JSON, Reply
+from tierfleet.runtime.route_document import RouteDocument
+
+# Each thread is one call under way; more than this measures this machine.
+MOST_CONCURRENCY = 256
+
+
+def invoke(
+    tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
+    config: Config = None,
+    fleet: Fleet = None,
+    environment: Environment = None,
+    region: Region = None,
+    local: Local = False,
+    body: Annotated[str | None, typer.Option(help="What to send; default: the probe of the deployed routes.")] = None,
+    body_file: Annotated[Path | None, typer.Option(help="A file to send as it is; - is standard input.")] = None,
+    rows: Annotated[Path | None, typer.Option(help="A CSV file of features, no header; empty is missing.")] = None,
+    content_type: Annotated[str | None, typer.Option(help="Of the body; default: text/csv, or the probe's.")] = None,
+    accept: Annotated[str, typer.Option(help="What the model server should answer in.")] = JSON,
+    count: Annotated[int, typer.Option(min=1, help="How many calls.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, max=MOST_CONCURRENCY, help="How many calls at once.")] = 1,
+    deadline_seconds: Annotated[float, typer.Option(min=0.001, help="Of each call.")] = LONGEST_ANSWER_SECONDS,
+    explain_it: Annotated[bool, typer.Option("--explain", help="Call twice and show route, cache and steps.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Call a tenant's model where the fleet serves it now. Exit code 1 if a call failed, 2 if none could be made."""
+    if explain_it and count > 1:
+        fail("--explain is of one call: leave --count out")
+    given = given_body(body, body_file, rows, content_type)
+    choice = choose_fleet(config, fleet, environment, region, local=local)
+    routes = choice.deployed_routes()
+    content, content_type = given or probe_body(routes, content_type)
+    settings = ClientSettings(
+        deadline_seconds=deadline_seconds, calls_per_tenant=concurrency, connections=max(2, concurrency)
+    )
+    aws = clients.calling_clients(
+        session=choice.session,
+        region=None,
+        read_timeout_seconds=min(LONGEST_ANSWER_SECONDS, deadline_seconds),
+        connections=settings.connections,
+        endpoint_url=choice.endpoint_url,
+    )
+    client = _client(choice, settings, aws)
+
+    def call() -> Reply:
+        return client.invoke(tenant, content, content_type=content_type, accept=accept)
+
+    try:
+        if explain_it:
+            _explain(call, tenant, routes, choice, aws, as_json=as_json)
+        elif count > 1:
+            _many(call, count, concurrency, as_json=as_json)
+        else:
+            _once(call, as_json=as_json)
+    finally:
+        client.close()
+        aws.close()
+
+
+def _client(choice: FleetChoice, settings: ClientSettings, aws: clients.CallingClients) -> FleetClient:
+    try:
+        return FleetClient(
+            choice.fleet,
+            choice.environment,
+            account=choice.account,
+            settings=settings,
+            session=choice.session,
+            aws=aws,
+            emit=lambda _line: None,
+        )
+    except ValueError as error:
+        fail(str(error))
+
+
+def _once(call: Callable[[], Reply], *, as_json: bool) -> None:
+    try:
+        reply = call()
+    except CallError as error:
+        _end_with(error)
+    if as_json:
+        typer.echo(json.dumps(reply_json(reply)))
+        return
+    shown = reply_json(reply)
+    for prediction in shown.get("predictions", ()):
+        typer.echo(repr(prediction))
+    if "body" in shown:
+        typer.echo(shown["body"])
+    err.print(f"[dim]{escape(reply_line(reply))}[/]")
+
+
+def _many(call: Callable[[], Reply], count: int, concurrency: int, *, as_json: bool) -> None:
+    with Progress(console=err, transient=True) as progress:
+        task = progress.add_task("calling", total=count)
+        report = call_many(call, count=count, concurrency=concurrency, ended=lambda: progress.advance(task))
+    if as_json:
+        typer.echo(json.dumps(report.to_json()))
+    else:
+        out.print(batch_text(report))
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _explain(
+    call: Callable[[], Reply],
+    tenant: str,
+    routes: RouteDocument,
+    choice: FleetChoice,
+    aws: clients.CallingClients,
+    *,
+    as_json: bool,
+) -> None:
+    trace = ApiTrace()
+    trace.watch(aws)
+    explanation = explain(call, tenant=tenant, routes=routes, trace=trace, in_memory=choice.loaded_models())
+    if as_json:
+        typer.echo(json.dumps(explanation.to_json()))
+    else:
+        out.print(explanation_text(explanation))
+    if explanation.error is not None:
+        _end_with(explanation.error)
+
+
+def _end_with(error: CallError) -> NoReturn:
+    err.print(f"[bold red]error[/]: {escape(str(error))}")
+    raise typer.Exit(2 if isinstance(error, RequestInvalidError | RoutesUnavailableError) else 1)

@@ -1,0 +1,49 @@
+"""What `tierfleet invoke` sends."""
+
+import csv
+import sys
+from pathlib import Path
+
+from tierfleet.cli.console import fail
+from tierfleet.runtime.reply import CSV, csv_rows
+from tierfleet.runtime.route_document import RouteDocument
+
+
+def given_body(
+    body: str | None, body_file: Path | None, rows: Path | None, content_type: str | None
+) -> tuple[bytes, str] | None:
+    """The body and its content type, by the one option that says it; None: none does.
+
+    Options that contradict each other, or a file that cannot be read, end the command with exit code 2.
+    """
+    if sum(option is not None for option in (body, body_file, rows)) > 1:
+        fail("--body, --body-file and --rows each say what to send: give one of them")
+    if rows is not None and content_type not in {None, CSV}:
+        fail(f"--rows are sent as {CSV}, not as {content_type}: use --body-file")
+    try:
+        if body is not None:
+            return body.encode(), content_type or CSV
+        if body_file is not None:
+            content = sys.stdin.buffer.read() if str(body_file) == "-" else body_file.read_bytes()
+            return content, content_type or CSV
+        if rows is not None:
+            return _rows(rows), CSV
+    except OSError as error:
+        fail(f"{error.filename} cannot be read: {error.strerror}")
+    return None
+
+
+def probe_body(routes: RouteDocument, content_type: str | None) -> tuple[bytes, str]:
+    """The probe of the routes, a valid row; ends the command where they have none."""
+    if routes.probe is None:
+        fail("the deployed routes have no probe to send: give --body, --body-file or --rows")
+    return routes.probe.body.encode(), content_type or routes.probe.content_type
+
+
+def _rows(file: Path) -> bytes:
+    with file.open(newline="", encoding="utf-8") as stream:
+        lines = [line for line in csv.reader(stream) if line]
+    try:
+        return csv_rows([float(cell) if cell.strip() else None for cell in line] for line in lines)
+    except ValueError as error:
+        fail(f"{file}: {error}; expected rows of numbers without a header")

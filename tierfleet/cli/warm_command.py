@@ -1,0 +1,130 @@
+"""`tierfleet warm`: what the warm-up function does, by hand and with a progress bar."""
+
+import json
+import re
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import Progress
+
+from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.fleet_choice import Config, Environment, Fleet, FleetChoice, Local, Region, choose_fleet
+from tierfleet.routes import route_json
+from tierfleet.runtime import clients
+from tierfleet.runtime.names import WORD_PATTERN, models_bucket
+from tierfleet.runtime.route_document import RouteDocument, RoutesError, parse_routes
+from tierfleet.runtime.warm import warm as run_warm_up
+from tierfleet.runtime.warm_up_plan import WarmUpPlan, plan_warm_up
+from tierfleet.runtime.warm_up_report import WarmUpReport
+
+# As many as the longest load of all, one after the other, could want; the function has 780.
+DEFAULT_DEADLINE_SECONDS = 780.0
+MOST_CONCURRENCY = 256
+_STYLE = {"warmed": "green", "failed": "red", "missing": "yellow", "skipped": "dim", "left": "yellow"}
+
+
+def warm(
+    config: Config = None,
+    fleet: Fleet = None,
+    environment: Environment = None,
+    region: Region = None,
+    local: Local = False,
+    tier: Annotated[str | None, typer.Option(help="A multi-model tier; default: the one that has a warm-up.")] = None,
+    tenants: Annotated[str | None, typer.Option(help="m07,m08: instead of the list, hottest first.")] = None,
+    from_config: Annotated[
+        bool, typer.Option("--from-config", help="The list and probe of --config, not those of the deployed routes.")
+    ] = False,
+    endpoint: Annotated[str | None, typer.Option(help="Instead of the tier's endpoint in the routes.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=MOST_CONCURRENCY, help="Probes at once; default: the tier's own.")
+    ] = None,
+    deadline_seconds: Annotated[
+        float | None, typer.Option(min=1, help="Of the whole run; default: the tier's own.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Load tenants' models on a shared endpoint, hottest last. Exit code 1 if one failed or was left."""
+    if from_config and config is None:
+        fail("--from-config needs --config")
+    if from_config and tenants is not None:
+        fail("--tenants and --from-config each say whom to warm: give one of them")
+    named = None if tenants is None else [name for name in tenants.replace(",", " ").split() if name]
+    wrong = [name for name in named or () if not re.fullmatch(WORD_PATTERN, name)]
+    if named == [] or wrong:
+        fail(f"--tenants is {tenants!r}, allowed: tenant ids with commas between them, such as m07,m08")
+    choice = choose_fleet(config, fleet, environment, region, local=local)
+    deployed = choice.deployed_routes()
+    routes = parse_routes(route_json(choice.config)) if from_config and choice.config else deployed
+    plan = _plan(routes, deployed, tier, named, endpoint, concurrency, deadline_seconds)
+    report = _run(choice, deployed, plan)
+    if as_json:
+        typer.echo(json.dumps({"endpoint": plan.endpoint_name, "tier": plan.tier, **report.to_json()}))
+    else:
+        _print(plan, report)
+    if report.failed or report.left:
+        raise typer.Exit(1)
+
+
+def _plan(
+    routes: RouteDocument,
+    deployed: RouteDocument,
+    tier: str | None,
+    tenants: list[str] | None,
+    endpoint: str | None,
+    concurrency: int | None,
+    deadline_seconds: float | None,
+) -> WarmUpPlan:
+    shared = {route.endpoint for route in deployed.tiers.values()}
+    if endpoint in {route.endpoint for route in deployed.tenants.values()} - shared:
+        fail(f"{endpoint} is a tenant's own endpoint: its model is always in memory")
+    if tier is None:
+        tier = deployed.tier_at(endpoint) if endpoint else None
+    if tier is None:
+        tier = next(iter(sorted(routes.warm_ups)), routes.default_tier)
+    try:
+        return plan_warm_up(
+            routes,
+            tier,
+            # A new list may be warmed where the old one is; an endpoint that is not deployed cannot.
+            endpoint_name=endpoint or (deployed.tiers[tier].endpoint if tier in deployed.tiers else None),
+            tenants=tenants,
+            concurrency=concurrency,
+            deadline_seconds=deadline_seconds,
+            most_seconds=deadline_seconds or DEFAULT_DEADLINE_SECONDS,
+        )
+    except RoutesError as error:
+        fail(str(error))
+
+
+def _run(choice: FleetChoice, deployed: RouteDocument, plan: WarmUpPlan) -> WarmUpReport:
+    bucket = deployed.models_bucket
+    if bucket is None:
+        account = choice.account or clients.caller_account(choice.session, region=None)
+        bucket = models_bucket(choice.fleet, choice.environment, account, str(choice.session.region_name))
+    runtime = clients.cold_path_client(
+        connections=plan.concurrency, session=choice.session, endpoint_url=choice.endpoint_url
+    )
+    s3 = clients.s3_client(connections=plan.concurrency, session=choice.session, endpoint_url=choice.endpoint_url)
+    try:
+        with Progress(console=err, transient=True) as progress:
+            task = progress.add_task(f"warming {plan.endpoint_name}", total=len(plan.tenants) - len(plan.elsewhere))
+            return run_warm_up(
+                plan, runtime=runtime, s3=s3, models_bucket=bucket, ended=lambda _tenant: progress.advance(task)
+            )
+    finally:
+        runtime.close()
+        s3.close()
+
+
+def _print(plan: WarmUpPlan, report: WarmUpReport) -> None:
+    counts = ", ".join(f"[{_STYLE[name]}]{count} {name}[/]" for name, count in report.counts.items())
+    out.print(f"{escape(plan.endpoint_name)}: {counts} in {report.seconds:.1f} s")
+    for tenant, sentence in report.failed.items():
+        out.print(f"  [red]failed[/]  {tenant}: {escape(sentence)}")
+    for tenant in report.missing:
+        out.print(f"  [yellow]missing[/] {tenant}: nothing is published, or the archive is gone")
+    for tenant, sentence in report.skipped.items():
+        out.print(f"  [dim]skipped {tenant}: {escape(sentence)}[/]")
+    if report.left:
+        out.print(f"  [yellow]left[/]    {', '.join(report.left)}: {escape(report.stopped or 'the run ended')}")

@@ -1,0 +1,174 @@
+"""The same call many times at once, and what came of it."""
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tierfleet.runtime.call_errors import CallError
+from tierfleet.runtime.reply import Reply
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchReport:
+    """What became of all calls.
+
+    seconds: from the first call's start to the last one's end. latencies_seconds: of the answered calls, ascending.
+    answered_by: (tier, endpoint) to answered calls. errors: error's name to calls that ended in it; error_examples:
+    the same names to one of their sentences. retries: InvokeEndpoint calls beyond the first of an answered call.
+    fell_back: calls that the default tier answered because the routed endpoint is gone.
+    """
+
+    calls: int
+    seconds: float
+    latencies_seconds: tuple[float, ...]
+    answered_by: Mapping[tuple[str, str], int]
+    errors: Mapping[str, int]
+    error_examples: Mapping[str, str]
+    retries: int
+    fell_back: int
+
+    @property
+    def failed(self) -> int:
+        return sum(self.errors.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, texts and numbers, ready for json.dumps; times in milliseconds."""
+        return {
+            "calls": self.calls,
+            "answered": len(self.latencies_seconds),
+            "failed": self.failed,
+            "seconds": round(self.seconds, 3),
+            "calls_per_second": round(self.calls / self.seconds, 1) if self.seconds else None,
+            "latency_milliseconds": {
+                name: _milliseconds(percentile(self.latencies_seconds, share))
+                for name, share in (("min", 0.0), ("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
+            },
+            "answered_by": [
+                {"tier": tier, "endpoint": endpoint, "calls": calls}
+                for (tier, endpoint), calls in sorted(self.answered_by.items())
+            ],
+            "errors": {
+                name: {"calls": calls, "example": self.error_examples[name]} for name, calls in self.errors.items()
+            },
+            "retries": self.retries,
+            "fell_back": self.fell_back,
+        }
+
+
+def call_many(
+    invoke: Callable[[], Reply],
+    *,
+    count: int,
+    concurrency: int,
+    ended: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> BatchReport:
+    """Call `count` times, `concurrency` at once; ended: called after each, from any thread.
+
+    A CallError counts; any other exception ends the run and is raised.
+    """
+    run = _Run(invoke, count, ended, clock)
+    started = clock()
+    threads = [threading.Thread(target=run.work, daemon=True) for _ in range(min(concurrency, count))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if run.broken is not None:
+        raise run.broken
+    return run.report(clock() - started)
+
+
+class _Run:
+    """The lock guards all counts."""
+
+    def __init__(
+        self, invoke: Callable[[], Reply], count: int, ended: Callable[[], object], clock: Callable[[], float]
+    ) -> None:
+        self.invoke = invoke
+        self.count = count
+        self.ended = ended
+        self.clock = clock
+        self.lock = threading.Lock()
+        self.left = count
+        self.latencies: list[float] = []
+        self.answered_by: Counter[tuple[str, str]] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.error_examples: dict[str, str] = {}
+        self.retries = 0
+        self.fell_back = 0
+        self.broken: BaseException | None = None
+
+    def work(self) -> None:
+        while self._take():
+            started = self.clock()
+            try:
+                reply = self.invoke()
+            except CallError as error:
+                self._note_error(error)
+            except BaseException as error:
+                with self.lock:
+                    self.broken, self.left = error, 0
+                return
+            else:
+                self._note_reply(reply, self.clock() - started)
+            self.ended()
+
+    def report(self, seconds: float) -> BatchReport:
+        return BatchReport(
+            calls=self.count,
+            seconds=seconds,
+            latencies_seconds=tuple(sorted(self.latencies)),
+            answered_by=dict(self.answered_by),
+            errors=dict(self.errors.most_common()),
+            error_examples=self.error_examples,
+            retries=self.retries,
+            fell_back=self.fell_back,
+        )
+
+    def _take(self) -> bool:
+        with self.lock:
+            if self.left <= 0:
+                return False
+            self.left -= 1
+            return True
+
+    def _note_error(self, error: CallError) -> None:
+        name = type(error).__name__
+        with self.lock:
+            self.errors[name] += 1
+            self.error_examples.setdefault(name, str(error))
+
+    def _note_reply(self, reply: Reply, seconds: float) -> None:
+        with self.lock:
+            self.latencies.append(seconds)
+            self.answered_by[reply.tier, reply.endpoint] += 1
+            self.retries += reply.attempts - 1
+            self.fell_back += reply.fell_back
+
+
+def percentile(ascending: Sequence[float], share: float) -> float | None:
+    """The nearest-rank percentile; share: 0 to 1; None of nothing."""
+    if not ascending:
+        return None
+    return ascending[max(0, math.ceil(share * len(ascending)) - 1)]
+
+
+def histogram(ascending: Sequence[float], *, bins: int = 12) -> list[tuple[float, float, int]]:
+    """(from, to, how many), in equal steps of the logarithm, since latencies spread over decades; [] of nothing."""
+    if not ascending:
+        return []
+    lowest, highest = max(ascending[0], 1e-6), max(ascending[-1], 1e-6)
+    if highest <= lowest * 1.01:
+        return [(lowest, highest, len(ascending))]
+    step = (highest / lowest) ** (1 / bins)
+    counts = Counter(min(bins - 1, int(math.log(max(value, lowest) / lowest, step))) for value in ascending)
+    return [(lowest * step**number, lowest * step ** (number + 1), counts[number]) for number in range(bins)]
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)

@@ -1,0 +1,165 @@
+"""One call, explained: why it went where it went, which model it named, what each step took, and what was cached."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from tierfleet.runtime.api_trace import ApiTrace, TracedRequest
+from tierfleet.runtime.call_errors import CallError
+from tierfleet.runtime.reply import Reply
+from tierfleet.runtime.route_document import RouteDocument
+
+# The stock XGBoost image loads a small model in 1.9 s, the dense server a 44 MB one in 0.1 s (docs/container.md); a
+# first call also opens its connection.
+COLD_FROM_SECONDS: Final = 0.5
+WARM_TO_SECONDS: Final = 0.1
+
+INVOKE: Final = "InvokeEndpoint"
+_TARGET_MODEL_HEADER: Final = "X-Amzn-SageMaker-Target-Model"
+
+
+class CacheState(StrEnum):
+    """Whether the model was in the memory of the instance that answered."""
+
+    IN_MEMORY = "in memory"
+    LOADED = "loaded for this call"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """A call and, if it was answered, a second one right after it.
+
+    why: the route, in one sentence. target_model: the key the call named, None on a dedicated endpoint.
+    cache, cache_why: a guess from both calls' times, unless the platform says it. requests: of the first call.
+    first, repeat: the replies, None where the call failed; error: why the first one did.
+    """
+
+    tenant: str
+    why: str
+    target_model: str | None
+    cache: CacheState
+    cache_why: str
+    requests: tuple[TracedRequest, ...]
+    first: Reply | None
+    repeat: Reply | None
+    error: CallError | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, texts and numbers, ready for json.dumps; times in seconds."""
+        return {
+            "tenant": self.tenant,
+            "why": self.why,
+            "target_model": self.target_model,
+            "cache": {"state": self.cache.value, "why": self.cache_why},
+            "requests": [asdict(request) for request in self.requests],
+            "first": reply_json(self.first) if self.first else None,
+            "repeat": reply_json(self.repeat) if self.repeat else None,
+            "error": str(self.error) if self.error else None,
+        }
+
+
+def reply_json(reply: Reply) -> dict[str, Any]:
+    """A reply as plain data: its predictions, or its body as text where it is not one score per row."""
+    try:
+        content: dict[str, Any] = {"predictions": reply.predictions}
+    except ValueError:
+        content = {"body": reply.body.decode("utf-8", "replace")}
+    return {
+        **content,
+        "content_type": reply.content_type,
+        "tenant": reply.tenant,
+        "tier": reply.tier,
+        "endpoint": reply.endpoint,
+        "fell_back": reply.fell_back,
+        "model_version": reply.model_version,
+        "pointer": reply.pointer.value if reply.pointer else None,
+        "attempts": reply.attempts,
+        "timings": asdict(reply.timings),
+    }
+
+
+def explain(
+    invoke: Callable[[], Reply],
+    *,
+    tenant: str,
+    routes: RouteDocument,
+    trace: ApiTrace,
+    in_memory: Callable[[str, str], bool | None] = lambda _endpoint, _target_model: None,
+) -> Explanation:
+    """Call twice and explain the first call.
+
+    invoke: one call of the tenant by a client whose requests `trace` watches. routes: as deployed.
+    in_memory: what the platform said before the call about (endpoint, target model), None if it says nothing.
+    """
+    trace.take()
+    first, error = _attempt(invoke)
+    requests = tuple(trace.take())
+    repeat = _attempt(invoke)[0] if first else None
+    target_model = next(
+        (request.sent.get(_TARGET_MODEL_HEADER) for request in reversed(requests) if request.operation == INVOKE), None
+    )
+    cache, cache_why = _cache_state(first, repeat, requests, target_model, in_memory)
+    return Explanation(
+        tenant=tenant,
+        why=_why(tenant, routes, first),
+        target_model=target_model,
+        cache=cache,
+        cache_why=cache_why,
+        requests=requests,
+        first=first,
+        repeat=repeat,
+        error=error,
+    )
+
+
+def _attempt(invoke: Callable[[], Reply]) -> tuple[Reply | None, CallError | None]:
+    try:
+        return invoke(), None
+    except CallError as error:
+        return None, error
+
+
+def _why(tenant: str, routes: RouteDocument, reply: Reply | None) -> str:
+    listed = routes.tenants.get(tenant)
+    tier = routes.tier_of(tenant)
+    if listed is None:
+        sentence = f"{tenant} is not listed in the routes, so it is on the default tier {tier}"
+    else:
+        sentence = f"{tenant} is listed in the routes on tier {tier}"
+    route = routes.route_of(tenant)
+    sentence += ", whose endpoint is shared" if route.shared else ", on an endpoint of its own"
+    if reply is not None and reply.fell_back:
+        return f"{sentence}; that endpoint is gone, so the default tier answered"
+    if reply is not None and reply.endpoint != route.endpoint:
+        return f"{sentence}; the routes changed meanwhile"
+    return sentence
+
+
+def _cache_state(
+    first: Reply | None,
+    repeat: Reply | None,
+    requests: Sequence[TracedRequest],
+    target_model: str | None,
+    in_memory: Callable[[str, str], bool | None],
+) -> tuple[CacheState, str]:
+    if first is None:
+        return CacheState.UNKNOWN, "the call was not answered"
+    if target_model is None:
+        return CacheState.IN_MEMORY, "a dedicated endpoint holds its one model"
+    said = in_memory(first.endpoint, target_model)
+    if said is not None:
+        state = CacheState.IN_MEMORY if said else CacheState.LOADED
+        return state, f"before the call {'an' if said else 'no'} instance held it, says the platform"
+    if any(request.operation == INVOKE and request.status == 429 for request in requests):
+        return CacheState.LOADED, "an attempt was told that the model is still loading"
+    if repeat is None:
+        return CacheState.UNKNOWN, "there is no second answer to compare with"
+    slower = first.timings.calling_seconds - repeat.timings.calling_seconds
+    times = f"{first.timings.calling_seconds * 1000:.0f} ms, then {repeat.timings.calling_seconds * 1000:.0f} ms"
+    if slower >= COLD_FROM_SECONDS:
+        return CacheState.LOADED, f"a guess by the time of two calls: {times}"
+    if slower <= WARM_TO_SECONDS:
+        return CacheState.IN_MEMORY, f"a guess by the time of two calls: {times}; a very quick load looks the same"
+    return CacheState.UNKNOWN, f"two calls took {times}: a quick load, or the connection"
