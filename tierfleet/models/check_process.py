@@ -48,7 +48,8 @@ def check_file(request: dict[str, Any], scratch: Path) -> tuple[list[Finding], F
         )
         return findings, None
     roots = [path for path in sorted(directory.iterdir()) if not path.name.startswith(".")]
-    findings += _root_findings(roots, directory, packaged=packaged, served_by=request["served_by"])
+    served_by, damaged = request["served_by"], bool(findings)
+    findings += _root_findings(roots, directory, packaged=packaged, damaged=damaged, served_by=served_by)
     if len(roots) != 1 or any(finding.severity == "error" for finding in findings):
         return findings, None
     # A raw model is read where it lies; the link is ours.
@@ -63,9 +64,11 @@ def check_file(request: dict[str, Any], scratch: Path) -> tuple[list[Finding], F
     return findings + more, facts
 
 
-def _root_findings(roots: list[Path], directory: Path, *, packaged: bool, served_by: list[int] | None) -> list[Finding]:
+def _root_findings(
+    roots: list[Path], directory: Path, *, packaged: bool, damaged: bool, served_by: list[int] | None
+) -> list[Finding]:
     findings = []
-    if packaged and len(roots) != 1:
+    if packaged and len(roots) != 1 and (roots or not damaged):
         names = ", ".join(repr(path.name) for path in roots) or "none"
         message = (
             f"the artefact holds {len(roots)} usable files at its root ({names}); it must be exactly one, since the "
@@ -84,7 +87,7 @@ def _root_findings(roots: list[Path], directory: Path, *, packaged: bool, served
                 )
         except BadModel as error:
             findings.append(Finding("error", "format", f"{path.name}: {error.message}" if packaged else error.message))
-    if packaged and (directory / METADATA).exists():
+    if packaged and not damaged and (directory / METADATA).exists():
         try:
             artefact.read_metadata(directory)
         except BadModel as error:

@@ -40,6 +40,7 @@ def unpack_with_findings(packed: Path, directory: Path, *, max_bytes: int) -> li
     try:
         with gzip.open(packed) as stream:
             bounded = _Bounded(stream)
+            bounded.allow(_MAX_OVERHEAD_BYTES)
             with tarfile.open(fileobj=cast(Any, bounded), mode="r|") as archive:
                 if not _extract(archive, bounded, directory, max_bytes, findings):
                     return findings

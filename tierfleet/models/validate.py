@@ -37,11 +37,11 @@ def validate(
     `jobs`: processes at work (default: one a processor); `done` is called after each file, in other threads.
     """
     checkers = threading.local()
-    every: list[_Process] = []
+    every: list[CheckProcess] = []
 
     def one(model: ModelFile) -> Validated:
         if not hasattr(checkers, "process"):
-            checkers.process = _Process()
+            checkers.process = CheckProcess()
             every.append(checkers.process)
         try:
             return _validated(model, fleet, checkers.process)
@@ -60,7 +60,7 @@ def validate(
             process.close()
 
 
-def _validated(model: ModelFile, fleet: "FleetConfig | None", process: "_Process") -> Validated:
+def _validated(model: ModelFile, fleet: "FleetConfig | None", process: "CheckProcess") -> Validated:
     findings = []
     try:
         check_names(model.tenant, model.version)
@@ -100,15 +100,16 @@ def _served_by(fleet: "FleetConfig") -> tuple[int, int, int] | None:
     return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
-class _Process:
+class CheckProcess:
     """A check process, started by the first file and again after one that ended it; used by one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = (sys.executable, "-m", "tierfleet.models.check_process")) -> None:
+        self._command = command
         self._process: subprocess.Popen[str] | None = None
 
     def check(self, request: dict[str, Any]) -> tuple[list[Finding], Facts | None]:
         process = self._process = self._process or subprocess.Popen(
-            [sys.executable, "-m", "tierfleet.models.check_process"],
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
