@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import boto3
+from boto3 import Session
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tierfleet.cli.console import fail
@@ -27,16 +27,16 @@ def bucket_of(fleet: FleetConfig) -> str:
 
 def s3_of(fleet: FleetConfig, *, connections: int) -> "S3Client":
     """In the fleet's region, whatever the environment says."""
-    return s3_client(connections=connections, session=boto3.Session(region_name=fleet.region))
+    return s3_client(connections=connections, session=Session(region_name=fleet.region))
 
 
 def sagemaker_of(fleet: FleetConfig) -> "SageMakerClient":
-    return sagemaker_client(session=boto3.Session(region_name=fleet.region))
+    return sagemaker_client(session=Session(region_name=fleet.region))
 
 
 def routes_of(fleet: FleetConfig) -> RouteDocument | None:
     """The routes that callers see, None before the first deployment."""
-    client = appconfigdata_client(session=boto3.Session(region_name=fleet.region))
+    client = appconfigdata_client(session=Session(region_name=fleet.region))
     try:
         return deployed_routes(
             client,

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.markup import escape
-from rich.table import Table
 
 from tierfleet.cli.aws import aws_or_fail, bucket_of, routes_of, s3_of, sagemaker_of
 from tierfleet.cli.config_commands import load_or_fail
@@ -19,7 +17,7 @@ from tierfleet.models.bucket import READS_AT_ONCE
 from tierfleet.models.collect import DEFAULT_GRACE, Collection, delete_garbage, find_garbage
 from tierfleet.models.listing import HEADER, Row, cells, list_models
 from tierfleet.models.references import pins, read_deployed
-from tierfleet.models.remove import RemoveError, obstacles, remove
+from tierfleet.models.remove import RemoveError, check_removed, obstacles, remove
 from tierfleet.models.rollback import RollbackError, roll_back
 from tierfleet.models.shown import moment, size
 
@@ -112,11 +110,13 @@ def _remove(
         refusals, warnings = obstacles(fleet, tenant, routes=routes_of(fleet), deployed=deployed)
         if refusals:
             fail("\n".join(refusals))
-        if artefacts:
-            # The pointer of a tenant that is not removed keeps its artefacts.
-            _collect([fleet], tenant, delete=True, permanently=permanently, grace_hours=grace_hours, as_json=as_json)
-            return
         try:
+            if artefacts:
+                check_removed(s3, bucket=bucket, tenant=tenant)
+                _collect(
+                    [fleet], tenant, delete=True, permanently=permanently, grace_hours=grace_hours, as_json=as_json
+                )
+                return
             done = remove(s3, bucket=bucket, tenant=tenant)
         except RemoveError as error:
             fail(str(error))
@@ -196,10 +196,11 @@ def _collect(
 
 def _print_rows(rows: list[Row]) -> None:
     now = datetime.now(UTC)
-    table = Table(*HEADER, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(escape, cells(row, now)), style="red" if row.broken else None)
-    out.print(table, soft_wrap=False, width=None if out.is_terminal else 200)
+    lines = [HEADER, *(cells(row, now) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
+    for index, line in enumerate(lines):
+        style = "dim" if index == 0 else "red" if rows[index - 1].broken else None
+        out.print(escape("  ".join(map(str.ljust, line, widths)).rstrip()), style=style)
     for row in rows:
         for problem in row.problems:
             style = "bold red" if row.broken else "yellow"

@@ -56,6 +56,12 @@ def obstacles(
     return refusals, warnings
 
 
+def check_removed(s3: "S3Client", *, bucket: str, tenant: str) -> None:
+    """Raises RemoveError unless the tenant's pointer names no model any more."""
+    if pointer.read(s3, bucket, tenant).entry.target_model is not None:
+        raise RemoveError(f"{tenant} is not removed yet; run models remove without --artefacts first")
+
+
 def remove(s3: "S3Client", *, bucket: str, tenant: str, now: datetime | None = None) -> Removed:
     """Make the pointer name no model, whoever moved it last: callers get "no published model" within their TTL.
 
