@@ -1,26 +1,42 @@
-"""`tierfleet models`: package and publish tenants' models."""
+"""`tierfleet models`: package, validate and publish tenants' models."""
 
 import json
-from dataclasses import asdict
+from collections import Counter
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
-from rich.progress import track
 
+from tierfleet.cli import catalog_commands
+from tierfleet.cli.aws import aws_or_fail, bucket_of, s3_of
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, err, fail, out
-from tierfleet.models.files import ModelFile, find_models
+from tierfleet.cli.progress import counter
+from tierfleet.models import pointer
+from tierfleet.models.aws_problem import AwsProblemError
+from tierfleet.models.files import ModelFile, every_model, find_models
+from tierfleet.models.findings import Finding, Validated
+from tierfleet.models.fleet_fit import fleet_findings
 from tierfleet.models.package import package_file
-from tierfleet.models.publish import Publication, PublishError, publish
-from tierfleet.runtime.clients import s3_client
-from tierfleet.runtime.names import models_bucket
+from tierfleet.models.publish_many import Outcome, publish_all
+from tierfleet.models.shown import size
+from tierfleet.models.validate import validate
+from tierfleet.runtime.catalog import CatalogError
 
-app = typer.Typer(no_args_is_help=True, help="Package and publish tenants' models.")
+if TYPE_CHECKING:
+    from tierfleet.config import FleetConfig
+
+app = typer.Typer(no_args_is_help=True, help="Package, publish, list, roll back and remove tenants' models.")
+catalog_commands.add_to(app)
 
 Models = Annotated[Path, typer.Argument(help="A model <tenant>/<version>.ubj, or a directory of them.")]
+Paths = Annotated[list[Path], typer.Argument(help="Models <tenant>/<version>.tar.gz, .ubj or .json, or directories.")]
+Config = Annotated[Path, typer.Argument(help="The fleet file that says whose bucket it is.")]
+_STYLE = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
 @app.command("package")
@@ -28,55 +44,146 @@ def models_package(
     models: Models, output: Annotated[Path, typer.Option("--output", "-o", help="Where the artefacts go.")]
 ) -> None:
     """Make the artefacts: checked, cut to the best iteration, described; one <tenant>/<version>.tar.gz each."""
-    for model in track(_found(models), "packaging", console=err, transient=True):
-        artefact = output / model.tenant / f"{model.version}.tar.gz"
-        artefact.parent.mkdir(parents=True, exist_ok=True)
-        artefact.write_bytes(_archive(model))
-        out.print(escape(str(artefact)))
-
-
-@app.command("publish")
-def models_publish(
-    config: Annotated[Path, typer.Argument(help="The fleet file that says whose bucket it is.")],
-    models: Models,
-    as_json: Json = False,
-) -> None:
-    """Upload models under keys that are never written twice, then make each its tenant's current version."""
-    fleet = load_or_fail(config)
-    bucket = models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
-    s3 = s3_client(connections=1)
-    published: list[Publication] = []
-    refused: list[str] = []
-    for model in track(_found(models), "publishing", console=err, transient=True):
-        try:
-            archive = _archive(model)
-            published.append(publish(s3, bucket=bucket, tenant=model.tenant, version=model.version, archive=archive))
-        except PublishError as error:
-            refused.append(str(error))
-        except (BotoCoreError, ClientError) as error:
-            fail(
-                f"{model.file} was not published to {bucket}: {error}; the bucket comes with "
-                f"cdk deploy {fleet.fleet}-{fleet.environment}/Models, and AWS_PROFILE or AWS_ACCESS_KEY_ID says who "
-                "you are"
-            )
-    if as_json:
-        typer.echo(json.dumps({"published": [asdict(item) for item in published], "refused": refused}))
-    else:
-        for item in published:
-            out.print(escape(f"{item.target_model}  {item.size_bytes / 1024:.0f} KiB  {item.artefact}"))
+    try:
+        found = find_models(models)
+    except ValueError as error:
+        fail(str(error))
+    refused = []
+    with counter("packaging", len(found)) as one:
+        for model in found:
+            artefact = output / model.tenant / f"{model.version}.tar.gz"
+            artefact.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                artefact.write_bytes(package_file(model))
+                out.print(escape(str(artefact)))
+            except ValueError as error:
+                refused.append(str(error))
+            one()
     if refused:
         fail("\n".join(refused))
 
 
-def _found(models: Path) -> list[ModelFile]:
+@app.command("validate")
+def models_validate(
+    paths: Paths,
+    config: Annotated[Path | None, typer.Option(help="A fleet file: also check its probe, image and tiers.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at work; default: one a processor.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check models without uploading them, and print every finding of every file. Exit code 2 if one has an error."""
+    _need_xgboost("models validate")
+    fleet = load_or_fail(config) if config else None
+    validated = _validated(_every_model(paths), fleet, jobs)
+    general = fleet_findings(fleet, validated) if fleet else []
+    if as_json:
+        data = {"ok": all(item.ok for item in validated), "files": [item.to_json() for item in validated]}
+        typer.echo(json.dumps({**data, "fleet_findings": [vars(finding) for finding in general]}))
+    else:
+        _print_findings(validated, general)
+        errors = sum(not item.ok for item in validated)
+        colour = "red" if errors else "green"
+        out.print(f"[{colour}]{len(validated) - errors} of {len(validated)} models can be published[/]")
+    if not all(item.ok for item in validated):
+        raise typer.Exit(2)
+
+
+@app.command("publish")
+def models_publish(
+    config: Config,
+    paths: Paths,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Tenants uploaded at once.")] = 8,
+    skip_validation: Annotated[
+        bool, typer.Option("--skip-validation", help="They were validated before: upload at once.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Upload models under keys that are never written twice, then make each its tenant's current version.
+
+    Run it again after an interruption: what is published is skipped, what is half done is completed.
+    """
+    fleet = load_or_fail(config)
+    models, bucket = _every_model(paths), bucket_of(fleet)
+    started = perf_counter()
+    with aws_or_fail(bucket):
+        s3 = s3_of(fleet, connections=jobs)
+        with suppress(CatalogError):
+            pointer.read(s3, bucket, models[0].tenant)  # before minutes of validation
+        refused: list[Outcome] = []
+        if not skip_validation:
+            _need_xgboost("the validation (or give --skip-validation)")
+            validated = _validated(models, fleet, None)
+            if not as_json:
+                _print_findings(validated, fleet_findings(fleet, validated), console=err)
+            refused = [_refused(item) for item in validated if not item.ok]
+            models = [item.model for item in validated if item.ok]
+        try:
+            with counter("publishing", len(models)) as one:
+                outcomes = refused + list(publish_all(s3, bucket=bucket, models=models, jobs=jobs, done=one))
+        except AwsProblemError as error:
+            fail(f"{error}; run the same command again when that is mended: it completes what is missing")
+        except KeyboardInterrupt:
+            err.print("interrupted; what was published stays: run the same command again to complete the rest")
+            raise typer.Exit(130) from None
+    _print_outcomes(outcomes, perf_counter() - started, as_json=as_json)
+
+
+def _print_outcomes(outcomes: list[Outcome], seconds: float, *, as_json: bool) -> None:
+    failed = [outcome for outcome in outcomes if outcome.failed]
+    published = [outcome.publication for outcome in outcomes if outcome.publication]
+    counts = Counter(outcome.status for outcome in outcomes)
+    uploaded = sum(item.size_bytes for item in published if item.artefact == "uploaded")
+    if as_json:
+        summary = {**{str(k): n for k, n in counts.items()}, "uploaded_bytes": uploaded, "seconds": round(seconds, 3)}
+        messages = [outcome.message for outcome in failed]
+        data = {"published": [vars(item) for item in published], "refused": messages, "summary": summary}
+        typer.echo(json.dumps({**data, "outcomes": [outcome.to_json() for outcome in outcomes]}))
+    else:
+        if len(outcomes) <= 20:
+            for item in sorted(published, key=lambda item: item.target_model):
+                moved = "current" if item.pointer == "moved" else "current before"
+                out.print(escape(f"{item.target_model}  {size(item.size_bytes)}  {item.artefact}, {moved}"))
+        shown = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        rate = len(outcomes) / seconds if seconds else 0
+        out.print(
+            f"{len(outcomes)} models: {shown}; {size(uploaded)} uploaded in {seconds:.1f} s ({rate:.0f} models/s)"
+        )
+        for outcome in failed:
+            if not outcome.message.startswith("validation"):
+                err.print(f"[bold red]{outcome.status}[/]: {escape(f'{outcome.model.file}: {outcome.message}')}")
+    if failed:
+        raise typer.Exit(2)
+
+
+def _refused(item: Validated) -> Outcome:
+    errors = "; ".join(finding.message for finding in item.findings if finding.severity == "error")
+    return Outcome(item.model, "refused", f"validation: {errors}")
+
+
+def _validated(models: list[ModelFile], fleet: "FleetConfig | None", jobs: int | None) -> list[Validated]:
+    with counter("validating", len(models)) as one:
+        return validate(models, fleet=fleet, jobs=jobs, done=one)
+
+
+def _print_findings(validated: list[Validated], general: list[Finding], console: object = out) -> None:
+    where = err if console is err else out
+    for item in validated:
+        for finding in item.findings:
+            where.print(f"[{_STYLE[finding.severity]}]{finding.severity}[/]: {_line(str(item.model.file), finding)}")
+    for finding in general:
+        where.print(f"[{_STYLE[finding.severity]}]{finding.severity}[/]: {escape(finding.message)}")
+
+
+def _line(file: str, finding: Finding) -> str:
+    return escape(f"{file}: {finding.message} ") + f"[dim]({finding.check})[/]"
+
+
+def _every_model(paths: list[Path]) -> list[ModelFile]:
     try:
-        return find_models(models)
+        return every_model(paths)
     except ValueError as error:
         fail(str(error))
 
 
-def _archive(model: ModelFile) -> bytes:
-    try:
-        return package_file(model)
-    except ValueError as error:
-        fail(str(error))
+def _need_xgboost(what: str) -> None:
+    if find_spec("xgboost") is None:
+        fail(f"{what} needs XGBoost; pip install 'tierfleet[cli,models]'")

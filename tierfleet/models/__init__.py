@@ -1,1 +1,1 @@
-"""The life of a tenant's models: packaged, then published under a key that is never written twice."""
+"""The life of a tenant's models: validated, published, listed, taken back, removed, and the leftovers collected."""

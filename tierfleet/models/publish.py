@@ -4,35 +4,37 @@ Two steps, both conditional, so that a crash or a race at any point leaves the o
 the artefact is written only where its key is free, the pointer only where it is still the one that was read.
 """
 
-import base64
 import hashlib
-import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from botocore.exceptions import ClientError
-
-from tierfleet.runtime.names import MODELS_PREFIX, WORD_PATTERN, catalog_key
+from tierfleet.models import artefacts, pointer
+from tierfleet.models.artefacts import OtherBytesError, PublishError
+from tierfleet.models.shown import stamp
+from tierfleet.runtime.catalog import CatalogError
+from tierfleet.runtime.names import WORD_PATTERN
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-_VERSION_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_CHECKSUM = "sha256"
-# S3 answers a failed condition with 412, and 409 where another conditional write of the key is under way.
-# Source: docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
-_LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict")
+__all__ = ["OtherBytesError", "Publication", "PublishError", "check_names", "publish", "store_only"]
+
+VERSION_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_MAX_VERSION_CHARACTERS = 200
 
 
-class PublishError(Exception):
-    """A model cannot be published; the message is one sentence that says why and what to do."""
+class LostRaceError(PublishError):
+    """Another publisher made another version current meanwhile."""
 
 
 @dataclass(frozen=True)
 class Publication:
-    """A published version. `artefact`: whether its bytes were uploaded now or stood there already, the same."""
+    """A published version. `artefact`: whether its bytes were uploaded now or stood there already, the same.
+
+    `pointer`: whether it was moved now or named this version already.
+    """
 
     tenant: str
     version: str
@@ -42,6 +44,19 @@ class Publication:
     published_at: str
     previous: str | None
     artefact: Literal["uploaded", "already there"]
+    pointer: Literal["moved", "unchanged"]
+
+
+def check_names(tenant: str, version: str) -> str:
+    """The target model `<tenant>/<version>.tar.gz`; raises PublishError for a malformed tenant or version."""
+    if not re.fullmatch(WORD_PATTERN, tenant):
+        raise PublishError(f"tenant {tenant!r} must match {WORD_PATTERN}; use the id of the fleet file")
+    if not re.fullmatch(VERSION_PATTERN, version) or len(version) > _MAX_VERSION_CHARACTERS:
+        raise PublishError(
+            f"version {version[:80]!r} must match {VERSION_PATTERN} and have at most {_MAX_VERSION_CHARACTERS} "
+            "characters; use a date such as 2027-09-14"
+        )
+    return f"{tenant}/{version}.tar.gz"
 
 
 def publish(
@@ -50,82 +65,62 @@ def publish(
     """Upload the tar.gz `archive` as `models/<tenant>/<version>.tar.gz` and make it the tenant's current version.
 
     A rerun after a crash completes what is missing. `now`: UTC, for the pointer's `published_at`.
-    Raises PublishError for a malformed tenant or version, for a version whose key holds other bytes, and where
-    another publisher moved the pointer meanwhile; botocore's errors for anything else.
+    Raises PublishError for a malformed tenant or version, for a version whose key holds other bytes or that gc
+    deletes, for a broken pointer, and where another publisher moved the pointer meanwhile (LostRaceError);
+    botocore's errors for anything else.
     """
-    if not re.fullmatch(WORD_PATTERN, tenant):
-        raise PublishError(f"tenant {tenant!r} must match {WORD_PATTERN}; use the id of the fleet file")
-    if not re.fullmatch(_VERSION_PATTERN, version):
-        raise PublishError(f"version {version!r} must match {_VERSION_PATTERN}; use a date such as 2027-09-14")
-    target_model = f"{tenant}/{version}.tar.gz"
+    target_model = check_names(tenant, version)
+    now = now or datetime.now(UTC)
+    sha256 = hashlib.sha256(archive).hexdigest()
     # The pointer first: whoever moves it while the artefact travels wins, and this call must notice.
-    etag, previous = _current(s3, bucket, tenant)
-    artefact = _put_artefact(s3, bucket, target_model, archive)
-    publication = Publication(
+    try:
+        held = pointer.read(s3, bucket, tenant)
+    except CatalogError as error:
+        raise PublishError(str(error)) from error
+    _refuse_collected(held.entry, target_model, now)
+    is_current = held.entry.target_model == target_model
+    stored = artefacts.store(s3, bucket, target_model, archive, expected=is_current)
+    moved = held.entry
+    if not is_current:
+
+        def naming(entry: pointer.Entry) -> pointer.Entry:
+            _refuse_collected(entry, target_model, now)
+            return entry.naming(target_model, sha256=sha256, size_bytes=len(archive), now=now)
+
+        try:
+            moved = pointer.update(s3, bucket, held, naming).entry
+        except pointer.PointerMovedError as error:
+            raise LostRaceError(_lost(tenant, target_model, error.now.entry)) from error
+    return Publication(
         tenant=tenant,
         version=version,
         target_model=target_model,
-        sha256=hashlib.sha256(archive).hexdigest(),
+        sha256=sha256,
         size_bytes=len(archive),
-        published_at=(now or datetime.now(UTC)).isoformat(timespec="seconds"),
-        previous=previous,
-        artefact=artefact,
+        published_at=moved.published_at or stamp(now),
+        previous=moved.previous,
+        artefact=stored,
+        pointer="unchanged" if is_current else "moved",
     )
-    if previous != target_model:
-        _move_pointer(s3, bucket, publication, etag)
-    return publication
 
 
-def _current(s3: "S3Client", bucket: str, tenant: str) -> tuple[str | None, str | None]:
-    """ETag and target model of the tenant's pointer; both None before the first version."""
-    try:
-        reply = s3.get_object(Bucket=bucket, Key=catalog_key(tenant))
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-            return None, None
-        raise
-    return reply["ETag"], json.loads(reply["Body"].read())["target_model"]
+def store_only(s3: "S3Client", *, bucket: str, tenant: str, version: str, archive: bytes) -> artefacts.Stored:
+    """Upload a version that does not become current. Raises as `publish` does."""
+    target_model = check_names(tenant, version)
+    _refuse_collected(pointer.read(s3, bucket, tenant).entry, target_model, datetime.now(UTC))
+    return artefacts.store(s3, bucket, target_model, archive, expected=True)
 
 
-def _put_artefact(
-    s3: "S3Client", bucket: str, target_model: str, archive: bytes
-) -> Literal["uploaded", "already there"]:
-    key = MODELS_PREFIX + target_model
-    digest = hashlib.sha256(archive)
-    try:
-        s3.put_object(
-            Bucket=bucket,
-            Key=key,
-            Body=archive,
-            IfNoneMatch="*",
-            ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
-            Metadata={_CHECKSUM: digest.hexdigest()},
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in _LOST_RACE:
-            raise
-        if s3.head_object(Bucket=bucket, Key=key)["Metadata"].get(_CHECKSUM) != digest.hexdigest():
-            raise PublishError(
-                f"s3://{bucket}/{key} exists with other bytes, and instances may have it in their caches; "
-                "publish under a new version"
-            ) from error
-        return "already there"
-    return "uploaded"
-
-
-def _move_pointer(s3: "S3Client", bucket: str, publication: Publication, etag: str | None) -> None:
-    pointer = {key: value for key, value in asdict(publication).items() if key != "artefact"}
-    body = json.dumps(pointer, sort_keys=True).encode()
-    key = catalog_key(publication.tenant)
-    try:
-        if etag is None:
-            s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*")
-        else:
-            s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", IfMatch=etag)
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in _LOST_RACE:
-            raise
+def _refuse_collected(entry: pointer.Entry, target_model: str, now: datetime) -> None:
+    if at := entry.collected_since(target_model, now):
         raise PublishError(
-            f"another publisher moved s3://{bucket}/{key} meanwhile; {publication.target_model} is stored and not "
-            "current: publish it again if it should be"
-        ) from error
+            f"{target_model} was given to models gc at {at}, which deletes it; publish under a new version"
+        )
+
+
+def _lost(tenant: str, target_model: str, now: pointer.Entry) -> str:
+    there = f"{now.target_model} is current" if now.target_model else "the tenant was removed"
+    return (
+        f"another publisher moved the pointer of {tenant} meanwhile: {there}; {target_model} is stored and not "
+        "current: publish it again if it should be"
+    )

@@ -1,6 +1,7 @@
 """The catalog: which version of a tenant's model is current, one small pointer object per tenant.
 
 catalog/m37.json: {"tenant": "m37", "version": "2027-09-14", "target_model": "m37/2027-09-14.tar.gz", ...}
+A removed tenant's pointer has "removed_at" and no "target_model" until models gc deletes it.
 """
 
 import json
@@ -37,8 +38,8 @@ class Pointer:
 def read_pointer(s3: "S3Client", *, bucket: str, tenant: str) -> Pointer:
     """The tenant's current pointer.
 
-    Raises NoSuchModelError if nothing is published, CatalogError if the pointer is malformed or points
-    outside the tenant's own folder (no caller may reach another tenant's model), else botocore's errors.
+    Raises NoSuchModelError if nothing is published or the tenant was removed, CatalogError if the pointer is malformed
+    or points outside the tenant's own folder (no caller may reach another tenant's model), else botocore's errors.
     """
     if not re.fullmatch(WORD_PATTERN, tenant):
         raise CatalogError(f"{tenant!r} is not a tenant id, allowed: {WORD_PATTERN}")
@@ -52,6 +53,8 @@ def read_pointer(s3: "S3Client", *, bucket: str, tenant: str) -> Pointer:
         raise
     try:
         pointer = json.loads(content)
+        if "removed_at" in pointer and "target_model" not in pointer:
+            raise NoSuchModelError(f"tenant {tenant} was removed at {pointer['removed_at']}: {where}")
         named_tenant, version, target_model = pointer["tenant"], pointer["version"], pointer["target_model"]
     except (ValueError, KeyError, TypeError) as error:
         raise CatalogError(f"{where} is malformed: {type(error).__name__}: {error}") from error

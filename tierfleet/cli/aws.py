@@ -1,0 +1,59 @@
+"""A fleet's AWS as the commands use it: its clients, and every failure as one sentence with exit code 2."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from boto3 import Session
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tierfleet.cli.console import fail
+from tierfleet.config import FleetConfig
+from tierfleet.models.aws_problem import aws_problem
+from tierfleet.runtime.catalog import CatalogError
+from tierfleet.runtime.clients import appconfigdata_client, s3_client, sagemaker_client
+from tierfleet.runtime.names import ROUTES_PROFILE, models_bucket, routes_application
+from tierfleet.runtime.route_document import RouteDocument, RoutesError
+from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_sagemaker.client import SageMakerClient
+
+
+def bucket_of(fleet: FleetConfig) -> str:
+    return models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
+
+
+def s3_of(fleet: FleetConfig, *, connections: int) -> "S3Client":
+    """In the fleet's region, whatever the environment says."""
+    return s3_client(connections=connections, session=Session(region_name=fleet.region))
+
+
+def sagemaker_of(fleet: FleetConfig) -> "SageMakerClient":
+    return sagemaker_client(session=Session(region_name=fleet.region))
+
+
+def routes_of(fleet: FleetConfig) -> RouteDocument | None:
+    """The routes that callers see, None before the first deployment."""
+    client = appconfigdata_client(session=Session(region_name=fleet.region))
+    try:
+        return deployed_routes(
+            client,
+            application_id=routes_application(fleet.fleet, fleet.environment),
+            environment_id=fleet.environment,
+            profile_id=ROUTES_PROFILE,
+        )
+    except NoRoutesDeployedError:
+        return None
+
+
+@contextmanager
+def aws_or_fail(bucket: str) -> Iterator[None]:
+    """What AWS refuses or does not answer, and a broken pointer or route document, end the command with a sentence."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        fail(aws_problem(error, bucket))
+    except (CatalogError, RoutesError) as error:
+        fail(str(error))

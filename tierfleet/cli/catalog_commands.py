@@ -1,0 +1,257 @@
+"""`tierfleet models list, rollback, remove, gc`: what is published, and taking it back."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from tierfleet.cli.aws import aws_or_fail, bucket_of, routes_of, s3_of, sagemaker_of
+from tierfleet.cli.config_commands import load_or_fail
+from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.progress import counter, progress
+from tierfleet.config import FleetConfig
+from tierfleet.models.bucket import READS_AT_ONCE
+from tierfleet.models.collect import DEFAULT_GRACE, Collection, delete_garbage, find_garbage
+from tierfleet.models.listing import HEADER, Row, cells, list_models
+from tierfleet.models.references import pins, read_deployed
+from tierfleet.models.remove import RemoveError, check_removed, obstacles, remove
+from tierfleet.models.rollback import RollbackError, roll_back
+from tierfleet.models.shown import moment, size
+
+Config = Annotated[Path, typer.Argument(help="The fleet file that says whose bucket it is.")]
+Tenant = Annotated[str, typer.Argument(help="The tenant's id.")]
+Permanently = Annotated[
+    bool, typer.Option("--permanently", help="Delete every version of the keys; nothing brings them back.")
+]
+GraceHours = Annotated[
+    int, typer.Option(min=0, max=48, help="Keep what was uploaded, current or removed less than this ago.")
+]
+_DEFAULT_GRACE_HOURS = DEFAULT_GRACE // timedelta(hours=1)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the group `models`."""
+    for name, command in (("list", _list), ("rollback", _rollback), ("remove", _remove), ("gc", _gc)):
+        app.command(name)(command)
+
+
+def _list(
+    config: Config,
+    tenants: Annotated[list[str] | None, typer.Option("--tenant", help="Only this tenant; may be repeated.")] = None,
+    tier: Annotated[str | None, typer.Option(help="Only tenants of this tier.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List what each tenant serves. Exit code 2 if a pointer is broken or names an artefact that is not there."""
+    fleet = load_or_fail(config)
+    if tier is not None and tier not in fleet.tiers:
+        fail(f"--tier {tier}: the fleet file has {', '.join(sorted(fleet.tiers))}")
+    with aws_or_fail(bucket_of(fleet)), progress("reading pointers") as moved:
+        s3 = s3_of(fleet, connections=READS_AT_ONCE)
+        listing = list_models(s3, bucket=bucket_of(fleet), fleet=fleet, done=moved)
+    rows = [row for row in listing.rows if (not tenants or row.tenant in tenants) and (not tier or row.tier == tier)]
+    unknown = sorted(set(tenants or ()) - {row.tenant for row in rows})
+    if as_json:
+        data = {"models": [row.to_json() for row in rows], "s3_calls": listing.s3_calls}
+        typer.echo(json.dumps(data))
+    else:
+        _print_rows(rows)
+    if unknown:
+        fail(f"nothing is published or pinned of {', '.join(unknown)}")
+    if any(row.broken for row in rows):
+        raise typer.Exit(2)
+
+
+def _rollback(
+    config: Config,
+    tenant: Tenant,
+    to: Annotated[str | None, typer.Option(help="The version; default: the one before the current one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the version before the current one current again; callers follow within their pointer TTL (60 s)."""
+    fleet = load_or_fail(config)
+    with aws_or_fail(bucket_of(fleet)):
+        try:
+            done = roll_back(s3_of(fleet, connections=1), bucket=bucket_of(fleet), tenant=tenant, to=to)
+        except RollbackError as error:
+            fail(str(error))
+    pinned = next((target for target in pins([fleet]) if target.startswith(f"{tenant}/")), None)
+    if as_json:
+        typer.echo(json.dumps({**vars(done), "pinned": pinned}))
+        return
+    if done.before == done.after:
+        out.print(escape(f"{tenant}: {done.after} is current already"))
+    else:
+        out.print(escape(f"{tenant}: {done.before} -> {done.after}; callers follow within 60 s"))
+    if pinned:
+        err.print(f"[yellow]warning[/]: its own endpoint serves the pin {escape(pinned)}; change that line and deploy")
+
+
+def _remove(
+    config: Config,
+    tenant: Tenant,
+    artefacts: Annotated[
+        bool, typer.Option("--artefacts", help="The second step: delete the removed tenant's artefacts.")
+    ] = False,
+    permanently: Permanently = False,
+    grace_hours: GraceHours = _DEFAULT_GRACE_HOURS,
+    as_json: Json = False,
+) -> None:
+    """Remove a tenant in two steps: its pointer now; its artefacts, with --artefacts, after the grace period.
+
+    Refused while the fleet file or the deployed routes name the tenant, or a SageMaker model holds its artefact.
+    """
+    fleet = load_or_fail(config)
+    bucket = bucket_of(fleet)
+    with aws_or_fail(bucket):
+        s3, deployed = s3_of(fleet, connections=1), read_deployed(sagemaker_of(fleet), bucket)
+        refusals, warnings = obstacles(fleet, tenant, routes=routes_of(fleet), deployed=deployed)
+        if refusals:
+            fail("\n".join(refusals))
+        try:
+            if artefacts:
+                check_removed(s3, bucket=bucket, tenant=tenant)
+                _collect(
+                    [fleet], tenant, delete=True, permanently=permanently, grace_hours=grace_hours, as_json=as_json
+                )
+                return
+            done = remove(s3, bucket=bucket, tenant=tenant)
+        except RemoveError as error:
+            fail(str(error))
+    if as_json:
+        typer.echo(json.dumps({**vars(done), "warnings": warnings}))
+        return
+    for warning in warnings:
+        err.print(f"[yellow]warning[/]: {escape(warning)}")
+    what = (
+        f"was removed at {done.removed_at} already"
+        if done.already
+        else f"is removed, {done.was or 'no pointer'} was current"
+    )
+    out.print(escape(f"{tenant} {what}; {done.artefacts} artefacts ({size(done.size_bytes)}) are still there"))
+    after = (moment(done.removed_at) + timedelta(hours=grace_hours)).isoformat(timespec="minutes")
+    out.print(escape(f"from {after} on: tierfleet models remove {config} {tenant} --artefacts, or models gc"))
+    err.print(
+        "[yellow]warning[/]: instances keep a loaded model until they evict it or are replaced, and answer whoever "
+        "still names it in TargetModel; take the permission away from callers that must not reach it"
+    )
+
+
+def _gc(
+    configs: Annotated[
+        list[Path], typer.Argument(help="The fleet file, and other versions of it whose pins count too.")
+    ],
+    delete: Annotated[bool, typer.Option("--delete", help="Delete; without it nothing is changed.")] = False,
+    permanently: Permanently = False,
+    grace_hours: GraceHours = _DEFAULT_GRACE_HOURS,
+    as_json: Json = False,
+) -> None:
+    """Find the artefacts that no pointer, pin or SageMaker model refers to, and with --delete delete them."""
+    fleets = [load_or_fail(config) for config in configs]
+    if len({bucket_of(fleet) for fleet in fleets}) > 1:
+        fail("the fleet files are of several buckets; collect one at a time")
+    with aws_or_fail(bucket_of(fleets[0])):
+        _collect(fleets, None, delete=delete, permanently=permanently, grace_hours=grace_hours, as_json=as_json)
+
+
+def _collect(
+    fleets: list[FleetConfig], tenant: str | None, *, delete: bool, permanently: bool, grace_hours: int, as_json: bool
+) -> None:
+    bucket, now = bucket_of(fleets[0]), datetime.now(UTC)
+    s3, sagemaker = s3_of(fleets[0], connections=READS_AT_ONCE), sagemaker_of(fleets[0])
+    versioned = s3.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"
+    deployed = read_deployed(sagemaker, bucket)
+    with progress("reading pointers") as moved:
+        found, held = find_garbage(
+            s3,
+            bucket=bucket,
+            pins=pins(fleets),
+            deployed=deployed,
+            now=now,
+            grace=timedelta(hours=grace_hours),
+            tenant=tenant,
+            done=moved,
+        )
+    if delete:
+        with counter("deleting", len(found.of("garbage"))) as one:
+            delete_garbage(
+                s3,
+                found,
+                held,
+                bucket=bucket,
+                now=now,
+                look_again=lambda: read_deployed(sagemaker, bucket, known=deployed),
+                permanently=permanently,
+                done=one,
+            )
+    if as_json:
+        typer.echo(json.dumps(_collection_json(found, versioned=versioned, deleted=delete)))
+    else:
+        _print_collection(found, versioned=versioned, delete=delete, permanently=permanently)
+    if found.problems or found.of("failed"):
+        raise typer.Exit(2)
+
+
+def _print_rows(rows: list[Row]) -> None:
+    now = datetime.now(UTC)
+    lines = [HEADER, *(cells(row, now) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
+    for index, line in enumerate(lines):
+        style = "dim" if index == 0 else "red" if rows[index - 1].broken else None
+        out.print(escape("  ".join(map(str.ljust, line, widths)).rstrip()), style=style)
+    for row in rows:
+        for problem in row.problems:
+            style = "bold red" if row.broken else "yellow"
+            out.print(f"[{style}]{escape(row.tenant)}[/]: {escape(problem)}")
+    out.print(f"{len(rows)} tenants, {size(sum(row.size_bytes or 0 for row in rows))} current")
+
+
+def _collection_json(found: Collection, *, versioned: bool, deleted: bool) -> dict[str, object]:
+    freed = sum(item.size_bytes for item in found.of("deleted"))
+    return {
+        "artefacts": [item.to_json() for item in found.artefacts],
+        "problems": found.problems,
+        "strangers": found.strangers,
+        "versioned_bucket": versioned,
+        "acted": deleted,
+        "deleted_bytes": freed,
+        "garbage_bytes": sum(item.size_bytes for item in found.of("garbage", "deleted", "failed")),
+        "pointers_deleted": found.pointers_deleted,
+    }
+
+
+def _print_collection(found: Collection, *, versioned: bool, delete: bool, permanently: bool) -> None:
+    for item in found.of("deleted", "failed", "garbage"):
+        if item.size_bytes or permanently:
+            fate = {
+                "garbage": "would go" if not delete else "next run",
+                "deleted": "deleted",
+                "failed": "[red]failed[/]",
+            }
+            out.print(f"{fate[item.fate]}  {escape(f'{item.target_model}  {size(item.size_bytes)}  {item.why}')}")
+    kept, garbage, deleted = found.of("kept"), found.of("garbage"), found.of("deleted")
+    hidden = sum(item.hidden_bytes for item in (*garbage, *found.of("failed")))
+    out.print(f"kept: {len(kept)} artefacts, {size(sum(item.size_bytes for item in kept))}")
+    if delete:
+        what = (
+            "freed"
+            if permanently or not versioned
+            else "hidden, freed when the bucket's lifecycle rule deletes old versions"
+        )
+        freed = sum(item.size_bytes + (item.hidden_bytes if permanently else 0) for item in deleted)
+        out.print(f"deleted: {len(deleted)} artefacts, {size(freed)} {what}")
+    else:
+        live = [item for item in garbage if item.size_bytes]
+        out.print(
+            f"garbage: {len(live)} artefacts, {size(sum(item.size_bytes for item in live))}; --delete deletes them"
+        )
+    if hidden and not permanently:
+        out.print(
+            f"old versions of deleted artefacts: {size(hidden)}; the lifecycle rule or --permanently deletes them"
+        )
+    for stranger in found.strangers:
+        out.print(f"[yellow]left alone[/]: {escape(stranger)} is no artefact's key")
+    for problem in found.problems:
+        err.print(f"[bold red]error[/]: {escape(problem)}")

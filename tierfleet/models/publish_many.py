@@ -1,0 +1,182 @@
+"""Publishing many models at once: tenants beside each other, one tenant's versions after each other.
+
+Each model is published as `publish` does, so an interrupted run is completed by running it again.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tierfleet.models import pointer
+from tierfleet.models.aws_problem import AwsProblemError, aws_problem, every_call_meets
+from tierfleet.models.files import ModelFile
+from tierfleet.models.package import package_file
+from tierfleet.models.publish import LostRaceError, Publication, PublishError, check_names, publish, store_only
+from tierfleet.runtime.catalog import CatalogError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+Status = Literal["published", "completed", "unchanged", "stored", "lost race", "refused", "failed"]
+FAILURES: tuple[Status, ...] = ("lost race", "refused", "failed")
+# Archives in memory at once; a model that is larger by itself goes alone.
+_ROOM_BYTES = 1024**3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one model.
+
+    published: uploaded and made current. completed: an earlier run had uploaded it, now it is current. unchanged: it
+    was current. stored: uploaded, and a later version of the same directory is current. The rest failed: `message`.
+    """
+
+    model: ModelFile
+    status: Status
+    message: str = ""
+    publication: Publication | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.status in FAILURES
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts; `publication` is null where nothing was made current."""
+        return {
+            "file": str(self.model.file),
+            "tenant": self.model.tenant,
+            "version": self.model.version,
+            "status": self.status,
+            "message": self.message,
+            "publication": asdict(self.publication) if self.publication else None,
+        }
+
+
+def publish_all(
+    s3: "S3Client",
+    *,
+    bucket: str,
+    models: Sequence[ModelFile],
+    jobs: int,
+    archive_of: Callable[[ModelFile], bytes] = package_file,
+    done: Callable[[Outcome], None] = lambda _: None,
+) -> Iterable[Outcome]:
+    """Publish models, `jobs` tenants at a time, and say what became of each, in the order in which they end.
+
+    `done` is called in the worker threads. A failure of one model does not stop the others; one that every model would
+    meet (no credentials, no such bucket) raises AwsProblemError after the models under way.
+    """
+    tenants = [list(group) for _, group in groupby(sorted(models, key=_order), key=lambda model: model.tenant)]
+    run = _Run(s3, bucket, archive_of, done)
+    with ThreadPoolExecutor(jobs, "publish") as pool:
+        futures = [pool.submit(run.tenant, group) for group in tenants]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            run.stopped.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    if run.problem is not None:
+        raise run.problem
+    return run.outcomes
+
+
+class _Run:
+    """One call of `publish_all`."""
+
+    def __init__(
+        self,
+        s3: "S3Client",
+        bucket: str,
+        archive_of: Callable[[ModelFile], bytes],
+        done: Callable[[Outcome], None],
+    ) -> None:
+        self._s3, self._bucket, self._archive_of, self._done = s3, bucket, archive_of, done
+        self._room = _Room(_ROOM_BYTES)
+        self.stopped = threading.Event()
+        self.problem: AwsProblemError | None = None
+        self.outcomes: list[Outcome] = []
+
+    def tenant(self, versions: list[ModelFile]) -> None:
+        """Publish the versions of one tenant in name order, so that the last becomes current."""
+        earlier = self._earlier_than_current(versions) if len(versions) > 1 else 0
+        for index, model in enumerate(versions):
+            if self.stopped.is_set():
+                return
+            outcome = self._outcome(model, current=index >= earlier)
+            if outcome is None:
+                return
+            self.outcomes.append(outcome)
+            self._done(outcome)
+
+    def _earlier_than_current(self, versions: list[ModelFile]) -> int:
+        """How many of them come before the one that is current now: a rerun must not point back to those."""
+        names = [f"{model.tenant}/{model.version}.tar.gz" for model in versions]
+        try:
+            current = pointer.read(self._s3, self._bucket, versions[0].tenant).entry.target_model
+        except (CatalogError, BotoCoreError, ClientError):
+            return 0  # publishing meets it again, and says so
+        return names.index(current) if current in names else 0
+
+    def _outcome(self, model: ModelFile, *, current: bool) -> Outcome | None:
+        try:
+            check_names(model.tenant, model.version)
+            with self._room.of(2 * model.file.stat().st_size):
+                return self._published(model, current=current)
+        except LostRaceError as error:
+            return Outcome(model, "lost race", str(error))
+        except (PublishError, CatalogError, ValueError) as error:
+            return Outcome(model, "refused", str(error))
+        except OSError as error:
+            return Outcome(model, "failed", f"{model.file} cannot be read: {error.strerror}")
+        except (BotoCoreError, ClientError) as error:
+            message = aws_problem(error, self._bucket)
+            if every_call_meets(error):
+                self.problem = AwsProblemError(message)
+                self.stopped.set()
+                return None
+            return Outcome(model, "failed", message)
+
+    def _published(self, model: ModelFile, *, current: bool) -> Outcome:
+        archive = self._archive_of(model)
+        s3, bucket, tenant, version = self._s3, self._bucket, model.tenant, model.version
+        if not current:
+            stored = store_only(s3, bucket=bucket, tenant=tenant, version=version, archive=archive)
+            return Outcome(model, "stored" if stored == "uploaded" else "unchanged")
+        publication = publish(s3, bucket=bucket, tenant=tenant, version=version, archive=archive)
+        if publication.pointer == "unchanged":
+            status: Status = "unchanged" if publication.artefact == "already there" else "completed"
+        else:
+            status = "published" if publication.artefact == "uploaded" else "completed"
+        return Outcome(model, status, publication=publication)
+
+
+class _Room:
+    """So many bytes of archives in memory at once."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size, self._used = size_bytes, 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def of(self, needed: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._used == 0 or self._used + needed <= self._size)
+            self._used += needed
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= needed
+                self._changed.notify_all()
+
+
+def _order(model: ModelFile) -> tuple[str, str]:
+    return model.tenant, model.file.name

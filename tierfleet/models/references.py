@@ -1,0 +1,87 @@
+"""What refers to artefacts beside the pointers: the pins of fleet files, and every model that SageMaker has."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from tierfleet.runtime.names import MODELS_PREFIX
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.client import SageMakerClient
+
+    from tierfleet.config import FleetConfig
+
+DESCRIBES_AT_ONCE: Final = 8
+
+
+def pins(fleets: Sequence["FleetConfig"]) -> dict[str, str]:
+    """Target models that dedicated tenants pin, each with who says so."""
+    return {
+        tenant.model: f"pinned by [tiers.{name}.tenants] {who}"
+        for fleet in fleets
+        for name, tier in fleet.dedicated_tiers.items()
+        for who, tenant in tier.tenants.items()
+    }
+
+
+@dataclass
+class Deployed:
+    """What SageMaker's models refer to in one bucket; `models` are those that were described already."""
+
+    targets: dict[str, str] = field(default_factory=dict)
+    prefixes: dict[str, str] = field(default_factory=dict)
+    models: set[str] = field(default_factory=set)
+
+    def why(self, target_model: str) -> str | None:
+        """Which SageMaker model refers to it, if any."""
+        if target_model in self.targets:
+            return self.targets[target_model]
+        return next((name for prefix, name in self.prefixes.items() if target_model.startswith(prefix)), None)
+
+
+def read_deployed(sagemaker: "SageMakerClient", bucket: str, *, known: Deployed | None = None) -> Deployed:
+    """Read every model of the account and region; with `known`, only those that came since.
+
+    A model of the mode MultiModel over the whole of `models/` refers to no artefact by itself: it serves what the
+    pointers name. Any other prefix keeps all that lies under it. Raises botocore's errors.
+    """
+    known = known or Deployed()
+    pages = sagemaker.get_paginator("list_models").paginate()
+    names = [model["ModelName"] for page in pages for model in page["Models"]]
+    new = [name for name in names if name not in known.models]
+    with ThreadPoolExecutor(DESCRIBES_AT_ONCE, "describe") as pool:
+        described = list(pool.map(lambda name: _describe(sagemaker, name), new))
+    found = Deployed(dict(known.targets), dict(known.prefixes), known.models | set(new))
+    for name, model in zip(new, described, strict=True):
+        for url in _urls(model):
+            parts = urlsplit(url)
+            path = parts.path.removeprefix("/")
+            if parts.netloc != bucket or not (path.startswith(MODELS_PREFIX) or MODELS_PREFIX.startswith(path)):
+                continue
+            target = path.removeprefix(MODELS_PREFIX)
+            if url.endswith(".tar.gz"):
+                found.targets[target] = f"deployed as SageMaker model {name}"
+            elif path != MODELS_PREFIX:
+                whole = "" if MODELS_PREFIX.startswith(path) else target
+                found.prefixes[whole] = f"under the prefix of SageMaker model {name}"
+    return found
+
+
+def _describe(sagemaker: "SageMakerClient", name: str) -> dict[str, Any]:
+    try:
+        return dict(sagemaker.describe_model(ModelName=name))
+    except sagemaker.exceptions.ClientError as error:
+        if "could not find model" in str(error).lower():
+            return {}  # deleted since it was listed
+        raise
+
+
+def _urls(model: dict[str, Any]) -> Iterable[str]:
+    containers = [model.get("PrimaryContainer") or {}, *model.get("Containers", [])]
+    for container in containers:
+        sources = [container.get("ModelDataSource") or {}, *container.get("AdditionalModelDataSources", [])]
+        yield from (source.get("S3DataSource", {}).get("S3Uri") for source in sources if source.get("S3DataSource"))
+        if container.get("ModelDataUrl"):
+            yield container["ModelDataUrl"]

@@ -1,0 +1,152 @@
+"""Validating model files before anything is uploaded: every finding of every file, each checked in another process."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from tierfleet.models import fleet_fit
+from tierfleet.models.artefacts import MAX_UPLOAD_BYTES
+from tierfleet.models.files import ModelFile
+from tierfleet.models.findings import Facts, Finding, Validated
+from tierfleet.models.publish import PublishError, check_names
+
+if TYPE_CHECKING:
+    from tierfleet.config import FleetConfig
+
+_TIMEOUT_SECONDS = 600
+# What the model server itself unpacks at most (tierfleet_server.archive.MAX_UNPACKED_BYTES).
+_MAX_UNPACKED_BYTES = 4 * 1024**3
+
+
+def validate(
+    models: Sequence[ModelFile],
+    *,
+    fleet: "FleetConfig | None" = None,
+    jobs: int | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> list[Validated]:
+    """Check model files, in their order, with the fleet's probe, image and tiers where a fleet is given.
+
+    `jobs`: processes at work (default: one a processor); `done` is called after each file, in other threads.
+    """
+    checkers = threading.local()
+    every: list[CheckProcess] = []
+
+    def one(model: ModelFile) -> Validated:
+        if not hasattr(checkers, "process"):
+            checkers.process = CheckProcess()
+            every.append(checkers.process)
+        try:
+            return _validated(model, fleet, checkers.process)
+        finally:
+            done()
+
+    try:
+        with ThreadPoolExecutor(min(jobs or os.cpu_count() or 1, len(models) or 1), "validate") as pool:
+            try:
+                return list(pool.map(one, models))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    finally:
+        for process in every:
+            process.close()
+
+
+def _validated(model: ModelFile, fleet: "FleetConfig | None", process: "CheckProcess") -> Validated:
+    findings = []
+    try:
+        check_names(model.tenant, model.version)
+    except PublishError as error:
+        findings.append(Finding("error", "name", f"{error} (files are named <tenant>/<version>)"))
+    try:
+        file_bytes = model.file.stat().st_size
+        with model.file.open("rb"):
+            pass
+    except OSError as error:
+        return Validated(model, 0, (*findings, Finding("error", "name", f"cannot be read: {error.strerror}")), None)
+    if file_bytes > MAX_UPLOAD_BYTES:
+        findings.append(Finding("error", "size", f"has {file_bytes} bytes; S3 takes {MAX_UPLOAD_BYTES} in one upload"))
+    more, facts = process.check({"file": str(model.file), **_request(fleet)})
+    findings += more
+    if fleet is not None and facts is not None:
+        findings += fleet_fit.findings(fleet, model.tenant, file_bytes=file_bytes, facts=facts)
+    return Validated(model, file_bytes, tuple(findings), facts)
+
+
+def _request(fleet: "FleetConfig | None") -> dict[str, Any]:
+    if fleet is None:
+        return {"probe": None, "served_by": None, "max_bytes": _MAX_UNPACKED_BYTES, "xgboost": True}
+    return {
+        "probe": {"content_type": fleet.probe.content_type, "body": fleet.probe.body},
+        "served_by": _served_by(fleet),
+        "max_bytes": _MAX_UNPACKED_BYTES,
+        "xgboost": fleet.container.image in ("tierfleet", "sagemaker-xgboost"),
+    }
+
+
+def _served_by(fleet: "FleetConfig") -> tuple[int, int, int] | None:
+    """XGBoost's version in a stock image, such as 1.7 in `1.7-1`; None for ours, whose own rule the check applies."""
+    if fleet.container.image != "sagemaker-xgboost":
+        return None
+    found = re.match(r"(\d+)\.(\d+)(?:-(\d+))?", fleet.container.version or "")
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
+
+
+class CheckProcess:
+    """A check process, started by the first file and again after one that ended it; used by one thread."""
+
+    def __init__(self, command: Sequence[str] = (sys.executable, "-m", "tierfleet.models.check_process")) -> None:
+        self._command = command
+        self._process: subprocess.Popen[str] | None = None
+
+    def check(self, request: dict[str, Any]) -> tuple[list[Finding], Facts | None]:
+        process = self._process = self._process or subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        )
+        assert process.stdin is not None  # noqa: S101 - both are pipes
+        assert process.stdout is not None  # noqa: S101
+        late = threading.Timer(_TIMEOUT_SECONDS, process.kill)
+        late.start()
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except OSError:
+            line = ""
+        finally:
+            late.cancel()
+        if not line:
+            code = self.close()
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            return [Finding("error", "load", f"ended the process that checked it ({how}); it would end a server")], None
+        answer = json.loads(line)
+        facts = answer["facts"]
+        return [Finding(**finding) for finding in answer["findings"]], Facts(**facts) if facts else None
+
+    def close(self) -> int:
+        """End the process; its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        try:
+            return process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
