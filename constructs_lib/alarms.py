@@ -53,7 +53,8 @@ def metric_alarm(
         dimensions=metric.dimension_properties,
         statistic=None if percentile else metric.statistic,
         extended_statistic=metric.statistic if percentile else None,
-        evaluate_low_sample_count_percentile="ignore" if percentile else None,
+        # "ignore" would leave a p99 alarm as it is below 1,000 calls, and with it the guardrail of a calm whale.
+        evaluate_low_sample_count_percentile="evaluate" if percentile else None,
         period=period_seconds,
         comparison_operator=comparison,
         threshold=threshold,

@@ -140,7 +140,7 @@ def test_the_latency_limit_is_milliseconds_in_the_file_and_microseconds_in_the_a
             "ExtendedStatistic": "p99",
             "Statistic": Match.absent(),
             "Threshold": 50_000,
-            "EvaluateLowSampleCountPercentile": "ignore",
+            "EvaluateLowSampleCountPercentile": "evaluate",
             "TreatMissingData": "notBreaching",
         },
     )
