@@ -61,7 +61,7 @@ class Instance:
         self.memory_budget_mib = settings.memory_budget_mib(spec.instance_type)
         self.disk_budget_bytes = settings.disk_budget_bytes(spec.instance_type, spec.volume_gib)
         self.vcpus = instance_types.describe(spec.instance_type).vcpus
-        self._scope, self._directory, self._settings = scope, directory, settings
+        self._reader, self._directory, self._settings = (scope, spec.credentials), directory, settings
         self._artefacts, self._observe, self._starting = artefacts, observe, starting
         self._log = directory / "container.log"
         self._starts = 0
@@ -162,7 +162,7 @@ class Instance:
             return str(directory)
         try:
             await self._artefacts.fetch(
-                self._scope, self.spec.model_data_url, directory, max_bytes=self.disk_budget_bytes
+                self._reader, self.spec.model_data_url, directory, max_bytes=self.disk_budget_bytes
             )
         except ServiceError as error:
             raise _StartError(error.message) from None
@@ -222,7 +222,9 @@ class Instance:
 
     async def _fetch(self, model: str, directory: Path, max_bytes: int) -> int:
         url = f"{self.spec.model_data_url}{model}"
-        return await self._artefacts.fetch(self._scope, url, directory, max_bytes=0 if self.disk_is_full else max_bytes)
+        return await self._artefacts.fetch(
+            self._reader, url, directory, max_bytes=0 if self.disk_is_full else max_bytes
+        )
 
     def described(self) -> dict[str, Any]:
         """For people and tests."""
