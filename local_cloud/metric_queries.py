@@ -45,7 +45,8 @@ def get_metric_data(request: Request) -> dict[str, Any]:
     queries = request["MetricDataQueries"]
     try:
         periods = _periods(queries)
-        slots, series = {}, {}
+        slots: dict[int, list[float]] = {}
+        series: dict[str, Series] = {}
         for period in set(periods.values()):
             slots[period] = _slots(start, end, period)
             alike = [query for query in queries if periods[query["Id"]] == period]
@@ -120,6 +121,11 @@ def _range(request: Request) -> tuple[float, float]:
 
 def _periods(queries: list[Request]) -> dict[str, int]:
     """The period of each query; that of an expression is the one of all metrics it is made of."""
+    for query in queries:
+        if bool(query.get("MetricStat")) == bool(query.get("Expression")):
+            raise ServiceError("ValidationError", f"query {query['Id']}: either MetricStat or Expression is required")
+        if query.get("MetricStat") and int(query["MetricStat"]["Period"]) < 1:
+            raise ServiceError("ValidationError", f"query {query['Id']}: Period must be at least 1 second")
     periods = {query["Id"]: int(query["MetricStat"]["Period"]) for query in queries if "MetricStat" in query}
     expressions = {query["Id"]: query for query in queries if query.get("Expression")}
     ids = {query["Id"] for query in queries}
