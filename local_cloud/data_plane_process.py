@@ -48,7 +48,7 @@ class DataPlaneProcess:
             )
         return cls(DataPlaneLink(mine), settings, process)
 
-    def when_it_ends(self, tell: Callable[[], None]) -> None:
+    def when_it_ends(self, tell: Callable[[], object]) -> None:
         """Say so on standard error and call `tell`, should it end by itself: without it nothing can be served."""
 
         def watch() -> None:

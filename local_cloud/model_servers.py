@@ -63,10 +63,10 @@ class ModelServers:
 
     def collect(self) -> None:
         """What the instances did since the last call, in the account and region that they belong to."""
-        for account, region, *names, value in self._link.ask("observations"):
+        for account, region, endpoint, variant, config, metric, value in self._link.ask("observations"):
             set_request_account_id(account)
             set_request_region(region)
-            observations.record(*names, value)
+            observations.record(endpoint, variant, config, metric, value)
 
     def gauges(self) -> list[tuple[str, str, str, str, dict[str, float]]]:
         """(endpoint, variant, config, instance, {metric: value}) of each instance in service here.

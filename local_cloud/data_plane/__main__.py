@@ -24,6 +24,9 @@ from local_cloud.data_plane.gauges import Gauges
 from local_cloud.data_plane.invocations import Invocations
 from local_cloud.data_plane.settings import DataPlaneSettings
 
+# A thread that unpacks an artefact gives way to the requests this often.
+_SWITCH_SECONDS = 0.0005
+
 
 def main() -> None:
     parser = argparse.ArgumentParser()
@@ -34,6 +37,7 @@ def main() -> None:
     parser.add_argument("--settings", type=DataPlaneSettings.from_json, required=True)
     parser.add_argument("--enforce-iam", action="store_true")
     arguments = parser.parse_args()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the stand-in, which ends this
     uvloop.run(_serve(arguments))
     sys.stdout.flush()

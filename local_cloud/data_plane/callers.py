@@ -27,13 +27,12 @@ class Callers:
     async def identify(self, path: bytes, headers: Headers, body: bytes) -> Scope | Answer:
         """The caller's account and region, or the answer that refuses it."""
         match = _CREDENTIAL.search(headers.get(b"authorization", b""))
-        if match is not None and not self._enforce_iam:
-            key, region = match.groups()
-            if _ACCOUNT.fullmatch(key):
-                return key.decode(), region.decode()
-            if (key, region) in self._known:
-                return self._known[key, region]
-        passed = [(name, value) for name, value in headers.items() if name not in (b"content-length", b"host")]
+        key, region = (match[1], match[2]) if match else (b"", b"")
+        if not self._enforce_iam and _ACCOUNT.fullmatch(key):
+            return key.decode(), region.decode()
+        if not self._enforce_iam and (key, region) in self._known:
+            return self._known[key, region]
+        passed = [(name, value) for name, value in headers.items() if name != b"content-length"]  # host is signed
         try:
             reply = await self._emulator.ask(b"POST", path, headers=passed, body=body, timeout_seconds=_ASK_SECONDS)
         except (ContainerGoneError, TimeoutError) as error:
@@ -43,6 +42,5 @@ class Callers:
             return Answer(reply.status, [(n, reply.headers[n]) for n in names if n in reply.headers], reply.body)
         account, region_name = json.loads(reply.headers[PERMIT_HEADER])
         scope = (str(account), str(region_name))
-        if match is not None:
-            self._known[match.groups()] = scope
+        self._known[key, region] = scope
         return scope

@@ -1,7 +1,7 @@
 """HTTP to one container over connections that are kept."""
 
 import asyncio
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import httptools
 
@@ -39,8 +39,10 @@ class ContainerClient:
     ) -> ContainerReply:
         """The reply; raises ContainerGoneError, or TimeoutError."""
         connection = self._idle.pop() if self._idle else await self._connect()
-        head = [b"%s %s HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n" % (method, path, len(body))]
+        head = [b"%s %s HTTP/1.1\r\ncontent-length: %d\r\n" % (method, path, len(body))]
         head += [b"%s: %s\r\n" % header for header in headers or ()]
+        if not any(name == b"host" for name, _ in headers or ()):
+            head.append(b"host: 127.0.0.1\r\n")
         reply = await connection.exchange(b"".join(head) + b"\r\n" + body, timeout_seconds)
         if connection.reusable and not self._closed:
             self._idle.append(connection)
@@ -104,7 +106,7 @@ class _Connection(asyncio.Protocol):
             self._reply.set_exception(error)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

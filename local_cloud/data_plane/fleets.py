@@ -64,12 +64,12 @@ class Endpoint:
     def next_fleet(self) -> Fleet | None:
         """The fleet in turn: of 100 requests, as many as its share, evenly spread."""
         self.requests += 1
-        old, *new = [self.fleets[spec.generation] for spec in self.spec.fleets] or [None]
-        for fleet in new:
-            share = fleet.spec.traffic_percent if fleet else 0
+        fleets = [self.fleets[spec.generation] for spec in self.spec.fleets]
+        for fleet in fleets[1:]:
+            share = fleet.spec.traffic_percent
             if self.requests * share // 100 > (self.requests - 1) * share // 100:
                 return fleet
-        return old
+        return fleets[0] if fleets else None
 
 
 class Fleets:

@@ -7,6 +7,7 @@ in the middle of an invocation or in the middle of something else.
 import asyncio
 import re
 from http import HTTPStatus
+from typing import cast
 from urllib.parse import unquote
 
 import httptools
@@ -49,7 +50,7 @@ class ClientConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         self._transport = None
@@ -187,12 +188,12 @@ class _EmulatorConnection(asyncio.Protocol):
             self._client.emulator_closed()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = connected = cast(asyncio.Transport, transport)
         waiting, self._waiting = self._waiting or [], None
         for data in waiting:
-            self._transport.write(data)
+            connected.write(data)
         if self._closed:
-            self._transport.close()
+            connected.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         if not self._closed:

@@ -35,9 +35,10 @@ class Gauges:
             for instance in instances:
                 await self._measure(instance)
             alive = {instance.id for instance in instances}
-            for known in (self._memory_bytes, self._cpu_percent, self._cpu_before):
-                for gone in set(known) - alive:
-                    del known[gone]  # type: ignore[attr-defined]
+            for gone in (self._memory_bytes.keys() | self._cpu_before.keys()) - alive:
+                self._memory_bytes.pop(gone, None)
+                self._cpu_percent.pop(gone, None)
+                self._cpu_before.pop(gone, None)
 
     def of(self, instance_id: str) -> dict[str, Any]:
         """The part of an instance's description that is measured."""

@@ -20,6 +20,7 @@ ROLE = "arn:aws:iam::111122223333:role/sagemaker-execution"
 IMAGE = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/tierfleet-server:1"
 ROW = b"0.5,0.5"
 _LIMIT_SECONDS = 30.0
+_RETRIES = "retry-config-sagemaker-runtime"
 
 
 @functools.cache
@@ -51,6 +52,8 @@ class Served:
         self.account, self.cloud = account, account.cloud
         self.sagemaker = account.client("sagemaker")
         self.runtime = account.client("sagemaker-runtime")
+        # Errors as they come, where botocore would hide some behind retries.
+        self.runtime.meta.events.unregister("needs-retry.sagemaker-runtime", unique_id=_RETRIES)
 
     def publish(self, **models: int) -> None:
         """`m01=3` uploads the model of three rounds as m01.tar.gz."""
@@ -102,6 +105,12 @@ class Served:
         (instance,) = self.instances(endpoint)
         counters: dict[str, Any] = instance["counters"]
         return counters
+
+    def delete_all(self) -> None:
+        for endpoint in self.sagemaker.list_endpoints()["Endpoints"]:
+            if endpoint["EndpointStatus"] != "Deleting":
+                self.settled(endpoint["EndpointName"])
+                self.sagemaker.delete_endpoint(EndpointName=endpoint["EndpointName"])
 
     def faults(self, **faults: Any) -> Any:
         return self.cloud.admin("faults", faults)

@@ -21,15 +21,39 @@ _DEFAULT_FLEET = Path("config/fraud-dev.toml")
 
 
 @app.command("up")
-def local_up(config: Fleet = _DEFAULT_FLEET) -> None:
+def local_up(
+    config: Fleet = _DEFAULT_FLEET,
+    scale: Annotated[
+        float, typer.Option(help="Share of an instance type's memory and disk that an instance gets here.")
+    ] = 1.0,
+    s3_mb_per_second: Annotated[
+        float, typer.Option(help="How fast artefacts come from S3; 0: as fast as they can.")
+    ] = 0,
+    s3_first_byte_milliseconds: Annotated[float, typer.Option(help="How long S3 takes to begin.")] = 0,
+    network_milliseconds: Annotated[float, typer.Option(help="Added to each InvokeEndpoint.")] = 0,
+    container_command: Annotated[
+        str, typer.Option(help="A container of your own instead of the dense model server; {port} is filled in.")
+    ] = "",
+    constant: Annotated[
+        bool, typer.Option("--constant", help="Run no model: every invocation is answered alike.")
+    ] = False,
+) -> None:
     """Start the stand-in for the account and region of a fleet file, and say how to reach it."""
-    from local_cloud import start
+    from local_cloud import SettingsError, start
     from local_cloud.cdk_cli import environment
 
     fleet = load_or_fail(config)
+    settings = {
+        "scale": scale,
+        "s3_mb_per_second": s3_mb_per_second,
+        "s3_first_byte_milliseconds": s3_first_byte_milliseconds,
+        "network_milliseconds": network_milliseconds,
+        "command": container_command,
+    }
     try:
-        cloud = start(_STATE, account=fleet.account, region=fleet.region, detached=True)
-    except RuntimeError as error:
+        serving = {"serving": "constant"} if constant else {"serving": "models", **settings}
+        cloud = start(_STATE, account=fleet.account, region=fleet.region, detached=True, **serving)
+    except (RuntimeError, SettingsError) as error:
         fail(str(error))
     out.print(f"the stand-in answers at {cloud.endpoint_url}; to use it with boto3 or the AWS CLI:")
     for name, value in environment(cloud, fleet.account).items():
