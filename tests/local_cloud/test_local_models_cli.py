@@ -171,7 +171,7 @@ def test_the_list_shows_what_each_tenant_serves_and_what_is_wrong(shop: Shop) ->
     assert listed["s3_calls"] == {"LIST": 2, "GET": 4}
     text = shop.run("list", "--tier", "whale")
     assert "2027-02-02 (pinned: 2027-01-01)" in text
-    assert "1 tenants" in text
+    assert "1 tenant, " in text
 
 
 def test_a_rollback_goes_to_the_previous_version_or_to_the_one_named(shop: Shop) -> None:

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from tierfleet.cli import catalog_commands
@@ -23,7 +24,7 @@ from tierfleet.models.findings import Finding, Validated
 from tierfleet.models.fleet_fit import fleet_findings
 from tierfleet.models.package import package_file
 from tierfleet.models.publish_many import Outcome, publish_all
-from tierfleet.models.shown import size
+from tierfleet.models.shown import counted, size
 from tierfleet.models.validate import validate
 from tierfleet.runtime.catalog import CatalogError
 
@@ -82,7 +83,7 @@ def models_validate(
         _print_findings(validated, general)
         errors = sum(not item.ok for item in validated)
         colour = "red" if errors else "green"
-        out.print(f"[{colour}]{len(validated) - errors} of {len(validated)} models can be published[/]")
+        out.print(f"[{colour}]{len(validated) - errors} of {counted(len(validated), 'model')} can be published[/]")
     if not all(item.ok for item in validated):
         raise typer.Exit(2)
 
@@ -103,7 +104,6 @@ def models_publish(
     """
     fleet = load_or_fail(config)
     models, bucket = _every_model(paths), bucket_of(fleet)
-    started = perf_counter()
     with aws_or_fail(bucket):
         s3 = s3_of(fleet, connections=jobs)
         with suppress(CatalogError):
@@ -116,6 +116,7 @@ def models_publish(
                 _print_findings(validated, fleet_findings(fleet, validated), console=err)
             refused = [_refused(item) for item in validated if not item.ok]
             models = [item.model for item in validated if item.ok]
+        started = perf_counter()
         try:
             with counter("publishing", len(models)) as one:
                 outcomes = refused + list(publish_all(s3, bucket=bucket, models=models, jobs=jobs, done=one))
@@ -140,13 +141,11 @@ def _print_outcomes(outcomes: list[Outcome], seconds: float, *, as_json: bool) -
     else:
         if len(outcomes) <= 20:
             for item in sorted(published, key=lambda item: item.target_model):
-                moved = "current" if item.pointer == "moved" else "current before"
+                moved = "made current" if item.pointer == "moved" else "current before"
                 out.print(escape(f"{item.target_model}  {size(item.size_bytes)}  {item.artefact}, {moved}"))
         shown = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-        rate = len(outcomes) / seconds if seconds else 0
-        out.print(
-            f"{len(outcomes)} models: {shown}; {size(uploaded)} uploaded in {seconds:.1f} s ({rate:.0f} models/s)"
-        )
+        rate = f"{len(outcomes) / seconds:.0f}/s"
+        out.print(f"{counted(len(outcomes), 'model')}: {shown}; {size(uploaded)} uploaded in {seconds:.1f} s ({rate})")
         for outcome in failed:
             if not outcome.message.startswith("validation"):
                 err.print(f"[bold red]{outcome.status}[/]: {escape(f'{outcome.model.file}: {outcome.message}')}")
@@ -164,17 +163,20 @@ def _validated(models: list[ModelFile], fleet: "FleetConfig | None", jobs: int |
         return validate(models, fleet=fleet, jobs=jobs, done=one)
 
 
-def _print_findings(validated: list[Validated], general: list[Finding], console: object = out) -> None:
-    where = err if console is err else out
+def _print_findings(validated: list[Validated], general: list[Finding], console: Console = out) -> None:
+    files: dict[Finding, list[str]] = {}
     for item in validated:
         for finding in item.findings:
-            where.print(f"[{_STYLE[finding.severity]}]{finding.severity}[/]: {_line(str(item.model.file), finding)}")
+            files.setdefault(finding, []).append(str(item.model.file))
+    for finding, where in files.items():
+        several = f" and {len(where) - 1} more" if len(where) > 1 else ""
+        _print_finding(console, finding, f"{where[0]}{several}: {finding.message}")
     for finding in general:
-        where.print(f"[{_STYLE[finding.severity]}]{finding.severity}[/]: {escape(finding.message)}")
+        _print_finding(console, finding, finding.message)
 
 
-def _line(file: str, finding: Finding) -> str:
-    return escape(f"{file}: {finding.message} ") + f"[dim]({finding.check})[/]"
+def _print_finding(console: Console, finding: Finding, text: str) -> None:
+    console.print(f"[{_STYLE[finding.severity]}]{finding.severity}[/]: {escape(text)} [dim]({finding.check})[/]")
 
 
 def _every_model(paths: list[Path]) -> list[ModelFile]:
