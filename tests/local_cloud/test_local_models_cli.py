@@ -184,6 +184,14 @@ def test_a_rollback_goes_to_the_previous_version_or_to_the_one_named(shop: Shop)
     assert shop.json("list", "--tenant", "t1")["models"][0]["previous"] == "2"
 
 
+def test_publishing_for_a_whale_says_that_its_pin_decides(shop: Shop) -> None:
+    output = shop.run("publish", shop.models("w1/2027-02-02"), "--skip-validation")
+    assert "pinned by [tiers.whale.tenants] w1: its endpoint goes on serving w1/2027-01-01.tar.gz; change" in output
+    assert "warning" not in shop.run(
+        "publish", shop.models("w1/2027-01-01") + "/w1/2027-01-01.tar.gz", "--skip-validation"
+    )
+
+
 def test_rolling_a_whale_back_says_that_its_pin_decides(shop: Shop) -> None:
     shop.publish("w1/2027-01-01", "w1/2027-02-02")
     assert "its own endpoint serves the pin w1/2027-01-01.tar.gz; change that line and deploy" in shop.run(

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,7 @@ from tierfleet.models.findings import Finding, Validated
 from tierfleet.models.fleet_fit import fleet_findings
 from tierfleet.models.package import package_file
 from tierfleet.models.publish_many import Outcome, publish_all
+from tierfleet.models.references import pins
 from tierfleet.models.shown import counted, size
 from tierfleet.models.validate import validate
 from tierfleet.runtime.catalog import CatalogError
@@ -49,6 +51,8 @@ def models_package(
         found = find_models(models)
     except ValueError as error:
         fail(str(error))
+    if not all(model.packaged for model in found):
+        _need_xgboost("packaging")
     refused = []
     with counter("packaging", len(found)) as one:
         for model in found:
@@ -104,13 +108,16 @@ def models_publish(
     """
     fleet = load_or_fail(config)
     models, bucket = _every_model(paths), bucket_of(fleet)
+    if not skip_validation:
+        _need_xgboost("the validation (or give --skip-validation)")
+    elif not all(model.packaged for model in models):
+        _need_xgboost("packaging")
     with aws_or_fail(bucket):
         s3 = s3_of(fleet, connections=jobs)
         with suppress(CatalogError):
             pointer.read(s3, bucket, models[0].tenant)  # before minutes of validation
         refused: list[Outcome] = []
         if not skip_validation:
-            _need_xgboost("the validation (or give --skip-validation)")
             validated = _validated(models, fleet, None)
             if not as_json:
                 _print_findings(validated, fleet_findings(fleet, validated), console=err)
@@ -125,10 +132,10 @@ def models_publish(
         except KeyboardInterrupt:
             err.print("interrupted; what was published stays: run the same command again to complete the rest")
             raise typer.Exit(130) from None
-    _print_outcomes(outcomes, perf_counter() - started, as_json=as_json)
+    _print_outcomes(outcomes, perf_counter() - started, pins([fleet]), as_json=as_json)
 
 
-def _print_outcomes(outcomes: list[Outcome], seconds: float, *, as_json: bool) -> None:
+def _print_outcomes(outcomes: list[Outcome], seconds: float, pinned: Mapping[str, str], *, as_json: bool) -> None:
     failed = [outcome for outcome in outcomes if outcome.failed]
     published = [outcome.publication for outcome in outcomes if outcome.publication]
     counts = Counter(outcome.status for outcome in outcomes)
@@ -146,6 +153,10 @@ def _print_outcomes(outcomes: list[Outcome], seconds: float, *, as_json: bool) -
         shown = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
         rate = f"{len(outcomes) / seconds:.0f}/s"
         out.print(f"{counted(len(outcomes), 'model')}: {shown}; {size(uploaded)} uploaded in {seconds:.1f} s ({rate})")
+        for target, why in sorted(pinned.items()):
+            if any(item.tenant == target.partition("/")[0] and item.target_model != target for item in published):
+                message = f"{why}: its endpoint goes on serving {target}; change that line and deploy to roll out"
+                err.print(f"[yellow]warning[/]: {escape(message)}")
         for outcome in failed:
             if not outcome.message.startswith("validation"):
                 err.print(f"[bold red]{outcome.status}[/]: {escape(f'{outcome.model.file}: {outcome.message}')}")
