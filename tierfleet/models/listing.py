@@ -106,11 +106,17 @@ def _row(fleet: "FleetConfig", tenant: str, held: Held | CatalogError | None, pi
     )
 
 
-HEADER = ("tenant", "tier", "current", "size", "age", "previous", "stored", "endpoint")
+_HEADER = ("tenant", "tier", "current", "size", "age", "previous", "stored", "endpoint")
 
 
-def cells(row: Row, now: datetime) -> tuple[str, ...]:
-    """A row of the table as text, in the order of HEADER."""
+def table(rows: list[Row], now: datetime) -> list[str]:
+    """The header and a line for each row, in columns."""
+    lines = [_HEADER, *(_cells(row, now) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+
+
+def _cells(row: Row, now: datetime) -> tuple[str, ...]:
     version = row.version or ("removed" if row.removed_at else "-")
     since = row.published_at or row.removed_at
     return (
