@@ -79,6 +79,8 @@ def publish(
         raise PublishError(str(error)) from error
     _refuse_collected(held.entry, target_model, now)
     is_current = held.entry.target_model == target_model
+    if is_current and held.entry.sha256 not in (None, sha256):
+        raise OtherBytesError(f"{target_model} is current with other bytes; publish under a new version")
     stored = artefacts.store(s3, bucket, target_model, archive, expected=is_current)
     moved = held.entry
     if not is_current:
