@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from tierfleet.models.bucket import read_pointers, read_targets
@@ -71,7 +72,7 @@ def list_models(
     pinned = {target.partition("/")[0]: target for target in pins([fleet])}
     tenants = sorted(pointers.keys() | pinned.keys())
     rows = [_row(fleet, name, pointers.get(name), pinned.get(name), stored.get(name, set())) for name in tenants]
-    calls = {"LIST": lists + len(pointers) // 1000 + 1, "GET": len(pointers)}
+    calls = {"LIST": lists + max(1, ceil(len(pointers) / 1000)), "GET": len(pointers)}
     return Listing(rows, calls)
 
 
