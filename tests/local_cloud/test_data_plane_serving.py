@@ -245,17 +245,18 @@ def test_an_update_serves_the_old_version_until_the_new_fleet_is_healthy(whale: 
 
 
 def test_a_request_on_the_old_fleet_is_answered_before_it_ends(whale: Served) -> None:
-    whale.faults(slow_model_server=[{"endpoint": "whale", "config": "whale", "milliseconds": 1500}])
+    old = whale.instances("whale")[0]["pid"]
+    os.kill(old, signal.SIGSTOP)  # it answers when it is let go on
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(whale.score, "whale")
         whale.wait_for(lambda: whale.instances("whale")[0]["in_flight"] == 1)
         whale.sagemaker.update_endpoint(EndpointName="whale", EndpointConfigName="next")
         whale.wait_for(lambda: whale.describe("whale")["EndpointConfigName"] == "next")
-
         assert whale.score("whale") == pytest.approx(score(2), rel=1e-6)
-        assert not asked.done()
+        os.kill(old, signal.SIGCONT)
+
         assert asked.result() == pytest.approx(score(1), rel=1e-6)
-    whale.wait_for(lambda: len(whale.instances("whale")) == 1)
+    whale.wait_for(lambda: not exists(old))
 
 
 def test_an_updated_multi_model_endpoint_is_cold(tail: Served) -> None:
