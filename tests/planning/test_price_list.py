@@ -73,7 +73,10 @@ UNITS = {
 def client() -> Iterator[Any]:
     """A real boto3 client whose answers are stubbed, so that every request is checked against the API's model."""
     pricing = boto3.client(
-        "pricing", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing"
+        "pricing",
+        region_name="us-east-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",  # noqa: S106
     )
     with Stubber(pricing) as stubber:
         pricing.stub = stubber

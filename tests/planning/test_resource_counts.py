@@ -54,7 +54,7 @@ def test_the_warm_up_function_is_billed_as_it_is_defined() -> None:
     functions = [found["Properties"] for found in resources("fraud-prod") if found["Type"] == "AWS::Lambda::Function"]
     assert {function["MemorySize"] for function in functions} == {WARM_UP_MEMORY_GB * 1024}
     assert {tuple(function["Architectures"]) for function in functions} == {("arm64",)}
-    assert POINTER_TTL_SECONDS == ClientSettings().pointer_ttl_seconds
+    assert ClientSettings().pointer_ttl_seconds == POINTER_TTL_SECONDS
     assert len(WARM_UP_METRICS) == 7
 
 

@@ -25,8 +25,6 @@ def assumptions(bill: Bill, config: FleetConfig, usage: Usage) -> None:
     notes.append(
         f"{usage.callers} caller process(es) that start anew {usage.restarts_per_month:g} times a month (--callers)"
     )
-    for price in sorted((p for p in bill.used.values() if p.source.check), key=lambda p: p.name):
-        notes.append(f"verify ${price.usd:g} for {price.name}: {price.source.text}")
     defaults = [
         name
         for name, tier in sorted(config.tiers.items())

@@ -5,7 +5,7 @@ from typing import Any
 
 from tierfleet.planning.cost import FleetCost
 from tierfleet.planning.cost_diff import CostDiff
-from tierfleet.planning.prices import Price
+from tierfleet.planning.prices import Price, PriceSource
 
 
 def cost_text(cost: FleetCost, tenants: Mapping[str, float] | None = None, *, most_tenants: int = 10) -> str:
@@ -55,7 +55,13 @@ def cost_json(cost: FleetCost, tenants: Mapping[str, float] | None = None) -> di
         "lines": [vars(line) for line in cost.lines],
         "tenants": dict(tenants or {}),
         "prices": [
-            {"name": p.name, "usd": p.usd, "as_of": p.source.as_of.isoformat(), "source": p.source.text}
+            {
+                "name": p.name,
+                "usd": p.usd,
+                "as_of": p.source.as_of.isoformat(),
+                "source": p.source.text,
+                "verify": p.source.check,
+            }
             for p in cost.prices
         ],
         "notes": list(cost.notes),
@@ -132,7 +138,7 @@ def _footer(cost: FleetCost) -> list[str]:
     return [
         *(f"assumed: {note}" for note in cost.notes),
         *(f"not in it: {item}" for item in cost.left_out),
-        *(f"price: {line}" for line in _sources(cost.prices)),
+        *_sources(cost.prices),
     ]
 
 
@@ -142,8 +148,9 @@ def _details(cost: FleetCost) -> list[str]:
 
 
 def _sources(prices: Sequence[Price]) -> Iterator[str]:
-    by_source: dict[tuple[str, str], list[str]] = {}
+    by_source: dict[PriceSource, list[str]] = {}
     for price in prices:
-        by_source.setdefault((price.source.as_of.isoformat(), price.source.text), []).append(price.name)
-    for (as_of, text), names in sorted(by_source.items()):
-        yield f"{', '.join(sorted(names))}: {as_of}, {text}"
+        by_source.setdefault(price.source, []).append(price.name)
+    for source, names in sorted(by_source.items(), key=lambda found: (found[0].as_of, found[0].name)):
+        label = "price to verify" if source.check else "price"
+        yield f"{label}: {', '.join(sorted(names))}: {source.as_of}, {source.text}"

@@ -4,6 +4,7 @@ import calendar
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 _MONTHS = {name: number for number, name in enumerate(calendar.month_abbr) if name}
@@ -12,28 +13,29 @@ _DAYS = dict(zip(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"), range(1, 8),
 _RATE_MINUTES = {"minute": 1, "hour": 60, "day": 24 * 60}
 
 
-def fire_times(expression: str, timezone: str, year: int) -> list[datetime]:
+@cache
+def fire_times(expression: str, timezone: str, year: int) -> tuple[datetime, ...]:
     """The moments in UTC, in order, at which a checked `cron(...)` or `rate(...)` fires in that year of its time zone.
 
     A rate counts from the year's first moment. `at(...)` happens once and so is no part of a usual month: none.
     """
     zone = ZoneInfo(timezone)
     if expression.startswith("at("):
-        return []
+        return ()
     if rate := re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression):
         step = timedelta(minutes=int(rate[1]) * _RATE_MINUTES[rate[2]])
         moment, end = datetime(year, 1, 1, tzinfo=zone).astimezone(UTC), datetime(year + 1, 1, 1, tzinfo=zone)
-        return list(_every(moment, step, end.astimezone(UTC)))
+        return tuple(_every(moment, step, end.astimezone(UTC)))
     minutes, hours, days_of_month, months, days_of_week, years = expression[5:-1].split()
     if year not in _numbers(years, 1970, 2199, {}):
-        return []
+        return ()
     clock = [(hour, minute) for hour in _numbers(hours, 0, 23, {}) for minute in _numbers(minutes, 0, 59, {})]
-    return [
+    return tuple(
         datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).astimezone(UTC)
         for month in _numbers(months, 1, 12, {name.upper(): number for name, number in _MONTHS.items()})
         for day in sorted(_days(year, month, days_of_month, days_of_week))
         for hour, minute in clock
-    ]
+    )
 
 
 def _every(moment: datetime, step: timedelta, end: datetime) -> Iterator[datetime]:
