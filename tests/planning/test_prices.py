@@ -1,11 +1,14 @@
 """The price table: every price with its source, and an unknown one is an error that says what to do."""
 
+import importlib.util
+import json
 from pathlib import Path
 
 import pytest
 from fleets import FLEET_FILES
 
 from tierfleet.config import load
+from tierfleet.instance_types import hosting_types
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.instances import offered_instance_types
 from tierfleet.planning.prices import UNITS, UnknownPriceError, load_prices
@@ -107,14 +110,12 @@ def test_what_is_no_table_at_all_is_one_clear_error(tmp_path: Path, text: str) -
 
 
 def test_offered_types_are_those_of_cfn_lints_copy_of_the_price_list() -> None:
-    import json
-    from importlib.resources import files
-
-    from tierfleet.instance_types import hosting_types
-
-    enums = json.loads(
-        (files("cfnlint") / "data/schemas/extensions/aws_sagemaker_hosting/instancetype_enum.json").read_text()
-    )
+    # Found, not imported: cfn-lint takes seconds to import.
+    spec = importlib.util.find_spec("cfnlint")
+    assert spec is not None
+    assert spec.origin is not None
+    schemas = Path(spec.origin).parent / "data/schemas/extensions"
+    enums = json.loads((schemas / "aws_sagemaker_hosting/instancetype_enum.json").read_text())
     regions = [name for name, found in enums.items() if isinstance(found, dict)]
     assert len(regions) > 30
     for region in regions:

@@ -3,8 +3,9 @@
 import csv
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -32,14 +33,26 @@ class Traffic:
 
     calls_per_hour: Mapping[str, tuple[float, ...]]
 
+    @cached_property
+    def _calls_per_day(self) -> dict[str, float]:
+        return {tenant: math.fsum(calls) for tenant, calls in self.calls_per_hour.items()}
+
+    @cached_property
+    def _together(self) -> dict[tuple[str, ...], tuple[float, ...]]:
+        """What was asked before: a search asks for the same tenants thousands of times."""
+        return {}
+
     def calls_per_day(self, tenant: str) -> float:
         """0 for a tenant without traffic."""
-        return sum(self.calls_per_hour.get(tenant, ()))
+        return self._calls_per_day.get(tenant, 0.0)
 
-    def together(self, tenants: Mapping[str, object] | list[str]) -> tuple[float, ...]:
+    def together(self, tenants: Sequence[str]) -> tuple[float, ...]:
         """Calls per hour of several tenants."""
-        rows = [self.calls_per_hour[tenant] for tenant in tenants if tenant in self.calls_per_hour]
-        return tuple(map(math.fsum, zip(*rows, strict=True))) if rows else (0.0,) * HOURS_OF_DAY
+        key = tuple(tenants)
+        if key not in self._together:
+            rows = [self.calls_per_hour[tenant] for tenant in key if tenant in self.calls_per_hour]
+            self._together[key] = tuple(map(math.fsum, zip(*rows, strict=True))) if rows else (0.0,) * HOURS_OF_DAY
+        return self._together[key]
 
 
 @dataclass(frozen=True, kw_only=True)
