@@ -1,0 +1,250 @@
+"""Measures the tierfleet server on given artefacts, as `tierfleet plan calibrate` does: one profile comes out.
+
+A server of its own, `python -m tierfleet_server` on loopback, loads copies of each artefact. Memory is PSS of its
+whole process tree (Linux), which is what a container's limit counts.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from tierfleet.planning.errors import PlanningInputError
+from tierfleet.planning.profiles import PredictTime, Profile
+
+# For memory that loading freed to go back to the system, which the server does in pauses.
+SETTLE_SECONDS = 4.0
+START_SECONDS = 60.0
+PREDICTIONS = 300
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One artefact: sizes in MB, medians over its copies. resident_mib: of one copy; predict: one row, in ms."""
+
+    model_mb: float
+    artefact_mb: float
+    resident_mib: float
+    load_seconds: float
+    extract_seconds: float
+    predict: PredictTime
+
+
+def measure(artefacts: Sequence[Path], *, copies: int, settle_seconds: float | None = None) -> Iterator[Measured]:
+    """Each tar.gz in turn, loaded `copies` times in a server of its own.
+
+    Raises PlanningInputError for what is no artefact, or what the server refuses, with its sentence.
+    """
+    for artefact in artefacts:
+        with tempfile.TemporaryDirectory(prefix="tierfleet-calibrate-") as scratch:
+            directories, seconds = _extract(artefact, Path(scratch), copies)
+            model_mb = sum(file.stat().st_size for file in directories[0].iterdir() if file.is_file()) / 1e6
+            with _server(Path(scratch)) as server:
+                before = _pss_mib(server.pid)
+                loads = []
+                for number, directory in enumerate(directories):
+                    loads.append(server.load(f"copy-{number}", directory))
+                    server.answer_row(f"copy-{number}")
+                time.sleep(SETTLE_SECONDS if settle_seconds is None else settle_seconds)
+                resident = (_pss_mib(server.pid) - before) / copies
+                times = sorted(server.answer_row("copy-0") * 1000 for _ in range(PREDICTIONS))
+            yield Measured(
+                model_mb=model_mb,
+                artefact_mb=artefact.stat().st_size / 1e6,
+                resident_mib=resident,
+                load_seconds=statistics.median(loads),
+                extract_seconds=statistics.median(seconds),
+                predict=PredictTime(p50=_at(times, 0.5), p95=_at(times, 0.95), p99=_at(times, 0.99)),
+            )
+
+
+def calibrated(
+    measured: Sequence[Measured], *, name: str, copies: int, reserve_mib: float, reserve_share: float, on: date
+) -> Profile:
+    """The profile of the measured artefacts. reserve_mib and reserve_share are not measured: see data/profiles.toml."""
+    if not measured:
+        raise PlanningInputError("nothing was measured; give at least one artefact")
+    by_size = sorted(measured, key=lambda found: found.model_mb)
+    sizes = [found.model_mb for found in by_size]
+    if len(set(sizes)) < len(sizes):
+        raise PlanningInputError("two artefacts have models of the same size; give one of each size")
+    total_mb = sum(sizes)
+    return Profile(
+        name=name,
+        title="the tierfleet server: one process holds every model",
+        source=(
+            f"tierfleet plan calibrate, {copies} copies of each artefact, PSS of the process tree, extraction by "
+            f"Python's tarfile, one row with 1 connection; {platform.machine()}, {os.cpu_count()} processors"
+        ),
+        measured_on=on,
+        prototype=False,
+        # Loads of different models take turns.
+        parallel_loads=1,
+        reserve_mib=reserve_mib,
+        reserve_share=reserve_share,
+        # The process itself lives in the share that it keeps free.
+        fixed_mib=0.0,
+        artefact_mb_per_model_mb=sum(found.artefact_mb for found in by_size) / total_mb,
+        extract_seconds_per_model_mb=sum(found.extract_seconds for found in by_size) / total_mb,
+        resident=tuple((found.model_mb, max(found.resident_mib, 0.0)) for found in by_size),
+        load=tuple((found.model_mb, found.load_seconds) for found in by_size),
+        predict=tuple((found.model_mb, found.predict) for found in by_size),
+    )
+
+
+def _at(times: Sequence[float], share: float) -> float:
+    return times[min(int(share * len(times)), len(times) - 1)]
+
+
+def _extract(artefact: Path, scratch: Path, copies: int) -> tuple[list[Path], list[float]]:
+    """The artefact unpacked `copies` times, and the seconds of each."""
+    directories, seconds = [], []
+    for number in range(copies):
+        directory = scratch / f"copy-{number}"
+        started = time.perf_counter()
+        try:
+            with tarfile.open(artefact, "r:gz") as archive:
+                archive.extractall(directory, filter="data")
+        except (OSError, tarfile.TarError, EOFError) as error:
+            raise PlanningInputError(
+                f"{artefact} is no tar.gz that can be read: {error}; tierfleet models package makes one"
+            ) from error
+        seconds.append(time.perf_counter() - started)
+        directories.append(directory)
+    return directories, seconds
+
+
+class _Server:
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int) -> None:
+        self.pid = process.pid
+        self._process = process
+        self._port = port
+        self._connection: http.client.HTTPConnection | None = None
+        self._row: dict[str, bytes] = {}
+
+    def ask(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> tuple[int, bytes]:
+        """One request on the kept connection."""
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
+        try:
+            self._connection.request(method, path, body, {"Content-Type": content_type} if content_type else {})
+            reply = self._connection.getresponse()
+            return reply.status, reply.read()
+        except (OSError, http.client.HTTPException):
+            self.close()
+            raise
+
+    def load(self, name: str, directory: Path) -> float:
+        """Seconds of a LOAD."""
+        body = json.dumps({"model_name": name, "url": str(directory)}).encode()
+        started = time.perf_counter()
+        status, reply = self.ask("POST", "/models", body, "application/json")
+        seconds = time.perf_counter() - started
+        if status != 200:
+            raise PlanningInputError(f"the server does not load {directory}: {_sentence(reply)}")
+        features = json.loads(self.ask("GET", f"/models/{name}")[1])["features"]
+        self._row[name] = b",".join([b"0"] * features)
+        return seconds
+
+    def answer_row(self, name: str) -> float:
+        """Seconds of one row of zeros."""
+        started = time.perf_counter()
+        status, reply = self.ask("POST", f"/models/{name}/invoke", self._row[name], "text/csv")
+        if status != 200:
+            raise PlanningInputError(f"the server does not answer a row of zeros: {_sentence(reply)}")
+        return time.perf_counter() - started
+
+    def wait(self, log: Path) -> None:
+        """Until it answers its ping."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if self.ask("GET", "/ping")[0] == 200:
+                    return
+            time.sleep(0.05)
+        said = log.read_text(errors="replace")[-500:].strip() or "it says nothing"
+        raise PlanningInputError(
+            f"python -m tierfleet_server does not start: {said}; install what requirements-container.txt lists"
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+@contextlib.contextmanager
+def _server(scratch: Path) -> Iterator[_Server]:
+    if not shutil.which(sys.executable) or not Path("/proc/self/smaps_rollup").exists():
+        raise PlanningInputError("memory is read from /proc/<pid>/smaps_rollup; calibrate on Linux")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = scratch / "server.log"
+    settings = {
+        "SAGEMAKER_MULTI_MODEL": "true",
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_CONTAINER_LOG_LEVEL": "30",
+        "TIERFLEET_BIND_HOST": "127.0.0.1",
+    }
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tierfleet_server"],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **settings},
+        )
+    server = _Server(process, port)
+    try:
+        server.wait(log)
+        yield server
+    finally:
+        server.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
+def _sentence(reply: bytes) -> str:
+    try:
+        return str(json.loads(reply)["message"])
+    except (ValueError, KeyError, TypeError):
+        return reply[:200].decode(errors="replace")
+
+
+def _pss_mib(pid: int) -> float:
+    """PSS of a process and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    total, left = 0, [pid]
+    while left:
+        process = left.pop()
+        left += children.get(process, [])
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+            total += next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+    return total / 1024
