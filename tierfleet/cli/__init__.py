@@ -2,12 +2,13 @@
 
 import typer
 
-from tierfleet.cli import config_commands, diff_command, local_commands, models_commands
+from tierfleet.cli import config_commands, diff_command, local_commands, models_commands, plan_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Tiered hosting of many small models on SageMaker.")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(models_commands.app, name="models")
 app.add_typer(local_commands.app, name="local")
+app.add_typer(plan_commands.app, name="plan")
 app.command("diff")(diff_command.diff)
 
 
