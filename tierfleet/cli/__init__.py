@@ -8,6 +8,7 @@ from tierfleet.cli import (
     diff_command,
     local_commands,
     models_commands,
+    plan_commands,
     prices_commands,
 )
 
@@ -15,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Tiered hosti
 app.add_typer(config_commands.app, name="config")
 app.add_typer(models_commands.app, name="models")
 app.add_typer(local_commands.app, name="local")
+app.add_typer(plan_commands.app, name="plan")
 app.add_typer(prices_commands.app, name="prices")
 app.command("diff")(diff_command.diff)
 app.command("cost")(cost_commands.cost)

@@ -150,11 +150,9 @@ def _route(routing: Routing, instances: int, who: int, now: float, tally: Tally)
     owner = int(routing.instance_of[who])
     if owner < 0:
         owner = int(_random(tally.state) * instances)
-    if instances == 1:
-        return 0, _free_slot(routing.busy_until[0], now)
     # A model's second instance is always the same one, so that it has one more copy, not one everywhere.
-    second = (owner + 1 + who % (instances - 1)) % instances
-    if routing.spill_share > 0 and _random(tally.state) < routing.spill_share:
+    second = (owner + 1 + who % max(instances - 1, 1)) % instances
+    if instances > 1 and routing.spill_share > 0 and _random(tally.state) < routing.spill_share:
         tally.state[2] += np.uint64(1)
         owner = second
     if routing.busy_until.shape[1] == 0:
@@ -162,7 +160,7 @@ def _route(routing: Routing, instances: int, who: int, now: float, tally: Tally)
     slot = _free_slot(routing.busy_until[owner], now)
     if slot >= 0:
         return owner, slot
-    for step in range(instances):
+    for step in range(instances - 1):
         other = (second + step) % instances
         slot = _free_slot(routing.busy_until[other], now)
         if slot >= 0:

@@ -103,7 +103,7 @@ def make_plan(question: Question, progress: Progress | None = None) -> tuple[Pla
             f"the price table knows no instance type of {config.region} that the fleet may use; run tierfleet prices "
             f"refresh --region {config.region}"
         )
-    models = _models(question, tiering)
+    models = _models(question)
     found: dict[str, Found] = {}
     for name, model in models.items():
         found[name] = _searched(name, model, tiering, bounds, progress)
@@ -225,7 +225,7 @@ def _prepared(question: Question) -> tuple[Question, Tiering, list[str]]:
     return replace(question, workload=workload, rules=rules), tiering, notices
 
 
-def _models(question: Question, tiering: Tiering) -> dict[str, FleetModel]:
+def _models(question: Question) -> dict[str, FleetModel]:
     """One for each container; those that are no prototype first. They share the passes over the trace."""
     tails: dict[frozenset[str], TailCache] = {}
     found = {}
