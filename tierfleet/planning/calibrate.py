@@ -89,8 +89,9 @@ def calibrated(
         name=name,
         title="the tierfleet server: one process holds every model",
         source=(
-            f"tierfleet plan calibrate, {copies} copies or more of each artefact, PSS of the process tree, extraction by "
-            f"Python's tarfile, one row with 1 connection; {platform.machine()}, {os.cpu_count()} processors"
+            f"tierfleet plan calibrate, {copies} copies or more of each artefact, PSS of the process tree, extraction "
+            f"by Python's tarfile, one row with 1 connection; {platform.machine()}, {os.cpu_count()} processors, "
+            f"load average {os.getloadavg()[0]:.1f}"
         ),
         measured_on=on,
         prototype=False,
