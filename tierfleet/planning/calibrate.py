@@ -102,6 +102,7 @@ def calibrated(
         # The process itself lives in the share that it keeps free.
         fixed_mib=0.0,
         artefact_mb_per_model_mb=sum(found.artefact_mb for found in by_size) / total_mb,
+        file_mb_per_model_mb=1.0,
         extract_seconds_per_model_mb=sum(found.extract_seconds for found in by_size) / total_mb,
         resident=tuple((found.model_mb, max(found.resident_mib, 0.0)) for found in by_size),
         load=tuple((found.model_mb, found.load_seconds) for found in by_size),

@@ -137,8 +137,9 @@ def latency(
     slowdown = _lognormal(_FETCH, 1.0, math.log(network.s3_slowdown_p95) / _Z95)
     fetch = profile.artefact_mb_per_model_mb * sizes / network.s3_megabytes_per_second * slowdown
     extract = profile.extract_seconds_per_model_mb * sizes
-    from_disk = warm + waiting + sizes / network.disk_megabytes_per_second + load
-    # A cold call writes what it extracts, and the page cache still holds it when it is loaded.
+    from_disk = warm + waiting + profile.file_mb_per_model_mb * sizes / network.disk_megabytes_per_second + load
+    # A cold call writes what it extracts, so the page cache still holds it when it is loaded; but it is never
+    # quicker than finding the model on disk.
     cold = warm + waiting + first_byte + fetch + extract + load
     return Latency(warm, from_disk, np.maximum(cold, from_disk), shares, wait)
 
