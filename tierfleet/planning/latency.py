@@ -63,7 +63,8 @@ class Shares:
     def __post_init__(self) -> None:
         """Raises PlanningInputError."""
         parts = (self.warm, self.disk, self.cold)
-        if not all(0 <= part <= 1 for part in parts) or not math.isclose(sum(parts), 1, abs_tol=1e-9):
+        # What was subtracted from 1 may miss 0 by a rounding.
+        if not all(-1e-9 <= part <= 1 + 1e-9 for part in parts) or not math.isclose(sum(parts), 1, abs_tol=1e-9):
             raise PlanningInputError(f"shares of calls are {parts}, each must be 0 to 1 and all together 1")
 
 
@@ -95,7 +96,7 @@ class Latency:
         """Seconds that `percent` (0 to 100) of all calls do not exceed."""
         parts = ((self.warm, self.shares.warm), (self.disk, self.shares.disk), (self.cold, self.shares.cold))
         times = np.concatenate([times for times, _ in parts])
-        weights = np.concatenate([np.full(len(times), share / len(times)) for times, share in parts])
+        weights = np.concatenate([np.full(len(times), max(share, 0.0) / len(times)) for times, share in parts])
         order = np.argsort(times)
         reached = np.cumsum(weights[order])
         index = int(np.searchsorted(reached, percent / 100 - 1e-12))
