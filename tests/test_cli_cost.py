@@ -36,6 +36,13 @@ def test_the_bill_names_tiers_tenants_assumptions_and_sources() -> None:
     assert "price to verify: ml.m5.large: 2023-12-31" in whales
 
 
+def test_the_documentation_shows_what_the_command_prints() -> None:
+    page = (CONFIG.parent / "docs/cost.md").read_text()
+    assert run("cost", CHURN).split("\n\n")[0] in page
+    for line in run("cost", FRAUD).split("\n\n")[0].splitlines():
+        assert line in page or any(f" {tenant} " in line for tenant in ("m04", "m12", "m18")), line
+
+
 def test_json_holds_every_line_and_adds_up() -> None:
     found = json.loads(run("cost", FRAUD, "--json"))
     assert sum(line["usd"] for line in found["lines"]) == pytest.approx(found["usd_a_month"]["expected"])
