@@ -1,6 +1,9 @@
 """`tierfleet cost` and `tierfleet prices`, as a user and as a script call them."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,13 @@ def test_the_bill_names_tiers_tenants_assumptions_and_sources() -> None:
     whales = run("cost", FRAUD)
     assert [f"m{number}" in whales for number in ("01", "04", "12", "18", "29")] == [True] * 5
     assert "price to verify: ml.m5.large: 2023-12-31" in whales
+
+
+def test_the_documentation_shows_what_the_command_prints() -> None:
+    page = (CONFIG.parent / "docs/cost.md").read_text()
+    assert run("cost", CHURN).split("\n\n")[0] in page
+    for line in run("cost", FRAUD).split("\n\n")[0].splitlines():
+        assert line in page or any(f" {tenant} " in line for tenant in ("m04", "m12", "m18")), line
 
 
 def test_json_holds_every_line_and_adds_up() -> None:
@@ -81,6 +91,35 @@ def test_markdown_is_a_table_for_a_pull_request(tmp_path: Path) -> None:
     assert run("cost", FRAUD, "--markdown").startswith("### Cost of fraud-prod (eu-west-1): $1,323.")
 
 
+def test_directories_are_compared_file_by_file(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    for directory in (before, after):
+        directory.mkdir()
+        for file in CONFIG.iterdir():
+            (directory / file.name).write_bytes(file.read_bytes())
+    edited(after)
+    (before / "fraud-dev.toml").unlink()
+    (after / "churn-prod.toml").unlink()
+    shown = run("cost", "--diff", before, after, "--markdown")
+    titles = [line for line in shown.splitlines() if line.startswith("###")]
+    assert titles[0].startswith("### Cost of churn-prod: -$3,088.")
+    assert titles[1].startswith("### Cost of fraud-dev: +$")
+    assert titles[2] == "### Cost of fraud-prod: +$187.88 a month"
+    assert "new fleet" in shown
+    assert "fleet removed" in shown
+    assert [len(diff["changes"]) for diff in json.loads(run("cost", "--diff", before, after, "--json"))] == [2, 4, 1]
+
+
+def test_one_fleet_without_a_price_does_not_hide_the_others(tmp_path: Path) -> None:
+    (tmp_path / FRAUD.name).write_text(FRAUD.read_text())
+    changed = document(tiers={"tail": {"instance_type": "ml.r5.xlarge"}})
+    (tmp_path / "shop-test.toml").write_text(tomlkit.dumps(changed))
+    shown = run("cost", "--diff", tmp_path, tmp_path, "--markdown", code=2)
+    assert "### Cost of fraud-prod: $0.00 a month" in shown
+    assert "### Cost not known" in shown
+    assert "no price of ml.r5.xlarge in eu-west-1" in shown
+
+
 def test_an_unknown_price_ends_with_2_and_says_what_to_add(tmp_path: Path) -> None:
     file = tmp_path / "shop-test.toml"
     file.write_text(tomlkit.dumps(document(tiers={"tail": {"instance_type": "ml.r5.xlarge"}})))
@@ -100,6 +139,8 @@ def test_an_unknown_price_ends_with_2_and_says_what_to_add(tmp_path: Path) -> No
         ([CHURN, "--traffic", "absent.csv"], "absent.csv cannot be read"),
         ([CHURN, "--prices", "absent.toml"], "absent.toml cannot be read"),
         (["absent-prod.toml"], "cannot be read"),
+        (["--diff", CONFIG, CHURN], "give two fleet files or two directories"),
+        (["--diff", CONFIG.parent / "docs", CONFIG.parent / "docs"], "no fleet files in"),
     ],
 )
 def test_bad_input_ends_with_2_and_one_sentence(arguments: list[object], message: str) -> None:
@@ -128,3 +169,12 @@ def test_a_refresh_without_credentials_says_so(tmp_path: Path, monkeypatch: pyte
     assert "the Price List API cannot be asked" in shown
     assert "pricing:GetProducts" in shown
     assert not output.exists()
+
+
+def test_costs_need_no_numerical_package() -> None:
+    """The extra `cli` is enough: numpy and scipy belong to `planning`."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('numpy', 'scipy', 'numba', 'duckdb')));"
+        "from tierfleet.cli.cost_commands import cost; from tierfleet.cli.calibrate_command import calibrate"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(CONFIG.parent)})

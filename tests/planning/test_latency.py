@@ -162,6 +162,7 @@ def test_waits_grow_with_the_load(durations: list[float], servers: int, utilisat
     [
         (lambda: Shares(0.5, 0.2, 0.2), "all together 1"),
         (lambda: Shares(1.5, -0.5, 0), "each must be 0 to 1"),
+        (lambda: Shares(math.nan, 0.5, 0.5), "each must be 0 to 1"),
         (lambda: of(model_mb=0.0), "not above 0 MB"),
         (lambda: of(loads_per_second=-1.0), "loads_per_second is -1"),
         (lambda: of(weights=[1, 2]), "1 model sizes and 2 weights"),

@@ -1,6 +1,7 @@
 """`tierfleet cost`: what a fleet costs a month, and what an edit changes in it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, fail
 from tierfleet.planning.cost import monthly_cost, tenant_costs
-from tierfleet.planning.cost_diff import cost_diff
+from tierfleet.planning.cost_diff import Priced, cost_diff, paired_files
 from tierfleet.planning.cost_text import cost_json, cost_markdown, cost_text, diff_json, diff_markdown, diff_text
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.prices import load_prices
@@ -17,7 +18,9 @@ from tierfleet.planning.usage import Usage, read_traffic
 
 
 def cost(
-    files: Annotated[list[Path], typer.Argument(help="A fleet file; with --diff the old one, then the new one.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="A fleet file; with --diff the old one and the new one, or two directories.")
+    ],
     diff: Annotated[bool, typer.Option("--diff", help="Compare two versions of a fleet file.")] = False,
     traffic: Annotated[Path | None, typer.Option(help="CSV: tenant,calls_per_day[,hour] (hours in UTC).")] = None,
     artefact_megabytes: Annotated[float | None, typer.Option(help="Size of one packed model.")] = None,
@@ -38,7 +41,6 @@ def cost(
         fail(f"{len(files)} files given; give one fleet file, or with --diff the old one and the new one")
     if as_json and markdown:
         fail("--json and --markdown exclude each other; give one")
-    configs = [load_or_fail(file) for file in files]
     try:
         table = load_prices(prices)
         usage = Usage(
@@ -52,14 +54,42 @@ def cost(
             log_bytes_per_call=log_bytes_per_call,
             nat_gateways=nat_gateways,
         )
-        costs = [monthly_cost(config, table, usage, region=region) for config in configs]
+        pairs = paired_files(files[0], files[1]) if diff else []
     except PlanningInputError as error:
         fail(str(error))
+
+    def priced(file: Path) -> Priced:
+        config = load_or_fail(file)
+        return config, monthly_cost(config, table, usage, region=region)
+
     if diff:
-        changes = cost_diff((configs[0], costs[0]), (configs[1], costs[1]))
-        shown = diff_markdown(changes) if markdown else diff_text(changes)
-        typer.echo(json.dumps(diff_json(changes)) if as_json else shown)
+        _print_diffs(pairs, priced, as_json=as_json, markdown=markdown)
         return
-    tenants = tenant_costs(costs[0], configs[0], usage) if traffic else None
-    shown = cost_markdown(costs[0]) if markdown else cost_text(costs[0], tenants)
-    typer.echo(json.dumps(cost_json(costs[0], tenants)) if as_json else shown)
+    try:
+        config, bill = priced(files[0])
+    except PlanningInputError as error:
+        fail(str(error))
+    tenants = tenant_costs(bill, config, usage) if traffic else None
+    shown = cost_markdown(bill) if markdown else cost_text(bill, tenants)
+    typer.echo(json.dumps(cost_json(bill, tenants)) if as_json else shown)
+
+
+def _print_diffs(
+    pairs: list[tuple[Path | None, Path | None]], priced: Callable[[Path], Priced], *, as_json: bool, markdown: bool
+) -> None:
+    """Every fleet's change; one that cannot be priced does not hide the others, but ends with exit code 2."""
+    diffs, failed = [], []
+    for old, new in pairs:
+        try:
+            diffs.append(cost_diff(priced(old) if old else None, priced(new) if new else None))
+        except PlanningInputError as error:
+            failed.append(f"{new or old}: {error}")
+    if as_json:
+        found = [diff_json(diff) for diff in diffs]
+        typer.echo(json.dumps(found[0] if len(pairs) == len(found) == 1 else found))
+    for diff in () if as_json else diffs:
+        typer.echo(diff_markdown(diff) if markdown else diff_text(diff))
+    if markdown and failed:
+        typer.echo("\n".join(["### Cost not known", "", *(f"- {message}" for message in failed)]))
+    if failed:
+        fail("\n".join(failed))

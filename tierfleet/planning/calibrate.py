@@ -30,6 +30,7 @@ from tierfleet.planning.profiles import PredictTime, Profile
 SETTLE_SECONDS = 4.0
 START_SECONDS = 60.0
 PREDICTIONS = 300
+LEAST_MB, MOST_COPIES = 40.0, 300
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Measured:
 
 
 def measure(artefacts: Sequence[Path], *, copies: int, settle_seconds: float | None = None) -> Iterator[Measured]:
-    """Each tar.gz in turn, loaded `copies` times in a server of its own.
+    """Each tar.gz in turn, loaded in a server of its own: `copies` times, and more often if it is small, so that
+    enough memory is used to be told from the server's own.
 
     Raises PlanningInputError for what is no artefact, or what the server refuses, with its sentence.
     """
@@ -60,7 +62,7 @@ def measure(artefacts: Sequence[Path], *, copies: int, settle_seconds: float | N
                     loads.append(server.load(f"copy-{number}", directory))
                     server.answer_row(f"copy-{number}")
                 time.sleep(SETTLE_SECONDS if settle_seconds is None else settle_seconds)
-                resident = (_pss_mib(server.pid) - before) / copies
+                resident = (_pss_mib(server.pid) - before) / len(directories)
                 times = sorted(server.answer_row("copy-0") * 1000 for _ in range(PREDICTIONS))
             yield Measured(
                 model_mb=model_mb,
@@ -87,8 +89,9 @@ def calibrated(
         name=name,
         title="the tierfleet server: one process holds every model",
         source=(
-            f"tierfleet plan calibrate, {copies} copies of each artefact, PSS of the process tree, extraction by "
-            f"Python's tarfile, one row with 1 connection; {platform.machine()}, {os.cpu_count()} processors"
+            f"tierfleet plan calibrate, {copies} copies or more of each artefact, PSS of the process tree, extraction "
+            f"by Python's tarfile, one row with 1 connection; {platform.machine()}, {os.cpu_count()} processors, "
+            f"load average {os.getloadavg()[0]:.1f}"
         ),
         measured_on=on,
         prototype=False,
@@ -99,6 +102,7 @@ def calibrated(
         # The process itself lives in the share that it keeps free.
         fixed_mib=0.0,
         artefact_mb_per_model_mb=sum(found.artefact_mb for found in by_size) / total_mb,
+        file_mb_per_model_mb=1.0,
         extract_seconds_per_model_mb=sum(found.extract_seconds for found in by_size) / total_mb,
         resident=tuple((found.model_mb, max(found.resident_mib, 0.0)) for found in by_size),
         load=tuple((found.model_mb, found.load_seconds) for found in by_size),
@@ -111,10 +115,12 @@ def _at(times: Sequence[float], share: float) -> float:
 
 
 def _extract(artefact: Path, scratch: Path, copies: int) -> tuple[list[Path], list[float]]:
-    """The artefact unpacked `copies` times, and the seconds of each."""
-    directories, seconds = [], []
-    for number in range(copies):
-        directory = scratch / f"copy-{number}"
+    """The artefact unpacked `copies` times or until LEAST_MB are there, and the seconds of each."""
+    directories: list[Path] = []
+    seconds: list[float] = []
+    unpacked_mb = 0.0
+    while len(directories) < copies or (unpacked_mb < LEAST_MB and len(directories) < MOST_COPIES):
+        directory = scratch / f"copy-{len(directories)}"
         started = time.perf_counter()
         try:
             with tarfile.open(artefact, "r:gz") as archive:
@@ -125,6 +131,7 @@ def _extract(artefact: Path, scratch: Path, copies: int) -> tuple[list[Path], li
             ) from error
         seconds.append(time.perf_counter() - started)
         directories.append(directory)
+        unpacked_mb += sum(file.stat().st_size for file in directory.iterdir() if file.is_file()) / 1e6
     return directories, seconds
 
 

@@ -1,12 +1,14 @@
 """What an edit of a fleet file changes in its monthly cost, tier by tier and tenant by tenant, and why."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from tierfleet.config import FleetConfig
 from tierfleet.planning.bill import Place
 from tierfleet.planning.cost import FleetCost
+from tierfleet.planning.errors import PlanningInputError
 
 # Less than a cent is rounding.
 _CENT: Final = 0.005
@@ -44,24 +46,53 @@ class CostDiff:
         return self.after.usd - self.before.usd
 
 
-def cost_diff(
-    old: tuple[FleetConfig, FleetCost], new: tuple[FleetConfig, FleetCost], *, every_place: bool = False
-) -> CostDiff:
-    """The change from `old` to `new`, priced by the same table and usage.
+# A fleet and its bill.
+Priced = tuple[FleetConfig, FleetCost]
+
+
+def cost_diff(old: Priced | None, new: Priced | None, *, every_place: bool = False) -> CostDiff:
+    """The change from `old` to `new`, priced by the same table and usage; None: no such fleet before, or after.
 
     every_place: also those that cost the same, so that the changes add up to the totals.
+    Raises ValueError where both are None.
     """
-    before, after = old[1].by_place(), new[1].by_place()
+    given = old or new
+    if given is None:
+        raise ValueError("no fleet before and none after; give at least one")
+    nothing = replace(given[1], lines=())
+    old_cost, new_cost = old[1] if old else nothing, new[1] if new else nothing
+    before, after = old_cost.by_place(), new_cost.by_place()
     places = sorted(before.keys() | after.keys(), key=lambda place: (place[0] or "", place[1] or ""))
     changes = [
         CostChange(*place, before.get(place, 0.0), after.get(place, 0.0), tuple(_reasons(place, old, new)))
         for place in places
     ]
     kept = [change for change in changes if every_place or abs(change.usd) >= _CENT]
-    return CostDiff(old[1], new[1], tuple(kept))
+    return CostDiff(old_cost, new_cost, tuple(kept))
 
 
-def _reasons(place: Place, old: tuple[FleetConfig, FleetCost], new: tuple[FleetConfig, FleetCost]) -> Iterator[str]:
+def paired_files(old: Path, new: Path) -> list[tuple[Path | None, Path | None]]:
+    """The fleet files to compare: two files with each other, or the `*.toml` of two directories by their names.
+
+    Raises PlanningInputError for a file and a directory, and for directories without a fleet file.
+    """
+    if old.is_dir() != new.is_dir():
+        raise PlanningInputError(f"{old} and {new}: give two fleet files or two directories of them")
+    if not old.is_dir():
+        return [(old, new)]
+    names = sorted({file.name for directory in (old, new) for file in directory.glob("*.toml")})
+    if not names:
+        raise PlanningInputError(f"no fleet files in {old} and {new}; give the directories that hold them")
+    return [
+        (old / name if (old / name).is_file() else None, new / name if (new / name).is_file() else None)
+        for name in names
+    ]
+
+
+def _reasons(place: Place, old: Priced | None, new: Priced | None) -> Iterator[str]:
+    if old is None or new is None:
+        yield "new fleet" if old is None else "fleet removed"
+        return
     tier, tenant = place
     before, after = old[0], new[0]
     if before.region != after.region:

@@ -63,7 +63,8 @@ class Shares:
     def __post_init__(self) -> None:
         """Raises PlanningInputError."""
         parts = (self.warm, self.disk, self.cold)
-        if not all(0 <= part <= 1 for part in parts) or not math.isclose(sum(parts), 1, abs_tol=1e-9):
+        # What was subtracted from 1 may miss 0 by a rounding.
+        if not all(-1e-9 <= part <= 1 + 1e-9 for part in parts) or not math.isclose(sum(parts), 1, abs_tol=1e-9):
             raise PlanningInputError(f"shares of calls are {parts}, each must be 0 to 1 and all together 1")
 
 
@@ -95,7 +96,7 @@ class Latency:
         """Seconds that `percent` (0 to 100) of all calls do not exceed."""
         parts = ((self.warm, self.shares.warm), (self.disk, self.shares.disk), (self.cold, self.shares.cold))
         times = np.concatenate([times for times, _ in parts])
-        weights = np.concatenate([np.full(len(times), share / len(times)) for times, share in parts])
+        weights = np.concatenate([np.full(len(times), max(share, 0.0) / len(times)) for times, share in parts])
         order = np.argsort(times)
         reached = np.cumsum(weights[order])
         index = int(np.searchsorted(reached, percent / 100 - 1e-12))
@@ -137,8 +138,9 @@ def latency(
     slowdown = _lognormal(_FETCH, 1.0, math.log(network.s3_slowdown_p95) / _Z95)
     fetch = profile.artefact_mb_per_model_mb * sizes / network.s3_megabytes_per_second * slowdown
     extract = profile.extract_seconds_per_model_mb * sizes
-    from_disk = warm + waiting + sizes / network.disk_megabytes_per_second + load
-    # A cold call writes what it extracts, and the page cache still holds it when it is loaded.
+    from_disk = warm + waiting + profile.file_mb_per_model_mb * sizes / network.disk_megabytes_per_second + load
+    # A cold call writes what it extracts, so the page cache still holds it when it is loaded; but it is never
+    # quicker than finding the model on disk.
     cold = warm + waiting + first_byte + fetch + extract + load
     return Latency(warm, from_disk, np.maximum(cold, from_disk), shares, wait)
 

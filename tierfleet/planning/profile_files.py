@@ -18,6 +18,7 @@ _NUMBERS = (
     "reserve_share",
     "fixed_mib",
     "artefact_mb_per_model_mb",
+    "file_mb_per_model_mb",
     "extract_seconds_per_model_mb",
 )
 

@@ -35,6 +35,7 @@ class Profile:
     reserve_share: float
     fixed_mib: float
     artefact_mb_per_model_mb: float
+    file_mb_per_model_mb: float
     extract_seconds_per_model_mb: float
     resident: Points
     load: Points
