@@ -120,7 +120,7 @@ def search(
         option for option in options if model.requirements.usd is None or option.usd <= model.requirements.usd
     ]
     nearest = None if best else _nearest(model, affordable or options)
-    cheaper = None if best is None else max(failing, key=lambda option: option.usd, default=None)
+    cheaper = failing if best is not None else None
     return Found(best, nearest, runner_up, cheaper, len(sizes), tuple(options), pareto_front(options))
 
 
@@ -141,6 +141,8 @@ def pareto_front(options: Collection[FleetOption]) -> tuple[FleetOption, ...]:
 
 def why_it_lost(best: FleetOption, other: FleetOption) -> str:
     """What the next cheapest has, and what it costs more."""
+    if other.usd < best.usd:
+        return f"{dollars(best.usd - other.usd)} a month less, too little to change today's type and count for"
     more = f"{dollars(other.usd - best.usd)} a month more"
     gain = other.hit_ratio - best.hit_ratio
     if abs(gain) < 5e-4:
@@ -211,8 +213,8 @@ def _dedicated_beside(model: FleetModel, tiering: Tiering, instance_type: str, i
 
 def _cheapest(
     model: FleetModel, options: list[FleetOption]
-) -> tuple[FleetOption | None, FleetOption | None, list[FleetOption]]:
-    """The first two that meet everything, and the cheaper ones that do not."""
+) -> tuple[FleetOption | None, FleetOption | None, FleetOption | None]:
+    """The first two that meet everything, and the cheaper one that comes closest in hit ratio."""
     met: list[FleetOption] = []
     failing: list[FleetOption] = []
     required = model.requirements
@@ -230,10 +232,12 @@ def _cheapest(
             failing.append(judged)
         if len(met) == 2:
             break
-    last = max(failing, key=lambda option: option.usd, default=None)
-    if last is not None:
-        failing = [model.judged(last)]
-    return (met[0] if met else None), (met[1] if len(met) > 1 else None), failing
+    closest = max(failing, key=lambda option: option.hit_ratio, default=None)
+    return (
+        met[0] if met else None,
+        met[1] if len(met) > 1 else None,
+        None if closest is None else model.judged(closest),
+    )
 
 
 def _nearest(model: FleetModel, options: list[FleetOption]) -> FleetOption | None:
