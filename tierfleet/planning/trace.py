@@ -14,7 +14,7 @@ from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.requests import Progress, Requests
 from tierfleet.planning.trace_columns import Columns
 from tierfleet.planning.trace_files import Relation, relation
-from tierfleet.planning.trace_sql import reason_of, seconds_of, zone_of
+from tierfleet.planning.trace_sql import RAW, given, reason_of, seconds_of, zone_of
 
 # Longer traces are kept in files and mapped, so that the system may drop what nobody reads.
 _MOST_IN_MEMORY: Final = 8_000_000
@@ -103,16 +103,15 @@ def _stage(connection: duckdb.DuckDBPyConnection, files: Relation, timezone: str
         CREATE TABLE staged AS
         WITH source AS ({files.sql}),
         read_ AS (
-            SELECT tenant, refused, raw, moment IS NOT NULL AND CAST(moment AS VARCHAR) <> '' AS time_given,
+            SELECT * EXCLUDE (model_bytes, latency), {given("moment", files.moment_type)} AS time_given,
                 {seconds_of("moment", files.moment_type, timezone)} AS seconds,
                 {zone_of("moment", files.moment_type)} AS zone,
-                CAST(model_bytes AS VARCHAR) <> '' AS model_bytes_given,
-                TRY_CAST(model_bytes AS DOUBLE) AS model_bytes,
-                CAST(latency AS VARCHAR) <> '' AS latency_given, TRY_CAST(latency AS DOUBLE) AS latency
+                model_bytes AS model_bytes_read, TRY_CAST(model_bytes AS DOUBLE) AS model_bytes,
+                latency AS latency_read, TRY_CAST(latency AS DOUBLE) AS latency
             FROM source
         ),
         judged AS (SELECT *, {reason_of(files.has_bytes, files.has_latency)} AS reason FROM read_)
-        SELECT tenant, seconds, zone, model_bytes, latency, reason, CASE WHEN reason IS NOT NULL THEN raw END AS raw
+        SELECT tenant, seconds, zone, model_bytes, latency, reason, CASE WHEN reason IS NOT NULL THEN {RAW} END AS raw
         FROM judged
     """)
 

@@ -24,9 +24,9 @@ CLOUDTRAIL: Final = "CloudTrail data events"
 
 @dataclass(frozen=True)
 class Relation:
-    """A SELECT with the columns tenant, moment, model_bytes, latency (NULL if absent), refused and raw.
+    """A SELECT with the columns tenant, moment, model_bytes, latency (NULL if absent), refused and line.
 
-    refused: why a row that can be read must still be left out. raw: the row as it stands, for a message.
+    refused: why a row that can be read must still be left out. line: the row as it stands; NULL for a table.
     moment_type: the DuckDB type of `moment`.
     """
 
@@ -98,7 +98,7 @@ def _json(connection: duckdb.DuckDBPyConnection, source: str, columns: Columns) 
     checked = f"(SELECT line, json_valid(line) AS valid FROM {lines} WHERE trim(line) <> '')"
     valid = {role: f"CASE WHEN valid THEN {value} END" for role, value in values.items()}
     return _select(
-        valid, checked, "VARCHAR", "JSON lines", raw="line", refused="IF(valid, NULL, 'a line that is no JSON')"
+        valid, checked, "VARCHAR", "JSON lines", line="line", refused="IF(valid, NULL, 'a line that is no JSON')"
     )
 
 
@@ -148,7 +148,7 @@ def _metric_log(lines: str) -> Relation:
         each,
         "BIGINT",
         EMF,
-        raw="line",
+        line="line",
         refused=refused,
         assumed=("the calls of a line happened at its time; the client writes every 10 s",),
     )
@@ -172,7 +172,7 @@ def _cloudtrail(events: str) -> Relation:
         calls,
         "VARCHAR",
         CLOUDTRAIL,
-        raw="line",
+        line="line",
         refused=refused,
         assumed=(
             "the tenant is requestParameters.targetModel up to its first slash, or the fourth word of the name of a "
@@ -187,19 +187,13 @@ def _select(
     moment_type: str,
     shape: str,
     *,
-    raw: str | None = None,
+    line: str = "NULL::VARCHAR",
     refused: str = "NULL::VARCHAR",
     assumed: tuple[str, ...] = (),
 ) -> Relation:
-    if raw is None:
-        raw = (
-            "concat_ws(', ', "
-            + ", ".join(f"{quoted(r + '=')} || coalesce(CAST({v} AS VARCHAR), '')" for r, v in values.items())
-            + ")"
-        )
     sql = (
         f"SELECT CAST({values['tenant']} AS VARCHAR) AS tenant, {values['timestamp']} AS moment, "
         f"{values.get('model_bytes', 'NULL')} AS model_bytes, {values.get('latency', 'NULL')} AS latency, "
-        f"{refused} AS refused, {raw} AS raw FROM {reader}"
+        f"{refused} AS refused, {line} AS line FROM {reader}"
     )
     return Relation(sql, moment_type, "model_bytes" in values, "latency" in values, shape, assumed)

@@ -11,6 +11,11 @@ _IS_NUMBER: Final = r"^\s*-?\d+(\.\d+)?([eE][+-]?\d+)?\s*$"
 _UNITS: Final = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6))
 _END_OF_2099: Final = 4102444800
 
+# A row for a message: its line, or what its columns hold.
+RAW: Final = """coalesce(line, concat_ws(', ', 'tenant=' || coalesce(tenant, ''),
+    'timestamp=' || coalesce(CAST(moment AS VARCHAR), ''), 'model_bytes=' || CAST(model_bytes_read AS VARCHAR),
+    'latency=' || CAST(latency_read AS VARCHAR)))"""
+
 INTEGERS: Final = (
     "TINYINT",
     "SMALLINT",
@@ -53,8 +58,13 @@ def zone_of(column: str, kind: str) -> str:
     return "false" if kind == "DATE" or kind.startswith("TIMESTAMP") else "NULL::BOOLEAN"
 
 
+def given(column: str, kind: str) -> str:
+    """Whether there is something to read, BOOLEAN."""
+    return f"{column} IS NOT NULL AND {column} <> ''" if kind == "VARCHAR" else f"{column} IS NOT NULL"
+
+
 def reason_of(has_bytes: bool, has_latency: bool) -> str:
-    """Why a row cannot be used, VARCHAR; NULL for a good row. Over tenant, time_given, seconds, *_given, *."""
+    """Why a row cannot be used, VARCHAR; NULL for a good row. Over tenant, time_given, seconds and the rest."""
     cases = [
         ("refused IS NOT NULL", "refused"),
         ("tenant IS NULL OR tenant = ''", quoted("no tenant")),
@@ -64,7 +74,8 @@ def reason_of(has_bytes: bool, has_latency: bool) -> str:
     ]
     for present, column, what in ((has_bytes, "model_bytes", "size"), (has_latency, "latency", "latency")):
         if present:
-            cases.append((f"{column}_given AND {column} IS NULL", quoted(f"a {what} that is no number")))
+            unread = f"{column} IS NULL AND {column}_read IS NOT NULL AND CAST({column}_read AS VARCHAR) <> ''"
+            cases.append((unread, quoted(f"a {what} that is no number")))
             cases.append((f"{column} < 0", quoted(f"a negative {what}")))
     return "CASE " + " ".join(f"WHEN {when} THEN {then}" for when, then in cases) + " END"
 
