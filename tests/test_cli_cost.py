@@ -53,7 +53,7 @@ def test_json_holds_every_line_and_adds_up() -> None:
 def test_traffic_shows_the_dearest_tenants(tmp_path: Path) -> None:
     rates = tmp_path / "rates.csv"
     rows = "".join(f"c{number:04},{80_000 / number:.3f}\n" for number in range(1, 31))
-    rates.write_text(f"tenant,calls_per_day\n{rows}")
+    rates.write_text(f"tenant,requests_per_day\n{rows}")
     shown = run("cost", CHURN, "--traffic", rates)
     assert "the 10 dearest of 30 tenants" in shown
     assert "c0001" in shown

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tierfleet.planning.errors import PlanningInputError
-from tierfleet.planning.latency import Latency, LoadWait, Network, Shares, latency, load_wait
+from tierfleet.planning.latency import Latency, Network, Shares, latency
+from tierfleet.planning.load_queue import LoadWait, load_wait
 from tierfleet.planning.profile_files import load_profiles
 
 PROFILES = load_profiles()

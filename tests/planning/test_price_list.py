@@ -13,7 +13,10 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
+from fleets import CONFIG
+from typer.testing import CliRunner
 
+from tierfleet.cli import app, prices_commands
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.price_list import WANTED, refresh, write_prices
 from tierfleet.planning.prices import PriceTable, load_prices
@@ -95,13 +98,17 @@ def answer(client: Any, service: str, filters: dict[str, str], products: list[st
         client.stub.add_response("get_products", reply, request)
 
 
-def refreshed(client: Any, table: PriceTable) -> Any:
+def answer_everything(client: Any) -> None:
     region = {"regionCode": "eu-west-1"}
     hosting = {**region, "productFamily": "ML Instance", "component": "Hosting"}
     answer(client, "AmazonSageMaker", hosting, HOSTING, pages=2)
     for unit, wanted in WANTED.items():
         found = UNITS.get(unit, [product(f"EU-{wanted.usage_type}", ("0", "Inf", "0.25"))])
         answer(client, wanted.service, {**region, **wanted.filters}, found)
+
+
+def refreshed(client: Any, table: PriceTable) -> Any:
+    answer_everything(client)
     return refresh(client, table, ["eu-west-1"], TODAY)
 
 
@@ -168,3 +175,29 @@ def test_a_region_without_any_hosting_price_is_an_error(client: Any) -> None:
     answer(client, "AmazonSageMaker", filters, [])
     with pytest.raises(PlanningInputError, match="no hosting price in eu-west-9"):
         refresh(client, load_prices(), ["eu-west-9"], TODAY)
+
+
+def test_the_command_writes_a_table_that_prices_a_fleet(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_everything(client)
+    monkeypatch.setattr(prices_commands.boto3, "client", lambda *_, **__: client)
+    file = tmp_path / "mine.toml"
+    result = CliRunner().invoke(app, ["prices", "refresh", "--region", "eu-west-1", "--out", str(file)])
+    assert result.exit_code == 0, result.output
+    assert f"{file} written" in result.output
+    assert "kept as they were: eu-west-1 appconfig_configuration_received" in result.output
+    bill = CliRunner().invoke(app, ["cost", str(CONFIG / "fraud-prod.toml"), "--prices", str(file)])
+    assert "x ml.m5.large at $7.1 an hour" in bill.output
+    assert "AWS Price List API, GetProducts, read" in bill.output
+
+
+def test_what_the_api_refuses_is_one_sentence(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.stub.add_client_error("get_products", "AccessDeniedException", "not allowed", 400)
+    monkeypatch.setattr(prices_commands.boto3, "client", lambda *_, **__: client)
+    file = tmp_path / "mine.toml"
+    result = CliRunner().invoke(app, ["prices", "refresh", "--region", "eu-west-1", "--out", str(file)])
+    assert result.exit_code == 2
+    assert "the Price List API cannot be asked" in result.output
+    assert "AccessDenied" in result.output
+    assert not file.exists()

@@ -22,7 +22,7 @@ def cost(
         list[Path], typer.Argument(help="A fleet file; with --diff the old one and the new one, or two directories.")
     ],
     diff: Annotated[bool, typer.Option("--diff", help="Compare two versions of a fleet file.")] = False,
-    traffic: Annotated[Path | None, typer.Option(help="CSV: tenant,calls_per_day[,hour] (hours in UTC).")] = None,
+    traffic: Annotated[Path | None, typer.Option(help="CSV: tenant,requests_per_day, or a rates table.")] = None,
     artefact_megabytes: Annotated[float | None, typer.Option(help="Size of one packed model.")] = None,
     tail_tenants: Annotated[int | None, typer.Option(help="Tenants of the default tier.")] = None,
     versions_kept: Annotated[int, typer.Option(help="Versions of a model in the bucket.")] = 1,

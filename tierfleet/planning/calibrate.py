@@ -4,17 +4,9 @@ A server of its own, `python -m tierfleet_server` on loopback, loads copies of e
 whole process tree (Linux), which is what a container's limit counts.
 """
 
-import contextlib
-import http.client
-import json
 import os
 import platform
-import shutil
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -23,12 +15,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from tierfleet.planning.calibration_server import calibration_server, pss_mib
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.profiles import PredictTime, Profile
 
 # For memory that loading freed to go back to the system, which the server does in pauses.
 SETTLE_SECONDS = 4.0
-START_SECONDS = 60.0
 PREDICTIONS = 300
 LEAST_MB, MOST_COPIES = 40.0, 300
 
@@ -55,14 +47,14 @@ def measure(artefacts: Sequence[Path], *, copies: int, settle_seconds: float | N
         with tempfile.TemporaryDirectory(prefix="tierfleet-calibrate-") as scratch:
             directories, seconds = _extract(artefact, Path(scratch), copies)
             model_mb = sum(file.stat().st_size for file in directories[0].iterdir() if file.is_file()) / 1e6
-            with _server(Path(scratch)) as server:
-                before = _pss_mib(server.pid)
+            with calibration_server(Path(scratch)) as server:
+                before = pss_mib(server.pid)
                 loads = []
                 for number, directory in enumerate(directories):
                     loads.append(server.load(f"copy-{number}", directory))
                     server.answer_row(f"copy-{number}")
                 time.sleep(SETTLE_SECONDS if settle_seconds is None else settle_seconds)
-                resident = (_pss_mib(server.pid) - before) / len(directories)
+                resident = (pss_mib(server.pid) - before) / len(directories)
                 times = sorted(server.answer_row("copy-0") * 1000 for _ in range(PREDICTIONS))
             yield Measured(
                 model_mb=model_mb,
@@ -133,125 +125,3 @@ def _extract(artefact: Path, scratch: Path, copies: int) -> tuple[list[Path], li
         directories.append(directory)
         unpacked_mb += sum(file.stat().st_size for file in directory.iterdir() if file.is_file()) / 1e6
     return directories, seconds
-
-
-class _Server:
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int) -> None:
-        self.pid = process.pid
-        self._process = process
-        self._port = port
-        self._connection: http.client.HTTPConnection | None = None
-        self._row: dict[str, bytes] = {}
-
-    def ask(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> tuple[int, bytes]:
-        """One request on the kept connection."""
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
-        try:
-            self._connection.request(method, path, body, {"Content-Type": content_type} if content_type else {})
-            reply = self._connection.getresponse()
-            return reply.status, reply.read()
-        except (OSError, http.client.HTTPException):
-            self.close()
-            raise
-
-    def load(self, name: str, directory: Path) -> float:
-        """Seconds of a LOAD."""
-        body = json.dumps({"model_name": name, "url": str(directory)}).encode()
-        started = time.perf_counter()
-        status, reply = self.ask("POST", "/models", body, "application/json")
-        seconds = time.perf_counter() - started
-        if status != 200:
-            raise PlanningInputError(f"the server does not load {directory}: {_sentence(reply)}")
-        features = json.loads(self.ask("GET", f"/models/{name}")[1])["features"]
-        self._row[name] = b",".join([b"0"] * features)
-        return seconds
-
-    def answer_row(self, name: str) -> float:
-        """Seconds of one row of zeros."""
-        started = time.perf_counter()
-        status, reply = self.ask("POST", f"/models/{name}/invoke", self._row[name], "text/csv")
-        if status != 200:
-            raise PlanningInputError(f"the server does not answer a row of zeros: {_sentence(reply)}")
-        return time.perf_counter() - started
-
-    def wait(self, log: Path) -> None:
-        """Until it answers its ping."""
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                if self.ask("GET", "/ping")[0] == 200:
-                    return
-            time.sleep(0.05)
-        said = log.read_text(errors="replace")[-500:].strip() or "it says nothing"
-        raise PlanningInputError(
-            f"python -m tierfleet_server does not start: {said}; install what requirements-container.txt lists"
-        )
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-@contextlib.contextmanager
-def _server(scratch: Path) -> Iterator[_Server]:
-    if not shutil.which(sys.executable) or not Path("/proc/self/smaps_rollup").exists():
-        raise PlanningInputError("memory is read from /proc/<pid>/smaps_rollup; calibrate on Linux")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = scratch / "server.log"
-    settings = {
-        "SAGEMAKER_MULTI_MODEL": "true",
-        "SAGEMAKER_BIND_TO_PORT": str(port),
-        "SAGEMAKER_CONTAINER_LOG_LEVEL": "30",
-        "TIERFLEET_BIND_HOST": "127.0.0.1",
-    }
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tierfleet_server"],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **settings},
-        )
-    server = _Server(process, port)
-    try:
-        server.wait(log)
-        yield server
-    finally:
-        server.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
-
-
-def _sentence(reply: bytes) -> str:
-    try:
-        return str(json.loads(reply)["message"])
-    except (ValueError, KeyError, TypeError):
-        return reply[:200].decode(errors="replace")
-
-
-def _pss_mib(pid: int) -> float:
-    """PSS of a process and all its descendants."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
-    total, left = 0, [pid]
-    while left:
-        process = left.pop()
-        left += children.get(process, [])
-        with contextlib.suppress(OSError):
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-            total += next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
-    return total / 1024

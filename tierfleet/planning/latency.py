@@ -4,11 +4,8 @@ The model, call by call:
     warm = overhead + predict
     disk = warm + wait for a load + read from disk + load
     cold = warm + wait for a load + S3's first byte + fetch + extract + load
-Waiting is an M/G/c queue: loads come at random times at `loads_per_second` on an instance, `loads_at_once` servers
-take them, and a load's seconds vary with the model's size. With one server that is Pollaczek and Khinchine's formula,
-exact in the mean; with more, Erlang's C scaled by the variation of the load times (Allen and Cunneen). A wait that
-happens is taken as exponential. Distributions are evaluated on fixed low-discrepancy points: the same input gives the
-same output.
+`load_queue` says how long loads wait for each other; a wait that happens is taken as exponential. Distributions are
+evaluated on fixed low-discrepancy points: the same input gives the same output.
 """
 
 import math
@@ -22,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tierfleet.planning.errors import PlanningInputError
+from tierfleet.planning.load_queue import LoadWait, load_wait
 from tierfleet.planning.profiles import Profile
 
 Array = NDArray[np.float64]
@@ -66,20 +64,6 @@ class Shares:
         # What was subtracted from 1 may miss 0 by a rounding.
         if not all(-1e-9 <= part <= 1 + 1e-9 for part in parts) or not math.isclose(sum(parts), 1, abs_tol=1e-9):
             raise PlanningInputError(f"shares of calls are {parts}, each must be 0 to 1 and all together 1")
-
-
-@dataclass(frozen=True)
-class LoadWait:
-    """How long a load waits for others on its instance. utilisation at or above 1: the queue never ends."""
-
-    utilisation: float
-    probability: float
-    mean_seconds_if_waiting: float
-
-    @property
-    def mean_seconds(self) -> float:
-        """Over all loads."""
-        return self.probability * self.mean_seconds_if_waiting
 
 
 @dataclass(frozen=True)
@@ -143,33 +127,6 @@ def latency(
     # quicker than finding the model on disk.
     cold = warm + waiting + first_byte + fetch + extract + load
     return Latency(warm, from_disk, np.maximum(cold, from_disk), shares, wait)
-
-
-def load_wait(load_seconds: Sequence[float] | Array, loads_per_second: float, loads_at_once: int) -> LoadWait:
-    """The queue for loads on one instance; load_seconds: equally likely durations of one load."""
-    if not loads_per_second >= 0 or loads_at_once < 1:
-        raise PlanningInputError(
-            f"loads_per_second is {loads_per_second}, loads_at_once {loads_at_once}; give 0 or more, and 1 or more"
-        )
-    durations = np.asarray(load_seconds, float)
-    mean = float(durations.mean())
-    offered = loads_per_second * mean
-    utilisation = offered / loads_at_once
-    if offered == 0:
-        return LoadWait(0.0, 0.0, 0.0)
-    if utilisation >= 1:
-        return LoadWait(utilisation, 1.0, math.inf)
-    variation = float((durations**2).mean()) / mean**2  # 1 + squared coefficient of variation
-    mean_if_waiting = variation / 2 * mean / (loads_at_once * (1 - utilisation))
-    return LoadWait(utilisation, _erlang_c(offered, loads_at_once), mean_if_waiting)
-
-
-def _erlang_c(offered: float, servers: int) -> float:
-    """Probability to wait in M/M/c. By Erlang's B, which does not overflow."""
-    blocked = 1.0
-    for count in range(1, servers + 1):
-        blocked = offered * blocked / (count + offered * blocked)
-    return blocked / (1 - offered / servers * (1 - blocked))
 
 
 @cache

@@ -14,6 +14,7 @@ from tierfleet.planning.instance_hours import HOURS_OF_DAY
 from tierfleet.runtime.names import WORD_PATTERN
 
 _MOST_MISTAKES_SHOWN: Final = 10
+_RATES_TABLE: Final = {"tenant", "hour_of_day", "requests", "first_seconds", "last_seconds"}
 _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "artefact_megabytes": (1e-6, 1e6),
     "tail_tenants": (0, 1e9),
@@ -91,40 +92,38 @@ class Usage:
 
 
 def read_traffic(file: Path) -> Traffic:
-    """A CSV with the columns `tenant` and `calls_per_day`, one row a tenant; or with `hour` (0 to 23, UTC) too, one
-    row a tenant and hour, `calls_per_day` then being the calls in that hour of each day.
+    """A CSV with the columns `tenant` and `requests_per_day`, spread evenly over the day; or the rates table that
+    planning/sql/rates.sql makes of a trace, whose working days and weekends become one usual day.
 
     Other columns are left alone. Raises PlanningInputError with every mistake (the first ten of many).
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
-            columns = list(reader.fieldnames or ())
-            if missing := [name for name in ("tenant", "calls_per_day") if name not in columns]:
-                raise PlanningInputError(
-                    f"{file}: no column {' and no column '.join(missing)}; it has {', '.join(columns) or 'none'}. "
-                    "Write tenant,calls_per_day and, if the day has a rhythm, hour"
-                )
+            columns = set(reader.fieldnames or ())
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PlanningInputError(f"{file} cannot be read: {error}; give a CSV file") from error
+    table = columns >= _RATES_TABLE
+    if missing := [name for name in ("tenant", "requests_per_day") if name not in columns and not table]:
+        raise PlanningInputError(
+            f"{file}: no column {' and no column '.join(missing)}; it has {', '.join(sorted(columns)) or 'none'}. "
+            "Write tenant,requests_per_day, or give the rates table of a trace"
+        )
     mistakes: list[str] = []
     hours: dict[str, list[float]] = {}
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str | None, ...]] = set()
     for number, row in enumerate(rows, 2):
-        tenant, calls, hour = row["tenant"] or "", row["calls_per_day"] or "", row.get("hour") or ""
-        mistake = _mistake(tenant, calls, hour, hourly="hour" in columns)
-        if not mistake and (tenant, hour) in seen:
-            mistake = f"tenant {tenant} stands there twice; write one row for it" + (" and hour" if hour else "")
-        if mistake:
-            mistakes.append(f"{file}, line {number}: {mistake}")
-            continue
-        seen.add((tenant, hour))
-        of_tenant = hours.setdefault(tenant, [0.0] * HOURS_OF_DAY)
-        if "hour" in columns:
-            of_tenant[int(hour)] = float(calls)
+        found = _of_table(row) if table else _of_day(row)
+        key = (row["tenant"], row.get("weekend"), row.get("hour_of_day")) if table else (row["tenant"],)
+        if isinstance(found, list) and key in seen:
+            found = f"tenant {row['tenant']} stands there twice; write one row for it"
+        seen.add(key)
+        if isinstance(found, str):
+            mistakes.append(f"{file}, line {number}: {found}")
         else:
-            of_tenant[:] = [float(calls) / HOURS_OF_DAY] * HOURS_OF_DAY
+            of_tenant = hours.setdefault(row["tenant"], [0.0] * HOURS_OF_DAY)
+            of_tenant[:] = [one + other for one, other in zip(of_tenant, found, strict=True)]
     if mistakes:
         rest = len(mistakes) - _MOST_MISTAKES_SHOWN
         shown = mistakes[:_MOST_MISTAKES_SHOWN] + ([f"and {rest} more"] if rest > 0 else [])
@@ -134,15 +133,35 @@ def read_traffic(file: Path) -> Traffic:
     return Traffic({tenant: tuple(calls) for tenant, calls in hours.items()})
 
 
-def _mistake(tenant: str, calls: str, hour: str, *, hourly: bool) -> str | None:
-    if not re.fullmatch(WORD_PATTERN, tenant):
-        return f"tenant {tenant!r} must match {WORD_PATTERN}"
+def _of_day(row: Mapping[str, str | None]) -> list[float] | str:
+    """Calls by hour of the day, or what is wrong with the row."""
+    calls = _number(row, "requests_per_day")
+    return _tenant(row) or (calls if isinstance(calls, str) else [calls / HOURS_OF_DAY] * HOURS_OF_DAY)
+
+
+def _of_table(row: Mapping[str, str | None]) -> list[float] | str:
+    found = [_number(row, column) for column in ("requests", "hour_of_day", "first_seconds", "last_seconds")]
+    if wrong := _tenant(row) or next((mistake for mistake in found if isinstance(mistake, str)), None):
+        return wrong
+    requests, hour, first, last = (number for number in found if not isinstance(number, str))
+    if not (hour.is_integer() and hour < HOURS_OF_DAY):
+        return f"hour_of_day = {row['hour_of_day']!r}; write a whole number from 0 to 23"
+    if not last > first:
+        return f"last_seconds = {row['last_seconds']!r} is not after first_seconds; a trace must take some time"
+    calls = [0.0] * HOURS_OF_DAY
+    calls[int(hour)] = requests / ((last - first) / 86_400)
+    return calls
+
+
+def _tenant(row: Mapping[str, str | None]) -> str | None:
+    tenant = row["tenant"] or ""
+    return None if re.fullmatch(WORD_PATTERN, tenant) else f"tenant {tenant!r} must match {WORD_PATTERN}"
+
+
+def _number(row: Mapping[str, str | None], column: str) -> float | str:
+    text = row[column] or ""
     try:
-        amount = float(calls)
+        number = float(text)
     except ValueError:
-        amount = math.nan
-    if not 0 <= amount < math.inf:
-        return f"calls_per_day = {calls!r}; write a number from 0"
-    if hourly and not (hour.isdigit() and int(hour) < HOURS_OF_DAY):
-        return f"hour = {hour!r}; write a whole number from 0 to 23"
-    return None
+        number = math.nan
+    return number if 0 <= number < math.inf else f"{column} = {text!r}; write a number from 0"
