@@ -177,6 +177,8 @@ class Plan:
     source: str
     container: str
     requirements: str
+    required_usd: float | None
+    required_hit_ratio: float | None
     tenants: int
     tail_tenants: int
     calls_per_day: float

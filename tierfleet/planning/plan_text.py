@@ -17,8 +17,9 @@ def headline(plan: Plan) -> str:
     """The answer in one sentence."""
     if plan.chosen is None:
         if plan.nearest is None:
-            return "no fleet could be looked at: no type with a price holds the biggest model"
-        return f"no fleet meets the requirements; nearest: {describe(plan.nearest)}: {'; '.join(plan.nearest.failures)}"
+            return "No fleet could be looked at: no type with a price holds the biggest model"
+        missed = "; ".join(plan.nearest.failures)
+        return f"No fleet meets the requirements. Nearest: {describe(plan.nearest)}, but {missed}"
     kept = " (as today)" if plan.kept_as_today else ""
     return f"{describe(plan.chosen)}{kept}"
 
