@@ -79,6 +79,15 @@ def test_traffic_moves_instances_requests_and_logs() -> None:
     assert found["tail", None, "endpoint logs"] == pytest.approx((86_400 + 8_640) * month / 1e6 * 0.57)
 
 
+def test_without_a_model_cache_every_call_fetches_its_model() -> None:
+    cached, uncached = (
+        amounts(cost(fleet(tiers={"tail": {"model_cache": setting}}), traffic=flat(a=1000), cold_share=0.25, callers=0))
+        for setting in ("Enabled", "Disabled")
+    )
+    place = ("tail", None, "S3 requests")
+    assert uncached[place] == pytest.approx(4 * cached[place]) == pytest.approx(1000 * 730 / 24 * 0.0000004)
+
+
 def test_a_nat_gateway_costs_hours_and_every_model_that_goes_through_it() -> None:
     config = fleet(network=NETWORK)
     usage = {"traffic": flat(a=1000), "cold_share": 1.0, "artefact_megabytes": 2**30 / 1e6}

@@ -64,7 +64,7 @@ def monthly_cost(
         cost_items.endpoint(bill, (name, None), shared, mean_instances(shared, calls))
         cost_items.warm_up(bill, name, shared)
         if usage.traffic:
-            cost_items.shared_calls(bill, name, usage.traffic, served[name], usage)
+            cost_items.shared_calls(bill, name, shared, usage.traffic, served[name], usage)
     for name, dedicated in config.dedicated_tiers.items():
         for tenant in sorted(dedicated.tenants):
             calls = usage.traffic.together([tenant]) if usage.traffic else None
