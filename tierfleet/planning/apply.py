@@ -1,6 +1,7 @@
 """Write a plan into the fleet file: comments and order kept, checked before anything is replaced. Deploys nothing."""
 
 import difflib
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tierfleet.config.problems import errors_of
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.proposed import dedicated_tenants, dedicated_tier_name, proposed_tail
 from tierfleet.planning.target import Target
+from tierfleet.runtime.names import WORD_PATTERN
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,11 @@ def _tenants(document: Any, config: FleetConfig, target: Target) -> None:
             f'you promise:\n[tiers.{joins}]\nhosting = "dedicated"\ninstance_type = "ml.m5.large"\n'
             "instances = { min = 2, max = 4, initial = 2 }\nscaling = { max_requests_per_second = 100 }\n"
             "alarms = { max_model_latency_p99_milliseconds = 50 }"
+        )
+    if wrong := [tenant for tenant in promoted if not re.fullmatch(WORD_PATTERN, tenant)]:
+        raise PlanningInputError(
+            f"{', '.join(wrong)} would be dedicated, and a fleet file holds no such name: a tenant id must match "
+            f"{WORD_PATTERN}; rename it in the traffic, or leave it where it is with --keep"
         )
     missing = [tenant for tenant in promoted if tenant not in target.pins]
     if missing:

@@ -20,7 +20,7 @@ def headline(plan: Plan) -> str:
             return "No fleet could be looked at: no type with a price holds the biggest model"
         missed = "; ".join(plan.nearest.failures)
         return f"No fleet meets the requirements. Nearest: {describe(plan.nearest)}, but {missed}"
-    kept = " (as today)" if plan.kept_as_today else ""
+    kept = "; type and count as today" if plan.kept_as_today else ""
     return f"{describe(plan.chosen)}{kept}"
 
 

@@ -62,7 +62,8 @@ def proposed_config(
         join = tiers.get(joins) or new_tier
         if not isinstance(join, DedicatedTier):
             raise ValueError(f"{', '.join(promoted)} cannot be dedicated: the fleet has no dedicated tier")
-        added = {tenant: DedicatedTenant(model=f"{tenant}/{UNPINNED}") for tenant in promoted}
+        # Not checked: a name that a fleet file cannot hold may be planned with all the same.
+        added = {tenant: DedicatedTenant.model_construct(model=f"{tenant}/{UNPINNED}") for tenant in promoted}
         tiers[joins] = join.model_copy(update={"tenants": {**join.tenants, **added}})
     return config.model_copy(update={"tiers": tiers})
 

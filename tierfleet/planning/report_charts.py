@@ -3,13 +3,13 @@
 import html
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from tierfleet.planning.plan import FleetOption, Plan, TierLatency
 
@@ -59,9 +59,7 @@ def miss_ratio_chart(plan: Plan) -> str:
             axes.plot(
                 *zip(*claimed, strict=True), "x", color=_ORANGE, markersize=9, markeredgewidth=2.5, label="claimed"
             )
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(_COUNT)
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        _log_scale(axes, models, _COUNT)
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.set_xlabel("models in memory, all instances")
@@ -111,7 +109,7 @@ def cost_chart(plan: Plan) -> str:
         if plan.required_hit_ratio is not None:
             axes.axhline(plan.required_hit_ratio, color=_RED, linewidth=0.8, linestyle="--")
         axes.xaxis.set_major_formatter(_DOLLARS)
-        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.set_xlim(0)
         axes.set_xlabel("a month, the whole fleet")
@@ -132,9 +130,7 @@ def latency_chart(plan: Plan) -> str:
                 axes.plot([value], [place], marker, color=colour, markersize=6)
         for name, colour, marker in (("p50", _BLUE, "o"), ("p95", _ORANGE, "s"), ("p99", _RED, "D")):
             axes.plot([], [], marker, color=colour, label=name)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(_SECONDS)
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        _log_scale(axes, [value for _, found in rows for value in (found.p50, found.p99)], _SECONDS)
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("call time, as callers see it")
@@ -152,6 +148,15 @@ def _classes(times: TierLatency) -> list[tuple[str, Any]]:
 
 def _cost_and_hits(options: tuple[FleetOption, ...]) -> tuple[list[float], list[float]]:
     return [option.usd for option in options], [option.hit_ratio for option in options]
+
+
+def _log_scale(axes: Axes, values: Sequence[float], formatter: FuncFormatter) -> None:
+    """With labels enough for a short range, and not too many for a long one."""
+    wide = max(values) / min(values)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide < 100 else (1, 3) if wide < 1e4 else (1,)))
+    axes.xaxis.set_major_formatter(formatter)
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _svg(name: str, draw: Callable[[Axes], None]) -> str:

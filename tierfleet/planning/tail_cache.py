@@ -53,7 +53,8 @@ class TailCache:
         requests = self.workload.requests
         if requests is None:
             instance_of = instance_by_hash(self.workload.tenants, instances)
-            return che_per_instance(self.workload.rates, sizes_mib, capacity_mib, instance_of)
+            # Sums of shares may end a rounding above 1.
+            return min(che_per_instance(self.workload.rates, sizes_mib, capacity_mib, instance_of), 1.0)
         if (sizes_mib == sizes_mib[0]).all():
             # Models of one size: one pass tells all sizes, counted in models.
             return self._curve(requests, np.ones(len(sizes_mib)), instances).hit_ratio(

@@ -99,7 +99,7 @@ def assign_tiers(
         now = name in dedicated_now
         ease = 1 - rules.band if now else 1.0
         of_tail = calls / (tail_calls + calls) if calls else 0.0
-        multiple = calls / (tail_calls / tail_tenants) if tail_calls else 0.0
+        multiple = calls / tail_calls * tail_tenants if tail_calls else 0.0
         strength = min(
             of_tail / rules.dominant_share,
             multiple / rules.dominant_multiple,
