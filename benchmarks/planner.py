@@ -3,10 +3,10 @@
     python benchmarks/planner.py [--quick] [--json]
 
 libCacheSim simulates one LRU size; ours computes every size. Both run in this process on the same requests, in turns,
-so that a noisy machine harms both alike; each figure is the best of its runs. libCacheSim reads its binary format from
-the page cache, ours reads arrays; compilation (kept on disk by numba) is measured apart. The big trace is written as
-Parquet, then read, sorted and passed over by a process of its own, whose peak memory is taken. Exits 1 if a bar is
-missed or the two disagree.
+so that a noisy machine harms both alike; each figure is the best CPU time of its runs (both use one thread).
+libCacheSim reads its binary format from the page cache, ours reads arrays; compilation (kept on disk by numba) is
+measured apart. The big trace is written as Parquet, then read, sorted and passed over by a process of its own, whose
+peak memory is taken. Exits 1 if a bar is missed or the two disagree.
 """
 
 import argparse
@@ -144,11 +144,11 @@ def simulated(trace: Path, capacity: int, *, sized: bool) -> float:
 def in_turns(ours: Callable[[], MissRatioCurve], theirs: Callable[[], float]) -> tuple[list[float], MissRatioCurve]:
     best = [float("inf")] * 2
     for _ in range(RUNS):
-        start = time.perf_counter()
+        start = time.process_time()
         curve = ours()
-        middle = time.perf_counter()
+        middle = time.process_time()
         theirs()
-        best = [min(best[0], middle - start), min(best[1], time.perf_counter() - middle)]
+        best = [min(best[0], middle - start), min(best[1], time.process_time() - middle)]
     return best, curve
 
 

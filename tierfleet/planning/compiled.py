@@ -19,6 +19,11 @@ def compiled(function: Function) -> Function:
     return cast("Function", numba.njit(cache=True, nogil=True)(function))
 
 
+def inlined(function: Function) -> Function:
+    """The same, written out where it is called: for inner loops, since a call with arrays takes longer than they do."""
+    return cast("Function", numba.njit(cache=True, nogil=True, inline="always")(function))
+
+
 def _population_count(_typing: Any, _word: Any) -> Any:
     """How many bits of an unsigned 64-bit word are set: one instruction."""
 
