@@ -5,17 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workloads import CHURN, FRAUD, no_whales, question
+from workloads import CHURN, FRAUD, no_whales, question, steady, zipf
 
 from tierfleet.config import load
 from tierfleet.planning.plan import Plan
 from tierfleet.planning.planner import make_plan
-from tierfleet.planning.rates import steady_rates
 from tierfleet.planning.requirements import requirements_of
 from tierfleet.planning.shapes import SHAPES
 from tierfleet.planning.synthesize import write_trace
 from tierfleet.planning.trace import read_trace
-from tierfleet.planning.workload import Workload, workload_from_rates, workload_from_trace
+from tierfleet.planning.workload import Workload, workload_from_trace
 
 CLAIMS = {100: None, 500: 0.80, 700: 0.91, 4000: None}
 
@@ -30,7 +29,7 @@ def workload(shape: str, folder: Path, days: float, skip_days: float) -> Workloa
 @pytest.fixture(scope="module")
 def churn(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """Published: 500 models hit 80 %, 700 hit 91 %, $620; wanted: 300 ms warm, 3 s cold, within $3,000."""
-    traffic = workload("churn", tmp_path_factory.mktemp("churn"), days=6, skip_days=3)
+    traffic = workload("churn", tmp_path_factory.mktemp("churn"), days=5, skip_days=2.5)
     required = requirements_of(load(CHURN), min_hit_ratio=0.8, warm_p95_seconds=0.3, cold_p95_seconds=3.0, usd=3000.0)
     return make_plan(question(traffic, CHURN, requirements=required, claims=CLAIMS, claimed_usd=620.0))[0]
 
@@ -134,9 +133,7 @@ def test_a_whale_that_does_not_call_is_left_alone_and_named(fraud: Workload) -> 
 
 
 def test_rates_give_a_plan_too_and_say_that_they_are_approximate() -> None:
-    shape = SHAPES["churn"]
-    rates = steady_rates(shape.tenants, shape.tenant_shares() * shape.requests_per_day)
-    traffic = workload_from_rates(rates, np.full(len(shape.tenants), 45.0))
+    traffic = steady(zipf(600, 80_000))
     plan, _ = make_plan(question(traffic, CHURN, profile="tierfleet", requirements=requirements_of(load(CHURN))))
     assert plan.chosen.meets
     assert plan.curve[0].lru is None

@@ -20,8 +20,9 @@ _MOST_FOR_BELADY = 5_000_000
 
 
 def curve_points(workload: Workload, models: Sequence[float] = ()) -> tuple[CurvePoint, ...]:
-    """One cache that holds so many models of one size each; some steps between one and all where none are named.
+    """One cache that holds so many models of one size each; some steps up to all where none are named.
 
+    The approximation stands beside the exact ratio only where models are named: it takes as long as the rest.
     All models count as one size here, so that the curve is about calls alone.
     """
     tenants = len(workload.tenants)
@@ -42,7 +43,7 @@ def curve_points(workload: Workload, models: Sequence[float] = ()) -> tuple[Curv
             CurvePoint(
                 models=float(count),
                 lru=lru,
-                che=che(workload.rates, ones, float(count)).hit_ratio,
+                che=min(che(workload.rates, ones, float(count)).hit_ratio, 1.0) if models or lru is None else None,
                 static=static_optimum(counts, ones, float(count)),
                 belady=best,
             )

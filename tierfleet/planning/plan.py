@@ -117,13 +117,23 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One cache that holds `models` of the mean size. lru: exact, None without a trace. belady: None where unknown."""
+    """One cache that holds `models` of one size.
+
+    lru: exact, None without a trace. che: the approximation, None where the exact ratio stands alone. belady: None
+    where it was not computed.
+    """
 
     models: float
     lru: float | None
-    che: float
+    che: float | None
     static: float
     belady: float | None
+
+    @property
+    def hit_ratio(self) -> float:
+        """The exact one, else the approximation."""
+        found = self.che if self.lru is None else self.lru
+        return 0.0 if found is None else found
 
 
 @dataclass(frozen=True)

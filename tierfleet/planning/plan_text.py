@@ -128,7 +128,7 @@ def _claims(plan: Plan) -> Iterator[str]:
     yield "models  claimed      LRU  best fixed set  clairvoyant"
     for claim in plan.claims:
         point = claim.point
-        computed = f"{_ratio(point.lru, point.che):>7}  {points(point.static):>14}  {_ratio(point.belady):>11}"
+        computed = f"{points(point.hit_ratio):>7}  {points(point.static):>14}  {_ratio(point.belady):>11}"
         yield f"{claim.models:>6,}  {_ratio(claim.claimed):>7}  {computed}"
     for claim in plan.claims:
         yield f"{claim.models:,} models in memory: {'; '.join(_held(claim))}"
@@ -141,9 +141,8 @@ def _held(claim: Claim) -> Iterator[str]:
         yield f"{profile} {gibibytes(memory)} ({price})"
 
 
-def _ratio(*ratios: float | None) -> str:
-    found = next((ratio for ratio in ratios if ratio is not None), None)
-    return "" if found is None else points(found)
+def _ratio(ratio: float | None) -> str:
+    return "" if ratio is None else points(ratio)
 
 
 def _sensitivity(plan: Plan) -> Iterator[str]:

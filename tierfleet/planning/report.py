@@ -149,7 +149,7 @@ def _claims(plan: Plan) -> Iterator[str]:
             + (f", {dollars(usd)}" if (usd := claim.usd[name]) is not None else "")
             for name in profiles
         ]
-        ratios = (claim.claimed, point.che if point.lru is None else point.lru, point.static, point.belady)
+        ratios = (claim.claimed, point.hit_ratio, point.static, point.belady)
         rows.append([f"{claim.models:,}", *("" if ratio is None else points(ratio) for ratio in ratios), *held])
     yield _table(
         (

@@ -43,7 +43,7 @@ def miss_ratio_chart(plan: Plan) -> str:
 
     def draw(axes: Axes) -> None:
         models = [point.models for point in plan.curve]
-        lru = [1 - (point.che if point.lru is None else point.lru) for point in plan.curve]
+        lru = [1 - point.hit_ratio for point in plan.curve]
         method = "LRU, from the trace" if plan.curve[0].lru is not None else "LRU, by approximation"
         axes.plot(models, lru, color=_BLUE, linewidth=2, label=method)
         static = [1 - point.static for point in plan.curve]

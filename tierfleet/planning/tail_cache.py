@@ -32,6 +32,7 @@ class TailCache:
 
     workload: Workload
     _curves: dict[tuple[int, bytes], MissRatioCurve] = field(default_factory=dict)
+    _placed: dict[int, NDArray[np.int16]] = field(default_factory=dict)
 
     def shares(
         self, resident_mib: Array, disk_mib: Array, *, memory_mib: float, disk_room_mib: float, instances: int
@@ -52,7 +53,7 @@ class TailCache:
             return 0.0
         requests = self.workload.requests
         if requests is None:
-            instance_of = instance_by_hash(self.workload.tenants, instances)
+            instance_of = self._instance_of(instances)
             # Sums of shares may end a rounding above 1.
             return min(che_per_instance(self.workload.rates, sizes_mib, capacity_mib, instance_of), 1.0)
         if (sizes_mib == sizes_mib[0]).all():
@@ -65,7 +66,7 @@ class TailCache:
     def tenant_hit_ratios(self, sizes_mib: Array, capacity_mib: float, instances: int) -> Array:
         """The same for each tenant, always by Che's approximation: a trace has too few calls of most of them."""
         rates, ratios = self.workload.rates, np.zeros(len(sizes_mib))
-        instance_of = instance_by_hash(rates.tenants, instances)
+        instance_of = self._instance_of(instances)
         for instance in range(instances):
             own = instance_of == instance
             if rates.requests_per_day[own].any():
@@ -76,8 +77,13 @@ class TailCache:
         """Whether every model has its room, so that more memory changes nothing."""
         if not len(sizes_mib):
             return True
-        load = np.bincount(instance_by_hash(self.workload.tenants, instances), weights=sizes_mib)
+        load = np.bincount(self._instance_of(instances), weights=sizes_mib)
         return float(load.max()) <= capacity_mib
+
+    def _instance_of(self, instances: int) -> NDArray[np.int16]:
+        if instances not in self._placed:
+            self._placed[instances] = instance_by_hash(self.workload.tenants, instances)
+        return self._placed[instances]
 
     def _curve(self, requests: Requests, sizes_mib: Array, instances: int) -> MissRatioCurve:
         key = (instances, sizes_mib.tobytes())
@@ -87,6 +93,6 @@ class TailCache:
                 sizes_mib,
                 # Nothing of a few tenants may be left to count; then all of it counts.
                 counted_from_seconds=min(self.workload.counted_from_seconds, float(requests.seconds[-1])),
-                instance_of=instance_by_hash(self.workload.tenants, instances),
+                instance_of=self._instance_of(instances),
             )
         return self._curves[key]
