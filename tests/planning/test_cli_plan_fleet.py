@@ -144,6 +144,19 @@ def test_a_container_that_nobody_measured_needs_a_profile(rates: Path, fraud: Pa
     assert plan(rates, "--config", fraud, "--model-megabytes", 30, "--profile", "stock")[0] == 0
 
 
+def test_sizes_of_another_container_are_not_written(rates: Path, fraud: Path) -> None:
+    before = fraud.read_text()
+    more = ("--model-megabytes", 30, "--apply", "--pin", "g1=1", "--pin", "g2=1")
+    code, text, notes = plan(rates, "--config", fraud, *more, "--profile", "tierfleet")
+    assert code == 2
+    assert "not that of the file's container, sagemaker-xgboost; change [container] first" in notes
+    assert "change [container] before you change sizes" in text
+    code, _, notes = plan(rates, "--config", fraud, *more, "--profile", "mapped")
+    assert code == 2
+    assert "prototype that nothing ships" in notes
+    assert fraud.read_text() == before
+
+
 def test_a_region_without_prices_is_an_error_that_says_how_to_get_them(rates: Path, fraud: Path) -> None:
     fraud.write_text(fraud.read_text().replace('"eu-west-1"', '"ap-south-1"'))
     code, _, notes = plan(rates, "--config", fraud, "--model-megabytes", 30)

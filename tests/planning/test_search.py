@@ -8,8 +8,10 @@ from fleets import fleet
 from workloads import PRICES, model, steady, tiering, zipf
 
 from tierfleet.instance_types import describe
+from tierfleet.planning.candidates import candidate_types
+from tierfleet.planning.comparisons import why_it_lost
 from tierfleet.planning.plan import FleetOption
-from tierfleet.planning.search import Bounds, candidate_types, pareto_front, search, why_it_lost
+from tierfleet.planning.search import Bounds, pareto_front, search
 from tierfleet.planning.sensitivity import sensitivity
 from tierfleet.planning.sessions import Sessions
 

@@ -10,9 +10,9 @@ from tierfleet.config import FleetConfig, load
 from tierfleet.planning.fleet_model import FleetModel
 from tierfleet.planning.latency import Network
 from tierfleet.planning.option_prices import OptionPrices
-from tierfleet.planning.planner import Question
 from tierfleet.planning.prices import load_prices
 from tierfleet.planning.profile_files import load_profiles
+from tierfleet.planning.question import Question
 from tierfleet.planning.rates import steady_rates
 from tierfleet.planning.requirements import Requirements
 from tierfleet.planning.search import Tiering

@@ -95,9 +95,10 @@ def plan_fleet(
         from tierfleet.planning.apply import file_edits, write
         from tierfleet.planning.curve_table import Reading
         from tierfleet.planning.plan_text import plan_text
-        from tierfleet.planning.planner import Question, make_plan, profile_name
+        from tierfleet.planning.planner import make_plan
         from tierfleet.planning.prices import load_prices
         from tierfleet.planning.profile_files import load_profiles
+        from tierfleet.planning.question import Question, other_container, profile_name
         from tierfleet.planning.requirements import requirements_of
         from tierfleet.planning.tiering import TieringRules
         from tierfleet.planning.trace_columns import Columns
@@ -157,6 +158,8 @@ def plan_fleet(
             html.write_text(report_html(plan), encoding="utf-8")
         typer.echo(json.dumps(plan.to_json(), default=str)) if as_json else out.print(escape(plan_text(plan)))
         if apply and target is not None:
+            if why := other_container(fleet, known[own]):
+                fail(f"{why}; change [container] first, then plan again")
             target = plan_sources.pinned(target, fleet, pin or [], plan_sources.catalog_reader(fleet))
             changes = file_edits(config, fleet, target)
             write(changes)

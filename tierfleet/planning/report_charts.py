@@ -16,7 +16,7 @@ from tierfleet.planning.plan import FleetOption, Plan, TierLatency
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
 _BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#666666"
 _SERIES: Final = (_BLUE, _ORANGE, _GREEN, _PURPLE)
-_STYLE: Final[dict[str, Any]] = {
+_STYLE: Final[Any] = {
     # Text stays text: it can be searched, and the file stays small.
     "svg.fonttype": "none",
     "svg.hashsalt": "tierfleet",

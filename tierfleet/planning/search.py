@@ -8,18 +8,13 @@ rising order of cost, only until the answer is known.
 """
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-from tierfleet import images
-from tierfleet.config import FleetConfig
-from tierfleet.instance_types import InstanceType, describe
+from tierfleet.instance_types import describe
 from tierfleet.planning.fleet_model import FleetModel
-from tierfleet.planning.instances import offered_instance_types
-from tierfleet.planning.plan import Comparison, FleetOption
-from tierfleet.planning.prices import PriceTable
+from tierfleet.planning.plan import FleetOption
 from tierfleet.planning.tiering import TenantTier, promoted_for_p99
-from tierfleet.planning.wording import dollars, points
 
 _MOST_OF_BUDGET: Final = 3.0
 # How many options that do not meet everything are timed to find the nearest.
@@ -91,14 +86,6 @@ class Found:
     front: tuple[FleetOption, ...]
 
 
-def candidate_types(config: FleetConfig, prices: PriceTable) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Types that the shared tier may use, by name; and those left out only because the table has no price of them."""
-    offered = [found for found in offered_instance_types(config.region) if _allowed(config, found)]
-    priced = prices.hosting.get(config.region, {})
-    names = [found.name for found in offered]
-    return tuple(name for name in names if name in priced), tuple(name for name in names if name not in priced)
-
-
 def search(
     model: FleetModel, tiering: Tiering, bounds: Bounds, *, total: Step | None = None, step: Step | None = None
 ) -> Found:
@@ -124,12 +111,6 @@ def search(
     return Found(best, nearest, runner_up, cheaper, len(sizes), tuple(options), pareto_front(options))
 
 
-def compared(name: str, title: str, found: Found) -> Comparison:
-    """As one line of a comparison."""
-    some = found.options[0] if found.options else None
-    return Comparison(name, title, bool(some and some.prototype), found.best, found.nearest)
-
-
 def pareto_front(options: Collection[FleetOption]) -> tuple[FleetOption, ...]:
     """Those that no cheaper option equals in hit ratio, in rising cost."""
     front: list[FleetOption] = []
@@ -137,44 +118,6 @@ def pareto_front(options: Collection[FleetOption]) -> tuple[FleetOption, ...]:
         if not front or option.hit_ratio > front[-1].hit_ratio + 1e-9:
             front.append(option)
     return tuple(front)
-
-
-def why_it_lost(best: FleetOption, other: FleetOption) -> str:
-    """What the next cheapest has, and what it costs more."""
-    if other.usd < best.usd:
-        return f"{dollars(best.usd - other.usd)} a month less, too little to change today's type and count for"
-    more = f"{dollars(other.usd - best.usd)} a month more"
-    gain = other.hit_ratio - best.hit_ratio
-    if abs(gain) < 5e-4:
-        return f"{more} for the same hit ratio"
-    word = "higher" if gain > 0 else "lower"
-    return f"{more}; its hit ratio of {points(other.hit_ratio)} is {abs(gain) * 100:.1f} points {word}"
-
-
-def tiering_alternatives(
-    model: FleetModel, tiering: Tiering, bounds: Bounds, chosen: frozenset[str]
-) -> Iterator[Comparison]:
-    """The cheapest fleets with other tenants dedicated: as today, and nobody."""
-    alternatives = {"as today": tiering.now, "nobody dedicated": frozenset[str]()}
-    for name, dedicated in alternatives.items():
-        if dedicated == chosen or (name == "nobody dedicated" and dedicated == tiering.now):
-            continue
-        fixed = tuple(replace(tier, dedicated=tier.tenant in dedicated) for tier in tiering.assigned)
-        other = replace(tiering, assigned=fixed, keep=frozenset(tier.tenant for tier in fixed), anyway=frozenset())
-        found = search(model, other, bounds)
-        title = ", ".join(sorted(dedicated)) if len(dedicated) <= 8 else f"{len(dedicated)} tenants"
-        yield compared(name, title, found)
-
-
-def _allowed(config: FleetConfig, found: InstanceType) -> bool:
-    tail = config.multi_model_tiers[config.default_tier]
-    if found.burstable or (found.local_nvme and config.encryption.volume_kms_key_arn):
-        return False
-    built_for = images.GRAVITON_VERSIONS.get(config.container.image)
-    if found.graviton and built_for is not None:
-        return config.container.version in built_for
-    # Of other images nobody knows what they are built for.
-    return not found.graviton or describe(tail.instance_type).graviton
 
 
 def _of_type(model: FleetModel, tiering: Tiering, bounds: Bounds, instance_type: str) -> Iterator[_Size]:

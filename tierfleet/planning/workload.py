@@ -161,4 +161,5 @@ def _seconds_covered(first: float, last: float) -> Array:
     seconds = np.minimum((hours + 1) * 3600, last) - np.maximum(hours * 3600, first)
     # A trace that ends on the hour still has its last request there.
     seconds = np.maximum(seconds, 1e-3)
-    return np.bincount(_hour_of_week(hours), weights=seconds, minlength=HOURS_OF_WEEK)
+    covered: Array = np.bincount(_hour_of_week(hours), weights=seconds, minlength=HOURS_OF_WEEK).astype(np.float64)
+    return covered
