@@ -124,6 +124,8 @@ def test_today_s_size_goes_when_it_costs_too_much(fraud: Workload) -> None:
     assert not plan.kept_as_today
     assert plan.chosen.usd < plan.today.usd
     assert any(edit.where.endswith("instance_type") for edit in plan.edits)
+    # Today is what runs today, whatever the plan is for.
+    assert plan.today.profile == "stock"
 
 
 def test_a_whale_that_does_not_call_is_left_alone_and_named(fraud: Workload) -> None:

@@ -175,7 +175,7 @@ class Plan:
     """Everything about one planning run.
 
     chosen: the cheapest fleet that meets the requirements; None where none does, then `nearest` comes nearest.
-    today: the fleet file as it is. runner_up: the next cheapest that meets them. cheaper: of those that cost
+    today: the fleet file as it is, in its own container. runner_up: the next cheapest that meets them. cheaper: of those that cost
     less and do not meet them, the one with the best hit ratio. kept_as_today: today's type and count are good enough.
     options_possible: how many there are; options: those that were looked at; front: of them, those that none beats in
     both cost and hit ratio; fronts: the same by container.

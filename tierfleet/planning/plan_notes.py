@@ -8,6 +8,7 @@ from tierfleet.planning.fleet_model import DISK_SHARE_FOR_MODELS, FleetModel
 from tierfleet.planning.latency import Network
 from tierfleet.planning.plan import FleetOption
 from tierfleet.planning.profiles import Profile
+from tierfleet.planning.question import other_container
 from tierfleet.planning.wording import percent
 from tierfleet.planning.workload import Workload
 
@@ -27,7 +28,7 @@ def notices(
             f"{len(without_price)} instance types offered in {config.region} were not considered, since the price "
             f"table has no price of them ({some}, ...): tierfleet prices refresh --region {config.region}"
         )
-    if tail.models_per_instance is not None:
+    if tail.models_per_instance is not None and other_container(config, model.profile) is None:
         today = model.option(tail.instance_type, tail.instances.min, frozenset(shown.dedicated))
         apart = today.models_per_instance / tail.models_per_instance - 1
         if abs(apart) > _MEASURED_APART:

@@ -9,7 +9,7 @@ from tierfleet.planning.cost import FleetCost
 from tierfleet.planning.fleet_model import FleetModel
 from tierfleet.planning.plan import Decision, FleetOption, Move
 from tierfleet.planning.proposed import dedicated_tenants
-from tierfleet.planning.question import Question
+from tierfleet.planning.question import Question, other_container
 from tierfleet.planning.target import Target, warm_up_list
 from tierfleet.planning.tiering import TenantTier
 from tierfleet.planning.wording import dollars
@@ -24,7 +24,11 @@ def target_of(question: Question, model: FleetModel, chosen: FleetOption) -> Tar
     """What the fleet file is to say. A capacity that was measured for the type stays."""
     config = question.config
     tail = config.multi_model_tiers[config.default_tier]
-    measured = tail.instance_type == chosen.instance_type and tail.models_per_instance is not None
+    measured = (
+        tail.instance_type == chosen.instance_type
+        and tail.models_per_instance is not None
+        and other_container(config, model.profile) is None
+    )
     each = tail.models_per_instance if measured and tail.models_per_instance else chosen.models_per_instance
     workload = model.tail(frozenset(chosen.dedicated)).workload
     size = float(workload.model_mb.mean()) if len(workload.tenants) else 1.0

@@ -16,7 +16,7 @@ from tierfleet.planning.fleet_model import FleetModel
 from tierfleet.planning.option_prices import OptionPrices
 from tierfleet.planning.plan import Comparison, FleetOption, Plan, QuotaNeed
 from tierfleet.planning.proposed import dedicated_tier_name, new_dedicated_tier, proposed_config
-from tierfleet.planning.question import Question, other_container, prepared
+from tierfleet.planning.question import Question, other_container, own_profile, prepared
 from tierfleet.planning.requirements import requirements_text
 from tierfleet.planning.search import Bounds, Found, Tiering, search
 from tierfleet.planning.sensitivity import sensitivity
@@ -48,7 +48,8 @@ def make_plan(question: Question, progress: Progress | None = None) -> tuple[Pla
     for name, model in models.items():
         found[name] = _searched(name, model, tiering, bounds, progress)
     model, own = models[question.profile], found[question.profile]
-    today = model.judged(model.option(*_size_today(config), tiering.now))
+    as_it_is = models.get(own_profile(config) or question.profile, model)
+    today = as_it_is.judged(as_it_is.option(*_size_today(config), tiering.now))
     chosen, kept = _chosen(question, model, tiering, own)
     shown = chosen or own.nearest or today
     dedicated = frozenset(shown.dedicated)

@@ -51,9 +51,14 @@ class Question:
     notices: tuple[str, ...] = ()
 
 
+def own_profile(config: FleetConfig) -> str | None:
+    """The profile of the file's container; None for an image of which nobody knows."""
+    return _PROFILE_OF_IMAGE.get(config.container.image)
+
+
 def profile_name(config: FleetConfig, profiles: Mapping[str, Profile], wanted: str | None) -> str:
     """The profile of the fleet's container, or the one that is wanted. Raises PlanningInputError."""
-    name = wanted or _PROFILE_OF_IMAGE.get(config.container.image)
+    name = wanted or own_profile(config)
     if name is None:
         raise PlanningInputError(
             f"nobody has measured the container {config.container.image}: give --profile with one of "
@@ -66,7 +71,7 @@ def profile_name(config: FleetConfig, profiles: Mapping[str, Profile], wanted: s
 
 def other_container(config: FleetConfig, profile: Profile) -> str | None:
     """Why sizes planned with this profile do not belong into the file as it is; None if they do."""
-    own = _PROFILE_OF_IMAGE.get(config.container.image)
+    own = own_profile(config)
     if profile.prototype:
         return f"profile {profile.name} is a prototype that nothing ships"
     if own is not None and profile.name != own and profile.name in _PROFILE_OF_IMAGE.values():
