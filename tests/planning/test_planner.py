@@ -11,7 +11,7 @@ from tierfleet.config import load
 from tierfleet.planning.plan import Plan
 from tierfleet.planning.planner import make_plan
 from tierfleet.planning.requirements import requirements_of
-from tierfleet.planning.shapes import SHAPES
+from tierfleet.planning.shapes import varied
 from tierfleet.planning.synthesize import write_trace
 from tierfleet.planning.trace import read_trace
 from tierfleet.planning.workload import Workload, workload_from_trace
@@ -19,8 +19,8 @@ from tierfleet.planning.workload import Workload, workload_from_trace
 CLAIMS = {100: None, 500: 0.80, 700: 0.91, 4000: None}
 
 
-def workload(shape: str, folder: Path, days: float, skip_days: float) -> Workload:
-    write_trace(SHAPES[shape], folder / "trace.parquet", days=days, seed=1)
+def workload(shape: str, folder: Path, *, days: float, skip_days: float, requests_per_day: float) -> Workload:
+    write_trace(varied(shape, requests_per_day=requests_per_day), folder / "trace.parquet", days=days, seed=1)
     (folder / "read").mkdir()
     requests = read_trace(str(folder / "trace.parquet"), folder / "read").requests
     return workload_from_trace(requests, requests.model_bytes / 1e6, skip_days=skip_days)
@@ -29,7 +29,7 @@ def workload(shape: str, folder: Path, days: float, skip_days: float) -> Workloa
 @pytest.fixture(scope="module")
 def churn(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """Published: 500 models hit 80 %, 700 hit 91 %, $620; wanted: 300 ms warm, 3 s cold, within $3,000."""
-    traffic = workload("churn", tmp_path_factory.mktemp("churn"), days=5, skip_days=2.5)
+    traffic = workload("churn", tmp_path_factory.mktemp("churn"), days=5, skip_days=2.5, requests_per_day=80_000)
     required = requirements_of(load(CHURN), min_hit_ratio=0.8, warm_p95_seconds=0.3, cold_p95_seconds=3.0, usd=3000.0)
     asked = question(traffic, CHURN, requirements=required, claims=CLAIMS, claimed_usd=620.0, most=8)
     return make_plan(asked)[0]
@@ -87,7 +87,7 @@ def test_the_plan_says_what_it_rests_on(churn: Plan) -> None:
 
 @pytest.fixture(scope="module")
 def fraud(tmp_path_factory: pytest.TempPathFactory) -> Workload:
-    return workload("fraud", tmp_path_factory.mktemp("fraud"), days=1, skip_days=0.5)
+    return workload("fraud", tmp_path_factory.mktemp("fraud"), days=1, skip_days=0.5, requests_per_day=600_000)
 
 
 def test_the_whales_and_the_tail_of_the_fraud_fleet_are_found_without_being_told(fraud: Workload) -> None:

@@ -175,10 +175,10 @@ class Plan:
     """Everything about one planning run.
 
     chosen: the cheapest fleet that meets the requirements; None where none does, then `nearest` comes nearest.
-    today: the fleet file as it is, in its own container. runner_up: the next cheapest that meets them. cheaper: of those that cost
-    less and do not meet them, the one with the best hit ratio. kept_as_today: today's type and count are good enough.
-    options_possible: how many there are; options: those that were looked at; front: of them, those that none beats in
-    both cost and hit ratio; fronts: the same by container.
+    today: the fleet file as it is, in its own container. runner_up: the next cheapest that meets them.
+    cheaper: of those that cost less and do not meet them, the one with the best hit ratio.
+    kept_as_today: today's type and count are good enough. options_possible: how many there are; options: those that
+    were looked at; front: of them, those that none beats in both cost and hit ratio; fronts: the same by container.
     hours_by_tier: mean calls a second in each hour of a day (UTC) by tier. tail_tenants: how many share the tail.
     """
 

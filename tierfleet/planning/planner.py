@@ -72,7 +72,7 @@ def make_plan(question: Question, progress: Progress | None = None) -> tuple[Pla
         fleet=f"{config.fleet}-{config.environment}",
         region=config.region,
         source=question.source,
-        container=f"{config.container.image} {config.container.version or ''}".strip(),
+        container=_container(question),
         requirements=requirements_text(question.requirements),
         required_usd=question.requirements.usd,
         required_hit_ratio=question.requirements.min_hit_ratio,
@@ -134,6 +134,12 @@ def make_plan(question: Question, progress: Progress | None = None) -> tuple[Pla
     if progress is not None:
         progress("bounds and sensitivity", 1, 1)
     return plan, target
+
+
+def _container(question: Question) -> str:
+    image = " ".join(part for part in (question.config.container.image, question.config.container.version) if part)
+    planned = question.profiles[question.profile]
+    return image if other_container(question.config, planned) is None else f"{image}, planned for {planned.name}"
 
 
 def _about_container(question: Question) -> list[str]:
