@@ -17,7 +17,7 @@ from tierfleet.planning.sessions import Sessions
 
 CONFIG = fleet(region="us-east-1")
 TYPES = candidate_types(CONFIG, PRICES)[0]
-BOUNDS = Bounds(types=TYPES, least=2, most=8)
+BOUNDS = Bounds(types=TYPES, least=2, most=6)
 WORKLOAD = steady(zipf(1000, 100_000))
 
 
@@ -38,7 +38,7 @@ def test_the_pruned_search_finds_what_looking_at_everything_finds(profile: str, 
         found_by.judged(found_by.option(name, count, nobody))
         for name in TYPES
         if found_by.fits(name, nobody)
-        for count in range(2, 9)
+        for count in range(2, 7)
         if found_by.prices.usd(name, count, nobody, 0) <= 3000
         and found_by.option(name, count, nobody).hit_ratio >= hit_ratio
     ]
