@@ -134,6 +134,36 @@ def test_what_cannot_be_planned_with_is_one_clear_error(
     assert "Traceback" not in notes
 
 
+def test_a_trace_of_one_tenant_is_planned_with_a_word_about_it(tmp_path: Path) -> None:
+    trace = tmp_path / "one.csv"
+    trace.write_text("tenant,timestamp\n" + "".join(f"a,2026-01-0{day}T10:00:00Z\n" for day in range(1, 8)))
+    code, text, _ = plan(trace, "--config", CONFIG / "fraud-dev.toml", "--model-megabytes", 20)
+    assert code == 0
+    assert "all 7 requests are for one tenant, a" in text
+    # The file has one instance today, so one may do.
+    assert "plan    1 x ml.m5.large" in text
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("tenant,timestamp\n", "has 0 rows"),
+        ("who,timestamp\na,2026-01-01T00:00:00Z\n", "no tenant column"),
+        ("tenant,timestamp\na,2026-01-01T00:00:00Z\nb,2026-01-01T02:00:00\n", "mixes times with a zone"),
+        ("tenant,timestamp,model_bytes\na,2026-01-01T00:00:00Z,-5\n", "a negative size"),
+        ("tenant,timestamp\na,2026-01-01T00:00:00Z\n", "all requests have the same time"),
+    ],
+)
+def test_a_broken_trace_gets_one_clear_message(tmp_path: Path, lines: str, message: str) -> None:
+    trace = tmp_path / "broken.csv"
+    trace.write_text(lines)
+    code, text, notes = plan(trace, "--config", CONFIG / "fraud-dev.toml", "--model-megabytes", 20)
+    assert code == 2
+    assert message in notes
+    assert notes.count("error:") == 1
+    assert text == ""
+
+
 def test_a_container_that_nobody_measured_needs_a_profile(rates: Path, fraud: Path) -> None:
     uri = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/ours:1"
     text = fraud.read_text().replace('image = "sagemaker-xgboost"\nversion = "1.7-1"', f'image = "{uri}"')

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workloads import CHURN, FRAUD, no_whales, question, steady, zipf
+from workloads import CHURN, FRAUD, PROFILES, no_whales, question, steady, zipf
 
 from tierfleet.config import load
 from tierfleet.planning.plan import Plan
@@ -16,6 +16,7 @@ from tierfleet.planning.synthesize import write_trace
 from tierfleet.planning.trace import read_trace
 from tierfleet.planning.workload import Workload, workload_from_trace
 
+STOCK = {"stock": PROFILES["stock"]}
 CLAIMS = {100: None, 500: 0.80, 700: 0.91, 4000: None}
 
 
@@ -29,9 +30,9 @@ def workload(shape: str, folder: Path, *, days: float, skip_days: float, request
 @pytest.fixture(scope="module")
 def churn(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """Published: 500 models hit 80 %, 700 hit 91 %, $620; wanted: 300 ms warm, 3 s cold, within $3,000."""
-    traffic = workload("churn", tmp_path_factory.mktemp("churn"), days=5, skip_days=2.5, requests_per_day=80_000)
+    traffic = workload("churn", tmp_path_factory.mktemp("churn"), days=4, skip_days=2, requests_per_day=80_000)
     required = requirements_of(load(CHURN), min_hit_ratio=0.8, warm_p95_seconds=0.3, cold_p95_seconds=3.0, usd=3000.0)
-    asked = question(traffic, CHURN, requirements=required, claims=CLAIMS, claimed_usd=620.0, most=8)
+    asked = question(traffic, CHURN, requirements=required, claims=CLAIMS, claimed_usd=620.0, most=5)
     return make_plan(asked)[0]
 
 
@@ -92,7 +93,7 @@ def fraud(tmp_path_factory: pytest.TempPathFactory) -> Workload:
 
 def test_the_whales_and_the_tail_of_the_fraud_fleet_are_found_without_being_told(fraud: Workload) -> None:
     config = no_whales(load(FRAUD))
-    plan, target = make_plan(question(fraud, config, requirements=requirements_of(config)))
+    plan, target = make_plan(question(fraud, config, requirements=requirements_of(config), profiles=STOCK))
     assert {move.tenant for move in plan.moves} == {"m01", "m04", "m12", "m18", "m29"}
     assert target.promoted(config) == ["m01", "m04", "m12", "m18", "m29"]
     assert plan.tail_tenants == 65
@@ -104,7 +105,7 @@ def test_the_whales_and_the_tail_of_the_fraud_fleet_are_found_without_being_told
 
 
 def test_a_fleet_that_is_right_stays_as_it_is(fraud: Workload) -> None:
-    asked = question(fraud, FRAUD, requirements=requirements_of(load(FRAUD)), size_band=0.1)
+    asked = question(fraud, FRAUD, requirements=requirements_of(load(FRAUD)), size_band=0.1, profiles=STOCK)
     plan, target = make_plan(asked)
     assert plan.moves == ()
     assert plan.edits == ()
@@ -130,13 +131,13 @@ def test_today_s_size_goes_when_it_costs_too_much(fraud: Workload) -> None:
 
 def test_a_whale_that_does_not_call_is_left_alone_and_named(fraud: Workload) -> None:
     silent = fraud.only(np.array([name != "m29" for name in fraud.tenants]))
-    plan, target = make_plan(question(silent, FRAUD, requirements=requirements_of(load(FRAUD))))
+    plan, target = make_plan(question(silent, FRAUD, requirements=requirements_of(load(FRAUD)), profiles=STOCK))
     assert "m29" in target.dedicated
     assert any("without a call in the traffic: m29" in notice for notice in plan.notices)
 
 
 def test_rates_give_a_plan_too_and_say_that_they_are_approximate() -> None:
-    traffic = steady(zipf(600, 80_000))
+    traffic = steady(zipf(200, 80_000))
     plan, _ = make_plan(question(traffic, CHURN, profile="tierfleet", requirements=requirements_of(load(CHURN))))
     assert plan.chosen.meets
     assert plan.curve[0].lru is None

@@ -67,7 +67,6 @@ def question(workload: Workload, config: Path | FleetConfig, profile: str = "sto
         source="a test",
         days=None,
         prices=PRICES,
-        profiles=PROFILES,
         profile=profile,
-        **({"requirements": Requirements()} | more),
+        **({"requirements": Requirements(), "profiles": PROFILES} | more),
     )

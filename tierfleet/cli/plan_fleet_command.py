@@ -68,7 +68,9 @@ def plan_fleet(
         list[str] | None, typer.Option(help="A tenant that stays on its tier; repeatable.", rich_help_panel=_CHOICES)
     ] = None,
     band: Annotated[float, typer.Option(min=0, max=0.9, help="Hysteresis of tiers.", rich_help_panel=_CHOICES)] = 0.3,
-    least_instances: Annotated[int, typer.Option(min=1, rich_help_panel=_CHOICES)] = 2,
+    least_instances: Annotated[
+        int | None, typer.Option(min=1, help="Default: 2, or 1 as in the file.", rich_help_panel=_CHOICES)
+    ] = None,
     most_instances: Annotated[int, typer.Option(min=1, max=100, rich_help_panel=_CHOICES)] = 20,
     claim: Annotated[
         list[str] | None,

@@ -37,7 +37,8 @@ def make_plan(question: Question, progress: Progress | None = None) -> tuple[Pla
     question, tiering, notices = prepared(question)
     config, workload = question.config, question.workload
     types, without_price = candidate_types(config, question.prices)
-    bounds = Bounds(types=types, least=question.least, most=question.most)
+    least = question.least or 1
+    bounds = Bounds(types=types, least=least, most=question.most)
     if not types:
         raise PlanningInputError(
             f"the price table knows no instance type of {config.region} that the fleet may use; run tierfleet prices "
@@ -115,7 +116,7 @@ def make_plan(question: Question, progress: Progress | None = None) -> tuple[Pla
             question.prices,
             config.region,
             types,
-            question.least,
+            least,
         ),
         claimed_usd=question.claimed_usd,
         hours_by_tier=plan_parts.hours_by_tier(workload, dedicated, config.default_tier, joins),
@@ -201,7 +202,7 @@ def _chosen(question: Question, model: FleetModel, tiering: Tiering, found: Foun
         return found.best, True
     assigned = tiering.beside(model, instance_type, instances)
     dedicated = frozenset(tier.tenant for tier in assigned if tier.dedicated) | tiering.anyway
-    if instances < question.least or not model.fits(instance_type, dedicated):
+    if instances < (question.least or 1) or not model.fits(instance_type, dedicated):
         return found.best, False
     same = model.judged(model.option(instance_type, instances, dedicated))
     if same.meets and same.usd <= found.best.usd * (1 + question.size_band):

@@ -27,7 +27,8 @@ class Question:
     """What a plan is made from.
 
     source: of the traffic, for the reader. days: how long the trace is; None for rates. profile: the container to plan
-    for. keep: tenants that stay where they are. least, most: instances of the shared tier.
+    for. keep: tenants that stay where they are. least, most: instances of the shared tier; least None: 2, or 1 where
+    the file has 1 today.
     size_band: today's type and count stay while they cost no more than (1 + size_band) of the cheapest.
     claims: published hit ratios by number of models; None as a ratio: only what is computed.
     """
@@ -43,7 +44,7 @@ class Question:
     network: Network = field(default_factory=Network)
     rules: TieringRules = field(default_factory=TieringRules)
     keep: frozenset[str] = frozenset()
-    least: int = 2
+    least: int | None = None
     most: int = 20
     size_band: float = 0.05
     claims: Mapping[int, float | None] = field(default_factory=dict)
@@ -113,4 +114,5 @@ def prepared(question: Question) -> tuple[Question, Tiering, list[str]]:
         promised_p99_seconds=question.requirements.whale_p99_seconds,
     )
     tiering = Tiering(assigned=assigned, now=now, keep=question.keep, anyway=anyway, band=rules.band)
-    return replace(question, workload=workload, rules=rules), tiering, notices
+    least = question.least or min(2, config.multi_model_tiers[config.default_tier].instances.min)
+    return replace(question, workload=workload, rules=rules, least=least), tiering, notices

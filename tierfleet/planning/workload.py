@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 
 HOURS_OF_WEEK: Final = 168
 _CHUNK: Final = 1 << 22
+# Less of an hour than this tells no rate.
+_LEAST_SECONDS: Final = 1200.0
 # 1 January 1970 was a Thursday; weeks start on Monday.
 _FIRST_WEEKDAY: Final = 3
 
@@ -80,6 +82,8 @@ def workload_from_trace(
     sessions: burstiness for what is computed from rates, instead of the trace's own. Raises PlanningInputError.
     """
     counted_from = float(requests.seconds[0]) + skip_days * 86_400
+    if requests.duration_seconds == 0:
+        raise PlanningInputError("all requests have the same time; a plan needs a trace that takes some")
     if counted_from >= requests.seconds[-1]:
         days = requests.duration_seconds / 86_400
         raise PlanningInputError(f"the trace has {days:.3g} days, and the first {skip_days:g} are skipped; skip fewer")
@@ -105,7 +109,7 @@ def model_megabytes(
     tenants: tuple[str, ...],
     model_bytes: Array,
     default_megabytes: float | None,
-    artefact_mb_per_model_mb: float | None,
+    artefact_mb_per_model_mb: float | None = None,
 ) -> Array:
     """Model files in MB. default_megabytes: where the source does not say.
 
@@ -140,13 +144,13 @@ def _calls_by_hour(requests: Requests) -> Array:
         counts += np.bincount(index, minlength=len(counts))
     covered = _seconds_covered(float(requests.seconds[0]), float(requests.seconds[-1]))
     by_hour = counts.reshape(-1, HOURS_OF_WEEK)
-    # A trace of less than a week says nothing about some hours: they are like the same hour of other days, or the mean.
+    # A trace of less than a week says little about some hours: they are like the same hour of other days, or the mean.
     days = covered.reshape(7, 24).sum(axis=0)
     of_day = by_hour.reshape(-1, 7, 24).sum(axis=1)
     mean = by_hour.sum(axis=1, keepdims=True) / covered.sum()
     with np.errstate(invalid="ignore", divide="ignore"):
-        like_other_days = np.where(days > 0, of_day / days, mean)
-        seen: Array = np.where(covered > 0, by_hour / covered, np.tile(like_other_days, 7))
+        like_other_days = np.where(days >= _LEAST_SECONDS, of_day / days, mean)
+        seen: Array = np.where(covered >= _LEAST_SECONDS, by_hour / covered, np.tile(like_other_days, 7))
     return seen * 3600
 
 
@@ -159,7 +163,5 @@ def _seconds_covered(first: float, last: float) -> Array:
     """How long the trace lasts within each hour of the week."""
     hours = np.arange(first // 3600, last // 3600 + 1)
     seconds = np.minimum((hours + 1) * 3600, last) - np.maximum(hours * 3600, first)
-    # A trace that ends on the hour still has its last request there.
-    seconds = np.maximum(seconds, 1e-3)
     covered: Array = np.bincount(_hour_of_week(hours), weights=seconds, minlength=HOURS_OF_WEEK).astype(np.float64)
     return covered

@@ -1,0 +1,80 @@
+"""Traffic as the planner sees it: rates by hour, peaks, and subsets of tenants."""
+
+import numpy as np
+import pytest
+from brute_force import requests_of
+
+from tierfleet.planning.errors import PlanningInputError
+from tierfleet.planning.requests import Requests
+from tierfleet.planning.shapes import SHAPES
+from tierfleet.planning.synthesize import synthesize
+from tierfleet.planning.workload import HOURS_OF_WEEK, model_megabytes, workload_from_trace
+
+MONDAY = 1_767_571_200.0  # 2026-01-05 00:00 UTC
+
+
+def trace(*calls: tuple[float, str]) -> Requests:
+    names = tuple(sorted({name for _, name in calls}))
+    times = sorted(calls)
+    tenant = np.array([names.index(name) for _, name in times], np.int32)
+    return Requests(names, tenant, np.array([MONDAY + at for at, _ in times]), np.full(len(names), 5e6))
+
+
+def test_calls_fall_into_their_hour_of_the_week() -> None:
+    # Two weeks; b calls 60 times in the hour from Tuesday 10:00, each week.
+    hour = (24 + 10) * 3600
+    b = [(week * 604_800 + hour + n * 60.0, "b") for week in range(2) for n in range(60)]
+    found = workload_from_trace(trace((0.0, "a"), *b, (1_209_599.0, "a")), np.ones(2), skip_days=0)
+    assert found.calls_by_hour[1, 34] == pytest.approx(60)
+    assert found.calls_by_hour[1].sum() == pytest.approx(60)
+    assert found.peak_per_second[1] == pytest.approx(60 / 3600)
+    assert found.calls_per_day[1] == pytest.approx(120 / 14, rel=1e-3)
+
+
+def test_a_sliver_of_an_hour_makes_no_peak() -> None:
+    # The trace ends with a call on the very start of an hour.
+    calls = [(n * 60.0, "a") for n in range(121)]
+    found = workload_from_trace(trace(*calls), np.ones(1), skip_days=0)
+    assert found.peak_per_second[0] == pytest.approx(1 / 60, rel=0.02)
+
+
+def test_hours_that_a_short_trace_lacks_are_like_those_of_other_days() -> None:
+    requests = synthesize(SHAPES["fraud"], days=1, seed=4)
+    found = workload_from_trace(requests, requests.model_bytes / 1e6, skip_days=0)
+    days = found.calls_by_hour.sum(axis=0).reshape(7, 24)
+    assert days == pytest.approx(np.tile(days[0], (7, 1)))
+    assert days[0].sum() == pytest.approx(len(requests), rel=0.01)
+
+
+def test_some_of_the_tenants_keep_their_own_calls() -> None:
+    requests = synthesize(SHAPES["fraud"], days=0.2, seed=4)
+    whole = workload_from_trace(requests, requests.model_bytes / 1e6, skip_days=0)
+    chosen = np.arange(len(whole.tenants)) % 3 == 0
+    part = whole.only(chosen)
+    rest = whole.only(~chosen)
+    assert len(part.requests) + len(rest.requests) == len(requests)
+    assert part.tenants == tuple(np.array(whole.tenants)[chosen])
+    assert part.requests.requests_per_tenant().tolist() == requests.requests_per_tenant()[chosen].tolist()
+    traffic = part.traffic().calls_per_hour
+    assert sum(traffic[part.tenants[0]]) == pytest.approx(part.calls_by_hour[0].sum() / 7)
+    assert part.calls_by_hour.shape == (len(part.tenants), HOURS_OF_WEEK)
+
+
+@pytest.mark.parametrize(
+    ("requests", "skip_days", "message"),
+    [
+        (requests_of([0, 1, 0]), 30.0, "the first 30 are skipped; skip fewer"),
+        (trace((5.0, "a")), 0.0, "all requests have the same time"),
+    ],
+)
+def test_a_trace_with_nothing_to_count_is_refused(requests: Requests, skip_days: float, message: str) -> None:
+    with pytest.raises(PlanningInputError, match=message):
+        workload_from_trace(requests, np.ones(len(requests.tenants)), skip_days=skip_days)
+
+
+def test_sizes_are_model_files_unless_they_are_said_to_be_packed() -> None:
+    given = np.array([50e6, np.nan])
+    assert model_megabytes(("a", "b"), given, 30.0).tolist() == [50.0, 30.0]
+    assert model_megabytes(("a", "b"), given, 30.0, 0.5).tolist() == [100.0, 60.0]
+    with pytest.raises(PlanningInputError, match="the size of 1 of 2 models is not known, such as b's"):
+        model_megabytes(("a", "b"), given, None)
