@@ -73,6 +73,9 @@ test-boto3-next: install  ## Run the client's and the warm-up's tests on the nex
 image:  ## Build the dense model server's image (needs Docker)
 	docker build -t tierfleet-server container/
 
+bench-cache: install  ## Hit ratios and call times of real endpoints beside the planner (needs Java 17 for the stock stack)
+	$(BIN)/python benchmarks/cache.py
+
 bench-server: install  ## Measure the dense model server (needs wrk and Java 17)
 	$(BIN)/python benchmarks/model_server.py
 
