@@ -1,7 +1,7 @@
 """What the caches of an endpoint must do with a sequence of requests: least recently used, on memory and disk.
 
-Written from docs/local-cloud.md and docs/container.md, without the data plane's or the server's code. Requests come one
-after the other, so the outcome depends on their order alone, not on time.
+The rules of docs/local-cloud.md and docs/container.md, without the data plane's or the server's code; a test holds them
+against both. Requests come one after the other, so the outcome depends on their order alone, not on time.
 """
 
 import zlib
@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 HIT, FROM_DISK, FROM_S3 = "warm", "from disk", "from S3"
 OUTCOMES = (HIT, FROM_DISK, FROM_S3)
 
-# docs/container.md: a model is admitted while it needs so many bytes a byte of its file; after a refusal, this share of
-# the budget must be free again.
+# The server admits a model that needs so many bytes a byte of its file; after a refusal, within this share of the budget.
 LOAD_FACTOR = 2.8
 LOW_WATER = 0.95
 
