@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 HIT, FROM_DISK, FROM_S3 = "warm", "from disk", "from S3"
 OUTCOMES = (HIT, FROM_DISK, FROM_S3)
 
-# The server admits a model that needs so many bytes a byte of its file; after a refusal, within this share of the budget.
+# Bytes in memory that a load needs a byte of its file; after a refusal, loads have this share of the budget.
 LOAD_FACTOR = 2.8
 LOW_WATER = 0.95
 
