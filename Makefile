@@ -10,8 +10,8 @@ export CDK_DISABLE_CLI_TELEMETRY = true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench bench-planner \
-        image bench-server clean
+.PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench bench-cache \
+        bench-moves bench-planner bench-server bench-warm-up image clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ image:  ## Build the dense model server's image (needs Docker)
 
 bench-planner: install  ## Measure the cache model beside libCacheSim, and a trace of 100 M requests (minutes, 2 GB of disk)
 	$(BIN)/python benchmarks/planner.py
+
+bench-cache: install  ## Hit ratios and call times of real endpoints beside the planner (needs Java 17 for the stock stack)
+	$(BIN)/python benchmarks/cache.py
 
 bench-server: install  ## Measure the dense model server (needs wrk and Java 17)
 	$(BIN)/python benchmarks/model_server.py

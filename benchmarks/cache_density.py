@@ -1,0 +1,39 @@
+"""The density of the stock stack, through the data plane like everything else."""
+
+import sys
+from pathlib import Path
+
+import cache_fleet as fleet
+import numpy as np
+from cache_models import Models
+from cache_results import Density
+from cache_traffic import SHAPE, Client
+
+from tierfleet.instance_types import describe
+
+_INSTANCE_TYPE = "ml.m6i.large"
+_MOST_MODELS = 60
+
+
+async def stock_density(models: Models, budget_mib: int) -> Density:
+    """Ask one instance for one tenant after the other until it evicts. Needs Java 17."""
+    command = f"{sys.executable} {Path(__file__).resolve().parent / 'cache_stock.py'} {{port}}"
+    tenants = list(SHAPE.tenants[:_MOST_MODELS])
+    whole_mib = describe(_INSTANCE_TYPE).memory_gib * 1024 * fleet.MODELS_SHARE_OF_MEMORY
+    seconds: list[float] = []
+    with fleet.stand(models, tenants, scale=budget_mib / whole_mib, command=command) as stand:
+        stand.create("stock", _INSTANCE_TYPE, 1)
+        stand.wait("stock")
+        client = Client(stand.port, fleet.ACCOUNT, models)
+        for tenant in tenants:
+            sent = await client.send("stock", [tenant])
+            if sent.wrong:
+                raise RuntimeError(f"stock stack: {sent.wrong[0]}")
+            (row,) = stand.rows("stock")
+            if row["counters"]["refusals_for_memory"]:
+                break
+            seconds += sent.seconds
+        else:
+            raise RuntimeError(f"the stock stack holds all {len(tenants)} models in {budget_mib} MiB; give it less")
+        stand.delete("stock")
+    return Density(budget_mib, len(seconds), 1000 * float(np.median(seconds)))

@@ -1,0 +1,109 @@
+"""The models: a few dozen trained boosters of several sizes, each published under the names of many tenants.
+
+A model's identity in every cache is its key, so copies under other names are other models.
+"""
+
+import sys
+import tempfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import model_server_processes as processes
+import numpy as np
+import xgboost
+from cache_simulation import Sizes
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "container"))
+
+from tierfleet_server.archive import pack
+
+FEATURES = 10
+KINDS = 32
+ROW = ",".join(f"{0.1 * number:.1f}" for number in range(FEATURES)).encode()
+_LEAST_TREES, _MORE_TREES = 12, 1
+_COPIES = 6
+_CHURNED = 1000
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One booster: packed as published, its sizes, and what it answers to `ROW`."""
+
+    packed: bytes
+    sizes: Sizes
+    score: float
+
+
+@dataclass(frozen=True)
+class Models:
+    """The boosters, and what a server counts beside them."""
+
+    kinds: tuple[Kind, ...]
+    fixed_bytes: int
+
+    def of(self, tenant: str) -> Kind:
+        """The tenant's booster: by its name, so that size has nothing to do with popularity."""
+        return self.kinds[zlib.crc32(tenant.encode()) % len(self.kinds)]
+
+    def sizes(self, tenants: Sequence[str]) -> dict[str, Sizes]:
+        return {tenant: self.of(tenant).sizes for tenant in tenants}
+
+
+def train_and_measure() -> Models:
+    """Train; then load each kind several times into a server of its own and see what it counts.
+
+    So a model's size in memory is known before the run, not drawn from it.
+    """
+    boosters = _train()
+    files = [bytes(booster.save_raw("ubj")) for booster in boosters]
+    row = np.array([ROW.split(b",")], dtype=np.float32)
+    scores = [float(booster.inplace_predict(row)[0]) for booster in boosters]
+    with (
+        tempfile.TemporaryDirectory(prefix="tierfleet-cache-") as scratch,
+        processes.running(processes.ours()) as server,
+    ):
+        directory = Path(scratch)
+        # What the server counts beside models grows until it has seen some hundred: Python's own tables do.
+        for number in range(_CHURNED):
+            _load_and_ask(server, directory, f"churned{number}", files[number % len(files)], 1)
+            server.ask("DELETE", f"/models/churned{number}-0")
+        fixed = int(server.metric("memory_used_bytes"))
+        resident = []
+        for number, file in enumerate(files):
+            before = server.metric("memory_used_bytes")
+            _load_and_ask(server, directory, f"kind{number}", file, _COPIES)
+            resident.append(round((server.metric("memory_used_bytes") - before) / _COPIES))
+    return Models(
+        tuple(
+            Kind(pack({"model.ubj": file}), Sizes(size, len(file)), score)
+            for file, size, score in zip(files, resident, scores, strict=True)
+        ),
+        fixed,
+    )
+
+
+def _train() -> list[xgboost.Booster]:
+    """Parts of one training on noise: real trees of full size, of no worth as predictors."""
+    random = np.random.default_rng(1)
+    rows = random.standard_normal((2000, FEATURES)).astype(np.float32)
+    label = random.integers(0, 2, len(rows)).astype(np.float32)
+    parameters = {
+        "objective": "binary:logistic", "max_depth": 6, "max_bin": 32, "min_child_weight": 0, "lambda": 0.0,
+        "base_score": 0.5, "nthread": 1,
+    }  # fmt: skip
+    trees = _LEAST_TREES + _MORE_TREES * (KINDS - 1)
+    whole = xgboost.train(parameters, xgboost.QuantileDMatrix(rows, label, max_bin=32), trees + KINDS)
+    return [whole[number : number + _LEAST_TREES + _MORE_TREES * number] for number in range(KINDS)]
+
+
+def _load_and_ask(server: processes.Process, directory: Path, name: str, file: bytes, copies: int) -> None:
+    place = directory / name
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "model.ubj").write_bytes(file)
+    for copy in range(copies):
+        server.load(f"{name}-{copy}", place)
+        status, reply = server.invoke(f"{name}-{copy}", ROW)
+        if status != 200:
+            raise RuntimeError(f"{name}: {status} {reply[:200]!r}")
