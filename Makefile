@@ -31,7 +31,7 @@ examples/node/node_modules/.package-lock.json: examples/node/package.json exampl
 
 install: $(VENV)/.installed node_modules/.package-lock.json examples/node/node_modules/.package-lock.json  ## Install Python packages into .venv and the pinned CDK CLI
 
-demo: install  ## Check and synthesise the yardstick fleets, promote a merchant, show the diff (no AWS account)
+demo: install  ## Check the yardstick fleets, serve one on loopback, move a merchant under traffic (no AWS account)
 	$(BIN)/python tools/demo.py
 
 test: install  ## Run every test
@@ -63,6 +63,7 @@ bench: install  ## Measure synthesis, the client and the stand-in (the model ser
 	$(BIN)/python benchmarks/synth.py
 	$(BIN)/python benchmarks/client.py
 	$(BIN)/python benchmarks/local_cloud.py
+	$(BIN)/python benchmarks/models.py
 
 test-boto3-next: install  ## Run the client's and the warm-up's tests on the next boto3 line, whose retry defaults differ
 	test -x .build/boto3-next/bin/python || $(PYTHON) -m venv .build/boto3-next

@@ -6,7 +6,8 @@
     running.versions("m07", "v2", "v3")  # from here on a reply of either is right
     summary = running.stop()
 
-Requests come at random moments, as from many independent callers, and never wait for a reply; a latency runs from the
+The first phase, "start", has the clients' own first calls in it: begin one of your own once they are through. Requests
+come at random moments, as from many independent callers, and never wait for a reply; a latency runs from the
 moment the request was due, so that a client that falls behind shows.
 """
 

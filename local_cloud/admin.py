@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from ministack import app
 
-from local_cloud import cloudformation_sagemaker, emulator, event_log, sagemaker_events, serving
+from local_cloud import cloudformation_sagemaker, event_log, sagemaker_events, serving, ticker
 from local_cloud.clock import clock
 from local_cloud.data_plane_link import DataPlaneError
 from local_cloud.model_servers import ModelServers
@@ -75,7 +75,7 @@ def _move_clock(request: dict[str, Any]) -> dict[str, Any]:
     if "advance_seconds" in request:
         serving.server.collect()  # what happened until now is of before
         clock.advance(float(request["advance_seconds"]))
-        emulator.tick()
+        ticker.tick()
     return {"now": clock.now(), "mode": clock.mode}
 
 

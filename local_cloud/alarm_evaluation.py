@@ -9,9 +9,9 @@ from typing import Any
 
 from ministack.services import cloudwatch
 
-from local_cloud import event_log, metric_math, metric_store
+from local_cloud import event_log, metric_math, metric_periods, metric_store
 from local_cloud.clock import clock
-from local_cloud.metric_math import Series
+from local_cloud.metric_functions import Series
 
 # A state forced by SetAlarmState holds until the alarm's next evaluation, which AWS makes once a minute.
 FORCED_STATE_SECONDS = 60.0
@@ -106,12 +106,7 @@ def _series(metric: dict[str, Any], period: int, statistic: str, periods: int) -
         age = metric_store.age(point, now)
         if 0 <= age < periods * period:
             inside[int(age // period)].append(point)
-    return [_statistic(points, statistic) for points in inside]
-
-
-def _statistic(points: list[metric_store.Point], statistic: str) -> float | None:
-    stats = cloudwatch._calc_stats(points)
-    return cloudwatch._stat_value(stats, statistic, points) if stats else None
+    return [metric_periods.statistic_of(points, statistic) for points in inside]
 
 
 def _state(alarm: dict[str, Any], values: Series) -> str | None:

@@ -74,6 +74,8 @@ def put_scaling_policy(request: dict[str, Any]) -> dict[str, Any]:
         raise ServiceError("ValidationException", f"SageMaker variants do not support policy type {policy_type}")
     if configurations[policy_type] not in request:
         raise ServiceError("ValidationException", f"{configurations[policy_type]} is required for {policy_type}")
+    if policy_type == "StepScaling":
+        _check_steps(request[configurations[policy_type]])
     policy = {
         **request,
         "PolicyType": policy_type,
@@ -152,6 +154,21 @@ def describe_scaling_activities(request: dict[str, Any]) -> dict[str, Any]:
         if selected(request, key_of(activity))
     ]
     return listed("ScalingActivities", found, request)
+
+
+def _check_steps(configuration: dict[str, Any]) -> None:
+    """https://docs.aws.amazon.com/autoscaling/application/APIReference/API_StepScalingPolicyConfiguration.html"""
+    allowed = {
+        "AdjustmentType": ("ChangeInCapacity", "ExactCapacity", "PercentChangeInCapacity"),
+        "MetricAggregationType": ("Average", "Maximum", "Minimum"),
+    }
+    for name, values in allowed.items():
+        if configuration.get(name, "Average" if name == "MetricAggregationType" else None) not in values:
+            raise ServiceError(
+                "ValidationException", f"{name} is {configuration.get(name)}; it must be one of {', '.join(values)}"
+            )
+    if not configuration.get("StepAdjustments"):
+        raise ServiceError("ValidationException", "At least one StepAdjustment must be provided")
 
 
 def _drop_policy(policy_key: tuple[str, str, str, str]) -> None:

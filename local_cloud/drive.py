@@ -143,7 +143,9 @@ def published_tenants(s3: Any, bucket: str) -> list[str]:
     tenants = []
     try:
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="catalog/"):
-            tenants += [found["Key"].removeprefix("catalog/").removesuffix(".json") for found in page.get("Contents", [])]
+            tenants += [
+                found["Key"].removeprefix("catalog/").removesuffix(".json") for found in page.get("Contents", [])
+            ]
     except s3.exceptions.NoSuchBucket:
         raise ValueError(f"there is no bucket {bucket}; deploy the fleet with tierfleet local deploy") from None
     if not tenants:
@@ -152,7 +154,7 @@ def published_tenants(s3: Any, bucket: str) -> list[str]:
 
 
 def traffic_weights(fleet: FleetConfig, tenants: Sequence[str]) -> dict[str, float]:
-    """Each tenant's share of the calls, adding up to 1: by SHARES, equal among equals; empty groups give theirs away."""
+    """Each tenant's share of the calls, 1 in all: by SHARES, equal among equals; an empty group's goes to others."""
     dedicated = {tenant for tier in fleet.dedicated_tiers.values() for tenant in tier.tenants}
     warmed = {tenant for tier in fleet.multi_model_tiers.values() if tier.warm_up for tenant in tier.warm_up.tenants}
     groups = (
@@ -161,9 +163,7 @@ def traffic_weights(fleet: FleetConfig, tenants: Sequence[str]) -> dict[str, flo
         [tenant for tenant in tenants if tenant not in warmed | dedicated],
     )
     whole = sum(share for share, group in zip(SHARES, groups, strict=True) if group)
-    return {
-        tenant: share / whole / len(group) for share, group in zip(SHARES, groups, strict=True) for tenant in group
-    }
+    return {tenant: share / whole / len(group) for share, group in zip(SHARES, groups, strict=True) for tenant in group}
 
 
 def _tier_traffic(tier: str, seen: _Seen) -> TierTraffic:

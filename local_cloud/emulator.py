@@ -4,14 +4,12 @@ Everything private that we touch is named here or in the module that wraps it; d
 """
 
 import functools
-import math
 import threading
-import time
 from typing import Any
 
 from ministack import app
 from ministack.core import iam_actions, router
-from ministack.core.responses import get_region, set_request_account_id, set_request_region
+from ministack.core.responses import get_region
 from ministack.services import appconfig, cloudwatch, eventbridge, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
 
@@ -38,21 +36,12 @@ from local_cloud import (
     sagemaker_endpoint_configs,
     sagemaker_models,
     sagemaker_tags,
-    scaling_controller,
     scaling_state,
     schedules,
     serving,
+    ticker,
 )
-from local_cloud.clock import ClockAsTimeModule, clock
-
-_TICK_SECONDS = 0.25
-# How long alarms and scaling rest between two looks of the ticker, on the stand-in's clock. AWS looks once a minute.
-_EVALUATION_SECONDS = 5.0
-# How long observations gather before they become datapoints, on the wall clock.
-_GATHERING_SECONDS = 1.0
-
-_evaluated_at = -math.inf
-_published_at = -math.inf
+from local_cloud.clock import ClockAsTimeModule
 
 
 def install() -> None:
@@ -68,32 +57,7 @@ def install() -> None:
     app.pin_request_origin = iam.pin_request_origin
     iam_actions.extract_iam_action = iam.action
     iam_actions.extract_resource_arn = iam.resource
-    threading.Thread(target=_tick_for_ever, daemon=True, name="local-cloud-tick").start()
-
-
-def tick() -> None:
-    """Bring everything that happens by itself up to now, in every account and region."""
-    _tick(evaluate=True)
-
-
-def _tick(*, evaluate: bool) -> None:
-    global _evaluated_at, _published_at
-    scheduler._tick_schedules()
-    if evaluate:
-        _evaluated_at = clock.now()
-    serving.server.collect()
-    if evaluate or time.monotonic() >= _published_at + _GATHERING_SECONDS:
-        _published_at = time.monotonic()
-        endpoint_metrics.publish()
-    for account, region in endpoint_states.scopes() | _alarm_scopes():
-        set_request_account_id(account)
-        set_request_region(region)
-        endpoint_states.refresh_all()
-        if evaluate:
-            alarm_evaluation.evaluate_all()
-        composite_alarms.deliver_all_due()
-        if evaluate:
-            scaling_controller.act()
+    threading.Thread(target=ticker.tick_for_ever, daemon=True, name="local-cloud-tick").start()
 
 
 def clear() -> None:
@@ -226,16 +190,3 @@ def _checked_update(
 def _gauges() -> list[endpoint_metrics.InstanceGauges]:
     server = serving.server
     return server.gauges() if isinstance(server, model_servers.ModelServers) else []
-
-
-def _alarm_scopes() -> set[tuple[str, str]]:
-    return {(account, region) for account, region, _ in list(cloudwatch._alarms._data)}
-
-
-def _tick_for_ever() -> None:
-    while True:
-        time.sleep(_TICK_SECONDS)
-        try:
-            _tick(evaluate=not 0 <= clock.now() - _evaluated_at < _EVALUATION_SECONDS)
-        except Exception:
-            app.logger.exception("tick failed")

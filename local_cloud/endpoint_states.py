@@ -77,7 +77,13 @@ class Endpoint:
         """When the state changes next, if no alarm interferes."""
         if self.change is None:
             return self.settles_at
+        if self.waits_for_instances():
+            return clock.now()
         return next((s.ends_at for s in self.change.steps if s.ends_at > clock.now()), clock.now())
+
+    def waits_for_instances(self) -> bool:
+        """Whether the timetable has come to the point where real processes should run, and they do not yet."""
+        return self.change is not None and self.change.late and not self.change.healthy
 
     def new_fleet_traffic_percent(self) -> int:
         """How much of the traffic the incoming fleet already takes."""
@@ -115,9 +121,9 @@ def wait_until_settled(name: str) -> Endpoint | None:
             if endpoint.status in ("InService", "Failed"):
                 return endpoint
             moment = endpoint.next_moment()
-            late = endpoint.change is not None and endpoint.change.late and not endpoint.change.healthy
-        if late:
-            time.sleep(_LOOK_AGAIN_SECONDS)  # real processes start: no clock makes that faster
+            waits_for_instances = endpoint.waits_for_instances()
+        if waits_for_instances:
+            time.sleep(_LOOK_AGAIN_SECONDS)  # no clock makes that faster
         else:
             clock.wait_towards(moment)
 

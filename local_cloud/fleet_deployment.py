@@ -8,10 +8,12 @@ from pathlib import Path
 from local_cloud import assembly, cdk_cli
 from local_cloud.processes import LocalCloud
 from tierfleet.config import FleetConfig
+from tierfleet.models.aws_problem import AwsProblemError
 from tierfleet.models.files import find_models
-from tierfleet.models.package import package_file
-from tierfleet.models.publish import PublishError, publish
+from tierfleet.models.publish_many import publish_all
 from tierfleet.runtime.names import models_bucket
+
+_PUBLISHERS = 4
 
 
 def deploy_fleet(cloud: LocalCloud, fleet: FleetConfig, config: Path, models: Path | None) -> Iterator[str]:
@@ -56,10 +58,10 @@ def _failed_resource(cloud: LocalCloud, fleet: FleetConfig, stacks: Sequence[str
 def _publish(cloud: LocalCloud, fleet: FleetConfig, models: Path) -> str:
     s3 = cloud.client("s3", fleet.account, region=fleet.region)
     bucket = models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
-    found = find_models(models)
-    for model in found:
-        try:
-            publish(s3, bucket=bucket, tenant=model.tenant, version=model.version, archive=package_file(model))
-        except PublishError as error:
-            raise ValueError(str(error)) from error
-    return f"{len(found)} models published to {bucket}"
+    try:
+        outcomes = list(publish_all(s3, bucket=bucket, models=find_models(models), jobs=_PUBLISHERS))
+    except AwsProblemError as error:
+        raise ValueError(str(error)) from error
+    if problems := [outcome.message for outcome in outcomes if outcome.failed]:
+        raise ValueError("; ".join(problems))
+    return f"{len(outcomes)} models published to {bucket}"

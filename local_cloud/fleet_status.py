@@ -1,6 +1,7 @@
 """What a fleet looks like in the stand-in, read through AWS's own API."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -98,19 +99,9 @@ class FleetStatus:
     red_alarms: tuple[str, ...]
     routes: dict[str, str]
 
-    def to_json(self) -> dict[str, Any]:
-        """The same as JSON-ready data."""
-        return asdict(self)
-
-    def to_text(self) -> str:
-        """The same as lines of text."""
-        lines = [f"{name}: {status}" for name, status in self.stacks.items()] or ["no stack is deployed"]
-        for endpoint in self.endpoints:
-            bounds = f" of {endpoint.min_instances} to {endpoint.max_instances}" if endpoint.max_instances else ""
-            lines.append(f"  {endpoint.name}  {endpoint.status}  {endpoint.instances}{bounds} instances")
-        lines += [f"route: {who} -> {endpoint}" for who, endpoint in self.routes.items()]
-        lines.append(f"alarms: {', '.join(self.red_alarms) or 'none is red'}")
-        return "\n".join(lines)
+    def to_json(self, instances: Sequence[InstanceStatus] = ()) -> dict[str, Any]:
+        """The same, with the instances, as JSON-ready data."""
+        return {**asdict(self), "instances": [asdict(instance) for instance in instances]}
 
 
 def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:

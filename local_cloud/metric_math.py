@@ -4,13 +4,10 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math
 """
 
 import ast
-import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
-# One value a period, newest first; None where a period has no data.
-Series = list[float | None]
+from local_cloud.metric_functions import FUNCTIONS, REPEAT, Place, Series
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -33,23 +30,10 @@ class UnsupportedExpressionError(ValueError):
     """An expression the stand-in cannot evaluate: an error, never a guess."""
 
 
-@dataclass(frozen=True)
-class _Place:
-    """One period of the series an expression may name."""
-
-    series: dict[str, Series]
-    index: int
-    periods: int
-    period_seconds: int
-
-    def at(self, index: int) -> "_Place":
-        return replace(self, index=index)
-
-
 def evaluate(expression: str, series_by_id: dict[str, Series], periods: int, period_seconds: int = 60) -> Series:
     """The expression's value in each period; missing where an operand is missing or a division is by zero."""
     tree = _parse(expression)
-    return [_at(tree, _Place(series_by_id, index, periods, period_seconds)) for index in range(periods)]
+    return [_at(tree, Place(_at, series_by_id, index, periods, period_seconds)) for index in range(periods)]
 
 
 def evaluate_all(
@@ -70,7 +54,7 @@ def names_in(expression: str) -> set[str]:
     """The ids an expression refers to."""
     nodes = list(ast.walk(_parse(expression)))
     functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
-    return {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in functions} - {_REPEAT}
+    return {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in functions} - {REPEAT}
 
 
 def check(expression: str, known_ids: set[str]) -> None:
@@ -79,11 +63,11 @@ def check(expression: str, known_ids: set[str]) -> None:
         raise UnsupportedExpressionError(f"unknown ids {sorted(unknown)} in metric math expression {expression!r}")
     for node in ast.walk(_parse(expression)):
         if isinstance(node, ast.Call):
-            if not isinstance(node.func, ast.Name) or node.func.id not in _FUNCTIONS:
+            if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
                 raise UnsupportedExpressionError(f"unsupported function in metric math expression {expression!r}")
-            if len(node.args) not in _FUNCTIONS[node.func.id][1]:
+            if len(node.args) not in FUNCTIONS[node.func.id][1]:
                 raise UnsupportedExpressionError(
-                    f"{node.func.id} takes {' or '.join(map(str, _FUNCTIONS[node.func.id][1]))} argument(s) in metric "
+                    f"{node.func.id} takes {' or '.join(map(str, FUNCTIONS[node.func.id][1]))} argument(s) in metric "
                     f"math expression {expression!r}"
                 )
         elif not isinstance(node, _ALLOWED_NODES):
@@ -100,7 +84,7 @@ def _parse(expression: str) -> ast.expr:
         raise UnsupportedExpressionError(f"cannot read metric math expression {expression!r}") from None
 
 
-def _at(node: ast.expr, place: _Place) -> float | None:
+def _at(node: ast.expr, place: Place) -> float | None:
     match node:
         case ast.Constant(value=int() | float() as number):
             return float(number)
@@ -119,7 +103,7 @@ def _at(node: ast.expr, place: _Place) -> float | None:
                 return None
             return float(all(truths) if isinstance(op, ast.And) else any(truths))
         case ast.Call(func=ast.Name(id=name), args=arguments):
-            return _FUNCTIONS[name][0](arguments, place)
+            return FUNCTIONS[name][0](arguments, place)
     raise UnsupportedExpressionError(f"unsupported metric math: {ast.unparse(node)}")
 
 
@@ -131,79 +115,6 @@ def _combined(operation: Callable[[float, float], float], a: float | None, b: fl
     except ZeroDivisionError:
         return None
 
-
-def _if(arguments: list[ast.expr], place: _Place) -> float | None:
-    condition = _at(arguments[0], place)
-    if condition is None:
-        return None
-    if condition:
-        return _at(arguments[1], place)
-    return _at(arguments[2], place) if len(arguments) > 2 else None
-
-
-def _fill(arguments: list[ast.expr], place: _Place) -> float | None:
-    value = _at(arguments[0], place)
-    if value is not None:
-        return value
-    if isinstance(arguments[1], ast.Name) and arguments[1].id == _REPEAT:
-        return next((older for older, _ in _older(arguments[0], place)), None)
-    return _at(arguments[1], place)
-
-
-def _older(node: ast.expr, place: _Place) -> list[tuple[float, int]]:
-    """The values of earlier periods that have one, with how many periods earlier, newest first."""
-    found = ((_at(node, place.at(index)), index - place.index) for index in range(place.index + 1, place.periods))
-    return [(value, periods) for value, periods in found if value is not None]
-
-
-def _change(arguments: list[ast.expr], place: _Place, *, a_second: bool) -> float | None:
-    value = _at(arguments[0], place)
-    before = _older(arguments[0], place)[:1]
-    if value is None or not before:
-        return None
-    [(earlier, periods)] = before
-    return (value - earlier) / (periods * place.period_seconds if a_second else 1)
-
-
-def _over(function: Callable[[list[float]], float]) -> "_Function":
-    """Over an array of series: a value for each period. Over one series: one value, that of the whole series."""
-
-    def apply(arguments: list[ast.expr], place: _Place) -> float | None:
-        if isinstance(arguments[0], ast.List):
-            values = [_at(element, place) for element in arguments[0].elts]
-        else:
-            values = [_at(arguments[0], place.at(index)) for index in range(place.periods)]
-        numbers = [number for number in values if number is not None]
-        return float(function(numbers)) if numbers else None
-
-    return apply
-
-
-def _each(function: Callable[[float], float]) -> "_Function":
-    def apply(arguments: list[ast.expr], place: _Place) -> float | None:
-        value = _at(arguments[0], place)
-        return None if value is None else float(function(value))
-
-    return apply
-
-
-_Function = Callable[[list[ast.expr], _Place], float | None]
-_REPEAT = "REPEAT"
-# Each with the numbers of arguments it takes.
-_FUNCTIONS: dict[str, tuple[_Function, tuple[int, ...]]] = {
-    "IF": (_if, (2, 3)),
-    "FILL": (_fill, (2,)),
-    "MIN": (_over(min), (1,)),
-    "MAX": (_over(max), (1,)),
-    "SUM": (_over(sum), (1,)),
-    "AVG": (_over(lambda numbers: sum(numbers) / len(numbers)), (1,)),
-    "ABS": (_each(abs), (1,)),
-    "CEIL": (_each(math.ceil), (1,)),
-    "FLOOR": (_each(math.floor), (1,)),
-    "DIFF": (lambda arguments, place: _change(arguments, place, a_second=False), (1,)),
-    "RATE": (lambda arguments, place: _change(arguments, place, a_second=True), (1,)),
-    "PERIOD": (lambda _arguments, place: float(place.period_seconds), (1,)),
-}
 
 _ALLOWED_NODES = (
     ast.BinOp,

@@ -5,22 +5,19 @@ and answer Average to a statistic that they do not know.
 """
 
 import base64
-import re
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 from ministack.services import cloudwatch
 
-from local_cloud import metric_math, metric_store
+from local_cloud import metric_math
 from local_cloud.errors import ServiceError
-from local_cloud.metric_math import Series
+from local_cloud.metric_functions import Series
+from local_cloud.metric_periods import by_period, check_statistic, statistic_of
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
 MAX_DATAPOINTS = 100_800
 MAX_STATISTICS_DATAPOINTS = 1_440
-_BASIC = ("Average", "Maximum", "Minimum", "SampleCount", "Sum")
-_PERCENTILE = re.compile(r"p(\d{1,2}(\.\d{1,10})?|100)")
 
 Request = dict[str, Any]
 
@@ -45,7 +42,8 @@ def get_metric_data(request: Request) -> dict[str, Any]:
     queries = request["MetricDataQueries"]
     try:
         periods = _periods(queries)
-        slots, series = {}, {}
+        slots: dict[int, list[float]] = {}
+        series: dict[str, Series] = {}
         for period in set(periods.values()):
             slots[period] = _slots(start, end, period)
             alike = [query for query in queries if periods[query["Id"]] == period]
@@ -73,7 +71,7 @@ def get_metric_statistics(request: Request) -> dict[str, Any]:
             "InvalidParameterCombination", "At least one of Statistics or ExtendedStatistics is required"
         )
     for statistic in (*statistics, *extended):
-        _check_statistic(statistic)
+        check_statistic(statistic)
     if (end - start) / period > MAX_STATISTICS_DATAPOINTS:
         raise ServiceError(
             "InvalidParameterCombination",
@@ -81,15 +79,16 @@ def get_metric_statistics(request: Request) -> dict[str, Any]:
             f"{MAX_STATISTICS_DATAPOINTS}. You may reduce the datapoints requested by increasing Period, or "
             "decreasing the time range.",
         )
-    by_period = _by_period({"Metric": request, "Unit": request.get("Unit")}, start, end, period)
+    found = by_period({"Metric": request, "Unit": request.get("Unit")}, start, end, period)
     datapoints = [
         {
             "Timestamp": moment,
             "Unit": points[0]["Unit"],
-            **{statistic: _value(points, statistic) for statistic in statistics},
-            "ExtendedStatistics": {s: value for s in extended if (value := _value(points, s)) is not None} or None,
+            **{statistic: statistic_of(points, statistic) for statistic in statistics},
+            "ExtendedStatistics": {s: value for s in extended if (value := statistic_of(points, s)) is not None}
+            or None,
         }
-        for moment, points in sorted(by_period.items())
+        for moment, points in sorted(found.items())
     ]
     return {"Label": request["MetricName"], "Datapoints": datapoints}
 
@@ -120,6 +119,11 @@ def _range(request: Request) -> tuple[float, float]:
 
 def _periods(queries: list[Request]) -> dict[str, int]:
     """The period of each query; that of an expression is the one of all metrics it is made of."""
+    for query in queries:
+        if bool(query.get("MetricStat")) == bool(query.get("Expression")):
+            raise ServiceError("ValidationError", f"query {query['Id']}: either MetricStat or Expression is required")
+        if query.get("MetricStat") and int(query["MetricStat"]["Period"]) < 1:
+            raise ServiceError("ValidationError", f"query {query['Id']}: Period must be at least 1 second")
     periods = {query["Id"]: int(query["MetricStat"]["Period"]) for query in queries if "MetricStat" in query}
     expressions = {query["Id"]: query for query in queries if query.get("Expression")}
     ids = {query["Id"] for query in queries}
@@ -150,31 +154,9 @@ def _slots(start: float, end: float, period: int) -> list[float]:
 
 
 def _series(stat: Request, slots: list[float], period: int) -> Series:
-    _check_statistic(stat["Stat"])
-    by_period = _by_period(stat, slots[-1], slots[0] + period, period)
-    return [_value(by_period[moment], stat["Stat"]) if moment in by_period else None for moment in slots]
-
-
-def _by_period(stat: Request, start: float, end: float, period: int) -> dict[float, list[metric_store.Point]]:
-    metric = stat["Metric"]
-    key = metric_store.key_of(metric["Namespace"], metric["MetricName"], metric.get("Dimensions") or [])
-    by_period: defaultdict[float, list[metric_store.Point]] = defaultdict(list)
-    for point in metric_store.between(key, start // period * period, end):
-        if stat.get("Unit") in (None, point["Unit"]):
-            by_period[float(point["Timestamp"] // period * period)].append(point)
-    return by_period
-
-
-def _value(points: list[metric_store.Point], statistic: str) -> float | None:
-    value: float | None = cloudwatch._stat_value(cloudwatch._calc_stats(points), statistic, points)
-    return value
-
-
-def _check_statistic(statistic: str) -> None:
-    if statistic not in _BASIC and not _PERCENTILE.fullmatch(statistic):
-        raise ServiceError(
-            "ValidationError", f"the stand-in has no statistic {statistic!r}: {', '.join(_BASIC)} and p0 to p100 only"
-        )
+    check_statistic(stat["Stat"])
+    found = by_period(stat, slots[-1], slots[0] + period, period)
+    return [statistic_of(found[moment], stat["Stat"]) if moment in found else None for moment in slots]
 
 
 def _result(query: Request, slots: list[float], series: Series, *, oldest_first: bool) -> dict[str, Any]:

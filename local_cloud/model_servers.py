@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ministack.core.responses import get_account_id, get_region, set_request_account_id, set_request_region
 
-from local_cloud import observations, sagemaker_endpoint_configs, sagemaker_models
+from local_cloud import execution_role, observations, sagemaker_endpoint_configs, sagemaker_models
 from local_cloud.data_plane.desired import EndpointSpec, FleetSpec, VariantSpec
 from local_cloud.data_plane.settings import DataPlaneSettings
 from local_cloud.data_plane_link import DataPlaneLink
@@ -153,4 +153,5 @@ class ModelServers:
             model_data_url=container.get("ModelDataUrl"),
             environment={str(k): str(v) for k, v in container.get("Environment", {}).items()},
             cache_disabled=cache == "Disabled",
+            credentials=execution_role.credentials(model["ExecutionRoleArn"]),
         )

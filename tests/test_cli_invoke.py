@@ -1,6 +1,8 @@
 """`tierfleet invoke` as a user and as a script calls it, against AWS's services on loopback."""
 
 import json
+import math
+import re
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 import pytest
-from fleets import CONFIG
+from fleets import CONFIG, ROOT
 from loopback import (
     ACCOUNT,
     REGION,
@@ -20,6 +22,8 @@ from loopback import (
     serving,
     whale,
 )
+from typer.core import TyperGroup
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from local_cloud import LocalCloud
@@ -90,10 +94,12 @@ def test_without_a_body_the_deployed_probe_is_sent(aws: FakeAws) -> None:
 @pytest.mark.usefixtures("as_caller")
 def test_rows_give_a_prediction_each_and_empty_cells_are_missing(aws: FakeAws, tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
-    file.write_text("1,2\n\n3,4\n")
+    file.write_text("1,2\n\n3,4\n5,\n")
     result = invoke("m01", "--config", str(CONFIG / "fraud-prod.toml"), "--rows", str(file), "--json")
     answer = json.loads(result.stdout)
-    assert answer["predictions"] == [score("m01", "1,2"), score("m01", "3,4")]
+    *numbers, missing = answer["predictions"]
+    assert numbers == [score("m01", "1,2"), score("m01", "3,4")]
+    assert math.isnan(missing)
     assert (answer["tier"], answer["endpoint"]) == ("whale", whale("m01"))
 
 
@@ -261,3 +267,17 @@ def test_local_without_a_stand_in_says_how_to_start_one(tmp_path: Path, monkeypa
     result = invoke("m37", *NAMED, "--local")
     assert result.exit_code == 2
     assert "start it with tierfleet local up" in result.stderr
+
+
+@pytest.mark.parametrize(("page", "command"), [("calling.md", "invoke"), ("warm-up.md", "warm")])
+def test_every_option_on_the_page_exists(page: str, command: str) -> None:
+    lines = [
+        line.partition("#")[0]
+        for line in (ROOT / "docs" / page).read_text().splitlines()
+        if line.startswith(f"tierfleet {command} ")
+    ]
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    known = {option for parameter in group.commands[command].params for option in parameter.opts}
+    assert len(lines) >= 4
+    assert {option for line in lines for option in re.findall(r"--[a-z-]+", line)} <= known

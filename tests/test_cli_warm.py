@@ -93,7 +93,7 @@ def test_a_gone_endpoint_is_one_sentence_and_the_rest_is_left(aws: FakeAws) -> N
     result = warm(*NAMED, "--endpoint", "fraud--prod--tail--all--mme-m6i-xlarge")
     assert result.exit_code == 1
     assert "failed  m03: there is no such endpoint" in result.stdout
-    assert "left    m02" in result.stdout
+    assert "left    m02: for the same reason" in result.stdout
 
 
 @pytest.mark.parametrize(

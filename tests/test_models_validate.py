@@ -114,6 +114,11 @@ CORPUS: Corpus = {
     "none.tar.gz": (lambda _: pack({}), {("error", "layout")}, "holds 0 usable files at its root (none)"),
     "bomb.tar.gz": (lambda m: bomb(m, 64), {("error", "archive")}, "as a decompression bomb does"),
     "header.tar.gz": (lambda _: fat_header(), {("error", "archive")}, "decompression bomb"),
+    "folders.tar.gz": (
+        lambda _: tar_gz(*[(member("./", tarfile.DIRTYPE), b"")] * 2000),
+        {("error", "archive")},
+        "names its folders more than 1000 times",
+    ),
     "cut.tar.gz": (lambda m: package_model(m)[0][:-20], {("error", "archive")}, "truncated or no tar.gz"),
     "text.tar.gz": (lambda _: b"hello", {("error", "archive")}, "truncated or no tar.gz"),
     "damaged.ubj": (lambda m: m[:200] + b"\xff" + m[201:], {("error", "load")}, "the UBJ model is "),

@@ -1,26 +1,33 @@
-"""make demo: a fleet from one file, checked, synthesised, deployed on loopback, edited, broken and removed.
+"""make demo: a fleet from one file, checked, synthesised, deployed on loopback, called, edited, broken and removed.
 
 Nothing outside .build/demo is touched and no AWS account is needed. Each step prints the command that does it by hand.
 """
 
+import contextlib
 import difflib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from demo_models import train_models
 from rich.console import Console
 from rich.rule import Rule
+from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build" / "demo"
 VERSION = "2026-11-14"
 DEV = "config/fraud-dev.toml"
 PROD = "config/fraud-prod.toml"
+# Of an ml.m5.large's memory: room for about 40 of the 70 small models, so that the cache has work to do.
+SCALE = "0.0002"
+TIERFLEET = Path(sys.executable).parent / "tierfleet"
 # What tells the order of an update; the stand-in logs much more (tierfleet local events).
 MILESTONES = {
     "EndpointCreating": "endpoint is being created",
@@ -32,6 +39,7 @@ MILESTONES = {
     "StackSettled": "stack has settled",
 }
 out = Console(soft_wrap=True, highlight=False)
+results = Table("during", "tier", "calls", "failed", "p50 ms", "p99 ms", box=None, padding=(0, 3, 0, 0))
 
 
 def main() -> None:
@@ -45,12 +53,12 @@ def main() -> None:
     try:
         deploy_and_move()
     finally:
-        step("10. Everything is removed", "tierfleet local down")
+        step("12. Everything is removed", "tierfleet local down")
         tierfleet("local", "down", expect=None)
     out.print(Rule())
     out.print(
         f"Done in {time.monotonic() - started:.0f} s. Looked at: three fleet files, the template diff of a promotion, "
-        "a fleet deployed on loopback, a merchant promoted and demoted, a broken update rolled back.\n"
+        "70 models served on loopback, a merchant promoted and demoted and a broken update rolled back under traffic.\n"
         "What the stand-in proves and what only AWS can: docs/local-cloud.md. Next: docs/architecture.md, "
         "docs/configuration.md."
     )
@@ -78,29 +86,62 @@ def check_and_synthesise() -> None:
 
 
 def deploy_and_move() -> None:
-    """Steps 5 to 9: the same templates, deployed by the CDK CLI into the stand-in."""
-    step("5. An AWS stand-in starts on loopback", f"tierfleet local up {DEV}")
-    tierfleet("local", "up", DEV)
+    """Steps 5 to 11: the same templates, deployed by the CDK CLI into the stand-in, serving real models."""
+    step(
+        "5. An AWS stand-in starts on loopback, its instances scaled down", f"tierfleet local up {DEV} --scale {SCALE}"
+    )
+    tierfleet("local", "up", DEV, "--scale", SCALE)
 
     step("6. The fleet is deployed: bucket, models, everything else", f"tierfleet local deploy {DEV} --models models")
     count = train_models(BUILD / "models", VERSION)
     out.print(f"  {count} small XGBoost models trained")
     tierfleet("local", "deploy", DEV, "--models", "models")
-    tierfleet("local", "status", DEV)
 
-    step("7. m07 gets an endpoint of its own", f"tierfleet local deploy {DEV}")
+    step("7. The shared cache is warmed, and one call explained", f"tierfleet warm --local --config {DEV}")
+    tierfleet("warm", "--local", "--config", DEV)
+    tierfleet("invoke", "m02", "--local", "--config", DEV, "--explain")
+
+    step("8. The merchants call: 20 s of traffic", f"tierfleet local drive {DEV} --seconds 20")
+    tierfleet("local", "drive", DEV, "--seconds", "20")
+
+    step("9. m07 gets an endpoint of its own while they call", f"tierfleet local deploy {DEV}")
     edit(DEV, add=f'm07 = {{ model = "m07/{VERSION}.tar.gz" }}\n')
-    deploy_and_show_order()
+    with traffic("promote m07"):
+        deploy_and_show_order()
 
-    step("8. and gives it back", f"tierfleet local deploy {DEV}")
+    step("10. and gives it back", f"tierfleet local deploy {DEV}")
     edit(DEV, remove="m07 = ")
-    deploy_and_show_order()
+    with traffic("demote m07"):
+        deploy_and_show_order()
 
-    step("9. An update that cannot work: m08 is pinned to a version nobody published", f"tierfleet local deploy {DEV}")
+    step("11. An update that cannot work: m08 is pinned to a version nobody published", f"tierfleet local deploy {DEV}")
     edit(DEV, add='m08 = { model = "m08/never-published.tar.gz" }\n')
-    tierfleet("local", "deploy", DEV, expect=2)
+    with traffic("failed update"):
+        tierfleet("local", "deploy", DEV, expect=2)
     out.print("  Rolled back; the routes still name what serves:")
     tierfleet("local", "status", DEV)
+
+    out.print(Rule("[bold]What the callers saw", align="left"))
+    out.print(results)
+
+
+@contextlib.contextmanager
+def traffic(during: str) -> Iterator[None]:
+    """The fleet's callers, meanwhile; what they saw is a line of the result table. A failed call ends the demo."""
+    command = [str(TIERFLEET), "local", "drive", DEV, "--seconds", "600", "--json"]
+    driver = subprocess.Popen(command, cwd=BUILD, text=True, stdout=subprocess.PIPE)
+    try:
+        yield
+    finally:
+        driver.send_signal(signal.SIGINT)
+        printed, _ = driver.communicate(timeout=90)
+    seen = json.loads(printed)
+    for tier in seen["tiers"]:
+        latencies = (f"{tier[f'{name}_milliseconds']:.1f}" for name in ("p50", "p99"))
+        results.add_row(during, tier["tier"], f"{tier['requests']:,}", f"{tier['failed']}", *latencies)
+    if driver.returncode:
+        sys.exit(f"{seen['failed']} of {seen['requests']} calls failed during {during}: {seen['errors']}")
+    out.print(f"  [green]{seen['requests']:,} calls meanwhile, {seen['failed']} failed[/]")
 
 
 def deploy_and_show_order() -> None:
@@ -148,7 +189,7 @@ def tierfleet(*arguments: str, expect: int | None = 0, quiet: bool = False) -> s
     """
     sys.stdout.flush()
     env = {**os.environ, **({"FORCE_COLOR": "1"} if out.is_terminal and not quiet else {})}
-    command = [str(Path(sys.executable).parent / "tierfleet"), *arguments]
+    command = [str(TIERFLEET), *arguments]
     result = subprocess.run(command, cwd=BUILD, env=env, text=True, capture_output=quiet, check=False)
     if expect is not None and result.returncode != expect:
         sys.exit(f"tierfleet {' '.join(arguments)} ended with {result.returncode}, expected {expect}")

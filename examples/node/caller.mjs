@@ -168,7 +168,7 @@ export class FleetCaller {
     if (!this.#routes) throw new Error("no routes are deployed");
     this.#token = reply.NextPollConfigurationToken;
     const ttlSeconds = this.ttlSeconds ?? this.#routes.ttl_seconds ?? DEFAULT_TTL_SECONDS;
-    const interval = Math.max(reply.NextPollIntervalInSeconds, ttlSeconds) * 1000;
+    const interval = Math.max(reply.NextPollIntervalInSeconds ?? 0, ttlSeconds) * 1000;
     this.#pollAt = Date.now() + interval;
     this.#waitAt = this.#pollAt + interval;
     return this.#routes;

@@ -30,32 +30,35 @@ _DOWNLOADS_AT_A_TIME = 8
 _BLOCK_BYTES = 1 << 18
 _MISSING = ("NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403")
 
+Reader = tuple[Scope, tuple[str, str, str] | None]
+"""Whose objects, and by which credentials; None: the account's own."""
+
 
 @dataclass
 class Artefacts:
-    """Fetches artefacts with the rights of the account itself, not of the execution role."""
+    """Fetches artefacts, with the execution role's credentials where IAM is enforced, else with the account's."""
 
     emulator_url: str
     settings: DataPlaneSettings
     failing: bool = False  # the fault "S3 does not answer"
-    _clients: dict[Scope, Any] = field(default_factory=dict)
+    _clients: dict[Reader, Any] = field(default_factory=dict)
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_DOWNLOADS_AT_A_TIME, "artefacts"))
 
-    async def fetch(self, scope: Scope, url: str, directory: Path, *, max_bytes: int) -> int:
+    async def fetch(self, reader: Reader, url: str, directory: Path, *, max_bytes: int) -> int:
         """Unpack the artefact at `url` (s3://bucket/key) into a new directory; the bytes it takes there.
 
         Raises ServiceError, as InvokeEndpoint answers it, and leaves nothing.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._fetch, scope, url, directory, max_bytes)
+        return await loop.run_in_executor(self._threads, self._fetch, reader, url, directory, max_bytes)
 
-    def _fetch(self, scope: Scope, url: str, directory: Path, max_bytes: int) -> int:
+    def _fetch(self, reader: Reader, url: str, directory: Path, max_bytes: int) -> int:
         parsed = urlparse(url, allow_fragments=False)
         bucket, key = parsed.netloc, url.removeprefix(f"s3://{parsed.netloc}/")
         directory.parent.mkdir(parents=True, exist_ok=True)
         packed = directory.with_name(directory.name + ".tar.gz")
         try:
-            self._download(scope, bucket, key, packed, max_bytes)
+            self._download(reader, bucket, key, packed, max_bytes)
             unpack(packed, directory, max_bytes=max_bytes)
         except BadModel as error:
             if "unpacks to more than" in str(error):
@@ -65,13 +68,13 @@ class Artefacts:
             packed.unlink(missing_ok=True)
         return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file())
 
-    def _download(self, scope: Scope, bucket: str, key: str, packed: Path, max_bytes: int) -> None:
+    def _download(self, reader: Reader, bucket: str, key: str, packed: Path, max_bytes: int) -> None:
         if self.failing:
             raise storage_failed("injected fault")
         started = time.monotonic()
         time.sleep(self.settings.s3_first_byte_milliseconds / 1000)
         try:
-            answer = self._client(scope).get_object(Bucket=bucket, Key=key)
+            answer = self._client(reader).get_object(Bucket=bucket, Key=key)
             if answer["ContentLength"] > max_bytes:
                 raise disk_full(f"{answer['ContentLength']} bytes to download, {max_bytes} free")
             received = 0
@@ -97,17 +100,19 @@ class Artefacts:
             seconds += received_bytes / (self.settings.s3_mb_per_second * 10**6)
             time.sleep(max(0.0, started + seconds - time.monotonic()))
 
-    def _client(self, scope: Scope) -> Any:
-        if scope not in self._clients:
-            account, region = scope
+    def _client(self, reader: Reader) -> Any:
+        if reader not in self._clients:
+            (account, region), credentials = reader
+            access_key, secret_key, token = credentials or (account, "local", None)
             variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
             session = boto3.Session(botocore_session=botocore.session.Session(session_vars=variables))
-            self._clients[scope] = session.client(
+            self._clients[reader] = session.client(
                 "s3",
                 region_name=region,
                 endpoint_url=self.emulator_url,
-                aws_access_key_id=account,
-                aws_secret_access_key="local",  # noqa: S106 - loopback only, no secret
+                aws_access_key_id=access_key,
+                aws_secret_access_key=secret_key,
+                aws_session_token=token,
                 config=Config(s3={"addressing_style": "path"}, max_pool_connections=_DOWNLOADS_AT_A_TIME),
             )
-        return self._clients[scope]
+        return self._clients[reader]

@@ -20,6 +20,8 @@ class VariantSpec:
     model_data_url: str | None
     environment: dict[str, str]
     cache_disabled: bool = False
+    credentials: tuple[str, str, str] | None = None
+    """Access key, secret key and session token to fetch artefacts with; None: the account's own."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,13 @@ class EndpointSpec:
 def read_endpoint(message: dict[str, Any]) -> EndpointSpec:
     """The inverse of `dataclasses.asdict` after JSON."""
     fleets = tuple(
-        FleetSpec(**{**fleet, "variants": tuple(VariantSpec(**variant) for variant in fleet["variants"])})
+        FleetSpec(**{**fleet, "variants": tuple(_read_variant(variant) for variant in fleet["variants"])})
         for fleet in message["fleets"]
     )
     account, region = message["scope"]
     return EndpointSpec((account, region), message["name"], message["accepts"], fleets)
+
+
+def _read_variant(message: dict[str, Any]) -> VariantSpec:
+    credentials = message["credentials"]
+    return VariantSpec(**{**message, "credentials": tuple(credentials) if credentials else None})

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ Observed = tuple[str, str, str, str, str, str, float]
 
 # A container imports NumPy and XGBoost when it starts: a laptop with many at a time starts none of them in time.
 _STARTS_AT_A_TIME = 4
+_OBSERVATIONS_KEPT = 500_000
 
 
 @dataclass
@@ -77,7 +79,7 @@ class Fleets:
 
     def __init__(self, settings: DataPlaneSettings, artefacts: Artefacts, directory: Path) -> None:
         self.endpoints: dict[tuple[Scope, str], Endpoint] = {}
-        self.observations: list[Observed] = []
+        self.observations: deque[Observed] = deque(maxlen=_OBSERVATIONS_KEPT)
         self.disk_full_endpoints: set[str] = set()
         self._settings, self._artefacts, self._directory = settings, artefacts, directory
         self._numbers = itertools.count(1)
@@ -114,7 +116,8 @@ class Fleets:
         return {generation: dict(zip(("state", "reason"), fleet.state(), strict=True)) for generation, fleet in found}
 
     def take_observations(self) -> list[Observed]:
-        taken, self.observations = self.observations, []
+        taken = list(self.observations)
+        self.observations.clear()
         return taken
 
     def everything(self) -> list[tuple[EndpointSpec, FleetSpec, Instance, bool]]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ _PING_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.02
 # A fleet has failed when one of its containers ended so often before it was healthy.
 _STARTS_BEFORE_FAILURE = 3
+# A cache at work would fill the log with loads, unless the Model's own environment asks for that.
+_WARNING = "30"
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 30.0
 # A container that ran for so long before it ended starts with a short pause again.
 _STEADY_SECONDS = 60.0
@@ -58,8 +61,9 @@ class Instance:
         self.memory_budget_mib = settings.memory_budget_mib(spec.instance_type)
         self.disk_budget_bytes = settings.disk_budget_bytes(spec.instance_type, spec.volume_gib)
         self.vcpus = instance_types.describe(spec.instance_type).vcpus
-        self._scope, self._directory, self._settings = scope, directory, settings
+        self._reader, self._directory, self._settings = (scope, spec.credentials), directory, settings
         self._artefacts, self._observe, self._starting = artefacts, observe, starting
+        self._log = directory / "container.log"
         self._starts = 0
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
@@ -103,9 +107,12 @@ class Instance:
                 try:
                     await self._start()
                     await self._until_it_ends()
-                except (_StartError, OSError) as error:
+                except _StartError as error:
                     self.reason = str(error)
-                self._forget()
+                except Exception as error:  # whatever it is: the instance must come to an end that is seen
+                    traceback.print_exc()
+                    self.reason = f"{type(error).__name__}: {error}"
+                await self._forget()
                 if self._stopping.is_set():
                     break
                 self._starts += 1
@@ -119,24 +126,22 @@ class Instance:
                 await self._pause(min(pause, _LONGEST_PAUSE_SECONDS))
         finally:
             self.status = "Stopped"
-            self.kill()
-            self._forget()
+            await self._forget()
             shutil.rmtree(self._directory, ignore_errors=True)
 
     async def _start(self) -> None:
         """An empty disk, an empty memory, a healthy container; raises _StartError."""
         self._directory.mkdir(parents=True, exist_ok=True)
         disk = DiskCache(self._directory / f"disk-{self._starts}", self.disk_budget_bytes)
-        environment = dict(self.spec.environment)
+        environment = {"SAGEMAKER_CONTAINER_LOG_LEVEL": _WARNING, **self.spec.environment}
         if self.spec.multi_model:
             environment["SAGEMAKER_MULTI_MODEL"] = "true"
             environment["TIERFLEET_MEMORY_BUDGET_MIB"] = str(self.memory_budget_mib)
         else:
             model = await self._dedicated_model(disk)
             environment |= {"TIERFLEET_MODEL_DIRECTORY": model, "SM_MODEL_DIR": model}
-        log = self._directory / "container.log"
         async with self._starting:
-            self.process = await ContainerProcess.start(self._settings.command, environment, log)
+            self.process = await ContainerProcess.start(self._settings.command, environment, self._log)
             self.client = ContainerClient(self.process.port)
             await self._until_healthy(self.process, self.client)
         self.cache = ModelCache(
@@ -157,7 +162,7 @@ class Instance:
             return str(directory)
         try:
             await self._artefacts.fetch(
-                self._scope, self.spec.model_data_url, directory, max_bytes=self.disk_budget_bytes
+                self._reader, self.spec.model_data_url, directory, max_bytes=self.disk_budget_bytes
             )
         except ServiceError as error:
             raise _StartError(error.message) from None
@@ -200,8 +205,10 @@ class Instance:
         stopped.cancel()
         self.reason = f"the container ended with {await ended}: {self.process.tail()}"
 
-    def _forget(self) -> None:
-        self.kill()
+    async def _forget(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            await self.process.wait()
         if self.cache is not None:
             self.cache.close()
         if self.client is not None:
@@ -215,7 +222,9 @@ class Instance:
 
     async def _fetch(self, model: str, directory: Path, max_bytes: int) -> int:
         url = f"{self.spec.model_data_url}{model}"
-        return await self._artefacts.fetch(self._scope, url, directory, max_bytes=0 if self.disk_is_full else max_bytes)
+        return await self._artefacts.fetch(
+            self._reader, url, directory, max_bytes=0 if self.disk_is_full else max_bytes
+        )
 
     def described(self) -> dict[str, Any]:
         """For people and tests."""
@@ -228,6 +237,7 @@ class Instance:
             "reason": self.reason,
             "pid": self.process.pid if self.process else None,
             "port": self.process.port if self.process else None,
+            "log": str(self._log),
             "in_flight": self.requests_in_flight,
             "loaded_models": list(cache.memory) if cache and self.spec.multi_model else [],
             "loading_models": list(cache.loading) if cache else [],

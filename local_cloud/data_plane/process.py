@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import json
 import os
 import shlex
 import signal
@@ -90,8 +91,10 @@ class ContainerProcess:
             await self._process.wait()
 
     def tail(self) -> str:
-        """The last line of its log, for a person."""
+        """The last line of its log, for a person; of a line in JSON its message."""
         with contextlib.suppress(OSError):
-            lines = self._log.read_text(errors="replace").splitlines()
-            return lines[-1][:500] if lines else ""
+            line = (self._log.read_text(errors="replace").splitlines() or [""])[-1]
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                line = str(json.loads(line)["message"])
+            return line[:500]
         return ""

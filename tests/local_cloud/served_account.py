@@ -60,12 +60,12 @@ class Served:
         for name, rounds in models.items():
             self.account.upload(f"models/{name}.tar.gz", artefact(rounds))
 
-    def config(self, name: str, key: str = "", *, instances: int = 1, **container: Any) -> None:
+    def config(self, name: str, key: str = "", *, instances: int = 1, role: str = ROLE, **container: Any) -> None:
         """A configuration of a multi-model endpoint, or of a dedicated one over `models/<key>`."""
         mode = {} if key else {"Mode": "MultiModel"}
         self.sagemaker.create_model(
             ModelName=name,
-            ExecutionRoleArn=ROLE,
+            ExecutionRoleArn=role,
             PrimaryContainer={
                 "Image": IMAGE,
                 "ModelDataUrl": f"s3://{self.account.bucket}/models/{key}",

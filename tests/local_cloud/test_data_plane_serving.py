@@ -382,9 +382,37 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     ) as cloud:
         served = Served(Account(cloud, account_id))
         served.publish(m01=1, m02=2)
-        served.config("tail")
+        served.config("tail", role=execution_role(served, "m01*"))
         served.create("tail", "tail")
         yield served
+
+
+def execution_role(served: Served, keys: str) -> str:
+    """A role that may read these keys below `models/`."""
+    iam = served.account.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(
+        RoleName="execution", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )
+    resource = f"arn:aws:s3:::{served.account.bucket}/models/{keys}"
+    rights = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": resource}
+    iam.put_role_policy(
+        RoleName="execution",
+        PolicyName="rights",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [rights]}),
+    )
+    return str(role["Role"]["Arn"])
+
+
+def test_artefacts_are_read_with_the_execution_role(guarded: Served) -> None:
+    code, message = error_of(guarded.runtime.invoke_endpoint, EndpointName="tail", TargetModel="m02.tar.gz", Body=ROW)
+    while code == "ModelNotReadyException":  # S3 is slow here, even to refuse
+        code, message = error_of(
+            guarded.runtime.invoke_endpoint, EndpointName="tail", TargetModel="m02.tar.gz", Body=ROW
+        )
+
+    assert code == "ValidationError"
+    assert "key: models/m02.tar.gz" in message
 
 
 def test_a_load_that_takes_too_long_is_not_ready_and_goes_on(guarded: Served) -> None:

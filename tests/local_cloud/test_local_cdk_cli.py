@@ -73,7 +73,7 @@ def test_up_deploy_promote_break_repair_down(shell: Shell) -> None:
     write_models(shell.directory / "models", fleet)
     before = {path.name for path in shell.directory.iterdir()}
 
-    up = shell.run("local", "up", "fraud-dev.toml")
+    up = shell.run("local", "up", "fraud-dev.toml", "--constant")
     assert up.returncode == 0, up.stderr
     cloud = running(shell.directory / ".local-cloud")
     assert f"export AWS_ENDPOINT_URL={cloud.endpoint_url}" in up.stdout

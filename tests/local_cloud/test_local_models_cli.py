@@ -115,7 +115,7 @@ def test_a_directory_is_validated_published_and_published_again_without_a_change
     }
     assert (first["summary"]["published"], again["summary"]) == (
         4,
-        {**again["summary"], "unchanged": 4, "uploaded_bytes": 0},
+        {**again["summary"], "unchanged": 3, "older": 1, "uploaded_bytes": 0},
     )
     rows = {row["tenant"]: row for row in shop.json("list", code=2)["models"]}
     assert (rows["t3"]["version"], rows["t3"]["previous"]) == ("2", "1"), "a rerun does not point back"
@@ -171,7 +171,7 @@ def test_the_list_shows_what_each_tenant_serves_and_what_is_wrong(shop: Shop) ->
     assert listed["s3_calls"] == {"LIST": 2, "GET": 4}
     text = shop.run("list", "--tier", "whale")
     assert "2027-02-02 (pinned: 2027-01-01)" in text
-    assert "1 tenants" in text
+    assert "1 tenant, " in text
 
 
 def test_a_rollback_goes_to_the_previous_version_or_to_the_one_named(shop: Shop) -> None:
@@ -182,6 +182,14 @@ def test_a_rollback_goes_to_the_previous_version_or_to_the_one_named(shop: Shop)
     assert "t1/7.tar.gz is not in" in shop.run("rollback", "t1", "--to", "7", code=2)
     assert "tenant t7 has no published model" in shop.run("rollback", "t7", code=2)
     assert shop.json("list", "--tenant", "t1")["models"][0]["previous"] == "2"
+
+
+def test_publishing_for_a_whale_says_that_its_pin_decides(shop: Shop) -> None:
+    output = shop.run("publish", shop.models("w1/2027-02-02"), "--skip-validation")
+    assert "pinned by [tiers.whale.tenants] w1: its endpoint goes on serving w1/2027-01-01.tar.gz; change" in output
+    assert "warning" not in shop.run(
+        "publish", shop.models("w1/2027-01-01") + "/w1/2027-01-01.tar.gz", "--skip-validation"
+    )
 
 
 def test_rolling_a_whale_back_says_that_its_pin_decides(shop: Shop) -> None:

@@ -95,6 +95,37 @@ def test_a_key_is_never_written_twice(publisher: Publisher) -> None:
     assert publisher.current() == "m01/2.tar.gz"
 
 
+def test_a_current_artefact_that_somebody_deleted_comes_back_with_the_same_bytes_only(publisher: Publisher) -> None:
+    publisher.publish("1", b"one")
+    publisher.s3.delete_object(Bucket=publisher.bucket, Key=f"{MODELS_PREFIX}m01/1.tar.gz")
+    with pytest.raises(PublishError, match="is current with other bytes; publish under a new version"):
+        publisher.publish("1", b"other")
+    again = publisher.publish("1", b"one")
+    assert (again.artefact, again.pointer) == ("uploaded", "unchanged")
+    assert publisher.stored("1") == b"one"
+
+
+def test_bytes_that_came_by_other_means_are_compared_by_reading_them(publisher: Publisher) -> None:
+    for version in ("1", "2"):
+        publisher.s3.put_object(Bucket=publisher.bucket, Key=f"{MODELS_PREFIX}m01/{version}.tar.gz", Body=b"copied")
+    assert publisher.publish("1", b"copied").artefact == "already there"
+    with pytest.raises(PublishError, match="exists with other bytes"):
+        publisher.publish("2", b"other")
+
+
+def test_a_damaged_upload_is_refused_by_s3(publisher: Publisher) -> None:
+    class Damaging:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(publisher.s3, name)
+
+        def put_object(self, **request: Any) -> Any:
+            return publisher.s3.put_object(**{**request, "Body": request["Body"] + b"!"})
+
+    with pytest.raises(ClientError, match=r"BadDigest|InvalidRequest|checksum"):
+        publisher.publish("1", b"one", s3=Damaging())
+    assert publisher.s3.list_objects_v2(Bucket=publisher.bucket).get("Contents", []) == []
+
+
 def test_a_crash_before_the_pointer_leaves_the_old_version_current_and_a_rerun_completes_it(
     publisher: Publisher,
 ) -> None:

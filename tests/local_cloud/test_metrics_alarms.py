@@ -61,9 +61,6 @@ def test_a_percentile_of_too_few_samples_is_ignored_if_so_told(account: Account)
 
 
 def test_the_ticker_turns_alarms_and_their_composite_on_the_real_clock(account: Account) -> None:
-    account.stop_clock()
-    now = account.cloud.admin("clock")["now"]
-    account.advance(50 - now % 60)
     moment = account.cloud.admin("clock", {"mode": "real"})["now"]
     put_alarm(account, "child", TreatMissingData="notBreaching")
     put_composite(account, "ALARM(child)")

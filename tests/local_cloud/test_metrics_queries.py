@@ -147,6 +147,8 @@ def test_values_and_counts_have_every_statistic(account: Account) -> None:
         ([math("MAX(a, b)"), stat("A"), stat("B")], "MAX takes 1 argument(s)"),
         ([math("a + b"), stat("A"), stat("B", period=300)], "of one period, got [60, 300]"),
         ([stat("A", "TM99")], "no statistic 'TM99'"),
+        ([{"Id": "e"}], "query e: either MetricStat or Expression"),
+        ([{**stat("A"), "Expression": "1"}], "query a: either MetricStat or Expression"),
     ],
 )
 def test_what_the_stand_in_cannot_answer_is_an_error(account: Account, queries: Any, told: str) -> None:

@@ -237,6 +237,22 @@ def test_steps_by_the_size_of_the_breach_and_never_during_an_update(tail: Tail) 
     assert tail.activities[0] == ("Successful", "Setting desired instance count to 5.", cause)
 
 
+@pytest.mark.parametrize(
+    ("configuration", "told"),
+    [
+        ({"StepAdjustments": [{"ScalingAdjustment": 1}]}, "AdjustmentType is None"),
+        ({"AdjustmentType": "More", "StepAdjustments": [{"ScalingAdjustment": 1}]}, "AdjustmentType is More"),
+        ({"AdjustmentType": "ChangeInCapacity", "StepAdjustments": []}, "At least one StepAdjustment"),
+    ],
+)
+def test_an_impossible_step_policy_is_refused(tail: Tail, configuration: dict[str, Any], told: str) -> None:
+    request = {"PolicyName": "x", "PolicyType": "StepScaling", "StepScalingPolicyConfiguration": configuration}
+
+    code, message = error_of(tail.scaling.put_scaling_policy, **KEY, **request)
+
+    assert (code, told in message) == ("ValidationException", True)
+
+
 def test_an_alarm_with_disabled_actions_scales_nothing(tail: Tail) -> None:
     tail.step("thrash", "Unloads", [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}])
     tail.account.client("cloudwatch").disable_alarm_actions(AlarmNames=["alarm-thrash"])

@@ -117,7 +117,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._get_object(unquote(url.path))
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # The caller was killed.
+            self.close_connection = True
+            return
         parts = self.path.split("/")
         if self.path == "/configurationsessions":
             self._start_configuration_session(json.loads(body))

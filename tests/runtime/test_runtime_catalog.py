@@ -51,6 +51,12 @@ def test_a_tenant_without_a_pointer_has_no_model(s3: Stubber) -> None:
         read_pointer(s3.client, bucket=BUCKET, tenant="m37")
 
 
+def test_a_removed_tenant_has_no_model(s3: Stubber) -> None:
+    add_pointer(s3, json.dumps({"tenant": "m37", "removed_at": "2027-09-14T12:00:00+00:00"}))
+    with pytest.raises(NoSuchModelError, match="m37 was removed at 2027-09-14T12:00:00"):
+        read_pointer(s3.client, bucket=BUCKET, tenant="m37")
+
+
 def test_a_denied_read_stays_what_it_is(s3: Stubber) -> None:
     s3.add_client_error("get_object", "AccessDenied", "Access Denied")
     with pytest.raises(ClientError, match="AccessDenied"):

@@ -59,7 +59,7 @@ def explanation_text(explanation: Explanation) -> RenderableType:
             "time",
             f"{_milliseconds(times.total_seconds)}: resolving {_milliseconds(times.resolving_seconds)}, "
             f"calling {_milliseconds(times.calling_seconds)}, waiting {_milliseconds(times.waiting_seconds)}; "
-            f"{reply.attempts} attempts",
+            f"{reply.attempts} attempt{'' if reply.attempts == 1 else 's'}",
         )
     if explanation.repeat is not None:
         facts.add_row("again", f"{_milliseconds(explanation.repeat.timings.total_seconds)}, right after it")

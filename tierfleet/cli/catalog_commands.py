@@ -14,12 +14,13 @@ from tierfleet.cli.console import Json, err, fail, out
 from tierfleet.cli.progress import counter, progress
 from tierfleet.config import FleetConfig
 from tierfleet.models.bucket import READS_AT_ONCE
-from tierfleet.models.collect import DEFAULT_GRACE, Collection, delete_garbage, find_garbage
-from tierfleet.models.listing import HEADER, Row, cells, list_models
+from tierfleet.models.collect import DEFAULT_GRACE, delete_garbage, find_garbage
+from tierfleet.models.collection_report import collection_json, collection_lines
+from tierfleet.models.listing import Row, list_models, table
 from tierfleet.models.references import pins, read_deployed
 from tierfleet.models.remove import RemoveError, check_removed, obstacles, remove
 from tierfleet.models.rollback import RollbackError, roll_back
-from tierfleet.models.shown import moment, size
+from tierfleet.models.shown import counted, moment, size
 
 Config = Annotated[Path, typer.Argument(help="The fleet file that says whose bucket it is.")]
 Tenant = Annotated[str, typer.Argument(help="The tenant's id.")]
@@ -130,7 +131,7 @@ def _remove(
         if done.already
         else f"is removed, {done.was or 'no pointer'} was current"
     )
-    out.print(escape(f"{tenant} {what}; {done.artefacts} artefacts ({size(done.size_bytes)}) are still there"))
+    out.print(escape(f"{tenant} {what}; {counted(done.artefacts, 'artefact')} ({size(done.size_bytes)}) left"))
     after = (moment(done.removed_at) + timedelta(hours=grace_hours)).isoformat(timespec="minutes")
     out.print(escape(f"from {after} on: tierfleet models remove {config} {tenant} --artefacts, or models gc"))
     err.print(
@@ -187,71 +188,23 @@ def _collect(
                 done=one,
             )
     if as_json:
-        typer.echo(json.dumps(_collection_json(found, versioned=versioned, deleted=delete)))
+        typer.echo(json.dumps(collection_json(found, versioned=versioned, deleting=delete)))
     else:
-        _print_collection(found, versioned=versioned, delete=delete, permanently=permanently)
+        for line in collection_lines(found, versioned=versioned, deleting=delete, permanently=permanently):
+            out.print(escape(line))
+        for problem in found.problems:
+            err.print(f"[bold red]error[/]: {escape(problem)}")
     if found.problems or found.of("failed"):
         raise typer.Exit(2)
 
 
 def _print_rows(rows: list[Row]) -> None:
-    now = datetime.now(UTC)
-    lines = [HEADER, *(cells(row, now) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
-    for index, line in enumerate(lines):
-        style = "dim" if index == 0 else "red" if rows[index - 1].broken else None
-        out.print(escape("  ".join(map(str.ljust, line, widths)).rstrip()), style=style)
+    header, *lines = table(rows, datetime.now(UTC))
+    out.print(escape(header), style="dim")
+    for row, line in zip(rows, lines, strict=True):
+        out.print(escape(line), style="red" if row.broken else None)
     for row in rows:
         for problem in row.problems:
             style = "bold red" if row.broken else "yellow"
             out.print(f"[{style}]{escape(row.tenant)}[/]: {escape(problem)}")
-    out.print(f"{len(rows)} tenants, {size(sum(row.size_bytes or 0 for row in rows))} current")
-
-
-def _collection_json(found: Collection, *, versioned: bool, deleted: bool) -> dict[str, object]:
-    freed = sum(item.size_bytes for item in found.of("deleted"))
-    return {
-        "artefacts": [item.to_json() for item in found.artefacts],
-        "problems": found.problems,
-        "strangers": found.strangers,
-        "versioned_bucket": versioned,
-        "acted": deleted,
-        "deleted_bytes": freed,
-        "garbage_bytes": sum(item.size_bytes for item in found.of("garbage", "deleted", "failed")),
-        "pointers_deleted": found.pointers_deleted,
-    }
-
-
-def _print_collection(found: Collection, *, versioned: bool, delete: bool, permanently: bool) -> None:
-    for item in found.of("deleted", "failed", "garbage"):
-        if item.size_bytes or permanently:
-            fate = {
-                "garbage": "would go" if not delete else "next run",
-                "deleted": "deleted",
-                "failed": "[red]failed[/]",
-            }
-            out.print(f"{fate[item.fate]}  {escape(f'{item.target_model}  {size(item.size_bytes)}  {item.why}')}")
-    kept, garbage, deleted = found.of("kept"), found.of("garbage"), found.of("deleted")
-    hidden = sum(item.hidden_bytes for item in (*garbage, *found.of("failed")))
-    out.print(f"kept: {len(kept)} artefacts, {size(sum(item.size_bytes for item in kept))}")
-    if delete:
-        what = (
-            "freed"
-            if permanently or not versioned
-            else "hidden, freed when the bucket's lifecycle rule deletes old versions"
-        )
-        freed = sum(item.size_bytes + (item.hidden_bytes if permanently else 0) for item in deleted)
-        out.print(f"deleted: {len(deleted)} artefacts, {size(freed)} {what}")
-    else:
-        live = [item for item in garbage if item.size_bytes]
-        out.print(
-            f"garbage: {len(live)} artefacts, {size(sum(item.size_bytes for item in live))}; --delete deletes them"
-        )
-    if hidden and not permanently:
-        out.print(
-            f"old versions of deleted artefacts: {size(hidden)}; the lifecycle rule or --permanently deletes them"
-        )
-    for stranger in found.strangers:
-        out.print(f"[yellow]left alone[/]: {escape(stranger)} is no artefact's key")
-    for problem in found.problems:
-        err.print(f"[bold red]error[/]: {escape(problem)}")
+    out.print(f"{counted(len(rows), 'tenant')}, {size(sum(row.size_bytes or 0 for row in rows))} current")

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, fail, out
-from tierfleet.cli.fleet_screen import fleet_screen, traffic_table
+from tierfleet.cli.console import Json, fail, out, wide
+from tierfleet.cli.fleet_screen import fleet_screen
 from tierfleet.cli.watching import watch_drive
 
 _DEFAULT_FLEET = Path("config/fraud-dev.toml")
@@ -22,7 +22,7 @@ def local_drive(
     seed: Annotated[int, typer.Option(help="Another one: other tenants at other moments.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Call a fleet in the stand-in as its tenants would: 80 % dedicated tenants, 19 % those on warm-up lists, 1 % others.
+    """Call a fleet in the stand-in as its tenants would: 80 % dedicated ones, 19 % those on warm-up lists, 1 % others.
 
     Every call sends the probe row by FleetClient. Exit code 1 if one was not answered.
     """
@@ -46,8 +46,7 @@ def local_drive(
     if as_json:
         typer.echo(json.dumps(driven.to_json()))
     else:
-        out.print(fleet_screen(fleet_status(cloud, fleet), watch.look()))
-        out.print(traffic_table(driven))
+        wide.print(fleet_screen(fleet_status(cloud, fleet), watch.look(), driven))
         for kind, count in driven.errors.items():
             out.print(f"[red]{count} calls ended with {kind}[/]")
     if driven.failed:

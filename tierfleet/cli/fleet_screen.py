@@ -1,7 +1,7 @@
 """What a person watches: a fleet in the stand-in as tables, from the data of `local_cloud.fleet_status`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -68,7 +68,9 @@ def _endpoints(status: "FleetStatus", instances: "Sequence[InstanceStatus]") -> 
 
 
 def _instance(instance: "InstanceStatus") -> list[RenderableType]:
-    moves = "leaving" if instance.retiring else f"{instance.traffic_percent} %" if instance.traffic_percent < 100 else ""
+    moves = (
+        "leaving" if instance.retiring else f"{instance.traffic_percent} %" if instance.traffic_percent < 100 else ""
+    )
     return [
         f"  {instance.instance}",
         Text.from_markup(f"{_status(instance.status)} [yellow]{moves}[/]"),
@@ -104,10 +106,3 @@ def _routes(status: "FleetStatus") -> str:
 
 def _status(word: str) -> str:
     return f"[{'green' if word in _GOOD_STATUSES else 'yellow'}]{word}[/]"
-
-
-def status_json(status: "FleetStatus", instances: "Sequence[InstanceStatus]") -> dict[str, Any]:
-    """The same as JSON-ready data."""
-    from dataclasses import asdict
-
-    return {**status.to_json(), "instances": [asdict(instance) for instance in instances]}

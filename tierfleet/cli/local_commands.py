@@ -8,7 +8,10 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, fail, out
+from tierfleet.cli.console import Json, fail, out, wide
+from tierfleet.cli.drive_command import local_drive
+from tierfleet.cli.fleet_screen import fleet_screen
+from tierfleet.cli.watching import watch
 
 if TYPE_CHECKING:
     from local_cloud import LocalCloud
@@ -78,12 +81,26 @@ def local_deploy(
 
 
 @app.command("status")
-def local_status(config: Fleet = _DEFAULT_FLEET, as_json: Json = False) -> None:
-    """Endpoints, instances, alarms and the deployed routes of a fleet in the stand-in."""
-    from local_cloud.fleet_status import fleet_status
+def local_status(
+    config: Fleet = _DEFAULT_FLEET,
+    watching: Annotated[bool, typer.Option("--watch", help="Draw it again every second, until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Endpoints, instances with their models, alarms and the deployed routes of a fleet in the stand-in."""
+    from local_cloud.fleet_status import InstanceWatch, fleet_status
 
-    status = fleet_status(_running(), load_or_fail(config))
-    out.print(json.dumps(status.to_json()) if as_json else escape(status.to_text()), markup=False)
+    cloud, fleet = _running(), load_or_fail(config)
+    if watching and not as_json:
+        watch(cloud, fleet)
+        return
+    status, instances = fleet_status(cloud, fleet), InstanceWatch(cloud, fleet).look()
+    if as_json:
+        typer.echo(json.dumps(status.to_json(instances)))
+    else:
+        wide.print(fleet_screen(status, instances))
+
+
+app.command("drive")(local_drive)
 
 
 @app.command("events")

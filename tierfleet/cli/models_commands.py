@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from tierfleet.cli import catalog_commands
@@ -23,7 +25,8 @@ from tierfleet.models.findings import Finding, Validated
 from tierfleet.models.fleet_fit import fleet_findings
 from tierfleet.models.package import package_file
 from tierfleet.models.publish_many import Outcome, publish_all
-from tierfleet.models.shown import size
+from tierfleet.models.references import pins
+from tierfleet.models.shown import counted, size
 from tierfleet.models.validate import validate
 from tierfleet.runtime.catalog import CatalogError
 
@@ -48,6 +51,8 @@ def models_package(
         found = find_models(models)
     except ValueError as error:
         fail(str(error))
+    if not all(model.packaged for model in found):
+        _need_xgboost("packaging")
     refused = []
     with counter("packaging", len(found)) as one:
         for model in found:
@@ -82,7 +87,7 @@ def models_validate(
         _print_findings(validated, general)
         errors = sum(not item.ok for item in validated)
         colour = "red" if errors else "green"
-        out.print(f"[{colour}]{len(validated) - errors} of {len(validated)} models can be published[/]")
+        out.print(f"[{colour}]{len(validated) - errors} of {counted(len(validated), 'model')} can be published[/]")
     if not all(item.ok for item in validated):
         raise typer.Exit(2)
 
@@ -103,19 +108,22 @@ def models_publish(
     """
     fleet = load_or_fail(config)
     models, bucket = _every_model(paths), bucket_of(fleet)
-    started = perf_counter()
+    if not skip_validation:
+        _need_xgboost("the validation (or give --skip-validation)")
+    elif not all(model.packaged for model in models):
+        _need_xgboost("packaging")
     with aws_or_fail(bucket):
         s3 = s3_of(fleet, connections=jobs)
         with suppress(CatalogError):
             pointer.read(s3, bucket, models[0].tenant)  # before minutes of validation
         refused: list[Outcome] = []
         if not skip_validation:
-            _need_xgboost("the validation (or give --skip-validation)")
             validated = _validated(models, fleet, None)
             if not as_json:
                 _print_findings(validated, fleet_findings(fleet, validated), console=err)
             refused = [_refused(item) for item in validated if not item.ok]
             models = [item.model for item in validated if item.ok]
+        started = perf_counter()
         try:
             with counter("publishing", len(models)) as one:
                 outcomes = refused + list(publish_all(s3, bucket=bucket, models=models, jobs=jobs, done=one))
@@ -124,10 +132,10 @@ def models_publish(
         except KeyboardInterrupt:
             err.print("interrupted; what was published stays: run the same command again to complete the rest")
             raise typer.Exit(130) from None
-    _print_outcomes(outcomes, perf_counter() - started, as_json=as_json)
+    _print_outcomes(outcomes, perf_counter() - started, pins([fleet]), as_json=as_json)
 
 
-def _print_outcomes(outcomes: list[Outcome], seconds: float, *, as_json: bool) -> None:
+def _print_outcomes(outcomes: list[Outcome], seconds: float, pinned: Mapping[str, str], *, as_json: bool) -> None:
     failed = [outcome for outcome in outcomes if outcome.failed]
     published = [outcome.publication for outcome in outcomes if outcome.publication]
     counts = Counter(outcome.status for outcome in outcomes)
@@ -140,13 +148,15 @@ def _print_outcomes(outcomes: list[Outcome], seconds: float, *, as_json: bool) -
     else:
         if len(outcomes) <= 20:
             for item in sorted(published, key=lambda item: item.target_model):
-                moved = "current" if item.pointer == "moved" else "current before"
+                moved = "made current" if item.pointer == "moved" else "current before"
                 out.print(escape(f"{item.target_model}  {size(item.size_bytes)}  {item.artefact}, {moved}"))
         shown = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-        rate = len(outcomes) / seconds if seconds else 0
-        out.print(
-            f"{len(outcomes)} models: {shown}; {size(uploaded)} uploaded in {seconds:.1f} s ({rate:.0f} models/s)"
-        )
+        rate = f"{len(outcomes) / seconds:.0f}/s"
+        out.print(f"{counted(len(outcomes), 'model')}: {shown}; {size(uploaded)} uploaded in {seconds:.1f} s ({rate})")
+        for target, why in sorted(pinned.items()):
+            if any(item.tenant == target.partition("/")[0] and item.target_model != target for item in published):
+                message = f"{why}: its endpoint goes on serving {target}; change that line and deploy to roll out"
+                err.print(f"[yellow]warning[/]: {escape(message)}")
         for outcome in failed:
             if not outcome.message.startswith("validation"):
                 err.print(f"[bold red]{outcome.status}[/]: {escape(f'{outcome.model.file}: {outcome.message}')}")
@@ -164,17 +174,20 @@ def _validated(models: list[ModelFile], fleet: "FleetConfig | None", jobs: int |
         return validate(models, fleet=fleet, jobs=jobs, done=one)
 
 
-def _print_findings(validated: list[Validated], general: list[Finding], console: object = out) -> None:
-    where = err if console is err else out
+def _print_findings(validated: list[Validated], general: list[Finding], console: Console = out) -> None:
+    files: dict[Finding, list[str]] = {}
     for item in validated:
         for finding in item.findings:
-            where.print(f"[{_STYLE[finding.severity]}]{finding.severity}[/]: {_line(str(item.model.file), finding)}")
+            files.setdefault(finding, []).append(str(item.model.file))
+    for finding, where in files.items():
+        several = f" and {len(where) - 1} more" if len(where) > 1 else ""
+        _print_finding(console, finding, f"{where[0]}{several}: {finding.message}")
     for finding in general:
-        where.print(f"[{_STYLE[finding.severity]}]{finding.severity}[/]: {escape(finding.message)}")
+        _print_finding(console, finding, finding.message)
 
 
-def _line(file: str, finding: Finding) -> str:
-    return escape(f"{file}: {finding.message} ") + f"[dim]({finding.check})[/]"
+def _print_finding(console: Console, finding: Finding, text: str) -> None:
+    console.print(f"[{_STYLE[finding.severity]}]{finding.severity}[/]: {escape(text)} [dim]({finding.check})[/]")
 
 
 def _every_model(paths: list[Path]) -> list[ModelFile]:

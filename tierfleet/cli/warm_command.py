@@ -120,11 +120,13 @@ def _run(choice: FleetChoice, deployed: RouteDocument, plan: WarmUpPlan) -> Warm
 def _print(plan: WarmUpPlan, report: WarmUpReport) -> None:
     counts = ", ".join(f"[{_STYLE[name]}]{count} {name}[/]" for name, count in report.counts.items())
     out.print(f"{escape(plan.endpoint_name)}: {counts} in {report.seconds:.1f} s")
-    for tenant, sentence in report.failed.items():
-        out.print(f"  [red]failed[/]  {tenant}: {escape(sentence)}")
+    for sentence in dict.fromkeys(report.failed.values()):
+        tenants = ", ".join(tenant for tenant, reason in report.failed.items() if reason == sentence)
+        out.print(f"  [red]failed[/]  {tenants}: {escape(sentence)}")
     for tenant in report.missing:
         out.print(f"  [yellow]missing[/] {tenant}: nothing is published, or the archive is gone")
     for tenant, sentence in report.skipped.items():
         out.print(f"  [dim]skipped {tenant}: {escape(sentence)}[/]")
     if report.left:
-        out.print(f"  [yellow]left[/]    {', '.join(report.left)}: {escape(report.stopped or 'the run ended')}")
+        reason = "for the same reason" if report.stopped in report.failed.values() else report.stopped
+        out.print(f"  [yellow]left[/]    {', '.join(report.left)}: {escape(reason or 'the run ended')}")

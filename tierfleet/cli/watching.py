@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 from rich.live import Live
 
-from tierfleet.cli.console import out
+from tierfleet.cli.console import out, wide
 from tierfleet.cli.fleet_screen import fleet_screen
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def watch(cloud: "LocalCloud", fleet: "FleetConfig") -> None:
 
     instances = InstanceWatch(cloud, fleet)
     if not out.is_terminal:
-        out.print(fleet_screen(fleet_status(cloud, fleet), instances.look()))
+        wide.print(fleet_screen(fleet_status(cloud, fleet), instances.look()))
         return
     try:
         with Live(console=out, screen=True, auto_refresh=False) as live:
@@ -38,7 +38,13 @@ def watch(cloud: "LocalCloud", fleet: "FleetConfig") -> None:
 
 
 def watch_drive(
-    cloud: "LocalCloud", fleet: "FleetConfig", driving: "Drive", *, requests_per_second: float, seconds: float, seed: int
+    cloud: "LocalCloud",
+    fleet: "FleetConfig",
+    driving: "Drive",
+    *,
+    requests_per_second: float,
+    seconds: float,
+    seed: int,
 ) -> "DriveSummary":
     """Drive for that long, drawing the fleet meanwhile if somebody looks; Ctrl-C ends it early. What callers saw."""
     from local_cloud.fleet_status import InstanceWatch
@@ -63,9 +69,7 @@ def watch_drive(
     return driving.summary()
 
 
-def _screen(
-    cloud: "LocalCloud", fleet: "FleetConfig", instances: "InstanceWatch", driving: "Drive"
-) -> RenderableType:
+def _screen(cloud: "LocalCloud", fleet: "FleetConfig", instances: "InstanceWatch", driving: "Drive") -> RenderableType:
     from local_cloud.fleet_status import fleet_status
 
     return fleet_screen(fleet_status(cloud, fleet), instances.look(), driving.summary())

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from tierfleet.models.bucket import read_pointers, read_targets
@@ -71,7 +72,7 @@ def list_models(
     pinned = {target.partition("/")[0]: target for target in pins([fleet])}
     tenants = sorted(pointers.keys() | pinned.keys())
     rows = [_row(fleet, name, pointers.get(name), pinned.get(name), stored.get(name, set())) for name in tenants]
-    calls = {"LIST": lists + len(pointers) // 1000 + 1, "GET": len(pointers)}
+    calls = {"LIST": lists + max(1, ceil(len(pointers) / 1000)), "GET": len(pointers)}
     return Listing(rows, calls)
 
 
@@ -106,11 +107,17 @@ def _row(fleet: "FleetConfig", tenant: str, held: Held | CatalogError | None, pi
     )
 
 
-HEADER = ("tenant", "tier", "current", "size", "age", "previous", "stored", "endpoint")
+_HEADER = ("tenant", "tier", "current", "size", "age", "previous", "stored", "endpoint")
 
 
-def cells(row: Row, now: datetime) -> tuple[str, ...]:
-    """A row of the table as text, in the order of HEADER."""
+def table(rows: list[Row], now: datetime) -> list[str]:
+    """The header and a line for each row, in columns."""
+    lines = [_HEADER, *(_cells(row, now) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+
+
+def _cells(row: Row, now: datetime) -> tuple[str, ...]:
     version = row.version or ("removed" if row.removed_at else "-")
     since = row.published_at or row.removed_at
     return (

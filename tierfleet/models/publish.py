@@ -19,7 +19,7 @@ from tierfleet.runtime.names import WORD_PATTERN
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-__all__ = ["OtherBytesError", "Publication", "PublishError", "check_names", "publish", "store_only"]
+__all__ = ["OtherBytesError", "Publication", "PublishError", "check_names", "publish"]
 
 VERSION_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _MAX_VERSION_CHARACTERS = 200
@@ -79,6 +79,8 @@ def publish(
         raise PublishError(str(error)) from error
     _refuse_collected(held.entry, target_model, now)
     is_current = held.entry.target_model == target_model
+    if is_current and held.entry.sha256 not in (None, sha256):
+        raise OtherBytesError(f"{target_model} is current with other bytes; publish under a new version")
     stored = artefacts.store(s3, bucket, target_model, archive, expected=is_current)
     moved = held.entry
     if not is_current:
@@ -102,13 +104,6 @@ def publish(
         artefact=stored,
         pointer="unchanged" if is_current else "moved",
     )
-
-
-def store_only(s3: "S3Client", *, bucket: str, tenant: str, version: str, archive: bytes) -> artefacts.Stored:
-    """Upload a version that does not become current. Raises as `publish` does."""
-    target_model = check_names(tenant, version)
-    _refuse_collected(pointer.read(s3, bucket, tenant).entry, target_model, datetime.now(UTC))
-    return artefacts.store(s3, bucket, target_model, archive, expected=True)
 
 
 def _refuse_collected(entry: pointer.Entry, target_model: str, now: datetime) -> None:

@@ -17,13 +17,13 @@ from tierfleet.models import pointer
 from tierfleet.models.aws_problem import AwsProblemError, aws_problem, every_call_meets
 from tierfleet.models.files import ModelFile
 from tierfleet.models.package import package_file
-from tierfleet.models.publish import LostRaceError, Publication, PublishError, check_names, publish, store_only
+from tierfleet.models.publish import LostRaceError, Publication, PublishError, check_names, publish
 from tierfleet.runtime.catalog import CatalogError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-Status = Literal["published", "completed", "unchanged", "stored", "lost race", "refused", "failed"]
+Status = Literal["published", "completed", "unchanged", "older", "lost race", "refused", "failed"]
 FAILURES: tuple[Status, ...] = ("lost race", "refused", "failed")
 # Archives in memory at once; a model that is larger by itself goes alone.
 _ROOM_BYTES = 1024**3
@@ -34,7 +34,8 @@ class Outcome:
     """What became of one model.
 
     published: uploaded and made current. completed: an earlier run had uploaded it, now it is current. unchanged: it
-    was current. stored: uploaded, and a later version of the same directory is current. The rest failed: `message`.
+    was current. older: a later version of the same directory was current, so it was left alone. The rest failed:
+    `message`.
     """
 
     model: ModelFile
@@ -84,7 +85,8 @@ def publish_all(
             pool.shutdown(cancel_futures=True)
             raise
     if run.problem is not None:
-        raise run.problem
+        done_before = f"after {len(run.outcomes)} of {len(models)} models: " if run.outcomes else ""
+        raise AwsProblemError(f"{done_before}{run.problem}")
     return run.outcomes
 
 
@@ -101,7 +103,7 @@ class _Run:
         self._s3, self._bucket, self._archive_of, self._done = s3, bucket, archive_of, done
         self._room = _Room(_ROOM_BYTES)
         self.stopped = threading.Event()
-        self.problem: AwsProblemError | None = None
+        self.problem: str | None = None
         self.outcomes: list[Outcome] = []
 
     def tenant(self, versions: list[ModelFile]) -> None:
@@ -110,7 +112,7 @@ class _Run:
         for index, model in enumerate(versions):
             if self.stopped.is_set():
                 return
-            outcome = self._outcome(model, current=index >= earlier)
+            outcome = self._outcome(model) if index >= earlier else Outcome(model, "older")
             if outcome is None:
                 return
             self.outcomes.append(outcome)
@@ -125,11 +127,11 @@ class _Run:
             return 0  # publishing meets it again, and says so
         return names.index(current) if current in names else 0
 
-    def _outcome(self, model: ModelFile, *, current: bool) -> Outcome | None:
+    def _outcome(self, model: ModelFile) -> Outcome | None:
         try:
             check_names(model.tenant, model.version)
             with self._room.of(2 * model.file.stat().st_size):
-                return self._published(model, current=current)
+                return self._published(model)
         except LostRaceError as error:
             return Outcome(model, "lost race", str(error))
         except (PublishError, CatalogError, ValueError) as error:
@@ -139,18 +141,16 @@ class _Run:
         except (BotoCoreError, ClientError) as error:
             message = aws_problem(error, self._bucket)
             if every_call_meets(error):
-                self.problem = AwsProblemError(message)
+                self.problem = message
                 self.stopped.set()
                 return None
             return Outcome(model, "failed", message)
 
-    def _published(self, model: ModelFile, *, current: bool) -> Outcome:
+    def _published(self, model: ModelFile) -> Outcome:
         archive = self._archive_of(model)
-        s3, bucket, tenant, version = self._s3, self._bucket, model.tenant, model.version
-        if not current:
-            stored = store_only(s3, bucket=bucket, tenant=tenant, version=version, archive=archive)
-            return Outcome(model, "stored" if stored == "uploaded" else "unchanged")
-        publication = publish(s3, bucket=bucket, tenant=tenant, version=version, archive=archive)
+        publication = publish(
+            self._s3, bucket=self._bucket, tenant=model.tenant, version=model.version, archive=archive
+        )
         if publication.pointer == "unchanged":
             status: Status = "unchanged" if publication.artefact == "already there" else "completed"
         else:

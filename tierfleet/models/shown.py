@@ -23,6 +23,11 @@ def age(since: datetime, now: datetime) -> str:
     return f"{seconds} s"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 model`, `2 models`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def size(size_bytes: int | None) -> str:
     """`45.1 MB`, decimal units; `-` for an unknown size."""
     if size_bytes is None:

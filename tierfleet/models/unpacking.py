@@ -15,6 +15,8 @@ _BLOCK_BYTES: Final = 1 << 20
 # Headers and padding between two files; tar programs end an archive with some 10 kB of zeros.
 _MAX_OVERHEAD_BYTES: Final = 2 * _BLOCK_BYTES
 _METADATA_IN_TAR: Final = PurePosixPath(METADATA)
+# A folder costs 512 bytes unpacked and almost none packed.
+_MAX_FOLDERS: Final = 1000
 _KINDS: Final = {
     tarfile.SYMTYPE: "a symbolic link",
     tarfile.LNKTYPE: "a hard link",
@@ -79,7 +81,7 @@ def _extract(
     archive: tarfile.TarFile, bounded: _Bounded, directory: Path, max_bytes: int, findings: list[Finding]
 ) -> bool:
     """Whether the archive was read to its end."""
-    total = files = 0
+    total = files = folders = 0
     seen: set[PurePosixPath] = set()
     while True:
         bounded.allow(_MAX_OVERHEAD_BYTES)
@@ -90,7 +92,11 @@ def _extract(
             return True
         path = PurePosixPath(member.name)
         if member.isdir() and path.parts in ((), (METADATA.parts[0],)):
-            continue
+            folders += 1
+            if folders <= _MAX_FOLDERS:
+                continue
+            findings.append(_error(f"names its folders more than {_MAX_FOLDERS} times"))
+            return False
         files += 1
         total += member.size
         if files > MAX_FILES:

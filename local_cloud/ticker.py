@@ -1,0 +1,65 @@
+"""What happens by itself: schedules, endpoints that settle, metrics, alarms, scaling."""
+
+import math
+import time
+
+from ministack import app
+from ministack.core.responses import set_request_account_id, set_request_region
+from ministack.services import cloudwatch, scheduler
+
+from local_cloud import (
+    alarm_evaluation,
+    composite_alarms,
+    endpoint_metrics,
+    endpoint_states,
+    scaling_controller,
+    serving,
+)
+from local_cloud.clock import clock
+
+_TICK_SECONDS = 0.25
+# How long alarms and scaling rest between two looks of the ticker, on the stand-in's clock. AWS looks once a minute.
+_EVALUATION_SECONDS = 5.0
+# How long observations gather before they become datapoints, on the wall clock.
+_GATHERING_SECONDS = 1.0
+
+_evaluated_at = -math.inf
+_published_at = -math.inf
+
+
+def tick() -> None:
+    """Bring everything that happens by itself up to now, in every account and region."""
+    _tick(evaluate=True)
+
+
+def _tick(*, evaluate: bool) -> None:
+    global _evaluated_at, _published_at
+    scheduler._tick_schedules()
+    if evaluate:
+        _evaluated_at = clock.now()
+    serving.server.collect()
+    if evaluate or time.monotonic() >= _published_at + _GATHERING_SECONDS:
+        _published_at = time.monotonic()
+        endpoint_metrics.publish()
+    for account, region in endpoint_states.scopes() | _alarm_scopes():
+        set_request_account_id(account)
+        set_request_region(region)
+        endpoint_states.refresh_all()
+        if evaluate:
+            alarm_evaluation.evaluate_all()
+        composite_alarms.deliver_all_due()
+        if evaluate:
+            scaling_controller.act()
+
+
+def _alarm_scopes() -> set[tuple[str, str]]:
+    return {(account, region) for account, region, _ in list(cloudwatch._alarms._data)}
+
+
+def tick_for_ever() -> None:
+    while True:
+        time.sleep(_TICK_SECONDS)
+        try:
+            _tick(evaluate=not 0 <= clock.now() - _evaluated_at < _EVALUATION_SECONDS)
+        except Exception:
+            app.logger.exception("tick failed")

@@ -1,0 +1,48 @@
+"""What a run of gc found and did, for a person and for a script."""
+
+from typing import Any
+
+from tierfleet.models.collect import Artefact, Collection
+from tierfleet.models.shown import counted, size
+
+
+def collection_lines(found: Collection, *, versioned: bool, deleting: bool, permanently: bool) -> list[str]:
+    """A line for each artefact that is not kept, then the sums. `deleting`: whether the run was to delete."""
+
+    def bytes_of(item: Artefact) -> int:
+        return item.size_bytes + (item.hidden_bytes if permanently else 0)
+
+    fates = {"deleted": "deleted", "failed": "failed", "garbage": "next run" if deleting else "would go"}
+    gone = [item for item in found.of("deleted", "failed", "garbage") if bytes_of(item)]
+    lines = [f"{fates[item.fate]}  {item.target_model}  {size(bytes_of(item))}  {item.why}" for item in gone]
+    kept, deleted = found.of("kept"), found.of("deleted")
+    lines.append(f"kept: {counted(len(kept), 'artefact')}, {size(sum(item.size_bytes for item in kept))}")
+    if deleting:
+        freed = permanently or not versioned
+        how = "freed" if freed else "hidden, freed when the bucket's lifecycle rule deletes old versions"
+        lines.append(f"deleted: {counted(len(deleted), 'artefact')}, {size(sum(map(bytes_of, deleted)))} {how}")
+    else:
+        lines.append(
+            f"garbage: {counted(len(gone), 'artefact')}, {size(sum(map(bytes_of, gone)))}; --delete deletes them"
+        )
+    hidden = sum(item.hidden_bytes for item in found.of("garbage", "failed"))
+    if hidden and not permanently:
+        lines.append(f"already deleted: {size(hidden)} of old versions; the lifecycle rule or --permanently frees them")
+    if found.pointers_deleted:
+        lines.append(f"forgotten: {counted(found.pointers_deleted, 'removed tenant')} of whom nothing is left")
+    lines += [f"left alone: {stranger} is no artefact's key" for stranger in found.strangers]
+    return lines
+
+
+def collection_json(found: Collection, *, versioned: bool, deleting: bool) -> dict[str, Any]:
+    """Every artefact with its fate, and the sums."""
+    return {
+        "artefacts": [item.to_json() for item in found.artefacts],
+        "problems": found.problems,
+        "strangers": found.strangers,
+        "versioned_bucket": versioned,
+        "acted": deleting,
+        "deleted_bytes": sum(item.size_bytes for item in found.of("deleted")),
+        "garbage_bytes": sum(item.size_bytes for item in found.of("garbage", "deleted", "failed")),
+        "pointers_deleted": found.pointers_deleted,
+    }
