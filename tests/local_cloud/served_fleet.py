@@ -1,5 +1,6 @@
 """The small fleet of the tests, deployed and served by real model servers, and callers of it that keep every call."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import boto3
 from local_account import Account
-from real_fleet import Fleet
+from real_fleet import FLEET, Fleet
 from served_account import ROW, artefact, score
 
 from tierfleet.runtime import clients
@@ -18,7 +19,18 @@ from tierfleet.runtime.call_errors import CallError
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client_settings import ClientSettings
 
-ROUNDS = {"t1/1": 1, "t2/1": 2, "t3/1": 3, "t4/1": 4, "t5/1": 5, "t5/2": 6, "w1/2027-01-01": 7, "w1/2": 8, "t2/2": 9}
+ROUNDS = {
+    "t1/1": 1,
+    "t2/1": 2,
+    "t3/1": 3,
+    "t4/1": 4,
+    "t5/1": 5,
+    "t5/2": 6,
+    "w1/2027-01-01": 7,
+    "w1/2": 8,
+    "t2/2": 9,
+    "t7/1": 10,
+}
 DAMAGED = b"no archive"
 
 
@@ -30,6 +42,21 @@ def served_fleet(account: Account, synth: Callable[..., Path], other: Mapping[st
 def score_of(item: str) -> float:
     """What the model published as `<tenant>/<version>` makes of `ROW`."""
     return round(score(ROUNDS[item]), 5)
+
+
+def warm_up(fleet: Fleet, *tenants: str) -> dict[str, Any]:
+    """Run the deployed function for these tenants of the shared tier, and wait for its report."""
+    resources = fleet.account.client("cloudformation").get_paginator("list_stack_resources")
+    (function,) = [
+        resource["PhysicalResourceId"]
+        for page in resources.paginate(StackName=FLEET)
+        for resource in page["StackResourceSummaries"]
+        if resource["ResourceType"] == "AWS::Lambda::Function" and resource["LogicalResourceId"].startswith("WarmUpF")
+    ]
+    event = json.dumps({"tier": "tail", "tenants": tenants}).encode()
+    reply = fleet.account.client("lambda").invoke(FunctionName=function, Payload=event)
+    report: dict[str, Any] = json.loads(reply["Payload"].read())
+    return report
 
 
 @dataclass(frozen=True)
