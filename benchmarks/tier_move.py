@@ -55,6 +55,8 @@ CALL_DEADLINE_SECONDS: Final = 10.0
 MOST_P99_GROWTH: Final = 2.0
 LEAST_HIT_RATIO_SHARE: Final = 0.95
 AFTER_FLIP_SECONDS: Final = 300.0
+# Of the calls, sent over 50 ms after they were due.
+MOST_LATE: Final = 0.01
 # 7 MiB of an ml.m5.large for models: the merchants with traffic fit, the occasional ones push one another out.
 SCALE: Final = 0.001
 PINS: Final = dict.fromkeys(WHALES, V1)
@@ -352,6 +354,8 @@ def table(result: dict[str, Any]) -> str:
         lines.append(f"{name.replace('_', ' ')}: {result[name]}")
     lines.append(f"hit ratio: {result['hit_ratio_before']} before the flip, {result['hit_ratio_after']} after")
     lines.append(f"load average {result['load_average_5_minutes']}, {result['total_seconds']:.0f} s in all")
+    if result["late"] > MOST_LATE * result["calls"]:
+        lines.append("the clients sent many calls late: this machine is too busy, and times and time-outs are its own")
     lines.append("")
     for bar in result["bars"]:
         lines.append(f"{'ok  ' if bar['met'] else 'MISS'} {bar['bar']}: {bar['measured']} (limit {bar['limit']})")

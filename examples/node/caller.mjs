@@ -21,6 +21,8 @@ const DEFAULT_TTL_SECONDS = 60;
 const FORCED_REFRESH_PAUSE_MS = 5000;
 const LONGEST_PAUSE_MS = 2000;
 const PATIENCE_MS = 1000;
+// The SDK's own limit is 50, and a call that waits 3 s for a socket fails as one that cannot connect.
+const MOST_SOCKETS = 512;
 const ATTEMPTS = { loading: Infinity, throttled: 5, dependency: 3, busy: 3, connection: 3, timeout: 2 };
 
 export class FleetCaller {
@@ -265,7 +267,8 @@ function sleep(milliseconds) {
 }
 
 function handler(requestTimeout) {
-  return { connectionTimeout: 3000, requestTimeout, throwOnRequestTimeout: true };
+  const sockets = { maxSockets: MOST_SOCKETS };
+  return { connectionTimeout: 3000, requestTimeout, throwOnRequestTimeout: true, httpAgent: sockets, httpsAgent: sockets };
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {

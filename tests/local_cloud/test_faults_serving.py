@@ -18,7 +18,6 @@ from served_account import artefact
 from served_fleet import DAMAGED, Callers, ManualClock, calling, score_of, served_fleet, warm_up
 
 from local_cloud import LocalCloud, start
-from tierfleet.runtime.call_errors import DeadlineExceededError, RoutesUnavailableError
 
 W1 = whale("w1")
 FIRST = {"t1": "t1/1", "t2": "t2/1", "t3": "t3/1", "w1": "w1/2027-01-01"}
@@ -42,9 +41,11 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 @pytest.fixture(scope="module")
 def shop(serving: LocalCloud, synth: Callable[..., Path]) -> Fleet:
-    shop = served_fleet(Account(serving, "720000000001"), synth, {"t5/1": DAMAGED, "t6/1": artefact(1000)})
+    shop = served_fleet(
+        Account(serving, "720000000001"), synth, {"t5/1": DAMAGED, "t8/1": DAMAGED, "t6/1": artefact(1000)}
+    )
     shop.create(**CHANGES)
-    shop.publish("t4/1", "t5/1", "t6/1", "t7/1")
+    shop.publish("t4/1", "t5/1", "t6/1", "t7/1", "t8/1")
     return shop
 
 
@@ -147,7 +148,7 @@ def test_appconfig_unavailable_costs_no_call_of_a_caller_that_has_routes(shop: F
 
     assert callers.failed() == []
     assert callers.scores() == {tenant: RIGHT[tenant] for tenant in ("t1", "w1")}
-    assert isinstance(turned_away.error, RoutesUnavailableError | DeadlineExceededError), turned_away
+    assert type(turned_away.error).__name__ == "ServiceFailedError"
 
 
 def test_a_full_disk_fails_cold_models_only(shop: Fleet) -> None:
@@ -231,11 +232,11 @@ def test_a_warm_up_of_an_endpoint_that_takes_nothing_fails_everyone_and_ends(sho
 
 
 def test_a_warm_up_tells_missing_poisoned_and_moved_tenants_apart(shop: Fleet) -> None:
-    report = warm_up(shop, "t1", "t6", "t8", "w1", "t3")
+    report = warm_up(shop, "t1", "t8", "t9", "w1", "t3")
 
     assert report["warmed"] == ["t1", "t3"]
-    assert report["missing"] == ["t8"]
-    assert report["failed"].keys() == {"t6"}
+    assert report["missing"] == ["t9"]
+    assert report["failed"].keys() == {"t8"}
     assert report["skipped"].keys() == {"w1"}
     assert (report["left"], report["stopped"]) == ([], None)
 

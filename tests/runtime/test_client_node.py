@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,25 @@ def test_a_newer_pointer_heals_a_missing_archive(aws: FakeAws, caller: Caller) -
     (answer,) = caller.ask(("m37", "1"))
     assert_answered([answer])
     assert answer["version"] == "v2"
+
+
+def test_slow_replies_keep_no_other_call_waiting_for_a_socket(aws: FakeAws, caller: Caller) -> None:
+    caller.ask(("m37", "1,2"))
+    aws.hold_invocations.clear()
+    assert caller.program.stdin is not None
+    assert caller.program.stdout is not None
+    for _ in range(60):
+        caller.program.stdin.write(json.dumps({"tenant": "m37", "body": "1,2"}) + "\n")
+    caller.program.stdin.flush()
+    give_up = time.monotonic() + 8
+    while aws.count("InvokeEndpoint") < 61 and time.monotonic() < give_up:
+        time.sleep(0.01)
+    under_way = aws.count("InvokeEndpoint") - 1
+    aws.hold_invocations.set()
+    answers = [json.loads(caller.program.stdout.readline()) for _ in range(60)]
+
+    assert under_way == 60
+    assert [answer for answer in answers if "error" in answer] == []
 
 
 def test_while_s3_does_not_answer_the_last_pointer_serves(aws: FakeAws, tmp_path: Path) -> None:
