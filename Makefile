@@ -10,13 +10,14 @@ export CDK_DISABLE_CLI_TELEMETRY = true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench image bench-server \
-        bench-moves bench-warm-up boto3-next clean
+.PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench bench-planner \
+        bench-moves bench-warm-up boto3-next image bench-server clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.installed: requirements.txt requirements-container.txt requirements-local.txt requirements-dev.txt constraints.txt pyproject.toml
+$(VENV)/.installed: requirements.txt requirements-container.txt requirements-local.txt requirements-planning.txt \
+                   requirements-dev.txt constraints.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-local.txt -e '.[cli]' -c constraints.txt
 	touch $@
@@ -80,6 +81,9 @@ bench-warm-up: install  ## Measure the nightly warm-up of 500 real models
 
 image:  ## Build the dense model server's image (needs Docker)
 	docker build -t tierfleet-server container/
+
+bench-planner: install  ## Measure the cache model beside libCacheSim, and a trace of 100 M requests (minutes, 2 GB of disk)
+	$(BIN)/python benchmarks/planner.py
 
 bench-server: install  ## Measure the dense model server (needs wrk and Java 17)
 	$(BIN)/python benchmarks/model_server.py

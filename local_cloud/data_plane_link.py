@@ -5,7 +5,7 @@ import socket
 import threading
 from typing import Any
 
-_ANSWER_SECONDS = 30.0
+_ANSWER_SECONDS = 120.0
 
 
 class DataPlaneError(RuntimeError):

@@ -1,4 +1,4 @@
-"""docs/local-status.svg from the stand-in that runs in .build/demo (or the directory given): what `status --watch` draws."""
+"""docs/local-status.svg: `tierfleet local status --watch` of the stand-in in .build/demo or the given directory."""
 
 import sys
 import time

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from local_cloud.data_plane import process_memory
 from local_cloud.data_plane.container_client import ContainerGoneError
 from local_cloud.data_plane.fleets import Fleets
 from local_cloud.data_plane.instance import Instance
@@ -20,7 +21,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Gauges:
-    """Memory is what the dense model server says its models use; of any other container, its resident memory."""
+    """Memory is what the dense model server says its models use; of any other container, all of its processes'."""
 
     def __init__(self, fleets: Fleets) -> None:
         self._fleets = fleets
@@ -78,8 +79,9 @@ class Gauges:
             if found := _USED.search(reply.body):
                 self._memory_bytes[instance.id] = float(found[1])
                 return
-        if (resident := _resident_bytes(process.pid)) is not None:
-            self._memory_bytes[instance.id] = resident
+        used = await asyncio.to_thread(process_memory.tree_bytes, process.pid)
+        if used is not None:
+            self._memory_bytes[instance.id] = used
 
     def _measure_cpu(self, instance_id: str, pid: int) -> None:
         seconds, now = _cpu_seconds(pid), time.monotonic()
@@ -98,10 +100,3 @@ def _cpu_seconds(pid: int) -> float | None:
     except OSError:
         return None
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
-
-
-def _resident_bytes(pid: int) -> float | None:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * float(os.sysconf("SC_PAGE_SIZE"))
-    except OSError:
-        return None

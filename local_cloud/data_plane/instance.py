@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from local_cloud.data_plane import process_memory
 from local_cloud.data_plane.artefacts import Artefacts
 from local_cloud.data_plane.container_client import ContainerClient, ContainerGoneError
 from local_cloud.data_plane.counters import Counters
@@ -152,6 +153,7 @@ class Instance:
             counters=self.counters,
             loads_at_a_time=self.vcpus,
             max_loading_seconds=self._settings.max_loading_seconds,
+            over_budget=self._over_budget if self._settings.command else None,
         )
         self.status, self.was_healthy, self.reason = "InService", True, ""
 
@@ -219,6 +221,13 @@ class Instance:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
+
+    async def _over_budget(self) -> bool:
+        """Whether a container of one's own uses more memory than its budget; the dense model server counts itself."""
+        if self.process is None:
+            return False
+        used = await asyncio.to_thread(process_memory.tree_bytes, self.process.pid)
+        return used is not None and used > self.memory_budget_mib * 1024 * 1024
 
     async def _fetch(self, model: str, directory: Path, max_bytes: int) -> int:
         url = f"{self.spec.model_data_url}{model}"

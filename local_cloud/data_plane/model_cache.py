@@ -27,6 +27,8 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 30.0, 3600.0
 
 Fetch = Callable[[str, Path, int], Awaitable[int]]
 """(target model, new directory, most bytes) -> bytes on disk"""
+OverBudget = Callable[[], Awaitable[bool]]
+"""Whether the container has more memory than its budget."""
 Observe = Callable[[str, float], None]
 """(metric name, value)"""
 
@@ -51,6 +53,7 @@ class ModelCache:
         counters: Counters,
         loads_at_a_time: int,
         max_loading_seconds: float,
+        over_budget: OverBudget | None = None,
     ) -> None:
         self.memory: OrderedDict[str, None] = OrderedDict()  # least recently used first
         self.loading: dict[str, asyncio.Task[None]] = {}
@@ -58,6 +61,7 @@ class ModelCache:
         self.full = False  # the container has said 507: from now on a load costs a model
         self.disk = disk
         self._container, self._fetch, self._observe, self._counters = container, fetch, observe, counters
+        self._over_budget = over_budget
         self._slots = asyncio.Semaphore(loads_at_a_time)
         self._max_loading_seconds = max_loading_seconds
         self._refused: dict[str, _Refused] = {}
@@ -185,6 +189,7 @@ class ModelCache:
     async def _load(self, model: str) -> None:
         body = json.dumps({"model_name": container_name(model), "url": str(self.disk.models[model].directory)}).encode()
         headers = [(b"content-type", b"application/json")]
+        await self._return_to_budget()
         while True:
             started = time.perf_counter()
             self._in_container += 1
@@ -213,6 +218,14 @@ class ModelCache:
             raise refusal
         self._something_released.clear()
         await self._something_released.wait()
+
+    async def _return_to_budget(self) -> None:
+        """For a container that never says 507: unload until its memory is within the budget."""
+        while self._over_budget is not None and await self._over_budget():
+            self.full = True
+            if (victim := self._unused()) is None:
+                return
+            await self._unload(victim)
 
     async def _unload(self, model: str) -> None:
         del self.memory[model]

@@ -1,6 +1,7 @@
 """`python contract_stub.py PORT [ROOM]`: a container that speaks the contract and has room for so many models.
 
-With NEVER_HEALTHY its /ping answers 503; with ENDS it ends at once, with a reason.
+With NEVER_HEALTHY its /ping answers 503; with ENDS it ends at once, with a reason; with MIB_PER_MODEL a model takes so
+much memory.
 """
 
 import json
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Container(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     models: dict[str, str] = {}  # noqa: RUF012 - one server a process
+    memory: dict[str, bytes] = {}  # noqa: RUF012
     room = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 
     def do_GET(self) -> None:
@@ -25,6 +27,7 @@ class Container(BaseHTTPRequestHandler):
                 self.answer(507)
                 return
             self.models[asked["model_name"]] = asked["url"]
+            self.memory[asked["model_name"]] = os.urandom(int(os.environ.get("MIB_PER_MODEL", "0")) * 1024 * 1024)
             self.answer(200)
             return
         name = self.path.removeprefix("/models/").removesuffix("/invoke")
@@ -32,6 +35,7 @@ class Container(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         self.models.pop(self.path.removeprefix("/models/"))
+        self.memory.pop(self.path.removeprefix("/models/"))
         self.answer(200)
 
     def answer(self, status: int, body: bytes = b"") -> None:

@@ -30,9 +30,13 @@ class Artefacts:
 
 
 def run(
-    directory: Path, work: Callable[[Instance], Awaitable[None]], start_seconds: float = 30.0, **environment: str
+    directory: Path,
+    work: Callable[[Instance], Awaitable[None]],
+    start_seconds: float = 30.0,
+    room: int = 1,
+    **environment: str,
 ) -> None:
-    """Do the work with an instance whose container has room for one model; it is retired at the end."""
+    """Do the work with an instance whose container has room for so many models; it is retired at the end."""
 
     async def main() -> None:
         spec = VariantSpec("AllTraffic", 1, 1.0, "ml.m5.large", None, True, "s3://bucket/models/", environment)
@@ -41,7 +45,9 @@ def run(
             spec,
             scope=("111122223333", "eu-west-1"),
             directory=directory / "i-1",
-            settings=DataPlaneSettings(command=f"{sys.executable} {STUB} {{port}}", start_seconds=start_seconds),
+            settings=DataPlaneSettings(
+                command=f"{sys.executable} {STUB} {{port}} {room}", start_seconds=start_seconds, scale=0.03
+            ),
             artefacts=Artefacts(),  # type: ignore[arg-type]
             observe=lambda *_: None,
             starting=asyncio.Semaphore(1),
@@ -83,6 +89,26 @@ def test_any_container_that_speaks_the_contract_will_do(tmp_path: Path) -> None:
         assert (counters.loads, counters.unloads, counters.disk_hits) == (3, 2, 1)
 
     run(tmp_path, work)
+
+
+def test_a_container_that_never_says_507_is_kept_within_its_memory(tmp_path: Path) -> None:
+    """Its budget is 221 MiB: beside the interpreter, four models of 50 MiB are too many."""
+
+    async def work(instance: Instance) -> None:
+        await until(lambda: instance.in_service)
+        assert instance.cache is not None
+        for model in ("a", "b", "c", "d", "a", "e", "f"):
+            await url_of(instance, model)
+            instance.cache.enter(model)
+            instance.cache.leave(model)
+
+        assert instance.memory_budget_mib == 221
+        assert 2 <= len(instance.cache.memory) <= 5
+        assert list(instance.cache.memory)[-1] == "f"
+        assert instance.counters.unloads > 0
+        assert instance.counters.refusals_for_memory == 0
+
+    run(tmp_path, work, room=100, MIB_PER_MODEL="50")
 
 
 def test_a_container_that_ends_is_started_again_without_its_models(tmp_path: Path) -> None:

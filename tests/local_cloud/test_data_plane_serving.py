@@ -184,14 +184,18 @@ def test_a_busy_model_spreads_to_the_second_instance(served: Served) -> None:
     assert all("m01.tar.gz" in row["loaded_models"] for row in served.instances("tail"))
 
 
+def restarted(instance: dict[str, Any], before: int) -> bool:
+    return instance["status"] == "InService" and instance["pid"] != before
+
+
 def test_a_killed_container_comes_back_empty(tail: Served) -> None:
     tail.score("tail", "m01")
     which = {"endpoint": "tail", "instance": tail.instances("tail")[0]["instance"]}
     killed = tail.faults(kill_instance=which)["killed"]
-    tail.wait_for(lambda: tail.instances("tail")[0]["status"] == "InService" and tail.counters("tail")["restarts"] == 1)
+    tail.wait_for(lambda: restarted(tail.instances("tail")[0], killed["pid"]))
 
     (instance,) = tail.instances("tail")
-    assert instance["pid"] != killed["pid"]
+    assert instance["counters"]["restarts"] == 1
     assert instance["loaded_models"] == instance["disk_models"] == []
     assert tail.score("tail", "m01") == pytest.approx(score(1), rel=1e-6)
     assert tail.counters("tail")["downloads"] == 2
@@ -210,11 +214,12 @@ def test_a_request_on_a_container_that_dies_is_unavailable_and_may_be_tried_agai
     asking = threading.Thread(target=ask)
     asking.start()
     whale.wait_for(lambda: whale.instances("whale")[0]["in_flight"] == 1)
-    os.kill(whale.instances("whale")[0]["pid"], signal.SIGKILL)
+    killed = whale.instances("whale")[0]["pid"]
+    os.kill(killed, signal.SIGKILL)
     asking.join()
 
     whale.faults()
-    whale.wait_for(lambda: whale.instances("whale")[0]["status"] == "InService")
+    whale.wait_for(lambda: restarted(whale.instances("whale")[0], killed))
     assert whale.score("whale") == pytest.approx(score(1), rel=1e-6)
     assert [error.response["Error"]["Code"] for error in errors] == ["ServiceUnavailable"]
 
@@ -240,17 +245,18 @@ def test_an_update_serves_the_old_version_until_the_new_fleet_is_healthy(whale: 
 
 
 def test_a_request_on_the_old_fleet_is_answered_before_it_ends(whale: Served) -> None:
-    whale.faults(slow_model_server=[{"endpoint": "whale", "config": "whale", "milliseconds": 1500}])
+    old = whale.instances("whale")[0]["pid"]
+    os.kill(old, signal.SIGSTOP)  # it answers when it is let go on
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(whale.score, "whale")
         whale.wait_for(lambda: whale.instances("whale")[0]["in_flight"] == 1)
         whale.sagemaker.update_endpoint(EndpointName="whale", EndpointConfigName="next")
         whale.wait_for(lambda: whale.describe("whale")["EndpointConfigName"] == "next")
-
         assert whale.score("whale") == pytest.approx(score(2), rel=1e-6)
-        assert not asked.done()
+        os.kill(old, signal.SIGCONT)
+
         assert asked.result() == pytest.approx(score(1), rel=1e-6)
-    whale.wait_for(lambda: len(whale.instances("whale")) == 1)
+    whale.wait_for(lambda: not exists(old))
 
 
 def test_an_updated_multi_model_endpoint_is_cold(tail: Served) -> None:

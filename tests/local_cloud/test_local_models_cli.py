@@ -135,7 +135,7 @@ def test_a_model_file_under_a_published_version_is_refused(shop: Shop, archive: 
     shop.archive = archive + b"\0"
     shop.models("t1/1")
     output = shop.run("publish", str(shop.directory / "models"), "--skip-validation", code=2)
-    assert "exists with other bytes, and instances may have it in their caches; publish under a new version" in output
+    assert "t1/1.tar.gz is current with other bytes; publish under a new version" in output
 
 
 def test_the_list_shows_what_each_tenant_serves_and_what_is_wrong(shop: Shop) -> None:

@@ -1,0 +1,76 @@
+"""`tierfleet plan`: what a user sees."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from tierfleet.cli import app
+
+run = CliRunner().invoke
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory):
+    file = tmp_path_factory.mktemp("plan") / "trace.parquet"
+    written = run(app, ["plan", "synthesize", "churn", "--out", str(file), "--days", "2", "--no-rhythm"])
+    assert written.exit_code == 0
+    assert "requests of 4,000 tenants" in written.output
+    return file
+
+
+def test_a_curve_from_a_trace(trace):
+    arguments = ["plan", "curve", str(trace), "--resident-mib", "247", "--capacity-models", "500", "--belady", "--json"]
+    answer = run(app, arguments)
+    assert answer.exit_code == 0
+    table = json.loads(answer.stdout)
+    [row] = table["rows"]
+    assert row["capacity_mib"] == 500 * 247
+    assert row["models"] == pytest.approx(500)
+    assert 0.4 < row["lru"] < row["static"] < row["belady"] < 0.75
+    assert row["che"] == pytest.approx(row["lru"], abs=0.02)
+    assert row["evictions_per_hour"] > 0
+    assert table["calls_per_session"] == 1
+
+
+def test_a_curve_in_words(trace):
+    answer = run(app, ["plan", "curve", str(trace), "--skip-days", "1"])
+    assert answer.exit_code == 0
+    assert "4,000 tenants" in answer.output
+    assert "best fixed set" in answer.output
+    assert answer.output.count("%") > 20
+
+
+def test_a_curve_from_rates(tmp_path):
+    file = tmp_path / "rates.toml"
+    file.write_text("[requests_per_day]\n" + "\n".join(f"t{n} = {1000 / n}" for n in range(1, 51)))
+    arguments = ["plan", "curve", str(file), "--resident-mib", "100", "--capacity-mib", "1000", "--json"]
+    few = json.loads(run(app, arguments).stdout)["rows"][0]
+    bursts = json.loads(run(app, [*arguments, "--calls-per-session", "5"]).stdout)["rows"][0]
+    assert few["lru"] is None
+    assert few["che"] < bursts["che"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["curve", "nowhere.parquet"], "nowhere.parquet is no file"),
+        (["synthesize", "nonsense", "--out", "x.parquet"], "'nonsense' is no traffic shape"),
+        (["synthesize", "fraud", "--out", "x.txt"], "give it the ending .parquet"),
+        (["synthesize", "fraud", "--out", "x.csv", "--calls-per-session", "2", "--mean-gap-seconds", "0"], "mean gap"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_error(arguments, message):
+    answer = run(app, ["plan", *arguments])
+    assert answer.exit_code == 2
+    assert message in " ".join(answer.output.split())
+    assert "Traceback" not in answer.output
+
+
+def test_sizes_must_come_from_somewhere(tmp_path):
+    file = tmp_path / "trace.csv"
+    file.write_text("tenant,timestamp\na,2026-11-02T08:00:00Z\nb,2026-11-02T08:00:01Z\n")
+    answer = run(app, ["plan", "curve", str(file)])
+    assert answer.exit_code == 2
+    assert "the size of 2 of 2 models is not known, such as a's; give --resident-mib" in answer.output
+    assert run(app, ["plan", "curve", str(file), "--resident-mib", "1", "--skip-days", "9"]).exit_code == 2

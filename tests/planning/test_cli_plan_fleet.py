@@ -1,0 +1,176 @@
+"""`tierfleet plan fleet`: what a user sees, the exit codes, the report and the edit."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from fleets import CONFIG
+from typer.testing import CliRunner
+from workloads import zipf
+
+from tierfleet.cli import app
+from tierfleet.config import load
+
+run = CliRunner().invoke
+
+
+@pytest.fixture
+def rates(tmp_path: Path) -> Path:
+    """Two giants and 60 small tenants."""
+    file = tmp_path / "rates.toml"
+    calls = zipf(60, 50_000) | {"g1": 400_000.0, "g2": 300_000.0}
+    file.write_text("[requests_per_day]\n" + "\n".join(f"{name} = {rate}" for name, rate in calls.items()))
+    return file
+
+
+@pytest.fixture
+def fraud(tmp_path: Path) -> Path:
+    """The fraud fleet with nobody dedicated."""
+    lines = (CONFIG / "fraud-prod.toml").read_text().splitlines(keepends=True)
+    file = tmp_path / "fraud-prod.toml"
+    file.write_text("".join(line for line in lines if "{ model = " not in line))
+    return file
+
+
+def plan(*arguments: object) -> tuple[int, str, str]:
+    answer = run(app, ["plan", "fleet", *map(str, arguments)])
+    assert answer.exception is None or isinstance(answer.exception, SystemExit)
+    return answer.exit_code, answer.stdout, answer.stderr
+
+
+def test_a_plan_in_words_and_as_json(rates: Path, fraud: Path) -> None:
+    before = fraud.read_text()
+    code, text, _ = plan(rates, "--config", fraud, "--model-megabytes", 30)
+    assert code == 0
+    for words in (
+        "plan    ",
+        "today   ",
+        "g1: whale: 53 % of calls",
+        "move g2: tail -> whale",
+        "quotas to ask AWS for",
+    ):
+        assert words in text
+    code, text, _ = plan(rates, "--config", fraud, "--model-megabytes", 30, "--json")
+    found = json.loads(text)
+    assert code == 0
+    assert [move["tenant"] for move in found["moves"]] == ["g1", "g2"]
+    assert found["chosen"]["failures"] == []
+    assert fraud.read_text() == before
+
+
+def test_apply_edits_the_file_and_prints_the_diff(rates: Path, fraud: Path) -> None:
+    pins = ("--pin", "g1=2026-11-20", "--pin", "g2=2026-11-21")
+    code, text, notes = plan(rates, "--config", fraud, "--model-megabytes", 30, "--apply", *pins)
+    assert code == 0
+    assert '+g1 = { model = "g1/2026-11-20.tar.gz" }' in text
+    assert "deploy it when you have read the diff" in notes
+    assert set(load(fraud).dedicated_tiers["whale"].tenants) == {"g1", "g2"}
+    code, text, notes = plan(rates, "--config", fraud, "--model-megabytes", 30, "--apply", *pins)
+    assert code == 0
+    assert "nothing to change" in notes
+
+
+def test_apply_without_pins_or_an_account_says_what_to_give(
+    rates: Path, fraud: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    before = fraud.read_text()
+    code, _, notes = plan(rates, "--config", fraud, "--model-megabytes", 30, "--apply")
+    assert code == 2
+    assert "give --pin g1=VERSION --pin g2=VERSION" in notes
+    assert fraud.read_text() == before
+
+
+def test_nothing_within_the_budget_ends_with_1_and_shows_the_nearest(rates: Path, fraud: Path) -> None:
+    before = fraud.read_text()
+    code, text, _ = plan(rates, "--config", fraud, "--model-megabytes", 30, "--budget-usd", 100, "--apply")
+    assert code == 1
+    assert "No fleet meets the requirements. Nearest:" in text
+    assert "budget $100" in text
+    assert fraud.read_text() == before
+
+
+def test_a_kept_tenant_and_a_required_p99_are_respected(rates: Path, fraud: Path) -> None:
+    more = ("--keep", "g2", "--tenant-p99", "t0060=50", "--json", "--model-megabytes", 30)
+    code, text, _ = plan(rates, "--config", fraud, *more, "--calls-per-session", 1)
+    assert code == 0
+    found = json.loads(text)
+    assert "g2" not in found["chosen"]["dedicated"]
+    assert "t0060 p99 50 ms" in found["requirements"]
+
+
+def test_claims_and_a_session_s_length_reach_the_plan(rates: Path, fraud: Path) -> None:
+    more = ("--model-megabytes", 30, "--claim", "10=90", "--claim", "62", "--claim-usd", 99, "--json")
+    few = json.loads(plan(rates, "--config", fraud, *more)[1])
+    bursts = json.loads(plan(rates, "--config", fraud, *more, "--calls-per-session", 5)[1])
+    assert [claim["claimed"] for claim in few["claims"]] == [0.9, None]
+    assert bursts["claims"][0]["point"]["che"] > few["claims"][0]["point"]["che"]
+    assert bursts["calls_per_session"] == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model-megabytes", "30", "--tenant-p99", "g1"], "--tenant-p99 g1: write NAME=NUMBER"),
+        (["--model-megabytes", "30", "--tenant-p99", "nobody=5"], "nobody, who is not in the traffic"),
+        (["--model-megabytes", "30", "--keep", "nobody"], "--keep nobody: no such tenant"),
+        (["--model-megabytes", "30", "--claim", "x=80"], "write MODELS=PERCENT"),
+        (["--model-megabytes", "30", "--claim", "500=180"], "percent above 0 and up to 100"),
+        (["--model-megabytes", "30", "--profile", "nonsense"], "'nonsense' is no profile; there are stock"),
+        (["--model-megabytes", "30", "--budget-usd", "-1"], "usd is -1; give a number above 0"),
+        (["--model-megabytes", "30", "--min-hit-ratio", "1.5"], "min_hit_ratio is 1.5; give a ratio of 0 to 1"),
+        ([], "the size of 62 of 62 models is not known"),
+    ],
+)
+def test_what_cannot_be_planned_with_is_one_clear_error(
+    rates: Path, fraud: Path, arguments: list[str], message: str
+) -> None:
+    code, _, notes = plan(rates, "--config", fraud, *arguments)
+    assert code == 2
+    assert message in notes
+    assert "Traceback" not in notes
+
+
+def test_a_container_that_nobody_measured_needs_a_profile(rates: Path, fraud: Path) -> None:
+    uri = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/ours:1"
+    text = fraud.read_text().replace('image = "sagemaker-xgboost"\nversion = "1.7-1"', f'image = "{uri}"')
+    fraud.write_text(text)
+    code, _, notes = plan(rates, "--config", fraud, "--model-megabytes", 30)
+    assert code == 2
+    assert f"nobody has measured the container {uri}" in notes
+    assert plan(rates, "--config", fraud, "--model-megabytes", 30, "--profile", "stock")[0] == 0
+
+
+def test_sizes_of_another_container_are_not_written(rates: Path, fraud: Path) -> None:
+    before = fraud.read_text()
+    more = ("--model-megabytes", 30, "--apply", "--pin", "g1=1", "--pin", "g2=1")
+    code, text, notes = plan(rates, "--config", fraud, *more, "--profile", "tierfleet")
+    assert code == 2
+    assert "not that of the file's container, sagemaker-xgboost; change [container] first" in notes
+    assert "change [container] before you change sizes" in text
+    code, _, notes = plan(rates, "--config", fraud, *more, "--profile", "mapped")
+    assert code == 2
+    assert "prototype that nothing ships" in notes
+    assert fraud.read_text() == before
+
+
+def test_a_region_without_prices_is_an_error_that_says_how_to_get_them(rates: Path, fraud: Path) -> None:
+    fraud.write_text(fraud.read_text().replace('"eu-west-1"', '"ap-south-1"'))
+    code, _, notes = plan(rates, "--config", fraud, "--model-megabytes", 30)
+    assert code == 2
+    assert "tierfleet prices refresh --region ap-south-1" in notes
+
+
+def test_a_fleet_without_a_dedicated_tier_gets_the_table_to_add(rates: Path, tmp_path: Path) -> None:
+    for name in ("churn-prod.toml", "churn-prod.warm-up.txt"):
+        shutil.copy(CONFIG / name, tmp_path)
+    file = tmp_path / "churn-prod.toml"
+    code, text, notes = plan(
+        rates, "--config", file, "--model-megabytes", 30, "--apply", "--pin", "g1=1", "--pin", "g2=1"
+    )
+    assert code == 2
+    assert "g1: whale" in text
+    assert "the file has no dedicated tier; add one" in notes

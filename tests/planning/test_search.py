@@ -1,0 +1,127 @@
+"""The search finds what looking at everything finds, and its answers hold together."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from fleets import fleet
+from workloads import PRICES, model, steady, tiering, zipf
+
+from tierfleet.instance_types import describe
+from tierfleet.planning.candidates import candidate_types
+from tierfleet.planning.comparisons import why_it_lost
+from tierfleet.planning.plan import FleetOption
+from tierfleet.planning.search import Bounds, pareto_front, search
+from tierfleet.planning.sensitivity import sensitivity
+from tierfleet.planning.sessions import Sessions
+
+CONFIG = fleet(region="us-east-1")
+TYPES = candidate_types(CONFIG, PRICES)[0]
+BOUNDS = Bounds(types=TYPES, least=2, most=8)
+WORKLOAD = steady(zipf(1000, 100_000))
+
+
+def test_only_types_with_a_price_that_the_image_runs_on_are_candidates() -> None:
+    with_price, without = candidate_types(CONFIG, PRICES)
+    assert "ml.m5.xlarge" in with_price
+    assert "ml.m7i.xlarge" in without
+    assert not any(describe(name).graviton or describe(name).burstable for name in (*with_price, *without))
+
+
+@pytest.mark.parametrize("profile", ["stock", "tierfleet", "mapped"])
+@pytest.mark.parametrize("hit_ratio", [0.3, 0.6, 0.9])
+def test_the_pruned_search_finds_what_looking_at_everything_finds(profile: str, hit_ratio: float) -> None:
+    found_by = model(WORKLOAD, profile, min_hit_ratio=hit_ratio, cold_p95_seconds=4.0, usd=3000.0)
+    found = search(found_by, tiering(WORKLOAD), BOUNDS)
+    nobody: frozenset[str] = frozenset()
+    everything = [
+        found_by.judged(found_by.option(name, count, nobody))
+        for name in TYPES
+        if found_by.fits(name, nobody)
+        for count in range(2, 9)
+        if found_by.prices.usd(name, count, nobody, 0) <= 3000
+        and found_by.option(name, count, nobody).hit_ratio >= hit_ratio
+    ]
+    cheapest = min((option.usd for option in everything if option.meets), default=None)
+    assert (found.best.usd if found.best else None) == pytest.approx(cheapest)
+    assert len(found.options) < found.possible
+
+
+def test_no_option_beats_one_on_the_front_in_both() -> None:
+    found = search(model(WORKLOAD, min_hit_ratio=0.5, usd=3000.0), tiering(WORKLOAD), BOUNDS)
+    assert found.best in found.front or any(found.best.name == option.name for option in found.front)
+    assert all(a.usd <= b.usd and a.hit_ratio < b.hit_ratio for a, b in pairwise(found.front))
+    for option in found.options:
+        assert any(front.usd <= option.usd and front.hit_ratio >= option.hit_ratio - 1e-9 for front in found.front)
+    assert pareto_front(found.front) == found.front
+
+
+def test_the_runner_up_costs_more_and_says_what_for() -> None:
+    found = search(model(WORKLOAD, min_hit_ratio=0.5), tiering(WORKLOAD), BOUNDS)
+    assert found.best.usd < found.runner_up.usd
+    assert found.runner_up.meets
+    assert why_it_lost(found.best, found.runner_up).startswith(
+        f"${found.runner_up.usd - found.best.usd:,.0f} a month more"
+    )
+    assert found.cheaper.usd < found.best.usd
+    assert any("hit ratio" in failure for failure in found.cheaper.failures)
+
+
+def test_where_nothing_meets_all_the_nearest_says_what_it_misses() -> None:
+    # The stock container takes 2.9 s to load, whatever is bought.
+    found = search(model(WORKLOAD, cold_p95_seconds=1.0, min_hit_ratio=0.5, usd=1000.0), tiering(WORKLOAD), BOUNDS)
+    assert found.best is None
+    assert found.nearest.usd <= 1000
+    assert any(failure.startswith("cold p95") for failure in found.nearest.failures)
+    # With every model in memory nobody waits.
+    rich = search(model(WORKLOAD, cold_p95_seconds=1.0), tiering(WORKLOAD), replace(BOUNDS, most=40))
+    assert rich.best.hit_ratio == 1.0
+    assert rich.best.cold_p95_seconds is None
+
+
+def test_the_busiest_hour_sets_the_fewest_instances() -> None:
+    # 200 calls/s; an ml.m5.xlarge is meant for 25.
+    busy = steady(zipf(20, 200 * 86400.0))
+    found = search(model(busy), tiering(busy), replace(BOUNDS, types=("ml.m5.xlarge",), most=20))
+    assert found.best.instances == 8
+
+
+def test_a_required_p99_buys_an_endpoint_or_a_bigger_cache_whichever_is_cheaper() -> None:
+    calls = zipf(400, 20_000) | {"vip": 10.0}
+    workload = steady(calls)
+    found = search(model(workload, tenant_p99_seconds={"vip": 0.05}), tiering(workload), BOUNDS)
+    # Two endpoints' worth of ml.m5.large against a cache that holds all 401 models.
+    assert found.best.dedicated == ("vip",)
+    assert found.best.meets
+    everything = [option for option in found.options if option.dedicated == ()]
+    assert all(option.usd > found.best.usd for option in everything)
+    assert all(option.hit_ratio > 0.9 for option in everything)
+
+
+def test_more_memory_never_hits_less_and_more_traffic_of_the_same_kind_hits_the_same() -> None:
+    found = search(model(WORKLOAD), tiering(WORKLOAD), replace(BOUNDS, types=("ml.r5.xlarge",)))
+    ratios = [option.hit_ratio for option in sorted(found.options, key=lambda option: option.instances)]
+    assert ratios == sorted(ratios)
+    cases = {case.what: case for case in sensitivity(model(WORKLOAD, min_hit_ratio=0.3), found.options[0])}
+    assert cases["traffic x 2"].change == pytest.approx(0, abs=1e-6)
+    assert cases["models x 1.5"].change < 0
+    assert cases["one instance lost"].change < 0
+    assert cases["sessions of 3 calls"].change > 0
+
+
+def test_bursts_turn_into_independent_calls_in_the_sensitivity() -> None:
+    bursty = steady(zipf(500, 50_000), sessions=Sessions(5.0, 300.0))
+    option = model(bursty).option("ml.m5.xlarge", 2, frozenset())
+    cases = {case.what: case.change for case in sensitivity(model(bursty), option)}
+    assert cases["independent calls"] < 0 < cases["sessions of 10 calls"]
+
+
+def test_shares_of_an_option_make_one_and_the_disk_takes_what_memory_lost() -> None:
+    config = fleet(region="us-east-1", tiers={"tail": {"volume_size_in_gb": 500}})
+    with_disk: FleetOption = model(WORKLOAD, config=config).option("ml.m5.xlarge", 2, frozenset())
+    without = model(WORKLOAD).option("ml.m5.xlarge", 2, frozenset())
+    for option in (with_disk, without):
+        assert option.hit_ratio + option.disk_share + option.cold_share == pytest.approx(1)
+    assert with_disk.hit_ratio == without.hit_ratio
+    assert with_disk.cold_share == pytest.approx(0, abs=1e-9)
+    assert without.disk_share == 0

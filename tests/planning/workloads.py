@@ -1,0 +1,73 @@
+"""Small workloads and fleet models for the planner's tests."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fleets import CONFIG, fleet
+
+from tierfleet.config import FleetConfig, load
+from tierfleet.planning.fleet_model import FleetModel
+from tierfleet.planning.latency import Network
+from tierfleet.planning.option_prices import OptionPrices
+from tierfleet.planning.prices import load_prices
+from tierfleet.planning.profile_files import load_profiles
+from tierfleet.planning.question import Question
+from tierfleet.planning.rates import steady_rates
+from tierfleet.planning.requirements import Requirements
+from tierfleet.planning.search import Tiering
+from tierfleet.planning.sessions import INDEPENDENT, Sessions
+from tierfleet.planning.tiering import TieringRules, assign_tiers
+from tierfleet.planning.usage import Usage
+from tierfleet.planning.workload import Workload, workload_from_rates
+
+PRICES = load_prices()
+PROFILES = load_profiles()
+CHURN = CONFIG / "churn-prod.toml"
+FRAUD = CONFIG / "fraud-prod.toml"
+
+
+def steady(calls_per_day: dict[str, float], model_mb: float = 45.0, sessions: Sessions = INDEPENDENT) -> Workload:
+    calls = np.array(list(calls_per_day.values()))
+    rates = steady_rates(tuple(calls_per_day), calls, sessions=sessions)
+    return workload_from_rates(rates, np.full(len(calls), model_mb))
+
+
+def zipf(tenants: int, calls_per_day: float, exponent: float = 0.8) -> dict[str, float]:
+    weights = np.arange(1, tenants + 1) ** -exponent
+    return {f"t{n:04}": float(w) for n, w in enumerate(calls_per_day * weights / weights.sum(), 1)}
+
+
+def no_whales(config: FleetConfig) -> FleetConfig:
+    tiers = {
+        name: tier.model_copy(update={"tenants": {}}) if tier.hosting == "dedicated" else tier
+        for name, tier in config.tiers.items()
+    }
+    return config.model_copy(update={"tiers": tiers})
+
+
+def model(workload: Workload, profile: str = "stock", config: FleetConfig | None = None, **required: Any) -> FleetModel:
+    config = config or fleet(region="us-east-1")
+    prices = OptionPrices(config, PRICES, Usage(traffic=workload.traffic(), artefact_megabytes=20.0), None)
+    return FleetModel(config, workload, PROFILES[profile], prices, Requirements(**required), Network(), {})
+
+
+def tiering(workload: Workload, now: frozenset[str] = frozenset(), rules: TieringRules | None = None) -> Tiering:
+    rules = rules or TieringRules()
+    assigned = assign_tiers(
+        workload.tenants, workload.calls_per_day, workload.peak_per_second, rules, dedicated_now=now
+    )
+    return Tiering(assigned=assigned, now=now, keep=frozenset(), anyway=frozenset(), band=rules.band)
+
+
+def question(workload: Workload, config: Path | FleetConfig, profile: str = "stock", **more: Any) -> Question:
+    return Question(
+        config=load(config) if isinstance(config, Path) else config,
+        workload=workload,
+        source="a test",
+        days=None,
+        prices=PRICES,
+        profiles=PROFILES,
+        profile=profile,
+        **({"requirements": Requirements()} | more),
+    )

@@ -1,0 +1,180 @@
+"""`tierfleet cost` and `tierfleet prices`, as a user and as a script call them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomlkit
+from fleets import CONFIG, document
+from typer.testing import CliRunner
+
+from tierfleet.cli import app
+
+runner = CliRunner()
+FRAUD, CHURN = CONFIG / "fraud-prod.toml", CONFIG / "churn-prod.toml"
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = runner.invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+def test_the_bill_names_tiers_tenants_assumptions_and_sources() -> None:
+    shown = run("cost", CHURN)
+    assert "churn-prod in us-east-1: US dollars a month" in shown
+    assert "6 (6 to 8) x ml.r5.2xlarge at $0.605 an hour" in shown
+    assert "assumed: a month has 730 hours" in shown
+    assert "not in it: model storage: give --artefact-megabytes" in shown
+    assert "price: ml.r5.2xlarge: 2026-04-21, AWS Price List API" in shown
+    whales = run("cost", FRAUD)
+    assert [f"m{number}" in whales for number in ("01", "04", "12", "18", "29")] == [True] * 5
+    assert "price to verify: ml.m5.large: 2023-12-31" in whales
+
+
+def test_the_documentation_shows_what_the_command_prints() -> None:
+    page = (CONFIG.parent / "docs/cost.md").read_text()
+    assert run("cost", CHURN).split("\n\n")[0] in page
+    for line in run("cost", FRAUD).split("\n\n")[0].splitlines():
+        assert line in page or any(f" {tenant} " in line for tenant in ("m04", "m12", "m18")), line
+
+
+def test_json_holds_every_line_and_adds_up() -> None:
+    found = json.loads(run("cost", FRAUD, "--json"))
+    assert sum(line["usd"] for line in found["lines"]) == pytest.approx(found["usd_a_month"]["expected"])
+    assert {line["tenant"] for line in found["lines"] if line["tier"] == "whale"} == {"m01", "m04", "m12", "m18", "m29"}
+    assert all(price["as_of"] and price["source"] for price in found["prices"])
+
+
+def test_traffic_shows_the_dearest_tenants(tmp_path: Path) -> None:
+    rates = tmp_path / "rates.csv"
+    rows = "".join(f"c{number:04},{80_000 / number:.3f}\n" for number in range(1, 31))
+    rates.write_text(f"tenant,requests_per_day\n{rows}")
+    shown = run("cost", CHURN, "--traffic", rates)
+    assert "the 10 dearest of 30 tenants" in shown
+    assert "c0001" in shown
+    assert "c0011" not in shown
+    assert len(json.loads(run("cost", CHURN, "--traffic", rates, "--json"))["tenants"]) == 30
+
+
+def edited(directory: Path) -> Path:
+    content = tomlkit.parse(FRAUD.read_text())
+    content["tiers"]["whale"]["tenants"]["m07"] = {"model": "m07/2026-11-14.tar.gz"}  # type: ignore[index]
+    file = directory / FRAUD.name
+    file.write_text(tomlkit.dumps(content))
+    return file
+
+
+def test_a_promotion_is_one_line_of_the_difference(tmp_path: Path) -> None:
+    new = edited(tmp_path)
+    shown = run("cost", "--diff", FRAUD, new)
+    line = next(line for line in shown.splitlines() if "m07" in line)
+    assert line.split() == ["whale", "m07", "0.00", "187.88", "+$187.88", "comes", "from", "tail"]
+    found = json.loads(run("cost", "--diff", FRAUD, new, "--json"))
+    assert found["usd_a_month"]["change"] == pytest.approx(187.88)
+    assert found["usd_a_month"]["change"] == pytest.approx(
+        found["usd_a_month"]["after"] - found["usd_a_month"]["before"]
+    )
+
+
+def test_markdown_is_a_table_for_a_pull_request(tmp_path: Path) -> None:
+    shown = run("cost", "--diff", FRAUD, edited(tmp_path), "--markdown").splitlines()
+    assert shown[0] == "### Cost of fraud-prod: +$187.88 a month"
+    assert "| whale | m07 | 0.00 | 187.88 | +$187.88 | comes from tail |" in shown
+    assert "<details><summary>What this rests on</summary>" in shown
+    same = run("cost", "--diff", FRAUD, FRAUD, "--markdown")
+    assert same.startswith("### Cost of fraud-prod: $0.00 a month\n\nNo change: $1,323.")
+    assert run("cost", FRAUD, "--markdown").startswith("### Cost of fraud-prod (eu-west-1): $1,323.")
+
+
+def test_directories_are_compared_file_by_file(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    for directory in (before, after):
+        directory.mkdir()
+        for file in CONFIG.iterdir():
+            (directory / file.name).write_bytes(file.read_bytes())
+    edited(after)
+    (before / "fraud-dev.toml").unlink()
+    (after / "churn-prod.toml").unlink()
+    shown = run("cost", "--diff", before, after, "--markdown")
+    titles = [line for line in shown.splitlines() if line.startswith("###")]
+    assert titles[0].startswith("### Cost of churn-prod: -$3,088.")
+    assert titles[1].startswith("### Cost of fraud-dev: +$")
+    assert titles[2] == "### Cost of fraud-prod: +$187.88 a month"
+    assert "new fleet" in shown
+    assert "fleet removed" in shown
+    assert [len(diff["changes"]) for diff in json.loads(run("cost", "--diff", before, after, "--json"))] == [2, 4, 1]
+
+
+def test_one_fleet_without_a_price_does_not_hide_the_others(tmp_path: Path) -> None:
+    (tmp_path / FRAUD.name).write_text(FRAUD.read_text())
+    changed = document(tiers={"tail": {"instance_type": "ml.r5.xlarge"}})
+    (tmp_path / "shop-test.toml").write_text(tomlkit.dumps(changed))
+    shown = run("cost", "--diff", tmp_path, tmp_path, "--markdown", code=2)
+    assert "### Cost of fraud-prod: $0.00 a month" in shown
+    assert "### Cost not known" in shown
+    assert "no price of ml.r5.xlarge in eu-west-1" in shown
+
+
+def test_an_unknown_price_ends_with_2_and_says_what_to_add(tmp_path: Path) -> None:
+    file = tmp_path / "shop-test.toml"
+    file.write_text(tomlkit.dumps(document(tiers={"tail": {"instance_type": "ml.r5.xlarge"}})))
+    shown = run("cost", file, code=2)
+    assert "no price of ml.r5.xlarge in eu-west-1: add the line" in shown
+    assert "US dollars a month" in run("cost", file, "--region", "us-east-1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([CHURN, FRAUD], "2 files given; give one fleet file"),
+        (["--diff", CHURN], "1 files given"),
+        ([CHURN, "--json", "--markdown"], "exclude each other"),
+        ([CHURN, "--cold-share", "2"], "cold_share is 2.0, allowed: 0 to 1"),
+        ([CHURN, "--nat-gateways", "1"], "no [network]"),
+        ([CHURN, "--traffic", "absent.csv"], "absent.csv cannot be read"),
+        ([CHURN, "--prices", "absent.toml"], "absent.toml cannot be read"),
+        (["absent-prod.toml"], "cannot be read"),
+        (["--diff", CONFIG, CHURN], "give two fleet files or two directories"),
+        (["--diff", CONFIG.parent / "docs", CONFIG.parent / "docs"], "no fleet files in"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_sentence(arguments: list[object], message: str) -> None:
+    assert message in run("cost", *arguments, code=2)
+
+
+def test_prices_are_shown_with_date_and_source() -> None:
+    shown = run("prices", "show", "--region", "us-east-1")
+    assert "us-east-1  ml.r5.2xlarge" in shown
+    assert "2026-04-21" in shown
+    assert "eu-west-1" not in shown
+    assert "verify" in run("prices", "show", "--region", "eu-west-1")
+    found = json.loads(run("prices", "show", "--json"))
+    assert {price["region"] for price in found} == {"us-east-1", "eu-west-1"}
+    assert "no price of eu-west-9" in run("prices", "show", "--region", "eu-west-9", code=2)
+
+
+def test_a_refresh_without_credentials_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    output = tmp_path / "prices.toml"
+    shown = run("prices", "refresh", "--region", "eu-west-1", "--out", output, code=2)
+    assert "the Price List API cannot be asked" in shown
+    assert "pricing:GetProducts" in shown
+    assert not output.exists()
+
+
+def test_costs_need_no_numerical_package() -> None:
+    """The extra `cli` is enough: numpy and scipy belong to `planning`."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('numpy', 'scipy', 'numba', 'duckdb')));"
+        "from tierfleet.cli.cost_commands import cost; from tierfleet.cli.calibrate_command import calibrate"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(CONFIG.parent)})

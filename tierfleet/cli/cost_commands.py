@@ -1,0 +1,95 @@
+"""`tierfleet cost`: what a fleet costs a month, and what an edit changes in it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tierfleet.cli.config_commands import load_or_fail
+from tierfleet.cli.console import Json, fail
+from tierfleet.planning.cost import monthly_cost, tenant_costs
+from tierfleet.planning.cost_diff import Priced, cost_diff, paired_files
+from tierfleet.planning.cost_text import cost_json, cost_markdown, cost_text, diff_json, diff_markdown, diff_text
+from tierfleet.planning.errors import PlanningInputError
+from tierfleet.planning.prices import load_prices
+from tierfleet.planning.usage import Usage, read_traffic
+
+
+def cost(
+    files: Annotated[
+        list[Path], typer.Argument(help="A fleet file; with --diff the old one and the new one, or two directories.")
+    ],
+    diff: Annotated[bool, typer.Option("--diff", help="Compare two versions of a fleet file.")] = False,
+    traffic: Annotated[Path | None, typer.Option(help="CSV: tenant,requests_per_day, or a rates table.")] = None,
+    artefact_megabytes: Annotated[float | None, typer.Option(help="Size of one packed model.")] = None,
+    tail_tenants: Annotated[int | None, typer.Option(help="Tenants of the default tier.")] = None,
+    versions_kept: Annotated[int, typer.Option(help="Versions of a model in the bucket.")] = 1,
+    cold_share: Annotated[float | None, typer.Option(help="Calls that fetch their model from S3, 0 to 1.")] = None,
+    callers: Annotated[int, typer.Option(help="Processes that poll the routes.")] = 1,
+    client_metrics: Annotated[bool, typer.Option("--client-metrics", help="Callers publish metrics.")] = False,
+    log_bytes_per_call: Annotated[float, typer.Option(help="What the container logs for a call.")] = 0.0,
+    nat_gateways: Annotated[int, typer.Option(help="Of a VPC without an S3 gateway endpoint.")] = 0,
+    region: Annotated[str | None, typer.Option(help="Price it as in this region.")] = None,
+    prices: Annotated[Path | None, typer.Option(help="A price table; default: the one that comes along.")] = None,
+    as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown for a pull request.")] = False,
+) -> None:
+    """What a fleet costs a month at AWS's list prices; with --diff OLD NEW what an edit changes. Needs no account."""
+    if len(files) != 1 + diff:
+        fail(f"{len(files)} files given; give one fleet file, or with --diff the old one and the new one")
+    if as_json and markdown:
+        fail("--json and --markdown exclude each other; give one")
+    try:
+        table = load_prices(prices)
+        usage = Usage(
+            traffic=read_traffic(traffic) if traffic else None,
+            artefact_megabytes=artefact_megabytes,
+            tail_tenants=tail_tenants,
+            versions_kept=versions_kept,
+            cold_share=cold_share,
+            callers=callers,
+            client_metrics=client_metrics,
+            log_bytes_per_call=log_bytes_per_call,
+            nat_gateways=nat_gateways,
+        )
+        pairs = paired_files(files[0], files[1]) if diff else []
+    except PlanningInputError as error:
+        fail(str(error))
+
+    def priced(file: Path) -> Priced:
+        config = load_or_fail(file)
+        return config, monthly_cost(config, table, usage, region=region)
+
+    if diff:
+        _print_diffs(pairs, priced, as_json=as_json, markdown=markdown)
+        return
+    try:
+        config, bill = priced(files[0])
+    except PlanningInputError as error:
+        fail(str(error))
+    tenants = tenant_costs(bill, config, usage) if traffic else None
+    shown = cost_markdown(bill) if markdown else cost_text(bill, tenants)
+    typer.echo(json.dumps(cost_json(bill, tenants)) if as_json else shown)
+
+
+def _print_diffs(
+    pairs: list[tuple[Path | None, Path | None]], priced: Callable[[Path], Priced], *, as_json: bool, markdown: bool
+) -> None:
+    """Every fleet's change; one that cannot be priced does not hide the others, but ends with exit code 2."""
+    diffs, failed = [], []
+    for old, new in pairs:
+        try:
+            diffs.append(cost_diff(priced(old) if old else None, priced(new) if new else None))
+        except PlanningInputError as error:
+            failed.append(f"{new or old}: {error}")
+    if as_json:
+        found = [diff_json(diff) for diff in diffs]
+        typer.echo(json.dumps(found[0] if len(pairs) == len(found) == 1 else found))
+    for diff in () if as_json else diffs:
+        typer.echo(diff_markdown(diff) if markdown else diff_text(diff))
+    if markdown and failed:
+        typer.echo("\n".join(["### Cost not known", "", *(f"- {message}" for message in failed)]))
+    if failed:
+        fail("\n".join(failed))

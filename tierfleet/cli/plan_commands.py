@@ -1,0 +1,136 @@
+"""`tierfleet plan`: traffic in; who is a whale, how big the cache must be, and what it costs."""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from tierfleet.cli.console import Json, err, fail, out
+
+if TYPE_CHECKING:
+    from tierfleet.planning.curve_table import CurveRow
+
+app = typer.Typer(no_args_is_help=True, help="Plan a fleet from its traffic. Deploys nothing.")
+
+
+@app.command("synthesize")
+def plan_synthesize(
+    shape: Annotated[str, typer.Argument(help="fraud, churn or churn-flat.")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="A .parquet, .csv or .jsonl file; text also .gz, .zst.")],
+    days: Annotated[float, typer.Option(min=0.01)] = 30,
+    seed: int = 0,
+    calls_per_session: Annotated[float, typer.Option(min=1, help="1 makes independent calls.")] = 1,
+    mean_gap_seconds: Annotated[float, typer.Option(min=0, help="Between the calls of a session.")] = 600,
+    requests_per_day: Annotated[float | None, typer.Option(min=1, help="Instead of the shape's.")] = None,
+    zipf: Annotated[float | None, typer.Option(min=0, help="Popularity by this Zipf exponent instead.")] = None,
+    no_rhythm: Annotated[bool, typer.Option("--no-rhythm", help="Evenly over the day and the week.")] = False,
+) -> None:
+    """Write a trace of a known traffic shape; the same arguments write the same trace."""
+    with _planning():
+        from tierfleet.planning.sessions import INDEPENDENT, Sessions
+        from tierfleet.planning.shapes import varied
+        from tierfleet.planning.synthesize import write_trace
+
+        traffic = varied(shape, requests_per_day=requests_per_day, zipf=zipf, without_rhythm=no_rhythm)
+        sessions = INDEPENDENT if calls_per_session == 1 else Sessions(calls_per_session, mean_gap_seconds)
+        with _progress("making requests", round(traffic.requests_per_day * days)) as advance:
+            written = write_trace(traffic, output, days=days, seed=seed, sessions=sessions, progress=advance)
+    out.print(escape(f"{output}  {written:,} requests of {len(traffic.tenants):,} tenants"))
+
+
+@app.command("curve")
+def plan_curve(
+    source: Annotated[str, typer.Argument(help="A trace (file, pattern or s3://), or a table of rates.")],
+    resident_mib: Annotated[
+        float | None, typer.Option(min=0.001, help="Memory of a loaded model; by default its artefact's size.")
+    ] = None,
+    capacity_mib: Annotated[
+        list[float] | None, typer.Option(help="Memory for models per instance; may be repeated.")
+    ] = None,
+    capacity_models: Annotated[
+        list[float] | None, typer.Option(help="The same in models of average size; may be repeated.")
+    ] = None,
+    instances: Annotated[int, typer.Option(min=1, help="A model lives on one of them.")] = 1,
+    skip_days: Annotated[float, typer.Option(min=0, help="The first days fill the cache and are not counted.")] = 0,
+    belady: Annotated[bool, typer.Option("--belady", help="Add the optimum of a cache that knows the future.")] = False,
+    calls_per_session: Annotated[float | None, typer.Option(min=1, help="Rates: the burstiness.")] = None,
+    mean_gap_seconds: Annotated[float, typer.Option(min=0, help="Rates: between the calls of a session.")] = 600,
+    tenant_column: str | None = None,
+    timestamp_column: str | None = None,
+    model_bytes_column: str | None = None,
+    latency_column: str | None = None,
+    timezone: Annotated[str | None, typer.Option(help="Of times without a zone, such as Europe/London.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Rows that cannot be used are an error.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the hit ratio of the shared cache at several capacities."""
+    with _planning(), tempfile.TemporaryDirectory(prefix="tierfleet-") as folder:
+        from tierfleet.planning import curve_table
+        from tierfleet.planning.sessions import Sessions
+        from tierfleet.planning.trace_columns import Columns
+
+        sessions = None
+        if calls_per_session is not None:
+            sessions = Sessions(calls_per_session, mean_gap_seconds if calls_per_session > 1 else 0.0)
+        columns = Columns(
+            tenant=tenant_column, timestamp=timestamp_column, model_bytes=model_bytes_column, latency=latency_column
+        )
+        with _progress("passing over the trace", None) as advance:
+            table = curve_table.tabulate(
+                source,
+                Path(folder),
+                resident_mib=resident_mib,
+                capacities_mib=capacity_mib or [],
+                capacities_models=capacity_models or [],
+                instances=instances,
+                skip_days=skip_days,
+                with_belady=belady,
+                sessions=sessions,
+                reading=curve_table.Reading(columns, timezone, strict),
+                progress=advance,
+            )
+    for notice in table.notices:
+        err.print(f"[yellow]note[/]: {escape(notice)}")
+    if as_json:
+        typer.echo(json.dumps(asdict(table)))
+        return
+    out.print(escape(table.summary))
+    out.print(_rendered(table.rows))
+
+
+def _rendered(rows: tuple["CurveRow", ...]) -> Table:
+    rendered = Table("MiB per instance", "models", "LRU", "unloads/h", "Che", "best fixed set", "Belady", box=None)
+    for column in rendered.columns:
+        column.justify = "right"
+    for row in rows:
+        unloads = "" if row.evictions_per_hour is None else f"{row.evictions_per_hour:,.0f}"
+        ratios = ["" if ratio is None else f"{ratio:.1%}" for ratio in (row.lru, row.che, row.static, row.belady)]
+        rendered.add_row(f"{row.capacity_mib:,.0f}", f"{row.models:,.0f}", ratios[0], unloads, *ratios[1:])
+    return rendered
+
+
+@contextmanager
+def _planning() -> Iterator[None]:
+    """Turn what the planner refuses into one error."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        fail(f"{error.name} is not installed; the planner needs: pip install 'tierfleet[planning]'")
+    except ValueError as error:
+        fail(str(error))
+
+
+@contextmanager
+def _progress(text: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda done: progress.advance(task, done)

@@ -1,0 +1,83 @@
+"""`tierfleet prices`: the table of AWS's list prices that costs are computed from."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import boto3
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.markup import escape
+
+from tierfleet.cli.console import Json, fail, out
+from tierfleet.planning.errors import PlanningInputError
+from tierfleet.planning.price_list import PRICING_REGION, refresh, write_prices
+from tierfleet.planning.prices import load_prices, shipped_prices_file
+
+app = typer.Typer(no_args_is_help=True, help="The table of AWS's list prices.")
+
+Table = Annotated[Path | None, typer.Option("--prices", help="A price table; default: the one that comes along.")]
+
+
+@app.command("show")
+def prices_show(
+    prices: Table = None,
+    region: Annotated[str | None, typer.Option(help="Only this region.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Every price with its date and source."""
+    try:
+        table = load_prices(prices)
+    except PlanningInputError as error:
+        fail(str(error))
+    regions = [region] if region else table.regions
+    if region and region not in table.regions:
+        have = ", ".join(table.regions)
+        fail(f"no price of {region} in {table.file}, which has {have}; run tierfleet prices refresh --region {region}")
+    found = [
+        price
+        for name in regions
+        for prices_of in (table.hosting.get(name, {}), table.units.get(name, {}))
+        for price in prices_of.values()
+    ]
+    if as_json:
+        typer.echo(json.dumps([asdict(price) for price in found], default=str))
+        return
+    for price in found:
+        verify = "  verify" if price.source.check else ""
+        line = f"{price.region:<10} {price.name:<34} {price.usd:<12g} {price.source.as_of}  {price.source.name}{verify}"
+        out.print(escape(line))
+    for source in sorted({price.source for price in found}, key=lambda source: source.name):
+        out.print(escape(f"{source.name}: {source.text}"))
+
+
+@app.command("refresh")
+def prices_refresh(
+    region: Annotated[list[str] | None, typer.Option(help="Regions; default: those of the table.")] = None,
+    prices: Table = None,
+    output: Annotated[Path | None, typer.Option("--out", help="Write here instead of over the table.")] = None,
+) -> None:
+    """Read the prices again from AWS's Price List API (needs credentials with pricing:GetProducts)."""
+    try:
+        table = load_prices(prices)
+        client = boto3.client("pricing", region_name=PRICING_REGION)
+        refreshed = refresh(client, table, region or table.regions, datetime.now(UTC).date())
+    except PlanningInputError as error:
+        fail(str(error))
+    except (BotoCoreError, ClientError) as error:
+        fail(
+            f"the Price List API cannot be asked: {error}; AWS_PROFILE or AWS_ACCESS_KEY_ID says who you are, and "
+            "pricing:GetProducts must be allowed"
+        )
+    file = output or prices or shipped_prices_file()
+    try:
+        write_prices(refreshed.table, file)
+    except OSError as error:
+        fail(f"{file} cannot be written: {error}; give another place with --out")
+    out.print(escape(f"{file} written"))
+    if refreshed.kept:
+        out.print(escape(f"not in the API's answer, kept as they were: {', '.join(refreshed.kept)}"))
+    if refreshed.absent:
+        out.print(escape(f"not in the API's answer, absent: {', '.join(refreshed.absent)}"))

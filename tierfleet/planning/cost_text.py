@@ -1,0 +1,156 @@
+"""A fleet's cost and its changes as lines of text, Markdown and JSON-ready data."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tierfleet.planning.cost import FleetCost
+from tierfleet.planning.cost_diff import CostDiff
+from tierfleet.planning.prices import Price, PriceSource
+
+
+def cost_text(cost: FleetCost, tenants: Mapping[str, float] | None = None, *, most_tenants: int = 10) -> str:
+    """The bill as a table, then what it rests on. tenants: US dollars by tenant, the dearest are shown."""
+    rows = [["tier", "tenant", "item", "at min", "expected", "at max", ""]]
+    rows += [list(map(str, row)) for row in _rows(cost)]
+    lines = [f"{cost.fleet} in {cost.region}: US dollars a month", *_aligned(rows, right=(3, 4, 5))]
+    if tenants:
+        dearest = sorted(tenants.items(), key=lambda item: (-item[1], item[0]))[:most_tenants]
+        lines += ["", f"the {len(dearest)} dearest of {len(tenants)} tenants (a shared tier is divided by calls)"]
+        lines += [f"  {tenant:<20} {usd:>10,.2f}" for tenant, usd in dearest]
+    return "\n".join([*lines, "", *_footer(cost)])
+
+
+def cost_markdown(cost: FleetCost) -> str:
+    """The bill as a Markdown section."""
+    lines = [f"### Cost of {cost.fleet} ({cost.region}): ${cost.usd:,.2f} a month", ""]
+    lines += _table(["tier", "tenant", "item", "at min", "expected", "at max", ""], _rows(cost), right=(3, 4, 5))
+    return "\n".join([*lines, "", *_details(cost), ""])
+
+
+def diff_text(diff: CostDiff) -> str:
+    """The changes as a table."""
+    if not diff.changes:
+        return f"{diff.after.fleet}: no change, ${diff.after.usd:,.2f} a month"
+    rows = [["tier", "tenant", "before", "after", "change", "why"], *_changes(diff)]
+    title = f"{diff.after.fleet} in {diff.after.region}: US dollars a month, as expected"
+    return "\n".join([title, *_aligned(rows, right=(2, 3, 4)), "", *_footer(diff.after)])
+
+
+def diff_markdown(diff: CostDiff) -> str:
+    """The changes as a Markdown section for a pull request."""
+    title = f"### Cost of {diff.after.fleet}: {_signed(diff.usd)} a month"
+    if not diff.changes:
+        return f"{title}\n\nNo change: ${diff.after.usd:,.2f} a month.\n"
+    lines = [title, ""]
+    lines += _table(["tier", "tenant", "before", "after", "change", "why"], _changes(diff), right=(2, 3, 4))
+    return "\n".join([*lines, "", *_details(diff.after), ""])
+
+
+def cost_json(cost: FleetCost, tenants: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Everything, for scripts."""
+    return {
+        "fleet": cost.fleet,
+        "region": cost.region,
+        "usd_a_month": {"at_min": cost.usd_at_min, "expected": cost.usd, "at_max": cost.usd_at_max},
+        "lines": [vars(line) for line in cost.lines],
+        "tenants": dict(tenants or {}),
+        "prices": [
+            {
+                "name": p.name,
+                "usd": p.usd,
+                "as_of": p.source.as_of.isoformat(),
+                "source": p.source.text,
+                "verify": p.source.check,
+            }
+            for p in cost.prices
+        ],
+        "notes": list(cost.notes),
+        "left_out": list(cost.left_out),
+    }
+
+
+def diff_json(diff: CostDiff) -> dict[str, Any]:
+    """Everything, for scripts."""
+    return {
+        "fleet": diff.after.fleet,
+        "usd_a_month": {"before": diff.before.usd, "after": diff.after.usd, "change": diff.usd},
+        "changes": [{**vars(change), "usd": change.usd, "reasons": list(change.reasons)} for change in diff.changes],
+        "before": cost_json(diff.before),
+        "after": cost_json(diff.after),
+    }
+
+
+def _rows(cost: FleetCost) -> list[list[str]]:
+    rows = [
+        [
+            line.tier or "fleet",
+            line.tenant or "",
+            line.item,
+            *_amounts(line.usd_at_min, line.usd, line.usd_at_max),
+            line.detail,
+        ]
+        for line in sorted(cost.lines, key=lambda line: (line.tier is None, line.tier or "", line.tenant or ""))
+    ]
+    return [*rows, ["total", "", "", *_amounts(cost.usd_at_min, cost.usd, cost.usd_at_max), ""]]
+
+
+def _changes(diff: CostDiff) -> list[list[str]]:
+    rows = [
+        [
+            change.tier or "fleet",
+            change.tenant or "",
+            *_amounts(change.usd_before, change.usd_after),
+            _signed(change.usd),
+            "; ".join(change.reasons),
+        ]
+        for change in diff.changes
+    ]
+    return [*rows, ["total", "", *_amounts(diff.before.usd, diff.after.usd), _signed(diff.usd), ""]]
+
+
+def _amounts(*usd: float) -> list[str]:
+    return [f"{amount:,.2f}" for amount in usd]
+
+
+def _signed(usd: float) -> str:
+    # A change of less than half a cent is none, and has no sign.
+    return "$0.00" if abs(usd) < 0.005 else f"{'-' if usd < 0 else '+'}${abs(usd):,.2f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  "
+        + "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
+    rule = ["---:" if column in right else "---" for column in range(len(head))]
+    return ["| " + " | ".join(row) + " |" for row in (head, rule, *rows)]
+
+
+def _footer(cost: FleetCost) -> list[str]:
+    return [
+        *(f"assumed: {note}" for note in cost.notes),
+        *(f"not in it: {item}" for item in cost.left_out),
+        *_sources(cost.prices),
+    ]
+
+
+def _details(cost: FleetCost) -> list[str]:
+    lines = [f"- {line}" for line in _footer(cost)]
+    return ["<details><summary>What this rests on</summary>", "", *lines, "", "</details>"]
+
+
+def _sources(prices: Sequence[Price]) -> Iterator[str]:
+    by_source: dict[PriceSource, list[str]] = {}
+    for price in prices:
+        by_source.setdefault(price.source, []).append(price.name)
+    for source, names in sorted(by_source.items(), key=lambda found: (found[0].as_of, found[0].name)):
+        label = "price to verify" if source.check else "price"
+        yield f"{label}: {', '.join(sorted(names))}: {source.as_of}, {source.text}"

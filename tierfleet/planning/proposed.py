@@ -1,0 +1,107 @@
+"""A fleet file with other sizes and tiers, as a configuration: what a search prices and compares."""
+
+import math
+from collections.abc import Collection
+from typing import Final
+
+from tierfleet.config import DedicatedTenant, DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.config.model import DedicatedAlarmLimits, Instances, Scaling
+from tierfleet.instance_types import describe
+
+NEW_DEDICATED_TIER: Final = "whale"
+# What a first dedicated tier is priced with: the smallest m5, in two availability zones.
+_NEW_TYPE: Final = "ml.m5.large"
+# A pin that is not known yet; a file with it is never written.
+UNPINNED: Final = "not-pinned.tar.gz"
+
+
+def dedicated_tenants(config: FleetConfig) -> dict[str, str]:
+    """Tenant to tier, of those with an endpoint of their own."""
+    return {tenant: name for name, tier in config.dedicated_tiers.items() for tenant in tier.tenants}
+
+
+def dedicated_tier_name(config: FleetConfig) -> str:
+    """The tier that promoted tenants join: the first dedicated one by name, or one that is to be made."""
+    return min(config.dedicated_tiers, default=NEW_DEDICATED_TIER)
+
+
+def new_dedicated_tier(p99_milliseconds: float) -> DedicatedTier:
+    """For a fleet without a dedicated tier."""
+    return DedicatedTier(
+        hosting="dedicated",
+        instance_type=_NEW_TYPE,
+        instances=Instances(min=2, max=4, initial=2),
+        scaling=Scaling(max_requests_per_second=100),
+        alarms=DedicatedAlarmLimits(max_model_latency_p99_milliseconds=p99_milliseconds),
+    )
+
+
+def proposed_config(
+    config: FleetConfig,
+    *,
+    instance_type: str,
+    instances: int,
+    dedicated: Collection[str],
+    new_tier: DedicatedTier | None = None,
+) -> FleetConfig:
+    """The fleet with this type and count for the default tier, and these tenants on their own endpoints.
+
+    new_tier: what promoted tenants join where the fleet has no dedicated tier.
+    """
+    tiers = dict(config.tiers)
+    tail = config.multi_model_tiers[config.default_tier]
+    tiers[config.default_tier] = proposed_tail(tail, instance_type, instances)
+    now = dedicated_tenants(config)
+    joins = dedicated_tier_name(config)
+    for name, tier in config.dedicated_tiers.items():
+        tiers[name] = tier.model_copy(
+            update={"tenants": {tenant: pin for tenant, pin in tier.tenants.items() if tenant in dedicated}}
+        )
+    promoted = [tenant for tenant in sorted(dedicated) if tenant not in now]
+    if promoted:
+        join = tiers.get(joins) or new_tier
+        if not isinstance(join, DedicatedTier):
+            raise ValueError(f"{', '.join(promoted)} cannot be dedicated: the fleet has no dedicated tier")
+        # Not checked: a name that a fleet file cannot hold may be planned with all the same.
+        added = {tenant: DedicatedTenant.model_construct(model=f"{tenant}/{UNPINNED}") for tenant in promoted}
+        tiers[joins] = join.model_copy(update={"tenants": {**join.tenants, **added}})
+    return config.model_copy(update={"tiers": tiers})
+
+
+def proposed_tail(tail: MultiModelTier, instance_type: str, instances: int) -> MultiModelTier:
+    """The shared tier with this type and this lower bound; the room above the bound stays what it was.
+
+    Another type takes calls in proportion to its vCPUs until somebody measures it.
+    """
+    changes: dict[str, object] = {"instances": proposed_instances(tail.instances, instances)}
+    if instance_type != tail.instance_type:
+        changes["instance_type"] = instance_type
+        changes["scaling"] = tail.scaling.model_copy(
+            update={"max_requests_per_second": requests_per_second(tail, instance_type)}
+        )
+        changes["instances"] = proposed_instances(tail.instances, instances, new_endpoint=True)
+        if describe(instance_type).local_nvme:
+            changes["volume_size_in_gb"] = None
+    return tail.model_copy(update=changes)
+
+
+def requests_per_second(tail: MultiModelTier, instance_type: str) -> float:
+    """What one instance of another type takes, by its vCPUs."""
+    rate = tail.scaling.max_requests_per_second
+    vcpus = describe(instance_type).vcpus / describe(tail.instance_type).vcpus
+    return rate if vcpus == 1 else float(f"{rate * vcpus:.3g}")
+
+
+def proposed_instances(now: Instances, fewest: int, *, new_endpoint: bool = False) -> Instances:
+    """Bounds with another lower one.
+
+    A new endpoint starts at it; an existing one keeps `initial` where it can: changing it empties the cache.
+    """
+    most = fewest + now.max - now.min
+    initial = fewest if new_endpoint else min(max(now.initial, fewest), most)
+    return Instances(min=fewest, max=most, initial=initial)
+
+
+def instances_for_peak(tier: MultiModelTier | DedicatedTier, peak_per_second: float) -> int:
+    """Instances that hold InvocationsPerInstance at its target in the busiest hour; at least 1."""
+    return max(math.ceil(peak_per_second * 60 / tier.scaling.target_invocations_per_minute - 1e-9), 1)

@@ -1,0 +1,90 @@
+"""The alarms, metrics and scaling policies that a fleet file makes, counted as the constructs define them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tierfleet.config import FleetConfig, MultiModelTier, Tier
+from tierfleet.runtime import metrics
+
+# Request metrics of a bucket that is read and written; S3 publishes those of the other request types only when such
+# requests happen. Source: docs.aws.amazon.com/AmazonS3/latest/userguide/metrics-dimensions.html
+S3_REQUEST_METRICS: Final = (
+    "AllRequests",
+    "GetRequests",
+    "PutRequests",
+    "4xxErrors",
+    "5xxErrors",
+    "BytesDownloaded",
+    "BytesUploaded",
+    "FirstByteLatency",
+    "TotalRequestLatency",
+)
+CLIENT_METRICS: Final = (metrics.CALLS, metrics.CALL_ERRORS, metrics.CALL_LATENCY)
+WARM_UP_METRICS: Final = tuple(name for name in metrics.UNITS if name.startswith("WarmUp"))
+
+
+@dataclass(frozen=True)
+class AlarmCount:
+    """Alarms. alarm_metrics: what CloudWatch bills: an alarm on an expression counts each metric it reads.
+
+    target_tracking: alarms that Application Auto Scaling makes by itself, one metric each; the template has none.
+    """
+
+    alarms: int = 0
+    alarm_metrics: int = 0
+    composite: int = 0
+    policies: int = 0
+    target_tracking: int = 0
+
+    def __add__(self, other: "AlarmCount") -> "AlarmCount":
+        return AlarmCount(
+            self.alarms + other.alarms,
+            self.alarm_metrics + other.alarm_metrics,
+            self.composite + other.composite,
+            self.policies + other.policies,
+            self.target_tracking + other.target_tracking,
+        )
+
+    @property
+    def billed_metrics(self) -> int:
+        """Alarm metrics, those of target tracking among them."""
+        return self.alarm_metrics + self.target_tracking
+
+
+# constructs_lib/endpoint_alarms.py: 5XX and 4XX ratio (two metrics each), memory, disk, above the scaling target.
+_ENDPOINT = AlarmCount(alarms=5, alarm_metrics=7)
+# ModelLatency of a dedicated endpoint.
+_DEDICATED = AlarmCount(alarms=1, alarm_metrics=1)
+# Hit ratio (two metrics), loading wait, churn, and the composite over them.
+_CACHE = AlarmCount(alarms=3, alarm_metrics=4, composite=1)
+# constructs_lib/variant_scaling.py: AlarmHigh and AlarmLow of target tracking; without scale-in there is no AlarmLow.
+_TARGET_TRACKING = AlarmCount(policies=1, target_tracking=2)
+# CacheThrashing, and Calm with two metrics, each driving a step policy.
+_SCALE_ON_CACHE = AlarmCount(alarms=2, alarm_metrics=3, policies=2, target_tracking=-1)
+# RouteErrors, and the warm-up's failures (three metrics).
+_FLEET = AlarmCount(alarms=2, alarm_metrics=4)
+_WARM_UP_RUNNING = AlarmCount(alarms=1, alarm_metrics=1)
+
+
+def endpoint_alarms(tier: Tier) -> AlarmCount:
+    """Alarms and scaling policies of one endpoint of `tier`."""
+    if not isinstance(tier, MultiModelTier):
+        return _ENDPOINT + _DEDICATED + _TARGET_TRACKING
+    return _ENDPOINT + _CACHE + _TARGET_TRACKING + (_SCALE_ON_CACHE if tier.scale_on_cache else AlarmCount())
+
+
+def fleet_alarms(config: FleetConfig) -> AlarmCount:
+    """Alarms that belong to no tier."""
+    warms_up = any(tier.warm_up for tier in config.multi_model_tiers.values())
+    return _FLEET + (_WARM_UP_RUNNING if warms_up else AlarmCount())
+
+
+def all_alarms(config: FleetConfig) -> AlarmCount:
+    """Every alarm and policy of the fleet."""
+    total = fleet_alarms(config)
+    for shared in config.multi_model_tiers.values():
+        total += endpoint_alarms(shared)
+    for dedicated in config.dedicated_tiers.values():
+        for _ in dedicated.tenants:
+            total += endpoint_alarms(dedicated)
+    return total

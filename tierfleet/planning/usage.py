@@ -1,0 +1,167 @@
+"""How a fleet is used, as far as its cost depends on it: calls by tenant and hour, sizes, callers."""
+
+import csv
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from tierfleet.planning.errors import PlanningInputError
+from tierfleet.planning.instance_hours import HOURS_OF_DAY
+from tierfleet.runtime.names import WORD_PATTERN
+
+_MOST_MISTAKES_SHOWN: Final = 10
+_RATES_TABLE: Final = {"tenant", "hour_of_day", "requests", "first_seconds", "last_seconds"}
+_RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "artefact_megabytes": (1e-6, 1e6),
+    "tail_tenants": (0, 1e9),
+    "versions_kept": (1, 1e6),
+    "cold_share": (0, 1),
+    "callers": (0, 1e9),
+    "restarts_per_month": (0, 1e9),
+    "named_tenants": (0, 1000),
+    "log_bytes_per_call": (0, 1e9),
+    "nat_gateways": (0, 1000),
+}
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Calls in each hour of a usual day (24 numbers, UTC) by tenant."""
+
+    calls_per_hour: Mapping[str, tuple[float, ...]]
+
+    @cached_property
+    def _calls_per_day(self) -> dict[str, float]:
+        return {tenant: math.fsum(calls) for tenant, calls in self.calls_per_hour.items()}
+
+    @cached_property
+    def _together(self) -> dict[tuple[str, ...], tuple[float, ...]]:
+        """What was asked before: a search asks for the same tenants thousands of times."""
+        return {}
+
+    def calls_per_day(self, tenant: str) -> float:
+        """0 for a tenant without traffic."""
+        return self._calls_per_day.get(tenant, 0.0)
+
+    def together(self, tenants: Sequence[str]) -> tuple[float, ...]:
+        """Calls per hour of several tenants."""
+        key = tuple(tenants)
+        if key not in self._together:
+            rows = [self.calls_per_hour[tenant] for tenant in key if tenant in self.calls_per_hour]
+            self._together[key] = tuple(map(math.fsum, zip(*rows, strict=True))) if rows else (0.0,) * HOURS_OF_DAY
+        return self._together[key]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a fleet file does not say. None: not known, and then nothing is made up: the line is left out and named.
+
+    artefact_megabytes: of one packed model (tar.gz), 10**6 bytes. tail_tenants: tenants of the default tier; known
+    from the traffic too. versions_kept: published versions of a model that lie in the bucket.
+    cold_share: of the calls to shared tiers, those that fetch the model from S3, 0 to 1.
+    callers: processes that hold a FleetClient, all the time; each starts anew restarts_per_month times.
+    client_metrics: whether callers publish metrics; named_tenants: as ClientSettings has it.
+    log_bytes_per_call: what the container logs to CloudWatch. nat_gateways: where a VPC has no S3 gateway endpoint.
+    """
+
+    traffic: Traffic | None = None
+    artefact_megabytes: float | None = None
+    tail_tenants: int | None = None
+    versions_kept: int = 1
+    cold_share: float | None = None
+    callers: int = 1
+    restarts_per_month: float = 30.0
+    client_metrics: bool = False
+    named_tenants: int = 20
+    log_bytes_per_call: float = 0.0
+    nat_gateways: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises PlanningInputError that names every number out of its range."""
+        wrong = [
+            f"{name} is {getattr(self, name)!r}, allowed: {low:g} to {high:g}"
+            for name, (low, high) in _RANGES.items()
+            if getattr(self, name) is not None and not low <= getattr(self, name) <= high
+        ]
+        if wrong:
+            raise PlanningInputError("; ".join(wrong))
+
+
+def read_traffic(file: Path) -> Traffic:
+    """A CSV with the columns `tenant` and `requests_per_day`, spread evenly over the day; or the rates table that
+    planning/sql/rates.sql makes of a trace, whose working days and weekends become one usual day.
+
+    Other columns are left alone. Raises PlanningInputError with every mistake (the first ten of many).
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            columns = set(reader.fieldnames or ())
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PlanningInputError(f"{file} cannot be read: {error}; give a CSV file") from error
+    table = columns >= _RATES_TABLE
+    if missing := [name for name in ("tenant", "requests_per_day") if name not in columns and not table]:
+        raise PlanningInputError(
+            f"{file}: no column {' and no column '.join(missing)}; it has {', '.join(sorted(columns)) or 'none'}. "
+            "Write tenant,requests_per_day, or give the rates table of a trace"
+        )
+    mistakes: list[str] = []
+    hours: dict[str, list[float]] = {}
+    seen: set[tuple[str | None, ...]] = set()
+    for number, row in enumerate(rows, 2):
+        found = _of_table(row) if table else _of_day(row)
+        key = (row["tenant"], row.get("weekend"), row.get("hour_of_day")) if table else (row["tenant"],)
+        if isinstance(found, list) and key in seen:
+            found = f"tenant {row['tenant']} stands there twice; write one row for it"
+        seen.add(key)
+        if isinstance(found, str):
+            mistakes.append(f"{file}, line {number}: {found}")
+        else:
+            of_tenant = hours.setdefault(row["tenant"], [0.0] * HOURS_OF_DAY)
+            of_tenant[:] = [one + other for one, other in zip(of_tenant, found, strict=True)]
+    if mistakes:
+        rest = len(mistakes) - _MOST_MISTAKES_SHOWN
+        shown = mistakes[:_MOST_MISTAKES_SHOWN] + ([f"and {rest} more"] if rest > 0 else [])
+        raise PlanningInputError("\n".join(shown))
+    if not hours:
+        raise PlanningInputError(f"{file} has no rows; write one a tenant")
+    return Traffic({tenant: tuple(calls) for tenant, calls in hours.items()})
+
+
+def _of_day(row: Mapping[str, str | None]) -> list[float] | str:
+    """Calls by hour of the day, or what is wrong with the row."""
+    calls = _number(row, "requests_per_day")
+    return _tenant(row) or (calls if isinstance(calls, str) else [calls / HOURS_OF_DAY] * HOURS_OF_DAY)
+
+
+def _of_table(row: Mapping[str, str | None]) -> list[float] | str:
+    found = [_number(row, column) for column in ("requests", "hour_of_day", "first_seconds", "last_seconds")]
+    if wrong := _tenant(row) or next((mistake for mistake in found if isinstance(mistake, str)), None):
+        return wrong
+    requests, hour, first, last = (number for number in found if not isinstance(number, str))
+    if not (hour.is_integer() and hour < HOURS_OF_DAY):
+        return f"hour_of_day = {row['hour_of_day']!r}; write a whole number from 0 to 23"
+    if not last > first:
+        return f"last_seconds = {row['last_seconds']!r} is not after first_seconds; a trace must take some time"
+    calls = [0.0] * HOURS_OF_DAY
+    calls[int(hour)] = requests / ((last - first) / 86_400)
+    return calls
+
+
+def _tenant(row: Mapping[str, str | None]) -> str | None:
+    tenant = row["tenant"] or ""
+    return None if re.fullmatch(WORD_PATTERN, tenant) else f"tenant {tenant!r} must match {WORD_PATTERN}"
+
+
+def _number(row: Mapping[str, str | None], column: str) -> float | str:
+    text = row[column] or ""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    return number if 0 <= number < math.inf else f"{column} = {text!r}; write a number from 0"

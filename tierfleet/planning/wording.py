@@ -1,0 +1,36 @@
+"""Numbers as a reader wants them, the same in the terminal, in reasons and in the report."""
+
+
+def percent(share: float) -> str:
+    """0.176 -> 18 %, 0.0152 -> 1.5 %; whole from 10 % on, except close to 100 %, where the rest matters."""
+    points = share * 100
+    if 10 <= points < 99:
+        return f"{points:.0f} %"
+    if points >= 99:
+        return "100 %" if points > 99.995 else f"{points:.2f} %"
+    return f"{points:.2g} %"
+
+
+def points(ratio: float) -> str:
+    """A ratio with one decimal, for comparing ratios: 0.4686 -> 46.9 %."""
+    return f"{ratio * 100:.1f} %"
+
+
+def milliseconds(seconds: float) -> str:
+    """A time with its unit, as short as it can be read: 43 ms, 2.9 s."""
+    if seconds == float("inf"):
+        return "without end"
+    if seconds < 0.0095:
+        return f"{seconds * 1000:.2g} ms"
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+
+
+def dollars(usd: float) -> str:
+    """$1,234 from ten dollars on, $1.23 below."""
+    return f"${usd:,.0f}" if abs(usd) >= 10 else f"${usd:,.2f}"
+
+
+def gibibytes(mib: float) -> str:
+    """1,234 GiB, 12.3 GiB."""
+    gib = mib / 1024
+    return f"{gib:,.0f} GiB" if gib >= 100 else f"{gib:.3g} GiB"
