@@ -99,7 +99,7 @@ def moves(*, quick: bool) -> list[Move]:
         ),
         Move(
             name="Deployment taken back",
-            config=fleet(pins={**PINS, "m09": V1}, **retyped),
+            config=fleet(pins={**PINS, "m18": V1}, **retyped),
             fails=True,
             during=report_route_errors,
         ),
