@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench bench-cache \
-        bench-moves bench-planner bench-server bench-warm-up image clean
+        bench-moves bench-planner bench-server bench-warm-up boto3-next image clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,10 +66,18 @@ bench: install  ## Measure synthesis, the client and the stand-in (the model ser
 	$(BIN)/python benchmarks/local_cloud.py
 	$(BIN)/python benchmarks/models.py
 
-test-boto3-next: install  ## Run the client's and the warm-up's tests on the next boto3 line, whose retry defaults differ
+boto3-next: install
 	test -x .build/boto3-next/bin/python || $(PYTHON) -m venv .build/boto3-next
 	.build/boto3-next/bin/python -m pip install --quiet boto3==1.44.5 pytest==9.2.0 hypothesis==6.170.15 jsonschema==4.26.0
+
+test-boto3-next: boto3-next  ## Run the client's and the warm-up's tests on the next boto3 line, whose retry defaults differ
 	.build/boto3-next/bin/python -m pytest --noconftest -q tests/runtime
+
+bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s; no call may fail (10 minutes)
+	$(BIN)/python benchmarks/tier_move.py
+
+bench-warm-up: install  ## Measure the nightly warm-up of 500 real models
+	$(BIN)/python benchmarks/warm_up.py
 
 image:  ## Build the dense model server's image (needs Docker)
 	docker build -t tierfleet-server container/

@@ -15,7 +15,7 @@ from local_cloud.data_plane_link import DataPlaneError
 from local_cloud.model_servers import ModelServers
 
 _PREFIX = "/_tierfleet/"
-_DATA_PLANE_FAULTS = ("s3_failing", "disk_full", "slow_model_server")
+_DATA_PLANE_FAULTS = ("s3_failing", "disk_full", "slow_model_server", "throttled")
 Answer = dict[str, Any] | list[dict[str, Any]]
 
 

@@ -20,6 +20,9 @@ const SHORTEST_POLL_SECONDS = 15;
 const DEFAULT_TTL_SECONDS = 60;
 const FORCED_REFRESH_PAUSE_MS = 5000;
 const LONGEST_PAUSE_MS = 2000;
+const PATIENCE_MS = 1000;
+// The SDK's own limit is 50, and a call that waits 3 s for a socket fails as one that cannot connect.
+const MOST_SOCKETS = 512;
 const ATTEMPTS = { loading: Infinity, throttled: 5, dependency: 3, busy: 3, connection: 3, timeout: 2 };
 
 export class FleetCaller {
@@ -174,12 +177,17 @@ export class FleetCaller {
     return this.#routes;
   }
 
-  /** One read per tenant and 60 s, shared by whoever asks meanwhile; the old pointer if S3 fails. */
+  /** One read per tenant and 60 s, shared by whoever asks meanwhile; the old pointer if S3 fails or is silent. */
   #pointer(tenant) {
     const held = this.#pointers.get(tenant);
     if (held && Date.now() < held.goodUntil) return held.read;
     const entry = { goodUntil: Date.now() + 60_000 * (0.8 + 0.2 * Math.random()) };
-    entry.read = this.#readPointer(tenant).catch(async (error) => {
+    const fresh = this.#readPointer(tenant);
+    const late = () => {
+      fresh.then((pointer) => (entry.read = Promise.resolve(pointer)), () => {});
+      throw Object.assign(new Error("S3 has not answered yet"), { name: "TimeoutError" });
+    };
+    entry.read = (held ? Promise.race([fresh, sleep(PATIENCE_MS).then(late)]) : fresh).catch(async (error) => {
       const old = await held?.read.catch(() => undefined);
       if (old && ATTEMPTS[kindOf(error)]) {
         entry.goodUntil = Date.now() + 5000;
@@ -259,7 +267,8 @@ function sleep(milliseconds) {
 }
 
 function handler(requestTimeout) {
-  return { connectionTimeout: 3000, requestTimeout, throwOnRequestTimeout: true };
+  const sockets = { maxSockets: MOST_SOCKETS };
+  return { connectionTimeout: 3000, requestTimeout, throwOnRequestTimeout: true, httpAgent: sockets, httpsAgent: sockets };
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -8,7 +8,7 @@ from local_cloud.data_plane.artefacts import Artefacts
 from local_cloud.data_plane.desired import read_endpoint
 from local_cloud.data_plane.fleets import Fleets
 from local_cloud.data_plane.gauges import Gauges
-from local_cloud.data_plane.invocations import Invocations, SlowModelServer
+from local_cloud.data_plane.invocations import Invocations, SlowModelServer, Throttled
 
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
 
@@ -61,6 +61,9 @@ def _set_faults(
     invocations.slow = [
         SlowModelServer(fault["endpoint"], fault.get("config"), float(fault["milliseconds"]))
         for fault in faults.get("slow_model_server", [])
+    ]
+    invocations.throttled = [
+        Throttled(fault["endpoint"], int(fault["refused_of_ten"])) for fault in faults.get("throttled", [])
     ]
     return {}
 

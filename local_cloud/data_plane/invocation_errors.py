@@ -52,3 +52,7 @@ def instance_lost(reason: str) -> ServiceError:
 
 def no_instance(reason: str) -> ServiceError:
     return ServiceError("ServiceUnavailable", f"No instance is in service: {reason}", status=503)
+
+
+def throttled() -> ServiceError:
+    return ServiceError("ThrottlingException", "Rate exceeded")

@@ -33,6 +33,19 @@ class SlowModelServer:
     milliseconds: float
 
 
+@dataclass
+class Throttled:
+    """A fault: of ten requests to the endpoint, so many are refused."""
+
+    endpoint: str
+    refused_of_ten: int
+    requests: int = 0
+
+    def refuses(self) -> bool:
+        self.requests += 1
+        return self.requests % 10 < self.refused_of_ten
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the front sends back."""
@@ -47,6 +60,7 @@ class Invocations:
     fleets: Fleets
     settings: DataPlaneSettings
     slow: list[SlowModelServer] = field(default_factory=list)
+    throttled: list[Throttled] = field(default_factory=list)
 
     async def answer(self, scope: Scope, endpoint_name: str, headers: Headers, body: bytes) -> Answer:
         """Never raises what a caller could cause."""
@@ -62,6 +76,8 @@ class Invocations:
         endpoint = self.fleets.endpoints.get((scope, endpoint_name))
         if endpoint is None or not endpoint.spec.accepts:
             raise invocation_rules.endpoint_not_found(endpoint_name, scope[0])
+        if any(fault.endpoint == endpoint_name and fault.refuses() for fault in self.throttled):
+            raise invocation_errors.throttled()
         invocation_rules.check_body(body)
         fleet, variant = _choose(endpoint, _text(headers, b"target-variant"))
         model = _text(headers, b"target-model")

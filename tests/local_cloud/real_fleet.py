@@ -24,9 +24,12 @@ def whale(tenant: str, instance_type: str = "m5-large") -> str:
 class Fleet:
     """The small fleet of the tests in an account of its own, its models published."""
 
-    def __init__(self, account: Account, synth: Callable[..., Path]) -> None:
+    def __init__(
+        self, account: Account, synth: Callable[..., Path], archive_of: Callable[[str], bytes] = str.encode
+    ) -> None:
+        """archive_of: what is published as `<tenant>/<version>`."""
         self.account = account
-        self._synth = synth
+        self._synth, self._archive_of = synth, archive_of
         self.config = self.changed()
 
     def changed(self, **changes: Any) -> FleetConfig:
@@ -49,10 +52,10 @@ class Fleet:
         return self.account.deploy(template, stack.name)
 
     def publish(self, *versions: str) -> None:
-        bucket = names.models_bucket("shop", "test", self.account.id, "eu-west-1")
+        s3, bucket = self.account.client("s3"), names.models_bucket("shop", "test", self.account.id, "eu-west-1")
         for item in versions:
             tenant, _, version = item.partition("/")
-            publish(self.account.client("s3"), bucket=bucket, tenant=tenant, version=version, archive=item.encode())
+            publish(s3, bucket=bucket, tenant=tenant, version=version, archive=self._archive_of(item))
 
     def create(self, **changes: Any) -> None:
         """The first deployment's order: bucket, models, endpoints."""

@@ -434,6 +434,21 @@ def test_waiting_for_a_pointer_ends_at_the_deadline(aws: FakeAws, connect: Conne
     assert fleet.invoke("m37", ROW).model_version == "v1"
 
 
+def test_while_s3_does_not_answer_the_last_pointer_serves(aws: FakeAws, connect: Connect, clock: Clock) -> None:
+    fleet = connect(clock=clock)
+    fleet.invoke("m37", ROW)
+    aws.versions["m37"] = "v2"
+    aws.hold_s3.clear()
+    clock.now += 61
+    held = [fleet.invoke("m37", ROW, deadline_seconds=2) for _ in range(2)]
+    reads = aws.count("GetObject")
+    aws.hold_s3.set()
+    until(lambda: fleet.invoke("m37", ROW).model_version == "v2")
+
+    assert [(reply.pointer, reply.model_version) for reply in held] == [(PointerSource.STALE, "v1")] * 2
+    assert reads == 2, "the calls share one read, and it goes on"
+
+
 def test_a_connection_that_fails_is_tried_again_then_an_error(connect: Connect, clock: Clock) -> None:
     aws = clients.calling_clients(session=session(), region=REGION, read_timeout_seconds=5, connections=1)
     # Nothing listens on the discard port.

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,74 @@ def test_a_newer_pointer_heals_a_missing_archive(aws: FakeAws, caller: Caller) -
     (answer,) = caller.ask(("m37", "1"))
     assert_answered([answer])
     assert answer["version"] == "v2"
+
+
+def test_slow_replies_keep_no_other_call_waiting_for_a_socket(aws: FakeAws, caller: Caller) -> None:
+    caller.ask(("m37", "1,2"))
+    aws.hold_invocations.clear()
+    assert caller.program.stdin is not None
+    assert caller.program.stdout is not None
+    for _ in range(60):
+        caller.program.stdin.write(json.dumps({"tenant": "m37", "body": "1,2"}) + "\n")
+    caller.program.stdin.flush()
+    give_up = time.monotonic() + 8
+    while aws.count("InvokeEndpoint") < 61 and time.monotonic() < give_up:
+        time.sleep(0.01)
+    under_way = aws.count("InvokeEndpoint") - 1
+    aws.hold_invocations.set()
+    answers = [json.loads(caller.program.stdout.readline()) for _ in range(60)]
+
+    assert under_way == 60
+    assert [answer for answer in answers if "error" in answer] == []
+
+
+def test_while_s3_does_not_answer_the_last_pointer_serves(aws: FakeAws, tmp_path: Path) -> None:
+    """A minute later by its clock; the program asks twice while S3 is silent, and until S3's late answer is used."""
+    program = f"""
+        import {{ FleetCaller }} from {json.dumps((EXAMPLE / "caller.mjs").as_uri())};
+        import {{ createInterface }} from "node:readline";
+        const fleet = new FleetCaller({json.dumps({"fleet": FLEET, "environment": ENVIRONMENT, "region": REGION})});
+        const now = Date.now;
+        let calls = 0;
+        for await (const line of createInterface({{ input: process.stdin }})) {{
+          const deadline = new Promise((resolve) => setTimeout(resolve, 4000, {{ version: "none in time" }}));
+          const reply = await Promise.race([fleet.invoke("m37", "1,2"), deadline]);
+          if (++calls === 1) Date.now = () => now() + 61_000;
+          console.log(JSON.stringify(reply.version));
+        }}
+        process.exit(0);
+    """
+    file = tmp_path / "late.mjs"
+    file.write_text(program)
+    with serving(aws) as url:
+        variables = {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "PATH": os.environ["PATH"],
+        }
+        with subprocess.Popen(
+            [str(NODE), str(file)],
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as caller:
+            assert caller.stdin is not None
+            assert caller.stdout is not None
+
+            def ask() -> str:
+                assert caller.stdin is not None
+                assert caller.stdout is not None
+                caller.stdin.write("\n")
+                caller.stdin.flush()
+                return str(json.loads(caller.stdout.readline()))
+
+            assert ask() == "v1"
+            aws.versions["m37"] = "v2"
+            aws.hold_s3.clear()
+            assert [ask(), ask()] == ["v1", "v1"]
+            aws.hold_s3.set()
+            while ask() != "v2":
+                pass
+            caller.stdin.close()

@@ -16,6 +16,8 @@ from tierfleet.runtime.single_flight import SingleFlight
 
 # How long S3 is left alone after it failed, and how long "no model" is believed.
 RETRY_PAUSE_SECONDS: Final = 5.0
+# How long a caller waits for a newer pointer where an old one could serve: S3 may be silent as well as failing.
+PATIENCE_SECONDS: Final = 1.0
 _LEAST_OF_TTL: Final = 0.8
 
 _log = logging.getLogger(__name__)
@@ -77,7 +79,14 @@ class PointerCache:
             if entry is not None and self._clock() < entry.good_until:
                 self._entries.move_to_end(tenant)
                 return self._answer(tenant, entry, PointerSource.CACHED)
-        entry = self._flights.run(tenant, lambda: self._refresh(tenant), timeout_seconds=seconds_left)
+        usable = entry is not None and entry.pointer is not None and not self._too_old(entry)
+        patience = min(seconds_left / 2, PATIENCE_SECONDS) if usable else seconds_left
+        try:
+            entry = self._flights.run(tenant, lambda: self._refresh(tenant), timeout_seconds=patience)
+        except TimeoutError:
+            if entry is None or not usable:
+                raise
+            entry = self._kept(tenant, entry)
         return self._answer(tenant, entry, entry.source)
 
     def newer_than(self, seen: Pointer, *, seconds_left: float) -> Pointer:
@@ -124,9 +133,23 @@ class PointerCache:
     def _stale(self, tenant: str, held: _Entry | None, error: Exception) -> _Entry:
         """What serves while S3 is down. An access that was taken away is not S3 being down."""
         verdict = classify(error)
-        now = self._clock()
-        too_old = held is None or held.pointer is None or now - held.read_at > self._stale_seconds
-        if held is None or too_old or not verdict.retryable:
+        if held is None or held.pointer is None or self._too_old(held) or not verdict.retryable:
             raise error
-        _log.warning("pointer of %s is %.0f s old and not refreshed: %s", tenant, now - held.read_at, verdict.sentence)
+        return self._again_later(tenant, held, verdict.sentence)
+
+    def _kept(self, tenant: str, held: _Entry) -> _Entry:
+        """What serves while S3 does not answer; the read goes on and its result is used when it comes."""
+        with self._lock:
+            now = self._entries.get(tenant)
+            if now is not None and now is not held:
+                return now
+            entry = self._entries[tenant] = self._again_later(tenant, held, "S3 has not answered yet")
+        return entry
+
+    def _again_later(self, tenant: str, held: _Entry, why: str) -> _Entry:
+        now = self._clock()
+        _log.warning("pointer of %s is %.0f s old and not refreshed: %s", tenant, now - held.read_at, why)
         return _Entry(held.pointer, held.read_at, now + RETRY_PAUSE_SECONDS, PointerSource.STALE)
+
+    def _too_old(self, entry: _Entry) -> bool:
+        return self._clock() - entry.read_at > self._stale_seconds

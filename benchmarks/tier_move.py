@@ -1,0 +1,372 @@
+"""No call is lost by a move: a fraud-shaped fleet of real models on the stand-in, moved under 200 requests/s.
+
+    python benchmarks/tier_move.py [--quick] [--whole-bake] [--json] [--keep DIRECTORY]
+
+70 merchants with models of their own; three client processes (Python on two lines of boto3, Node); every prediction is
+compared with the model's own. Bars: no call failed, none wrong; a whale's p99 during each move at most twice that at
+rest; the hit ratio in the five minutes after a flip of the shared endpoint at least 0.95 of that before. `--quick`
+promotes, demotes and rolls one version out. Callers hold a route for 15 s and give up a call after 10, so of each bake
+40 s pass in wall time (2 x TTL + a call) and the rest is skipped; `--whole-bake` waits all of it. Exits 1 if a bar is
+missed.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+# Before this directory: a bench has the name of a package.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "container"))
+os.environ["CDK_VALIDATION"] = "false"
+os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
+
+import fleet_traffic
+from deployed_fleet import deploy, synthesise
+from fleet_traffic_summary import Part, Summary
+from tier_move_cache import CacheSampler
+from tier_move_clock import Clock
+from tier_move_fleet import (
+    BROKEN,
+    TENANTS,
+    V1,
+    V2,
+    WHALES,
+    Model,
+    fleet,
+    make_current,
+    publish_models,
+    traffic_of,
+    train,
+)
+
+from local_cloud import LocalCloud, assembly, start
+from tierfleet.config import FleetConfig
+
+REQUESTS_PER_SECOND: Final = 200.0
+CALL_DEADLINE_SECONDS: Final = 10.0
+MOST_P99_GROWTH: Final = 2.0
+LEAST_HIT_RATIO_SHARE: Final = 0.95
+AFTER_FLIP_SECONDS: Final = 300.0
+# Of the calls, sent over 50 ms after they were due.
+MOST_LATE: Final = 0.01
+# 7 MiB of an ml.m5.large for models: the merchants with traffic fit, the occasional ones push one another out.
+SCALE: Final = 0.001
+PINS: Final = dict.fromkeys(WHALES, V1)
+REST, LAST_REST = "at rest", "at rest again"
+TAIL_RETYPE: Final = "retype the shared endpoint"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """One deployment under load. versions: right for a tenant while it runs, and after it. fails: it must be rolled
+    back. during: called beside the deployment."""
+
+    name: str
+    config: FleetConfig
+    versions: tuple[str, str, str] | None = None
+    fails: bool = False
+    during: "Callable[[Bench], None] | None" = None
+
+
+def moves(*, quick: bool) -> list[Move]:
+    retyped = {"tail_instance_type": "ml.c5.xlarge", "whale_instance_type": "ml.c5.xlarge"}
+    forward = {"m01": V2, "m04": V1}
+    if quick:
+        return [
+            Move(name="promote m07", config=fleet(pins={**PINS, "m07": V1})),
+            Move(name="demote m07", config=fleet(pins=PINS)),
+            Move(name="m01 to v2", config=fleet(pins=forward), versions=("m01", V1, V2)),
+        ]
+    return [
+        Move(name=TAIL_RETYPE, config=fleet(pins=PINS, tail_instance_type="ml.c5.xlarge")),
+        Move(name="retype the whales", config=fleet(pins=PINS, **retyped)),
+        Move(name="m01 to v2", config=fleet(pins=forward, **retyped), versions=("m01", V1, V2)),
+        Move(name="m01 back to v1", config=fleet(pins=PINS, **retyped), versions=("m01", V2, V1)),
+        Move(name="promote m07, publish m12", config=fleet(pins={**PINS, "m07": V1}, **retyped), during=publish_m12),
+        Move(name="demote m07", config=fleet(pins=PINS, **retyped)),
+        Move(
+            name="fails before the Deployment",
+            config=fleet(pins={**PINS, "m08": BROKEN}, whale_instance_type="ml.c5.xlarge"),
+            fails=True,
+        ),
+        Move(
+            name="Deployment taken back",
+            config=fleet(pins={**PINS, "m18": V1}, **retyped),
+            fails=True,
+            during=report_route_errors,
+        ),
+    ]
+
+
+@dataclass
+class Bench:
+    cloud: LocalCloud
+    config: FleetConfig
+    models: list[Model]
+    traffic: fleet_traffic.Running
+    clock: Clock
+
+
+def publish_m12(bench: Bench) -> None:
+    """m12, on the shared endpoint, is retrained meanwhile: right are both versions until callers' pointers are old."""
+    (model,) = (model for model in bench.models if (model.tenant, model.version) == ("m12", V2))
+    bench.traffic.versions("m12", V1, V2)
+    make_current(bench.cloud, bench.config, model)
+    time.sleep(60 + CALL_DEADLINE_SECONDS)
+    bench.traffic.versions("m12", V2)
+
+
+def report_route_errors(bench: Bench) -> None:
+    """Once callers hold the new routes, say what callers say who meet an endpoint that is gone."""
+    bench.clock.wait_for_flip(len(bench.clock.flips) + 1, 120)
+    time.sleep(bench.config.routes.ttl_seconds + 2)
+    dimensions = [
+        {"Name": "Fleet", "Value": bench.config.fleet},
+        {"Name": "Environment", "Value": bench.config.environment},
+    ]
+    bench.cloud.client("cloudwatch", bench.config.account, region=bench.config.region).put_metric_data(
+        Namespace="tierfleet", MetricData=[{"MetricName": "RouteErrors", "Value": 50, "Dimensions": dimensions}]
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="promote, demote and one version, about 4 minutes")
+    parser.add_argument("--whole-bake", action="store_true", help="wait each bake's 2 minutes")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--keep", type=Path, help="where every call's record and the event log are left")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = arguments.keep or Path(temporary)
+        directory.mkdir(parents=True, exist_ok=True)
+        result = run(directory, quick=arguments.quick, whole_bake=arguments.whole_bake)
+    result["total_seconds"] = round(time.monotonic() - started, 1)
+    print(json.dumps(result, indent=1) if arguments.json else table(result))
+    return 0 if all(bar["met"] for bar in result["bars"]) else 1
+
+
+def run(directory: Path, *, quick: bool, whole_bake: bool) -> dict[str, Any]:
+    """Synthesise everything, deploy, move under traffic, and judge."""
+    clients = (fleet_traffic.this_python(), fleet_traffic.next_boto3_python(), fleet_traffic.node())
+    first, planned = fleet(pins=PINS), moves(quick=quick)
+    say("synthesising")
+    folders = [
+        synthesise(config, directory / f"assembly-{n}")
+        for n, config in enumerate([first, *(m.config for m in planned)])
+    ]
+    say("training")
+    models = train(
+        directory / "models", {tenant: (V1, V2) if tenant in ("m01", "m12") else (V1,) for tenant in TENANTS}
+    )
+    bake_seconds = first.routes.bake_minutes * 60.0
+    least = 2 * first.routes.ttl_seconds + CALL_DEADLINE_SECONDS
+    with start(directory / "cloud", account=first.account, region=first.region, serving="models", scale=SCALE) as cloud:
+        for folder in folders:
+            assembly.publish_assets(cloud, folder, first.account, first.region)
+        say("deploying")
+        deploy(cloud, folders[0], "Models")
+        publish_models(cloud, first, models)
+        deploy(cloud, folders[0], "Fleet")
+        records = directory / "records"
+        records.mkdir(exist_ok=True)
+        plan = fleet_traffic.Plan(
+            fleet=first.fleet,
+            environment=first.environment,
+            region=first.region,
+            requests_per_second=REQUESTS_PER_SECOND,
+            tenants=traffic_of(models),
+            call_deadline_seconds=CALL_DEADLINE_SECONDS,
+        )
+        environment = {
+            "AWS_ENDPOINT_URL": cloud.endpoint_url,
+            "AWS_ACCESS_KEY_ID": first.account,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_REGION": first.region,
+        }
+        wall = bake_seconds if whole_bake else least
+        with (
+            Clock(cloud, first.account, bake_seconds=bake_seconds, bake_wall_seconds=wall) as clock,
+            CacheSampler(cloud, first.account, "--tail--all--") as cache,
+            fleet_traffic.start(plan, clients=clients, directory=records, environment=environment) as traffic,
+        ):
+            bench = Bench(cloud, first, models, traffic, clock)
+            # The first calls of all merchants load their models; that is neither rest nor move.
+            wait("filling the cache", 20, traffic)
+            traffic.phase(REST)
+            rest_began = time.time()
+            wait(REST, 20 if quick else 60, traffic)
+            rest_ended = time.time()
+            tail_flip = None
+            surprises: list[str] = []
+            for move, folder in zip(planned, folders[1:], strict=True):
+                flips = len(clock.flips)
+                surprises += carry_out(bench, move, folder)
+                if move.name == TAIL_RETYPE:
+                    tail_flip = clock.flips[flips]
+            traffic.phase(LAST_REST)
+            until = max(time.time() + 15, (tail_flip or 0) + AFTER_FLIP_SECONDS)
+            wait(LAST_REST, until - time.time(), traffic)
+            if clock.problem:
+                raise clock.problem
+            cloud.admin("clock", {"mode": "real"})
+            (directory / "events.json").write_text(json.dumps(clock.events, indent=1))
+            load_average = os.getloadavg()[1]
+            summary = traffic.stop()
+            before = cache.ratio(rest_began, rest_ended)
+            after = cache.ratio(tail_flip, tail_flip + AFTER_FLIP_SECONDS) if tail_flip else None
+    return judged(summary, [move.name for move in planned], surprises, before, after, load_average)
+
+
+def carry_out(bench: Bench, move: Move, folder: Path) -> list[str]:
+    """One move, from its deployment to one TTL after its end; a sentence if it did not end as it had to."""
+    traffic = bench.traffic
+    say(move.name)
+    traffic.phase(move.name)
+    if move.versions:
+        tenant, old, new = move.versions
+        traffic.versions(tenant, old, new)
+    beside = threading.Thread(target=move.during, args=(bench,)) if move.during else None
+    if beside:
+        beside.start()
+    began = time.monotonic()
+    failure = ""
+    try:
+        deploy(bench.cloud, folder, "Fleet")
+    except assembly.DeploymentError as error:
+        failure = str(error)
+    say(f"{move.name}: {time.monotonic() - began:.0f} s {failure[:160]}")
+    if beside:
+        beside.join()
+    surprise = bool(failure) != move.fails
+    if move.versions:
+        traffic.versions(tenant, old if surprise else new)
+    wait("", bench.config.routes.ttl_seconds, traffic)
+    return [f"{move.name}: {failure or 'was to be taken back, but went through'}"] * surprise
+
+
+def wait(what: str, seconds: float, traffic: fleet_traffic.Running) -> None:
+    """Raises RuntimeError as soon as a client's process has ended."""
+    if what:
+        say(f"{what}: {seconds:.0f} s")
+    give_up = time.monotonic() + seconds
+    while (left := give_up - time.monotonic()) > 0:
+        if died := traffic.died():
+            raise RuntimeError(f"client ended by itself: {', '.join(died)}")
+        time.sleep(min(1.0, left))
+
+
+def judged(
+    summary: Summary,
+    names: list[str],
+    surprises: list[str],
+    before: float | None,
+    after: float | None,
+    load_average: float,
+) -> dict[str, Any]:
+    """The table's rows and every bar, measured and met or not."""
+    rest = summary.phase(REST).tiers["whale"].p99_milliseconds or 0.0
+    phases = []
+    for stretch in summary.phases:
+        whale, tail = (stretch.tiers.get(tier, NOTHING) for tier in ("whale", "tail"))
+        phases.append(
+            {
+                "phase": stretch.name,
+                "seconds": round(stretch.seconds, 1),
+                "calls": stretch.all.calls,
+                "failed": stretch.all.failed,
+                "wrong": stretch.all.wrong,
+                "whale_p50_milliseconds": whale.p50_milliseconds,
+                "whale_p99_milliseconds": whale.p99_milliseconds,
+                "tail_p50_milliseconds": tail.p50_milliseconds,
+                "tail_p99_milliseconds": tail.p99_milliseconds,
+                "max_milliseconds": stretch.all.max_milliseconds,
+            }
+        )
+    bars = [
+        {"bar": "failed calls", "measured": summary.all.failed, "limit": 0, "met": summary.all.failed == 0},
+        {"bar": "wrong predictions", "measured": summary.all.wrong, "limit": 0, "met": summary.all.wrong == 0},
+        {"bar": "deployments that ended otherwise", "measured": len(surprises), "limit": 0, "met": not surprises},
+    ]
+    for name in names:
+        p99 = summary.phase(name).tiers["whale"].p99_milliseconds or 0.0
+        growth = round(p99 / rest, 2) if rest else 0.0
+        met = growth <= MOST_P99_GROWTH
+        bars.append({"bar": f"whale p99 over rest: {name}", "measured": growth, "limit": MOST_P99_GROWTH, "met": met})
+    if before is not None and after is not None:
+        share = round(after / before, 4)
+        bar = "hit ratio after the tail's flip over before"
+        bars.append(
+            {"bar": bar, "measured": share, "limit": LEAST_HIT_RATIO_SHARE, "met": share >= LEAST_HIT_RATIO_SHARE}
+        )
+    return {
+        "phases": phases,
+        "surprises": surprises,
+        "bars": bars,
+        "calls": summary.all.calls,
+        "clients": {
+            name: {
+                "calls": part.calls,
+                "failed": part.failed,
+                "wrong": part.wrong,
+                "p99_milliseconds": part.p99_milliseconds,
+            }
+            for name, part in summary.clients.items()
+        },
+        "hit_ratio_before": before and round(before, 4),
+        "hit_ratio_after": after and round(after, 4),
+        "errors": summary.errors,
+        "attempts": summary.attempts,
+        "route_errors": summary.route_errors,
+        "route_fallbacks": summary.route_fallbacks,
+        "misnamed": summary.misnamed,
+        "late": summary.late,
+        "examples": summary.examples,
+        "load_average_5_minutes": round(load_average, 1),
+    }
+
+
+NOTHING: Final = Part(calls=0, failed=0, wrong=0, p50_milliseconds=None, p99_milliseconds=None, max_milliseconds=None)
+
+
+def table(result: dict[str, Any]) -> str:
+    columns = "whale p50", "whale p99", "tail p50", "tail p99", "max"
+    lines = [f"{'phase':<30} {'s':>5} {'calls':>6} {'failed':>6} {'wrong':>5} " + "".join(f"{c:>10}" for c in columns)]
+    for row in result["phases"]:
+        times = [row[f"{column.replace(' ', '_')}_milliseconds"] or 0.0 for column in columns]
+        lines.append(
+            f"{row['phase']:<30} {row['seconds']:5.0f} {row['calls']:6} {row['failed']:6} {row['wrong']:5} "
+            + "".join(f"{time:10.1f}" for time in times)
+        )
+    lines += ["times in milliseconds, from the moment a call was due", ""]
+    for name, part in result["clients"].items():
+        counts = f"{part['calls']} calls, {part['failed']} failed, {part['wrong']} wrong"
+        lines.append(f"client {name}: {counts}, p99 {part['p99_milliseconds']} ms")
+    for name in ("route_errors", "route_fallbacks", "attempts", "misnamed", "late", "errors"):
+        lines.append(f"{name.replace('_', ' ')}: {result[name]}")
+    lines.append(f"hit ratio: {result['hit_ratio_before']} before the flip, {result['hit_ratio_after']} after")
+    lines.append(f"load average {result['load_average_5_minutes']}, {result['total_seconds']:.0f} s in all")
+    if result["late"] > MOST_LATE * result["calls"]:
+        lines.append("the clients sent many calls late: this machine is too busy, and times and time-outs are its own")
+    lines.append("")
+    for bar in result["bars"]:
+        lines.append(f"{'ok  ' if bar['met'] else 'MISS'} {bar['bar']}: {bar['measured']} (limit {bar['limit']})")
+    lines += result["surprises"]
+    lines += [json.dumps(example) for example in result["examples"]]
+    return "\n".join(lines)
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""docs/reliability.md claims nothing that no test shows."""
+
+import ast
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+PAGE = (TESTS.parent / "docs" / "reliability.md").read_text()
+
+
+def names_of(pattern: str) -> set[str]:
+    """The names of the tests in these files."""
+    found = (node for file in TESTS.rglob(pattern) for node in ast.parse(file.read_text()).body)
+    return {node.name for node in found if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", PAGE))
+
+    assert named
+    assert named - names_of("test_*.py") == set()
+
+
+def test_every_line_of_a_table_of_faults_or_moves_names_a_test() -> None:
+    rows = re.findall(r"^\| .* \|$", PAGE.split("In small", 1)[1], re.MULTILINE)
+    claims = [row for row in rows if not re.match(r"\| (Move|Fault|While it runs|milliseconds) \|", row)]
+
+    assert len(claims) > 10
+    assert [row for row in claims if "`test_" not in row] == []
+
+
+def test_every_test_of_moves_guardrails_and_faults_stands_on_the_page() -> None:
+    files = ("test_moves_serving.py", "test_guardrail_serving.py", "test_faults_serving.py")
+
+    assert {name for file in files for name in names_of(file)} - set(re.findall(r"`(test_\w+)`", PAGE)) == set()

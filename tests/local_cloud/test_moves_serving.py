@@ -1,0 +1,87 @@
+"""Tier moves of a small fleet of real models under calls: none fails, none is answered by another model.
+
+The stand-in's clock skips each bake, so an old endpoint goes while every caller still holds the routes that name it:
+harder than any deployment, and it leaves all to the client's healing. benchmarks/tier_move.py is the big one.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_account import Account
+from real_fleet import FLEET, TAIL, Fleet, whale
+from served_fleet import Callers, score_of, served_fleet
+
+from local_cloud import LocalCloud, start
+
+_accounts = itertools.count(710000000001)
+TENANTS = ("t1", "t2", "t3", "w1")
+FIRST = {"t1": "t1/1", "t2": "t2/1", "t3": "t3/1", "w1": "w1/2027-01-01"}
+ONE = {"instances": {"min": 1, "initial": 1}}
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    with start(tmp_path_factory.mktemp("moves"), serving="models") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shop(serving: LocalCloud, synth: Callable[..., Path]) -> Fleet:
+    """One instance an endpoint."""
+    shop = served_fleet(Account(serving, str(next(_accounts))), synth)
+    shop.create(**change())
+    return shop
+
+
+def change(tail: str = "ml.m5.xlarge", whales: dict[str, str] | None = None) -> dict[str, Any]:
+    pins = {tenant: {"model": f"{item}.tar.gz"} for tenant, item in (whales or {"w1": FIRST["w1"]}).items()}
+    guardrail = {"type": "ALL_AT_ONCE", "termination_wait_in_seconds": 60}
+    return {
+        "probe": {"body": "0.5,0.5"},
+        "routes": {"ttl_seconds": 15},
+        "tiers": {
+            "tail": {**ONE, "instance_type": tail, "warm_up": {"tenants": ["t1"]}},
+            "whale": {**ONE, "guardrail": guardrail, "tenants": pins},
+        },
+    }
+
+
+def test_promote_retype_and_demote_lose_no_call(shop: Fleet) -> None:
+    with Callers(shop.account, TENANTS) as callers:
+        callers.more(40)
+        assert shop.update(**change(whales={"w1": FIRST["w1"], "t2": "t2/1"})) == "UPDATE_COMPLETE", shop.reasons()
+        callers.more(20)
+        assert shop.update(**change(tail="ml.r5.xlarge")) == "UPDATE_COMPLETE", shop.reasons()
+        callers.more(20)
+
+    assert callers.failed() == []
+    assert callers.scores() == {tenant: {score_of(item)} for tenant, item in FIRST.items()}
+    assert shop.live_endpoints() == {TAIL.replace("m5", "r5"), whale("w1")}
+
+
+def test_a_deployment_taken_back_while_callers_hold_its_routes_loses_no_call(shop: Fleet) -> None:
+    account = shop.account
+    before = shop.served_routes()
+    with Callers(account, TENANTS) as callers:
+        callers.more(40)
+        account.stop_clock()
+        deployments = len(account.log("ConfigurationDeploying"))
+        shop.start(**change(tail="ml.r5.xlarge", whales={"w1": FIRST["w1"], "t3": "t3/1"}))
+        while len(account.log("ConfigurationDeploying")) == deployments:
+            account.advance(60)
+            callers.more(2)
+    with Callers(account, TENANTS) as callers:  # of the new routes from their first call on
+        callers.more(20)
+        assert callers.client.invoke("t3", b"0.5,0.5").endpoint == whale("t3")
+        account.put_metric("tierfleet", "RouteErrors", 50, Fleet="shop", Environment="test")
+        account.cloud.admin("clock", {"mode": "skip"})
+        assert account.settle(FLEET) == "UPDATE_ROLLBACK_COMPLETE", shop.reasons()
+        assert whale("t3") not in shop.live_endpoints()
+        callers.more(40)
+
+    assert callers.failed() == []
+    assert callers.scores() == {tenant: {score_of(item)} for tenant, item in FIRST.items()}
+    assert shop.served_routes() == before
