@@ -97,9 +97,14 @@ def test_a_small_memory_is_shown_with_decimals_and_a_first_look_has_no_rate() ->
 def test_alarms_routes_and_callers_are_told() -> None:
     traffic = TierTraffic("tail", 1200, 3, 65, 12.34, 150.0, 151.0)
     driven = DriveSummary(30.0, (traffic,), {"ModelError": 3})
-    lines = drawn(SHARED, status=replace(STATUS, red_alarms=("slow", "thrash")), driven=driven)
+    lines = drawn(
+        SHARED,
+        status=replace(STATUS, red_alarms=("TargetTracking-endpoint/x-AlarmLow-1", "slow", "thrash")),
+        driven=driven,
+    )
 
-    assert row(lines, "alarms").split() == ["alarms", "slow,", "thrash"]
+    assert row(lines, "alarms").split() == ["alarms", "slow"]
+    assert row(lines, "thrash").strip() == "thrash (and 1 by which target tracking scales)"
     assert row(lines, "m07 →").strip() == "m07 → whale--m07--dedicated-m5-large"
     assert lines[-2].split() == ["tail", "65", "1,200", "3", "12.3", "150.0", "151.0"]
 

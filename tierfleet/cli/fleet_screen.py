@@ -95,9 +95,12 @@ def _memory(used_mib: float | None, budget_mib: float) -> Text:
 
 
 def _alarms(status: "FleetStatus") -> Text:
-    if not status.red_alarms:
-        return Text.from_markup("[green]alarms[/]  none is red")
-    return Text.from_markup("[bold red]alarms[/]  " + ", ".join(status.red_alarms))
+    """The red ones, a line each. Those of target tracking are its means of scaling, red when an endpoint is idle."""
+    red = [name for name in status.red_alarms if not name.startswith("TargetTracking-")]
+    tracking = len(status.red_alarms) - len(red)
+    heading = "[bold red]alarms[/]  " if red else "[green]alarms[/]  none is red"
+    line = heading + "\n        ".join(red)
+    return Text.from_markup(line + (f" [dim](and {tracking} by which target tracking scales)[/]" if tracking else ""))
 
 
 def _routes(status: "FleetStatus") -> str:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -54,8 +54,10 @@ def local_up(
         "network_milliseconds": network_milliseconds,
         "command": container_command,
     }
-    given = {name: value for name, value in settings.items() if value != getattr(DataPlaneSettings, name)}
-    serving = "constant" if constant else "models"
+    given: dict[str, Any] = {
+        name: value for name, value in settings.items() if value != getattr(DataPlaneSettings, name)
+    }
+    serving: Literal["constant", "models"] = "constant" if constant else "models"
     try:
         cloud = start(_STATE, account=fleet.account, region=fleet.region, detached=True, serving=serving, **given)
     except (RuntimeError, SettingsError) as error:
