@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from ministack import app
 
-from local_cloud import cloudformation_sagemaker, event_log, sagemaker_events, serving, ticker
+from local_cloud import cloudformation_sagemaker, emulator, event_log, sagemaker_events, serving, ticker
 from local_cloud.clock import clock
 from local_cloud.data_plane_link import DataPlaneError
 from local_cloud.model_servers import ModelServers
@@ -63,6 +63,10 @@ async def _answer(
                 return 200, await asyncio.to_thread(_set_faults, request)
             except (DataPlaneError, TypeError, KeyError) as error:
                 return 400, {"message": f"faults not set: {error}"}
+        case "POST", "reset":
+            async with app._get_reset_lock():
+                await asyncio.to_thread(emulator.reset)
+            return 200, {"reset": True}
         case "POST", "stop":
             stop.set()
             return 200, {"stopping": True}

@@ -38,13 +38,15 @@ def bootstrap(cloud: LocalCloud, account: str, region: str) -> None:
         run(cloud, account, ["bootstrap", f"aws://{account}/{region}"], directory=cloud.state_dir)
 
 
-def deploy(cloud: LocalCloud, account: str, stacks: Sequence[str], config: Path) -> str:
+def deploy(cloud: LocalCloud, account: str, stacks: Sequence[str], config: Path, *, synthesised: bool = False) -> str:
     """`cdk deploy` of these stacks (`<fleet>-<environment>/<stack>`) of the file or directory `config`; its output.
 
+    `synthesised`: of the assembly that the last run left, without another synthesis.
     Raises CdkError where the deployment failed, for one whose stack rolled back too.
     """
     options = ["--exclusively", "--require-approval", "never", "--no-validation", "--progress", "events"]
-    return run(cloud, account, ["deploy", *stacks, *options, "--context", f"config={config.resolve()}"])
+    options += ["--app", str(_assembly(cloud))] if synthesised else ["--context", f"config={config.resolve()}"]
+    return run(cloud, account, ["deploy", *stacks, *options])
 
 
 def run(cloud: LocalCloud, account: str, arguments: Sequence[str], *, directory: Path = _REPOSITORY) -> str:
@@ -52,7 +54,7 @@ def run(cloud: LocalCloud, account: str, arguments: Sequence[str], *, directory:
     if not _CLI.exists():
         raise CdkError(f"{_CLI} is missing; run make install")
     result = subprocess.run(
-        [str(_CLI), *arguments, "--output", str(cloud.state_dir / "scratch" / "cdk.out"), "--ci"],
+        [str(_CLI), *arguments, "--output", str(_assembly(cloud)), "--ci"],
         cwd=directory,
         env=_clean(os.environ) | environment(cloud, account) | _CLI_SETTINGS | _homes(cloud),
         capture_output=True,
@@ -63,6 +65,10 @@ def run(cloud: LocalCloud, account: str, arguments: Sequence[str], *, directory:
     if result.returncode:
         raise CdkError(printed[-4000:])
     return printed
+
+
+def _assembly(cloud: LocalCloud) -> Path:
+    return cloud.state_dir / "scratch" / "cdk.out"
 
 
 _CLI_SETTINGS = {

@@ -60,8 +60,10 @@ def install() -> None:
     threading.Thread(target=ticker.tick_for_ever, daemon=True, name="local-cloud-tick").start()
 
 
-def clear() -> None:
-    """Forget everything we hold; the emulator forgets its own."""
+def reset() -> None:
+    """Forget every account, as a new process would; the clock goes on. Nothing may be under way."""
+    endpoint_states.remove_all()
+    app._reset_all_state()
     for module in (
         sagemaker_models,
         sagemaker_endpoint_configs,
@@ -73,6 +75,7 @@ def clear() -> None:
         observations,
     ):
         module.clear()
+    serving.server.clear()
 
 
 def _install_services() -> None:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ministack.core.responses import AccountRegionScopedDict
+from ministack.core.responses import AccountRegionScopedDict, set_request_account_id, set_request_region
 
 from local_cloud import (
     alarm_evaluation,
@@ -138,6 +138,17 @@ def refresh_all() -> None:
 def scopes() -> set[tuple[str, str]]:
     """(account, region) of everything that exists."""
     return {(account, region) for account, region, _ in list(endpoints._data)}
+
+
+def remove_all() -> None:
+    """End the instances of every endpoint of every account, at once."""
+    with lock:
+        for (account, region, _), endpoint in list(endpoints._data.items()):
+            set_request_account_id(account)
+            set_request_region(region)
+            endpoint.status, endpoint.change = "Deleting", None
+            serving.server.follow(endpoint)
+        clear()
 
 
 def clear() -> None:

@@ -29,13 +29,13 @@ def deploy_fleet(cloud: LocalCloud, fleet: FleetConfig, config: Path, models: Pa
         return
     yield _deploy(cloud, fleet, config, f"{stage}/Models")
     yield _publish(cloud, fleet, models)
-    yield _deploy(cloud, fleet, config, f"{stage}/Fleet")
+    yield _deploy(cloud, fleet, config, f"{stage}/Fleet", synthesised=True)
 
 
-def _deploy(cloud: LocalCloud, fleet: FleetConfig, config: Path, *stacks: str) -> str:
+def _deploy(cloud: LocalCloud, fleet: FleetConfig, config: Path, *stacks: str, synthesised: bool = False) -> str:
     started = time.monotonic()
     try:
-        cdk_cli.deploy(cloud, fleet.account, stacks, config)
+        cdk_cli.deploy(cloud, fleet.account, stacks, config, synthesised=synthesised)
     except cdk_cli.CdkError as error:
         if reason := _failed_resource(cloud, fleet, stacks, str(error)):
             raise cdk_cli.CdkError(reason) from error

@@ -24,8 +24,9 @@ class EndpointStatus:
 
 @dataclass(frozen=True)
 class InstanceStatus:
-    """One instance: a real model server. Rates and hit_ratio are of the time since the last look, or since its start.
+    """One instance: a real model server. hit_ratio is of the time since the last look, or since its start.
 
+    requests_per_second: since the last look; None at the first.
     hit_ratio: of the calls that found their model in memory; None without calls, and on a dedicated endpoint.
     """
 
@@ -35,7 +36,7 @@ class InstanceStatus:
     shared: bool
     retiring: bool
     traffic_percent: int
-    requests_per_second: float
+    requests_per_second: float | None
     hit_ratio: float | None
     loaded_models: int
     disk_models: int
@@ -79,7 +80,7 @@ def _instance_status(row: dict[str, Any], before: dict[str, int] | None, seconds
         shared=row["multi_model"],
         retiring=row["retiring"],
         traffic_percent=row["traffic_percent"],
-        requests_per_second=requests / seconds if before is not None and seconds > 0 else 0.0,
+        requests_per_second=requests / seconds if before is not None and seconds > 0 else None,
         hit_ratio=hits / requests if requests and row["multi_model"] else None,
         loaded_models=len(row["loaded_models"]),
         disk_models=len(row["disk_models"]),

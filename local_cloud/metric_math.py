@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math
 """
 
 import ast
+import functools
 import operator
 from collections.abc import Callable
 
@@ -24,6 +25,9 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
+
+# Every alarm is evaluated again and again: half of that was reading its expressions.
+_EXPRESSIONS_KEPT = 4096
 
 
 class UnsupportedExpressionError(ValueError):
@@ -50,11 +54,13 @@ def evaluate_all(
     return series
 
 
-def names_in(expression: str) -> set[str]:
+@functools.lru_cache(maxsize=_EXPRESSIONS_KEPT)
+def names_in(expression: str) -> frozenset[str]:
     """The ids an expression refers to."""
     nodes = list(ast.walk(_parse(expression)))
     functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
-    return {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in functions} - {REPEAT}
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in functions}
+    return frozenset(names - {REPEAT})
 
 
 def check(expression: str, known_ids: set[str]) -> None:
@@ -74,6 +80,7 @@ def check(expression: str, known_ids: set[str]) -> None:
             raise UnsupportedExpressionError(f"unsupported metric math expression {expression!r}")
 
 
+@functools.lru_cache(maxsize=_EXPRESSIONS_KEPT)
 def _parse(expression: str) -> ast.expr:
     python = expression.replace("&&", " and ").replace("||", " or ").replace("^", "**")
     for word in ("AND", "OR"):

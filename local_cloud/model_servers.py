@@ -68,6 +68,12 @@ class ModelServers:
             set_request_region(region)
             observations.record(endpoint, variant, config, metric, value)
 
+    def clear(self) -> None:
+        self._problems.clear()
+        self.unhealthy_model_data.clear()
+        self.set_faults({})
+        self._link.ask("observations")
+
     def gauges(self) -> list[tuple[str, str, str, str, dict[str, float]]]:
         """(endpoint, variant, config, instance, {metric: value}) of each instance in service here.
 

@@ -121,11 +121,14 @@ def start(
     `data_plane.settings.DataPlaneSettings`, for example scale=0.01. Raises SettingsError for wrong ones.
     """
     if settings and serving == "constant":
-        raise SettingsError(f'only serving="models" has settings, got {", ".join(sorted(settings))}')
+        raise SettingsError(f"a stand-in that runs no model has no settings; leave {', '.join(sorted(settings))} out")
     data_plane = from_options(settings)
     state_dir = state_dir.resolve()
     with contextlib.suppress(NotRunningError):
-        raise RuntimeError(f"already running: {running(state_dir).endpoint_url} ({state_dir})")
+        raise RuntimeError(
+            f"the stand-in of {state_dir} is already running at {running(state_dir).endpoint_url}; use it, or stop it "
+            "first with tierfleet local down"
+        )
     state_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "local_cloud.server", "--state-dir", str(state_dir), "--port", str(port)]
     command += ["--account", account, "--region", region]

@@ -50,6 +50,9 @@ class Server(Protocol):
     def collect(self) -> None:
         """Hand over to `observations` what was observed until now."""
 
+    def clear(self) -> None:
+        """Forget what was observed and injected."""
+
 
 @dataclass
 class ConstantServer:
@@ -64,6 +67,10 @@ class ConstantServer:
 
     def collect(self) -> None:
         pass
+
+    def clear(self) -> None:
+        self.invocations.clear()
+        self.unhealthy_model_data.clear()
 
     def serve(self, endpoint_name: str, variant_name: str, request: InvocationRequest) -> InvocationReply:
         recorded = {k: v for k, v in asdict(request).items() if v is not None}

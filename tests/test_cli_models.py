@@ -73,7 +73,7 @@ def test_publishing_without_credentials_is_one_sentence(
     for command in (["publish", FLEET, str(models)], ["list", FLEET], ["gc", FLEET], ["remove", FLEET, "m09"]):
         result = runner.invoke(app, ["models", *command])
         assert result.exit_code == 2
-        assert "Unable to locate credentials; AWS_PROFILE or AWS_ACCESS_KEY_ID says who you are" in result.output
+        assert "there are no AWS credentials; AWS_PROFILE or AWS_ACCESS_KEY_ID says who you are" in result.output
         assert "Traceback" not in result.output
 
 

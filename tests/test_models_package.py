@@ -58,6 +58,8 @@ def test_an_artefact_is_taken_as_it_is(tmp_path: Path) -> None:
 def test_a_misnamed_folder_and_an_empty_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no models; expected <tenant>/<version>"):
         find_models(tmp_path)
+    with pytest.raises(ValueError, match="nowhere does not exist"):
+        find_models(tmp_path / "nowhere")
     (tmp_path / "No Tenant").mkdir()
     (tmp_path / "No Tenant" / "v1.ubj").write_bytes(b"{")
     with pytest.raises(ValueError, match="the folder must be the tenant's id"):

@@ -1,4 +1,4 @@
-"""One stand-in for the whole run; every test has an AWS account of its own in it."""
+"""One stand-in for the whole run, empty for each module; every test has an AWS account of its own in it."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,9 +12,16 @@ _accounts = itertools.count(100000000001)
 
 
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     with start(tmp_path_factory.mktemp("local-cloud")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def cloud(process: LocalCloud) -> LocalCloud:
+    """Emptied, since what earlier modules left is looked at with each step of the clock."""
+    process.admin("reset", {})
+    return process
 
 
 @pytest.fixture

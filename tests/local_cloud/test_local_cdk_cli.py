@@ -73,6 +73,10 @@ def test_up_deploy_promote_break_repair_down(shell: Shell) -> None:
     write_models(shell.directory / "models", fleet)
     before = {path.name for path in shell.directory.iterdir()}
 
+    contradiction = shell.run("local", "up", "fraud-dev.toml", "--constant", "--scale", "0.5")
+    assert contradiction.returncode == 2
+    assert "runs no model has no settings; leave scale out" in contradiction.stderr
+
     up = shell.run("local", "up", "fraud-dev.toml", "--constant")
     assert up.returncode == 0, up.stderr
     cloud = running(shell.directory / ".local-cloud")

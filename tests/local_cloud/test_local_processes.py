@@ -88,7 +88,7 @@ def test_it_listens_on_loopback_only(cloud: LocalCloud) -> None:
 
 
 def test_a_directory_has_one_stand_in(tmp_path: Path) -> None:
-    with start(tmp_path / "state"), pytest.raises(RuntimeError, match="already running"):
+    with start(tmp_path / "state"), pytest.raises(RuntimeError, match=r"already running at http.*local down"):
         start(tmp_path / "state")
 
 

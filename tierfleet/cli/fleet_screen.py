@@ -21,7 +21,7 @@ def fleet_screen(
 ) -> RenderableType:
     """Stacks, endpoints with their instances, alarms and routes; what a driver saw comes last."""
     stacks = "  ".join(f"{name} {_status(state)}" for name, state in status.stacks.items()) or "no stack is deployed"
-    parts: list[RenderableType] = [Text.from_markup(f"[bold]{stacks}[/]"), _endpoints(status, instances)]
+    parts: list[RenderableType] = [Text.from_markup(f"[bold]{stacks}[/]"), "", _endpoints(status, instances), ""]
     parts.append(_alarms(status))
     parts.append(Text.from_markup(_routes(status)))
     if driven is not None:
@@ -48,12 +48,12 @@ def traffic_table(driven: "DriveSummary") -> Table:
 
 
 def _endpoints(status: "FleetStatus", instances: "Sequence[InstanceStatus]") -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     table.add_column("endpoint, instance", no_wrap=True)
     table.add_column("status", no_wrap=True, min_width=18)
     for name, width in (("req/s", 5), ("hits", 6), ("models", 6), ("disk", 4)):
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
-    table.add_column("memory", no_wrap=True, min_width=20)
+    table.add_column("memory MiB", no_wrap=True, min_width=16)
     for name, width in (("wait p95", 8), ("CPU", 5)):
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
     for endpoint in status.endpoints:
@@ -74,7 +74,7 @@ def _instance(instance: "InstanceStatus") -> list[RenderableType]:
     return [
         f"  {instance.instance}",
         Text.from_markup(f"{_status(instance.status)} [yellow]{moves}[/]"),
-        f"{instance.requests_per_second:.0f}",
+        "" if instance.requests_per_second is None else f"{instance.requests_per_second:,.0f}",
         "" if instance.hit_ratio is None else f"{instance.hit_ratio:.1%}",
         f"{instance.loaded_models}" if instance.shared else "",
         f"{instance.disk_models}" if instance.shared else "",
@@ -88,15 +88,19 @@ def _memory(used_mib: float | None, budget_mib: float) -> Text:
     if used_mib is None:
         return Text("")
     full = min(_BAR_WIDTH, round(_BAR_WIDTH * used_mib / budget_mib))
+    decimals = 0 if budget_mib >= 10 else 1
     bar = Text("█" * full, style="cyan")
     bar.append("░" * (_BAR_WIDTH - full), style="dim")
-    return bar.append(f" {used_mib:.{0 if budget_mib >= 10 else 1}f}/{budget_mib:,.0f} MiB")
+    return bar.append(f" {used_mib:,.{decimals}f}/{budget_mib:,.{decimals}f}")
 
 
 def _alarms(status: "FleetStatus") -> Text:
-    if not status.red_alarms:
-        return Text.from_markup("[green]alarms[/]  none is red")
-    return Text.from_markup("[bold red]alarms[/]  " + ", ".join(status.red_alarms))
+    """The red ones, a line each. Those of target tracking are its means of scaling, red when an endpoint is idle."""
+    red = [name for name in status.red_alarms if not name.startswith("TargetTracking-")]
+    tracking = len(status.red_alarms) - len(red)
+    heading = "[bold red]alarms[/]  " if red else "[green]alarms[/]  none is red"
+    line = heading + "\n        ".join(red)
+    return Text.from_markup(line + (f" [dim](and {tracking} by which target tracking scales)[/]" if tracking else ""))
 
 
 def _routes(status: "FleetStatus") -> str:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -44,6 +44,7 @@ def local_up(
     """Start the stand-in for the account and region of a fleet file, and say how to reach it."""
     from local_cloud import SettingsError, start
     from local_cloud.cdk_cli import environment
+    from local_cloud.data_plane.settings import DataPlaneSettings
 
     fleet = load_or_fail(config)
     settings = {
@@ -53,9 +54,12 @@ def local_up(
         "network_milliseconds": network_milliseconds,
         "command": container_command,
     }
+    given: dict[str, Any] = {
+        name: value for name, value in settings.items() if value != getattr(DataPlaneSettings, name)
+    }
+    serving: Literal["constant", "models"] = "constant" if constant else "models"
     try:
-        serving = {"serving": "constant"} if constant else {"serving": "models", **settings}
-        cloud = start(_STATE, account=fleet.account, region=fleet.region, detached=True, **serving)
+        cloud = start(_STATE, account=fleet.account, region=fleet.region, detached=True, serving=serving, **given)
     except (RuntimeError, SettingsError) as error:
         fail(str(error))
     out.print(f"the stand-in answers at {cloud.endpoint_url}; to use it with boto3 or the AWS CLI:")

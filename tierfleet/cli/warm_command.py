@@ -107,7 +107,7 @@ def _run(choice: FleetChoice, deployed: RouteDocument, plan: WarmUpPlan) -> Warm
     )
     s3 = clients.s3_client(connections=plan.concurrency, session=choice.session, endpoint_url=choice.endpoint_url)
     try:
-        with Progress(console=err, transient=True) as progress:
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
             task = progress.add_task(f"warming {plan.endpoint_name}", total=len(plan.tenants) - len(plan.elsewhere))
             return run_warm_up(
                 plan, runtime=runtime, s3=s3, models_bucket=bucket, ended=lambda _tenant: progress.advance(task)

@@ -29,6 +29,8 @@ def aws_problem(error: BotoCoreError | ClientError, bucket: str) -> str:
     """The sentence for an error of a call that concerns the fleet of this bucket."""
     if isinstance(error, ClientError):
         return _reply(error, bucket)
+    if isinstance(error, exceptions.NoCredentialsError):
+        return f"there are no AWS credentials; {_WHO}"
     if isinstance(error, _CREDENTIALS):
         return f"{_one_line(error)}; {_WHO}"
     if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):

@@ -39,10 +39,12 @@ def find_models(path: Path) -> list[ModelFile]:
 def every_model(paths: Sequence[Path]) -> list[ModelFile]:
     """The models of several directories or files, whatever their folders are called; each file once, in name order.
 
-    Raises ValueError for a path without any.
+    Raises ValueError for a path that is not there or has none.
     """
     found: dict[Path, ModelFile] = {}
     for path in paths:
+        if not path.exists():
+            raise ValueError(f"{path} does not exist; give a model file or a directory of <tenant>/<version>")
         files = sorted(_candidates(path))
         if not files:
             raise ValueError(f"{path} holds no models; expected <tenant>/<version> with {', '.join(SUFFIXES)}")
