@@ -203,7 +203,7 @@ def run(directory: Path, *, quick: bool, whole_bake: bool) -> dict[str, Any]:
             wait("filling the cache", 20, traffic)
             traffic.phase(REST)
             rest_began = time.time()
-            wait(REST, 20 if quick else 60, traffic)
+            wait(REST, 20 if quick else 40, traffic)
             rest_ended = time.time()
             tail_flip = None
             surprises: list[str] = []
