@@ -18,6 +18,9 @@ from typing import Any
 from local_cloud.data_plane.settings import DataPlaneSettings
 from local_cloud.data_plane_process import DataPlaneProcess
 
+# Of the control plane and its Lambda functions: on SageMaker they share no processor with the instances.
+_NICENESS = 10
+
 
 def main() -> None:
     arguments = _arguments()
@@ -33,6 +36,7 @@ def main() -> None:
             settings=arguments.data_plane,
             enforce_iam=arguments.enforce_iam,
         )
+        os.nice(_NICENESS)
     try:
         asyncio.run(_serve(listener, data_plane, watch_parent=arguments.watch_parent))
     finally:
