@@ -5,6 +5,7 @@ harder than any deployment, and it leaves all to the client's healing. benchmark
 """
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,11 @@ def test_a_deployment_taken_back_while_callers_hold_its_routes_loses_no_call(sho
     assert callers.failed() == []
     assert callers.scores() == {tenant: {score_of(item)} for tenant, item in FIRST.items()}
     assert shop.served_routes() == before
+
+
+def test_what_moves_a_fleet_yields_the_processor_to_what_serves(shop: Fleet) -> None:
+    cloud = shop.account.cloud
+    servers = [os.getpriority(os.PRIO_PROCESS, row["pid"]) for row in cloud.admin("instances")]
+
+    assert servers
+    assert max(servers) < os.getpriority(os.PRIO_PROCESS, cloud.pid)
