@@ -35,8 +35,8 @@ install: $(VENV)/.installed node_modules/.package-lock.json examples/node/node_m
 demo: install  ## Check the yardstick fleets, serve one on loopback, move a merchant under traffic (no AWS account)
 	$(BIN)/python tools/demo.py
 
-test: install  ## Run every test
-	$(BIN)/pytest
+test: install  ## Run every test, two files at a time
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: install  ## Check style and formatting
 	$(BIN)/ruff check .
