@@ -9,10 +9,10 @@ import typer
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, fail, out, wide
 from tierfleet.cli.fleet_screen import fleet_screen
+from tierfleet.cli.standin import running_standin
 from tierfleet.cli.watching import watch_drive
 
 _DEFAULT_FLEET = Path("config/fraud-dev.toml")
-_STATE = Path(".local-cloud")
 
 
 def local_drive(
@@ -26,21 +26,18 @@ def local_drive(
 
     Every call sends the probe row by FleetClient. Exit code 1 if one was not answered.
     """
-    from local_cloud import NotRunningError, running
     from local_cloud.drive import drive
     from local_cloud.fleet_status import InstanceWatch, fleet_status
 
     fleet = load_or_fail(config)
     try:
-        cloud = running(_STATE)
+        cloud = running_standin()
         watch = InstanceWatch(cloud, fleet)
         watch.look()
         with drive(cloud, fleet) as driving:
             driven = watch_drive(
                 cloud, fleet, driving, requests_per_second=requests_per_second, seconds=seconds, seed=seed
             )
-    except NotRunningError as error:
-        fail(f"{error}; start it with tierfleet local up")
     except ValueError as error:
         fail(str(error))
     if as_json:

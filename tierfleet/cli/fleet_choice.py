@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import fail
+from tierfleet.cli.standin import running_standin
 from tierfleet.config import FleetConfig
 from tierfleet.runtime import clients
 from tierfleet.runtime.errors import classify
@@ -26,8 +27,6 @@ Fleet = Annotated[str | None, typer.Option("--fleet", help="The fleet's name, wi
 Environment = Annotated[str | None, typer.Option("--environment", help="The fleet's environment.")]
 Region = Annotated[str | None, typer.Option("--region", help="With --fleet; default: the credentials' own.")]
 Local = Annotated[bool, typer.Option("--local", help="Call the stand-in that runs here (tierfleet local up).")]
-
-STATE = Path(".local-cloud")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +93,7 @@ def choose_fleet(
     file = load_or_fail(config) if config is not None else None
     account = file.account if file else None
     region = file.region if file else region
-    standin = _standin() if local else None
+    standin = running_standin() if local else None
     if standin is not None:
         account = account or standin.account
         session = _local_session(account, region or standin.region)
@@ -109,15 +108,6 @@ def choose_fleet(
         endpoint_url=standin.endpoint_url if standin is not None else None,
         standin=standin,
     )
-
-
-def _standin() -> Any:
-    from local_cloud import NotRunningError, running
-
-    try:
-        return running(STATE)
-    except NotRunningError as error:
-        fail(f"{error}; start it with tierfleet local up")
 
 
 def _local_session(account: str, region: str) -> boto3.Session:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -11,14 +11,11 @@ from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, fail, out, wide
 from tierfleet.cli.drive_command import local_drive
 from tierfleet.cli.fleet_screen import fleet_screen
+from tierfleet.cli.standin import STATE, running_standin
 from tierfleet.cli.watching import watch
-
-if TYPE_CHECKING:
-    from local_cloud import LocalCloud
 
 app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine: an AWS stand-in on loopback, no account.")
 
-_STATE = Path(".local-cloud")
 Fleet = Annotated[Path, typer.Argument(help="A fleet file.")]
 _DEFAULT_FLEET = Path("config/fraud-dev.toml")
 
@@ -59,7 +56,7 @@ def local_up(
     }
     serving: Literal["constant", "models"] = "constant" if constant else "models"
     try:
-        cloud = start(_STATE, account=fleet.account, region=fleet.region, detached=True, serving=serving, **given)
+        cloud = start(STATE, account=fleet.account, region=fleet.region, detached=True, serving=serving, **given)
     except (RuntimeError, SettingsError) as error:
         fail(str(error))
     out.print(f"the stand-in answers at {cloud.endpoint_url}; to use it with boto3 or the AWS CLI:")
@@ -78,7 +75,7 @@ def local_deploy(
 
     fleet = load_or_fail(config)
     try:
-        for line in deploy_fleet(_running(), fleet, config, models):
+        for line in deploy_fleet(running_standin(), fleet, config, models):
             out.print(escape(line))
     except (CdkError, ValueError) as error:
         fail(str(error))
@@ -93,7 +90,7 @@ def local_status(
     """Endpoints, instances with their models, alarms and the deployed routes of a fleet in the stand-in."""
     from local_cloud.fleet_status import InstanceWatch, fleet_status
 
-    cloud, fleet = _running(), load_or_fail(config)
+    cloud, fleet = running_standin(), load_or_fail(config)
     if watching and not as_json:
         watch(cloud, fleet)
         return
@@ -112,7 +109,7 @@ def local_events(
     since: Annotated[int, typer.Option(help="Leave out the events up to this number.")] = 0, as_json: Json = False
 ) -> None:
     """What happened in the stand-in, in order: endpoints, scaling, routes, clean-up."""
-    events = [event for event in _running().admin("events") if event["sequence"] > since]
+    events = [event for event in running_standin().admin("events") if event["sequence"] > since]
     if as_json:
         typer.echo(json.dumps(events))
         return
@@ -123,14 +120,5 @@ def local_events(
 @app.command("down")
 def local_down() -> None:
     """Stop the stand-in and remove everything it made: processes, port, files."""
-    _running().stop()
+    running_standin().stop()
     out.print("stopped; nothing is left")
-
-
-def _running() -> "LocalCloud":
-    from local_cloud import NotRunningError, running
-
-    try:
-        return running(_STATE)
-    except NotRunningError as error:
-        fail(f"{error}; start it with tierfleet local up")
