@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from process_state import stop
 
 from local_cloud.data_plane.container_client import ContainerGoneError
 from local_cloud.data_plane.desired import VariantSpec
@@ -167,7 +168,7 @@ def test_a_request_on_a_container_that_dies_is_told(tmp_path: Path) -> None:
         client, process = instance.client, instance.process
         assert client is not None
         assert process is not None
-        os.kill(process.pid, signal.SIGSTOP)
+        stop(process.pid)
         asking = asyncio.ensure_future(client.ask(b"GET", b"/ping", timeout_seconds=10))
         await asyncio.sleep(0.05)
         os.kill(process.pid, signal.SIGKILL)

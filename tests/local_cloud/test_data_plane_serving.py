@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from local_account import Account, error_of
+from process_state import exists, stop
 from served_account import ROW, Served, score
 
 from local_cloud import LocalCloud, start
@@ -68,13 +69,6 @@ def whale(served: Served) -> Served:
     served.config("next", "m02.tar.gz")
     served.create("whale", "whale")
     return served
-
-
-def exists(pid: int) -> bool:
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
 
 
 def test_each_model_answers_with_its_own_score(shared: Served) -> None:
@@ -246,7 +240,7 @@ def test_an_update_serves_the_old_version_until_the_new_fleet_is_healthy(whale: 
 
 def test_a_request_on_the_old_fleet_is_answered_before_it_ends(whale: Served) -> None:
     old = whale.instances("whale")[0]["pid"]
-    os.kill(old, signal.SIGSTOP)  # it answers when it is let go on
+    stop(old)  # it answers when it is let go on
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(whale.score, "whale")
         whale.wait_for(lambda: whale.instances("whale")[0]["in_flight"] == 1)

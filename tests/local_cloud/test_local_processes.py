@@ -5,30 +5,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+from process_state import wait_until_gone
 
 from local_cloud import LocalCloud, NotRunningError, running, start
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def exists(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-
-
-def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 20
-    while exists(pid):
-        assert time.monotonic() < deadline, f"process {pid} is still there"
-        time.sleep(0.05)
 
 
 def port_of(cloud: LocalCloud) -> int:
