@@ -1,5 +1,6 @@
 """Small XGBoost models of every kind, with rows and XGBoost's own scores of them."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,10 +73,15 @@ def _trained(booster: xgboost.Booster, rows: Matrix, form: str = "ubj") -> Train
 
 
 def _as_old_json(model: Trained) -> Trained:
-    """As XGBoost 1.7 wrote it: no round boundaries, and trees without types of splits are read alike."""
-    text = model.saved.replace(b'"version":[3,0,5]', b'"version":[1,7,6]')
-    assert text != model.saved
-    return Trained(text, model.rows, model.scores, model.booster)
+    """As XGBoost 1.7 wrote it: no round boundaries, no categories of its own, and base_score one number."""
+    document = json.loads(model.saved)
+    learner, document["version"] = document["learner"], [1, 7, 6]
+    forest = learner["gradient_booster"]["model"]
+    for newer in ("iteration_indptr", "cats"):
+        forest.pop(newer, None)
+    parameters = learner["learner_model_param"]
+    parameters["base_score"] = parameters["base_score"].strip("[]")
+    return Trained(json.dumps(document).encode(), model.rows, model.scores, model.booster)
 
 
 def _multi_target(rows: Matrix, signal: Matrix) -> Trained:
