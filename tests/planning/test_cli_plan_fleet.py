@@ -71,12 +71,8 @@ def test_apply_edits_the_file_and_prints_the_diff(rates: Path, fraud: Path) -> N
     assert "nothing to change" in notes
 
 
-def test_apply_without_pins_or_an_account_says_what_to_give(
-    rates: Path, fraud: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+@pytest.mark.usefixtures("no_credentials")
+def test_apply_without_pins_or_an_account_says_what_to_give(rates: Path, fraud: Path) -> None:
     before = fraud.read_text()
     code, _, notes = plan(rates, "--config", fraud, "--model-megabytes", 30, "--apply")
     assert code == 2

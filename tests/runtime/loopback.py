@@ -20,6 +20,8 @@ import pytest
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 FLEET, ENVIRONMENT = "fraud", "prod"
 BUCKET = f"{FLEET}--{ENVIRONMENT}--models--{ACCOUNT}--{REGION}"
+# The options that name the fleet to a command.
+NAMED = ("--fleet", FLEET, "--environment", ENVIRONMENT)
 SHARED = "fraud--prod--tail--all--mme-m5-xlarge"
 WHALES_VERSION = "pinned"
 SHARED_AFTER_RETYPE = "fraud--prod--tail--all--mme-m6i-xlarge"
@@ -76,6 +78,7 @@ class FakeAws:
         self.missing_archives: set[str] = set()
         self.down: set[str] = set()
         self.s3_error: tuple[int, str] = (503, "SlowDown")
+        self.appconfig_error: tuple[int, str] = (500, "InternalServerException")
         # Replies that come before the real ones, by endpoint: (status, code, message, further fields).
         self.script: dict[str, deque[tuple[int, str, str, dict[str, Any]]]] = defaultdict(deque)
         self.operations: list[str] = []
@@ -130,6 +133,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._invoke(parts[2], body.decode())
         else:
             self._note("GetCallerIdentity")
+            if "sts" in self.aws.down:
+                error = "<Error><Code>AccessDenied</Code><Message>down</Message></Error>"
+                self._reply(403, f"<ErrorResponse>{error}</ErrorResponse>", "text/xml")
+                return
             self._reply(
                 200,
                 f"<GetCallerIdentityResponse><GetCallerIdentityResult><Account>{ACCOUNT}</Account>"
@@ -144,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _start_configuration_session(self, request: dict[str, Any]) -> None:
         self._note("StartConfigurationSession")
         if "appconfig" in self.aws.down:
-            self._error(500, "InternalServerException", "down")
+            self._error(*self.aws.appconfig_error, "down")
             return
         with self.aws.lock:
             self.aws.starts.append(request)
@@ -155,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _get_latest_configuration(self, token: str) -> None:
         self._note("GetLatestConfiguration")
         if "appconfig" in self.aws.down:
-            self._error(500, "InternalServerException", "down")
+            self._error(*self.aws.appconfig_error, "down")
             return
         with self.aws.lock:
             if token not in self.aws.tokens:
@@ -283,15 +290,17 @@ def service_models_read_once() -> Iterator[None]:
 
 
 class Clock:
-    """A clock that only sleeping and tests move."""
+    """A clock that only sleeping, in any thread, and tests move."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.sleeps: list[float] = []
+        self.lock = threading.Lock()
 
     def __call__(self) -> float:
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        self.now += seconds
+        with self.lock:
+            self.sleeps.append(seconds)
+            self.now += seconds

@@ -61,14 +61,8 @@ def test_validation_prints_every_finding_and_ends_with_2(models: Path) -> None:
     assert found["files"][0]["facts"]["features"] == 10
 
 
-def test_publishing_without_credentials_is_one_sentence(
-    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+@pytest.mark.usefixtures("no_credentials")
+def test_publishing_without_credentials_is_one_sentence(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     for command in (["publish", FLEET, str(models)], ["list", FLEET], ["gc", FLEET], ["remove", FLEET, "m09"]):
         result = runner.invoke(app, ["models", *command])

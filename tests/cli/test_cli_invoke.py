@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,12 @@ import pytest
 from fleets import CONFIG, ROOT
 from loopback import (
     ACCOUNT,
+    NAMED,
     REGION,
     SHARED,
     FakeAws,
     older_route_document,
     score,
-    service_models_read_once,
-    serving,
     whale,
 )
 from typer.core import TyperGroup
@@ -30,48 +28,6 @@ from local_cloud import LocalCloud
 from tierfleet.cli import app
 
 runner = CliRunner()
-NAMED = ["--fleet", "fraud", "--environment", "prod"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_clients() -> Iterator[None]:
-    with service_models_read_once():
-        yield
-
-
-@pytest.fixture
-def aws() -> FakeAws:
-    aws = FakeAws()
-    assert aws.routes is not None
-    aws.routes["warm_up"] = {"probe": {"content_type": "text/csv", "body": "1,2,3"}, "tiers": {}}
-    return aws
-
-
-@pytest.fixture
-def url(aws: FakeAws) -> Iterator[str]:
-    with serving(aws) as url:
-        yield url
-
-
-@pytest.fixture
-def as_caller(url: str, no_credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (
-        ("AWS_ENDPOINT_URL", url),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_DEFAULT_REGION", REGION),
-    ):
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
 
 
 def invoke(*arguments: str, **options: Any) -> Any:
@@ -134,7 +90,14 @@ def test_failed_calls_among_many_are_counted_and_end_with_1(aws: FakeAws) -> Non
     assert "boom" in report["errors"]["ModelFailedError"]["example"]
 
 
-@pytest.mark.usefixtures("as_caller")
+@pytest.fixture
+def any_call_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the guess what was in memory, however slow the machine."""
+    for limit in ("COLD_FROM_SECONDS", "WARM_TO_SECONDS"):
+        monkeypatch.setattr(f"tierfleet.runtime.explain.{limit}", math.inf)
+
+
+@pytest.mark.usefixtures("as_caller", "any_call_is_quick")
 def test_explain_shows_route_model_cache_and_steps(aws: FakeAws) -> None:
     result = invoke("m37", *NAMED, "--explain")
     assert result.exit_code == 0
@@ -238,7 +201,7 @@ def test_local_finds_the_stand_in_and_needs_no_credentials(
     assert aws.count("GetCallerIdentity") == 0
 
 
-@pytest.mark.usefixtures("no_credentials")
+@pytest.mark.usefixtures("no_credentials", "any_call_is_quick")
 @pytest.mark.parametrize(
     ("rows", "shown"),
     [
