@@ -2,14 +2,13 @@
 
 import json
 import math
-import re
 from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
 import pytest
-from fleets import CONFIG, ROOT
+from fleets import CONFIG
 from loopback import (
     ACCOUNT,
     NAMED,
@@ -20,8 +19,6 @@ from loopback import (
     score,
     whale,
 )
-from typer.core import TyperGroup
-from typer.main import get_command
 from typer.testing import CliRunner
 
 from local_cloud import LocalCloud
@@ -161,25 +158,11 @@ def test_bad_input_is_one_sentence_and_2(arguments: list[str], message: str) -> 
 @pytest.mark.usefixtures("no_credentials")
 def test_without_credentials_or_region_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     result = invoke("m37", *NAMED)
-    assert (result.exit_code, "AWS_PROFILE" in result.stderr) == (2, True)
+    assert (result.exit_code, "AWS_PROFILE" in result.stderr, "--local" in result.stderr) == (2, True, True)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     result = invoke("m37", *NAMED)
     assert (result.exit_code, "there is no region" in result.stderr) == (2, True)
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
-    result = invoke("m37", *NAMED)
-    assert (result.exit_code, "nobody" in result.stderr) == (2, True)
-
-
-@pytest.mark.usefixtures("no_credentials")
-def test_a_service_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("tierfleet.runtime.clients.CONTROL_ATTEMPTS", 1)
-    result = invoke("m37", *NAMED, "--region", REGION)
-    assert result.exit_code == 2
-    assert "the routes of fraud prod cannot be read: the connection failed" in result.stderr
 
 
 @pytest.mark.usefixtures("no_credentials")
@@ -230,17 +213,3 @@ def test_local_without_a_stand_in_says_how_to_start_one(tmp_path: Path, monkeypa
     result = invoke("m37", *NAMED, "--local")
     assert result.exit_code == 2
     assert "start it with tierfleet local up" in result.stderr
-
-
-@pytest.mark.parametrize(("page", "command"), [("calling.md", "invoke"), ("warm-up.md", "warm")])
-def test_every_option_on_the_page_exists(page: str, command: str) -> None:
-    lines = [
-        line.partition("#")[0]
-        for line in (ROOT / "docs" / page).read_text().splitlines()
-        if line.startswith(f"tierfleet {command} ")
-    ]
-    group = get_command(app)
-    assert isinstance(group, TyperGroup)
-    known = {option for parameter in group.commands[command].params for option in parameter.opts}
-    assert len(lines) >= 4
-    assert {option for line in lines for option in re.findall(r"--[a-z-]+", line)} <= known

@@ -2,23 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import xgboost
-from botocore import exceptions
-from botocore.exceptions import ClientError
 from fleets import CONFIG
 from tierfleet_server.packaging import package_model
 from typer.testing import CliRunner
 
 from tierfleet.cli import app
-from tierfleet.models.aws_problem import aws_problem, every_call_meets
 
 runner = CliRunner()
 FLEET = str(CONFIG / "fraud-dev.toml")
-BUCKET = "fraud--dev--models--444455556666--eu-west-1"
 
 
 @pytest.fixture(scope="module")
@@ -69,38 +64,3 @@ def test_publishing_without_credentials_is_one_sentence(models: Path, monkeypatc
         assert result.exit_code == 2
         assert "there are no AWS credentials; AWS_PROFILE or AWS_ACCESS_KEY_ID says who you are" in result.output
         assert "Traceback" not in result.output
-
-
-@pytest.mark.parametrize(
-    ("code", "sentence", "for_all"),
-    [
-        ("NoSuchBucket", f"there is no bucket {BUCKET}; it comes with cdk deploy fraud-dev/Models", True),
-        ("AccessDenied", "docs/models.md lists the permissions", True),
-        ("RequestTimeTooSkewed", "AWS refuses this machine's clock, it is more than 15 minutes off", True),
-        ("ExpiredToken", "the credentials have expired (ExpiredToken)", True),
-        ("InvalidAccessKeyId", "AWS does not accept the credentials (InvalidAccessKeyId)", True),
-        ("PermanentRedirect", "is in another region than the fleet file says", True),
-        ("SlowDown", "AWS throttles the calls", False),
-        ("InternalError", "the service is unavailable for now", False),
-    ],
-)
-def test_what_aws_refuses_is_one_sentence_that_says_what_to_do(code: str, sentence: str, for_all: bool) -> None:
-    error = ClientError({"Error": {"Code": code, "Message": "its\nown words"}}, "PutObject")
-    assert sentence in aws_problem(error, BUCKET)
-    assert "\n" not in aws_problem(error, BUCKET)
-    assert every_call_meets(error) == for_all
-
-
-@pytest.mark.parametrize(
-    ("error", "sentence"),
-    [
-        (exceptions.ProfileNotFound(profile="x"), "The config profile (x) could not be found; AWS_PROFILE or"),
-        (
-            exceptions.EndpointConnectionError(endpoint_url="http://x"),
-            "check the network, AWS_ENDPOINT_URL and the region",
-        ),
-    ],
-)
-def test_what_never_reaches_aws_is_one_sentence_too(error: Any, sentence: str) -> None:
-    assert sentence in aws_problem(error, BUCKET)
-    assert every_call_meets(error)

@@ -91,6 +91,8 @@ class FakeAws:
         self.seen_routes: dict[str, str] = {}
         self.starts: list[dict[str, Any]] = []
         self.buckets: set[str] = set()
+        # What S3 requests were signed for.
+        self.s3_regions: set[str] = set()
 
     def fail(
         self, endpoint: str, code: str, message: str = "", *, times: int = 1, status: int = 400, **fields: Any
@@ -197,6 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
         assert folder == "catalog", path
         with self.aws.lock:
             self.aws.buckets.add(bucket)
+            self.aws.s3_regions.add(self.headers.get("Authorization", "//").split("/")[2])
         tenant = path.rsplit("/", 1)[1].removesuffix(".json")
         if tenant in self.aws.unpublished:
             self._reply(404, "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>", "application/xml")

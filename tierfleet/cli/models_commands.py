@@ -13,13 +13,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from tierfleet.aws_problem import AwsProblemError
 from tierfleet.cli import catalog_commands
 from tierfleet.cli.aws import aws_or_fail, bucket_of, s3_of
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, err, fail, out
 from tierfleet.cli.progress import counter
 from tierfleet.models import pointer
-from tierfleet.models.aws_problem import AwsProblemError
 from tierfleet.models.files import ModelFile, every_model, find_models
 from tierfleet.models.findings import Finding, Validated
 from tierfleet.models.fleet_fit import fleet_findings

@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 
+from tierfleet.cli.aws import aws_or_fail
 from tierfleet.cli.console import Json, err, fail, out
 from tierfleet.cli.fleet_choice import Config, Environment, Fleet, FleetChoice, Local, Region, choose_fleet
 from tierfleet.routes import route_json
@@ -100,7 +101,8 @@ def _plan(
 def _run(choice: FleetChoice, deployed: RouteDocument, plan: WarmUpPlan) -> WarmUpReport:
     bucket = deployed.models_bucket
     if bucket is None:
-        account = choice.account or clients.caller_account(choice.session, region=None)
+        with aws_or_fail("the account of these credentials"):
+            account = choice.account or clients.caller_account(choice.session, region=None)
         bucket = models_bucket(choice.fleet, choice.environment, account, str(choice.session.region_name))
     runtime = clients.cold_path_client(
         connections=plan.concurrency, session=choice.session, endpoint_url=choice.endpoint_url
