@@ -3,10 +3,9 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import xgboost
 from fleets import CONFIG
+from small_models import small_model
 from tierfleet_server.packaging import package_model
 from typer.testing import CliRunner
 
@@ -19,10 +18,7 @@ FLEET = str(CONFIG / "fraud-dev.toml")
 @pytest.fixture(scope="module")
 def archive() -> bytes:
     """A real model of ten features, packaged."""
-    rows = np.arange(200, dtype=np.float32).reshape(20, 10)
-    data = xgboost.DMatrix(rows, label=rows[:, 0] > 100)
-    booster = xgboost.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 2}, data, 2)
-    return package_model(bytes(booster.save_raw("ubj")))[0]
+    return package_model(small_model(10))[0]
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ from typing import Any
 
 import boto3
 import botocore.session
-import numpy as np
 import pytest
 import tomlkit
-import xgboost
 from fleets import document
 from local_account import Account
 from local_fleet import IMAGE, ROLE_ARN
+from small_models import small_model
 from tierfleet_server.packaging import package_model
 from typer.testing import CliRunner
 
@@ -27,10 +26,7 @@ runner = CliRunner()
 @pytest.fixture(scope="module")
 def archive() -> bytes:
     """A real model of three features, packaged."""
-    rows = np.arange(60, dtype=np.float32).reshape(20, 3)
-    data = xgboost.DMatrix(rows, label=rows[:, 0] > 30)
-    booster = xgboost.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 2}, data, 2)
-    return package_model(bytes(booster.save_raw("ubj")))[0]
+    return package_model(small_model(3))[0]
 
 
 _SESSION = boto3.Session
