@@ -1,10 +1,15 @@
-"""AWS on loopback for one test. Without tests/conftest.py, since boto3 and pytest are enough for these tests."""
+"""AWS on loopback for one test. These tests also run without tests/conftest.py, on boto3 and pytest alone."""
 
 from collections.abc import Iterator
 
 import boto3
 import pytest
+from hypothesis import settings
 from loopback import FakeAws, serving, session
+
+# As in tests/conftest.py: a slow machine is not a failure.
+settings.register_profile("tierfleet", deadline=None)
+settings.load_profile("tierfleet")
 
 
 @pytest.fixture
