@@ -60,7 +60,8 @@ def test_an_account_that_cannot_be_asked_for(aws: FakeAws) -> None:
     aws.routes = {**older_route_document(), "warm_up": (aws.routes or {})["warm_up"]}
     aws.down = {"sts"}
     sentence = refused("warm", *NAMED)
-    assert sentence.startswith("GetCallerIdentity on the account of these credentials: access denied (down); ")
+    said = "GetCallerIdentity on the account of these credentials: access denied (down)"
+    assert sentence == f"{said}; with --config it is not asked for; {WHO}"
     assert aws.count("InvokeEndpoint") == 0
 
 

@@ -101,7 +101,7 @@ def _plan(
 def _run(choice: FleetChoice, deployed: RouteDocument, plan: WarmUpPlan) -> WarmUpReport:
     bucket = deployed.models_bucket
     if bucket is None:
-        with aws_or_fail("the account of these credentials"):
+        with aws_or_fail("the account of these credentials", permissions="with --config it is not asked for"):
             account = choice.account or clients.caller_account(choice.session, region=None)
         bucket = models_bucket(choice.fleet, choice.environment, account, str(choice.session.region_name))
     runtime = clients.cold_path_client(
