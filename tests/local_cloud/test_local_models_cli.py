@@ -1,16 +1,16 @@
 """`tierfleet models` against the stand-in: a tenant's models from the first publish to the last byte collected."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.session
 import pytest
 import tomlkit
 from fleets import document
 from local_account import Account
 from local_fleet import IMAGE, ROLE_ARN
+from loopback import service_models_read_once
 from small_models import small_model
 from tierfleet_server.packaging import package_model
 from typer.testing import CliRunner
@@ -29,14 +29,11 @@ def archive() -> bytes:
     return package_model(small_model(3))[0]
 
 
-_SESSION = boto3.Session
-_LOADER = botocore.session.get_session().get_component("data_loader")
-
-
-def _session(region_name: str) -> boto3.Session:
-    core = botocore.session.get_session()
-    core.register_component("data_loader", _LOADER)
-    return _SESSION(botocore_session=core, region_name=region_name)
+@pytest.fixture(scope="module", autouse=True)
+def quick_clients() -> Iterator[None]:
+    """Each command is a process; here they share what botocore reads from disk, and nothing else."""
+    with service_models_read_once():
+        yield
 
 
 class Shop:
@@ -94,8 +91,6 @@ class Shop:
 def shop(account: Account, tmp_path: Path, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> Shop:
     for name, value in environment(account.cloud, account.id).items():
         monkeypatch.setenv(name, value)
-    # Each command is a process; here they share what botocore reads from disk, and nothing else.
-    monkeypatch.setattr("tierfleet.cli.aws.Session", _session)
     return Shop(account, tmp_path, archive)
 
 
