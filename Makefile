@@ -71,7 +71,7 @@ boto3-next: install
 	.build/boto3-next/bin/python -m pip install --quiet boto3==1.44.5 pytest==9.2.0 hypothesis==6.170.15 jsonschema==4.26.0
 
 test-boto3-next: boto3-next  ## Run the client's and the warm-up's tests on the next boto3 line, whose retry defaults differ
-	.build/boto3-next/bin/python -m pytest --noconftest -q tests/runtime
+	.build/boto3-next/bin/python -m pytest --confcutdir=tests/runtime -q tests/runtime
 
 bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s; no call may fail (10 minutes)
 	$(BIN)/python benchmarks/tier_move.py

@@ -79,27 +79,6 @@ class Summary:
         """Plain dicts, lists, texts and numbers, ready for json.dumps."""
         return asdict(self)
 
-    def to_text(self) -> str:
-        """A line per phase and tier, then what went wrong."""
-        rows = [
-            (phase.name, tier, part)
-            for phase in self.phases
-            for tier, part in {"all": phase.all, **phase.tiers}.items()
-        ]
-        width = max([len(name) for name, *_ in rows] + [5])
-        lines = [f"{'phase':{width}}  tier       calls  failed  wrong   p50 ms    p99 ms"]
-        lines += [
-            f"{name if tier == 'all' else '':{width}}  {tier:8} {part.calls:7} {part.failed:7} {part.wrong:6} "
-            f"{_shown(part.p50_milliseconds)} {_shown(part.p99_milliseconds, 9)}"
-            for name, tier, part in rows
-        ]
-        lines.append(
-            f"{self.route_errors} route errors, {self.route_fallbacks} fallbacks, {self.misnamed} misnamed, "
-            f"{self.late} sent late, {sum(n for tries, n in self.attempts.items() if tries > 1)} answered by a retry"
-        )
-        lines += [f"{calls:7} {name}" for name, calls in self.errors.items()]
-        return "\n".join(lines + [f"  {json.dumps(example)}" for example in self.examples])
-
     def phase(self, name: str) -> Stretch:
         """Raises KeyError for a phase that was not."""
         for phase in self.phases:
@@ -226,10 +205,6 @@ def part(calls: Sequence[Call]) -> Part:
         p99_milliseconds=rank(0.99),
         max_milliseconds=rank(1.0),
     )
-
-
-def _shown(milliseconds: float | None, width: int = 8) -> str:
-    return f"{'-':>{width}}" if milliseconds is None else f"{milliseconds:{width}.1f}"
 
 
 def _parts(calls: Sequence[Call], field: str) -> dict[str, Part]:

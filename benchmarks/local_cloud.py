@@ -16,17 +16,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
-import aws_cdk as cdk
+from deployed_fleet import ROOT, bucket_of, synthesise
 from fleets import fleet
 
 from local_cloud import LocalCloud, assembly, cdk_cli, start
 from local_cloud.fleet_deployment import deploy_fleet
-from stacks.fleet_stage import FleetStage
 from tierfleet.config import FleetConfig, load
 from tierfleet.models.publish import publish
-from tierfleet.runtime.names import models_bucket
 
-ROOT = Path(__file__).resolve().parent.parent
 PINNED = "m04 = {"
 Times = dict[str, float]
 Result = TypeVar("Result")
@@ -88,15 +85,6 @@ def with_whales(tenants: list[str]) -> FleetConfig:
     return FleetConfig.model_validate_json(json.dumps(document))
 
 
-def synthesise(config: FleetConfig, outdir: Path) -> Path:
-    """The assembly of one fleet, under the flags of cdk.json."""
-    context = json.loads((ROOT / "cdk.json").read_text())["context"]
-    app = cdk.App(context=context, outdir=str(outdir), tree_metadata=False, analytics_reporting=False)
-    FleetStage(app, config)
-    app.synth()
-    return next(outdir.glob("assembly-*"))
-
-
 def by_cli(directory: Path) -> Times:
     """bootstrap, deploy, promote, the same again, a broken promotion and its rollback, destroy."""
     times: Times = {}
@@ -137,8 +125,7 @@ def edit(file: Path, old: str, new: str) -> None:
 
 def publish_models(cloud: LocalCloud, config: FleetConfig, versions: list[str]) -> None:
     """A few bytes as each version: no model runs here."""
-    s3 = cloud.client("s3", config.account, region=config.region)
-    bucket = models_bucket(config.fleet, config.environment, config.account, config.region)
+    s3, bucket = cloud.client("s3", config.account, region=config.region), bucket_of(config)
     for item in versions:
         tenant, _, version = item.partition("/")
         publish(s3, bucket=bucket, tenant=tenant, version=version, archive=item.encode())

@@ -15,6 +15,7 @@ import boto3
 from local_cloud.processes import LocalCloud
 from tierfleet.config import FleetConfig
 from tierfleet.runtime import clients
+from tierfleet.runtime.call_batch import percentile
 from tierfleet.runtime.call_errors import CallError
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client_settings import ClientSettings
@@ -168,16 +169,12 @@ def traffic_weights(fleet: FleetConfig, tenants: Sequence[str]) -> dict[str, flo
 
 def _tier_traffic(tier: str, seen: _Seen) -> TierTraffic:
     ordered = sorted(seen.milliseconds)
-
-    def percentile(share: float) -> float:
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
-
     return TierTraffic(
         tier=tier,
         requests=len(ordered) + seen.failed,
         failed=seen.failed,
         tenants=len(seen.tenants),
-        p50_milliseconds=percentile(0.50),
-        p99_milliseconds=percentile(0.99),
+        p50_milliseconds=percentile(ordered, 0.50) or 0.0,
+        p99_milliseconds=percentile(ordered, 0.99) or 0.0,
         slowest_milliseconds=ordered[-1] if ordered else 0.0,
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from local_cloud import assembly, cdk_cli
 from local_cloud.processes import LocalCloud
+from tierfleet.aws_problem import AwsProblemError
 from tierfleet.config import FleetConfig
-from tierfleet.models.aws_problem import AwsProblemError
 from tierfleet.models.files import find_models
 from tierfleet.models.publish_many import publish_all
 from tierfleet.runtime.names import models_bucket

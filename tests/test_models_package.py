@@ -5,9 +5,8 @@ import tarfile
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pytest
-import xgboost
+from small_models import small_model
 
 from tierfleet.models.files import ModelFile, find_models
 from tierfleet.models.package import package_file
@@ -18,10 +17,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny real model as `acme/v1.ubj`."""
     file = tmp_path_factory.mktemp("models") / "acme" / "v1.ubj"
     file.parent.mkdir()
-    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
-    data = xgboost.DMatrix(rows, label=rows[:, 0] > 20)
-    parameters = {"objective": "binary:logistic", "nthread": 1, "max_depth": 2}
-    xgboost.train(parameters, data, 3).save_model(file)
+    file.write_bytes(small_model(2))
     return file
 
 

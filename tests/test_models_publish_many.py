@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 from versioned_s3 import VersionedS3
 
+from tierfleet.aws_problem import AwsProblemError
 from tierfleet.models import pointer
-from tierfleet.models.aws_problem import AwsProblemError
 from tierfleet.models.files import ModelFile, every_model
 from tierfleet.models.publish import publish
 from tierfleet.models.publish_many import Outcome, publish_all
@@ -102,7 +102,7 @@ def test_what_every_model_would_meet_is_said_once(tmp_path: Path) -> None:
         raise ClientError({"Error": {"Code": "NoSuchBucket", "Message": ""}}, operation)
 
     models = files(tmp_path, *(f"t{number}/1" for number in range(50)))
-    with pytest.raises(AwsProblemError, match="there is no bucket"):
+    with pytest.raises(AwsProblemError, match="there is no such bucket"):
         publish_all(VersionedS3().client(refuse), bucket=BUCKET, models=models, jobs=4)
     assert calls <= 8, "the others were not tried"
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import xgboost
 from fleets import fleet
 from hypothesis import given
 from hypothesis import strategies as st
+from small_models import small_model
 from tierfleet_server.archive import pack, unpack
 from tierfleet_server.packaging import package_model
 from tierfleet_server.refusal import BadModel
@@ -32,10 +32,7 @@ MAX_BYTES = 50_000_000
 @pytest.fixture(scope="module")
 def saved() -> bytes:
     """A real model of three features, as many as the small fleet's probe row has."""
-    rows = np.arange(60, dtype=np.float32).reshape(20, 3)
-    data = xgboost.DMatrix(rows, label=rows[:, 0] > 30)
-    parameters = {"objective": "binary:logistic", "nthread": 1, "max_depth": 2}
-    return bytes(xgboost.train(parameters, data, 3).save_raw("ubj"))
+    return small_model(3)
 
 
 def tar_gz(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:

@@ -17,7 +17,7 @@ import uvloop
 from local_cloud.data_plane.artefacts import Artefacts
 from local_cloud.data_plane.callers import Callers
 from local_cloud.data_plane.container_client import ContainerClient
-from local_cloud.data_plane.control import serve_control
+from local_cloud.data_plane.control import LONGEST_LINE_BYTES, serve_control
 from local_cloud.data_plane.fleets import Fleets
 from local_cloud.data_plane.front import ClientConnection, Front
 from local_cloud.data_plane.gauges import Gauges
@@ -56,7 +56,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     listener.setblocking(False)
     control = socket.socket(fileno=arguments.control)
     control.setblocking(False)
-    reader, writer = await asyncio.open_unix_connection(sock=control)
+    reader, writer = await asyncio.open_unix_connection(sock=control, limit=LONGEST_LINE_BYTES)
     control_ended = loop.create_task(serve_control(reader, writer, fleets, invocations, artefacts, gauges))
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, control_ended.cancel)

@@ -7,7 +7,6 @@ in the middle of an invocation or in the middle of something else.
 import asyncio
 import re
 from http import HTTPStatus
-from typing import cast
 from urllib.parse import unquote
 
 import httptools
@@ -15,6 +14,7 @@ import httptools
 from local_cloud.data_plane.callers import Callers
 from local_cloud.data_plane.emulator_connection import EmulatorConnection
 from local_cloud.data_plane.invocations import Answer, Headers, Invocations
+from local_cloud.data_plane.relay import RelayEnd
 
 _INVOCATION = re.compile(rb"POST /endpoints/([^/? ]+)/invocations HTTP/1\.[01]\r\n")
 _LONGEST_REQUEST_LINE_BYTES = 64 * 1024
@@ -36,35 +36,23 @@ class Front:
         return await self.invocations.answer(caller, endpoint_name, headers, body)
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(RelayEnd):
     """One client's connection."""
 
     def __init__(self, front: Front) -> None:
+        super().__init__()
         self._front = front
         self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
-        self._emulator: EmulatorConnection | None = None
         self._line = b""  # what came of a request before its first line was whole
         self._endpoint: bytes | None = None  # of the invocation that is being received or answered
         self._receiving = False
         self._tunnel = False
         self._task: asyncio.Task[None] | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         self._transport = None
-        if self._emulator is not None:
-            self._emulator.close()
-
-    def pause_writing(self) -> None:
-        if self._emulator is not None:
-            self._emulator.pause_reading()
-
-    def resume_writing(self) -> None:
-        if self._emulator is not None:
-            self._emulator.resume_reading()
+        if self._other is not None:
+            self._other.close()
 
     def data_received(self, data: bytes) -> None:
         if self._tunnel:
@@ -102,7 +90,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         if self._endpoint is not None and self._headers.get(b"expect", b"").lower() == b"100-continue":
-            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         if self._endpoint is None:
@@ -135,38 +123,17 @@ class ClientConnection(asyncio.Protocol):
             self._task = None
         head = [_STATUS_LINES[answer.status], b"content-length: %d\r\n" % len(answer.body)]
         head += [b"%s: %s\r\n" % field for field in answer.headers]
-        self._write(b"".join(head) + (b"\r\n" if keep_alive else b"connection: close\r\n\r\n") + answer.body)
+        self.write(b"".join(head) + (b"\r\n" if keep_alive else b"connection: close\r\n\r\n") + answer.body)
         if not keep_alive:
             self.close()
 
     def _pass_on(self, data: bytes) -> None:
-        if self._emulator is None:
-            self._emulator = EmulatorConnection(self, self._front.emulator_port)
-        self._emulator.write(data)
-
-    # What the emulator's connection calls:
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def from_emulator(self, data: bytes) -> None:
-        self._write(data)
+        if self._other is None:
+            self._other = EmulatorConnection(self, self._front.emulator_port)
+        self._other.write(data)
 
     def emulator_closed(self) -> None:
         """As the emulator closes a connection, so do we, unless an invocation is under way."""
-        self._emulator = None
+        self._other = None
         if self._endpoint is None:
             self.close()
-
-    def pause_reading(self) -> None:
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if self._transport is not None:
-            self._transport.resume_reading()
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()

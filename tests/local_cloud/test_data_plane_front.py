@@ -120,6 +120,12 @@ def test_a_caller_who_leaves_while_a_model_answers_harms_nobody(served: Served) 
     served.wait_for(lambda: served.instances("tail")[0]["in_flight"] == 0)
 
 
+def test_the_control_plane_may_say_much_at_once(served: Served) -> None:
+    served.faults(throttled=[{"endpoint": f"another-{number}", "refused_of_ten": 10} for number in range(5000)])
+    assert served.score("tail", "m01") == pytest.approx(score(1), rel=1e-6)
+    served.faults()
+
+
 def test_no_request_is_lost_while_fleets_come_and_go(served: Served) -> None:
     """Two updates, each followed by a scale-out and a scale-in, under load from six callers."""
     address = urlparse(served.cloud.endpoint_url)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fleets import CONFIG
+from loopback import BUCKET, REGION, FakeAws, serving
 from typer.testing import CliRunner
 from workloads import zipf
 
@@ -71,17 +72,29 @@ def test_apply_edits_the_file_and_prints_the_diff(rates: Path, fraud: Path) -> N
     assert "nothing to change" in notes
 
 
-def test_apply_without_pins_or_an_account_says_what_to_give(
-    rates: Path, fraud: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+@pytest.mark.usefixtures("no_credentials")
+def test_apply_without_pins_or_an_account_says_what_to_give(rates: Path, fraud: Path) -> None:
     before = fraud.read_text()
     code, _, notes = plan(rates, "--config", fraud, "--model-megabytes", 30, "--apply")
     assert code == 2
+    assert "there are no AWS credentials; AWS_PROFILE" in notes
     assert "give --pin g1=VERSION --pin g2=VERSION" in notes
     assert fraud.read_text() == before
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_apply_pins_what_the_catalog_says_in_the_fleets_own_region(
+    rates: Path, fraud: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = FakeAws()
+    with serving(aws) as url:
+        for name, value in (("ENDPOINT_URL", url), ("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test")):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
+        code, text, _ = plan(rates, "--config", fraud, "--model-megabytes", 30, "--apply")
+    assert code == 0
+    assert '+g1 = { model = "g1/v1.tar.gz" }' in text
+    assert (aws.buckets, aws.s3_regions) == ({BUCKET}, {REGION})
 
 
 def test_nothing_within_the_budget_ends_with_1_and_shows_the_nearest(rates: Path, fraud: Path) -> None:

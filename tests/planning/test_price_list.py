@@ -198,6 +198,5 @@ def test_what_the_api_refuses_is_one_sentence(client: Any, tmp_path: Path, monke
     file = tmp_path / "mine.toml"
     result = CliRunner().invoke(app, ["prices", "refresh", "--region", "eu-west-1", "--out", str(file)])
     assert result.exit_code == 2
-    assert "the Price List API cannot be asked" in result.output
-    assert "AccessDenied" in result.output
+    assert "GetProducts on the Price List API: access denied (not allowed); pricing:GetProducts" in result.output
     assert not file.exists()

@@ -8,15 +8,26 @@ from typing import Any
 import pytest
 from fleets import FLEET_FILES, ROOT
 
-from tierfleet.config import load
+from tierfleet.config import FleetConfig, load
 from tierfleet.planning.cost_items import POINTER_TTL_SECONDS, WARM_UP_MEMORY_GB
-from tierfleet.planning.resource_counts import WARM_UP_METRICS, all_alarms
+from tierfleet.planning.resource_counts import WARM_UP_METRICS, AlarmCount, endpoint_alarms, fleet_alarms
 from tierfleet.runtime.client_settings import ClientSettings
 
 
 def resources(stem: str) -> list[dict[str, Any]]:
     templates = json.loads((ROOT / "tests/snapshots" / f"{stem}.json").read_text())
     return [resource for template in templates.values() for resource in template["Resources"].values()]
+
+
+def all_alarms(config: FleetConfig) -> AlarmCount:
+    """Every alarm and policy of the fleet."""
+    total = fleet_alarms(config)
+    for shared in config.multi_model_tiers.values():
+        total += endpoint_alarms(shared)
+    for dedicated in config.dedicated_tiers.values():
+        for _ in dedicated.tenants:
+            total += endpoint_alarms(dedicated)
+    return total
 
 
 @pytest.mark.parametrize("file", FLEET_FILES, ids=lambda file: file.stem)

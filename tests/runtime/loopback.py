@@ -20,6 +20,8 @@ import pytest
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 FLEET, ENVIRONMENT = "fraud", "prod"
 BUCKET = f"{FLEET}--{ENVIRONMENT}--models--{ACCOUNT}--{REGION}"
+# The options that name the fleet to a command.
+NAMED = ("--fleet", FLEET, "--environment", ENVIRONMENT)
 SHARED = "fraud--prod--tail--all--mme-m5-xlarge"
 WHALES_VERSION = "pinned"
 SHARED_AFTER_RETYPE = "fraud--prod--tail--all--mme-m6i-xlarge"
@@ -76,6 +78,7 @@ class FakeAws:
         self.missing_archives: set[str] = set()
         self.down: set[str] = set()
         self.s3_error: tuple[int, str] = (503, "SlowDown")
+        self.appconfig_error: tuple[int, str] = (500, "InternalServerException")
         # Replies that come before the real ones, by endpoint: (status, code, message, further fields).
         self.script: dict[str, deque[tuple[int, str, str, dict[str, Any]]]] = defaultdict(deque)
         self.operations: list[str] = []
@@ -88,6 +91,8 @@ class FakeAws:
         self.seen_routes: dict[str, str] = {}
         self.starts: list[dict[str, Any]] = []
         self.buckets: set[str] = set()
+        # What S3 requests were signed for.
+        self.s3_regions: set[str] = set()
 
     def fail(
         self, endpoint: str, code: str, message: str = "", *, times: int = 1, status: int = 400, **fields: Any
@@ -130,6 +135,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._invoke(parts[2], body.decode())
         else:
             self._note("GetCallerIdentity")
+            if "sts" in self.aws.down:
+                error = "<Error><Code>AccessDenied</Code><Message>down</Message></Error>"
+                self._reply(403, f"<ErrorResponse>{error}</ErrorResponse>", "text/xml")
+                return
             self._reply(
                 200,
                 f"<GetCallerIdentityResponse><GetCallerIdentityResult><Account>{ACCOUNT}</Account>"
@@ -144,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _start_configuration_session(self, request: dict[str, Any]) -> None:
         self._note("StartConfigurationSession")
         if "appconfig" in self.aws.down:
-            self._error(500, "InternalServerException", "down")
+            self._error(*self.aws.appconfig_error, "down")
             return
         with self.aws.lock:
             self.aws.starts.append(request)
@@ -155,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _get_latest_configuration(self, token: str) -> None:
         self._note("GetLatestConfiguration")
         if "appconfig" in self.aws.down:
-            self._error(500, "InternalServerException", "down")
+            self._error(*self.aws.appconfig_error, "down")
             return
         with self.aws.lock:
             if token not in self.aws.tokens:
@@ -190,6 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
         assert folder == "catalog", path
         with self.aws.lock:
             self.aws.buckets.add(bucket)
+            self.aws.s3_regions.add(self.headers.get("Authorization", "//").split("/")[2])
         tenant = path.rsplit("/", 1)[1].removesuffix(".json")
         if tenant in self.aws.unpublished:
             self._reply(404, "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>", "application/xml")
@@ -283,15 +293,17 @@ def service_models_read_once() -> Iterator[None]:
 
 
 class Clock:
-    """A clock that only sleeping and tests move."""
+    """A clock that only sleeping, in any thread, and tests move."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.sleeps: list[float] = []
+        self.lock = threading.Lock()
 
     def __call__(self) -> float:
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        self.now += seconds
+        with self.lock:
+            self.sleeps.append(seconds)
+            self.now += seconds

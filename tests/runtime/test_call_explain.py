@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from loopback import ACCOUNT, ENVIRONMENT, FLEET, SHARED, FakeAws, route_document, serving, session, whale
+from loopback import ACCOUNT, ENVIRONMENT, FLEET, SHARED, Clock, FakeAws, route_document, serving, whale
 
 from tierfleet.runtime import clients
 from tierfleet.runtime.api_trace import ApiTrace
@@ -15,28 +15,6 @@ from tierfleet.runtime.reply import Reply
 from tierfleet.runtime.route_document import parse_routes
 
 Explained = Callable[..., Explanation]
-
-
-@pytest.fixture
-def aws() -> FakeAws:
-    return FakeAws()
-
-
-class Clock:
-    """Stands still, but for each call's `sleep` and what a test adds."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture(scope="module")
-def boto_session() -> Any:
-    return session()
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from loopback import (
     older_route_document,
     route_document,
     score,
-    serving,
     session,
     whale,
 )
@@ -36,23 +35,6 @@ from tierfleet.runtime.pointer_cache import PointerSource
 from tierfleet.runtime.route_document import parse_routes
 
 ROW = b"0.5,2,1"
-
-
-@pytest.fixture
-def aws() -> FakeAws:
-    return FakeAws()
-
-
-@pytest.fixture
-def url(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with serving(aws) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        yield url
-
-
-@pytest.fixture(scope="session")
-def boto_session() -> Any:
-    return session()
 
 
 Connect = Callable[..., FleetClient]

@@ -3,14 +3,13 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback import ACCOUNT, ENVIRONMENT, FLEET, Clock, FakeAws, serving, session, whale
+from loopback import ACCOUNT, ENVIRONMENT, FLEET, Clock, FakeAws, whale
 
 from tierfleet.runtime import metrics
 from tierfleet.runtime.call_errors import CallError
@@ -45,24 +44,13 @@ class Lines:
         return {document["Tenant"] for document in self.documents if "Tenant" in document}
 
 
-@pytest.fixture
-def aws() -> FakeAws:
-    return FakeAws()
-
-
-@pytest.fixture
-def url(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with serving(aws) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        yield url
-
-
 FLEET_DIMENSIONS = {"Fleet": FLEET, "Environment": ENVIRONMENT}
 
 
-def test_a_gone_endpoint_counts_under_the_dimensions_the_alarm_reads(aws: FakeAws, url: str) -> None:
+@pytest.mark.usefixtures("url")
+def test_a_gone_endpoint_counts_under_the_dimensions_the_alarm_reads(aws: FakeAws, boto_session: Any) -> None:
     lines = Lines()
-    with FleetClient(FLEET, ENVIRONMENT, account=ACCOUNT, session=session(), emit=lines) as fleet:
+    with FleetClient(FLEET, ENVIRONMENT, account=ACCOUNT, session=boto_session, emit=lines) as fleet:
         fleet.invoke("m01", b"1")
         aws.endpoints.remove(whale("m01"))
         for _ in range(3):

@@ -23,7 +23,6 @@ from loopback import (
     older_route_document,
     route_document,
     score,
-    serving,
     whale,
 )
 
@@ -36,20 +35,24 @@ pytestmark = [
 ]
 
 
+def variables(url: str) -> dict[str, str]:
+    """The environment of a program that calls the loopback fake."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "PATH": os.environ["PATH"],
+    }
+
+
 class Caller:
     """The program under way: one line of JSON in, one line out."""
 
     def __init__(self, url: str, **options: Any) -> None:
         options = {"fleet": FLEET, "environment": ENVIRONMENT, "region": REGION, **options}
-        variables = {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "PATH": os.environ["PATH"],
-        }
         self.program = subprocess.Popen(
             [str(NODE), str(EXAMPLE / "caller.mjs"), json.dumps(options)],
-            env=variables,
+            env=variables(url),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -71,24 +74,17 @@ class Caller:
 
 
 @pytest.fixture
-def aws() -> FakeAws:
-    return FakeAws()
+def caller(url: str) -> Iterator[Caller]:
+    caller = Caller(url)
+    yield caller
+    caller.end()
 
 
-@pytest.fixture
-def caller(aws: FakeAws) -> Iterator[Caller]:
-    with serving(aws) as url:
-        caller = Caller(url)
-        yield caller
-        caller.end()
-
-
-def test_a_document_of_an_older_fleet_needs_the_account(aws: FakeAws) -> None:
+def test_a_document_of_an_older_fleet_needs_the_account(aws: FakeAws, url: str) -> None:
     aws.routes = older_route_document()
-    with serving(aws) as url:
-        caller = Caller(url, account=ACCOUNT)
-        assert_answered(caller.ask(("m37", "1")))
-        caller.end()
+    caller = Caller(url, account=ACCOUNT)
+    assert_answered(caller.ask(("m37", "1")))
+    caller.end()
     assert aws.buckets == {BUCKET}
 
 
@@ -174,7 +170,7 @@ def test_slow_replies_keep_no_other_call_waiting_for_a_socket(aws: FakeAws, call
     assert [answer for answer in answers if "error" in answer] == []
 
 
-def test_while_s3_does_not_answer_the_last_pointer_serves(aws: FakeAws, tmp_path: Path) -> None:
+def test_while_s3_does_not_answer_the_last_pointer_serves(aws: FakeAws, url: str, tmp_path: Path) -> None:
     """A minute later by its clock; the program asks twice while S3 is silent, and until S3's late answer is used."""
     program = f"""
         import {{ FleetCaller }} from {json.dumps((EXAMPLE / "caller.mjs").as_uri())};
@@ -192,35 +188,28 @@ def test_while_s3_does_not_answer_the_last_pointer_serves(aws: FakeAws, tmp_path
     """
     file = tmp_path / "late.mjs"
     file.write_text(program)
-    with serving(aws) as url:
-        variables = {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "PATH": os.environ["PATH"],
-        }
-        with subprocess.Popen(
-            [str(NODE), str(file)],
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as caller:
+    with subprocess.Popen(
+        [str(NODE), str(file)],
+        env=variables(url),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as caller:
+        assert caller.stdin is not None
+        assert caller.stdout is not None
+
+        def ask() -> str:
             assert caller.stdin is not None
             assert caller.stdout is not None
+            caller.stdin.write("\n")
+            caller.stdin.flush()
+            return str(json.loads(caller.stdout.readline()))
 
-            def ask() -> str:
-                assert caller.stdin is not None
-                assert caller.stdout is not None
-                caller.stdin.write("\n")
-                caller.stdin.flush()
-                return str(json.loads(caller.stdout.readline()))
-
-            assert ask() == "v1"
-            aws.versions["m37"] = "v2"
-            aws.hold_s3.clear()
-            assert [ask(), ask()] == ["v1", "v1"]
-            aws.hold_s3.set()
-            while ask() != "v2":
-                pass
-            caller.stdin.close()
+        assert ask() == "v1"
+        aws.versions["m37"] = "v2"
+        aws.hold_s3.clear()
+        assert [ask(), ask()] == ["v1", "v1"]
+        aws.hold_s3.set()
+        while ask() != "v2":
+            pass
+        caller.stdin.close()

@@ -103,7 +103,6 @@ def test_every_client_calls_through_a_move_and_a_new_version(
     assert set(summary.tiers) == {"whale", "tail", "none"}
     assert summary.all.calls == sum(len(file.read_text().splitlines()) - 1 for file in tmp_path.glob("*.jsonl"))
     json.dumps(summary.to_json())
-    assert "three failures" in summary.to_text()
 
 
 def test_another_models_reply_is_wrong(aws: FakeAws, environment: dict[str, str], tmp_path: Path) -> None:
@@ -215,4 +214,3 @@ def test_an_empty_run_has_a_summary(tmp_path: Path) -> None:
         {"one": file}, expected=[], versions=[], phases=[(0.0, "start")], ended=0.0, tolerance=0
     )
     assert (summary.all.calls, summary.all.p99_milliseconds) == (0, None)
-    assert "start" in summary.to_text()

@@ -10,10 +10,10 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
+from loopback import BUCKET
 
 from tierfleet.runtime.catalog import CatalogError, NoSuchModelError, Pointer, read_pointer
 
-BUCKET = "fraud--prod--models--111122223333--eu-west-1"
 KEY = {"Bucket": BUCKET, "Key": "catalog/m37.json"}
 POINTER = {
     "tenant": "m37",

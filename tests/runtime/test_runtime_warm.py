@@ -14,14 +14,12 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
+from loopback import ACCOUNT, BUCKET, SHARED, Clock
 
 from tierfleet.runtime import warm as warm_module
 from tierfleet.runtime.route_document import Probe
 from tierfleet.runtime.warm import warm
 from tierfleet.runtime.warm_up_plan import WarmUpPlan
-
-ENDPOINT = "fraud--prod--tail--all--mme-m5-xlarge"
-BUCKET = "fraud--prod--models--111122223333--eu-west-1"
 
 
 def error(code: str, message: str = "", **fields: Any) -> ClientError:
@@ -38,24 +36,9 @@ NO_WORKER = model_error(503, "No worker is available to serve request")
 NO_MEMORY = model_error(507, "Insufficient memory")
 BAD_PROBE = model_error(503, "Prediction failed")
 NO_ARCHIVE = error("ValidationError", "Failed to download model data (bucket: b, key: k)")
-NO_ENDPOINT = error("ValidationError", f"Endpoint {ENDPOINT} of account 111122223333 not found.")
+NO_ENDPOINT = error("ValidationError", f"Endpoint {SHARED} of account {ACCOUNT} not found.")
 DENIED = error("AccessDeniedException", "not authorized to perform sagemaker:InvokeEndpoint")
 TIMEOUT = ReadTimeoutError(endpoint_url="https://runtime.sagemaker")
-
-
-class Clock:
-    """A clock that only sleeping, and calls that say how long they take, move."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.lock = threading.Lock()
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        with self.lock:
-            self.now += seconds
 
 
 class Fleet:
@@ -97,7 +80,7 @@ class Fleet:
 
 def plan(*tenants: str, concurrency: int = 1, deadline_seconds: float = 780, **elsewhere: str) -> WarmUpPlan:
     return WarmUpPlan(
-        endpoint_name=ENDPOINT,
+        endpoint_name=SHARED,
         tier="tail",
         tenants=tenants,
         elsewhere=elsewhere,
@@ -135,7 +118,7 @@ def test_a_probe_is_a_tagged_valid_row_for_the_tenants_current_model() -> None:
             "invoke_endpoint",
             {"Body": StreamingBody(reply, 3)},
             {
-                "EndpointName": ENDPOINT,
+                "EndpointName": SHARED,
                 "TargetModel": "m02/2027-09-14.tar.gz",
                 "ContentType": "text/csv",
                 "Body": b"0,0,0",

@@ -17,12 +17,12 @@ import pytest
 import warm_up
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
+from loopback import BUCKET
 
 from tierfleet.runtime import custom_resource, metrics, warm
 
 ROOT = Path(__file__).parents[2]
 OLD, NEW = "fraud--prod--tail--all--mme-m5-large", "fraud--prod--tail--all--mme-m5-xlarge"
-BUCKET = "fraud--prod--models--111122223333--eu-west-1"
 STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/Fraud-prod-Fleet/1a2b"
 SETTINGS = {
     "TIERFLEET_FLEET": "fraud",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from boto3 import Session
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tierfleet.aws_problem import MODELS_PERMISSIONS, aws_problem
 from tierfleet.cli.console import fail
 from tierfleet.config import FleetConfig
-from tierfleet.models.aws_problem import aws_problem
 from tierfleet.runtime.catalog import CatalogError
 from tierfleet.runtime.clients import appconfigdata_client, s3_client, sagemaker_client
 from tierfleet.runtime.names import ROUTES_PROFILE, models_bucket, routes_application
@@ -19,6 +19,8 @@ from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_sagemaker.client import SageMakerClient
+
+CALLERS_PERMISSIONS = "docs/calling.md lists the permissions"
 
 
 def bucket_of(fleet: FleetConfig) -> str:
@@ -36,24 +38,35 @@ def sagemaker_of(fleet: FleetConfig) -> "SageMakerClient":
 
 def routes_of(fleet: FleetConfig) -> RouteDocument | None:
     """The routes that callers see, None before the first deployment."""
-    client = appconfigdata_client(session=Session(region_name=fleet.region))
     try:
-        return deployed_routes(
-            client,
-            application_id=routes_application(fleet.fleet, fleet.environment),
-            environment_id=fleet.environment,
-            profile_id=ROUTES_PROFILE,
-        )
+        return read_routes(fleet.fleet, fleet.environment, session=Session(region_name=fleet.region))
     except NoRoutesDeployedError:
         return None
 
 
+def read_routes(fleet: str, environment: str, *, session: Session, endpoint_url: str | None = None) -> RouteDocument:
+    """As callers see them now. Raises RoutesError, and botocore's errors."""
+    client = appconfigdata_client(session=session, endpoint_url=endpoint_url)
+    try:
+        return deployed_routes(
+            client,
+            application_id=routes_application(fleet, environment),
+            environment_id=environment,
+            profile_id=ROUTES_PROFILE,
+        )
+    finally:
+        client.close()
+
+
 @contextmanager
-def aws_or_fail(bucket: str) -> Iterator[None]:
-    """What AWS refuses or does not answer, and a broken pointer or route document, end the command with a sentence."""
+def aws_or_fail(asked: str, *, permissions: str = MODELS_PERMISSIONS) -> Iterator[None]:
+    """What AWS refuses or does not answer, and a broken pointer or route document, end the command with a sentence.
+
+    asked, permissions: as in `aws_problem`.
+    """
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        fail(aws_problem(error, bucket))
+        fail(aws_problem(error, asked, permissions=permissions))
     except (CatalogError, RoutesError) as error:
         fail(str(error))

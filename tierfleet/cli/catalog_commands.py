@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from tierfleet.cli.aws import aws_or_fail, bucket_of, routes_of, s3_of, sagemaker_of
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.console import Json, fail, out, say
 from tierfleet.cli.progress import counter, progress
 from tierfleet.config import FleetConfig
 from tierfleet.models.bucket import READS_AT_ONCE
@@ -87,7 +87,7 @@ def _rollback(
     else:
         out.print(escape(f"{tenant}: {done.before} -> {done.after}; callers follow within 60 s"))
     if pinned:
-        err.print(f"[yellow]warning[/]: its own endpoint serves the pin {escape(pinned)}; change that line and deploy")
+        say("warning", f"its own endpoint serves the pin {pinned}; change that line and deploy")
 
 
 def _remove(
@@ -125,7 +125,7 @@ def _remove(
         typer.echo(json.dumps({**vars(done), "warnings": warnings}))
         return
     for warning in warnings:
-        err.print(f"[yellow]warning[/]: {escape(warning)}")
+        say("warning", warning)
     what = (
         f"was removed at {done.removed_at} already"
         if done.already
@@ -134,9 +134,10 @@ def _remove(
     out.print(escape(f"{tenant} {what}; {counted(done.artefacts, 'artefact')} ({size(done.size_bytes)}) left"))
     after = (moment(done.removed_at) + timedelta(hours=grace_hours)).isoformat(timespec="minutes")
     out.print(escape(f"from {after} on: tierfleet models remove {config} {tenant} --artefacts, or models gc"))
-    err.print(
-        "[yellow]warning[/]: instances keep a loaded model until they evict it or are replaced, and answer whoever "
-        "still names it in TargetModel; take the permission away from callers that must not reach it"
+    say(
+        "warning",
+        "instances keep a loaded model until they evict it or are replaced, and answer whoever still names it in "
+        "TargetModel; take the permission away from callers that must not reach it",
     )
 
 
@@ -193,7 +194,7 @@ def _collect(
         for line in collection_lines(found, versioned=versioned, deleting=delete, permanently=permanently):
             out.print(escape(line))
         for problem in found.problems:
-            err.print(f"[bold red]error[/]: {escape(problem)}")
+            say("error", problem)
     if found.problems or found.of("failed"):
         raise typer.Exit(2)
 

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.console import Json, err, fail, out, say
 from tierfleet.config import CheckedFile, FleetConfig, check_file, check_files
 from tierfleet.config.reference import configuration_markdown, json_schema
 from tierfleet.config.summary import fleet_summary
@@ -15,7 +15,6 @@ from tierfleet.quotas import quota_table, quotas
 
 app = typer.Typer(no_args_is_help=True, help="Check and explain fleet files.")
 
-_STYLE = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _DEFAULT_DIRECTORY = Path("config")
 
 
@@ -75,5 +74,4 @@ def load_or_fail(file: Path) -> FleetConfig:
 
 def _print_problems(console: Console, file: CheckedFile) -> None:
     for problem in file.problems:
-        severity, _, rest = str(problem).partition(": ")
-        console.print(f"[{_STYLE[problem.severity]}]{severity}[/]: {escape(rest)}")
+        say(problem.severity, str(problem).partition(": ")[2], console=console)

@@ -1,6 +1,6 @@
 """How every command prints, and how it ends when it cannot go on."""
 
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -12,9 +12,18 @@ wide = out if out.is_terminal else Console(width=120, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+_STYLE: Final = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def say(
+    severity: Literal["error", "warning", "note"], message: str, *, check: str | None = None, console: Console = err
+) -> None:
+    """Print one problem; check: the name of the check that found it."""
+    found_by = f" [dim]({escape(check)})[/]" if check else ""
+    console.print(f"[{_STYLE[severity]}]{severity}[/]: {escape(message)}{found_by}")
 
 
 def fail(message: str) -> NoReturn:
     """Print one error and end with exit code 2."""
-    err.print(f"[bold red]error[/]: {escape(message)}")
+    say("error", message)
     raise typer.Exit(2)

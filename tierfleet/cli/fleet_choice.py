@@ -10,17 +10,14 @@ from typing import Annotated, Any
 import boto3
 import botocore.session
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import NoCredentialsError
 
+from tierfleet.cli.aws import CALLERS_PERMISSIONS, aws_or_fail, read_routes
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import fail
 from tierfleet.cli.standin import running_standin
 from tierfleet.config import FleetConfig
-from tierfleet.runtime import clients
-from tierfleet.runtime.errors import classify
-from tierfleet.runtime.names import ROUTES_PROFILE, routes_application
 from tierfleet.runtime.route_document import RouteDocument, RoutesError
-from tierfleet.runtime.routes import deployed_routes
 
 Config = Annotated[Path | None, typer.Option("--config", help="The fleet file; or name the fleet.")]
 Fleet = Annotated[str | None, typer.Option("--fleet", help="The fleet's name, with --environment.")]
@@ -43,20 +40,11 @@ class FleetChoice:
 
     def deployed_routes(self) -> RouteDocument:
         """As callers see them now; ends the command where there are none."""
-        client = clients.appconfigdata_client(session=self.session, endpoint_url=self.endpoint_url)
-        try:
-            return deployed_routes(
-                client,
-                application_id=routes_application(self.fleet, self.environment),
-                environment_id=self.environment,
-                profile_id=ROUTES_PROFILE,
-            )
-        except RoutesError as error:
-            fail(f"{error}; {self._remedy()}")
-        except (ClientError, BotoCoreError) as error:
-            fail(f"the routes of {self.fleet} {self.environment} cannot be read: {classify(error).sentence}")
-        finally:
-            client.close()
+        with aws_or_fail(f"the routes of {self.fleet} {self.environment}", permissions=CALLERS_PERMISSIONS):
+            try:
+                return read_routes(self.fleet, self.environment, session=self.session, endpoint_url=self.endpoint_url)
+            except RoutesError as error:
+                fail(f"{error}; {self._remedy()}")
 
     def loaded_models(self) -> Callable[[str, str], bool | None]:
         """Whether an instance of (endpoint) holds (target model) now; None where nobody says, as on AWS."""
@@ -118,13 +106,10 @@ def _local_session(account: str, region: str) -> boto3.Session:
 
 
 def _aws_session(region: str | None) -> boto3.Session:
-    try:
+    with aws_or_fail("the fleet at AWS (--local calls the stand-in)"):
         session = boto3.Session(region_name=region)
-        credentials = session.get_credentials()
-    except BotoCoreError as error:
-        fail(f"the AWS credentials cannot be used: {error}; AWS_PROFILE or AWS_ACCESS_KEY_ID says who you are")
-    if credentials is None:
-        fail("there are no AWS credentials; AWS_PROFILE or AWS_ACCESS_KEY_ID says who you are, --local needs none")
+        if session.get_credentials() is None:
+            raise NoCredentialsError
     if session.region_name is None:
         fail("there is no region; give --region or --config, or set AWS_DEFAULT_REGION")
     return session

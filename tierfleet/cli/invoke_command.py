@@ -7,11 +7,11 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
-from rich.progress import Progress
 
 from tierfleet.cli.call_text import batch_text, explanation_text, reply_line
-from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.console import Json, err, fail, out, say
 from tierfleet.cli.fleet_choice import Config, Environment, Fleet, FleetChoice, Local, Region, choose_fleet
+from tierfleet.cli.progress import counter
 from tierfleet.cli.request_body import given_body, probe_body
 from tierfleet.runtime import clients
 from tierfleet.runtime.api_trace import ApiTrace
@@ -111,9 +111,8 @@ def _once(call: Callable[[], Reply], *, as_json: bool) -> None:
 
 
 def _many(call: Callable[[], Reply], count: int, concurrency: int, *, as_json: bool) -> None:
-    with Progress(console=err, transient=True) as progress:
-        task = progress.add_task("calling", total=count)
-        report = call_many(call, count=count, concurrency=concurrency, ended=lambda: progress.advance(task))
+    with counter("calling", count) as one:
+        report = call_many(call, count=count, concurrency=concurrency, ended=one)
     if as_json:
         typer.echo(json.dumps(report.to_json()))
     else:
@@ -143,5 +142,5 @@ def _explain(
 
 
 def _end_with(error: CallError) -> NoReturn:
-    err.print(f"[bold red]error[/]: {escape(str(error))}")
+    say("error", str(error))
     raise typer.Exit(2 if isinstance(error, RequestInvalidError | RoutesUnavailableError) else 1)

@@ -13,13 +13,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from tierfleet.aws_problem import AwsProblemError
 from tierfleet.cli import catalog_commands
 from tierfleet.cli.aws import aws_or_fail, bucket_of, s3_of
+from tierfleet.cli.catalog_commands import Config
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.console import Json, err, fail, out, say
 from tierfleet.cli.progress import counter
 from tierfleet.models import pointer
-from tierfleet.models.aws_problem import AwsProblemError
 from tierfleet.models.files import ModelFile, every_model, find_models
 from tierfleet.models.findings import Finding, Validated
 from tierfleet.models.fleet_fit import fleet_findings
@@ -38,8 +39,6 @@ catalog_commands.add_to(app)
 
 Models = Annotated[Path, typer.Argument(help="A model <tenant>/<version>.ubj, or a directory of them.")]
 Paths = Annotated[list[Path], typer.Argument(help="Models <tenant>/<version>.tar.gz, .ubj or .json, or directories.")]
-Config = Annotated[Path, typer.Argument(help="The fleet file that says whose bucket it is.")]
-_STYLE = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
 @app.command("package")
@@ -156,7 +155,7 @@ def _print_outcomes(outcomes: list[Outcome], seconds: float, pinned: Mapping[str
         for target, why in sorted(pinned.items()):
             if any(item.tenant == target.partition("/")[0] and item.target_model != target for item in published):
                 message = f"{why}: its endpoint goes on serving {target}; change that line and deploy to roll out"
-                err.print(f"[yellow]warning[/]: {escape(message)}")
+                say("warning", message)
         for outcome in failed:
             if not outcome.message.startswith("validation"):
                 err.print(f"[bold red]{outcome.status}[/]: {escape(f'{outcome.model.file}: {outcome.message}')}")
@@ -181,13 +180,10 @@ def _print_findings(validated: list[Validated], general: list[Finding], console:
             files.setdefault(finding, []).append(str(item.model.file))
     for finding, where in files.items():
         several = f" and {len(where) - 1} more" if len(where) > 1 else ""
-        _print_finding(console, finding, f"{where[0]}{several}: {finding.message}")
+        text = f"{where[0]}{several}: {finding.message}"
+        say(finding.severity, text, check=finding.check, console=console)
     for finding in general:
-        _print_finding(console, finding, finding.message)
-
-
-def _print_finding(console: Console, finding: Finding, text: str) -> None:
-    console.print(f"[{_STYLE[finding.severity]}]{finding.severity}[/]: {escape(text)} [dim]({finding.check})[/]")
+        say(finding.severity, finding.message, check=finding.check, console=console)
 
 
 def _every_model(paths: list[Path]) -> list[ModelFile]:

@@ -2,18 +2,17 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.console import Json, out, say
+from tierfleet.cli.planning import planning_or_fail
+from tierfleet.cli.progress import advancing
 
 if TYPE_CHECKING:
     from tierfleet.planning.curve_table import CurveRow
@@ -34,14 +33,14 @@ def plan_synthesize(
     no_rhythm: Annotated[bool, typer.Option("--no-rhythm", help="Evenly over the day and the week.")] = False,
 ) -> None:
     """Write a trace of a known traffic shape; the same arguments write the same trace."""
-    with _planning():
+    with planning_or_fail():
         from tierfleet.planning.sessions import INDEPENDENT, Sessions
         from tierfleet.planning.shapes import varied
         from tierfleet.planning.synthesize import write_trace
 
         traffic = varied(shape, requests_per_day=requests_per_day, zipf=zipf, without_rhythm=no_rhythm)
         sessions = INDEPENDENT if calls_per_session == 1 else Sessions(calls_per_session, mean_gap_seconds)
-        with _progress("making requests", round(traffic.requests_per_day * days)) as advance:
+        with advancing("making requests", round(traffic.requests_per_day * days)) as advance:
             written = write_trace(traffic, output, days=days, seed=seed, sessions=sessions, progress=advance)
     out.print(escape(f"{output}  {written:,} requests of {len(traffic.tenants):,} tenants"))
 
@@ -72,7 +71,7 @@ def plan_curve(
     as_json: Json = False,
 ) -> None:
     """Show the hit ratio of the shared cache at several capacities."""
-    with _planning(), tempfile.TemporaryDirectory(prefix="tierfleet-") as folder:
+    with planning_or_fail(), tempfile.TemporaryDirectory(prefix="tierfleet-") as folder:
         from tierfleet.planning import curve_table
         from tierfleet.planning.sessions import Sessions
         from tierfleet.planning.trace_columns import Columns
@@ -83,7 +82,7 @@ def plan_curve(
         columns = Columns(
             tenant=tenant_column, timestamp=timestamp_column, model_bytes=model_bytes_column, latency=latency_column
         )
-        with _progress("passing over the trace", None) as advance:
+        with advancing("passing over the trace", None) as advance:
             table = curve_table.tabulate(
                 source,
                 Path(folder),
@@ -98,7 +97,7 @@ def plan_curve(
                 progress=advance,
             )
     for notice in table.notices:
-        err.print(f"[yellow]note[/]: {escape(notice)}")
+        say("note", notice)
     if as_json:
         typer.echo(json.dumps(asdict(table)))
         return
@@ -115,22 +114,3 @@ def _rendered(rows: tuple["CurveRow", ...]) -> Table:
         ratios = ["" if ratio is None else f"{ratio:.1%}" for ratio in (row.lru, row.che, row.static, row.belady)]
         rendered.add_row(f"{row.capacity_mib:,.0f}", f"{row.models:,.0f}", ratios[0], unloads, *ratios[1:])
     return rendered
-
-
-@contextmanager
-def _planning() -> Iterator[None]:
-    """Turn what the planner refuses into one error."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        fail(f"{error.name} is not installed; the planner needs: pip install 'tierfleet[planning]'")
-    except ValueError as error:
-        fail(str(error))
-
-
-@contextmanager
-def _progress(text: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task(text, total=total)
-        yield lambda done: progress.advance(task, done)

@@ -2,17 +2,16 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.planning import planning_or_fail
+from tierfleet.cli.progress import steps
 
 _SLA = "What is required"
 _TRAFFIC = "Traffic"
@@ -92,7 +91,7 @@ def plan_fleet(
     Exit code 1 if no fleet meets the requirements; then the nearest is shown.
     """
     fleet = load_or_fail(config)
-    try:
+    with planning_or_fail():
         from tierfleet.planning import plan_sources
         from tierfleet.planning.apply import file_edits, write
         from tierfleet.planning.curve_table import Reading
@@ -118,7 +117,7 @@ def plan_fleet(
         known = load_profiles(profiles)
         own = profile_name(fleet, known, profile)
         claimed = plan_sources.claimed_ratios(claim or [])
-        with tempfile.TemporaryDirectory(prefix="tierfleet-") as folder, _progress() as advance:
+        with tempfile.TemporaryDirectory(prefix="tierfleet-") as folder, steps() as step:
             read = plan_sources.read_source(
                 source,
                 Path(folder),
@@ -132,7 +131,7 @@ def plan_fleet(
                 profile=known[own],
                 skip_days=skip_days,
                 sessions=plan_sources.sessions_of(calls_per_session, mean_gap_seconds),
-                progress=lambda done: advance("reading", done, 0),
+                progress=lambda done: step("reading", done, 0),
             )
             plan, target = make_plan(
                 Question(
@@ -152,7 +151,7 @@ def plan_fleet(
                     claimed_usd=claim_usd,
                     notices=read.notices,
                 ),
-                advance,
+                step,
             )
         if html is not None:
             from tierfleet.planning.report import report_html
@@ -169,31 +168,9 @@ def plan_fleet(
                 (err if as_json else out).print(escape(change.diff), end="")
             text = "; deploy it when you have read the diff" if changes else ": nothing to change"
             err.print(escape(f"{config}{text}"))
-    except ModuleNotFoundError as error:
-        fail(f"{error.name} is not installed; the planner needs: pip install 'tierfleet[planning]'")
-    except (ValueError, OSError) as error:
-        fail(str(error))
     if plan.chosen is None:
         raise typer.Exit(1)
 
 
 def _over_1000(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each kind of work: told its name, how much is done (or was, of a total of 0), and the total."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
-        tasks = {}
-
-        def advance(text: str, done: int, total: int) -> None:
-            if text not in tasks:
-                tasks[text] = progress.add_task(text, total=total or None)
-            if total:
-                progress.update(tasks[text], completed=done, total=total)
-            else:
-                progress.advance(tasks[text], done)
-
-        yield advance

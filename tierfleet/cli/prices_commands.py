@@ -8,9 +8,9 @@ from typing import Annotated
 
 import boto3
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
+from tierfleet.cli.aws import aws_or_fail
 from tierfleet.cli.console import Json, fail, out
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.price_list import PRICING_REGION, refresh, write_prices
@@ -62,15 +62,11 @@ def prices_refresh(
     """Read the prices again from AWS's Price List API (needs credentials with pricing:GetProducts)."""
     try:
         table = load_prices(prices)
-        client = boto3.client("pricing", region_name=PRICING_REGION)
-        refreshed = refresh(client, table, region or table.regions, datetime.now(UTC).date())
+        with aws_or_fail("the Price List API", permissions="pricing:GetProducts must be allowed"):
+            client = boto3.client("pricing", region_name=PRICING_REGION)
+            refreshed = refresh(client, table, region or table.regions, datetime.now(UTC).date())
     except PlanningInputError as error:
         fail(str(error))
-    except (BotoCoreError, ClientError) as error:
-        fail(
-            f"the Price List API cannot be asked: {error}; AWS_PROFILE or AWS_ACCESS_KEY_ID says who you are, and "
-            "pricing:GetProducts must be allowed"
-        )
     file = output or prices or shipped_prices_file()
     try:
         write_prices(refreshed.table, file)

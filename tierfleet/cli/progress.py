@@ -1,4 +1,4 @@
-"""A progress bar for long work: on a terminal with rate and time left, elsewhere silent."""
+"""A progress bar for long work: on a terminal with rate and time left, elsewhere silent. All are thread-safe."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,46 @@ class _RateColumn(ProgressColumn):
 
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar that is told (how many are done, of how many); thread-safe."""
+    """A bar that is told (how many are done, of how many)."""
+    with _bars() as bars:
+        task = bars.add_task(what, total=total)
+        yield lambda done, of: bars.update(task, completed=done, total=of if of is not None else total)
+
+
+@contextmanager
+def counter(what: str, total: int) -> Iterator[Callable[..., None]]:
+    """A bar that moves on by one at each call, whatever it is called with."""
+    with _bars() as bars:
+        task = bars.add_task(what, total=total)
+        yield lambda *_: bars.advance(task)
+
+
+@contextmanager
+def advancing(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar that is told how many more are done; total: None if nobody knows."""
+    with _bars() as bars:
+        task = bars.add_task(what, total=total)
+        yield lambda more: bars.advance(task, more)
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each kind of work: told its name, how many are done, and of how many; of 0: how many more are done."""
+    with _bars() as bars:
+        tasks = {}
+
+        def told(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=of or None)
+            if of:
+                bars.update(tasks[what], completed=done, total=of)
+            else:
+                bars.advance(tasks[what], done)
+
+        yield told
+
+
+def _bars() -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -25,20 +64,4 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done, of: bar.update(task, completed=done, total=of if of is not None else total)
-
-
-@contextmanager
-def counter(what: str, total: int) -> Iterator[Callable[..., None]]:
-    """A bar that moves on by one at each call, whatever it is called with."""
-    with progress(what, total) as moved:
-        done = 0
-
-        def one(*_: object) -> None:
-            nonlocal done
-            done += 1
-            moved(done, None)
-
-        yield one
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)

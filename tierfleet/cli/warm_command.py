@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import Progress
 
-from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.aws import aws_or_fail
+from tierfleet.cli.console import Json, fail, out
 from tierfleet.cli.fleet_choice import Config, Environment, Fleet, FleetChoice, Local, Region, choose_fleet
+from tierfleet.cli.progress import counter
 from tierfleet.routes import route_json
 from tierfleet.runtime import clients
 from tierfleet.runtime.names import WORD_PATTERN, models_bucket
@@ -100,18 +101,16 @@ def _plan(
 def _run(choice: FleetChoice, deployed: RouteDocument, plan: WarmUpPlan) -> WarmUpReport:
     bucket = deployed.models_bucket
     if bucket is None:
-        account = choice.account or clients.caller_account(choice.session, region=None)
+        with aws_or_fail("the account of these credentials", permissions="with --config it is not asked for"):
+            account = choice.account or clients.caller_account(choice.session, region=None)
         bucket = models_bucket(choice.fleet, choice.environment, account, str(choice.session.region_name))
     runtime = clients.cold_path_client(
         connections=plan.concurrency, session=choice.session, endpoint_url=choice.endpoint_url
     )
     s3 = clients.s3_client(connections=plan.concurrency, session=choice.session, endpoint_url=choice.endpoint_url)
     try:
-        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-            task = progress.add_task(f"warming {plan.endpoint_name}", total=len(plan.tenants) - len(plan.elsewhere))
-            return run_warm_up(
-                plan, runtime=runtime, s3=s3, models_bucket=bucket, ended=lambda _tenant: progress.advance(task)
-            )
+        with counter(f"warming {plan.endpoint_name}", len(plan.tenants) - len(plan.elsewhere)) as one:
+            return run_warm_up(plan, runtime=runtime, s3=s3, models_bucket=bucket, ended=one)
     finally:
         runtime.close()
         s3.close()

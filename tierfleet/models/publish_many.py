@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tierfleet.aws_problem import AwsProblemError, aws_problem, every_call_meets
 from tierfleet.models import pointer
-from tierfleet.models.aws_problem import AwsProblemError, aws_problem, every_call_meets
 from tierfleet.models.files import ModelFile
 from tierfleet.models.package import package_file
 from tierfleet.models.publish import LostRaceError, Publication, PublishError, check_names, publish

@@ -60,11 +60,6 @@ class MissRatioCurve:
     def largest_model_mib(self) -> float:
         return float(whole_bytes(self.resident_mib).max()) / 2**20
 
-    @property
-    def enough_mib(self) -> float:
-        """The capacity per instance above which nothing improves."""
-        return float(self.distances_after[-1]) / 2**20
-
     def hit_ratio(self, capacity_mib: float) -> float:
         """The share of the counted requests that find their model in memory; 0 to 1."""
         if capacity_mib < self.largest_model_mib:
@@ -83,16 +78,6 @@ class MissRatioCurve:
         after, before = (int(np.searchsorted(end, granules * self.granule_bytes, "right")) for end in ends)
         entered = self.counted - int(self.hits[granules])
         return (entered - (after - before)) / hours
-
-    def capacity_mib_for(self, hit_ratio: float) -> float | None:
-        """The smallest capacity per instance, of those that hold the biggest model, that reaches a hit ratio.
-
-        None if none does: the cold misses remain.
-        """
-        granules = int(np.searchsorted(self.hits, hit_ratio * self.counted * (1 - 1e-12)))
-        if granules == len(self.hits):
-            return None
-        return max(granules * self.granule_bytes / 2**20, self.largest_model_mib)
 
     def _granules(self, capacity_mib: float) -> int:
         # A capacity that was computed as so many models of equal size means that many.

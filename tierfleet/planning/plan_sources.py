@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from boto3 import Session
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tierfleet.aws_problem import aws_problem
 from tierfleet.config import FleetConfig
 from tierfleet.planning.curve_table import Reading
 from tierfleet.planning.errors import PlanningInputError
@@ -149,8 +151,11 @@ def catalog_reader(config: FleetConfig) -> Callable[[str], str]:
 
     def read(tenant: str) -> str:
         try:
-            return read_pointer(s3_client(connections=1), bucket=bucket, tenant=tenant).target_model
-        except (BotoCoreError, ClientError, CatalogError) as error:
+            s3 = s3_client(connections=1, session=Session(region_name=config.region))
+            return read_pointer(s3, bucket=bucket, tenant=tenant).target_model
+        except (BotoCoreError, ClientError) as error:
+            raise PlanningInputError(aws_problem(error, bucket)) from error
+        except CatalogError as error:
             raise PlanningInputError(str(error)) from error
 
     return read

@@ -77,14 +77,3 @@ def fleet_alarms(config: FleetConfig) -> AlarmCount:
     """Alarms that belong to no tier."""
     warms_up = any(tier.warm_up for tier in config.multi_model_tiers.values())
     return _FLEET + (_WARM_UP_RUNNING if warms_up else AlarmCount())
-
-
-def all_alarms(config: FleetConfig) -> AlarmCount:
-    """Every alarm and policy of the fleet."""
-    total = fleet_alarms(config)
-    for shared in config.multi_model_tiers.values():
-        total += endpoint_alarms(shared)
-    for dedicated in config.dedicated_tiers.values():
-        for _ in dedicated.tenants:
-            total += endpoint_alarms(dedicated)
-    return total

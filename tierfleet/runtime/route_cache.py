@@ -72,7 +72,6 @@ class RouteCache:
         self._lock = threading.Lock()
         self._flights: SingleFlight[bool, RouteDocument] = SingleFlight("tierfleet-routes")
         self._document: RouteDocument | None = None
-        self._fetched_at = 0.0
         self._poll_at = 0.0
         self._wait_at = 0.0
         self._forced_at = float("-inf")
@@ -118,10 +117,6 @@ class RouteCache:
         """How long `newer_than` will not ask again; 0 or more."""
         return max(0.0, self._forced_at + FORCED_REFRESH_PAUSE_SECONDS - self._clock())
 
-    def age_seconds(self) -> float:
-        """Since AppConfig last confirmed the document."""
-        return self._clock() - self._fetched_at
-
     def _poll(self) -> RouteDocument:
         with self._lock:
             if self._document is not None and self._clock() < self._poll_at:
@@ -158,8 +153,7 @@ class RouteCache:
                 raise RoutesError(f"there is no route document of {self._fleet} {self._environment}")
             ttl_seconds = self._ttl_seconds or self._document.ttl_seconds or DEFAULT_TTL_SECONDS
             interval_seconds = max(fetched.next_poll_seconds, ttl_seconds)
-            self._fetched_at = self._clock()
-            self._poll_at = self._fetched_at + interval_seconds
+            self._poll_at = self._clock() + interval_seconds
             self._wait_at = self._poll_at + interval_seconds
             return self._document
 

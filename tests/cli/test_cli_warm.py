@@ -1,42 +1,17 @@
 """`tierfleet warm`: the warm-up by hand, against AWS's services on loopback."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fleets import CONFIG
-from loopback import REGION, SHARED, FakeAws, route_document, service_models_read_once, serving, whale
+from loopback import NAMED, SHARED, FakeAws, whale
 from typer.testing import CliRunner
 
 from tierfleet.cli import app
 
 runner = CliRunner()
-NAMED = ["--fleet", "fraud", "--environment", "prod"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_clients() -> Iterator[None]:
-    with service_models_read_once():
-        yield
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
-    aws = FakeAws()
-    aws.routes = {
-        **route_document(),
-        "warm_up": {
-            "probe": {"content_type": "text/csv", "body": "1,2,3"},
-            "tiers": {"tail": {"tenants": ["m02", "m03", "m01"], "concurrency": 1, "deadline_seconds": 60}},
-        },
-    }
-    with serving(aws) as url:
-        for name, value in (("URL", url), ("ID", "test"), ("KEY", "test")):
-            variable = {"URL": "AWS_ENDPOINT_URL", "ID": "AWS_ACCESS_KEY_ID", "KEY": "AWS_SECRET_ACCESS_KEY"}[name]
-            monkeypatch.setenv(variable, value)
-        monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-        yield aws
+pytestmark = pytest.mark.usefixtures("as_caller")
 
 
 def warm(*arguments: str) -> Any:
