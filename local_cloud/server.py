@@ -37,8 +37,10 @@ def main() -> None:
             enforce_iam=arguments.enforce_iam,
         )
         os.nice(_NICENESS)
+    # asyncio.run would wait for the threads of what is under way, a function that runs for minutes for example.
+    loop = asyncio.new_event_loop()
     try:
-        asyncio.run(_serve(listener, data_plane, watch_parent=arguments.watch_parent))
+        loop.run_until_complete(_serve(listener, data_plane, watch_parent=arguments.watch_parent))
     finally:
         if data_plane is not None:
             data_plane.stop()
@@ -46,6 +48,7 @@ def main() -> None:
         if os.getpgrp() == os.getpid():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             os.killpg(os.getpgrp(), signal.SIGTERM)
+    os._exit(0)
 
 
 def _listen(port: int) -> socket.socket:
@@ -136,7 +139,13 @@ async def _serve(listener: socket.socket, data_plane: DataPlaneProcess | None, *
 
         await application(scope, receive, announce)
 
-    await serve(announced, config, shutdown_trigger=stop.wait)
+    serving = loop.create_task(serve(announced, config, shutdown_trigger=stop.wait))
+    stopped = loop.create_task(stop.wait())
+    await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+    # From Python 3.12 on hypercorn's shutdown waits for open requests as long as they take (Server.wait_closed).
+    await asyncio.wait((serving,), timeout=2 * config.graceful_timeout)
+    if serving.done():
+        serving.result()
 
 
 def _when_input_ends(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
