@@ -139,13 +139,13 @@ async def _serve(listener: socket.socket, data_plane: DataPlaneProcess | None, *
 
         await application(scope, receive, announce)
 
-    serving = loop.create_task(serve(announced, config, shutdown_trigger=stop.wait))
+    answering = loop.create_task(serve(announced, config, shutdown_trigger=stop.wait))
     stopped = loop.create_task(stop.wait())
-    await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((answering, stopped), return_when=asyncio.FIRST_COMPLETED)
     # From Python 3.12 on hypercorn's shutdown waits for open requests as long as they take (Server.wait_closed).
-    await asyncio.wait((serving,), timeout=2 * config.graceful_timeout)
-    if serving.done():
-        serving.result()
+    await asyncio.wait((answering,), timeout=2 * config.graceful_timeout)
+    if answering.done():
+        answering.result()
 
 
 def _when_input_ends(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
