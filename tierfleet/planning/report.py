@@ -74,6 +74,11 @@ def _figures(plan: Plan) -> str:
         "models in memory": f"{min(shown.models_per_instance * shown.instances, plan.tail_tenants):,}"
         f" of {plan.tail_tenants:,}",
         "memory for models": gibibytes(shown.model_memory_mib),
+        **{
+            f"outside the SLA, {times.tier}": percent(times.outside_share)
+            for times in plan.latencies
+            if times.outside_share is not None
+        },
     }
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in named.items())
     return f'<dl class="figures">{cells}</dl>'
@@ -158,7 +163,7 @@ def _claims(plan: Plan) -> Iterator[str]:
             "#LRU",
             "#best fixed set",
             "#clairvoyant",
-            *(f"in memory, {name}" for name in profiles),
+            *(f"{name}: memory, cheapest instances" for name in profiles),
         ),
         rows,
     )
