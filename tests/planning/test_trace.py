@@ -159,6 +159,21 @@ def test_a_column_of_model_keys_names_tenants_before_the_slash(tmp_path, ending)
     assert "the tenant is TargetModel up to its first slash" in trace.notices
 
 
+def test_of_two_columns_of_one_name_the_first_is_read_and_that_is_said(tmp_path):
+    trace = read(
+        csv(tmp_path, "tenant,timestamp,tenant", "a,2026-11-02T08:00:00Z,x", "b,2026-11-02T08:00:01Z,y"), tmp_path
+    )
+    assert trace.requests.tenants == ("a", "b")
+    assert "the column tenant is read, not tenant_1" in trace.notices
+
+
+@pytest.mark.parametrize("name", ["empty.csv", "empty.jsonl", "empty.parquet"])
+def test_an_empty_file_is_said_to_be_empty(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(PlanningInputError, match="is empty: it has 0 rows"):
+        read(str(tmp_path / name), tmp_path)
+
+
 def test_a_time_far_off_the_others_is_pointed_at(tmp_path):
     usual = [f"m{n % 3},{EIGHT + 60 * n}" for n in range(200)]
     assert read(csv(tmp_path, "tenant,timestamp", *usual), tmp_path).notices == ()

@@ -65,7 +65,8 @@ def miss_ratio_chart(plan: Plan) -> str:
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.set_xlabel("models in memory, all instances")
         axes.set_ylabel("calls that load their model")
-        axes.legend(loc="lower left")
+        # At its place while the curve leaves it free.
+        axes.legend(loc="lower left" if lru[0] > 0.5 else "upper right")
 
     return _svg("miss-ratio curve", draw)
 

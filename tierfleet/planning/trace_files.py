@@ -44,6 +44,8 @@ def relation(connection: duckdb.DuckDBPyConnection, source: str, columns: Column
         allow_s3(connection, source)
     elif not any(character in source for character in "*?[") and not Path(source).is_file():
         raise PlanningInputError(f"{source} is no file; give a file, or a pattern such as 'logs/*.parquet' in quotes")
+    elif Path(source).is_file() and not Path(source).stat().st_size:
+        raise PlanningInputError(f"{source} is empty: it has 0 rows, and a plan needs requests")
     endings = [ending.lower() for ending in Path(source).suffixes]
     ending = next((e for e in reversed(endings) if e not in _COMPRESSED), "")
     try:
@@ -67,6 +69,9 @@ def _table(connection: duckdb.DuckDBPyConnection, source: str, reader: str, colu
     found = find_columns(source, list(kinds), columns)
     values = {role: identifier(name) for role, name in found.items()}
     values["tenant"], assumed = _tenant(found["tenant"], f"CAST({values['tenant']} AS VARCHAR)")
+    # DuckDB numbers columns of one name.
+    twice = [name for name in found.values() if f"{name}_1" in kinds]
+    assumed += tuple(f"the column {name} is read, not {name}_1" for name in twice)
     return _select(values, reader, kinds[found["timestamp"]], "a table", assumed=assumed)
 
 
