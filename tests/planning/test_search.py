@@ -135,6 +135,15 @@ def test_twice_the_traffic_fails_where_the_file_allows_too_few_instances() -> No
     assert cases["traffic x 2"].failures == ("tail needs 4 x ml.m5.xlarge in its busiest hour, and may have 2",)
 
 
+def test_the_share_outside_the_sla_is_that_of_the_classes_that_break_it() -> None:
+    judge = model(WORKLOAD, cold_p95_seconds=1.0, warm_p95_seconds=0.3)
+    option = judge.option("ml.m5.xlarge", 2, frozenset())
+    [times] = judge.latencies(option, "whale")
+    # A load of the stock container takes longer than a second, and no warm call takes 300 ms.
+    assert times.outside_share == pytest.approx(1 - option.hit_ratio)
+    assert model(WORKLOAD).latencies(option, "whale")[0].outside_share is None
+
+
 def test_big_models_that_are_called_rarely_make_the_cold_calls() -> None:
     calls = {f"hot{n}": 50_000.0 for n in range(10)} | {f"rare{n}": 20.0 for n in range(200)}
     sizes = np.array([5.0] * 10 + [45.0] * 200)

@@ -1,6 +1,6 @@
 """Endpoints whose calls outgrow the bounds that the fleet file sets them."""
 
-from tierfleet.config.model import Tier
+from tierfleet.config import DedicatedTier, MultiModelTier
 from tierfleet.planning.fleet_model import FleetModel
 from tierfleet.planning.plan import FleetOption
 from tierfleet.planning.proposed import instances_for_peak, proposed_config
@@ -24,7 +24,7 @@ def beyond_max(model: FleetModel, option: FleetOption) -> list[str]:
     return [text for text in found if text]
 
 
-def _beyond(name: str, tier: Tier, peak_per_second: float) -> str:
+def _beyond(name: str, tier: MultiModelTier | DedicatedTier, peak_per_second: float) -> str:
     needed = instances_for_peak(tier, peak_per_second)
     if needed <= tier.most_instances:
         return ""
