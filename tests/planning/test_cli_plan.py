@@ -33,6 +33,15 @@ def test_a_curve_from_a_trace(trace):
     assert table["calls_per_session"] == 1
 
 
+def test_a_curve_of_unequal_models_has_a_bound(tmp_path):
+    file = tmp_path / "fraud.parquet"
+    assert run(app, ["plan", "synthesize", "fraud", "--out", str(file), "--days", "0.5"]).exit_code == 0
+    arguments = ["plan", "curve", str(file), "--capacity-mib", "300", "--capacity-mib", "900", "--belady"]
+    rows = json.loads(run(app, [*arguments, "--json"]).stdout)["rows"]
+    assert all(row["lru"] < row["bound"] <= 1 and row["belady"] is None for row in rows)
+    assert "no cache above" in run(app, arguments).output
+
+
 def test_a_curve_in_words(trace):
     answer = run(app, ["plan", "curve", str(trace), "--skip-days", "1"])
     assert answer.exit_code == 0
@@ -57,6 +66,7 @@ def test_a_curve_from_rates(tmp_path):
         (["curve", "nowhere.parquet"], "nowhere.parquet is no file"),
         (["synthesize", "nonsense", "--out", "x.parquet"], "'nonsense' is no traffic shape"),
         (["synthesize", "fraud", "--out", "x.txt"], "give it the ending .parquet"),
+        (["synthesize", "fraud", "--out", "/nowhere/x.csv"], "--out /nowhere/x.csv: there is no directory /nowhere"),
         (["synthesize", "fraud", "--out", "x.csv", "--calls-per-session", "2", "--mean-gap-seconds", "0"], "mean gap"),
     ],
 )
@@ -73,4 +83,18 @@ def test_sizes_must_come_from_somewhere(tmp_path):
     answer = run(app, ["plan", "curve", str(file)])
     assert answer.exit_code == 2
     assert "the size of 2 of 2 models is not known, such as a's; give --resident-mib" in answer.output
-    assert run(app, ["plan", "curve", str(file), "--resident-mib", "1", "--skip-days", "9"]).exit_code == 2
+    answer = run(app, ["plan", "curve", str(file), "--resident-mib", "1", "--skip-days", "9"])
+    assert answer.exit_code == 2
+    assert "the first 9 are skipped; skip fewer" in answer.output
+
+
+def test_a_curve_says_why_it_has_no_optimum(trace, tmp_path):
+    arguments = ["plan", "curve", str(trace), "--resident-mib", "247", "--capacity-models", "500", "--belady"]
+    assert (
+        "Belady's optimum is that of one instance: it is left out" in run(app, [*arguments, "--instances", "2"]).output
+    )
+    assert "Belady" not in run(app, [*arguments, "--json"]).stderr
+    file = tmp_path / "rates.toml"
+    file.write_text("[requests_per_day]\na = 5\nb = 3\n")
+    answer = run(app, ["plan", "curve", str(file), "--resident-mib", "1", "--belady"])
+    assert "Belady's optimum needs a trace" in answer.output

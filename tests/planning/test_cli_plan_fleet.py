@@ -106,6 +106,38 @@ def test_nothing_within_the_budget_ends_with_1_and_shows_the_nearest(rates: Path
     assert fraud.read_text() == before
 
 
+def test_json_is_json_where_loads_never_end(tmp_path: Path, fraud: Path) -> None:
+    rates, report = tmp_path / "busy.csv", tmp_path / "plan.html"
+    rates.write_text("tenant,requests_per_day\n" + "".join(f"t{n},20000\n" for n in range(300)))
+    more = ("--model-megabytes", 45, "--most-instances", 2, "--json", "--html", report)
+    code, text, _ = plan(rates, "--config", fraud, *more)
+    assert code == 1
+    found = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert any("loads need" in failure for failure in found["nearest"]["failures"])
+    assert found["nearest"]["cold_p95_seconds"] is None
+    assert "cold, no end" in report.read_text()
+
+
+def test_no_hit_ratio_is_required_if_0_is(rates: Path, fraud: Path) -> None:
+    code, text, _ = plan(rates, "--config", fraud, "--model-megabytes", 30, "--min-hit-ratio", 0)
+    assert code == 0
+    assert "required: cold p95 3 s, dedicated p99 50 ms\n" in text
+
+
+def test_traffic_of_another_fleet_is_pointed_at(tmp_path: Path, fraud: Path) -> None:
+    rates = tmp_path / "other.csv"
+    rates.write_text("tenant,requests_per_day\nacme,5000\nbolt,4000\n")
+    _, text, _ = plan(rates, "--config", fraud, "--model-megabytes", 30)
+    assert "none of the 50 tenants that the fleet file names (m02, ...) is in the traffic, which has acme, ..." in text
+
+
+def test_a_whale_that_outgrows_its_tier_is_named(tmp_path: Path, fraud: Path) -> None:
+    rates = tmp_path / "big.csv"
+    rates.write_text("tenant,requests_per_day\nm01,50000000\nm02,4000\n")
+    _, text, _ = plan(rates, "--config", fraud, "--model-megabytes", 30)
+    assert "m01 needs 12 x ml.m5.large in its busiest hour, and may have 8: raise instances.max" in text
+
+
 def test_a_kept_tenant_and_a_required_p99_are_respected(rates: Path, fraud: Path) -> None:
     more = ("--keep", "g2", "--tenant-p99", "t0060=50", "--json", "--model-megabytes", 30)
     code, text, _ = plan(rates, "--config", fraud, *more, "--calls-per-session", 1)
@@ -133,8 +165,16 @@ def test_claims_and_a_session_s_length_reach_the_plan(rates: Path, fraud: Path) 
         (["--model-megabytes", "30", "--claim", "x=80"], "write MODELS=PERCENT"),
         (["--model-megabytes", "30", "--claim", "500=180"], "percent above 0 and up to 100"),
         (["--model-megabytes", "30", "--profile", "nonsense"], "'nonsense' is no profile; there are stock"),
-        (["--model-megabytes", "30", "--budget-usd", "-1"], "usd is -1; give a number above 0"),
-        (["--model-megabytes", "30", "--min-hit-ratio", "1.5"], "min_hit_ratio is 1.5; give a ratio of 0 to 1"),
+        (["--model-megabytes", "30", "--budget-usd", "-1"], "the budget (--budget-usd) is -1; give a number above 0"),
+        (["--model-megabytes", "30", "--min-hit-ratio", "1.5"], "(--min-hit-ratio) is 1.5; give a ratio of 0 to 1"),
+        (
+            ["--model-megabytes", "30", "--warm-p95-milliseconds", "0"],
+            "(--warm-p95-milliseconds), in seconds, is 0; give",
+        ),
+        (
+            ["--model-megabytes", "30", "--html", "/nowhere/plan.html"],
+            "--html /nowhere/plan.html: there is no directory",
+        ),
         ([], "the size of 62 of 62 models is not known"),
     ],
 )

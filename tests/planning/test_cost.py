@@ -79,6 +79,12 @@ def test_traffic_moves_instances_requests_and_logs() -> None:
     assert found["tail", None, "endpoint logs"] == pytest.approx((86_400 + 8_640) * month / 1e6 * 0.57)
 
 
+def test_an_endpoint_whose_calls_outgrow_its_bounds_is_named() -> None:
+    enough, more = (cost(fleet(), traffic=flat(w1=86_400.0 * calls)) for calls in (40, 40_000))
+    assert not any("not priced" in note for note in enough.notes)
+    assert "w1 would need more than its most instances 100 % of the time, which are not priced" in more.notes
+
+
 def test_without_a_model_cache_every_call_fetches_its_model() -> None:
     cached, uncached = (
         amounts(cost(fleet(tiers={"tail": {"model_cache": setting}}), traffic=flat(a=1000), cold_share=0.25, callers=0))
@@ -94,6 +100,10 @@ def test_a_nat_gateway_costs_hours_and_every_model_that_goes_through_it() -> Non
     found = amounts(cost(config, nat_gateways=2, **usage))
     assert found[None, None, "NAT gateways"] == pytest.approx(2 * 730 * 0.048)
     assert found["tail", None, "NAT data"] == pytest.approx(1000 * 730 / 24 * 0.048)
+    assert any("give --nat-gateways" in item for item in cost(config).left_out)
+    assert not any(
+        "--nat-gateways" in item for item in (*cost(config, nat_gateways=1).left_out, *cost(fleet()).left_out)
+    )
     with pytest.raises(PlanningInputError, match=r"no \[network\]"):
         cost(fleet(), nat_gateways=1)
 

@@ -115,6 +115,16 @@ def test_sizes_count_by_how_often_they_are_called() -> None:
     assert latency(ours, [1.0, 100.0], COLD, weights=[1, 0], **arguments).percentile(50) == pytest.approx(small)  # type: ignore[arg-type]
 
 
+def test_cold_calls_take_as_long_as_what_is_loaded_and_warm_ones_as_what_is_called() -> None:
+    arguments = {"vcpus": 4, "loads_per_second": 0.5, "weights": [99, 1], "load_weights": [0, 1]}
+    mixed = latency(PROFILES["stock"], [1.0, 100.0], Shares(0.9, 0.05, 0.05), **arguments)  # type: ignore[arg-type]
+    small, big = (of("stock", Shares(0.9, 0.05, 0.05), mb, vcpus=4, loads_per_second=0.5) for mb in (1.0, 100.0))
+    assert np.median(mixed.warm) == pytest.approx(np.median(small.warm), rel=0.02)
+    assert np.percentile(mixed.cold, 95) == pytest.approx(np.percentile(big.cold, 95), rel=0.01)
+    assert np.percentile(mixed.disk, 95) == pytest.approx(np.percentile(big.disk, 95), rel=0.01)
+    assert mixed.load_wait == big.load_wait
+
+
 def test_the_same_input_gives_the_same_output() -> None:
     one, other = (of("stock", Shares(0.8, 0.1, 0.1), loads_per_second=0.5) for _ in range(2))
     assert np.array_equal(one.cold, other.cold)

@@ -60,6 +60,28 @@ def test_a_promoted_tenant_stands_above_the_next_table_s_comment(fraud: Path) ->
     assert text.index("m07 = {") < text.index("# --- about tags ---")
 
 
+def test_windows_line_ends_stay(fraud: Path) -> None:
+    fraud.write_bytes(fraud.read_bytes().replace(b"\n", b"\r\n"))
+    before = fraud.read_bytes()
+    wanted = target(dedicated=WHALES | {"m07"}, pins={"m07": "m07/1.tar.gz"}, warm_up=("m02", "m03"))
+    diff = applied(fraud, wanted)
+    after = fraud.read_bytes()
+    assert after.count(b"\n") == after.count(b"\r\n")
+    assert b'\r\nm07 = { model = "m07/1.tar.gz" }\r\n' in after
+    kept = [line for line in before.splitlines() if line not in after.splitlines()]
+    assert all(line.lstrip().startswith(b'"m') for line in kept)
+    assert "\r" not in diff
+
+
+def test_a_link_to_a_fleet_file_stays_a_link(fraud: Path, tmp_path: Path) -> None:
+    (tmp_path / "linked").mkdir()
+    link = tmp_path / "linked" / fraud.name
+    link.symlink_to(fraud)
+    applied(link, target(instances=3))
+    assert link.is_symlink()
+    assert load(fraud).multi_model_tiers["tail"].instances.min == 3
+
+
 def test_another_size_changes_its_keys_and_nothing_else(fraud: Path) -> None:
     before = fraud.read_text()
     diff = applied(fraud, target(instance_type="ml.m5.2xlarge", instances=3, models_per_instance=124))

@@ -136,6 +136,12 @@ def test_a_whale_that_does_not_call_is_left_alone_and_named(fraud: Workload) -> 
     assert any("without a call in the traffic: m29" in notice for notice in plan.notices)
 
 
+def test_of_equal_tenants_the_one_that_was_judged_against_the_others_is_shown() -> None:
+    traffic = steady(dict.fromkeys(("a", "b", "c"), 5000.0))
+    plan, _ = make_plan(question(traffic, CHURN, requirements=requirements_of(load(CHURN)), profiles=STOCK))
+    assert plan.decisions[0].reason.startswith("33 % of calls, 33 % of those of the tenants up to its size")
+
+
 def test_rates_give_a_plan_too_and_say_that_they_are_approximate() -> None:
     traffic = steady(zipf(200, 80_000))
     plan, _ = make_plan(question(traffic, CHURN, profile="tierfleet", requirements=requirements_of(load(CHURN))))

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tierfleet.planning.errors import PlanningInputError
-from tierfleet.planning.rates import is_rates_file, rates_of, rates_sql, read_rates
-from tierfleet.planning.sessions import INDEPENDENT, Sessions
+from tierfleet.planning.rates import rates_of, rates_sql
+from tierfleet.planning.rates_files import is_rates_file, read_rates
+from tierfleet.planning.sessions import GAP_COLUMNS, INDEPENDENT, Sessions
 from tierfleet.planning.shapes import varied
 from tierfleet.planning.synthesize import synthesize
 
@@ -41,6 +42,13 @@ def test_a_rates_file_says_how_calls_cluster(tmp_path):
     assert read_rates(str(file)).sessions == Sessions(3.5, 90)
 
 
+def _table(**changed):
+    """The rates table of a trace, of one row."""
+    row = {"tenant": "a", "weekend": 0, "hour_of_day": 8, "requests": 5, "first_seconds": 0, "last_seconds": 86400}
+    row |= dict.fromkeys(GAP_COLUMNS, 1) | changed
+    return ",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -48,6 +56,18 @@ def test_a_rates_file_says_how_calls_cluster(tmp_path):
         ("r.csv", "tenant,requests_per_day\na,-1\nb,x\n", "of a is '-1'; .*of b is 'x'; give a number of at least 0"),
         ("r.csv", "tenant,requests_per_day\na,1\na,2\n", "a stands there more than once"),
         ("r.csv", "tenant,requests_per_day\na,0\n", "every rate is 0"),
+        ("r.csv", "tenant,requests_per_day\n,5\n", "a row names no tenant"),
+        (
+            "r.toml",
+            "model_bytes = 45\n[requests_per_day]\na = 1\n",
+            "model_bytes is 45; give a table of tenant to number",
+        ),
+        ("r.csv", _table(hour_of_day=24), "hour_of_day of line 2 is 24; give 0 to 23"),
+        ("r.csv", _table(weekend=0.5), "weekend of line 2 is 0.5; give 0 to 1"),
+        ("r.csv", _table(requests="many"), "requests of line 2 is 'many'; give a number of at least 0"),
+        ("r.csv", _table(requests=0), "every count of requests is 0"),
+        ("r.csv", _table(tenant=""), "line 2 names no tenant"),
+        ("r.csv", _table(last_seconds=0), "all requests have the same time"),
         ("r.csv", "who,requests_per_day\na,0\n", "no column tenant"),
         ("r.toml", "a = 1\n", r"must hold a table requests_per_day .* \(unknown: a\)"),
         ("r.toml", "a = \n", "r.toml: Invalid value"),
@@ -59,6 +79,15 @@ def test_says_what_is_wrong_with_rates(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(PlanningInputError, match=message):
         read_rates(str(tmp_path / name))
+
+
+def test_a_spreadsheet_s_mark_is_no_part_of_a_name_and_other_bytes_are_refused(tmp_path):
+    file = tmp_path / "rates.csv"
+    file.write_text("tenant,requests_per_day\na,1\n", encoding="utf-8-sig")
+    assert read_rates(str(file)).tenants == ("a",)
+    file.write_text("tenant,requests_per_day\nm\u00fcller,1\n", encoding="latin-1")
+    with pytest.raises(PlanningInputError, match=r"is no UTF-8 text: .* at byte 25"):
+        read_rates(str(file))
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +133,26 @@ def test_the_query_keeps_to_what_both_dialects_know():
     assert words <= {"CAST", "FLOOR", "LEAD", "MOD", "MIN", "MAX", "SUM", "COUNT", "OVER"}
     assert "?" not in rates_sql()
     assert "::" not in rates_sql()
-    # Trino divides whole numbers to whole numbers, DuckDB to fractions.
-    assert all(re.search(r"/ \d+\.\d|seconds / 3600", line) for line in rates_sql().splitlines() if " / " in line)
+    # Trino divides whole numbers to whole numbers and DuckDB to fractions; a double divides the same in both. By a
+    # decimal literal such as 24.0 Trino rounds to one digit: 23 / 24.0 is 1.0, and the last hour fell on the next day.
+    assert all("FLOOR(seconds / " in line for line in rates_sql().splitlines() if " / " in line)
+    assert not re.search(r"\d\.\d", rates_sql())
+
+
+def test_the_last_hour_of_a_day_belongs_to_that_day():
+    # Friday and Sunday, 23:30; Saturday and Monday, 00:30.
+    moments = {
+        "fri": "2026-11-06 23:30",
+        "sun": "2026-11-08 23:30",
+        "sat": "2026-11-07 00:30",
+        "mon": "2026-11-09 00:30",
+    }
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE requests (tenant VARCHAR, seconds DOUBLE)")
+        for name, moment in moments.items():
+            connection.execute(f"INSERT INTO requests VALUES ('{name}', epoch(TIMESTAMP '{moment}'))")
+        found = connection.execute(f"SELECT tenant, weekend, hour_of_day FROM ({rates_sql()})").fetchall()
+    assert sorted(found) == [("fri", 0, 23), ("mon", 0, 0), ("sat", 1, 0), ("sun", 1, 23)]
 
 
 def test_a_single_instant_has_no_rates(requests):

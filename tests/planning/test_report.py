@@ -15,6 +15,7 @@ from tierfleet.planning.plan import Plan
 from tierfleet.planning.planner import make_plan
 from tierfleet.planning.report import report_html
 from tierfleet.planning.requirements import requirements_of
+from tierfleet.planning.wording import percent
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -52,7 +53,7 @@ def test_every_part_is_there_and_names_are_escaped(plan: Plan, page: Path) -> No
         "Miss-ratio curve",
         "Cost against hit ratio",
         "Traffic by hour and tier",
-        "Latency percentiles",
+        f"Latency percentiles; calls outside the SLA: tail {percent(plan.latencies[0].outside_share)}",
         "Proposed moves and edits",
         "If things change",
         "Published claims",

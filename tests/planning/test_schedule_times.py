@@ -91,6 +91,8 @@ def test_traffic_needs_instances_hour_by_hour() -> None:
     calls[11] = 60 * target * 100
     mean = mean_instances(tier, calls)
     assert mean.expected == pytest.approx((21 * 2 + 4 + 5 + 6) / 24)
+    # At eleven o'clock a hundred would be needed, and six may be.
+    assert mean.short_share == pytest.approx(1 / 24)
 
 
 @settings(max_examples=40)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from fleets import fleet
 from workloads import PRICES, model, steady, tiering, zipf
@@ -107,6 +108,65 @@ def test_more_memory_never_hits_less_and_more_traffic_of_the_same_kind_hits_the_
     assert cases["models x 1.5"].change < 0
     assert cases["one instance lost"].change < 0
     assert cases["sessions of 3 calls"].change > 0
+
+
+def test_half_as_many_models_again_join_those_that_share_and_not_the_whales() -> None:
+    calls = zipf(60, 20_000) | {"w1": 400_000.0, "w2": 380_000.0, "w3": 360_000.0}
+    workload = steady(calls)
+    planned = model(workload, config=fleet(region="us-east-1"))
+    whales = frozenset({"w1", "w2", "w3"})
+    option = planned.option("ml.m5.large", 2, whales)
+    cases = {case.what: case for case in sensitivity(planned, option)}
+    assert cases["models x 1.5"].hit_ratio < cases["as planned"].hit_ratio
+    # The same 60 tenants and every second of them again, without anybody else.
+    order = sorted(zipf(60, 20_000).items(), key=lambda item: -item[1])
+    alone = steady(dict(order) | {f"{name}+": rate for name, rate in order[1::2]})
+    expected = model(alone).option("ml.m5.large", 2, frozenset())
+    assert cases["models x 1.5"].hit_ratio == pytest.approx(expected.hit_ratio)
+
+
+def test_twice_the_traffic_fails_where_the_file_allows_too_few_instances() -> None:
+    tight = fleet(region="us-east-1", tiers={"tail": {"instances": {"min": 2, "max": 2, "initial": 2}}})
+    busy = steady(zipf(20, 40 * 86400.0))
+    planned = model(busy, config=tight)
+    cases = {case.what: case for case in sensitivity(planned, planned.option("ml.m5.xlarge", 2, frozenset()))}
+    assert cases["as planned"].meets
+    assert not cases["traffic x 2"].meets
+    assert cases["traffic x 2"].failures == ("tail needs 4 x ml.m5.xlarge in its busiest hour, and may have 2",)
+
+
+def test_the_share_outside_the_sla_is_that_of_the_classes_that_break_it() -> None:
+    judge = model(WORKLOAD, cold_p95_seconds=1.0, warm_p95_seconds=0.3)
+    option = judge.option("ml.m5.xlarge", 2, frozenset())
+    [times] = judge.latencies(option, "whale")
+    # A load of the stock container takes longer than a second, and no warm call takes 300 ms.
+    assert times.outside_share == pytest.approx(1 - option.hit_ratio)
+    assert model(WORKLOAD).latencies(option, "whale")[0].outside_share is None
+
+
+def test_big_models_that_are_called_rarely_make_the_cold_calls() -> None:
+    calls = {f"hot{n}": 50_000.0 for n in range(10)} | {f"rare{n}": 20.0 for n in range(200)}
+    sizes = np.array([5.0] * 10 + [45.0] * 200)
+    workload = replace(steady(calls), model_mb=sizes)
+    planned = model(workload)
+    option = planned.judged(planned.option("ml.m5.xlarge", 2, frozenset()))
+    assert 0.99 < option.hit_ratio < 1
+    # Of the stock container: 2.9 s for 45 MB, 2.1 s for 5 MB, and the fetch on top.
+    assert option.cold_p95_seconds > 3.5
+    assert option.warm_p95_seconds < 0.05
+
+
+def test_a_required_p99_is_judged_of_a_tenant_that_may_not_leave_the_shared_tier() -> None:
+    calls = zipf(400, 20_000) | {"vip": 10.0}
+    workload = steady(calls)
+    judge = model(workload, tenant_p99_seconds={"vip": 0.05})
+    kept = replace(tiering(workload), keep=frozenset({"vip"}))
+    found = search(judge, kept, replace(BOUNDS, types=("ml.m5.xlarge",), most=3))
+    assert found.best is None
+    assert any(
+        text.startswith("vip p99 2.9") and "on the shared tier, required 50 ms" in text
+        for text in found.nearest.failures
+    )
 
 
 def test_bursts_turn_into_independent_calls_in_the_sensitivity() -> None:

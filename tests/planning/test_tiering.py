@@ -47,6 +47,12 @@ def test_the_five_whales_of_the_fraud_fleet_are_found_with_their_reasons() -> No
     assert "p99 SLA 50 ms" in found["m04"].reason
 
 
+def test_a_rate_is_written_out_in_a_reason() -> None:
+    found = assigned({"giant": 150.0 * 86_400} | {f"t{n}": 1000.0 for n in range(20)})
+    assert "300 calls/s at peak" in found["giant"].reason
+    assert found["t0"].reason.endswith("0.023 calls/s at peak")
+
+
 def test_the_five_are_found_far_around_the_default_limits() -> None:
     calls, peak = fraud()
     for share in (0.1, 0.2, 0.3, 0.35):

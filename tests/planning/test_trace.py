@@ -123,6 +123,72 @@ def test_bad_rows_are_counted_and_shown(tmp_path):
     assert "model_bytes=-5" in next(bad for bad in trace.bad_rows if bad.reason == "a negative size").samples[0]
 
 
+def test_a_size_or_latency_of_nan_is_one_that_is_not_known(tmp_path):
+    file = tmp_path / "frame.parquet"
+    rows = "('a', 1, '5', 'nan'), ('a', 2, 'nan', '7'), ('b', 3, 'nan', 'nan'), ('c', 4, 'inf', '1')"
+    with duckdb.connect() as connection:
+        table = f"(SELECT tenant, seconds, bytes::DOUBLE AS bytes, latency::DOUBLE AS latency FROM (VALUES {rows})"
+        connection.execute(f"COPY {table} AS v(tenant, seconds, bytes, latency)) TO '{file}' (FORMAT parquet)")
+    trace = read(str(file), tmp_path)
+    assert trace.requests.tenants == ("a", "b")
+    np.testing.assert_array_equal(trace.requests.model_bytes, [5, np.nan])
+    assert trace.latency_milliseconds[50] == 7
+    assert [(bad.reason, bad.count) for bad in trace.bad_rows] == [("a size that is no number", 1)]
+
+
+def test_spaces_around_names_are_no_part_of_them(tmp_path):
+    source = csv(
+        tmp_path, "tenant, timestamp", " a,2026-11-02T08:00:00Z", "a, 2026-11-02T08:00:01Z", " ,2026-11-02T08:00:02Z"
+    )
+    trace = read(source, tmp_path)
+    assert trace.requests.tenants == ("a",)
+    assert len(trace.requests) == 2
+    assert [bad.reason for bad in trace.bad_rows] == ["no tenant"]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+def test_a_column_of_model_keys_names_tenants_before_the_slash(tmp_path, ending):
+    keys = ["m01/2026-11-14.tar.gz", "/m01/2026-11-20.tar.gz", "m02.tar.gz"]
+    rows = [(key, f"2026-11-02T08:00:0{n}Z") for n, key in enumerate(keys)]
+    lines = [json.dumps({"TargetModel": key, "time": at}) for key, at in rows]
+    if ending == ".csv":
+        lines = ["TargetModel,time", *map(",".join, rows)]
+    trace = read(csv(tmp_path, *lines, name=f"keys{ending}"), tmp_path)
+    assert trace.requests.tenants == ("m01", "m02")
+    assert trace.requests.tenant.tolist() == [0, 0, 1]
+    assert "the tenant is TargetModel up to its first slash" in trace.notices
+
+
+def test_of_two_columns_of_one_name_the_first_is_read_and_that_is_said(tmp_path):
+    trace = read(
+        csv(tmp_path, "tenant,timestamp,tenant", "a,2026-11-02T08:00:00Z,x", "b,2026-11-02T08:00:01Z,y"), tmp_path
+    )
+    assert trace.requests.tenants == ("a", "b")
+    assert "the column tenant is read, not tenant_1" in trace.notices
+
+
+@pytest.mark.parametrize("name", ["empty.csv", "empty.jsonl", "empty.parquet"])
+def test_an_empty_file_is_said_to_be_empty(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(PlanningInputError, match="is empty: it has 0 rows"):
+        read(str(tmp_path / name), tmp_path)
+
+
+def test_a_time_far_off_the_others_is_pointed_at(tmp_path):
+    usual = [f"m{n % 3},{EIGHT + 60 * n}" for n in range(200)]
+    assert read(csv(tmp_path, "tenant,timestamp", *usual), tmp_path).notices == ()
+    source = csv(tmp_path, "tenant,timestamp", *usual, "m1,0", name="off.csv")
+    trace = read_trace(source, tmp_path / "off")
+    assert trace.notices[0].startswith(
+        "no request from 1970-01-01 to 2026-11-02, 20,759 of 20,759 days (1 requests before"
+    )
+
+
+def test_times_that_count_from_somewhere_else_are_pointed_at(tmp_path):
+    trace = read(csv(tmp_path, "tenant,timestamp", "a,0", "b,7200"), tmp_path)
+    assert trace.notices[0].startswith("the times are from 1970-01-01 to 1970-01-01: hours of the day and weekends")
+
+
 def _lines(*rows):
     return ("tenant,timestamp,bytes", *rows)
 

@@ -14,6 +14,7 @@ from tierfleet.cli.console import Json, err, fail, out
 from tierfleet.planning.calibrate import calibrated, measure
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.profile_files import profile_toml
+from tierfleet.planning.whole_files import check_writable, write_whole
 
 
 def calibrate(
@@ -27,6 +28,8 @@ def calibrate(
 ) -> None:
     """Measure the tierfleet server on artefacts and print a profile: memory, seconds to load, time of a row."""
     try:
+        if output:
+            check_writable(output, "--out")
         steps = track(measure(artefacts, copies=copies), "measuring", total=len(artefacts), console=err, transient=True)
         profile = calibrated(
             list(steps),
@@ -40,7 +43,7 @@ def calibrate(
         fail(str(error))
     if output:
         try:
-            output.write_text(profile_toml(profile), encoding="utf-8")
+            write_whole(output, profile_toml(profile))
         except OSError as error:
             fail(f"{output} cannot be written: {error}; give another place with --out")
     if as_json:

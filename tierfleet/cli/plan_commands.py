@@ -1,6 +1,5 @@
 """`tierfleet plan`: traffic in; who is a whale, how big the cache must be, and what it costs."""
 
-import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tierfleet.cli.console import Json, out, say
+from tierfleet.cli.console import Json, out, say, wide
 from tierfleet.cli.planning import planning_or_fail
 from tierfleet.cli.progress import advancing
 
@@ -59,7 +58,7 @@ def plan_curve(
     ] = None,
     instances: Annotated[int, typer.Option(min=1, help="A model lives on one of them.")] = 1,
     skip_days: Annotated[float, typer.Option(min=0, help="The first days fill the cache and are not counted.")] = 0,
-    belady: Annotated[bool, typer.Option("--belady", help="Add the optimum of a cache that knows the future.")] = False,
+    belady: Annotated[bool, typer.Option("--belady", help="Add what a cache that knows the future does.")] = False,
     calls_per_session: Annotated[float | None, typer.Option(min=1, help="Rates: the burstiness.")] = None,
     mean_gap_seconds: Annotated[float, typer.Option(min=0, help="Rates: between the calls of a session.")] = 600,
     tenant_column: str | None = None,
@@ -99,18 +98,22 @@ def plan_curve(
     for notice in table.notices:
         say("note", notice)
     if as_json:
-        typer.echo(json.dumps(asdict(table)))
+        from tierfleet.planning.json_text import json_text
+
+        typer.echo(json_text(asdict(table)))
         return
     out.print(escape(table.summary))
-    out.print(_rendered(table.rows))
+    wide.print(_rendered(table.rows))
 
 
 def _rendered(rows: tuple["CurveRow", ...]) -> Table:
-    rendered = Table("MiB per instance", "models", "LRU", "unloads/h", "Che", "best fixed set", "Belady", box=None)
+    best = "no cache above" if any(row.bound is not None for row in rows) else "Belady"
+    rendered = Table("MiB per instance", "models", "LRU", "unloads/h", "Che", "best fixed set", best, box=None)
     for column in rendered.columns:
         column.justify = "right"
     for row in rows:
         unloads = "" if row.evictions_per_hour is None else f"{row.evictions_per_hour:,.0f}"
-        ratios = ["" if ratio is None else f"{ratio:.1%}" for ratio in (row.lru, row.che, row.static, row.belady)]
+        most = row.belady if row.bound is None else row.bound
+        ratios = ["" if ratio is None else f"{ratio:.1%}" for ratio in (row.lru, row.che, row.static, most)]
         rendered.add_row(f"{row.capacity_mib:,.0f}", f"{row.models:,.0f}", ratios[0], unloads, *ratios[1:])
     return rendered

@@ -1,6 +1,5 @@
 """`tierfleet plan fleet`: the cheapest fleet that meets what is required, and the edit that makes it so."""
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -95,6 +94,7 @@ def plan_fleet(
         from tierfleet.planning import plan_sources
         from tierfleet.planning.apply import file_edits, write
         from tierfleet.planning.curve_table import Reading
+        from tierfleet.planning.json_text import json_text
         from tierfleet.planning.plan_text import plan_text
         from tierfleet.planning.planner import make_plan
         from tierfleet.planning.prices import load_prices
@@ -103,7 +103,10 @@ def plan_fleet(
         from tierfleet.planning.requirements import requirements_of
         from tierfleet.planning.tiering import TieringRules
         from tierfleet.planning.trace_columns import Columns
+        from tierfleet.planning.whole_files import check_writable, write_whole
 
+        if html is not None:
+            check_writable(html, "--html")
         required = requirements_of(
             fleet,
             min_hit_ratio=min_hit_ratio,
@@ -156,8 +159,8 @@ def plan_fleet(
         if html is not None:
             from tierfleet.planning.report import report_html
 
-            html.write_text(report_html(plan), encoding="utf-8")
-        typer.echo(json.dumps(plan.to_json(), default=str)) if as_json else out.print(escape(plan_text(plan)))
+            write_whole(html, report_html(plan))
+        typer.echo(json_text(plan.to_json())) if as_json else out.print(escape(plan_text(plan)))
         if apply and target is not None:
             if why := other_container(fleet, known[own]):
                 fail(f"{why}; change [container] first, then plan again")

@@ -16,6 +16,7 @@ from tierfleet.config.problems import errors_of
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.proposed import dedicated_tenants, dedicated_tier_name, proposed_tail
 from tierfleet.planning.target import Target
+from tierfleet.planning.whole_files import write_whole
 from tierfleet.runtime.names import WORD_PATTERN
 
 
@@ -30,7 +31,7 @@ class FileEdit:
     @property
     def diff(self) -> str:
         """Unified; empty if nothing changes."""
-        old, new = self.before.splitlines(keepends=True), self.after.splitlines(keepends=True)
+        old, new = (text.replace("\r\n", "\n").splitlines(keepends=True) for text in (self.before, self.after))
         return "".join(difflib.unified_diff(old, new, str(self.path), f"{self.path} (planned)"))
 
 
@@ -39,7 +40,7 @@ def file_edits(path: Path, config: FleetConfig, target: Target) -> list[FileEdit
 
     Raises PlanningInputError where a promoted tenant has no pin or no tier to join.
     """
-    before = path.read_text(encoding="utf-8")
+    before = _text(path)
     document: Any = tomlkit.parse(before)
     name = config.default_tier
     tail = config.multi_model_tiers[name]
@@ -64,9 +65,9 @@ def file_edits(path: Path, config: FleetConfig, target: Target) -> list[FileEdit
             table["warm_up"]["tenants"] = _array(table["warm_up"]["tenants"], target.warm_up)
         else:
             file = path.parent / tail.warm_up.tenants_file
-            text = file.read_text(encoding="utf-8")
-            found.append(FileEdit(file, text, _lines(text, target.warm_up)))
-    found.insert(0, FileEdit(path, before, tomlkit.dumps(document)))
+            text = _text(file)
+            found.append(FileEdit(file, text, _same_ends(text, _lines(text, target.warm_up))))
+    found.insert(0, FileEdit(path, before, _same_ends(before, tomlkit.dumps(document))))
     return [edit for edit in found if edit.before != edit.after]
 
 
@@ -76,20 +77,28 @@ def write(edits: Sequence[FileEdit]) -> None:
         for edit in edits:
             _copy_siblings(edit.path.parent, Path(folder))
         for edit in edits:
-            (Path(folder) / edit.path.name).write_text(edit.after, encoding="utf-8")
+            (Path(folder) / edit.path.name).write_text(edit.after, encoding="utf-8", newline="")
         for edit in edits:
             if edit.path.suffix == ".toml":
                 checked = check_file(Path(folder) / edit.path.name)
                 if errors := errors_of(checked.problems):
                     raise ConfigError(errors)
     for edit in edits:
-        if edit.path.read_text(encoding="utf-8") != edit.before:
+        if _text(edit.path) != edit.before:
             raise PlanningInputError(f"{edit.path} was changed meanwhile; plan again")
     for edit in edits:
-        beside = edit.path.with_name(f".{edit.path.name}.planned")
-        beside.write_text(edit.after, encoding="utf-8")
-        beside.chmod(edit.path.stat().st_mode)
-        beside.replace(edit.path)
+        write_whole(edit.path, edit.after)
+
+
+def _text(file: Path) -> str:
+    """With the line ends that it has."""
+    return file.read_bytes().decode()
+
+
+def _same_ends(before: str, after: str) -> str:
+    """With Windows' line ends where the file had no others."""
+    windows = before.count("\r\n") == before.count("\n") > 0
+    return after.replace("\r\n", "\n").replace("\n", "\r\n") if windows else after
 
 
 def _copy_siblings(directory: Path, folder: Path) -> None:

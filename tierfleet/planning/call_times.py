@@ -24,7 +24,7 @@ def always_in_memory(profile: Profile, model_mb: Array, calls: Array, network: N
 
 def container_p99(profile: Profile, model_mb: Array, calls: Array) -> float:
     """Seconds: p99 of ModelLatency where every model is in memory."""
-    return always_in_memory(profile, model_mb, calls, CONTAINER_ONLY).percentile(99)
+    return container_times(profile, model_mb, calls).percentile(99)
 
 
 def loads_percentile(times: Latency, percent: float) -> float | None:
@@ -33,8 +33,15 @@ def loads_percentile(times: Latency, percent: float) -> float | None:
     return None if found is None else _weighted(*found, percent)
 
 
-def tier_latency(tier: str, times: Latency, container_p99_seconds: float) -> TierLatency:
-    """The percentiles of one tier."""
+def container_times(profile: Profile, model_mb: Array, calls: Array) -> Latency:
+    """ModelLatency where every model is in memory."""
+    return always_in_memory(profile, model_mb, calls, CONTAINER_ONLY)
+
+
+def tier_latency(
+    tier: str, times: Latency, container_p99_seconds: float, outside_share: float | None = None
+) -> TierLatency:
+    """The percentiles of one tier. outside_share: of its calls, those that miss what is required."""
     warm = np.percentile(times.warm, [50, 95, 99])
     loads = _loads(times)
     return TierLatency(
@@ -50,6 +57,7 @@ def tier_latency(tier: str, times: Latency, container_p99_seconds: float) -> Tie
             p99=_weighted(*loads, 99),
         ),
         container_p99_seconds=container_p99_seconds,
+        outside_share=outside_share,
     )
 
 

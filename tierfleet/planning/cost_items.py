@@ -40,6 +40,9 @@ def endpoint(bill: Bill, place: Place, tier: Tier, mean: MeanInstances) -> None:
         usd = [month.of(tier.volume_size_in_gb * count) for count in (mean.at_min, mean.expected, mean.at_max)]
         detail = f"{tier.volume_size_in_gb} GB an instance at ${month.usd:g} a month"
         bill.add(place, "volumes", detail, usd[1], (usd[0], usd[2]))
+    if mean.short_share:
+        name, share = place[1] or place[0], f"{mean.short_share:.0%}".replace("%", " %")
+        bill.notes.append(f"{name} would need more than its most instances {share} of the time, which are not priced")
     alarms(bill, place, endpoint_alarms(tier))
 
 

@@ -13,7 +13,9 @@ def assumptions(bill: Bill, config: FleetConfig, usage: Usage) -> None:
     if bill.region != config.region:
         notes.append(f"priced as in {bill.region}, although the fleet is in {config.region}")
     if usage.traffic:
-        notes.append("expected: as many instances in each hour as keep calls at the scaling target, at once")
+        notes.append(
+            "expected: as many instances in each hour of a mean day as keep calls at the scaling target, at once"
+        )
     else:
         notes.append("expected: every endpoint at its lower bounds, since no traffic was given (--traffic)")
     if any(tier.scale_on_cache for tier in config.multi_model_tiers.values()):
@@ -48,6 +50,8 @@ def assumptions(bill: Bill, config: FleetConfig, usage: Usage) -> None:
         left_out.append("metrics that callers publish: give --client-metrics")
     if usage.nat_gateways and (usage.cold_share is None or usage.traffic is None or usage.artefact_megabytes is None):
         left_out.append("data through the NAT gateways: give --traffic, --cold-share and --artefact-megabytes")
+    if config.network is not None and not usage.nat_gateways:
+        left_out.append("NAT gateways, where the VPC has no S3 gateway endpoint: give --nat-gateways")
     left_out.append(
         "second sets of instances while endpoints update, data processed by endpoints, publishing models, SNS, KMS, "
         "image storage, Lambda's logs, custom resources of deployments"

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tierfleet.planning.bounds import belady, static_optimum
+from tierfleet.planning.bounds import belady, resource_bound, static_optimum
 from tierfleet.planning.che import che_per_instance
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.miss_ratio_curve import MissRatioCurve, miss_ratio_curve
-from tierfleet.planning.rates import Rates, is_rates_file, rates_of, read_rates
+from tierfleet.planning.rates import Rates, rates_of
+from tierfleet.planning.rates_files import is_rates_file, read_rates
 from tierfleet.planning.requests import Progress
 from tierfleet.planning.routing import instance_by_hash
 from tierfleet.planning.sessions import Sessions
@@ -22,7 +23,8 @@ from tierfleet.planning.trace_columns import Columns
 class CurveRow:
     """One capacity per instance. models: how many of the average size it holds. None: not known from the input.
 
-    belady: only for models of one size on one instance. lru and evictions_per_hour: only from a trace.
+    belady: of models of one size on one instance, the optimum. bound: of unequal sizes on one instance, a ratio that no
+    cache exceeds, whatever it knows. lru and evictions_per_hour: only from a trace.
     """
 
     capacity_mib: float
@@ -32,6 +34,7 @@ class CurveRow:
     che: float
     static: float | None
     belady: float | None
+    bound: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ def tabulate(
         rates = read_rates(source, sessions=sessions)
         notices: tuple[str, ...] = ()
         sizes = _resident(rates.tenants, rates.model_bytes, resident_mib)
+        if with_belady:
+            notices = ("Belady's optimum needs a trace: it knows the future",)
         instance_of = instance_by_hash(rates.tenants, instances)
         rows = curve_from_rates(rates, sizes, instance_of, _capacities(sizes, capacities_mib, capacities_models))
         counted = f"{rates.requests_per_day.sum():,.0f} requests a day"
@@ -86,6 +91,13 @@ def tabulate(
         )
         requests, notices = trace.requests, trace.notices
         sizes = _resident(requests.tenants, requests.model_bytes, resident_mib)
+        if with_belady and instances > 1:
+            notices = (*notices, "Belady's optimum is that of one instance: it is left out")
+        days = requests.duration_seconds / 86_400
+        if skip_days and skip_days >= days:
+            raise PlanningInputError(
+                f"the trace has {days:.3g} days, and the first {skip_days:g} are skipped; skip fewer"
+            )
         curve = miss_ratio_curve(
             requests,
             sizes,
@@ -142,7 +154,10 @@ def curve_from_trace(
     one_cache = int(curve.instance_of.max()) == 0
     same_size = bool((sizes == sizes[0]).all())
     rows = []
-    for capacity in capacities_mib:
+    bounds = np.zeros(0)
+    if with_belady and one_cache and not same_size:
+        bounds = resource_bound(requests, sizes, np.array(capacities_mib), counted_from=curve.counted_from)
+    for place, capacity in enumerate(capacities_mib):
         best = None
         if with_belady and one_cache and same_size:
             models = max(int(capacity / sizes[0] * (1 + 1e-12)), 1)
@@ -156,6 +171,7 @@ def curve_from_trace(
                 che=che_per_instance(rates, sizes, capacity, curve.instance_of),
                 static=static_optimum(counts, sizes, capacity) if one_cache else None,
                 belady=best,
+                bound=float(bounds[place]) if len(bounds) else None,
             )
         )
     return rows

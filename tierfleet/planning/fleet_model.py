@@ -1,5 +1,6 @@
 """What comes of one fleet: hit ratio, call times, cost, and what it fails to meet."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -9,9 +10,16 @@ from numpy.typing import NDArray
 
 from tierfleet.config import FleetConfig
 from tierfleet.instance_types import describe
-from tierfleet.planning.call_times import always_in_memory, container_p99, loads_percentile, tier_latency
+from tierfleet.planning.call_times import (
+    always_in_memory,
+    container_p99,
+    container_times,
+    loads_percentile,
+    tier_latency,
+)
 from tierfleet.planning.latency import Latency, Network, Shares, latency
 from tierfleet.planning.option_prices import OptionPrices
+from tierfleet.planning.p99_failures import dedicated_failures, shared_failures
 from tierfleet.planning.plan import FleetOption, TierLatency
 from tierfleet.planning.profiles import Profile
 from tierfleet.planning.proposed import instances_for_peak, proposed_tail
@@ -113,7 +121,9 @@ class FleetModel:
             failures.append(f"loads need {percent(busy)} of the time there is in the busiest hour")
         elif required.cold_p95_seconds is not None and cold is not None and cold > required.cold_p95_seconds:
             failures.append(f"cold p95 {milliseconds(cold)}, required {milliseconds(required.cold_p95_seconds)}")
-        failures += self._dedicated_failures(frozenset(option.dedicated))
+        dedicated = frozenset(option.dedicated)
+        failures += dedicated_failures(required, self.profile, self.workload, dedicated)
+        failures += shared_failures(required, self.on_tail(option.instance_type, option.instances, dedicated))
         if required.usd is not None and option.usd > required.usd:
             failures.append(f"{dollars(option.usd)} a month, budget {dollars(required.usd)}")
         return replace(
@@ -126,13 +136,25 @@ class FleetModel:
         tail, found = self.tail(dedicated).workload, []
         if len(tail.tenants):
             p99 = container_p99(self.profile, tail.model_mb, tail.calls_per_day)
-            found.append(tier_latency(self.config.default_tier, self.tail_times(option), p99))
+            times = self.tail_times(option)
+            found.append(tier_latency(self.config.default_tier, times, p99, self._outside(times)))
         own = self._own(dedicated)
         if own.any():
             sizes, calls = self.workload.model_mb[own], self.workload.calls_per_day[own]
             times = always_in_memory(self.profile, sizes, calls, self.network)
-            found.append(tier_latency(dedicated_tier, times, container_p99(self.profile, sizes, calls)))
+            inside, limit = container_times(self.profile, sizes, calls), self.requirements.whale_p99_seconds
+            outside = None if limit is None else inside.outside(warm_seconds=limit, cold_seconds=limit)
+            found.append(tier_latency(dedicated_tier, times, inside.percentile(99), outside))
         return tuple(found)
+
+    def _outside(self, times: Latency) -> float | None:
+        """Of the calls to the shared tier, those slower than what is required; None where nothing is."""
+        warm, cold = self.requirements.warm_p95_seconds, self.requirements.cold_p95_seconds
+        if warm is None and cold is None:
+            return None
+        return times.outside(
+            warm_seconds=math.inf if warm is None else warm, cold_seconds=math.inf if cold is None else cold
+        )
 
     def on_tail(self, instance_type: str, instances: int, dedicated: frozenset[str]) -> dict[str, TailShare]:
         """How the shared tier would treat each tenant with a required p99, as far as it is there."""
@@ -165,23 +187,17 @@ class FleetModel:
             loads_per_second=tail.peak_together_per_second * (1 - option.hit_ratio) / option.instances,
             network=self.network,
             weights=tail.calls_per_day if tail.calls_per_day.any() else None,
+            load_weights=self._load_weights(option),
         )
 
-    def _dedicated_failures(self, dedicated: frozenset[str]) -> list[str]:
-        required, own = self.requirements, self._own(dedicated)
-        failures = []
-        if required.whale_p99_seconds is not None and own.any():
-            p99 = container_p99(self.profile, self.workload.model_mb[own], self.workload.calls_per_day[own])
-            if p99 > required.whale_p99_seconds:
-                limit = milliseconds(required.whale_p99_seconds)
-                failures.append(f"dedicated p99 {milliseconds(p99)}, required {limit}")
-        for name, limit_seconds in sorted(required.tenant_p99_seconds.items()):
-            if name in dedicated and name in self.workload.tenants:
-                index = self.workload.tenants.index(name)
-                p99 = container_p99(self.profile, self.workload.model_mb[index : index + 1], np.ones(1))
-                if p99 > limit_seconds:
-                    failures.append(f"{name} p99 {milliseconds(p99)}, required {milliseconds(limit_seconds)}")
-        return failures
+    def _load_weights(self, option: FleetOption) -> Array | None:
+        """Who loads; None where it does not matter or nobody does, as far as the approximation tells."""
+        dedicated = frozenset(option.dedicated)
+        tail, (resident, _) = self.tail(dedicated), self.sizes(dedicated)
+        if (resident == resident[0]).all():
+            return None
+        loads = tail.loads_per_day(resident, self.memory_mib(option.instance_type), option.instances)
+        return loads if loads.any() else None
 
     def _own(self, dedicated: frozenset[str]) -> NDArray[np.bool_]:
         return np.array([name in dedicated for name in self.workload.tenants], np.bool_)

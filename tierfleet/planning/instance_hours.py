@@ -15,11 +15,15 @@ HOURS_OF_DAY = 24
 
 @dataclass(frozen=True)
 class MeanInstances:
-    """Instances of one endpoint, averaged over a month: at its lower bounds, as expected, at its upper bounds."""
+    """Instances of one endpoint, averaged over a month: at its lower bounds, as expected, at its upper bounds.
+
+    short_share: of the time, when the calls would need more than the upper bound.
+    """
 
     at_min: float
     expected: float
     at_max: float
+    short_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def mean_instances(tier: Tier, calls_per_hour: Sequence[float] | None = None) ->
     InvocationsPerInstance at its target or below it. What `scale_on_cache` adds is not in it.
     """
     by_hour = _bounds_by_hour_of_day(tier)
-    total = low = high = expected = 0.0
+    total = low = high = expected = short = 0.0
     target = tier.scaling.target_invocations_per_minute
     for hour, stretches in enumerate(by_hour):
         wanted = 0 if calls_per_hour is None else math.ceil(calls_per_hour[hour] / 60 / target - 1e-9)
@@ -45,8 +49,9 @@ def mean_instances(tier: Tier, calls_per_hour: Sequence[float] | None = None) ->
             total += stretch.hours
             low += stretch.hours * stretch.minimum
             high += stretch.hours * stretch.maximum
+            short += stretch.hours * (wanted > stretch.maximum)
             expected += stretch.hours * min(max(wanted, stretch.minimum), stretch.maximum)
-    return MeanInstances(low / total, expected / total, high / total)
+    return MeanInstances(low / total, expected / total, high / total, short / total)
 
 
 def _bounds_by_hour_of_day(tier: Tier) -> list[list[_Bounds]]:

@@ -4,6 +4,7 @@ The model, call by call:
     warm = overhead + predict
     disk = warm + wait for a load + read from disk + load
     cold = warm + wait for a load + S3's first byte + fetch + extract + load
+A cold call is one of a model that is loaded, which need not be of the size of those that are called.
 `load_queue` says how long loads wait for each other; a wait that happens is taken as exponential. Distributions are
 evaluated on fixed low-discrepancy points: the same input gives the same output.
 """
@@ -105,27 +106,30 @@ def latency(
     loads_per_second: float,
     network: Network | None = None,
     weights: Sequence[float] | Array | None = None,
+    load_weights: Sequence[float] | Array | None = None,
 ) -> Latency:
     """Call times of one tier.
 
-    model_mb: sizes of the model files; weights: how often each is called (equally, if left out).
+    model_mb: sizes of the model files; weights: how often each is called (equally, if left out). load_weights: how
+    often each is loaded; as often as it is called, if left out. In a cache it is the rarely called that load.
     loads_per_second: models loaded on one instance, from disk or S3; vcpus: of one instance.
     Raises PlanningInputError for an empty or impossible size, weight or rate.
     """
     network = network or Network()
-    sizes = _sampled(np.asarray(model_mb, float), None if weights is None else np.asarray(weights, float))
+    warm = (_overhead(network) + _predict(profile, _sampled(model_mb, weights))) / 1000
+    sizes = _sampled(model_mb, weights if load_weights is None else load_weights)
+    answer = (_overhead(network) + _predict(profile, sizes)) / 1000
     load = np.maximum(_along(profile.load, sizes), 0.0)
     wait = load_wait(load, loads_per_second, profile.loads_at_once(vcpus))
-    warm = (_overhead(network) + _predict(profile, sizes)) / 1000
     waiting = _waiting(wait)
     first_byte = _lognormal(_FIRST_BYTE, *_between(network.s3_first_byte_p5_ms, network.s3_first_byte_p95_ms)) / 1000
     slowdown = _lognormal(_FETCH, 1.0, math.log(network.s3_slowdown_p95) / _Z95)
     fetch = profile.artefact_mb_per_model_mb * sizes / network.s3_megabytes_per_second * slowdown
     extract = profile.extract_seconds_per_model_mb * sizes
-    from_disk = warm + waiting + profile.file_mb_per_model_mb * sizes / network.disk_megabytes_per_second + load
+    from_disk = answer + waiting + profile.file_mb_per_model_mb * sizes / network.disk_megabytes_per_second + load
     # A cold call writes what it extracts, so the page cache still holds it when it is loaded; but it is never
     # quicker than finding the model on disk.
-    cold = warm + waiting + first_byte + fetch + extract + load
+    cold = answer + waiting + first_byte + fetch + extract + load
     return Latency(warm, from_disk, np.maximum(cold, from_disk), shares, wait)
 
 
@@ -146,8 +150,9 @@ def _normal() -> Array:
     return normal
 
 
-def _sampled(sizes: Array, weights: Array | None) -> Array:
-    weights = np.ones(len(sizes)) if weights is None else weights
+def _sampled(model_mb: Sequence[float] | Array, given: Sequence[float] | Array | None) -> Array:
+    sizes = np.asarray(model_mb, float)
+    weights = np.ones(len(sizes)) if given is None else np.asarray(given, float)
     if sizes.ndim != 1 or not len(sizes) or len(sizes) != len(weights):
         raise PlanningInputError(f"{sizes.size} model sizes and {weights.size} weights; give as many of each, from one")
     if not (np.isfinite(sizes).all() and (sizes > 0).all()):

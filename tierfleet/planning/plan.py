@@ -20,6 +20,7 @@ class TierLatency:
     """Call times of one tier. loads: calls that wait for a load, from disk or S3; None where nothing of a class comes.
 
     container_p99_seconds: of warm calls, without what lies between caller and container (ModelLatency).
+    outside_share: of all its calls, those slower than what is required of their class; None where nothing is.
     """
 
     tier: str
@@ -27,6 +28,7 @@ class TierLatency:
     warm: Percentiles
     loads: Percentiles | None
     container_p99_seconds: float
+    outside_share: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tierfleet.config import FleetConfig
 from tierfleet.planning.cost import FleetCost
 from tierfleet.planning.fleet_model import DISK_SHARE_FOR_MODELS, FleetModel
+from tierfleet.planning.instance_need import beyond_max
 from tierfleet.planning.latency import Network
 from tierfleet.planning.plan import FleetOption
 from tierfleet.planning.profiles import Profile
@@ -37,6 +38,7 @@ def notices(
                 f"{model.profile.name} gives {today.models_per_instance}: if the file's number was measured, "
                 "calibrate the profile with your models (tierfleet plan calibrate)"
             )
+    found += [f"{text}: raise instances.max" for text in beyond_max(model, shown)]
     if tail.scaling.schedules:
         found.append("the bounds that scaling.schedules set by the clock are priced, but not planned")
     if tail.instance_type != shown.instance_type:

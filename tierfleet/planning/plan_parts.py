@@ -64,7 +64,8 @@ def decisions(
     """Everybody with an endpoint, then the biggest of the others; by calls."""
     places = {tenant: (tier, usd) for (tier, tenant), usd in cost.by_place().items() if tenant}
     calls = dict(zip(workload.tenants, workload.calls_per_day.tolist(), strict=True))
-    by_calls = sorted(workload.tenants, key=lambda name: -calls[name])
+    # Of equals the last one first: it was judged against the others.
+    by_calls = sorted(workload.tenants, key=lambda name: calls[name])[::-1]
     shared = [name for name in by_calls if name not in dedicated][:_NEARLY_DEDICATED]
     found = []
     for name in [*(name for name in by_calls if name in dedicated), *shared]:

@@ -13,7 +13,7 @@ from tierfleet.config import FleetConfig
 from tierfleet.planning.curve_table import Reading
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.profiles import Profile
-from tierfleet.planning.rates import is_rates_file, read_rates
+from tierfleet.planning.rates_files import is_rates_file, read_rates
 from tierfleet.planning.requests import Progress
 from tierfleet.planning.sessions import Sessions
 from tierfleet.planning.target import Target
@@ -26,6 +26,8 @@ from tierfleet.runtime.names import models_bucket
 # Without a word about it, at most so much of a trace fills the caches first.
 _MOST_SKIPPED_DAYS = 10.0
 _SKIPPED_SHARE = 1 / 3
+# A week, less what a log may miss at its ends.
+_WEEK_DAYS = 6.9
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,12 @@ def read_source(
     if is_rates_file(source):
         rates = read_rates(source, sessions=sessions)
         sizes = model_megabytes(rates.tenants, rates.model_bytes, default_megabytes, ratio)
-        return Source(
-            workload_from_rates(rates, sizes), None, ("hit ratios from rates are approximations; a trace is exact",)
-        )
+        notices = ["hit ratios from rates are approximations; a trace is exact"]
+        if rates.rhythm.shape[1] == 1:
+            notices.append(
+                "calls a day are spread evenly over its hours: the busiest hour is no busier than the others"
+            )
+        return Source(workload_from_rates(rates, sizes), None, tuple(notices))
     trace = read_trace(
         source, folder, columns=reading.columns, timezone=reading.timezone, strict=reading.strict, progress=progress
     )
@@ -70,8 +75,10 @@ def read_source(
     skipped = min(_MOST_SKIPPED_DAYS, days * _SKIPPED_SHARE) if skip_days is None else skip_days
     sizes = model_megabytes(requests.tenants, requests.model_bytes, default_megabytes, ratio)
     workload = workload_from_trace(requests, sizes, skip_days=skipped, sessions=sessions)
-    counted = f"the first {skipped:.3g} of {days:.3g} days fill the caches and are not counted"
-    return Source(workload, days, (*trace.notices, counted))
+    notices = [*trace.notices, f"the first {skipped:.3g} of {days:.3g} days fill the caches and are not counted"]
+    if days < _WEEK_DAYS:
+        notices.append("hours and days of the week that the trace does not have are taken to be like those it has")
+    return Source(workload, days, tuple(notices))
 
 
 def numbers(option: str, given: Sequence[str]) -> dict[str, float]:

@@ -101,9 +101,11 @@ def latency_text(times: TierLatency) -> str:
     )
     text += f" (in the container p99 {milliseconds(times.container_p99_seconds)})"
     if times.loads is None:
-        return f"{text}; next to no cold call"
-    text += f"; {percent(times.loads.share)} of calls cold: p50 {milliseconds(times.loads.p50)}"
-    return f"{text}, p95 {milliseconds(times.loads.p95)}; all calls p95 {milliseconds(times.every.p95)}"
+        text += "; next to no cold call"
+    else:
+        text += f"; {percent(times.loads.share)} of calls cold: p50 {milliseconds(times.loads.p50)}"
+        text += f", p95 {milliseconds(times.loads.p95)}; all calls p95 {milliseconds(times.every.p95)}"
+    return text if times.outside_share is None else f"{text}; {percent(times.outside_share)} of calls outside the SLA"
 
 
 def comparison_text(comparison: Comparison) -> str:
@@ -130,8 +132,9 @@ def _claims(plan: Plan) -> Iterator[str]:
         point = claim.point
         computed = f"{points(point.hit_ratio):>7}  {points(point.static):>14}  {_ratio(point.belady):>11}"
         yield f"{claim.models:>6,}  {_ratio(claim.claimed):>7}  {computed}"
+    yield "memory, and the cheapest instances of the shared tier that hold it, without volumes and the rest of the bill"
     for claim in plan.claims:
-        yield f"{claim.models:,} models in memory: {'; '.join(_held(claim))}"
+        yield f"{claim.models:,} models: {'; '.join(_held(claim))}"
 
 
 def _held(claim: Claim) -> Iterator[str]:

@@ -5,9 +5,7 @@ regionCode, as AWS's own cost tools query them.
 """
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tierfleet.instance_types import hosting_types
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.prices import HOSTING_INSTANCE_HOUR, Price, PriceSource, PriceTable
+from tierfleet.planning.whole_files import write_whole
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -100,15 +99,7 @@ def write_prices(table: PriceTable, file: Path) -> None:
                 lines.append(f"[regions.{region}.{key}]")
                 lines += [_line(price) for _, price in sorted(prices[region].items())]
                 lines.append("")
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write("\n".join(lines))
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(file, "\n".join(lines))
 
 
 def _line(price: Price) -> str:

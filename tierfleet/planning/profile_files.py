@@ -1,6 +1,7 @@
 """Profiles as TOML: read with every mistake named, and written."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import date
@@ -13,6 +14,7 @@ from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.profiles import PredictTime, Profile
 
 _QUANTILES = ("p50", "p95", "p99")
+_BARE_KEY = "[A-Za-z0-9_-]+"
 _NUMBERS = (
     "reserve_mib",
     "reserve_share",
@@ -54,7 +56,7 @@ def profile_toml(profile: Profile) -> str:
     """One profile as a table of a profiles file."""
     predict = dict(profile.predict)
     lines = [
-        f"[profiles.{profile.name}]",
+        f"[profiles.{profile.name if re.fullmatch(_BARE_KEY, profile.name) else json.dumps(profile.name)}]",
         f"title = {json.dumps(profile.title)}",
         f"date = {profile.measured_on}",
         f"source = {json.dumps(profile.source)}",

@@ -83,6 +83,13 @@ def other_container(config: FleetConfig, profile: Profile) -> str | None:
 def prepared(question: Question) -> tuple[Question, Tiering, list[str]]:
     """The question about those tenants that may move, the tier of each by traffic, and what was left aside."""
     config, workload, notices = question.config, question.workload, []
+    named = {tenant for tier in config.tiers.values() for tenant in tier.tenants}
+    named |= {tenant for tier in config.multi_model_tiers.values() if tier.warm_up for tenant in tier.warm_up.tenants}
+    if named and named.isdisjoint(workload.tenants):
+        notices.append(
+            f"none of the {len(named):,} tenants that the fleet file names ({min(named)}, ...) is in the traffic, "
+            f"which has {workload.tenants[0]}, ...: is it this fleet's, and the tenant column the right one?"
+        )
     elsewhere = {tenant for tier in config.multi_model_tiers.values() for tenant in tier.tenants}
     if elsewhere & set(workload.tenants):
         workload = workload.only(np.array([name not in elsewhere for name in workload.tenants], np.bool_))

@@ -37,7 +37,7 @@ def _body(plan: Plan) -> Iterator[str]:
     yield _figure("Cost against hit ratio", cost_chart(plan))
     yield _figure("Traffic by hour and tier", traffic_chart(plan))
     if plan.latencies:
-        yield _figure("Latency percentiles", latency_chart(plan))
+        yield _figure(f"Latency percentiles{_outside(plan)}", latency_chart(plan))
     yield "</div>"
     yield from _moves(plan)
     yield from _decisions(plan)
@@ -77,6 +77,12 @@ def _figures(plan: Plan) -> str:
     }
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in named.items())
     return f'<dl class="figures">{cells}</dl>'
+
+
+def _outside(plan: Plan) -> str:
+    shares = [(times.tier, times.outside_share) for times in plan.latencies if times.outside_share is not None]
+    listed = ", ".join(f"{tier} {percent(share)}" for tier, share in shares)
+    return f"; calls outside the SLA: {listed}" if listed else ""
 
 
 def _figure(caption: str, svg: str) -> str:
@@ -158,7 +164,7 @@ def _claims(plan: Plan) -> Iterator[str]:
             "#LRU",
             "#best fixed set",
             "#clairvoyant",
-            *(f"in memory, {name}" for name in profiles),
+            *(f"{name}: memory, cheapest instances" for name in profiles),
         ),
         rows,
     )

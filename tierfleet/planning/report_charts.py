@@ -2,6 +2,7 @@
 
 import html
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -64,7 +65,8 @@ def miss_ratio_chart(plan: Plan) -> str:
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.set_xlabel("models in memory, all instances")
         axes.set_ylabel("calls that load their model")
-        axes.legend(loc="lower left")
+        # At its place while the curve leaves it free.
+        axes.legend(loc="lower left" if lru[0] > 0.5 else "upper right")
 
     return _svg("miss-ratio curve", draw)
 
@@ -121,16 +123,24 @@ def cost_chart(plan: Plan) -> str:
 
 def latency_chart(plan: Plan) -> str:
     """p50, p95 and p99 of each tier by class of call."""
-    rows = [(f"{times.tier}\n{name}", found) for times in plan.latencies for name, found in _classes(times)]
+    rows = [
+        (f"{times.tier}\n{name}{'' if math.isfinite(found.p99) else ', no end'}", found)
+        for times in plan.latencies
+        for name, found in _classes(times)
+    ]
+    known = [value for _, found in rows for value in (found.p50, found.p99) if math.isfinite(value)]
 
     def draw(axes: Axes) -> None:
         for place, (_, found) in enumerate(rows):
+            # A queue of loads that never ends has no place on an axis.
+            if not math.isfinite(found.p99):
+                continue
             axes.plot([found.p50, found.p99], [place, place], color="#bbbbbb", linewidth=2, zorder=1)
             for value, colour, marker in ((found.p50, _BLUE, "o"), (found.p95, _ORANGE, "s"), (found.p99, _RED, "D")):
                 axes.plot([value], [place], marker, color=colour, markersize=6)
         for name, colour, marker in (("p50", _BLUE, "o"), ("p95", _ORANGE, "s"), ("p99", _RED, "D")):
             axes.plot([], [], marker, color=colour, label=name)
-        _log_scale(axes, [value for _, found in rows for value in (found.p50, found.p99)], _SECONDS)
+        _log_scale(axes, known, _SECONDS)
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("call time, as callers see it")

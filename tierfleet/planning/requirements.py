@@ -16,7 +16,8 @@ LEAST_JUDGED_SHARE: Final = 1e-4
 class Requirements:
     """None: not required.
 
-    min_hit_ratio: of the shared tier, 0 to 1. warm_p95_seconds: of calls whose model is in memory, as callers see it.
+    min_hit_ratio: of the shared tier, 0 to 1; 0 requires nothing.
+    warm_p95_seconds: of calls whose model is in memory, as callers see it.
     cold_p95_seconds: of calls that wait for a load, from disk or S3, as callers see it.
     whale_p99_seconds: of a dedicated endpoint, in the container (ModelLatency). usd: a month, for everything.
     tenant_p99_seconds: of single tenants, in the container, wherever they are.
@@ -31,11 +32,19 @@ class Requirements:
 
     def __post_init__(self) -> None:
         """Raises PlanningInputError that names every number out of its range."""
-        named = {name: value for name, value in vars(self).items() if not isinstance(value, Mapping)}
-        named |= {f"the p99 of {tenant}": seconds for tenant, seconds in self.tenant_p99_seconds.items()}
+        named = {
+            "the required warm p95 (--warm-p95-milliseconds), in seconds,": self.warm_p95_seconds,
+            "the required cold p95 (--cold-p95-seconds)": self.cold_p95_seconds,
+            "the required p99 of dedicated tenants, in seconds,": self.whale_p99_seconds,
+            "the budget (--budget-usd)": self.usd,
+        }
+        named |= {
+            f"the required p99 of {tenant} (--tenant-p99), in seconds,": seconds
+            for tenant, seconds in self.tenant_p99_seconds.items()
+        }
         wrong = [f"{name} is {value:g}; give a number above 0" for name, value in named.items() if not _sound(value)]
-        if self.min_hit_ratio is not None and self.min_hit_ratio > 1:
-            wrong.append(f"min_hit_ratio is {self.min_hit_ratio:g}; give a ratio of 0 to 1")
+        if self.min_hit_ratio is not None and not 0 <= self.min_hit_ratio <= 1:
+            wrong.append(f"the required hit ratio (--min-hit-ratio) is {self.min_hit_ratio:g}; give a ratio of 0 to 1")
         if wrong:
             raise PlanningInputError("; ".join(wrong))
 
@@ -69,7 +78,7 @@ def requirements_text(requirements: Requirements) -> str:
         parts.append(f"warm p95 {milliseconds(requirements.warm_p95_seconds)}")
     if requirements.cold_p95_seconds is not None:
         parts.append(f"cold p95 {milliseconds(requirements.cold_p95_seconds)}")
-    if requirements.min_hit_ratio is not None:
+    if requirements.min_hit_ratio:
         parts.append(f"hit ratio {points(requirements.min_hit_ratio)}")
     if requirements.whale_p99_seconds is not None:
         parts.append(f"dedicated p99 {milliseconds(requirements.whale_p99_seconds)}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tierfleet.planning.fleet_model import FleetModel
+from tierfleet.planning.instance_need import beyond_max
 from tierfleet.planning.plan import FleetOption, Sensitivity
 from tierfleet.planning.sessions import INDEPENDENT, Sessions
 from tierfleet.planning.workload import Workload
@@ -28,7 +29,7 @@ class _Circumstances:
 def sensitivity(model: FleetModel, option: FleetOption) -> tuple[Sensitivity, ...]:
     """The fleet as planned, then one circumstance after the other."""
     found: list[Sensitivity] = []
-    for circumstances in _circumstances(model.workload, option.instances):
+    for circumstances in _circumstances(model.workload, option.instances, frozenset(option.dedicated)):
         other = replace(model, workload=circumstances.workload, tails={}, _sizes={})
         # The cost is that of the planned fleet: what scaling would add is not in question here.
         free = replace(other, requirements=replace(model.requirements, usd=None))
@@ -36,6 +37,7 @@ def sensitivity(model: FleetModel, option: FleetOption) -> tuple[Sensitivity, ..
             free.option(option.instance_type, circumstances.instances, frozenset(option.dedicated)), usd=option.usd
         )
         judged = free.judged(expected)
+        failures = (*judged.failures, *beyond_max(free, option))
         base = found[0].hit_ratio if found else judged.hit_ratio
         found.append(
             Sensitivity(
@@ -43,19 +45,19 @@ def sensitivity(model: FleetModel, option: FleetOption) -> tuple[Sensitivity, ..
                 judged.hit_ratio,
                 judged.hit_ratio - base,
                 judged.cold_p95_seconds,
-                judged.meets,
-                judged.failures,
+                not failures,
+                failures,
             )
         )
     return tuple(found)
 
 
-def _circumstances(workload: Workload, instances: int) -> Iterator[_Circumstances]:
+def _circumstances(workload: Workload, instances: int, dedicated: frozenset[str]) -> Iterator[_Circumstances]:
     plain = replace(workload, requests=None)
     sessions = workload.rates.sessions
     yield _Circumstances("as planned", plain, instances)
     yield _Circumstances("traffic x 2", _busier(plain, 2.0), instances)
-    yield _Circumstances("models x 1.5", _more_tenants(plain), instances)
+    yield _Circumstances("models x 1.5", _more_tenants(plain, dedicated), instances)
     if instances > 1:
         yield _Circumstances("one instance lost", plain, instances - 1)
     if sessions.calls > 1:
@@ -72,10 +74,11 @@ def _busier(workload: Workload, factor: float) -> Workload:
     return replace(workload, rates=rates, calls_by_hour=workload.calls_by_hour * factor)
 
 
-def _more_tenants(workload: Workload) -> Workload:
-    """Half as many tenants again, which call and weigh what every second of the others does."""
-    order = np.argsort(-workload.calls_per_day, kind="stable")[1::2]
-    index = np.concatenate([np.arange(len(workload.tenants)), order])
+def _more_tenants(workload: Workload, dedicated: frozenset[str]) -> Workload:
+    """Half as many tenants again on the shared tier, which call and weigh what every second of those there does."""
+    by_calls = np.argsort(-workload.calls_per_day, kind="stable")
+    order = [index for index in by_calls.tolist() if workload.tenants[index] not in dedicated][1::2]
+    index = np.array([*range(len(workload.tenants)), *order])
     names = (*workload.tenants, *(f"{workload.tenants[i]}+" for i in order))
     rates = workload.rates
     more = replace(

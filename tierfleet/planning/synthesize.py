@@ -14,6 +14,7 @@ from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.requests import Progress, Requests
 from tierfleet.planning.sessions import INDEPENDENT, Sessions
 from tierfleet.planning.shapes import MEGABYTE, Shape
+from tierfleet.planning.whole_files import check_writable, replacing
 
 _DAY: Final = 86400.0
 MONDAY: Final = datetime(2026, 11, 2, tzinfo=UTC)
@@ -64,12 +65,13 @@ def write_trace(
     """Write the requests of `synthesize` to Parquet, CSV or JSON lines (by the file's ending); returns their number.
 
     Columns: tenant, timestamp (UTC), model_bytes. Works day by day, so the trace may be bigger than memory.
-    Raises PlanningInputError for an ending that it cannot write.
+    Raises PlanningInputError for an ending or a place that it cannot write.
     """
     compression = file.suffix if file.suffix in (".gz", ".zst") else ""
     ending = Path(file.stem).suffix if compression else file.suffix
     if ending not in _FORMATS or (ending == ".parquet" and compression):
         raise PlanningInputError(f"{file}: give it the ending .parquet, .csv or .jsonl; text also with .gz or .zst")
+    check_writable(file, "--out")
     form = _FORMATS[ending] + (", COMPRESSION zstd" if ending == ".parquet" else _COMPRESSIONS[compression])
     with tempfile.TemporaryDirectory(prefix="tierfleet-") as folder, connect(Path(folder)) as connection:
         names = {"name": np.array(shape.tenants, object), "size": model_bytes(shape, seed=seed)}
@@ -82,13 +84,14 @@ def write_trace(
             connection.unregister("part")
             if progress is not None:
                 progress(len(seconds))
-        written = connection.execute(f"""
-            COPY (
-                SELECT names.name AS tenant, make_timestamptz(CAST(round(seconds * 1e6) AS BIGINT)) AS "timestamp",
-                    CAST(names.size AS BIGINT) AS model_bytes
-                FROM calls JOIN names USING (id) ORDER BY seconds, calls.rowid
-            ) TO {quoted(str(file))} ({form})
-        """).fetchone()
+        with replacing(file) as beside:
+            written = connection.execute(f"""
+                COPY (
+                    SELECT names.name AS tenant, make_timestamptz(CAST(round(seconds * 1e6) AS BIGINT)) AS "timestamp",
+                        CAST(names.size AS BIGINT) AS model_bytes
+                    FROM calls JOIN names USING (id) ORDER BY seconds, calls.rowid
+                ) TO {quoted(str(beside))} ({form})
+            """).fetchone()
     return 0 if written is None else int(written[0])
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tierfleet.planning.che import che, che_per_instance
 from tierfleet.planning.miss_ratio_curve import MissRatioCurve, miss_ratio_curve
+from tierfleet.planning.rates import steady_rates
 from tierfleet.planning.requests import Requests
 from tierfleet.planning.routing import instance_by_hash
 from tierfleet.planning.workload import Workload
@@ -72,6 +73,18 @@ class TailCache:
             if rates.requests_per_day[own].any():
                 ratios[own] = che(rates.of(own), sizes_mib[own], capacity_mib).tenant_hit_ratios
         return ratios
+
+    def loads_per_day(self, sizes_mib: Array, capacity_mib: float, instances: int) -> Array:
+        """Of each tenant, by Che's approximation at its mean rate: who loads, not when."""
+        rates, loads = self.workload.rates, np.zeros(len(sizes_mib))
+        steady = steady_rates(rates.tenants, rates.requests_per_day, rates.model_bytes, rates.sessions)
+        instance_of = self._instance_of(instances)
+        for instance in range(instances):
+            own = instance_of == instance
+            if rates.requests_per_day[own].any():
+                hits = che(steady.of(own), sizes_mib[own], capacity_mib).tenant_hit_ratios
+                loads[own] = rates.requests_per_day[own] * np.maximum(1 - hits, 0.0)
+        return loads
 
     def all_fit(self, sizes_mib: Array, capacity_mib: float, instances: int) -> bool:
         """Whether every model has its room, so that more memory changes nothing."""

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tierfleet.planning.wording import milliseconds, percent
+from tierfleet.planning.wording import a_second, milliseconds, percent
 
 P99_MISS_SHARE: Final = 0.01
 
@@ -111,7 +111,7 @@ def assign_tiers(
             reason = f"{percent(share[index])} of calls; kept where it is, as asked"
         elif dedicated:
             reason = f"{percent(share[index])} of calls, {percent(of_tail)} of the tier it would join"
-            reason += f", {peak:.2g} calls/s at peak"
+            reason += f", {a_second(peak)} at peak"
             if fills:
                 reason += ": fills a dedicated endpoint's fewest instances by itself"
             if max(strength, 0.0) < 1 and not peak >= rules.filling_per_second:
@@ -120,6 +120,7 @@ def assign_tiers(
                 reason += f"; p99 SLA {milliseconds(promised_p99_seconds)}"
         else:
             reason = f"{percent(share[index])} of calls, {percent(of_tail)} of those of the tenants up to its size"
+            reason += f", {a_second(peak)} at peak"
         if not dedicated:
             tail_calls, tail_tenants = tail_calls + calls, tail_tenants + 1
         found[index] = TenantTier(name, dedicated, float(share[index]), peak, reason)

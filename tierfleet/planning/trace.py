@@ -14,6 +14,7 @@ from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.requests import Progress, Requests
 from tierfleet.planning.trace_columns import Columns
 from tierfleet.planning.trace_files import Relation, relation
+from tierfleet.planning.trace_notices import about
 from tierfleet.planning.trace_sql import RAW, given, reason_of, seconds_of, zone_of
 
 # Longer traces are kept in files and mapped, so that the system may drop what nobody reads.
@@ -76,29 +77,23 @@ def read_trace(
         files = relation(connection, source, columns or Columns())
         try:
             _stage(connection, files, timezone or "UTC")
+            rows, bad_rows = _bad_rows(connection)
+            _refuse(source, rows, bad_rows, strict)
+            notices = [*_zone_notices(connection, source, timezone), *files.assumed]
+            requests = _requests(connection, folder, progress)
+            latency = _latency(connection) if files.has_latency else {}
         except duckdb.Error as error:
             raise PlanningInputError(f"{source} cannot be read: {str(error).splitlines()[0]}") from error
-        rows, bad_rows = _bad_rows(connection)
-        _refuse(source, rows, bad_rows, strict)
-        notices = [*_zone_notices(connection, source, timezone), *files.assumed]
-        requests = _requests(connection, folder, progress)
-        latency = _latency(connection) if files.has_latency else {}
     if bad_rows:
         listed = "; ".join(str(bad) for bad in bad_rows)
         notices.insert(0, f"left out {sum(bad.count for bad in bad_rows):,} of {rows:,} rows: {listed}")
-    if len(requests.tenants) == 1:
-        notices.insert(
-            0,
-            f"all {len(requests):,} requests are for one tenant, {requests.tenants[0]}: a cache of "
-            "models cannot be planned from it; is the tenant column the right one?",
-        )
-    if requests.duration_seconds == 0:
-        notices.insert(0, "all requests have the same time: nothing per hour can be said")
+    notices = [*about(requests), *notices]
     return Trace(requests, files.shape, rows, bad_rows, tuple(notices), latency)
 
 
 def _stage(connection: duckdb.DuckDBPyConnection, files: Relation, timezone: str) -> None:
     """The table `staged`: seconds, model_bytes and latency as numbers, and why a row is bad."""
+    # NaN is how data frames write that a number is not known.
     connection.execute(f"""
         CREATE TABLE staged AS
         WITH source AS ({files.sql}),
@@ -111,7 +106,8 @@ def _stage(connection: duckdb.DuckDBPyConnection, files: Relation, timezone: str
             FROM source
         ),
         judged AS (SELECT *, {reason_of(files.has_bytes, files.has_latency)} AS reason FROM read_)
-        SELECT tenant, seconds, zone, model_bytes, latency, reason, CASE WHEN reason IS NOT NULL THEN {RAW} END AS raw
+        SELECT tenant, seconds, zone, nullif(model_bytes, 'NaN'::DOUBLE) AS model_bytes,
+            nullif(latency, 'NaN'::DOUBLE) AS latency, reason, CASE WHEN reason IS NOT NULL THEN {RAW} END AS raw
         FROM judged
     """)
 

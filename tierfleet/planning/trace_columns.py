@@ -26,18 +26,20 @@ _USUAL = {
     "latency": ("latency", "latency_ms", "latency_milliseconds", "duration_ms"),
 }
 _NEEDED = ("tenant", "timestamp")
+# Usual names of columns that hold TargetModel, which begins with the tenant.
+KEY_COLUMNS = ("target_model", "targetmodel")
 
 
 def find_columns(source: str, present: list[str], asked: Columns) -> dict[str, str]:
     """The column of each role that the trace has. Raises PlanningInputError with every column that is missing."""
-    by_folded_name = {name.lower(): name for name in reversed(present)}
+    by_folded_name = {name.strip().lower(): name for name in reversed(present)}
     found, missing = {}, []
     for role in (field.name for field in fields(Columns)):
         told = getattr(asked, role)
         flag = f"--{role.replace('_', '-')}-column"
         if told is not None:
-            if told in present or told.lower() in by_folded_name:
-                found[role] = told if told in present else by_folded_name[told.lower()]
+            if told in present or told.strip().lower() in by_folded_name:
+                found[role] = told if told in present else by_folded_name[told.strip().lower()]
             else:
                 missing.append(f"no column {told!r}, which {flag} names")
             continue

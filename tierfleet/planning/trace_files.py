@@ -9,7 +9,7 @@ import duckdb
 
 from tierfleet.planning.duck import allow_s3, identifier, quoted
 from tierfleet.planning.errors import PlanningInputError
-from tierfleet.planning.trace_columns import Columns, find_columns
+from tierfleet.planning.trace_columns import KEY_COLUMNS, Columns, find_columns
 from tierfleet.runtime import call_metrics, metrics
 
 _COMPRESSED: Final = (".gz", ".zst")
@@ -44,6 +44,8 @@ def relation(connection: duckdb.DuckDBPyConnection, source: str, columns: Column
         allow_s3(connection, source)
     elif not any(character in source for character in "*?[") and not Path(source).is_file():
         raise PlanningInputError(f"{source} is no file; give a file, or a pattern such as 'logs/*.parquet' in quotes")
+    elif Path(source).is_file() and not Path(source).stat().st_size:
+        raise PlanningInputError(f"{source} is empty: it has 0 rows, and a plan needs requests")
     endings = [ending.lower() for ending in Path(source).suffixes]
     ending = next((e for e in reversed(endings) if e not in _COMPRESSED), "")
     try:
@@ -66,7 +68,11 @@ def _table(connection: duckdb.DuckDBPyConnection, source: str, reader: str, colu
     kinds = {row[0]: row[1] for row in connection.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()}
     found = find_columns(source, list(kinds), columns)
     values = {role: identifier(name) for role, name in found.items()}
-    return _select(values, reader, kinds[found["timestamp"]], "a table")
+    values["tenant"], assumed = _tenant(found["tenant"], f"CAST({values['tenant']} AS VARCHAR)")
+    # DuckDB numbers columns of one name.
+    twice = [name for name in found.values() if f"{name}_1" in kinds]
+    assumed += tuple(f"the column {name} is read, not {name}_1" for name in twice)
+    return _select(values, reader, kinds[found["timestamp"]], "a table", assumed=assumed)
 
 
 def _json(connection: duckdb.DuckDBPyConnection, source: str, columns: Columns) -> Relation:
@@ -92,14 +98,27 @@ def _json(connection: duckdb.DuckDBPyConnection, source: str, columns: Columns) 
     if {"eventName", "requestParameters"} <= keys.keys():
         return _cloudtrail(f"(SELECT line::JSON AS line FROM {lines} WHERE json_valid(line))")
     if not keys:
-        raise PlanningInputError(f"{source}: none of the first {_SAMPLE_LINES} lines is a JSON object")
+        raise PlanningInputError(
+            f"{source}: none of the first {_SAMPLE_LINES} lines is a JSON object; write one a line, without an array"
+        )
     found = find_columns(source, list(keys), columns)
     values = {role: f"json_extract_string(line, {quoted(_path(name))})" for role, name in found.items()}
+    values["tenant"], assumed = _tenant(found["tenant"], values["tenant"])
     checked = f"(SELECT line, json_valid(line) AS valid FROM {lines} WHERE trim(line) <> '')"
     valid = {role: f"CASE WHEN valid THEN {value} END" for role, value in values.items()}
-    return _select(
-        valid, checked, "VARCHAR", "JSON lines", line="line", refused="IF(valid, NULL, 'a line that is no JSON')"
-    )
+    refused = "IF(valid, NULL, 'a line that is no JSON')"
+    return _select(valid, checked, "VARCHAR", "JSON lines", line="line", refused=refused, assumed=assumed)
+
+
+def _tenant(column: str, value: str) -> tuple[str, tuple[str, ...]]:
+    """The SQL of a tenant, and what that assumes: a column of model keys names a tenant before the first slash."""
+    if column.strip().lower() not in KEY_COLUMNS:
+        return value, ()
+    return _tenant_of_key(value), (f"the tenant is {column} up to its first slash",)
+
+
+def _tenant_of_key(key: str) -> str:
+    return f"regexp_replace(regexp_extract({key}, '^/?([^/]+)', 1), '\\.tar\\.gz$', '')"
 
 
 def _path(name: str) -> str:
@@ -158,7 +177,7 @@ def _cloudtrail(events: str) -> Relation:
     target = "json_extract_string(line, '$.requestParameters.targetModel')"
     endpoint = "json_extract_string(line, '$.requestParameters.endpointName')"
     tenant = f"""CASE
-        WHEN {target} IS NOT NULL THEN regexp_replace(regexp_extract({target}, '^/?([^/]+)', 1), '\\.tar\\.gz$', '')
+        WHEN {target} IS NOT NULL THEN {_tenant_of_key(target)}
         WHEN regexp_matches({endpoint}, '--dedicated-') THEN split_part({endpoint}, '--', 4)
     END"""
     error = "json_extract_string(line, '$.errorCode')"
@@ -192,7 +211,7 @@ def _select(
     assumed: tuple[str, ...] = (),
 ) -> Relation:
     sql = (
-        f"SELECT CAST({values['tenant']} AS VARCHAR) AS tenant, {values['timestamp']} AS moment, "
+        f"SELECT trim(CAST({values['tenant']} AS VARCHAR)) AS tenant, {values['timestamp']} AS moment, "
         f"{values.get('model_bytes', 'NULL')} AS model_bytes, {values.get('latency', 'NULL')} AS latency, "
         f"{refused} AS refused, {line} AS line FROM {reader}"
     )

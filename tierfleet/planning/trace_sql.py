@@ -67,7 +67,7 @@ def reason_of(has_bytes: bool, has_latency: bool) -> str:
     """Why a row cannot be used, VARCHAR; NULL for a good row. Over tenant, time_given, seconds and the rest."""
     cases = [
         ("refused IS NOT NULL", "refused"),
-        ("tenant IS NULL OR tenant = ''", quoted("no tenant")),
+        ("coalesce(tenant, '') = ''", quoted("no tenant")),
         ("NOT time_given", quoted("no time")),
         ("seconds IS NULL", quoted("a time that cannot be read")),
         (f"seconds < 0 OR seconds >= {_END_OF_2099}", quoted("a time before 1970 or after 2099")),
@@ -75,7 +75,7 @@ def reason_of(has_bytes: bool, has_latency: bool) -> str:
     for present, column, what in ((has_bytes, "model_bytes", "size"), (has_latency, "latency", "latency")):
         if present:
             unread = f"{column} IS NULL AND {column}_read IS NOT NULL AND CAST({column}_read AS VARCHAR) <> ''"
-            cases.append((unread, quoted(f"a {what} that is no number")))
+            cases.append((f"{unread} OR isinf({column})", quoted(f"a {what} that is no number")))
             cases.append((f"{column} < 0", quoted(f"a negative {what}")))
     return "CASE " + " ".join(f"WHEN {when} THEN {then}" for when, then in cases) + " END"
 

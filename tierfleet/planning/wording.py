@@ -25,6 +25,11 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
 
 
+def a_second(calls: float) -> str:
+    """Calls a second: 0.93 calls/s, 4.3 calls/s, 1,250 calls/s."""
+    return f"{calls:,.0f} calls/s" if calls >= 9.95 else f"{calls:.2g} calls/s"
+
+
 def dollars(usd: float) -> str:
     """$1,234 from ten dollars on, $1.23 below."""
     return f"${usd:,.0f}" if abs(usd) >= 10 else f"${usd:,.2f}"

@@ -111,12 +111,12 @@ def model_megabytes(
     default_megabytes: float | None,
     artefact_mb_per_model_mb: float | None = None,
 ) -> Array:
-    """Model files in MB. default_megabytes: where the source does not say.
+    """Model files in MB. default_megabytes: where the source does not say, or says 0.
 
     artefact_mb_per_model_mb: given if the source's sizes are those of packed artefacts. Raises PlanningInputError.
     """
     if default_megabytes is not None:
-        model_bytes = np.where(np.isnan(model_bytes), default_megabytes * 1e6, model_bytes)
+        model_bytes = np.where(model_bytes > 0, model_bytes, default_megabytes * 1e6)
     unknown = np.flatnonzero(~(model_bytes > 0))
     if len(unknown):
         raise PlanningInputError(

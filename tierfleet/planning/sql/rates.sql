@@ -1,12 +1,13 @@
 -- The rates table: a row per tenant, kind of day and hour of the day (UTC), from a relation `requests` with two columns:
 -- tenant (varchar) and seconds (double, Unix time). Standard SQL without parameters: the same text runs in DuckDB and
--- in Athena (Trino).
+-- in Athena (Trino). No decimal literal: Trino would round a quotient to the literal's digits.
 -- weekend: 1 on Saturdays and Sundays. gaps_within_*: of the times between a request and the tenant's next one, how
 -- many are at most that long; from them the planner tells bursts from a high rate.
 WITH gaps AS (
     SELECT
         tenant,
         CAST(FLOOR(seconds / 3600) AS BIGINT) AS unix_hour,
+        CAST(FLOOR(seconds / 86400) AS BIGINT) AS unix_day,
         LEAD(seconds) OVER (PARTITION BY tenant ORDER BY seconds) - seconds AS gap_seconds
     FROM requests
 ),
@@ -18,7 +19,7 @@ binned AS (
         tenant,
         gap_seconds,
         -- Unix time began on a Thursday.
-        CASE WHEN MOD(CAST(FLOOR(unix_hour / 24.0) AS BIGINT) + 3, 7) >= 5 THEN 1 ELSE 0 END AS weekend,
+        CASE WHEN MOD(unix_day + 3, 7) >= 5 THEN 1 ELSE 0 END AS weekend,
         MOD(unix_hour, 24) AS hour_of_day
     FROM gaps
 )

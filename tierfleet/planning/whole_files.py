@@ -1,0 +1,45 @@
+"""Files that are written whole or not at all, and asked about before the work that fills them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tierfleet.planning.errors import PlanningInputError
+
+
+def check_writable(file: Path, option: str) -> None:
+    """Raises PlanningInputError where `option` names a file that cannot be written. Writes nothing."""
+    target = file.resolve()
+    if target.is_dir():
+        raise PlanningInputError(f"{option} {file} is a directory; give a file")
+    if not target.parent.is_dir():
+        raise PlanningInputError(f"{option} {file}: there is no directory {target.parent}; make it first")
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise PlanningInputError(f"{option} {file} cannot be written: permission denied; give another place")
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A file beside `file` to write to; takes its place, and its mode, at the end. After an error nothing changed.
+
+    A link stays a link. What is no plain file, such as /dev/stdout, is written to directly. Raises OSError.
+    """
+    target = file.resolve()
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        yield beside
+        if target.exists():
+            beside.chmod(target.stat().st_mode)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Raises OSError; then the file is as it was."""
+    with replacing(file) as beside, beside.open("w", encoding="utf-8", newline="") as out:
+        out.write(text)
