@@ -17,6 +17,7 @@ from tierfleet.cli import catalog_commands
 from tierfleet.cli.aws import aws_or_fail, bucket_of, s3_of
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.models import pointer
 from tierfleet.models.aws_problem import AwsProblemError
@@ -125,13 +126,11 @@ def models_publish(
             models = [item.model for item in validated if item.ok]
         started = perf_counter()
         try:
-            with counter("publishing", len(models)) as one:
+            left = "what was published stays: run the same command again to complete the rest"
+            with if_interrupted(left), counter("publishing", len(models)) as one:
                 outcomes = refused + list(publish_all(s3, bucket=bucket, models=models, jobs=jobs, done=one))
         except AwsProblemError as error:
             fail(f"{error}; run the same command again when that is mended: it completes what is missing")
-        except KeyboardInterrupt:
-            err.print("interrupted; what was published stays: run the same command again to complete the rest")
-            raise typer.Exit(130) from None
     _print_outcomes(outcomes, perf_counter() - started, pins([fleet]), as_json=as_json)
 
 

@@ -46,7 +46,7 @@ def watch_drive(
     seconds: float,
     seed: int,
 ) -> "DriveSummary":
-    """Drive for that long, drawing the fleet meanwhile if somebody looks; Ctrl-C ends it early. What callers saw."""
+    """Drive for that long, drawing the fleet meanwhile if somebody looks; Ctrl-C stops it early. What callers saw."""
     from local_cloud.fleet_status import InstanceWatch
 
     instances = InstanceWatch(cloud, fleet)
