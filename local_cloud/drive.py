@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import boto3
-
 from local_cloud.processes import LocalCloud
 from tierfleet.config import FleetConfig
 from tierfleet.models.bucket import read_pointers
@@ -129,7 +127,7 @@ def drive(cloud: LocalCloud, fleet: FleetConfig) -> Iterator[Drive]:
     bucket = models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
     weights = traffic_weights(fleet, published_tenants(s3, bucket))
     settings = ClientSettings(connections=_CALLERS)
-    session = boto3.Session(fleet.account, "local", region_name=fleet.region)
+    session = cloud.session(fleet.account, region=fleet.region)
     aws = clients.calling_clients(
         session=session,
         region=fleet.region,
@@ -138,7 +136,9 @@ def drive(cloud: LocalCloud, fleet: FleetConfig) -> Iterator[Drive]:
         endpoint_url=cloud.endpoint_url,
     )
     body, content_type = fleet.probe.body.encode(), fleet.probe.content_type
-    client = FleetClient(fleet.fleet, fleet.environment, account=fleet.account, settings=settings, aws=aws)
+    client = FleetClient(
+        fleet.fleet, fleet.environment, account=fleet.account, settings=settings, session=session, aws=aws
+    )
     try:
         yield Drive(client, body, content_type, weights)
     finally:

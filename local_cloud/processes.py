@@ -68,11 +68,15 @@ class LocalCloud:
             config=Config(s3={"addressing_style": "path"}),
         )
 
+    def session(self, account: str, *, region: str) -> boto3.Session:
+        """Of an account, without the user's own profile and configuration: they may neither fail nor steer a call."""
+        variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
+        own = botocore.session.Session(session_vars=variables)
+        return boto3.Session(account, _SECRET_KEY, region_name=region, botocore_session=own)
+
     @functools.cached_property
     def _session(self) -> boto3.Session:
-        # Without the user's own profile and configuration: neither may fail or steer a call to loopback.
-        variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
-        return boto3.Session(botocore_session=botocore.session.Session(session_vars=variables))
+        return self.session(self.account, region=self.region)
 
     def admin(self, name: str, request: dict[str, Any] | None = None) -> Any:
         """Call one of the stand-in's own paths: GET without a request, POST with one."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,13 +15,17 @@ from fleets import CONFIG
 from typer.testing import CliRunner
 from versioned_s3 import VersionedS3
 
+from local_cloud import LocalCloud
 from local_cloud.drive import _CALLERS as CALLERS
 from local_cloud.drive import Drive, published_tenants
+from local_cloud.drive import drive as real_drive
 from local_cloud.fleet_status import FleetStatus
 from tierfleet.cli import app
+from tierfleet.config import load
 from tierfleet.models.publish import publish
 from tierfleet.models.remove import remove
 from tierfleet.runtime.call_errors import ServiceFailedError
+from tierfleet.runtime.names import models_bucket
 from tierfleet.runtime.reply import Reply, Timings
 
 FILE = str(CONFIG / "fraud-dev.toml")
@@ -124,6 +129,17 @@ def test_calls_that_wait_when_it_is_stopped_are_not_sent(monkeypatch: pytest.Mon
     runner.join(10)
     assert not runner.is_alive()
     assert driving.summary().requests == CALLERS
+
+
+def test_the_users_own_profile_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, s3 = load(Path(FILE)), VersionedS3()
+    bucket = models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
+    publish(s3.client(), bucket=bucket, tenant="m02", version="1", archive=b"1")
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    monkeypatch.setattr(LocalCloud, "client", lambda *_, **__: s3.client())
+    with real_drive(LocalCloud("http://127.0.0.1:9", fleet.region, fleet.account, Path("none"), 0), fleet) as driving:
+        driving.run(requests_per_second=1000, seconds=0.002)
+    assert set(driving.summary().errors) <= {"RoutesUnavailable"}
 
 
 def test_a_removed_tenant_is_not_called() -> None:
