@@ -110,3 +110,11 @@ def test_what_aws_refuses_is_one_sentence_that_says_what_to_do(code: str, senten
 def test_what_never_reaches_aws_is_one_sentence_too(error: Any, sentence: str) -> None:
     assert sentence in aws_problem(error, BUCKET)
     assert every_call_meets(error)
+
+
+def test_what_cannot_be_read_or_written_is_one_sentence_for_each_model(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = runner.invoke(app, ["models", "package", str(models), "-o", str(tmp_path / "file")])
+    assert result.exit_code == 2
+    assert "Not a directory" in result.stderr
+    assert "Traceback" not in result.output

@@ -13,6 +13,7 @@ from tierfleet.models.collect import delete_garbage, find_garbage
 from tierfleet.models.publish import publish
 from tierfleet.models.references import Deployed, pins, read_deployed
 from tierfleet.models.remove import RemoveError, check_removed, obstacles, remove
+from tierfleet.models.rollback import RollbackError, roll_back
 from tierfleet.runtime.route_document import parse_routes
 
 BUCKET = "shop--test--models--1--eu-west-1"
@@ -145,3 +146,11 @@ def test_what_is_no_tenant_id_removes_nothing(tenant: str) -> None:
         with pytest.raises(RemoveError, match=f"{tenant!r} is not a tenant id"):
             step(s3.client(), bucket=BUCKET, tenant=tenant)
     assert s3.keys("catalog/") == ["catalog/t1.json"]
+
+
+def test_a_rollback_to_an_empty_version_is_refused() -> None:
+    s3 = VersionedS3()
+    for version in ("1", "2"):
+        publish(s3.client(), bucket=BUCKET, tenant="t1", version=version, archive=version.encode())
+    with pytest.raises(RollbackError, match="version '' must match"):
+        roll_back(s3.client(), bucket=BUCKET, tenant="t1", to="")

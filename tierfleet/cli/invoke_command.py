@@ -116,7 +116,7 @@ def _once(call: Callable[[], Reply], *, as_json: bool) -> None:
 
 
 def _many(call: Callable[[], Reply], count: int, concurrency: int, *, as_json: bool) -> None:
-    with Progress(console=err, transient=True) as progress:
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("calling", total=count)
         report = call_many(call, count=count, concurrency=concurrency, ended=lambda: progress.advance(task))
     if as_json:

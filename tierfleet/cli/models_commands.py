@@ -58,12 +58,15 @@ def models_package(
     with counter("packaging", len(found)) as one:
         for model in found:
             artefact = output / model.tenant / f"{model.version}.tar.gz"
-            artefact.parent.mkdir(parents=True, exist_ok=True)
             try:
-                artefact.write_bytes(package_file(model))
+                content = package_file(model)
+                artefact.parent.mkdir(parents=True, exist_ok=True)
+                artefact.write_bytes(content)
                 out.print(escape(str(artefact)))
             except ValueError as error:
                 refused.append(str(error))
+            except OSError as error:
+                refused.append(f"{error.filename or artefact}: {error.strerror}")
             one()
     if refused:
         fail("\n".join(refused))

@@ -63,9 +63,11 @@ def watch_drive(
                     live.update(_screen(cloud, fleet, instances, driving), refresh=True)
                     runner.join(_DRAWN_EVERY_SECONDS)
         runner.join()
-    except KeyboardInterrupt:
+    except BaseException as error:
         driving.stop()
         runner.join()
+        if not isinstance(error, KeyboardInterrupt):
+            raise
     return driving.summary()
 
 
