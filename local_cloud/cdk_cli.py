@@ -1,11 +1,14 @@
 """The real CDK CLI, pointed at the stand-in."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from local_cloud.data_plane.process import end_with_parent
 from local_cloud.processes import LocalCloud
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
@@ -50,19 +53,31 @@ def deploy(cloud: LocalCloud, account: str, stacks: Sequence[str], config: Path,
 
 
 def run(cloud: LocalCloud, account: str, arguments: Sequence[str], *, directory: Path = _REPOSITORY) -> str:
-    """Run the CLI with these arguments, in the repository. Raises CdkError for another exit code than 0."""
+    """Run the CLI with these arguments, in the repository. Raises CdkError for another exit code than 0.
+
+    Whatever interrupts it, Ctrl-C above all, ends the CLI and the app that it synthesises with.
+    """
     if not _CLI.exists():
         raise CdkError(f"{_CLI} is missing; run make install")
-    result = subprocess.run(
+    process = subprocess.Popen(
         [str(_CLI), *arguments, "--output", str(_assembly(cloud)), "--ci"],
         cwd=directory,
         env=_clean(os.environ) | environment(cloud, account) | _CLI_SETTINGS | _homes(cloud),
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
+        start_new_session=True,
+        preexec_fn=end_with_parent,
     )
-    printed = result.stdout + result.stderr
-    if result.returncode:
+    try:
+        printed = "".join(process.communicate())
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    if process.returncode:
         raise CdkError(printed[-4000:])
     return printed
 

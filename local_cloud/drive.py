@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import boto3
-
 from local_cloud.processes import LocalCloud
 from tierfleet.config import FleetConfig
+from tierfleet.models.bucket import read_pointers
+from tierfleet.models.pointer import Held
 from tierfleet.runtime import clients
 from tierfleet.runtime.call_batch import percentile
 from tierfleet.runtime.call_errors import CallError
@@ -90,9 +90,15 @@ class Drive:
                 if (ahead := self._started + due - time.monotonic()) > 0:
                     self._stop.wait(ahead)
                 callers.submit(self._call, source.choices(tenants, weights)[0])
+            callers.shutdown(cancel_futures=self._stop.is_set())
 
     def stop(self) -> None:
+        """Send no more calls; those under way are waited for."""
         self._stop.set()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
 
     def summary(self) -> DriveSummary:
         with self._lock:
@@ -122,7 +128,7 @@ def drive(cloud: LocalCloud, fleet: FleetConfig) -> Iterator[Drive]:
     bucket = models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
     weights = traffic_weights(fleet, published_tenants(s3, bucket))
     settings = ClientSettings(connections=_CALLERS)
-    session = boto3.Session(fleet.account, "local", region_name=fleet.region)
+    session = cloud.session(fleet.account, region=fleet.region)
     aws = clients.calling_clients(
         session=session,
         region=fleet.region,
@@ -131,7 +137,9 @@ def drive(cloud: LocalCloud, fleet: FleetConfig) -> Iterator[Drive]:
         endpoint_url=cloud.endpoint_url,
     )
     body, content_type = fleet.probe.body.encode(), fleet.probe.content_type
-    client = FleetClient(fleet.fleet, fleet.environment, account=fleet.account, settings=settings, aws=aws)
+    client = FleetClient(
+        fleet.fleet, fleet.environment, account=fleet.account, settings=settings, session=session, aws=aws
+    )
     try:
         yield Drive(client, body, content_type, weights)
     finally:
@@ -140,15 +148,12 @@ def drive(cloud: LocalCloud, fleet: FleetConfig) -> Iterator[Drive]:
 
 
 def published_tenants(s3: Any, bucket: str) -> list[str]:
-    """Every tenant with a catalog pointer, in name order; raises ValueError where there is none."""
-    tenants = []
+    """Every tenant whose pointer names a model, in name order; raises ValueError where there is none."""
     try:
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="catalog/"):
-            tenants += [
-                found["Key"].removeprefix("catalog/").removesuffix(".json") for found in page.get("Contents", [])
-            ]
+        pointers = read_pointers(s3, bucket)
     except s3.exceptions.NoSuchBucket:
         raise ValueError(f"there is no bucket {bucket}; deploy the fleet with tierfleet local deploy") from None
+    tenants = [tenant for tenant, held in pointers.items() if isinstance(held, Held) and held.entry.target_model]
     if not tenants:
         raise ValueError(f"no model is published in {bucket}; tierfleet local deploy --models DIRECTORY")
     return sorted(tenants)

@@ -9,7 +9,7 @@ from local_cloud import assembly, cdk_cli
 from local_cloud.processes import LocalCloud
 from tierfleet.aws_problem import AwsProblemError
 from tierfleet.config import FleetConfig
-from tierfleet.models.files import find_models
+from tierfleet.models.files import ModelFile, find_models
 from tierfleet.models.publish_many import publish_all
 from tierfleet.runtime.names import models_bucket
 
@@ -20,15 +20,16 @@ def deploy_fleet(cloud: LocalCloud, fleet: FleetConfig, config: Path, models: Pa
     """Deploy both stacks of a fleet with the CDK CLI, publishing `models` between them; yields a line per step.
 
     CreateModel refuses a missing object, so the bucket and the models come first. Raises CdkError, with one sentence
-    where a resource failed, and ValueError for models that cannot be published.
+    where a resource failed, and ValueError for models that cannot be published: where there are none, at once.
     """
+    found = None if models is None else find_models(models)
     stage = f"{fleet.fleet}-{fleet.environment}"
     cdk_cli.bootstrap(cloud, fleet.account, fleet.region)
-    if models is None:
+    if found is None:
         yield _deploy(cloud, fleet, config, f"{stage}/Models", f"{stage}/Fleet")
         return
     yield _deploy(cloud, fleet, config, f"{stage}/Models")
-    yield _publish(cloud, fleet, models)
+    yield _publish(cloud, fleet, found)
     yield _deploy(cloud, fleet, config, f"{stage}/Fleet", synthesised=True)
 
 
@@ -55,11 +56,11 @@ def _failed_resource(cloud: LocalCloud, fleet: FleetConfig, stacks: Sequence[str
     return None
 
 
-def _publish(cloud: LocalCloud, fleet: FleetConfig, models: Path) -> str:
+def _publish(cloud: LocalCloud, fleet: FleetConfig, models: Sequence[ModelFile]) -> str:
     s3 = cloud.client("s3", fleet.account, region=fleet.region)
     bucket = models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
     try:
-        outcomes = list(publish_all(s3, bucket=bucket, models=find_models(models), jobs=_PUBLISHERS))
+        outcomes = list(publish_all(s3, bucket=bucket, models=models, jobs=_PUBLISHERS))
     except AwsProblemError as error:
         raise ValueError(str(error)) from error
     if problems := [outcome.message for outcome in outcomes if outcome.failed]:

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from local_cloud.processes import LocalCloud
 from tierfleet.config import FleetConfig
+from tierfleet.runtime.errors import Kind, classify
 from tierfleet.runtime.names import ROUTES_PROFILE, routes_application
 from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes
 
@@ -123,7 +126,12 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
     endpoints = []
     for page in sagemaker.get_paginator("list_endpoints").paginate(NameContains=prefix):
         for found in page["Endpoints"]:
-            endpoint = sagemaker.describe_endpoint(EndpointName=found["EndpointName"])
+            try:
+                endpoint = sagemaker.describe_endpoint(EndpointName=found["EndpointName"])
+            except ClientError as error:
+                if classify(error).kind is not Kind.UNKNOWN_ENDPOINT:
+                    raise
+                continue  # deleted since it was listed
             target = targets.get(found["EndpointName"], {})
             endpoints.append(
                 EndpointStatus(

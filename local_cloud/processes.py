@@ -6,6 +6,7 @@ Example:
 """
 
 import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -66,11 +68,15 @@ class LocalCloud:
             config=Config(s3={"addressing_style": "path"}),
         )
 
+    def session(self, account: str, *, region: str) -> boto3.Session:
+        """Of an account, without the user's own profile and configuration: they may neither fail nor steer a call."""
+        variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
+        own = botocore.session.Session(session_vars=variables)
+        return boto3.Session(account, _SECRET_KEY, region_name=region, botocore_session=own)
+
     @functools.cached_property
     def _session(self) -> boto3.Session:
-        # Without the user's own profile and configuration: neither may fail or steer a call to loopback.
-        variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
-        return boto3.Session(botocore_session=botocore.session.Session(session_vars=variables))
+        return self.session(self.account, region=self.region)
 
     def admin(self, name: str, request: dict[str, Any] | None = None) -> Any:
         """Call one of the stand-in's own paths: GET without a request, POST with one."""
@@ -124,31 +130,55 @@ def start(
         raise SettingsError(f"a stand-in that runs no model has no settings; leave {', '.join(sorted(settings))} out")
     data_plane = from_options(settings)
     state_dir = state_dir.resolve()
-    with contextlib.suppress(NotRunningError):
-        raise RuntimeError(
-            f"the stand-in of {state_dir} is already running at {running(state_dir).endpoint_url}; use it, or stop it "
-            "first with tierfleet local down"
-        )
-    state_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "local_cloud.server", "--state-dir", str(state_dir), "--port", str(port)]
     command += ["--account", account, "--region", region]
     command += ["--enforce-iam"] * enforce_iam + ["--watch-parent"] * (not detached)
     command += ["--data-plane", data_plane.to_json()] * (serving == "models")
-    with (state_dir / _LOG_FILE).open("w") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=_REPOSITORY,
-            stdin=subprocess.DEVNULL if detached else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,
-        )
-    bound_port = _wait_until_ready(process, state_dir)
-    cloud = LocalCloud(f"http://127.0.0.1:{bound_port}", region, account, state_dir, process.pid, process)
-    state = {"endpoint_url": cloud.endpoint_url, "region": region, "account": account, "pid": process.pid}
-    (state_dir / _STATE_FILE).write_text(json.dumps(state))
+    with _starting_alone(state_dir):
+        with (state_dir / _LOG_FILE).open("w") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=_REPOSITORY,
+                stdin=subprocess.DEVNULL if detached else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        try:
+            bound_port = _wait_until_ready(process, state_dir)
+            cloud = LocalCloud(f"http://127.0.0.1:{bound_port}", region, account, state_dir, process.pid, process)
+            state = {"endpoint_url": cloud.endpoint_url, "region": region, "account": account, "pid": process.pid}
+            (state_dir / _STATE_FILE).write_text(json.dumps(state))
+        except BaseException:
+            # Ctrl-C too: nobody would know of this process.
+            _kill_group(process.pid)
+            process.wait()
+            _close_pipes(process)
+            _remove_files(state_dir)
+            raise
     return cloud
+
+
+@contextlib.contextmanager
+def _starting_alone(state_dir: Path) -> Iterator[None]:
+    """Of two that start a stand-in in one directory at once, one goes on; raises RuntimeError for the other one."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    directory = os.open(state_dir, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"a stand-in is being started in {state_dir} right now; wait for it") from None
+        with contextlib.suppress(NotRunningError):
+            raise RuntimeError(
+                f"the stand-in of {state_dir} is already running at {running(state_dir).endpoint_url}; use it, or stop "
+                "it first with tierfleet local down"
+            )
+        state_dir.mkdir(exist_ok=True)  # what a crashed one left is gone now, the directory too
+        yield
+    finally:
+        os.close(directory)
 
 
 def running(state_dir: Path) -> LocalCloud:
@@ -160,6 +190,10 @@ def running(state_dir: Path) -> LocalCloud:
     cloud = LocalCloud(state["endpoint_url"], state["region"], state["account"], state_dir.resolve(), state["pid"])
     try:
         alive = cloud.admin("health")["pid"] == cloud.pid
+    except TimeoutError:
+        raise NotRunningError(
+            f"the stand-in of {state_dir}, process {cloud.pid}, does not answer; kill that process if it stays so"
+        ) from None
     except (OSError, ValueError, KeyError):
         alive = False
     if not alive:
@@ -172,14 +206,14 @@ def _wait_until_ready(process: "subprocess.Popen[str]", state_dir: Path) -> int:
     """The port it listens on, which is its first line of output."""
     late = threading.Timer(_START_SECONDS, process.kill)
     late.start()
-    line = process.stdout.readline() if process.stdout else ""
-    late.cancel()
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+    finally:
+        late.cancel()
     if line:
         return int(json.loads(line)["port"])
     process.wait()
-    _close_pipes(process)
     log = (state_dir / _LOG_FILE).read_text()[-2000:]
-    _remove_files(state_dir)
     raise RuntimeError(f"the stand-in ended with {process.returncode} before it was ready:\n{log}")
 
 

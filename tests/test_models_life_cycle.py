@@ -21,7 +21,7 @@ from versioned_s3 import Crash, VersionedS3
 
 from tierfleet.models import pointer
 from tierfleet.models.collect import Collection, delete_garbage, find_garbage
-from tierfleet.models.publish import LostRaceError, PublishError, publish
+from tierfleet.models.publish import LostRaceError, Publication, PublishError, publish
 from tierfleet.models.references import Deployed
 from tierfleet.models.remove import RemoveError, remove
 from tierfleet.models.rollback import RollbackError, roll_back
@@ -342,6 +342,20 @@ def test_of_two_publishers_one_wins_and_the_other_is_told_what_to_do() -> None:
         publishing(s3, "2")(s3.client(before_call(3, lambda: winner(s3.client()) and None)))
     assert current(s3).version == "3"
     assert s3.content(f"{MODELS_PREFIX}m01/2.tar.gz") == archive("2"), "nothing is lost"
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_two_publishers_of_the_same_version_are_both_told_that_it_is_current(number: int) -> None:
+    s3 = bucket_with("1")
+
+    def other_one() -> None:
+        s3.pass_time(0.1)
+        publishing(s3, "2")(s3.client())
+
+    found = publishing(s3, "2")(s3.client(before_call(number, other_one)))
+    assert isinstance(found, Publication)
+    assert (found.target_model, found.pointer, found.previous) == ("m01/2.tar.gz", "unchanged", "m01/1.tar.gz")
+    assert (current(s3).version, current(s3).previous) == ("2", "m01/1.tar.gz")
 
 
 def test_a_publisher_that_gc_met_halfway_still_wins() -> None:

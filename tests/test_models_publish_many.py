@@ -143,3 +143,13 @@ def test_two_publishers_of_one_directory_lose_nothing(tmp_path: Path) -> None:
         assert current(s3, f"t{number}") in won
         for version in ("1", "2"):
             assert s3.content(f"models/t{number}/{version}.tar.gz") == f"t{number}/{version}".encode()
+
+
+def test_versions_are_ordered_by_their_names_whatever_their_files_endings(tmp_path: Path) -> None:
+    s3, directory = VersionedS3(), tmp_path / "t1"
+    directory.mkdir()
+    for name in ("1.tar.gz", "1.1.tar.gz", "2.tar.gz", "2.1.tar.gz"):
+        (directory / name).write_bytes(name.encode())
+    outcomes = publish_all(s3.client(), bucket=BUCKET, models=every_model([tmp_path]), jobs=1)
+    assert [item.model.version for item in outcomes] == ["1", "1.1", "2", "2.1"]
+    assert current(s3, "t1") == "2.1"

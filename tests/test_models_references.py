@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from botocore.exceptions import ClientError
 from fleets import fleet
 from versioned_s3 import VersionedS3
@@ -11,7 +12,8 @@ from versioned_s3 import VersionedS3
 from tierfleet.models.collect import delete_garbage, find_garbage
 from tierfleet.models.publish import publish
 from tierfleet.models.references import Deployed, pins, read_deployed
-from tierfleet.models.remove import obstacles
+from tierfleet.models.remove import RemoveError, check_removed, obstacles, remove
+from tierfleet.models.rollback import RollbackError, roll_back
 from tierfleet.runtime.route_document import parse_routes
 
 BUCKET = "shop--test--models--1--eu-west-1"
@@ -122,3 +124,33 @@ def test_what_keeps_a_tenant_from_being_removed() -> None:
     assert warnings == []
     assert obstacles(fleet(), "t5", routes=None, deployed=Deployed()) == ([], [])
     assert "in the warm-up list" in obstacles(fleet(), "t1", routes=None, deployed=Deployed())[1][0]
+
+
+def test_an_artefact_that_is_named_by_https_counts_too() -> None:
+    sagemaker: Any = SageMaker(
+        host=container(f"https://{BUCKET}.s3.eu-west-1.amazonaws.com/models/w1/1.tar.gz"),
+        path=container(f"https://s3.eu-west-1.amazonaws.com/{BUCKET}/models/w2/1.tar.gz"),
+        prefix=container(f"https://s3.eu-west-1.amazonaws.com/{BUCKET}/models/w3/"),
+        other=container(f"https://s3.eu-west-1.amazonaws.com/another-bucket/{BUCKET}/models/w4/1.tar.gz"),
+    )
+    found = read_deployed(sagemaker, BUCKET)
+    assert found.targets.keys() == {"w1/1.tar.gz", "w2/1.tar.gz"}
+    assert found.prefixes.keys() == {"w3/"}
+
+
+@pytest.mark.parametrize("tenant", ["", "../m01", "M01", "m01/"])
+def test_what_is_no_tenant_id_removes_nothing(tenant: str) -> None:
+    s3 = VersionedS3()
+    publish(s3.client(), bucket=BUCKET, tenant="t1", version="1", archive=b"1")
+    for step in (remove, check_removed):
+        with pytest.raises(RemoveError, match=f"{tenant!r} is not a tenant id"):
+            step(s3.client(), bucket=BUCKET, tenant=tenant)
+    assert s3.keys("catalog/") == ["catalog/t1.json"]
+
+
+def test_a_rollback_to_an_empty_version_is_refused() -> None:
+    s3 = VersionedS3()
+    for version in ("1", "2"):
+        publish(s3.client(), bucket=BUCKET, tenant="t1", version=version, archive=version.encode())
+    with pytest.raises(RollbackError, match="version '' must match"):
+        roll_back(s3.client(), bucket=BUCKET, tenant="t1", to="")

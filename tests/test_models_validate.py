@@ -73,6 +73,13 @@ def fat_header() -> bytes:
     return gzip.compress(info.tobuf() + bytes(64 << 20), 1)
 
 
+def nested_headers() -> bytes:
+    """Long-name headers of long-name headers: a tar reader calls itself for each."""
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 5
+    return gzip.compress((info.tobuf() + b"name".ljust(512, b"\0")) * 1500, 1)
+
+
 Corpus = dict[str, tuple[Callable[[bytes], bytes], set[tuple[str, str]], str]]
 CORPUS: Corpus = {
     "good.tar.gz": (lambda m: package_model(m)[0], set(), ""),
@@ -111,6 +118,7 @@ CORPUS: Corpus = {
     "none.tar.gz": (lambda _: pack({}), {("error", "layout")}, "holds 0 usable files at its root (none)"),
     "bomb.tar.gz": (lambda m: bomb(m, 64), {("error", "archive")}, "as a decompression bomb does"),
     "header.tar.gz": (lambda _: fat_header(), {("error", "archive")}, "decompression bomb"),
+    "nested.tar.gz": (lambda _: nested_headers(), {("error", "archive")}, "truncated or no tar.gz"),
     "folders.tar.gz": (
         lambda _: tar_gz(*[(member("./", tarfile.DIRTYPE), b"")] * 2000),
         {("error", "archive")},

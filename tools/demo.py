@@ -28,6 +28,8 @@ PROD = "config/fraud-prod.toml"
 # Of an ml.m5.large's memory: room for about 40 of the 70 small models, so that the cache has work to do.
 SCALE = "0.0002"
 TIERFLEET = Path(sys.executable).parent / "tierfleet"
+# What a command that Ctrl-C ends, and nothing else, exits with.
+INTERRUPTED = 130
 # What tells the order of an update; the stand-in logs much more (tierfleet local events).
 MILESTONES = {
     "EndpointCreating": "endpoint is being created",
@@ -139,7 +141,7 @@ def traffic(during: str) -> Iterator[None]:
     for tier in seen["tiers"]:
         latencies = (f"{tier[f'{name}_milliseconds']:.1f}" for name in ("p50", "p99"))
         results.add_row(during, tier["tier"], f"{tier['requests']:,}", f"{tier['failed']}", *latencies)
-    if driver.returncode:
+    if driver.returncode != INTERRUPTED:
         sys.exit(f"{seen['failed']} of {seen['requests']} calls failed during {during}: {seen['errors']}")
     out.print(f"  [green]{seen['requests']:,} calls meanwhile, {seen['failed']} failed[/]")
 

@@ -21,9 +21,11 @@ const DEFAULT_TTL_SECONDS = 60;
 const FORCED_REFRESH_PAUSE_MS = 5000;
 const LONGEST_PAUSE_MS = 2000;
 const PATIENCE_MS = 1000;
+const POINTERS_KEPT = 10_000;
 // The SDK's own limit is 50, and a call that waits 3 s for a socket fails as one that cannot connect.
 const MOST_SOCKETS = 512;
 const ATTEMPTS = { loading: Infinity, throttled: 5, dependency: 3, busy: 3, connection: 3, timeout: 2 };
+const CONNECTION = ["ECONNRESET", "ECONNREFUSED", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN"];
 
 export class FleetCaller {
   #routes;
@@ -51,7 +53,7 @@ export class FleetCaller {
   /** One number per row of `body`, and where it came from; throws the last error if the deadline passes. */
   async invoke(tenant, body, { contentType = "text/csv", deadlineSeconds = this.deadlineSeconds } = {}) {
     if (!TENANT.test(tenant)) throw new Error(`${JSON.stringify(tenant)} is not a tenant id`);
-    const deadline = Date.now() + deadlineSeconds * 1000;
+    const deadline = performance.now() + deadlineSeconds * 1000;
     const failures = {};
     const gone = new Set();
     let routes, route, pointer, renewed = false;
@@ -60,6 +62,7 @@ export class FleetCaller {
         routes ??= await this.#current();
         route ??= routeOf(routes, tenant); // 3
         if (route.shared) pointer ??= await this.#pointer(tenant); // 4
+        if (performance.now() >= deadline) throw new Error(`no routes or pointer of ${tenant} before the deadline`);
         const request = { EndpointName: route.endpoint, Body: body, ContentType: contentType, Accept: "application/json" };
         if (route.shared) request.TargetModel = pointer.target_model;
         const reply = await this.runtime.send(new InvokeEndpointCommand(request)); // 5
@@ -74,8 +77,7 @@ export class FleetCaller {
           [routes, route] = await this.#reroute(routes, tenant, gone, deadline, error);
         } else if (kind === "missing-archive" && pointer && !renewed) {
           renewed = true; // 9
-          this.#pointers.delete(tenant);
-          const newer = await this.#pointer(tenant);
+          const newer = await this.#newerPointer(tenant, pointer).catch(() => pointer);
           if (newer.target_model === pointer.target_model) throw error;
           pointer = newer;
         } else {
@@ -94,38 +96,41 @@ export class FleetCaller {
       routes = newer;
       const route = routeOf(routes, tenant);
       if (!gone.has(route.endpoint)) return [routes, route];
-      const fallback = routeOf(routes, null); // 8
-      if (!gone.has(fallback.endpoint)) {
+      const fallback = routes.tiers[routes.default_tier].endpoint && routeOf(routes, null); // 8
+      if (fallback && !gone.has(fallback.endpoint)) {
         this.counts.routeFallback += 1;
         return [routes, fallback];
       }
       if (settled) throw error;
       if (this.#forcedEnded <= begun) {
-        const wait = this.#forcedAt + FORCED_REFRESH_PAUSE_MS - Date.now();
-        if (Date.now() + wait >= deadline) throw error;
+        const wait = this.#forcedAt + FORCED_REFRESH_PAUSE_MS - performance.now();
+        if (performance.now() + wait >= deadline) throw error;
         await sleep(Math.max(0, wait));
       }
     }
   }
 
-  /** The routes: polled in the background, waited for only if there are none, or after an idle time. */
+  /** The routes: polled in the background, waited for only if there are none, or for a second after an idle time. */
   async #current() {
-    const now = Date.now();
+    const now = performance.now();
     if (this.#routes && now < this.#pollAt) return this.#routes;
     this.#polling ??= this.#fetch(false).finally(() => (this.#polling = undefined));
     if (!this.#routes) return this.#polling;
     const poll = this.#polling.catch(() => {
-      this.#pollAt = Date.now() + FORCED_REFRESH_PAUSE_MS; // 2: AppConfig failed, keep the document
+      this.#pollAt = performance.now() + FORCED_REFRESH_PAUSE_MS; // 2: AppConfig failed, keep the document
       this.#waitAt = Infinity; // and nobody waits for it until it answers again
     });
-    if (now >= this.#waitAt) await poll;
+    if (now >= this.#waitAt) {
+      const late = await Promise.race([poll.then(() => false), sleep(PATIENCE_MS).then(() => true)]);
+      if (late && performance.now() >= this.#waitAt) this.#waitAt = Infinity;
+    }
     return this.#routes;
   }
 
   async #newerThan(seen) {
     if (this.#forcing) await this.#forcing;
-    else if (this.#routes === seen && Date.now() >= this.#forcedAt + FORCED_REFRESH_PAUSE_MS) {
-      this.#forcedAt = Date.now();
+    else if (this.#routes === seen && performance.now() >= this.#forcedAt + FORCED_REFRESH_PAUSE_MS) {
+      this.#forcedAt = performance.now();
       this.#forcedBegun += 1;
       this.#forcing = this.#fetch(true)
         .catch(() => {})
@@ -172,7 +177,7 @@ export class FleetCaller {
     this.#token = reply.NextPollConfigurationToken;
     const ttlSeconds = this.ttlSeconds ?? this.#routes.ttl_seconds ?? DEFAULT_TTL_SECONDS;
     const interval = Math.max(reply.NextPollIntervalInSeconds ?? 0, ttlSeconds) * 1000;
-    this.#pollAt = Date.now() + interval;
+    this.#pollAt = performance.now() + interval;
     this.#waitAt = this.#pollAt + interval;
     return this.#routes;
   }
@@ -180,8 +185,12 @@ export class FleetCaller {
   /** One read per tenant and 60 s, shared by whoever asks meanwhile; the old pointer if S3 fails or is silent. */
   #pointer(tenant) {
     const held = this.#pointers.get(tenant);
-    if (held && Date.now() < held.goodUntil) return held.read;
-    const entry = { goodUntil: Date.now() + 60_000 * (0.8 + 0.2 * Math.random()) };
+    this.#pointers.delete(tenant); // and comes back as the newest
+    if (held && performance.now() < held.goodUntil) {
+      this.#pointers.set(tenant, held);
+      return held.read;
+    }
+    const entry = { goodUntil: performance.now() + 60_000 * (0.8 + 0.2 * Math.random()) };
     const fresh = this.#readPointer(tenant);
     const late = () => {
       fresh.then((pointer) => (entry.read = Promise.resolve(pointer)), () => {});
@@ -190,14 +199,21 @@ export class FleetCaller {
     entry.read = (held ? Promise.race([fresh, sleep(PATIENCE_MS).then(late)]) : fresh).catch(async (error) => {
       const old = await held?.read.catch(() => undefined);
       if (old && ATTEMPTS[kindOf(error)]) {
-        entry.goodUntil = Date.now() + 5000;
+        entry.goodUntil = performance.now() + 5000;
         return old;
       }
       this.#pointers.delete(tenant);
       throw error;
     });
     this.#pointers.set(tenant, entry);
+    if (this.#pointers.size > POINTERS_KEPT) this.#pointers.delete(this.#pointers.keys().next().value);
     return entry.read;
+  }
+
+  async #newerPointer(tenant, seen) {
+    const held = await this.#pointers.get(tenant)?.read.catch(() => undefined);
+    if (held === seen) this.#pointers.delete(tenant);
+    return this.#pointer(tenant);
   }
 
   async #readPointer(tenant) {
@@ -205,6 +221,7 @@ export class FleetCaller {
     if (!Bucket) throw new Error("these routes name no models bucket: give the fleet's account");
     const reply = await this.s3.send(new GetObjectCommand({ Bucket, Key: `catalog/${tenant}.json` }));
     const pointer = JSON.parse(await reply.Body.transformToString());
+    if (pointer.removed_at && !pointer.target_model) throw new Error(`${tenant} was removed at ${pointer.removed_at}`);
     const [folder, name, ...more] = String(pointer.target_model).split("/");
     if (pointer.tenant !== tenant || folder !== tenant || !name || more.length) {
       throw new Error(`the pointer of ${tenant} names ${pointer.target_model}`);
@@ -218,6 +235,7 @@ function routeOf(routes, tenant) {
   const name = own?.tier ?? routes.default_tier;
   const tier = routes.tiers[name];
   const endpoint = own?.endpoint ?? tier.endpoint;
+  if (!endpoint) throw new Error(`tier ${name} has no endpoint for a tenant that is not listed`);
   return { tier: name, endpoint, shared: tier.hosting === "multi-model", version: own?.model_version ?? null };
 }
 
@@ -248,8 +266,8 @@ function kindOf(error) {
     case "TimeoutError":
       return "timeout";
     default:
-      if (["ECONNRESET", "ECONNREFUSED", "EPIPE", "ETIMEDOUT"].includes(error.code)) return "connection";
-      return error.$metadata?.httpStatusCode >= 500 ? "throttled" : "final";
+      if (CONNECTION.includes(error.code)) return "connection";
+      return error.$metadata?.httpStatusCode >= 500 || error.$metadata?.httpStatusCode === 429 ? "throttled" : "final";
   }
 }
 
@@ -258,7 +276,7 @@ async function pause(error, kind, failures, deadline) {
   if (failures[kind] >= (ATTEMPTS[kind] ?? 1)) throw error;
   const ceiling = Math.min(LONGEST_PAUSE_MS, (kind === "loading" ? 500 : 50) * 2 ** (failures[kind] - 1));
   const milliseconds = (ceiling * (1 + Math.random())) / 2;
-  if (Date.now() + milliseconds >= deadline) throw error;
+  if (performance.now() + milliseconds >= deadline) throw error;
   await sleep(milliseconds);
 }
 

@@ -28,6 +28,9 @@ async def serve_control(
             answer = {"result": _answer(request, fleets, invocations, artefacts, gauges)}
         except ValueError as error:
             answer = {"error": str(error)}
+        except (KeyError, TypeError, AttributeError) as error:
+            # Faults of a wrong shape, given by hand, must not end the data plane.
+            answer = {"error": f"{type(error).__name__}: {error}"}
         writer.write(json.dumps(answer).encode() + b"\n")
 
 
@@ -53,18 +56,17 @@ def _answer(
 def _set_faults(
     faults: dict[str, Any], fleets: Fleets, invocations: Invocations, artefacts: Artefacts
 ) -> dict[str, Any]:
-    """Replace the injected faults."""
-    artefacts.failing = bool(faults.get("s3_failing", False))
-    fleets.disk_full_endpoints = set(faults.get("disk_full", []))
-    for endpoint, _, instance, _ in fleets.everything():
-        instance.disk_is_full = endpoint.name in fleets.disk_full_endpoints
-    invocations.slow = [
+    """Replace the injected faults: all of them, or none where one has a wrong shape."""
+    slow = [
         SlowModelServer(fault["endpoint"], fault.get("config"), float(fault["milliseconds"]))
         for fault in faults.get("slow_model_server", [])
     ]
-    invocations.throttled = [
-        Throttled(fault["endpoint"], int(fault["refused_of_ten"])) for fault in faults.get("throttled", [])
-    ]
+    throttled = [Throttled(fault["endpoint"], int(fault["refused_of_ten"])) for fault in faults.get("throttled", [])]
+    disk_full = set(faults.get("disk_full", []))
+    artefacts.failing = bool(faults.get("s3_failing", False))
+    invocations.slow, invocations.throttled, fleets.disk_full_endpoints = slow, throttled, disk_full
+    for endpoint, _, instance, _ in fleets.everything():
+        instance.disk_is_full = endpoint.name in disk_full
     return {}
 
 

@@ -60,3 +60,11 @@ def test_publishing_without_credentials_is_one_sentence(models: Path, monkeypatc
         assert result.exit_code == 2
         assert "there are no AWS credentials; AWS_PROFILE or AWS_ACCESS_KEY_ID says who you are" in result.output
         assert "Traceback" not in result.output
+
+
+def test_what_cannot_be_read_or_written_is_one_sentence_for_each_model(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = runner.invoke(app, ["models", "package", str(models), "-o", str(tmp_path / "file")])
+    assert result.exit_code == 2
+    assert "Not a directory" in result.stderr
+    assert "Traceback" not in result.output

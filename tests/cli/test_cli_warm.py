@@ -53,10 +53,11 @@ def test_the_files_own_list_may_be_warmed_before_it_is_deployed(aws: FakeAws) ->
     assert report["endpoint"] == SHARED
 
 
-def test_failed_and_missing_tenants_are_told_with_reasons_and_only_failures_end_with_1(aws: FakeAws) -> None:
+def test_failed_and_missing_tenants_are_told_with_reasons_and_end_with_1(aws: FakeAws) -> None:
     aws.unpublished.add("m07")
-    result = warm(*NAMED, "--tenants", "m07")
-    assert result.exit_code == 0
+    result = warm(*NAMED, "--tenants", "m07,m09")
+    assert result.exit_code == 1
+    assert "1 warmed, 0 failed, 1 missing" in result.stdout
     assert "missing m07: nothing is published" in result.stdout
     aws.fail(SHARED, "ModelError", "x", status=424, OriginalStatusCode=400, OriginalMessage="bad row")
     result = warm(*NAMED, "--tenants", "m08")
@@ -97,3 +98,20 @@ def test_a_fleet_that_is_not_deployed_is_one_sentence_and_2(aws: FakeAws) -> Non
     assert result.exit_code == 2
     assert "no deployed routes" in result.stderr
     assert "deploy fraud-prod/Fleet" in result.stderr
+
+
+def test_a_tenant_that_another_tier_serves_is_skipped_and_that_is_no_failure(aws: FakeAws) -> None:
+    result = warm(*NAMED, "--tenants", "m01")
+    assert result.exit_code == 0
+    assert "0 warmed, 0 failed, 0 missing, 1 skipped" in result.stdout
+    assert aws.count("InvokeEndpoint") == 0
+
+
+def test_ctrl_c_says_what_is_left_and_ends_with_130(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tierfleet.cli.warm_command.run_warm_up", interrupted)
+    result = warm(*NAMED)
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted; what is loaded stays loaded; run it again for the rest\n"

@@ -273,6 +273,27 @@ def test_an_archive_that_is_not_safe(
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["model.tar.gz", "out"]
 
 
+def nul_in_a_name() -> bytes:
+    info = member("m")
+    info.pax_headers = {"path": "a\0b"}
+    return packed([(info, b"x")])
+
+
+def nested_headers() -> bytes:
+    """Long-name headers of long-name headers: a tar reader calls itself for each."""
+    info = member("././@LongLink", tarfile.GNUTYPE_LONGNAME)
+    info.size = 5
+    return gzip.compress((info.tobuf() + b"name".ljust(512, b"\0")) * 1500)
+
+
+@pytest.mark.parametrize("content", [nul_in_a_name(), nested_headers()], ids=["nul", "nested"])
+def test_an_archive_that_a_tar_reader_chokes_on_is_refused_and_leaves_nothing(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.tar.gz").write_bytes(content)
+    with pytest.raises(BadModel, match="is truncated or no tar"):
+        unpack(tmp_path / "model.tar.gz", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_truncated_archive_is_refused_and_leaves_nothing(trained: dict[str, Trained], tmp_path: Path) -> None:
     whole, _ = package_model(trained["linear"].saved)
     for kept in range(len(whole)):

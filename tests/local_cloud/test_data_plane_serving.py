@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 from botocore.exceptions import ClientError
@@ -446,3 +447,22 @@ def test_permissions_are_checked_where_they_are_enforced(guarded: Served) -> Non
     assert float(reply["Body"].read()) == pytest.approx(score(1), rel=1e-6)
     assert denied[0] == "AccessDeniedException"
     assert guarded.counters("tail")["loads"] == 1
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"slow_model_server": [{"milliseconds": 300}]},
+        {"slow_model_server": ["tail"], "s3_failing": True},
+        {"throttled": [{"endpoint": "tail"}]},
+        {"throttled": 3},
+        {"kill_instance": {"name": "tail"}},
+        {"kill_instance": {"endpoint": "no-such"}},
+    ],
+)
+def test_faults_of_a_wrong_shape_are_refused_and_harm_nothing(shared: Served, faults: dict[str, Any]) -> None:
+    with pytest.raises(HTTPError) as refused:
+        shared.faults(**faults)
+    assert refused.value.code == 400
+    assert "faults not set" in json.loads(refused.value.read())["message"]
+    assert shared.score("tail", "m02") == pytest.approx(score(2), rel=1e-6)

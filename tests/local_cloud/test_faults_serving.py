@@ -125,7 +125,7 @@ def test_s3_failing_for_ten_seconds_fails_cold_models_only(shop: Fleet) -> None:
 
     assert callers.failed("t1", "t2", "w1") == []
     assert callers.scores(since=cold[0].began)["t1"] == RIGHT["t1"]
-    assert [type(seen.error).__name__ for seen in cold] == ["ServiceFailedError", "ServiceFailedError"]
+    assert [type(seen.error).__name__ for seen in cold] == ["CatalogUnavailableError", "ServiceFailedError"]
     assert max(seen.seconds for seen in cold) < 5
     assert (healed.score, healed.error) == (score_of("t4/1"), None)
 
@@ -148,7 +148,7 @@ def test_appconfig_unavailable_costs_no_call_of_a_caller_that_has_routes(shop: F
 
     assert callers.failed() == []
     assert callers.scores() == {tenant: RIGHT[tenant] for tenant in ("t1", "w1")}
-    assert type(turned_away.error).__name__ == "ServiceFailedError"
+    assert type(turned_away.error).__name__ == "RoutesUnavailableError"
 
 
 def test_a_full_disk_fails_cold_models_only(shop: Fleet) -> None:

@@ -3,10 +3,12 @@
 import io
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,22 @@ class Shell:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).parent / "tierfleet"), *arguments]
         return subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=False)
+
+    def interrupt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Ctrl-C, as soon as the CDK CLI is at work."""
+        command = [str(Path(sys.executable).parent / "tierfleet"), *arguments]
+        with subprocess.Popen(command, cwd=self.directory, stdout=-1, stderr=-1, text=True) as process:
+            give_up = time.monotonic() + 60
+            while not self.cdk_processes():
+                assert time.monotonic() < give_up
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            printed, said = process.communicate(timeout=30)
+        return subprocess.CompletedProcess(command, process.returncode, printed, said)
+
+    def cdk_processes(self) -> list[str]:
+        listing = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+        return [line for line in listing.splitlines() if str(self.directory / ".local-cloud/scratch/cdk.out") in line]
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = json.loads(self.run("local", "status", "fraud-dev.toml", "--json").stdout)
@@ -82,6 +100,15 @@ def test_up_deploy_promote_break_repair_down(shell: Shell) -> None:
     cloud = running(shell.directory / ".local-cloud")
     assert f"export AWS_ENDPOINT_URL={cloud.endpoint_url}" in up.stdout
     assert shell.status()["stacks"] == {}
+
+    nowhere = shell.run("local", "deploy", "fraud-dev.toml", "--models", "nowhere")
+    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (2, 1)
+    assert "nowhere does not exist" in nowhere.stderr
+    interrupted = shell.interrupt("local", "deploy", "fraud-dev.toml", "--models", "models")
+    assert interrupted.returncode == 130
+    assert interrupted.stderr.startswith("interrupted; a stack update that had begun goes on in the stand-in")
+    assert interrupted.stderr.count("\n") == 1
+    assert shell.cdk_processes() == []
 
     first = shell.run("local", "deploy", "fraud-dev.toml", "--models", "models")
     assert first.returncode == 0, first.stderr

@@ -1,10 +1,13 @@
 """The stand-in's process: loopback only, one at a time per directory, and nothing left behind."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -150,3 +153,59 @@ def test_clock_stands_moves_and_skips(cloud: LocalCloud) -> None:
 
     assert (still, after) == (before, before + 3600)
     assert running_again >= after
+
+
+def test_of_two_that_start_at_once_one_is_refused(tmp_path: Path) -> None:
+    def begin() -> LocalCloud | RuntimeError:
+        try:
+            return start(tmp_path / "state")
+        except RuntimeError as error:
+            return error
+
+    with ThreadPoolExecutor(2) as both:
+        found = [future.result() for future in [both.submit(begin), both.submit(begin)]]
+    clouds = [cloud for cloud in found if isinstance(cloud, LocalCloud)]
+    for cloud in clouds:
+        cloud.stop()
+
+    assert len(clouds) == 1, found
+    (refusal,) = [error for error in found if isinstance(error, RuntimeError)]
+    assert re.search("being started in .* right now|already running", str(refusal))
+    assert list(tmp_path.iterdir()) == []
+
+
+def servers_in(directory: Path) -> list[str]:
+    listing = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    return [line for line in listing.splitlines() if str(directory) in line and "local_cloud.server" in line]
+
+
+def test_interrupted_while_it_starts_it_leaves_no_process_and_no_file(tmp_path: Path) -> None:
+    state = str(tmp_path / "state")
+    code = f"from pathlib import Path; from local_cloud import start; start(Path({state!r}), detached=True)"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as parent:
+        give_up = time.monotonic() + 30
+        while not servers_in(tmp_path):
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        parent.send_signal(signal.SIGINT)
+        _, printed = parent.communicate(timeout=30)
+
+    assert "KeyboardInterrupt" in printed
+    assert servers_in(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stand_in_that_does_not_answer_in_time_is_not_taken_for_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object) -> None:
+        raise TimeoutError
+
+    cloud = start(tmp_path / "state")
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalCloud, "admin", silent)
+        with pytest.raises(NotRunningError, match=f"process {cloud.pid}, does not answer"):
+            running(tmp_path / "state")
+
+    assert running(tmp_path / "state").pid == cloud.pid
+    cloud.stop()

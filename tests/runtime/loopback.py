@@ -87,6 +87,10 @@ class FakeAws:
         self.hold_invocations.set()
         self.hold_s3 = threading.Event()
         self.hold_s3.set()
+        self.hold_appconfig = threading.Event()
+        self.hold_appconfig.set()
+        # GetLatestConfiguration is answered so often, then never.
+        self.held_after_polls: int | None = None
         self.tokens: set[str] = set()
         self.seen_routes: dict[str, str] = {}
         self.starts: list[dict[str, Any]] = []
@@ -163,6 +167,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get_latest_configuration(self, token: str) -> None:
         self._note("GetLatestConfiguration")
+        if (
+            self.aws.held_after_polls is not None
+            and self.aws.count("GetLatestConfiguration") > self.aws.held_after_polls
+        ):
+            self.aws.hold_appconfig.clear()
+        self.aws.hold_appconfig.wait(10)
         if "appconfig" in self.aws.down:
             self._error(*self.aws.appconfig_error, "down")
             return

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from tierfleet.runtime.client_settings import ClientSettings
 from tierfleet.runtime.errors import Kind
 from tierfleet.runtime.pointer_cache import PointerSource
 from tierfleet.runtime.route_document import parse_routes
+from tierfleet.runtime.routes import Fetched
 
 ROW = b"0.5,2,1"
 
@@ -260,8 +262,12 @@ def test_while_appconfig_is_down_the_last_routes_serve(aws: FakeAws, fleet: Flee
 
 def test_without_any_routes_the_call_is_retried_then_fails(aws: FakeAws, fleet: FleetClient) -> None:
     aws.down.add("appconfig")
-    with pytest.raises(call_errors.ServiceFailedError, match="tenant m37: the service is unavailable"):
+    could_not = (
+        "tenant m37: its routes could not be read from AppConfig: the service is unavailable .*; try again later"
+    )
+    with pytest.raises(call_errors.RoutesUnavailableError, match=could_not) as raised:
         fleet.invoke("m37", ROW)
+    assert raised.value.kind is Kind.UNAVAILABLE
     assert aws.count("StartConfigurationSession") == 5
     aws.down.clear()
     aws.routes = None
@@ -289,7 +295,7 @@ def test_while_s3_is_down_the_last_pointer_serves_up_to_its_age(aws: FakeAws, co
     assert fleet.invoke("m37", ROW).pointer is PointerSource.STALE
     assert aws.count("GetObject") == reads, "S3 is left alone for some seconds"
     clock.now += 301
-    with pytest.raises(call_errors.ServiceFailedError, match="SlowDown"):
+    with pytest.raises(call_errors.CatalogUnavailableError, match=r"its pointer could not be read from S3: .*SlowDown"):
         fleet.invoke("m37", ROW)
     aws.down.clear()
     assert fleet.invoke("m37", ROW).pointer is PointerSource.READ
@@ -410,7 +416,9 @@ def test_a_deadline_that_passed_sends_nothing(aws: FakeAws, fleet: FleetClient) 
 def test_waiting_for_a_pointer_ends_at_the_deadline(aws: FakeAws, connect: Connect) -> None:
     fleet = connect()
     aws.hold_s3.clear()
-    with pytest.raises(call_errors.DeadlineExceededError, match="its pointer did not come"):
+    with pytest.raises(
+        call_errors.DeadlineExceededError, match=r"its pointer did not come from S3 after .*the network"
+    ):
         fleet.invoke("m37", ROW, deadline_seconds=0.2)
     aws.hold_s3.set()
     assert fleet.invoke("m37", ROW).model_version == "v1"
@@ -438,7 +446,7 @@ def test_a_connection_that_fails_is_tried_again_then_an_error(connect: Connect, 
         "sagemaker-runtime", endpoint_url="http://127.0.0.1:9", config=aws.runtime.meta.config
     )
     broken = clients.CallingClients(runtime=unreachable, s3=aws.s3, appconfigdata=aws.appconfigdata)
-    with pytest.raises(call_errors.ServiceFailedError, match="the connection failed") as raised:
+    with pytest.raises(call_errors.ServiceFailedError, match=r"the connection failed .*; check the network") as raised:
         connect(aws=broken, clock=clock, sleep=clock.sleep).invoke("m37", ROW)
     assert raised.value.kind is Kind.CONNECTION
     assert len(clock.sleeps) == 2
@@ -574,3 +582,82 @@ def test_closing_leaves_no_connection_and_no_thread(url: str, boto_session: Any)
         assert "tierfleet-metrics" in [thread.name for thread in set(threading.enumerate()) - before]
     assert "tierfleet-metrics" not in [thread.name for thread in set(threading.enumerate()) - before]
     assert lines
+
+
+@pytest.mark.parametrize(
+    ("service", "could_not", "error"),
+    [
+        ("appconfigdata", "its routes could not be read from AppConfig", call_errors.RoutesUnavailableError),
+        ("s3", "its pointer could not be read from S3", call_errors.CatalogUnavailableError),
+    ],
+)
+@pytest.mark.parametrize("deadline_seconds", [70, 0.06])
+def test_what_could_not_be_reached_is_named(
+    service: str, could_not: str, error: type, deadline_seconds: float, connect: Connect, clock: Clock
+) -> None:
+    aws = clients.calling_clients(session=session(), region=REGION, read_timeout_seconds=5, connections=1)
+    config = getattr(aws, service).meta.config
+    broken = replace(aws, **{service: session().client(service, endpoint_url="http://127.0.0.1:9", config=config)})
+    caller = connect(aws=broken, clock=clock, sleep=clock.sleep, jitter=lambda: 1.0)
+    says = f"{could_not}: the connection failed .*http://127.0.0.1:9.*; check the network, the region and AWS_ENDPOINT"
+    with pytest.raises(error if deadline_seconds == 70 else call_errors.DeadlineExceededError, match=says) as raised:
+        caller.invoke("m37", ROW, deadline_seconds=deadline_seconds)
+    assert raised.value.kind is Kind.CONNECTION
+    assert "alarms" not in str(raised.value)
+    broken.close()
+    aws.close()
+
+
+def test_while_appconfig_does_not_answer_an_idle_callers_routes_serve(
+    aws: FakeAws, connect: Connect, clock: Clock
+) -> None:
+    fleet = connect(clock=clock)
+    fleet.invoke("m01", ROW)
+    aws.routes = route_document(whales=())
+    aws.hold_appconfig.clear()
+    clock.now += 3600
+    held = [fleet.invoke("m01", ROW, deadline_seconds=0.5) for _ in range(2)]
+    asked = aws.count("GetLatestConfiguration")
+    aws.hold_appconfig.set()
+    until(lambda: fleet.invoke("m01", ROW).endpoint == SHARED)
+
+    assert [reply.endpoint for reply in held] == [whale("m01")] * 2
+    assert held[1].timings.resolving_seconds == 0, "the second call does not wait"
+    assert asked == 2, "the calls share one poll, and it goes on"
+
+
+def test_routes_that_come_after_the_deadline_send_nothing(aws: FakeAws, connect: Connect, clock: Clock) -> None:
+    def slow(*, new_session: bool) -> Fetched:
+        clock.now += 3
+        return Fetched(parse_routes(json.dumps(route_document())), 60)
+
+    fleet = connect(clock=clock)
+    fleet._services.routes._fetch = slow
+    with pytest.raises(call_errors.DeadlineExceededError, match=r"m01 on endpoint .*: the deadline passed after 3.0 s"):
+        fleet.invoke("m01", ROW, deadline_seconds=2)
+    assert aws.invocations == []
+
+
+def test_a_reply_of_the_routed_endpoint_is_not_said_to_be_the_default_tiers(aws: FakeAws, fleet: FleetClient) -> None:
+    """The whale is gone, so is the old shared endpoint; routes that came meanwhile name a new one."""
+    fleet.invoke("m01", ROW)
+    aws.endpoints -= {whale("m01"), SHARED}
+    aws.endpoints.add(SHARED_AFTER_RETYPE)
+    forced = fleet._services.routes.newer_than
+
+    def later(seen: Any, *, seconds_left: float) -> Any:
+        if SHARED in {call["endpoint"] for call in aws.invocations}:
+            aws.routes = route_document(shared=SHARED_AFTER_RETYPE, whales=())
+        return forced(seen, seconds_left=seconds_left)
+
+    fleet._services.routes.newer_than = later  # type: ignore[method-assign]
+    reply = fleet.invoke("m01", ROW)
+    assert (reply.endpoint, reply.fell_back) == (SHARED_AFTER_RETYPE, False)
+
+
+def test_without_a_region_the_constructor_says_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    with pytest.raises(ValueError, match="there is no region; give region"):
+        FleetClient(FLEET, ENVIRONMENT)

@@ -176,12 +176,12 @@ def test_while_s3_does_not_answer_the_last_pointer_serves(aws: FakeAws, url: str
         import {{ FleetCaller }} from {json.dumps((EXAMPLE / "caller.mjs").as_uri())};
         import {{ createInterface }} from "node:readline";
         const fleet = new FleetCaller({json.dumps({"fleet": FLEET, "environment": ENVIRONMENT, "region": REGION})});
-        const now = Date.now;
+        const now = performance.now.bind(performance);
         let calls = 0;
         for await (const line of createInterface({{ input: process.stdin }})) {{
           const deadline = new Promise((resolve) => setTimeout(resolve, 4000, {{ version: "none in time" }}));
           const reply = await Promise.race([fleet.invoke("m37", "1,2"), deadline]);
-          if (++calls === 1) Date.now = () => now() + 61_000;
+          if (++calls === 1) performance.now = () => now() + 61_000;
           console.log(JSON.stringify(reply.version));
         }}
         process.exit(0);
@@ -213,3 +213,76 @@ def test_while_s3_does_not_answer_the_last_pointer_serves(aws: FakeAws, url: str
         while ask() != "v2":
             pass
         caller.stdin.close()
+
+
+def program_that(steps: str) -> str:
+    """A program that has a caller and `said`, which prints what a call brought or its error."""
+    return f"""
+        import {{ FleetCaller }} from {json.dumps((EXAMPLE / "caller.mjs").as_uri())};
+        const fleet = new FleetCaller({json.dumps({"fleet": FLEET, "environment": ENVIRONMENT, "region": REGION})});
+        const said = (tenant, options) =>
+          fleet.invoke(tenant, "1,2", options).then(
+            (reply) => console.log(JSON.stringify(reply)),
+            (error) => console.log(JSON.stringify({{ error: error.message }})),
+          );
+        {steps}
+        process.exit(0);
+    """
+
+
+def answers_of(url: str, tmp_path: Path, steps: str) -> list[dict[str, Any]]:
+    (tmp_path / "program.mjs").write_text(program_that(steps))
+    ended = subprocess.run(
+        [str(NODE), str(tmp_path / "program.mjs")],
+        env=variables(url),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+def test_a_clock_that_jumps_costs_no_call(aws: FakeAws, url: str, tmp_path: Path) -> None:
+    """The whale is gone when the clock has jumped: routes must still be read again, within the deadline."""
+    aws.endpoints.remove(whale("m01"))
+    answers = answers_of(
+        url,
+        tmp_path,
+        """
+        const wall = Date.now;
+        await said("m37");
+        for (const hours of [26, -26]) {
+          Date.now = () => wall() + hours * 3_600_000;
+          await said("m01", { deadlineSeconds: 20 });
+        }
+        """,
+    )
+    assert [answer.get("tier") for answer in answers] == ["tail"] * 3, answers
+
+
+def test_no_call_is_sent_after_its_deadline_nor_for_a_removed_tenant(aws: FakeAws, url: str, tmp_path: Path) -> None:
+    aws.pointers["m38"] = json.dumps({"tenant": "m38", "removed_at": "2027-09-14T12:00:00+00:00"})
+    steps = 'await said("m37", { deadlineSeconds: 0 }); await said("m38");'
+    errors = [answer["error"] for answer in answers_of(url, tmp_path, steps)]
+    assert errors == ["no routes or pointer of m37 before the deadline", "m38 was removed at 2027-09-14T12:00:00+00:00"]
+    assert aws.invocations == []
+
+
+def test_while_appconfig_does_not_answer_an_idle_callers_routes_serve(aws: FakeAws, url: str, tmp_path: Path) -> None:
+    """An hour later by its clock; AppConfig, silent from then on, is waited for once."""
+    aws.held_after_polls = 1
+    answers = answers_of(
+        url,
+        tmp_path,
+        """
+        await said("m01");
+        const now = performance.now.bind(performance);
+        performance.now = () => now() + 3_600_000;
+        const late = setTimeout(() => process.exit(3), 4000);
+        await said("m01");
+        await said("m01");
+        clearTimeout(late);
+        """,
+    )
+    assert [answer.get("endpoint") for answer in answers] == [whale("m01")] * 3, answers

@@ -11,6 +11,7 @@ import boto3
 import pytest
 from botocore import exceptions
 from botocore.exceptions import ClientError
+from botocore.parsers import create_parser
 
 from tierfleet.runtime import clients
 from tierfleet.runtime.errors import _MEANING, Kind, classify
@@ -100,6 +101,9 @@ NO_MODEL_DATA = "Could not find model data at s3://fraud--prod--models/models/m0
         (403, "AccessDeniedException", {"Message": "User is not authorized"}, Kind.DENIED, False),
         (403, "ExpiredTokenException", {"Message": "expired"}, Kind.DENIED, False),
         (418, "NeverHeardOfException", {"Message": "?"}, Kind.UNEXPECTED, False),
+        (502, "NeverHeardOfException", {"Message": "?"}, Kind.UNAVAILABLE, True),
+        (429, "NeverHeardOfException", {"Message": "?"}, Kind.THROTTLED, True),
+        (403, "InvalidSignatureException", {"Message": "?"}, Kind.DENIED, False),
     ],
 )
 def test_a_reply_of_invoke_endpoint_is_classified_and_sent_once(
@@ -125,6 +129,8 @@ def test_a_reply_of_invoke_endpoint_is_classified_and_sent_once(
         (exceptions.IncompleteReadError(actual_bytes=1, expected_bytes=2), Kind.CONNECTION, True),
         (exceptions.ReadTimeoutError(endpoint_url="https://aws"), Kind.READ_TIMEOUT, True),
         (exceptions.NoCredentialsError(), Kind.DENIED, False),
+        (exceptions.PartialCredentialsError(provider="env", cred_var="secret"), Kind.DENIED, False),
+        (exceptions.UnauthorizedSSOTokenError(), Kind.DENIED, False),
         (exceptions.ParamValidationError(report="bad"), Kind.REQUEST, False),
         (RuntimeError("a bug"), Kind.UNEXPECTED, False),
     ],
@@ -180,3 +186,12 @@ def test_the_sentence_is_one_line_and_bounded() -> None:
 
 def test_every_kind_has_a_meaning() -> None:
     assert set(_MEANING) == set(Kind)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_reply_without_a_body_as_a_load_balancer_gives_it_may_pass(runtime: Any, status: int) -> None:
+    parser = create_parser("rest-json")
+    operation = runtime.meta.service_model.operation_model("InvokeEndpoint")
+    parsed = parser.parse({"status_code": status, "headers": {}, "body": b""}, operation.output_shape)
+    error = ClientError(parsed, "InvokeEndpoint")
+    assert (classify(error).kind, classify(error).retryable) == (Kind.UNAVAILABLE, True)

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, fail, out, wide
+from tierfleet.cli.console import Json, err, fail, out, wide
 from tierfleet.cli.fleet_screen import fleet_screen
-from tierfleet.cli.standin import running_standin
+from tierfleet.cli.interruption import if_interrupted
+from tierfleet.cli.standin import running_standin, standin_or_fail
 from tierfleet.cli.watching import watch_drive
 
 _DEFAULT_FLEET = Path("config/fraud-dev.toml")
@@ -24,7 +25,8 @@ def local_drive(
 ) -> None:
     """Call a fleet in the stand-in as its tenants would: 80 % dedicated ones, 19 % those on warm-up lists, 1 % others.
 
-    Every call sends the probe row by FleetClient. Exit code 1 if one was not answered.
+    Every call sends the probe row by FleetClient. Exit code 1 if one was not answered, else 130 after
+    Ctrl-C, which ends it early: the calls under way are waited for.
     """
     from local_cloud.drive import drive
     from local_cloud.fleet_status import InstanceWatch, fleet_status
@@ -34,7 +36,7 @@ def local_drive(
         cloud = running_standin()
         watch = InstanceWatch(cloud, fleet)
         watch.look()
-        with drive(cloud, fleet) as driving:
+        with if_interrupted("no call was sent"), standin_or_fail(), drive(cloud, fleet) as driving:
             driven = watch_drive(
                 cloud, fleet, driving, requests_per_second=requests_per_second, seconds=seconds, seed=seed
             )
@@ -43,8 +45,13 @@ def local_drive(
     if as_json:
         typer.echo(json.dumps(driven.to_json()))
     else:
-        wide.print(fleet_screen(fleet_status(cloud, fleet), watch.look(), driven))
+        with standin_or_fail():
+            wide.print(fleet_screen(fleet_status(cloud, fleet), watch.look(), driven))
         for kind, count in driven.errors.items():
             out.print(f"[red]{count} calls ended with {kind}[/]")
+        if driving.stopped:
+            err.print(f"interrupted after {driven.seconds:.0f} of {seconds:.0f} s")
     if driven.failed:
         raise typer.Exit(1)
+    if driving.stopped:
+        raise typer.Exit(130)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from tierfleet.cli.call_text import batch_text, explanation_text, reply_line
 from tierfleet.cli.console import Json, err, fail, out, say
 from tierfleet.cli.fleet_choice import Config, Environment, Fleet, FleetChoice, Local, Region, choose_fleet
+from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.cli.request_body import given_body, probe_body
 from tierfleet.runtime import clients
@@ -45,7 +46,10 @@ def invoke(
     explain_it: Annotated[bool, typer.Option("--explain", help="Call twice and show route, cache and steps.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Call a tenant's model where the fleet serves it now. Exit code 1 if a call failed, 2 if none could be made."""
+    """Call a tenant's model where the fleet serves it now.
+
+    Exit code 1 if a call failed, 2 if none could be made, 130 after Ctrl-C.
+    """
     if explain_it and count > 1:
         fail("--explain is of one call: leave --count out")
     given = given_body(body, body_file, rows, content_type)
@@ -68,12 +72,13 @@ def invoke(
         return client.invoke(tenant, content, content_type=content_type, accept=accept)
 
     try:
-        if explain_it:
-            _explain(call, tenant, routes, choice, aws, as_json=as_json)
-        elif count > 1:
-            _many(call, count, concurrency, as_json=as_json)
-        else:
-            _once(call, as_json=as_json)
+        with if_interrupted("calls under way are not waited for"):
+            if explain_it:
+                _explain(call, tenant, routes, choice, aws, as_json=as_json)
+            elif count > 1:
+                _many(call, count, concurrency, as_json=as_json)
+            else:
+                _once(call, as_json=as_json)
     finally:
         client.close()
         aws.close()

@@ -11,7 +11,8 @@ from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, fail, out, wide
 from tierfleet.cli.drive_command import local_drive
 from tierfleet.cli.fleet_screen import fleet_screen
-from tierfleet.cli.standin import STATE, running_standin
+from tierfleet.cli.interruption import if_interrupted
+from tierfleet.cli.standin import STATE, running_standin, standin_or_fail
 from tierfleet.cli.watching import watch
 
 app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine: an AWS stand-in on loopback, no account.")
@@ -55,10 +56,11 @@ def local_up(
         name: value for name, value in settings.items() if value != getattr(DataPlaneSettings, name)
     }
     serving: Literal["constant", "models"] = "constant" if constant else "models"
-    try:
-        cloud = start(STATE, account=fleet.account, region=fleet.region, detached=True, serving=serving, **given)
-    except (RuntimeError, SettingsError) as error:
-        fail(str(error))
+    with if_interrupted("no stand-in is left running"):
+        try:
+            cloud = start(STATE, account=fleet.account, region=fleet.region, detached=True, serving=serving, **given)
+        except (RuntimeError, SettingsError) as error:
+            fail(str(error))
     out.print(f"the stand-in answers at {cloud.endpoint_url}; to use it with boto3 or the AWS CLI:")
     for name, value in environment(cloud, fleet.account).items():
         out.print(f"  export {name}={value}")
@@ -69,14 +71,19 @@ def local_deploy(
     config: Fleet = _DEFAULT_FLEET,
     models: Annotated[Path | None, typer.Option(help="Models to publish first: <tenant>/<version>.ubj")] = None,
 ) -> None:
-    """Deploy a fleet with the CDK CLI: bucket, models, then everything else. Run it again after each edit."""
+    """Deploy a fleet with the CDK CLI: bucket, models, then everything else. Run it again after each edit.
+
+    Exit code 2 if it failed, 130 after Ctrl-C, which leaves the stand-in to end the stack update that it is in.
+    """
     from local_cloud.cdk_cli import CdkError
     from local_cloud.fleet_deployment import deploy_fleet
 
     fleet = load_or_fail(config)
+    left = "a stack update that had begun goes on in the stand-in (tierfleet local status); deploy again to complete it"
     try:
-        for line in deploy_fleet(running_standin(), fleet, config, models):
-            out.print(escape(line))
+        with if_interrupted(left), standin_or_fail():
+            for line in deploy_fleet(running_standin(), fleet, config, models):
+                out.print(escape(line))
     except (CdkError, ValueError) as error:
         fail(str(error))
 
@@ -91,10 +98,11 @@ def local_status(
     from local_cloud.fleet_status import InstanceWatch, fleet_status
 
     cloud, fleet = running_standin(), load_or_fail(config)
-    if watching and not as_json:
-        watch(cloud, fleet)
-        return
-    status, instances = fleet_status(cloud, fleet), InstanceWatch(cloud, fleet).look()
+    with standin_or_fail():
+        if watching and not as_json:
+            watch(cloud, fleet)
+            return
+        status, instances = fleet_status(cloud, fleet), InstanceWatch(cloud, fleet).look()
     if as_json:
         typer.echo(json.dumps(status.to_json(instances)))
     else:

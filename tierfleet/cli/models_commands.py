@@ -19,6 +19,7 @@ from tierfleet.cli.aws import aws_or_fail, bucket_of, s3_of
 from tierfleet.cli.catalog_commands import Config
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, err, fail, out, say
+from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.models import pointer
 from tierfleet.models.files import ModelFile, every_model, find_models
@@ -56,12 +57,15 @@ def models_package(
     with counter("packaging", len(found)) as one:
         for model in found:
             artefact = output / model.tenant / f"{model.version}.tar.gz"
-            artefact.parent.mkdir(parents=True, exist_ok=True)
             try:
-                artefact.write_bytes(package_file(model))
+                content = package_file(model)
+                artefact.parent.mkdir(parents=True, exist_ok=True)
+                artefact.write_bytes(content)
                 out.print(escape(str(artefact)))
             except ValueError as error:
                 refused.append(str(error))
+            except OSError as error:
+                refused.append(f"{error.filename or artefact}: {error.strerror}")
             one()
     if refused:
         fail("\n".join(refused))
@@ -124,13 +128,11 @@ def models_publish(
             models = [item.model for item in validated if item.ok]
         started = perf_counter()
         try:
-            with counter("publishing", len(models)) as one:
+            left = "what was published stays: run the same command again to complete the rest"
+            with if_interrupted(left), counter("publishing", len(models)) as one:
                 outcomes = refused + list(publish_all(s3, bucket=bucket, models=models, jobs=jobs, done=one))
         except AwsProblemError as error:
             fail(f"{error}; run the same command again when that is mended: it completes what is missing")
-        except KeyboardInterrupt:
-            err.print("interrupted; what was published stays: run the same command again to complete the rest")
-            raise typer.Exit(130) from None
     _print_outcomes(outcomes, perf_counter() - started, pins([fleet]), as_json=as_json)
 
 

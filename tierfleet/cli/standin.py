@@ -1,7 +1,12 @@
 """The stand-in that runs on this machine, as every command finds it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError, URLError
+
+from botocore import exceptions
 
 from tierfleet.cli.console import fail
 
@@ -19,3 +24,14 @@ def running_standin() -> "LocalCloud":
         return running(STATE)
     except NotRunningError as error:
         fail(f"{error}; start it with tierfleet local up")
+
+
+@contextmanager
+def standin_or_fail() -> Iterator[None]:
+    """A stand-in that goes away meanwhile ends the command with a sentence."""
+    try:
+        yield
+    except HTTPError:
+        raise  # it answered
+    except (URLError, ConnectionError, TimeoutError, exceptions.ConnectionError, exceptions.HTTPClientError) as error:
+        fail(f"the stand-in does not answer any more ({error}); start it with tierfleet local up")

@@ -10,6 +10,7 @@ from rich.markup import escape
 from tierfleet.cli.aws import aws_or_fail
 from tierfleet.cli.console import Json, fail, out
 from tierfleet.cli.fleet_choice import Config, Environment, Fleet, FleetChoice, Local, Region, choose_fleet
+from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.routes import route_json
 from tierfleet.runtime import clients
@@ -45,7 +46,11 @@ def warm(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Load tenants' models on a shared endpoint, hottest last. Exit code 1 if one failed or was left."""
+    """Load tenants' models on a shared endpoint, hottest last.
+
+    Exit code 0 if every tenant is warm, or skipped since another tier serves it; 1 if one failed, was left or has no
+    model; 2 if no run could start; 130 after Ctrl-C.
+    """
     if from_config and config is None:
         fail("--from-config needs --config")
     if from_config and tenants is not None:
@@ -58,12 +63,13 @@ def warm(
     deployed = choice.deployed_routes()
     routes = parse_routes(route_json(choice.config)) if from_config and choice.config else deployed
     plan = _plan(routes, deployed, tier, named, endpoint, concurrency, deadline_seconds)
-    report = _run(choice, deployed, plan)
+    with if_interrupted("what is loaded stays loaded; run it again for the rest"):
+        report = _run(choice, deployed, plan)
     if as_json:
         typer.echo(json.dumps({"endpoint": plan.endpoint_name, "tier": plan.tier, **report.to_json()}))
     else:
         _print(plan, report)
-    if report.failed or report.left:
+    if report.failed or report.left or report.missing:
         raise typer.Exit(1)
 
 

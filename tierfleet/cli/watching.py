@@ -46,7 +46,7 @@ def watch_drive(
     seconds: float,
     seed: int,
 ) -> "DriveSummary":
-    """Drive for that long, drawing the fleet meanwhile if somebody looks; Ctrl-C ends it early. What callers saw."""
+    """Drive for that long, drawing the fleet meanwhile if somebody looks; Ctrl-C stops it early. What callers saw."""
     from local_cloud.fleet_status import InstanceWatch
 
     instances = InstanceWatch(cloud, fleet)
@@ -63,9 +63,11 @@ def watch_drive(
                     live.update(_screen(cloud, fleet, instances, driving), refresh=True)
                     runner.join(_DRAWN_EVERY_SECONDS)
         runner.join()
-    except KeyboardInterrupt:
+    except BaseException as error:
         driving.stop()
         runner.join()
+        if not isinstance(error, KeyboardInterrupt):
+            raise
     return driving.summary()
 
 

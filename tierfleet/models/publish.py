@@ -92,7 +92,10 @@ def publish(
         try:
             moved = pointer.update(s3, bucket, held, naming).entry
         except pointer.PointerMovedError as error:
-            raise LostRaceError(_lost(tenant, target_model, error.now.entry)) from error
+            moved = error.now.entry
+            if moved.target_model != target_model:
+                raise LostRaceError(_lost(tenant, target_model, moved)) from error
+            is_current = True  # another publisher of the same bytes was quicker
     return Publication(
         tenant=tenant,
         version=version,

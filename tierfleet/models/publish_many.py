@@ -178,5 +178,6 @@ class _Room:
                 self._changed.notify_all()
 
 
-def _order(model: ModelFile) -> tuple[str, str]:
-    return model.tenant, model.file.name
+def _order(model: ModelFile) -> tuple[str, str, str]:
+    # By version, not by file: "1.ubj" comes after "1.1.ubj".
+    return model.tenant, model.version, model.file.name

@@ -56,9 +56,8 @@ def read_deployed(sagemaker: "SageMakerClient", bucket: str, *, known: Deployed 
     found = Deployed(dict(known.targets), dict(known.prefixes), known.models | set(new))
     for name, model in zip(new, described, strict=True):
         for url in _urls(model):
-            parts = urlsplit(url)
-            path = parts.path.removeprefix("/")
-            if parts.netloc != bucket or not (path.startswith(MODELS_PREFIX) or MODELS_PREFIX.startswith(path)):
+            path = _path_in(bucket, url)
+            if path is None or not (path.startswith(MODELS_PREFIX) or MODELS_PREFIX.startswith(path)):
                 continue
             target = path.removeprefix(MODELS_PREFIX)
             if url.endswith(".tar.gz"):
@@ -76,6 +75,18 @@ def _describe(sagemaker: "SageMakerClient", name: str) -> dict[str, Any]:
         if "could not find model" in str(error).lower():
             return {}  # deleted since it was listed
         raise
+
+
+def _path_in(bucket: str, url: str) -> str | None:
+    """The key or prefix that an address names, None where it is another bucket's. SageMaker takes s3:// and https://,
+    and https has the bucket in the host's name or first in the path.
+    """
+    parts = urlsplit(url)
+    path = parts.path.removeprefix("/")
+    if parts.netloc.partition(".")[0] == bucket:
+        return path
+    owner, _, path = path.partition("/")
+    return path if parts.scheme == "https" and owner == bucket else None
 
 
 def _urls(model: dict[str, Any]) -> Iterable[str]:

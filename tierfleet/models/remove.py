@@ -1,5 +1,6 @@
 """Removing a tenant: nothing may route to it, then its pointer stops naming a model, then its artefacts may go."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 from tierfleet.models import pointer
 from tierfleet.models.bucket import read_artefacts
 from tierfleet.models.references import Deployed
-from tierfleet.runtime.names import MODELS_PREFIX
+from tierfleet.runtime.names import MODELS_PREFIX, WORD_PATTERN
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -58,6 +59,7 @@ def obstacles(
 
 def check_removed(s3: "S3Client", *, bucket: str, tenant: str) -> None:
     """Raises RemoveError unless the tenant's pointer names no model any more."""
+    _check_id(tenant)
     if pointer.read(s3, bucket, tenant).entry.target_model is not None:
         raise RemoveError(f"{tenant} is not removed yet; run models remove without --artefacts first")
 
@@ -68,6 +70,7 @@ def remove(s3: "S3Client", *, bucket: str, tenant: str, now: datetime | None = N
     The caller has looked for obstacles. Done twice, it keeps the moment of the first. Raises RemoveError for a tenant
     that has no pointer and no artefact, CatalogError for a broken pointer, else botocore's errors.
     """
+    _check_id(tenant)
     now = now or datetime.now(UTC)
     held = pointer.read(s3, bucket, tenant)
     stored = list(read_artefacts(s3, bucket, tenant=tenant).current().values())
@@ -80,3 +83,9 @@ def remove(s3: "S3Client", *, bucket: str, tenant: str, now: datetime | None = N
         held = pointer.update(s3, bucket, held, lambda entry: entry.removed(now), also_if_moved=True)
     size_bytes = sum(item.size_bytes for item in stored)
     return Removed(tenant, was, held.entry.removed_at or "", already, len(stored), size_bytes)
+
+
+def _check_id(tenant: str) -> None:
+    # An empty one, as an unset variable gives, would stand for everybody's artefacts.
+    if not re.fullmatch(WORD_PATTERN, tenant):
+        raise RemoveError(f"{tenant!r} is not a tenant id, allowed: {WORD_PATTERN}; name one tenant")

@@ -68,7 +68,7 @@ def roll_back(
 
 def _target(tenant: str, version: str | None) -> str | None:
     try:
-        checked = check_names(tenant, version or "any")
+        checked = check_names(tenant, "any" if version is None else version)
     except PublishError as error:
         raise RollbackError(str(error)) from error
-    return checked if version else None
+    return None if version is None else checked

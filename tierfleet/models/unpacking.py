@@ -55,7 +55,7 @@ def unpack_with_findings(packed: Path, directory: Path, *, max_bytes: int) -> li
                 f"unpacks to more than {_MAX_OVERHEAD_BYTES >> 20} MiB beside its files, as a decompression bomb does"
             )
         )
-    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError, RecursionError) as error:
         findings.append(_error(f"is truncated or no tar.gz ({error}); package the model again"))
     return findings
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tierfleet.runtime import metrics
-from tierfleet.runtime.call_errors import call_error, lookup_error, too_late_error
+from tierfleet.runtime.call_errors import (
+    POINTER,
+    ROUTES,
+    Lookup,
+    call_error,
+    lookup_error,
+    too_late_error,
+    unread_error,
+)
 from tierfleet.runtime.call_metrics import CallMetrics
 from tierfleet.runtime.catalog import CatalogError, Pointer
 from tierfleet.runtime.errors import Kind, classify
@@ -73,25 +81,27 @@ class Call:
                 return self._reply(route, content, replied_type)
 
     def _resolve(self) -> Route:
-        """The route, with the pointer read if the endpoint is shared."""
+        """The route, with the pointer read if the endpoint is shared, while there is time to use them."""
         while True:
             if self._seconds_left() <= 0:
-                raise self._too_late("the deadline passed")
+                raise self._too_late()
+            lookup = POINTER if self._route else ROUTES
             try:
                 if self._route is None:
                     self._document = self._services.routes.current(seconds_left=self._seconds_left())
                     self._route = self._document.route_of(self._tenant)
-                if self._route.shared and self._pointer is None:
+                elif self._route.shared and self._pointer is None:
                     self._pointer, self._pointer_source = self._services.pointers.get(
                         self._tenant, seconds_left=self._seconds_left()
                     )
-                return self._route
+                else:
+                    return self._route
             except (RoutesError, CatalogError) as error:
                 raise lookup_error(error, tenant=self._tenant, endpoint=self._endpoint()) from error
             except TimeoutError as error:
-                raise self._too_late(f"its {'pointer' if self._route else 'routes'} did not come") from error
+                raise self._too_late(lookup) from error
             except _AWS_FAILURES as error:
-                self._pause(error)
+                self._pause(error, lookup)
 
     def _send(self, route: Route, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
         request: dict[str, Any] = {
@@ -141,7 +151,8 @@ class Call:
     def _take_newer_route(self) -> bool:
         if self._document is None:
             return False
-        newer = self._services.routes.newer_than(self._document, seconds_left=self._seconds_left())
+        # Half of the time is left to the default tier, should AppConfig be silent.
+        newer = self._services.routes.newer_than(self._document, seconds_left=self._seconds_left() / 2)
         if newer != self._document:
             # Routes that changed may name an endpoint again that was gone a moment ago.
             self._gone.clear()
@@ -155,8 +166,10 @@ class Call:
             if default is None or default.endpoint in self._gone:
                 return False
             self._services.metrics.route(metrics.ROUTE_FALLBACK)
-            self._fell_back = True
             route = default
+            self._fell_back = True
+        else:
+            self._fell_back = False
         self._route = route
         return True
 
@@ -173,14 +186,14 @@ class Call:
         self._pointer, self._pointer_source = newer, PointerSource.READ
         return newer != old
 
-    def _pause(self, error: Exception) -> None:
-        """Wait before the next attempt, or raise the call's error if there is none or no time for it."""
+    def _pause(self, error: Exception, lookup: Lookup | None = None) -> None:
+        """Wait before the next attempt (of `lookup`), or raise the call's error if there is none or no time for it."""
         verdict = classify(error)
         seconds = self._retries.pause_seconds(verdict)
         out_of_time = seconds is not None and seconds >= self._seconds_left()
         if seconds is None or out_of_time:
-            endpoint = self._endpoint()
-            raise call_error(verdict, tenant=self._tenant, endpoint=endpoint, out_of_time=out_of_time) from error
+            where: Any = {"tenant": self._tenant, "endpoint": self._endpoint(), "out_of_time": out_of_time}
+            raise (unread_error(verdict, lookup, **where) if lookup else call_error(verdict, **where)) from error
         self._wait(seconds)
 
     def _wait(self, seconds: float) -> None:
@@ -193,9 +206,9 @@ class Call:
     def _endpoint(self) -> str | None:
         return self._route.endpoint if self._route else None
 
-    def _too_late(self, why: str) -> Exception:
+    def _too_late(self, lookup: Lookup | None = None) -> Exception:
         seconds = self._clock() - self._started
-        return too_late_error(why, seconds=seconds, tenant=self._tenant, endpoint=self._endpoint())
+        return too_late_error(lookup, seconds=seconds, tenant=self._tenant, endpoint=self._endpoint())
 
     def _reply(self, route: Route, content: bytes, content_type: str) -> Reply:
         total = self._clock() - self._started

@@ -1,6 +1,7 @@
 """What a call of a tenant's model can fail with: one class per thing to do about it, one clear sentence each."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from tierfleet.runtime.catalog import CatalogError, NoSuchModelError
@@ -70,6 +71,18 @@ class ReplyFormatError(CallError):
     """The reply's body is not one score per row."""
 
 
+@dataclass(frozen=True)
+class Lookup:
+    """What a call reads of AWS before it can be sent; error: what a read that fails ends the call with."""
+
+    what: str
+    source: str
+    error: type[CallError]
+
+
+ROUTES: Final = Lookup("routes", "AppConfig", RoutesUnavailableError)
+POINTER: Final = Lookup("pointer", "S3", CatalogUnavailableError)
+
 _ERROR_OF_KIND: Final[Mapping[Kind, type[CallError]]] = {
     Kind.PAYLOAD: PayloadRejectedError,
     Kind.PAYLOAD_OR_MODEL: PayloadRejectedError,
@@ -87,21 +100,35 @@ _REMEDY: Final[Mapping[type[CallError], str]] = {
     EndpointGoneError: "compare the deployed routes with the fleet's stack",
     CatalogUnavailableError: "check the account, the region and the models bucket given to FleetClient",
     RequestInvalidError: "correct the request",
-    AccessDeniedError: "compare the caller's policy with docs/calling.md",
+    AccessDeniedError: "check the credentials, and compare the caller's policy with docs/calling.md",
     ServiceFailedError: "try again later, and look at the endpoint's alarms",
     DeadlineExceededError: "give the call more time, or warm the tenant up",
 }
+_NETWORK: Final = "check the network, the region and AWS_ENDPOINT_URL"
 
 
 def call_error(verdict: Verdict, *, tenant: str, endpoint: str | None, out_of_time: bool = False) -> CallError:
     """The error a verdict ends a call with; out_of_time: another attempt was due, but the deadline came first."""
     error = DeadlineExceededError if out_of_time else _ERROR_OF_KIND.get(verdict.kind, ServiceFailedError)
+    remedy = _NETWORK if verdict.kind is Kind.CONNECTION else _REMEDY[error]
     return error(
-        f"{_where(tenant, endpoint)}: {verdict.sentence}; {_REMEDY[error]}",
-        tenant=tenant,
-        endpoint=endpoint,
-        kind=verdict.kind,
+        f"{_where(tenant, endpoint)}: {verdict.sentence}; {remedy}", tenant=tenant, endpoint=endpoint, kind=verdict.kind
     )
+
+
+def unread_error(
+    verdict: Verdict, lookup: Lookup, *, tenant: str, endpoint: str | None, out_of_time: bool = False
+) -> CallError:
+    """The error of a call that was not sent, since AWS did not give its routes or its pointer."""
+    if verdict.kind in {Kind.DENIED, Kind.UNKNOWN_BUCKET}:
+        remedy = _REMEDY[_ERROR_OF_KIND[verdict.kind]]
+    else:
+        remedy = _NETWORK if verdict.kind in {Kind.CONNECTION, Kind.READ_TIMEOUT} else "try again later"
+    error = AccessDeniedError if verdict.kind is Kind.DENIED else lookup.error
+    if out_of_time:
+        error, remedy = DeadlineExceededError, f"{remedy}, or give the call more time"
+    why = f"its {lookup.what} could not be read from {lookup.source}: {verdict.sentence}; {remedy}"
+    return error(f"{_where(tenant, endpoint)}: {why}", tenant=tenant, endpoint=endpoint, kind=verdict.kind)
 
 
 def lookup_error(failure: RoutesError | CatalogError, *, tenant: str, endpoint: str | None) -> CallError:
@@ -118,9 +145,12 @@ def lookup_error(failure: RoutesError | CatalogError, *, tenant: str, endpoint: 
     return CatalogUnavailableError(f"{where}: {failure}; publish the model again", tenant=tenant, endpoint=endpoint)
 
 
-def too_late_error(why: str, *, seconds: float, tenant: str, endpoint: str | None) -> CallError:
-    """The error of a call whose time ran out between two attempts."""
-    remedy = _REMEDY[DeadlineExceededError]
+def too_late_error(lookup: Lookup | None, *, seconds: float, tenant: str, endpoint: str | None) -> CallError:
+    """The error of a call whose time ran out between two attempts, or while it waited for `lookup`."""
+    if lookup is None:
+        why, remedy = "the deadline passed", _REMEDY[DeadlineExceededError]
+    else:
+        why, remedy = f"its {lookup.what} did not come from {lookup.source}", f"{_NETWORK}, or give the call more time"
     sentence = f"{_where(tenant, endpoint)}: {why} after {seconds:.1f} s; {remedy}"
     return DeadlineExceededError(sentence, tenant=tenant, endpoint=endpoint)
 

@@ -71,6 +71,8 @@ class FleetClient:
         self._region = region
         self._settings = settings or ClientSettings()
         self._session = session or boto3.Session()
+        if aws is None and region is None and self._session.region_name is None:
+            raise ValueError("there is no region; give region, a session that has one, or set AWS_DEFAULT_REGION")
         self._bucket: str | None = None
         self._bucket_lock = threading.Lock()
         self._clock = clock

@@ -1,7 +1,7 @@
 """boto3 clients with the retry mode and the timeouts stated, because the defaults differ between versions.
 
 botocore 1.44 changed the default retry mode from legacy to standard, and Lambda's own boto3 may be either.
-Session, region and endpoint URL come by boto3's own means: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and
+Session, region and endpoint URL come by boto3's own means: AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL and
 AWS_ENDPOINT_URL_<SERVICE> keep working.
 """
 

@@ -138,7 +138,16 @@ def _kind_of_reply(response: Mapping[str, Any]) -> Kind:
     if code in {"AccessDenied", "AccessDeniedException"} and "s3:listbucket" in message:
         # S3 says so of a *missing* key to a caller that may not list the bucket.
         return Kind.MISSING_MODEL
-    return _KIND_OF_CODE.get(code, Kind.UNEXPECTED)
+    return _KIND_OF_CODE.get(code) or _kind_of_status(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _kind_of_status(status: int) -> Kind:
+    """Of a reply whose code says nothing, such as a load balancer's empty 503: botocore makes "503" its code."""
+    if status == 429:
+        return Kind.THROTTLED
+    if status in {401, 403}:
+        return Kind.DENIED
+    return Kind.UNAVAILABLE if status >= 500 else Kind.UNEXPECTED
 
 
 def _kind_of_model_error(original_status_code: int, original_message: str) -> Kind:
@@ -163,7 +172,13 @@ def _kind_of_exception(error: Exception) -> Kind:
             return Kind.READ_TIMEOUT
         case exceptions.ConnectionError() | exceptions.HTTPClientError() | exceptions.IncompleteReadError():
             return Kind.CONNECTION
-        case exceptions.NoCredentialsError() | exceptions.CredentialRetrievalError():
+        case (
+            exceptions.NoCredentialsError()
+            | exceptions.PartialCredentialsError()
+            | exceptions.CredentialRetrievalError()
+            | exceptions.TokenRetrievalError()
+            | exceptions.SSOError()
+        ):
             return Kind.DENIED
         case exceptions.ParamValidationError():
             return Kind.REQUEST

@@ -17,6 +17,8 @@ FORCED_REFRESH_PAUSE_SECONDS: Final = 5.0
 # Of a document that does not say.
 DEFAULT_TTL_SECONDS: Final = 60
 RETRY_PAUSE_SECONDS: Final = 5.0
+# How long a caller waits for newer routes where old ones could serve: AppConfig may be silent as well as failing.
+PATIENCE_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +52,8 @@ class RouteCache:
     """The current route document of one fleet; thread-safe.
 
     A document past its interval is used while a background thread asks for a newer one; a document past two
-    intervals (the process was idle) is not used before it was asked for. While AppConfig is down, the last one serves.
+    intervals (the process was idle) is not used before a newer one was waited for, a second at most. While AppConfig is
+    down, the last one serves.
     ttl_seconds: that interval; None: the document's own. AppConfig may ask for a longer one.
     refreshes_begun, refreshes_ended: forced ones, one after the other.
     """
@@ -96,11 +99,16 @@ class RouteCache:
             if now < self._wait_at:
                 self._flights.start(False, self._poll)
                 return document
+        patience = seconds_left if document is None else min(seconds_left / 2, PATIENCE_SECONDS)
         try:
-            return self._flights.run(False, self._poll, timeout_seconds=seconds_left)
+            return self._flights.run(False, self._poll, timeout_seconds=patience)
         except Exception:
             if document is None:
                 raise
+            with self._lock:
+                if self._document is document and self._clock() >= self._wait_at:
+                    # Until AppConfig answers again nobody waits for it.
+                    self._wait_at = float("inf")
             return document
 
     def newer_than(self, seen: RouteDocument, *, seconds_left: float) -> RouteDocument:
@@ -162,7 +170,6 @@ class RouteCache:
             if self._document is None:
                 return
             self._poll_at = self._clock() + RETRY_PAUSE_SECONDS
-            # Until AppConfig answers again nobody waits for it.
             self._wait_at = float("inf")
         reason = str(error) if isinstance(error, RoutesError) else classify(error).sentence
         _log.warning("routes of %s %s not refreshed, the last ones serve: %s", self._fleet, self._environment, reason)

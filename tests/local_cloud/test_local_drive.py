@@ -1,0 +1,165 @@
+"""`tierfleet local drive`: who is called, and what Ctrl-C leaves."""
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from fleets import CONFIG
+from typer.testing import CliRunner
+from versioned_s3 import VersionedS3
+
+from local_cloud import LocalCloud
+from local_cloud.drive import _CALLERS as CALLERS
+from local_cloud.drive import Drive, published_tenants
+from local_cloud.drive import drive as real_drive
+from local_cloud.fleet_status import FleetStatus
+from tierfleet.cli import app
+from tierfleet.config import load
+from tierfleet.models.publish import publish
+from tierfleet.models.remove import remove
+from tierfleet.runtime.call_errors import ServiceFailedError
+from tierfleet.runtime.names import models_bucket
+from tierfleet.runtime.reply import Reply, Timings
+
+FILE = str(CONFIG / "fraud-dev.toml")
+BUCKET = "fraud--dev--models--1--eu-west-1"
+REPLY = Reply(
+    body=b"[1]",
+    content_type="application/json",
+    tenant="m01",
+    tier="tail",
+    endpoint="e",
+    fell_back=False,
+    model_version="1",
+    pointer=None,
+    attempts=1,
+    timings=Timings(0, 0, 0, 0),
+)
+
+
+class Callee:
+    """Answers every call; the third one brings Ctrl-C to the command that makes them."""
+
+    def __init__(self, *, failing: bool = False) -> None:
+        self.failing = failing
+        self.calls = 0
+        self.lock = threading.Lock()
+
+    def invoke(self, *_: Any, **__: Any) -> Reply:
+        with self.lock:
+            self.calls += 1
+            if self.calls == 3:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        if self.failing:
+            raise ServiceFailedError("down", tenant="m01")
+        return REPLY
+
+
+@pytest.fixture
+def standin(monkeypatch: pytest.MonkeyPatch) -> Callee:
+    callee = Callee()
+
+    @contextmanager
+    def driving(*_: Any) -> Iterator[Drive]:
+        yield Drive(callee, b"1", "text/csv", {"m01": 1.0})  # type: ignore[arg-type]
+
+    class Watch:
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        def look(self) -> tuple[()]:
+            return ()
+
+    monkeypatch.setattr("tierfleet.cli.drive_command.running_standin", lambda: None)
+    monkeypatch.setattr("local_cloud.drive.drive", driving)
+    monkeypatch.setattr("local_cloud.fleet_status.InstanceWatch", Watch)
+    monkeypatch.setattr("local_cloud.fleet_status.fleet_status", lambda *_: FleetStatus({}, (), (), {}))
+    return callee
+
+
+def drive(*options: str) -> Any:
+    return CliRunner().invoke(app, ["local", "drive", FILE, "--requests-per-second", "100", *options])
+
+
+def test_ctrl_c_ends_it_with_what_was_answered_and_130(standin: Callee) -> None:
+    result = drive("--seconds", "600")
+    assert result.exit_code == 130, result.output
+    assert "callers" in result.stdout
+    assert result.stderr == "interrupted after 0 of 600 s\n"
+    standin.calls = 0
+    result = drive("--seconds", "600", "--json")
+    assert (result.exit_code, result.stderr) == (130, "")
+    assert json.loads(result.stdout)["requests"] == standin.calls, "calls under way are waited for"
+
+
+def test_a_failed_call_is_1_also_after_ctrl_c(standin: Callee) -> None:
+    standin.failing = True
+    assert drive("--seconds", "600").exit_code == 1
+
+
+def test_calls_that_wait_when_it_is_stopped_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go = threading.Semaphore(0), threading.Event()
+
+    class Slow:
+        def invoke(self, *_: Any, **__: Any) -> Reply:
+            begun.release()
+            go.wait(10)
+            return REPLY
+
+    def shutdown(pool: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        ended(pool, wait=False, cancel_futures=cancel_futures)
+        go.set()
+        ended(pool, wait=wait)
+
+    ended = ThreadPoolExecutor.shutdown
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shutdown)
+    driving = Drive(Slow(), b"1", "text/csv", {"m01": 1.0})  # type: ignore[arg-type]
+    runner = threading.Thread(target=driving.run, kwargs={"requests_per_second": 5000, "seconds": 60})
+    runner.start()
+    for _ in range(CALLERS):
+        assert begun.acquire(timeout=10)
+    driving.stop()
+    runner.join(10)
+    assert not runner.is_alive()
+    assert driving.summary().requests == CALLERS
+
+
+def test_the_users_own_profile_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, s3 = load(Path(FILE)), VersionedS3()
+    bucket = models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
+    publish(s3.client(), bucket=bucket, tenant="m02", version="1", archive=b"1")
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    monkeypatch.setattr(LocalCloud, "client", lambda *_, **__: s3.client())
+    with real_drive(LocalCloud("http://127.0.0.1:9", fleet.region, fleet.account, Path("none"), 0), fleet) as driving:
+        driving.run(requests_per_second=1000, seconds=0.002)
+    assert set(driving.summary().errors) <= {"RoutesUnavailable"}
+
+
+def test_a_removed_tenant_is_not_called() -> None:
+    s3 = VersionedS3()
+    for tenant in ("m02", "m01", "m03"):
+        publish(s3.client(), bucket=BUCKET, tenant=tenant, version="1", archive=b"1")
+    remove(s3.client(), bucket=BUCKET, tenant="m03")
+    assert published_tenants(s3.client(), BUCKET) == ["m01", "m02"]
+
+
+@pytest.mark.parametrize("command", [["status", FILE], ["status", FILE, "--watch"]])
+def test_a_stand_in_that_goes_away_meanwhile_is_one_sentence(
+    command: list[str], standin: Callee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+
+    monkeypatch.setattr("tierfleet.cli.local_commands.running_standin", lambda: None)
+    monkeypatch.setattr("local_cloud.fleet_status.fleet_status", gone)
+    result = CliRunner().invoke(app, ["local", *command])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: the stand-in does not answer any more (Could not connect")
+    assert standin.calls == 0
