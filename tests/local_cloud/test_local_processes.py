@@ -1,5 +1,6 @@
 """The stand-in's process: loopback only, one at a time per directory, and nothing left behind."""
 
+import io
 import os
 import re
 import signal
@@ -7,11 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlparse
 
 import pytest
+from botocore.exceptions import BotoCoreError
 from process_state import wait_until_gone
 
 from local_cloud import LocalCloud, NotRunningError, running, start
@@ -30,32 +34,26 @@ def members_of_group(pid: int) -> list[int]:
     return [int(row[0]) for row in rows if int(row[1]) == pid and not row[2].startswith("Z")]
 
 
-LAMBDA_CODE = "def handler(event, context):\n    print('here')\n    return 'done'\n"
-
-
-def run_a_lambda(cloud: LocalCloud) -> None:
-    """So that a worker process exists."""
-    import io
-    import zipfile
-
+def make_function(cloud: LocalCloud, code: str) -> None:
+    """A function f of this code, with time for all tests."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("index.py", LAMBDA_CODE)
-    functions = cloud.client("lambda")
-    functions.create_function(
+        file.writestr("index.py", code)
+    cloud.client("lambda").create_function(
         FunctionName="f",
         Runtime="python3.11",
+        Timeout=600,
         Role="arn:aws:iam::000000000000:role/lambda-role",
         Handler="index.handler",
         Code={"ZipFile": archive.getvalue()},
     )
-    assert functions.invoke(FunctionName="f")["Payload"].read() == b'"done"'
 
 
 def test_stop_leaves_no_process_no_port_no_file(tmp_path: Path) -> None:
     state_dir = tmp_path / "state"
     cloud = start(state_dir)
-    run_a_lambda(cloud)
+    make_function(cloud, "def handler(event, context):\n    print('here')\n    return 'done'\n")
+    assert cloud.client("lambda").invoke(FunctionName="f")["Payload"].read() == b'"done"'
     assert len(members_of_group(cloud.pid)) > 1
 
     cloud.stop()
@@ -64,6 +62,26 @@ def test_stop_leaves_no_process_no_port_no_file(tmp_path: Path) -> None:
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port_of(cloud))) != 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("serving", ["constant", "models"])
+def test_it_ends_while_a_function_runs(tmp_path: Path, serving: Literal["constant", "models"]) -> None:
+    cloud = start(tmp_path / "state", serving=serving)
+    begun = tmp_path / "begun"
+    sleep = f"import time\n\ndef handler(event, context):\n    open({str(begun)!r}, 'w')\n    time.sleep(600)\n"
+    make_function(cloud, sleep)
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(cloud.client("lambda").invoke, FunctionName="f")
+        give_up = time.monotonic() + 60
+        while not begun.exists():
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        os.kill(cloud.pid, signal.SIGTERM)
+        wait_until_gone(cloud.pid)
+        assert isinstance(call.exception(), BotoCoreError)
+    cloud.stop()
+
+    assert members_of_group(cloud.pid) == []
 
 
 def test_it_listens_on_loopback_only(cloud: LocalCloud) -> None:
@@ -184,7 +202,8 @@ def test_interrupted_while_it_starts_it_leaves_no_process_and_no_file(tmp_path: 
     code = f"from pathlib import Path; from local_cloud import start; start(Path({state!r}), detached=True)"
     with subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as parent:
         give_up = time.monotonic() + 30
-        while not servers_in(tmp_path):
+        # A second thread, for the time-out, begins once the parent knows the process.
+        while not servers_in(tmp_path) or len(list(Path(f"/proc/{parent.pid}/task").iterdir())) == 1:
             assert time.monotonic() < give_up
             time.sleep(0.01)
         parent.send_signal(signal.SIGINT)
