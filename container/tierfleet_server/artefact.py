@@ -74,6 +74,8 @@ class Metadata:
         if self.features != facts.features or self.objective != facts.objective:
             raise BadModel(f"{METADATA} describes another model; publish the model again")
         names = tuple(self.feature_names)
+        if names and len(names) != facts.features:
+            raise BadModel(f"{METADATA} names {len(names)} of {facts.features} features; publish the model again")
         Preprocessing.from_metadata(self.preprocessing, facts.features, names)
         return self.preprocessing, names
 
