@@ -15,7 +15,7 @@ from .ubj import Bytes, TypedArray, UbjError
 
 _ROOT = 2**31 - 1
 _MAX_CATEGORY = 2**24
-_CHUNK_NODES = 1 << 15  # arrays of this many nodes stay in the processor's cache while they are checked
+_CHUNK_NODES = 1 << 13  # arrays of this many nodes stay in the processor's cache while they are checked
 
 
 class Tree(NamedTuple):
@@ -60,7 +60,13 @@ def _header(name: str, kind: bytes) -> bytes:
 
 _FIRST = b"{" + _header(*_BEFORE_ID[0])
 _NO_CATEGORIES = b"".join(_header(*member) + bytes(8) for member in _BEFORE_ID[1:5]) + _header(*_BEFORE_ID[5])
-_REST = tuple((_header(*member), _ITEM_BYTES[member[1]]) for member in _AFTER_ID)
+_REST = [(_header(*member), _ITEM_BYTES[member[1]]) for member in _AFTER_ID]
+_HEADERS = [header for header, _ in _REST]
+_AFTER_ID_FORM = ">" + "".join(f"{len(header)}sq%dx" for header in _HEADERS)
+_PLACES = [  # of the arrays after `id`: bytes that are always there, and bytes a node
+    (sum(len(header) + 8 for header in _HEADERS[: at + 1]), sum(size for _, size in _REST[:at]))
+    for at in range(len(_REST))
+]
 
 
 class _Layout:
@@ -75,12 +81,11 @@ class _Layout:
         self.parameters = b""
         self.first = (_FIRST, nodes, _NO_CATEGORIES, nodes)
         self.before_id = struct.Struct(f">{len(_FIRST)}sq{4 * nodes}x{len(_NO_CATEGORIES)}sq{nodes}x")
-        self.rest = tuple(part for header, _ in _REST for part in (header, nodes))
-        self.after_id = struct.Struct(">" + "".join(f"{len(header)}sq{size * nodes}x" for header, size in _REST))
-        self.places, at = [], 0
-        for header, size in _REST:
-            self.places.append(at + len(header) + 8)
-            at = self.places[-1] + size * nodes
+        rest: list[bytes | int] = [nodes] * (2 * len(_REST))
+        rest[::2] = _HEADERS
+        self.rest = tuple(rest)
+        self.after_id = struct.Struct(_AFTER_ID_FORM % tuple([size * nodes for _, size in _REST]))
+        self.places = [known + sizes * nodes for known, sizes in _PLACES]
 
 
 _layout = lru_cache(maxsize=256)(_Layout)
@@ -142,9 +147,9 @@ def check_trees(data: Bytes, trees: list[Any], features: int) -> None:
 
 
 def _check_chunk(data: Bytes, trees: list[Tree], features: int) -> None:
-    sizes = np.array([tree.nodes for tree in trees])
-    ends = sizes.cumsum()
-    first, count = ends - sizes, int(ends[-1])
+    sizes = np.array([tree.nodes for tree in trees], np.int32)
+    first = sizes.cumsum(dtype=np.int32) - sizes
+    count = int(first[-1] + sizes[-1])
     # XGBoost goes to `left` or to `left + 1`: both must lie in the tree and name this node as their parent,
     # which also rules out a circle, for no node has two parents and the root has none.
     links = [data[tree[at] : tree[at] + 4 * tree.nodes] for at in range(2, 6) for tree in trees]
@@ -161,11 +166,11 @@ def _check_chunk(data: Bytes, trees: list[Tree], features: int) -> None:
         return
     start = first.repeat(sizes)
     step = left[inner]
-    child = step + start[inner]
+    child = np.minimum(step, count) + start[inner]
     if step.min() < 1 or child.max() >= count - 1:
         raise UbjError("a tree in it has a branch that leads nowhere")
     # With the first node of its tree added, a parent is a place in the chunk: no node of another tree has this one.
-    parents = parents + start
+    parents += start
     if (parents[child] != inner).any() or (parents[child + 1] != inner).any():
         raise UbjError("a tree in it has a branch that leads to another's leaf")
     if split.view(np.uint32).max() >= features:
