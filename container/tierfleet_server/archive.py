@@ -46,7 +46,7 @@ def unpack(packed: Path, directory: Path, *, max_bytes: int = MAX_UNPACKED_BYTES
                 if not stream.read(_BLOCK_BYTES):
                     return
             raise BadModel(f"the artefact unpacks to more than {max_bytes} bytes")
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
         _remove(directory)
         raise BadModel(f"the artefact is truncated or no tar.gz ({error}); publish it again") from None
     except BaseException:

@@ -282,6 +282,16 @@ def test_a_truncated_archive_is_refused_and_leaves_nothing(trained: dict[str, Tr
         assert not (tmp_path / "model").exists()
 
 
+def test_an_archive_whose_extended_header_is_damaged(tmp_path: Path) -> None:
+    """Python's tarfile lets some of its own errors through as ValueError."""
+    info = member("m")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    (tmp_path / "model.tar.gz").write_bytes(packed([(info, b"abc")]))
+    with pytest.raises(BadModel, match="truncated or no tar"):
+        unpack(tmp_path / "model.tar.gz", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 def test_an_archive_is_the_same_bytes_every_time(trained: dict[str, Trained]) -> None:
     assert package_model(trained["binary"].saved) == package_model(trained["binary"].saved)
 
