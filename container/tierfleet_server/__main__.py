@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from functools import partial
+from typing import Any
 
 from . import heap
 
@@ -27,6 +28,10 @@ from .store import Store  # noqa: E402
 _SWITCH_SECONDS = 0.0001
 
 
+def _log(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    logger.error(context["message"], exc_info=context.get("exception"))
+
+
 async def _serve(settings: Settings, metrics: Metrics) -> int:
     limit = memory_limit_bytes() if settings.memory_budget_mib is None else 0
     budget = budget_bytes(limit, budget_mib=settings.memory_budget_mib, reserve_mib=settings.memory_reserve_mib)
@@ -35,6 +40,7 @@ async def _serve(settings: Settings, metrics: Metrics) -> int:
     store = Store(budget, size_on_disk=size_on_disk, load_model=partial(load_model, prepare=checker.prepare))
     contract = Contract(settings, store, metrics)
     server = Server(settings, contract)
+    asyncio.get_running_loop().set_exception_handler(_log)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -45,13 +51,17 @@ async def _serve(settings: Settings, metrics: Metrics) -> int:
         "tierfleet server %s, XGBoost %s, %s, port %d, model memory %d MiB",
         __version__, ".".join(map(str, native.version())), mode, settings.port, budget // MIB,
     )  # fmt: skip
+    stopping = asyncio.get_running_loop().create_task(stop.wait())
     if not settings.multi_model:
+        loading = asyncio.get_running_loop().create_task(store.load(DEDICATED_MODEL, str(settings.model_directory)))
+        await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
         try:
-            await store.load(DEDICATED_MODEL, str(settings.model_directory))
+            if loading.done():
+                await loading
         except Refusal as refusal:
             logger.error(refusal.message, extra={"url": str(settings.model_directory)})
             return 1
-    await stop.wait()
+    await stopping
     logger.info("draining")
     await server.drain()
     trimming.cancel()
@@ -73,15 +83,16 @@ def main() -> int:
         return 2
     sys.setswitchinterval(_SWITCH_SECONDS)
     metrics = Metrics()
-    listener = start_logging(settings.log_level, metrics)
+    finish_logging = start_logging(settings.log_level, metrics)
     try:
         return uvloop.run(_serve(settings, metrics))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Refusal) as error:
         logger.error("cannot start: %s", error)
         return 2
     finally:
-        listener.stop()
+        finish_logging()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Without waiting for threads: a load or a batch that outlasted the drain has nobody left to answer to.
+    os._exit(main())

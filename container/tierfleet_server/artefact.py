@@ -9,8 +9,9 @@ import os
 import stat
 import zlib
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from .model_file import ModelFacts
 from .preprocessing import Preprocessing
@@ -73,6 +74,8 @@ class Metadata:
         if self.features != facts.features or self.objective != facts.objective:
             raise BadModel(f"{METADATA} describes another model; publish the model again")
         names = tuple(self.feature_names)
+        if names and len(names) != facts.features:
+            raise BadModel(f"{METADATA} names {len(names)} of {facts.features} features; publish the model again")
         Preprocessing.from_metadata(self.preprocessing, facts.features, names)
         return self.preprocessing, names
 
@@ -89,10 +92,10 @@ def model_path(directory: Path) -> Path:
     try:
         if stat.S_ISREG(directory.lstat().st_mode):
             return directory
-        entries = [entry for entry in os.scandir(directory) if not entry.name.startswith(".")]
+        with os.scandir(directory) as found:
+            entries = [entry for entry in found if not entry.name.startswith(".")]
     except OSError as error:
         raise Refusal(404, f"no model at {shown(str(directory))}: {error.strerror}") from None
-    names = sorted(entry.name for entry in entries)
     odd = [entry.name for entry in entries if not entry.is_file(follow_symlinks=False)]
     if odd:
         raise BadModel(
@@ -100,39 +103,26 @@ def model_path(directory: Path) -> Path:
             "JSON file at the root and nothing that could run; "
             "for code use an inference pipeline (docs/container.md)"
         )
-    if len(names) != 1:
+    if len(entries) != 1:
+        names = sorted(entry.name for entry in entries)
         raise BadModel(
             f"the artefact holds {len(names)} files at its root ({shown(names)}); it must be exactly one, "
             "since the stock image would average all of them"
         )
-    return directory / names[0]
+    return directory / entries[0].name
 
 
-def file_size(path: Path) -> int:
-    """Bytes of a file; raises Refusal (404) if it went away."""
-    try:
-        return path.lstat().st_size
-    except OSError as error:
-        raise Refusal(404, f"no model at {shown(str(path))}: {error.strerror}") from None
-
-
-def open_model_file(path: Path) -> BinaryIO:
-    """A regular file, and never a link, open for reading; raises Refusal or BadModel."""
+def open_model_file(path: Path) -> tuple[FileIO, int]:
+    """A regular file, and never a link, open for reading, and its bytes; raises Refusal or BadModel."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise Refusal(404, f"cannot open {shown(str(path))}: {error.strerror}") from None
-    file = os.fdopen(descriptor, "rb")
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return file
-    file.close()
+    state = os.fstat(descriptor)
+    if stat.S_ISREG(state.st_mode):
+        return FileIO(descriptor), state.st_size
+    os.close(descriptor)
     raise BadModel(f"{path.name} is not a regular file")
-
-
-def read_model_file(path: Path, limit_bytes: int) -> bytes:
-    """The first `limit_bytes` of a regular file; raises Refusal or BadModel."""
-    with open_model_file(path) as file:
-        return file.read(limit_bytes)
 
 
 def read_metadata(directory: Path) -> Metadata | None:
@@ -140,7 +130,9 @@ def read_metadata(directory: Path) -> Metadata | None:
     path = directory / METADATA
     if not os.path.lexists(path):
         return None
-    text = read_model_file(path, _METADATA_LIMIT_BYTES + 1)
+    file, size = open_model_file(path)
+    with file:
+        text = file.read(min(size, _METADATA_LIMIT_BYTES) + 1)
     if len(text) > _METADATA_LIMIT_BYTES:
         raise BadModel(f"{METADATA} has more than {_METADATA_LIMIT_BYTES} bytes; publish the model again")
     return Metadata.from_json(text)

@@ -1,25 +1,24 @@
 """Model files are read and checked in a process of their own, so that no check holds the server's interpreter.
 
 `python -m tierfleet_server.checker SOCKET VERSION` answers one url at a time: what `prepared.prepare` found, with the
-very bytes that were checked as an open file, or the refusal. Whatever a file does to it, the server lives on.
+very bytes that were checked, or the refusal. Whatever a file does to it, the server lives on.
 """
 
-import array
 import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import asdict
 
 from .model_file import ModelFacts, Version
-from .prepared import Prepared, prepare
+from .prepared import Prepared, close, prepare
 from .refusal import BadModel, Refusal
 
 _TIMEOUT_SECONDS = 600
-_LENGTH_BYTES = 8
+_HEAD = struct.Struct(">QQ")  # the lengths of the text and of the bytes that follow
 _NICE = 10  # where processors are short, invocations go before loads
 
 
@@ -42,7 +41,8 @@ class Checker:
                 pass_fds=[its.fileno()],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             )
-        mine.settimeout(_TIMEOUT_SECONDS)
+        # The kernel's own timeout: with Python's each call costs two, and none can wait for all of the bytes.
+        mine.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _TIMEOUT_SECONDS, 0))
         self._socket = mine
         try:
             _receive(mine)
@@ -55,7 +55,7 @@ class Checker:
         connection = self.start()
         try:
             _send(connection, os.fsencode(url))
-            text, files = _receive(connection)
+            text, held = _receive(connection)
         except OSError:
             raise self._ended() from None
         answer = json.loads(text)
@@ -67,7 +67,7 @@ class Checker:
         facts = answer["facts"]
         for name in ("feature_names", "version"):
             facts[name] = tuple(facts[name])
-        return Prepared(files[0], answer["size"], ModelFacts(**facts), answer["steps"], tuple(answer["names"]))
+        return Prepared(held, ModelFacts(**facts), answer["steps"], tuple(answer["names"]))
 
     def close(self) -> None:
         """End the process."""
@@ -89,35 +89,43 @@ class Checker:
         return BadModel(f"the check of the model ended without an answer (exit code {code}); publish the model again")
 
 
-def _send(connection: socket.socket, text: bytes, file: int | None = None) -> None:
-    head = len(text).to_bytes(_LENGTH_BYTES, "big")
-    rights = [] if file is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))]
-    sent = connection.sendmsg([head, text], rights)
-    connection.sendall((head + text)[sent:])
+def _send(connection: socket.socket, text: bytes, held: bytes | int = b"") -> None:
+    data, rights = (b"", [held]) if isinstance(held, int) else (held, [])
+    parts = [_HEAD.pack(len(text), len(data)), text, data]
+    sent = socket.send_fds(connection, parts, rights)
+    if sent < _HEAD.size + len(text) + len(data):
+        connection.sendall(b"".join(parts)[sent:])
 
 
-def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
-    head, files, _, _ = socket.recv_fds(connection, _LENGTH_BYTES, 1)
-    if len(head) != _LENGTH_BYTES:
-        raise ConnectionError("the other end is closed")
-    parts, missing = list[bytes](), int.from_bytes(head, "big")
-    while missing:
-        parts.append(connection.recv(min(missing, 1 << 20)))
-        if not parts[-1]:
-            raise ConnectionError("the other end closed in the middle of a message")
-        missing -= len(parts[-1])
-    return b"".join(parts), list(files)
+def _receive(connection: socket.socket) -> tuple[bytes, bytes | int]:
+    head, files, _, _ = socket.recv_fds(connection, _HEAD.size, 1)
+    try:
+        if len(head) != _HEAD.size:
+            raise ConnectionError("the other end is closed")
+        text, data = (_exactly(connection, length) for length in _HEAD.unpack(head))
+    except BaseException:
+        for file in files:
+            os.close(file)
+        raise
+    return text, files[0] if files else data
 
 
-def _answer(url: bytes, server: Version) -> tuple[bytes, int | None]:
+def _exactly(connection: socket.socket, length: int) -> bytes:
+    data = connection.recv(length, socket.MSG_WAITALL) if length else b""
+    if len(data) != length:
+        raise ConnectionError("the other end closed in the middle of a message")
+    return data
+
+
+def _answer(url: bytes, server: Version) -> tuple[bytes, bytes | int]:
     try:
         found = prepare(os.fsdecode(url), server)
     except Refusal as refusal:
-        return json.dumps({"refused": (refusal.status, refusal.message)}).encode(), None
+        return json.dumps({"refused": (refusal.status, refusal.message)}).encode(), b""
     except MemoryError:
-        return json.dumps({"refused": (None, "the check of the model ran out of memory")}).encode(), None
-    fields = {"facts": asdict(found.facts), "size": found.size, "steps": found.steps, "names": found.names}
-    return json.dumps(fields).encode(), found.file
+        return json.dumps({"refused": (None, "the check of the model ran out of memory")}).encode(), b""
+    fields = {"facts": vars(found.facts), "steps": found.steps, "names": found.names}
+    return json.dumps(fields).encode(), found.held
 
 
 def main() -> int:
@@ -130,12 +138,11 @@ def main() -> int:
         _send(connection, b"")
         while True:
             url, _ = _receive(connection)
-            text, file = _answer(url, server)
+            text, held = _answer(url, server)
             try:
-                _send(connection, text, file)
+                _send(connection, text, held)
             finally:
-                if file is not None:
-                    os.close(file)
+                close(held)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 import uuid
 from collections.abc import Coroutine
@@ -61,10 +62,12 @@ class Contract:
 
     def answer(self, request: Request) -> Answer:
         """The reply, or a coroutine that makes it where that takes long. Never raises."""
+        path = request.path
         try:
-            if request.path.startswith(b"/models/") and request.path.endswith(b"/invoke"):
-                return self._invoke(request, _model_name(request.path[8:-7]))
-            if request.path == b"/invocations" and not self._settings.multi_model:
+            if self._settings.multi_model:
+                if path.startswith(b"/models/") and path.endswith(b"/invoke"):
+                    return self._invoke(request, _model_name(path[8:-7]))
+            elif path == b"/invocations":
                 return self._invoke(request, DEDICATED_MODEL)
             return self._manage(request)
         except Refusal as refusal:
@@ -80,13 +83,13 @@ class Contract:
             return self._scrape()
         if self._settings.multi_model and path == b"/models":
             if request.method == b"POST":
-                return _guarded(self._load(request), request)
+                return self._load(request)
             _allow(request, b"GET", b"POST")
             return self._list(request)
         if self._settings.multi_model and path.startswith(b"/models/"):
             name = _model_name(path[8:])
             if request.method == b"DELETE":
-                return _guarded(self._unload(name, request), request)
+                return self._unload(name, request)
             _allow(request, b"GET", b"DELETE")
             return _json(200, _described(self._store.get(name)))
         paths = (
@@ -125,17 +128,25 @@ class Contract:
         return _json(200, listed)
 
     async def _load(self, request: Request) -> Reply:
+        name = url = None
         try:
             name, url = _load_request(request.body)
             await self._store.load(name, url)
+            reply = _json(200, {"status": f"Model {name} loaded"})
         except Refusal as refusal:
-            self._metrics.loads[refusal.status] += 1
-            raise
-        self._metrics.loads[200] += 1
-        return _json(200, {"status": f"Model {name} loaded"})
+            reply = refused(refusal, request, name, url)
+        except Exception:
+            reply = failed(request, name)
+        self._metrics.loads[reply.status] += 1
+        return reply
 
     async def _unload(self, name: str, request: Request) -> Reply:
-        await self._store.unload(name)
+        try:
+            await self._store.unload(name)
+        except Refusal as refusal:
+            return refused(refusal, request, name)
+        except Exception:
+            return failed(request, name)
         self._metrics.unloads += 1
         logger.info("unloaded", extra={"model": name, "request_id": _request_id(request)})
         return _json(200, {"status": f"Model {name} unloaded"})
@@ -185,9 +196,9 @@ class Contract:
         return reply
 
 
-def refused(refusal: Refusal, request: Request, name: str | None = None) -> Reply:
+def refused(refusal: Refusal, request: Request, name: str | None = None, url: str | None = None) -> Reply:
     """The reply to a request that is refused, with a log line."""
-    extra = {"model": name, "status": refusal.status, "request_id": _request_id(request)}
+    extra = {"model": name, "url": url, "status": refusal.status, "request_id": _request_id(request)}
     logger.warning(refusal.message, extra=extra)
     body = {"code": refusal.status, "type": refusal.kind, "message": refusal.message}
     return _json(refusal.status, body)
@@ -201,15 +212,6 @@ def failed(request: Request, name: str | None = None) -> Reply:
     return _json(500, {"code": 500, "type": "InternalServerError", "message": message})
 
 
-async def _guarded(work: Coroutine[Any, Any, Reply], request: Request) -> Reply:
-    try:
-        return await work
-    except Refusal as refusal:
-        return refused(refusal, request)
-    except Exception:
-        return failed(request)
-
-
 def _load_request(body: bytes) -> tuple[str, str]:
     try:
         asked = json.loads(body)
@@ -218,12 +220,19 @@ def _load_request(body: bytes) -> tuple[str, str]:
     if isinstance(asked, dict):
         name, url = asked.get("model_name"), asked.get("url")
         named = isinstance(name, str) and 0 < len(name) <= 1024 and name.isprintable() and not name.endswith("/invoke")
-        if named and isinstance(url, str) and "\0" not in url and url:
+        if named and isinstance(url, str) and _is_path(url):
             return str(name), url
     raise Refusal(
         400, f'the load request is {shown(body)}; send {{"model_name": "...", "url": "/opt/ml/models/..."}}'
         ", the name printable and at most 1024 characters long",
     )  # fmt: skip
+
+
+def _is_path(url: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(url) and url != ""
+    except UnicodeEncodeError:
+        return False
 
 
 def _described(loaded: Loaded) -> dict[str, object]:

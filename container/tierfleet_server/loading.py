@@ -1,21 +1,21 @@
 """From an extracted artefact to a loaded model."""
 
 import mmap
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from . import artefact, native
 from .booster import BoosterModel, open_checked
 from .model_file import file_format
-from .prepared import Prepared, mapped, prepare
+from .prepared import Prepared, prepare, take
 from .preprocessing import Preprocessing
 
 
 def size_on_disk(url: str) -> tuple[int, str]:
     """Bytes of the model file at `url` and its format; raises Refusal or BadModel as loading it would."""
-    path = artefact.model_path(Path(url))
-    return artefact.file_size(path), file_format(artefact.read_model_file(path, 128))
+    file, size = artefact.open_model_file(artefact.model_path(Path(url)))
+    with file:
+        return size, file_format(file.read(128))
 
 
 def _prepare_here(url: str) -> Prepared:
@@ -28,8 +28,7 @@ def load_model(url: str, prepare: Callable[[str], Prepared] = _prepare_here) -> 
     `prepare` finds and checks it: in this process, or for a server in another (`checker`).
     """
     found = prepare(url)
-    data = mapped(found.file)
-    os.close(found.file)
+    data = take(found.held)
     try:
         handle = open_checked(data, found.facts)
     finally:

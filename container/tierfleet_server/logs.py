@@ -5,13 +5,16 @@ import logging
 import logging.handlers
 import queue
 import sys
+import threading
 import time
+from collections.abc import Callable
 
 from .metrics import Metrics
 
 logger = logging.getLogger("tierfleet")
 _FIELDS = ("model", "request_id", "status", "seconds", "bytes", "url")
 _QUEUE_LINES = 10_000
+_FINISH_SECONDS = 2.0
 
 
 class _JsonFormatter(logging.Formatter):
@@ -45,8 +48,11 @@ class _Queue(logging.handlers.QueueHandler):
             self._metrics.log_records_dropped += 1
 
 
-def start_logging(level: int, metrics: Metrics) -> logging.handlers.QueueListener:
-    """Send the server's log lines of `level` and above to standard output; stop() the result at the end."""
+def start_logging(level: int, metrics: Metrics) -> Callable[[], None]:
+    """Send the server's log lines of `level` and above to standard output.
+
+    To be called at the end: the result. It writes what is left, unless nobody reads it within 2 s.
+    """
     stream = logging.StreamHandler(sys.stdout)
     stream.setFormatter(_JsonFormatter())
     lines: queue.Queue[logging.LogRecord] = queue.Queue(_QUEUE_LINES)
@@ -55,4 +61,10 @@ def start_logging(level: int, metrics: Metrics) -> logging.handlers.QueueListene
     logger.setLevel(level)
     logger.propagate = False
     listener.start()
-    return listener
+
+    def finish() -> None:
+        writing = threading.Thread(target=lines.join, daemon=True)
+        writing.start()
+        writing.join(_FINISH_SECONDS)
+
+    return finish

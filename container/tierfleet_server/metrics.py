@@ -38,7 +38,7 @@ class Metrics:
         metric("models", "gauge", "Models in memory.", [("", models)])
         metric("memory_used_bytes", "gauge", "Memory counted against the budget.", [("", used_bytes)])
         metric("memory_budget_bytes", "gauge", "Memory that models may use.", [("", budget_bytes)])
-        metric("memory_full", "gauge", "1 after a 507 until enough was unloaded.", [("", int(full))])
+        metric("memory_full", "gauge", "1 after a 507 until a load has room again.", [("", int(full))])
         metric("loads_total", "counter", "Loads by HTTP status.", by_status(self.loads))
         metric("unloads_total", "counter", "Models unloaded.", [("", self.unloads)])
         metric("invocations_total", "counter", "Invocations by HTTP status.", by_status(self.invocations))

@@ -58,6 +58,10 @@ def version() -> tuple[int, int, int]:
     return major.value, minor.value, patch.value
 
 
+def _address(model: Bytes) -> int:
+    return int(np.frombuffer(model, np.uint8).ctypes.data)
+
+
 class _PerThread(threading.local):
     """What a thread's predicts use again and again: a DMatrix to look through, slots for the result."""
 
@@ -84,7 +88,8 @@ class Handle:
             _call("XGBoosterSetParam", self._handle, name, value)
         if model is not None:
             try:
-                start = ctypes.c_void_p(np.frombuffer(model, np.uint8).ctypes.data)
+                start: bytes | ctypes.c_void_p
+                start = model if isinstance(model, bytes) else ctypes.c_void_p(_address(model))
                 _call("XGBoosterLoadModelFromBuffer", self._handle, start, ctypes.c_uint64(len(model)))
             except XGBoostError as error:
                 if "bad_alloc" in str(error):

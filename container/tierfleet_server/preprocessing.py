@@ -1,6 +1,5 @@
 """What a tenant's rows go through before the model: declared in the metadata as data, never as code."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from .refusal import BadModel, shown
 
 _STEPS = ("categories", "fill", "clip", "scale")
+_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def _column(name: str, features: int, names: tuple[str, ...]) -> int:
 
 
 def _number(step: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadModel(f"preprocessing.{step} holds {shown(value)}; it must be a finite number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MAX:
+        raise BadModel(f"preprocessing.{step} holds {shown(value)}; it must be a finite number within float32 (3.4e38)")
     return float(value)
 
 
@@ -99,6 +99,6 @@ def _scale(value: object) -> tuple[float, float]:
     if not isinstance(value, dict) or set(value) != {"center", "width"}:
         raise BadModel(f"preprocessing.scale holds {shown(value)}; it must be {{center, width}}")
     center, width = _number("scale", value["center"]), _number("scale", value["width"])
-    if width == 0:
-        raise BadModel("preprocessing.scale has width 0; it divides, so it must not be zero")
+    if np.float32(width) == 0:
+        raise BadModel(f"preprocessing.scale has width {width}; it divides as a float32, so it must not be zero")
     return center, width

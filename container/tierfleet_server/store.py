@@ -143,6 +143,7 @@ class Store:
         grown = after - before if after is not None and before is not None else int(1.6 * size)
         used = self.used_bytes()
         if used > self.budget_bytes and self.models:
+            del model  # freed here and now, and not when the last one lets go of the error
             self.full = True
             raise Refusal(
                 507,
@@ -153,6 +154,12 @@ class Store:
         return Loaded(name, url, model, max(grown, size // 2), time.perf_counter() - started)
 
     def _admit(self, name: str, needed: int) -> None:
+        if needed > self.budget_bytes:
+            raise Refusal(
+                507,
+                f"model {shown(name)} needs about {needed / MIB:.1f} MiB to load, and models may have "
+                f"{self.budget_bytes / MIB:.1f} MiB in all; give it an instance with more memory",
+            )
         used = self.used_bytes()
         ceiling = self.budget_bytes * LOW_WATER if self.full and self.models else self.budget_bytes
         if used + needed > ceiling:

@@ -13,12 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 Bytes = bytes | mmap.mmap
-# Reads one item of an array quickly: its value and end, or None to have it read member by member.
+# Reads one object in an array quickly: its value and end, or None to have it read member by member.
 Shortcut = Callable[[Bytes, int], tuple[Any, int] | None]
 
 _MAX_DEPTH = 32
 _SIZES = {b"i": 1, b"U": 1, b"I": 2, b"l": 4, b"L": 8, b"d": 4, b"D": 8}
-_FORMATS = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q", b"d": ">f", b"D": ">d"}
+_NUMBERS = {
+    marker: struct.Struct(form)
+    for marker, form in zip(b"iUIlLdD", (">b", ">B", ">h", ">i", ">q", ">f", ">d"), strict=True)
+}
+_CONSTANTS = {0x54: True, 0x46: False, 0x5A: None}  # T F Z
+_LENGTHS = {marker: _NUMBERS[marker] for marker in b"iUIlL"}
 _DTYPES = {b"i": "i1", b"U": "u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}
 
 
@@ -64,18 +69,19 @@ def _object(data: Bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[dict[
 def _value(data: Bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[Any, int]:
     if depth > _MAX_DEPTH:
         raise UbjError(f"it is nested deeper than {_MAX_DEPTH}")
-    marker = data[at : at + 1]
-    if marker == b"S":
+    marker = data[at]
+    if marker == 0x53:  # S
         return _text(data, at + 1)
-    if marker == b"{":
+    if marker == 0x7B:  # {
         return _object(data, at + 1, depth, shortcut)
-    if marker == b"[":
+    if marker == 0x5B:  # [
         return _array(data, at + 1, depth, shortcut)
-    if marker in _SIZES:
-        return struct.unpack_from(_FORMATS[marker], data, at + 1)[0], at + 1 + _SIZES[marker]
-    if marker in (b"T", b"F", b"Z"):
-        return {b"T": True, b"F": False, b"Z": None}[marker], at + 1
-    raise UbjError(f"byte {at} is {marker!r}, which begins no value")
+    number = _NUMBERS.get(marker)
+    if number is not None:
+        return number.unpack_from(data, at + 1)[0], at + 1 + number.size
+    if marker in _CONSTANTS:
+        return _CONSTANTS[marker], at + 1
+    raise UbjError(f"byte {at} is {data[at : at + 1]!r}, which begins no value")
 
 
 def _array(data: Bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[Any, int]:
@@ -92,7 +98,13 @@ def _array(data: Bytes, at: int, depth: int, shortcut: Shortcut) -> tuple[Any, i
     counted = data[at] == 0x23
     count, at = _length(data, at + 1) if counted else (len(data), at)
     while len(items) < count and (counted or data[at] != 0x5D):  # ]
-        item, at = shortcut(data, at) or _value(data, at, depth + 1, shortcut)
+        number = _NUMBERS.get(data[at])
+        if number is not None:
+            items.append(number.unpack_from(data, at + 1)[0])
+            at += 1 + number.size
+            continue
+        found = shortcut(data, at) if data[at] == 0x7B else None
+        item, at = found or _value(data, at, depth + 1, shortcut)
         items.append(item)
     return items, at if counted else at + 1
 
@@ -105,10 +117,10 @@ def _text(data: Bytes, at: int) -> tuple[str, int]:
 
 
 def _length(data: Bytes, at: int) -> tuple[int, int]:
-    marker = data[at : at + 1]
-    if marker not in (b"i", b"U", b"I", b"l", b"L"):
-        raise UbjError(f"byte {at} is {marker!r}, not a length")
-    count = struct.unpack_from(_FORMATS[marker], data, at + 1)[0]
+    number = _LENGTHS.get(data[at])
+    if number is None:
+        raise UbjError(f"byte {at} is {data[at : at + 1]!r}, not a length")
+    count = number.unpack_from(data, at + 1)[0]
     if count < 0:
         raise UbjError(f"the length at byte {at} is negative")
-    return count, at + 1 + _SIZES[marker]
+    return count, at + 1 + number.size

@@ -78,6 +78,11 @@ class Client:
         return socket.create_connection(("127.0.0.1", self.port), 30)
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process started and that are not yet waited for."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 class RunningServer(Client):
     """`python -m tierfleet_server` on a free port of the loopback interface."""
 

@@ -303,6 +303,16 @@ def test_a_truncated_archive_is_refused_and_leaves_nothing(trained: dict[str, Tr
         assert not (tmp_path / "model").exists()
 
 
+def test_an_archive_whose_extended_header_is_damaged(tmp_path: Path) -> None:
+    """Python's tarfile lets some of its own errors through as ValueError."""
+    info = member("m")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    (tmp_path / "model.tar.gz").write_bytes(packed([(info, b"abc")]))
+    with pytest.raises(BadModel, match="truncated or no tar"):
+        unpack(tmp_path / "model.tar.gz", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 def test_an_archive_is_the_same_bytes_every_time(trained: dict[str, Trained]) -> None:
     assert package_model(trained["binary"].saved) == package_model(trained["binary"].saved)
 
@@ -348,6 +358,7 @@ def test_a_model_file_that_was_changed_after_packaging(trained: dict[str, Traine
         ("features", "8"),
         ("feature_names", 7),
         ("feature_names", [1]),
+        ("feature_names", ["a", "b"]),
         ("preprocessing", []),
         ("size_bytes", None),
     ],
@@ -384,12 +395,28 @@ def test_declared_preprocessing_is_applied(server: RunningServer, trained: dict[
     assert server.invoke("steps", b"0 0:1", "text/libsvm").status == 415
 
 
+def test_a_value_that_scaling_takes_beyond_float32(
+    server: RunningServer, trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    """XGBoost refuses an infinite value for DART, which must not look like a fault of the server."""
+    steps = {"scale": {"7": {"center": 0, "width": 1e-3}}}
+    archive, _ = package_model(trained["dart"].saved, preprocessing=steps)
+    assert server.load("scaled", unpacked(tmp_path, archive)).status == 200
+    assert server.invoke("scaled", b"1,2,3,4,5,6,7,8").status == 200
+    answer = server.invoke("scaled", b"1,2,3,4,5,6,7,3e38")
+    assert answer.status == 400
+    assert "row 0, feature 7 is beyond float32 (3.4e38) once" in answer.json["message"]
+
+
 @pytest.mark.parametrize(
     ("steps", "sentence"),
     [
         ({"python": {"age": "x + 1"}}, "for anything richer put a container of your own before the model"),
         ({"fill": {"age": "mean"}}, "holds 'mean'; it must be a finite number"),
         ({"fill": {"age": float("nan")}}, "must be a finite number"),
+        ({"fill": {"age": 1e39}}, "must be a finite number within float32"),
+        ({"clip": {"age": [0, 10**400]}}, "must be a finite number within float32"),
+        ({"scale": {"age": {"center": 0, "width": 1e-50}}}, "must not be zero"),
         ({"fill": {"nobody": 1}}, "names the feature 'nobody'"),
         ({"fill": {"8": 1}}, "a column number from 0 to 7"),
         ({"fill": [1]}, "must be a table by feature"),
@@ -436,6 +463,10 @@ def change(name: bytes, index: int, value: int) -> Callable[[bytes], bytes]:
         change(b"split_indices", 0, 8),
         change(b"split_indices", 0, -1),
         lambda model: model.replace(b"\x02idi\x03", b"\x02idi\x02"),
+        lambda model: model.replace(b"\tnum_nodesSL\0\0\0\0\0\0\0\x02", b"\tnum_nodesSL\0\0\0\0\0\0\0\x03", 1),
+        lambda model: model.replace(
+            b"{L" + (12).to_bytes(8, "big") + b"base_weights", b"[L" + (12).to_bytes(8, "big") + b"base_weights", 1
+        ),
     ],
 )
 def test_a_tree_that_does_not_end_is_refused(damage: Callable[[bytes], bytes], trained: dict[str, Trained]) -> None:

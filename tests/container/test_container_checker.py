@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from running_server import RunningServer
+from running_server import RunningServer, children
 from tierfleet_server import native
 from tierfleet_server.checker import Checker
 from tierfleet_server.loading import load_model
-from tierfleet_server.prepared import Prepared, prepare
+from tierfleet_server.prepared import SMALL_BYTES, Prepared, prepare, take
 from tierfleet_server.refusal import BadModel, Refusal
+from trained_models import Trained
 
 Start = Callable[..., RunningServer]
 
@@ -24,31 +25,36 @@ def checker() -> Iterator[Checker]:
     checker.close()
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def padded(model: Trained, form: str) -> bytes:
+    """A model whose file is too big to be sent as bytes."""
+    booster = model.booster.copy()
+    booster.set_attr(padding="x" * SMALL_BYTES)
+    return bytes(booster.save_raw(form))
 
 
-def content(found: Prepared) -> bytes:
-    with os.fdopen(found.file, "rb") as file:
-        file.seek(0)
-        return file.read()
+def test_it_finds_what_a_check_in_this_process_finds(
+    checker: Checker, artefacts: dict[str, Path], trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    files = list(artefacts.values())
+    for form in ("ubj", "json"):
+        files.append(tmp_path / form)
+        files[-1].write_bytes(padded(trained["binary"], form))
+    in_a_file = 0
+    for path in files:
+        theirs, ours = checker.prepare(str(path)), prepare(str(path), native.version())
+        assert theirs[1:] == ours[1:]
+        assert isinstance(theirs.held, int) == isinstance(ours.held, int)
+        in_a_file += isinstance(ours.held, int)
+        assert take(theirs.held)[:] == take(ours.held)[:]
+    assert in_a_file == 2
 
 
-def test_it_finds_what_a_check_in_this_process_finds(checker: Checker, artefacts: dict[str, Path]) -> None:
-    for directory in artefacts.values():
-        theirs, ours = checker.prepare(str(directory)), prepare(str(directory), native.version())
-        assert (theirs.facts, theirs.steps, theirs.names, theirs.size) == (
-            ours.facts,
-            ours.steps,
-            ours.names,
-            ours.size,
-        )
-        assert content(theirs) == content(ours)
-
-
-def test_what_was_checked_is_what_is_loaded(checker: Checker, artefacts: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("big", [False, True])
+def test_what_was_checked_is_what_is_loaded(
+    big: bool, checker: Checker, trained: dict[str, Trained], tmp_path: Path
+) -> None:
     """A file that is overwritten or cut short after its check changes nothing and ends nothing."""
-    saved = (artefacts["binary"] / "xgboost-model").read_bytes()
+    saved = padded(trained["binary"], "ubj") if big else trained["binary"].saved
     file = tmp_path / "model.ubj"
 
     def prepare_then_damage(url: str) -> Prepared:
@@ -71,15 +77,22 @@ def test_a_refusal_comes_back_as_it_is(name: str, status: int, checker: Checker,
     assert isinstance(caught.value, BadModel) == (status == 400)
 
 
-def test_no_open_file_stays_behind(checker: Checker, artefacts: dict[str, Path], tmp_path: Path) -> None:
-    (tmp_path / "bad").write_bytes(b"{")
-    load_model(str(artefacts["binary"]), checker.prepare)
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(20):
-        load_model(str(artefacts["binary"]), checker.prepare)
+def test_no_open_file_stays_behind(checker: Checker, trained: dict[str, Trained], tmp_path: Path) -> None:
+    """Neither in this process nor in the checker."""
+    whole = padded(trained["binary"], "ubj")
+    for name, content in {"good": whole, "small": trained["binary"].saved, "bad": whole[:-1]}.items():
+        (tmp_path / name).write_bytes(content)
+    load_model(str(tmp_path / "good"), checker.prepare)
+    load_model(str(tmp_path / "small"), checker.prepare)  # by now it has closed the file of the one before
+    [process] = children(os.getpid())
+    files = [Path("/proc/self/fd"), Path(f"/proc/{process}/fd")]
+    before = [len(list(path.iterdir())) for path in files]
+    for _ in range(10):
+        load_model(str(tmp_path / "good"), checker.prepare)
+        load_model(str(tmp_path / "small"), checker.prepare)
         with pytest.raises(BadModel):
             load_model(str(tmp_path / "bad"), checker.prepare)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert [len(list(path.iterdir())) for path in files] == before
 
 
 def test_if_it_ends_the_next_load_starts_another(start: Start, artefacts: dict[str, Path]) -> None:

@@ -1,6 +1,7 @@
 """SageMaker's container contract, spoken to a real process."""
 
 import json
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -84,7 +85,8 @@ def test_models_are_named_as_the_platform_likes(server: RunningServer, artefacts
     "body",
     [b"", b"not json", b"[]", b'{"model_name": "x"}', b'{"model_name": 3, "url": "/tmp"}', b'{"url": "/tmp"}',
      b'{"model_name": "", "url": "/tmp"}', b'{"model_name": "a\\u0000", "url": "/tmp"}',
-     b'{"model_name": "a", "url": "/tmp\\u0000x"}', b'{"model_name": "' + b"n" * 2000 + b'", "url": "/tmp"}',
+     b'{"model_name": "a", "url": "/tmp\\u0000x"}', b'{"model_name": "a", "url": "/tmp/\\ud800"}',
+     b'{"model_name": "' + b"n" * 2000 + b'", "url": "/tmp"}',
      b"[" * 100_000],
 )  # fmt: skip
 def test_a_load_request_that_is_none(body: bytes, server: RunningServer) -> None:
@@ -122,6 +124,8 @@ def test_a_dedicated_endpoint_is_ready_when_its_model_is(start: Start, trained: 
     answer = server.ask("POST", "/invocations", ROW, {"content-type": "text/csv"})
     assert answer.status == 200
     assert server.ask("GET", "/models").status == 404
+    answer = server.invoke("model", ROW)
+    assert (answer.status, "/invocations" in answer.json["message"]) == (404, True)
     server.terminate()
     assert server.wait() == 0
 
@@ -184,6 +188,30 @@ def test_logs_are_json_with_model_and_request(start: Start, artefacts: dict[str,
     assert [(line["model"], line["request_id"], line["status"]) for line in refused] == [("m", "call-7", 400)]
     invoked = [line for line in server.log_lines() if line["message"] == "invoked"]
     assert [(line["model"], line["request_id"], line["status"]) for line in invoked] == [("m", "call-7", 400)]
+
+
+def test_the_log_names_the_model_that_did_not_load(start: Start, tmp_path: Path) -> None:
+    server = start(SAGEMAKER_MULTI_MODEL="true")
+    (tmp_path / "bad").write_bytes(b"{")
+    assert server.load("m7", tmp_path / "bad").status == 400
+    server.terminate()
+    server.wait()
+    [line] = [line for line in server.log_lines() if line["level"] == "WARNING"]
+    assert (line["model"], line["url"], line["status"]) == ("m7", str(tmp_path / "bad"), 400)
+
+
+def test_a_dedicated_endpoint_stops_while_its_model_loads(tmp_path: Path) -> None:
+    slow = "m.load_model = lambda url, prepare: time.sleep(60); os._exit(m.main())"
+    command = [sys.executable, "-c", f"import os, time, tierfleet_server.__main__ as m; {slow}"]
+    (tmp_path / "model").write_bytes(b"{L")
+    environment = {"TIERFLEET_MODEL_DIRECTORY": str(tmp_path / "model"), "TIERFLEET_DRAIN_SECONDS": "1"}
+    server = RunningServer(environment, tmp_path / "log", command=command)
+    try:
+        assert server.ask("GET", "/ping").status == 503
+        server.terminate()
+        assert server.wait(20) == 0
+    finally:
+        server.close()
 
 
 def test_metrics_count_what_happened(start: Start, artefacts: dict[str, Path]) -> None:

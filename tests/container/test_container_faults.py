@@ -1,5 +1,9 @@
 """What goes wrong in a fleet: kills, damage, too little memory, shutdown under load."""
 
+import json
+import os
+import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost
-from running_server import Client, RunningServer
+from running_server import Client, RunningServer, children
 from tierfleet_server.archive import unpack
 from tierfleet_server.packaging import package_model
 from tierfleet_server.refusal import BadModel
@@ -84,6 +88,8 @@ def test_a_huge_model_is_refused_and_not_read(start: Start, big: Path, tmp_path:
         file.truncate(1 << 40)
     answer = server.load("huge", tmp_path / "huge.ubj")
     assert (answer.status, answer.json["type"]) == (507, "InsufficientStorage")
+    assert "models may have 200.0 MiB in all; give it an instance with more memory" in answer.json["message"]
+    assert server.metric("memory_full") == 0, "unloading others would not help it"
     claim = b"{L" + (7).to_bytes(8, "big") + b"learner[$d#L" + (1 << 40).to_bytes(8, "big")
     (tmp_path / "claim.ubj").write_bytes(claim)
     assert server.load("claim", tmp_path / "claim.ubj").status == 400
@@ -225,6 +231,62 @@ def test_sigterm_under_load_fails_no_request(start: Start, artefacts: dict[str, 
     assert set(answered) == {200}
     assert len(answered) > 50
     assert [line["message"] for line in server.log_lines()][-2:] == ["draining", "stopped"]
+
+
+def test_a_reply_that_is_read_slowly_is_whole_though_the_server_stops(start: Start, artefacts: dict[str, Path]) -> None:
+    server = start(SAGEMAKER_MULTI_MODEL="true")
+    server.load("m", artefacts["binary"])
+    body = b"\n".join([ROW] * 160_000)
+    head = b"POST /models/m/invoke HTTP/1.1\r\nhost: x\r\naccept: application/json\r\ncontent-length: %d\r\n\r\n"
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.settimeout(30)
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(head % len(body) + body)
+        received = client.recv(1000)
+        server.terminate()
+        time.sleep(2.5)  # longer than it lingers when nothing is under way
+        while part := client.recv(1 << 20):
+            received += part
+    reply_head, _, content = received.partition(b"\r\n\r\n")
+    assert reply_head.startswith(b"HTTP/1.1 200 ")
+    assert len(json.loads(content)["predictions"]) == 160_000
+    assert server.wait() == 0
+
+
+def test_a_load_that_never_ends_does_not_hold_up_the_stop(start: Start, artefacts: dict[str, Path]) -> None:
+    server = start(SAGEMAKER_MULTI_MODEL="true", TIERFLEET_DRAIN_SECONDS="1")
+    [checker] = children(server.process.pid)
+    os.kill(checker, signal.SIGSTOP)
+    try:
+        with closing(Client(server.port)) as client:
+            loading = threading.Thread(target=lambda: _ignore_reset(lambda: client.load("m", artefacts["binary"])))
+            loading.start()
+            time.sleep(0.3)
+            server.terminate()
+            assert server.wait(20) == 0
+            loading.join()
+    finally:
+        os.kill(checker, signal.SIGKILL)
+    assert [line["message"] for line in server.log_lines()][-2:] == ["1 requests were not finished in time", "stopped"]
+
+
+def test_a_log_that_nobody_reads_does_not_hold_up_the_stop(artefacts: dict[str, Path], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+    server = RunningServer(
+        {"SAGEMAKER_MULTI_MODEL": "true", "TIERFLEET_ACCESS_LOG": "true", "TIERFLEET_DRAIN_SECONDS": "1"},
+        tmp_path / "log",
+    )
+    try:
+        assert server.load("m", artefacts["binary"]).status == 200
+        for _ in range(1500):  # some 200 kB of lines; a pipe holds 64
+            assert server.invoke("m", ROW).status == 200
+        server.terminate()
+        assert server.wait(20) == 0
+    finally:
+        server.close()
+        os.close(reader)
 
 
 def test_ping_fails_while_it_drains(start: Start, artefacts: dict[str, Path]) -> None:

@@ -1,14 +1,21 @@
 """HTTP as clients really speak it, well and badly."""
 
+import asyncio
+import json
+import os
 import random
 import re
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from running_server import RunningServer
+from running_server import RunningServer, children
+from tierfleet_server.contract import Reply, Request
+from tierfleet_server.server import Server
+from tierfleet_server.settings import Settings
 
 Start = Callable[..., RunningServer]
 ROW = b"1,2,3,4,5,6,7,8"
@@ -87,6 +94,67 @@ def test_a_client_that_wants_the_connection_closed(version: bytes, connection: s
     connection.sendall(request(ROW, b"Connection: close").replace(b"HTTP/1.1", version))
     assert read_replies(connection, 2)[0][0] == 200
     assert connection.recv(1) == b""
+
+
+def test_an_old_client_need_not_wait_for_the_end(connection: socket.socket) -> None:
+    """HTTP/1.0 takes a connection for closed unless the reply says otherwise, and reads to its end."""
+    connection.sendall(request(ROW, b"Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert read_replies(connection, 2)[0][0] == 200
+    assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("path", [b"/ping", b"/nothing"])
+def test_head_has_no_body(path: bytes, connection: socket.socket) -> None:
+    """A body would be taken for the next reply."""
+    connection.sendall(b"HEAD " + path + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+    head = connection.recv(65536)
+    assert re.search(rb"content-length: [1-9]", head)
+    assert head.endswith(b"\r\n\r\n")
+    connection.sendall(b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert read_replies(connection, 1) == [(200, b'{"status": "Healthy"}')]
+
+
+@pytest.mark.parametrize("bad", [b"not http\r\n\r\n", b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"])
+def test_a_refusal_does_not_overtake_what_was_asked_before(bad: bytes, connection: socket.socket) -> None:
+    batch = b"\n".join([ROW] * 20_000)
+    connection.sendall(request(batch) + request() + bad)
+    assert [status for status, _ in read_replies(connection, 4)] == [200, 200, 400]
+    assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_client_that_sends_no_more_is_answered(count: int, connection: socket.socket) -> None:
+    connection.sendall(request(b"\n".join([ROW] * 20_000)) * count)
+    connection.shutdown(socket.SHUT_WR)
+    assert [status for status, _ in read_replies(connection, 3)] == [200] * count
+    assert connection.recv(1) == b""
+
+
+def test_a_request_that_ends_in_the_middle(connection: socket.socket) -> None:
+    batch = b"\n".join([ROW] * 20_000)
+    connection.sendall(request(batch) + request()[:-3])
+    connection.shutdown(socket.SHUT_WR)
+    replies = read_replies(connection, 3)
+    assert [status for status, _ in replies] == [200, 400]
+    assert b"the request ends in the middle; send it whole" in replies[1][1]
+
+
+def test_too_many_requests_at_once_are_answered_up_to_the_limit(connection: socket.socket) -> None:
+    connection.sendall(request(b"\n".join([ROW] * 20_000)) + request() * 200)
+    statuses = [status for status, _ in read_replies(connection, 201)]
+    assert statuses == [200] * 65 + [400]
+
+
+def test_a_request_that_waits_for_another_does_not_expire(start: Start, artefacts: dict[str, Path]) -> None:
+    server = start(SAGEMAKER_MULTI_MODEL="true", TIERFLEET_REQUEST_TIMEOUT_SECONDS="1")
+    [checker] = children(server.process.pid)
+    os.kill(checker, signal.SIGSTOP)
+    load = json.dumps({"model_name": "m", "url": str(artefacts["binary"])}).encode()
+    with server.socket() as connection:
+        connection.sendall(request(load, path=b"/models") + request() + request()[:-3])
+        time.sleep(2.5)  # the last one has expired, in its turn
+        os.kill(checker, signal.SIGCONT)
+        assert [status for status, _ in read_replies(connection, 4)] == [200, 200, 408]
 
 
 def test_a_body_too_big_is_refused_before_it_is_sent(connection: socket.socket) -> None:
@@ -196,3 +264,36 @@ def test_a_client_that_does_not_read_its_replies(start: Start, artefacts: dict[s
                 break
         assert server.invoke("m", ROW).status == 200
         assert server.metric("memory_used_bytes") < before + 5 * 1024 * 1024
+
+
+class LongReplies:
+    """A contract whose every reply is more than any socket holds."""
+
+    draining = False
+
+    def answer(self, _request: Request) -> Reply:
+        return Reply(200, "text/plain", b"x" * 30_000_000)
+
+
+class Impatient(Server):
+    idle_seconds = 0.1
+
+
+@pytest.mark.parametrize("header", [b"", b"connection: close\r\n"])
+def test_a_client_that_never_reads_is_hung_up_on(header: bytes) -> None:
+    async def connections_left() -> int:
+        server = Impatient(Settings(host="127.0.0.1", port=0, drain_seconds=0), LongReplies())  # type: ignore[arg-type]
+        await server.start()
+        assert server._listener is not None
+        with socket.create_connection(server._listener.sockets[0].getsockname()) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n" + header + b"\r\n")
+            deadline = time.monotonic() + 20
+            while not server.connections:
+                await asyncio.sleep(0.01)
+            while server.connections and time.monotonic() < deadline:
+                await asyncio.sleep(0.05)
+            left = len(server.connections)
+        await server.drain()
+        return left
+
+    assert asyncio.run(connections_left()) == 0

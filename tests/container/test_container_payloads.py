@@ -43,6 +43,17 @@ def npy(array: np.ndarray, **options: bool) -> bytes:
     return file.getvalue()
 
 
+def npy_headed(text: str) -> bytes:
+    """An npy file with a header of one's own."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+NO_HEADERS = (
+    "{'descr': (", "{[1]: 2}", "{1: 2, 'a': 3}", "{'descr': (), 'fortran_order': False, 'shape': (1, 8)}",
+    "{'descr': {}, 'fortran_order': False, 'shape': 8}", "(" * 3000, "\0", "{'descr': 'x",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "status", "sentence"),
     [
@@ -83,6 +94,9 @@ def npy(array: np.ndarray, **options: bool) -> bytes:
         (LIBSVM, b"0 -1:1", 400, "row 0 holds '-1:1'"),
         (LIBSVM, b"\n".join([b"0"] * 3_000_000), 413, "rows of 8 features are more than"),
         (NPY, b"\x93NUMPY", 400, "not an npy file"),
+        *((NPY, npy_headed(text), 400, "not an npy file") for text in NO_HEADERS),
+        (NPY, npy_headed("{'descr': '<f4', 'fortran_order': False, 'shape': (1, " + "9" * 3000 + ")}"), 400,
+         "row 0 has 999999"),
         (NPY, npy(np.zeros((1, 8)))[:-1], 400, "has 63 bytes of data, its header asks 64"),
         (NPY, npy(np.zeros((2, 3))), 400, "row 0 has 3 features"),
         (NPY, npy(np.zeros((1, 8), complex)), 400, "is 'complex128' of shape"),

@@ -19,7 +19,7 @@ from tierfleet_server.artefact import METADATA, MODEL_FILE
 from tierfleet_server.booster import BoosterModel, open_checked
 from tierfleet_server.model_file import ModelFacts, file_format, refuse_newer
 from tierfleet_server.payload import read_rows
-from tierfleet_server.prepared import mapped, prepare
+from tierfleet_server.prepared import prepare, take
 from tierfleet_server.preprocessing import Preprocessing
 from tierfleet_server.refusal import BadModel, Refusal
 
@@ -98,8 +98,7 @@ def _root_findings(
 def _load(where: Path, request: dict[str, Any], *, packaged: bool, described: bool) -> tuple[Facts, list[Finding]]:
     started = time.perf_counter()
     found = prepare(str(where), native.version())
-    data = mapped(found.file)
-    os.close(found.file)
+    data = take(found.held)
     before = heap.in_use_bytes()
     handle = open_checked(data, found.facts)
     after = heap.in_use_bytes()
@@ -117,7 +116,7 @@ def _load(where: Path, request: dict[str, Any], *, packaged: bool, described: bo
         trees=found.facts.trees,
         objective=found.facts.objective,
         xgboost_version=".".join(map(str, found.facts.version)),
-        size_bytes=found.size,
+        size_bytes=len(data),
         memory_bytes=None if before is None or after is None else max(0, after - before),
         load_seconds=round(seconds, 4),
     )

@@ -1,0 +1,97 @@
+"""The check of all trees at once says of each forest what a plain walk through its trees says."""
+
+from random import Random
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tierfleet_server import forest
+from tierfleet_server.forest import Tree, check_trees
+from tierfleet_server.ubj import UbjError
+
+FEATURES = 5
+ROOT = 2**31 - 1
+LEFT, RIGHT, PARENTS, SPLIT = range(4)
+Arrays = tuple[list[int], list[int], list[int], list[int]]
+
+
+def grown(random: Random, splits: int) -> Arrays:
+    """A sound tree with so many splits."""
+    left, right, parents, split = [-1], [-1], [ROOT], [0]
+    for _ in range(splits):
+        node = random.choice([at for at, child in enumerate(left) if child == -1])
+        left[node], right[node], split[node] = len(left), len(left) + 1, random.randrange(FEATURES)
+        left += [-1, -1]
+        right += [-1, -1]
+        parents += [node, node]
+        split += [0, random.choice([0, -1])]  # a leaf's is not looked at: pruning leaves a mark there
+    return left, right, parents, split
+
+
+def damage(random: Random, trees: list[Arrays]) -> None:
+    """Change one number, to one that is near what it was, or right in another tree, or far off."""
+    array = random.choice(random.choice(trees))
+    at = random.randrange(len(array))
+    nodes = sum(len(tree[LEFT]) for tree in trees)
+    array[at] = random.choice([array[at] + 1, array[at] - 1, random.randrange(-1, nodes + 2), -2, ROOT, -ROOT - 1])
+    array[at] = (array[at] + 2**31) % 2**32 - 2**31
+
+
+def sound(tree: Arrays) -> bool:
+    left, right, parents, split = tree
+    nodes = len(left)
+    if parents[0] != ROOT or not all(0 <= parent < nodes for parent in parents[1:]):
+        return False
+    for node, child in enumerate(left):
+        if child == -1:
+            if right[node] != -1:
+                return False
+        elif not (
+            right[node] == child + 1
+            and 0 < child < nodes - 1
+            and parents[child] == parents[child + 1] == node
+            and 0 <= split[node] < FEATURES
+        ):
+            return False
+    return True
+
+
+def accepted(forest_of: list[Arrays]) -> bool:
+    data, trees = b"", []
+    for number, arrays in enumerate(forest_of):
+        offsets = []
+        for array in arrays:
+            offsets.append(len(data))
+            data += b"".join(value.to_bytes(4, "big", signed=True) for value in array)
+        trees.append(Tree(number, len(arrays[LEFT]), *offsets))
+    try:
+        check_trees(data, list(trees), FEATURES)
+    except UbjError:
+        return False
+    return True
+
+
+@settings(max_examples=600)
+@given(
+    seed=st.integers(0, 2**32), trees=st.integers(1, 5), damaged=st.integers(0, 3), chunk=st.sampled_from((1, 8, 999))
+)
+@example(seed=0, trees=1, damaged=0, chunk=1)
+def test_the_check_of_many_trees_is_the_check_of_each(seed: int, trees: int, damaged: int, chunk: int) -> None:
+    random = Random(seed)  # noqa: S311
+    forest_of = [grown(random, random.randrange(6)) for _ in range(trees)]
+    assert all(map(sound, forest_of))
+    for _ in range(damaged):
+        damage(random, forest_of)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forest, "_CHUNK_NODES", chunk)
+        assert accepted(forest_of) == all(map(sound, forest_of))
+
+
+def test_a_branch_into_another_tree_that_would_have_it() -> None:
+    """The node it leads to names as its parent the very number that the branching node has in its own tree."""
+    one, other = grown(Random(1), 1), grown(Random(1), 1)  # noqa: S311
+    assert sound(one)
+    assert sound(other)
+    assert accepted([one, other])
+    one[LEFT][0], one[RIGHT][0] = 4, 5
+    assert not accepted([one, other])
