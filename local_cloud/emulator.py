@@ -92,6 +92,7 @@ def _install_clock() -> None:
 
 
 def _install_schedules() -> None:
+    scheduler.start_scheduler = _leave_to_our_ticker
     scheduler._create_schedule = schedules.create_schedule
     scheduler._update_schedule = schedules.update_schedule
     eventbridge._parse_cron_fields = schedules.parse_cron_fields
@@ -161,6 +162,10 @@ def _install_stack_phases() -> None:
     for module in (stacks, handlers):
         module._roll_back_operation = cloudformation_cleanup.roll_back
     stacks._delete_resource = cloudformation_cleanup.delete_resource
+
+
+def _leave_to_our_ticker() -> None:
+    """The emulator's own thread would fire a schedule that our ticker fires at the same moment."""
 
 
 _emulator_provision = provisioners._provision_resource
