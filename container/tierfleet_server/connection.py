@@ -27,7 +27,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_body_bytes", "_head_bytes", "_headers", "_parser", "_refused", "_server", "_task",
-        "_transport", "_url", "_waiting", "_writable", "deadline",
+        "_transport", "_url", "_waiting", "_writable", "deadline", "silent",
     )  # fmt: skip
 
     def __init__(self, server: "Server") -> None:
@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         self._refused = False
         self._writable = True
         self.deadline: float | None = None
+        self.silent = True  # nothing has come yet
         self._begin()
 
     @property
@@ -51,6 +52,8 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
         self._server.connections.add(self)
         self.deadline = self._server.now() + self._server.idle_seconds
+        if self._server.draining:
+            self._server.last_data = self._server.now()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         """The client is gone; an answer in the making is finished and thrown away."""
@@ -62,6 +65,7 @@ class Connection(asyncio.Protocol):
         """Bytes came in; after a refusal they are thrown away until the client has read why."""
         if self._refused:
             return
+        self.silent = False
         if self._server.draining:
             self._server.last_data = self._server.now()
         try:
