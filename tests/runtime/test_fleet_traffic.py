@@ -39,6 +39,7 @@ def plan(rate: float) -> Plan:
         environment=ENVIRONMENT,
         region=REGION,
         requests_per_second=rate,
+        call_deadline_seconds=60,
         tenants=tuple(map(tenant, TENANTS, (3, 1, 1))),
     )
 
@@ -67,7 +68,7 @@ def environment(aws: FakeAws) -> Iterator[dict[str, str]]:
 
 
 def until_called(aws: FakeAws, more: int) -> None:
-    wanted, give_up = aws.count("InvokeEndpoint") + more, time.monotonic() + 20
+    wanted, give_up = aws.count("InvokeEndpoint") + more, time.monotonic() + 60
     while aws.count("InvokeEndpoint") < wanted:
         assert time.monotonic() < give_up
         time.sleep(0.01)
