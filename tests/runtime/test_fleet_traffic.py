@@ -151,7 +151,7 @@ CHANGES = st.lists(st.tuples(st.floats(0, 110), st.sampled_from(["a", "b"]), st.
 PHASES = st.lists(st.floats(0.01, 99), max_size=4, unique=True)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(records=RECORDS, changes=CHANGES, phases=PHASES)
 def test_each_call_counts_once_and_is_right_if_its_version_was_at_any_moment_of_it(
     tmp_path: Path,
