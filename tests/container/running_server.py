@@ -93,22 +93,30 @@ class RunningServer(Client):
     """`python -m tierfleet_server` on a free port of the loopback interface."""
 
     def __init__(self, environment: dict[str, str], log: Path, *, command: list[str] | None = None) -> None:
-        self._port_holder = hold_free_port()
-        super().__init__(self._port_holder.getsockname()[1])
-        self.log = log
-        with log.open("wb") as out:
-            self.process = subprocess.Popen(
-                command or [sys.executable, "-m", "tierfleet_server"],
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env={
-                    "PATH": os.environ["PATH"],
-                    "PYTHONPATH": str(ROOT / "container"),
-                    "TIERFLEET_BIND_HOST": "127.0.0.1",
-                    "SAGEMAKER_BIND_TO_PORT": str(self.port),
-                    **environment,
-                },
-            )
+        with hold_free_port() as holder:
+            super().__init__(holder.getsockname()[1])
+            self.log = log
+            with log.open("wb") as out:
+                self.process = subprocess.Popen(
+                    command or [sys.executable, "-m", "tierfleet_server"],
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    env={
+                        "PATH": os.environ["PATH"],
+                        "PYTHONPATH": str(ROOT / "container"),
+                        "TIERFLEET_BIND_HOST": "127.0.0.1",
+                        "SAGEMAKER_BIND_TO_PORT": str(self.port),
+                        **environment,
+                    },
+                )
+            self._wait_until_it_listens()
+
+    def wait(self, seconds: float = 120) -> int:
+        """The exit code, once the process has ended."""
+        return self.process.wait(seconds)
+
+    def _wait_until_it_listens(self) -> None:
+        """Or has ended."""
         deadline = time.monotonic() + 120
         while self.process.poll() is None and time.monotonic() < deadline:
             try:
@@ -117,10 +125,6 @@ class RunningServer(Client):
             except OSError:
                 time.sleep(0.02)
 
-    def wait(self, seconds: float = 120) -> int:
-        """The exit code, once the process has ended."""
-        return self.process.wait(seconds)
-
     def terminate(self) -> None:
         """SIGTERM, as the platform sends it."""
         self.process.send_signal(signal.SIGTERM)
@@ -128,7 +132,6 @@ class RunningServer(Client):
     def close(self) -> None:
         """End the process for good."""
         super().close()
-        self._port_holder.close()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(120)
