@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from ministack import app
-from ministack.core import iam_actions, router
+from ministack.core import iam_actions, lambda_runtime, router
 from ministack.core.responses import get_region
 from ministack.services import appconfig, cloudwatch, eventbridge, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
@@ -100,6 +100,7 @@ def _install_schedules() -> None:
 
 
 def _install_asynchronous_invocation() -> None:
+    lambda_runtime.Worker._drain_stderr_bounded = lambda_functions.drain_log
     lambda_svc.invoke_async_with_retry = lambda_functions.invoke_asynchronously
     eventbridge._dispatch_to_lambda = lambda_functions.deliver
 
