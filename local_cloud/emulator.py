@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from ministack import app
-from ministack.core import iam_actions, router
+from ministack.core import iam_actions, lambda_runtime, router
 from ministack.core.responses import get_region
 from ministack.services import appconfig, cloudwatch, eventbridge, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
@@ -92,6 +92,7 @@ def _install_clock() -> None:
 
 
 def _install_schedules() -> None:
+    scheduler.start_scheduler = _leave_to_our_ticker
     scheduler._create_schedule = schedules.create_schedule
     scheduler._update_schedule = schedules.update_schedule
     eventbridge._parse_cron_fields = schedules.parse_cron_fields
@@ -99,6 +100,7 @@ def _install_schedules() -> None:
 
 
 def _install_asynchronous_invocation() -> None:
+    lambda_runtime.Worker._drain_stderr_bounded = lambda_functions.drain_log
     lambda_svc.invoke_async_with_retry = lambda_functions.invoke_asynchronously
     eventbridge._dispatch_to_lambda = lambda_functions.deliver
 
@@ -161,6 +163,10 @@ def _install_stack_phases() -> None:
     for module in (stacks, handlers):
         module._roll_back_operation = cloudformation_cleanup.roll_back
     stacks._delete_resource = cloudformation_cleanup.delete_resource
+
+
+def _leave_to_our_ticker() -> None:
+    """The emulator's own thread would fire a schedule that our ticker fires at the same moment."""
 
 
 _emulator_provision = provisioners._provision_resource

@@ -6,17 +6,23 @@ https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 """
 
 import contextvars
+import fcntl
 import itertools
 import json
+import struct
+import termios
 import threading
 import time
 from typing import Any
 
+from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
 from ministack.services.cloudformation import provisioners
 
 # Before the second, third... attempt; the last one again and again. Lambda's own: a second to five minutes.
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
+# How long what a function wrote may take from its pipe to its log.
+_LOG_SECONDS = 5.0
 _Created = tuple[str, dict[str, Any]]
 
 
@@ -74,3 +80,26 @@ def _run_from_queue(function: dict[str, Any], event: dict[str, Any]) -> None:
     destination = settings.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
     if destination:
         lambda_svc._route_async_failure(destination, config["FunctionName"], event, result)
+
+
+def drain_log(worker: Any, **_waits: float) -> str:
+    """What a function wrote during an invocation, all of it.
+
+    The emulator stops to listen after 5 ms of silence; what comes later would be the next invocation's, or nobody's.
+    """
+    deadline = time.monotonic() + _LOG_SECONDS
+    while time.monotonic() < deadline and _unread_bytes(worker):
+        time.sleep(0.001)
+    log: str = _emulator_drain_log(worker, first_line_wait=0.1, idle_confirm=0.05, hard_cap=_LOG_SECONDS)
+    return log
+
+
+def _unread_bytes(worker: Any) -> int:
+    pipe = None if worker._proc is None else worker._proc.stderr
+    if pipe is None or pipe.closed:
+        return 0
+    unread: int = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
+    return unread
+
+
+_emulator_drain_log = lambda_runtime.Worker._drain_stderr_bounded

@@ -1,6 +1,7 @@
 """What happens by itself: schedules, endpoints that settle, metrics, alarms, scaling."""
 
 import math
+import threading
 import time
 
 from ministack import app
@@ -25,11 +26,22 @@ _GATHERING_SECONDS = 1.0
 
 _evaluated_at = -math.inf
 _published_at = -math.inf
+# One at a time: two would fire one schedule twice, and one would date what is of before the other's step of the clock.
+_ticking = threading.RLock()
 
 
 def tick() -> None:
     """Bring everything that happens by itself up to now, in every account and region."""
-    _tick(evaluate=True)
+    with _ticking:
+        _tick(evaluate=True)
+
+
+def advance(seconds: float) -> None:
+    """Move the clock, and bring everything up to the new moment; what happened until now is of before."""
+    with _ticking:
+        serving.server.collect()
+        clock.advance(seconds)
+        tick()
 
 
 def _tick(*, evaluate: bool) -> None:
@@ -60,6 +72,7 @@ def tick_for_ever() -> None:
     while True:
         time.sleep(_TICK_SECONDS)
         try:
-            _tick(evaluate=not 0 <= clock.now() - _evaluated_at < _EVALUATION_SECONDS)
+            with _ticking:
+                _tick(evaluate=not 0 <= clock.now() - _evaluated_at < _EVALUATION_SECONDS)
         except Exception:
             app.logger.exception("tick failed")

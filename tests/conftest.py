@@ -13,12 +13,14 @@ os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
 from fleets import CONFIG, ROOT, Synth, read_templates
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tierfleet.config import FleetConfig
 
-# A slow machine is not a failure: no deadline for a single example.
-settings.register_profile("tierfleet", deadline=None)
+# A slow machine is not a failure: no deadline for an example, nor for drawing it. Every run tries the same examples, so
+# that a failure is the change's; `pytest --hypothesis-profile explore` tries others.
+settings.register_profile("tierfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("explore", deadline=None)
 settings.load_profile("tierfleet")
 
 

@@ -58,7 +58,7 @@ def changes_between(before: Path, after: Path) -> list[ResourceChange]:
     return assembly_changes(before, after)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(before=assignments, after=assignments)
 def test_a_tier_change_adds_and_removes_only_the_whales_that_move(
     synth_of: Any, before: Assignment, after: Assignment
@@ -76,7 +76,7 @@ def test_a_tier_change_adds_and_removes_only_the_whales_that_move(
         assert changes == []
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(assignment=assignments, order=st.permutations(TENANTS))
 def test_the_order_of_the_file_changes_nothing(
     synth: Synth, synth_of: Any, assignment: Assignment, order: list[str]

@@ -19,6 +19,7 @@ from .refusal import BadModel, Refusal
 
 _TIMEOUT_SECONDS = 600
 _HEAD = struct.Struct(">QQ")  # the lengths of the text and of the bytes that follow
+_END_SECONDS = 30  # it has closed its end; how soon it is gone is up to a busy machine
 _NICE = 10  # where processors are short, invocations go before loads
 
 
@@ -81,7 +82,7 @@ class Checker:
         code: int | None = None
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
-                code = self._process.wait(1)
+                code = self._process.wait(_END_SECONDS)
             self._process.kill()
             self._process.wait()
         if code == -signal.SIGKILL:

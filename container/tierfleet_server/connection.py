@@ -27,7 +27,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_body_bytes", "_deaf", "_ended", "_head_bytes", "_headers", "_parser", "_server", "_task",
-        "_transport", "_url", "_waiting", "_writable", "deadline",
+        "_transport", "_url", "_waiting", "_writable", "deadline", "silent",
     )  # fmt: skip
 
     def __init__(self, server: "Server") -> None:
@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._ended = False  # the client sends no more
         self._writable = True
         self.deadline: float | None = None
+        self.silent = True  # nothing has come yet
         self._begin()
 
     @property
@@ -54,6 +55,8 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
         self._server.connections.add(self)
         self.deadline = self._server.now() + self._server.idle_seconds
+        if self._server.draining:
+            self._server.last_data = self._server.now()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         """The client is gone; an answer in the making is finished and thrown away."""
@@ -65,6 +68,7 @@ class Connection(asyncio.Protocol):
         """Bytes came in; after a refusal they are thrown away until the client has read why."""
         if self._deaf:
             return
+        self.silent = False
         if self._server.draining:
             self._server.last_data = self._server.now()
         try:

@@ -14,6 +14,7 @@ _SWEEP_SECONDS = 0.5
 _LINGER_SECONDS = 1.0
 _CLOSE_SECONDS = 0.05
 _QUIET_SECONDS = 0.3
+_SILENT_SECONDS = 5.0
 
 
 class Server:
@@ -27,7 +28,7 @@ class Server:
         self.draining = False
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
-        self.last_data = 0.0  # when a client last sent something while draining
+        self.last_data = 0.0  # when a client last connected or sent something while draining
         self.max_request_bytes = settings.max_request_bytes
         self.request_seconds = float(settings.request_timeout_seconds)
         self._settings = settings
@@ -51,8 +52,9 @@ class Server:
         end = self.now() + self._settings.drain_seconds
         await asyncio.sleep(min(_LINGER_SECONDS, self._settings.drain_seconds / 2))
         await self._stop_listening()
-        # A client that has just connected may be about to send: wait until nothing has come for a while.
-        while self.now() < end and (self._busy() or self.now() - self.last_data < _QUIET_SECONDS):
+        # A client that has just connected may be about to send: wait until nothing has come for a while, and longer
+        # while one has not said anything at all. It may have to wait for a processor.
+        while self.now() < end and (self._busy() or self.now() - self.last_data < self._patience()):
             await asyncio.sleep(0.02)
         if self._busy():
             logger.error("%d requests were not finished in time", self._busy())
@@ -60,6 +62,9 @@ class Server:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
+
+    def _patience(self) -> float:
+        return _SILENT_SECONDS if any(connection.silent for connection in self.connections) else _QUIET_SECONDS
 
     def _busy(self) -> int:
         return sum(connection.busy for connection in self.connections)

@@ -28,6 +28,7 @@ class Gauges:
         self._memory_bytes: dict[str, float] = {}
         self._cpu_percent: dict[str, float] = {}
         self._cpu_before: dict[str, tuple[int, float, float]] = {}  # pid, CPU seconds, moment
+        self._count_themselves: set[str] = set()
 
     async def measure_for_ever(self) -> None:
         while True:
@@ -40,6 +41,7 @@ class Gauges:
                 self._memory_bytes.pop(gone, None)
                 self._cpu_percent.pop(gone, None)
                 self._cpu_before.pop(gone, None)
+                self._count_themselves.discard(gone)
 
     def of(self, instance_id: str) -> dict[str, Any]:
         """The part of an instance's description that is measured."""
@@ -78,7 +80,9 @@ class Gauges:
             reply = await client.ask(b"GET", b"/metrics", timeout_seconds=_ASK_SECONDS)
             if found := _USED.search(reply.body):
                 self._memory_bytes[instance.id] = float(found[1])
-                return
+                self._count_themselves.add(instance.id)
+        if instance.id in self._count_themselves:
+            return  # one that was too busy to tell keeps its last figure: its processes' would be another
         used = await asyncio.to_thread(process_memory.tree_bytes, process.pid)
         if used is not None:
             self._memory_bytes[instance.id] = used

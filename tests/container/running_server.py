@@ -43,7 +43,7 @@ class Client:
     def ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
         """One request on a connection that is kept."""
         if self._connection is None:
-            self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             self._connection.request(method, path, body, headers or {})
             reply = self._connection.getresponse()
@@ -75,7 +75,18 @@ class Client:
 
     def socket(self) -> socket.socket:
         """A bare connection."""
-        return socket.create_connection(("127.0.0.1", self.port), 30)
+        return socket.create_connection(("127.0.0.1", self.port), 120)
+
+
+def hold_free_port() -> socket.socket:
+    """A socket on a free port of the loopback interface that nobody else is given while it is open.
+
+    A server that reuses addresses, as servers do, may listen on it all the same (Linux).
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
 
 
 def children(pid: int) -> list[int]:
@@ -87,34 +98,37 @@ class RunningServer(Client):
     """`python -m tierfleet_server` on a free port of the loopback interface."""
 
     def __init__(self, environment: dict[str, str], log: Path, *, command: list[str] | None = None) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            super().__init__(probe.getsockname()[1])
-        self.log = log
-        with log.open("wb") as out:
-            self.process = subprocess.Popen(
-                command or [sys.executable, "-m", "tierfleet_server"],
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env={
-                    "PATH": os.environ["PATH"],
-                    "PYTHONPATH": str(ROOT / "container"),
-                    "TIERFLEET_BIND_HOST": "127.0.0.1",
-                    "SAGEMAKER_BIND_TO_PORT": str(self.port),
-                    **environment,
-                },
-            )
-        deadline = time.monotonic() + 30
+        with hold_free_port() as holder:
+            super().__init__(holder.getsockname()[1])
+            self.log = log
+            with log.open("wb") as out:
+                self.process = subprocess.Popen(
+                    command or [sys.executable, "-m", "tierfleet_server"],
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    env={
+                        "PATH": os.environ["PATH"],
+                        "PYTHONPATH": str(ROOT / "container"),
+                        "TIERFLEET_BIND_HOST": "127.0.0.1",
+                        "SAGEMAKER_BIND_TO_PORT": str(self.port),
+                        **environment,
+                    },
+                )
+            self._wait_until_it_listens()
+
+    def wait(self, seconds: float = 120) -> int:
+        """The exit code, once the process has ended."""
+        return self.process.wait(seconds)
+
+    def _wait_until_it_listens(self) -> None:
+        """Or has ended."""
+        deadline = time.monotonic() + 120
         while self.process.poll() is None and time.monotonic() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return
             except OSError:
                 time.sleep(0.02)
-
-    def wait(self, seconds: float = 30) -> int:
-        """The exit code, once the process has ended."""
-        return self.process.wait(seconds)
 
     def terminate(self) -> None:
         """SIGTERM, as the platform sends it."""
@@ -125,7 +139,7 @@ class RunningServer(Client):
         super().close()
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(30)
+        self.process.wait(120)
 
     def log_lines(self) -> list[dict[str, Any]]:
         """What it logged so far."""

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from local_cloud import LocalCloud
 
-_LIMIT_SECONDS = 40.0
+_LIMIT_SECONDS = 120.0
 
 
 @dataclass

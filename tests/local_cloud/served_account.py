@@ -19,7 +19,7 @@ from tierfleet_server.archive import pack
 ROLE = "arn:aws:iam::111122223333:role/sagemaker-execution"
 IMAGE = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/tierfleet-server:1"
 ROW = b"0.5,0.5"
-_LIMIT_SECONDS = 30.0
+_LIMIT_SECONDS = 120.0
 _RETRIES = "retry-config-sagemaker-runtime"
 
 

@@ -61,11 +61,11 @@ def warm_up(fleet: Fleet, *tenants: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Seen:
-    """One call: when it began, how long it took, and its score or its error."""
+    """One call: when it began, how long it paused between its attempts, and its score or its error."""
 
     tenant: str
     began: float
-    seconds: float
+    paused_seconds: float
     score: float | None
     error: CallError | None
 
@@ -88,7 +88,7 @@ def calling(account: Account, **settings: Any) -> clients.CallingClients:
     return clients.calling_clients(
         session=boto3.Session(aws_access_key_id=account.id, aws_secret_access_key="local"),  # noqa: S106 - no secret
         region="eu-west-1",
-        read_timeout_seconds=30,
+        read_timeout_seconds=60,
         connections=16,
         endpoint_url=account.cloud.endpoint_url,
         **settings,
@@ -112,13 +112,15 @@ class Callers:
         self._tenants = list(tenants)
         self._ended = threading.Event()
         self._aws = aws or calling(account)
+        self._pauses = threading.local()
         self.client = FleetClient(
             "shop",
             "test",
             region="eu-west-1",
             aws=self._aws,
             clock=clock,
-            settings=ClientSettings(**{"deadline_seconds": 20, **settings}),
+            sleep=self._pause,
+            settings=ClientSettings(**{"deadline_seconds": 60, **settings}),
         )
         self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(threads)]
 
@@ -138,17 +140,17 @@ class Callers:
 
     def call(self, tenant: str) -> Seen:
         """One call, kept."""
-        began = time.monotonic()
+        began, self._pauses.seconds = time.monotonic(), 0.0
         try:
             (value,) = self.client.invoke(tenant, ROW).predictions
         except CallError as error:
-            seen = Seen(tenant, began, time.monotonic() - began, None, error)
+            seen = Seen(tenant, began, self._pauses.seconds, None, error)
         else:
-            seen = Seen(tenant, began, time.monotonic() - began, round(value, 5), None)
+            seen = Seen(tenant, began, self._pauses.seconds, round(value, 5), None)
         self.seen.append(seen)
         return seen
 
-    def more(self, calls: int, limit_seconds: float = 30) -> None:
+    def more(self, calls: int, limit_seconds: float = 120) -> None:
         """Wait for so many further calls."""
         wanted, give_up = len(self.seen) + calls, time.monotonic() + limit_seconds
         while len(self.seen) < wanted:
@@ -166,6 +168,10 @@ class Callers:
             if seen.score is not None and seen.began >= since:
                 found.setdefault(seen.tenant, set()).add(seen.score)
         return found
+
+    def _pause(self, seconds: float) -> None:
+        self._pauses.seconds = getattr(self._pauses, "seconds", 0.0) + seconds
+        time.sleep(seconds)
 
     def _run(self, number: int) -> None:
         while not self._ended.is_set():

@@ -33,7 +33,7 @@ class Artefacts:
 def run(
     directory: Path,
     work: Callable[[Instance], Awaitable[None]],
-    start_seconds: float = 30.0,
+    start_seconds: float = 120.0,
     room: int = 1,
     **environment: str,
 ) -> None:
@@ -64,7 +64,7 @@ def run(
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -73,9 +73,9 @@ async def url_of(instance: Instance, model: str) -> str:
     """Where the container was told that the model is, after a load."""
     assert instance.cache is not None
     assert instance.client is not None
-    await instance.cache.ensure(model, max_wait_seconds=5)
+    await instance.cache.ensure(model, max_wait_seconds=60)
     path = f"/models/{container_name(model)}/invoke".encode()
-    reply = await instance.client.ask(b"POST", path, timeout_seconds=5)
+    reply = await instance.client.ask(b"POST", path, timeout_seconds=60)
     assert reply.status == 200
     return reply.body.decode()
 
@@ -132,7 +132,7 @@ def test_a_container_that_ends_is_started_again_without_its_models(tmp_path: Pat
 @pytest.mark.parametrize(
     ("environment", "start_seconds", "reason"),
     [
-        ({"ENDS": "1"}, 30.0, "the container ended with 1: cannot find its libraries"),
+        ({"ENDS": "1"}, 120.0, "the container ended with 1: cannot find its libraries"),
         ({"NEVER_HEALTHY": "1"}, 0.5, "/ping answered (503|nothing), not 200, for 0.5 s"),
     ],
 )
@@ -169,7 +169,7 @@ def test_a_request_on_a_container_that_dies_is_told(tmp_path: Path) -> None:
         assert client is not None
         assert process is not None
         stop(process.pid)
-        asking = asyncio.ensure_future(client.ask(b"GET", b"/ping", timeout_seconds=10))
+        asking = asyncio.ensure_future(client.ask(b"GET", b"/ping", timeout_seconds=60))
         await asyncio.sleep(0.05)
         os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(ContainerGoneError):

@@ -17,7 +17,7 @@ from urllib.parse import urlparse
 
 import pytest
 from fleets import CONFIG
-from test_local_processes import members_of_group
+from process_state import wait_until_group_gone
 
 from local_cloud import NotRunningError, running
 from tierfleet.config import FleetConfig, load
@@ -141,7 +141,7 @@ def test_up_deploy_promote_break_repair_down(shell: Shell) -> None:
 
     down = shell.run("local", "down")
     assert down.returncode == 0, down.stderr
-    assert members_of_group(cloud.pid) == []
+    wait_until_group_gone(cloud.pid)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(urlparse(cloud.endpoint_url).port or 0))) != 0
     assert {path.name for path in shell.directory.iterdir()} == before

@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 
 import pytest
 from botocore.exceptions import BotoCoreError
-from process_state import wait_until_gone
+from process_state import members_of_group, wait_until_gone, wait_until_group_gone
 
 from local_cloud import LocalCloud, NotRunningError, running, start
 
@@ -25,13 +25,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def port_of(cloud: LocalCloud) -> int:
     return int(urlparse(cloud.endpoint_url).port or 0)
-
-
-def members_of_group(pid: int) -> list[int]:
-    """Every process of the stand-in's process group, the Lambda workers included."""
-    listing = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in listing.splitlines()]
-    return [int(row[0]) for row in rows if int(row[1]) == pid and not row[2].startswith("Z")]
 
 
 def make_function(cloud: LocalCloud, code: str) -> None:
@@ -58,7 +51,7 @@ def test_stop_leaves_no_process_no_port_no_file(tmp_path: Path) -> None:
 
     cloud.stop()
 
-    assert members_of_group(cloud.pid) == []
+    wait_until_group_gone(cloud.pid)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port_of(cloud))) != 0
     assert list(tmp_path.iterdir()) == []
@@ -81,7 +74,7 @@ def test_it_ends_while_a_function_runs(tmp_path: Path, serving: Literal["constan
         assert isinstance(call.exception(), BotoCoreError)
     cloud.stop()
 
-    assert members_of_group(cloud.pid) == []
+    wait_until_group_gone(cloud.pid)
 
 
 def test_it_listens_on_loopback_only(cloud: LocalCloud) -> None:
@@ -150,8 +143,7 @@ time.sleep(60)
         parent.send_signal(end)
         parent.wait()
 
-    wait_until_gone(pid)
-    assert members_of_group(pid) == []
+    wait_until_group_gone(pid)
 
 
 def test_a_stand_in_that_cannot_start_says_why(tmp_path: Path) -> None:

@@ -84,6 +84,8 @@ class WarmedFleet(Fleet):
 def deployed(tmp_path_factory: pytest.TempPathFactory, synth: Any) -> Iterator[WarmedFleet]:
     """One fleet in a stand-in that enforces IAM. Its first deployment's gate has warmed it."""
     with start(tmp_path_factory.mktemp("warm-up"), account=ACCOUNT, enforce_iam=True) as cloud:
+        # At noon, so that the schedule runs when a test moves the clock to its hour, and not at breakfast time.
+        cloud.admin("clock", {"advance_seconds": (36 * 3600 - cloud.admin("clock")["now"] % 86400) % 86400})
         fleet = WarmedFleet(Account(cloud, ACCOUNT), synth)
         fleet.create(**CHANGES)
         yield fleet

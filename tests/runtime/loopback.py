@@ -24,6 +24,8 @@ BUCKET = f"{FLEET}--{ENVIRONMENT}--models--{ACCOUNT}--{REGION}"
 NAMED = ("--fleet", FLEET, "--environment", ENVIRONMENT)
 SHARED = "fraud--prod--tail--all--mme-m5-xlarge"
 WHALES_VERSION = "pinned"
+# A test that fails while it holds a reply leaves no thread for longer.
+_LONGEST_HOLD_SECONDS = 60
 SHARED_AFTER_RETYPE = "fraud--prod--tail--all--mme-m6i-xlarge"
 
 
@@ -200,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get_object(self, path: str) -> None:
         self._note("GetObject")
-        self.aws.hold_s3.wait(10)
+        self.aws.hold_s3.wait(_LONGEST_HOLD_SECONDS)
         if "s3" in self.aws.down:
             status, code = self.aws.s3_error
             self._reply(status, f"<Error><Code>{code}</Code><Message>down</Message></Error>", "application/xml")
@@ -239,7 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not exists:
             self._error(400, "ValidationError", f"Endpoint {endpoint} of account {ACCOUNT} not found.")
             return
-        self.aws.hold_invocations.wait(10)
+        self.aws.hold_invocations.wait(_LONGEST_HOLD_SECONDS)
         shared = "--all--" in endpoint
         if shared == (target is None):
             self._error(400, "ValidationError", "TARGET_MODEL_HEADER_NOT_SUPPORTED or missing a target model header")

@@ -130,14 +130,14 @@ def test_a_slow_writer_never_blocks_a_caller() -> None:
 
     def slow(line: str) -> None:
         writing.set()
-        release.wait(10)
+        release.wait(60)
         written["lines"] += 1
 
     collected = CallMetrics(slow, fleet=FLEET, environment=ENVIRONMENT, named_tenants=1)
     collected.call("m01", 0.001, answered=True)
     flusher = threading.Thread(target=collected.flush)
     flusher.start()
-    assert writing.wait(10)
+    assert writing.wait(60)
     collected.call("m01", 0.001, answered=True)
     collected.route(metrics.ROUTE_ERRORS)
     release.set()

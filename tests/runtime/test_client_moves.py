@@ -88,7 +88,7 @@ class Load:
 
     def wait_for(self, calls: int) -> None:
         for _ in range(calls):
-            assert self.answered.acquire(timeout=20)
+            assert self.answered.acquire(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def aws() -> FakeAws:
 def calling(aws: FakeAws) -> Iterator[clients.CallingClients]:
     with pytest.MonkeyPatch.context() as patch, serving(aws) as url:
         patch.setenv("AWS_ENDPOINT_URL", url)
-        calling = clients.calling_clients(session=session(), region=None, read_timeout_seconds=20, connections=8)
+        calling = clients.calling_clients(session=session(), region=None, read_timeout_seconds=60, connections=8)
         yield calling
         calling.close()
 

@@ -128,11 +128,14 @@ def test_a_caller_that_is_interrupted_while_it_waits_holds_no_slot() -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    def wait_until_stopped() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        slots.take("m01", timeout_seconds=60)
+
     before = signal.signal(signal.SIGALRM, stop)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
         with pytest.raises(KeyboardInterrupt):
-            slots.take("m01", timeout_seconds=20)
+            wait_until_stopped()
     finally:
         signal.signal(signal.SIGALRM, before)
     slots.give_back("m01")

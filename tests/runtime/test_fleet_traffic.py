@@ -39,6 +39,7 @@ def plan(rate: float) -> Plan:
         environment=ENVIRONMENT,
         region=REGION,
         requests_per_second=rate,
+        call_deadline_seconds=60,
         tenants=tuple(map(tenant, TENANTS, (3, 1, 1))),
     )
 
@@ -67,7 +68,7 @@ def environment(aws: FakeAws) -> Iterator[dict[str, str]]:
 
 
 def until_called(aws: FakeAws, more: int) -> None:
-    wanted, give_up = aws.count("InvokeEndpoint") + more, time.monotonic() + 20
+    wanted, give_up = aws.count("InvokeEndpoint") + more, time.monotonic() + 60
     while aws.count("InvokeEndpoint") < wanted:
         assert time.monotonic() < give_up
         time.sleep(0.01)
@@ -149,7 +150,7 @@ CHANGES = st.lists(st.tuples(st.floats(0, 110), st.sampled_from(["a", "b"]), st.
 PHASES = st.lists(st.floats(0.01, 99), max_size=4, unique=True)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(records=RECORDS, changes=CHANGES, phases=PHASES)
 def test_each_call_counts_once_and_is_right_if_its_version_was_at_any_moment_of_it(
     tmp_path: Path,

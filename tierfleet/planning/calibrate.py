@@ -1,7 +1,7 @@
 """Measures the tierfleet server on given artefacts, as `tierfleet plan calibrate` does: one profile comes out.
 
 A server of its own, `python -m tierfleet_server` on loopback, loads copies of each artefact. Memory is PSS of its
-whole process tree (Linux), which is what a container's limit counts.
+whole process tree (Linux), its models; shared libraries are left out.
 """
 
 import os

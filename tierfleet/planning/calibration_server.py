@@ -82,8 +82,9 @@ class CalibrationServer:
 @contextlib.contextmanager
 def calibration_server(scratch: Path) -> Iterator[CalibrationServer]:
     """`python -m tierfleet_server` on loopback, its log in `scratch`; stopped at the end."""
-    if not Path("/proc/self/smaps_rollup").exists():
-        raise PlanningInputError("memory is read from /proc/<pid>/smaps_rollup; calibrate on Linux")
+    rollup = Path("/proc/self/smaps_rollup")
+    if not rollup.exists() or "Pss_Anon:" not in rollup.read_text():
+        raise PlanningInputError("memory is Pss_Anon of /proc/<pid>/smaps_rollup; calibrate on Linux 5.4 or later")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -125,7 +126,10 @@ def _sentence(reply: bytes) -> str:
 
 
 def pss_mib(pid: int) -> float:
-    """PSS of a process and all its descendants."""
+    """PSS of a process and all its descendants, files left out.
+
+    The libraries are shared: what a process has of them changes when another server starts or ends.
+    """
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -138,5 +142,5 @@ def pss_mib(pid: int) -> float:
         left += children.get(process, [])
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-            total += next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+            total += sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
     return total / 1024

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,20 @@ def exists(pid: int) -> bool:
 
 
 def wait_until_gone(pid: int) -> None:
-    """Wait until a process is gone; fails after 20 s."""
+    """Wait until a process is gone; fails after 60 s."""
     _wait(lambda: not exists(pid), f"process {pid} did not end")
+
+
+def wait_until_group_gone(pid: int) -> None:
+    """Wait until no process of a process group is left; fails after 60 s. A killed one needs a processor to end."""
+    _wait(lambda: not members_of_group(pid), f"process group {pid} did not end")
+
+
+def members_of_group(pid: int) -> list[int]:
+    """Every process of a process group, zombies left out."""
+    listing = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in listing.splitlines()]
+    return [int(row[0]) for row in rows if int(row[1]) == pid and not row[2].startswith("Z")]
 
 
 def stop(pid: int) -> None:
@@ -34,7 +47,7 @@ def _stopped(pid: int) -> bool:
 
 
 def _wait(condition: Callable[[], bool], complaint: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, complaint
         time.sleep(0.01)
