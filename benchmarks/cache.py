@@ -53,12 +53,12 @@ def main() -> int:
         sizes=sizes,
     )
     describe_models(models)
+    density = None if options.no_stock else asyncio.run(stock_density(models, 256 if quick else 768))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, transient=True) as progress:
         progress.print(HEAD, soft_wrap=True, highlight=False)
         asyncio.run(bench.run(sizes, (1, 2), progress, injected=False))
         asyncio.run(bench.run([500] if quick else [250, 500, 1000], (1,), progress, injected=True))
-    density = None if options.no_stock else asyncio.run(stock_density(models, 256 if quick else 768))
     bars = judge(bench.measured)
     report(bench, density, bars)
     wrong = sum(row.wrong for row in bench.measured)

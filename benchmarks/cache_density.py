@@ -17,11 +17,12 @@ _MOST_MODELS = 60
 
 async def stock_density(models: Models, budget_mib: int) -> Density:
     """Ask one instance for one tenant after the other until it evicts. Needs Java 17."""
-    command = f"{sys.executable} {Path(__file__).resolve().parent / 'cache_stock.py'} {{port}}"
+    command = f"{sys.executable} {Path(__file__).resolve().parent / 'cache_stock.py'} {{port}} {budget_mib}"
     tenants = list(SHAPE.tenants[:_MOST_MODELS])
     whole_mib = describe(_INSTANCE_TYPE).memory_gib * 1024 * fleet.MODELS_SHARE_OF_MEMORY
     seconds: list[float] = []
-    with fleet.stand(models, tenants, scale=budget_mib / whole_mib, command=command) as stand:
+    # The instance has more, so that it is the container that refuses.
+    with fleet.stand(models, tenants, scale=4 * budget_mib / whole_mib, command=command) as stand:
         stand.create("stock", _INSTANCE_TYPE, 1)
         stand.wait("stock")
         client = Client(stand.port, fleet.ACCOUNT, models)

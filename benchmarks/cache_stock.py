@@ -1,14 +1,13 @@
 """The stock stack as a container of the stand-in: multi-model-server with an XGBoost handler, within a memory budget.
 
-`python benchmarks/cache_stock.py PORT` is what `--container-command` runs. multi-model-server takes no port above 32767
-and knows no budget: this passes requests on, and answers a LOAD with 507 once the next model would not fit into the
-memory that the instance has, as far as the processes have grown since they started with no model. The rest of the
-stack (a Java server and a Python process) is not counted.
+`python benchmarks/cache_stock.py PORT MIB` is what `--container-command` runs. multi-model-server takes no port above
+32767 and knows no budget: this passes requests on, and answers a LOAD with 507 once the next model would not fit into
+the budget, as far as the processes have grown since they started with no model. The rest of the stack (a Java server
+and a Python process) is not counted.
 """
 
 import http.server
 import json
-import os
 import signal
 import sys
 import threading
@@ -17,7 +16,7 @@ import model_server_processes as processes
 
 
 def main() -> None:
-    budget_mib = float(os.environ["TIERFLEET_MEMORY_BUDGET_MIB"])
+    budget_mib = float(sys.argv[2])
     with processes.running(processes.peer()) as stock:
         idle_mib = stock.memory_mib()
         grown_by_mib = [0.0]  # by each load so far

@@ -26,6 +26,10 @@ def checker() -> Iterator[Checker]:
     checker.close()
 
 
+def command_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
 def padded(model: Trained, form: str) -> bytes:
     """A model whose file is too big to be sent as bytes."""
     booster = model.booster.copy()
@@ -86,7 +90,7 @@ def test_no_open_file_stays_behind(checker: Checker, trained: dict[str, Trained]
     load_model(str(tmp_path / "good"), checker.prepare)
     load_model(str(tmp_path / "small"), checker.prepare)  # by now it has closed the file of the one before
     gc.collect()  # what earlier tests left open closes now, not in between
-    [process] = children(os.getpid())
+    [process] = [child for child in children(os.getpid()) if "tierfleet_server.checker" in command_of(child)]
     files = [Path("/proc/self/fd"), Path(f"/proc/{process}/fd")]
     before = [len(list(path.iterdir())) for path in files]
     for _ in range(10):
