@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from fleets import CONFIG, ROOT, Synth, read_templates
 from hypothesis import HealthCheck, settings
 
 from tierfleet.config import FleetConfig
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A slow machine is not a failure: no deadline for an example, nor for drawing it. Every run tries the same examples, so
 # that a failure is the change's; `pytest --hypothesis-profile explore` tries others.
