@@ -16,6 +16,11 @@ def exists(pid: int) -> bool:
         return False
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process started and that are not yet waited for."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def wait_until_gone(pid: int) -> None:
     """Wait until a process is gone; fails after 60 s."""
     _wait(lambda: not exists(pid), f"process {pid} did not end")

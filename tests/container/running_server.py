@@ -89,11 +89,6 @@ def hold_free_port() -> socket.socket:
     return holder
 
 
-def children(pid: int) -> list[int]:
-    """The processes that a process started and that are not yet waited for."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 class RunningServer(Client):
     """`python -m tierfleet_server` on a free port of the loopback interface."""
 

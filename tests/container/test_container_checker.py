@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from running_server import RunningServer, children
+from process_state import children, exists
+from running_server import RunningServer
 from tierfleet_server import native
 from tierfleet_server.checker import Checker
 from tierfleet_server.loading import load_model
@@ -121,9 +122,6 @@ def test_it_ends_with_the_server(start: Start, artefacts: dict[str, Path]) -> No
     server.process.kill()
     server.wait()
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        state = Path(f"/proc/{checker}/stat")
-        if not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z":
-            return
+    while exists(checker):
+        assert time.monotonic() < deadline, "the checker outlives the server"
         time.sleep(0.02)
-    raise AssertionError("the checker outlives the server")

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost
-from process_state import stop
-from running_server import Client, RunningServer, children
+from process_state import children, stop
+from running_server import Client, RunningServer
 from tierfleet_server.archive import unpack
 from tierfleet_server.packaging import package_model
 from tierfleet_server.refusal import BadModel

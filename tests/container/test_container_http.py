@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from running_server import RunningServer, children
+from process_state import children
+from running_server import RunningServer
 from tierfleet_server.contract import Reply, Request
 from tierfleet_server.server import Server
 from tierfleet_server.settings import Settings

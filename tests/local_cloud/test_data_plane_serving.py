@@ -16,7 +16,7 @@ from urllib.error import HTTPError
 import pytest
 from botocore.exceptions import ClientError
 from local_account import Account, error_of
-from process_state import exists, stop, wait_until_gone
+from process_state import children, exists, stop, wait_until_gone
 from served_account import ROW, Served, score
 
 from local_cloud import LocalCloud, start
@@ -357,16 +357,12 @@ def test_no_process_is_left(tmp_path: Path, ended: str) -> None:
         served.config("whale", "m01.tar.gz")
         served.create("whale", "whale")
         container = served.instances("whale")[0]["pid"]
-        (data_plane,) = parents_of(container) & children_of(cloud.pid)
+        (data_plane,) = parents_of(container) & set(children(cloud.pid))
 
         victim = data_plane if ended.startswith("the data plane") else cloud.pid
         os.kill(victim, signal.SIGTERM if ended.endswith("SIGTERM") else signal.SIGKILL)
         for pid in (cloud.pid, data_plane, container):
             wait_until_gone(pid)
-
-
-def children_of(pid: int) -> set[int]:
-    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
 def parents_of(pid: int) -> set[int]:
