@@ -70,8 +70,13 @@ class DedicatedEndpoint(Construct):
         )
         self.endpoint_config_name = endpoint_config.attr_endpoint_config_name
         self.metrics = EndpointMetrics(self.endpoint.attr_endpoint_name)
-        EndpointAlarms(self, "Alarms", metrics=self.metrics, tier=tier, limits=tier.alarms, audience=audience)
-        VariantScaling(self, "Scaling", endpoint=self.endpoint, tier=tier, scale_on_cache=None, audience=audience)
+        alarms = EndpointAlarms(self, "Alarms", metrics=self.metrics, tier=tier, limits=tier.alarms, audience=audience)
+        scaling = VariantScaling(
+            self, "Scaling", endpoint=self.endpoint, tier=tier, scale_on_cache=None, audience=audience
+        )
+        # A reference alone lets CloudFormation start them before the endpoint is in service; DependsOn waits.
+        for later in (alarms, scaling):
+            later.node.add_dependency(self.endpoint)
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
         """Lets the grantee call this tenant's endpoint."""

@@ -70,8 +70,8 @@ class MultiModelEndpoint(Construct):
         self.endpoint_config_name = endpoint_config.attr_endpoint_config_name
         # By reference from here on: these alarms and the scaling come after the endpoint and go before it.
         self.metrics = EndpointMetrics(self.endpoint.attr_endpoint_name)
-        EndpointAlarms(self, "Alarms", metrics=self.metrics, tier=tier, limits=tier.alarms, audience=audience)
-        VariantScaling(
+        alarms = EndpointAlarms(self, "Alarms", metrics=self.metrics, tier=tier, limits=tier.alarms, audience=audience)
+        scaling = VariantScaling(
             self,
             "Scaling",
             endpoint=self.endpoint,
@@ -79,6 +79,9 @@ class MultiModelEndpoint(Construct):
             scale_on_cache=tier.scale_on_cache,
             audience=audience,
         )
+        # A reference alone lets CloudFormation start them before the endpoint is in service; DependsOn waits.
+        for later in (alarms, scaling):
+            later.node.add_dependency(self.endpoint)
 
     def grant_invoke(self, grantee: iam.IGrantable, *, tenants: Sequence[str] | None = None) -> iam.Grant:
         """Lets the grantee call this endpoint for the models of `tenants`; for every model where it is None."""

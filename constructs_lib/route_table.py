@@ -126,10 +126,9 @@ class RouteTable(Construct):
         role = iam.Role(
             self,
             "MonitorRole",
-            assumed_by=iam.ServicePrincipal(
-                "appconfig.amazonaws.com",
-                conditions={"StringEquals": {"aws:SourceAccount": self._config.account}},
-            ),
+            # Without a condition, as AppConfig's guide gives it: nothing says that AppConfig sends aws:SourceAccount.
+            # docs.aws.amazon.com/appconfig/latest/userguide/setting-up-appconfig.html
+            assumed_by=iam.ServicePrincipal("appconfig.amazonaws.com"),
             description="AppConfig reads the alarm that takes a route change back",
         )
         role.add_to_policy(

@@ -2,6 +2,7 @@
 
 import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 
@@ -19,18 +20,21 @@ class WarmGate(Construct):
         construct_id: str,
         *,
         gate_function: lambda_.IFunction,
-        endpoint_name: str,
+        endpoint: sagemaker.CfnEndpoint,
         endpoint_config_name: str,
         tier_name: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        properties = {"EndpointName": endpoint_name, "EndpointConfigName": endpoint_config_name}
+        properties = {"EndpointName": endpoint.attr_endpoint_name, "EndpointConfigName": endpoint_config_name}
         self.resource = cdk.CustomResource(
             self,
             "Gate",
             service_token=gate_function.function_arn,
             resource_type="Custom::WarmGate",
-            # Lambda's own limit; CloudFormation's default would wait an hour for a handler that died.
-            service_timeout=cdk.Duration.minutes(15),
+            # CloudFormation's longest. The handler answers sooner, or starts its next run when one is not enough.
+            service_timeout=cdk.Duration.hours(1),
             properties=properties if tier_name is None else {**properties, "Tier": tier_name},
         )
+        # A reference alone lets CloudFormation start the gate while the endpoint is still being created
+        # (CONFIGURATION_COMPLETE); DependsOn waits for its end. The same for the function and its permissions.
+        self.node.add_dependency(endpoint, gate_function)

@@ -55,7 +55,7 @@ class FleetStack(cdk.Stack):
                 shared,
                 "Gate",
                 gate_function=warm_up.gate_function,
-                endpoint_name=shared.endpoint.attr_endpoint_name,
+                endpoint=shared.endpoint,
                 endpoint_config_name=shared.endpoint_config_name,
                 tier_name=name,
             )
@@ -69,6 +69,7 @@ class FleetStack(cdk.Stack):
                 audience=audience,
                 warm_up_running_alarm_arn=warm_up.running_alarm_arn if tier.warm_up else None,
             )
+            cache.node.add_dependency(shared.endpoint)
             cache_alarm_arns.append(cache.composite_arn)
 
         whales = Construct(self, "Whales")
@@ -85,8 +86,9 @@ class FleetStack(cdk.Stack):
                     gate_function=warm_up.gate_function,
                     audience=audience,
                 )
-                # The role's ARN alone would let CreateModel run before its policy is attached.
-                whale.node.add_dependency(execution_role)
+                # The role's ARN alone would let CreateModel run before its policy is attached, and the function's ARN
+                # its gate before the function can be called.
+                whale.node.add_dependency(execution_role, warm_up.gate_function)
 
         FleetDashboard(self, "Dashboard", config=config, cache_alarm_arns=cache_alarm_arns)
         everything = [child for child in self.node.children if child is not topic]

@@ -45,7 +45,7 @@ class WhaleStack(cdk.NestedStack):
             self,
             "Gate",
             gate_function=gate_function,
-            endpoint_name=whale.endpoint.attr_endpoint_name,
+            endpoint=whale.endpoint,
             endpoint_config_name=whale.endpoint_config_name,
             tier_name=None,
         )

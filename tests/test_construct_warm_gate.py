@@ -2,6 +2,7 @@
 
 import pytest
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk.assertions import Template
 from fleets import fleet
 from synthesis import only, template_of
@@ -18,7 +19,7 @@ def gate_template(tier_name: str | None) -> Template:
             stack,
             "Gate",
             gate_function=lambda_.Function.from_function_arn(stack, "Function", FUNCTION),
-            endpoint_name="endpoint",
+            endpoint=sagemaker.CfnEndpoint(stack, "Endpoint", endpoint_config_name="config-1"),
             endpoint_config_name="config-1",
             tier_name=tier_name,
         ),
@@ -33,11 +34,16 @@ def shared() -> Template:
 def test_the_gate_asks_for_one_endpoint_with_one_configuration(shared: Template) -> None:
     gate = only(shared, "Custom::WarmGate")
     assert gate["ServiceToken"] == FUNCTION
-    assert (gate["EndpointName"], gate["EndpointConfigName"], gate["Tier"]) == ("endpoint", "config-1", "tail")
+    assert gate["EndpointName"] == {"Fn::GetAtt": ["Endpoint", "EndpointName"]}
+    assert (gate["EndpointConfigName"], gate["Tier"]) == ("config-1", "tail")
 
 
-def test_cloudformation_gives_the_gate_up_when_lambda_does(shared: Template) -> None:
-    assert only(shared, "Custom::WarmGate")["ServiceTimeout"] == "900"
+def test_the_gate_starts_when_the_endpoint_is_created_and_not_when_it_is_only_configured(shared: Template) -> None:
+    shared.has_resource("Custom::WarmGate", {"DependsOn": ["Endpoint"]})
+
+
+def test_cloudformation_waits_as_long_as_all_runs_of_the_gate_may_take(shared: Template) -> None:
+    assert only(shared, "Custom::WarmGate")["ServiceTimeout"] == "3600"
 
 
 def test_the_gate_of_a_whale_warms_nothing() -> None:

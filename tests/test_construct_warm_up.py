@@ -253,3 +253,15 @@ def test_cache_alarms_are_silent_from_the_moment_a_warm_up_begins(plain: Templat
     running = alarm(plain, section="warm-up", contains="A warm-up runs")
     assert (running["Namespace"], running["MetricName"]) == ("tierfleet", "WarmUpStarted")
     assert (running["Period"] * running["EvaluationPeriods"], running["DatapointsToAlarm"]) == (900, 1)
+
+
+def test_the_gate_function_may_start_its_own_next_run_and_nobody_else_may(plain: Template) -> None:
+    [permission] = [
+        resource["Properties"]
+        for logical_id, resource in resources(plain, "AWS::Lambda::Permission").items()
+        if "NextRun" in logical_id
+    ]
+    assert permission["Action"] == "lambda:InvokeFunction"
+    assert permission["FunctionName"]["Fn::GetAtt"][0].startswith("WarmUpGateFunction")
+    assert permission["Principal"]["Fn::GetAtt"][0].startswith("WarmUpGateFunctionRole")
+    assert not [s for s in statements(plain) if "lambda:InvokeFunction" in _list(s["Action"]) and "Gate" in str(s)]

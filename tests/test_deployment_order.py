@@ -68,6 +68,39 @@ def test_each_shared_endpoint_is_warmed_by_name_after_the_new_document_and_befor
         assert properties.keys() == {"ServiceToken", "ServiceTimeout", "EndpointName", "EndpointConfigName", "Tier"}
 
 
+def depends_on(resource: dict[str, Any]) -> set[str]:
+    needs = resource.get("DependsOn", [])
+    return {needs} if isinstance(needs, str) else set(needs)
+
+
+def test_whatever_refers_to_an_endpoint_waits_until_it_is_created(templates: dict[str, Any]) -> None:
+    """A reference alone lets CloudFormation start the dependent at CONFIGURATION_COMPLETE: the endpoint exists and may
+    still be Creating. docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-resource-configuration-complete.html
+    """
+    referring: dict[str, int] = {}
+    for template in templates.values():
+        endpoints = set(of_type(template, "AWS::SageMaker::Endpoint"))
+        for logical_id, resource in template["Resources"].items():
+            text = json.dumps(resource.get("Properties", {}))
+            named = {*re.findall(r'"Ref": "(\w+)"', text), *re.findall(r'"Fn::GetAtt": \["(\w+)"', text)} & endpoints
+            if named:
+                referring[resource["Type"]] = referring.get(resource["Type"], 0) + 1
+                assert named <= depends_on(resource), logical_id
+    assert referring.keys() == {
+        "AWS::ApplicationAutoScaling::ScalableTarget", "AWS::CloudWatch::Alarm", "Custom::WarmGate",
+    }  # fmt: skip
+    assert referring["Custom::WarmGate"] == 10
+
+
+def test_a_gate_and_a_whale_wait_until_the_gate_function_can_be_called(fleet_template: dict[str, Any]) -> None:
+    resources = fleet_template["Resources"]
+    (function,) = [key for key in of_type(fleet_template, "AWS::Lambda::Function") if "GateFunction" in key]
+    (permission,) = [key for key in of_type(fleet_template, "AWS::Lambda::Permission") if "NextRun" in key]
+    called = of_type(fleet_template, "Custom::WarmGate") + of_type(fleet_template, "AWS::CloudFormation::Stack")
+    for logical_id in called:
+        assert {function, permission} <= depends_on(resources[logical_id])
+
+
 def test_the_gate_does_not_run_again_when_only_the_document_changes(fleet_template: dict[str, Any]) -> None:
     """It reads the newest hosted document itself: a reference would make each route change a warm-up."""
     (document,) = of_type(fleet_template, "AWS::AppConfig::HostedConfigurationVersion")

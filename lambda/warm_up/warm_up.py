@@ -23,6 +23,7 @@ from tierfleet.runtime.errors import classify
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes, newest_hosted_routes
 from tierfleet.runtime.warm import warm
+from tierfleet.runtime.warm_gate import Waiting
 from tierfleet.runtime.warm_up_plan import plan_warm_up
 from tierfleet.runtime.warm_up_report import WarmUpReport
 
@@ -36,6 +37,15 @@ if TYPE_CHECKING:
 LONGEST_RUN_SECONDS: Final = 780
 # Enough to log, and to try the gate's answer as often as custom_resource.send does.
 ANSWER_MARGIN_SECONDS: Final = 30
+# A gate that has to wait longer than one run may take starts the next run of itself. The last run only warms, so that
+# all of them end within the hour that CloudFormation gives a custom resource.
+RUNS_OF_ONE_GATE: Final = 4
+RUN_KEY: Final = "TierfleetRun"
+_RUN_MINUTES: Final = 15
+_TOO_LONG: Final = (
+    "the stack would wait no longer than an hour: look at the endpoint's log group and at its deployment guardrail, "
+    "whose waits must add up to less"
+)
 CONNECTIONS: Final = 64
 
 
@@ -85,6 +95,10 @@ class Aws:
     @cached_property
     def cloudformation(self) -> Any:
         return clients.cloudformation_client()
+
+    @cached_property
+    def lambda_(self) -> Any:
+        return clients.lambda_client()
 
 
 AWS = Aws()
@@ -137,6 +151,8 @@ def _answer_gate(request: Mapping[str, Any], context: Any) -> dict[str, Any]:
         answer = _gate(request, context)
     except Exception as error:
         answer = Answer(succeeded=False, reason=_sentence(error))
+    if isinstance(answer, Waiting):
+        return {"waiting": answer.reason}
     endpoint_name = request.get("ResourceProperties", {}).get("EndpointName")
     physical_resource_id = endpoint_name or "unknown"
     if request["RequestType"] == "Delete":
@@ -146,16 +162,30 @@ def _answer_gate(request: Mapping[str, Any], context: Any) -> dict[str, Any]:
     return {"succeeded": answer.succeeded, "reason": answer.reason, "data": dict(answer.data)}
 
 
-def _gate(request: Mapping[str, Any], context: Any) -> Answer:
+def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:
+    """The answer to CloudFormation; Waiting: the next run of this function gives it."""
     if request["RequestType"] == "Delete":
         return Answer(succeeded=True, reason="nothing to do on delete")
-    answer = warm_gate.check(request, cloudformation=AWS.cloudformation, sagemaker=AWS.sagemaker)
-    if answer is not None:
-        return answer
+    result = warm_gate.wait(
+        request,
+        cloudformation=AWS.cloudformation,
+        sagemaker=AWS.sagemaker,
+        most_seconds=_seconds_left(context),
+    )
+    if isinstance(result, Answer):
+        return result
     endpoint_name = request["ResourceProperties"]["EndpointName"]
     tier = request["ResourceProperties"].get("Tier")
+    run = int(request.get(RUN_KEY, 1))
+    if isinstance(result, Waiting):
+        if run >= RUNS_OF_ONE_GATE - 1:
+            return Answer(succeeded=False, reason=f"{result.reason} after {run * _RUN_MINUTES} minutes; {_TOO_LONG}")
+        return _start_next_run(request, context, run, result)
     if not tier:
         return Answer(succeeded=True, reason=f"endpoint {endpoint_name} runs the configuration asked for")
+    if _seconds_left(context) < LONGEST_RUN_SECONDS and run < RUNS_OF_ONE_GATE:
+        # The wait has used up what the last tenants of the list would need.
+        return _start_next_run(request, context, run, Waiting(f"endpoint {endpoint_name} is in service, to be warmed"))
     application_id, profile_id = settings().routes_application_id, settings().routes_profile_id
     try:
         with _failure_counted(tier):
@@ -168,6 +198,13 @@ def _gate(request: Mapping[str, Any], context: Any) -> Answer:
     counts = ", ".join(f"{count} {name}" for name, count in report.counts.items())
     data = {name.capitalize(): count for name, count in report.counts.items()}
     return Answer(succeeded=True, reason=f"endpoint {endpoint_name} is warmed up: {counts}", data=data)
+
+
+def _start_next_run(request: Mapping[str, Any], context: Any, run: int, waiting: Waiting) -> Waiting:
+    payload = json.dumps({**request, RUN_KEY: run + 1}).encode()
+    AWS.lambda_.invoke(FunctionName=context.invoked_function_arn, InvocationType="Event", Payload=payload)
+    _log("warm gate goes on in its next run", reason=waiting.reason, run=run + 1)
+    return waiting
 
 
 def _deployed_routes() -> RouteDocument:
@@ -187,13 +224,12 @@ def _warm(
     endpoint_name: str | None = None,
     tenants: Sequence[str] | None = None,
 ) -> WarmUpReport:
-    seconds_left = context.get_remaining_time_in_millis() / 1000 - ANSWER_MARGIN_SECONDS
     plan = plan_warm_up(
         routes,
         tier,
         endpoint_name=endpoint_name,
         tenants=tenants,
-        most_seconds=min(seconds_left, LONGEST_RUN_SECONDS),
+        most_seconds=min(_seconds_left(context), LONGEST_RUN_SECONDS),
     )
     # At once: it keeps the cache alarms silent while the run goes on.
     _emit({metrics.WARM_UP_STARTED: 1}, tier)
@@ -238,6 +274,12 @@ def _failure_counted(tier: str | None = None) -> Iterator[None]:
         _log("warm-up failed", tier=tier, reason=_sentence(error))
         _emit({metrics.WARM_UP_FAILED: 1}, tier)
         raise
+
+
+def _seconds_left(context: Any) -> float:
+    """What this run may still take, less what the gate's answer may need."""
+    left: float = context.get_remaining_time_in_millis() / 1000 - ANSWER_MARGIN_SECONDS
+    return left
 
 
 def _skip(reason: str) -> dict[str, Any]:

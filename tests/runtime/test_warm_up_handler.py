@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from loopback import BUCKET
 
-from tierfleet.runtime import custom_resource, metrics, warm
+from tierfleet.runtime import custom_resource, metrics, warm, warm_gate
 
 ROOT = Path(__file__).parents[2]
 OLD, NEW = "fraud--prod--tail--all--mme-m5-large", "fraud--prod--tail--all--mme-m5-xlarge"
@@ -39,6 +40,7 @@ SERVICES = {
     "appconfigdata": "appconfigdata",
     "sagemaker": "sagemaker",
     "cloudformation": "cloudformation",
+    "lambda_": "lambda",
 }
 
 
@@ -69,6 +71,8 @@ def body(content: bytes) -> StreamingBody:
 
 class Context:
     """Lambda's context, as far as the function reads it."""
+
+    invoked_function_arn = "arn:aws:lambda:eu-west-1:111122223333:function:gate"
 
     def __init__(self, seconds: float = 900) -> None:
         self.seconds = seconds
@@ -484,6 +488,146 @@ def test_the_gate_fails_when_sagemaker_rolled_the_endpoint_back(
         "log group",
     ):
         assert part in answer["Reason"]
+
+
+@pytest.mark.parametrize("tier", ["tail", None])
+@pytest.mark.parametrize("status", ["Failed", "OutOfService", "Deleting", "UpdateRollbackFailed"])
+def test_the_gate_fails_for_an_endpoint_that_will_not_serve(
+    aws: StubbedAws, cloudformation: ResponseUrl, tier: str | None, status: str
+) -> None:
+    aws.stack("CREATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New", EndpointStatus=status, FailureReason="the container did not pass the ping")
+    warm_up.handler(gate_request(cloudformation, "Create", tier=tier), Context())
+    answer = only_answer(cloudformation)
+    assert answer["Status"] == "FAILED"
+    assert f"{NEW} is {status}, not InService" in answer["Reason"]
+    assert "the container did not pass the ping" in answer["Reason"]
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("status", "before"), [("Creating", "Config-New"), ("Updating", "Config-Old")])
+def test_the_gate_waits_for_the_endpoint_before_it_warms_it(
+    aws: StubbedAws, cloudformation: ResponseUrl, monkeypatch: pytest.MonkeyPatch, status: str, before: str
+) -> None:
+    for _ in range(2):
+        aws.stack("UPDATE_IN_PROGRESS")
+        aws.endpoint(NEW, before, EndpointStatus=status)
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New")
+    aws.hosted(document(NEW, "m02"))
+    aws.probed(NEW, "m02")
+    time = Time()
+    monkeypatch.setattr(warm_up.warm_gate, "wait", partial(warm_gate.wait, sleep=time.sleep, clock=time.clock))
+    warm_up.handler(gate_request(cloudformation), Context())
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+    assert only_answer(cloudformation)["Data"]["Warmed"] == 1
+    assert time.pauses == [1.0, 2.0]
+
+
+def test_a_stack_that_rolls_back_meanwhile_ends_the_wait(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New", EndpointStatus="Creating")
+    aws.stack("UPDATE_ROLLBACK_IN_PROGRESS")
+    time = Time()
+    answer = warm_gate.wait(
+        gate_request(cloudformation),
+        cloudformation=warm_up.AWS.cloudformation,
+        sagemaker=warm_up.AWS.sagemaker,
+        most_seconds=800,
+        sleep=time.sleep,
+        clock=time.clock,
+    )
+    assert isinstance(answer, custom_resource.Answer)
+    assert answer.succeeded
+
+
+def test_a_wait_never_outlasts_its_run(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    for _ in range(57):
+        aws.stack("CREATE_IN_PROGRESS")
+        aws.endpoint(NEW, "Config-New", EndpointStatus="Creating")
+    time = Time()
+    waiting = warm_gate.wait(
+        gate_request(cloudformation),
+        cloudformation=warm_up.AWS.cloudformation,
+        sagemaker=warm_up.AWS.sagemaker,
+        most_seconds=800,
+        sleep=time.sleep,
+        clock=time.clock,
+    )
+    assert isinstance(waiting, warm_gate.Waiting)
+    assert 780 < time.now <= 800
+
+
+def next_run(aws: StubbedAws, request: dict[str, Any], run: int) -> None:
+    payload = json.dumps({**request, "TierfleetRun": run}).encode()
+    expected = {"FunctionName": Context.invoked_function_arn, "InvocationType": "Event", "Payload": payload}
+    aws.stubs["lambda_"].add_response("invoke", {"StatusCode": 202}, expected)
+
+
+@pytest.mark.parametrize("run", [None, 2])
+def test_a_gate_whose_run_ends_before_the_wait_starts_its_next_run_and_does_not_answer(
+    aws: StubbedAws, cloudformation: ResponseUrl, run: int | None
+) -> None:
+    aws.stack("CREATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New", EndpointStatus="Creating")
+    request = gate_request(cloudformation, "Create")
+    next_run(aws, request, (run or 1) + 1)
+    result = warm_up.handler(request if run is None else {**request, "TierfleetRun": run}, Context(30.5))
+    assert result == {"waiting": f"endpoint {NEW} is Creating"}
+    assert cloudformation.answers == []
+
+
+def test_a_warm_up_after_a_long_wait_gets_a_run_of_its_own(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    aws.stack("CREATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New")
+    request = gate_request(cloudformation, "Create")
+    next_run(aws, request, 2)
+    warm_up.handler(request, Context(600))
+    assert cloudformation.answers == []
+
+
+def test_the_last_run_warms_with_the_time_it_has(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    aws.stack("CREATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New")
+    aws.hosted(document(NEW, "m02"))
+    aws.probed(NEW, "m02")
+    request = {**gate_request(cloudformation, "Create"), "TierfleetRun": warm_up.RUNS_OF_ONE_GATE}
+    warm_up.handler(request, Context(600))
+    assert only_answer(cloudformation)["Data"]["Warmed"] == 1
+
+
+def test_an_endpoint_that_takes_longer_than_the_stack_waits_fails_the_gate(
+    aws: StubbedAws, cloudformation: ResponseUrl
+) -> None:
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-Old", EndpointStatus="Updating")
+    request = {**gate_request(cloudformation), "TierfleetRun": warm_up.RUNS_OF_ONE_GATE - 1}
+    warm_up.handler(request, Context(30.5))
+    answer = only_answer(cloudformation)
+    assert answer["Status"] == "FAILED"
+    assert f"endpoint {NEW} is Updating after 45 minutes" in answer["Reason"]
+
+
+def test_a_next_run_that_cannot_start_is_answered(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    aws.stack("CREATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New", EndpointStatus="Creating")
+    aws.stubs["lambda_"].add_client_error("invoke", "AccessDeniedException", "not authorized")
+    warm_up.handler(gate_request(cloudformation, "Create"), Context(30.5))
+    assert only_answer(cloudformation)["Status"] == "FAILED"
 
 
 def test_the_gate_of_a_whale_only_checks(aws: StubbedAws, cloudformation: ResponseUrl) -> None:

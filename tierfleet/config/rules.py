@@ -16,7 +16,7 @@ IN_FLIGHT_SECONDS = 70
 # CloudFormation's limit is 2,500 resources an operation over the whole tree; the rest is for what CDK adds.
 MAX_RESOURCES = 2400
 # What one fleet, one shared tier and one whale become in CloudFormation; tests/test_tier_changes.py counts them.
-FLEET_RESOURCES = 28
+FLEET_RESOURCES = 29
 MULTI_MODEL_RESOURCES = 20
 DEDICATED_RESOURCES = 13
 # Application Auto Scaling's quota of scalable targets for SageMaker in one region.

@@ -92,6 +92,11 @@ def cloudformation_client(*, session: boto3.Session | None = None) -> Any:
     return (session or boto3.Session()).client("cloudformation", config=_control_config())
 
 
+def lambda_client(*, session: boto3.Session | None = None) -> Any:
+    """Untyped, as `cloudformation_client`."""
+    return (session or boto3.Session()).client("lambda", config=_control_config())
+
+
 def calling_clients(
     *,
     session: boto3.Session,

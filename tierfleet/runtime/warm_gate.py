@@ -1,10 +1,14 @@
-"""The warm gate's check: does the endpoint run the configuration that CloudFormation asked for?
+"""The warm gate's check: is the endpoint in service, with the configuration that CloudFormation asked for?
 
+CloudFormation may start a resource while the endpoint it refers to is still being created (CONFIGURATION_COMPLETE).
+The template's DependsOn prevents that; the gate does not rely on it and waits for the endpoint itself.
 SageMaker's deployment guardrail rolls an endpoint back by itself; a route must not be deployed to such a one.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
@@ -14,9 +18,47 @@ from tierfleet.runtime.errors import Kind, classify
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.client import SageMakerClient
 
+# DescribeEndpoint's EndpointStatus: in service, or on the way there. Every other status ends the wait.
+# SystemUpdating: SageMaker patches the instances, and the endpoint serves meanwhile.
+# docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
+SERVING_STATUSES: Final = frozenset({"InService", "SystemUpdating"})
+CHANGING_STATUSES: Final = frozenset({"Creating", "Updating", "RollingBack"})
+FIRST_POLL_SECONDS: Final = 1.0
+LONGEST_POLL_SECONDS: Final = 15.0
 
-def check(request: Mapping[str, Any], *, cloudformation: Any, sagemaker: "SageMakerClient") -> Answer | None:
-    """The gate's answer, or None: the endpoint runs what was asked for and may be warmed.
+
+@dataclass(frozen=True)
+class Waiting:
+    """The endpoint is not in service yet; reason: one sentence."""
+
+    reason: str
+
+
+def wait(
+    request: Mapping[str, Any],
+    *,
+    cloudformation: Any,
+    sagemaker: "SageMakerClient",
+    most_seconds: float,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Answer | Waiting | None:
+    """As `check`, again and again while the endpoint changes, for up to `most_seconds`.
+
+    A stack that begins to roll back meanwhile ends the wait. Raises botocore's errors.
+    """
+    end = clock() + most_seconds
+    pause = FIRST_POLL_SECONDS
+    while True:
+        result = check(request, cloudformation=cloudformation, sagemaker=sagemaker)
+        if not isinstance(result, Waiting) or clock() + pause > end:
+            return result
+        sleep(pause)
+        pause = min(2 * pause, LONGEST_POLL_SECONDS)
+
+
+def check(request: Mapping[str, Any], *, cloudformation: Any, sagemaker: "SageMakerClient") -> Answer | Waiting | None:
+    """The gate's answer; Waiting while the endpoint changes; None: it runs what was asked for and may be warmed.
 
     request: a Create or Update with properties EndpointName and EndpointConfigName. A stack that rolls back
     and an endpoint that does not exist succeed at once: the gate never holds up the way back.
@@ -33,6 +75,16 @@ def check(request: Mapping[str, Any], *, cloudformation: Any, sagemaker: "SageMa
         if classify(error).kind is Kind.UNKNOWN_ENDPOINT:
             return Answer(succeeded=True, reason=f"endpoint {endpoint_name} does not exist: nothing to warm")
         raise
+    status: str = endpoint["EndpointStatus"]
+    if status in CHANGING_STATUSES:
+        return Waiting(f"endpoint {endpoint_name} is {status}")
+    look = (
+        "look at the endpoint's rollback alarms, at the log group "
+        f"/aws/sagemaker/Endpoints/{endpoint_name} and at the endpoint's failure reason: "
+        f"{endpoint.get('FailureReason', 'none given')}"
+    )
+    if status not in SERVING_STATUSES:
+        return Answer(succeeded=False, reason=f"endpoint {endpoint_name} is {status}, not InService; {look}")
     running_config = endpoint["EndpointConfigName"]
     # Two names never differ by case alone, and one taken from an ARN is lower case.
     if running_config.lower() == asked_config.lower():
@@ -41,8 +93,6 @@ def check(request: Mapping[str, Any], *, cloudformation: Any, sagemaker: "SageMa
         succeeded=False,
         reason=(
             f"endpoint {endpoint_name} runs configuration {running_config}, not {asked_config}: SageMaker's "
-            "deployment guardrail rolled the update back; look at the endpoint's rollback alarms, at the "
-            f"log group /aws/sagemaker/Endpoints/{endpoint_name} and at the endpoint's failure reason: "
-            f"{endpoint.get('FailureReason', 'none given')}"
+            f"deployment guardrail rolled the update back; {look}"
         ),
     )
