@@ -30,14 +30,14 @@ def alarm(config: FleetConfig, alarm_name: str) -> str:
     return _regional(config, "cloudwatch", f"alarm:{alarm_name}")
 
 
-def fleet_alarms(config: FleetConfig) -> str:
-    """ARN pattern of the fleet's literally named alarms."""
-    return alarm(config, f"{config.fleet}--{config.environment}--*")
+def endpoint_logs(config: FleetConfig, endpoint_name: str) -> str:
+    """ARN pattern of the log group, and its streams, of an endpoint or of a pattern of endpoints."""
+    return _regional(config, "logs", f"log-group:/aws/sagemaker/Endpoints/{endpoint_name}")
 
 
-def sagemaker_logs(config: FleetConfig) -> str:
-    """ARN pattern of the endpoints' log groups."""
-    return _regional(config, "logs", "log-group:/aws/sagemaker/Endpoints/*")
+def ec2(config: FleetConfig, resource: str) -> str:
+    """ARN of an EC2 resource, such as `subnet/<id>`."""
+    return _regional(config, "ec2", resource)
 
 
 def any_sagemaker_resource(config: FleetConfig) -> str:

@@ -1,45 +1,54 @@
 """What SageMaker may do on behalf of the endpoints."""
 
+from collections.abc import Sequence
+
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from constructs_lib import arns
 from tierfleet.config import FleetConfig
-from tierfleet.runtime.names import MODELS_PREFIX
+from tierfleet.runtime.names import ALL_TENANTS, MODELS_PREFIX
 
 
 class ExecutionRole(Construct):
-    """The role of every Model of a fleet: read the models, pull the image, write logs and metrics, nothing more.
+    """The role of a Model: read its models, pull the image, write its logs and metrics, nothing more.
 
-    Defines AWS::IAM::Role. It must outlive the endpoints: DeleteEndpoint uses it.
-    Source: docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html
+    All shared endpoints of a fleet have one. Each dedicated endpoint (`tenant`, `endpoint_name`) has its own, which
+    reads the artefacts of that tenant alone. It reads all versions, not the pinned one only: while an update runs, and
+    after its rollback, instances of the old version start with the same role.
+
+    Defines AWS::IAM::Role with its policy inline: whoever refers to the role waits for both. It must outlive the
+    endpoints: DeleteEndpoint uses it. Source: docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig, image_repository_arn: str) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: FleetConfig,
+        image_repository_arn: str,
+        tenant: str | None = None,
+        endpoint_name: str | None = None,
+    ) -> None:
         super().__init__(scope, construct_id)
-        self.role = iam.Role(
-            self,
-            "Role",
-            assumed_by=iam.ServicePrincipal(
-                "sagemaker.amazonaws.com",
-                conditions={
-                    "StringEquals": {"aws:SourceAccount": config.account},
-                    # Not the ARN of one model or endpoint: SageMaker's guide forbids that here.
-                    "ArnLike": {"aws:SourceArn": arns.any_sagemaker_resource(config)},
-                },
-            ),
-            description=f"SageMaker endpoints of {config.fleet}-{config.environment}",
-        )
+        self.model_keys = f"{MODELS_PREFIX}*" if tenant is None else f"{MODELS_PREFIX}{tenant}/*"
+        """Pattern of the keys it reads."""
+        # An endpoint's name is fleet, environment, tier, tenant and type. Tier and type may change while the old
+        # endpoint still runs. A shared endpoint has the word `all` instead of the tenant.
+        word = ALL_TENANTS if endpoint_name is None else endpoint_name.split("--")[3]
+        self.endpoint_names = f"{config.fleet}--{config.environment}--*--{word}--*"
+        """Pattern of the endpoints whose logs it writes and whose rollback alarms it reads."""
         bucket_arn = arns.models_bucket(config)
         statement = iam.PolicyStatement
         statements = [
-            statement(sid="ReadModels", actions=["s3:GetObject"], resources=[f"{bucket_arn}/{MODELS_PREFIX}*"]),
-            # Without it a missing model reads as 403 instead of 404. IfExists: a GetObject carries no prefix.
+            statement(sid="ReadModels", actions=["s3:GetObject"], resources=[f"{bucket_arn}/{self.model_keys}"]),
+            # The prefix is required, so that nothing else of the bucket can be listed.
             statement(
                 sid="ListModels",
                 actions=["s3:ListBucket"],
                 resources=[bucket_arn],
-                conditions={"StringLikeIfExists": {"s3:prefix": [f"{MODELS_PREFIX}*"]}},
+                conditions={"StringLike": {"s3:prefix": [self.model_keys]}},
             ),
             statement(sid="EcrToken", actions=["ecr:GetAuthorizationToken"], resources=["*"]),
             statement(
@@ -59,7 +68,7 @@ class ExecutionRole(Construct):
                     "logs:PutLogEvents",
                     "logs:DescribeLogStreams",
                 ],
-                resources=[arns.sagemaker_logs(config)],
+                resources=[arns.endpoint_logs(config, self.endpoint_names)],
             ),
             statement(
                 sid="PublishMetrics",
@@ -71,7 +80,7 @@ class ExecutionRole(Construct):
             statement(
                 sid="ReadRollbackAlarms",
                 actions=["cloudwatch:DescribeAlarms"],
-                resources=[arns.fleet_alarms(config)],
+                resources=[arns.alarm(config, self.endpoint_names)],
             ),
         ]
         if config.encryption.bucket_kms_key_arn:
@@ -92,23 +101,59 @@ class ExecutionRole(Construct):
                 )
             )
         if config.network:
-            statements.append(
-                # EC2's describe calls and the attachment of interfaces know no resource level.
-                statement(
-                    sid="AttachToVpc",
-                    actions=[
-                        "ec2:CreateNetworkInterface",
-                        "ec2:CreateNetworkInterfacePermission",
-                        "ec2:DeleteNetworkInterface",
-                        "ec2:DeleteNetworkInterfacePermission",
-                        "ec2:DescribeDhcpOptions",
-                        "ec2:DescribeNetworkInterfaces",
-                        "ec2:DescribeSecurityGroups",
-                        "ec2:DescribeSubnets",
-                        "ec2:DescribeVpcs",
-                    ],
-                    resources=["*"],
-                )
-            )
-        for item in statements:
-            self.role.add_to_policy(item)
+            statements += _network_statements(config, config.network.subnets, config.network.security_group_ids)
+        self.role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal(
+                "sagemaker.amazonaws.com",
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": config.account},
+                    # Not the ARN of one model or endpoint: SageMaker's guide forbids that here.
+                    "ArnLike": {"aws:SourceArn": arns.any_sagemaker_resource(config)},
+                },
+            ),
+            description=f"SageMaker endpoints of {config.fleet}-{config.environment}",
+            inline_policies={"Endpoint": iam.PolicyDocument(statements=statements)},
+        )
+
+
+def _network_statements(
+    config: FleetConfig, subnet_ids: Sequence[str], security_group_ids: Sequence[str]
+) -> list[iam.PolicyStatement]:
+    """Network interfaces in the fleet's own subnets, with its own security groups.
+
+    Resource types and condition keys: Service Authorization Reference, "Actions, resources, and condition keys for
+    Amazon EC2". The Describe actions have no resource level.
+    """
+    interfaces = arns.ec2(config, "network-interface/*")
+    subnets = [arns.ec2(config, f"subnet/{subnet}") for subnet in subnet_ids]
+    groups = [arns.ec2(config, f"security-group/{group}") for group in security_group_ids]
+    return [
+        iam.PolicyStatement(
+            sid="CreateInterfaces",
+            actions=["ec2:CreateNetworkInterface"],
+            resources=[interfaces, *subnets, *groups],
+        ),
+        iam.PolicyStatement(
+            sid="UseInterfaces",
+            actions=[
+                "ec2:CreateNetworkInterfacePermission",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DeleteNetworkInterfacePermission",
+            ],
+            resources=[interfaces],
+            conditions={"ArnEquals": {"ec2:Subnet": subnets}},
+        ),
+        iam.PolicyStatement(
+            sid="DescribeNetwork",
+            actions=[
+                "ec2:DescribeDhcpOptions",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSecurityGroups",
+                "ec2:DescribeSubnets",
+                "ec2:DescribeVpcs",
+            ],
+            resources=["*"],
+        ),
+    ]

@@ -55,7 +55,7 @@ class MultiModelEndpoint(Construct):
             enable_network_isolation=config.network_isolation,
             vpc_config=endpoint_parts.vpc_config(config),
         )
-        # CreateModel fails while the role's policy is not attached yet.
+        # CreateModel fails while the role does not exist with its policy.
         model.node.add_dependency(execution_role)
         # No routing strategy: what LEAST_OUTSTANDING_REQUESTS does to model affinity is not documented.
         endpoint_config = endpoint_parts.endpoint_config(self, model=model, config=config, tier=tier)

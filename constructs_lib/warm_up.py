@@ -207,12 +207,15 @@ class WarmUp(Construct):
         expression_alarm(
             self,
             "Failures",
-            expression="FILL(failed, 0) + FILL(left, 0) + FILL(errors, 0)",
+            expression="FILL(failed, 0) + FILL(left, 0) + FILL(errors, 0) + FILL(dropped, 0)",
             label="models not warmed",
             inputs={
                 "failed": fleet_metric(self._config, metrics.WARM_UP_FAILED),
                 "left": fleet_metric(self._config, metrics.WARM_UP_LEFT),
                 "errors": function_metric(name, "Errors"),
+                # A schedule or event that met a run and waited for five minutes: Lambda drops it without a run.
+                # docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+                "dropped": function_metric(name, "AsyncEventsDropped"),
             },
             comparison="GreaterThanThreshold",
             threshold=0,

@@ -82,13 +82,12 @@ class FleetStack(cdk.Stack):
                     tier_name=name,
                     tier=dedicated,
                     image_uri=image.uri,
-                    execution_role=execution_role.role,
+                    image_repository_arn=image.repository_arn,
                     gate_function=warm_up.gate_function,
                     audience=audience,
                 )
-                # The role's ARN alone would let CreateModel run before its policy is attached, and the function's ARN
-                # its gate before the function can be called.
-                whale.node.add_dependency(execution_role, warm_up.gate_function)
+                # The function's ARN alone would let the gate start before the function can be called.
+                whale.node.add_dependency(warm_up.gate_function)
 
         FleetDashboard(self, "Dashboard", config=config, cache_alarm_arns=cache_alarm_arns)
         everything = [child for child in self.node.children if child is not topic]

@@ -1,13 +1,14 @@
 """One whale: a nested stack, so that its change is one diff and its ids never move when others come or go."""
 
 import aws_cdk as cdk
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from constructs_lib.alarms import AlarmAudience
 from constructs_lib.dedicated_endpoint import DedicatedEndpoint
+from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.warm_gate import WarmGate
+from tierfleet import routes
 from tierfleet.config import DedicatedTier, FleetConfig
 
 
@@ -23,13 +24,21 @@ class WhaleStack(cdk.NestedStack):
         tier_name: str,
         tier: DedicatedTier,
         image_uri: str,
-        execution_role: iam.IRole,
+        image_repository_arn: str,
         gate_function: lambda_.IFunction,
         audience: AlarmAudience,
     ) -> None:
         super().__init__(scope, construct_id, description=f"tierfleet: dedicated endpoint of {construct_id}")
         cdk.Tags.of(self).add("tier", tier_name)
         cdk.Tags.of(self).add("tenant", construct_id)
+        execution_role = ExecutionRole(
+            self,
+            "ExecutionRole",
+            config=config,
+            image_repository_arn=image_repository_arn,
+            tenant=construct_id,
+            endpoint_name=routes.endpoint_name(config, tier_name, construct_id),
+        )
         whale = DedicatedEndpoint(
             self,
             "Endpoint",
@@ -38,7 +47,7 @@ class WhaleStack(cdk.NestedStack):
             tier=tier,
             tenant=construct_id,
             image_uri=image_uri,
-            execution_role=execution_role,
+            execution_role=execution_role.role,
             audience=audience,
         )
         WarmGate(

@@ -14,7 +14,7 @@ from constructs_lib.model_store import ModelStore
 from constructs_lib.route_table import RouteTable
 from constructs_lib.warm_up import WarmUp
 from tierfleet.config import FleetConfig
-from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX, MODELS_PREFIX
+from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX
 
 Reasons = dict[str, str]
 
@@ -39,7 +39,7 @@ def _reasons(stage: cdk.Stage, config: FleetConfig) -> Iterator[tuple[IConstruct
         if isinstance(construct, ModelStore):
             yield construct, _model_store()
         elif isinstance(construct, ExecutionRole):
-            yield construct, _execution_role(config)
+            yield construct, _execution_role(construct, config)
         elif isinstance(construct, WarmUp):
             [route_table] = route_tables
             yield construct, _warm_up(construct, route_table, config)
@@ -57,20 +57,23 @@ def _model_store() -> Reasons:
     }
 
 
-def _execution_role(config: FleetConfig) -> Reasons:
+def _execution_role(role: ExecutionRole, config: FleetConfig) -> Reasons:
     return {
-        _resource(f"{arns.models_bucket(config)}/{MODELS_PREFIX}*"): (
-            "A tail tenant's model is no resource of a stack: it is published without a deployment. Read only."
+        _resource(f"{arns.models_bucket(config)}/{role.model_keys}"): (
+            "A model is published without a deployment, and while an update runs both its versions are read. Read only."
         ),
         _resource("*"): (
-            "ecr:GetAuthorizationToken, cloudwatch:PutMetricData (bound to SageMaker's namespaces) and the EC2 calls "
-            "for a VPC know no resource level."
+            "ecr:GetAuthorizationToken, cloudwatch:PutMetricData (bound to SageMaker's namespaces) and EC2's Describe "
+            "calls for a VPC know no resource level."
         ),
-        _resource(arns.sagemaker_logs(config)): (
-            "SageMaker makes one log group per endpoint under this prefix and names it itself."
+        _resource(arns.ec2(config, "network-interface/*")): (
+            "SageMaker makes the interfaces; they are bound to the fleet's subnets and security groups."
         ),
-        _resource(arns.fleet_alarms(config)): (
-            "The guardrails read the fleet's rollback alarms; a promotion adds one and must not wait for IAM."
+        _resource(arns.endpoint_logs(config, role.endpoint_names)): (
+            "SageMaker makes one log group per endpoint; while an endpoint is replaced there are two."
+        ),
+        _resource(arns.alarm(config, role.endpoint_names)): (
+            "The guardrails read the rollback alarms; while an endpoint is replaced there are those of both."
         ),
     }
 

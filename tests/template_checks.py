@@ -42,7 +42,7 @@ _VARIANT = ("EndpointName", "VariantName")
 METRICS = {
     **{("AWS/SageMaker", name): _VARIANT for name in _REQUESTS.split()},
     **{("/aws/sagemaker/Endpoints", name): _VARIANT for name in _INSTANCES.split()},
-    **{("AWS/Lambda", name): ("FunctionName",) for name in ("Errors", "Invocations")},
+    **{("AWS/Lambda", name): ("FunctionName",) for name in ("AsyncEventsDropped", "Errors", "Invocations")},
     ("AWS/S3", "BytesDownloaded"): ("BucketName", "FilterId"),
 }
 # docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html lists the statistics of each metric.
@@ -53,15 +53,24 @@ _PERCENTILES = {"ModelLatency"}
 _ACCOUNT = r"[a-z0-9-]+:[0-9]{12}"
 _FLEET = r"[a-z0-9-]+--[a-z0-9-]+"
 ALLOWED_WILDCARDS = (
-    ("s3:GetObject", rf"arn:aws[a-z-]*:s3:::{_FLEET}/(models|catalog)/\*", "tenants are objects, not resources"),
+    (
+        "s3:GetObject",
+        rf"arn:aws[a-z-]*:s3:::{_FLEET}/(models|catalog|models/[a-z0-9-]+)/\*",
+        "tenants are objects, not resources; a dedicated tenant's role reads that tenant's alone",
+    ),
     ("ecr:GetAuthorizationToken", r"\*", "knows no resource level"),
     ("cloudwatch:PutMetricData", r"\*", "knows no resource level; bound to SageMaker's namespaces"),
-    ("ec2:*", r"\*", "VPC attachment: the describe calls know no resource level"),
-    ("logs:*", rf"arn:aws[a-z-]*:logs:{_ACCOUNT}:log-group:/aws/sagemaker/Endpoints/\*", "SageMaker names the groups"),
+    ("ec2:Describe*", r"\*", "VPC attachment: the describe calls know no resource level"),
+    ("ec2:*Interface*", rf"arn:aws[a-z-]*:ec2:{_ACCOUNT}:network-interface/\*", "SageMaker makes the interfaces"),
+    (
+        "logs:*",
+        rf"arn:aws[a-z-]*:logs:{_ACCOUNT}:log-group:/aws/sagemaker/Endpoints/{_FLEET}--\*--[a-z0-9-]+--\*",
+        "while an endpoint is replaced it has two log groups",
+    ),
     (
         "cloudwatch:DescribeAlarms",
-        rf"arn:aws[a-z-]*:cloudwatch:{_ACCOUNT}:alarm:{_FLEET}--\*",
-        "guardrails of the fleet",
+        rf"arn:aws[a-z-]*:cloudwatch:{_ACCOUNT}:alarm:{_FLEET}--\*--[a-z0-9-]+--\*",
+        "guardrails of the endpoints of this role",
     ),
     (
         "appconfig:*HostedConfigurationVersion*",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from aws_cdk.assertions import Match, Template
 from fleets import fleet
-from synthesis import only, statements, template_of
+from synthesis import only, template_of
 
 from constructs_lib.execution_role import ExecutionRole
 
@@ -23,7 +23,8 @@ def role_template(**changes: Any) -> Template:
 
 
 def by_sid(template: Template) -> dict[str, Any]:
-    return {statement["Sid"]: statement for statement in statements(template)}
+    [policy] = only(template, "AWS::IAM::Role")["Policies"]
+    return {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"]}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_it_reads_the_models_and_nothing_else_of_the_bucket(plain: Template) -> 
     found = by_sid(plain)
     assert (found["ReadModels"]["Action"], found["ReadModels"]["Resource"]) == ("s3:GetObject", f"{BUCKET}/models/*")
     assert found["ListModels"]["Resource"] == BUCKET
-    assert found["ListModels"]["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["models/*"]}}
+    assert found["ListModels"]["Condition"] == {"StringLike": {"s3:prefix": ["models/*"]}}
     assert {action for s in found.values() for action in as_list(s["Action"]) if action.startswith("s3:")} == {
         "s3:GetObject",
         "s3:ListBucket",
@@ -85,11 +86,11 @@ def test_it_publishes_metrics_under_sagemakers_namespaces_only(plain: Template) 
 def test_it_reads_the_alarms_that_take_an_update_back(plain: Template) -> None:
     statement = by_sid(plain)["ReadRollbackAlarms"]
     assert statement["Action"] == "cloudwatch:DescribeAlarms"
-    assert statement["Resource"] == "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:shop--test--*"
+    assert statement["Resource"] == "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:shop--test--*--all--*"
 
 
 def test_it_needs_no_key_and_no_network_interface_by_default(plain: Template) -> None:
-    actions = {action for s in statements(plain) for action in as_list(s["Action"])}
+    actions = {action for s in by_sid(plain).values() for action in as_list(s["Action"])}
     assert not {action for action in actions if action.startswith(("kms:", "ec2:"))}
 
 
@@ -100,17 +101,53 @@ def test_it_decrypts_models_and_grants_the_volume_key_where_they_are_set(configu
     assert found["EncryptVolumes"]["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
 
 
-def test_it_attaches_interfaces_where_a_vpc_is_set(configured: Template) -> None:
-    assert "ec2:CreateNetworkInterface" in by_sid(configured)["AttachToVpc"]["Action"]
+def test_a_tenants_own_role_reads_its_artefacts_and_writes_its_logs_alone() -> None:
+    config = fleet()
+    found = by_sid(
+        template_of(
+            config,
+            lambda stack: ExecutionRole(
+                stack,
+                "Role",
+                config=config,
+                image_repository_arn=REPOSITORY,
+                tenant="w1",
+                endpoint_name="shop--test--whale--w1--dedicated-m5-large",
+            ),
+        )
+    )
+    assert found["ReadModels"]["Resource"] == f"{BUCKET}/models/w1/*"
+    assert found["ListModels"]["Condition"] == {"StringLike": {"s3:prefix": ["models/w1/*"]}}
+    # Its tier and its type may change while the old endpoint still runs.
+    mine = "shop--test--*--w1--*"
+    assert found["WriteLogs"]["Resource"].endswith(f":log-group:/aws/sagemaker/Endpoints/{mine}")
+    assert found["ReadRollbackAlarms"]["Resource"].endswith(f":alarm:{mine}")
+
+
+def test_it_makes_interfaces_in_the_fleets_subnets_with_its_security_groups_only(configured: Template) -> None:
+    here = "arn:aws:ec2:eu-west-1:123456789012"
+    found = by_sid(configured)
+    assert found["CreateInterfaces"]["Action"] == "ec2:CreateNetworkInterface"
+    assert sorted(found["CreateInterfaces"]["Resource"]) == [
+        f"{here}:network-interface/*",
+        f"{here}:security-group/sg-1",
+        f"{here}:subnet/subnet-1",
+        f"{here}:subnet/subnet-2",
+    ]
+    assert found["UseInterfaces"]["Resource"] == f"{here}:network-interface/*"
+    assert found["UseInterfaces"]["Condition"] == {
+        "ArnEquals": {"ec2:Subnet": [f"{here}:subnet/subnet-1", f"{here}:subnet/subnet-2"]}
+    }
+    assert all(action.startswith("ec2:Describe") for action in found["DescribeNetwork"]["Action"])
 
 
 def test_only_what_knows_no_resource_level_is_allowed_everywhere(configured: Template) -> None:
     everywhere = {sid for sid, statement in by_sid(configured).items() if statement["Resource"] == "*"}
-    assert everywhere == {"EcrToken", "PublishMetrics", "AttachToVpc"}
+    assert everywhere == {"EcrToken", "PublishMetrics", "DescribeNetwork"}
 
 
-def test_the_role_has_one_policy(plain: Template) -> None:
-    assert only(plain, "AWS::IAM::Policy")["PolicyDocument"]["Version"] == "2012-10-17"
+def test_whoever_refers_to_the_role_waits_for_its_policy(plain: Template) -> None:
+    plain.resource_count_is("AWS::IAM::Policy", 0)
 
 
 def as_list(value: Any) -> list[Any]:

@@ -89,7 +89,7 @@ def test_diff_shows_an_edit_resource_by_resource(synth: Synth) -> None:
     before, after = synth(fleet()), synth(promoted)
     result = runner.invoke(app, ["diff", str(before), str(after)])
     assert result.exit_code == 0
-    assert "13 added, 0 removed, 3 modified" in result.stdout
+    assert "14 added, 0 removed, 3 modified" in result.stdout
     changes = json.loads(runner.invoke(app, ["diff", str(before), str(after), "--json"]).stdout)
     assert {"change": "modified", "resource_type": "AWS::CloudWatch::Dashboard"}.items() <= next(
         change for change in changes if change["resource_type"] == "AWS::CloudWatch::Dashboard"

@@ -61,8 +61,8 @@ _CACHE = AlarmCount(alarms=3, alarm_metrics=4, composite=1)
 _TARGET_TRACKING = AlarmCount(policies=1, target_tracking=2)
 # CacheThrashing, and Calm with two metrics, each driving a step policy.
 _SCALE_ON_CACHE = AlarmCount(alarms=2, alarm_metrics=3, policies=2, target_tracking=-1)
-# RouteErrors, and the warm-up's failures (three metrics).
-_FLEET = AlarmCount(alarms=2, alarm_metrics=4)
+# RouteErrors, and the warm-up's failures (four metrics).
+_FLEET = AlarmCount(alarms=2, alarm_metrics=5)
 _WARM_UP_RUNNING = AlarmCount(alarms=1, alarm_metrics=1)
 
 
