@@ -17,7 +17,7 @@ TIERFLEET_IMAGE = "tierfleet"
 
 _ECR_URI = re.compile(
     r"(?P<account>[0-9]{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/"
-    r"(?P<repository>[a-z0-9][a-z0-9._/-]*)(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}|@sha256:[0-9a-f]{64})"
+    r"(?P<repository>[a-z0-9][a-z0-9._/-]*)(:(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})|@(?P<digest>sha256:[0-9a-f]{64}))"
 )
 
 
@@ -48,6 +48,15 @@ def repository_arn(uri: str, partition: str) -> str:
     if not match:
         raise ValueError(f"not an ECR image URI: {uri}")
     return f"arn:{partition}:ecr:{match['region']}:{match['account']}:repository/{match['repository']}"
+
+
+def ecr_parts(uri: str) -> tuple[str, str, dict[str, str]]:
+    """Registry account, repository and ECR's ImageIdentifier of an image URI. Raises ValueError for no ECR URI."""
+    match = _ECR_URI.fullmatch(uri)
+    if not match:
+        raise ValueError(f"not an ECR image URI: {uri}")
+    image_id = {"imageTag": match["tag"]} if match["tag"] else {"imageDigest": match["digest"]}
+    return match["account"], match["repository"], image_id
 
 
 def partition_of(region: str) -> str:

@@ -98,7 +98,7 @@ class Aws:
 
     @cached_property
     def lambda_(self) -> Any:
-        return clients.lambda_client()
+        return clients.control_client("lambda")
 
 
 AWS = Aws()

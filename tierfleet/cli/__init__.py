@@ -12,6 +12,7 @@ from tierfleet.cli import (
     models_commands,
     plan_commands,
     plan_fleet_command,
+    preflight_command,
     prices_commands,
     warm_command,
 )
@@ -28,6 +29,7 @@ app.command("diff")(diff_command.diff)
 app.command("cost")(cost_commands.cost)
 app.command("invoke")(invoke_command.invoke)
 app.command("warm")(warm_command.warm)
+app.command("preflight")(preflight_command.preflight)
 
 
 def main() -> None:

@@ -92,9 +92,9 @@ def cloudformation_client(*, session: boto3.Session | None = None) -> Any:
     return (session or boto3.Session()).client("cloudformation", config=_control_config())
 
 
-def lambda_client(*, session: boto3.Session | None = None) -> Any:
-    """Untyped, as `cloudformation_client`."""
-    return (session or boto3.Session()).client("lambda", config=_control_config())
+def control_client(service: str, *, session: boto3.Session | None = None, endpoint_url: str | None = None) -> Any:
+    """A client of any service for a few calls, untyped as `cloudformation_client`."""
+    return (session or boto3.Session()).client(service, config=_control_config(), endpoint_url=endpoint_url)
 
 
 def calling_clients(

@@ -1,0 +1,80 @@
+"""`tierfleet preflight`: what can be proven about an account before the first deployment."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from tierfleet.cli.console import Json, fail, out
+from tierfleet.cli.fleet_choice import Local, choose_fleet
+from tierfleet.cli.interruption import if_interrupted
+from tierfleet.cli.progress import counter
+from tierfleet.preflight import preflight as run_preflight
+from tierfleet.preflight.finding import Account, Finding
+from tierfleet.preflight.run import CHECKS
+from tierfleet.runtime import clients
+
+_ASSUMPTIONS = Path(__file__).resolve().parents[2] / "docs" / "aws-assumptions.md"
+_STYLE = {"ok": "green", "problem": "bold red", "unknown": "yellow"}
+
+
+def preflight(
+    file: Annotated[Path, typer.Argument(help="The fleet file.")],
+    local: Local = False,
+    as_json: Json = False,
+) -> None:
+    """Check an account before a fleet is deployed there: credentials, quotas, image, bucket, keys, VPC, bootstrap.
+
+    It only reads. Exit code 0 if everything is proven; 1 if there is a problem, or something could not be looked at;
+    2 if the fleet file cannot be used.
+
+    Example: tierfleet preflight config/fraud-prod.toml
+    """
+    choice = choose_fleet(file, None, None, None, local=local)
+    if choice.config is None:
+        fail("which fleet? name its file")
+
+    @cache
+    def client(service: str) -> Any:
+        return clients.control_client(service, session=choice.session, endpoint_url=choice.endpoint_url)
+
+    with if_interrupted("it only reads; run it again"), counter("looking at the account", len(CHECKS)) as one:
+        findings = run_preflight(Account(config=choice.config, client=client), begins=lambda _area: one())
+    assumptions = _assumptions()
+    if as_json:
+        document = {"findings": [finding.to_json() for finding in findings], "assumptions": assumptions}
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        _print(findings, assumptions)
+    if any(finding.status != "ok" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _print(findings: list[Finding], assumptions: list[str]) -> None:
+    width = max(len(finding.area) for finding in findings)
+    for finding in findings:
+        status = f"[{_STYLE[finding.status]}]{finding.status:<7}[/]"
+        out.print(f"{status}  {finding.area:<{width}}  {escape(finding.message)}")
+        if finding.remedy:
+            out.print(f"{'':7}  {'':{width}}  -> {escape(finding.remedy)}")
+    counts = {status: sum(finding.status == status for finding in findings) for status in _STYLE}
+    out.print(", ".join(f"{count} {status}" for status, count in counts.items() if count))
+    if assumptions:
+        out.print(
+            f"\nNo command can settle these {len(assumptions)} before a deployment (docs/aws-assumptions.md says how):"
+        )
+        for line in assumptions:
+            out.print(f"  [dim]{escape(line)}[/]")
+
+
+def _assumptions() -> list[str]:
+    """The numbered headings of docs/aws-assumptions.md; none where the docs are not installed."""
+    try:
+        text = _ASSUMPTIONS.read_text(encoding="utf-8")
+    except OSError:
+        return []
+    return re.findall(r"^### (\d+\. .+)$", text, re.MULTILINE)
