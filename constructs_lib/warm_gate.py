@@ -22,10 +22,17 @@ class WarmGate(Construct):
         gate_function: lambda_.IFunction,
         endpoint: sagemaker.CfnEndpoint,
         endpoint_config_name: str,
+        log_retention_days: int,
         tier_name: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        properties = {"EndpointName": endpoint.attr_endpoint_name, "EndpointConfigName": endpoint_config_name}
+        properties = {
+            "EndpointName": endpoint.attr_endpoint_name,
+            "EndpointConfigName": endpoint_config_name,
+            # The group is SageMaker's and outlives its endpoint. As a resource it would fail the next endpoint of that
+            # name, or its logs would go with the endpoint.
+            "LogRetentionDays": str(log_retention_days),
+        }
         self.resource = cdk.CustomResource(
             self,
             "Gate",

@@ -183,8 +183,8 @@ class WarmUp(Construct):
         )
 
     def _grant_gate(self) -> None:
-        """The gate reads the document about to be deployed, the endpoint it waits for, and its stack's state; it may
-        start its own next run."""
+        """The gate reads the document about to be deployed, the endpoint it waits for, and its stack's state; it sets
+        the retention of the endpoint's logs, and may start its own next run."""
         config = self._config
         stack_name = cdk.Stack.of(self).stack_name
         role = self.gate_function.grant_principal
@@ -193,6 +193,11 @@ class WarmUp(Construct):
             grantee=role,
             actions=["sagemaker:DescribeEndpoint"],
             resource_arns=[arns.endpoint(config, f"{config.fleet}--{config.environment}--*")],
+        )
+        iam.Grant.add_to_principal(
+            grantee=role,
+            actions=["logs:CreateLogGroup", "logs:PutRetentionPolicy"],
+            resource_arns=[arns.endpoint_logs(config, f"{config.fleet}--{config.environment}--*")],
         )
         # In the function's own policy: in the role's it would need the function's ARN, which waits for the role.
         self.gate_function.add_permission("NextRun", principal=role, action="lambda:InvokeFunction")

@@ -57,6 +57,7 @@ class FleetStack(cdk.Stack):
                 gate_function=warm_up.gate_function,
                 endpoint=shared.endpoint,
                 endpoint_config_name=shared.endpoint_config_name,
+                log_retention_days=config.log_retention_days,
                 tier_name=name,
             )
             # The gate warms the list of the document that is about to be deployed.

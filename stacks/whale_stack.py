@@ -56,5 +56,6 @@ class WhaleStack(cdk.NestedStack):
             gate_function=gate_function,
             endpoint=whale.endpoint,
             endpoint_config_name=whale.endpoint_config_name,
+            log_retention_days=config.log_retention_days,
             tier_name=None,
         )

@@ -99,6 +99,9 @@ def _warm_up(warm_up: WarmUp, route_table: RouteTable, config: FleetConfig) -> R
         _resource(arns.endpoint(config, f"{config.fleet}--{config.environment}--*")): (
             "The gates of a promotion ask for endpoints that the same deployment makes. Read only."
         ),
+        _resource(arns.endpoint_logs(config, f"{config.fleet}--{config.environment}--*")): (
+            "The gates of a promotion set the retention of logs whose endpoints the same deployment makes."
+        ),
         _resource(arns.stacks(config, stack.stack_name)): (
             "A stack's ARN ends in an id CloudFormation makes up, and nested stacks' names begin with their parent's. "
             "Read only."

@@ -64,7 +64,7 @@ ALLOWED_WILDCARDS = (
     ("ec2:*Interface*", rf"arn:aws[a-z-]*:ec2:{_ACCOUNT}:network-interface/\*", "SageMaker makes the interfaces"),
     (
         "logs:*",
-        rf"arn:aws[a-z-]*:logs:{_ACCOUNT}:log-group:/aws/sagemaker/Endpoints/{_FLEET}--\*--[a-z0-9-]+--\*",
+        rf"arn:aws[a-z-]*:logs:{_ACCOUNT}:log-group:/aws/sagemaker/Endpoints/{_FLEET}--\*(--[a-z0-9-]+--\*)?",
         "while an endpoint is replaced it has two log groups",
     ),
     (

@@ -21,6 +21,7 @@ def gate_template(tier_name: str | None) -> Template:
             gate_function=lambda_.Function.from_function_arn(stack, "Function", FUNCTION),
             endpoint=sagemaker.CfnEndpoint(stack, "Endpoint", endpoint_config_name="config-1"),
             endpoint_config_name="config-1",
+            log_retention_days=90,
             tier_name=tier_name,
         ),
     )
@@ -36,6 +37,7 @@ def test_the_gate_asks_for_one_endpoint_with_one_configuration(shared: Template)
     assert gate["ServiceToken"] == FUNCTION
     assert gate["EndpointName"] == {"Fn::GetAtt": ["Endpoint", "EndpointName"]}
     assert (gate["EndpointConfigName"], gate["Tier"]) == ("config-1", "tail")
+    assert gate["LogRetentionDays"] == "90"
 
 
 def test_the_gate_starts_when_the_endpoint_is_created_and_not_when_it_is_only_configured(shared: Template) -> None:

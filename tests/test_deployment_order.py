@@ -65,7 +65,9 @@ def test_each_shared_endpoint_is_warmed_by_name_after_the_new_document_and_befor
         assert document in order[gate]
         assert order[gate] & set(endpoints)
         properties = fleet_template["Resources"][gate]["Properties"]
-        assert properties.keys() == {"ServiceToken", "ServiceTimeout", "EndpointName", "EndpointConfigName", "Tier"}
+        assert properties.keys() == {
+            "ServiceToken", "ServiceTimeout", "EndpointName", "EndpointConfigName", "LogRetentionDays", "Tier",
+        }  # fmt: skip
 
 
 def depends_on(resource: dict[str, Any]) -> set[str]:

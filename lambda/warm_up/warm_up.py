@@ -97,6 +97,10 @@ class Aws:
         return clients.cloudformation_client()
 
     @cached_property
+    def logs(self) -> Any:
+        return clients.control_client("logs")
+
+    @cached_property
     def lambda_(self) -> Any:
         return clients.control_client("lambda")
 
@@ -181,6 +185,7 @@ def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:
         if run >= RUNS_OF_ONE_GATE - 1:
             return Answer(succeeded=False, reason=f"{result.reason} after {run * _RUN_MINUTES} minutes; {_TOO_LONG}")
         return _start_next_run(request, context, run, result)
+    _keep_logs(endpoint_name, request["ResourceProperties"].get("LogRetentionDays"))
     if not tier:
         return Answer(succeeded=True, reason=f"endpoint {endpoint_name} runs the configuration asked for")
     if _seconds_left(context) < LONGEST_RUN_SECONDS and run < RUNS_OF_ONE_GATE:
@@ -198,6 +203,22 @@ def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:
     counts = ", ".join(f"{count} {name}" for name, count in report.counts.items())
     data = {name.capitalize(): count for name, count in report.counts.items()}
     return Answer(succeeded=True, reason=f"endpoint {endpoint_name} is warmed up: {counts}", data=data)
+
+
+def _keep_logs(endpoint_name: str, days: str | None) -> None:
+    """Set how long the endpoint's logs are kept. Logs that are kept too long fail no deployment."""
+    if days is None:
+        return
+    group = f"/aws/sagemaker/Endpoints/{endpoint_name}"
+    try:
+        try:
+            AWS.logs.put_retention_policy(logGroupName=group, retentionInDays=int(days))
+        except AWS.logs.exceptions.ResourceNotFoundException:
+            # SageMaker makes the group with the first line that a container writes.
+            AWS.logs.create_log_group(logGroupName=group)
+            AWS.logs.put_retention_policy(logGroupName=group, retentionInDays=int(days))
+    except ClientError as error:
+        _log("the retention of the endpoint's logs is not set", group=group, reason=_sentence(error))
 
 
 def _start_next_run(request: Mapping[str, Any], context: Any, run: int, waiting: Waiting) -> Waiting:

@@ -284,7 +284,7 @@ TABLE = {
     ),
     "AWS::Events::Rule": Row("WarmUpInService", rule, DESCRIPTION, ("Name", "renamed")),
     "AWS::IAM::Policy": Row(
-        "ExecutionRoleDefaultPolicy", policy, ("PolicyDocument", DOCUMENT), "nothing is create-only"
+        "RoutesMonitorRoleDefaultPolicy", policy, ("PolicyDocument", DOCUMENT), "nothing is create-only"
     ),
     "AWS::IAM::Role": Row("RoutesMonitorRole", role, DESCRIPTION, ("RoleName", "renamed")),
     "AWS::Lambda::EventInvokeConfig": Row(

@@ -41,6 +41,7 @@ SERVICES = {
     "sagemaker": "sagemaker",
     "cloudformation": "cloudformation",
     "lambda_": "lambda",
+    "logs": "logs",
 }
 
 
@@ -502,6 +503,42 @@ def test_the_gate_fails_for_an_endpoint_that_will_not_serve(
     assert answer["Status"] == "FAILED"
     assert f"{NEW} is {status}, not InService" in answer["Reason"]
     assert "the container did not pass the ping" in answer["Reason"]
+
+
+GROUP = f"/aws/sagemaker/Endpoints/{NEW}"
+KEPT = {"logGroupName": GROUP, "retentionInDays": 30}
+
+
+def whale_with_logs(aws: StubbedAws, cloudformation: ResponseUrl) -> dict[str, Any]:
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New")
+    request = gate_request(cloudformation, tier=None)
+    request["ResourceProperties"]["LogRetentionDays"] = "30"
+    return request
+
+
+def test_the_gate_sets_how_long_the_endpoints_logs_are_kept(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    aws.stubs["logs"].add_response("put_retention_policy", {}, KEPT)
+    warm_up.handler(whale_with_logs(aws, cloudformation), Context())
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+
+
+def test_a_log_group_that_is_not_there_yet_is_created(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    aws.stubs["logs"].add_client_error("put_retention_policy", "ResourceNotFoundException", "no", expected_params=KEPT)
+    aws.stubs["logs"].add_response("create_log_group", {}, {"logGroupName": GROUP})
+    aws.stubs["logs"].add_response("put_retention_policy", {}, KEPT)
+    warm_up.handler(whale_with_logs(aws, cloudformation), Context())
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+
+
+def test_logs_whose_retention_cannot_be_set_fail_no_deployment(
+    aws: StubbedAws, cloudformation: ResponseUrl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.stubs["logs"].add_client_error("put_retention_policy", "AccessDeniedException", "no")
+    warm_up.handler(whale_with_logs(aws, cloudformation), Context())
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+    [line] = [line for line in logged(capsys) if line.get("group") == GROUP]
+    assert "access denied" in line["reason"]
 
 
 class Time:

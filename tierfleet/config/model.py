@@ -33,6 +33,12 @@ ModelKey = Annotated[str, Field(pattern=rf"^{WORD_PATTERN}/[A-Za-z0-9][A-Za-z0-9
 Seconds = Annotated[int, Field(ge=0, le=3600)]
 
 
+# What CloudWatch Logs allows. docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+LogRetentionDays = Literal[
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
+]  # fmt: skip
+
+
 class Section(BaseModel):
     """One table of a fleet file: frozen, and a key it does not know is an error."""
 
@@ -342,6 +348,9 @@ class FleetConfig(Section):
     """Further tags on every resource; fleet, environment, tier and tenant are set anyway."""
     runbook_url: Annotated[str, Field(pattern=r"^https://\S+$", max_length=200)]
     """Where docs/runbook.md is published; every alarm's description links its section."""
+    log_retention_days: LogRetentionDays = 90
+    """Days that CloudWatch keeps the logs of endpoints; the groups are SageMaker's own, and the warm gate sets it.
+    -> RetentionInDays of the log group /aws/sagemaker/Endpoints/<endpoint>"""
     detailed_observability: bool = False
     """SageMaker's additional (paid) CloudWatch metrics, on by default at AWS.
     -> AWS::SageMaker::EndpointConfig MetricsConfig.EnableDetailedObservability"""
