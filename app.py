@@ -8,6 +8,7 @@ import aws_cdk as cdk
 from stacks.fleet_stage import FleetStage
 from tierfleet.config import ConfigError, load_all
 from tierfleet.quotas import quota_table, quotas
+from tierfleet.template_limits import check_assembly
 
 app = cdk.App()
 path = Path(app.node.try_get_context("config") or Path(__file__).parent / "config")
@@ -19,4 +20,6 @@ except ConfigError as error:
 for config in fleets:
     FleetStage(app, config)
     print(quota_table(config, quotas(config)), file=sys.stderr)
-app.synth()
+if findings := check_assembly(Path(app.synth().directory)):
+    print(*(f"error: {finding}" for finding in findings), sep="\n", file=sys.stderr)
+    sys.exit(2)

@@ -62,7 +62,7 @@ class DedicatedEndpoint(Construct):
             self,
             endpoint_name=self.endpoint_name,
             endpoint_config=endpoint_config,
-            guardrail=tier.guardrail,
+            tier=tier,
             rollback_alarms=[
                 latency_alarm(self, literal, tier.alarms, audience),
                 server_errors_alarm(self, literal, tier.alarms, audience),

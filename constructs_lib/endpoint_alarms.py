@@ -10,6 +10,7 @@ from constructs_lib.endpoint_metrics import (
     EndpointMetrics,
 )
 from tierfleet.config import Tier
+from tierfleet.config.guardrail_time import ROLLBACK_DATAPOINTS, ROLLBACK_PERIOD_SECONDS
 from tierfleet.config.model import DedicatedAlarmLimits, EndpointAlarmLimits, MultiModelAlarmLimits
 
 FIVE_MINUTES = 300
@@ -29,10 +30,10 @@ def server_errors_alarm(
         inputs={"errors": metrics.errors_5xx, "invocations": metrics.invocations},
         comparison="GreaterThanThreshold",
         threshold=limits.max_5xx_ratio,
-        period_seconds=60,
-        datapoints=(5, 5),
+        period_seconds=ROLLBACK_PERIOD_SECONDS,
+        datapoints=ROLLBACK_DATAPOINTS,
         description=audience.description(
-            f"More than {100 * limits.max_5xx_ratio:g} % of the calls fail with 5XX for five minutes.",
+            f"More than {100 * limits.max_5xx_ratio:g} % of the calls fail with 5XX in three of five minutes.",
             "server-errors",
         ),
         actions=[audience.topic_arn],
@@ -52,8 +53,8 @@ def latency_alarm(
         metric=metrics.latency_p99,
         comparison="GreaterThanThreshold",
         threshold=limit * MICROSECONDS_PER_MILLISECOND,
-        period_seconds=60,
-        datapoints=(3, 5),
+        period_seconds=ROLLBACK_PERIOD_SECONDS,
+        datapoints=ROLLBACK_DATAPOINTS,
         missing="notBreaching",
         description=audience.description(
             f"ModelLatency p99 is above {limit:g} ms in three of five minutes.", "model-latency"

@@ -6,7 +6,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
-from tierfleet.config import FleetConfig, Guardrail, Tier
+from tierfleet.config import DedicatedTier, FleetConfig, Guardrail, MultiModelTier, Tier
 from tierfleet.runtime.names import VARIANT_NAME
 
 
@@ -60,7 +60,7 @@ def endpoint(
     *,
     endpoint_name: str,
     endpoint_config: sagemaker.CfnEndpointConfig,
-    guardrail: Guardrail | None,
+    tier: MultiModelTier | DedicatedTier,
     rollback_alarms: Sequence[cloudwatch.CfnAlarm],
 ) -> sagemaker.CfnEndpoint:
     """The Endpoint. The rollback alarms exist before it and are named literally: a guardrail names its alarms, and
@@ -72,7 +72,11 @@ def endpoint(
         endpoint_config_name=endpoint_config.attr_endpoint_config_name,
         # Left out, an update would set an endpoint that scaled to 8 back to its initial count in mid-day.
         retain_all_variant_properties=True,
-        deployment_config=deployment_config(guardrail, rollback_alarms) if guardrail else None,
+        deployment_config=(
+            deployment_config(tier.guardrail, tier.guardrail.shift(tier.fewest_instances), rollback_alarms)
+            if tier.guardrail
+            else None
+        ),
     )
     for alarm in rollback_alarms:
         resource.add_resource_dependency(alarm)
@@ -80,23 +84,21 @@ def endpoint(
 
 
 def deployment_config(
-    guardrail: Guardrail, rollback_alarms: Sequence[cloudwatch.CfnAlarm]
+    guardrail: Guardrail, shift: str, rollback_alarms: Sequence[cloudwatch.CfnAlarm]
 ) -> sagemaker.CfnEndpoint.DeploymentConfigProperty:
     """Blue/green with the alarms that take an update back."""
     capacity = sagemaker.CfnEndpoint.CapacitySizeProperty
     return sagemaker.CfnEndpoint.DeploymentConfigProperty(
         blue_green_update_policy=sagemaker.CfnEndpoint.BlueGreenUpdatePolicyProperty(
             traffic_routing_configuration=sagemaker.CfnEndpoint.TrafficRoutingConfigProperty(
-                type=guardrail.type,
+                type=shift,
                 wait_interval_in_seconds=guardrail.wait_interval_in_seconds,
                 canary_size=(
-                    capacity(type="INSTANCE_COUNT", value=guardrail.canary_instances)
-                    if guardrail.type == "CANARY"
-                    else None
+                    capacity(type="INSTANCE_COUNT", value=guardrail.canary_instances) if shift == "CANARY" else None
                 ),
                 linear_step_size=(
                     capacity(type="CAPACITY_PERCENT", value=guardrail.linear_step_percent)
-                    if guardrail.type == "LINEAR"
+                    if shift == "LINEAR"
                     else None
                 ),
             ),

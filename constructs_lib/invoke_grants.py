@@ -1,11 +1,13 @@
 """Who may call which endpoint: InvokeEndpoint statements, per tenant."""
 
+import re
 from collections.abc import Sequence
 
 from aws_cdk import aws_iam as iam
 
 from constructs_lib import arns
 from tierfleet.config import FleetConfig
+from tierfleet.runtime.names import RESERVED_TENANT_PATTERN, hashed_tenant
 
 
 def grant_shared(
@@ -33,9 +35,19 @@ def grant_shared(
 def grant_future_dedicated(grantee: iam.IGrantable, config: FleetConfig, tenant: str) -> iam.Grant:
     """Lets the grantee call any dedicated endpoint this tenant has or gets: a promotion must not wait for IAM.
 
-    The wildcards cannot reach another tenant: `--` never occurs inside a word of an endpoint's name.
+    The wildcards cannot reach another tenant: `--` never occurs inside a word of an endpoint's name. The tenant stands
+    there by its id, or by its hash where the name would be too long. Raises ValueError for an id of the hash's form.
     """
-    return grant_dedicated(grantee, config, f"{config.fleet}--{config.environment}--*--{tenant}--*")
+    if re.fullmatch(RESERVED_TENANT_PATTERN, tenant):
+        raise ValueError(f"tenant {tenant}: ids of this form stand for other tenants in endpoint names; use another id")
+    return iam.Grant.add_to_principal(
+        grantee=grantee,
+        actions=["sagemaker:InvokeEndpoint"],
+        resource_arns=[
+            arns.endpoint(config, f"{config.fleet}--{config.environment}--*--{label}--*")
+            for label in (tenant, hashed_tenant(tenant))
+        ],
+    )
 
 
 def grant_dedicated(grantee: iam.IGrantable, config: FleetConfig, endpoint_name: str) -> iam.Grant:

@@ -64,7 +64,7 @@ class MultiModelEndpoint(Construct):
             self,
             endpoint_name=self.endpoint_name,
             endpoint_config=endpoint_config,
-            guardrail=tier.guardrail,
+            tier=tier,
             rollback_alarms=[alarm],
         )
         self.endpoint_config_name = endpoint_config.attr_endpoint_config_name

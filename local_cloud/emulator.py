@@ -95,6 +95,8 @@ def _install_schedules() -> None:
     scheduler.start_scheduler = _leave_to_our_ticker
     scheduler._create_schedule = schedules.create_schedule
     scheduler._update_schedule = schedules.update_schedule
+    scheduler._at_time_epoch = schedules.at_time_epoch
+    eventbridge._parse_rate_seconds = schedules.parse_rate_seconds
     eventbridge._parse_cron_fields = schedules.parse_cron_fields
     eventbridge._cron_next_fire = schedules.cron_next_fire
 

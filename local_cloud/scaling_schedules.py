@@ -4,20 +4,15 @@ https://docs.aws.amazon.com/autoscaling/application/userguide/scheduled-scaling-
 """
 
 import math
-import re
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from ministack.services import cloudwatch
 
-from local_cloud import schedules
 from local_cloud.errors import ServiceError
 from local_cloud.scaling_state import next_occurrences, scheduled_actions
-
-_UNIT_SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
-_RATE = re.compile(r"rate\((?P<value>[1-9]\d*) (?P<unit>minute|hour|day)s?\)")
-_AT = re.compile(r"at\((?P<moment>\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?)\)")
+from tierfleet.config.schedule import Rate, check_timezone, parse_schedule
 
 Action = dict[str, Any]
 # (ServiceNamespace, ResourceId, ScalableDimension, ScheduledActionName)
@@ -27,16 +22,14 @@ ActionKey = tuple[str, str, str, str]
 def check(action: Action) -> None:
     """Refuse a schedule, time zone or pair of bounds that never could work."""
     try:
-        _zone(action)
-    except (ZoneInfoNotFoundError, ValueError):
+        check_timezone(action.get("Timezone") or "UTC")
+    except ValueError:
         raise ServiceError("ValidationException", f"Invalid time zone: {action['Timezone']}") from None
-    expression = action["Schedule"]
-    if not (_RATE.fullmatch(expression) or _AT.fullmatch(expression) or _cron(action) is not None):
-        raise ServiceError(
-            "ValidationException",
-            f"Invalid schedule: {expression}; allowed are at(yyyy-mm-ddThh:mm:ss), rate(value unit) and "
-            "cron(minutes hours day-of-month month day-of-week year)",
-        )
+    try:
+        parse_schedule(action["Schedule"])
+    except ValueError as error:
+        reason = str(error).partition("; ")[0]
+        raise ServiceError("ValidationException", f"Invalid schedule: {action['Schedule']}: {reason}") from None
     bounds = action["ScalableTargetAction"]
     if not bounds.keys() & {"MinCapacity", "MaxCapacity"}:
         raise ServiceError("ValidationException", "ScalableTargetAction needs MinCapacity or MaxCapacity")
@@ -77,22 +70,8 @@ def _next(action: Action, after: float) -> float | None:
 
 
 def _occurrence(action: Action, after: float, *, anchor: float) -> float | None:
-    expression = action["Schedule"]
-    if match := _AT.fullmatch(expression):
-        moment = datetime.fromisoformat(match["moment"]).replace(tzinfo=_zone(action)).timestamp()
-        return moment if moment > after else None
-    if match := _RATE.fullmatch(expression):
-        seconds = int(match["value"]) * _UNIT_SECONDS[match["unit"]]
-        return anchor + seconds * max(1, math.floor((after - anchor) / seconds) + 1)
-    found = schedules.cron_next_fire(_cron(action), datetime.fromtimestamp(after, UTC))
+    schedule, moment = parse_schedule(action["Schedule"]), datetime.fromtimestamp(after, UTC)
+    if isinstance(schedule, Rate):
+        return schedule.next_fire(moment, datetime.fromtimestamp(anchor, UTC)).timestamp()
+    found = schedule.next_fire(moment, ZoneInfo(action.get("Timezone") or "UTC"))
     return None if found is None else found.timestamp()
-
-
-def _cron(action: Action) -> Any:
-    expression = schedules.ZonedExpression(action["Schedule"])
-    expression.zone = _zone(action)
-    return schedules.parse_cron_fields(expression)
-
-
-def _zone(action: Action) -> ZoneInfo:
-    return ZoneInfo(action.get("Timezone") or "UTC")

@@ -1,4 +1,4 @@
-"""AWS::Scheduler::Schedule with all its properties, and cron expressions in their own time zone.
+"""AWS::Scheduler::Schedule with all its properties, and every schedule expression by tierfleet's own parser.
 
 The emulator's type drops the time zone and the dates, and its ticker reads every cron expression as UTC.
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
@@ -9,11 +9,20 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ministack.core.responses import get_account_id, get_region
-from ministack.services import eventbridge, scheduler
+from ministack.core.responses import error_response_json, get_account_id, get_region
+from ministack.services import scheduler
 from ministack.services.cloudformation import provisioners
 
 from local_cloud.clock import clock
+from tierfleet.config.schedule import (
+    At,
+    Rate,
+    RecurringCron,
+    Schedule,
+    check_schedule,
+    check_timezone,
+    parse_schedule,
+)
 
 _Created = tuple[str, dict[str, Any]]
 
@@ -24,11 +33,16 @@ class ZonedExpression(str):
     zone: ZoneInfo
 
 
-class ZonedFields(tuple[Any, ...]):
+class ZonedCron(tuple[Any, ...]):
+    """A parsed cron expression and its time zone, in place of the emulator's tuple of fields."""
+
+    cron: RecurringCron
     zone: ZoneInfo
 
 
 def create_schedule(name: str, body: dict[str, Any]) -> Any:
+    if refusal := _refusal(body):
+        return refusal
     response = _emulator_create(name, _zoned(body))
     if response[0] < 400 and body["ScheduleExpression"].startswith("cron("):
         # The next occurrence counts from the creation, not from the first time the ticker comes by.
@@ -38,23 +52,30 @@ def create_schedule(name: str, body: dict[str, Any]) -> Any:
 
 
 def update_schedule(name: str, body: dict[str, Any]) -> Any:
-    return _emulator_update(name, _zoned(body))
+    return _refusal(body) or _emulator_update(name, _zoned(body))
 
 
-def parse_cron_fields(expression: str) -> Any:
-    fields = _emulator_parse(expression)
-    if fields is None or not isinstance(expression, ZonedExpression):
-        return fields
-    zoned = ZonedFields(fields)
-    zoned.zone = expression.zone
+def parse_cron_fields(expression: str) -> ZonedCron | None:
+    """The cron of an expression, in UTC unless it remembers a zone; None for what is no cron that AWS takes."""
+    if not isinstance(schedule := _parse(expression), RecurringCron):
+        return None
+    zoned = ZonedCron()
+    zoned.cron, zoned.zone = schedule, _zone(expression)
     return zoned
 
 
-def cron_next_fire(fields: Any, after: datetime) -> datetime | None:
-    """The emulator walks wall-clock time from `after`, so `after` must be on the schedule's wall clock."""
-    local = after.astimezone(fields.zone) if isinstance(fields, ZonedFields) else after
-    moment: datetime | None = _emulator_next_fire(fields, local)
-    return moment
+def parse_rate_seconds(expression: str) -> int | None:
+    schedule = _parse(expression)
+    return int(schedule.interval.total_seconds()) if isinstance(schedule, Rate) else None
+
+
+def at_time_epoch(expression: str) -> float | None:
+    schedule = _parse(expression)
+    return schedule.moment.replace(tzinfo=_zone(expression)).timestamp() if isinstance(schedule, At) else None
+
+
+def cron_next_fire(fields: ZonedCron, after: datetime) -> datetime | None:
+    return fields.cron.next_fire(after, fields.zone)
 
 
 def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> _Created:
@@ -68,6 +89,29 @@ def update(physical_id: str, _old: dict[str, Any], new: dict[str, Any], _stack_n
 
 def delete(physical_id: str, properties: dict[str, Any]) -> None:
     provisioners._scheduler_schedule_delete(physical_id, properties)
+
+
+def _parse(expression: str) -> Schedule | None:
+    try:
+        return parse_schedule(str(expression))
+    except ValueError:
+        return None
+
+
+def _zone(expression: str) -> ZoneInfo:
+    return expression.zone if isinstance(expression, ZonedExpression) else ZoneInfo("UTC")
+
+
+def _refusal(body: dict[str, Any]) -> Any:
+    """The answer to a schedule or time zone that EventBridge Scheduler does not take, else None."""
+    for name, check in (("ScheduleExpression", check_schedule), ("ScheduleExpressionTimezone", check_timezone)):
+        if name in body:
+            try:
+                check(body[name])
+            except ValueError as error:
+                message = f"Invalid {name} {body[name]}: {str(error).partition('; ')[0]}"
+                return error_response_json("ValidationException", message, 400)
+    return None
 
 
 def _zoned(body: dict[str, Any]) -> dict[str, Any]:
@@ -85,5 +129,3 @@ def _answer(name: str, properties: dict[str, Any], response: Any) -> _Created:
 
 _emulator_create = scheduler._create_schedule
 _emulator_update = scheduler._update_schedule
-_emulator_parse = eventbridge._parse_cron_fields
-_emulator_next_fire = eventbridge._cron_next_fire

@@ -8,29 +8,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tierfleet.config.schedule import check_schedule
+from tierfleet.aws_limits import TEMPLATE_BYTES
+from tierfleet.template_limits import check_limits, text_of
 
 Template = Mapping[str, Any]
-
-MAX_TEMPLATE_BYTES = 1_000_000
-# docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
-MAX_COUNTS = {"Resources": 500, "Parameters": 200, "Outputs": 200}
-# (type, property, most characters). Sources: the services' API references.
-MAX_LENGTHS = (
-    ("AWS::SageMaker::Endpoint", "EndpointName", 63),
-    ("AWS::CloudWatch::Alarm", "AlarmName", 255),
-    ("AWS::CloudWatch::Alarm", "AlarmDescription", 1024),
-    ("AWS::CloudWatch::CompositeAlarm", "AlarmDescription", 1024),
-    ("AWS::CloudWatch::CompositeAlarm", "AlarmRule", 10_240),
-    ("AWS::SSM::Parameter", "Value", 4096),
-    ("AWS::S3::Bucket", "BucketName", 63),
-    ("AWS::IAM::Role", "AssumeRolePolicyDocument", 2048),
-    ("AWS::S3::BucketPolicy", "PolicyDocument", 20_480),
-    ("AWS::SNS::TopicPolicy", "PolicyDocument", 30_720),
-)
-MAX_LAMBDA_ENVIRONMENT = 4096
-MAX_ROLE_POLICIES = 10_240
-MAX_VALIDATOR = 32_768
 
 # Namespace and dimensions of each metric, as AWS and the runtime publish them.
 _REQUESTS = (
@@ -111,7 +92,7 @@ def shared_prefixes(template: Template) -> Iterator[str]:
                 continue
             if "ModelDataSource" in container:
                 yield f"{name}: a multi-model container takes no ModelDataSource"
-            if not _text(container.get("ModelDataUrl", "")).endswith("/"):
+            if not text_of(container.get("ModelDataUrl", "")).endswith("/"):
                 yield f"{name}: ModelDataUrl of a multi-model container must end with /"
 
 
@@ -129,53 +110,12 @@ def capacities(template: Template) -> Iterator[str]:
             yield f"{name}: RoleARN, though the service-linked role does it all"
 
 
-def schedules(template: Template) -> Iterator[str]:
-    """`rate(1 hours)` and a cron of five fields pass every validator."""
-    expressions = [
-        *((n, p["ScheduleExpression"]) for n, p in _of(template, "AWS::Scheduler::Schedule")),
-        *((n, p["ScheduleExpression"]) for n, p in _of(template, "AWS::Events::Rule") if "ScheduleExpression" in p),
-        *(
-            (name, action["Schedule"])
-            for name, properties in _of(template, "AWS::ApplicationAutoScaling::ScalableTarget")
-            for action in properties.get("ScheduledActions", [])
-        ),
-    ]
-    for name, expression in expressions:
-        try:
-            check_schedule(expression)
-        except ValueError as error:
-            yield f"{name}: {expression}: {error}"
-
-
-def sizes(template: Template) -> Iterator[str]:
-    """Values longer, and templates larger, than AWS takes."""
+def limits(template: Template) -> Iterator[str]:
+    """What the table of AWS limits refuses."""
     size = len(json.dumps(template, separators=(",", ":")))
-    if size > MAX_TEMPLATE_BYTES:
-        yield f"template has {size} bytes, at most {MAX_TEMPLATE_BYTES}"
-    for section, most in MAX_COUNTS.items():
-        if len(template.get(section, {})) > most:
-            yield f"{len(template[section])} {section}, at most {most}"
-    for kind, key, most in MAX_LENGTHS:
-        for name, properties in _of(template, kind):
-            value = properties.get(key, "")
-            if _length(value) > most:
-                yield f"{name}: {key} has {_length(value)} characters, at most {most}"
-    for name, properties in _of(template, "AWS::Lambda::Function"):
-        size = sum(len(k) + _length(v) for k, v in properties.get("Environment", {}).get("Variables", {}).items())
-        if size > MAX_LAMBDA_ENVIRONMENT:
-            yield f"{name}: environment has {size} bytes, at most {MAX_LAMBDA_ENVIRONMENT}"
-    for name, properties in _of(template, "AWS::AppConfig::ConfigurationProfile"):
-        for validator in properties.get("Validators", []):
-            if _length(validator["Content"]) > MAX_VALIDATOR:
-                yield f"{name}: validator has {_length(validator['Content'])} bytes, at most {MAX_VALIDATOR}"
-    policies: dict[str, int] = {}
-    for _, properties in _of(template, "AWS::IAM::Policy"):
-        for role in properties.get("Roles", []):
-            role_name = _text(role)
-            policies[role_name] = policies.get(role_name, 0) + _length(properties["PolicyDocument"])
-    for role_name, size in policies.items():
-        if size > MAX_ROLE_POLICIES:
-            yield f"{role_name}: inline policies have {size} characters, at most {MAX_ROLE_POLICIES}"
+    if size > TEMPLATE_BYTES.most:
+        yield f"template has {size} bytes, at most {TEMPLATE_BYTES.most}"
+    yield from check_limits(template)
 
 
 def alarm_texts(template: Template) -> Iterator[str]:
@@ -199,7 +139,7 @@ def metrics(template: Template) -> Iterator[str]:
             yield from _metric(name, metric.get("Namespace"), metric.get("MetricName"), dimensions)
             yield from _statistic(name, metric.get("Namespace"), metric.get("MetricName"), str(query["Stat"]))
     for name, properties in _of(template, "AWS::CloudWatch::Dashboard"):
-        for widget in json.loads(_text(properties["DashboardBody"]))["widgets"]:
+        for widget in json.loads(text_of(properties["DashboardBody"]))["widgets"]:
             for row in widget["properties"].get("metrics", []):
                 if not isinstance(row[0], dict):
                     texts = [part for part in row if isinstance(part, str)]
@@ -232,7 +172,7 @@ def endpoints(template: Template) -> Iterator[str]:
             if key in properties:
                 yield f"{name}: {key} is set, so the resource cannot be replaced"
     for name, properties in _of(template, "AWS::SageMaker::Endpoint"):
-        if _text(properties.get("EndpointName", "")).lower() != _text(properties.get("EndpointName", "")):
+        if text_of(properties.get("EndpointName", "")).lower() != text_of(properties.get("EndpointName", "")):
             yield f"{name}: EndpointName is not lower case, IAM's ARNs are"
         if properties.get("RetainAllVariantProperties") is not True:
             yield f"{name}: RetainAllVariantProperties is not true, an update would undo scaling"
@@ -262,7 +202,7 @@ def wildcards(template: Template) -> Iterator[str]:
                 if _as_list(statement.get("Principal")) == ["*"] or statement.get("Principal") == {"AWS": "*"}:
                     yield f"{name}: everyone is allowed {statement['Action']}"
                 for action in _as_list(statement.get("Action", [])):
-                    for arn in map(_text, _as_list(statement.get("Resource", []))):
+                    for arn in map(text_of, _as_list(statement.get("Resource", []))):
                         if "*" in action or "NotResource" in statement or ("*" in arn and not _listed(action, arn)):
                             yield f"{name}: {action} on {arn} is an unlisted wildcard"
 
@@ -277,8 +217,7 @@ def _listed(action: str, arn: str) -> bool:
 CHECKS = (
     shared_prefixes,
     capacities,
-    schedules,
-    sizes,
+    limits,
     alarm_texts,
     metrics,
     endpoints,
@@ -303,27 +242,6 @@ def _policy_documents(properties: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(properties, list):
         for value in properties:
             yield from _policy_documents(value)
-
-
-def _text(value: Any) -> str:
-    """A value as text, with <id> where only the deployment knows."""
-    if isinstance(value, dict) and "Fn::Join" in value:
-        separator, parts = value["Fn::Join"]
-        return str(separator).join(map(_text, parts))
-    if isinstance(value, dict):
-        [target] = value.values()
-        return f"<{target[0] if isinstance(target, list) else target}>"
-    return str(value)
-
-
-def _length(value: Any) -> int:
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict) and set(value) <= {"Ref", "Fn::GetAtt"} and value:
-        return 64
-    if isinstance(value, dict) and "Fn::Join" in value:
-        return sum(map(_length, value["Fn::Join"][1]))
-    return len(json.dumps(value, separators=(",", ":")))
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from synthesis import only, template_of
 from constructs_lib import arns
 from constructs_lib.alarm_topic import AlarmTopic
 
-KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa1"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
 
 
 def topic_template(**changes: Any) -> Template:

@@ -11,8 +11,11 @@ from synthesis import AUDIENCE, BUCKET, ROLE_ARN, only, resources, template_of
 from constructs_lib.dedicated_endpoint import DedicatedEndpoint
 
 NAME = "shop--test--whale--w1--dedicated-m5-large"
-NETWORK = {"subnets": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]}
-KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa1"
+NETWORK = {
+    "subnets": ["subnet-0000000000000000a", "subnet-0000000000000000b"],
+    "security_group_ids": ["sg-0000000000000000c"],
+}
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
 
 
 def whale_template(**changes: Any) -> Template:
@@ -89,9 +92,9 @@ def test_an_update_starts_with_one_canary_instance_by_default(plain: Template) -
         "TrafficRoutingConfiguration": {
             "Type": "CANARY",
             "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1},
-            "WaitIntervalInSeconds": 300,
+            "WaitIntervalInSeconds": 420,
         },
-        "TerminationWaitInSeconds": 120,
+        "TerminationWaitInSeconds": 420,
         "MaximumExecutionTimeoutInSeconds": 3600,
     }
 

@@ -62,7 +62,7 @@ def expression(properties: Any) -> str:
 def test_the_5xx_ratio_is_judged_each_minute_above_a_fifth_of_the_five_minute_minimum(plain: Template) -> None:
     properties = alarm(plain, section="server-errors")
     assert expression(properties) == "IF(invocations >= 20, errors / invocations, 0)"
-    assert (properties["Threshold"], properties["EvaluationPeriods"], properties["DatapointsToAlarm"]) == (0.01, 5, 5)
+    assert (properties["Threshold"], properties["EvaluationPeriods"], properties["DatapointsToAlarm"]) == (0.01, 5, 3)
     assert {query["MetricStat"]["Period"] for query in properties["Metrics"] if "MetricStat" in query} == {60}
 
 

@@ -11,8 +11,8 @@ from constructs_lib.execution_role import ExecutionRole
 
 BUCKET = "arn:aws:s3:::shop--test--models--123456789012--eu-west-1"
 REPOSITORY = "arn:aws:ecr:eu-west-1:141502667606:repository/sagemaker-xgboost"
-BUCKET_KEY = "arn:aws:kms:eu-west-1:123456789012:key/0bb1"
-VOLUME_KEY = "arn:aws:kms:eu-west-1:123456789012:key/0bb2"
+BUCKET_KEY = "arn:aws:kms:eu-west-1:123456789012:key/0bb10bb1-0bb1-0bb1-0bb1-0bb10bb10bb1"
+VOLUME_KEY = "arn:aws:kms:eu-west-1:123456789012:key/0bb20bb2-0bb2-0bb2-0bb2-0bb20bb20bb2"
 
 
 def role_template(**changes: Any) -> Template:
@@ -36,7 +36,10 @@ def plain() -> Template:
 def configured() -> Template:
     return role_template(
         encryption={"bucket_kms_key_arn": BUCKET_KEY, "volume_kms_key_arn": VOLUME_KEY},
-        network={"subnets": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]},
+        network={
+            "subnets": ["subnet-0000000000000000a", "subnet-0000000000000000b"],
+            "security_group_ids": ["sg-0000000000000000c"],
+        },
     )
 
 
@@ -130,13 +133,15 @@ def test_it_makes_interfaces_in_the_fleets_subnets_with_its_security_groups_only
     assert found["CreateInterfaces"]["Action"] == "ec2:CreateNetworkInterface"
     assert sorted(found["CreateInterfaces"]["Resource"]) == [
         f"{here}:network-interface/*",
-        f"{here}:security-group/sg-1",
-        f"{here}:subnet/subnet-1",
-        f"{here}:subnet/subnet-2",
+        f"{here}:security-group/sg-0000000000000000c",
+        f"{here}:subnet/subnet-0000000000000000a",
+        f"{here}:subnet/subnet-0000000000000000b",
     ]
     assert found["UseInterfaces"]["Resource"] == f"{here}:network-interface/*"
     assert found["UseInterfaces"]["Condition"] == {
-        "ArnEquals": {"ec2:Subnet": [f"{here}:subnet/subnet-1", f"{here}:subnet/subnet-2"]}
+        "ArnEquals": {
+            "ec2:Subnet": [f"{here}:subnet/subnet-0000000000000000a", f"{here}:subnet/subnet-0000000000000000b"]
+        }
     }
     assert all(action.startswith("ec2:Describe") for action in found["DescribeNetwork"]["Action"])
 

@@ -15,6 +15,7 @@ from constructs_lib import invoke_grants
 from constructs_lib.dedicated_endpoint import DedicatedEndpoint
 from constructs_lib.multi_model_endpoint import MultiModelEndpoint
 from tierfleet import routes
+from tierfleet.runtime.names import endpoint_name, hashed_tenant
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/"
 CONFIG = fleet()
@@ -67,15 +68,29 @@ def test_a_dedicated_endpoint_is_granted_by_its_exact_name() -> None:
 
 def test_a_promotion_does_not_wait_for_iam() -> None:
     statement = granted(lambda role: invoke_grants.grant_future_dedicated(role, CONFIG, "w1"))
-    assert statement["Resource"] == f"{ARN}shop--test--*--w1--*"
-    assert fnmatchcase(f"{ARN}{routes.endpoint_name(CONFIG, 'whale', 'w1')}", statement["Resource"])
+    by_id, by_hash = sorted(statement["Resource"], reverse=True)
+    assert by_id == f"{ARN}shop--test--*--w1--*"
+    assert fnmatchcase(f"{ARN}{routes.endpoint_name(CONFIG, 'whale', 'w1')}", by_id)
+    assert by_hash == f"{ARN}shop--test--*--{hashed_tenant('w1')}--*"
+
+
+def test_a_promotion_of_a_uuid_does_not_wait_for_iam_either() -> None:
+    tenant = "550e8400-e29b-41d4-a716-446655440000"
+    statement = granted(lambda role: invoke_grants.grant_future_dedicated(role, CONFIG, tenant))
+    name = endpoint_name("shop", "test", "whale", tenant, "dedicated", "ml.m5.large")
+    assert any(fnmatchcase(f"{ARN}{name}", pattern) for pattern in statement["Resource"])
+
+
+def test_an_id_that_looks_like_a_hash_is_refused() -> None:
+    with pytest.raises(ValueError, match="stand for other tenants"):
+        granted(lambda role: invoke_grants.grant_future_dedicated(role, CONFIG, hashed_tenant("w1")))
 
 
 def test_the_pattern_of_future_endpoints_reaches_no_other_tenant_and_no_shared_endpoint() -> None:
-    pattern = granted(lambda role: invoke_grants.grant_future_dedicated(role, CONFIG, "w1"))["Resource"]
+    patterns = granted(lambda role: invoke_grants.grant_future_dedicated(role, CONFIG, "w1"))["Resource"]
     names = [routes.endpoint_name(CONFIG, "whale", tenant) for tenant in ("w10", "w1-b", "a-w1", "w")]
     for name in (*names, SHARED, "shop--test--w1--all--mme-m5-xlarge", "shop--prod--whale--w1--dedicated-m5-large"):
-        assert not fnmatchcase(f"{ARN}{name}", pattern), name
+        assert not any(fnmatchcase(f"{ARN}{name}", pattern) for pattern in patterns), name
 
 
 def test_a_shared_endpoint_grants_its_own_name_with_the_tenants_it_is_told() -> None:

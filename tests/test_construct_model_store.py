@@ -9,7 +9,7 @@ from synthesis import BUCKET, only, template_of
 
 from constructs_lib.model_store import ModelStore, model_bytes_downloaded
 
-KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa1"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
 
 
 def store_template(**changes: Any) -> Template:

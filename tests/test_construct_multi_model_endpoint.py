@@ -10,7 +10,7 @@ from synthesis import AUDIENCE, BUCKET, ROLE_ARN, only, resources, template_of
 
 from constructs_lib.multi_model_endpoint import MultiModelEndpoint
 
-KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa1"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
 NAME = "shop--test--tail--all--mme-m5-xlarge"
 
 
@@ -42,7 +42,10 @@ def configured() -> Template:
     return endpoint_template(
         network_isolation=True,
         detailed_observability=True,
-        network={"subnets": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]},
+        network={
+            "subnets": ["subnet-0000000000000000a", "subnet-0000000000000000b"],
+            "security_group_ids": ["sg-0000000000000000c"],
+        },
         encryption={"volume_kms_key_arn": KEY},
         container={"environment": {"SAGEMAKER_PROGRAM": "serve.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/code"}},
         tiers={
@@ -90,7 +93,10 @@ def test_the_container_runs_isolated_in_the_vpc_that_is_asked_for(configured: Te
         "AWS::SageMaker::Model",
         {
             "EnableNetworkIsolation": True,
-            "VpcConfig": {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]},
+            "VpcConfig": {
+                "Subnets": ["subnet-0000000000000000a", "subnet-0000000000000000b"],
+                "SecurityGroupIds": ["sg-0000000000000000c"],
+            },
         },
     )
 

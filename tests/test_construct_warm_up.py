@@ -14,7 +14,7 @@ from constructs_lib.route_table import RouteTable
 from constructs_lib.warm_up import WarmUp
 
 FUNCTION = "AWS::Lambda::Function"
-KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa1"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
 
 
 def build_warm_up(stack: cdk.Stack, config: Any) -> WarmUp:

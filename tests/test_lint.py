@@ -15,10 +15,13 @@ from synthesis import FLAGS
 from stacks.fleet_stage import FleetStage
 from tierfleet.config import load_all
 
-KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa1"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
 # Everything that is off in config/: a VPC, customers' keys, isolation, bounds by the clock.
 EVERYTHING_ON = fleet(
-    network={"subnets": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]},
+    network={
+        "subnets": ["subnet-0000000000000000a", "subnet-0000000000000000b"],
+        "security_group_ids": ["sg-0000000000000000c"],
+    },
     encryption={"bucket_kms_key_arn": KEY, "volume_kms_key_arn": KEY, "topic_kms_key_arn": KEY},
     network_isolation=True,
     detailed_observability=True,

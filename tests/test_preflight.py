@@ -17,7 +17,7 @@ from tierfleet.quotas import quotas
 from tierfleet.runtime.names import models_bucket
 
 BUCKET = models_bucket("shop", "test", "123456789012", "eu-west-1")
-KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa1"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
 
 
 class Aws:
@@ -214,7 +214,10 @@ def test_the_topics_key_names_those_who_publish(aws: Aws, statements: list[dict[
     assert refused in finding.message
 
 
-NETWORK = {"subnets": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]}
+NETWORK = {
+    "subnets": ["subnet-0000000000000000a", "subnet-0000000000000000b"],
+    "security_group_ids": ["sg-0000000000000000c"],
+}
 
 
 def subnet(name: str, zone: str = "a", *, vpc: str = "vpc-1", free: int = 200) -> dict[str, Any]:
@@ -234,8 +237,14 @@ def vpc(
     tables: list[dict[str, Any]] | None = None,
 ) -> list[Finding]:
     ec2 = aws.stub("ec2")
-    ec2.add_response("describe_subnets", {"Subnets": subnets}, {"SubnetIds": ["subnet-1", "subnet-2"]})
-    ec2.add_response("describe_security_groups", {"SecurityGroups": [{"VpcId": "vpc-1", "GroupId": "sg-1"}]})
+    ec2.add_response(
+        "describe_subnets",
+        {"Subnets": subnets},
+        {"SubnetIds": ["subnet-0000000000000000a", "subnet-0000000000000000b"]},
+    )
+    ec2.add_response(
+        "describe_security_groups", {"SecurityGroups": [{"VpcId": "vpc-1", "GroupId": "sg-0000000000000000c"}]}
+    )
     if endpoints is not None:
         ec2.add_response("describe_vpc_endpoints", {"VpcEndpoints": endpoints})
         ec2.add_response("describe_route_tables", {"RouteTables": tables or []})
@@ -247,31 +256,41 @@ def test_without_a_network_nothing_is_asked(aws: Aws) -> None:
 
 
 def test_a_subnet_that_does_not_exist_is_a_problem(aws: Aws) -> None:
-    aws.stub("ec2").add_client_error("describe_subnets", "InvalidSubnetID.NotFound", "The subnet ID 'subnet-1' ...")
-    assert "subnet-1" in only(network.check(aws.account(network=NETWORK))).message
+    aws.stub("ec2").add_client_error(
+        "describe_subnets", "InvalidSubnetID.NotFound", "The subnet ID 'subnet-0000000000000000a' ..."
+    )
+    assert "subnet-0000000000000000a" in only(network.check(aws.account(network=NETWORK))).message
 
 
 def test_one_vpc_and_two_zones_are_needed(aws: Aws) -> None:
-    [finding] = vpc(aws, [subnet("subnet-1"), subnet("subnet-2", vpc="vpc-2")])
+    [finding] = vpc(aws, [subnet("subnet-0000000000000000a"), subnet("subnet-0000000000000000b", vpc="vpc-2")])
     assert "2 VPCs: vpc-1, vpc-2" in finding.message
-    findings = vpc(aws, [subnet("subnet-1"), subnet("subnet-2")], endpoints=[{"VpcEndpointType": "Interface"}])
+    findings = vpc(
+        aws,
+        [subnet("subnet-0000000000000000a"), subnet("subnet-0000000000000000b")],
+        endpoints=[{"VpcEndpointType": "Interface"}],
+    )
     assert findings[0].message == "all subnets are in eu-west-1a"
 
 
 def test_the_subnets_need_room_for_two_fleets(aws: Aws) -> None:
-    both = [subnet("subnet-1", free=1), subnet("subnet-2", "b", free=2)]
+    both = [subnet("subnet-0000000000000000a", free=1), subnet("subnet-0000000000000000b", "b", free=2)]
     findings = vpc(aws, both, endpoints=[{"VpcEndpointType": "Interface"}])
     assert "3 free addresses, an update at the maximum needs" in findings[0].message
 
 
 def test_each_subnet_needs_a_way_to_s3(aws: Aws) -> None:
     gateway = {"VpcEndpointType": "Gateway", "RouteTableIds": ["rtb-1"]}
-    own = {"RouteTableId": "rtb-1", "Associations": [{"SubnetId": "subnet-1", "Main": False}], "Routes": []}
+    own = {
+        "RouteTableId": "rtb-1",
+        "Associations": [{"SubnetId": "subnet-0000000000000000a", "Main": False}],
+        "Routes": [],
+    }
     main = {"RouteTableId": "rtb-2", "Associations": [{"Main": True}], "Routes": []}
-    both = [subnet("subnet-1"), subnet("subnet-2", "b")]
+    both = [subnet("subnet-0000000000000000a"), subnet("subnet-0000000000000000b", "b")]
     _, first, second = vpc(aws, both, endpoints=[gateway], tables=[own, main])
     assert (first.status, "gateway endpoint" in first.message) == ("ok", True)
-    assert (second.status, "subnet-2 does not reach S3" in second.message) == ("problem", True)
+    assert (second.status, "subnet-0000000000000000b does not reach S3" in second.message) == ("problem", True)
     main["Routes"] = [{"NatGatewayId": "nat-1"}]
     _, _, second = vpc(aws, both, endpoints=[gateway], tables=[own, main])
     assert (second.status, "by a NAT gateway" in second.message) == ("ok", True)

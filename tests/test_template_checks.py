@@ -131,7 +131,7 @@ SEEDS: dict[str, tuple[Seed, str]] = {
     ),
     "large validator": (
         put("AWS::AppConfig::ConfigurationProfile", "Validators", [{"Type": "JSON_SCHEMA", "Content": "x" * 32_769}]),
-        "validator has 32769",
+        "Content has 32769",
     ),
     "large policies of a role": (allow("s3:GetObject", "arn:aws:s3:::" + "x" * 10_240), "inline policies have"),
     "large trust policy": (

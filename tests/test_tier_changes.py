@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleets import CONFIG, Synth, fleet, read_templates
+from fleets import CONFIG, Synth, fleet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -160,10 +160,3 @@ def test_two_synths_give_the_same_bytes(synth: Synth) -> None:
     files = sorted(file.relative_to(first) for file in first.rglob("*.template.json"))
     assert len(files) == 7
     assert all((first / file).read_bytes() == (second / file).read_bytes() for file in files)
-
-
-def test_the_resource_count_the_configuration_refuses_by_is_the_real_one(synth: Synth) -> None:
-    from tierfleet.config import rules
-
-    resources = sum(len(t["Resources"]) for n, t in read_templates(synth(fleet())).items() if "Fleet" in n)
-    assert resources == rules.FLEET_RESOURCES + rules.MULTI_MODEL_RESOURCES + rules.DEDICATED_RESOURCES

@@ -1,5 +1,6 @@
 """Image URIs: AWS's stock images by framework and version, or whatever the fleet file names in full."""
 
+import difflib
 import re
 import tomllib
 from functools import cache
@@ -15,9 +16,12 @@ GRAVITON_VERSIONS = {"sagemaker-xgboost": ("1.3-1", "1.5-1"), "sagemaker-scikit-
 # Our own dense server, built from container/.
 TIERFLEET_IMAGE = "tierfleet"
 
+# Source of the repository's form: ecr CreateRepository.
+_PATH = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
 _ECR_URI = re.compile(
-    r"(?P<account>[0-9]{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/"
-    r"(?P<repository>[a-z0-9][a-z0-9._/-]*)(:(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})|@(?P<digest>sha256:[0-9a-f]{64}))"
+    r"(?P<account>[0-9]{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.(?P<suffix>amazonaws\.com(\.cn)?)/"
+    rf"(?P<repository>(?=[^:@]{{2,256}}[:@]){_PATH}(/{_PATH})*)"
+    r"(:(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})|@(?P<digest>sha256:[0-9a-f]{64}))"
 )
 
 
@@ -32,14 +36,21 @@ def stock_image_uri(image: str, version: str, region: str) -> str:
 
     Raises KeyError for a region without published images. Tags of scikit-learn carry a processor suffix.
     """
-    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     tag = f"{version}-cpu-py3" if image == "sagemaker-scikit-learn" else version
-    return f"{publishing_accounts()[region]}.dkr.ecr.{region}.{suffix}/{image}:{tag}"
+    return f"{publishing_accounts()[region]}.dkr.ecr.{region}.{dns_suffix(region)}/{image}:{tag}"
 
 
 def is_ecr_uri(image: str) -> bool:
     """Whether `image` is a full ECR URI with a tag or digest."""
     return _ECR_URI.fullmatch(image) is not None
+
+
+def image_place(uri: str) -> tuple[str, str]:
+    """Region and DNS suffix of an ECR URI, such as `eu-west-1`, `amazonaws.com`. Raises ValueError for no ECR URI."""
+    match = _ECR_URI.fullmatch(uri)
+    if not match:
+        raise ValueError(f"not an ECR image URI: {uri}")
+    return match["region"], match["suffix"]
 
 
 def repository_arn(uri: str, partition: str) -> str:
@@ -57,6 +68,26 @@ def ecr_parts(uri: str) -> tuple[str, str, dict[str, str]]:
         raise ValueError(f"not an ECR image URI: {uri}")
     image_id = {"imageTag": match["tag"]} if match["tag"] else {"imageDigest": match["digest"]}
     return match["account"], match["repository"], image_id
+
+
+@cache
+def hosting_regions() -> frozenset[str]:
+    """The regions in which SageMaker hosts models, the isolated and sovereign ones left out."""
+    return frozenset(tomllib.loads((files("tierfleet") / "data/hosting_regions.toml").read_text(encoding="utf-8")))
+
+
+def check_region(region: str) -> str:
+    """Return the region. Raises ValueError for a name that is no region SageMaker hosts models in."""
+    if region not in hosting_regions():
+        near = difflib.get_close_matches(region, sorted(hosting_regions()), n=1)
+        hint = f"did you mean {near[0]}?" if near else "use one such as eu-west-1"
+        raise ValueError(f"not a region that SageMaker hosts models in; {hint}")
+    return region
+
+
+def dns_suffix(region: str) -> str:
+    """What the names of AWS's servers end with in a region."""
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
 
 
 def partition_of(region: str) -> str:

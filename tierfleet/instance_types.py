@@ -10,6 +10,11 @@ _VCPUS = {"medium": 1, "large": 2, "xlarge": 4}
 _GIB_PER_VCPU = {"c": 2, "m": 4, "r": 8}
 _BURSTABLE_GIB = {"medium": 4, "large": 8, "xlarge": 16, "2xlarge": 32}
 
+# CPU families before generation 5, which SageMaker still hosts models on. Source: as data/instance_types.txt.
+OLDER_FAMILIES = ("c4", "m4")
+# What has an accelerator. Source: the same; a test finds every type that SageMaker hosts in one of these lists.
+_ACCELERATED = re.compile(r"ml\.(dl|g|inf|p|trn)[0-9][a-z0-9-]*\.[a-z0-9]+")
+
 # Hosting regions of families that are in the API's list nearly everywhere but can be hosted in few regions
 # (cfn-lint's copy of the price list, 2026-11).
 _FEW_REGIONS = ("ap-east-2", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7", "mx-central-1")
@@ -44,9 +49,7 @@ def describe(name: str) -> InstanceType:
     """
     match = _NAME.fullmatch(name)
     if not match or name not in hosting_types():
-        raise ValueError(
-            "not a CPU type that SageMaker hosts models on; use the c, m or r families, such as ml.m5.xlarge"
-        )
+        raise ValueError(_why_not(name))
     family = match["family"] + match["generation"] + match["options"]
     burstable = match["family"] == "t"
     vcpus = 2 if burstable and match["size"] == "medium" else _vcpus(match["size"])
@@ -65,6 +68,22 @@ def check_instance_type(name: str) -> str:
     """Return the name, or raise ValueError as `describe` does."""
     describe(name)
     return name
+
+
+def _why_not(name: str) -> str:
+    parts = name.split(".")
+    if len(parts) == 3 and parts[0] == "ml" and parts[1] in OLDER_FAMILIES:
+        size = f"ml.{parts[1][0]}5.{parts[2]}"
+        newer = size if size in hosting_types() else f"ml.{parts[1][0]}5.xlarge"
+        return (
+            f"SageMaker hosts models on {parts[1]}, but it is older than the types tierfleet offers (generation 5 and "
+            f"later); use {newer}"
+        )
+    if _ACCELERATED.fullmatch(name):
+        return "has an accelerator, which these models do not use; use a CPU type such as ml.m5.xlarge"
+    if f"ml.{name}" in hosting_types():
+        return f"not a SageMaker type, their names begin with ml.; write ml.{name}"
+    return "not a CPU type that SageMaker hosts models on; use the c, m or r families, such as ml.m5.xlarge"
 
 
 def _vcpus(size: str) -> int:

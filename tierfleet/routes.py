@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tierfleet.config import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.instance_types import describe
 from tierfleet.runtime import names
 

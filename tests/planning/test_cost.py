@@ -15,7 +15,10 @@ from tierfleet.planning.prices import UnknownPriceError, load_prices
 from tierfleet.planning.usage import Traffic, Usage
 
 PRICES = load_prices()
-NETWORK = {"subnets": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]}
+NETWORK = {
+    "subnets": ["subnet-0000000000000000a", "subnet-0000000000000000b"],
+    "security_group_ids": ["sg-0000000000000000c"],
+}
 
 
 def cost(config: FleetConfig, **usage: Any) -> FleetCost:

@@ -1,19 +1,29 @@
 """Reading fleet files: TOML in, a checked FleetConfig or every problem at once out."""
 
-import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.config.files import (
+    FileError,
+    fleet_files,
+    plain,
+    read_lines,
+    read_toml,
+    shown_path,
+    unfit_texts,
+    with_tuples,
+)
+from tierfleet.config.model import MAX_WORD_CHARACTERS, DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.config.problems import ConfigError, Problem, errors_of, from_pydantic
 from tierfleet.config.rules import check_fleet
+from tierfleet.config.shapes import how_to_write, known_keys
+from tierfleet.config.size_rules import check_sizes
 from tierfleet.runtime.names import WORD_PATTERN
 
 _TIER_MODELS: dict[str, type[MultiModelTier | DedicatedTier]] = {
@@ -42,17 +52,25 @@ def load(path: Path) -> FleetConfig:
 def load_all(path: Path) -> list[FleetConfig]:
     """The fleets of every `*.toml` in a directory, in name order, or of one file.
 
-    Raises ConfigError with all their errors.
+    Raises ConfigError with all their errors; a directory without fleet files is one.
     """
-    checked = check_files(sorted(path.glob("*.toml")) if path.is_dir() else [path])
+    checked = check_files([path])
     if errors := [error for file in checked for error in errors_of(file.problems)]:
         raise ConfigError(errors)
     return [file.config for file in checked if file.config]
 
 
 def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
-    """Each file checked, and all of them against each other: two files must not describe the same fleet."""
-    checked = [check_file(path) for path in paths]
+    """Each file checked, and all of them against each other: two files must not describe the same fleet.
+
+    A directory stands for its `*.toml`.
+    """
+    checked = []
+    for path in paths:
+        try:
+            checked += [check_file(file) for file in fleet_files(path)]
+        except FileError as error:
+            checked.append(_unreadable(path, error))
     first: dict[tuple[str, str], Path] = {}
     for index, file in enumerate(checked):
         if file.config is None:
@@ -63,9 +81,9 @@ def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
                 table="",
                 key="fleet, environment",
                 value=list(identity),
-                message=f"{other} describes the same fleet and environment",
+                message=f"{shown_path(other)} describes the same fleet and environment",
                 fix="give one of them another environment",
-                file=str(file.path),
+                file=shown_path(file.path),
             )
             checked[index] = CheckedFile(file.path, None, (*file.problems, problem))
     return checked
@@ -74,24 +92,34 @@ def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
 def check_file(path: Path) -> CheckedFile:
     """One file checked: syntax, keys, values, then the rules that need more than one table."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        return _unreadable(path, f"cannot be read ({error.strerror})", "check the path")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return _unreadable(path, f"is not valid TOML: {error}", "mend the line")
+        document = read_toml(path)
+    except FileError as error:
+        return _unreadable(path, error)
     problems = _read_tenant_files(document, path.parent)
+    unread = {problem.table for problem in problems}
+    texts = list(unfit_texts(document))
+    document = with_tuples(document)
     parts = _validate_tables(document, problems)
     tables = document.get("tiers", {})
     every_tier_is_sound = isinstance(tables, dict) and parts.get("tiers", {}).keys() == tables.keys()
-    problems += check_fleet(parts, path.stem, every_tier_is_sound=every_tier_is_sound)
-    config = None
-    if not errors_of(problems):
-        config = FleetConfig.model_validate_json(json.dumps(document))
-    return CheckedFile(path, config, tuple(replace(problem, file=str(path)) for problem in problems))
+    found = check_fleet(parts, path.stem, every_tier_is_sound=every_tier_is_sound)
+    # A list that could not be read is not also empty.
+    problems += [problem for problem in found if not (problem.table in unread and problem.key == "tenants")]
+    places = {(problem.table, problem.key) for problem in problems}
+    problems += [problem for problem in texts if (problem.table, problem.key) not in places]
+    if parts.keys() == FleetConfig.model_fields.keys() and every_tier_is_sound and _has_one_default(parts["tiers"]):
+        problems += check_sizes(FleetConfig.model_construct(**parts))
+    config = None if errors_of(problems) else FleetConfig.model_validate(document)
+    file = shown_path(path)
+    return CheckedFile(path, config, tuple(replace(item, file=file, value=plain(item.value)) for item in problems))
 
 
-def _unreadable(path: Path, message: str, fix: str) -> CheckedFile:
-    return CheckedFile(path, None, (Problem("", "file", None, message, fix, file=str(path)),))
+def _has_one_default(tiers: Mapping[str, MultiModelTier | DedicatedTier]) -> bool:
+    return sum(isinstance(tier, MultiModelTier) and tier.default for tier in tiers.values()) == 1
+
+
+def _unreadable(path: Path, error: FileError) -> CheckedFile:
+    return CheckedFile(path, None, (Problem("", "file", None, error.message, error.fix, file=shown_path(path)),))
 
 
 def _read_tenant_files(document: dict[str, Any], directory: Path) -> list[Problem]:
@@ -109,12 +137,15 @@ def _read_tenant_files(document: dict[str, Any], directory: Path) -> list[Proble
             problems.append(Problem(where, "tenants_file", file_name, message, "remove one of them"))
             continue
         file = directory / file_name
-        if file.parent != directory or not file.is_file():
-            message = f"no such file beside the fleet file, in {directory}"
-            problems.append(Problem(where, "tenants_file", file_name, message, "create it or mend the name"))
+        if file.parent != directory or file.name in ("", ".", ".."):
+            message = f"no file beside the fleet file, in {shown_path(directory)}"
+            problems.append(Problem(where, "tenants_file", file_name, message, "name a file there"))
             continue
-        lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
-        warm_up["tenants"] = [line for line in lines if line]
+        try:
+            warm_up["tenants"] = read_lines(file)
+        except FileError as error:
+            message = f"the file beside the fleet file, {shown_path(file)}, {error.message}"
+            problems.append(Problem(where, "tenants_file", file_name, message, error.fix))
     return problems
 
 
@@ -143,9 +174,12 @@ def _validate_tiers(tables: dict[str, Any], problems: list[Problem]) -> dict[str
     for name, table in sorted(tables.items()):
         hosting = table.get("hosting") if isinstance(table, dict) else None
         model = _TIER_MODELS.get(hosting) if isinstance(hosting, str) else None
-        if not re.fullmatch(WORD_PATTERN, name):
-            message = f"a tier's name must match {WORD_PATTERN}"
+        if not re.fullmatch(WORD_PATTERN, name) or len(name) > MAX_WORD_CHARACTERS:
+            message = f"a tier's name must match {WORD_PATTERN}, with at most {MAX_WORD_CHARACTERS} characters"
             problems.append(Problem("tiers", name, None, message, "use lowercase letters, digits and single hyphens"))
+        elif not isinstance(table, dict):
+            message, fix = "a tier is a table", f'write [tiers.{name}] and below it hosting = "multi-model"'
+            problems.append(Problem("tiers", name, table, message, fix))
         elif model is None:
             message, fix = "must be multi-model or dedicated", "say how the tier is hosted"
             problems.append(Problem(f"tiers.{name}", "hosting", hosting, message, fix))
@@ -164,25 +198,18 @@ def _validate(
 ) -> None:
     adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
     try:
-        # JSON mode: strict, yet a TOML array may become a tuple.
-        parts[key] = adapter.validate_json(json.dumps(value, default=str), strict=True)
+        parts[key] = adapter.validate_python(value, strict=True)
     except ValidationError as error:
         for details in error.errors(include_url=False):
+            # pydantic counts the sound items only; the others have their own error.
+            if details["type"] == "too_short" and details["ctx"]["actual_length"] < len(details["input"]):
+                continue
             loc = details["loc"]
             table = (*above, key) if loc else above
             details["loc"] = loc or (key,)
-            problems.append(from_pydantic(details, table, _known_keys(field.annotation, loc)))
-
-
-def _known_keys(annotation: Any, loc: tuple[int | str, ...]) -> list[str]:
-    """The keys of the innermost table on the way `loc` through the models, empty where it is no table of ours."""
-    for part in (*loc[:-1], None):
-        candidates = [annotation, *get_args(annotation)]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if model is not None and (part is None or part in model.model_fields):
-            if part is None:
-                return list(model.model_fields)
-            annotation = model.model_fields[str(part)].annotation
-        elif model is None and len(candidates) == 3:  # Mapping[key, value]
-            annotation = candidates[2]
-    return []
+            problem = from_pydantic(details, table, known_keys(field.annotation, loc))
+            if details["type"].endswith("_type") and (
+                fix := how_to_write(field.annotation, loc, problem.key, problem.value)
+            ):
+                problem = replace(problem, fix=fix)
+            problems.append(problem)

@@ -6,31 +6,44 @@ The docstring below each key is the text of docs/configuration.md and of the JSO
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from tierfleet.config.schedule import check_schedule
+from tierfleet.aws_limits import (
+    INTEGER,
+    KMS_KEY_PATTERN,
+    LONGEST_CALL_SECONDS,
+    LONGEST_LOAD_SECONDS,
+    SECURITY_GROUP_PATTERN,
+    SUBNET_PATTERN,
+)
+from tierfleet.config.guardrail_time import BAKE_SECONDS
+from tierfleet.config.schedule import check_schedule, check_timezone
+from tierfleet.images import check_region
 from tierfleet.instance_types import check_instance_type
 from tierfleet.runtime.names import WORD_PATTERN
 
 
-def _check_timezone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (LookupError, OSError, ValueError) as error:
-        raise ValueError("not an IANA time zone; use a name such as Europe/London or UTC") from error
-    return name
+def _check_distinct(items: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({item for item in items if items.count(item) > 1}):
+        raise ValueError(f"lists {', '.join(twice)} twice; each id must be a different one")
+    return items
 
 
-Word = Annotated[str, Field(pattern=rf"^{WORD_PATTERN}$", max_length=40)]
+MAX_WORD_CHARACTERS = 40
+Word = Annotated[str, Field(pattern=rf"^{WORD_PATTERN}$", max_length=MAX_WORD_CHARACTERS)]
 TenantId = Word
 Schedule = Annotated[str, AfterValidator(check_schedule)]
-TimeZone = Annotated[str, AfterValidator(_check_timezone)]
+TimeZone = Annotated[str, AfterValidator(check_timezone)]
 InstanceTypeName = Annotated[str, AfterValidator(check_instance_type)]
-KmsKeyArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$")]
+Region = Annotated[str, AfterValidator(check_region)]
+KmsKeyArn = Annotated[str, Field(pattern=rf"^{KMS_KEY_PATTERN}$")]
+SubnetId = Annotated[str, Field(pattern=rf"^{SUBNET_PATTERN}$")]
+SecurityGroupId = Annotated[str, Field(pattern=rf"^{SECURITY_GROUP_PATTERN}$")]
 ModelKey = Annotated[str, Field(pattern=rf"^{WORD_PATTERN}/[A-Za-z0-9][A-Za-z0-9._-]*\.tar\.gz$")]
 Seconds = Annotated[int, Field(ge=0, le=3600)]
+# What AWS takes as an integer of 32 bits.
+Count = Annotated[int, Field(ge=1, le=INTEGER)]
 
 
 # What CloudWatch Logs allows. docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
@@ -42,7 +55,9 @@ LogRetentionDays = Literal[
 class Section(BaseModel):
     """One table of a fleet file: frozen, and a key it does not know is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Container(Section):
@@ -61,10 +76,12 @@ class Container(Section):
 class Network(Section):
     """The VPC the containers run in; leave the table out for SageMaker's own network."""
 
-    subnets: Annotated[tuple[str, ...], Field(min_length=2, max_length=16)]
+    subnets: Annotated[tuple[SubnetId, ...], Field(min_length=2, max_length=16), AfterValidator(_check_distinct)]
     """At least two subnet ids in different availability zones; they need an S3 endpoint for the models.
     -> AWS::SageMaker::Model VpcConfig.Subnets"""
-    security_group_ids: Annotated[tuple[str, ...], Field(min_length=1, max_length=5)]
+    security_group_ids: Annotated[
+        tuple[SecurityGroupId, ...], Field(min_length=1, max_length=5), AfterValidator(_check_distinct)
+    ]
     """Security groups of the containers. -> VpcConfig.SecurityGroupIds"""
 
 
@@ -100,19 +117,19 @@ class Routes(Section):
     bake_minutes: Annotated[int, Field(ge=1, le=1440)] = 5
     """How long AppConfig watches the RouteErrors alarm after a change, and how long replaced endpoints live on;
     at least 2 x ttl_seconds + 70 s. -> AWS::AppConfig::DeploymentStrategy FinalBakeTimeInMinutes"""
-    max_route_errors_per_minute: Annotated[int, Field(ge=1)] = 5
+    max_route_errors_per_minute: Count = 5
     """RouteErrors (calls to an endpoint that is not there) above which AppConfig takes the routes back."""
 
 
 class Instances(Section):
     """How many instances the endpoint may have."""
 
-    min: Annotated[int, Field(ge=1)]
+    min: Count
     """Fewest instances; 2 or more spread over availability zones. A real-time endpoint cannot scale to 0.
     -> AWS::ApplicationAutoScaling::ScalableTarget MinCapacity"""
-    max: Annotated[int, Field(ge=1)]
+    max: Count
     """Most instances. -> ScalableTarget MaxCapacity"""
-    initial: Annotated[int, Field(ge=1)]
+    initial: Count
     """Instances of a new endpoint; an updated one keeps its current count.
     -> AWS::SageMaker::EndpointConfig InitialInstanceCount"""
 
@@ -130,9 +147,9 @@ class ScheduledCapacity(Section):
     """`cron(...)`, `rate(...)` or `at(...)`. -> ScalableTarget ScheduledActions.Schedule"""
     timezone: TimeZone = "UTC"
     """IANA time zone of the schedule. -> ScheduledActions.Timezone"""
-    min: Annotated[int, Field(ge=1)]
+    min: Count
     """Fewest instances from then on. -> ScheduledActions.ScalableTargetAction.MinCapacity"""
-    max: Annotated[int, Field(ge=1)]
+    max: Count
     """Most instances from then on. -> ScheduledActions.ScalableTargetAction.MaxCapacity"""
 
     @model_validator(mode="after")
@@ -145,7 +162,7 @@ class ScheduledCapacity(Section):
 class Scaling(Section):
     """Target tracking on InvocationsPerInstance."""
 
-    max_requests_per_second: Annotated[float, Field(gt=0)]
+    max_requests_per_second: Annotated[float, Field(gt=0, le=1_000_000)]
     """What one instance serves within the latency goal, from a load test."""
     safety_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of max_requests_per_second to aim for, since new instances take minutes; AWS advises 0.5 to start.
@@ -172,10 +189,10 @@ class ScaleOnCache(Section):
     """More instances when the model cache thrashes, whatever the traffic: a cache-bound fleet never reaches an
     invocation target. Scale-in then waits for a calm hour (docs/adr/0003)."""
 
-    max_unloads_per_hour: Annotated[int, Field(ge=1)]
+    max_unloads_per_hour: Count
     """Models unloaded for want of memory, over all instances, that the tier tolerates (ModelUnloadingTime
     SampleCount)."""
-    add_instances: Annotated[int, Field(ge=1)] = 1
+    add_instances: Count = 1
     """Instances added each time. -> ScalingPolicy StepAdjustments.ScalingAdjustment"""
     cooldown_seconds: Annotated[int, Field(ge=60, le=86_400)] = 1800
     """Pause after adding or removing one: a new instance needs time to draw its share of models.
@@ -185,15 +202,16 @@ class ScaleOnCache(Section):
 class EndpointAlarmLimits(Section):
     """Limits every endpoint is watched for."""
 
-    max_5xx_ratio: Annotated[float, Field(gt=0, le=1)] = 0.01
-    """Share of invocations that may fail with 5XX. On the stock image bad payloads count here too."""
-    max_4xx_ratio: Annotated[float, Field(gt=0, le=1)] = 0.05
+    max_5xx_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Share of invocations that may fail with 5XX; at 1 the alarm could never go off. On the stock image bad payloads
+    count here too."""
+    max_4xx_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Share of invocations that may be refused with 4XX."""
-    max_memory_percent: Annotated[float, Field(gt=0, le=100)] = 95
+    max_memory_percent: Annotated[float, Field(gt=0, lt=100)] = 95
     """MemoryUtilization, a guard against running out. A full cache is a multi-model endpoint's normal state."""
-    max_disk_percent: Annotated[float, Field(gt=0, le=100)] = 85
+    max_disk_percent: Annotated[float, Field(gt=0, lt=100)] = 85
     """DiskUtilization. The disk is the second level of the model cache."""
-    min_requests: Annotated[int, Field(ge=1)] = 100
+    min_requests: Count = 100
     """Requests in five minutes below which ratios are not judged: one cold call at night is not an incident."""
 
 
@@ -202,17 +220,18 @@ class MultiModelAlarmLimits(EndpointAlarmLimits):
 
     min_cache_hit_ratio: Annotated[float, Field(gt=0, le=1)]
     """ModelCacheHit ratio to hold. It follows from traffic and memory, so no default is right."""
-    max_loading_wait_seconds: Annotated[float, Field(gt=0)] = 3.0
+    max_loading_wait_seconds: Annotated[float, Field(gt=0, lt=LONGEST_LOAD_SECONDS)] = 3.0
     """Longest ModelLoadingWaitTime a caller may meet."""
-    max_unloads_per_hour: Annotated[int, Field(ge=1)] = 500
+    max_unloads_per_hour: Count = 500
     """Models unloaded for want of memory, over all instances, before the cache counts as thrashing."""
 
 
 class DedicatedAlarmLimits(EndpointAlarmLimits):
     """Limits of a dedicated endpoint; the first two also take a bad new version back."""
 
-    max_model_latency_p99_milliseconds: Annotated[float, Field(gt=0)]
-    """ModelLatency p99 to hold, as SageMaker sees it: overhead and network come on top for the caller."""
+    max_model_latency_p99_milliseconds: Annotated[float, Field(gt=0, lt=1000 * LONGEST_CALL_SECONDS)]
+    """ModelLatency p99 to hold, as SageMaker sees it: overhead and network come on top for the caller. SageMaker ends a
+    call after 60 s, so a higher limit would never be passed."""
 
 
 class WarmUp(Section):
@@ -236,20 +255,27 @@ class WarmUp(Section):
 class Guardrail(Section):
     """How SageMaker moves traffic to an updated endpoint's new instances (blue/green), and back on an alarm."""
 
-    type: Literal["ALL_AT_ONCE", "CANARY", "LINEAR"] = "CANARY"
-    """-> AWS::SageMaker::Endpoint DeploymentConfig.BlueGreenUpdatePolicy.TrafficRoutingConfiguration.Type"""
-    canary_instances: Annotated[int, Field(ge=1)] = 1
+    type: Literal["ALL_AT_ONCE", "CANARY", "LINEAR"] | None = None
+    """Left out: CANARY where there are always two instances or more, else ALL_AT_ONCE.
+    -> AWS::SageMaker::Endpoint DeploymentConfig.BlueGreenUpdatePolicy.TrafficRoutingConfiguration.Type"""
+    canary_instances: Count = 1
     """Instances that take the first traffic (CANARY); at most half of instances.min.
     -> TrafficRoutingConfiguration.CanarySize"""
     linear_step_percent: Annotated[int, Field(ge=10, le=50)] = 25
     """Share of the instances a step moves (LINEAR). -> TrafficRoutingConfiguration.LinearStepSize"""
-    wait_interval_in_seconds: Seconds = 300
-    """How long the alarms are watched after each step. -> TrafficRoutingConfiguration.WaitIntervalInSeconds"""
-    termination_wait_in_seconds: Seconds = 120
-    """How long the old instances stay after the last step. -> BlueGreenUpdatePolicy.TerminationWaitInSeconds"""
+    wait_interval_in_seconds: Seconds = BAKE_SECONDS
+    """How long the alarms are watched after each step; the rollback alarms need the default to go off.
+    -> TrafficRoutingConfiguration.WaitIntervalInSeconds"""
+    termination_wait_in_seconds: Seconds = BAKE_SECONDS
+    """How long the old instances stay, and the alarms are watched, after all traffic has moved.
+    -> BlueGreenUpdatePolicy.TerminationWaitInSeconds"""
     maximum_execution_timeout_in_seconds: Annotated[int, Field(ge=600, le=28_800)] = 3600
     """When an update counts as failed; above the sum of the waits.
     -> BlueGreenUpdatePolicy.MaximumExecutionTimeoutInSeconds"""
+
+    def shift(self, fewest_instances: int) -> Literal["ALL_AT_ONCE", "CANARY", "LINEAR"]:
+        """How traffic moves on an endpoint that may have so few instances."""
+        return self.type or ("CANARY" if fewest_instances >= 2 else "ALL_AT_ONCE")
 
 
 class Tier(Section):
@@ -291,7 +317,7 @@ class MultiModelTier(Tier):
     """True for the one tier that serves every tenant no other tier names."""
     tenants: tuple[TenantId, ...] = ()
     """Tenants of a further shared tier; the default tier lists none."""
-    models_per_instance: Annotated[int, Field(ge=1)] | None = None
+    models_per_instance: Count | None = None
     """Models of this fleet that fit the memory of one instance, measured: LoadedModelCount when
     ModelUnloadingTime first appears. Needed for a warm-up; the artefact's size says little."""
     model_cache: Literal["Enabled", "Disabled"] = "Enabled"
@@ -339,14 +365,14 @@ class FleetConfig(Section):
     """Name of the environment; the file is called `<fleet>-<environment>.toml`."""
     account: Annotated[str, Field(pattern=r"^[0-9]{12}$")]
     """AWS account id, 12 digits."""
-    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
+    region: Region
     """AWS region."""
     retain: bool = True
     """Whether the model bucket outlives its stack; where it does not, empty it before deleting the stack.
     -> DeletionPolicy of AWS::S3::Bucket"""
     tags: Mapping[str, str] = {}
     """Further tags on every resource; fleet, environment, tier and tenant are set anyway."""
-    runbook_url: Annotated[str, Field(pattern=r"^https://\S+$", max_length=200)]
+    runbook_url: Annotated[str, Field(pattern=r"^https://[!-~]+$", max_length=200)]
     """Where docs/runbook.md is published; every alarm's description links its section."""
     log_retention_days: LogRetentionDays = 90
     """Days that CloudWatch keeps the logs of endpoints; the groups are SageMaker's own, and the warm gate sets it.

@@ -11,6 +11,19 @@ from pydantic_core import ErrorDetails
 Severity = Literal["error", "warning", "note"]
 
 
+# In the words of TOML.
+_SHAPES = {
+    "model_type": "should be a table",
+    "dict_type": "should be a table",
+    "mapping_type": "should be a table",
+    "tuple_type": "should be a list",
+    "bool_type": "should be true or false",
+    "float_type": "should be a number",
+    "int_type": "should be a whole number",
+    "string_type": "should be text",
+}
+
+
 @dataclass(frozen=True)
 class Problem:
     """One finding: where it stands, the value found, what is wrong with what is allowed, and what to do."""
@@ -64,10 +77,16 @@ def from_pydantic(error: ErrorDetails, table: Sequence[str], known_keys: Sequenc
         return Problem(where, key, value, f"must match {context['pattern']}", "write it in that form")
     if error["type"] == "literal_error":
         return Problem(where, key, value, f"must be {context['expected']}", "choose one of these")
+    if error["type"] in _SHAPES:
+        return Problem(where, key, value, _SHAPES[error["type"]], "write it in that shape")
     message = error["msg"][0].lower() + error["msg"][1:]
-    return Problem(where, key, value, message.replace("input should", "should"), "change the value")
+    message = message.replace("input should", "should").replace("tuple should", "should")
+    return Problem(where, key, value, message.replace(" after validation", ""), "change the value")
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value, default=str)
+    except (ValueError, RecursionError):
+        return "..."
     return text if len(text) <= 80 else text[:77] + "..."

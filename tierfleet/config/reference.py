@@ -91,7 +91,7 @@ def _word(annotation: Any) -> str:
 def _limit(item: Any) -> str:
     for attribute, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
         if (value := getattr(item, attribute, None)) is not None:
-            return f"{sign} {value:g}"
+            return f"{sign} {value:,}" if isinstance(value, int) and value > 99_999 else f"{sign} {value:g}"
     return ""
 
 

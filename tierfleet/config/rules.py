@@ -1,28 +1,28 @@
 """Rules that need more than one table of a fleet file. Each yields problems and never stops at the first."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tierfleet import images
-from tierfleet.config.model import Container, DedicatedTier, Encryption, MultiModelTier, Routes
+from tierfleet.config.aws_rules import (
+    check_endpoint_names,
+    check_fleet_name,
+    check_keys,
+    check_schedule_counts,
+    check_tags,
+    check_volume_key,
+)
+from tierfleet.config.container_rules import check_environment, check_image, check_probe, check_probe_against_image
+from tierfleet.config.model import DedicatedTier, MultiModelTier, Routes
 from tierfleet.config.problems import Problem
+from tierfleet.config.size_rules import check_counts
 from tierfleet.config.tier_rules import check_tier
 from tierfleet.instance_types import HOSTED_ONLY_IN, describe
 from tierfleet.runtime import names
 
 # The longest call a client may have under way when its route changes: boto3's read timeout for a cold model.
 IN_FLIGHT_SECONDS = 70
-# CloudFormation's limit is 2,500 resources an operation over the whole tree; the rest is for what CDK adds.
-MAX_RESOURCES = 2400
-# What one fleet, one shared tier and one whale become in CloudFormation; tests/test_tier_changes.py counts them.
-FLEET_RESOURCES = 28
-MULTI_MODEL_RESOURCES = 20
-DEDICATED_RESOURCES = 14
-# Application Auto Scaling's quota of scalable targets for SageMaker in one region.
-# Source: docs.aws.amazon.com/general/latest/gr/as-app.html
-MAX_SCALABLE_TARGETS = 500
-
 _AnyTier = MultiModelTier | DedicatedTier
 
 
@@ -34,19 +34,33 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
     `parts` holds all tiers of the file; a default tier that is not among them is not missing.
     """
     tiers: Mapping[str, _AnyTier] = parts.get("tiers", {})
-    problems = [*_default_tier(tiers, every_tier_is_sound), *_tenants(tiers), *_warm_ups(tiers), *_resources(tiers)]
+    problems = [*_default_tier(tiers, every_tier_is_sound), *_tenants(tiers), *_warm_ups(tiers)]
+    problems += [*check_counts(tiers), *check_schedule_counts(tiers)]
     for name, tier in tiers.items():
         problems += check_tier(name, tier)
     if "routes" in parts:
         problems += _bake(parts["routes"])
+    if "tags" in parts:
+        problems += check_tags(parts["tags"])
+    if "container" in parts:
+        problems += check_environment(parts["container"])
+    if "probe" in parts:
+        problems += check_probe(parts["probe"])
+    if parts.keys() >= {"container", "probe"}:
+        problems += check_probe_against_image(parts["probe"], parts["container"])
     if parts.keys() >= {"container", "region"}:
-        problems += _container(parts["container"], parts["region"], tiers)
+        problems += check_image(parts["container"], parts["region"], tiers)
     if "region" in parts:
         problems += _hosting_region(tiers, parts["region"])
     if "encryption" in parts:
-        problems += _volume_key(parts["encryption"], tiers)
+        problems += check_volume_key(parts["encryption"], tiers)
+    if parts.keys() >= {"encryption", "region"}:
+        problems += check_keys(parts["encryption"], parts["region"], parts.get("account"))
     if parts.keys() >= {"fleet", "environment"}:
-        problems += _names(parts, tiers, file_stem)
+        problems += _file_name(parts["fleet"], parts["environment"], file_stem)
+        problems += check_endpoint_names(parts["fleet"], parts["environment"], tiers)
+    if parts.keys() >= {"fleet", "environment", "account", "region"}:
+        problems += check_fleet_name(parts["fleet"], parts["environment"], parts["account"], parts["region"])
     return problems
 
 
@@ -75,6 +89,10 @@ def _tenants(tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
         if names.ALL_TENANTS in tier.tenants:
             message = f"{names.ALL_TENANTS!r} stands for a shared endpoint in endpoint names"
             yield Problem(f"tiers.{name}.tenants", names.ALL_TENANTS, None, message, "give the tenant another id")
+        for tenant in tier.tenants if isinstance(tier, DedicatedTier) else ():
+            if re.fullmatch(names.RESERVED_TENANT_PATTERN, tenant):
+                message = "ids of this form stand for longer ids in endpoint names"
+                yield Problem(f"tiers.{name}.tenants", tenant, None, message, "give the tenant another id")
     for tenant, found in sorted(tiers_of.items()):
         if len(found) > 1:
             message = f"tenant is on {len(found)} tiers ({', '.join(found)}), one is allowed"
@@ -101,22 +119,6 @@ def _warm_ups(tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
                 yield Problem(where, "schedule", tier.warm_up.schedule, message, fix, severity="warning")
 
 
-def _resources(tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
-    whales = sum(len(tier.tenants) for tier in tiers.values() if isinstance(tier, DedicatedTier))
-    shared = sum(isinstance(tier, MultiModelTier) for tier in tiers.values())
-    resources = FLEET_RESOURCES + shared * MULTI_MODEL_RESOURCES + whales * DEDICATED_RESOURCES
-    if resources > MAX_RESOURCES:
-        fits = (MAX_RESOURCES - FLEET_RESOURCES - shared * MULTI_MODEL_RESOURCES) // DEDICATED_RESOURCES
-        message = (
-            f"{whales} dedicated tenants make {resources} resources, at most {MAX_RESOURCES} fit one stack tree "
-            f"({fits} dedicated tenants)"
-        )
-        yield Problem("tiers", "tenants", None, message, "move tenants to a shared tier or split the fleet in two")
-    if whales + shared > MAX_SCALABLE_TARGETS:
-        message = f"{whales + shared} endpoints need as many scalable targets, AWS allows {MAX_SCALABLE_TARGETS}"
-        yield Problem("tiers", "tenants", None, message, "move tenants to a shared tier or another region")
-
-
 def _bake(routes: Routes) -> Iterator[Problem]:
     needed = 2 * routes.ttl_seconds + IN_FLIGHT_SECONDS
     if routes.bake_minutes * 60 < needed:
@@ -126,57 +128,6 @@ def _bake(routes: Routes) -> Iterator[Problem]:
         )
         fix = f"set bake_minutes = {-(-needed // 60)} or more, or lower ttl_seconds"
         yield Problem("routes", "bake_minutes", routes.bake_minutes, message, fix)
-
-
-def _container(container: Container, region: str, tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
-    image, version = container.image, container.version
-    if image in images.STOCK_VERSIONS:
-        allowed = images.STOCK_VERSIONS[image]
-        if version not in allowed:
-            message = f"{image} is published as {', '.join(allowed)}"
-            yield Problem("container", "version", version, message, "choose one of these")
-        if region not in images.publishing_accounts():
-            message = f"no account is known to publish {image} in this region"
-            fix = "use a full ECR URI as container.image, or a region of tierfleet/data/image_accounts.toml"
-            yield Problem("", "region", region, message, fix)
-        for name, tier in tiers.items():
-            graviton = describe(tier.instance_type).graviton
-            if graviton and version not in images.GRAVITON_VERSIONS[image]:
-                message = f"{image} {version} is built for x86 only"
-                fix = "use an x86 type such as ml.m5.xlarge"
-                yield Problem(f"tiers.{name}", "instance_type", tier.instance_type, message, fix)
-    elif image != images.TIERFLEET_IMAGE and not images.is_ecr_uri(image):
-        choices = ", ".join((*images.STOCK_VERSIONS, images.TIERFLEET_IMAGE))
-        message = f"must be {choices} or a full ECR URI with a tag or digest"
-        yield Problem("container", "image", image, message, "choose one of these")
-    elif version is not None:
-        message = "only a stock image takes a version"
-        yield Problem("container", "version", version, message, "remove it; a URI carries its own tag")
-    yield from _container_environment(container)
-
-
-def _container_environment(container: Container) -> Iterator[Problem]:
-    environment = container.environment
-    where = "container.environment"
-    if len(environment) > 100:
-        message = f"{len(environment)} entries, SageMaker takes at most 100"
-        yield Problem("container", "environment", None, message, "remove some")
-    for key, value in environment.items():
-        if len(key.encode()) > 1024 or len(value.encode()) > 1024:
-            yield Problem(where, key, value, "key and value may have at most 1,024 bytes each", "shorten it")
-    if sum(len((key + value).encode()) for key, value in environment.items()) > 32 * 1024:
-        message = "all entries together may have at most 32 KiB"
-        yield Problem("container", "environment", None, message, "put the data into the model artefact")
-    if "SAGEMAKER_MULTI_MODEL" in environment:
-        message = "SageMaker sets this itself, from the tier's hosting"
-        yield Problem(where, "SAGEMAKER_MULTI_MODEL", environment["SAGEMAKER_MULTI_MODEL"], message, "remove it")
-    if ("SAGEMAKER_PROGRAM" in environment) != ("SAGEMAKER_SUBMIT_DIRECTORY" in environment):
-        message = "script mode needs SAGEMAKER_PROGRAM and SAGEMAKER_SUBMIT_DIRECTORY together"
-        yield Problem("container", "environment", None, message, "set both or neither")
-    if container.image == "sagemaker-xgboost" and "SAGEMAKER_MODEL_SERVER_WORKERS" in environment:
-        message = "the stock XGBoost image ignores it"
-        fix = "use SAGEMAKER_NUM_MODEL_WORKERS"
-        yield Problem(where, "SAGEMAKER_MODEL_SERVER_WORKERS", None, message, fix, severity="warning")
 
 
 def _hosting_region(tiers: Mapping[str, _AnyTier], region: str) -> Iterator[Problem]:
@@ -189,31 +140,7 @@ def _hosting_region(tiers: Mapping[str, _AnyTier], region: str) -> Iterator[Prob
             yield Problem(where, "instance_type", tier.instance_type, message, fix, severity="warning")
 
 
-def _volume_key(encryption: Encryption, tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
-    key = encryption.volume_kms_key_arn
-    for name, tier in tiers.items():
-        if key and describe(tier.instance_type).local_nvme:
-            message = f"tier {name} uses {tier.instance_type}, whose local NVMe disk takes no key"
-            fix = "use a type without d, such as ml.m5.xlarge, or remove the key"
-            yield Problem("encryption", "volume_kms_key_arn", key, message, fix)
-
-
-def _names(parts: Mapping[str, Any], tiers: Mapping[str, _AnyTier], file_stem: str) -> Iterator[Problem]:
-    fleet, environment = parts["fleet"], parts["environment"]
+def _file_name(fleet: str, environment: str, file_stem: str) -> Iterator[Problem]:
     if file_stem != f"{fleet}-{environment}":
         message = f"the file is called {file_stem}.toml, its fleet is {fleet}-{environment}"
         yield Problem("", "fleet, environment", None, message, f"call the file {fleet}-{environment}.toml")
-    for name, tier in sorted(tiers.items()):
-        tenants = sorted(tier.tenants) if isinstance(tier, DedicatedTier) else [None]
-        for tenant in tenants:
-            endpoint = names.endpoint_name(fleet, environment, name, tenant, tier.hosting, tier.instance_type)
-            if len(endpoint) > 63:
-                where, key = (f"tiers.{name}.tenants", tenant) if tenant else ("tiers", name)
-                message = f"its endpoint name {endpoint} has {len(endpoint)} characters, SageMaker takes 63"
-                fix = f"shorten fleet, environment, tier or tenant by {len(endpoint) - 63}"
-                yield Problem(where, key, None, message, fix)
-    if parts.keys() >= {"account", "region"}:
-        bucket = names.models_bucket(fleet, environment, parts["account"], parts["region"])
-        if len(bucket) > 63:
-            message = f"the model bucket's name {bucket} has {len(bucket)} characters, S3 takes 63"
-            yield Problem("", "fleet", fleet, message, f"shorten fleet or environment by {len(bucket) - 63}")

@@ -1,67 +1,141 @@
-"""The schedule expressions that EventBridge Scheduler and Application Auto Scaling take."""
+"""Schedule expressions as EventBridge Scheduler and Application Auto Scaling take them: one parser for the check of a
+fleet file, for costs and for the local stand-in.
+
+Sources: docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html,
+docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
+"""
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
 
-_RATE = re.compile(r"rate\(([1-9][0-9]*) (minute|hour|day)(s?)\)")
-_AT = re.compile(r"at\([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\)")
-_MONTHS = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
-_DAYS = "SUN|MON|TUE|WED|THU|FRI|SAT"
-# (name, lowest, highest, names, the field's own extra forms)
-_CRON_FIELDS = (
-    ("minutes", 0, 59, "", ""),
-    ("hours", 0, 23, "", ""),
-    ("day-of-month", 1, 31, "", r"\?|L|[0-9]{1,2}W|LW"),
-    ("month", 1, 12, _MONTHS, ""),
-    ("day-of-week", 1, 7, _DAYS, r"\?|L|[1-7]L|[1-7]#[1-5]"),
-    ("year", 1970, 2199, "", ""),
-)
+from tierfleet.aws_limits import SCHEDULE_EXPRESSION, SCHEDULE_YEARS, TIME_ZONE
+from tierfleet.config.cron import Cron, parse_cron
+
+_RATE = re.compile(r"rate\(([1-9][0-9]{0,8}) (minute|hour|day)(s?)\)")
+_AT = re.compile(r"at\(([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\)")
+_UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
+_FIRST_YEAR, _LAST_YEAR = SCHEDULE_YEARS
+_LONGEST_RATE = timedelta(days=366 * (_LAST_YEAR - _FIRST_YEAR))
+# What the time zone database holds beside time zones: a placeholder, and this machine's own.
+_NO_ZONES = frozenset({"Factory", "localtime"})
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Fires every `interval`, counted from its creation."""
+
+    interval: timedelta
+
+    def next_fire(self, after: datetime, created: datetime) -> datetime:
+        """The first moment after `after` that is a whole number of intervals, one at least, after `created`."""
+        return created + self.interval * max(1, (after - created) // self.interval + 1)
+
+
+@dataclass(frozen=True)
+class At:
+    """Fires once. `moment` has no time zone of its own."""
+
+    moment: datetime
+
+    def next_fire(self, after: datetime, zone: ZoneInfo) -> datetime | None:
+        """The moment in UTC if it is after `after`, else None."""
+        moment = self.moment.replace(tzinfo=zone).astimezone(UTC)
+        return moment if moment > after else None
+
+
+@dataclass(frozen=True)
+class RecurringCron:
+    """A cron expression."""
+
+    cron: Cron
+
+    def fires(self, zone: ZoneInfo, first_year: int, last_year: int) -> Iterator[datetime]:
+        """Every moment in UTC at which it fires in these years of its time zone, in order.
+
+        A time that the clock skips in spring does not fire, one that it repeats in autumn fires once.
+        """
+        for year in range(max(first_year, _FIRST_YEAR), min(last_year, _LAST_YEAR) + 1):
+            for wall in self.cron.wall_times(year):
+                moment = wall.replace(tzinfo=zone).astimezone(UTC)
+                if moment.astimezone(zone).replace(tzinfo=None) == wall:
+                    yield moment
+
+    def next_fire(self, after: datetime, zone: ZoneInfo) -> datetime | None:
+        """The first moment in UTC after `after`; None when there is none before the year 2200."""
+        local = after.astimezone(zone)
+        for year in range(max(local.year, _FIRST_YEAR), _LAST_YEAR + 1):
+            start = local.replace(tzinfo=None) - timedelta(days=1) if year == local.year else None
+            for wall in self.cron.wall_times(year, start):
+                moment = wall.replace(tzinfo=zone).astimezone(UTC)
+                if moment > after and moment.astimezone(zone).replace(tzinfo=None) == wall:
+                    return moment
+        return None
+
+
+Schedule = RecurringCron | Rate | At
+
+
+@cache
+def parse_schedule(expression: str) -> Schedule:
+    """The schedule an expression describes.
+
+    Raises ValueError with one sentence on what is wrong with it and what to do. Refuses what CloudFormation's
+    validators let through and AWS then refuses: `rate(1 hours)`, a step in day-of-week, 30 February.
+    """
+    if len(expression) > SCHEDULE_EXPRESSION.most:
+        raise ValueError(
+            f"a schedule has at most {SCHEDULE_EXPRESSION.most} characters, this one {len(expression)}; shorten it"
+        )
+    if expression.startswith("cron(") and expression.endswith(")"):
+        cron = parse_cron(expression[5:-1].split(" "))
+        if not any(True for year in range(_FIRST_YEAR, _LAST_YEAR + 1) for _ in cron.wall_times(year)):
+            raise ValueError("this cron never fires: no such day exists; correct day-of-month, month or year")
+        return RecurringCron(cron)
+    if rate := _RATE.fullmatch(expression):
+        return _rate(rate)
+    if at := _AT.fullmatch(expression):
+        return At(_moment(at[1]))
+    raise ValueError("not a schedule; use cron(45 7 ? * MON-FRI *), rate(6 hours) or at(2027-09-14T07:45:00)")
 
 
 def check_schedule(expression: str) -> str:
-    """Return the expression, or raise ValueError with one sentence on what is wrong with it.
-
-    Checks what CloudFormation's validators let through and AWS then refuses: `rate(1 hours)`, a cron of five
-    fields, a number out of range, two days fields set.
-    Source: docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
-    """
-    if expression.startswith("cron(") and expression.endswith(")"):
-        _check_cron(expression[5:-1].split())
-    elif rate := _RATE.fullmatch(expression):
-        if (rate[1] == "1") == bool(rate[3]):
-            raise ValueError(
-                "rate takes the singular for 1 and the plural otherwise; write rate(1 hour) or rate(6 hours)"
-            )
-    elif not _AT.fullmatch(expression):
-        raise ValueError("not a schedule; use cron(45 7 ? * MON-FRI *), rate(6 hours) or at(2027-09-14T07:45:00)")
+    """Return the expression, or raise ValueError as `parse_schedule` does."""
+    parse_schedule(expression)
     return expression
 
 
-def _check_cron(fields: list[str]) -> None:
-    if len(fields) != len(_CRON_FIELDS):
-        names = ", ".join(name for name, *_ in _CRON_FIELDS)
-        raise ValueError(f"cron takes six fields ({names}), this one has {len(fields)}; write cron(45 7 ? * MON-FRI *)")
-    for value, (name, lowest, highest, names, extra) in zip(fields, _CRON_FIELDS, strict=True):
-        if not all(_is_cron_item(item, lowest, highest, names, extra) for item in value.split(",")):
-            raise ValueError(
-                f"cron field {name} takes {lowest} to {highest}, *, lists, ranges and steps; mend {value!r}"
-            )
-    if [fields[2], fields[4]].count("?") != 1:
+def check_timezone(name: str) -> str:
+    """Return the name of an IANA time zone. Raises ValueError for any other name, `Factory` included."""
+    if name not in time_zones() or len(name) > TIME_ZONE.most:
+        raise ValueError("not an IANA time zone; use a name such as Europe/London or UTC")
+    return name
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    """The names of the IANA time zones, of the tzdata package and of this machine."""
+    return frozenset(available_timezones()) - _NO_ZONES
+
+
+def _rate(match: re.Match[str]) -> Rate:
+    if (match[1] == "1") == bool(match[3]):
+        raise ValueError("rate takes the singular for 1 and the plural otherwise; write rate(1 hour) or rate(6 hours)")
+    if int(match[1]) * _UNITS[match[2]].total_seconds() > _LONGEST_RATE.total_seconds():
         raise ValueError(
-            "cron takes ? in exactly one of day-of-month and day-of-week; write ? in the one you leave open"
+            f"this rate is longer than all the years AWS schedules for, {_FIRST_YEAR} to {_LAST_YEAR}; shorten it"
         )
+    return Rate(int(match[1]) * _UNITS[match[2]])
 
 
-def _is_cron_item(item: str, lowest: int, highest: int, names: str, extra: str) -> bool:
-    if extra and re.fullmatch(extra, item):
-        return True
-    span, _, step = item.partition("/")
-    if step and not step.isdigit():
-        return False
-    if span == "*":
-        return True
-    ends = span.split("-")
-    if len(ends) > 2:
-        return False
-    if names and all(re.fullmatch(names, end) for end in ends):
-        return True
-    return all(end.isdigit() and lowest <= int(end) <= highest for end in ends)
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("no such date or time; write at(2027-09-14T07:45:00)") from None
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"the year must be {_FIRST_YEAR} to {_LAST_YEAR}; correct it")
+    return moment

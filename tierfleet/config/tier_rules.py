@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from tierfleet.config.model import DedicatedTier, Guardrail, MultiModelTier, WarmUp
+from tierfleet.config.guardrail_rules import check_guardrail
+from tierfleet.config.model import DedicatedTier, MultiModelTier, WarmUp
 from tierfleet.config.problems import Problem
 from tierfleet.instance_types import describe
 
@@ -36,7 +37,7 @@ def check_tier(name: str, tier: MultiModelTier | DedicatedTier) -> Iterator[Prob
         fix = "raise alarms.max_5xx_ratio if callers are careless"
         yield Problem(where, "guardrail", None, message, fix, severity="note")
     if tier.guardrail:
-        yield from _guardrail(where, tier.guardrail, tier.fewest_instances)
+        yield from check_guardrail(where, tier, tier.guardrail)
 
 
 def _pinned_models(where: str, tier: DedicatedTier) -> Iterator[Problem]:
@@ -77,18 +78,3 @@ def _warm_up(where: str, tier: MultiModelTier, warm_up: WarmUp) -> Iterator[Prob
             f"{capacity} ({MAX_WARM_UP_SHARE:.0%} of what fits): later loads would evict earlier ones"
         )
         yield Problem(where, "tenants", None, message, "shorten the list, raise instances.min or use larger instances")
-
-
-def _guardrail(where: str, guardrail: Guardrail, fewest_instances: int) -> Iterator[Problem]:
-    where = f"{where}.guardrail"
-    if guardrail.type == "CANARY" and guardrail.canary_instances * 2 > fewest_instances:
-        message = f"a canary may be at most half of the instances, and there may be {fewest_instances}"
-        fix = 'raise the lower bounds, lower canary_instances or set type = "ALL_AT_ONCE"'
-        yield Problem(where, "canary_instances", guardrail.canary_instances, message, fix)
-    steps = 100 // guardrail.linear_step_percent if guardrail.type == "LINEAR" else 1
-    waits = steps * guardrail.wait_interval_in_seconds + guardrail.termination_wait_in_seconds
-    if guardrail.maximum_execution_timeout_in_seconds <= waits:
-        message = f"must be above the sum of the waits, {waits} s"
-        fix = "raise it or shorten the waits"
-        timeout = guardrail.maximum_execution_timeout_in_seconds
-        yield Problem(where, "maximum_execution_timeout_in_seconds", timeout, message, fix)

@@ -5,6 +5,8 @@ two different lists of words never give the same name, and no name is a prefix o
 Lengths and words are checked where the configuration is read, not here.
 """
 
+import base64
+import hashlib
 from typing import Final
 
 VARIANT_NAME: Final = "AllTraffic"
@@ -14,6 +16,11 @@ CATALOG_PREFIX: Final = "catalog/"
 ALL_TENANTS: Final = "all"
 WORD_PATTERN: Final = r"[a-z0-9]+(-[a-z0-9]+)*"
 
+MAX_ENDPOINT_NAME_CHARACTERS: Final = 63
+
+# The form of `hashed_tenant`: no tenant with an endpoint of its own may have such an id.
+RESERVED_TENANT_PATTERN: Final = "h-[a-z2-7]{12}"
+
 _SEPARATOR: Final = "--"
 _HOSTING_SLUGS: Final = {"multi-model": "mme", "dedicated": "dedicated"}
 
@@ -22,10 +29,20 @@ def endpoint_name(fleet: str, environment: str, tier: str, tenant: str | None, h
     """`fraud--prod--tail--all--mme-m5-xlarge`; hosting: "multi-model" or "dedicated"; tenant None: shared.
 
     Hosting and instance type are part of the name because neither can change in place on an endpoint that
-    scales: a change makes a new endpoint, a route flip and a delete.
+    scales: a change makes a new endpoint, a route flip and a delete. Where the words make more than 63 characters,
+    `hashed_tenant` takes the tenant's place, as for most UUIDs.
     """
     slug = f"{_HOSTING_SLUGS[hosting]}-{instance_type.removeprefix('ml.').replace('.', '-')}"
-    return _SEPARATOR.join([fleet, environment, tier, tenant or ALL_TENANTS, slug])
+    name = _SEPARATOR.join([fleet, environment, tier, tenant or ALL_TENANTS, slug])
+    if tenant is None or len(name) <= MAX_ENDPOINT_NAME_CHARACTERS:
+        return name
+    return _SEPARATOR.join([fleet, environment, tier, hashed_tenant(tenant), slug])
+
+
+def hashed_tenant(tenant: str) -> str:
+    """`h-` and 12 characters (60 bits of SHA-256) that stand for a tenant in an endpoint's name. Ids of this form are
+    reserved, so a hash is never another tenant's id."""
+    return "h-" + base64.b32encode(hashlib.sha256(tenant.encode()).digest()).decode().lower()[:12]
 
 
 def models_bucket(fleet: str, environment: str, account: str, region: str) -> str:
