@@ -57,24 +57,29 @@ class DedicatedEndpoint(Construct):
             tier=tier,
             routing=sagemaker.CfnEndpointConfig.RoutingConfigProperty(routing_strategy="LEAST_OUTSTANDING_REQUESTS"),
         )
-        literal = EndpointMetrics(self.endpoint_name)
+        self.metrics = EndpointMetrics(self.endpoint_name)
         self.endpoint = endpoint_parts.endpoint(
             self,
             endpoint_name=self.endpoint_name,
             endpoint_config=endpoint_config,
             tier=tier,
             rollback_alarms=[
-                latency_alarm(self, literal, tier.alarms, audience),
-                server_errors_alarm(self, literal, tier.alarms, audience),
+                latency_alarm(self, self.metrics, tier.alarms, audience),
+                server_errors_alarm(self, self.metrics, tier.alarms, audience),
             ],
         )
         self.endpoint_config_name = endpoint_config.attr_endpoint_config_name
-        self.metrics = EndpointMetrics(self.endpoint.attr_endpoint_name)
         alarms = EndpointAlarms(self, "Alarms", metrics=self.metrics, tier=tier, limits=tier.alarms, audience=audience)
         scaling = VariantScaling(
-            self, "Scaling", endpoint=self.endpoint, tier=tier, scale_on_cache=None, audience=audience
+            self,
+            "Scaling",
+            endpoint=self.endpoint,
+            metrics=self.metrics,
+            tier=tier,
+            scale_on_cache=None,
+            audience=audience,
         )
-        # A reference alone lets CloudFormation start them before the endpoint is in service; DependsOn waits.
+        # They come after the endpoint and go before it. A reference would not wait until it is in service.
         for later in (alarms, scaling):
             later.node.add_dependency(self.endpoint)
 

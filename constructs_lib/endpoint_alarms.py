@@ -24,7 +24,7 @@ def server_errors_alarm(
     return expression_alarm(
         scope,
         "ServerErrors",
-        name=f"{metrics.endpoint_name}--server-errors",
+        name=metrics.alarm_name("server-errors"),
         expression=f"IF(invocations >= {limits.min_requests / 5:.12g}, errors / invocations, 0)",
         label="5XX ratio",
         inputs={"errors": metrics.errors_5xx, "invocations": metrics.invocations},
@@ -49,7 +49,7 @@ def latency_alarm(
     return metric_alarm(
         scope,
         "ModelLatency",
-        name=f"{metrics.endpoint_name}--model-latency",
+        name=metrics.alarm_name("model-latency"),
         metric=metrics.latency_p99,
         comparison="GreaterThanThreshold",
         threshold=limit * MICROSECONDS_PER_MILLISECOND,
@@ -85,6 +85,7 @@ class EndpointAlarms(Construct):
         expression_alarm(
             self,
             "ClientErrors",
+            name=metrics.alarm_name("client-errors"),
             expression=f"IF(invocations >= {limits.min_requests}, errors / invocations, 0)",
             label="4XX ratio",
             inputs={"errors": metrics.errors_4xx, "invocations": metrics.invocations},
@@ -101,6 +102,7 @@ class EndpointAlarms(Construct):
         metric_alarm(
             self,
             "Memory",
+            name=metrics.alarm_name("memory"),
             metric=metrics.memory,
             comparison="GreaterThanThreshold",
             threshold=limits.max_memory_percent,
@@ -117,6 +119,7 @@ class EndpointAlarms(Construct):
         metric_alarm(
             self,
             "Disk",
+            name=metrics.alarm_name("disk"),
             metric=metrics.disk,
             comparison="GreaterThanThreshold",
             threshold=limits.max_disk_percent,
@@ -134,6 +137,7 @@ class EndpointAlarms(Construct):
         metric_alarm(
             self,
             "AboveScalingTarget",
+            name=metrics.alarm_name("above-scaling-target"),
             metric=metrics.invocations_per_instance,
             comparison="GreaterThanThreshold",
             threshold=1.2 * target,
@@ -171,6 +175,7 @@ class CacheAlarms(Construct):
         hit_ratio = expression_alarm(
             self,
             "CacheHitRatio",
+            name=metrics.alarm_name("cache-hit-ratio"),
             expression=f"IF(lookups >= {limits.min_requests}, hits / lookups, 1)",
             label="ModelCacheHit ratio",
             inputs={"hits": metrics.cache_hits, "lookups": metrics.cache_lookups},
@@ -187,6 +192,7 @@ class CacheAlarms(Construct):
         loading_wait = metric_alarm(
             self,
             "LoadingWait",
+            name=metrics.alarm_name("loading-wait"),
             metric=metrics.longest_loading_wait,
             comparison="GreaterThanThreshold",
             threshold=limits.max_loading_wait_seconds * MICROSECONDS_PER_SECOND,
@@ -202,6 +208,7 @@ class CacheAlarms(Construct):
         churn = metric_alarm(
             self,
             "ModelChurn",
+            name=metrics.alarm_name("model-churn"),
             metric=metrics.unloads,
             comparison="GreaterThanThreshold",
             threshold=limits.max_unloads_per_hour,
@@ -219,6 +226,7 @@ class CacheAlarms(Construct):
         self.composite_arn = cloudwatch.CfnCompositeAlarm(
             self,
             "CacheDegraded",
+            alarm_name=metrics.alarm_name("cache-degraded"),
             alarm_description=audience.description(
                 "The model cache does not hold what its callers ask for.", "cache-degraded"
             ),

@@ -23,6 +23,14 @@ class EndpointMetrics:
 
     endpoint_name: str
 
+    def alarm_name(self, word: str) -> str:
+        """Name of one of this endpoint's alarms, such as `fraud--prod--tail--all--mme-m5-large--memory`.
+
+        It is literal, so that an endpoint under a new name gets alarms of its own: the old endpoint keeps its alarms
+        until it is deleted, after the flip of the routes and their bake.
+        """
+        return f"{self.endpoint_name}--{word}"
+
     @property
     def _dimensions(self) -> tuple[tuple[str, str], ...]:
         # SageMaker publishes nothing under EndpointName alone.

@@ -7,13 +7,13 @@ from constructs import Construct
 
 from constructs_lib import arns
 from tierfleet.config import FleetConfig
-from tierfleet.runtime.names import ALL_TENANTS, MODELS_PREFIX
+from tierfleet.runtime.names import ALL_TENANTS, MODELS_PREFIX, hashed_tenant
 
 
 class ExecutionRole(Construct):
     """The role of a Model: read its models, pull the image, write its logs and metrics, nothing more.
 
-    All shared endpoints of a fleet have one. Each dedicated endpoint (`tenant`, `endpoint_name`) has its own, which
+    All shared endpoints of a fleet have one. Each dedicated endpoint (`tenant`) has its own, which
     reads the artefacts of that tenant alone. It reads all versions, not the pinned one only: while an update runs, and
     after its rollback, instances of the old version start with the same role.
 
@@ -29,16 +29,15 @@ class ExecutionRole(Construct):
         config: FleetConfig,
         image_repository_arn: str,
         tenant: str | None = None,
-        endpoint_name: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self.model_keys = f"{MODELS_PREFIX}*" if tenant is None else f"{MODELS_PREFIX}{tenant}/*"
         """Pattern of the keys it reads."""
         # An endpoint's name is fleet, environment, tier, tenant and type. Tier and type may change while the old
-        # endpoint still runs. A shared endpoint has the word `all` instead of the tenant.
-        word = ALL_TENANTS if endpoint_name is None else endpoint_name.split("--")[3]
-        self.endpoint_names = f"{config.fleet}--{config.environment}--*--{word}--*"
-        """Pattern of the endpoints whose logs it writes and whose rollback alarms it reads."""
+        # endpoint still runs, and with them whether the tenant is named by its id or by its hash.
+        words = [ALL_TENANTS] if tenant is None else [tenant, hashed_tenant(tenant)]
+        self.endpoint_names = [f"{config.fleet}--{config.environment}--*--{word}--*" for word in words]
+        """Patterns of the endpoints whose logs it writes and whose rollback alarms it reads."""
         bucket_arn = arns.models_bucket(config)
         statement = iam.PolicyStatement
         statements = [
@@ -68,7 +67,7 @@ class ExecutionRole(Construct):
                     "logs:PutLogEvents",
                     "logs:DescribeLogStreams",
                 ],
-                resources=[arns.endpoint_logs(config, self.endpoint_names)],
+                resources=[arns.endpoint_logs(config, name) for name in self.endpoint_names],
             ),
             statement(
                 sid="PublishMetrics",
@@ -80,7 +79,7 @@ class ExecutionRole(Construct):
             statement(
                 sid="ReadRollbackAlarms",
                 actions=["cloudwatch:DescribeAlarms"],
-                resources=[arns.alarm(config, self.endpoint_names)],
+                resources=[arns.alarm(config, name) for name in self.endpoint_names],
             ),
         ]
         if config.encryption.bucket_kms_key_arn:

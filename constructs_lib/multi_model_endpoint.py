@@ -59,7 +59,8 @@ class MultiModelEndpoint(Construct):
         model.node.add_dependency(execution_role)
         # No routing strategy: what LEAST_OUTSTANDING_REQUESTS does to model affinity is not documented.
         endpoint_config = endpoint_parts.endpoint_config(self, model=model, config=config, tier=tier)
-        alarm = server_errors_alarm(self, EndpointMetrics(self.endpoint_name), tier.alarms, audience)
+        self.metrics = EndpointMetrics(self.endpoint_name)
+        alarm = server_errors_alarm(self, self.metrics, tier.alarms, audience)
         self.endpoint = endpoint_parts.endpoint(
             self,
             endpoint_name=self.endpoint_name,
@@ -68,18 +69,17 @@ class MultiModelEndpoint(Construct):
             rollback_alarms=[alarm],
         )
         self.endpoint_config_name = endpoint_config.attr_endpoint_config_name
-        # By reference from here on: these alarms and the scaling come after the endpoint and go before it.
-        self.metrics = EndpointMetrics(self.endpoint.attr_endpoint_name)
         alarms = EndpointAlarms(self, "Alarms", metrics=self.metrics, tier=tier, limits=tier.alarms, audience=audience)
         scaling = VariantScaling(
             self,
             "Scaling",
             endpoint=self.endpoint,
+            metrics=self.metrics,
             tier=tier,
             scale_on_cache=tier.scale_on_cache,
             audience=audience,
         )
-        # A reference alone lets CloudFormation start them before the endpoint is in service; DependsOn waits.
+        # They come after the endpoint and go before it. A reference would not wait until it is in service.
         for later in (alarms, scaling):
             later.node.add_dependency(self.endpoint)
 

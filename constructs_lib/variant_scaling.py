@@ -26,6 +26,7 @@ class VariantScaling(Construct):
         construct_id: str,
         *,
         endpoint: sagemaker.CfnEndpoint,
+        metrics: EndpointMetrics,
         tier: Tier,
         scale_on_cache: ScaleOnCache | None,
         audience: AlarmAudience,
@@ -76,7 +77,7 @@ class VariantScaling(Construct):
             ),
         )
         if scale_on_cache:
-            self._scale_on_cache(EndpointMetrics(endpoint_name), tier, scale_on_cache, audience)
+            self._scale_on_cache(metrics, tier, scale_on_cache, audience)
 
     def _scale_on_cache(
         self, metrics: EndpointMetrics, tier: Tier, scale_on_cache: ScaleOnCache, audience: AlarmAudience
@@ -85,6 +86,7 @@ class VariantScaling(Construct):
         metric_alarm(
             self,
             "CacheThrashing",
+            name=metrics.alarm_name("cache-thrashing"),
             metric=metrics.unloads,
             comparison="GreaterThanThreshold",
             threshold=per_quarter_hour,
@@ -101,6 +103,7 @@ class VariantScaling(Construct):
         expression_alarm(
             self,
             "Calm",
+            name=metrics.alarm_name("calm"),
             # Below half the target, one instance fewer still stays below it, down to two instances.
             expression=(
                 f"IF(invocations < {tier.scaling.target_invocations_per_minute * 15 / 2:.12g} "

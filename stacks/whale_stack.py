@@ -8,7 +8,6 @@ from constructs_lib.alarms import AlarmAudience
 from constructs_lib.dedicated_endpoint import DedicatedEndpoint
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.warm_gate import WarmGate
-from tierfleet import routes
 from tierfleet.config import DedicatedTier, FleetConfig
 
 
@@ -32,12 +31,7 @@ class WhaleStack(cdk.NestedStack):
         cdk.Tags.of(self).add("tier", tier_name)
         cdk.Tags.of(self).add("tenant", construct_id)
         execution_role = ExecutionRole(
-            self,
-            "ExecutionRole",
-            config=config,
-            image_repository_arn=image_repository_arn,
-            tenant=construct_id,
-            endpoint_name=routes.endpoint_name(config, tier_name, construct_id),
+            self, "ExecutionRole", config=config, image_repository_arn=image_repository_arn, tenant=construct_id
         )
         whale = DedicatedEndpoint(
             self,

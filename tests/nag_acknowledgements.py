@@ -69,12 +69,18 @@ def _execution_role(role: ExecutionRole, config: FleetConfig) -> Reasons:
         _resource(arns.ec2(config, "network-interface/*")): (
             "SageMaker makes the interfaces; they are bound to the fleet's subnets and security groups."
         ),
-        _resource(arns.endpoint_logs(config, role.endpoint_names)): (
-            "SageMaker makes one log group per endpoint; while an endpoint is replaced there are two."
-        ),
-        _resource(arns.alarm(config, role.endpoint_names)): (
-            "The guardrails read the rollback alarms; while an endpoint is replaced there are those of both."
-        ),
+        **{
+            _resource(arns.endpoint_logs(config, name)): (
+                "SageMaker makes one log group per endpoint; while an endpoint is replaced there are two."
+            )
+            for name in role.endpoint_names
+        },
+        **{
+            _resource(arns.alarm(config, name)): (
+                "The guardrails read the rollback alarms; while an endpoint is replaced there are those of both."
+            )
+            for name in role.endpoint_names
+        },
     }
 
 

@@ -109,30 +109,22 @@ def test_latency_and_errors_take_an_update_back(plain: Template) -> None:
     assert alarms == [{"AlarmName": f"{NAME}--model-latency"}, {"AlarmName": f"{NAME}--server-errors"}]
 
 
-def test_the_rollback_alarms_stand_before_the_endpoint_and_name_it_literally(plain: Template) -> None:
-    [endpoint] = resources(plain, "AWS::SageMaker::Endpoint").values()
-    named = {
-        logical_id: alarm["Properties"]
-        for logical_id, alarm in resources(plain, "AWS::CloudWatch::Alarm").items()
-        if "AlarmName" in alarm["Properties"]
-    }
-    assert set(endpoint["DependsOn"]) == set(named)
-    assert {properties["AlarmName"] for properties in named.values()} == {
-        f"{NAME}--model-latency",
-        f"{NAME}--server-errors",
-    }
-    assert not any("Fn::GetAtt" in str(properties) for properties in named.values())
+ROLLBACK = {f"{NAME}--model-latency", f"{NAME}--server-errors"}
 
 
-def test_the_other_alarms_come_after_the_endpoint(plain: Template) -> None:
-    [endpoint] = resources(plain, "AWS::SageMaker::Endpoint")
-    unnamed = [
-        alarm["Properties"]
-        for alarm in resources(plain, "AWS::CloudWatch::Alarm").values()
-        if "AlarmName" not in alarm["Properties"]
-    ]
-    assert len(unnamed) == 4
-    assert all(str({"Fn::GetAtt": [endpoint, "EndpointName"]}) in str(properties) for properties in unnamed)
+def test_the_rollback_alarms_stand_before_the_endpoint_and_the_others_after_it(plain: Template) -> None:
+    [(endpoint_id, endpoint)] = resources(plain, "AWS::SageMaker::Endpoint").items()
+    alarms = resources(plain, "AWS::CloudWatch::Alarm")
+    named = {alarm["Properties"]["AlarmName"]: logical_id for logical_id, alarm in alarms.items()}
+    assert set(endpoint["DependsOn"]) == {named[name] for name in ROLLBACK}
+    others = {name: alarms[logical_id] for name, logical_id in named.items() if name not in ROLLBACK}
+    assert len(others) == 4
+    assert all(alarm["DependsOn"] == [endpoint_id] for alarm in others.values())
+
+
+def test_every_alarm_bears_the_endpoints_name_so_that_another_endpoint_gets_others(plain: Template) -> None:
+    for alarm in resources(plain, "AWS::CloudWatch::Alarm").values():
+        assert alarm["Properties"]["AlarmName"].startswith(f"{NAME}--")
 
 
 def test_the_latency_limit_is_milliseconds_in_the_file_and_microseconds_in_the_alarm(plain: Template) -> None:

@@ -187,16 +187,17 @@ def test_the_rollback_alarm_stands_before_the_endpoint(plain: Template) -> None:
     assert len(named) == 1
 
 
-def test_every_other_alarm_comes_after_the_endpoint(plain: Template) -> None:
+def test_every_other_alarm_comes_after_the_endpoint_and_bears_its_name(plain: Template) -> None:
     [endpoint] = resources(plain, "AWS::SageMaker::Endpoint")
-    reference = {"Fn::GetAtt": [endpoint, "EndpointName"]}
-    unnamed = [
-        alarm["Properties"]
+    others = [
+        alarm
         for alarm in resources(plain, "AWS::CloudWatch::Alarm").values()
-        if "AlarmName" not in alarm["Properties"]
+        if alarm["Properties"]["AlarmName"] != f"{NAME}--server-errors"
     ]
-    assert len(unnamed) == 6
-    assert all(str(reference) in str(properties) for properties in unnamed)
+    assert len(others) == 6
+    for alarm in others:
+        assert alarm["Properties"]["AlarmName"].startswith(f"{NAME}--")
+        assert alarm["DependsOn"] == [endpoint]
 
 
 def test_all_of_it_is_tagged_with_the_tier(plain: Template) -> None:

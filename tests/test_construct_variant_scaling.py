@@ -8,9 +8,11 @@ from aws_cdk.assertions import Match, Template
 from fleets import DELETE, fleet
 from synthesis import AUDIENCE, alarm, only, resources, template_of
 
+from constructs_lib.endpoint_metrics import EndpointMetrics
 from constructs_lib.variant_scaling import VariantScaling
 
 TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
+NAME = "shop--test--tail--all--mme-m5-large"
 POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"
 EVENING = {"schedule": "cron(0 20 * * ? *)", "timezone": "Europe/London", "min": 1, "max": 2}
 MORNING = {"schedule": "cron(0 7 * * ? *)", "min": 2, "max": 6}
@@ -26,6 +28,7 @@ def scaling_template(**tail: Any) -> Template:
             stack,
             "Scaling",
             endpoint=endpoint,
+            metrics=EndpointMetrics(NAME),
             tier=tier,
             scale_on_cache=tier.scale_on_cache,
             audience=AUDIENCE,

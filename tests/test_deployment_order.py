@@ -2,10 +2,13 @@
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
 from fleets import FLEET_FILES
+
+ENDPOINT = "AWS::SageMaker::Endpoint"
 
 
 def fleet_stack(templates: dict[str, Any], stem: str) -> dict[str, Any]:
@@ -75,23 +78,32 @@ def depends_on(resource: dict[str, Any]) -> set[str]:
     return {needs} if isinstance(needs, str) else set(needs)
 
 
-def test_whatever_refers_to_an_endpoint_waits_until_it_is_created(templates: dict[str, Any]) -> None:
+def test_whatever_concerns_an_endpoint_waits_until_it_is_created(templates: dict[str, Any]) -> None:
     """A reference alone lets CloudFormation start the dependent at CONFIGURATION_COMPLETE: the endpoint exists and may
     still be Creating. docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-resource-configuration-complete.html
     """
-    referring: dict[str, int] = {}
+    waiting: Counter[str] = Counter()
     for template in templates.values():
-        endpoints = set(of_type(template, "AWS::SageMaker::Endpoint"))
-        for logical_id, resource in template["Resources"].items():
+        resources = template["Resources"]
+        endpoints = {resources[key]["Properties"]["EndpointName"]: key for key in of_type(template, ENDPOINT)}
+        for logical_id, resource in resources.items():
             text = json.dumps(resource.get("Properties", {}))
-            named = {*re.findall(r'"Ref": "(\w+)"', text), *re.findall(r'"Fn::GetAtt": \["(\w+)"', text)} & endpoints
-            if named:
-                referring[resource["Type"]] = referring.get(resource["Type"], 0) + 1
-                assert named <= depends_on(resource), logical_id
-    assert referring.keys() == {
-        "AWS::ApplicationAutoScaling::ScalableTarget", "AWS::CloudWatch::Alarm", "Custom::WarmGate",
-    }  # fmt: skip
-    assert referring["Custom::WarmGate"] == 10
+            named = {*re.findall(r'"Ref": "(\w+)"', text), *re.findall(r'"Fn::GetAtt": \["(\w+)"', text)}
+            concerns = named & set(endpoints.values())
+            # Alarms, and the composite over them, bear the endpoint's name.
+            name = str(resource.get("Properties", {}).get("AlarmName", "")).rpartition("--")[0]
+            if name in endpoints and logical_id not in depends_on(resources[endpoints[name]]):
+                concerns.add(endpoints[name])
+            if concerns:
+                waiting[resource["Type"]] += 1
+                assert concerns <= depends_on(resource), logical_id
+    # Ten endpoints, three of them shared: 4 alarms each; 3 more and the composite of a cache; 2 that scale on it.
+    assert waiting == {
+        "AWS::ApplicationAutoScaling::ScalableTarget": 10,
+        "AWS::CloudWatch::Alarm": 10 * 4 + 3 * 3 + 2 * 3,
+        "AWS::CloudWatch::CompositeAlarm": 3,
+        "Custom::WarmGate": 10,
+    }
 
 
 def test_a_gate_and_a_whale_wait_until_the_gate_function_can_be_called(fleet_template: dict[str, Any]) -> None:
@@ -133,7 +145,9 @@ def test_scaling_and_alarms_come_after_each_endpoint_and_rollback_alarms_before_
         order = before(template)
         for endpoint in of_type(template, "AWS::SageMaker::Endpoint"):
             alarms = set(of_type(template, "AWS::CloudWatch::Alarm"))
-            literal = {key for key in alarms if "AlarmName" in template["Resources"][key]["Properties"]}
+            guardrail = template["Resources"][endpoint]["Properties"].get("DeploymentConfig", {})
+            rollback = {a["AlarmName"] for a in guardrail.get("AutoRollbackConfiguration", {}).get("Alarms", [])}
+            literal = {key for key in alarms if template["Resources"][key]["Properties"].get("AlarmName") in rollback}
             later = {key for key in alarms - literal if endpoint in order[key]}
             targets = of_type(template, "AWS::ApplicationAutoScaling::ScalableTarget")
             policies = of_type(template, "AWS::ApplicationAutoScaling::ScalingPolicy")
