@@ -122,6 +122,7 @@ def _install_alarms() -> None:
     cloudwatch._put_composite_alarm = composite_alarms.handle_put
     cloudwatch._dispatch_alarm_actions = composite_alarms.dispatch_actions
     appconfig._first_monitor_alarm = appconfig_deployments.first_monitor_alarm
+    appconfig._advance_deployment = appconfig_deployments.advance
 
 
 def _install_resource_types() -> None:
