@@ -60,6 +60,12 @@ class Clock:
             self._stopped_at += seconds
             self._moved.notify_all()
 
+    def move_to(self, moment: float) -> None:
+        """Advance to a moment; a moment in the past changes nothing."""
+        with self._moved:
+            if (ahead := moment - self.now()) > 0:
+                self.advance(ahead)
+
     def wait_towards(self, moment: float) -> None:
         """Return at the moment or a little earlier: the caller looks at what it waits for and calls again."""
         with self._moved:
