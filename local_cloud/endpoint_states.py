@@ -10,6 +10,7 @@ from ministack.core.responses import AccountRegionScopedDict, set_request_accoun
 
 from local_cloud import (
     alarm_evaluation,
+    endpoint_logs,
     event_log,
     sagemaker_endpoint_configs,
     sagemaker_events,
@@ -255,6 +256,8 @@ def described(endpoint: Endpoint) -> dict[str, Any]:
 
 def announce(endpoint: Endpoint, action: str, status: str, **details: Any) -> None:
     serving.server.follow(endpoint)
+    if endpoint.status == "InService":
+        endpoint_logs.make_group(endpoint.name)
     event_log.record(action, endpoint.name, config=endpoint.config_name, **details)
     sagemaker_events.publish_endpoint_state_change(described(endpoint), status)
 
