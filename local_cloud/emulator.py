@@ -21,6 +21,7 @@ from local_cloud import (
     cloudformation_properties,
     cloudformation_types,
     composite_alarms,
+    embedded_metrics,
     endpoint_logs,
     endpoint_metrics,
     endpoint_states,
@@ -123,6 +124,7 @@ def _install_metrics() -> None:
 
 def _install_logs() -> None:
     cloudwatch_logs._filter_log_events = endpoint_logs.filter_log_events
+    lambda_svc._emit_lambda_logs = embedded_metrics.emit_lambda_logs
 
 
 def _install_alarms() -> None:
