@@ -26,8 +26,12 @@ class State:
     def write(self, state_dir: Path) -> None:
         """Whole or not at all; raises OSError."""
         unfinished = state_dir / f"{_NAME}.tmp"
-        unfinished.write_text(json.dumps(asdict(self)))
-        unfinished.replace(state_dir / _NAME)
+        try:
+            unfinished.write_text(json.dumps(asdict(self)))
+            unfinished.replace(state_dir / _NAME)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(state_dir / _NAME)) from error
 
     @staticmethod
     def read(state_dir: Path) -> "State | None":
