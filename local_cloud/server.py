@@ -114,9 +114,7 @@ def _configure_emulator(arguments: argparse.Namespace, port: int) -> None:
     }
 
 
-async def _serve(
-    listener: socket.socket, data_plane: DataPlaneProcess | None, arguments: argparse.Namespace
-) -> None:
+async def _serve(listener: socket.socket, data_plane: DataPlaneProcess | None, arguments: argparse.Namespace) -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 

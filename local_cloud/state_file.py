@@ -41,7 +41,9 @@ class State:
             state = State(*(read[field.name] for field in fields(State)))
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        usable = isinstance(state.pid, int) and state.pid > 1 and str(state.endpoint_url).startswith("http://127.0.0.1:")
+        usable = (
+            isinstance(state.pid, int) and state.pid > 1 and str(state.endpoint_url).startswith("http://127.0.0.1:")
+        )
         return state if usable else None
 
     @staticmethod
@@ -89,4 +91,5 @@ def _process_state(pid: int) -> str:
 
 
 def _ps(pid: int, what: str) -> str:
-    return subprocess.run(["ps", "-o", f"{what}=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    words = ["/bin/ps", "-o", f"{what}=", "-p", str(pid)]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout

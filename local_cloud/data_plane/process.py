@@ -32,9 +32,9 @@ def _prepare_container() -> None:
     They are marked, not closed: uvloop still sets up the standard streams from them.
     """
     end_with_parent()
-    for name in os.listdir("/dev/fd"):
+    for descriptor in Path("/dev/fd").iterdir():
         with contextlib.suppress(OSError):  # the one of the listing itself
-            os.set_inheritable(int(name), False)
+            os.set_inheritable(int(descriptor.name), False)
 
 
 def free_port() -> int:

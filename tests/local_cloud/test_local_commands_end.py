@@ -60,9 +60,7 @@ while True:
 
 
 def command(words: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [TIERFLEET, *words], cwd=directory, capture_output=True, text=True, check=False, timeout=120
-    )
+    return subprocess.run([TIERFLEET, *words], cwd=directory, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.fixture
@@ -110,8 +108,8 @@ def test_a_dead_stand_in_ends_every_command_with_what_to_do(cloud: LocalCloud, t
         '{"endpoint_url": "http://127.0.0.1:1", "region": "r", "account": "a", "pid": 0}',
         '{"endpoint_url": "http://127.0.0.1:1", "region": "r", "account": "a", "pid": -1}',
         '{"endpoint_url": "http://127.0.0.1:1", "region": "r", "account": "a", "pid": 1}',
-        '{"endpoint_url": "http://example.com:1", "region": "r", "account": "a", "pid": %d}' % os.getpid(),
-        '{"endpoint_url": "http://127.0.0.1:1", "region": "r", "account": "a", "pid": %d}' % os.getpid(),
+        json.dumps({"endpoint_url": "http://example.com:1", "region": "r", "account": "a", "pid": os.getpid()}),
+        json.dumps({"endpoint_url": "http://127.0.0.1:1", "region": "r", "account": "a", "pid": os.getpid()}),
     ],
 )
 def test_a_state_file_of_another_kind_ends_nobody(tmp_path: Path, state: str) -> None:
@@ -164,10 +162,15 @@ def test_a_command_that_waits_for_the_stand_in_ends_when_it_stops_or_dies(
     monkeypatch.setattr(standin, "_LOOK_EVERY_SECONDS", 0.1)
     client = cloud.client("s3")
     client.list_buckets()
-    with pytest.raises(typer.Exit) as ended, standin.standin_or_fail(cloud):
-        os.kill(cloud.pid, end)
-        while True:
-            client.list_buckets()  # a minute, and again: botocore's own limits
+
+    def wait_for_it() -> None:
+        with standin.standin_or_fail(cloud):
+            os.kill(cloud.pid, end)
+            while True:
+                client.list_buckets()  # a minute, and again: botocore's own limits
+
+    with pytest.raises(typer.Exit) as ended:
+        wait_for_it()
     assert ended.value.exit_code == 2
     said = capsys.readouterr().err
     assert ("is stopped" if end == signal.SIGSTOP else "is gone; start it with tierfleet local up") in said

@@ -150,9 +150,7 @@ def test_a_limit_of_the_process_on_the_size_of_files_is_named(tmp_path: Path) ->
         f"from pathlib import Path; from served_account import artefact; import test_local_disk as t; "
         f"t.fetched(Path({str(tmp_path)!r}), artefact(400))"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert "a file may not become larger than the limit of this process (ulimit -f)" in ended.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 4096
@@ -161,7 +159,7 @@ def test_a_limit_of_the_process_on_the_size_of_files_is_named(tmp_path: Path) ->
 def test_the_cdk_cli_on_a_full_disk_is_one_sentence(disk: Path) -> None:
     with start(disk / "state", account=ACCOUNT) as cloud:
         fill(disk)
-        with pytest.raises(cdk_cli.CdkError, match="^cannot write .*: the disk is full; free some space[^\n]*$"):
+        with pytest.raises(cdk_cli.CdkError, match=r"^cannot write .*: the disk is full; free some space[^\n]*$"):
             cdk_cli.bootstrap(cloud, ACCOUNT, "eu-west-1")
 
 

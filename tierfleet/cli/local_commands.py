@@ -73,7 +73,8 @@ def local_deploy(
 ) -> None:
     """Deploy a fleet with the CDK CLI: bucket, models, then everything else. Run it again after each edit.
 
-    Exit code 2 if it failed, 130 after Ctrl-C and 143 after SIGTERM, which leave the stand-in to end the stack update that it is in.
+    Exit code 2 if it failed, 130 after Ctrl-C and 143 after SIGTERM, which leave the stand-in to end the stack update
+    that it is in.
     """
     from local_cloud.cdk_cli import CdkError
     from local_cloud.fleet_deployment import deploy_fleet
@@ -92,7 +93,9 @@ def local_deploy(
 @app.command("status")
 def local_status(
     config: Fleet = _DEFAULT_FLEET,
-    watching: Annotated[bool, typer.Option("--watch", help="Draw it again every second, until Ctrl-C or SIGTERM.")] = False,
+    watching: Annotated[
+        bool, typer.Option("--watch", help="Draw it again every second, until Ctrl-C or SIGTERM.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Endpoints, instances with their models, alarms and the deployed routes of a fleet in the stand-in."""
