@@ -12,6 +12,7 @@ from botocore.validate import ParamValidator
 from local_cloud.errors import ServiceError
 
 _MOST_REPORTED = 5
+_CHECKED_BY_THE_OPERATION = ("AdjustmentType",)  # with a sentence of its own
 _LATEST = 253_402_300_799  # the last second of the year 9999
 
 
@@ -64,7 +65,7 @@ def _out_of_range(value: Any, shape: Shape, path: str) -> Iterator[str]:
         for key, member in value.items():
             yield from _out_of_range(member, shape.value, f"{path}.{key}")
     elif isinstance(shape, StringShape):
-        if shape.enum and value not in shape.enum:
+        if shape.enum and value not in shape.enum and shape.name not in _CHECKED_BY_THE_OPERATION:
             yield _failed(value, path, f"Member must satisfy enum value set: [{', '.join(sorted(shape.enum))}]")
         elif most is not None and len(value) > most:
             yield _failed(value, path, f"Member must have length less than or equal to {most}")

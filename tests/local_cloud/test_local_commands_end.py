@@ -180,7 +180,7 @@ def test_a_command_that_waits_for_the_stand_in_ends_when_it_stops_or_dies(
 @pytest.mark.parametrize("busy", [True, False])
 def test_a_stand_in_that_answers_late_once_ends_no_command(busy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standin, "_LOOK_EVERY_SECONDS", 0.02)
-    answers = ["late", "late", None] if busy else ["gone", None]
+    answers = ["late"] * 4 + [None] if busy else ["gone", None]
     looks = iter(answers * 5)
     done = threading.Event()
 

@@ -21,7 +21,7 @@ STATE = Path(".local-cloud")
 # How often a command looks whether the stand-in still answers, and how often in a row it may not: a busy machine takes
 # its time. Of one that is gone or stopped the kernel knows.
 _LOOK_EVERY_SECONDS = 2.0
-_UNANSWERED_LOOKS = 3
+_UNANSWERED_LOOKS = 5
 _SURE_LOOKS = 2
 
 
