@@ -73,6 +73,7 @@ def run(cloud: LocalCloud, account: str, arguments: Sequence[str], *, directory:
         start_new_session=True,
         preexec_fn=end_with_parent,
     )
+    guardian = None
     try:
         guardian = guard(process.pid, parent=os.getpid())
         printed = "".join(process.communicate())
@@ -82,8 +83,9 @@ def run(cloud: LocalCloud, account: str, arguments: Sequence[str], *, directory:
         process.communicate()
         raise
     finally:
-        guardian.kill()
-        guardian.wait()
+        if guardian is not None:
+            guardian.kill()
+            guardian.wait()
     if process.returncode:
         # What the CLI says when it cannot write its own files is often about something else.
         disk = disk_problem_printed(printed, _assembly(cloud)) or unwritable(cloud.state_dir / "scratch")

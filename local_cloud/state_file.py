@@ -54,8 +54,8 @@ class State:
 
     def runs(self, state_dir: Path) -> bool:
         """Whether that process is alive and a stand-in of this directory, not another that got its number."""
-        words = _command(self.pid)
-        return "local_cloud.server" in words and str(state_dir) in words
+        command = _command(self.pid)
+        return "local_cloud.server" in command and str(state_dir) in command
 
     def stopped(self) -> bool:
         """Whether the process was stopped, by SIGSTOP or a debugger."""
@@ -73,12 +73,13 @@ class State:
             os.killpg(self.pid, signal.SIGKILL)
 
 
-def _command(pid: int) -> list[str]:
+def _command(pid: int) -> list[str] | str:
+    """Its words where the system keeps them apart, else all of them as one text."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
         return []
-    return _ps(pid, "args").split()
+    return _ps(pid, "args")
 
 
 def _process_state(pid: int) -> str:

@@ -143,6 +143,21 @@ def test_a_port_that_something_else_answers_is_no_stand_in(
     assert not (tmp_path / "local-cloud.json").exists()
 
 
+def test_a_stand_in_whose_data_plane_hangs_is_told_and_can_be_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_HEALTH_SECONDS", 0.5)
+    begun = start(tmp_path / "state", serving="models")
+    (plane,) = [pid for pid, words in processes_naming(tmp_path).items() if "local_cloud.data_plane" in words]
+    stop(plane)
+    with pytest.raises(NotRunningError, match="does not answer at .*; wait and try again, or end it with tierfleet"):
+        running(tmp_path / "state")
+    find(tmp_path / "state").stop()
+    begun.stop()
+    wait_until_none_names(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_port_that_another_program_got_after_a_crash_is_not_asked(cloud: LocalCloud, tmp_path: Path) -> None:
     port = int(cloud.endpoint_url.rpartition(":")[2])
     os.kill(cloud.pid, signal.SIGKILL)
