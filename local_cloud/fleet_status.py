@@ -96,12 +96,16 @@ def _instance_status(row: dict[str, Any], before: dict[str, int] | None, seconds
 
 @dataclass(frozen=True)
 class FleetStatus:
-    """Endpoints in name order, alarms that are red, stacks with their status, the deployed exceptions of the routes."""
+    """Endpoints in name order, alarms that are red, stacks with their status, the deployed exceptions of the routes.
+
+    clock_ahead_seconds: of this machine's clock; 0 unless somebody moved the stand-in's, negative where it is behind.
+    """
 
     stacks: dict[str, str]
     endpoints: tuple[EndpointStatus, ...]
     red_alarms: tuple[str, ...]
     routes: dict[str, str]
+    clock_ahead_seconds: float = 0.0
 
     def to_json(self, instances: Sequence[InstanceStatus] = ()) -> dict[str, Any]:
         """The same, with the instances, as JSON-ready data."""
@@ -154,6 +158,7 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
         endpoints=tuple(sorted(endpoints, key=lambda endpoint: endpoint.name)),
         red_alarms=tuple(sorted(a["AlarmName"] for a in alarms["MetricAlarms"] + alarms["CompositeAlarms"])),
         routes=_routes(client("appconfigdata"), fleet),
+        clock_ahead_seconds=cloud.admin("clock")["ahead_seconds"],
     )
 
 

@@ -6,6 +6,7 @@ import shutil
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from local_cloud.data_plane.container_client import ContainerClient, ContainerGo
 from local_cloud.data_plane.counters import Counters
 from local_cloud.data_plane.desired import VariantSpec
 from local_cloud.data_plane.disk_cache import DiskCache
+from local_cloud.data_plane.log_tail import LogTail
 from local_cloud.data_plane.model_cache import ModelCache, Observe
 from local_cloud.data_plane.process import ContainerProcess
 from local_cloud.data_plane.settings import DataPlaneSettings
+from local_cloud.disk_problems import disk_problem, is_disk_problem
 from local_cloud.errors import ServiceError
 from tierfleet import instance_types
 
@@ -50,6 +53,7 @@ class Instance:
         artefacts: Artefacts,
         observe: Observe,
         starting: asyncio.Semaphore,
+        ended: Callable[["Instance"], None],
     ) -> None:
         self.id, self.spec, self.status, self.reason = instance_id, spec, "Starting", ""
         self.was_healthy = False
@@ -63,8 +67,9 @@ class Instance:
         self.disk_budget_bytes = settings.disk_budget_bytes(spec.instance_type, spec.volume_gib)
         self.vcpus = instance_types.describe(spec.instance_type).vcpus
         self._reader, self._directory, self._settings = (scope, spec.credentials), directory, settings
-        self._artefacts, self._observe, self._starting = artefacts, observe, starting
+        self._artefacts, self._observe, self._starting, self._ended = artefacts, observe, starting, ended
         self._log = directory / "container.log"
+        self.printed = LogTail(self._log)
         self._starts = 0
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
@@ -111,8 +116,12 @@ class Instance:
                 except _StartError as error:
                     self.reason = str(error)
                 except Exception as error:  # whatever it is: the instance must come to an end that is seen
-                    traceback.print_exc()
-                    self.reason = f"{type(error).__name__}: {error}"
+                    if isinstance(error, OSError) and is_disk_problem(error):
+                        self.reason = disk_problem(error, self._directory)
+                    else:
+                        self.reason = f"{type(error).__name__}: {error}"
+                        with contextlib.suppress(OSError):  # a log that the disk has no room for
+                            traceback.print_exc()
                 await self._forget()
                 if self._stopping.is_set():
                     break
@@ -128,6 +137,7 @@ class Instance:
         finally:
             self.status = "Stopped"
             await self._forget()
+            self._ended(self)
             shutil.rmtree(self._directory, ignore_errors=True)
 
     async def _start(self) -> None:

@@ -1,6 +1,7 @@
 """What a person watches: a fleet in the stand-in as tables, from the data of `local_cloud.fleet_status`."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -24,6 +25,8 @@ def fleet_screen(
     parts: list[RenderableType] = [Text.from_markup(f"[bold]{stacks}[/]"), "", _endpoints(status, instances), ""]
     parts.append(_alarms(status))
     parts.append(Text.from_markup(_routes(status)))
+    if abs(status.clock_ahead_seconds) >= 1:
+        parts.append(_clock(status.clock_ahead_seconds))
     if driven is not None:
         parts += ["", traffic_table(driven)]
     return Group(*parts)
@@ -106,6 +109,14 @@ def _alarms(status: "FleetStatus") -> Text:
 def _routes(status: "FleetStatus") -> str:
     moved = [f"{who} [dim]→[/] {endpoint.split('--', 2)[-1]}" for who, endpoint in status.routes.items()]
     return "[bold]routes[/]  " + ("\n        ".join(moved) or "none are deployed")
+
+
+def _clock(ahead_seconds: float) -> Text:
+    """Metrics lie on a clock that was moved: what `date` says is not when they are."""
+    seconds = round(ahead_seconds)
+    apart = f"{timedelta(seconds=abs(seconds))} {'ahead of' if seconds > 0 else 'behind'}"
+    line = Text("clock   ", style="yellow")
+    return line.append(f"{apart} this machine's; its now is $(date -u -d '{seconds:+} seconds' +%FT%TZ)", style="")
 
 
 def _status(word: str) -> str:

@@ -73,7 +73,8 @@ def local_deploy(
 ) -> None:
     """Deploy a fleet with the CDK CLI: bucket, models, then everything else. Run it again after each edit.
 
-    Exit code 2 if it failed, 130 after Ctrl-C, which leaves the stand-in to end the stack update that it is in.
+    Exit code 2 if it failed, 130 after Ctrl-C and 143 after SIGTERM, which leave the stand-in to end the stack update
+    that it is in.
     """
     from local_cloud.cdk_cli import CdkError
     from local_cloud.fleet_deployment import deploy_fleet
@@ -81,8 +82,9 @@ def local_deploy(
     fleet = load_or_fail(config)
     left = "a stack update that had begun goes on in the stand-in (tierfleet local status); deploy again to complete it"
     try:
-        with if_interrupted(left), standin_or_fail():
-            for line in deploy_fleet(running_standin(), fleet, config, models):
+        cloud = running_standin()
+        with if_interrupted(left), standin_or_fail(cloud):
+            for line in deploy_fleet(cloud, fleet, config, models):
                 out.print(escape(line))
     except (CdkError, ValueError) as error:
         fail(str(error))
@@ -91,14 +93,16 @@ def local_deploy(
 @app.command("status")
 def local_status(
     config: Fleet = _DEFAULT_FLEET,
-    watching: Annotated[bool, typer.Option("--watch", help="Draw it again every second, until Ctrl-C.")] = False,
+    watching: Annotated[
+        bool, typer.Option("--watch", help="Draw it again every second, until Ctrl-C or SIGTERM.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Endpoints, instances with their models, alarms and the deployed routes of a fleet in the stand-in."""
     from local_cloud.fleet_status import InstanceWatch, fleet_status
 
     cloud, fleet = running_standin(), load_or_fail(config)
-    with standin_or_fail():
+    with standin_or_fail(cloud):
         if watching and not as_json:
             watch(cloud, fleet)
             return
@@ -117,7 +121,9 @@ def local_events(
     since: Annotated[int, typer.Option(help="Leave out the events up to this number.")] = 0, as_json: Json = False
 ) -> None:
     """What happened in the stand-in, in order: endpoints, scaling, routes, clean-up."""
-    events = [event for event in running_standin().admin("events") if event["sequence"] > since]
+    cloud = running_standin()
+    with standin_or_fail(cloud):
+        events = [event for event in cloud.admin("events") if event["sequence"] > since]
     if as_json:
         typer.echo(json.dumps(events))
         return
@@ -127,6 +133,11 @@ def local_events(
 
 @app.command("down")
 def local_down() -> None:
-    """Stop the stand-in and remove everything it made: processes, port, files."""
-    running_standin().stop()
+    """Stop the stand-in, whether or not it answers, and remove everything it made: processes, port, files."""
+    from local_cloud import NotRunningError, find
+
+    try:
+        find(STATE).stop()
+    except NotRunningError as error:
+        fail(str(error))
     out.print("stopped; nothing is left")
