@@ -33,7 +33,7 @@ class Model(Protocol):
 
 
 class BoosterModel:
-    """A model that XGBoost holds. `work_per_row` is its number of trees, which each row has to walk."""
+    """A model that XGBoost holds. `work_per_row`: the nodes that a row visits at worst, or the weights of gblinear."""
 
     __slots__ = ("_predict", "facts", "features", "preprocessing", "work_per_row")
 
@@ -41,7 +41,7 @@ class BoosterModel:
         self.facts = facts
         self.features = facts.features
         self.preprocessing = preprocessing
-        self.work_per_row = facts.trees
+        self.work_per_row = facts.path_length or facts.features * facts.outputs
         # In-place prediction ignores DART's weights, so only gbtree goes that way.
         self._predict = handle.predict_dense if facts.booster == "gbtree" else handle.predict_dmatrix
 

@@ -15,6 +15,7 @@ from .ubj import Bytes, TypedArray, UbjError
 
 _ROOT = 2**31 - 1
 _MAX_CATEGORY = 2**24
+_Numbers = npt.NDArray[Any]
 _CHUNK_NODES = 1 << 13  # arrays of this many nodes stay in the processor's cache while they are checked
 
 
@@ -129,24 +130,31 @@ def read_tree(data: Bytes, at: int) -> tuple[Tree, int] | None:
     return Tree(number, nodes, at + left, at + right, at + parents, at + split), end
 
 
-def check_trees(data: Bytes, trees: list[Any], features: int) -> None:
+class Paths(NamedTuple):
+    """How far a row walks: the depth of the deepest tree, and the sum of every tree's depth, which is at least 1."""
+
+    depth: int
+    length: int
+
+
+def check_trees(data: Bytes, trees: list[Any], features: int) -> Paths:
     """Raise UbjError unless every tree ends and no split reads beyond a row of `features` values."""
     chunk: list[Tree] = []
-    nodes = 0
+    nodes = depth = length = 0
     for place, item in enumerate(trees):
         tree = item if isinstance(item, Tree) else _tree(data, item)
         if tree.number != place:
             raise UbjError(f"tree {place} in it is numbered {tree.number}, so XGBoost would leave a hole")
         chunk.append(tree)
         nodes += tree.nodes
-        if nodes >= _CHUNK_NODES:
-            _check_chunk(data, chunk, features)
+        if nodes >= _CHUNK_NODES or place == len(trees) - 1:
+            paths = _check_chunk(data, chunk, features)
+            depth, length = max(depth, paths.depth), length + paths.length
             chunk, nodes = [], 0
-    if chunk:
-        _check_chunk(data, chunk, features)
+    return Paths(depth, length)
 
 
-def _check_chunk(data: Bytes, trees: list[Tree], features: int) -> None:
+def _check_chunk(data: Bytes, trees: list[Tree], features: int) -> Paths:
     sizes = np.array([tree.nodes for tree in trees], np.int32)
     first = sizes.cumsum(dtype=np.int32) - sizes
     count = int(first[-1] + sizes[-1])
@@ -163,7 +171,7 @@ def _check_chunk(data: Bytes, trees: list[Tree], features: int) -> None:
         raise UbjError("a tree in it has a node whose parent is none of its nodes")
     inner = branches.nonzero()[0]
     if not len(inner):
-        return
+        return Paths(0, len(trees))
     start = first.repeat(sizes)
     step = left[inner]
     child = np.minimum(step, count) + start[inner]
@@ -177,6 +185,26 @@ def _check_chunk(data: Bytes, trees: list[Tree], features: int) -> None:
         split = split[inner]  # only there does it count: a pruned node keeps a mark instead
         if split.view(np.uint32).max() >= features:
             raise UbjError(f"a tree in it splits on a feature beyond its {features}")
+    return _paths(parents, inner, branches, start, first)
+
+
+def _paths(parents: _Numbers, inner: _Numbers, branches: _Numbers, start: _Numbers, first: _Numbers) -> Paths:
+    # Among branching nodes alone. Every round doubles how far up a node has looked, so some 20 do for the deepest tree.
+    number = branches.cumsum() - 1
+    up, root = number[parents[inner]], number[start[inner]]
+    depth = np.ones(len(inner), np.int32)
+    depth[root] = 0
+    for _ in range(len(inner).bit_length() + 1):
+        if (up == root).all():
+            break
+        depth += depth[up]
+        up = up[up]
+    else:
+        raise UbjError("a tree in it has branches that its root does not lead to")
+    below = np.zeros(len(parents), np.int32)
+    below[inner] = depth + 1
+    deepest = np.maximum.reduceat(below, first)
+    return Paths(int(deepest.max()), int(np.maximum(deepest, 1).sum()))
 
 
 def _tree(data: Bytes, members: dict[str, Any]) -> Tree:

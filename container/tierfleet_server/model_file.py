@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .forest import check_trees, numbers, read_tree
+from .forest import Paths, check_trees, numbers, read_tree
 from .refusal import BadModel
 from .ubj import Bytes, TypedArray, UbjError, outline
 
@@ -16,7 +16,11 @@ Version = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a model file says of itself: `outputs` is values per row before the objective's transform."""
+    """What a model file says of itself: `outputs` is values per row before the objective's transform.
+
+    `depth` is that of the deepest tree, `path_length` the nodes that one row visits at worst: the sum of the trees'
+    depths, each at least 1. Both are 0 for gblinear.
+    """
 
     booster: str
     objective: str
@@ -27,6 +31,8 @@ class ModelFacts:
     rounds: int
     best_iteration: int | None
     version: Version
+    depth: int
+    path_length: int
 
 
 def file_format(data: bytes) -> str:
@@ -93,10 +99,10 @@ def _check(data: Bytes, document: dict[str, Any]) -> ModelFacts:
     if not 1 <= features <= 2**24:
         raise UbjError(f"its number of features is {features}")
     if kind == "gblinear":
-        trees, rounds = 0, _check_linear(booster["model"], features, outputs)
+        trees, paths, rounds = 0, Paths(0, 0), _check_linear(booster["model"], features, outputs)
     elif kind in ("gbtree", "dart"):
         model = (booster["gbtree"] if kind == "dart" else booster)["model"]
-        trees, rounds = _check_forest(data, model, features, outputs)
+        trees, rounds, paths = _check_forest(data, model, features, outputs)
         if kind == "dart" and _count(booster["weight_drop"]) != trees:
             raise UbjError("its weight_drop does not match its trees")
     else:
@@ -111,6 +117,8 @@ def _check(data: Bytes, document: dict[str, Any]) -> ModelFacts:
         rounds=rounds,
         best_iteration=int(best) if best is not None and str(best).isdigit() else None,
         version=(version[0], version[1], version[2]),
+        depth=paths.depth,
+        path_length=paths.length,
     )
 
 
@@ -120,7 +128,7 @@ def _check_linear(model: dict[str, Any], features: int, outputs: int) -> int:
     return int(model.get("boosted_rounds", 0))
 
 
-def _check_forest(data: Bytes, model: dict[str, Any], features: int, outputs: int) -> tuple[int, int]:
+def _check_forest(data: Bytes, model: dict[str, Any], features: int, outputs: int) -> tuple[int, int, Paths]:
     trees = model["trees"]
     groups = numbers(data, model["tree_info"])
     if int(model["gbtree_model_param"]["num_trees"]) != len(trees) or len(groups) != len(trees):
@@ -134,8 +142,7 @@ def _check_forest(data: Bytes, model: dict[str, Any], features: int, outputs: in
         if starts[0] != 0 or starts[-1] != len(trees) or np.any(np.diff(starts) < 0):
             raise UbjError("its rounds do not add up to its trees")
         rounds = len(starts) - 1
-    check_trees(data, trees, features)
-    return len(trees), rounds
+    return len(trees), rounds, check_trees(data, trees, features)
 
 
 def _count(array: TypedArray | list[Any]) -> int:
