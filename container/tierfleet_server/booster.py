@@ -58,7 +58,17 @@ def open_model(data: bytes) -> tuple[native.Handle, ModelFacts]:
 
 def open_checked(ubj: Bytes, facts: ModelFacts) -> native.Handle:
     """A model from bytes that were checked; raises as `open_model`."""
-    handle = native.Handle(ubj)
+    try:
+        handle = native.Handle(ubj)
+    except BadModel:
+        if facts.objective == "reg:gamma" and facts.version < (2, 1, 0):
+            raise BadModel(
+                f"XGBoost {'.'.join(map(str, facts.version))} saved this reg:gamma model without the parameters of "
+                "its objective, which XGBoost 3 needs; save it as JSON, add "
+                '"reg_loss_param": {"scale_pos_weight": "1"} to learner.objective, which changes no score, '
+                "and publish that"
+            ) from None
+        raise
     _probe(handle, facts)
     return handle
 
