@@ -33,11 +33,21 @@ class Model(Protocol):
 
 
 class BoosterModel:
-    """A model that XGBoost holds. `work_per_row`: the nodes that a row visits at worst, or the weights of gblinear."""
+    """A model that XGBoost holds. `work_per_row`: the nodes that a row visits at worst, or the weights of gblinear.
 
-    __slots__ = ("_predict", "facts", "features", "preprocessing", "work_per_row")
+    `heap_bytes` is the memory that it took where it was tried, None if it was not.
+    """
 
-    def __init__(self, handle: native.Handle, facts: ModelFacts, preprocessing: Preprocessing) -> None:
+    __slots__ = ("_predict", "facts", "features", "heap_bytes", "preprocessing", "work_per_row")
+
+    def __init__(
+        self,
+        handle: native.Handle,
+        facts: ModelFacts,
+        preprocessing: Preprocessing,
+        heap_bytes: int | None = None,
+    ) -> None:
+        self.heap_bytes = heap_bytes
         self.facts = facts
         self.features = facts.features
         self.preprocessing = preprocessing

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from .parameters import (
 from .refusal import BadModel, shown
 from .ubj import Bytes, TypedArray, UbjError, outline
 
-_JSON_VERSION = re.compile(rb'(?<!\\)"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]')
+_JSON_VERSION = re.compile(rb'(?<!\\)"version"\s*:\s*\[\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\]')
 Version = tuple[int, int, int]
 # What one row may cost. XGBoost's own default is a depth of 6; a forest of 10,000 trees of depth 100 is within it.
 MAX_DEPTH = 1 << 13
@@ -86,16 +87,19 @@ def refuse_newer(version: Version, server: Version) -> None:
         )
 
 
-def json_version(data: bytes) -> Version:
-    """The XGBoost version that saved a JSON model; BadModel if it does not say."""
-    found = _JSON_VERSION.findall(data, max(0, len(data) - 4096)) or _JSON_VERSION.findall(data)
+def json_version(data: Bytes) -> Version:
+    """The XGBoost version that saved a JSON model; BadModel if it does not say, or says it twice."""
+    last = max(0, len(data) - 4096)
+    found = list(islice(_JSON_VERSION.finditer(data, last), 2)) or list(islice(_JSON_VERSION.finditer(data), 2))
     if len(found) != 1:
-        raise BadModel(f"the JSON model names {len(found)} XGBoost versions; save it with Booster.save_model")
-    return int(found[0][0]), int(found[0][1]), int(found[0][2])
+        many = "more than one XGBoost version" if found else "no XGBoost version"
+        raise BadModel(f"the JSON model names {many}; save it with Booster.save_model")
+    major, minor, patch = (int(part) for part in found[0].groups())
+    return major, minor, patch
 
 
 def check_ubj(data: Bytes) -> ModelFacts:
-    """Walk a UBJ model: its facts, or BadModel if a length, a tree, a parameter or a count would lead XGBoost astray."""
+    """Walk a UBJ model: its facts, or BadModel if a length, a tree or a parameter would lead XGBoost astray."""
     try:
         return _check(data, outline(data, read_tree))
     except UbjError as error:

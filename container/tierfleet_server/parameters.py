@@ -86,7 +86,7 @@ OBJECTIVE_PARAMETERS = frozenset(_TABLES) - {"learner_model_param", "gbtree_mode
 
 
 def check_parameters(place: str, found: object) -> dict[str, str]:
-    """The parameters of one place, for example `tree_param`; UbjError for a name or a value that XGBoost never writes."""
+    """The parameters of one place, for example `tree_param`; UbjError for a name or value that XGBoost never writes."""
     rules = _TABLES[place]
     parameters: dict[str, str] = known(place, found, rules)
     for name, value in parameters.items():
