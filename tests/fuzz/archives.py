@@ -54,7 +54,6 @@ def recipes(megabytes: int = 64) -> Iterator[tuple[str, bytes]]:
         "zeros at its end": model + end + bytes(size),
         "a pax size below 0": pax(size=b"-5") + model,
         "a pax size beyond all": pax(size=b"9" * 40) + model,
-        "a pax size of text": pax(size=b"nan") + model,
         "a size below 0": header(b"m", b"\xff" * 12) + padded(b"x"),
         "a size beyond all": header(b"m", b"\x80" + b"\xff" * 11) + padded(b"x"),
         "an old sparse file": header(b"m", 4, b"S", b"ustar  \0") + padded(b"{abc"),
