@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .parameters import MAX_FEATURES, MAX_TREES, check_parameters, known, whole
+from .refusal import BadModel
 from .ubj import Bytes, TypedArray, UbjError
 
 _ROOT = 2**31 - 1
 _MAX_CATEGORY = 2**24
+_Numbers = npt.NDArray[Any]
 _CHUNK_NODES = 1 << 13  # arrays of this many nodes stay in the processor's cache while they are checked
 
 
@@ -43,6 +46,8 @@ _AFTER_ID = (
     ("split_conditions", b"d"), ("split_indices", b"l"), ("split_type", b"U"), ("sum_hessian", b"d"),
 )  # fmt: skip
 _PER_NODE = tuple(name for name, _ in (*_BEFORE_ID, *_AFTER_ID) if not name.startswith("categories"))
+_NEEDED = (*(name for name, _ in (*_BEFORE_ID, *_AFTER_ID)), "id", "tree_param")
+_MEMBERS = (*_NEEDED, "leaf_weights")
 _NODE_NUMBERS = ("left_children", "right_children", "parents", "split_indices")  # as in Tree
 _ITEM_BYTES = {b"d": 4, b"l": 4, b"L": 8, b"U": 1}
 _ID = re.compile(rb"L\0{7}\x02id(?:[iU](.)|I(..)|l(.{4})|L(.{8}))", re.DOTALL)
@@ -119,7 +124,9 @@ def read_tree(data: Bytes, at: int) -> tuple[Tree, int] | None:
         if found is None:
             return None
         lengths, texts = found.group(1, 3, 5), found.group(2, 4, 6)
-        if b"".join(lengths) != bytes(map(len, texts)) or int(texts[2]) != nodes:
+        if b"".join(lengths) != bytes(map(len, texts)) or max(lengths) > b"\x0a" or int(texts[2]) != nodes:
+            return None
+        if int(texts[0]) > nodes or int(texts[1]) > MAX_FEATURES:
             return None
         layout.parameters, end = found[0], found.end()
     left, _, parents, right, _, split, kinds, _ = layout.places
@@ -129,24 +136,31 @@ def read_tree(data: Bytes, at: int) -> tuple[Tree, int] | None:
     return Tree(number, nodes, at + left, at + right, at + parents, at + split), end
 
 
-def check_trees(data: Bytes, trees: list[Any], features: int) -> None:
+class Paths(NamedTuple):
+    """How far a row walks: the depth of the deepest tree, and the sum of every tree's depth, which is at least 1."""
+
+    depth: int
+    length: int
+
+
+def check_trees(data: Bytes, trees: list[Any], features: int) -> Paths:
     """Raise UbjError unless every tree ends and no split reads beyond a row of `features` values."""
     chunk: list[Tree] = []
-    nodes = 0
+    nodes = depth = length = 0
     for place, item in enumerate(trees):
         tree = item if isinstance(item, Tree) else _tree(data, item)
         if tree.number != place:
             raise UbjError(f"tree {place} in it is numbered {tree.number}, so XGBoost would leave a hole")
         chunk.append(tree)
         nodes += tree.nodes
-        if nodes >= _CHUNK_NODES:
-            _check_chunk(data, chunk, features)
+        if nodes >= _CHUNK_NODES or place == len(trees) - 1:
+            paths = _check_chunk(data, chunk, features)
+            depth, length = max(depth, paths.depth), length + paths.length
             chunk, nodes = [], 0
-    if chunk:
-        _check_chunk(data, chunk, features)
+    return Paths(depth, length)
 
 
-def _check_chunk(data: Bytes, trees: list[Tree], features: int) -> None:
+def _check_chunk(data: Bytes, trees: list[Tree], features: int) -> Paths:
     sizes = np.array([tree.nodes for tree in trees], np.int32)
     first = sizes.cumsum(dtype=np.int32) - sizes
     count = int(first[-1] + sizes[-1])
@@ -163,7 +177,7 @@ def _check_chunk(data: Bytes, trees: list[Tree], features: int) -> None:
         raise UbjError("a tree in it has a node whose parent is none of its nodes")
     inner = branches.nonzero()[0]
     if not len(inner):
-        return
+        return Paths(0, len(trees))
     start = first.repeat(sizes)
     step = left[inner]
     child = np.minimum(step, count) + start[inner]
@@ -177,22 +191,48 @@ def _check_chunk(data: Bytes, trees: list[Tree], features: int) -> None:
         split = split[inner]  # only there does it count: a pruned node keeps a mark instead
         if split.view(np.uint32).max() >= features:
             raise UbjError(f"a tree in it splits on a feature beyond its {features}")
+    return _paths(parents, inner, branches, start, first)
+
+
+def _paths(parents: _Numbers, inner: _Numbers, branches: _Numbers, start: _Numbers, first: _Numbers) -> Paths:
+    # Among branching nodes alone. Every round doubles how far up a node has looked, so some 20 do for the deepest tree.
+    number = branches.cumsum() - 1
+    up, root = number[parents[inner]], number[start[inner]]
+    depth = np.ones(len(inner), np.int32)
+    depth[root] = 0
+    for _ in range(len(inner).bit_length() + 1):
+        if (up == root).all():
+            break
+        depth += depth[up]
+        up = up[up]
+    else:
+        raise UbjError("a tree in it has branches that its root does not lead to")
+    below = np.zeros(len(parents), np.int32)
+    below[inner] = depth + 1
+    deepest = np.maximum.reduceat(below, first)
+    return Paths(int(deepest.max()), int(np.maximum(deepest, 1).sum()))
 
 
 def _tree(data: Bytes, members: dict[str, Any]) -> Tree:
-    nodes = members["left_children"].length
-    parameters = members["tree_param"]
-    if nodes < 1 or int(parameters["num_nodes"]) != nodes:
-        raise UbjError("a tree in it has no nodes or miscounts them")
+    known("tree", members, _MEMBERS, ("tree_param",))
+    parameters = check_parameters("tree_param", members["tree_param"])
     if int(parameters["size_leaf_vector"]) > 1:
-        raise UbjError("a tree in it has a vector in each leaf, which this server does not read")
+        raise BadModel(
+            "the model has a vector in each leaf (multi_strategy='multi_output_tree'), which this server does not "
+            "serve; train it with multi_strategy='one_output_per_tree'"
+        )
+    known("tree", members, _NEEDED, _NEEDED)
+    nodes = members["left_children"].length
+    if nodes < 1 or int(parameters["num_nodes"]) != nodes or int(parameters["num_deleted"]) > nodes:
+        raise UbjError("a tree in it has no nodes or miscounts them")
     if any(members[name].length != nodes for name in _PER_NODE):
         raise UbjError("a tree in it has arrays of different lengths")
+    for name, kind in (*_BEFORE_ID, *_AFTER_ID):
+        if members[name].kind != kind:
+            raise UbjError(f"a tree in it has {name} of another type than XGBoost writes")
     _check_categories(data, members)
     links = [members[name] for name in _NODE_NUMBERS]
-    if any(array.kind != b"l" for array in links):
-        raise UbjError("a tree in it has node numbers of another type")
-    return Tree(int(members["id"]), nodes, *(array.offset for array in links))
+    return Tree(whole("tree's id", members["id"], 0, MAX_TREES), nodes, *(array.offset for array in links))
 
 
 def _check_categories(data: Bytes, members: dict[str, Any]) -> None:

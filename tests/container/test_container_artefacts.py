@@ -68,6 +68,18 @@ def test_what_a_model_says_of_itself(trained: dict[str, Trained]) -> None:
     assert facts.version == PINNED
     several = check_ubj(trained["multi-class"].saved)
     assert (several.outputs, several.rounds, several.trees) == (3, 15, 45)
+    for kind, model in trained.items():
+        if kind not in ("json", "old-json", "linear"):
+            depths = [max(1, tree.count("\t") and max(_levels(tree))) for tree in model.booster.get_dump()]
+            found = check_ubj(model.saved)
+            assert (found.depth, found.path_length) == (max(depths), sum(depths))
+    linear = check_ubj(trained["linear"].saved)
+    assert (linear.trees, linear.depth, linear.path_length) == (0, 0, 0)
+
+
+def _levels(dump: str) -> list[int]:
+    # A node's depth is its indentation in XGBoost's own text.
+    return [len(line) - len(line.lstrip("\t")) for line in dump.splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -81,9 +93,9 @@ def test_what_a_model_says_of_itself(trained: dict[str, Trained]) -> None:
         (b"PK\x03\x04", "neither UBJ nor JSON"),
         (b"\x7fELF", "neither UBJ nor JSON"),
         (b"{", "the UBJ model is damaged"),
-        (b'{"learner": 1}', "names 0 XGBoost versions"),
+        (b'{"learner": 1}', "names no XGBoost version"),
         (b'{"learner": {}, "version": [3, 0, 5]}', "XGBoost does not load this model"),
-        (b'{"version": [3, 0, 5], "x": {"version": [3,0,5]}}', "names 2 XGBoost versions"),
+        (b'{"version": [3, 0, 5], "x": {"version": [3,0,5]}}', "names more than one XGBoost version"),
     ],
 )
 def test_a_file_that_is_no_model(content: bytes, sentence: str) -> None:

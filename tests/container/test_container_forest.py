@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tierfleet_server import forest
-from tierfleet_server.forest import Tree, check_trees
+from tierfleet_server.forest import Paths, Tree, check_trees
 from tierfleet_server.ubj import UbjError
 
 FEATURES = 5
@@ -56,7 +56,15 @@ def sound(tree: Arrays) -> bool:
     return True
 
 
-def accepted(forest_of: list[Arrays]) -> bool:
+def walked(tree: Arrays) -> int:
+    """The depth of a sound tree, by a plain walk."""
+    deepest, level = 0, [0]
+    while level := [child + step for node in level if (child := tree[LEFT][node]) != -1 for step in (0, 1)]:
+        deepest += 1
+    return deepest
+
+
+def accepted(forest_of: list[Arrays]) -> Paths | None:
     data, trees = b"", []
     for number, arrays in enumerate(forest_of):
         offsets = []
@@ -65,10 +73,9 @@ def accepted(forest_of: list[Arrays]) -> bool:
             data += b"".join(value.to_bytes(4, "big", signed=True) for value in array)
         trees.append(Tree(number, len(arrays[LEFT]), *offsets))
     try:
-        check_trees(data, list(trees), FEATURES)
+        return check_trees(data, list(trees), FEATURES)
     except UbjError:
-        return False
-    return True
+        return None
 
 
 @settings(max_examples=600)
@@ -84,7 +91,25 @@ def test_the_check_of_many_trees_is_the_check_of_each(seed: int, trees: int, dam
         damage(random, forest_of)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forest, "_CHUNK_NODES", chunk)
-        assert accepted(forest_of) == all(map(sound, forest_of))
+        paths = accepted(forest_of)
+    assert (paths is not None) == all(map(sound, forest_of))
+    if paths is not None:
+        depths = [walked(tree) for tree in forest_of]
+        assert paths == (max(depths), sum(max(1, depth) for depth in depths))
+
+
+def test_the_depth_of_a_chain_and_of_a_circle_beside_the_root() -> None:
+    """The longest way that so many nodes can make, and branches that only lead to each other."""
+    chain = ([1], [2], [ROOT], [0])
+    for node in range(1, 10_000, 2):
+        for array, pair in zip(
+            chain, ([node + 2, -1], [node + 3, -1], [node - 2 if node > 1 else 0] * 2, [0, 0]), strict=True
+        ):
+            array.extend(pair)
+    chain[LEFT][-2] = chain[RIGHT][-2] = -1
+    assert accepted([chain, grown(Random(1), 0)]) == (5_000, 5_001)  # noqa: S311
+    circle = ([-1, 3, -1, 1, -1], [-1, 4, -1, 2, -1], [ROOT, 3, 3, 1, 1], [0] * 5)
+    assert accepted([circle]) is None
 
 
 def test_a_branch_into_another_tree_that_would_have_it() -> None:
