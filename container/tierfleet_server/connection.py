@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from .contract import Answer, Reply, Request, failed, refused
+from .contract import Answer, Reply, Request, failed, is_invocation, refused
 from .refusal import Refusal
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _MAX_HEAD_BYTES = 32 * 1024
 _MAX_WAITING = 64
 _LINGER_SECONDS = 2.0
+_PROBE_SECONDS = 0.5
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 
@@ -26,8 +27,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body", "_body_bytes", "_deaf", "_ended", "_head_bytes", "_headers", "_parser", "_server", "_task",
-        "_transport", "_url", "_waiting", "_writable", "deadline", "silent",
+        "_body", "_body_bytes", "_deaf", "_droppable", "_ended", "_head_bytes", "_headers", "_parser", "_server",
+        "_task", "_transport", "_url", "_waiting", "_writable", "deadline", "silent",
     )  # fmt: skip
 
     def __init__(self, server: "Server") -> None:
@@ -36,6 +37,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[tuple[Request | Reply, bool]] = []  # requests, and last a refusal
+        self._droppable = False  # nobody needs the answer in the making once the client has gone
         self._deaf = False  # nothing more of this client is heard
         self._ended = False  # the client sends no more
         self._writable = True
@@ -59,8 +61,10 @@ class Connection(asyncio.Protocol):
             self._server.last_data = self._server.now()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
-        """The client is gone; an answer in the making is finished and thrown away."""
+        """The client is gone: an invocation ends, any other answer in the making is finished and thrown away."""
         self._transport = None
+        if self._task is not None and self._droppable:
+            self._task.cancel()
         self._waiting.clear()
         self._server.connections.discard(self)
 
@@ -84,7 +88,17 @@ class Connection(asyncio.Protocol):
         self._ended = True
         if self._head_bytes > 0:
             self._refuse(400, "the request ends in the middle; send it whole")
+        self._probe()
         return self._task is not None or bool(self._waiting)
+
+    def _probe(self) -> None:
+        """Find out whether a client that has closed its side is there, while an invocation is made for it.
+
+        One that has gone resets the connection when it is sent something. This interim answer is no news to others.
+        """
+        if self._transport is not None and self._task is not None and self._droppable:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._server.loop.call_later(_PROBE_SECONDS, self._probe)
 
     def pause_writing(self) -> None:
         """The client does not read its replies: make no more of them until it does."""
@@ -171,6 +185,7 @@ class Connection(asyncio.Protocol):
             self._reply(answer, request.method, keep_alive)
             return
         self.deadline = None
+        self._droppable = is_invocation(request)
         self._task = self._server.loop.create_task(self._finish(answer, request, keep_alive))
 
     async def _finish(self, answer: Answer, request: Request, keep_alive: bool) -> None:

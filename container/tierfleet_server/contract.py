@@ -1,29 +1,29 @@
 """SageMaker's container contract: which request does what, on a multi-model and on a dedicated endpoint."""
 
-import asyncio
 import json
 import os
 import time
 import uuid
 from collections.abc import Coroutine
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+import numpy as np
+
 from .booster import Model
+from .cost import is_inline
 from .logs import logger
 from .metrics import Metrics
-from .payload import media_type, read_rows
+from .payload import media_type, one_plain_csv_row
+from .prediction import Steps, predict, predict_now
 from .refusal import Refusal, shown
 from .reply import content_type_for, render
+from .scheduler import Scheduler
 from .settings import Settings
 from .store import Loaded, Store
 
-# A request as small as this is answered on the event loop: handing it to a thread would take longer.
-_INLINE_BODY_BYTES = 8 * 1024
-_INLINE_TREES = 400
 DEDICATED_MODEL = "model"
 _media_type = lru_cache(maxsize=256)(media_type)
 _model_name = lru_cache(maxsize=8192)(lambda path: unquote(path.decode("ascii", "replace")))
@@ -46,7 +46,7 @@ class Reply:
 
     status: int
     content_type: str
-    body: bytes
+    body: bytes | bytearray
 
 
 Answer = Reply | Coroutine[Any, Any, Reply]
@@ -58,7 +58,7 @@ class Contract:
     def __init__(self, settings: Settings, store: Store, metrics: Metrics) -> None:
         self.draining = False
         self._settings, self._store, self._metrics = settings, store, metrics
-        self._predictors: Executor = ThreadPoolExecutor(settings.predict_threads, "predict")
+        self._scheduler = Scheduler(settings.predict_threads, most_per_owner=settings.max_waiting_per_model)
 
     def answer(self, request: Request) -> Answer:
         """The reply, or a coroutine that makes it where that takes long. Never raises."""
@@ -113,6 +113,7 @@ class Contract:
             used_bytes=store.used_bytes(),
             budget_bytes=store.budget_bytes,
             full=store.full,
+            scheduler=self._scheduler,
         )
         return Reply(200, "text/plain; version=0.0.4; charset=utf-8", text)
 
@@ -156,36 +157,36 @@ class Contract:
         try:
             _allow(request, b"POST")
             model = self._model(name)
-            if len(request.body) <= _INLINE_BODY_BYTES and model.work_per_row <= _INLINE_TREES:
-                return self._count(self._predict(request, model), request, name, started)
+            headers, body = request.headers, request.body
+            accept = content_type_for(headers.get(b"accept", b"").decode("latin-1"), self._settings.default_accept)
+            content_type = _media_type(headers.get(b"content-type", b""))
+            if is_inline(body, content_type, model):
+                reply = Reply(200, accept, _predict_now(body, content_type, accept, model))
+                return self._count(reply, request, name, started)
         except Refusal as refusal:
             return self._count(refused(refusal, request, name), request, name, started)
         except Exception:
             return self._count(failed(request, name), request, name, started)
-        return self._invoke_in_thread(request, name, model, started)
+        seconds = float(self._settings.invocation_timeout_seconds)
+        steps = predict(body, content_type, accept, model, time.monotonic() + seconds)
+        return self._invoke_in_turn(request, name, accept, steps, started)
 
-    async def _invoke_in_thread(self, request: Request, name: str, model: Model, started: float) -> Reply:
-        try:
-            loop = asyncio.get_running_loop()
-            reply = await loop.run_in_executor(self._predictors, self._predict, request, model)
-        except Refusal as refusal:
-            reply = refused(refusal, request, name)
-        except MemoryError:
+    async def _invoke_in_turn(self, request: Request, name: str, accept: str, steps: Steps, started: float) -> Reply:
+        outcome = await self._scheduler.run(name, steps, float(self._settings.invocation_timeout_seconds))
+        if isinstance(outcome, Refusal):
+            reply = refused(outcome, request, name)
+        elif isinstance(outcome, MemoryError):
             reply = refused(Refusal(507, "no memory for this request; send a smaller batch"), request, name)
-        except Exception:
-            reply = failed(request, name)
+        elif isinstance(outcome, BaseException):
+            reply = failed(request, name, outcome)
+        else:
+            reply = Reply(200, accept, outcome)
         return self._count(reply, request, name, started)
 
     def _model(self, name: str) -> Model:
         if not self._settings.multi_model and DEDICATED_MODEL not in self._store.models:
             raise Refusal(503, "the model is still loading; wait until /ping answers 200")
         return self._store.get(name).model
-
-    def _predict(self, request: Request, model: Model) -> Reply:
-        headers = request.headers
-        content_type = content_type_for(headers.get(b"accept", b"").decode("latin-1"), self._settings.default_accept)
-        rows = read_rows(request.body, _media_type(headers.get(b"content-type", b"")), model)
-        return Reply(200, content_type, render(model.predict(rows), rows.rows, content_type))
 
     def _count(self, reply: Reply, request: Request, name: str, started: float) -> Reply:
         seconds = time.perf_counter() - started
@@ -196,6 +197,20 @@ class Contract:
         return reply
 
 
+def is_invocation(request: Request) -> bool:
+    """Whether nobody needs the answer once the client has gone, as with predictions and not with loads."""
+    return request.path == b"/invocations" or request.path.endswith(b"/invoke")
+
+
+def _predict_now(body: bytes, content_type: str, accept: str, model: Model) -> bytes | bytearray:
+    if content_type == "text/csv" and not model.preprocessing:
+        rows = one_plain_csv_row(body, model)
+        if rows is not None:
+            return render(model.predict(rows), 1, accept)
+    with np.errstate(over="ignore"):
+        return predict_now(body, content_type, accept, model)
+
+
 def refused(refusal: Refusal, request: Request, name: str | None = None, url: str | None = None) -> Reply:
     """The reply to a request that is refused, with a log line."""
     extra = {"model": name, "url": url, "status": refusal.status, "request_id": _request_id(request)}
@@ -204,10 +219,14 @@ def refused(refusal: Refusal, request: Request, name: str | None = None, url: st
     return _json(refusal.status, body)
 
 
-def failed(request: Request, name: str | None = None) -> Reply:
-    """The reply where the server itself is at fault: the log has the traceback, the caller its id."""
+def failed(request: Request, name: str | None = None, error: BaseException | None = None) -> Reply:
+    """The reply where the server itself is at fault: the log has the traceback of the error, the caller its id.
+
+    `error` is the one that is being handled unless it is given.
+    """
     request_id = _request_id(request)
-    logger.exception("internal error", extra={"model": name, "status": 500, "request_id": request_id})
+    extra = {"model": name, "status": 500, "request_id": request_id}
+    logger.error("internal error", exc_info=error or True, extra=extra)
     message = f"internal error; look for request {request_id} in the log"
     return _json(500, {"code": 500, "type": "InternalServerError", "message": message})
 
