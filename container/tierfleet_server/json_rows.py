@@ -9,6 +9,7 @@ from .refusal import Refusal, shown
 from .rows import Block, Blocks, Categories, Filling, check_room, check_width, code, too_long
 
 _NO_ROWS = 'the JSON body has no rows; send [[...], ...], one row [...], or {"instances": [[...], ...]}'
+_TOO_MANY = 50_000  # values beyond the model's features, after which they are no longer counted
 _SHORT = 4096  # values that are put into a row at once
 _Row = Generator[None, None, None]
 
@@ -171,6 +172,8 @@ def _list(cursor: Cursor, filling: Filling, categories: Categories) -> _Row:
             except Refusal as refusal:
                 wrong = refusal
         width += len(values)
+        if width > features + _TOO_MANY:
+            raise Refusal(400, f"row {row} has more than {width - 1} features; the model has {features}")
         steps += 1
         if len(values) > 1 or steps % 256 == 0:
             yield

@@ -36,6 +36,7 @@ _scan = make_scanner(json.JSONDecoder(parse_constant=_refuse_constant))  # type:
 def as_utf8(body: bytes) -> Generator[None, None, bytes]:
     """The document as UTF-8; raises NotJson."""
     encoding = json.detect_encoding(body)
+    begun = 0
     try:
         if encoding == "utf-8":
             yield from check_utf8(body, "surrogatepass")
@@ -45,12 +46,14 @@ def as_utf8(body: bytes) -> Generator[None, None, bytes]:
         decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
         parts = []
         for at in range(0, len(body), WINDOW_BYTES):
+            begun = at - len(decoder.getstate()[0])  # where the character began that the last piece ended in
             text = decoder.decode(body[at : at + WINDOW_BYTES], at + WINDOW_BYTES >= len(body))
             parts.append(text.encode("utf-8", "surrogatepass"))
             yield
         return b"".join(parts)
     except UnicodeDecodeError as error:
-        raise NotJson(str(error)) from None
+        start, end = begun + error.start, begun + error.end
+        raise NotJson(str(UnicodeDecodeError(error.encoding, body, start, end, error.reason))) from None
 
 
 class Cursor:
@@ -196,8 +199,10 @@ class Cursor:
                 break
             self._fill()
             yield
-        if self._text[self._at : self._at + 1] != '"':
-            raise self.error("Invalid string")
+        character = self._text[self._at : self._at + 1]
+        if character != '"':
+            wrong = "Invalid \\escape" if character == "\\" else "Invalid control character at"
+            raise self.error(wrong if character else "Unterminated string")
         self._at += 1
 
     def end(self) -> None:
