@@ -69,7 +69,7 @@ class Preprocessing:
         """Of each step: the columns and, for each of them, its values."""
         steps: list[Mapping[int, Any]] = [self.fill, self.clip, self.scale]
         return [
-            (np.array(list(step), np.intp), *np.array(list(step.values()), np.float32).reshape(len(step), -1).T)
+            (np.array([*step], np.intp), *np.array([*step.values()], np.float32).reshape(len(step), -1).T) if step else ()
             for step in steps
         ]
 
