@@ -23,9 +23,10 @@ from .refusal import Refusal  # noqa: E402
 from .server import Server  # noqa: E402
 from .settings import Settings, SettingsError  # noqa: E402
 from .store import Store  # noqa: E402
+from .thread_priority import come_first  # noqa: E402
 
-# A thread that reads a big request in Python gives way to the others this often.
-_SWITCH_SECONDS = 0.0001
+# A thread that reads a big request in Python gives way to the event loop after so long.
+_SWITCH_SECONDS = 0.00003
 
 
 def _log(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -82,6 +83,7 @@ def main() -> int:
         print(f"tierfleet server: {error}", file=sys.stderr)
         return 2
     sys.setswitchinterval(_SWITCH_SECONDS)
+    come_first()
     metrics = Metrics()
     finish_logging = start_logging(settings.log_level, metrics)
     try:

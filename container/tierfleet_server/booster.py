@@ -31,11 +31,14 @@ class Model(Protocol):
     def predict(self, rows: Rows) -> list[float]:
         """Scores, row after row; every row has the same number of them."""
 
+    def predict_now(self, rows: Rows) -> list[float]:
+        """The same for a few rows, where letting other threads run meanwhile takes longer than the scores."""
+
 
 class BoosterModel:
     """A model that XGBoost holds. `work_per_row`: the nodes that a row visits at worst, or the weights of gblinear."""
 
-    __slots__ = ("_predict", "facts", "features", "preprocessing", "work_per_row")
+    __slots__ = ("_predict", "_predict_now", "facts", "features", "preprocessing", "work_per_row")
 
     def __init__(self, handle: native.Handle, facts: ModelFacts, preprocessing: Preprocessing) -> None:
         self.facts = facts
@@ -43,11 +46,17 @@ class BoosterModel:
         self.preprocessing = preprocessing
         self.work_per_row = facts.path_length or facts.features * facts.outputs
         # In-place prediction ignores DART's weights, so only gbtree goes that way.
-        self._predict = handle.predict_dense if facts.booster == "gbtree" else handle.predict_dmatrix
+        dense = facts.booster == "gbtree"
+        self._predict = handle.predict_dense if dense else handle.predict_dmatrix
+        self._predict_now = handle.predict_dense_now if dense else handle.predict_dmatrix
 
     def predict(self, rows: Rows) -> list[float]:
         """The same scores as Booster.predict(DMatrix)."""
         return self._predict(rows.address, rows.rows, rows.width)
+
+    def predict_now(self, rows: Rows) -> list[float]:
+        """The same, without letting go of the interpreter for a gbtree model."""
+        return self._predict_now(rows.address, rows.rows, rows.width)
 
 
 def open_model(data: bytes) -> tuple[native.Handle, ModelFacts]:

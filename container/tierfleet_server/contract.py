@@ -168,7 +168,7 @@ class Contract:
         except Exception:
             return self._count(failed(request, name), request, name, started)
         seconds = float(self._settings.invocation_timeout_seconds)
-        steps = predict(body, content_type, accept, model, time.monotonic() + seconds)
+        steps = predict(body, content_type, accept, model, end=time.monotonic() + seconds)
         return self._invoke_in_turn(request, name, accept, steps, started)
 
     async def _invoke_in_turn(self, request: Request, name: str, accept: str, steps: Steps, started: float) -> Reply:
@@ -206,7 +206,7 @@ def _predict_now(body: bytes, content_type: str, accept: str, model: Model) -> b
     if content_type == "text/csv" and not model.preprocessing:
         rows = one_plain_csv_row(body, model)
         if rows is not None:
-            return render(model.predict(rows), 1, accept)
+            return render(model.predict_now(rows), 1, accept)
     with np.errstate(over="ignore"):
         return predict_now(body, content_type, accept, model)
 

@@ -74,8 +74,7 @@ def _rows(cursor: Cursor, features: int, categories: Categories, pace: Pace) -> 
         raise Refusal(400, _NO_ROWS)
     if first and first not in "[{":
         yield from _list(cursor, filling, categories)
-        filling.full()
-        yield filling.rest()
+        yield filling.full() or filling.rest()
         return
     while True:
         check_room(filling.row + 1, features)

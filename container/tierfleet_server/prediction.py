@@ -1,7 +1,9 @@
 """One invocation as steps: read a block of rows, score it, write its scores."""
 
+import math
 import time
 from collections.abc import Callable, Generator
+from functools import partial
 
 from .booster import Model
 from .cost import Pace
@@ -15,8 +17,14 @@ Steps = Generator[Callable[[], Scores] | None, Scores | None, bytes | bytearray]
 _SURE_SECONDS = 1.0  # of processor time, before it is said that a request cannot be finished in time
 
 
-def predict(body: bytes, content_type: str, accept: str, model: Model, end: float) -> Steps:
-    """The steps to the reply's body; raises Refusal. `end`: by when the reply must be there (`time.monotonic`)."""
+def predict(
+    body: bytes, content_type: str, accept: str, model: Model, *, end: float = math.inf, now: bool = False
+) -> Steps:
+    """The steps to the reply's body; raises Refusal.
+
+    `end`: by when the reply must be there (`time.monotonic`). `now`: the request costs little.
+    """
+    score = model.predict_now if now else model.predict
     pace = Pace(model)
     rendering = Rendering(accept)
     used, started = 0.0, time.thread_time()
@@ -25,7 +33,7 @@ def predict(body: bytes, content_type: str, accept: str, model: Model, end: floa
             first, rows = block
             if first == 0 and rendering.rows:
                 rendering = Rendering(accept)
-            scores = (yield lambda rows=rows: model.predict(rows)) or []  # type: ignore[misc]
+            scores = (yield partial(score, rows)) or []
             rendering.add(scores, rows.rows)
             took = time.thread_time() - started
             pace.took(took, len(scores), rows.rows)
@@ -39,7 +47,11 @@ def predict(body: bytes, content_type: str, accept: str, model: Model, end: floa
 
 def predict_now(body: bytes, content_type: str, accept: str, model: Model) -> bytes | bytearray:
     """The same at once, for a request that costs little."""
-    steps = predict(body, content_type, accept, model, float("inf"))
+    return run_through(predict(body, content_type, accept, model, now=True))
+
+
+def run_through(steps: Steps) -> bytes | bytearray:
+    """All steps, one after the other: what they return."""
     scores = None
     try:
         while True:

@@ -69,7 +69,9 @@ class Preprocessing:
         """Of each step: the columns and, for each of them, its values."""
         steps: list[Mapping[int, Any]] = [self.fill, self.clip, self.scale]
         return [
-            (np.array([*step], np.intp), *np.array([*step.values()], np.float32).reshape(len(step), -1).T) if step else ()
+            (np.array([*step], np.intp), *np.array([*step.values()], np.float32).reshape(len(step), -1).T)
+            if step
+            else ()
             for step in steps
         ]
 

@@ -6,7 +6,6 @@ had the least processor time is next.
 
 import asyncio
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -16,10 +15,9 @@ import numpy as np
 
 from .fair_queue import FairQueue
 from .refusal import Refusal, shown
+from .thread_priority import give_way
 
 Steps = Generator[Callable[[], Any] | None, Any, Any]
-# The event loop's thread comes first: it has the health check and the small requests.
-_NICE = 10
 
 
 class _Job:
@@ -92,8 +90,7 @@ class Scheduler:
                 threading.Thread(target=self._work, name=f"predict-{number}", daemon=True).start()
 
     def _work(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        give_way()
         np.seterr(over="ignore")  # of this thread; what is beyond float32 is refused by name
         while True:
             with self._changed:

@@ -11,9 +11,37 @@ CSV, JSON, LIBSVM, NPY = "text/csv", "application/json", "text/libsvm", "applica
 ACCEPTS = ("", "*/*", "text/csv", "application/json", "application/jsonlines", "application/x-npy", "image/png")
 Payload = tuple[str, str, bytes]
 _ODD_VALUES = (
-    "", "nan", "-nan", "inf", "-Infinity", "1e39", "-1e400", "1e-400", "0x10", "1_0", "1,", "null", "true", "None", '"', '""', "'",
-    "\u0661", "\u00a01", "+5", "4e0", ".5", "5.", "-0", "9" * 400, "9" * 5000, "0." + "0" * 40_000 + "1", " 7 ", "\t8", "\x00",
-)  # fmt: skip
+    "",
+    "nan",
+    "-nan",
+    "inf",
+    "-Infinity",
+    "1e39",
+    "-1e400",
+    "1e-400",
+    "0x10",
+    "1_0",
+    "1,",
+    "null",
+    "true",
+    "None",
+    '"',
+    '""',
+    "'",
+    "\u0661",
+    "\u00a01",
+    "+5",
+    "4e0",
+    ".5",
+    "5.",
+    "-0",
+    "9" * 400,
+    "9" * 5000,
+    "0." + "0" * 40_000 + "1",
+    " 7 ",
+    "\t8",
+    "\x00",
+)
 
 
 def payloads(seed: int, features: int, *, most_bytes: int = 6 * 1024 * 1024) -> Iterator[Payload]:
@@ -89,18 +117,63 @@ def _mutated(source: random.Random, features: int, most_bytes: int) -> tuple[str
         at = source.randrange(len(body) + 1)
         cut = source.choice((0, 0, 1, 2, 100))
         body[at : at + cut] = source.choice(
-            (b"", b"\x00", b"\xff", b"\xc3", b"[", b"]", b"{", b"}", b",", b":", b'"', b"\n", b"\r", b" ", b"9", b"-", b"\xe2\x82\xac",
-             bytes(body[at : at + 300]), source.randbytes(3))
-        )  # fmt: skip
+            (
+                b"",
+                b"\x00",
+                b"\xff",
+                b"\xc3",
+                b"[",
+                b"]",
+                b"{",
+                b"}",
+                b",",
+                b":",
+                b'"',
+                b"\n",
+                b"\r",
+                b" ",
+                b"9",
+                b"-",
+                b"\xe2\x82\xac",
+                bytes(body[at : at + 300]),
+                source.randbytes(3),
+            )
+        )
     return content_type, bytes(body)
 
 
 def _repeated(source: random.Random, features: int, most_bytes: int) -> tuple[str, bytes]:
     """The same few bytes over and over, up to the limit."""
     unit = source.choice(
-        (b"[],", b"{},", b"1,", b"1\n", b"\n", b" ", b",", b'"",', b'"",\n', b"0\n", b"0:1 ", b"0 0:1\n", b"[1],", b'{"":0},', b"\r",
-         b"null,", b"-", b"9", b'"', b"\xff", b"\xc3\xa9", b"[[],", b"1:1 1:1\n", b"\\u0041", b'{"instances":[],', b"\x00")
-    )  # fmt: skip
+        (
+            b"[],",
+            b"{},",
+            b"1,",
+            b"1\n",
+            b"\n",
+            b" ",
+            b",",
+            b'"",',
+            b'"",\n',
+            b"0\n",
+            b"0:1 ",
+            b"0 0:1\n",
+            b"[1],",
+            b'{"":0},',
+            b"\r",
+            b"null,",
+            b"-",
+            b"9",
+            b'"',
+            b"\xff",
+            b"\xc3\xa9",
+            b"[[],",
+            b"1:1 1:1\n",
+            b"\\u0041",
+            b'{"instances":[],',
+            b"\x00",
+        )
+    )
     start = source.choice((b"", b"[", b"[[", b'{"instances": [', b'{"a": "', b"0 "))
     size = source.choice((100, 10_000, 200_000, most_bytes)) // len(unit)
     return source.choice((CSV, JSON, JSON, LIBSVM)), start + unit * size + source.choice((b"", b"]", b"1]]", b"]}"))
@@ -131,9 +204,21 @@ def _random_bytes(source: random.Random, features: int, most_bytes: int) -> tupl
 def _headers(source: random.Random, features: int, most_bytes: int) -> tuple[str, bytes]:
     """An npy body with a header of one's own."""
     shape = source.choice(
-        (f"(1, {features})", f"({features},)", f"({10**9}, {features})", "(0, 8)", "(-1, 8)", "()", "8", "(" * 500, "(1, 2, 3)")
+        (
+            f"(1, {features})",
+            f"({features},)",
+            f"({10**9}, {features})",
+            "(0, 8)",
+            "(-1, 8)",
+            "()",
+            "8",
+            "(" * 500,
+            "(1, 2, 3)",
+        )
     )
-    kind = source.choice(("'<f4'", "'>f8'", "'|O'", "'<f16'", "'<c8'", "'|b1'", "'<i8'", "'<M8[s]'", "[('a', '<f4')]", "1"))
+    kind = source.choice(
+        ("'<f4'", "'>f8'", "'|O'", "'<f16'", "'<c8'", "'|b1'", "'<i8'", "'<M8[s]'", "[('a', '<f4')]", "1")
+    )
     text = f"{{'descr': {kind}, 'fortran_order': {source.choice(('False', 'True', '0'))}, 'shape': {shape}, }}"
     start = b"\x93NUMPY" + bytes((source.choice((1, 1, 2, 3)), 0))
     size = source.choice((len(text), 0, 65_000)).to_bytes(4 if start[6] > 1 else 2, "little")
