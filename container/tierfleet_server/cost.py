@@ -11,7 +11,9 @@ _NODE_NS, _VALUE_NS, _ROW_NS = 10, 80, 500
 _INLINE_NS = 80_000
 _INLINE_BODY_BYTES = 8 * 1024
 # A block of rows: long enough for what each one costs beside its rows, short enough for others to wait for.
-BLOCK_SECONDS = 0.002
+_BLOCK_SECONDS = 0.002
+# XGBoost scores 64 rows tree by tree, which a forest beyond the cache's size needs: for that a block may last longer.
+_KERNEL_ROWS, _KERNEL_SECONDS = 64, 0.008
 _BLOCK_BYTES = 1024 * 1024
 
 
@@ -46,13 +48,21 @@ class Pace:
 
     def __init__(self, model: Model) -> None:
         self._most = max(1, _BLOCK_BYTES // (4 * model.features))
-        self.rows = min(self._most, max(1, int(BLOCK_SECONDS * 1e9 / row_ns(model))))
+        self.rows = self._rows(row_ns(model) / 1e9)
         # What a block costs beside its rows must not drive the number of rows down to one.
         self._least = max(1, self.rows // 16)
         self.read = 0.0
 
+    def _rows(self, seconds_a_row: float) -> int:
+        rows = int(_BLOCK_SECONDS / seconds_a_row)
+        if rows > _KERNEL_ROWS:
+            rows -= rows % _KERNEL_ROWS
+        else:
+            rows = min(_KERNEL_ROWS, int(_KERNEL_SECONDS / seconds_a_row))
+        return max(1, min(self._most, rows))
+
     def took(self, seconds: float, scores: int, rows: int) -> None:
         """A block of `rows` rows with `scores` scores took so much processor time: choose the size of the next."""
-        change = min(2.0, max(0.5, BLOCK_SECONDS / max(seconds, 1e-6)))
-        most = min(self._most, max(1, _BLOCK_BYTES * rows // (16 * max(1, scores))))
-        self.rows = min(most, max(self._least, int(rows * change)))
+        most = max(1, _BLOCK_BYTES * rows // (16 * max(1, scores)))
+        wanted = max(self._least, self._rows(max(seconds, 1e-6) / rows))
+        self.rows = max(1, min(2 * rows, wanted, most))

@@ -68,16 +68,13 @@ def _quoted(line: str, row: int) -> list[str]:
 
 
 def _put(cells: list[str], plain: bool, filling: Filling, column: int, categories: Categories) -> None:
-    place = filling.place
     try:
         if not plain:
             raise ValueError
-        place[column : column + len(cells)] = array("f", map(float, cells))
+        filling.add(map(float, cells))
     except ValueError:
         row = filling.row
-        place[column : column + len(cells)] = [
-            cell(text, row, column + at, categories) for at, text in enumerate(cells)
-        ]
+        filling.add([cell(text, row, column + at, categories) for at, text in enumerate(cells)])
 
 
 def _long_line(body: bytes, start: int, stop: int, filling: Filling, categories: Categories) -> Pause:

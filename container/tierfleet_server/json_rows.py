@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Generator
+from typing import Any
 
 from .cost import Pace
 from .json_text import Cursor, NotJson, TooLong, as_utf8
@@ -76,19 +77,21 @@ def _rows(cursor: Cursor, features: int, categories: Categories, pace: Pace) -> 
         yield from _list(cursor, filling, categories)
         yield filling.full() or filling.rest()
         return
+    long = False  # if one row is too long to be built, the next one probably is
     while True:
         check_room(filling.row + 1, features)
         try:
-            item = cursor.value()
+            if long and cursor.peek() == "[":
+                raise TooLong
+            _put_row(cursor.value(), filling, categories)
         except TooLong:
+            long = True
             yield from _long_row(cursor, filling, categories)
-        else:
-            _put_row(item, filling, categories)
         block = filling.full()
         if block is not None:
             pace.read = cursor.read
             yield block
-        if cursor.take(",]", "Expecting ',' delimiter") == "]":
+        if not cursor.more():
             yield filling.rest()
             return
 
@@ -102,15 +105,12 @@ def _put_row(item: object, filling: Filling, categories: Categories) -> None:
     _put(values, filling, 0, categories)
 
 
-def _put(values: list[object], filling: Filling, column: int, categories: Categories) -> None:
-    place = filling.place
+def _put(values: list[Any], filling: Filling, column: int, categories: Categories) -> None:
     if not categories and set(map(type, values)) <= {float}:
-        place[column : column + len(values)] = values  # type: ignore[assignment]
+        filling.add(values)
     else:
         row = filling.row
-        place[column : column + len(values)] = [
-            _cell(value, row, column + at, categories) for at, value in enumerate(values)
-        ]
+        filling.add([_cell(value, row, column + at, categories) for at, value in enumerate(values)])
 
 
 def _cell(value: object, row: int, column: int, categories: Categories) -> float:

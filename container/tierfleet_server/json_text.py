@@ -10,10 +10,11 @@ from typing import Any
 from .text import Pause, check_utf8
 
 # The longest value that is built; longer ones are walked through.
-WINDOW_BYTES = 32 * 1024
+WINDOW_BYTES = 64 * 1024
 _MARGIN = 16  # an error this near to the end of the window may be the window's
 _MAX_DEPTH = 900
 _SPACE = re.compile(r"[ \t\n\r]*")
+_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 _STRING = re.compile(r'(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+')
 
 
@@ -102,8 +103,26 @@ class Cursor:
         self._at += 1
         return found
 
+    def more(self) -> bool:
+        """Go behind the comma or the end of a list: whether it was a comma."""
+        found = _COMMA.match(self._text, self._at)
+        if found is not None:
+            self._at = found.end()
+            return True
+        return self.take(",]", "Expecting ',' delimiter") == ","
+
     def value(self) -> Any:
         """The next value, built; the cursor is behind it. Raises TooLong, and stays before it."""
+        try:
+            value, end = _scan(self._text, self._at)
+            if end < len(self._text):
+                self._at = end
+                return value
+        except (ValueError, StopIteration, RecursionError):
+            pass  # a closer look will tell
+        return self._value()
+
+    def _value(self) -> Any:
         self.peek()
         while True:
             try:

@@ -1,5 +1,7 @@
 """text/libsvm: `[label] column:value ...`, a row a line, columns from 0, absent ones missing."""
 
+import math
+from array import array
 from collections.abc import Generator
 
 from .cost import Pace
@@ -16,7 +18,9 @@ def read(body: bytes, features: int, categories: Categories, pace: Pace) -> Bloc
     at_most = (yield from count(body, b"\n", 0, len(body))) + 1
     if at_most * features * 4 > MAX_DENSE_BYTES:
         check_room((yield from _rows(body)), features)
-    filling = Filling(features, pace, at_most=at_most, missing=True)
+    filling = Filling(features, pace)
+    missing = array("f", (math.nan,)) * features
+    values = missing[:]
     seen: set[int] = set()
     begun = False  # a line comes in several pieces if it is long
     at = 0
@@ -27,12 +31,14 @@ def read(body: bytes, features: int, categories: Categories, pace: Pace) -> Bloc
         for place, line in enumerate(lines):
             tokens = line.split()
             if tokens:
-                _put(tokens if begun or b":" in tokens[0] else tokens[1:], filling, seen)
+                _put(tokens if begun or b":" in tokens[0] else tokens[1:], values, filling.row, seen)
                 begun = True
             ended = place < len(lines) - 1 or stop >= len(body) or body[end : end + 1] == b"\n"
             if ended and begun:
                 seen.clear()
                 begun = False
+                filling.add(values)
+                values = missing[:]
                 block = filling.full()
                 if block is not None:
                     yield block
@@ -54,8 +60,8 @@ def _piece(body: bytes, at: int, row: int) -> tuple[int, int]:
     return end, end + 1
 
 
-def _put(pairs: list[bytes], filling: Filling, seen: set[int]) -> None:
-    row, features, place = filling.row, filling.features, filling.place
+def _put(pairs: list[bytes], values: "array[float]", row: int, seen: set[int]) -> None:
+    features = len(values)
     for token in pairs:
         index, colon, value = token.partition(b":")
         if index == b"qid":
@@ -71,7 +77,7 @@ def _put(pairs: list[bytes], filling: Filling, seen: set[int]) -> None:
         if column in seen:
             raise Refusal(400, f"row {row} sets column {column} twice; set it once")
         seen.add(column)
-        place[column] = number(_text(value), row, column)
+        values[column] = number(_text(value), row, column)
 
 
 def _rows(body: bytes) -> Generator[None, None, int]:

@@ -1,7 +1,8 @@
 """Rows on their way from a body to a model: blocks of float32, and what every content type says no to."""
 
 import math
-from collections.abc import Generator, Mapping
+from array import array
+from collections.abc import Generator, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from .refusal import Refusal, shown
 
 # libsvm says little and means much: a short body may stand for many empty columns.
 MAX_DENSE_BYTES = 64 * 1024 * 1024
-LONGEST_CELL = 32 * 1024
+LONGEST_CELL = 64 * 1024
 Categories = Mapping[int, Mapping[str, float]]
 Matrix = npt.NDArray[np.float32]
 
@@ -28,40 +29,38 @@ Blocks = Generator[Block | None, None, None]
 
 
 class Filling:
-    """The block that is being read, row by row: the next row goes to `place`. No block has more rows than `at_most`."""
+    """The block that is being read: values are added to the row `row`, until `full` says that it is whole."""
 
-    __slots__ = ("_at_most", "_first", "_matrix", "_missing", "_pace", "features", "row")
+    __slots__ = ("_first", "_pace", "_rows", "_values", "features", "row")
 
-    def __init__(self, features: int, pace: Pace, *, at_most: int = 1 << 62, missing: bool = False) -> None:
-        self.features, self.row = features, 0
-        self._pace, self._at_most, self._missing = pace, at_most, missing
-        self._begin()
+    def __init__(self, features: int, pace: Pace) -> None:
+        self.features, self._pace = features, pace
+        self.row = self._first = 0
+        self._rows = pace.rows
+        self._values = array("f")
 
-    def _begin(self) -> None:
-        self._first = self.row
-        self._matrix = np.empty((min(self._pace.rows, self._at_most), self.features), np.float32)
-        if self._missing:
-            self._matrix.fill(np.nan)
-
-    @property
-    def place(self) -> Matrix:
-        """Where the next row goes."""
-        part: Matrix = self._matrix[self.row - self._first]
-        return part
+    def add(self, values: Iterable[float]) -> None:
+        """The row's next values; raises ValueError for what is no number, and then has none of them."""
+        before = len(self._values)
+        try:
+            self._values.extend(values)
+        except ValueError:
+            del self._values[before:]
+            raise
 
     def full(self) -> Block | None:
-        """The row at `place` is whole: the block, if that was its last."""
+        """The row has all its values: the block, if it was its last."""
         self.row += 1
-        if self.row - self._first < len(self._matrix):
-            return None
-        block = Block(self._first, self._matrix)
-        self._begin()
-        return block
+        return self.rest() if self.row - self._first == self._rows else None
 
     def rest(self) -> Block | None:
-        """The last block, as far as it is filled; None if it is not."""
-        filled = self.row - self._first
-        return Block(self._first, self._matrix[:filled]) if filled else None
+        """The block as far as it is filled, if it is; the next one begins."""
+        rows = self.row - self._first
+        if not rows:
+            return None
+        block = Block(self._first, np.frombuffer(self._values, np.float32).reshape(rows, self.features))
+        self._first, self._rows, self._values = self.row, self._pace.rows, array("f")
+        return block
 
 
 def check_room(rows: int, width: int) -> None:
