@@ -60,7 +60,7 @@ def as_utf8(body: bytes) -> Generator[None, None, bytes]:
 class Cursor:
     """A place in a document. Its methods raise NotJson."""
 
-    __slots__ = ("_at", "_base", "_body", "_last", "_not_flat", "_text")
+    __slots__ = ("_at", "_base", "_body", "_last", "_length", "_not_flat", "_text")
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -68,6 +68,7 @@ class Cursor:
         self._at = 0  # in the window, in characters
         self._text = ""
         self._last = False
+        self._length = 0  # of the last value
         self._not_flat = 0  # up to here in the window, values are taken one by one
         self._fill()
 
@@ -113,10 +114,12 @@ class Cursor:
 
     def value(self) -> Any:
         """The next value, built; the cursor is behind it. Raises TooLong, and stays before it."""
+        if len(self._text) - self._at < self._length and not self._last:
+            self._fill()  # a value as long as the last one would be cut
         try:
             value, end = _scan(self._text, self._at)
             if end < len(self._text):
-                self._at = end
+                self._length, self._at = end - self._at, end
                 return value
         except (ValueError, StopIteration, RecursionError):
             pass  # a closer look will tell

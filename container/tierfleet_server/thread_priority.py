@@ -29,7 +29,8 @@ def come_first() -> None:
     """Wake up on time.
 
     A thread waits for the interpreter by a timer, which Linux lets be 50 us late. And since Linux 6.12 a thread that
-    wakes up waits for the slice of the one that runs, 3 ms, unless its own is shorter; before, a lower `nice` is enough.
+    wakes up waits until the one that runs has had its slice of 3 ms, unless its own slice is shorter; before that,
+    `nice` decides alone.
     """
     with contextlib.suppress(AttributeError):
         libc = ctypes.CDLL(None)
