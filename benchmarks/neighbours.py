@@ -97,7 +97,7 @@ def send(port: int, neighbour: Neighbour, number: int, content_type: str, stop: 
                 reply = connection.getresponse()
                 reply.read()
                 answers.put(str(reply.status))
-                if neighbour.loads and reply.status == 200:
+                if neighbour.loads and reply.status in (200, 409):
                     connection.request("DELETE", f"/models/{name}")
                     connection.getresponse().read()
         except OSError as error:
@@ -183,9 +183,7 @@ def markdown(findings: list[Finding]) -> str:
     by_server: dict[str, dict[str, Finding]] = {}
     for finding in findings:
         by_server.setdefault(finding.neighbour, {})[finding.server] = finding
-    rows = [
-        "| beside | p50 | p99 | `/ping` | | multi-model-server: p50 | p99 | `/ping` |", "|---|---|---|---|---|---|---|---|"
-    ]  # fmt: skip
+    rows = ["| beside | p50 | p99 | `/ping` | | multi-model-server: p50 | p99 | `/ping` |", "|---" * 8 + "|"]
     for neighbour, servers in by_server.items():
         mine, theirs = servers.get("ours"), servers.get("multi-model-server")
         rows.append(
