@@ -1,10 +1,13 @@
 """The tar.gz that an artefact travels in: packed the same way every time, unpacked without trusting it."""
 
+import errno
 import gzip
 import io
+import os
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
 
 from .artefact import METADATA
 from .refusal import BadModel, shown
@@ -14,6 +17,9 @@ GZIP_LEVEL = 1
 MAX_UNPACKED_BYTES = 4 * 1024**3
 MAX_FILES = 16
 _BLOCK_BYTES = 1 << 20
+# A packed model has three headers and some 10 kB of zeros at its end; `tar -b` may make that 1 MiB.
+_MAX_OVERHEAD_BYTES = 2 << 20
+_DISK_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE}
 _METADATA_IN_TAR = PurePosixPath(METADATA)
 
 
@@ -34,36 +40,67 @@ def pack(files: dict[str, bytes], *, gzip_level: int = GZIP_LEVEL) -> bytes:
 def unpack(packed: Path, directory: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> None:
     """Extract an artefact into a new directory; raises BadModel and leaves no directory if it is not one.
 
-    Only regular files at the root and our metadata are allowed: no link, device, `..`, nor over `max_bytes`.
+    Only regular files at the root and our metadata are allowed: no link, device, `..`, nor over `max_bytes` of files.
+    Everything else in it, headers, long names, folders and padding, may have 2 MiB, which is also what reading it
+    takes in memory. A disk that is full or fails raises OSError.
     """
     directory.mkdir(parents=True)
     try:
         with gzip.open(packed) as stream:
-            with tarfile.open(fileobj=stream, mode="r|") as archive:
-                _extract(archive, directory, max_bytes)
+            counted = _Counted(cast(IO[bytes], stream))
+            with tarfile.open(fileobj=cast(IO[bytes], counted), mode="r|") as archive:
+                _extract(archive, counted, directory, max_bytes)
             # Tar ends before gzip does; only gzip's end tells whether all of it came, and came right.
-            for _ in range(max_bytes // _BLOCK_BYTES + 1):
-                if not stream.read(_BLOCK_BYTES):
-                    return
-            raise BadModel(f"the artefact unpacks to more than {max_bytes} bytes")
+            while counted.read(_BLOCK_BYTES):
+                pass
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError, RecursionError) as error:
         _remove(directory)
+        if isinstance(error, OSError) and error.errno in _DISK_FAILS:
+            raise
         raise BadModel(f"the artefact is truncated or no tar.gz ({error}); publish it again") from None
     except BaseException:
         _remove(directory)
         raise
 
 
-def _extract(archive: tarfile.TarFile, directory: Path, max_bytes: int) -> None:
-    total = files = 0
-    for member in archive:
+class _Counted:
+    """What gzip unpacks, up to the bytes of the files that were found so far and a bounded rest."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._left = _MAX_OVERHEAD_BYTES
+
+    def allow(self, file_bytes: int) -> None:
+        """Let a file of so many bytes follow."""
+        self._left += file_bytes
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; raises BadModel for a byte more than is allowed."""
+        block = self._stream.read(min(size, _BLOCK_BYTES, self._left + 1))
+        self._left -= len(block)
+        if self._left < 0:
+            raise BadModel(
+                f"the artefact holds more than {_MAX_OVERHEAD_BYTES >> 20} MiB beside its files: headers, folders or "
+                "padding, as a decompression bomb does; pack it again"
+            )
+        return block
+
+
+def _extract(archive: tarfile.TarFile, counted: _Counted, directory: Path, max_bytes: int) -> None:
+    total = files = folders = 0
+    while (member := archive.next()) is not None:
+        # A tar file keeps every header that it has read.
+        cast(Any, archive).members.clear()
         path = PurePosixPath(member.name)
         if member.isdir() and path.parts in ((), (METADATA.parts[0],)):
+            folders += 1
+            if folders > MAX_FILES:
+                raise BadModel(f"the artefact names its folders more than {MAX_FILES} times; pack it again")
             continue
         files += 1
-        total += member.size
-        if not member.isreg() or member.issparse():
+        if not member.isreg() or member.issparse() or member.size < 0:
             raise BadModel(f"the artefact holds {shown(member.name)}, which is not a regular file")
+        total += member.size
         if path.is_absolute() or ".." in path.parts or (len(path.parts) != 1 and path != _METADATA_IN_TAR):
             raise BadModel(
                 f"the artefact holds {shown(member.name)}; only one model file at the root and "
@@ -71,10 +108,11 @@ def _extract(archive: tarfile.TarFile, directory: Path, max_bytes: int) -> None:
             )
         if files > MAX_FILES or total > max_bytes:
             raise BadModel(f"the artefact unpacks to more than {MAX_FILES} files or {max_bytes} bytes")
+        counted.allow(member.size)
         source = archive.extractfile(member)
         target = directory / path
         target.parent.mkdir(exist_ok=True)
-        if source is None or target.exists():
+        if source is None or os.path.lexists(target):
             raise BadModel(f"the artefact holds {shown(member.name)} twice")
         with source, target.open("xb") as file:
             while block := source.read(_BLOCK_BYTES):

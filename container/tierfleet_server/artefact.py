@@ -127,6 +127,12 @@ def open_model_file(path: Path) -> tuple[FileIO, int]:
 
 def read_metadata(directory: Path) -> Metadata | None:
     """The metadata of an extracted artefact; None if it was not packaged by tierfleet."""
+    text = read_metadata_text(directory)
+    return None if text is None else Metadata.from_json(text)
+
+
+def read_metadata_text(directory: Path) -> bytes | None:
+    """The text of an extracted artefact's metadata; None if it was not packaged by tierfleet."""
     path = directory / METADATA
     if not os.path.lexists(path):
         return None
@@ -135,4 +141,4 @@ def read_metadata(directory: Path) -> Metadata | None:
         text = file.read(min(size, _METADATA_LIMIT_BYTES) + 1)
     if len(text) > _METADATA_LIMIT_BYTES:
         raise BadModel(f"{METADATA} has more than {_METADATA_LIMIT_BYTES} bytes; publish the model again")
-    return Metadata.from_json(text)
+    return text

@@ -36,11 +36,21 @@ class Model(Protocol):
 
 
 class BoosterModel:
-    """A model that XGBoost holds. `work_per_row`: the nodes that a row visits at worst, or the weights of gblinear."""
+    """A model that XGBoost holds. `work_per_row`: the nodes that a row visits at worst, or the weights of gblinear.
 
-    __slots__ = ("_predict", "_predict_now", "facts", "features", "preprocessing", "work_per_row")
+    `heap_bytes` is the memory that it took where it was tried, None if it was not.
+    """
 
-    def __init__(self, handle: native.Handle, facts: ModelFacts, preprocessing: Preprocessing) -> None:
+    __slots__ = ("_predict", "_predict_now", "facts", "features", "heap_bytes", "preprocessing", "work_per_row")
+
+    def __init__(
+        self,
+        handle: native.Handle,
+        facts: ModelFacts,
+        preprocessing: Preprocessing,
+        heap_bytes: int | None = None,
+    ) -> None:
+        self.heap_bytes = heap_bytes
         self.facts = facts
         self.features = facts.features
         self.preprocessing = preprocessing
@@ -67,7 +77,17 @@ def open_model(data: bytes) -> tuple[native.Handle, ModelFacts]:
 
 def open_checked(ubj: Bytes, facts: ModelFacts) -> native.Handle:
     """A model from bytes that were checked; raises as `open_model`."""
-    handle = native.Handle(ubj)
+    try:
+        handle = native.Handle(ubj)
+    except BadModel:
+        if facts.objective == "reg:gamma" and facts.version < (2, 1, 0):
+            raise BadModel(
+                f"XGBoost {'.'.join(map(str, facts.version))} saved this reg:gamma model without the parameters of "
+                "its objective, which XGBoost 3 needs; save it as JSON, add "
+                '"reg_loss_param": {"scale_pos_weight": "1"} to learner.objective, which changes no score, '
+                "and publish that"
+            ) from None
+        raise
     _probe(handle, facts)
     return handle
 

@@ -1,151 +1,223 @@
-"""Model files are read and checked in a process of their own, so that no check holds the server's interpreter.
+"""The server's end of the process that reads, checks and tries model files (`check_process`).
 
-`python -m tierfleet_server.checker SOCKET VERSION` answers one url at a time: what `prepared.prepare` found, with the
-very bytes that were checked, or the refusal. Whatever a file does to it, the server lives on.
+Whatever a file does there, the server lives on, and so does every other load.
 """
 
 import json
 import os
+import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import threading
+from collections import OrderedDict
 from contextlib import suppress
 
+from .load_limits import Admitted
+from .memory_file import SMALL_BYTES
+from .messages import receive, send
 from .model_file import ModelFacts, Version
-from .prepared import Prepared, close, prepare
+from .prepared import Prepared, close, read_small
 from .refusal import BadModel, Refusal
 
-_TIMEOUT_SECONDS = 600
-_HEAD = struct.Struct(">QQ")  # the lengths of the text and of the bytes that follow
-_END_SECONDS = 30  # it has closed its end; how soon it is gone is up to a busy machine
-_NICE = 10  # where processors are short, invocations go before loads
+_MARGIN_SECONDS = 30  # the process itself ends what takes too long; this long after it, the process is believed to hang
+_START_SECONDS = 120  # on a busy machine
+# One thread, since it forks; and glibc's heap in huge pages: a big model is tried in a third of the time so.
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "GLIBC_TUNABLES": ":".join([*filter(None, [os.environ.get("GLIBC_TUNABLES")]), "glibc.malloc.hugetlb=1"]),
+}
+_SURVIVED_BYTES, _SURVIVED_TEXT_BYTES, _SURVIVED_ENTRY_BYTES = 8 << 20, 64 << 10, 400
+_STATUS = struct.Struct("=i?")
+
+
+class _GoneError(Exception):
+    """The process that starts the checks is not there any more."""
 
 
 class Checker:
-    """The server's end; to be used by one thread at a time. A process that ended is started again by the next load."""
+    """Any number of threads may use it at once. A process that ended is started again by the next load."""
 
     def __init__(self, server: Version) -> None:
         self._server = server
+        self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
+        self._control: socket.socket | None = None
+        self._survived = _Survived()
 
-    def start(self) -> socket.socket:
+    def start(self) -> None:
         """Start the process unless it runs, and wait until it is ready; it ends when this one does."""
-        if self._socket is not None:
-            return self._socket
-        mine, its = socket.socketpair()
-        with its:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", __spec__.name, str(its.fileno()), json.dumps(self._server)],
-                pass_fds=[its.fileno()],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            )
-        # The kernel's own timeout: with Python's each call costs two, and none can wait for all of the bytes.
-        mine.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _TIMEOUT_SECONDS, 0))
-        self._socket = mine
-        try:
-            _receive(mine)
-        except OSError:
-            raise self._ended() from None
-        return mine
+        with self._lock:
+            self._start()
 
-    def prepare(self, url: str) -> Prepared:
-        """As `prepared.prepare`, in the other process; raises Refusal, BadModel or MemoryError."""
-        connection = self.start()
+    def prepare(self, url: str, admitted: Admitted) -> Prepared:
+        """As `prepared.prepare`, in the other process, where XGBoost has loaded and used the model too.
+
+        A small model whose very bytes have been there before is not sent there again. Raises Refusal, BadModel, also
+        for a model that takes more than what was `admitted`, or MemoryError.
+        """
+        if admitted.form == "ubj" and admitted.size_bytes <= SMALL_BYTES:
+            data, fingerprint = read_small(url, admitted.size_bytes)
+            known = self._survived.get(fingerprint)
+            if known is not None:
+                return _prepared(data, *known)
         try:
-            _send(connection, os.fsencode(url))
-            text, held = _receive(connection)
-        except OSError:
-            raise self._ended() from None
-        answer = json.loads(text)
-        if "refused" in answer:
-            status, message = answer["refused"]
-            if status is None:
-                raise MemoryError(message)
-            raise BadModel(message) if status == 400 else Refusal(status, message)
-        facts = answer["facts"]
-        for name in ("feature_names", "version"):
-            facts[name] = tuple(facts[name])
-        return Prepared(held, ModelFacts(**facts), answer["steps"], tuple(answer["names"]))
+            return self._prepare(url, admitted)
+        except _GoneError:  # somebody ended the whole process, which says nothing of this model
+            try:
+                return self._prepare(url, admitted)
+            except _GoneError:
+                raise MemoryError("the check of the model was ended by the system") from None
 
     def close(self) -> None:
         """End the process."""
-        self._ended()
+        with self._lock:
+            self._end()
 
-    def _ended(self) -> Exception:
-        # It is ended here if it did not answer in time. SIGKILL is what the kernel ends a process with for its memory.
-        if self._socket is not None:
-            self._socket.close()
-        self._socket = None
-        code: int | None = None
+    def _prepare(self, url: str, admitted: Admitted) -> Prepared:
+        mine, its = socket.socketpair()
+        read_status, write_status = os.pipe()
+        try:
+            with its:
+                try:
+                    self._ask(json.dumps([url, *admitted]).encode(), its.fileno(), write_status)
+                finally:
+                    os.close(write_status)
+            # The kernel's own timeout: with Python's each call costs two, and none can wait for all of the bytes.
+            wait = admitted.clock_seconds + _MARGIN_SECONDS
+            mine.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", wait, 0))
+            return self._answer(mine, read_status, admitted)
+        finally:
+            mine.close()
+            os.close(read_status)
+
+    def _ask(self, job: bytes, *files: int) -> None:
+        with self._lock:
+            try:
+                send(self._start(), job, list(files))
+            except OSError:
+                self._end()
+                raise _GoneError from None
+
+    def _answer(self, reply: socket.socket, status: int, admitted: Admitted) -> Prepared:
+        held: bytes | int = b""
+        try:
+            text, held = receive(reply)
+            found = json.loads(text)
+            if "refused" not in found:
+                verdict = json.loads(receive(reply)[0])
+                if "refused" not in verdict:
+                    if isinstance(held, int):  # until it is gone, the memory of the trial is in use as well
+                        _read(status)
+                    prepared = _prepared(held, text, verdict["heap_bytes"])
+                    if prepared.fingerprint:
+                        self._survived.add(prepared.fingerprint, text, prepared.heap_bytes)
+                    return prepared
+                found = verdict
+        except BlockingIOError:
+            close(held)
+            self.close()
+            raise BadModel("the process that checks models hangs; it is started again; load the model again") from None
+        except OSError:
+            close(held)
+            raise _ended(_read(status), admitted) from None
+        except BaseException:
+            close(held)
+            raise
+        close(held)
+        code, message = found["refused"]
+        if code is None:
+            raise MemoryError(message)
+        raise BadModel(message) if code == 400 else Refusal(code, message)
+
+    def _start(self) -> socket.socket:
+        if self._control is not None:
+            return self._control
+        mine, its = socket.socketpair()
+        with its:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"{__package__}.check_process", str(its.fileno()), json.dumps(self._server)],
+                pass_fds=[its.fileno()],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **_ENVIRONMENT},
+            )
+        self._control = mine
+        mine.settimeout(_START_SECONDS)
+        try:
+            receive(mine)
+        except OSError:
+            self._end()
+            raise BadModel("the process that checks models does not start; see the log") from None
+        return mine
+
+    def _end(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        self._control = None
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
-                code = self._process.wait(_END_SECONDS)
+                self._process.wait(1)
             self._process.kill()
             self._process.wait()
-        if code == -signal.SIGKILL:
-            return MemoryError("the check of the model was ended by the system")
-        return BadModel(f"the check of the model ended without an answer (exit code {code}); publish the model again")
+            self._process = None
 
 
-def _send(connection: socket.socket, text: bytes, held: bytes | int = b"") -> None:
-    data, rights = (b"", [held]) if isinstance(held, int) else (held, [])
-    parts = [_HEAD.pack(len(text), len(data)), text, data]
-    sent = socket.send_fds(connection, parts, rights)
-    if sent < _HEAD.size + len(text) + len(data):
-        connection.sendall(b"".join(parts)[sent:])
+class _Survived:
+    """What was found about small models that survived, by the fingerprint of their files: the latest, some MiB."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: OrderedDict[bytes, tuple[bytes, int | None]] = OrderedDict()
+        self._left = _SURVIVED_BYTES
+
+    def get(self, fingerprint: bytes) -> tuple[bytes, int | None] | None:
+        with self._lock:
+            if fingerprint in self._found:
+                self._found.move_to_end(fingerprint)
+            return self._found.get(fingerprint)
+
+    def add(self, fingerprint: bytes, text: bytes, heap_bytes: int | None) -> None:
+        if len(text) > _SURVIVED_TEXT_BYTES:
+            return
+        with self._lock:
+            if fingerprint not in self._found:
+                self._left -= len(text) + _SURVIVED_ENTRY_BYTES
+            self._found[fingerprint] = text, heap_bytes
+            while self._left < 0:
+                _, (oldest, _) = self._found.popitem(last=False)
+                self._left += len(oldest) + _SURVIVED_ENTRY_BYTES
 
 
-def _receive(connection: socket.socket) -> tuple[bytes, bytes | int]:
-    head, files, _, _ = socket.recv_fds(connection, _HEAD.size, 1)
-    try:
-        if len(head) != _HEAD.size:
-            raise ConnectionError("the other end is closed")
-        text, data = (_exactly(connection, length) for length in _HEAD.unpack(head))
-    except BaseException:
-        for file in files:
-            os.close(file)
-        raise
-    return text, files[0] if files else data
+def _prepared(held: bytes | int, text: bytes, heap_bytes: int | None) -> Prepared:
+    found = json.loads(text)
+    facts = found["facts"]
+    for name in ("feature_names", "version"):
+        facts[name] = tuple(facts[name])
+    fingerprint = bytes.fromhex(found["fingerprint"])
+    return Prepared(held, ModelFacts(**facts), found["steps"], tuple(found["names"]), heap_bytes, fingerprint)
 
 
-def _exactly(connection: socket.socket, length: int) -> bytes:
-    data = connection.recv(length, socket.MSG_WAITALL) if length else b""
-    if len(data) != length:
-        raise ConnectionError("the other end closed in the middle of a message")
-    return data
+def _read(status: int) -> bytes:
+    """How a load's process ended, once it has; nothing if the one that started it did not live to tell."""
+    poll = select.poll()
+    poll.register(status, select.POLLIN)
+    return os.read(status, _STATUS.size) if poll.poll(_MARGIN_SECONDS * 1000) else b""
 
 
-def _answer(url: bytes, server: Version) -> tuple[bytes, bytes | int]:
-    try:
-        found = prepare(os.fsdecode(url), server)
-    except Refusal as refusal:
-        return json.dumps({"refused": (refusal.status, refusal.message)}).encode(), b""
-    except MemoryError:
-        return json.dumps({"refused": (None, "the check of the model ran out of memory")}).encode(), b""
-    fields = {"facts": vars(found.facts), "steps": found.steps, "names": found.names}
-    return json.dumps(fields).encode(), found.held
-
-
-def main() -> int:
-    """Answer until the server closes its end. The platform's SIGTERM is for the server, which drains first."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    os.nice(_NICE)
-    server: Version = tuple(json.loads(sys.argv[2]))
-    with socket.socket(fileno=int(sys.argv[1])) as connection, suppress(ConnectionError):
-        _send(connection, b"")
-        while True:
-            url, _ = _receive(connection)
-            text, held = _answer(url, server)
-            try:
-                _send(connection, text, held)
-            finally:
-                close(held)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _ended(status: bytes, admitted: Admitted) -> Exception:
+    """What it means that a load's process ended without an answer."""
+    if len(status) != _STATUS.size:
+        return _GoneError()
+    code, too_long = _STATUS.unpack(status)
+    if too_long or code == -signal.SIGXCPU:
+        spent = f"{admitted.clock_seconds} s" if too_long else f"{admitted.cpu_seconds} s of processor time"
+        return BadModel(
+            f"reading the model takes more than {spent}, far more than one of {admitted.size_bytes} bytes needs; "
+            "save it as UBJ with Booster.save_model('model.ubj') and publish it again"
+        )
+    if code == -signal.SIGKILL:  # what the kernel ends a process with for its memory
+        return MemoryError("the check of the model was ended by the system")
+    what = f"with signal {-code}" if code < 0 else f"with code {code}"
+    return BadModel(f"XGBoost ended {what} while it read the model; publish it again")

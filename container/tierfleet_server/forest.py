@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .parameters import MAX_FEATURES, MAX_TREES, check_parameters, known, whole
+from .refusal import BadModel
 from .ubj import Bytes, TypedArray, UbjError
 
 _ROOT = 2**31 - 1
@@ -44,6 +46,8 @@ _AFTER_ID = (
     ("split_conditions", b"d"), ("split_indices", b"l"), ("split_type", b"U"), ("sum_hessian", b"d"),
 )  # fmt: skip
 _PER_NODE = tuple(name for name, _ in (*_BEFORE_ID, *_AFTER_ID) if not name.startswith("categories"))
+_NEEDED = (*(name for name, _ in (*_BEFORE_ID, *_AFTER_ID)), "id", "tree_param")
+_MEMBERS = (*_NEEDED, "leaf_weights")
 _NODE_NUMBERS = ("left_children", "right_children", "parents", "split_indices")  # as in Tree
 _ITEM_BYTES = {b"d": 4, b"l": 4, b"L": 8, b"U": 1}
 _ID = re.compile(rb"L\0{7}\x02id(?:[iU](.)|I(..)|l(.{4})|L(.{8}))", re.DOTALL)
@@ -120,7 +124,9 @@ def read_tree(data: Bytes, at: int) -> tuple[Tree, int] | None:
         if found is None:
             return None
         lengths, texts = found.group(1, 3, 5), found.group(2, 4, 6)
-        if b"".join(lengths) != bytes(map(len, texts)) or int(texts[2]) != nodes:
+        if b"".join(lengths) != bytes(map(len, texts)) or max(lengths) > b"\x0a" or int(texts[2]) != nodes:
+            return None
+        if int(texts[0]) > nodes or int(texts[1]) > MAX_FEATURES:
             return None
         layout.parameters, end = found[0], found.end()
     left, _, parents, right, _, split, kinds, _ = layout.places
@@ -208,19 +214,25 @@ def _paths(parents: _Numbers, inner: _Numbers, branches: _Numbers, start: _Numbe
 
 
 def _tree(data: Bytes, members: dict[str, Any]) -> Tree:
-    nodes = members["left_children"].length
-    parameters = members["tree_param"]
-    if nodes < 1 or int(parameters["num_nodes"]) != nodes:
-        raise UbjError("a tree in it has no nodes or miscounts them")
+    known("tree", members, _MEMBERS, ("tree_param",))
+    parameters = check_parameters("tree_param", members["tree_param"])
     if int(parameters["size_leaf_vector"]) > 1:
-        raise UbjError("a tree in it has a vector in each leaf, which this server does not read")
+        raise BadModel(
+            "the model has a vector in each leaf (multi_strategy='multi_output_tree'), which this server does not "
+            "serve; train it with multi_strategy='one_output_per_tree'"
+        )
+    known("tree", members, _NEEDED, _NEEDED)
+    nodes = members["left_children"].length
+    if nodes < 1 or int(parameters["num_nodes"]) != nodes or int(parameters["num_deleted"]) > nodes:
+        raise UbjError("a tree in it has no nodes or miscounts them")
     if any(members[name].length != nodes for name in _PER_NODE):
         raise UbjError("a tree in it has arrays of different lengths")
+    for name, kind in (*_BEFORE_ID, *_AFTER_ID):
+        if members[name].kind != kind:
+            raise UbjError(f"a tree in it has {name} of another type than XGBoost writes")
     _check_categories(data, members)
     links = [members[name] for name in _NODE_NUMBERS]
-    if any(array.kind != b"l" for array in links):
-        raise UbjError("a tree in it has node numbers of another type")
-    return Tree(int(members["id"]), nodes, *(array.offset for array in links))
+    return Tree(whole("tree's id", members["id"], 0, MAX_TREES), nodes, *(array.offset for array in links))
 
 
 def _check_categories(data: Bytes, members: dict[str, Any]) -> None:

@@ -1,14 +1,20 @@
 """From an extracted artefact to a loaded model."""
 
 import mmap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from . import artefact, native
 from .booster import BoosterModel, open_checked
+from .load_limits import Admitted
 from .model_file import file_format
 from .prepared import Prepared, prepare, take
 from .preprocessing import Preprocessing
+
+# XGBoost reads one small and one big model at a time, whatever is being checked meanwhile: its threads compete with
+# the requests'.
+_loading = {False: threading.Lock(), True: threading.Lock()}
 
 
 def size_on_disk(url: str) -> tuple[int, str]:
@@ -18,22 +24,25 @@ def size_on_disk(url: str) -> tuple[int, str]:
         return size, file_format(file.read(128))
 
 
-def _prepare_here(url: str) -> Prepared:
-    return prepare(url, native.version())
+def _prepare_here(url: str, admitted: Admitted) -> Prepared:
+    return prepare(url, native.version(), admitted.size_bytes)
 
 
-def load_model(url: str, prepare: Callable[[str], Prepared] = _prepare_here) -> BoosterModel:
+def load_model(
+    url: str, admitted: Admitted | None = None, prepare: Callable[[str, Admitted], Prepared] = _prepare_here
+) -> BoosterModel:
     """Load the artefact extracted at `url`; raises Refusal, BadModel or MemoryError and leaves nothing.
 
-    `prepare` finds and checks it: in this process, or for a server in another (`checker`).
+    `prepare` finds and checks it: in this process, or for a server in another (`checker`), within what was `admitted`.
     """
-    found = prepare(url)
-    data = take(found.held)
-    try:
-        handle = open_checked(data, found.facts)
-    finally:
-        # Unmapping 44 MB takes a millisecond; only close() does it without holding the interpreter.
-        if isinstance(data, mmap.mmap):
-            data.close()
+    found = prepare(url, admitted or Admitted(*size_on_disk(url)))
+    with _loading[found.held_in_file]:
+        data = take(found.held)
+        try:
+            handle = open_checked(data, found.facts)
+        finally:
+            # Unmapping 44 MB takes a millisecond; only close() does it without holding the interpreter.
+            if isinstance(data, mmap.mmap):
+                data.close()
     preprocessing = Preprocessing.from_metadata(found.steps, found.facts.features, found.names)
-    return BoosterModel(handle, found.facts, preprocessing)
+    return BoosterModel(handle, found.facts, preprocessing, found.heap_bytes)

@@ -2,16 +2,37 @@
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from .categories import check_categories
 from .forest import Paths, check_trees, numbers, read_tree
-from .refusal import BadModel
+from .parameters import (
+    MAX_OUTPUTS,
+    OBJECTIVE_PARAMETERS,
+    attribute_number,
+    check_parameters,
+    floats_of,
+    known,
+    whole,
+)
+from .refusal import BadModel, shown
 from .ubj import Bytes, TypedArray, UbjError, outline
 
-_JSON_VERSION = re.compile(rb'(?<!\\)"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]')
+_JSON_VERSION = re.compile(rb'(?<!\\)"version"\s*:\s*\[\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\]')
 Version = tuple[int, int, int]
+# What one row may cost. XGBoost's own default is a depth of 6; a forest of 10,000 trees of depth 100 is within it.
+MAX_DEPTH = 1 << 13
+MAX_PATH_LENGTH = 1 << 20
+MAX_NAME_LENGTH = 1 << 12
+_LEARNER_NEEDED = ("gradient_booster", "learner_model_param", "objective")
+_LEARNER = (*_LEARNER_NEEDED, "attributes", "feature_names", "feature_types")
+_FOREST_NEEDED = ("gbtree_model_param", "tree_info", "trees")
+_FOREST = (*_FOREST_NEEDED, "cats", "iteration_indptr", "weight_drop")
+_OBJECTIVE = {"name", "ti+", "tj-"} | OBJECTIVE_PARAMETERS
+_FEATURE_TYPES = {"int", "float", "i", "q", "c"}
 
 
 @dataclass(frozen=True)
@@ -66,83 +87,164 @@ def refuse_newer(version: Version, server: Version) -> None:
         )
 
 
-def json_version(data: bytes) -> Version:
-    """The XGBoost version that saved a JSON model; BadModel if it does not say."""
-    found = _JSON_VERSION.findall(data, max(0, len(data) - 4096)) or _JSON_VERSION.findall(data)
+def json_version(data: Bytes) -> Version:
+    """The XGBoost version that saved a JSON model; BadModel if it does not say, or says it twice."""
+    last = max(0, len(data) - 4096)
+    found = list(islice(_JSON_VERSION.finditer(data, last), 2)) or list(islice(_JSON_VERSION.finditer(data), 2))
     if len(found) != 1:
-        raise BadModel(f"the JSON model names {len(found)} XGBoost versions; save it with Booster.save_model")
-    return int(found[0][0]), int(found[0][1]), int(found[0][2])
+        many = "more than one XGBoost version" if found else "no XGBoost version"
+        raise BadModel(f"the JSON model names {many}; save it with Booster.save_model")
+    major, minor, patch = (int(part) for part in found[0].groups())
+    return major, minor, patch
 
 
 def check_ubj(data: Bytes) -> ModelFacts:
-    """Walk a UBJ model: its facts, or BadModel if a length, a tree or a count would lead XGBoost astray."""
+    """Walk a UBJ model: its facts, or BadModel if a length, a tree or a parameter would lead XGBoost astray."""
     try:
-        document = outline(data, read_tree)
-        return _check(data, document)
+        return _check(data, outline(data, read_tree))
     except UbjError as error:
         raise BadModel(f"the UBJ model is damaged: {error}; publish it again") from None
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise BadModel(f"the UBJ model is not one that XGBoost saved ({type(error).__name__}: {error})") from None
 
 
 def _check(data: Bytes, document: dict[str, Any]) -> ModelFacts:
-    version = document["version"]
-    if len(version) != 3 or not all(isinstance(part, int) for part in version):
-        raise UbjError("its version is not three numbers")
-    learner = document["learner"]
-    parameters = learner["learner_model_param"]
+    known("top", document, ("learner", "version"), ("learner", "version"))
+    version = _version(data, document["version"])
+    learner = known("learner", document["learner"], _LEARNER, _LEARNER_NEEDED)
+    parameters = check_parameters("learner_model_param", learner["learner_model_param"])
     features = int(parameters["num_feature"])
+    if features < 1:
+        raise UbjError("its number of features is 0")
     outputs = max(1, int(parameters["num_class"])) * max(1, int(parameters.get("num_target", "1")))
-    booster = learner["gradient_booster"]
-    kind = booster["name"]
-    best = learner.get("attributes", {}).get("best_iteration")
-    if not 1 <= features <= 2**24:
-        raise UbjError(f"its number of features is {features}")
-    if kind == "gblinear":
-        trees, paths, rounds = 0, Paths(0, 0), _check_linear(booster["model"], features, outputs)
-    elif kind in ("gbtree", "dart"):
-        model = (booster["gbtree"] if kind == "dart" else booster)["model"]
-        trees, rounds, paths = _check_forest(data, model, features, outputs)
-        if kind == "dart" and _count(booster["weight_drop"]) != trees:
-            raise UbjError("its weight_drop does not match its trees")
-    else:
-        raise UbjError(f"its booster is {kind!r}")
+    if outputs > MAX_OUTPUTS:
+        raise BadModel(f"the model makes {outputs} scores a row; this server takes at most {MAX_OUTPUTS}")
+    if len(floats_of(parameters["base_score"])) not in (1, outputs):
+        raise UbjError(f"its base_score does not fit {outputs} outputs")
+    names = _names(learner, features)
+    attributes = learner.get("attributes", {})
+    if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
+        raise UbjError("its attributes are not texts by name")
+    objective = _check_objective(data, learner["objective"], parameters, outputs)
+    kind, trees, rounds, paths = _check_booster(data, learner["gradient_booster"], features, outputs)
     return ModelFacts(
         booster=kind,
-        objective=str(learner["objective"]["name"]),
+        objective=objective,
         features=features,
-        feature_names=tuple(str(name) for name in learner.get("feature_names", [])),
+        feature_names=names,
         outputs=outputs,
         trees=trees,
         rounds=rounds,
-        best_iteration=int(best) if best is not None and str(best).isdigit() else None,
-        version=(version[0], version[1], version[2]),
+        best_iteration=attribute_number(attributes.get("best_iteration")),
+        version=version,
         depth=paths.depth,
         path_length=paths.length,
     )
 
 
-def _check_linear(model: dict[str, Any], features: int, outputs: int) -> int:
-    if _count(model["weights"]) != (features + 1) * outputs:
-        raise UbjError(f"it has {_count(model['weights'])} weights for {features} features")
-    return int(model.get("boosted_rounds", 0))
+def _version(data: Bytes, found: TypedArray | list[Any]) -> Version:
+    parts = numbers(data, found).tolist()
+    if len(parts) != 3 or not all(0 <= part < 1000 for part in parts) or parts[0] < 1:
+        raise UbjError("its version is not three numbers")
+    return parts[0], parts[1], parts[2]
+
+
+def _names(learner: dict[str, Any], features: int) -> tuple[str, ...]:
+    names, types = learner.get("feature_names", []), learner.get("feature_types", [])
+    for place, found in (("feature_names", names), ("feature_types", types)):
+        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+            raise UbjError(f"its {place} are not texts")
+        if len(found) not in (0, features):
+            raise UbjError(f"it has {len(found)} {place} for {features} features")
+    if len(longest := max(names, key=len, default="")) > MAX_NAME_LENGTH:
+        raise BadModel(f"a feature's name has {len(longest)} characters; this server takes at most {MAX_NAME_LENGTH}")
+    if odd := set(types) - _FEATURE_TYPES:
+        raise UbjError(f"its feature_types hold {shown(min(odd))}, which XGBoost does not know")
+    return tuple(names)
+
+
+def _check_objective(data: Bytes, found: object, parameters: dict[str, str], outputs: int) -> str:
+    objective = known("objective", found, _OBJECTIVE, ("name",))
+    if not isinstance(objective["name"], str) or not 1 <= len(objective["name"]) <= 64:
+        raise UbjError(f"its objective is {shown(objective['name'])}")
+    for place, value in objective.items():
+        if place in OBJECTIVE_PARAMETERS:
+            of_objective = check_parameters(place, value)
+            if place == "softmax_multiclass_param" and of_objective["num_class"] != parameters["num_class"]:
+                raise UbjError("its objective has another number of classes than the model")
+            for name in ("quantile_alpha", "expectile_alpha"):
+                if name in of_objective and len(floats_of(of_objective[name])) != outputs:
+                    raise UbjError(f"its {name} does not fit {outputs} outputs")
+        elif place != "name":
+            _floats(data, place, value)
+    return objective["name"]
+
+
+def _check_booster(data: Bytes, found: object, features: int, outputs: int) -> tuple[str, int, int, Paths]:
+    booster = known("gradient_booster", found, ("gbtree", "model", "name", "weight_drop"), ("name",))
+    kind = booster["name"]
+    if kind == "gblinear":
+        model = known("model", booster["model"], ("boosted_rounds", "param", "weights"), ("weights",))
+        if _count(model["weights"]) != (features + 1) * outputs:
+            raise UbjError(f"it has {_count(model['weights'])} weights for {features} features")
+        _floats(data, "weights", model["weights"])
+        return kind, 0, whole("boosted_rounds", model.get("boosted_rounds", 0), 0, 2**31 - 1), Paths(0, 0)
+    if kind not in ("gbtree", "dart"):
+        raise UbjError(f"its booster is {shown(kind)}")
+    inner = booster
+    if kind == "dart" and "gbtree" in booster:
+        inner = known("gbtree", booster["gbtree"], ("model", "name"), ("model",))
+    model = known("model", inner["model"], _FOREST, _FOREST_NEEDED)
+    trees, rounds, paths = _check_forest(data, model, features, outputs)
+    # Up to 3.3 DART's weights are beside its trees; 3.4 calls it gbtree and has them among the trees' own members.
+    dropped = booster.get("weight_drop", model.get("weight_drop"))
+    if dropped is not None:
+        kind = "dart"
+        _floats(data, "weight_drop", dropped)
+        if _count(dropped) != trees:
+            raise UbjError("its weight_drop does not match its trees")
+    elif kind == "dart":
+        raise UbjError("it lacks weight_drop")
+    return kind, trees, rounds, paths
 
 
 def _check_forest(data: Bytes, model: dict[str, Any], features: int, outputs: int) -> tuple[int, int, Paths]:
-    trees = model["trees"]
+    trees, parameters = model["trees"], check_parameters("gbtree_model_param", model["gbtree_model_param"])
     groups = numbers(data, model["tree_info"])
-    if int(model["gbtree_model_param"]["num_trees"]) != len(trees) or len(groups) != len(trees):
+    if not isinstance(trees, list) or int(parameters["num_trees"]) != len(trees) or len(groups) != len(trees):
         raise UbjError("its counts of trees differ")
-    if outputs > max(1, len(trees)) or (len(groups) and not (groups.min() >= 0 and groups.max() < outputs)):
+    if not trees and (outputs > 1 or "iteration_indptr" not in model):  # XGBoost 3 cannot score the latter
+        raise BadModel(
+            f"the model was trained for no rounds: it has no trees for its {outputs} outputs and would score "
+            "every row alike; train it for at least one round"
+        )
+    if len(trees) and not (groups.min() >= 0 and groups.max() < outputs):
         raise UbjError(f"its trees do not make {outputs} outputs")
-    per_round = outputs * max(1, int(model["gbtree_model_param"].get("num_parallel_tree", "1")))
+    if "cats" in model:
+        check_categories(data, model["cats"], features)
+    paths = check_trees(data, trees, features)
+    if outputs > max(1, len(trees)):
+        raise UbjError(f"its trees do not make {outputs} outputs")
+    if paths.depth > MAX_DEPTH or paths.length > MAX_PATH_LENGTH:
+        raise BadModel(
+            f"one row would visit {paths.length} nodes of the model's trees, the deepest of which has {paths.depth} "
+            f"levels; this server takes at most {MAX_PATH_LENGTH} nodes and {MAX_DEPTH} levels; "
+            "train it with a smaller max_depth or fewer rounds"
+        )
+    per_round = outputs * max(1, int(parameters.get("num_parallel_tree", "1")))
     rounds = len(trees) // per_round
     if "iteration_indptr" in model:
         starts = numbers(data, model["iteration_indptr"])
-        if starts[0] != 0 or starts[-1] != len(trees) or np.any(np.diff(starts) < 0):
+        if not len(starts) or starts[0] != 0 or starts[-1] != len(trees) or np.any(np.diff(starts) < 0):
             raise UbjError("its rounds do not add up to its trees")
         rounds = len(starts) - 1
-    return len(trees), rounds, check_trees(data, trees, features)
+    return len(trees), rounds, paths
+
+
+def _floats(data: Bytes, place: str, found: TypedArray | list[Any]) -> None:
+    values = found.read(data) if isinstance(found, TypedArray) else np.array(found)
+    if values.ndim != 1 or (values.size and values.dtype.kind not in "f"):
+        raise UbjError(f"its {place} are not numbers")
 
 
 def _count(array: TypedArray | list[Any]) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from .refusal import BadModel
 from .ubj import Bytes
@@ -59,8 +60,8 @@ def version() -> tuple[int, int, int]:
     return major.value, minor.value, patch.value
 
 
-def _address(model: Bytes) -> int:
-    return int(np.frombuffer(model, np.uint8).ctypes.data)
+def _address(values: Bytes | npt.NDArray[np.float32]) -> int:
+    return int(np.frombuffer(values, np.uint8).ctypes.data)
 
 
 class _PerThread(threading.local):
@@ -159,3 +160,17 @@ class Handle:
             self._handle, b'{"format": "ubj"}', ctypes.byref(size), ctypes.byref(start),
         )  # fmt: skip
         return ctypes.string_at(start.value or 0, size.value)
+
+
+def smallest_model() -> bytes:
+    """A model of one feature, trained here on two rows, as UBJ."""
+    rows, matrix, handle = np.array([0, 1], np.float32), ctypes.c_void_p(), Handle()
+    _call("XGDMatrixCreateFromDense", _DENSE % (_address(rows), 2, 1), _DMATRIX, ctypes.byref(matrix))
+    try:
+        label = b'{"data":[%d,true],"shape":[2],"typestr":"<f4","version":3}' % _address(rows)
+        _call("XGDMatrixSetInfoFromInterface", matrix, b"label", label)
+        _call("XGBoosterSetParam", handle._handle, b"num_feature", b"1")
+        _call("XGBoosterUpdateOneIter", handle._handle, 0, matrix)
+    finally:
+        _lib.XGDMatrixFree(matrix)
+    return handle.to_ubj()

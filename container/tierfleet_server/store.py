@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from . import heap
 from .booster import Model
+from .load_limits import Admitted
 from .logs import logger
+from .memory_file import SMALL_BYTES
 from .memory_limit import MIB
 from .refusal import Refusal, shown
 
-# Memory a model takes while it loads, per byte of its file, the file's own bytes included.
-# Measured with XGBoost 3.0.5: 2.5-2.7 for UBJ; for JSON, which becomes a tree of objects first, about 8.
-LOAD_FACTOR = {"ubj": 2.8, "json": 9.0}
+# So many files are read and checked at once, small and big ones apart: none waits for a slow one of another tenant.
+CHECKS_AT_ONCE = 4
 # After a refusal for lack of memory, loads are refused until this share of the budget is free again:
 # else each small unload would be followed by a load that fails.
 LOW_WATER = 0.95
@@ -25,7 +26,7 @@ LOW_WATER = 0.95
 
 @dataclass(slots=True)
 class Loaded:
-    """A model in memory. `size_bytes` is what its load took, give or take requests in flight meanwhile."""
+    """A model in memory. `size_bytes` is what it took where it was tried, or else what this process grew by."""
 
     name: str
     url: str
@@ -37,7 +38,8 @@ class Loaded:
 class Store:
     """The loaded models by name.
 
-    `size_on_disk` and `load_model` are passed in, so that the store knows no format.
+    `size_on_disk` and `load_model` are passed in, so that the store knows no format. Both run in threads, several at
+    once; the memory of those that run is counted as used.
     """
 
     def __init__(
@@ -45,14 +47,18 @@ class Store:
         budget_bytes: int,
         *,
         size_on_disk: Callable[[str], tuple[int, str]],
-        load_model: Callable[[str], Model],
+        load_model: Callable[[str, Admitted], Model],
     ) -> None:
         self.models: dict[str, Loaded] = {}
         self.budget_bytes = budget_bytes
         self.full = False
         self._size_on_disk, self._load_model = size_on_disk, load_model
         self._loading: dict[str, tuple[str, asyncio.Task[Loaded]]] = {}
-        self._loader: Executor = ThreadPoolExecutor(1, "load")
+        self._look: Executor = ThreadPoolExecutor(1, "look")
+        self._small: Executor = ThreadPoolExecutor(CHECKS_AT_ONCE, "load")
+        self._big: Executor = ThreadPoolExecutor(CHECKS_AT_ONCE, "load-big")
+        self._reserved_bytes = 0
+        self._load_ended = asyncio.Event()
         self._releaser: Executor = ThreadPoolExecutor(1, "release")
         self._trimmer = heap.Trimmer()
         self._baseline = heap.in_use_bytes() or 0
@@ -113,7 +119,18 @@ class Store:
 
     async def _load(self, name: str, url: str) -> Loaded:
         loop = asyncio.get_running_loop()
-        loaded = await loop.run_in_executor(self._loader, self._read, name, url)
+        started = time.perf_counter()
+        admitted = Admitted(*await loop.run_in_executor(self._look, self._size_on_disk, url))
+        while not self._admit(name, admitted.needed_bytes):
+            self._load_ended.clear()
+            await self._load_ended.wait()
+        self._reserved_bytes += admitted.needed_bytes
+        threads = self._small if admitted.size_bytes <= SMALL_BYTES else self._big
+        try:
+            loaded = await loop.run_in_executor(threads, self._read, name, url, admitted, started)
+        finally:
+            self._reserved_bytes -= admitted.needed_bytes
+            self._load_ended.set()
         self.models[name] = loaded
         extra = {
             "model": name,
@@ -124,14 +141,10 @@ class Store:
         logger.info("loaded", extra=extra)
         return loaded
 
-    def _read(self, name: str, url: str) -> Loaded:
-        # Loads run one at a time in this thread, so what the heap grows by meanwhile is this model's.
-        started = time.perf_counter()
-        size, form = self._size_on_disk(url)
-        self._admit(name, int(size * LOAD_FACTOR[form]))
+    def _read(self, name: str, url: str, admitted: Admitted, started: float) -> Loaded:
         before = heap.in_use_bytes()
         try:
-            model = self._load_model(url)
+            model = self._load_model(url, admitted)
         except MemoryError:
             self.full = True
             raise Refusal(507, f"no memory to load model {shown(name)}; unload others and try again") from None
@@ -140,7 +153,9 @@ class Store:
             error.__context__ = None
             raise error.with_traceback(None) from None
         after = heap.in_use_bytes()
-        grown = after - before if after is not None and before is not None else int(1.6 * size)
+        grown: int | None = getattr(model, "heap_bytes", None)
+        if grown is None:
+            grown = after - before if after is not None and before is not None else int(1.6 * admitted.size_bytes)
         used = self.used_bytes()
         if used > self.budget_bytes and self.models:
             del model  # freed here and now, and not when the last one lets go of the error
@@ -150,10 +165,11 @@ class Store:
                 f"model {shown(name)} took {grown / MIB:.1f} MiB and made it {used / MIB:.1f} of "
                 f"{self.budget_bytes / MIB:.1f} MiB; unload others and try again",
             )
-        self._trimmer.freed(size)
-        return Loaded(name, url, model, max(grown, size // 2), time.perf_counter() - started)
+        self._trimmer.freed(admitted.size_bytes)
+        return Loaded(name, url, model, max(grown, admitted.size_bytes // 2), time.perf_counter() - started)
 
-    def _admit(self, name: str, needed: int) -> None:
+    def _admit(self, name: str, needed: int) -> bool:
+        """Whether there is memory for a load now; False if there will be, once the loads that run have ended."""
         if needed > self.budget_bytes:
             raise Refusal(
                 507,
@@ -162,6 +178,8 @@ class Store:
             )
         used = self.used_bytes()
         ceiling = self.budget_bytes * LOW_WATER if self.full and self.models else self.budget_bytes
+        if used + needed + self._reserved_bytes > ceiling and self._reserved_bytes:
+            return False
         if used + needed > ceiling:
             self.full = True
             raise Refusal(
@@ -170,6 +188,7 @@ class Store:
                 f"{self.budget_bytes / MIB:.1f} MiB are in use; unload others and try again",
             )
         self.full = False
+        return True
 
     async def _release(self, holder: list[Loaded]) -> None:
         # The last reference is dropped in the other thread: freeing a big model takes milliseconds.

@@ -93,9 +93,9 @@ def _levels(dump: str) -> list[int]:
         (b"PK\x03\x04", "neither UBJ nor JSON"),
         (b"\x7fELF", "neither UBJ nor JSON"),
         (b"{", "the UBJ model is damaged"),
-        (b'{"learner": 1}', "names 0 XGBoost versions"),
+        (b'{"learner": 1}', "names no XGBoost version"),
         (b'{"learner": {}, "version": [3, 0, 5]}', "XGBoost does not load this model"),
-        (b'{"version": [3, 0, 5], "x": {"version": [3,0,5]}}', "names 2 XGBoost versions"),
+        (b'{"version": [3, 0, 5], "x": {"version": [3,0,5]}}', "names more than one XGBoost version"),
     ],
 )
 def test_a_file_that_is_no_model(content: bytes, sentence: str) -> None:

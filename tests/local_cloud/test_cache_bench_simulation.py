@@ -35,7 +35,7 @@ class Instance:
 
     def __init__(self, name: str, memory_bytes: int, disk_bytes: int) -> None:
         self.id, self.in_service, self.in_flight, self.counters = name, True, Counter[str](), Counters()
-        self._store = Store(memory_bytes, size_on_disk=self._size_on_disk, load_model=lambda url: url)  # type: ignore[arg-type,return-value]
+        self._store = Store(memory_bytes, size_on_disk=self._size_on_disk, load_model=lambda url, _admitted: url)  # type: ignore[arg-type,return-value]
         self.cache = ModelCache(
             self,  # type: ignore[arg-type]
             DiskCache(Path("/nonexistent"), disk_bytes),
