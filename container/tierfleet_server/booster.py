@@ -25,6 +25,7 @@ class Model(Protocol):
     """The seam for other formats than XGBoost's own."""
 
     features: int
+    outputs: int
     preprocessing: Preprocessing
     work_per_row: int
 
@@ -35,11 +36,12 @@ class Model(Protocol):
 class BoosterModel:
     """A model that XGBoost holds. `work_per_row` is its number of trees, which each row has to walk."""
 
-    __slots__ = ("_predict", "facts", "features", "preprocessing", "work_per_row")
+    __slots__ = ("_predict", "facts", "features", "outputs", "preprocessing", "work_per_row")
 
     def __init__(self, handle: native.Handle, facts: ModelFacts, preprocessing: Preprocessing) -> None:
         self.facts = facts
         self.features = facts.features
+        self.outputs = facts.outputs
         self.preprocessing = preprocessing
         self.work_per_row = facts.trees
         # In-place prediction ignores DART's weights, so only gbtree goes that way.

@@ -1,41 +1,30 @@
 """HTTP/1.1 on one connection: bytes in, one request after the other to the contract, replies out."""
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from io import BytesIO
-from typing import Protocol
+from typing import Any, Protocol
 
-import httptools
-
-from .chunked import ChunkedBody
-from .contract import ALLOWED, Answer, Reply, Request, failed, refused
+from .contract import Answer, Reply, Request, failed, is_invocation, refused
 from .refusal import Refusal
-from .request_head import (
-    MAX_HEAD_BYTES,
-    MAX_HEADER_LINES,
-    SINGLE,
-    body_length,
-    check_host,
-    check_line,
-    expects_continue,
-    split_target,
-)
-from .request_memory import MAX_CONNECTIONS, MAX_WAITING, SMALL_BODY_BYTES, Pool, RequestMemory
+from .request_memory import MAX_CONNECTIONS, MAX_WAITING, Pool, RequestMemory
+from .request_reader import BODY, WHOLE, RequestReader
 
 _READ_BYTES = 16 * 1024  # at once, and so all that a connection holds unparsed
 _READ_BODY_BYTES = 256 * 1024
 _UNSENT_BYTES = 16 * 1024  # of a reply, before it counts as unread
 _REQUESTS_A_TURN = 16  # that one connection may ask for before others have their turn
 _LINGER_SECONDS = 2.0
-_WAIT_SECONDS = 15.0  # for memory; SageMaker gives up after 60
+_WAIT_SECONDS = 20.0  # for memory; SageMaker gives up after 60
 # While others wait for memory, a body must come at this rate, after a first while.
 _PACE_BYTES_A_SECOND = 64 * 1024
 _PACE_AFTER_SECONDS = 5.0
+_PROBE_SECONDS = 0.5
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
-# What a connection is at. Bytes are read in the first two; the others leave them to TCP.
-_HEAD, _BODY, _MEMORY, _ANSWER, _UNREAD, _CLOSING = range(6)
+# What a connection does. It reads in the first; in the others what the client sends stays with TCP.
+_READING, _SHORT_OF_MEMORY, _ANSWERING, _UNREAD, _CLOSING = range(5)
 
 
 class Answers(Protocol):
@@ -43,6 +32,9 @@ class Answers(Protocol):
 
     def answer(self, request: Request) -> Answer:
         """The reply to a request, or a coroutine that makes it. Never raises."""
+
+    def work_bytes(self, request: Request) -> int:
+        """The most that such a coroutine may take, its reply included."""
 
 
 @dataclass(kw_only=True)
@@ -77,43 +69,38 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_body", "_chunked", "_claimed", "_continue", "_ended", "_granted_at", "_head", "_headers", "_held",
-        "_keep_alive", "_left", "_length", "_lines", "_method", "_parser", "_paused", "_pool", "_repeated", "_server",
-        "_stage", "_target", "_task", "_transport", "_unparsed", "_waits_for", "_writable", "deadline", "silent",
+        "_claims", "_counted", "_droppable", "_ended", "_granted_at", "_held", "_paused", "_pending", "_reader",
+        "_server", "_stage", "_task", "_timed", "_transport", "_unparsed", "_waits_for", "_writable", "deadline",
+        "silent",
     )  # fmt: skip
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
-        self._parser = httptools.HttpRequestParser(self)
-        self._head = b""  # as far as it has come
-        self._lines = 0
-        self._headers: dict[bytes, bytes] = {}
-        self._repeated = b""
-        self._body: BytesIO | None = None
-        self._chunked: ChunkedBody | None = None
-        self._length = self._left = 0  # of the body, and of it still to come
-        self._method = b""
-        self._target = (b"", b"")
-        self._keep_alive = False
-        self._pool: Pool = server.memory.small
-        self._waits_for: Pool | None = None
-        self._claimed = 0  # bytes of the pool, for the request
+        self._reader = RequestReader(server.max_request_bytes)
+        self._claims: list[tuple[Pool, int]] = []  # bytes counted for the request
+        self._counted = 0  # bytes of its body among them
         self._held = 0  # bytes of the small pool, for what is kept of later ones
+        self._waits_for: Pool | None = None
+        self._pending: tuple[Coroutine[Any, Any, Reply], Request] | None = None  # an answer that waits for memory
         self._granted_at = 0.0
-        self._writable = True
+        self._droppable = False  # nobody needs the answer in the making once the client has gone
         self._unparsed = b""
-        self._paused = self._continue = False
+        self._timed = False  # the client has sent a part of a request
+        self._paused = False
+        self._writable = True
         self._ended = False  # the client sends no more
-        self._stage = _HEAD
+        self._stage = _READING
         self.deadline: float | None = None
         self.silent = True  # nothing has come yet
 
     @property
     def busy(self) -> bool:
         """Whether a request is being received or answered, or its reply waits for the client to read it."""
-        if self._stage not in (_HEAD, _CLOSING) or self._head or self._unparsed:
+        if self._stage in (_SHORT_OF_MEMORY, _ANSWERING, _UNREAD) or self._unparsed:
+            return True
+        if self._stage == _READING and self._reader.begun:
             return True
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
@@ -129,30 +116,19 @@ class Connection(asyncio.BufferedProtocol):
         if len(server.connections) > MAX_CONNECTIONS:
             self._make_room()
 
-    def _make_room(self) -> None:
-        """There are too many connections: close the one that has been idle longest, or else refuse this one."""
-        server = self._server
-        idle = [other for other in server.connections if other is not self and not other.busy]
-        if idle:
-            min(idle, key=lambda other: other.deadline or 0.0).expire()
-        else:
-            self._refuse(server.memory.refusal(f"all {MAX_CONNECTIONS} connections are in use"))
-
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
-        """The client is gone; an answer in the making is finished and thrown away."""
+        """The client is gone: an invocation ends, any other answer in the making is finished and thrown away."""
         self._transport = None
         self._server.connections.discard(self)
+        if self._task is not None and self._droppable:
+            self._task.cancel()
         self._stage = _CLOSING
-        self._head = self._unparsed = b""
-        self._hold()
-        if self._waits_for is not None:
-            self._waits_for.leave(self)
-        if self._task is None:
-            self._forget()
+        self._let_go()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's name
         """Where the next bytes go."""
-        return self._server.buffer if self._stage == _BODY and self._chunked is None else self._server.head_buffer
+        reader = self._reader
+        return self._server.buffer if reader.stage == BODY and not reader.chunked else self._server.head_buffer
 
     def buffer_updated(self, count: int) -> None:
         """Bytes came in; after a refusal they are thrown away until the client has read why."""
@@ -162,14 +138,26 @@ class Connection(asyncio.BufferedProtocol):
         self.silent = False
         if server.draining:
             server.last_data = server.now()
-        self._take(bytes(server.buffer[:count]))
+        data = bytes(server.buffer[:count])
+        self._take(self._unparsed + data if self._unparsed else data)
 
     def eof_received(self) -> bool:
         """The client sends no more, but may still read what it asked for."""
         self._ended = True
-        if self._stage == _BODY or (self._stage == _HEAD and self._head):
+        if self._stage == _READING and self._reader.begun:
             self._refuse(Refusal(400, "the request ends in the middle; send it whole"))
-        return self._stage in (_ANSWER, _UNREAD)
+        self._probe()
+        return self._stage in (_SHORT_OF_MEMORY, _ANSWERING, _UNREAD)
+
+    def _probe(self) -> None:
+        """Find out whether a client that has closed its side is there, while an invocation is made for it.
+
+        One that has gone resets the connection when it is sent something. This interim answer is no news to others.
+        HTTP/1.0 does not know it.
+        """
+        if self._transport is not None and self._task is not None and self._droppable and self._reader.knows_interim:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._server.loop.call_later(_PROBE_SECONDS, self._probe)
 
     def pause_writing(self) -> None:
         """The client does not read its reply: make no more of them until it does."""
@@ -180,244 +168,85 @@ class Connection(asyncio.BufferedProtocol):
         self._writable = True
         if self._stage == _UNREAD:
             self._forget()
-            self._stage = _HEAD
+            self._stage = _READING
+            self._timed = False
             self.deadline = self._server.now() + self._server.idle_seconds
             self._go_on()
-
-    # What httptools calls while it parses:
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
-        name = name.lower()
-        headers = self._headers
-        if name in headers:
-            if name in SINGLE:
-                self._repeated = name
-            headers[name] += b", " + value
-        else:
-            headers[name] = value
 
     # Receiving:
 
     def _take(self, data: bytes) -> None:
         """Go through what came, as far as the client's turn goes; keep the rest."""
+        reader, server = self._reader, self._server
         at, end, requests = 0, len(data), 0
+        self._unparsed = b""
         try:
-            while at < end:
-                if self._stage == _HEAD:
-                    if requests == _REQUESTS_A_TURN:
-                        self._server.loop.call_soon(self._go_on)
-                        break
-                    requests += 1
-                    at = self._take_head(data, at)
-                elif self._stage == _BODY:
-                    at = self._take_body(data, at)
-                else:
+            while at < end and self._stage == _READING:
+                if requests == _REQUESTS_A_TURN:
+                    server.loop.call_soon(self._go_on)
                     break
+                at = reader.feed(data, at)
+                if reader.stage == WHOLE:
+                    requests += 1
+                    self._answer(at < end)
+                    continue
+                if not self._timed and reader.begun:
+                    self._timed = True
+                    self.deadline = server.now() + server.request_seconds
+                if reader.most > self._counted:
+                    self._admit()
         except Refusal as refusal:
             self._refuse(refusal)
         if self._stage == _CLOSING:
             return
         if at < end:
             self._unparsed = data[at:]
-        if self._unparsed or self._stage in (_MEMORY, _UNREAD):
+        if self._unparsed or self._stage in (_SHORT_OF_MEMORY, _UNREAD):
             self._pause()
-        if self._head or self._unparsed or self._held:
+        if self._held or self._unparsed or reader.held_bytes:
             self._hold()
 
-    def _take_head(self, data: bytes, at: int) -> int:
-        before = self._head
-        if not before:
-            while data.startswith(b"\r\n", at):  # empty lines before a request are ignored (RFC 9112, 2.2)
-                at += 2
-            if at == len(data):
-                return at
-            self._lines = 0
-            self.deadline = self._server.now() + self._server.request_seconds
-        # The parser gets one head at a time, and the request that ends with it is complete when it returns.
-        overlap = before[-3:]
-        end = (overlap + data[at : at + 3]).find(b"\r\n\r\n") if overlap else -1
-        end = at + end + 4 - len(overlap) if end >= 0 else data.find(b"\r\n\r\n", at) + 4
-        whole = end > 3
-        piece = data[at : end if whole else len(data)]
-        self._head = head = before + piece if before else piece
-        self._lines += piece.count(b"\n")
-        if len(head) > MAX_HEAD_BYTES or self._lines > MAX_HEADER_LINES + 2:
-            raise Refusal(
-                431, f"the request's head is over {MAX_HEAD_BYTES} bytes or {MAX_HEADER_LINES} headers; send fewer"
-            )
-        try:
-            self._parser.feed_data(piece)
-        except httptools.HttpParserUpgrade:
-            pass  # the head is whole, and refused for it
-        except httptools.HttpParserError as error:
-            raise Refusal(400, f"this is not HTTP/1.1 ({error}); send a well-formed request") from None
-        if head == b"\r\n" or head == b"\r\n\r\n":
-            self._head = b""  # empty lines, which came in pieces
-        elif whole:
-            self._begin(head, len(data) > end)
-        elif self._lines:
-            check_line(head)  # a client of HTTP/0.9 sends no more, and waits
-        return at + len(piece)
-
-    def _begin(self, head: bytes, more: bool) -> None:
-        """The head is whole: refuse early what must not come, and ask for room for what may."""
-        server, headers = self._server, self._headers
-        line = check_line(head)
-        self._method, target, minor_version = line.groups()
-        if self._repeated:
-            name = self._repeated.decode()
-            raise Refusal(400, f"the header {name} comes more than once; send it once")
-        check_host(headers.get(b"host"), minor_version)
-        if self._method == b"CONNECT":
-            raise Refusal(405, "this is no proxy; CONNECT is not possible", headers={"allow": ALLOWED})
-        self._target = split_target(self._method, target)
-        if self._parser.should_upgrade():
-            raise Refusal(400, "upgrading the protocol is not possible; send plain HTTP/1.1")
-        length = body_length(headers, minor_version)
-        expects = expects_continue(headers, minor_version)
-        # HTTP/1.0 would wait for a header of that time before it believed in more than one reply.
-        self._keep_alive = minor_version == b"1" and self._parser.should_keep_alive()
-        self._head = b""
-        if length == 0:
-            self._complete(b"", more)
-            return
-        if length is not None and length > server.max_request_bytes:
-            raise self._too_big()
-        self._continue = expects
-        self._parser = httptools.HttpRequestParser(self)  # which would wait for the body
-        if length is None:
-            self._chunked, self._body = ChunkedBody(), BytesIO()
-            length = min(SMALL_BODY_BYTES, server.max_request_bytes)
-        self._length = self._left = length
-        self._claim(length)
-
-    def _claim(self, length: int) -> None:
-        """Have a body of this length counted, or wait until it can be."""
-        memory = self._server.memory
-        pool, size_bytes = memory.claim(length, self._headers.get(b"content-type", b""))
+    def _admit(self) -> None:
+        """Have the body counted before it comes, or wait until it can be."""
+        reader = self._reader
+        self._counted = reader.most
+        pool, size_bytes = self._server.memory.body(reader.most)
         if pool.take(size_bytes):
-            self.granted(pool, size_bytes)
-            return
-        if len(pool.waiting) >= MAX_WAITING:
-            raise memory.refusal(f"the memory for requests is full and {MAX_WAITING} requests wait for it")
-        self._stage = _MEMORY
+            self._claims.append((pool, size_bytes))
+            self._let_body_come()
+        elif len(pool.waiting) >= MAX_WAITING:
+            raise self._server.memory.refusal(f"{len(pool.waiting)} requests wait for memory already")
+        else:
+            self._wait(pool, size_bytes)
+
+    def _let_body_come(self) -> None:
+        self._granted_at = self._server.now()
+        if self._reader.expects and self._transport is not None:
+            self._reader.expects = False
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _wait(self, pool: Pool, size_bytes: int) -> None:
+        self._stage = _SHORT_OF_MEMORY
         self._waits_for = pool
         pool.waiting.append((size_bytes, self))
         self.deadline = self._server.now() + _WAIT_SECONDS
 
     def granted(self, pool: Pool, size_bytes: int) -> None:
-        """There is memory for the body: let it come."""
-        waited = self._stage == _MEMORY
-        if self._claimed:  # of a chunked body that turned out to be big, which was counted as a small one
-            self._pool.give(self._claimed)
-        self._pool, self._claimed = pool, size_bytes
-        self._stage = _BODY
+        """There is memory: let the body come, or make the answer."""
         self._waits_for = None
-        if waited:
-            now = self._server.now()
-            self.deadline = now + self._server.request_seconds
-            self._server.loop.call_soon(self._go_on)
-        if self._continue and self._transport is not None:
-            self._continue = False
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _take_body(self, data: bytes, at: int) -> int:
-        if self._chunked is not None:
-            return self._take_chunks(data, at)
-        end = at + self._left
-        if end <= len(data) and self._body is None:
-            self._complete(data[at:end], end < len(data))
-            return end
-        if self._body is None:
-            self._body = BytesIO()
-            self._granted_at = self._server.now()
-        self._left -= self._body.write(data[at:end])
-        if self._left:
-            return len(data)
-        self._complete(self._body.getvalue(), end < len(data))
-        return end
-
-    def _take_chunks(self, data: bytes, at: int) -> int:
-        assert self._chunked is not None and self._body is not None  # noqa: S101, PT018 - they go together
-        at = self._chunked.feed(data, at, self._body)
-        received = self._body.tell()
-        if received > self._server.max_request_bytes:
-            raise self._too_big()
-        if self._chunked.done:
-            self._complete(self._body.getvalue(), at < len(data))
-        elif received > self._length:
-            # How long it gets is not known: it is counted as the longest there may be.
-            self._length = self._server.max_request_bytes
-            self._granted_at = self._server.now()
-            self._claim(self._length)
-        return at
-
-    def _complete(self, body: bytes, more: bool) -> None:
-        """The request is whole: answer it."""
-        path, query = self._target
-        request = Request(self._method, path, query, self._headers, body)
-        self._headers = {}
-        self._body = self._chunked = None
-        answer = self._server.contract.answer(request)
-        if isinstance(answer, Reply):
-            self._reply(answer, more)
-        else:
-            self._stage = _ANSWER
-            self.deadline = None
-            self._task = self._server.loop.create_task(self._finish(answer, request))
-
-    # Answering:
-
-    async def _finish(self, answer: Answer, request: Request) -> None:
-        try:
-            reply = answer if isinstance(answer, Reply) else await answer
-        except Exception:
-            reply = failed(request)
-        self._task = None
-        self._reply(reply, bool(self._unparsed))
-        if self._stage == _HEAD:
-            self._go_on()
-
-    def _reply(self, reply: Reply, more: bool) -> None:
-        transport, server = self._transport, self._server
-        if transport is None:
-            self._forget()
+        self._claims.append((pool, size_bytes))
+        if self._pending is not None:
+            self._start()
             return
-        # What was asked on this connection before it ends is answered; the last reply says that it ends.
-        keep = self._keep_alive and (more or not (server.draining or self._ended))
-        transport.write(_encoded(reply, self._method, server.date, b"" if keep else b"connection: close\r\n"))
-        now = server.now()
-        if self._writable:
-            self._forget()
-            self._stage = _HEAD
-            self.deadline = now + server.idle_seconds
-        else:
-            self._count(transport.get_write_buffer_size())
-            self._stage = _UNREAD
-            self.deadline = now + server.reply_seconds
-        if not keep:
-            self._stage = _CLOSING
-            self._unparsed = b""
-            transport.close()
-
-    def _count(self, size_bytes: int) -> None:
-        """Count so many bytes for the request from now on."""
-        if size_bytes < self._claimed:
-            freed, self._claimed = self._claimed - size_bytes, size_bytes
-            self._pool.give(freed)
-        else:
-            self._pool.add(size_bytes - self._claimed)
-            self._claimed = size_bytes
-
-    def _forget(self) -> None:
-        if self._claimed:
-            self._count(0)
+        self._stage = _READING
+        self.deadline = self._server.now() + self._server.request_seconds
+        self._let_body_come()
+        self._server.loop.call_soon(self._go_on)
 
     def _hold(self) -> None:
         """Count what is kept of requests that have not begun."""
-        held = len(self._head) + len(self._unparsed)
-        pool = self._server.memory.small
+        held = self._reader.held_bytes + len(self._unparsed)
+        pool = self._server.memory.small_bodies
         if held > self._held:
             pool.add(held - self._held)
         elif held < self._held:
@@ -427,17 +256,11 @@ class Connection(asyncio.BufferedProtocol):
     def _go_on(self) -> None:
         """Read the next request, or the rest of this one."""
         transport = self._transport
-        if transport is None or transport.is_closing() or self._stage not in (_HEAD, _BODY):
+        if transport is None or transport.is_closing() or self._stage != _READING:
             return
         if self._unparsed:
-            data, self._unparsed = self._unparsed, b""
-            self._take(data)
-        if (
-            self._paused
-            and not self._unparsed
-            and self._stage in (_HEAD, _BODY, _ANSWER)
-            and not transport.is_closing()
-        ):
+            self._take(self._unparsed)
+        if self._paused and not self._unparsed and self._stage in (_READING, _ANSWERING) and not transport.is_closing():
             self._paused = False
             transport.resume_reading()
 
@@ -446,35 +269,124 @@ class Connection(asyncio.BufferedProtocol):
             self._paused = True
             self._transport.pause_reading()
 
-    # Refusing and closing:
+    # Answering:
 
-    def _too_big(self) -> Refusal:
-        limit = self._server.max_request_bytes
-        return Refusal(
-            413, f"the body is over {limit} bytes; send smaller batches, or raise SAGEMAKER_MAX_REQUEST_SIZE"
-        )
+    def _answer(self, more: bool) -> None:
+        """The request is whole."""
+        server = self._server
+        request = self._reader.take()
+        answer = server.contract.answer(request)
+        if isinstance(answer, Reply):
+            self._reply(answer, more)
+            return
+        self._pending = answer, request
+        self._droppable = is_invocation(request)
+        pool, size_bytes = server.memory.work(server.contract.work_bytes(request))
+        if pool.take(size_bytes):
+            self._claims.append((pool, size_bytes))
+            self._start()
+        elif len(pool.waiting) >= MAX_WAITING:
+            self._turn_away(f"{len(pool.waiting)} requests wait for memory already", more)
+        else:
+            self._wait(pool, size_bytes)
+
+    def _start(self) -> None:
+        assert self._pending is not None  # noqa: S101 - there is an answer to make
+        pending, self._pending = self._pending, None
+        self._stage = _ANSWERING
+        self.deadline = None
+        self._task = self._server.loop.create_task(self._finish(*pending))
+
+    async def _finish(self, answer: Coroutine[Any, Any, Reply], request: Request) -> None:
+        try:
+            reply = await answer
+        except asyncio.CancelledError:
+            self._forget()
+            raise
+        except Exception:
+            reply = failed(request)
+        self._task = None
+        self._reply(reply, bool(self._unparsed))
+        self._go_on()
+
+    def _turn_away(self, why: str, more: bool) -> None:
+        """Answer 503 instead of making the answer."""
+        assert self._pending is not None  # noqa: S101 - there is an answer not to make
+        (answer, request), self._pending = self._pending, None
+        answer.close()
+        self._reply(refused(self._server.memory.refusal(why), request), more)
+
+    def _reply(self, reply: Reply, more: bool) -> None:
+        transport, server, reader = self._transport, self._server, self._reader
+        if transport is None:
+            self._forget()
+            return
+        # What was asked on this connection before it ends is answered; the last reply says that it ends.
+        keep = reader.keep_alive and (more or not (server.draining or self._ended))
+        transport.write(_encoded(reply, reader.method, server.date, b"" if keep else b"connection: close\r\n"))
+        if self._writable:
+            if self._claims:
+                self._forget()
+            self._stage = _READING
+            self._timed = False
+            self.deadline = server.now() + server.idle_seconds
+        else:
+            self._count_unsent(transport)
+            self._stage = _UNREAD
+            self.deadline = server.now() + server.reply_seconds
+        if not keep:
+            self._stage = _CLOSING
+            self._unparsed = b""
+            transport.close()
+
+    def _count_unsent(self, transport: asyncio.Transport) -> None:
+        """From now on the request is counted as what the client has still to read of its reply."""
+        claims, unsent = self._claims, transport.get_write_buffer_size()
+        counted = sum(size_bytes for _, size_bytes in claims)
+        pool = claims[-1][0] if claims else self._server.memory.small_bodies
+        pool.add(unsent)
+        self._forget()
+        self._claims = [(pool, unsent)]
+        if unsent > counted and pool.in_use_bytes > pool.limit_bytes:
+            transport.abort()  # it grew beyond what was counted, and others need the memory
+
+    def _forget(self) -> None:
+        """The request needs no memory any more."""
+        self._counted = 0
+        if self._claims:
+            claims, self._claims = self._claims, []
+            for pool, size_bytes in claims:
+                pool.give(size_bytes)
+
+    def _let_go(self) -> None:
+        """Forget what was received, or waits; not what is being answered."""
+        waited_for, self._waits_for = self._waits_for, None
+        pending, self._pending = self._pending, None
+        self._unparsed = b""
+        self._reader.drop()
+        self._hold()
+        if pending is not None:
+            pending[0].close()
+        if waited_for is not None:
+            waited_for.leave(self)
+        if self._task is None:
+            self._forget()
+
+    # Refusing and closing:
 
     def _refuse(self, refusal: Refusal) -> None:
         """Say why, and hear no more of this client.
 
         It may finish sending what is thrown away: a connection closed before could lose it the reply.
         """
-        transport = self._transport
+        transport, server = self._transport, self._server
         if self._stage == _CLOSING or transport is None:
             return
-        waited_for, self._waits_for = self._waits_for, None
         self._stage = _CLOSING
-        reply = refused(refusal, Request(b"", b"", b"", self._headers, b""))
-        method, self._method = self._method, b""
-        self._head = self._unparsed = b""
-        self._headers = {}
-        self._body = self._chunked = None
-        self._forget()
-        self._hold()
-        if waited_for is not None:
-            waited_for.leave(self)
-        transport.write(_encoded(reply, method, self._server.date, b"connection: close\r\n"))
-        self.deadline = self._server.now() + _LINGER_SECONDS
+        reply = refused(refusal, Request(b"", b"", b"", self._reader.headers, b""))
+        transport.write(_encoded(reply, self._reader.method, server.date, b"connection: close\r\n"))
+        self._let_go()
+        self.deadline = server.now() + _LINGER_SECONDS
         if self._ended:
             transport.close()
             return
@@ -484,14 +396,23 @@ class Connection(asyncio.BufferedProtocol):
             self._paused = False
             transport.resume_reading()
 
+    def _make_room(self) -> None:
+        """There are too many connections: close the one that has been idle longest, or else refuse this one."""
+        server = self._server
+        idle = [other for other in server.connections if other is not self and not other.busy]
+        if idle:
+            min(idle, key=lambda other: other.deadline or 0.0).expire()
+        else:
+            self._refuse(server.memory.refusal(f"all {MAX_CONNECTIONS} connections are in use"))
+
     def late(self, now: float) -> bool:
         """Whether the deadline has passed, or the client sends too slowly what others wait for."""
         if self.deadline is not None and self.deadline < now:
             return True
-        if self._stage != _BODY or self._body is None or not self._pool.waiting:
+        if self._stage != _READING or self._reader.stage != BODY or not any(pool.waiting for pool, _ in self._claims):
             return False
         seconds = now - self._granted_at
-        return seconds > _PACE_AFTER_SECONDS and self._body.tell() < seconds * _PACE_BYTES_A_SECOND
+        return seconds > _PACE_AFTER_SECONDS and self._reader.received < seconds * _PACE_BYTES_A_SECOND
 
     def expire(self) -> None:
         """Close: a client that has sent half a request, or waits for memory, is told why."""
@@ -500,13 +421,21 @@ class Connection(asyncio.BufferedProtocol):
             return
         if transport.is_closing() or self._stage in (_CLOSING, _UNREAD):
             transport.abort()
-        elif self._stage == _MEMORY:
-            self._refuse(self._server.memory.refusal("the memory for requests was full for too long"))
-        elif self._stage == _BODY or self._head:
+        elif self._stage == _SHORT_OF_MEMORY:
+            why = f"there was no memory for {_WAIT_SECONDS:g} s"
+            if self._pending is None:
+                self._refuse(self._server.memory.refusal(why))
+                return
+            if self._waits_for is not None:
+                self._waits_for.leave(self)
+                self._waits_for = None
+            self._turn_away(why, bool(self._unparsed))
+            self._go_on()
+        elif self._reader.begun:
             self._refuse(Refusal(408, "the request did not arrive in time; send it whole"))
         else:
-            transport.close()
             self._stage = _CLOSING
+            transport.close()
             self.deadline = self._server.now() + _LINGER_SECONDS
 
 

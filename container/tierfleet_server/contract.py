@@ -27,6 +27,11 @@ _INLINE_BODY_BYTES = 8 * 1024
 _INLINE_TREES = 400
 DEDICATED_MODEL = "model"
 ALLOWED = "GET, HEAD, POST, DELETE, OPTIONS"  # somewhere
+# A row's fewest bytes in a body are one a feature, a separator; and two in libsvm, a label. A score's most are those of
+# -1.1754943508222875e-38 and a comma, a row's those of `{"score": []}, `.
+_REPLY_BYTES_A_SCORE, _REPLY_BYTES_A_ROW = 26, 16
+_MAX_REPLY_BYTES = 64 * 1024 * 1024
+_BLOCK_BYTES = 3 * 1024 * 1024  # rows and scores between a body and its reply
 _MAX_QUERY_FIELDS = 16
 _MAX_LOAD_BODY_BYTES = 64 * 1024  # a name and a path, with room for every character as \\uXXXX
 _media_type = lru_cache(maxsize=256)(media_type)
@@ -79,6 +84,20 @@ class Contract:
             return refused(refusal, request)
         except Exception:
             return failed(request)
+
+    def work_bytes(self, request: Request) -> int:
+        """The most that the answer to a request may take beside its body, its reply included."""
+        if not is_invocation(request) or request.method != b"POST":
+            return 0
+        name = _model_name(request.path[8:-7]) if self._settings.multi_model else DEDICATED_MODEL
+        loaded = self._store.models.get(name)
+        if loaded is None:
+            return 0
+        model = loaded.model
+        bytes_a_row = 2 if b"libsvm" in request.headers.get(b"content-type", b"").lower() else max(1, model.features)
+        rows = len(request.body) // bytes_a_row + 1
+        reply = rows * (model.outputs * _REPLY_BYTES_A_SCORE + _REPLY_BYTES_A_ROW)
+        return _BLOCK_BYTES + min(reply, _MAX_REPLY_BYTES)
 
     def _is_invocation(self, request: Request) -> bool:
         """Whether /models/.../invoke invokes a model, and does not name one that is itself called so.
@@ -219,6 +238,11 @@ class Contract:
             extra = {"model": name, "status": reply.status, "seconds": round(seconds, 6)}
             logger.info("invoked", extra={**extra, "request_id": _request_id(request)})
         return reply
+
+
+def is_invocation(request: Request) -> bool:
+    """Whether nobody needs the answer once the client has gone, as with predictions and not with loads."""
+    return request.path == b"/invocations" or request.path.endswith(b"/invoke")
 
 
 def refused(refusal: Refusal, request: Request, name: str | None = None, url: str | None = None) -> Reply:

@@ -108,25 +108,21 @@ def body_length(headers: dict[bytes, bytes], minor_version: bytes) -> int | None
     llhttp has checked that Content-Length is one number, and that it does not come with Transfer-Encoding.
     """
     coding = headers.get(b"transfer-encoding")
-    length = 0
     if coding is not None:
         if minor_version == b"0":
             raise Refusal(400, "HTTP/1.0 has no Transfer-Encoding; send Content-Length")
         if coding.strip(b" \t").lower() != b"chunked":
             raise Refusal(
-                501, f"Transfer-Encoding {_shown(coding)} is not decoded here; send chunked, or Content-Length"
+                400, f"Transfer-Encoding {_shown(coding)} is not decoded here; send chunked, or Content-Length"
             )
-    else:
-        length = int(headers.get(b"content-length", b"0"))
-    encoding = headers.get(b"content-encoding")
-    if encoding is not None and any(
-        one.strip(b" \t").lower() not in (b"", b"identity") for one in encoding.split(b",")
-    ):
-        raise Refusal(
-            415, f"Content-Encoding {_shown(encoding)} is not decoded here; send the body as it is",
-            headers={"accept-encoding": "identity"},
-        )  # fmt: skip
-    return None if coding is not None else length
+    if b"content-encoding" in headers:
+        encoding = headers[b"content-encoding"]
+        if any(one.strip(b" \t").lower() not in (b"", b"identity") for one in encoding.split(b",")):
+            raise Refusal(
+                415, f"Content-Encoding {_shown(encoding)} is not decoded here; send the body as it is",
+                headers={"accept-encoding": "identity"},
+            )  # fmt: skip
+    return None if coding is not None else int(headers.get(b"content-length", 0))
 
 
 def expects_continue(headers: dict[bytes, bytes], minor_version: bytes) -> bool:

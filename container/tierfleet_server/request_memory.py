@@ -1,32 +1,31 @@
-"""Memory of requests in flight: counted against the reserve before their bodies are read.
+"""Memory of requests in flight, counted against the reserve before it is used.
 
-A request is counted from the end of its head until its reply is with the kernel: as what it will need at most, which
-is a measured multiple of its body. What does not fit waits, its sender held back by TCP; what cannot wait is refused.
+A body is counted before it is read, as its length; a batch once more before it is scored, as what its rows and its
+reply may take. What does not fit waits, first come, first served, and TCP holds its sender back. Small and big have
+pools of their own: neither keeps the other waiting. A batch that has been counted needs no more of anything, so that
+waiting always ends.
 """
 
 from collections import deque
-from functools import lru_cache
 from typing import Protocol
 
 from .memory_limit import MIB
-from .payload import media_type
 from .refusal import Refusal
 
-# Bodies up to this size have a pool of their own, so that batches never keep single rows waiting.
 SMALL_BODY_BYTES = 64 * 1024
-_SMALL_SHARE = 4  # the small pool is one part of so many
-# What a request needs while it is received, read, scored and answered, per byte of its body. Measured by
-# tests/container/test_container_memory.py with the bodies that expand most in each format.
-FACTOR = {"text/csv": 6, "application/json": 12, "application/x-npy": 6, "text/libsvm": 12, "text/x-libsvm": 12}
-OTHER_FACTOR = 2  # only its refusal is made
-REQUEST_BYTES = 8 * 1024  # head, headers, the reply's head
-MAX_WAITING = 256
+SMALL_WORK_BYTES = 4 * MIB
+# The least that serves one request of any size, whatever the reserve: 25 MiB of body, 64 of reply, and the small ones.
+MIN_LIMIT_BYTES = 128 * MIB
+MAX_WAITING = 256  # in a pool; each holds 16 KiB here and up to 128 in the kernel
 MAX_CONNECTIONS = 1024
-# A connection's transport, parser and objects; measured 9 KiB, uvloop 0.23.
-CONNECTION_BYTES = 12 * 1024
-# Whatever the reserve, one request of the largest size must be possible.
-MIN_LIMIT_BYTES = 96 * MIB
 RETRY_SECONDS = 1
+
+
+class Waiter(Protocol):
+    """What waits for memory."""
+
+    def granted(self, pool: "Pool", size_bytes: int) -> None:
+        """So many bytes are counted for it now. It must not give any back to this pool before it returns."""
 
 
 class Pool:
@@ -54,58 +53,50 @@ class Pool:
         """Count bytes no longer, and let in whoever has waited longest, as far as there is room."""
         self.in_use_bytes -= size_bytes
         while self.waiting and self.in_use_bytes + self.waiting[0][0] <= self.limit_bytes:
-            size_bytes, waiter = self.waiting.popleft()
-            self.in_use_bytes += size_bytes
-            waiter.granted(self, size_bytes)
+            granted_bytes, waiter = self.waiting.popleft()
+            self.in_use_bytes += granted_bytes
+            waiter.granted(self, granted_bytes)
 
-    def leave(self, waiter: "Waiter") -> None:
+    def leave(self, waiter: Waiter) -> None:
         """Let one wait no longer."""
         self.waiting = deque(entry for entry in self.waiting if entry[1] is not waiter)
         self.give(0)
 
 
-@lru_cache(maxsize=256)
-def _factor(content_type: bytes) -> int:
-    return FACTOR.get(media_type(content_type), OTHER_FACTOR)
-
-
-class Waiter(Protocol):
-    """What waits for memory: told once its bytes are counted."""
-
-    def granted(self, pool: Pool, size_bytes: int) -> None:
-        """So many bytes are counted for it now. It must not give any back to this pool before it returns."""
-
-
 class RequestMemory:
-    """The memory that requests may use: a pool for small bodies, and one for all others."""
+    """What requests may use of `limit_bytes`: a third for bodies, the rest for scoring; of each a quarter for small."""
 
     def __init__(self, limit_bytes: int) -> None:
-        limit_bytes = max(limit_bytes, MIN_LIMIT_BYTES)
-        self.small = Pool(limit_bytes // _SMALL_SHARE)
-        self.big = Pool(limit_bytes - limit_bytes // _SMALL_SHARE)
+        self.limit_bytes = max(limit_bytes, MIN_LIMIT_BYTES)
+        bodies = self.limit_bytes // 3
+        work = self.limit_bytes - bodies
+        self.small_bodies, self.big_bodies = Pool(bodies // 4), Pool(bodies - bodies // 4)
+        self.small_work, self.big_work = Pool(work // 4), Pool(work - work // 4)
+        self._pools = (self.small_bodies, self.big_bodies, self.small_work, self.big_work)
         self.refused = 0  # requests, since the start
 
-    @property
-    def in_use_bytes(self) -> int:
-        """Bytes counted for requests now."""
-        return self.small.in_use_bytes + self.big.in_use_bytes
+    def body(self, length: int) -> tuple[Pool, int]:
+        """Where a body of `length` bytes is counted, and as how many."""
+        if length <= SMALL_BODY_BYTES:
+            return self.small_bodies, length
+        return self.big_bodies, min(length, self.big_bodies.limit_bytes)
 
-    @property
-    def limit_bytes(self) -> int:
-        """The most that is counted before requests wait."""
-        return self.small.limit_bytes + self.big.limit_bytes
-
-    @property
-    def waiting(self) -> int:
-        """Requests that wait for memory now."""
-        return len(self.small.waiting) + len(self.big.waiting)
-
-    def claim(self, length: int, content_type: bytes) -> tuple[Pool, int]:
-        """Where a body of `length` bytes and of this Content-Type is counted, and as how many bytes."""
-        pool = self.small if length <= SMALL_BODY_BYTES else self.big
-        return pool, min(length * _factor(content_type) + REQUEST_BYTES, pool.limit_bytes)
+    def work(self, size_bytes: int) -> tuple[Pool, int]:
+        """Where so many bytes of scoring are counted, and as how many."""
+        pool = self.small_work if size_bytes <= SMALL_WORK_BYTES else self.big_work
+        return pool, min(size_bytes, pool.limit_bytes)
 
     def refusal(self, why: str) -> Refusal:
         """A 503, counted; `why` is the first half of its sentence."""
         self.refused += 1
         return Refusal(503, f"{why}; try again, or send smaller batches", headers={"retry-after": str(RETRY_SECONDS)})
+
+    @property
+    def in_use_bytes(self) -> int:
+        """Bytes counted for requests now."""
+        return sum(pool.in_use_bytes for pool in self._pools)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for memory now."""
+        return sum(len(pool.waiting) for pool in self._pools)

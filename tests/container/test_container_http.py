@@ -275,6 +275,9 @@ class LongReplies:
     def answer(self, _request: Request) -> Reply:
         return Reply(200, "text/plain", b"x" * 30_000_000)
 
+    def work_bytes(self, _request: Request) -> int:
+        raise AssertionError("no reply of this contract takes long")
+
 
 class Impatient(Server):
     idle_seconds = reply_seconds = 0.1
