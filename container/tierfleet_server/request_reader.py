@@ -121,6 +121,7 @@ class RequestReader:
         if end < 4:
             if at < len(data):
                 self._feed_piece(data[at:])
+                self._check_first_line()
             return len(data)
         self._feed_piece(data[at:end])
         length = self._begin()
@@ -142,9 +143,14 @@ class RequestReader:
             self._begin()
         if self._head in (b"\r\n", b"\r\n\r\n"):
             self._head = b""  # empty lines, which came in pieces
-        elif self._head and self._lines:
-            check_line(self._head)  # a client of HTTP/0.9 sends no more, and waits
+        elif self._head:
+            self._check_first_line()
         return end
+
+    def _check_first_line(self) -> None:
+        """Of a head that is not whole: a client of HTTP/0.9 sends no more, and waits."""
+        if self._lines and b"\n" in self._head.lstrip(b"\r\n"):
+            check_line(self._head)
 
     def _feed_piece(self, piece: bytes) -> None:
         """Have the parser check a piece of a head. It never gets what comes after, which is not its to read."""
