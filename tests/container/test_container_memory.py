@@ -1,15 +1,13 @@
 """Requests in flight stay within the reserve: pools, waiting, and a container that is full of models."""
 
 import io
-import json
-import os
 import socket
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory_group import MemoryGroup, pss_bytes
 from running_server import Client, RunningServer
-from tierfleet_server import request_memory
 from tierfleet_server.memory_limit import SLACK_BYTES, requests_bytes, resident_bytes
 from tierfleet_server.request_memory import MAX_CONNECTIONS, MIN_LIMIT_BYTES, Pool, RequestMemory
 
@@ -36,7 +33,7 @@ class Waiting:
         self.size_bytes = size_bytes
         self.has = False
 
-    def granted(self, pool: Pool, size_bytes: int) -> None:
+    def granted(self, pool: Pool, size_bytes: int) -> None:  # noqa: ARG002 - what a pool calls
         assert size_bytes == self.size_bytes
         self.has = True
 
@@ -86,9 +83,14 @@ def test_what_is_left_of_the_reserve() -> None:
     assert 5 * MIB < resident_bytes() < 8192 * MIB
 
 
+Connect = Callable[[RunningServer], socket.socket]
+
+
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_memory, "MAX_WAITING", 2)
+def connect() -> Iterator[Connect]:
+    """Bare connections, closed at the end of the test."""
+    with ExitStack() as opened:
+        yield lambda server: opened.enter_context(server.socket())
 
 
 def head(length: int, name: str = "m") -> bytes:
@@ -107,13 +109,15 @@ def wait_for(server: RunningServer, metric: str, value: float) -> None:
         time.sleep(0.02)
 
 
-def test_big_bodies_wait_their_turn_and_small_ones_pass(start: Start, artefacts: dict[str, Path]) -> None:
+def test_big_bodies_wait_their_turn_and_small_ones_pass(
+    start: Start, connect: Connect, artefacts: dict[str, Path]
+) -> None:
     server = start(SAGEMAKER_MULTI_MODEL="true", TIERFLEET_MEMORY_BUDGET_MIB="100", TIERFLEET_MEMORY_RESERVE_MIB="0")
     assert server.load("m", artefacts["binary"]).status == 200
     body = (ROW + b"\n") * 1000
     body += b" " * (LIMIT - len(body))
     room = int(server.metric("requests_limit_bytes")) * 2 // 3 // 3 // LIMIT  # at least so many bodies are let in
-    holding = [server.socket() for _ in range(room + 20)]
+    holding = [connect(server) for _ in range(room + 20)]
     for connection in holding:
         connection.sendall(head(LIMIT) + body[: 100 * 1024])
     deadline = time.monotonic() + 60
@@ -124,7 +128,7 @@ def test_big_bodies_wait_their_turn_and_small_ones_pass(start: Start, artefacts:
     for _ in range(20):
         assert server.invoke("m", ROW).status == 200
         assert server.invoke("m", (ROW + b"\n") * 3000).status == 200  # 48 kB
-    chunked = server.socket()
+    chunked = connect(server)
     chunked.sendall(head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"%x\r\n" % LIMIT)
     chunked.sendall(body[: 100 * 1024])  # not known to be big before it is
     waiting = server.metric("requests_waiting")
@@ -144,11 +148,11 @@ def test_big_bodies_wait_their_turn_and_small_ones_pass(start: Start, artefacts:
     assert server.metric("requests_waiting") == 0
 
 
-def test_a_client_that_goes_gives_its_memory_back(start: Start, artefacts: dict[str, Path]) -> None:
+def test_a_client_that_goes_gives_its_memory_back(start: Start, connect: Connect, artefacts: dict[str, Path]) -> None:
     server = start(SAGEMAKER_MULTI_MODEL="true")
     assert server.load("m", artefacts["binary"]).status == 200
     for sent in (b"GET /pi", head(LIMIT) + b"1" * 70_000, head(LIMIT), head(30_000) + b"1", head(9)[:-3] + b"\r\n" * 9):
-        connections = [server.socket() for _ in range(40)]
+        connections = [connect(server) for _ in range(40)]
         for connection in connections:
             connection.sendall(sent)
         assert server.ask("GET", "/ping").status == 200
@@ -158,12 +162,14 @@ def test_a_client_that_goes_gives_its_memory_back(start: Start, artefacts: dict[
     wait_for(server, "requests_waiting", 0)
 
 
-def test_slow_senders_lose_the_memory_that_others_wait_for(start: Start, artefacts: dict[str, Path]) -> None:
+def test_slow_senders_lose_the_memory_that_others_wait_for(
+    start: Start, connect: Connect, artefacts: dict[str, Path]
+) -> None:
     server = start(
         SAGEMAKER_MULTI_MODEL="true", TIERFLEET_MEMORY_BUDGET_MIB="100", TIERFLEET_REQUEST_TIMEOUT_SECONDS="600"
     )
     assert server.load("m", artefacts["binary"]).status == 200
-    slow = [server.socket() for _ in range(40)]
+    slow = [connect(server) for _ in range(40)]
     for connection in slow:
         connection.sendall(head(LIMIT) + b"1")
     wait_for_some(server)
@@ -181,17 +187,17 @@ def wait_for_some(server: RunningServer) -> None:
         time.sleep(0.02)
 
 
-def test_more_connections_than_there_may_be(start: Start) -> None:
+def test_more_connections_than_there_may_be(start: Start, connect: Connect) -> None:
     """The one that has been idle longest makes room; where all are at work, a new one is told."""
     server = start(SAGEMAKER_MULTI_MODEL="true")
-    idle = [server.socket() for _ in range(MAX_CONNECTIONS)]
+    idle = [connect(server) for _ in range(MAX_CONNECTIONS)]
     with server.socket() as late:
         late.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
         assert status(late) == 200
         assert idle[0].recv(1) == b""
     for connection in idle[1:]:
         connection.sendall(b"GET /ping HTTP/1.1\r\n")
-    last = [server.socket() for _ in range(3)]
+    last = [connect(server) for _ in range(3)]
     for connection in last[:2]:
         connection.sendall(b"GET /ping HTTP/1.1\r\n")
     assert status(last[2]) == 503
