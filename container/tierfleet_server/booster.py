@@ -25,6 +25,7 @@ class Model(Protocol):
     """The seam for other formats than XGBoost's own."""
 
     features: int
+    outputs: int
     preprocessing: Preprocessing
     work_per_row: int
 
@@ -41,7 +42,9 @@ class BoosterModel:
     `heap_bytes` is the memory that it took where it was tried, None if it was not.
     """
 
-    __slots__ = ("_predict", "_predict_now", "facts", "features", "heap_bytes", "preprocessing", "work_per_row")
+    __slots__ = (
+        "_predict", "_predict_now", "facts", "features", "heap_bytes", "outputs", "preprocessing", "work_per_row",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class BoosterModel:
         self.heap_bytes = heap_bytes
         self.facts = facts
         self.features = facts.features
+        self.outputs = facts.outputs
         self.preprocessing = preprocessing
         self.work_per_row = facts.path_length or facts.features * facts.outputs
         # In-place prediction ignores DART's weights, so only gbtree goes that way.

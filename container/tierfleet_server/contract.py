@@ -20,11 +20,20 @@ from .payload import media_type, one_plain_csv_row
 from .prediction import Steps, predict, predict_now
 from .refusal import Refusal, shown
 from .reply import content_type_for, render
+from .request_memory import RequestMemory
 from .scheduler import Scheduler
 from .settings import Settings
 from .store import Loaded, Store
 
 DEDICATED_MODEL = "model"
+ALLOWED = "GET, HEAD, POST, DELETE, OPTIONS"  # somewhere
+# A row's fewest bytes in a body are one a feature, a separator; and two in libsvm, a label. A score's most are those of
+# -1.1754943508222875e-38 and a comma, a row's those of `{"score": []}, `.
+_REPLY_BYTES_A_SCORE, _REPLY_BYTES_A_ROW = 26, 16
+_MAX_REPLY_BYTES = 64 * 1024 * 1024
+_BLOCK_BYTES = 3 * 1024 * 1024  # rows and scores between a body and its reply
+_MAX_QUERY_FIELDS = 16
+_MAX_LOAD_BODY_BYTES = 64 * 1024  # a name and a path, with room for every character as \\uXXXX
 _media_type = lru_cache(maxsize=256)(media_type)
 _model_name = lru_cache(maxsize=8192)(lambda path: unquote(path.decode("ascii", "replace")))
 
@@ -42,11 +51,12 @@ class Request:
 
 @dataclass(slots=True)
 class Reply:
-    """One HTTP reply."""
+    """One HTTP reply; `headers` are those beside the body's type and length, as whole lines with CRLF."""
 
     status: int
     content_type: str
     body: bytes | bytearray
+    headers: bytes = b""
 
 
 Answer = Reply | Coroutine[Any, Any, Reply]
@@ -55,9 +65,9 @@ Answer = Reply | Coroutine[Any, Any, Reply]
 class Contract:
     """Answers requests. `draining` makes the health check fail, so that no new ones are sent."""
 
-    def __init__(self, settings: Settings, store: Store, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, store: Store, metrics: Metrics, memory: RequestMemory) -> None:
         self.draining = False
-        self._settings, self._store, self._metrics = settings, store, metrics
+        self._settings, self._store, self._metrics, self._memory = settings, store, metrics, memory
         self._scheduler = Scheduler(settings.predict_threads, most_per_owner=settings.max_waiting_per_model)
 
     def answer(self, request: Request) -> Answer:
@@ -65,7 +75,7 @@ class Contract:
         path = request.path
         try:
             if self._settings.multi_model:
-                if path.startswith(b"/models/") and path.endswith(b"/invoke"):
+                if path.endswith(b"/invoke") and path.startswith(b"/models/") and self._is_invocation(request):
                     return self._invoke(request, _model_name(path[8:-7]))
             elif path == b"/invocations":
                 return self._invoke(request, DEDICATED_MODEL)
@@ -75,22 +85,50 @@ class Contract:
         except Exception:
             return failed(request)
 
+    def work_bytes(self, request: Request) -> int:
+        """The most that the answer to a request may take beside its body, its reply included."""
+        if not is_invocation(request) or request.method != b"POST":
+            return 0
+        name = _model_name(request.path[8:-7]) if self._settings.multi_model else DEDICATED_MODEL
+        loaded = self._store.models.get(name)
+        if loaded is None:
+            return 0
+        model = loaded.model
+        bytes_a_row = 2 if b"libsvm" in request.headers.get(b"content-type", b"").lower() else max(1, model.features)
+        rows = len(request.body) // bytes_a_row + 1
+        reply = rows * (model.outputs * _REPLY_BYTES_A_SCORE + _REPLY_BYTES_A_ROW)
+        return _BLOCK_BYTES + min(reply, _MAX_REPLY_BYTES)
+
+    def _is_invocation(self, request: Request) -> bool:
+        """Whether /models/.../invoke invokes a model, and does not name one that is itself called so.
+
+        `/models/invoke` is the model `invoke`; GET and DELETE of `/models/x/invoke` are for a model of the name
+        `x/invoke` where there is one. `/models/x%2Finvoke` is that model for every method.
+        """
+        if len(request.path) <= len(b"/models/invoke"):
+            return False
+        return request.method == b"POST" or _model_name(request.path[8:]) not in self._store.models
+
     def _manage(self, request: Request) -> Answer:
         path = request.path
+        if path == b"*":
+            return Reply(200, "text/plain", b"", b"allow: %s\r\n" % ALLOWED.encode())
         if path == b"/ping":
+            _allow(request, b"GET", b"HEAD")
             return self._ping()
         if path == b"/metrics":
+            _allow(request, b"GET", b"HEAD")
             return self._scrape()
         if self._settings.multi_model and path == b"/models":
             if request.method == b"POST":
                 return self._load(request)
-            _allow(request, b"GET", b"POST")
+            _allow(request, b"GET", b"HEAD", b"POST")
             return self._list(request)
         if self._settings.multi_model and path.startswith(b"/models/"):
             name = _model_name(path[8:])
             if request.method == b"DELETE":
                 return self._unload(name, request)
-            _allow(request, b"GET", b"DELETE")
+            _allow(request, b"GET", b"HEAD", b"DELETE")
             return _json(200, _described(self._store.get(name)))
         paths = (
             "/ping, /metrics, /models, /models/{name}, /models/{name}/invoke"
@@ -113,12 +151,18 @@ class Contract:
             used_bytes=store.used_bytes(),
             budget_bytes=store.budget_bytes,
             full=store.full,
+            requests=self._memory,
             scheduler=self._scheduler,
         )
         return Reply(200, "text/plain; version=0.0.4; charset=utf-8", text)
 
     def _list(self, request: Request) -> Reply:
-        query = parse_qs(request.query.decode("ascii", "replace"))
+        try:
+            query = parse_qs(request.query.decode("ascii", "replace"), max_num_fields=_MAX_QUERY_FIELDS)
+        except ValueError:
+            raise Refusal(
+                400, f"the query has more than {_MAX_QUERY_FIELDS} fields; send limit and next_page_token"
+            ) from None
         limit = query.get("limit", ["100"])[0]
         if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= 10_000:
             raise Refusal(400, f"limit is {shown(limit)}; it must be a whole number from 1 to 10000")
@@ -216,7 +260,10 @@ def refused(refusal: Refusal, request: Request, name: str | None = None, url: st
     extra = {"model": name, "url": url, "status": refusal.status, "request_id": _request_id(request)}
     logger.warning(refusal.message, extra=extra)
     body = {"code": refusal.status, "type": refusal.kind, "message": refusal.message}
-    return _json(refusal.status, body)
+    reply = _json(refusal.status, body)
+    if refusal.headers:
+        reply.headers = "".join(f"{header}: {value}\r\n" for header, value in refusal.headers.items()).encode()
+    return reply
 
 
 def failed(request: Request, name: str | None = None, error: BaseException | None = None) -> Reply:
@@ -233,12 +280,12 @@ def failed(request: Request, name: str | None = None, error: BaseException | Non
 
 def _load_request(body: bytes) -> tuple[str, str]:
     try:
-        asked = json.loads(body)
+        asked = json.loads(body) if len(body) <= _MAX_LOAD_BODY_BYTES else None
     except (ValueError, RecursionError):
         asked = None
     if isinstance(asked, dict):
         name, url = asked.get("model_name"), asked.get("url")
-        named = isinstance(name, str) and 0 < len(name) <= 1024 and name.isprintable() and not name.endswith("/invoke")
+        named = isinstance(name, str) and 0 < len(name) <= 1024 and name.isprintable()
         if named and isinstance(url, str) and _is_path(url):
             return str(name), url
     raise Refusal(
@@ -266,8 +313,11 @@ def _described(loaded: Loaded) -> dict[str, object]:
 
 def _allow(request: Request, *methods: bytes) -> None:
     if request.method not in methods:
-        allowed = " or ".join(method.decode() for method in methods)
-        raise Refusal(405, f"{request.method.decode('ascii', 'replace')} is not possible here; use {allowed}")
+        names = [method.decode() for method in methods]
+        raise Refusal(
+            405, f"{request.method.decode('ascii', 'replace')} is not possible here; use {' or '.join(names)}",
+            headers={"allow": ", ".join(names)},
+        )  # fmt: skip
 
 
 def _request_id(request: Request) -> str:
