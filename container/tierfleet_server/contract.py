@@ -19,7 +19,7 @@ from .metrics import Metrics
 from .payload import media_type, one_plain_csv_row
 from .prediction import Steps, predict, predict_now
 from .refusal import Refusal, shown
-from .reply import content_type_for, render
+from .reply import MAX_REPLY_BYTES, content_type_for, render
 from .request_memory import RequestMemory
 from .scheduler import Scheduler
 from .settings import Settings
@@ -30,7 +30,6 @@ ALLOWED = "GET, HEAD, POST, DELETE, OPTIONS"  # somewhere
 # A row's fewest bytes in a body are one a feature, a separator; and two in libsvm, a label. A score's most are those of
 # -1.1754943508222875e-38 and a comma, a row's those of `{"score": []}, `.
 _REPLY_BYTES_A_SCORE, _REPLY_BYTES_A_ROW = 26, 16
-_MAX_REPLY_BYTES = 64 * 1024 * 1024
 _BLOCK_BYTES = 3 * 1024 * 1024  # rows and scores between a body and its reply
 _MAX_QUERY_FIELDS = 16
 _MAX_LOAD_BODY_BYTES = 64 * 1024  # a name and a path, with room for every character as \\uXXXX
@@ -97,7 +96,7 @@ class Contract:
         bytes_a_row = 2 if b"libsvm" in request.headers.get(b"content-type", b"").lower() else max(1, model.features)
         rows = len(request.body) // bytes_a_row + 1
         reply = rows * (model.outputs * _REPLY_BYTES_A_SCORE + _REPLY_BYTES_A_ROW)
-        return _BLOCK_BYTES + min(reply, _MAX_REPLY_BYTES)
+        return _BLOCK_BYTES + min(reply, MAX_REPLY_BYTES)
 
     def _is_invocation(self, request: Request) -> bool:
         """Whether /models/.../invoke invokes a model, and does not name one that is itself called so.
