@@ -16,7 +16,8 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from multiprocessing.synchronize import Event
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "container"))
@@ -81,12 +82,15 @@ def measure(server: processes.Process, seconds: float) -> Sample:
     return Sample(len(calls), calls[len(calls) // 2], calls[int(len(calls) * 0.99)], max(pings))
 
 
-def send(port: int, neighbour: Neighbour, number: int, content_type: str, stop: Event, answers: "Answers") -> None:
-    """Runs in a process of its own: the neighbour's requests, one after the other."""
+def send(
+    port: int, neighbour: Neighbour, number: int, content_type: str, ready: Semaphore, answers: "Queue[str]"
+) -> None:
+    """Runs in a process of its own until it is ended: the neighbour's requests, one after the other."""
     name = f"{neighbour.model}-{number}" if neighbour.loads else neighbour.model
     load = json.dumps({"model_name": name, "url": str(neighbour.directory)}).encode()
     body = neighbour.body(content_type)
-    while not stop.is_set():
+    ready.release()
+    while True:
         try:
             with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
                 if neighbour.loads:
@@ -104,28 +108,25 @@ def send(port: int, neighbour: Neighbour, number: int, content_type: str, stop: 
             answers.put(type(error).__name__)
 
 
-Answers = multiprocessing.Queue  # of statuses
-
-
 @contextlib.contextmanager
 def busy(server: processes.Process, neighbour: Neighbour) -> Iterator[dict[str, int]]:
     """The neighbour's senders; gives their replies by status, complete at the end."""
     counted: dict[str, int] = {}
-    stop, answers = _spawn.Event(), _spawn.Queue()
+    ready, answers = _spawn.Semaphore(0), _spawn.Queue()
     content_type = "" if server.content_type == "text/csv" else server.content_type
     senders = [
-        _spawn.Process(target=send, args=(server.port, neighbour, number, content_type, stop, answers))
+        _spawn.Process(target=send, args=(server.port, neighbour, number, content_type, ready, answers))
         for number in range(neighbour.senders)
     ]
     for sender in senders:
         sender.start()
-    time.sleep(1.5)  # they import, and the first requests are on their way
+    for _ in senders:
+        assert ready.acquire(timeout=120)
+    time.sleep(0.3)  # the first requests are on their way
     try:
         yield counted
     finally:
-        stop.set()
-        time.sleep(0.2)
-        while not answers.empty():
+        for _ in range(answers.qsize()):
             status = answers.get()
             counted[status] = counted.get(status, 0) + 1
         for sender in senders:  # their clients are gone, and the server notices
