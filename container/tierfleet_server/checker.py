@@ -30,6 +30,7 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "GLIBC_TUNABLES": ":".join([*filter(None, [os.environ.get("GLIBC_TUNABLES")]), "glibc.malloc.hugetlb=1"]),
 }
+_ATTEMPTS = 3
 _SURVIVED_BYTES, _SURVIVED_TEXT_BYTES, _SURVIVED_ENTRY_BYTES = 8 << 20, 64 << 10, 400
 _STATUS = struct.Struct("=i?")
 
@@ -64,13 +65,11 @@ class Checker:
             known = self._survived.get(fingerprint)
             if known is not None:
                 return _prepared(data, *known)
-        try:
-            return self._prepare(url, admitted)
-        except _GoneError:  # somebody ended the whole process, which says nothing of this model
-            try:
+        for _ in range(_ATTEMPTS):
+            # Somebody ended the whole process, which says nothing of this model; the next attempt starts it again.
+            with suppress(_GoneError):
                 return self._prepare(url, admitted)
-            except _GoneError:
-                raise MemoryError("the check of the model was ended by the system") from None
+        raise MemoryError("the check of the model was ended by the system")
 
     def close(self) -> None:
         """End the process."""

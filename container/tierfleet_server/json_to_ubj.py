@@ -87,8 +87,8 @@ def _run(given: int, made: int, admitted: Admitted) -> None:
             "save it as UBJ with Booster.save_model('model.ubj')"
         )
     if done.returncode or not os.fstat(made).st_size:
-        why = done.stderr.decode(errors="replace").strip()[-300:] or f"it ended with signal {-done.returncode}"
-        raise BadModel(f"XGBoost does not load this model: {why}")
+        why = done.stderr.decode(errors="replace").strip()[-400:]
+        raise BadModel(why or f"XGBoost does not load this model: it ended with signal {-done.returncode}")
 
 
 _NO_MEMORY = 3

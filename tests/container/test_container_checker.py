@@ -120,9 +120,9 @@ def test_if_it_ends_the_next_load_starts_another(start: Start, artefacts: dict[s
     assert server.load("first", artefacts["binary"]).status == 200
     [checker] = children(server.process.pid)
     os.kill(checker, signal.SIGTERM)  # for the server, which drains first
-    assert server.load("second", artefacts["binary"]).status == 200
+    assert server.load("second", artefacts["regression"]).status == 200
     os.kill(checker, signal.SIGKILL)
-    assert server.load("third", artefacts["binary"]).status == 200
+    assert server.load("third", artefacts["poisson"]).status == 200
     assert server.invoke("first", b"1,2,3,4,5,6,7,8").status == 200
     assert children(server.process.pid) != [checker]
 
