@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench bench-cache \
-        bench-moves bench-planner bench-server bench-warm-up boto3-next image clean
+        bench-moves bench-neighbours bench-planner bench-server bench-warm-up boto3-next image clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ bench-cache: install  ## Hit ratios and call times of real endpoints beside the 
 
 bench-server: install  ## Measure the dense model server (needs wrk and Java 17)
 	$(BIN)/python benchmarks/model_server.py
+
+bench-neighbours: install  ## Measure small calls beside other tenants' costliest requests and loads (needs Java 17)
+	$(BIN)/python benchmarks/neighbours.py --markdown
 
 clean:  ## Remove everything that was built or installed
 	rm -rf $(VENV) node_modules examples/node/node_modules cdk.out .build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

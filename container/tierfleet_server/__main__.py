@@ -17,15 +17,17 @@ from .checker import Checker  # noqa: E402
 from .contract import DEDICATED_MODEL, Contract  # noqa: E402
 from .loading import load_model, size_on_disk  # noqa: E402
 from .logs import logger, start_logging  # noqa: E402
-from .memory_limit import MIB, budget_bytes, memory_limit_bytes  # noqa: E402
+from .memory_limit import MIB, budget_bytes, memory_limit_bytes, requests_bytes, resident_bytes  # noqa: E402
 from .metrics import Metrics  # noqa: E402
 from .refusal import Refusal  # noqa: E402
+from .request_memory import RequestMemory  # noqa: E402
 from .server import Server  # noqa: E402
 from .settings import Settings, SettingsError  # noqa: E402
 from .store import Store  # noqa: E402
+from .thread_priority import come_first  # noqa: E402
 
-# A thread that reads a big request in Python gives way to the others this often.
-_SWITCH_SECONDS = 0.0001
+# A thread that reads a big request in Python gives way to the event loop after so long.
+_SWITCH_SECONDS = 0.00003
 
 
 def _log(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -33,13 +35,14 @@ def _log(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 async def _serve(settings: Settings, metrics: Metrics) -> int:
-    limit = memory_limit_bytes() if settings.memory_budget_mib is None else 0
+    limit = memory_limit_bytes()
     budget = budget_bytes(limit, budget_mib=settings.memory_budget_mib, reserve_mib=settings.memory_reserve_mib)
     checker = Checker(native.version())
     checker.start()
     store = Store(budget, size_on_disk=size_on_disk, load_model=partial(load_model, prepare=checker.prepare))
-    contract = Contract(settings, store, metrics)
-    server = Server(settings, contract)
+    memory = RequestMemory(requests_bytes(limit, budget, own_bytes=resident_bytes()))
+    contract = Contract(settings, store, metrics, memory)
+    server = Server(settings, contract, memory)
     asyncio.get_running_loop().set_exception_handler(_log)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -48,8 +51,9 @@ async def _serve(settings: Settings, metrics: Metrics) -> int:
     trimming = asyncio.get_running_loop().create_task(store.trim_when_idle())
     mode = "multi-model" if settings.multi_model else "dedicated"
     logger.info(
-        "tierfleet server %s, XGBoost %s, %s, port %d, model memory %d MiB",
+        "tierfleet server %s, XGBoost %s, %s, port %d, model memory %d MiB, request memory %d MiB",
         __version__, ".".join(map(str, native.version())), mode, settings.port, budget // MIB,
+        memory.limit_bytes // MIB,
     )  # fmt: skip
     stopping = asyncio.get_running_loop().create_task(stop.wait())
     if not settings.multi_model:
@@ -82,6 +86,7 @@ def main() -> int:
         print(f"tierfleet server: {error}", file=sys.stderr)
         return 2
     sys.setswitchinterval(_SWITCH_SECONDS)
+    come_first()
     metrics = Metrics()
     finish_logging = start_logging(settings.log_level, metrics)
     try:

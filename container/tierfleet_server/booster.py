@@ -25,11 +25,15 @@ class Model(Protocol):
     """The seam for other formats than XGBoost's own."""
 
     features: int
+    outputs: int
     preprocessing: Preprocessing
     work_per_row: int
 
     def predict(self, rows: Rows) -> list[float]:
         """Scores, row after row; every row has the same number of them."""
+
+    def predict_now(self, rows: Rows) -> list[float]:
+        """The same for a few rows, where letting other threads run meanwhile takes longer than the scores."""
 
 
 class BoosterModel:
@@ -38,7 +42,9 @@ class BoosterModel:
     `heap_bytes` is the memory that it took where it was tried, None if it was not.
     """
 
-    __slots__ = ("_predict", "facts", "features", "heap_bytes", "preprocessing", "work_per_row")
+    __slots__ = (
+        "_predict", "_predict_now", "facts", "features", "heap_bytes", "outputs", "preprocessing", "work_per_row",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -50,14 +56,21 @@ class BoosterModel:
         self.heap_bytes = heap_bytes
         self.facts = facts
         self.features = facts.features
+        self.outputs = facts.outputs
         self.preprocessing = preprocessing
         self.work_per_row = facts.path_length or facts.features * facts.outputs
         # In-place prediction ignores DART's weights, so only gbtree goes that way.
-        self._predict = handle.predict_dense if facts.booster == "gbtree" else handle.predict_dmatrix
+        dense = facts.booster == "gbtree"
+        self._predict = handle.predict_dense if dense else handle.predict_dmatrix
+        self._predict_now = handle.predict_dense_now if dense else handle.predict_dmatrix
 
     def predict(self, rows: Rows) -> list[float]:
         """The same scores as Booster.predict(DMatrix)."""
         return self._predict(rows.address, rows.rows, rows.width)
+
+    def predict_now(self, rows: Rows) -> list[float]:
+        """The same, without letting go of the interpreter for a gbtree model."""
+        return self._predict_now(rows.address, rows.rows, rows.width)
 
 
 def open_model(data: bytes) -> tuple[native.Handle, ModelFacts]:

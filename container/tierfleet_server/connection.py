@@ -1,263 +1,446 @@
-"""HTTP/1.1 on one connection: bytes in, requests to the contract in order, replies out."""
+"""HTTP/1.1 on one connection: bytes in, one request after the other to the contract, replies out."""
 
 import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-import httptools
-
-from .contract import Answer, Reply, Request, failed, refused
+from .contract import Answer, Reply, Request, failed, is_invocation, refused
 from .refusal import Refusal
+from .request_memory import MAX_CONNECTIONS, MAX_WAITING, Pool, RequestMemory
+from .request_reader import BODY, WHOLE, RequestReader
 
-if TYPE_CHECKING:
-    from .server import Server
-
-_MAX_HEAD_BYTES = 32 * 1024
-_MAX_WAITING = 64
+_READ_BYTES = 16 * 1024  # at once, and so all that a connection holds unparsed
+_READ_BODY_BYTES = 256 * 1024
+_UNSENT_BYTES = 16 * 1024  # of a reply, before it counts as unread
+_REQUESTS_A_TURN = 16  # that one connection may ask for before others have their turn
 _LINGER_SECONDS = 2.0
+_WAIT_SECONDS = 20.0  # for memory; SageMaker gives up after 60
+# While others wait for memory, a body must come at this rate, after a first while.
+_PACE_BYTES_A_SECOND = 64 * 1024
+_PACE_AFTER_SECONDS = 5.0
+_PROBE_SECONDS = 0.5
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
+# What a connection does. It reads in the first; in the others what the client sends stays with TCP.
+_READING, _SHORT_OF_MEMORY, _ANSWERING, _UNREAD, _CLOSING = range(5)
 
-class Connection(asyncio.Protocol):
+
+class Answers(Protocol):
+    """The contract, as a connection sees it."""
+
+    def answer(self, request: Request) -> Answer:
+        """The reply to a request, or a coroutine that makes it. Never raises."""
+
+    def work_bytes(self, request: Request) -> int:
+        """The most that such a coroutine may take, its reply included."""
+
+
+@dataclass(kw_only=True)
+class ServerState:
+    """What the server and its connections share."""
+
+    contract: Answers
+    loop: asyncio.AbstractEventLoop
+    memory: RequestMemory
+    max_request_bytes: int
+    request_seconds: float  # for a client to send one whole request
+    reply_seconds: float  # for a client to read one whole reply
+    idle_seconds: float
+    connections: "set[Connection]" = field(default_factory=set)
+    draining: bool = False
+    last_data: float = 0.0  # when a client last connected or sent something while draining
+    date: bytes = b""  # the Date header, with CRLF
+    # Every connection reads into it: what is kept is copied out before another can read.
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_READ_BODY_BYTES)))
+
+    def __post_init__(self) -> None:
+        self.now = self.loop.time
+        self.head_buffer = self.buffer[:_READ_BYTES]
+
+
+class Connection(asyncio.BufferedProtocol):
     """One client's connection.
 
-    `deadline` is when the server may close it: for want of a whole request, or of any, or of a client that reads.
-    It is None while a request is being answered. What cannot be parsed is refused in its turn, and is the last.
+    One request at a time is received and answered; what a client sends meanwhile stays in the kernel, but for
+    `_READ_BYTES`. `deadline` is when the server may close it: for want of a whole request, of any, of memory, or of a
+    client that reads. It is None while a request is being answered. What cannot be parsed is refused, and is the last.
     """
 
     __slots__ = (
-        "_body", "_body_bytes", "_deaf", "_ended", "_head_bytes", "_headers", "_parser", "_server", "_task",
-        "_transport", "_url", "_waiting", "_writable", "deadline", "silent",
+        "_claims", "_counted", "_droppable", "_ended", "_granted_at", "_held", "_paused", "_pending", "_reader",
+        "_server", "_stage", "_task", "_timed", "_transport", "_unparsed", "_waits_for", "_writable", "deadline",
+        "silent",
     )  # fmt: skip
 
-    def __init__(self, server: "Server") -> None:
+    def __init__(self, server: ServerState) -> None:
         self._server = server
-        self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
-        self._waiting: list[tuple[Request | Reply, bool]] = []  # requests, and last a refusal
-        self._deaf = False  # nothing more of this client is heard
-        self._ended = False  # the client sends no more
+        self._reader = RequestReader(server.max_request_bytes)
+        self._claims: list[tuple[Pool, int]] = []  # bytes counted for the request
+        self._counted = 0  # bytes of its body among them
+        self._held = 0  # bytes of the small pool, for what is kept of later ones
+        self._waits_for: Pool | None = None
+        self._pending: tuple[Coroutine[Any, Any, Reply], Request] | None = None  # an answer that waits for memory
+        self._granted_at = 0.0
+        self._droppable = False  # nobody needs the answer in the making once the client has gone
+        self._unparsed = b""
+        self._timed = False  # the client has sent a part of a request
+        self._paused = False
         self._writable = True
+        self._ended = False  # the client sends no more
+        self._stage = _READING
         self.deadline: float | None = None
         self.silent = True  # nothing has come yet
-        self._begin()
 
     @property
     def busy(self) -> bool:
         """Whether a request is being received or answered, or its reply waits for the client to read it."""
-        if self._task is not None or self._waiting or (self._head_bytes > 0 and not self._deaf):
+        if self._stage in (_SHORT_OF_MEMORY, _ANSWERING, _UNREAD) or self._unparsed:
+            return True
+        if self._stage == _READING and self._reader.begun:
             return True
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
+        server = self._server
         self._transport = transport  # type: ignore[assignment]
-        self._server.connections.add(self)
-        self.deadline = self._server.now() + self._server.idle_seconds
-        if self._server.draining:
-            self._server.last_data = self._server.now()
+        server.connections.add(self)
+        self.deadline = server.now() + server.idle_seconds
+        transport.set_write_buffer_limits(_UNSENT_BYTES, 0)  # type: ignore[attr-defined]
+        if server.draining:
+            server.last_data = server.now()
+        if len(server.connections) > MAX_CONNECTIONS:
+            self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
-        """The client is gone; an answer in the making is finished and thrown away."""
+        """The client is gone: an invocation ends, any other answer in the making is finished and thrown away."""
         self._transport = None
-        self._waiting.clear()
         self._server.connections.discard(self)
+        if self._task is not None and self._droppable:
+            self._task.cancel()
+        self._stage = _CLOSING
+        self._let_go()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's name
+        """Where the next bytes go."""
+        reader = self._reader
+        return self._server.buffer if reader.stage == BODY and not reader.chunked else self._server.head_buffer
+
+    def buffer_updated(self, count: int) -> None:
         """Bytes came in; after a refusal they are thrown away until the client has read why."""
-        if self._deaf:
+        if self._stage == _CLOSING:
             return
+        server = self._server
         self.silent = False
-        if self._server.draining:
-            self._server.last_data = self._server.now()
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            return  # refused when the request was whole
-        except httptools.HttpParserError as error:
-            if not self._deaf:
-                self._refuse(400, f"this is not HTTP/1.1 ({error}); send a well-formed request")
+        if server.draining:
+            server.last_data = server.now()
+        data = bytes(server.buffer[:count])
+        self._take(self._unparsed + data if self._unparsed else data)
 
     def eof_received(self) -> bool:
         """The client sends no more, but may still read what it asked for."""
         self._ended = True
-        if self._head_bytes > 0:
-            self._refuse(400, "the request ends in the middle; send it whole")
-        return self._task is not None or bool(self._waiting)
+        if self._stage == _READING and self._reader.begun:
+            self._refuse(Refusal(400, "the request ends in the middle; send it whole"))
+        self._probe()
+        return self._stage in (_SHORT_OF_MEMORY, _ANSWERING, _UNREAD)
+
+    def _probe(self) -> None:
+        """Find out whether a client that has closed its side is there, while an invocation is made for it.
+
+        One that has gone resets the connection when it is sent something. This interim answer is no news to others.
+        HTTP/1.0 does not know it.
+        """
+        if self._transport is not None and self._task is not None and self._droppable and self._reader.knows_interim:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._server.loop.call_later(_PROBE_SECONDS, self._probe)
 
     def pause_writing(self) -> None:
-        """The client does not read its replies: make no more of them until it does."""
+        """The client does not read its reply: make no more of them until it does."""
         self._writable = False
-        if self._transport is not None:
-            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """The client has read everything."""
         self._writable = True
-        self._next()
+        if self._stage == _UNREAD:
+            self._forget()
+            self._stage = _READING
+            self._timed = False
+            self.deadline = self._server.now() + self._server.idle_seconds
+            self._go_on()
 
-    # What httptools calls while it parses:
+    # Receiving:
 
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        if not self._deaf:
-            self._head_bytes = 1
-            self.deadline = self._server.now() + self._server.request_seconds
+    def _take(self, data: bytes) -> None:
+        """Go through what came, as far as the client's turn goes; keep the rest."""
+        reader, server = self._reader, self._server
+        at, end, requests = 0, len(data), 0
+        self._unparsed = b""
+        try:
+            while at < end and self._stage == _READING:
+                if requests == _REQUESTS_A_TURN:
+                    server.loop.call_soon(self._go_on)
+                    break
+                at = reader.feed(data, at)
+                if reader.stage == WHOLE:
+                    requests += 1
+                    self._answer(at < end)
+                    continue
+                if not self._timed and reader.begun:
+                    self._timed = True
+                    self.deadline = server.now() + server.request_seconds
+                if reader.most > self._counted:
+                    self._admit()
+        except Refusal as refusal:
+            self._refuse(refusal)
+        if self._stage == _CLOSING:
+            return
+        if at < end:
+            self._unparsed = data[at:]
+        if self._unparsed or self._stage in (_SHORT_OF_MEMORY, _UNREAD):
+            self._pause()
+        if self._held or self._unparsed or reader.held_bytes:
+            self._hold()
 
-    def on_url(self, url: bytes) -> None:
-        """A part of the target."""
-        self._url += url
-        self._grow_head(len(url))
+    def _admit(self) -> None:
+        """Have the body counted before it comes, or wait until it can be."""
+        reader = self._reader
+        self._counted = reader.most
+        pool, size_bytes = self._server.memory.body(reader.most)
+        if pool.take(size_bytes):
+            self._claims.append((pool, size_bytes))
+            self._let_body_come()
+        elif len(pool.waiting) >= MAX_WAITING:
+            raise self._server.memory.refusal(f"{len(pool.waiting)} requests wait for memory already")
+        else:
+            self._wait(pool, size_bytes)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
-        self._headers[name.lower()] = value
-        self._grow_head(len(name) + len(value) + 4)
-
-    def on_headers_complete(self) -> None:
-        """The head is whole: say early that the body is too big, or that it may come."""
-        length = self._headers.get(b"content-length")
-        if length is not None and int(length) > self._server.max_request_bytes:
-            self._refuse_size()
-        elif self._transport is not None and self._headers.get(b"expect", b"").lower() == b"100-continue":
+    def _let_body_come(self) -> None:
+        self._granted_at = self._server.now()
+        if self._reader.expects and self._transport is not None:
+            self._reader.expects = False
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def on_body(self, body: bytes) -> None:
-        """A part of the body."""
-        self._body_bytes += len(body)
-        if self._body_bytes > self._server.max_request_bytes:
-            self._refuse_size()
-        if not self._deaf:
-            self._body.append(body)
+    def _wait(self, pool: Pool, size_bytes: int) -> None:
+        self._stage = _SHORT_OF_MEMORY
+        self._waits_for = pool
+        pool.waiting.append((size_bytes, self))
+        self.deadline = self._server.now() + _WAIT_SECONDS
 
-    def on_message_complete(self) -> None:
-        """The request is whole: answer it, after those before it."""
-        if self._deaf:
+    def granted(self, pool: Pool, size_bytes: int) -> None:
+        """There is memory: let the body come, or make the answer."""
+        self._waits_for = None
+        self._claims.append((pool, size_bytes))
+        if self._pending is not None:
+            self._start()
             return
-        if self._parser.should_upgrade():
-            self._refuse(400, "upgrading the protocol is not possible; send plain HTTP/1.1")
-            return
-        path, _, query = self._url.partition(b"?")
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        request = Request(self._parser.get_method(), path, query, self._headers, body)
-        keep_alive = self._parser.should_keep_alive()
-        if b"connection" in self._headers and self._parser.get_http_version() == "1.0":
-            keep_alive = False  # such a client would wait for a header of that time before it believed in more
-        if len(self._waiting) >= _MAX_WAITING:
-            self._refuse(400, f"more than {_MAX_WAITING} requests wait on this connection; read the replies")
-            return
-        self._begin()
-        if self._task is None and not self._waiting and self._writable:
-            self._start(request, keep_alive)
-        else:
-            self._wait(request, keep_alive)
+        self._stage = _READING
+        self.deadline = self._server.now() + self._server.request_seconds
+        self._let_body_come()
+        self._server.loop.call_soon(self._go_on)
 
-    def _begin(self) -> None:
-        self._url = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
-        self._head_bytes = self._body_bytes = 0
+    def _hold(self) -> None:
+        """Count what is kept of requests that have not begun."""
+        held = self._reader.held_bytes + len(self._unparsed)
+        pool = self._server.memory.small_bodies
+        if held > self._held:
+            pool.add(held - self._held)
+        elif held < self._held:
+            pool.give(self._held - held)
+        self._held = held
 
-    def _wait(self, asked: Request | Reply, keep_alive: bool) -> None:
-        self._waiting.append((asked, keep_alive))
-        self.deadline = None if self._task is not None else self._server.now() + self._server.idle_seconds
-        if self._transport is not None and not self._ended:
+    def _go_on(self) -> None:
+        """Read the next request, or the rest of this one."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._stage != _READING:
+            return
+        if self._unparsed:
+            self._take(self._unparsed)
+        if self._paused and not self._unparsed and self._stage in (_READING, _ANSWERING) and not transport.is_closing():
+            self._paused = False
+            transport.resume_reading()
+
+    def _pause(self) -> None:
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = True
             self._transport.pause_reading()
 
-    def _start(self, request: Request, keep_alive: bool) -> None:
-        answer: Answer = self._server.contract.answer(request)
-        if isinstance(answer, Reply):
-            self._reply(answer, request.method, keep_alive)
-            return
-        self.deadline = None
-        self._task = self._server.loop.create_task(self._finish(answer, request, keep_alive))
+    # Answering:
 
-    async def _finish(self, answer: Answer, request: Request, keep_alive: bool) -> None:
+    def _answer(self, more: bool) -> None:
+        """The request is whole."""
+        server = self._server
+        request = self._reader.take()
+        answer = server.contract.answer(request)
+        if isinstance(answer, Reply):
+            self._reply(answer, more)
+            return
+        self._pending = answer, request
+        self._droppable = is_invocation(request)
+        pool, size_bytes = server.memory.work(server.contract.work_bytes(request))
+        if pool.take(size_bytes):
+            self._claims.append((pool, size_bytes))
+            self._start()
+        elif len(pool.waiting) >= MAX_WAITING:
+            self._turn_away(f"{len(pool.waiting)} requests wait for memory already", more)
+        else:
+            self._wait(pool, size_bytes)
+
+    def _start(self) -> None:
+        assert self._pending is not None  # noqa: S101 - there is an answer to make
+        pending, self._pending = self._pending, None
+        self._stage = _ANSWERING
+        self.deadline = None
+        self._task = self._server.loop.create_task(self._finish(*pending))
+
+    async def _finish(self, answer: Coroutine[Any, Any, Reply], request: Request) -> None:
         try:
-            reply = answer if isinstance(answer, Reply) else await answer
+            reply = await answer
+        except asyncio.CancelledError:
+            self._forget()
+            raise
         except Exception:
             reply = failed(request)
         self._task = None
-        self._reply(reply, request.method, keep_alive)
-        self._next()
+        self._reply(reply, bool(self._unparsed))
+        self._go_on()
 
-    def _next(self) -> None:
-        while self._waiting and self._task is None and self._writable:
-            asked, keep_alive = self._waiting.pop(0)
-            if isinstance(asked, Reply):
-                self._hang_up(asked)
-            else:
-                self._start(asked, keep_alive)
-        at_rest = self._task is None and not self._waiting and not self._deaf
-        if at_rest and self._writable and self._transport is not None:
-            self._transport.resume_reading()
+    def _turn_away(self, why: str, more: bool) -> None:
+        """Answer 503 instead of making the answer."""
+        assert self._pending is not None  # noqa: S101 - there is an answer not to make
+        (answer, request), self._pending = self._pending, None
+        answer.close()
+        self._reply(refused(self._server.memory.refusal(why), request), more)
 
-    def _reply(self, reply: Reply, method: bytes, keep_alive: bool) -> None:
-        transport = self._transport
+    def _reply(self, reply: Reply, more: bool) -> None:
+        transport, server, reader = self._transport, self._server, self._reader
         if transport is None:
+            self._forget()
             return
         # What was asked on this connection before it ends is answered; the last reply says that it ends.
-        keep = keep_alive and (bool(self._waiting) or not (self._server.draining or self._ended))
-        transport.write(_encoded(reply, method, b"" if keep else b"connection: close\r\n"))
-        if self._head_bytes == 0:
-            self.deadline = self._server.now() + self._server.idle_seconds
+        keep = reader.keep_alive and (more or not (server.draining or self._ended))
+        transport.write(_encoded(reply, reader.method, server.date, b"" if keep else b"connection: close\r\n"))
+        if self._writable:
+            if self._claims:
+                self._forget()
+            self._stage = _READING
+            self._timed = False
+            self.deadline = server.now() + server.idle_seconds
+        else:
+            self._count_unsent(transport)
+            self._stage = _UNREAD
+            self.deadline = server.now() + server.reply_seconds
         if not keep:
-            self._deaf = True
-            self._waiting.clear()
-            self._begin()
+            self._stage = _CLOSING
+            self._unparsed = b""
             transport.close()
 
-    def _grow_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > _MAX_HEAD_BYTES:
-            self._refuse(431, f"the request's head is over {_MAX_HEAD_BYTES} bytes; send fewer headers")
+    def _count_unsent(self, transport: asyncio.Transport) -> None:
+        """From now on the request is counted as what the client has still to read of its reply."""
+        claims, unsent = self._claims, transport.get_write_buffer_size()
+        counted = sum(size_bytes for _, size_bytes in claims)
+        pool = claims[-1][0] if claims else self._server.memory.small_bodies
+        pool.add(unsent)
+        self._forget()
+        self._claims = [(pool, unsent)]
+        if unsent > counted and pool.in_use_bytes > pool.limit_bytes:
+            transport.abort()  # it grew beyond what was counted, and others need the memory
 
-    def _refuse_size(self) -> None:
-        limit = self._server.max_request_bytes
-        self._refuse(413, f"the body is over {limit} bytes; send smaller batches, or raise SAGEMAKER_MAX_REQUEST_SIZE")
+    def _forget(self) -> None:
+        """The request needs no memory any more."""
+        self._counted = 0
+        if self._claims:
+            claims, self._claims = self._claims, []
+            for pool, size_bytes in claims:
+                pool.give(size_bytes)
 
-    def _refuse(self, status: int, message: str) -> None:
-        """Hear no more of this client, and say why when what it asked for before is answered."""
-        if self._deaf or self._transport is None:
+    def _let_go(self) -> None:
+        """Forget what was received, or waits; not what is being answered."""
+        waited_for, self._waits_for = self._waits_for, None
+        pending, self._pending = self._pending, None
+        self._unparsed = b""
+        self._reader.drop()
+        self._hold()
+        if pending is not None:
+            pending[0].close()
+        if waited_for is not None:
+            waited_for.leave(self)
+        if self._task is None:
+            self._forget()
+
+    # Refusing and closing:
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Say why, and hear no more of this client.
+
+        It may finish sending what is thrown away: a connection closed before could lose it the reply.
+        """
+        transport, server = self._transport, self._server
+        if self._stage == _CLOSING or transport is None:
             return
-        self._deaf = True
-        reply = refused(Refusal(status, message), Request(b"", b"", b"", self._headers, b""))
-        self._begin()
-        if self._task is None and not self._waiting:
-            self._hang_up(reply)
-        else:
-            self._wait(reply, False)
-
-    def _hang_up(self, reply: Reply) -> None:
-        # The client may finish sending what nobody hears: a connection closed before could lose it the reply.
-        transport = self._transport
-        if transport is None:
-            return
-        transport.write(_encoded(reply, b"", b"connection: close\r\n"))
-        self.deadline = self._server.now() + _LINGER_SECONDS
+        self._stage = _CLOSING
+        reply = refused(refusal, Request(b"", b"", b"", self._reader.headers, b""))
+        transport.write(_encoded(reply, self._reader.method, server.date, b"connection: close\r\n"))
+        self._let_go()
+        self.deadline = server.now() + _LINGER_SECONDS
         if self._ended:
             transport.close()
             return
         if transport.can_write_eof():
             transport.write_eof()
-        transport.resume_reading()
+        if self._paused:
+            self._paused = False
+            transport.resume_reading()
+
+    def _make_room(self) -> None:
+        """There are too many connections: close the one that has been idle longest, or else refuse this one."""
+        server = self._server
+        idle = [other for other in server.connections if other is not self and not other.busy]
+        if idle:
+            min(idle, key=lambda other: other.deadline or 0.0).expire()
+        else:
+            self._refuse(server.memory.refusal(f"all {MAX_CONNECTIONS} connections are in use"))
+
+    def late(self, now: float) -> bool:
+        """Whether the deadline has passed, or the client sends too slowly what others wait for."""
+        if self.deadline is not None and self.deadline < now:
+            return True
+        if self._stage != _READING or self._reader.stage != BODY or not any(pool.waiting for pool, _ in self._claims):
+            return False
+        seconds = now - self._granted_at
+        return seconds > _PACE_AFTER_SECONDS and self._reader.received < seconds * _PACE_BYTES_A_SECOND
 
     def expire(self) -> None:
-        """The deadline has passed: tell a client that sent half a request, then close."""
-        if self._transport is None:
+        """Close: a client that has sent half a request, or waits for memory, is told why."""
+        transport = self._transport
+        if transport is None:
             return
-        if self._transport.is_closing() or (self._deaf and not self._waiting):
-            self._transport.abort()
-        elif self._head_bytes > 0 and not self._deaf:
-            self._refuse(408, "the request did not arrive in time; send it whole")
+        if transport.is_closing() or self._stage in (_CLOSING, _UNREAD):
+            transport.abort()
+        elif self._stage == _SHORT_OF_MEMORY:
+            why = f"there was no memory for {_WAIT_SECONDS:g} s"
+            if self._pending is None:
+                self._refuse(self._server.memory.refusal(why))
+                return
+            if self._waits_for is not None:
+                self._waits_for.leave(self)
+                self._waits_for = None
+            self._turn_away(why, bool(self._unparsed))
+            self._go_on()
+        elif self._reader.begun:
+            self._refuse(Refusal(408, "the request did not arrive in time; send it whole"))
         else:
-            self._transport.close()
+            self._stage = _CLOSING
+            transport.close()
             self.deadline = self._server.now() + _LINGER_SECONDS
 
 
-def _encoded(reply: Reply, method: bytes, closing: bytes) -> bytes:
+def _encoded(reply: Reply, method: bytes, date: bytes, closing: bytes) -> bytes:
     body = reply.body if method != b"HEAD" else b""
-    return b"%scontent-type: %s\r\ncontent-length: %d\r\n%s\r\n%s" % (
-        _STATUS_LINES[reply.status], reply.content_type.encode(), len(reply.body), closing, body
+    return b"%scontent-type: %s\r\ncontent-length: %d\r\n%s%s%s\r\n%s" % (
+        _STATUS_LINES[reply.status], reply.content_type.encode(), len(reply.body), date, reply.headers, closing, body
     )  # fmt: skip

@@ -1,30 +1,38 @@
 """SageMaker's container contract: which request does what, on a multi-model and on a dedicated endpoint."""
 
-import asyncio
 import json
 import os
 import time
 import uuid
 from collections.abc import Coroutine
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+import numpy as np
+
 from .booster import Model
+from .cost import is_inline
 from .logs import logger
 from .metrics import Metrics
-from .payload import media_type, read_rows
+from .payload import media_type, one_plain_csv_row
+from .prediction import Steps, predict, predict_now
 from .refusal import Refusal, shown
-from .reply import content_type_for, render
+from .reply import MAX_REPLY_BYTES, content_type_for, render
+from .request_memory import RequestMemory
+from .scheduler import Scheduler
 from .settings import Settings
 from .store import Loaded, Store
 
-# A request as small as this is answered on the event loop: handing it to a thread would take longer.
-_INLINE_BODY_BYTES = 8 * 1024
-_INLINE_TREES = 400
 DEDICATED_MODEL = "model"
+ALLOWED = "GET, HEAD, POST, DELETE, OPTIONS"  # somewhere
+# A row's fewest bytes in a body are one a feature, a separator; and two in libsvm, a label. A score's most are those of
+# -1.1754943508222875e-38 and a comma, a row's those of `{"score": []}, `.
+_REPLY_BYTES_A_SCORE, _REPLY_BYTES_A_ROW = 26, 16
+_BLOCK_BYTES = 3 * 1024 * 1024  # rows and scores between a body and its reply
+_MAX_QUERY_FIELDS = 16
+_MAX_LOAD_BODY_BYTES = 64 * 1024  # a name and a path, with room for every character as \\uXXXX
 _media_type = lru_cache(maxsize=256)(media_type)
 _model_name = lru_cache(maxsize=8192)(lambda path: unquote(path.decode("ascii", "replace")))
 
@@ -42,11 +50,12 @@ class Request:
 
 @dataclass(slots=True)
 class Reply:
-    """One HTTP reply."""
+    """One HTTP reply; `headers` are those beside the body's type and length, as whole lines with CRLF."""
 
     status: int
     content_type: str
-    body: bytes
+    body: bytes | bytearray
+    headers: bytes = b""
 
 
 Answer = Reply | Coroutine[Any, Any, Reply]
@@ -55,17 +64,17 @@ Answer = Reply | Coroutine[Any, Any, Reply]
 class Contract:
     """Answers requests. `draining` makes the health check fail, so that no new ones are sent."""
 
-    def __init__(self, settings: Settings, store: Store, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, store: Store, metrics: Metrics, memory: RequestMemory) -> None:
         self.draining = False
-        self._settings, self._store, self._metrics = settings, store, metrics
-        self._predictors: Executor = ThreadPoolExecutor(settings.predict_threads, "predict")
+        self._settings, self._store, self._metrics, self._memory = settings, store, metrics, memory
+        self._scheduler = Scheduler(settings.predict_threads, most_per_owner=settings.max_waiting_per_model)
 
     def answer(self, request: Request) -> Answer:
         """The reply, or a coroutine that makes it where that takes long. Never raises."""
         path = request.path
         try:
             if self._settings.multi_model:
-                if path.startswith(b"/models/") and path.endswith(b"/invoke"):
+                if path.endswith(b"/invoke") and path.startswith(b"/models/") and self._is_invocation(request):
                     return self._invoke(request, _model_name(path[8:-7]))
             elif path == b"/invocations":
                 return self._invoke(request, DEDICATED_MODEL)
@@ -75,22 +84,50 @@ class Contract:
         except Exception:
             return failed(request)
 
+    def work_bytes(self, request: Request) -> int:
+        """The most that the answer to a request may take beside its body, its reply included."""
+        if not is_invocation(request) or request.method != b"POST":
+            return 0
+        name = _model_name(request.path[8:-7]) if self._settings.multi_model else DEDICATED_MODEL
+        loaded = self._store.models.get(name)
+        if loaded is None:
+            return 0
+        model = loaded.model
+        bytes_a_row = 2 if b"libsvm" in request.headers.get(b"content-type", b"").lower() else max(1, model.features)
+        rows = len(request.body) // bytes_a_row + 1
+        reply = rows * (model.outputs * _REPLY_BYTES_A_SCORE + _REPLY_BYTES_A_ROW)
+        return _BLOCK_BYTES + min(reply, MAX_REPLY_BYTES)
+
+    def _is_invocation(self, request: Request) -> bool:
+        """Whether /models/.../invoke invokes a model, and does not name one that is itself called so.
+
+        `/models/invoke` is the model `invoke`; GET and DELETE of `/models/x/invoke` are for a model of the name
+        `x/invoke` where there is one. `/models/x%2Finvoke` is that model for every method.
+        """
+        if len(request.path) <= len(b"/models/invoke"):
+            return False
+        return request.method == b"POST" or _model_name(request.path[8:]) not in self._store.models
+
     def _manage(self, request: Request) -> Answer:
         path = request.path
+        if path == b"*":
+            return Reply(200, "text/plain", b"", b"allow: %s\r\n" % ALLOWED.encode())
         if path == b"/ping":
+            _allow(request, b"GET", b"HEAD")
             return self._ping()
         if path == b"/metrics":
+            _allow(request, b"GET", b"HEAD")
             return self._scrape()
         if self._settings.multi_model and path == b"/models":
             if request.method == b"POST":
                 return self._load(request)
-            _allow(request, b"GET", b"POST")
+            _allow(request, b"GET", b"HEAD", b"POST")
             return self._list(request)
         if self._settings.multi_model and path.startswith(b"/models/"):
             name = _model_name(path[8:])
             if request.method == b"DELETE":
                 return self._unload(name, request)
-            _allow(request, b"GET", b"DELETE")
+            _allow(request, b"GET", b"HEAD", b"DELETE")
             return _json(200, _described(self._store.get(name)))
         paths = (
             "/ping, /metrics, /models, /models/{name}, /models/{name}/invoke"
@@ -113,11 +150,18 @@ class Contract:
             used_bytes=store.used_bytes(),
             budget_bytes=store.budget_bytes,
             full=store.full,
+            requests=self._memory,
+            scheduler=self._scheduler,
         )
         return Reply(200, "text/plain; version=0.0.4; charset=utf-8", text)
 
     def _list(self, request: Request) -> Reply:
-        query = parse_qs(request.query.decode("ascii", "replace"))
+        try:
+            query = parse_qs(request.query.decode("ascii", "replace"), max_num_fields=_MAX_QUERY_FIELDS)
+        except ValueError:
+            raise Refusal(
+                400, f"the query has more than {_MAX_QUERY_FIELDS} fields; send limit and next_page_token"
+            ) from None
         limit = query.get("limit", ["100"])[0]
         if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= 10_000:
             raise Refusal(400, f"limit is {shown(limit)}; it must be a whole number from 1 to 10000")
@@ -156,36 +200,36 @@ class Contract:
         try:
             _allow(request, b"POST")
             model = self._model(name)
-            if len(request.body) <= _INLINE_BODY_BYTES and model.work_per_row <= _INLINE_TREES:
-                return self._count(self._predict(request, model), request, name, started)
+            headers, body = request.headers, request.body
+            accept = content_type_for(headers.get(b"accept", b"").decode("latin-1"), self._settings.default_accept)
+            content_type = _media_type(headers.get(b"content-type", b""))
+            if is_inline(body, content_type, model):
+                reply = Reply(200, accept, _predict_now(body, content_type, accept, model))
+                return self._count(reply, request, name, started)
         except Refusal as refusal:
             return self._count(refused(refusal, request, name), request, name, started)
         except Exception:
             return self._count(failed(request, name), request, name, started)
-        return self._invoke_in_thread(request, name, model, started)
+        seconds = float(self._settings.invocation_timeout_seconds)
+        steps = predict(body, content_type, accept, model, end=time.monotonic() + seconds)
+        return self._invoke_in_turn(request, name, accept, steps, started)
 
-    async def _invoke_in_thread(self, request: Request, name: str, model: Model, started: float) -> Reply:
-        try:
-            loop = asyncio.get_running_loop()
-            reply = await loop.run_in_executor(self._predictors, self._predict, request, model)
-        except Refusal as refusal:
-            reply = refused(refusal, request, name)
-        except MemoryError:
+    async def _invoke_in_turn(self, request: Request, name: str, accept: str, steps: Steps, started: float) -> Reply:
+        outcome = await self._scheduler.run(name, steps, float(self._settings.invocation_timeout_seconds))
+        if isinstance(outcome, Refusal):
+            reply = refused(outcome, request, name)
+        elif isinstance(outcome, MemoryError):
             reply = refused(Refusal(507, "no memory for this request; send a smaller batch"), request, name)
-        except Exception:
-            reply = failed(request, name)
+        elif isinstance(outcome, BaseException):
+            reply = failed(request, name, outcome)
+        else:
+            reply = Reply(200, accept, outcome)
         return self._count(reply, request, name, started)
 
     def _model(self, name: str) -> Model:
         if not self._settings.multi_model and DEDICATED_MODEL not in self._store.models:
             raise Refusal(503, "the model is still loading; wait until /ping answers 200")
         return self._store.get(name).model
-
-    def _predict(self, request: Request, model: Model) -> Reply:
-        headers = request.headers
-        content_type = content_type_for(headers.get(b"accept", b"").decode("latin-1"), self._settings.default_accept)
-        rows = read_rows(request.body, _media_type(headers.get(b"content-type", b"")), model)
-        return Reply(200, content_type, render(model.predict(rows), rows.rows, content_type))
 
     def _count(self, reply: Reply, request: Request, name: str, started: float) -> Reply:
         seconds = time.perf_counter() - started
@@ -196,30 +240,51 @@ class Contract:
         return reply
 
 
+def is_invocation(request: Request) -> bool:
+    """Whether nobody needs the answer once the client has gone, as with predictions and not with loads."""
+    return request.path == b"/invocations" or request.path.endswith(b"/invoke")
+
+
+def _predict_now(body: bytes, content_type: str, accept: str, model: Model) -> bytes | bytearray:
+    if content_type == "text/csv" and not model.preprocessing:
+        rows = one_plain_csv_row(body, model)
+        if rows is not None:
+            return render(model.predict_now(rows), 1, accept)
+    with np.errstate(over="ignore"):
+        return predict_now(body, content_type, accept, model)
+
+
 def refused(refusal: Refusal, request: Request, name: str | None = None, url: str | None = None) -> Reply:
     """The reply to a request that is refused, with a log line."""
     extra = {"model": name, "url": url, "status": refusal.status, "request_id": _request_id(request)}
     logger.warning(refusal.message, extra=extra)
     body = {"code": refusal.status, "type": refusal.kind, "message": refusal.message}
-    return _json(refusal.status, body)
+    reply = _json(refusal.status, body)
+    if refusal.headers:
+        reply.headers = "".join(f"{header}: {value}\r\n" for header, value in refusal.headers.items()).encode()
+    return reply
 
 
-def failed(request: Request, name: str | None = None) -> Reply:
-    """The reply where the server itself is at fault: the log has the traceback, the caller its id."""
+def failed(request: Request, name: str | None = None, error: BaseException | None = None) -> Reply:
+    """The reply where the server itself is at fault: the log has the traceback of the error, the caller its id.
+
+    `error` is the one that is being handled unless it is given.
+    """
     request_id = _request_id(request)
-    logger.exception("internal error", extra={"model": name, "status": 500, "request_id": request_id})
+    extra = {"model": name, "status": 500, "request_id": request_id}
+    logger.error("internal error", exc_info=error or True, extra=extra)
     message = f"internal error; look for request {request_id} in the log"
     return _json(500, {"code": 500, "type": "InternalServerError", "message": message})
 
 
 def _load_request(body: bytes) -> tuple[str, str]:
     try:
-        asked = json.loads(body)
+        asked = json.loads(body) if len(body) <= _MAX_LOAD_BODY_BYTES else None
     except (ValueError, RecursionError):
         asked = None
     if isinstance(asked, dict):
         name, url = asked.get("model_name"), asked.get("url")
-        named = isinstance(name, str) and 0 < len(name) <= 1024 and name.isprintable() and not name.endswith("/invoke")
+        named = isinstance(name, str) and 0 < len(name) <= 1024 and name.isprintable()
         if named and isinstance(url, str) and _is_path(url):
             return str(name), url
     raise Refusal(
@@ -247,8 +312,11 @@ def _described(loaded: Loaded) -> dict[str, object]:
 
 def _allow(request: Request, *methods: bytes) -> None:
     if request.method not in methods:
-        allowed = " or ".join(method.decode() for method in methods)
-        raise Refusal(405, f"{request.method.decode('ascii', 'replace')} is not possible here; use {allowed}")
+        names = [method.decode() for method in methods]
+        raise Refusal(
+            405, f"{request.method.decode('ascii', 'replace')} is not possible here; use {' or '.join(names)}",
+            headers={"allow": ", ".join(names)},
+        )  # fmt: skip
 
 
 def _request_id(request: Request) -> str:

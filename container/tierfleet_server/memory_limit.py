@@ -3,6 +3,8 @@
 from pathlib import Path
 
 MIB = 1024 * 1024
+# Of the reserve, for what is counted nowhere: pages that the allocators keep, stacks, the log's queue.
+SLACK_BYTES = 32 * MIB
 
 
 def memory_limit_bytes(root: Path = Path("/")) -> int:
@@ -39,6 +41,24 @@ def budget_bytes(limit_bytes: int, *, budget_mib: int | None = None, reserve_mib
             "give the container more memory or set TIERFLEET_MEMORY_RESERVE_MIB lower"
         )
     return limit_bytes - reserve
+
+
+def requests_bytes(limit_bytes: int, budget: int, *, own_bytes: int) -> int:
+    """What requests in flight may use of the reserve, `own_bytes` being what the server takes at rest.
+
+    A budget that was set leaves more than the reserve would be, or nothing: no more than the usual reserve is used.
+    """
+    reserve = min(max(256 * MIB, limit_bytes // 10), limit_bytes - budget)
+    return reserve - own_bytes - SLACK_BYTES
+
+
+def resident_bytes(root: Path = Path("/")) -> int:
+    """Memory of this process and its children, shared pages split between those that share them; 0 if unknown."""
+    rollups = [root / "proc/self/smaps_rollup"]
+    for listing in (root / "proc/self/task").glob("*/children"):
+        rollups += [root / "proc" / child / "smaps_rollup" for line in _lines(listing) for child in line.split()]
+    sizes = [line.split()[1] for rollup in rollups for line in _lines(rollup) if line.startswith("Pss:")]
+    return sum(map(int, sizes)) * 1024
 
 
 def _machine_bytes(root: Path) -> int:

@@ -3,6 +3,9 @@
 from bisect import bisect_left
 from collections import Counter
 
+from .request_memory import RequestMemory
+from .scheduler import Scheduler
+
 _BUCKETS_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 
 
@@ -23,7 +26,16 @@ class Metrics:
         self._durations[bisect_left(_BUCKETS_SECONDS, seconds)] += 1
         self._seconds += seconds
 
-    def render(self, *, models: int, used_bytes: int, budget_bytes: int, full: bool) -> bytes:
+    def render(
+        self,
+        *,
+        models: int,
+        used_bytes: int,
+        budget_bytes: int,
+        full: bool,
+        requests: RequestMemory,
+        scheduler: Scheduler,
+    ) -> bytes:
         """The text that a Prometheus server scrapes."""
         lines: list[str] = []
 
@@ -39,9 +51,18 @@ class Metrics:
         metric("memory_used_bytes", "gauge", "Memory counted against the budget.", [("", used_bytes)])
         metric("memory_budget_bytes", "gauge", "Memory that models may use.", [("", budget_bytes)])
         metric("memory_full", "gauge", "1 after a 507 until a load has room again.", [("", int(full))])
+        metric("requests_bytes", "gauge", "Memory counted for requests in flight.", [("", requests.in_use_bytes)])
+        metric("requests_limit_bytes", "gauge", "Memory that they may use.", [("", requests.limit_bytes)])
+        metric("requests_waiting", "gauge", "Requests whose bodies wait for memory.", [("", requests.waiting)])
+        metric("requests_refused_total", "counter", "Requests refused for want of memory.", [("", requests.refused)])
         metric("loads_total", "counter", "Loads by HTTP status.", by_status(self.loads))
         metric("unloads_total", "counter", "Models unloaded.", [("", self.unloads)])
         metric("invocations_total", "counter", "Invocations by HTTP status.", by_status(self.invocations))
+        waiting, cancelled, late, away = scheduler.waiting, scheduler.cancelled, scheduler.late, scheduler.turned_away
+        metric("invocations_waiting", "gauge", "Invocations that wait for a thread or have one.", [("", waiting)])
+        metric("invocations_cancelled_total", "counter", "Invocations whose client had gone.", [("", cancelled)])
+        metric("invocations_late_total", "counter", "Invocations that were not ready in time.", [("", late)])
+        metric("invocations_turned_away_total", "counter", "Invocations beyond a model's queue.", [("", away)])
         metric("log_records_dropped_total", "counter", "Log lines nobody read.", [("", self.log_records_dropped)])
         running, samples = 0, []
         for limit, count in zip((*map(str, _BUCKETS_SECONDS), "+Inf"), self._durations, strict=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,13 +55,25 @@ class Preprocessing:
 
     def apply(self, rows: npt.NDArray[np.float32]) -> None:
         """Fill, clip and scale the rows in place; categories were mapped when the rows were read."""
-        for column, value in self.fill.items():
-            part = rows[:, column]
-            part[np.isnan(part)] = value
-        for column, (lowest, highest) in self.clip.items():
-            np.clip(rows[:, column], lowest, highest, out=rows[:, column])
-        for column, (center, width) in self.scale.items():
-            rows[:, column] = (rows[:, column] - np.float32(center)) / np.float32(width)
+        fill, clip, scale = self._columns
+        if self.fill:
+            part = rows[:, fill[0]]
+            rows[:, fill[0]] = np.where(np.isnan(part), fill[1], part)
+        if self.clip:
+            rows[:, clip[0]] = np.clip(rows[:, clip[0]], clip[1], clip[2])
+        if self.scale:
+            rows[:, scale[0]] = (rows[:, scale[0]] - scale[1]) / scale[2]
+
+    @cached_property
+    def _columns(self) -> list[tuple[npt.NDArray[Any], ...]]:
+        """Of each step: the columns and, for each of them, its values."""
+        steps: list[Mapping[int, Any]] = [self.fill, self.clip, self.scale]
+        return [
+            (np.array([*step], np.intp), *np.array([*step.values()], np.float32).reshape(len(step), -1).T)
+            if step
+            else ()
+            for step in steps
+        ]
 
 
 def _table(step: str, value: object) -> dict[str, Any]:

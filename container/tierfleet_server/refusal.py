@@ -1,18 +1,21 @@
 """The one way to say no: an HTTP status and a sentence for whoever sent the request."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of the server
-    """An answer other than 200: the caller's fault (4xx) or no memory (507).
+    """An answer other than 200: the caller's fault (4xx) or no memory (503, 507).
 
-    `message` is one sentence: what is wrong, the value, what is allowed, what to do.
+    `message` is one sentence: what is wrong, the value, what is allowed, what to do. `headers` are those that HTTP
+    asks of such an answer, for example `Allow` of a 405; names in lower case.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.headers = headers or {}
 
     @property
     def kind(self) -> str:

@@ -3,12 +3,14 @@
 import io
 import json
 import math
+from array import array
 from functools import lru_cache
 
 import numpy as np
 
 from .refusal import Refusal, shown
 
+MAX_REPLY_BYTES = 64 * 1024 * 1024
 CONTENT_TYPES = ("text/csv", "application/json", "application/jsonlines", "application/x-npy")
 
 
@@ -34,28 +36,67 @@ def content_type_for(accept: str, default: str) -> str:
     raise Refusal(406, f"Accept {shown(accept)} is not possible; ask for one of {', '.join(CONTENT_TYPES)}")
 
 
-def render(scores: list[float], rows: int, content_type: str) -> bytes:
-    """The scores of `rows` rows in row order; every float32 is written so that it reads back exactly.
+class Rendering:
+    """The reply's body, grown by blocks of scores in row order; every float32 is written so that it reads back exactly.
 
     csv: a line a row, its outputs joined by commas. json: {"predictions": [{"score": s}, ...]}, a list for
     several outputs. jsonlines: {"score": s} a line. npy: float32 of shape (rows,) or (rows, outputs).
     A score that is not finite is `nan` or `inf` in csv and null in json.
     """
-    outputs = len(scores) // rows
-    if content_type == "text/csv":
-        if outputs == 1:
-            return "\n".join(map(repr, scores)).encode()
-        lines = (scores[at : at + outputs] for at in range(0, len(scores), outputs))
-        return "\n".join(",".join(map(repr, line)) for line in lines).encode()
-    if content_type == "application/x-npy":
-        values = np.array(scores, np.float32)
-        file = io.BytesIO()
-        np.save(file, values if outputs == 1 else values.reshape(rows, outputs), allow_pickle=False)
-        return file.getvalue()
+
+    __slots__ = ("_body", "_content_type", "_outputs", "rows")
+
+    def __init__(self, content_type: str) -> None:
+        self._content_type = content_type
+        self._body = bytearray(b'{"predictions": [' if content_type == "application/json" else b"")
+        self._outputs = 1
+        self.rows = 0
+
+    def add(self, scores: list[float], rows: int) -> None:
+        """The scores of the next `rows` rows, row after row; raises Refusal (413) if the reply becomes too big."""
+        outputs = self._outputs = len(scores) // rows
+        content_type = self._content_type
+        if content_type == "application/x-npy":
+            self._body += array("f", scores).tobytes()
+        else:
+            if self.rows:
+                self._body += b", " if content_type == "application/json" else b"\n"
+            self._body += (_csv if content_type == "text/csv" else _json)(scores, outputs, content_type).encode()
+        self.rows += rows
+        if len(self._body) > MAX_REPLY_BYTES:
+            raise Refusal(413, f"the reply has more than {MAX_REPLY_BYTES} bytes; send smaller batches")
+
+    def finish(self) -> bytes | bytearray:
+        """The whole body; nothing can be added to it."""
+        if self._content_type == "application/json":
+            self._body += b"]}"
+        elif self._content_type == "application/x-npy":
+            shape = (self.rows,) if self._outputs == 1 else (self.rows, self._outputs)
+            head = io.BytesIO()
+            np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            self._body[:0] = head.getvalue()
+        return self._body
+
+
+def render(scores: list[float], rows: int, content_type: str) -> bytes | bytearray:
+    """The reply's body for the scores of all rows."""
+    rendering = Rendering(content_type)
+    rendering.add(scores, rows)
+    return rendering.finish()
+
+
+def _csv(scores: list[float], outputs: int, _: str) -> str:
+    if outputs == 1:
+        return "\n".join(map(repr, scores))
+    lines = (scores[at : at + outputs] for at in range(0, len(scores), outputs))
+    return "\n".join(",".join(map(repr, line)) for line in lines)
+
+
+def _json(scores: list[float], outputs: int, content_type: str) -> str:
     finite = [score if math.isfinite(score) else None for score in scores]
     per_row: list[object] = list(finite)
     if outputs > 1:
         per_row = [finite[at : at + outputs] for at in range(0, len(finite), outputs)]
     if content_type == "application/jsonlines":
-        return "\n".join(json.dumps({"score": score}) for score in per_row).encode()
-    return json.dumps({"predictions": [{"score": score} for score in per_row]}).encode()
+        return "\n".join(json.dumps({"score": score}) for score in per_row)
+    return json.dumps([{"score": score} for score in per_row])[1:-1]

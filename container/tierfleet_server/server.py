@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import os
 import socket
+from email.utils import formatdate
 
-from .connection import Connection
+from .connection import Connection, ServerState
 from .contract import Contract
 from .logs import logger
+from .request_memory import RequestMemory
 from .settings import Settings
 
 _SWEEP_SECONDS = 0.5
@@ -15,32 +17,43 @@ _LINGER_SECONDS = 1.0
 _CLOSE_SECONDS = 0.05
 _QUIET_SECONDS = 0.3
 _SILENT_SECONDS = 5.0
+# What the kernel may hold of a connection, each way; it doubles the value. By itself it goes up to 6 MiB, which counts
+# against the container's memory, and clients are on the same machine.
+_SOCKET_BUFFER_BYTES = 64 * 1024
 
 
 class Server:
     """Serves the contract on one port until `drain` has let the last request finish."""
 
     idle_seconds = 900.0  # longer than any client in front of it keeps a connection: the client closes first
+    reply_seconds = 60.0  # SageMaker waits no longer for a reply
 
-    def __init__(self, settings: Settings, contract: Contract) -> None:
-        self.contract = contract
-        self.connections: set[Connection] = set()
-        self.draining = False
-        self.loop = asyncio.get_running_loop()
-        self.now = self.loop.time
-        self.last_data = 0.0  # when a client last connected or sent something while draining
-        self.max_request_bytes = settings.max_request_bytes
-        self.request_seconds = float(settings.request_timeout_seconds)
-        self._settings = settings
+    def __init__(self, settings: Settings, contract: Contract, memory: RequestMemory) -> None:
+        self.state = ServerState(
+            contract=contract,
+            loop=asyncio.get_running_loop(),
+            memory=memory,
+            max_request_bytes=settings.max_request_bytes,
+            request_seconds=float(settings.request_timeout_seconds),
+            reply_seconds=self.reply_seconds,
+            idle_seconds=self.idle_seconds,
+        )
+        self._contract, self._settings = contract, settings
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen; raises OSError if the port is taken."""
-        self._listener = await self.loop.create_server(
-            lambda: Connection(self), self._settings.host, self._settings.port, backlog=1024
+        self._tell_date()
+        self._listener = await self.state.loop.create_server(
+            lambda: Connection(self.state), self._settings.host, self._settings.port, backlog=1024, start_serving=False
         )
-        self._sweeper = self.loop.create_task(self._sweep())
+        for listening in self._listener.sockets:
+            with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                same.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER_BYTES)
+                same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
+        await self._listener.start_serving()
+        self._sweeper = self.state.loop.create_task(self._sweep())
 
     async def drain(self) -> None:
         """Stop without failing a request.
@@ -48,13 +61,14 @@ class Server:
         For a second the health check fails and each reply closes its connection, so that clients go
         elsewhere; then no connection is taken, and requests under way get `drain_seconds` to finish.
         """
-        self.draining = self.contract.draining = True
-        end = self.now() + self._settings.drain_seconds
+        state = self.state
+        state.draining = self._contract.draining = True
+        end = state.now() + self._settings.drain_seconds
         await asyncio.sleep(min(_LINGER_SECONDS, self._settings.drain_seconds / 2))
         await self._stop_listening()
         # A client that has just connected may be about to send: wait until nothing has come for a while, and longer
         # while one has not said anything at all. It may have to wait for a processor.
-        while self.now() < end and (self._busy() or self.now() - self.last_data < self._patience()):
+        while state.now() < end and (self._busy() or state.now() - state.last_data < self._patience()):
             await asyncio.sleep(0.02)
         if self._busy():
             logger.error("%d requests were not finished in time", self._busy())
@@ -64,10 +78,10 @@ class Server:
                 await self._sweeper
 
     def _patience(self) -> float:
-        return _SILENT_SECONDS if any(connection.silent for connection in self.connections) else _QUIET_SECONDS
+        return _SILENT_SECONDS if any(connection.silent for connection in self.state.connections) else _QUIET_SECONDS
 
     def _busy(self) -> int:
-        return sum(connection.busy for connection in self.connections)
+        return sum(connection.busy for connection in self.state.connections)
 
     async def _stop_listening(self) -> None:
         if self._listener is None:
@@ -84,15 +98,19 @@ class Server:
             await asyncio.sleep(_CLOSE_SECONDS)
             last = [connected for same in listening for connected in _accept_waiting(same)]
         for connected in last:
-            await self.loop.connect_accepted_socket(lambda: Connection(self), connected)
+            await self.state.loop.connect_accepted_socket(lambda: Connection(self.state), connected)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            now = self.now()
-            for connection in list(self.connections):
-                if connection.deadline is not None and connection.deadline < now:
+            self._tell_date()
+            now = self.state.now()
+            for connection in list(self.state.connections):
+                if connection.late(now):
                     connection.expire()
+
+    def _tell_date(self) -> None:
+        self.state.date = f"date: {formatdate(usegmt=True)}\r\n".encode()
 
 
 def _accept_waiting(listening: socket.socket) -> list[socket.socket]:

@@ -25,6 +25,8 @@ class Settings:
     memory_budget_mib: int | None = None
     memory_reserve_mib: int | None = None
     predict_threads: int = os.cpu_count() or 1
+    max_waiting_per_model: int = 256
+    invocation_timeout_seconds: int = 58
     request_timeout_seconds: int = 30
     drain_seconds: int = 20
     log_level: int = 20
@@ -85,6 +87,8 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIERFLEET_MEMORY_BUDGET_MIB": ("memory_budget_mib", _whole(1, 64 * 1024 * 1024)),
     "TIERFLEET_MEMORY_RESERVE_MIB": ("memory_reserve_mib", _whole(0, 64 * 1024 * 1024)),
     "TIERFLEET_PREDICT_THREADS": ("predict_threads", _whole(1, 256)),
+    "TIERFLEET_MAX_WAITING_PER_MODEL": ("max_waiting_per_model", _whole(1, 100_000)),
+    "TIERFLEET_INVOCATION_TIMEOUT_SECONDS": ("invocation_timeout_seconds", _whole(1, 3600)),
     "TIERFLEET_REQUEST_TIMEOUT_SECONDS": ("request_timeout_seconds", _whole(1, 3600)),
     "TIERFLEET_DRAIN_SECONDS": ("drain_seconds", _whole(1, 600)),
     "TIERFLEET_ACCESS_LOG": ("access_log", _switch),

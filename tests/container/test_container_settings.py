@@ -35,6 +35,8 @@ def test_every_variable_reaches_its_field() -> None:
         "TIERFLEET_MEMORY_BUDGET_MIB": ("512", 512),
         "TIERFLEET_MEMORY_RESERVE_MIB": ("0", 0),
         "TIERFLEET_PREDICT_THREADS": ("3", 3),
+        "TIERFLEET_MAX_WAITING_PER_MODEL": ("9", 9),
+        "TIERFLEET_INVOCATION_TIMEOUT_SECONDS": ("40", 40),
         "TIERFLEET_REQUEST_TIMEOUT_SECONDS": ("5", 5),
         "TIERFLEET_DRAIN_SECONDS": ("6", 6),
         "TIERFLEET_ACCESS_LOG": ("1", True),

@@ -1,0 +1,68 @@
+"""What a request costs, known before anything of it is read or built.
+
+Measured with XGBoost 3.0.5 on one processor: a predict takes 17 us and 2 to 5 ns a node in ordinary trees, up to 70 ns
+where a chain of nodes does not fit the cache; a value of csv or JSON 50 to 80 ns to read, a row 0.5 us to write.
+"""
+
+from .booster import Model
+
+_NODE_NS, _VALUE_NS, _ROW_NS = 10, 80, 500
+# A request that costs less is answered on the event loop: handing it to a thread takes longer.
+_INLINE_NS = 80_000
+_INLINE_BODY_BYTES = 8 * 1024
+# A block of rows: long enough for what each one costs beside its rows, short enough for others to wait for.
+_BLOCK_SECONDS = 0.002
+# XGBoost scores 64 rows tree by tree, which a forest beyond the cache's size needs: for that a block may last longer.
+_KERNEL_ROWS, _KERNEL_SECONDS = 64, 0.008
+_BLOCK_BYTES = 1024 * 1024
+
+
+def is_inline(body: bytes, content_type: str, model: Model) -> bool:
+    """Whether rows x (path length + width) says that the request takes tens of microseconds."""
+    if len(body) > _INLINE_BODY_BYTES:
+        return False
+    return rows_at_most(body, content_type, model.features) * row_ns(model) <= _INLINE_NS
+
+
+def rows_at_most(body: bytes, content_type: str, features: int) -> int:
+    """More rows than these cannot be in a body; one at least."""
+    if content_type == "application/json":
+        return max(1, body.count(b"["))  # each row is a list, with or without a list around it
+    if content_type == "application/x-npy":
+        return max(1, len(body) // features)
+    return body.count(b"\n") + 1
+
+
+def row_ns(model: Model) -> int:
+    """Nanoseconds to read, score and write one row."""
+    return model.work_per_row * _NODE_NS + model.features * _VALUE_NS + _ROW_NS
+
+
+class Pace:
+    """How many rows the next block gets: an estimate at first, then what the last blocks took.
+
+    `read` is the share of the body that was read, from 0 to 1.
+    """
+
+    __slots__ = ("_least", "_most", "read", "rows")
+
+    def __init__(self, model: Model) -> None:
+        self._most = max(1, _BLOCK_BYTES // (4 * model.features))
+        self.rows = self._rows(row_ns(model) / 1e9)
+        # What a block costs beside its rows must not drive the number of rows down to one.
+        self._least = max(1, self.rows // 16)
+        self.read = 0.0
+
+    def _rows(self, seconds_a_row: float) -> int:
+        rows = int(_BLOCK_SECONDS / seconds_a_row)
+        if rows > _KERNEL_ROWS:
+            rows -= rows % _KERNEL_ROWS
+        else:
+            rows = min(_KERNEL_ROWS, int(_KERNEL_SECONDS / seconds_a_row))
+        return max(1, min(self._most, rows))
+
+    def took(self, seconds: float, scores: int, rows: int) -> None:
+        """A block of `rows` rows with `scores` scores took so much processor time: choose the size of the next."""
+        most = max(1, _BLOCK_BYTES * rows // (16 * max(1, scores)))
+        wanted = max(self._least, self._rows(max(seconds, 1e-6) / rows))
+        self.rows = max(1, min(2 * rows, wanted, most))

@@ -1,0 +1,70 @@
+"""One invocation as steps: read a block of rows, score it, write its scores."""
+
+import math
+import time
+from collections.abc import Callable, Generator
+from functools import partial
+
+from .booster import Model
+from .cost import Pace
+from .payload import read_blocks
+from .refusal import Refusal
+from .reply import Rendering
+
+Scores = list[float]
+# What a job yields: None where others may go first, or a call that releases the interpreter and whose result it wants.
+Steps = Generator[Callable[[], Scores] | None, Scores | None, bytes | bytearray]
+_SURE_SECONDS = 1.0  # of processor time, before it is said that a request cannot be finished in time
+
+
+def predict(
+    body: bytes, content_type: str, accept: str, model: Model, *, end: float = math.inf, now: bool = False
+) -> Steps:
+    """The steps to the reply's body; raises Refusal.
+
+    `end`: by when the reply must be there (`time.monotonic`). `now`: the request costs little.
+    """
+    score = model.predict_now if now else model.predict
+    pace = Pace(model)
+    rendering = Rendering(accept)
+    used, started = 0.0, time.thread_time()
+    for block in read_blocks(body, content_type, model, pace):
+        if block is not None:
+            first, rows = block
+            if first == 0 and rendering.rows:
+                rendering = Rendering(accept)
+            scores = (yield partial(score, rows)) or []
+            rendering.add(scores, rows.rows)
+            took = time.thread_time() - started
+            pace.took(took, len(scores), rows.rows)
+        used += time.thread_time() - started
+        if used > _SURE_SECONDS and 0 < pace.read < 1:
+            _refuse_hopeless(used / pace.read - used, end - time.monotonic(), rendering.rows)
+        yield None
+        started = time.thread_time()
+    return rendering.finish()
+
+
+def predict_now(body: bytes, content_type: str, accept: str, model: Model) -> bytes | bytearray:
+    """The same at once, for a request that costs little."""
+    return run_through(predict(body, content_type, accept, model, now=True))
+
+
+def run_through(steps: Steps) -> bytes | bytearray:
+    """All steps, one after the other: what they return."""
+    scores = None
+    try:
+        while True:
+            call = steps.send(scores)
+            scores = call() if call is not None else None
+    except StopIteration as done:
+        result: bytes | bytearray = done.value
+        return result
+
+
+def _refuse_hopeless(needed_seconds: float, left_seconds: float, rows: int) -> None:
+    if needed_seconds > left_seconds:
+        raise Refusal(
+            413, f"after {rows} rows the rest needs some {needed_seconds:.0f} s of a processor and "
+            f"{max(0, left_seconds):.0f} s are left; send smaller batches",
+        )  # fmt: skip

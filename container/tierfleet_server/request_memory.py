@@ -1,0 +1,102 @@
+"""Memory of requests in flight, counted against the reserve before it is used.
+
+A body is counted before it is read, as its length; a batch once more before it is scored, as what its rows and its
+reply may take. What does not fit waits, first come, first served, and TCP holds its sender back. Small and big have
+pools of their own: neither keeps the other waiting. A batch that has been counted needs no more of anything, so that
+waiting always ends.
+"""
+
+from collections import deque
+from typing import Protocol
+
+from .memory_limit import MIB
+from .refusal import Refusal
+
+SMALL_BODY_BYTES = 64 * 1024
+SMALL_WORK_BYTES = 4 * MIB
+# The least that serves one request of any size, whatever the reserve: 25 MiB of body, 64 of reply, and the small ones.
+MIN_LIMIT_BYTES = 128 * MIB
+MAX_WAITING = 256  # in a pool; each holds 16 KiB here and up to 128 in the kernel
+MAX_CONNECTIONS = 1024
+RETRY_SECONDS = 1
+
+
+class Waiter(Protocol):
+    """What waits for memory."""
+
+    def granted(self, pool: "Pool", size_bytes: int) -> None:
+        """So many bytes are counted for it now. It must not give any back to this pool before it returns."""
+
+
+class Pool:
+    """A part of the memory, given out first come, first served."""
+
+    __slots__ = ("in_use_bytes", "limit_bytes", "waiting")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.in_use_bytes = 0
+        self.waiting: deque[tuple[int, Waiter]] = deque()
+
+    def take(self, size_bytes: int) -> bool:
+        """Count bytes, unless others wait for some or these do not fit."""
+        if self.waiting or self.in_use_bytes + size_bytes > self.limit_bytes:
+            return False
+        self.in_use_bytes += size_bytes
+        return True
+
+    def add(self, size_bytes: int) -> None:
+        """Count bytes that are in use already, whether they fit or not."""
+        self.in_use_bytes += size_bytes
+
+    def give(self, size_bytes: int) -> None:
+        """Count bytes no longer, and let in whoever has waited longest, as far as there is room."""
+        self.in_use_bytes -= size_bytes
+        while self.waiting and self.in_use_bytes + self.waiting[0][0] <= self.limit_bytes:
+            granted_bytes, waiter = self.waiting.popleft()
+            self.in_use_bytes += granted_bytes
+            waiter.granted(self, granted_bytes)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Let one wait no longer."""
+        self.waiting = deque(entry for entry in self.waiting if entry[1] is not waiter)
+        self.give(0)
+
+
+class RequestMemory:
+    """What requests may use of `limit_bytes`: a third for bodies, the rest for scoring; of each a quarter for small."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = max(limit_bytes, MIN_LIMIT_BYTES)
+        bodies = self.limit_bytes // 3
+        work = self.limit_bytes - bodies
+        self.small_bodies, self.big_bodies = Pool(bodies // 4), Pool(bodies - bodies // 4)
+        self.small_work, self.big_work = Pool(work // 4), Pool(work - work // 4)
+        self._pools = (self.small_bodies, self.big_bodies, self.small_work, self.big_work)
+        self.refused = 0  # requests, since the start
+
+    def body(self, length: int) -> tuple[Pool, int]:
+        """Where a body of `length` bytes is counted, and as how many."""
+        if length <= SMALL_BODY_BYTES:
+            return self.small_bodies, length
+        return self.big_bodies, min(length, self.big_bodies.limit_bytes)
+
+    def work(self, size_bytes: int) -> tuple[Pool, int]:
+        """Where so many bytes of scoring are counted, and as how many."""
+        pool = self.small_work if size_bytes <= SMALL_WORK_BYTES else self.big_work
+        return pool, min(size_bytes, pool.limit_bytes)
+
+    def refusal(self, why: str) -> Refusal:
+        """A 503, counted; `why` is the first half of its sentence."""
+        self.refused += 1
+        return Refusal(503, f"{why}; try again, or send smaller batches", headers={"retry-after": str(RETRY_SECONDS)})
+
+    @property
+    def in_use_bytes(self) -> int:
+        """Bytes counted for requests now."""
+        return sum(pool.in_use_bytes for pool in self._pools)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for memory now."""
+        return sum(len(pool.waiting) for pool in self._pools)

@@ -1,0 +1,125 @@
+"""Rows on their way from a body to a model: blocks of float32, and what every content type says no to."""
+
+import math
+from array import array
+from collections.abc import Generator, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .cost import Pace
+from .refusal import Refusal, shown
+
+# libsvm says little and means much: a short body may stand for many empty columns.
+MAX_DENSE_BYTES = 64 * 1024 * 1024
+LONGEST_CELL = 64 * 1024
+Categories = Mapping[int, Mapping[str, float]]
+Matrix = npt.NDArray[np.float32]
+
+
+class Block(NamedTuple):
+    """Rows `first` and following. A block whose first is 0 begins anew: what came before does not count."""
+
+    first: int
+    matrix: Matrix
+
+
+Blocks = Generator[Block | None, None, None]
+
+
+class Filling:
+    """The block that is being read: values are added to the row `row`, until `full` says that it is whole."""
+
+    __slots__ = ("_first", "_pace", "_rows", "_values", "features", "row")
+
+    def __init__(self, features: int, pace: Pace) -> None:
+        self.features, self._pace = features, pace
+        self.row = self._first = 0
+        self._rows = pace.rows
+        self._values = array("f")
+
+    def add(self, values: Iterable[float]) -> None:
+        """The row's next values; raises ValueError for what is no number, and then has none of them."""
+        before = len(self._values)
+        try:
+            self._values.extend(values)
+        except ValueError:
+            del self._values[before:]
+            raise
+
+    def full(self) -> Block | None:
+        """The row has all its values: the block, if it was its last."""
+        self.row += 1
+        return self.rest() if self.row - self._first == self._rows else None
+
+    def rest(self) -> Block | None:
+        """The block as far as it is filled, if it is; the next one begins."""
+        rows = self.row - self._first
+        if not rows:
+            return None
+        block = Block(self._first, np.frombuffer(self._values, np.float32).reshape(rows, self.features))
+        self._first, self._rows, self._values = self.row, self._pace.rows, array("f")
+        return block
+
+
+def check_room(rows: int, width: int) -> None:
+    """Raise Refusal (413) for more rows than one request may have."""
+    if rows * width * 4 > MAX_DENSE_BYTES:
+        raise Refusal(
+            413,
+            f"{rows} rows of {width} features are more than {MAX_DENSE_BYTES} bytes; send smaller batches",
+        )
+
+
+def check_width(row: int, got: int, features: int) -> None:
+    """Raise Refusal (400) for a row of another width than the model's."""
+    if got != features:
+        raise Refusal(400, f"row {row} has {shown(got)} features; the model has {features}")
+
+
+def cell(text: str, row: int, column: int, categories: Categories) -> float:
+    """The value of a cell that is text; NaN if it is empty."""
+    text = text.strip()
+    if not text:
+        return math.nan
+    if column in categories:
+        return code(text, row, column, categories[column])
+    return number(text, row, column)
+
+
+def number(text: str, row: int, column: int) -> float:
+    """A number that is text; raises Refusal (400)."""
+    try:
+        if "_" in text or not text.isascii():
+            raise ValueError
+        return float(text)
+    except ValueError:
+        raise Refusal(
+            400,
+            f"row {row}, feature {column} is {shown(text)}, not a number; leave it empty if it is missing",
+        ) from None
+
+
+def code(text: object, row: int, column: int, codes: Mapping[str, float]) -> float:
+    """The code of a category; raises Refusal (400)."""
+    if not isinstance(text, str) or text not in codes:
+        raise Refusal(
+            400, f"row {row}, feature {column} is {shown(text)}, not one of its {len(codes)} categories "
+            f"({shown(list(codes))}); leave it empty if it is missing",
+        )  # fmt: skip
+    return codes[text]
+
+
+def refuse_categories(content_type: str, categories: Categories) -> None:
+    """Raise Refusal (415) where the content type has no texts and the model wants them."""
+    if categories:
+        raise Refusal(
+            415, f"{content_type} holds only numbers and this model maps texts to categories; "
+            "send text/csv or application/json",
+        )  # fmt: skip
+
+
+def too_long(row: int, column: int) -> Refusal:
+    """One cell that no number needs."""
+    return Refusal(400, f"row {row}, feature {column} has more than {LONGEST_CELL} characters; send a number")

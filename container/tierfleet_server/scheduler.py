@@ -1,0 +1,136 @@
+"""Threads that do invocations in small steps, so that no model's requests hold up the others'.
+
+A job is a generator (`prediction.Steps`). A turn of a thread ends where the job yields None; then the model that has
+had the least processor time is next.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+import numpy as np
+
+from .fair_queue import FairQueue
+from .refusal import Refusal, shown
+from .thread_priority import give_way
+
+Steps = Generator[Callable[[], Any] | None, Any, Any]
+
+
+class _Job:
+    """`abandoned`: nobody waits for it any more."""
+
+    __slots__ = ("abandoned", "future", "loop", "steps")
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.abandoned = False
+
+
+class Scheduler:
+    """Runs jobs by owner. `run` is for the event loop's thread only, and so are the counters."""
+
+    def __init__(self, threads: int, *, most_per_owner: int) -> None:
+        self.waiting = self.cancelled = self.late = self.turned_away = 0
+        self._threads, self._most_per_owner = threads, most_per_owner
+        self._started = False
+        self._queue: FairQueue[_Job] = FairQueue()
+        self._changed = threading.Condition(threading.Lock())
+        # Only one of the threads at a time competes with the event loop for the interpreter.
+        self._interpreter = threading.Lock()
+
+    async def run(self, owner: str, steps: Steps, seconds: float) -> Any:
+        """What the steps return or raise, as a value: an error's traceback would keep the request's body.
+
+        It is a Refusal (503) if the owner has too much waiting or `seconds` have passed. When the task is cancelled,
+        the job ends at its next step.
+        """
+        job = _Job(steps)
+        with self._changed:
+            full = self._queue.waiting(owner) >= self._most_per_owner
+            if not full:
+                self._queue.add(owner, job)
+                self._changed.notify()
+        if full:
+            self.turned_away += 1
+            return Refusal(
+                503, f"{self._most_per_owner} requests to model {shown(owner)} wait already; "
+                "send fewer at once, or give the model an endpoint of its own",
+            )  # fmt: skip
+        self._start()
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(seconds):
+                return await job.future
+        except TimeoutError:
+            self.late += 1
+            return Refusal(
+                503, f"the reply was not ready within {seconds:g} s, by when the platform gives up; "
+                "send smaller batches, or give the model an endpoint of its own",
+            )  # fmt: skip
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.waiting -= 1
+            job.abandoned = True
+            with self._changed:
+                self._queue.remove(owner, job)
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            for number in range(self._threads):
+                # A daemon: a step that outlasts the drain has nobody left to answer to.
+                threading.Thread(target=self._work, name=f"predict-{number}", daemon=True).start()
+
+    def _work(self) -> None:
+        give_way()
+        np.seterr(over="ignore")  # of this thread; what is beyond float32 is refused by name
+        while True:
+            with self._changed:
+                while (taken := self._queue.take()) is None:
+                    self._changed.wait()
+            owner, job = taken
+            del taken
+            started = time.thread_time()
+            going_on = self._turn(job)
+            spent = time.thread_time() - started
+            with self._changed:
+                self._queue.spent(owner, spent)
+                if going_on:
+                    self._queue.add(owner, job)
+            del job
+
+    def _turn(self, job: _Job) -> bool:
+        """Whether the job goes on after it."""
+        outcome: Any
+        try:
+            result = None
+            while not job.abandoned:
+                with self._interpreter:
+                    call = job.steps.send(result)
+                if call is None:
+                    return True
+                result = call()
+            job.steps.close()
+            return False
+        except StopIteration as done:
+            outcome = done.value
+        except BaseException as error:
+            # Its frames would keep the body for as long as anyone keeps the error.
+            error.__context__ = None
+            outcome = error.with_traceback(None) if isinstance(error, Refusal | MemoryError) else error
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            job.loop.call_soon_threadsafe(_deliver, job.future, outcome)
+        return False
+
+
+def _deliver(future: "asyncio.Future[Any]", outcome: Any) -> None:
+    if not future.done():
+        future.set_result(outcome)

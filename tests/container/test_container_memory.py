@@ -1,0 +1,313 @@
+"""Requests in flight stay within the reserve: pools, waiting, and a container that is full of models."""
+
+import io
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xgboost
+from hypothesis import given
+from hypothesis import strategies as st
+from memory_group import MemoryGroup, pss_bytes
+from running_server import Client, RunningServer
+from tierfleet_server.memory_limit import SLACK_BYTES, requests_bytes, resident_bytes
+from tierfleet_server.request_memory import MAX_CONNECTIONS, MIN_LIMIT_BYTES, Pool, RequestMemory
+
+MIB = 1024 * 1024
+Start = Callable[..., RunningServer]
+ROW = b"1,2,3,4,5,6,7,8"
+LIMIT = 6 * MIB
+
+
+class Waiting:
+    """One that waits, and notes when it may go on."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.has = False
+
+    def granted(self, pool: Pool, size_bytes: int) -> None:  # noqa: ARG002 - what a pool calls
+        assert size_bytes == self.size_bytes
+        self.has = True
+
+
+@given(st.lists(st.tuples(st.sampled_from(["ask", "give", "leave"]), st.integers(0, 100)), max_size=60))
+def test_a_pool_is_never_over_its_limit_and_is_fair(steps: list[tuple[str, int]]) -> None:
+    pool, holding, queue = Pool(100), [], []
+    for step, number in steps:
+        if step == "ask":
+            one = Waiting(number)
+            if pool.take(number):
+                assert not queue, "nobody overtakes one that waits"
+                one.has = True
+                holding.append(one)
+            else:
+                pool.waiting.append((number, one))
+                queue.append(one)
+        elif step == "give" and holding:
+            pool.give(holding.pop(number % len(holding)).size_bytes)
+        elif step == "leave" and queue:
+            pool.leave(queue.pop(number % len(queue)))
+        while queue and queue[0].has:
+            holding.append(queue.pop(0))
+        assert not any(one.has for one in queue), "first come, first served"
+        assert pool.in_use_bytes == sum(one.size_bytes for one in holding) <= 100
+        assert not queue or pool.in_use_bytes + queue[0].size_bytes > 100, "who fits does not wait"
+
+
+def test_the_pools_share_the_limit() -> None:
+    memory = RequestMemory(400 * MIB)
+    pools = [memory.small_bodies, memory.big_bodies, memory.small_work, memory.big_work]
+    assert sum(pool.limit_bytes for pool in pools) == memory.limit_bytes == 400 * MIB
+    smallest = RequestMemory(0)
+    assert smallest.limit_bytes == MIN_LIMIT_BYTES
+    assert smallest.big_bodies.limit_bytes >= 25 * MIB, "a body of the largest size that can be set"
+    assert smallest.body(64 * 1024)[0] is smallest.small_bodies
+    assert smallest.body(64 * 1024 + 1)[0] is smallest.big_bodies
+    for size in (1, 100 * MIB, 10_000 * MIB):
+        for pool, counted in (smallest.body(size), smallest.work(size)):
+            assert counted <= pool.limit_bytes, "what can never fit would wait for ever"
+
+
+def test_what_is_left_of_the_reserve() -> None:
+    assert requests_bytes(1000 * MIB, 744 * MIB, own_bytes=60 * MIB) == 196 * MIB - SLACK_BYTES
+    assert requests_bytes(4000 * MIB, 100 * MIB, own_bytes=60 * MIB) == 340 * MIB - SLACK_BYTES
+    assert requests_bytes(100 * MIB, 200 * MIB, own_bytes=0) < 0
+    assert 5 * MIB < resident_bytes() < 8192 * MIB
+
+
+Connect = Callable[[RunningServer], socket.socket]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Bare connections, closed at the end of the test."""
+    with ExitStack() as opened:
+        yield lambda server: opened.enter_context(server.socket())
+
+
+def head(length: int, name: str = "m") -> bytes:
+    return b"POST /models/%s/invoke HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (name.encode(), length)
+
+
+def status(connection: socket.socket) -> int:
+    data = connection.recv(65536)
+    return int(data.split()[1]) if data else 0
+
+
+def wait_for(server: RunningServer, metric: str, value: float) -> None:
+    deadline = time.monotonic() + 60
+    while server.metric(metric) != value:
+        assert time.monotonic() < deadline, f"{metric} is {server.metric(metric)}, not {value}"
+        time.sleep(0.02)
+
+
+def test_big_bodies_wait_their_turn_and_small_ones_pass(
+    start: Start, connect: Connect, artefacts: dict[str, Path]
+) -> None:
+    server = start(SAGEMAKER_MULTI_MODEL="true", TIERFLEET_MEMORY_BUDGET_MIB="100", TIERFLEET_MEMORY_RESERVE_MIB="0")
+    assert server.load("m", artefacts["binary"]).status == 200
+    body = (ROW + b"\n") * 1000
+    body += b" " * (LIMIT - len(body))
+    room = int(server.metric("requests_limit_bytes")) * 2 // 3 // 3 // LIMIT  # at least so many bodies are let in
+    holding = [connect(server) for _ in range(room + 20)]
+    for connection in holding:
+        connection.sendall(head(LIMIT) + body[: 100 * 1024])
+    deadline = time.monotonic() + 60
+    while server.metric("requests_waiting") == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert server.metric("requests_bytes") <= server.metric("requests_limit_bytes")
+    for _ in range(20):
+        assert server.invoke("m", ROW).status == 200
+        assert server.invoke("m", (ROW + b"\n") * 3000).status == 200  # 48 kB
+    chunked = connect(server)
+    chunked.sendall(head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"%x\r\n" % LIMIT)
+    chunked.sendall(body[: 100 * 1024])  # not known to be big before it is
+    waiting = server.metric("requests_waiting")
+    threads = [threading.Thread(target=lambda one=one: one.sendall(body[100 * 1024 :])) for one in holding]
+    for thread in threads:
+        thread.start()
+    answers = [status(connection) for connection in holding]
+    chunked.sendall(body[100 * 1024 :] + b"\r\n0\r\n\r\n")
+    answers.append(status(chunked))
+    for thread in threads:
+        thread.join()
+    assert waiting > 0
+    assert set(answers) == {400}, "each was read whole: spaces are no number"
+    for connection in (*holding, chunked):
+        connection.close()
+    wait_for(server, "requests_bytes", 0)
+    assert server.metric("requests_waiting") == 0
+
+
+def test_a_client_that_goes_gives_its_memory_back(start: Start, connect: Connect, artefacts: dict[str, Path]) -> None:
+    server = start(SAGEMAKER_MULTI_MODEL="true")
+    assert server.load("m", artefacts["binary"]).status == 200
+    for sent in (b"GET /pi", head(LIMIT) + b"1" * 70_000, head(LIMIT), head(30_000) + b"1", head(9)[:-3] + b"\r\n" * 9):
+        connections = [connect(server) for _ in range(40)]
+        for connection in connections:
+            connection.sendall(sent)
+        assert server.ask("GET", "/ping").status == 200
+        for connection in connections:
+            connection.close()
+        wait_for(server, "requests_bytes", 0)
+    wait_for(server, "requests_waiting", 0)
+
+
+def test_slow_senders_lose_the_memory_that_others_wait_for(
+    start: Start, connect: Connect, artefacts: dict[str, Path]
+) -> None:
+    server = start(
+        SAGEMAKER_MULTI_MODEL="true", TIERFLEET_MEMORY_BUDGET_MIB="100", TIERFLEET_REQUEST_TIMEOUT_SECONDS="600"
+    )
+    assert server.load("m", artefacts["binary"]).status == 200
+    slow = [connect(server) for _ in range(40)]
+    for connection in slow:
+        connection.sendall(head(LIMIT) + b"1")
+    wait_for_some(server)
+    with closing(Client(server.port)) as client:
+        assert client.invoke("m", (ROW + b"\n") * 20_000).status == 200  # after those that wait before it
+    assert 408 in {status(connection) for connection in slow[:5]}
+    for connection in slow:
+        connection.close()
+
+
+def wait_for_some(server: RunningServer) -> None:
+    deadline = time.monotonic() + 60
+    while server.metric("requests_waiting") == 0:
+        assert time.monotonic() < deadline, "nothing waits"
+        time.sleep(0.02)
+
+
+def test_more_connections_than_there_may_be(start: Start, connect: Connect) -> None:
+    """The one that has been idle longest makes room; where all are at work, a new one is told."""
+    server = start(SAGEMAKER_MULTI_MODEL="true")
+    idle = [connect(server) for _ in range(MAX_CONNECTIONS)]
+    with server.socket() as late:
+        late.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert status(late) == 200
+        assert idle[0].recv(1) == b""
+    for connection in idle[1:]:
+        connection.sendall(b"GET /ping HTTP/1.1\r\n")
+    last = [connect(server) for _ in range(3)]
+    for connection in last[:2]:
+        connection.sendall(b"GET /ping HTTP/1.1\r\n")
+    assert status(last[2]) == 503
+    for connection in (*idle, *last):
+        connection.close()
+    wait_for_ping(server)
+
+
+def wait_for_ping(server: RunningServer) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        with closing(Client(server.port)) as client:
+            if client.ask("GET", "/ping").status == 200:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def npy(values: np.ndarray) -> bytes:  # type: ignore[type-arg]
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
+def bodies() -> dict[str, tuple[str, str, bytes]]:
+    """Content type, accept and body of the requests that cost most for their size, each as large as it may be."""
+    json_row = b"[1,2,3,4,5,6,7,8],"
+    return {
+        "csv": ("text/csv", "application/json", b",,,,,,,\n" * (LIMIT // 8)),
+        "json": ("application/json", "application/json", b"[" + json_row * ((LIMIT - 30) // 18) + json_row[:-1] + b"]"),
+        "libsvm": ("text/libsvm", "application/json", b"1\n" * 2_000_000),
+        "npy": ("application/x-npy", "application/json", npy(np.ones((LIMIT // 8 - 64, 8), np.uint8))),
+        "empty lists": ("application/json", "text/csv", b"[" + b"[]," * ((LIMIT - 10) // 3) + b"[]]"),
+    }
+
+
+@pytest.fixture(scope="module")
+def filler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of a few MB."""
+    random = np.random.default_rng(5)
+    rows = random.standard_normal((4000, 8)).astype(np.float32)
+    label = random.integers(0, 2, 4000)
+    parameters = {"max_depth": 14, "min_child_weight": 0, "lambda": 0, "max_bin": 32, "nthread": 2}
+    directory = tmp_path_factory.mktemp("filler")
+    xgboost.train(parameters, xgboost.DMatrix(rows, label), 60).save_model(directory / "model.ubj")
+    return directory
+
+
+@pytest.fixture
+def group() -> Iterator[MemoryGroup]:
+    made = MemoryGroup(512 * MIB)
+    yield made
+    made.close()
+
+
+def test_a_hundred_bodies_at_the_limit_in_a_container_full_of_models(
+    artefacts: dict[str, Path], filler: Path, group: MemoryGroup, tmp_path: Path
+) -> None:
+    """The whole process tree is under a limit that is enforced, and never above it by PSS either."""
+    environment = {"SAGEMAKER_MULTI_MODEL": "true"}
+    if group.kind == "rlimit":
+        environment["TIERFLEET_MEMORY_BUDGET_MIB"] = str(group.limit_bytes // MIB - 256)
+    command = group.command([sys.executable, "-m", "tierfleet_server"])
+    server = RunningServer(environment, tmp_path / "log", command=command)
+    stopped, peak = threading.Event(), [0]
+    counted: Counter[tuple[str, int]] = Counter()
+
+    def watch() -> None:
+        while not stopped.is_set():
+            peak[0] = max(peak[0], pss_bytes(server.process.pid))
+            time.sleep(0.02)
+
+    def call(kind: str, content_type: str, accept: str, body: bytes) -> None:
+        with closing(Client(server.port)) as client:
+            try:
+                counted[kind, client.invoke("m", body, content_type, accept).status] += 1
+            except OSError:  # refused while it was still sending
+                counted[kind, 0] += 1
+
+    try:
+        assert server.load("m", artefacts["binary"]).status == 200
+        loaded = 0
+        while server.load(f"filler-{loaded}", filler).status == 200:
+            loaded += 1
+        assert server.metric("memory_full") == 1
+        assert server.metric("memory_budget_bytes") == group.limit_bytes - 256 * MIB
+        waves = [(kind, *body) for kind, body in bodies().items()] * 20
+        watcher = threading.Thread(target=watch)
+        callers = [threading.Thread(target=call, args=wave) for wave in waves]
+        for thread in (watcher, *callers):
+            thread.start()
+        small = 0
+        while any(thread.is_alive() for thread in callers):
+            assert server.invoke("m", ROW).status == 200, "small requests pass"
+            assert server.ask("GET", "/ping").status == 200
+            small += 1
+            time.sleep(0.05)
+        stopped.set()
+        watcher.join()
+        assert server.process.poll() is None, server.log.read_text()[-2000:]
+        assert group.killed() == 0
+        print(f"{group.kind}: peak {peak[0] / MIB:.0f} of {group.limit_bytes // MIB} MiB, {loaded} models", counted)
+        assert peak[0] <= group.limit_bytes, f"{peak[0] / MIB:.0f} MiB under {group.kind}"
+        assert {code for _, code in counted} <= {0, 200, 400, 503}
+        assert {kind for kind, code in counted if code == 200} == {"csv", "json", "libsvm", "npy"}
+        assert counted["empty lists", 200] == 0
+        assert small > 0
+        wait_for(server, "requests_bytes", 0)
+        for number in range(loaded):
+            assert server.invoke(f"filler-{number}", ROW).status == 200
+    finally:
+        stopped.set()
+        server.close()
