@@ -94,9 +94,7 @@ def deployment_config(
                 type=shift,
                 wait_interval_in_seconds=guardrail.wait_interval_in_seconds,
                 canary_size=(
-                    capacity(type="INSTANCE_COUNT", value=guardrail.canary_instances)
-                    if shift == "CANARY"
-                    else None
+                    capacity(type="INSTANCE_COUNT", value=guardrail.canary_instances) if shift == "CANARY" else None
                 ),
                 linear_step_size=(
                     capacity(type="CAPACITY_PERCENT", value=guardrail.linear_step_percent)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tierfleet import aws_limits
+from tierfleet.assembly_diff import read_template
 from tierfleet.config.schedule import check_schedule, check_timezone
 from tierfleet.property_limits import PROPERTY_LIMITS, PropertyLimit
 
@@ -29,8 +30,7 @@ def check_assembly(directory: Path) -> list[str]:
         stack = file.name.partition(".")[0]
         if size > aws_limits.TEMPLATE_BYTES.most:
             findings.append(f"{stack}: template has {size:,} bytes, at most {aws_limits.TEMPLATE_BYTES.most:,}")
-        template = json.loads(file.read_text(encoding="utf-8"))
-        findings += [f"{stack}: {finding}" for finding in check_limits(template)]
+        findings += [f"{stack}: {finding}" for finding in check_limits(read_template(file))]
     return findings
 
 
