@@ -32,7 +32,7 @@ class ResourceChange:
 def assembly_changes(before: Path, after: Path) -> list[ResourceChange]:
     """The differences between two assembly directories (cdk.out), by stack and logical id.
 
-    Raises FileNotFoundError for a directory without an assembly.
+    Raises FileNotFoundError for a directory without an assembly, ValueError for one with a broken template.
     """
     old, new = _resources(before), _resources(after)
     changes = []
@@ -53,11 +53,25 @@ def _resources(directory: Path) -> dict[tuple[str, str], dict[str, Any]]:
     resources = {}
     for file in directory.rglob("*.template.json"):
         stack = _PATH_HASH.sub("", file.name.partition(".")[0])
-        template = json.loads(file.read_text(encoding="utf-8"))
-        for logical_id, resource in template.get("Resources", {}).items():
+        for logical_id, resource in read_template(file).get("Resources", {}).items():
             # CDK's paths and asset notes are not deployed as properties.
             resources[stack, logical_id] = {key: value for key, value in resource.items() if key != "Metadata"}
     return resources
+
+
+def read_template(file: Path) -> dict[str, Any]:
+    """The template of a file. Raises ValueError for a file that holds none, such as half of one."""
+    try:
+        template: Any = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = "brackets nest too deep" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{file} is no template: {reason}; synthesise again") from error
+    resources = template.get("Resources", {}) if isinstance(template, dict) else None
+    if not isinstance(resources, dict) or not all(
+        isinstance(resource, dict) and isinstance(resource.get("Type"), str) for resource in resources.values()
+    ):
+        raise ValueError(f"{file} is no template: it has no table of resources with a type; synthesise again")
+    return dict(template)
 
 
 def _paths(old: Any, new: Any, path: str = "") -> Iterator[str]:

@@ -27,8 +27,8 @@ class PropertyLimit:
     """What one property of a type of resource may hold.
 
     `path`: property names joined by dots; `[]` for each item of a list, `{}` for each value of a map and `{key}` for
-    each key. `shortest`, `longest`: characters, or items of a list or map; `least`, `most`: a number. Values that only
-    a deployment knows count as 64 characters and match every pattern.
+    each key. `shortest`, `longest`: characters, items of a list, or `entries` of a map; `least`, `most`: a number. What
+    only a deployment knows counts as 64 characters and matches every pattern.
     """
 
     resource_type: str
@@ -41,6 +41,7 @@ class PropertyLimit:
     most: float | None = None
     pattern: str | None = None
     distinct: bool = False
+    entries: bool = False
 
 
 def _sagemaker(kind: str, path: str, shape: str, **limits: object) -> PropertyLimit:
@@ -99,7 +100,7 @@ PROPERTY_LIMITS: Final = (
     _sagemaker("EndpointConfig", "KmsKeyId", "KmsKeyId", longest=2048, pattern="[a-zA-Z0-9:/_-]*"),
     _sagemaker("Model", f"{_CONTAINER}.Image", "ContainerImage", longest=255, pattern=r"[\S]+"),
     _sagemaker("Model", f"{_CONTAINER}.ModelDataUrl", "Url", longest=1024, pattern=r"(https|s3)://([^/]+)/?(.*)"),
-    _sagemaker("Model", f"{_CONTAINER}.Environment", "EnvironmentMap", longest=100),
+    _sagemaker("Model", f"{_CONTAINER}.Environment", "EnvironmentMap", longest=100, entries=True),
     _sagemaker(
         "Model", f"{_CONTAINER}.Environment.{{key}}", "EnvironmentKey", longest=1024, pattern=ENVIRONMENT_KEY_PATTERN
     ),

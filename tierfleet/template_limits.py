@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tierfleet import aws_limits
+from tierfleet.assembly_diff import read_template
 from tierfleet.config.schedule import check_schedule, check_timezone
 from tierfleet.property_limits import PROPERTY_LIMITS, PropertyLimit
 
@@ -29,8 +30,7 @@ def check_assembly(directory: Path) -> list[str]:
         stack = file.name.partition(".")[0]
         if size > aws_limits.TEMPLATE_BYTES.most:
             findings.append(f"{stack}: template has {size:,} bytes, at most {aws_limits.TEMPLATE_BYTES.most:,}")
-        template = json.loads(file.read_text(encoding="utf-8"))
-        findings += [f"{stack}: {finding}" for finding in check_limits(template)]
+        findings += [f"{stack}: {finding}" for finding in check_limits(read_template(file))]
     return findings
 
 
@@ -61,8 +61,8 @@ def _faults(limit: PropertyLimit, value: Any) -> Iterator[str]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= (most or value):
             yield f"is {value}, allowed: {least:g} to {most:g}"
         return
-    length = length_of(value)
-    unit = "items" if isinstance(value, list) else "characters"
+    length = len(value) if limit.entries else length_of(value)
+    unit = "items" if limit.entries or isinstance(value, list) else "characters"
     if length < limit.shortest:
         yield f"has {length} {unit}, at least {limit.shortest}"
     elif limit.longest is not None and length > limit.longest:
@@ -129,7 +129,7 @@ def _resources(template: Template) -> Iterator[str]:
 def schedules(template: Template) -> Iterator[tuple[str, str, str]]:
     """Logical id, expression and time zone of everything that runs by the clock."""
     for name, properties in _of(template, "AWS::Scheduler::Schedule"):
-        yield name, properties["ScheduleExpression"], properties.get("ScheduleExpressionTimezone", "UTC")
+        yield name, properties.get("ScheduleExpression", ""), properties.get("ScheduleExpressionTimezone", "UTC")
     for name, properties in _of(template, "AWS::Events::Rule"):
         if "ScheduleExpression" in properties:
             yield name, properties["ScheduleExpression"], "UTC"

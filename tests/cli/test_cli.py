@@ -33,7 +33,7 @@ def test_check_prints_every_problem_and_ends_with_2(tmp_path: Path) -> None:
     file.write_text(tomlkit.dumps(document(region="xx-nowhere-1", routes={"ttl_seconds": 300})))
     result = runner.invoke(app, ["config", "check", str(file)])
     assert result.exit_code == 2
-    assert "no account is known" in result.stdout
+    assert "not a region that SageMaker hosts models in" in result.stdout
     assert "[routes] bake_minutes = 5: must be at least 670 s" in result.stdout
     assert "Traceback" not in result.output
 

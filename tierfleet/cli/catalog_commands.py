@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.aws import aws_or_fail, bucket_of, routes_of, s3_of, sagemaker_of
-from tierfleet.cli.config_commands import load_or_fail
+from tierfleet.cli.config_commands import load_all_or_fail, load_or_fail
 from tierfleet.cli.console import Json, fail, out, say
 from tierfleet.cli.progress import counter, progress
 from tierfleet.config import FleetConfig
@@ -151,7 +151,7 @@ def _gc(
     as_json: Json = False,
 ) -> None:
     """Find the artefacts that no pointer, pin or SageMaker model refers to, and with --delete delete them."""
-    fleets = [load_or_fail(config) for config in configs]
+    fleets = load_all_or_fail(configs)
     if len({bucket_of(fleet) for fleet in fleets}) > 1:
         fail("the fleet files are of several buckets; collect one at a time")
     with aws_or_fail(bucket_of(fleets[0])):

@@ -1,5 +1,6 @@
 """`tierfleet config`: check and explain fleet files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from rich.markup import escape
 
 from tierfleet.cli.console import Json, err, fail, out, say
 from tierfleet.config import CheckedFile, FleetConfig, check_file, check_files
+from tierfleet.config.files import shown_path
 from tierfleet.config.reference import configuration_markdown, json_schema
 from tierfleet.config.summary import fleet_summary
 from tierfleet.quotas import quota_table, quotas
@@ -20,14 +22,15 @@ _DEFAULT_DIRECTORY = Path("config")
 
 @app.command("check")
 def config_check(
-    files: Annotated[list[Path] | None, typer.Argument(help="Fleet files; default: config/*.toml")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Fleet files, or directories of them; default: config")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check fleet files and print every problem at once. Exit code 2 if one of them cannot be used."""
-    paths = files or sorted(_DEFAULT_DIRECTORY.glob("*.toml"))
-    if not paths:
-        fail(f"no fleet files in {_DEFAULT_DIRECTORY.resolve()}; name them, or run this beside config/")
-    checked = check_files(paths)
+    if not files and not _DEFAULT_DIRECTORY.is_dir():
+        fail(f"no fleet files: there is no {_DEFAULT_DIRECTORY.resolve()}; name them, or run this beside config/")
+    checked = check_files(files or [_DEFAULT_DIRECTORY])
     if as_json:
         problems = [vars(problem) for file in checked for problem in file.problems]
         out.print_json(data={"ok": all(file.config for file in checked), "problems": problems})
@@ -35,7 +38,7 @@ def config_check(
         for file in checked:
             _print_problems(out, file)
             if file.config:
-                out.print(f"[green]ok[/]: {escape(str(file.path))}")
+                out.print(f"[green]ok[/]: {escape(shown_path(file.path))}")
     if not all(file.config for file in checked):
         raise typer.Exit(2)
 
@@ -65,11 +68,19 @@ def config_reference() -> None:
 
 def load_or_fail(file: Path) -> FleetConfig:
     """The fleet of a file. An unusable one ends the command with exit code 2, its errors on stderr."""
-    checked = check_file(file)
-    if checked.config is None:
-        _print_problems(err, checked)
+    [config] = load_all_or_fail([file])
+    return config
+
+
+def load_all_or_fail(files: Sequence[Path]) -> list[FleetConfig]:
+    """The fleets of all files. Unusable ones end the command with exit code 2, the errors of all of them on stderr."""
+    checked = [check_file(file) for file in files]
+    for file in checked:
+        if file.config is None:
+            _print_problems(err, file)
+    if not all(file.config for file in checked):
         raise typer.Exit(2)
-    return checked.config
+    return [file.config for file in checked if file.config]
 
 
 def _print_problems(console: Console, file: CheckedFile) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tierfleet.cli.config_commands import load_or_fail
+from tierfleet.cli.config_commands import load_all_or_fail, load_or_fail
 from tierfleet.cli.console import Json, fail
 from tierfleet.planning.cost import monthly_cost, tenant_costs
 from tierfleet.planning.cost_diff import Priced, cost_diff, paired_files
@@ -63,6 +63,7 @@ def cost(
         return config, monthly_cost(config, table, usage, region=region)
 
     if diff:
+        load_all_or_fail([file for pair in pairs for file in pair if file])
         _print_diffs(pairs, priced, as_json=as_json, markdown=markdown)
         return
     try:

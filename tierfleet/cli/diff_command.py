@@ -19,7 +19,7 @@ def diff(
     """Show which resources an edit adds (+), modifies (~) or removes (-), nested stacks included. Needs no account."""
     try:
         changes = assembly_changes(before, after)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         fail(str(error))
     if as_json:
         typer.echo(json.dumps([vars(change) for change in changes]))

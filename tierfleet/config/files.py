@@ -110,7 +110,7 @@ def unfit_texts(document: Any, where: tuple[str, ...] = ()) -> Iterator[Problem]
             if isinstance(text, str) and (found := _NO_TEXT.search(text)):
                 name = "a byte-order mark" if found[0] == "\ufeff" else "a control character"
                 message = f"holds {name} (U+{ord(found[0]):04X}), which AWS does not take"
-                yield Problem(".".join(where), _plain_text(str(key)), value, message, "remove the character")
+                yield Problem(".".join(where), str(key), value, message, "remove the character")
                 break
         if isinstance(value, dict | list):
             yield from unfit_texts(value, (*where, str(key)))
@@ -138,10 +138,6 @@ def with_tuples(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(with_tuples(item) for item in value)
     return value
-
-
-def _plain_text(text: str) -> str:
-    return _NO_TEXT.sub("?", text)
 
 
 def _deeper_than(document: Any, most: int) -> bool:

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 
 from tierfleet.config.files import (
     FileError,
@@ -102,7 +102,7 @@ def check_file(path: Path) -> CheckedFile:
     parts = _validate_tables(document, problems)
     tables = document.get("tiers", {})
     every_tier_is_sound = isinstance(tables, dict) and parts.get("tiers", {}).keys() == tables.keys()
-    found = check_fleet(parts, path.stem, every_tier_is_sound=every_tier_is_sound)
+    found = check_fleet(parts, shown_path(Path(path.stem)), every_tier_is_sound=every_tier_is_sound)
     # A list that could not be read is not also empty.
     problems += [problem for problem in found if not (problem.table in unread and problem.key == "tenants")]
     places = {(problem.table, problem.key) for problem in problems}
@@ -160,7 +160,7 @@ def _validate_tables(document: Mapping[str, Any], problems: list[Problem]) -> di
         if key == "tiers" and isinstance(document.get("tiers"), dict):
             parts["tiers"] = _validate_tiers(document["tiers"], problems)
         elif key in document:
-            _validate(parts, key, field, document[key], problems)
+            _validate(parts, key, field.annotation, document[key], problems)
         elif field.is_required():
             details = {"type": "missing", "loc": (key,), "input": None, "msg": ""}
             problems.append(from_pydantic(details, (), known))  # type: ignore[arg-type]
@@ -184,21 +184,20 @@ def _validate_tiers(tables: dict[str, Any], problems: list[Problem]) -> dict[str
             message, fix = "must be multi-model or dedicated", "say how the tier is hosted"
             problems.append(Problem(f"tiers.{name}", "hosting", hosting, message, fix))
         else:
-            _validate(tiers, name, FieldInfo(annotation=model), table, problems, ("tiers",))
+            _validate(tiers, name, model, table, problems, ("tiers",))
     return tiers
 
 
 def _validate(
     parts: dict[str, Any],
     key: str,
-    field: FieldInfo,
+    annotation: Any,
     value: Any,
     problems: list[Problem],
     above: tuple[str, ...] = (),
 ) -> None:
-    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
     try:
-        parts[key] = adapter.validate_python(value, strict=True)
+        parts[key] = _adapter(None if above else key, annotation).validate_python(value, strict=True)
     except ValidationError as error:
         for details in error.errors(include_url=False):
             # pydantic counts the sound items only; the others have their own error.
@@ -207,9 +206,16 @@ def _validate(
             loc = details["loc"]
             table = (*above, key) if loc else above
             details["loc"] = loc or (key,)
-            problem = from_pydantic(details, table, known_keys(field.annotation, loc))
-            if details["type"].endswith("_type") and (
-                fix := how_to_write(field.annotation, loc, problem.key, problem.value)
-            ):
+            problem = from_pydantic(details, table, known_keys(annotation, loc))
+            if details["type"].endswith("_type") and (fix := how_to_write(annotation, loc, problem.key, problem.value)):
                 problem = replace(problem, fix=fix)
             problems.append(problem)
+
+
+@cache
+def _adapter(key: str | None, annotation: Any) -> TypeAdapter[Any]:
+    """Of a top-level key with its limits, or of a table of the model `annotation`. Making one takes milliseconds."""
+    if key is None:
+        return TypeAdapter(annotation)
+    field = FleetConfig.model_fields[key]
+    return TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """The shape of a key, from the model: which keys a table knows, and how a value is written."""
 
 import json
+import math
 import types
 from collections.abc import Mapping
 from datetime import date, time
@@ -90,11 +91,12 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _is_number(value: Any, kind: type) -> bool:
-    try:
-        kind(value)
-    except (TypeError, ValueError):
+    if not isinstance(value, str):
         return False
-    return isinstance(value, str)
+    try:
+        return math.isfinite(kind(value))
+    except (ValueError, OverflowError):
+        return False
 
 
 def _text(value: Any) -> str:
