@@ -162,7 +162,7 @@ class _HTTPSConnection(_Guarded, AWSHTTPSConnection):  # type: ignore[misc]
     pass
 
 
-class _HTTPPool(AWSHTTPConnectionPool):  # type: ignore[misc]
+class _HTTPPool(AWSHTTPConnectionPool):
     ConnectionCls = _HTTPConnection
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -170,7 +170,7 @@ class _HTTPPool(AWSHTTPConnectionPool):  # type: ignore[misc]
         _pools.add(self)
 
 
-class _HTTPSPool(AWSHTTPSConnectionPool):  # type: ignore[misc]
+class _HTTPSPool(AWSHTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
     def __init__(self, *args: Any, **options: Any) -> None:
