@@ -5,6 +5,7 @@ its parent: each would then read replies to the other's requests.
 """
 
 import contextlib
+import functools
 import ipaddress
 import os
 import queue
@@ -23,12 +24,12 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util import wait_for_read
 
 from tierfleet.runtime.error_bodies import make_readable
+from tierfleet.runtime.exchange import Exchange
 from tierfleet.runtime.single_flight import SingleFlight
 from tierfleet.runtime.strict_response import ReplyError, StrictResponse
 from tierfleet.runtime.time_limit import seconds_allowed
 
-# SageMaker, AppConfig and STS say x-amzn-requestid, S3 x-amz-request-id.
-_REQUEST_IDS: Final = ("x-amzn-requestid", "x-amz-request-id")
+_TARGET_MODEL: Final = "X-Amzn-SageMaker-Target-Model"
 
 _connections: "weakref.WeakSet[_Guarded]" = weakref.WeakSet()
 _pools: "weakref.WeakSet[Any]" = weakref.WeakSet()
@@ -71,9 +72,6 @@ def forget_in_child() -> None:
 class _Guarded:
     """Mixed into botocore's connections."""
 
-    response_class = StrictResponse
-    # Of the last reply.
-    _request_id: str | None = None
     _request_begins = False
 
     # Of the connections that this is mixed into.
@@ -83,6 +81,11 @@ class _Guarded:
     timeout: float | None
     source_address: tuple[str, int] | None
     socket_options: Any
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._exchange = Exchange((type(self), options.get("host"), options.get("port")))
+        self.response_class = functools.partial(StrictResponse, exchange=self._exchange)
+        super().__init__(*args, **options)
 
     def _new_conn(self) -> socket.socket:
         """Connect to the first address that answers; look-up and attempts together stay within the connect timeout."""
@@ -95,7 +98,7 @@ class _Guarded:
         except OSError as error:
             raise NewConnectionError(connection, f"no connection to {self.host}: {error}") from error
         sys.audit("http.client.connect", self, self.host, self.port)
-        self._request_id = None
+        self._exchange.connected()
         _connections.add(self)
         # The TLS handshake comes next.
         sock.settimeout(seconds_allowed(self.timeout))
@@ -125,9 +128,12 @@ class _Guarded:
                 return sock
         raise failure
 
-    def request(self, *args: Any, **options: Any) -> Any:
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, *args: Any, **options: Any) -> Any:
         self._request_begins = self.sock is not None
-        return super().request(*args, **options)  # type: ignore[misc]
+        target_model = (headers or {}).get(_TARGET_MODEL)
+        # A tenant's row has one score, whichever endpoint and version it comes from.
+        self._exchange.asked((body, target_model.split(b"/")[0] if isinstance(target_model, bytes) else url))
+        return super().request(method, url, body, headers, *args, **options)  # type: ignore[misc]
 
     def send(self, data: Any) -> None:
         connection = cast("Any", self)
@@ -140,18 +146,6 @@ class _Guarded:
         if self.sock is not None:
             self.sock.settimeout(seconds_allowed(self.timeout))
         super().send(data)  # type: ignore[misc]
-
-    def getresponse(self) -> Any:
-        response = super().getresponse()  # type: ignore[misc]
-        headers = response.headers
-        request_id = headers.get(_REQUEST_IDS[0]) or headers.get(_REQUEST_IDS[1])
-        if request_id is not None and request_id == self._request_id:
-            # Some proxy sent a reply twice, the second time too late to be seen after the first.
-            connection = cast("Any", self)
-            connection.close()
-            raise ReplyError("the reply is the one to the request before")
-        self._request_id = request_id
-        return response
 
 
 class _HTTPConnection(_Guarded, AWSHTTPConnection):  # type: ignore[misc]

@@ -3,10 +3,12 @@
 import io
 import re
 import socket
+import zlib
 from email.errors import MissingHeaderBodySeparatorDefect
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import Any, Final, cast
 
+from tierfleet.runtime.exchange import Exchange
 from tierfleet.runtime.time_limit import seconds_allowed
 
 # SageMaker's own limit is 25 MB; a reply without end must not fill the caller's memory before its deadline.
@@ -14,6 +16,8 @@ LARGEST_REPLY_BYTES: Final = 32 * 1024 * 1024
 MOST_INTERIM_REPLIES: Final = 16
 
 _LONGEST_LINE_BYTES: Final = 65_536
+# Enough for any head and the scores' beginning.
+_DIGESTED_BYTES: Final = 8_192
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
@@ -28,7 +32,8 @@ class _SocketReader(io.RawIOBase):
         self._socket = sock
         self._raw = cast("Any", raw)
         self._idle_seconds = sock.gettimeout()
-        self._bytes_left = LARGEST_REPLY_BYTES
+        self._bytes_read = 0
+        self._crc = 0
         self._drained = False
         self.ended = False
 
@@ -41,8 +46,10 @@ class _SocketReader(io.RawIOBase):
         self._socket.settimeout(seconds_allowed(self._idle_seconds))
         count: int = self._raw.readinto(buffer)
         self.ended = count == 0
-        self._bytes_left -= count
-        if self._bytes_left < 0:
+        if self._bytes_read < _DIGESTED_BYTES:
+            self._crc = zlib.crc32(memoryview(buffer)[:count], self._crc)
+        self._bytes_read += count
+        if self._bytes_read > LARGEST_REPLY_BYTES:
             raise ReplyError(f"the reply has more than {LARGEST_REPLY_BYTES} bytes")
         return count
 
@@ -50,6 +57,11 @@ class _SocketReader(io.RawIOBase):
         if not self.closed:
             self._raw.close()
         super().close()
+
+    @property
+    def digest(self) -> tuple[int, int]:
+        """Of all bytes so far, or of the first thousands of many."""
+        return self._crc, self._bytes_read
 
     def has_more(self, buffered: io.BufferedReader) -> bool:
         """Whether bytes beyond those read are here already; nothing can be read after it."""
@@ -69,13 +81,21 @@ class StrictResponse(HTTPResponse):
     """Refuses what a proxy or a broken connection made of a reply, with an HTTPException:
 
     a head without its end; a body that only the connection's end ends, unless it is an error's; two lengths, or one
-    that is no number; bytes after its end; more than LARGEST_REPLY_BYTES. It skips interim replies, a few of them.
+    that is no number; bytes after its end; more than LARGEST_REPLY_BYTES; the reply to the request before. It skips
+    interim replies, a few of them.
     """
 
     def __init__(
-        self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None
+        self,
+        sock: socket.socket,
+        debuglevel: int = 0,
+        method: str | None = None,
+        url: str | None = None,
+        *,
+        exchange: Exchange,
     ) -> None:
         super().__init__(sock, debuglevel=debuglevel, method=method, url=url)
+        self._exchange = exchange
         self._reader = _SocketReader(sock, self.fp.detach())
         self.fp = io.BufferedReader(self._reader)
         self._trailer_read = False
@@ -86,7 +106,10 @@ class StrictResponse(HTTPResponse):
         super().begin()
         if self._reader.ended:
             raise ReplyError("the head of the reply was cut")
-        self._check_framing(cast("HTTPMessage", self.headers))
+        headers = cast("HTTPMessage", self.headers)
+        self._check_framing(headers)
+        if self._exchange.repeats_number(headers):
+            raise ReplyError("the reply is the one to the request before")
 
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(MOST_INTERIM_REPLIES):
@@ -134,3 +157,5 @@ class StrictResponse(HTTPResponse):
         if more:
             # The length is wrong, or the reply came twice: the next reply on this connection would be another's.
             raise ReplyError("the reply has more bytes than it announced")
+        if complete and self.status < 300 and self._exchange.repeats_bytes(self._reader.digest):
+            raise ReplyError("the reply is that to the request before, byte by byte")
