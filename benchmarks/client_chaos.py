@@ -38,7 +38,7 @@ from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client_settings import ClientSettings
 
 MOST_SECONDS_LATE: Final = 0.25
-# A reply without end may take 32 MiB until it is refused, of which the allocator keeps some; a leak grows with the calls.
+# A reply without end takes 32 MiB until it is refused, of which the allocator keeps some; a leak grows with the calls.
 MOST_GROWTH_MIB: Final = 16.0
 # Look-ups that are under way at the end have a thread each.
 MOST_MORE_THREADS: Final = 8
