@@ -4,6 +4,7 @@ A model's score of a row is the row's sum plus the tenant's number, so a reply f
 """
 
 import json
+import ssl
 import threading
 from collections import defaultdict, deque
 from collections.abc import Iterator
@@ -279,13 +280,16 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(aws: FakeAws) -> Iterator[str]:
+def serving(aws: FakeAws, *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """The URL at which the fake answers."""
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"aws": aws}))
+    if tls is not None:
+        # The handshake belongs to the connection's own thread.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         thread.join()

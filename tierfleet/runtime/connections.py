@@ -129,7 +129,8 @@ class _Guarded:
         raise failure
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, *args: Any, **options: Any) -> Any:
-        self._request_begins = self.sock is not None
+        # Not on a new connection, which may hold TLS session tickets: they are read with the first reply.
+        self._request_begins = self.sock is not None and self._exchange.answered_before
         target_model = (headers or {}).get(_TARGET_MODEL)
         # A tenant's row has one score, whichever endpoint and version it comes from.
         self._exchange.asked((body, target_model.split(b"/")[0] if isinstance(target_model, bytes) else url))

@@ -28,7 +28,7 @@ _servers = _Servers()
 class Exchange:
     """Of one connection, which one thread uses at a time. server: its address."""
 
-    __slots__ = ("_answered", "_asked", "_digest", "_request_id", "_server")
+    __slots__ = ("_answered", "_asked", "_digest", "_request_id", "_server", "answered_before")
 
     def __init__(self, server: object) -> None:
         self._server = server
@@ -37,6 +37,8 @@ class Exchange:
 
     def connected(self) -> None:
         """The connection is new; what it was made for is asked already."""
+        # Whether the connection has brought a reply.
+        self.answered_before = False
         self._answered: object = None
         self._request_id: str | None = None
         self._digest: Digest | None = None
@@ -47,6 +49,7 @@ class Exchange:
 
     def repeats_number(self, headers: Mapping[str, Any]) -> bool:
         """Whether the reply, of which the head is here, has the number of the reply before."""
+        self.answered_before = True
         request_id = headers.get(_REQUEST_IDS[0]) or headers.get(_REQUEST_IDS[1])
         repeated = request_id is not None and request_id == self._request_id
         self._request_id = request_id
