@@ -215,9 +215,32 @@ JSON = st.recursive(
     max_leaves=8,
 )
 FIELDS = st.sampled_from(
-    """Error Code Message message OriginalStatusCode OriginalMessage ResponseMetadata HTTPStatusCode tenant version
-    target_model removed_at fleet environment default_tier tiers tenants hosting endpoint ttl_seconds warm_up probe
-    models_bucket predictions""".split()
+    [
+        "Error",
+        "Code",
+        "Message",
+        "message",
+        "OriginalStatusCode",
+        "OriginalMessage",
+        "ResponseMetadata",
+        "HTTPStatusCode",
+        "tenant",
+        "version",
+        "target_model",
+        "removed_at",
+        "fleet",
+        "environment",
+        "default_tier",
+        "tiers",
+        "tenants",
+        "hosting",
+        "endpoint",
+        "ttl_seconds",
+        "warm_up",
+        "probe",
+        "models_bucket",
+        "predictions",
+    ]
 )
 OBJECTS = st.dictionaries(FIELDS, JSON | st.dictionaries(FIELDS, JSON, max_size=4), max_size=6)
 
