@@ -216,30 +216,9 @@ JSON = st.recursive(
 )
 FIELDS = st.sampled_from(
     [
-        "Error",
-        "Code",
-        "Message",
-        "message",
-        "OriginalStatusCode",
-        "OriginalMessage",
-        "ResponseMetadata",
-        "HTTPStatusCode",
-        "tenant",
-        "version",
-        "target_model",
-        "removed_at",
-        "fleet",
-        "environment",
-        "default_tier",
-        "tiers",
-        "tenants",
-        "hosting",
-        "endpoint",
-        "ttl_seconds",
-        "warm_up",
-        "probe",
-        "models_bucket",
-        "predictions",
+        *("Error", "Code", "Message", "message", "OriginalStatusCode", "OriginalMessage", "ResponseMetadata"),
+        *("HTTPStatusCode", "tenant", "version", "target_model", "removed_at", "fleet", "environment", "default_tier"),
+        *("tiers", "tenants", "hosting", "endpoint", "ttl_seconds", "warm_up", "probe", "models_bucket"),
     ]
 )
 OBJECTS = st.dictionaries(FIELDS, JSON | st.dictionaries(FIELDS, JSON, max_size=4), max_size=6)
