@@ -75,6 +75,8 @@ class FakeAws:
         self.endpoints = {SHARED, whale("m01")}
         self.versions: dict[str, str] = defaultdict(lambda: "v1")
         self.pointers: dict[str, str] = {}
+        # What joins them once /later is asked for, by a program that has read a pointer.
+        self.later_pointers: dict[str, str] = {}
         # What a version of a shared model adds to every score.
         self.version_adds: dict[str, float] = defaultdict(float)
         self.unpublished: set[str] = set()
@@ -123,7 +125,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        if url.path == "/configuration":
+        if url.path == "/later":
+            self.aws.pointers |= self.aws.later_pointers
+            self._reply(200, "")
+        elif url.path == "/configuration":
             self._get_latest_configuration(parse_qs(url.query)["configuration_token"][0])
         else:
             self._get_object(unquote(url.path))
