@@ -46,6 +46,8 @@ def guard(client: Any) -> None:
         # One dict that the session's own manager shares with the managers of its proxies.
         classes.update(http=_HTTPPool, https=_HTTPSPool)
         make_readable(client)
+        # Pools that it has already would go on making connections of botocore's own.
+        endpoint.http_session.close()
 
 
 def forget_in_child() -> None:
@@ -58,7 +60,8 @@ def forget_in_child() -> None:
     for connection in list(_connections):
         sock, connection.sock = connection.sock, None
         if sock is not None:
-            with contextlib.suppress(OSError):
+            # A proxy's TLS inside TLS is no socket; it stays as it is, unused.
+            with contextlib.suppress(OSError, AttributeError):
                 os.close(sock.detach())
     _connections.clear()
     for pool in list(_pools):

@@ -100,10 +100,11 @@ class StrictResponse(HTTPResponse):
         self.fp = io.BufferedReader(self._reader)
         self._trailer_read = False
 
-    def begin(self) -> None:
+    def begin(self, **options: Any) -> None:
         if self.headers is not None:
             return
-        super().begin()
+        # Newer Pythons say how many headers they take.
+        super().begin(**options)
         if self._reader.ended:
             raise ReplyError("the head of the reply was cut")
         headers = cast("HTTPMessage", self.headers)
