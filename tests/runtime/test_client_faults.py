@@ -355,9 +355,8 @@ def test_a_held_pointer_serves_while_s3_gives_what_is_none(
 def test_thousands_of_calls_in_several_processes_of_which_each_forks() -> None:
     """Seconds of `make bench-chaos`."""
     program = [sys.executable, str(ROOT / "benchmarks" / "client_chaos.py"), "--calls", "2000", "--seed", "7"]
-    ran = subprocess.run(
-        program, capture_output=True, text=True, timeout=300, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    )
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(program, capture_output=True, text=True, timeout=300, env=variables)
     # The bars on time and memory are the bench's own: this machine is busy, and few calls warm nothing up.
     for line in ran.stdout.splitlines():
         assert not line.startswith("VIOLATION") or " s after a deadline " in line or " grew by " in line, ran.stdout
