@@ -7,8 +7,8 @@ call shows. The proxy of chaos_proxy.py stands between. Two processes call from 
 the middle of its calls: parent and child then go on side by side. Exits 1 if
 
 - a score is wrong, or anything but a CallError is raised;
-- a call ends more than 0.25 s after its deadline, besides the hiccups of its process after it (a thread that only sleeps
-  measures how long the machine kept it from running);
+- a call ends more than 0.25 s after its deadline, besides the hiccups of its process after it (a thread that only
+  sleeps measures how long the machine kept it from running);
 - the resident memory, threads or open files of a process at its end are above the least of its second tenth of calls by
   more than the bars below.
 """
