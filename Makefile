@@ -11,7 +11,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench bench-cache \
+<<<<<<< HEAD
         bench-moves bench-neighbours bench-planner bench-server bench-warm-up boto3-next image clean
+=======
+        bench-chaos bench-moves bench-planner bench-server bench-warm-up boto3-next image clean
+>>>>>>> client
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +79,9 @@ test-boto3-next: boto3-next  ## Run the client's and the warm-up's tests on the 
 
 bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s; no call may fail (10 minutes)
 	$(BIN)/python benchmarks/tier_move.py
+
+bench-chaos: install  ## Call 200,000 times through a proxy that harms replies; every call ends right, or in an error in time
+	$(BIN)/python benchmarks/client_chaos.py
 
 bench-warm-up: install  ## Measure the nightly warm-up of 500 real models
 	$(BIN)/python benchmarks/warm_up.py

@@ -23,8 +23,8 @@ from typing import Any, Final
 
 import boto3
 import botocore
+from botocore.config import Config
 
-from tierfleet.runtime import clients
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client_settings import ClientSettings
 
@@ -163,9 +163,8 @@ def measure(port: int, server: Connection, *, quick: bool) -> dict[str, Any]:
     os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
     session = boto3.Session("test", "test", region_name=REGION)
     settings = ClientSettings(pointer_ttl_seconds=86_400)
-    bare_client = clients.calling_clients(
-        session=session, region=None, read_timeout_seconds=70, connections=settings.connections
-    ).runtime
+    config = Config(retries={"total_max_attempts": 1}, tcp_keepalive=True, max_pool_connections=settings.connections)
+    bare_client = session.client("sagemaker-runtime", config=config)
     written: list[str] = []
 
     def fleet(**options: Any) -> FleetClient:

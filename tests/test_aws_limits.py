@@ -10,8 +10,8 @@ from typing import Any
 import botocore.loaders
 import pytest
 from fleets import Synth, document, fleet, read_templates
-from fuzz.fleet_files import synthesise_and_check
-from fuzz.random_fleets import random_fleets
+from tests.fuzz.fleet_files import synthesise_and_check
+from tests.fuzz.random_fleets import random_fleets
 
 from tierfleet import aws_limits, images, instance_types
 from tierfleet.config import FleetConfig

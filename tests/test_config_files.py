@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tomlkit
 from fleets import DELETE, checked, document
-from fuzz.fleet_files import fuzz, synthesise_and_check
+from tests.fuzz.fleet_files import fuzz, synthesise_and_check
 from test_app import run_app
 from typer.testing import CliRunner, Result
 

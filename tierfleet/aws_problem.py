@@ -13,7 +13,7 @@ _CREDENTIALS = (
     exceptions.SSOError,
     exceptions.ProfileNotFound,
 )
-_WHO = "AWS_PROFILE or AWS_ACCESS_KEY_ID says who you are"
+WHO = "AWS_PROFILE or AWS_ACCESS_KEY_ID says who you are"
 _BAD_KEYS = ("InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException")
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
 _OTHER_REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "301", "IllegalLocationConstraintException")
@@ -54,9 +54,9 @@ def _refused(error: ClientError, asked: str, permissions: str) -> tuple[str, str
     if code in _CLOCK:
         return f"AWS refuses this machine's clock, it is more than 15 minutes off ({message})", "set the clock"
     if code in _EXPIRED:
-        return f"the credentials have expired ({code})", f"get new ones: {_WHO}"
+        return f"the credentials have expired ({code})", f"get new ones: {WHO}"
     if code in _BAD_KEYS:
-        return f"AWS does not accept the credentials ({code})", _WHO
+        return f"AWS does not accept the credentials ({code})", WHO
     if code == "NoSuchBucket":
         stage = "-".join(asked.split("--")[:2])
         remedy = f"it comes with cdk deploy {stage}/Models, and the fleet file says in which account and region"
@@ -64,16 +64,16 @@ def _refused(error: ClientError, asked: str, permissions: str) -> tuple[str, str
     if code in _OTHER_REGION:
         return f"the bucket is in another region than the fleet file says ({code})", "mend region in the file"
     if code in _DENIED:
-        return f"access denied ({message})", f"{permissions}; {_WHO}"
+        return f"access denied ({message})", f"{permissions}; {WHO}"
     return _classified(error)
 
 
 def _unanswered(error: BotoCoreError) -> tuple[str, str]:
     """What happened before AWS said anything, and what to do."""
     if isinstance(error, exceptions.NoCredentialsError):
-        return "there are no AWS credentials", _WHO
+        return "there are no AWS credentials", WHO
     if isinstance(error, _CREDENTIALS):
-        return _one_line(str(error)), _WHO
+        return _one_line(str(error)), WHO
     if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
         return f"no answer ({_one_line(str(error))})", "check the network, AWS_ENDPOINT_URL and the region"
     return _classified(error)

@@ -21,6 +21,11 @@ const DEFAULT_TTL_SECONDS = 60;
 const FORCED_REFRESH_PAUSE_MS = 5000;
 const LONGEST_PAUSE_MS = 2000;
 const PATIENCE_MS = 1000;
+// One request of routes or a pointer as a whole: the SDK's own timeout ends with the reply's head.
+const LOOKUP_MS = 8000;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+// What S3 says of a pointer that no longer serves; anything else it says leaves the old one in use.
+const FINAL = ["NoSuchKey", "NoSuchBucket", "RemovedError", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "Forbidden"];
 const POINTERS_KEPT = 10_000;
 // The SDK's own limit is 50, and a call that waits 3 s for a socket fails as one that cannot connect.
 const MOST_SOCKETS = 512;
@@ -48,11 +53,31 @@ export class FleetCaller {
     this.appconfig = new AppConfigDataClient({ ...options, requestHandler: handler(5000) });
     this.s3 = new S3Client({ ...options, requestHandler: handler(5000) });
     this.runtime = new SageMakerRuntimeClient({ ...options, requestHandler: handler(runtimeTimeout) });
+    for (const client of [this.appconfig, this.s3, this.runtime]) {
+      client.middlewareStack.add(framed, { step: "deserialize", priority: "low", name: "framed" });
+    }
   }
 
   /** One number per row of `body`, and where it came from; throws the last error if the deadline passes. */
   async invoke(tenant, body, { contentType = "text/csv", deadlineSeconds = this.deadlineSeconds } = {}) {
     if (!TENANT.test(tenant)) throw new Error(`${JSON.stringify(tenant)} is not a tenant id`);
+    const ending = new AbortController();
+    const late = new Promise((_, reject) => {
+      ending.signal.addEventListener("abort", () => {
+        const what = ending.asked ? "answer" : "routes or pointer";
+        reject(Object.assign(new Error(`no ${what} of ${tenant} before the deadline`), { name: "TimeoutError" }));
+      });
+    });
+    const timer = setTimeout(() => ending.abort(), Math.min(LONGEST_TIMER_MS, deadlineSeconds * 1000));
+    try {
+      // A reply that drips meets no timeout of the SDK's.
+      return await Promise.race([this.#call(tenant, body, contentType, deadlineSeconds, ending), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #call(tenant, body, contentType, deadlineSeconds, ending) {
     const deadline = performance.now() + deadlineSeconds * 1000;
     const failures = {};
     const gone = new Set();
@@ -65,7 +90,9 @@ export class FleetCaller {
         if (performance.now() >= deadline) throw new Error(`no routes or pointer of ${tenant} before the deadline`);
         const request = { EndpointName: route.endpoint, Body: body, ContentType: contentType, Accept: "application/json" };
         if (route.shared) request.TargetModel = pointer.target_model;
-        const reply = await this.runtime.send(new InvokeEndpointCommand(request)); // 5
+        ending.asked = true;
+        const reply = await this.runtime.send(new InvokeEndpointCommand(request), { abortSignal: ending.signal }); // 5
+        if (reply.$metadata.httpStatusCode !== 200) throw new Error(`answered ${reply.$metadata.httpStatusCode}`);
         const text = Buffer.from(reply.Body).toString();
         const version = route.shared ? pointer.version : route.version;
         return { predictions: scores(text), tier: route.tier, endpoint: route.endpoint, version };
@@ -149,7 +176,7 @@ export class FleetCaller {
     let reply;
     if (token) {
       reply = await this.appconfig
-        .send(new GetLatestConfigurationCommand({ ConfigurationToken: token }))
+        .send(new GetLatestConfigurationCommand({ ConfigurationToken: token }), inTime())
         .catch(() => undefined);
     }
     if (!reply) {
@@ -160,14 +187,16 @@ export class FleetCaller {
           ConfigurationProfileIdentifier: "routes",
           RequiredMinimumPollIntervalInSeconds: this.ttlSeconds ?? SHORTEST_POLL_SECONDS,
         }),
+        inTime(),
       ); // 1
       token = session.InitialConfigurationToken;
-      reply = await this.appconfig.send(new GetLatestConfigurationCommand({ ConfigurationToken: token }));
+      reply = await this.appconfig.send(new GetLatestConfigurationCommand({ ConfigurationToken: token }), inTime());
     }
     const text = Buffer.from(reply.Configuration ?? []).toString();
     if (text) {
       const routes = JSON.parse(text);
-      if (routes.version !== 1) throw new Error(`route document version ${routes.version} is not 1`);
+      if (routes?.version !== 1) throw new Error(`route document version ${routes?.version} is not 1`);
+      if (!isRoutes(routes)) throw new Error("the route document is malformed");
       if (routes.fleet !== this.fleet || routes.environment !== this.environment) {
         throw new Error(`the routes are those of ${routes.fleet} ${routes.environment}`);
       }
@@ -176,7 +205,8 @@ export class FleetCaller {
     if (!this.#routes) throw new Error("no routes are deployed");
     this.#token = reply.NextPollConfigurationToken;
     const ttlSeconds = this.ttlSeconds ?? this.#routes.ttl_seconds ?? DEFAULT_TTL_SECONDS;
-    const interval = Math.max(reply.NextPollIntervalInSeconds ?? 0, ttlSeconds) * 1000;
+    const asked = reply.NextPollIntervalInSeconds;
+    const interval = Math.max(asked > 0 && asked <= 86_400 ? asked : 0, ttlSeconds) * 1000;
     this.#pollAt = performance.now() + interval;
     this.#waitAt = this.#pollAt + interval;
     return this.#routes;
@@ -198,7 +228,8 @@ export class FleetCaller {
     };
     entry.read = (held ? Promise.race([fresh, sleep(PATIENCE_MS).then(late)]) : fresh).catch(async (error) => {
       const old = await held?.read.catch(() => undefined);
-      if (old && ATTEMPTS[kindOf(error)]) {
+      const status = error.$metadata?.httpStatusCode;
+      if (old && !FINAL.includes(error.name) && status !== 403 && status !== 401) {
         entry.goodUntil = performance.now() + 5000;
         return old;
       }
@@ -219,19 +250,37 @@ export class FleetCaller {
   async #readPointer(tenant) {
     const Bucket = this.bucket ?? this.#routes.models_bucket;
     if (!Bucket) throw new Error("these routes name no models bucket: give the fleet's account");
-    const reply = await this.s3.send(new GetObjectCommand({ Bucket, Key: `catalog/${tenant}.json` }));
+    const reply = await this.s3.send(new GetObjectCommand({ Bucket, Key: `catalog/${tenant}.json` }), inTime());
     const pointer = JSON.parse(await reply.Body.transformToString());
-    if (pointer.removed_at && !pointer.target_model) throw new Error(`${tenant} was removed at ${pointer.removed_at}`);
-    const [folder, name, ...more] = String(pointer.target_model).split("/");
-    if (pointer.tenant !== tenant || folder !== tenant || !name || more.length) {
-      throw new Error(`the pointer of ${tenant} names ${pointer.target_model}`);
+    if (pointer?.tenant === tenant && pointer.removed_at && !("target_model" in pointer)) {
+      throw Object.assign(new Error(`${tenant} was removed at ${pointer.removed_at}`), { name: "RemovedError" });
+    }
+    const target = pointer?.target_model;
+    const name = typeof target === "string" && target.startsWith(`${tenant}/`) ? target.slice(tenant.length + 1) : "";
+    const sound = /^[!-.0-~][ -.0-~]{0,900}$/.test(name) && name !== "." && name !== "..";
+    if (pointer?.tenant !== tenant || typeof pointer.version !== "string" || !pointer.version || !sound) {
+      throw new Error(`the pointer of ${tenant} names ${JSON.stringify(target ?? null).slice(0, 80)}`);
     }
     return pointer;
   }
 }
 
+function isRoutes(routes) {
+  const object = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+  const hosted = (tier) => object(tier) && ["multi-model", "dedicated"].includes(tier.hosting);
+  const ttl = routes.ttl_seconds ?? DEFAULT_TTL_SECONDS;
+  return (
+    object(routes.tiers) &&
+    Object.values(routes.tiers).every(hosted) &&
+    Object.hasOwn(routes.tiers, routes.default_tier) &&
+    object(routes.tenants) &&
+    Object.values(routes.tenants).every((own) => object(own) && Object.hasOwn(routes.tiers, own.tier)) &&
+    Number.isInteger(ttl) && ttl >= 1 && ttl <= 86_400
+  );
+}
+
 function routeOf(routes, tenant) {
-  const own = tenant === null ? undefined : routes.tenants[tenant];
+  const own = tenant !== null && Object.hasOwn(routes.tenants, tenant) ? routes.tenants[tenant] : undefined;
   const name = own?.tier ?? routes.default_tier;
   const tier = routes.tiers[name];
   const endpoint = own?.endpoint ?? tier.endpoint;
@@ -240,13 +289,22 @@ function routeOf(routes, tenant) {
 }
 
 export function scores(text) {
-  if (!/^\s*[[{]/.test(text)) return text.trim().split(/[,\n]/).map(Number); // 6
+  if (!/^\s*[[{]/.test(text)) return text.trim().split(/[,\n]/).map(number); // 6
   const document = JSON.parse(text);
-  return (document.predictions ?? document).map((score) => score.score ?? score);
+  const list = Array.isArray(document) ? document : document.predictions;
+  if (!Array.isArray(list)) throw new Error("the reply has no list of predictions");
+  return list.map((score) => number(score?.score ?? score));
+}
+
+function number(value) {
+  const [only] = Array.isArray(value) && value.length === 1 ? value : [value];
+  const read = ["number", "string"].includes(typeof only) && only !== "" ? Number(only) : NaN;
+  if (Number.isNaN(read)) throw new Error("the reply is not one score per row");
+  return read;
 }
 
 function kindOf(error) {
-  const message = error.OriginalMessage ?? error.message ?? "";
+  const message = String(error.OriginalMessage ?? error.message ?? "");
   switch (error.name) {
     case "ModelNotReadyException":
       return "loading";
@@ -264,6 +322,7 @@ function kindOf(error) {
       if (/failed to download model data|could not find model/i.test(message)) return "missing-archive";
       return /endpoint.*(not found|could not find)|could not find.*endpoint/i.test(message) ? "unknown-endpoint" : "final";
     case "TimeoutError":
+    case "AbortError":
       return "timeout";
     default:
       if (CONNECTION.includes(error.code)) return "connection";
@@ -278,6 +337,22 @@ async function pause(error, kind, failures, deadline) {
   const milliseconds = (ceiling * (1 + Math.random())) / 2;
   if (performance.now() + milliseconds >= deadline) throw error;
   await sleep(milliseconds);
+}
+
+/** Where only the connection's end would end a body, nobody could tell a whole one from one that was cut. */
+function framed(next) {
+  return async (request) => {
+    const result = await next(request);
+    const { statusCode, headers } = result.response;
+    if (statusCode < 300 && !("content-length" in headers) && !("transfer-encoding" in headers)) {
+      throw Object.assign(new Error("the reply has neither a Content-Length nor chunks"), { code: "ECONNRESET" });
+    }
+    return result;
+  };
+}
+
+function inTime() {
+  return { abortSignal: AbortSignal.timeout(LOOKUP_MS) };
 }
 
 function sleep(milliseconds) {

@@ -74,11 +74,15 @@ class Aws:
 
     @cached_property
     def runtime(self) -> "SageMakerRuntimeClient":
-        return clients.cold_path_client(connections=CONNECTIONS)
+        client = clients.cold_path_client(connections=CONNECTIONS)
+        clients.bound_in_time(client)
+        return client
 
     @cached_property
     def s3(self) -> "S3Client":
-        return clients.s3_client(connections=CONNECTIONS)
+        client = clients.s3_client(connections=CONNECTIONS)
+        clients.bound_in_time(client)
+        return client
 
     @cached_property
     def appconfig(self) -> "AppConfigClient":
@@ -86,7 +90,9 @@ class Aws:
 
     @cached_property
     def appconfigdata(self) -> "AppConfigDataClient":
-        return clients.appconfigdata_client()
+        client = clients.appconfigdata_client()
+        clients.bound_in_time(client)
+        return client
 
     @cached_property
     def sagemaker(self) -> "SageMakerClient":

@@ -121,3 +121,28 @@ def test_what_aws_refuses_is_one_sentence_that_says_what_to_do(code: str, senten
 def test_what_never_reaches_aws_is_one_sentence_too(error: Any, sentence: str) -> None:
     assert sentence in aws_problem(error, BUCKET)
     assert every_call_meets(error)
+
+
+@pytest.mark.usefixtures("as_caller")
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired."),
+        OSError("no such device"),
+        KeyError("AccessKeyId"),
+        ValueError("Invalid endpoint: x"),
+        RecursionError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("where", ["get_credentials", "client"])
+def test_whatever_a_credential_source_raises_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(f"boto3.Session.{where}", fail)
+    sentence = refused("invoke", "m37", *NAMED)
+    assert sentence.startswith((ROUTES, "the fleet at AWS"))
+    assert sentence.endswith(WHO)

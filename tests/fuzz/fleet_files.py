@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from fuzz.toml_mutations import mutate_bytes, mutate_document, toml_of
+from tests.fuzz.toml_mutations import mutate_bytes, mutate_document, toml_of
 
 from tierfleet import routes
 from tierfleet.config import CheckedFile, FleetConfig, check_file, check_files

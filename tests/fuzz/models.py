@@ -304,3 +304,11 @@ def smallest() -> bytes:
     data = xgboost.DMatrix(np.array([[0], [1]], np.float32), np.array([0, 1], np.float32))
     booster = xgboost.train({"max_depth": 1, "nthread": 1, "min_child_weight": 0}, data, 1)
     return bytes(booster.save_raw("ubj"))
+
+
+def of_features(count: int) -> bytes:
+    """A small model of so many features."""
+    rows = np.random.default_rng(5).standard_normal((80, count)).astype(np.float32)
+    data = xgboost.DMatrix(rows, (rows.sum(axis=1) > 0).astype(np.float32))
+    parameters = {"max_depth": 3, "nthread": 1, "objective": "binary:logistic"}
+    return bytes(xgboost.train(parameters, data, 3).save_raw("ubj"))

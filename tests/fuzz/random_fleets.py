@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from fuzz.fleet_files import synthesise_and_check
-from fuzz.toml_mutations import toml_of
+from tests.fuzz.fleet_files import synthesise_and_check
+from tests.fuzz.toml_mutations import toml_of
 
 from tierfleet.config import FleetConfig, load
 from tierfleet.config.guardrail_time import BAKE_SECONDS

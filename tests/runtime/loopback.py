@@ -4,6 +4,7 @@ A model's score of a row is the row's sum plus the tenant's number, so a reply f
 """
 
 import json
+import ssl
 import threading
 from collections import defaultdict, deque
 from collections.abc import Iterator
@@ -74,6 +75,8 @@ class FakeAws:
         self.endpoints = {SHARED, whale("m01")}
         self.versions: dict[str, str] = defaultdict(lambda: "v1")
         self.pointers: dict[str, str] = {}
+        # What joins them once /later is asked for, by a program that has read a pointer.
+        self.later_pointers: dict[str, str] = {}
         # What a version of a shared model adds to every score.
         self.version_adds: dict[str, float] = defaultdict(float)
         self.unpublished: set[str] = set()
@@ -122,7 +125,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        if url.path == "/configuration":
+        if url.path == "/later":
+            self.aws.pointers |= self.aws.later_pointers
+            self._reply(200, "")
+        elif url.path == "/configuration":
             self._get_latest_configuration(parse_qs(url.query)["configuration_token"][0])
         else:
             self._get_object(unquote(url.path))
@@ -279,13 +285,16 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(aws: FakeAws) -> Iterator[str]:
+def serving(aws: FakeAws, *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """The URL at which the fake answers."""
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"aws": aws}))
+    if tls is not None:
+        # The handshake belongs to the connection's own thread.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         thread.join()

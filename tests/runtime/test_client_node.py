@@ -4,10 +4,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from loopback import (
@@ -25,6 +28,9 @@ from loopback import (
     score,
     whale,
 )
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+import chaos_proxy
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "node"
 NODE = shutil.which("node")
@@ -286,3 +292,75 @@ def test_while_appconfig_does_not_answer_an_idle_callers_routes_serve(aws: FakeA
         """,
     )
     assert [answer.get("endpoint") for answer in answers] == [whale("m01")] * 3, answers
+
+
+@contextmanager
+def harmed(url: str, *faults: chaos_proxy.Fault, only: bytes) -> Iterator[str]:
+    proxy = chaos_proxy.ChaosProxy(("127.0.0.1", urlsplit(url).port or 0), faults=faults, only=only)
+    try:
+        yield f"http://127.0.0.1:{proxy.port}"
+    finally:
+        proxy.close()
+
+
+@pytest.mark.parametrize(
+    "only", [b"/invocations", b"/catalog/", b"/configuration"], ids=["invoke", "pointer", "routes"]
+)
+def test_a_reply_that_drips_ends_at_the_deadline(aws: FakeAws, url: str, tmp_path: Path, only: bytes) -> None:
+    with harmed(url, chaos_proxy.drips, only=only) as through:
+        steps = """
+        const began = performance.now();
+        await said("m37", { deadlineSeconds: 1 });
+        console.log(JSON.stringify({ seconds: (performance.now() - began) / 1000 }));
+        """
+        answer, took = answers_of(through, tmp_path, steps)
+    assert answer["error"].endswith("of m37 before the deadline")
+    # The promise is 0.25 s; a busy machine may add as much again and more.
+    assert took["seconds"] < 2
+
+
+CUT = [
+    chaos_proxy.cut_head,
+    chaos_proxy.half_a_reply,
+    chaos_proxy.no_length,
+    chaos_proxy.garbage,
+    chaos_proxy.garbage_for_a_body,
+    chaos_proxy.length_too_long,
+    chaos_proxy.chunks_that_break_off,
+    chaos_proxy.odd_error,
+    chaos_proxy.odd_status,
+    chaos_proxy.interim_replies_without_end,
+    chaos_proxy.resets,
+    chaos_proxy.twice,
+]
+
+
+def test_harmed_replies_end_in_a_right_score_or_an_error(aws: FakeAws, url: str, tmp_path: Path) -> None:
+    steps = """
+    for (let number = 0; number < 4; number += 1) await said("m37", { deadlineSeconds: 1 });
+    """
+    for fault in CUT:
+        with harmed(url, fault, only=b"/invocations") as through:
+            answers = answers_of(through, tmp_path, steps)
+        assert len(answers) == 4
+        for answer in answers:
+            # Node takes the first of two replies, and a whole reply of HTTP/2.0 for one of HTTP/1.1.
+            harmless = fault in {chaos_proxy.twice, chaos_proxy.odd_status}
+            right = harmless and answer.get("predictions") == [score("m37", "1,2")]
+            assert right or "error" in answer, (fault.__name__, answer)
+
+
+def test_a_held_pointer_serves_while_s3_gives_what_is_none(aws: FakeAws, url: str, tmp_path: Path) -> None:
+    """Two minutes later by its clock."""
+    steps = """
+    await said("m37");
+    const now = performance.now.bind(performance);
+    performance.now = () => now() + 120_000;
+    await (await fetch(process.env.AWS_ENDPOINT_URL + "/later")).text();
+    await said("m37");
+    """
+    for garbage in ("<html>", "[]", "null", "[" * 10_000, '{"tenant": "m37", "target_model": "m37/a\\r\\nb"}'):
+        aws.pointers.clear()
+        aws.later_pointers = {"m37": garbage}
+        answers = answers_of(url, tmp_path, steps)
+        assert [answer.get("version") for answer in answers] == ["v1", "v1"], (garbage, answers)

@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import typer
 from boto3 import Session
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tierfleet.aws_problem import MODELS_PERMISSIONS, aws_problem
+from tierfleet.aws_problem import MODELS_PERMISSIONS, WHO, aws_problem
 from tierfleet.cli.console import fail
 from tierfleet.config import FleetConfig
 from tierfleet.runtime.catalog import CatalogError
-from tierfleet.runtime.clients import appconfigdata_client, s3_client, sagemaker_client
+from tierfleet.runtime.clients import appconfigdata_client, bound_in_time, s3_client, sagemaker_client
+from tierfleet.runtime.errors import classify
 from tierfleet.runtime.names import ROUTES_PROFILE, models_bucket, routes_application
 from tierfleet.runtime.route_document import RouteDocument, RoutesError
 from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes
@@ -47,6 +49,7 @@ def routes_of(fleet: FleetConfig) -> RouteDocument | None:
 def read_routes(fleet: str, environment: str, *, session: Session, endpoint_url: str | None = None) -> RouteDocument:
     """As callers see them now. Raises RoutesError, and botocore's errors."""
     client = appconfigdata_client(session=session, endpoint_url=endpoint_url)
+    bound_in_time(client)
     try:
         return deployed_routes(
             client,
@@ -56,6 +59,17 @@ def read_routes(fleet: str, environment: str, *, session: Session, endpoint_url:
         )
     finally:
         client.close()
+
+
+@contextmanager
+def any_failure_or_fail(asked: str) -> Iterator[None]:
+    """Around `aws_or_fail`, where nothing but AWS and the credentials' source is asked: a source may raise anything."""
+    try:
+        yield
+    except (typer.Exit, MemoryError):
+        raise
+    except Exception as error:
+        fail(f"{asked}: {classify(error).sentence}; {WHO}")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import botocore.session
 import typer
 from botocore.exceptions import NoCredentialsError
 
-from tierfleet.cli.aws import CALLERS_PERMISSIONS, aws_or_fail, read_routes
+from tierfleet.cli.aws import CALLERS_PERMISSIONS, any_failure_or_fail, aws_or_fail, read_routes
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import fail
 from tierfleet.cli.standin import running_standin, standin_or_fail
@@ -41,7 +41,11 @@ class FleetChoice:
     def deployed_routes(self) -> RouteDocument:
         """As callers see them now; ends the command where there are none."""
         asked = f"the routes of {self.fleet} {self.environment}"
-        with standin_or_fail(self.standin), aws_or_fail(asked, permissions=CALLERS_PERMISSIONS):
+        with (
+            any_failure_or_fail(asked),
+            standin_or_fail(self.standin),
+            aws_or_fail(asked, permissions=CALLERS_PERMISSIONS),
+        ):
             try:
                 return read_routes(self.fleet, self.environment, session=self.session, endpoint_url=self.endpoint_url)
             except RoutesError as error:
@@ -107,7 +111,8 @@ def _local_session(account: str, region: str) -> boto3.Session:
 
 
 def _aws_session(region: str | None) -> boto3.Session:
-    with aws_or_fail("the fleet at AWS (--local calls the stand-in)"):
+    asked = "the fleet at AWS (--local calls the stand-in)"
+    with any_failure_or_fail(asked), aws_or_fail(asked):
         session = boto3.Session(region_name=region)
         if session.get_credentials() is None:
             raise NoCredentialsError

@@ -89,5 +89,7 @@ class ApiTrace:
 
 
 def _shown(headers: Mapping[str, Any]) -> dict[str, str]:
-    texts = {name: value.decode() if isinstance(value, bytes) else str(value) for name, value in headers.items()}
+    texts = {
+        name: value.decode("latin-1") if isinstance(value, bytes) else str(value) for name, value in headers.items()
+    }
     return {name: value for name, value in sorted(texts.items()) if name.lower() not in _SECRET_HEADERS}

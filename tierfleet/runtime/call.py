@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from tierfleet.runtime import metrics
 from tierfleet.runtime.call_errors import (
     POINTER,
     ROUTES,
+    CallError,
     Lookup,
     call_error,
     lookup_error,
@@ -24,11 +23,17 @@ from tierfleet.runtime.reply import Reply, Timings
 from tierfleet.runtime.retries import Retries
 from tierfleet.runtime.route_cache import RouteCache
 from tierfleet.runtime.route_document import Route, RouteDocument, RoutesError
+from tierfleet.runtime.time_limit import time_limit
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime.client import SageMakerRuntimeClient
 
-_AWS_FAILURES: Final = (ClientError, BotoCoreError)
+# SageMaker answers so, or with an error.
+OK: Final = 200
+
+
+class StatusError(Exception):
+    """InvokeEndpoint was answered with a status that is neither 200 nor an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +78,10 @@ class Call:
             sent_at = self._clock()
             try:
                 content, replied_type = self._send(route, body, content_type, accept)
-            except _AWS_FAILURES as error:
+            except MemoryError:
+                raise
+            except Exception as error:
+                # Whatever it is: botocore lets more through than its own errors.
                 self._calling_seconds += self._clock() - sent_at
                 self._heal(error, route)
             else:
@@ -96,11 +104,13 @@ class Call:
                     )
                 else:
                     return self._route
+            except (CallError, MemoryError):
+                raise
             except (RoutesError, CatalogError) as error:
                 raise lookup_error(error, tenant=self._tenant, endpoint=self._endpoint()) from error
             except TimeoutError as error:
                 raise self._too_late(lookup) from error
-            except _AWS_FAILURES as error:
+            except Exception as error:
                 self._pause(error, lookup)
 
     def _send(self, route: Route, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
@@ -113,8 +123,12 @@ class Call:
         if route.shared and self._pointer is not None:
             request["TargetModel"] = self._pointer.target_model
         self._attempts += 1
-        response = self._services.runtime.invoke_endpoint(**request)
-        return response["Body"].read(), response.get("ContentType", "")
+        with time_limit(self._seconds_left()):
+            response = self._services.runtime.invoke_endpoint(**request)
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", OK)
+            if status != OK:
+                raise StatusError(f"InvokeEndpoint was answered with status {status}")
+            return response["Body"].read(), response.get("ContentType", "")
 
     def _heal(self, error: Exception, route: Route) -> None:
         """Return if another attempt is due, with what it needs changed; else raise the call's error."""
@@ -181,7 +195,9 @@ class Call:
         self._pointer_renewed = True
         try:
             newer = self._services.pointers.newer_than(old, seconds_left=self._seconds_left())
-        except (*_AWS_FAILURES, CatalogError, TimeoutError):
+        except MemoryError:
+            raise
+        except Exception:
             return False
         self._pointer, self._pointer_source = newer, PointerSource.READ
         return newer != old

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tierfleet.runtime.catalog import CatalogError, NoSuchModelError
-from tierfleet.runtime.errors import Kind, Verdict
+from tierfleet.runtime.errors import Kind, Verdict, classify
 from tierfleet.runtime.route_document import RoutesError
 
 
@@ -114,6 +114,11 @@ def call_error(verdict: Verdict, *, tenant: str, endpoint: str | None, out_of_ti
     return error(
         f"{_where(tenant, endpoint)}: {verdict.sentence}; {remedy}", tenant=tenant, endpoint=endpoint, kind=verdict.kind
     )
+
+
+def unexpected_error(error: Exception, *, tenant: str) -> CallError:
+    """The error of a call that failed outside of its requests, such as where no thread could be started."""
+    return call_error(classify(error), tenant=tenant, endpoint=None)
 
 
 def unread_error(

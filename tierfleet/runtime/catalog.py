@@ -7,7 +7,7 @@ A removed tenant's pointer has "removed_at" and no "target_model" until models g
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
@@ -16,6 +16,10 @@ from tierfleet.runtime.names import WORD_PATTERN, catalog_key
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+
+# It becomes a header's value, of at most 1,024 characters in all (API reference, InvokeEndpoint).
+_KEY_PART: Final = re.compile(r"[!-.0-~][ -.0-~]{0,900}")
 
 
 class CatalogError(Exception):
@@ -53,13 +57,25 @@ def read_pointer(s3: "S3Client", *, bucket: str, tenant: str) -> Pointer:
         raise
     try:
         pointer = json.loads(content)
-        if "removed_at" in pointer and "target_model" not in pointer:
-            raise NoSuchModelError(f"tenant {tenant} was removed at {pointer['removed_at']}: {where}")
+        if "removed_at" in pointer and "target_model" not in pointer and pointer.get("tenant", tenant) == tenant:
+            raise NoSuchModelError(f"tenant {tenant} was removed at {str(pointer['removed_at'])[:40]}: {where}")
         named_tenant, version, target_model = pointer["tenant"], pointer["version"], pointer["target_model"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CatalogError(f"{where} is malformed: {type(error).__name__}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CatalogError(f"{where} is malformed: {type(error).__name__}: {str(error)[:200]}") from error
     if named_tenant != tenant:
-        raise CatalogError(f"{where} is of tenant {named_tenant!r}")
-    if not isinstance(target_model, str) or not re.fullmatch(f"{tenant}/[^/]+", target_model):
-        raise CatalogError(f"{where} points to {target_model!r}, allowed: {tenant}/<version>.tar.gz")
-    return Pointer(tenant, str(version), target_model)
+        raise CatalogError(f"{where} is of tenant {_shown(named_tenant)}")
+    if not isinstance(version, str) or not version:
+        raise CatalogError(f"{where} has version {_shown(version)}, allowed: a text")
+    name = target_model.removeprefix(f"{tenant}/") if isinstance(target_model, str) else ""
+    if name == target_model or name in {"", ".", ".."} or not _KEY_PART.fullmatch(name):
+        raise CatalogError(f"{where} points to {_shown(target_model)}, allowed: {tenant}/<version>.tar.gz")
+    return Pointer(tenant, version, target_model)
+
+
+def _shown(value: object) -> str:
+    """A value of the pointer for a person: its start, whatever it is."""
+    try:
+        return repr(value)[:80]
+    except (ValueError, RecursionError):
+        # An int of more than 4,300 digits; a list in a list in a list.
+        return f"a {type(value).__name__}"

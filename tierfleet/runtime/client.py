@@ -1,30 +1,40 @@
 """FleetClient: calls any tenant's model, wherever the fleet serves it now."""
 
+import math
+import os
 import random
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Never, Self
 
 import boto3
 
-from tierfleet.runtime import catalog, clients, names
+from tierfleet.runtime import forks, names
 from tierfleet.runtime.call import Call, Services
-from tierfleet.runtime.call_errors import CallError, ReplyFormatError, RequestInvalidError, TenantBusyError
-from tierfleet.runtime.call_metrics import CallMetrics, Emit, default_emit
-from tierfleet.runtime.client_settings import LONGEST_ANSWER_SECONDS, ClientSettings
+from tierfleet.runtime.call_errors import (
+    CallError,
+    ReplyFormatError,
+    RequestInvalidError,
+    TenantBusyError,
+    too_late_error,
+    unexpected_error,
+)
+from tierfleet.runtime.call_metrics import Emit
+from tierfleet.runtime.client_settings import ClientSettings
 from tierfleet.runtime.clients import CallingClients
-from tierfleet.runtime.pointer_cache import PointerCache
+from tierfleet.runtime.credentials import session_after_fork
+from tierfleet.runtime.process_state import ClientOptions, ProcessState
 from tierfleet.runtime.reply import CSV, JSON, Reply, csv_rows
-from tierfleet.runtime.route_cache import FetchRoutes, RouteCache, fixed_routes, routes_in_file
 from tierfleet.runtime.route_document import RouteDocument
-from tierfleet.runtime.routes import SHORTEST_POLL_SECONDS, RouteSession
-from tierfleet.runtime.tenant_slots import TenantSlots
+from tierfleet.runtime.single_flight import SingleFlight
 
 _TENANT: Final = re.compile(names.WORD_PATTERN)
+# A greater whole number is no float.
+_MOST_SECONDS: Final = 10**300
+_HEADER_VALUE: Final = re.compile(r"[!-~]([ -~]{0,1022}[!-~])?")
 
 
 class FleetClient:
@@ -40,7 +50,8 @@ class FleetClient:
     routes_file, routes: a route document on disk (read again every TTL) or in hand, instead of AppConfig.
     emit: takes each metric line (docs/calling.md); by default standard output in a Lambda function, else none.
     aws: clients instead of those made from the session; they must not retry by themselves.
-    Make it after a fork, not before. docs/calling.md has the errors, the retries and the policy a caller needs.
+    After a fork it makes connections and caches of its own in the child at its first call there; with `aws` it
+    refuses. docs/calling.md has the errors, the retries and the policy a caller needs.
     """
 
     def __init__(
@@ -65,55 +76,27 @@ class FleetClient:
                 raise ValueError(f"{what} is {word!r}, allowed: {names.WORD_PATTERN}")
         if routes is not None and routes_file is not None:
             raise ValueError("routes and routes_file are both given, allowed: one of them")
-        self._fleet = fleet
-        self._environment = environment
-        self._account = account
-        self._region = region
-        self._settings = settings or ClientSettings()
-        self._session = session or boto3.Session()
-        if aws is None and region is None and self._session.region_name is None:
+        self._session = session
+        first_session = session or boto3.Session()
+        if aws is None and region is None and first_session.region_name is None:
             raise ValueError("there is no region; give region, a session that has one, or set AWS_DEFAULT_REGION")
-        self._bucket: str | None = None
-        self._bucket_lock = threading.Lock()
-        self._clock = clock
-        self._own_aws = aws is None
-        self._aws = aws or clients.calling_clients(
-            session=self._session,
-            region=region,
-            read_timeout_seconds=min(LONGEST_ANSWER_SECONDS, self._settings.deadline_seconds),
-            connections=self._settings.connections,
-            with_appconfigdata=routes is None and routes_file is None,
-        )
-        self._slots = TenantSlots(self._settings.calls_per_tenant)
-        self._metrics = CallMetrics(
-            emit or default_emit(),
+        self._options = ClientOptions(
             fleet=fleet,
             environment=environment,
-            named_tenants=self._settings.named_tenants,
-            clock=clock,
-        )
-        self._services = Services(
-            runtime=self._aws.runtime,
-            routes=RouteCache(
-                self._fetch(routes, routes_file),
-                fleet=fleet,
-                environment=environment,
-                ttl_seconds=self._settings.route_ttl_seconds,
-                clock=clock,
-            ),
-            pointers=PointerCache(
-                self._read_pointer,
-                ttl_seconds=self._settings.pointer_ttl_seconds,
-                stale_seconds=self._settings.pointer_stale_seconds,
-                size=self._settings.pointers_kept,
-                clock=clock,
-                jitter=jitter,
-            ),
-            metrics=self._metrics,
+            account=account,
+            region=region,
+            settings=settings or ClientSettings(),
+            routes_file=routes_file,
+            routes=routes,
+            emit=emit,
+            aws=aws,
             clock=clock,
             sleep=sleep,
             jitter=jitter,
         )
+        self._renewals: SingleFlight[int, ProcessState] = SingleFlight("tierfleet-client")
+        self._state: ProcessState | None = ProcessState(self._options, first_session)
+        forks.forget_in_child(self)
 
     def invoke(
         self,
@@ -126,33 +109,37 @@ class FleetClient:
     ) -> Reply:
         """Send one body, at most 6 MB, to the tenant's current model.
 
-        deadline_seconds: no attempt starts after it; one under way then ends by its own timeout, which is the
-        client's own deadline_seconds or 70 s, the shorter. Raises CallError (tierfleet.runtime.call_errors).
+        deadline_seconds: the call ends by then, answered or not; None: that of the settings.
+        Raises CallError (tierfleet.runtime.call_errors), whatever went wrong.
         """
-        started = self._clock()
-        if not _TENANT.fullmatch(tenant):
-            raise RequestInvalidError(
-                f"{tenant!r} is not a tenant id, allowed: {names.WORD_PATTERN}; correct the request", tenant=tenant
-            )
-        seconds = self._settings.deadline_seconds if deadline_seconds is None else deadline_seconds
-        deadline = started + seconds
+        clock = self._options.clock
+        started = clock()
+        seconds = self._options.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
+        _check_request(tenant, body, content_type, accept, seconds)
+        state: ProcessState | None = None
         answered = False
         try:
-            if not self._slots.take(tenant, timeout_seconds=seconds):
+            state = self._state_here(tenant, seconds)
+            if not state.slots.take(tenant, timeout_seconds=seconds - (clock() - started)):
                 raise TenantBusyError(
-                    f"tenant {tenant}: {self._slots.limit} calls of it were under way for {seconds:g} s; "
+                    f"tenant {tenant}: {state.slots.limit} calls of it were under way for {seconds:g} s; "
                     "send fewer at once, or raise calls_per_tenant",
                     tenant=tenant,
                 )
             try:
-                call = Call(self._services, tenant, started=started, deadline=deadline)
+                call = Call(state.services, tenant, started=started, deadline=started + seconds)
                 reply = call.run(body, content_type=content_type, accept=accept)
             finally:
-                self._slots.give_back(tenant)
+                state.slots.give_back(tenant)
             answered = True
             return reply
+        except (CallError, MemoryError):
+            raise
+        except Exception as error:
+            raise unexpected_error(error, tenant=tenant) from error
         finally:
-            self._metrics.call(tenant, self._clock() - started, answered=answered)
+            if state is not None:
+                state.metrics.call(tenant, clock() - started, answered=answered)
 
     def predict(
         self, tenant: str, rows: Iterable[Sequence[float | None]], *, deadline_seconds: float | None = None
@@ -175,13 +162,18 @@ class FleetClient:
 
     def flush_metrics(self) -> None:
         """Write the collected metric lines now: at the end of a Lambda handler, which may be frozen after it."""
-        self._metrics.flush()
+        state = self._state
+        if state is not None and state.process_id == os.getpid():
+            state.metrics.flush()
 
     def close(self) -> None:
-        """Write the last metric lines and close the connections; no call may be under way."""
-        self._metrics.close()
-        if self._own_aws:
-            self._aws.close()
+        """Write the last metric lines and close the connections; no call may be under way.
+
+        In a forked child it closes what the child made, never the parent's.
+        """
+        state = self._state
+        if state is not None and state.process_id == os.getpid():
+            state.close()
 
     def __enter__(self) -> Self:
         return self
@@ -191,35 +183,45 @@ class FleetClient:
     ) -> None:
         self.close()
 
-    def _fetch(self, routes: RouteDocument | None, routes_file: str | Path | None) -> FetchRoutes:
-        if routes is not None:
-            return fixed_routes(routes)
-        if routes_file is not None:
-            return routes_in_file(Path(routes_file))
-        if self._aws.appconfigdata is None:
-            raise ValueError("aws has no appconfigdata client and no routes are given, allowed: one of them")
-        return RouteSession(
-            self._aws.appconfigdata,
-            application_id=names.routes_application(self._fleet, self._environment),
-            environment_id=self._environment,
-            profile_id=names.ROUTES_PROFILE,
-            # The interval is not known before the routes are: AppConfig is asked to allow any, the cache keeps it.
-            poll_seconds=self._settings.route_ttl_seconds or SHORTEST_POLL_SECONDS,
-        ).fetch
+    def __reduce__(self) -> Never:
+        raise TypeError("a FleetClient cannot be sent to another process; make one there")
 
-    def _read_pointer(self, tenant: str) -> catalog.Pointer:
-        return catalog.read_pointer(self._aws.s3, bucket=self._models_bucket(), tenant=tenant)
+    def forget_in_child(self) -> None:
+        """After a fork, in the child, before any other thread: the parent's state is not the child's."""
+        self._state = None
+        self._renewals = SingleFlight("tierfleet-client")
 
-    def _models_bucket(self) -> str:
-        routes = self._services.routes.held
-        if self._account is None and routes is not None and routes.models_bucket is not None:
-            return routes.models_bucket
-        with self._bucket_lock:
-            if self._bucket is None:
-                account = self._account or clients.caller_account(self._session, region=self._region)
-                region = self._aws.s3.meta.region_name
-                self._bucket = names.models_bucket(self._fleet, self._environment, account, region)
-            return self._bucket
+    @property
+    def _services(self) -> Services:
+        """What this process's calls share."""
+        return self._state_here("-", math.inf).services
+
+    def _state_here(self, tenant: str, seconds: float) -> ProcessState:
+        """This process's state, made now if it is a forked child's first call; seconds: how long to wait for that."""
+        state = self._state
+        if state is not None and state.process_id == os.getpid():
+            return state
+        if self._options.aws is not None:
+            raise RequestInvalidError(
+                f"tenant {tenant}: this FleetClient came through a fork with the clients it was given, whose "
+                "connections are the parent's; make it after the fork, or leave aws out",
+                tenant=tenant,
+            )
+        try:
+            state = self._renewals.run(os.getpid(), self._renewed, timeout_seconds=seconds)
+        except TimeoutError as error:
+            raise too_late_error(None, seconds=seconds, tenant=tenant, endpoint=None) from error
+        self._state = state
+        return state
+
+    def _renewed(self) -> ProcessState:
+        state = self._state
+        if state is not None and state.process_id == os.getpid():
+            # Another thread's renewal ended between this one's look and its turn.
+            return state
+        session = boto3.Session() if self._session is None else session_after_fork(self._session)
+        self._state = ProcessState(self._options, session)
+        return self._state
 
     def _format_error(self, reply: Reply, why: str) -> CallError:
         return ReplyFormatError(
@@ -227,3 +229,30 @@ class FleetClient:
             tenant=reply.tenant,
             endpoint=reply.endpoint,
         )
+
+
+def _check_request(tenant: object, body: object, content_type: object, accept: object, seconds: object) -> None:
+    """Raises RequestInvalidError for what no deployment of the fleet could answer."""
+    wrong = []
+    if not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
+        wrong.append(f"{_shown(tenant)} is not a tenant id, allowed: {names.WORD_PATTERN}")
+    if not isinstance(body, bytes | bytearray | str):
+        wrong.append(f"the body is a {type(body).__name__}, allowed: bytes")
+    for name, value in (("content_type", content_type), ("accept", accept)):
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            wrong.append(f"{name} is {_shown(value)}, allowed: 1 to 1,024 printable ASCII characters")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds <= math.inf:
+        wrong.append(f"deadline_seconds is {_shown(seconds)}, allowed: a number")
+    elif isinstance(seconds, int) and abs(seconds) > _MOST_SECONDS:
+        wrong.append(f"deadline_seconds is beyond every clock, allowed: at most {_MOST_SECONDS:g}")
+    if wrong:
+        who = tenant if isinstance(tenant, str) else _shown(tenant)
+        raise RequestInvalidError(f"{'; '.join(wrong)}; correct the request", tenant=who[:80])
+
+
+def _shown(value: object) -> str:
+    """A value for a person: its start, whatever it is."""
+    try:
+        return repr(value)[:80]
+    except Exception:
+        return f"a {type(value).__name__}"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 from botocore.config import Config
 
+from tierfleet.runtime.time_limit import time_limit
+
 if TYPE_CHECKING:
     from mypy_boto3_appconfig.client import AppConfigClient
     from mypy_boto3_appconfigdata.client import AppConfigDataClient
@@ -25,6 +27,8 @@ CONTROL_READ_TIMEOUT_SECONDS: Final = 20
 CONTROL_ATTEMPTS: Final = 4
 # Routes and pointers are a few kilobytes, and a caller waits for them.
 LOOKUP_READ_TIMEOUT_SECONDS: Final = 5
+# One such request as a whole, however slowly its reply drips.
+LOOKUP_SECONDS: Final = CONNECT_TIMEOUT_SECONDS + LOOKUP_READ_TIMEOUT_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,10 @@ class CallingClients:
         for client in (self.runtime, self.s3, self.appconfigdata):
             if client is not None:
                 client.close()
+
+    def bound_in_time(self) -> None:
+        """Have all that their calls wait for end within the calling thread's time limit (time_limit.py)."""
+        bound_in_time(self.runtime, self.s3, self.appconfigdata)
 
 
 def cold_path_client(
@@ -113,13 +121,26 @@ def calling_clients(
     """
     runtime = _calling_config(read_timeout_seconds, connections=connections)
     lookup = _calling_config(LOOKUP_READ_TIMEOUT_SECONDS, connections=connections)
-    return CallingClients(
+    aws = CallingClients(
         runtime=session.client("sagemaker-runtime", region_name=region, config=runtime, endpoint_url=endpoint_url),
         s3=session.client("s3", region_name=region, config=lookup, endpoint_url=endpoint_url),
         appconfigdata=session.client("appconfigdata", region_name=region, config=lookup, endpoint_url=endpoint_url)
         if with_appconfigdata
         else None,
     )
+    aws.bound_in_time()
+    return aws
+
+
+def bound_in_time(*aws_clients: Any) -> None:
+    """Have all that these clients' calls wait for end within the calling thread's time limit (time_limit.py)."""
+    # Not before a client is made: who imports this module to read a pointer pays for neither.
+    from tierfleet.runtime.connections import guard
+    from tierfleet.runtime.credentials import renew_aside
+
+    for client in aws_clients:
+        guard(client)
+    renew_aside(*aws_clients)
 
 
 def caller_account(session: boto3.Session, *, region: str | None) -> str:
@@ -129,8 +150,10 @@ def caller_account(session: boto3.Session, *, region: str | None) -> str:
     if known:
         return known
     sts = session.client("sts", region_name=region, config=_calling_config(LOOKUP_READ_TIMEOUT_SECONDS, connections=1))
+    bound_in_time(sts)
     try:
-        account: str = sts.get_caller_identity()["Account"]
+        with time_limit(LOOKUP_SECONDS):
+            account: str = sts.get_caller_identity()["Account"]
     finally:
         sts.close()
     return account

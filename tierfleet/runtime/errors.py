@@ -5,15 +5,22 @@ endpoint of the stock XGBoost image answers 503 for a busy container and for a b
 text decides.
 """
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from http.client import HTTPException
 from typing import Any, Final
 
+import urllib3.exceptions
 from botocore import exceptions
 from botocore.exceptions import ClientError
 
 _LONGEST_DETAIL_CHARACTERS: Final = 300
+
+
+class CredentialsError(Exception):
+    """The credentials cannot be renewed; the message is one sentence that says why."""
 
 
 class Kind(StrEnum):
@@ -114,11 +121,11 @@ class Verdict:
 def classify(error: Exception) -> Verdict:
     """The verdict on any exception a boto3 call may raise; never raises itself."""
     if isinstance(error, ClientError):
-        kind = _kind_of_reply(error.response)
-        detail = error.response.get("OriginalMessage") or error.response.get("Error", {}).get("Message", "")
-        code = error.response.get("Error", {}).get("Code", "")
-        return _verdict(kind, f"{code}: {detail}")
-    return _verdict(_kind_of_exception(error), f"{type(error).__name__}: {error}")
+        response = _mapping(error.response)
+        said = _mapping(response.get("Error"))
+        detail = _text(response.get("OriginalMessage")) or _text(said.get("Message"))
+        return _verdict(_kind_of_reply(response), f"{_text(said.get('Code'))}: {detail}")
+    return _verdict(_kind_of_exception(error), f"{type(error).__name__}: {_text(error)}")
 
 
 def _verdict(kind: Kind, detail: str) -> Verdict:
@@ -128,17 +135,39 @@ def _verdict(kind: Kind, detail: str) -> Verdict:
     return Verdict(kind, f"{_MEANING[kind]} ({one_line})")
 
 
+def _mapping(value: object) -> Mapping[str, Any]:
+    """What should be an object of a reply; whoever wrote the reply may have sent anything."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    try:
+        return str(value)
+    except Exception:
+        # An int of more than 4,300 digits; an exception whose own text fails.
+        return f"a {type(value).__name__} that has no text"
+
+
+def _whole_number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
 def _kind_of_reply(response: Mapping[str, Any]) -> Kind:
-    code = response.get("Error", {}).get("Code", "")
-    message = response.get("Error", {}).get("Message", "").lower()
+    said = _mapping(response.get("Error"))
+    code, message = _text(said.get("Code")), _text(said.get("Message")).lower()
     if code == "ModelError":
-        return _kind_of_model_error(response.get("OriginalStatusCode", 0), response.get("OriginalMessage") or message)
+        status = _whole_number(response.get("OriginalStatusCode"))
+        return _kind_of_model_error(status, _text(response.get("OriginalMessage")) or message)
     if code in {"ValidationError", "ValidationException"}:
         return _kind_of_validation_error(message)
     if code in {"AccessDenied", "AccessDeniedException"} and "s3:listbucket" in message:
         # S3 says so of a *missing* key to a caller that may not list the bucket.
         return Kind.MISSING_MODEL
-    return _KIND_OF_CODE.get(code) or _kind_of_status(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return _KIND_OF_CODE.get(code) or _kind_of_status(
+        _whole_number(_mapping(response.get("ResponseMetadata")).get("HTTPStatusCode"))
+    )
 
 
 def _kind_of_status(status: int) -> Kind:
@@ -168,16 +197,29 @@ def _kind_of_validation_error(message: str) -> Kind:
 
 def _kind_of_exception(error: Exception) -> Kind:
     match error:
-        case exceptions.ReadTimeoutError():
+        case exceptions.ReadTimeoutError() | urllib3.exceptions.ReadTimeoutError():
             return Kind.READ_TIMEOUT
         case exceptions.ConnectionError() | exceptions.HTTPClientError() | exceptions.IncompleteReadError():
             return Kind.CONNECTION
+        case TimeoutError():
+            return Kind.READ_TIMEOUT
+        case urllib3.exceptions.HTTPError() | HTTPException() | ssl.SSLError() | ConnectionError():
+            # Where botocore reads the body of an error, nothing turns these into its own.
+            return Kind.CONNECTION
         case (
-            exceptions.NoCredentialsError()
+            CredentialsError()
+            | exceptions.NoCredentialsError()
             | exceptions.PartialCredentialsError()
             | exceptions.CredentialRetrievalError()
             | exceptions.TokenRetrievalError()
             | exceptions.SSOError()
+            | exceptions.MetadataRetrievalError()
+            | exceptions.RefreshWithMFAUnsupportedError()
+            | exceptions.UnknownCredentialError()
+            | exceptions.InvalidConfigError()
+            | exceptions.ProfileNotFound()
+            | exceptions.ConfigNotFound()
+            | exceptions.ConfigParseError()
         ):
             return Kind.DENIED
         case exceptions.ParamValidationError():

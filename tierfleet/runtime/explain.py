@@ -8,7 +8,7 @@ from typing import Any, Final
 from tierfleet.runtime.api_trace import ApiTrace, TracedRequest
 from tierfleet.runtime.call_errors import CallError
 from tierfleet.runtime.reply import Reply
-from tierfleet.runtime.route_document import RouteDocument
+from tierfleet.runtime.route_document import RouteDocument, RoutesError
 
 # The stock XGBoost image loads a small model in 1.9 s, the dense server a 44 MB one in 0.1 s (docs/container.md); a
 # first call also opens its connection.
@@ -128,7 +128,10 @@ def _why(tenant: str, routes: RouteDocument, reply: Reply | None) -> str:
         sentence = f"{tenant} is not listed in the routes, so it is on the default tier {tier}"
     else:
         sentence = f"{tenant} is listed in the routes on tier {tier}"
-    route = routes.route_of(tenant)
+    try:
+        route = routes.route_of(tenant)
+    except RoutesError as error:
+        return f"{sentence}: {error}"
     sentence += ", whose endpoint is shared" if route.shared else ", on an endpoint of its own"
     if reply is not None and reply.fell_back:
         return f"{sentence}; that endpoint is gone, so the default tier answered"

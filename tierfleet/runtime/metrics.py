@@ -14,6 +14,7 @@ NAMESPACE: Final = "tierfleet"
 
 ROUTE_ERRORS: Final = "RouteErrors"
 ROUTE_FALLBACK: Final = "RouteFallback"
+CALL_STALE_POINTERS: Final = "StalePointers"
 CALLS: Final = "Calls"
 CALL_ERRORS: Final = "CallErrors"
 CALL_LATENCY: Final = "CallLatency"
@@ -28,6 +29,7 @@ WARM_UP_SECONDS: Final = "WarmUpSeconds"
 UNITS: Final[Mapping[str, str]] = {
     ROUTE_ERRORS: "Count",
     ROUTE_FALLBACK: "Count",
+    CALL_STALE_POINTERS: "Count",
     CALLS: "Count",
     CALL_ERRORS: "Count",
     CALL_LATENCY: "Milliseconds",

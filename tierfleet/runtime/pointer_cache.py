@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from tierfleet.runtime.catalog import CatalogError, NoSuchModelError, Pointer
-from tierfleet.runtime.errors import classify
+from tierfleet.runtime.errors import Kind, classify
 from tierfleet.runtime.single_flight import SingleFlight
 
 # How long S3 is left alone after it failed, and how long "no model" is believed.
@@ -43,7 +43,8 @@ class PointerCache:
     """The newest pointers, at most `size` of them; thread-safe.
 
     ttl_seconds: a new version is seen within it (each entry lives for 0.8 to 1 of it, so that they do not expire
-    together). stale_seconds: while S3 is down, a pointer serves until it is that old.
+    together). stale_seconds: while S3 is down, or gives what is no pointer, one serves until it is that old.
+    stale_used: called whenever one is kept so.
     """
 
     def __init__(
@@ -53,10 +54,12 @@ class PointerCache:
         ttl_seconds: float,
         stale_seconds: float,
         size: int,
+        stale_used: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._read_pointer = read
+        self._stale_used = stale_used
         self._ttl_seconds = ttl_seconds
         self._stale_seconds = stale_seconds
         self._size = size
@@ -116,7 +119,7 @@ class PointerCache:
             pointer: Pointer | None = self._read_pointer(tenant)
         except NoSuchModelError:
             entry = _Entry(None, now, now + RETRY_PAUSE_SECONDS, PointerSource.READ)
-        except CatalogError:
+        except MemoryError:
             raise
         except Exception as error:
             entry = self._stale(tenant, held, error)
@@ -131,11 +134,12 @@ class PointerCache:
         return entry
 
     def _stale(self, tenant: str, held: _Entry | None, error: Exception) -> _Entry:
-        """What serves while S3 is down. An access that was taken away is not S3 being down."""
+        """What serves while S3 is down, or gives what is no pointer. An access that was taken away is neither."""
         verdict = classify(error)
-        if held is None or held.pointer is None or self._too_old(held) or not verdict.retryable:
+        final = verdict.kind in {Kind.DENIED, Kind.UNKNOWN_BUCKET, Kind.REQUEST}
+        if held is None or held.pointer is None or self._too_old(held) or final:
             raise error
-        return self._again_later(tenant, held, verdict.sentence)
+        return self._again_later(tenant, held, str(error) if isinstance(error, CatalogError) else verdict.sentence)
 
     def _kept(self, tenant: str, held: _Entry) -> _Entry:
         """What serves while S3 does not answer; the read goes on and its result is used when it comes."""
@@ -148,6 +152,7 @@ class PointerCache:
 
     def _again_later(self, tenant: str, held: _Entry, why: str) -> _Entry:
         now = self._clock()
+        self._stale_used()
         _log.warning("pointer of %s is %.0f s old and not refreshed: %s", tenant, now - held.read_at, why)
         return _Entry(held.pointer, held.read_at, now + RETRY_PAUSE_SECONDS, PointerSource.STALE)
 

@@ -61,7 +61,10 @@ def parse_scores(body: bytes) -> list[float]:
     """
     text = body.decode("utf-8").strip()
     if text[:1] in {"[", "{"}:
-        document = json.loads(text)
+        try:
+            document = json.loads(text)
+        except RecursionError:
+            raise ValueError(f"the reply is nested too deeply: {_start(text)}") from None
         scores = document.get("predictions") if isinstance(document, dict) else document
         if not isinstance(scores, list):
             raise ValueError(f"the reply has no list of predictions: {_start(text)}")
@@ -77,7 +80,10 @@ def csv_rows(rows: Iterable[Sequence[float | None]]) -> bytes:
     lines = []
     width = None
     for number, row in enumerate(rows):
-        values = [float("nan") if value is None else float(value) for value in row]
+        try:
+            values = [float("nan") if value is None else float(value) for value in row]
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"row {number} has a feature that is no number: {error}") from error
         width = len(values) if width is None else width
         if not values or len(values) != width:
             raise ValueError(f"row {number} has {len(values)} features, allowed: {width or 'at least 1'}")
@@ -96,7 +102,10 @@ def _number(value: Any, text: str) -> float:
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"the reply is not one score per row: {_start(text)}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"the reply has a number beyond every float: {_start(text)}") from None
 
 
 def _start(text: str) -> str:

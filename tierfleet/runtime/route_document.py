@@ -11,12 +11,16 @@
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 VERSION: Final = 1
 MULTI_MODEL: Final = "multi-model"
+DEDICATED: Final = "dedicated"
+# The fleet file allows 15 to 3,600 (docs/configuration.md).
+LONGEST_TTL_SECONDS: Final = 86_400
 
 
 class RoutesError(Exception):
@@ -119,10 +123,12 @@ def parse_routes(content: bytes | str) -> RouteDocument:
     try:
         document = json.loads(content)
         if document["version"] != VERSION:
-            raise RoutesError(f"route document version {document['version']!r} is not {VERSION}: update this tierfleet")
+            raise RoutesError(
+                f"route document version {_shown(document['version'])} is not {VERSION}: update this tierfleet"
+            )
         return _document(document)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RoutesError(f"the route document is malformed: {type(error).__name__}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RoutesError(f"the route document is malformed: {type(error).__name__}: {str(error)[:300]}") from error
 
 
 def _document(document: Mapping[str, Any]) -> RouteDocument:
@@ -135,7 +141,7 @@ def _document(document: Mapping[str, Any]) -> RouteDocument:
         models_bucket=_text_or_none(document.get("models_bucket")),
         ttl_seconds=_ttl_or_none(document.get("ttl_seconds")),
         tiers={
-            name: TierRoute(_text(tier["hosting"]), _text_or_none(tier.get("endpoint")))
+            name: TierRoute(_hosting(tier["hosting"]), _text_or_none(tier.get("endpoint")))
             for name, tier in document["tiers"].items()
         },
         tenants={
@@ -162,24 +168,39 @@ def _document(document: Mapping[str, Any]) -> RouteDocument:
 def _tier_warm_up(tier: Mapping[str, Any]) -> TierWarmUp:
     concurrency, deadline_seconds = tier["concurrency"], tier["deadline_seconds"]
     if type(concurrency) is not int or concurrency < 1:
-        raise ValueError(f"concurrency is {concurrency!r}, allowed: a whole number from 1")
-    if type(deadline_seconds) not in {int, float} or deadline_seconds <= 0:
-        raise ValueError(f"deadline_seconds is {deadline_seconds!r}, allowed: a number above 0")
+        raise ValueError(f"concurrency is {_shown(concurrency)}, allowed: a whole number from 1")
+    if type(deadline_seconds) not in {int, float} or not 0 < deadline_seconds < math.inf:
+        raise ValueError(f"deadline_seconds is {_shown(deadline_seconds)}, allowed: a number above 0")
     if not isinstance(tier["tenants"], list):
-        raise ValueError(f"tenants is {tier['tenants']!r}, allowed: a list")
+        raise ValueError(f"tenants is {_shown(tier['tenants'])}, allowed: a list")
     return TierWarmUp(tuple(_text(tenant) for tenant in tier["tenants"]), concurrency, deadline_seconds)
 
 
 def _ttl_or_none(value: Any) -> int | None:
-    if value is not None and (type(value) is not int or value < 1):
-        raise ValueError(f"ttl_seconds is {value!r}, allowed: a whole number from 1")
+    if value is not None and (type(value) is not int or not 1 <= value <= LONGEST_TTL_SECONDS):
+        raise ValueError(f"ttl_seconds is {_shown(value)}, allowed: a whole number from 1 to {LONGEST_TTL_SECONDS}")
     return value
+
+
+def _hosting(value: object) -> str:
+    if value not in (MULTI_MODEL, DEDICATED):
+        raise ValueError(f"hosting is {_shown(value)}, allowed: {MULTI_MODEL} or {DEDICATED}")
+    return str(value)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{value!r} is not a text")
+        raise ValueError(f"{_shown(value)} is not a text")
     return value
+
+
+def _shown(value: object) -> str:
+    """A value of the document for a person: its start, whatever it is."""
+    try:
+        return repr(value)[:80]
+    except ValueError:
+        # An int of more than 4,300 digits.
+        return f"a {type(value).__name__}"
 
 
 def _text_or_none(value: object) -> str | None:

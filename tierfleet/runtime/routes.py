@@ -1,12 +1,15 @@
 """Reads the route document from AppConfig: as deployed, or the newest hosted version, deployed or not."""
 
+import math
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
+from tierfleet.runtime.clients import LOOKUP_SECONDS
 from tierfleet.runtime.route_document import RouteDocument, RoutesError, parse_routes
+from tierfleet.runtime.time_limit import time_limit
 
 if TYPE_CHECKING:
     from mypy_boto3_appconfig.client import AppConfigClient
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 # StartConfigurationSession.
 DEFAULT_POLL_SECONDS: Final = 60
 SHORTEST_POLL_SECONDS: Final = 15
+LONGEST_POLL_SECONDS: Final = 86_400
 
 
 class NoRoutesDeployedError(RoutesError):
@@ -69,12 +73,12 @@ class RouteSession:
             token, self._token = (None if new_session else self._token), None
             try:
                 if token is None:
-                    return self._latest(self._client.start_configuration_session(**self._start), first=True)
+                    return self._latest(self._first_token(), first=True)
                 try:
-                    return self._latest({"InitialConfigurationToken": token}, first=False)
+                    return self._latest(token, first=False)
                 except ClientError:
                     # A token lives for 24 hours; what else is wrong will be wrong again.
-                    return self._latest(self._client.start_configuration_session(**self._start), first=True)
+                    return self._latest(self._first_token(), first=True)
             except ClientError as error:
                 if error.response["Error"]["Code"] == "ResourceNotFoundException":
                     raise NoRoutesDeployedError(
@@ -83,14 +87,26 @@ class RouteSession:
                     ) from error
                 raise
 
-    def _latest(self, session: Any, *, first: bool) -> Fetched:
-        reply = self._client.get_latest_configuration(ConfigurationToken=session["InitialConfigurationToken"])
-        content = reply["Configuration"].read()
+    def _first_token(self) -> str:
+        with time_limit(LOOKUP_SECONDS):
+            return self._client.start_configuration_session(**self._start)["InitialConfigurationToken"]
+
+    def _latest(self, token: str, *, first: bool) -> Fetched:
+        with time_limit(LOOKUP_SECONDS):
+            reply = self._client.get_latest_configuration(ConfigurationToken=token)
+            content = reply["Configuration"].read()
         if first and not content:
             raise NoRoutesDeployedError(f"AppConfig holds no deployed routes of application {self._application_id}")
         document = parse_routes(content) if content else None
         self._token = reply.get("NextPollConfigurationToken")
-        return Fetched(document, float(reply.get("NextPollIntervalInSeconds") or DEFAULT_POLL_SECONDS))
+        return Fetched(document, _poll_seconds(reply.get("NextPollIntervalInSeconds")))
+
+
+def _poll_seconds(said: object) -> float:
+    """What AppConfig asks for, within what a session may ask of AppConfig: an odd reply must not end the polling."""
+    if not isinstance(said, int | float) or not 0 < said < math.inf:
+        return DEFAULT_POLL_SECONDS
+    return float(min(said, LONGEST_POLL_SECONDS))
 
 
 def deployed_routes(

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from tierfleet.runtime.catalog import CatalogError, NoSuchModelError, read_pointer
-from tierfleet.runtime.clients import COLD_READ_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
+from tierfleet.runtime.clients import COLD_READ_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, LOOKUP_SECONDS
 from tierfleet.runtime.errors import Kind, Verdict, classify
+from tierfleet.runtime.time_limit import time_limit
 from tierfleet.runtime.warm_up_plan import WarmUpPlan
 from tierfleet.runtime.warm_up_report import WarmUpReport
 
@@ -125,7 +126,8 @@ class _Run:
 
     def _warm(self, tenant: str) -> None:
         try:
-            target_model = read_pointer(self.s3, bucket=self.models_bucket, tenant=tenant).target_model
+            with time_limit(LOOKUP_SECONDS):
+                target_model = read_pointer(self.s3, bucket=self.models_bucket, tenant=tenant).target_model
         except NoSuchModelError:
             self._note_missing(tenant)
         except CatalogError as error:
@@ -156,15 +158,16 @@ class _Run:
             self.sleep(pause)
 
     def _probe(self, target_model: str) -> None:
-        reply = self.runtime.invoke_endpoint(
-            EndpointName=self.plan.endpoint_name,
-            TargetModel=target_model,
-            ContentType=self.plan.probe.content_type,
-            Body=self.plan.probe.body.encode(),
-            CustomAttributes=PROBE_TAG,
-            InferenceId=PROBE_TAG,
-        )
-        reply["Body"].read()
+        with time_limit(LONGEST_PROBE_SECONDS):
+            reply = self.runtime.invoke_endpoint(
+                EndpointName=self.plan.endpoint_name,
+                TargetModel=target_model,
+                ContentType=self.plan.probe.content_type,
+                Body=self.plan.probe.body.encode(),
+                CustomAttributes=PROBE_TAG,
+                InferenceId=PROBE_TAG,
+            )
+            reply["Body"].read()
 
     def _tried_enough(self, verdict: Verdict, attempts: int, first_try: float) -> bool:
         if verdict.kind is Kind.MODEL_NOT_READY:

@@ -1,0 +1,194 @@
+"""The connections of botocore's clients: bounded in time as a whole, strict about replies, and never shared by a fork.
+
+botocore reads through urllib3, whose timeouts are between two bytes, and whose pools a forked process would share with
+its parent: each would then read replies to the other's requests.
+"""
+
+import contextlib
+import functools
+import ipaddress
+import os
+import queue
+import socket
+import sys
+import weakref
+from typing import Any, Final, cast
+
+from botocore.awsrequest import (
+    AWSHTTPConnection,
+    AWSHTTPConnectionPool,
+    AWSHTTPSConnection,
+    AWSHTTPSConnectionPool,
+)
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.util import wait_for_read
+
+from tierfleet.runtime.error_bodies import make_readable
+from tierfleet.runtime.exchange import Exchange
+from tierfleet.runtime.single_flight import SingleFlight
+from tierfleet.runtime.strict_response import ReplyError, StrictResponse
+from tierfleet.runtime.time_limit import seconds_allowed
+
+_TARGET_MODEL: Final = "X-Amzn-SageMaker-Target-Model"
+
+_connections: "weakref.WeakSet[_Guarded]" = weakref.WeakSet()
+_pools: "weakref.WeakSet[Any]" = weakref.WeakSet()
+_lookups: SingleFlight[tuple[str, int], list[tuple[Any, ...]]] = SingleFlight("tierfleet-dns")
+
+
+def guard(client: Any) -> None:
+    """Have a boto3 client open only guarded connections from now on; what is no boto3 client is left alone."""
+    endpoint = getattr(client, "_endpoint", None)
+    if endpoint is None:
+        return
+    classes = endpoint.http_session._pool_classes_by_scheme
+    if classes["http"] is not _HTTPPool:
+        # One dict that the session's own manager shares with the managers of its proxies.
+        classes.update(http=_HTTPPool, https=_HTTPSPool)
+        make_readable(client)
+        # Pools that it has already would go on making connections of botocore's own.
+        endpoint.http_session.close()
+
+
+def forget_in_child() -> None:
+    """After a fork: close the child's copies of all connections, whose other copies the parent goes on using.
+
+    Nothing is sent: a TLS goodbye would end the parent's session. No lock is taken: whoever held it does not exist.
+    """
+    global _lookups
+    _lookups = SingleFlight("tierfleet-dns")
+    for connection in list(_connections):
+        sock, connection.sock = connection.sock, None
+        if sock is not None:
+            # A proxy's TLS inside TLS is no socket; it stays as it is, unused.
+            with contextlib.suppress(OSError, AttributeError):
+                os.close(sock.detach())
+    _connections.clear()
+    for pool in list(_pools):
+        waiting = pool.pool
+        if waiting is not None:
+            size = waiting.maxsize
+            queue.LifoQueue.__init__(waiting, size)
+            waiting.queue.extend([None] * size)
+
+
+class _Guarded:
+    """Mixed into botocore's connections."""
+
+    _request_begins = False
+
+    # Of the connections that this is mixed into.
+    sock: socket.socket | None
+    host: str
+    port: int
+    timeout: float | None
+    source_address: tuple[str, int] | None
+    socket_options: Any
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._exchange = Exchange((type(self), options.get("host"), options.get("port")))
+        self.response_class = functools.partial(StrictResponse, exchange=self._exchange)
+        super().__init__(*args, **options)
+
+    def _new_conn(self) -> socket.socket:
+        """Connect to the first address that answers; look-up and attempts together stay within the connect timeout."""
+        connection = cast("Any", self)
+        seconds = seconds_allowed(self.timeout)
+        try:
+            sock = self._connected(getattr(connection, "_dns_host", self.host), seconds)
+        except TimeoutError as error:
+            raise ConnectTimeoutError(connection, f"connecting to {self.host} timed out") from error
+        except OSError as error:
+            raise NewConnectionError(connection, f"no connection to {self.host}: {error}") from error
+        sys.audit("http.client.connect", self, self.host, self.port)
+        self._exchange.connected()
+        _connections.add(self)
+        # The TLS handshake comes next.
+        sock.settimeout(seconds_allowed(self.timeout))
+        return sock
+
+    def _connected(self, host: str, seconds: float | None) -> socket.socket:
+        addresses = _addresses(host, self.port, seconds)
+        failure = OSError(f"{host} has no address")
+        for number, (family, kind, protocol, _, address) in enumerate(addresses):
+            left = seconds_allowed(seconds)
+            sock = socket.socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                # One address that is silent leaves time for the others.
+                sock.settimeout(None if left is None else left / (len(addresses) - number))
+                if self.source_address:
+                    sock.bind(self.source_address)
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                failure = error
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
+        raise failure
+
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, *args: Any, **options: Any) -> Any:
+        # Not on a new connection, which may hold TLS session tickets: they are read with the first reply.
+        self._request_begins = self.sock is not None and self._exchange.answered_before
+        target_model = (headers or {}).get(_TARGET_MODEL)
+        # A tenant's row has one score, whichever endpoint and version it comes from.
+        self._exchange.asked((body, target_model.split(b"/")[0] if isinstance(target_model, bytes) else url))
+        return super().request(method, url, body, headers, *args, **options)  # type: ignore[misc]
+
+    def send(self, data: Any) -> None:
+        connection = cast("Any", self)
+        if self._request_begins and self.sock is not None and wait_for_read(self.sock, 0):
+            # urllib3 looks too, but a reply that comes twice may come until now.
+            raise ReplyError("a reply came before its request, or the connection was closed")
+        self._request_begins = False
+        if self.sock is None and connection.auto_open:
+            connection.connect()
+        if self.sock is not None:
+            self.sock.settimeout(seconds_allowed(self.timeout))
+        super().send(data)  # type: ignore[misc]
+
+
+class _HTTPConnection(_Guarded, AWSHTTPConnection):  # type: ignore[misc]
+    pass
+
+
+class _HTTPSConnection(_Guarded, AWSHTTPSConnection):  # type: ignore[misc]
+    pass
+
+
+class _HTTPPool(AWSHTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        _pools.add(self)
+
+
+class _HTTPSPool(AWSHTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        _pools.add(self)
+
+
+def _addresses(host: str, port: int, seconds: float | None) -> list[tuple[Any, ...]]:
+    """As getaddrinfo gives them; raises TimeoutError. A look-up cannot be cut short, so it has a thread of its own."""
+    name = host.strip("[]")
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(name)
+        return _look_up(name, port)
+    if seconds is None:
+        return _look_up(name, port)
+    return _lookups.run((name, port), lambda: _look_up(name, port), timeout_seconds=seconds)
+
+
+def _look_up(name: str, port: int) -> list[tuple[Any, ...]]:
+    try:
+        return cast("list[tuple[Any, ...]]", socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
+    except UnicodeError as error:
+        raise OSError(f"{name!r} is no host name") from error
