@@ -11,11 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench bench-cache \
-<<<<<<< HEAD
-        bench-moves bench-neighbours bench-planner bench-server bench-warm-up boto3-next image clean
-=======
-        bench-chaos bench-moves bench-planner bench-server bench-warm-up boto3-next image clean
->>>>>>> client
+        bench-chaos bench-moves bench-neighbours bench-planner bench-server bench-warm-up boto3-next fuzz image clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +59,9 @@ snapshot-update: install  ## Rewrite tests/snapshots from the fleet files; then 
 schema: install  ## Rewrite config/fleet.schema.json and the reference in docs/configuration.md
 	$(BIN)/tierfleet config schema > config/fleet.schema.json
 	$(BIN)/python tools/reference.py
+
+fuzz: install  ## Hostile models, archives, payloads, HTTP, replies and fleet files for 10 minutes (SECONDS=600 SEED=1)
+	PYTHONPATH=tests/container:tests $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 bench: install  ## Measure synthesis, the client and the stand-in (the model server: make bench-server)
 	$(BIN)/python benchmarks/synth.py

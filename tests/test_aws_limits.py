@@ -10,9 +10,9 @@ from typing import Any
 import botocore.loaders
 import pytest
 from fleets import Synth, document, fleet, read_templates
+
 from tests.fuzz.fleet_files import synthesise_and_check
 from tests.fuzz.random_fleets import random_fleets
-
 from tierfleet import aws_limits, images, instance_types
 from tierfleet.config import FleetConfig
 from tierfleet.config.size_rules import (

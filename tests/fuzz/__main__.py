@@ -3,24 +3,12 @@
 import argparse
 import json
 import multiprocessing
-import os
+import sys
 import time
-from dataclasses import asdict
 from multiprocessing.queues import Queue
 from typing import Any
 
-from tests.fuzz.lanes import HALVES, Lane
-
-
-def _run_half(half: int, seconds: float, seed: int, results: "Queue[dict[str, Any]]") -> None:
-    os.setsid()
-    for name, lane_function, share in HALVES[half]:
-        lane = Lane(name)
-        try:
-            lane_function(lane, share * seconds, seed)
-        except Exception as error:  # noqa: BLE001 - a lane that ends early is a finding
-            lane.finding("the lane itself", repr(error))
-        results.put(asdict(lane))
+from tests.fuzz.lanes import HALVES, run_half
 
 
 def _progress(seconds: float, started: float, ended: int, lanes: int) -> None:
@@ -38,18 +26,20 @@ def main() -> int:
     context = multiprocessing.get_context("spawn")
     results: Queue[dict[str, Any]] = context.Queue()
     halves = [
-        context.Process(target=_run_half, args=(half, options.seconds, options.seed, results))
+        context.Process(target=run_half, args=(half, options.seconds, options.seed, results))
         for half in range(len(HALVES))
     ]
+    if not options.json:
+        print(f"seed {options.seed}, about {options.seconds:.0f} s, findings are kept in .build/fuzz", flush=True)
     started, lanes, found = time.monotonic(), sum(map(len, HALVES)), []
     for process in halves:
         process.start()
     while len(found) < lanes and (any(process.is_alive() for process in halves) or not results.empty()):
-        if not options.json:
+        if not options.json and sys.stdout.isatty():
             _progress(options.seconds, started, len(found), lanes)
         try:
             found.append(results.get(timeout=2))
-        except Exception:  # noqa: BLE001, S112 - queue.Empty: nothing has ended meanwhile
+        except Exception:  # noqa: S112 - queue.Empty: nothing has ended meanwhile
             continue
     for process in halves:
         process.join(30)
@@ -59,7 +49,7 @@ def main() -> int:
     if options.json:
         print(json.dumps({"seed": options.seed, "lanes": found, "findings": findings}, indent=2))
         return 1 if findings else 0
-    print(f"\n\nseed {options.seed}, {time.monotonic() - started:.0f} s")
+    print(f"\n{time.monotonic() - started:.0f} s")
     print("| lane | cases | refused | findings | slowest, s | memory beyond what was counted, MiB |")
     print("|---|---|---|---|---|---|")
     for lane in found:

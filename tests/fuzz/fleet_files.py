@@ -30,7 +30,6 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from tests.fuzz.toml_mutations import mutate_bytes, mutate_document, toml_of
-
 from tierfleet import routes
 from tierfleet.config import CheckedFile, FleetConfig, check_file, check_files
 from tierfleet.config.problems import errors_of

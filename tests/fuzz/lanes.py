@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,12 @@ def server() -> Iterator[tuple[RunningServer, Path]]:
 def hostile_models(lane: Lane, seconds: float, seed: int) -> None:
     """Mutated models of every kind are loaded and called, while a good model is called beside them."""
     seeds = models.seeds()
-    swept = ((f"{kind}: {label}", data) for kind in seeds if seeds[kind][1:2] == b"L" for label, data in models.sweep(seeds[kind]))
+    swept = (
+        (f"{kind}: {label}", data)
+        for kind in seeds
+        if seeds[kind][1:2] == b"L"
+        for label, data in models.sweep(seeds[kind])
+    )
     cases = itertools.chain(
         models.recipes().items(), _alternately(swept, models.mutations(seeds, seed)), models.mutations(seeds, seed + 1)
     )
@@ -178,7 +184,7 @@ def hostile_archives(lane: Lane, seconds: float, seed: int) -> None:
                     lane.refused += 1
                     if directory.exists():
                         lane.finding(label, "something is left of a refused archive", data)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
+                except Exception as error:
                     lane.finding(label, repr(error), data)
                 else:
                     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
@@ -208,7 +214,9 @@ def hostile_payloads(lane: Lane, seconds: float, seed: int) -> None:
         before, stop, slowest_ping = memory.restart(), threading.Event(), [0.0]
         pinging = threading.Thread(target=_ping, args=(running.port, stop, slowest_ping), daemon=True)
         pinging.start()
-        bodies = {name: payloads.payloads(seed + at, 2 if name == "categorical" else 3) for at, name in enumerate(names)}
+        bodies = {
+            name: payloads.payloads(seed + at, 2 if name == "categorical" else 3) for at, name in enumerate(names)
+        }
         cases = ((name, *next(bodies[name])) for name in itertools.cycle(names))
         for name, content_type, accept, body in _until(cases, seconds):
             label = f"{name} {content_type} -> {accept or 'no Accept'}"
@@ -275,7 +283,7 @@ def callers(lane: Lane, seconds: float, seed: int) -> None:
         lane.cases += 1
         try:
             client.check(case)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
+        except Exception as error:
             lane.finding(label, repr(error), case.content)
         lane.slowest_seconds = max(lane.slowest_seconds, time.monotonic() - started)
 
@@ -296,8 +304,24 @@ def fleets(lane: Lane, seconds: float, seed: int) -> None:
 # The two halves run beside each other; each lane's share of the time.
 HALVES: tuple[tuple[tuple[str, Callable[[Lane, float, int], None], float], ...], ...] = (
     (("models", hostile_models, 0.75), ("archives", hostile_archives, 0.25)),
-    (("payloads", hostile_payloads, 0.4), ("http", http, 0.25), ("callers", callers, 0.15), ("fleet files", fleets, 0.2)),
+    (
+        ("payloads", hostile_payloads, 0.4),
+        ("http", http, 0.25),
+        ("callers", callers, 0.15),
+        ("fleet files", fleets, 0.2),
+    ),
 )
+
+
+def run_half(half: int, seconds: float, seed: int, results: "Queue[dict[str, Any]]") -> None:
+    """Run the lanes of one half, one after the other; each result is put as JSON-ready data."""
+    for name, lane_function, share in HALVES[half]:
+        lane = Lane(name)
+        try:
+            lane_function(lane, share * seconds, seed)
+        except Exception as error:
+            lane.finding("the lane itself", repr(error))
+        results.put(asdict(lane))
 
 
 def _until(cases: Iterator[Any], seconds: float) -> Iterator[Any]:

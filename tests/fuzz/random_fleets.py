@@ -20,7 +20,6 @@ if __name__ == "__main__":
 
 from tests.fuzz.fleet_files import synthesise_and_check
 from tests.fuzz.toml_mutations import toml_of
-
 from tierfleet.config import FleetConfig, load
 from tierfleet.config.guardrail_time import BAKE_SECONDS
 
