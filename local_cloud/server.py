@@ -26,19 +26,19 @@ _guardians: list[object] = []  # kept: nobody waits for one
 
 def main() -> None:
     arguments = _arguments()
+    if os.getpgrp() == os.getpid():
+        _guardians.append(guard(os.getpid(), parent=None if arguments.detached else arguments.parent))
+    listener = _listen(arguments.port)
     try:
         with disk_problems_named(arguments.state_dir):
-            _run(arguments)
+            _run(arguments, listener)
     except DiskError as error:
         # Its log may be what the disk has no room for; whoever starts it reads this instead.
         print(json.dumps({"failed": str(error)}), flush=True)
         os._exit(1)
 
 
-def _run(arguments: argparse.Namespace) -> None:
-    if os.getpgrp() == os.getpid():
-        _guardians.append(guard(os.getpid(), parent=None if arguments.detached else arguments.parent))
-    listener = _listen(arguments.port)
+def _run(arguments: argparse.Namespace, listener: socket.socket) -> None:
     _configure_emulator(arguments, listener.getsockname()[1])
     data_plane = None
     if arguments.data_plane is not None:

@@ -53,7 +53,7 @@ class Instance:
         artefacts: Artefacts,
         observe: Observe,
         starting: asyncio.Semaphore,
-        ended: Callable[["Instance"], None],
+        ended: Callable[["Instance"], None] = lambda _: None,
     ) -> None:
         self.id, self.spec, self.status, self.reason = instance_id, spec, "Starting", ""
         self.was_healthy = False

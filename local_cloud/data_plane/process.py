@@ -14,6 +14,7 @@ from pathlib import Path
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _TERMINATE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
+_STANDARD_ERROR = 2
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -33,8 +34,9 @@ def _prepare_container() -> None:
     """
     end_with_parent()
     for descriptor in Path("/dev/fd").iterdir():
-        with contextlib.suppress(OSError):  # the one of the listing itself
-            os.set_inheritable(int(descriptor.name), False)
+        if int(descriptor.name) > _STANDARD_ERROR:
+            with contextlib.suppress(OSError):  # the one of the listing itself
+                os.set_inheritable(int(descriptor.name), False)
 
 
 def free_port() -> int:

@@ -49,8 +49,10 @@ while True:
         connection.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\n[]")
     elif how == "closes":
         connection.close()
-    elif how == "drips":
+    elif how.startswith("drips"):
         try:
+            if how == "drips its body":
+                connection.sendall(b"HTTP/1.1 200 OK\\r\\nconnection: close\\r\\n\\r\\n")
             while True:
                 connection.sendall(b"H")
                 time.sleep(0.05)
@@ -119,7 +121,7 @@ def test_a_state_file_of_another_kind_ends_nobody(tmp_path: Path, state: str) ->
             looked_for(tmp_path)
 
 
-@pytest.mark.parametrize("how", ["silent", "garbage", "other", "closes", "drips"])
+@pytest.mark.parametrize("how", ["silent", "garbage", "other", "closes", "drips", "drips its body"])
 def test_a_port_that_something_else_answers_is_no_stand_in(
     tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +152,7 @@ def test_a_stand_in_whose_data_plane_hangs_is_told_and_can_be_ended(
     begun = start(tmp_path / "state", serving="models")
     (plane,) = [pid for pid, words in processes_naming(tmp_path).items() if "local_cloud.data_plane" in words]
     stop(plane)
-    with pytest.raises(NotRunningError, match="does not answer at .*; wait and try again, or end it with tierfleet"):
+    with pytest.raises(NotRunningError, match=r"does not answer at .*; wait and try again, or end it with tierfleet"):
         running(tmp_path / "state")
     find(tmp_path / "state").stop()
     begun.stop()

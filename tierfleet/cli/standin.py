@@ -83,4 +83,6 @@ def _watched(cloud: "LocalCloud") -> Iterator[None]:
             signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # one that is on its way must not end the command
             signal.signal(signal.SIGUSR2, before)
     except _GoneError:
+        if not problems:
+            raise  # an outer one's
         fail(problems[0])
