@@ -131,6 +131,8 @@ def test_every_exception_from_every_step_is_a_call_error(kind: type[BaseExceptio
             with pytest.raises(CallError) as caught:
                 call()
             assert "\n" not in str(caught.value)
+    for step in ("pointer", "invoke"):
+        client = client_of(Fake(step, raised(kind)))
         report = call_many(
             lambda client=client: client.invoke("m37", b"1", deadline_seconds=30), count=2, concurrency=2
         )

@@ -593,7 +593,7 @@ def test_closing_leaves_no_connection_and_no_thread(url: str, boto_session: Any)
         ("s3", "its pointer could not be read from S3", call_errors.CatalogUnavailableError),
     ],
 )
-@pytest.mark.parametrize("deadline_seconds", [70, 0.06])
+@pytest.mark.parametrize("deadline_seconds", [70, 0.14])
 def test_what_could_not_be_reached_is_named(
     service: str, could_not: str, error: type, deadline_seconds: float, connect: Connect, clock: Clock
 ) -> None:
