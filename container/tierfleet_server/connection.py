@@ -122,6 +122,7 @@ class Connection(asyncio.BufferedProtocol):
         self._server.connections.discard(self)
         if self._task is not None and self._droppable:
             self._task.cancel()
+            self._task.add_done_callback(lambda _: self._forget())  # it may never have begun
         self._stage = _CLOSING
         self._let_go()
 

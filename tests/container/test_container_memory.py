@@ -190,18 +190,21 @@ def wait_for_some(server: RunningServer) -> None:
 def test_more_connections_than_there_may_be(start: Start, connect: Connect) -> None:
     """The one that has been idle longest makes room; where all are at work, a new one is told."""
     server = start(SAGEMAKER_MULTI_MODEL="true")
+    ping = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
     idle = [connect(server) for _ in range(MAX_CONNECTIONS)]
-    with server.socket() as late:
-        late.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert status(late) == 200
-        assert idle[0].recv(1) == b""
+    late = connect(server)
+    late.sendall(ping)
+    assert status(late) == 200
+    assert idle[0].recv(1) == b"", "it had been idle longest"
     for connection in idle[1:]:
-        connection.sendall(b"GET /ping HTTP/1.1\r\n")
-    last = [connect(server) for _ in range(3)]
-    for connection in last[:2]:
-        connection.sendall(b"GET /ping HTTP/1.1\r\n")
-    assert status(last[2]) == 503
-    for connection in (*idle, *last):
+        connection.sendall(ping[:-2])
+    for _ in range(2):  # what was sent before these has been read when they are answered
+        late.sendall(ping)
+        assert status(late) == 200
+    late.sendall(head(9)[:-2] + b"Expect: 100-continue\r\n\r\n")
+    assert status(late) == 100
+    assert status(connect(server)) == 503
+    for connection in (*idle, late):
         connection.close()
     wait_for_ping(server)
 
