@@ -1,6 +1,7 @@
 """Requests in flight stay within the reserve: pools, waiting, and a container that is full of models."""
 
 import io
+import select
 import socket
 import sys
 import threading
@@ -175,7 +176,8 @@ def test_slow_senders_lose_the_memory_that_others_wait_for(
     wait_for_some(server)
     with closing(Client(server.port)) as client:
         assert client.invoke("m", (ROW + b"\n") * 20_000).status == 200  # after those that wait before it
-    assert 408 in {status(connection) for connection in slow[:4]}
+    lost, _, _ = select.select(slow, [], [], 60)
+    assert {status(connection) for connection in lost} == {408}, "one had to go, and the others may go on"
     for connection in slow:
         connection.close()
 
