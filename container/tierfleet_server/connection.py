@@ -139,7 +139,7 @@ class Connection(asyncio.BufferedProtocol):
         self.silent = False
         if server.draining:
             server.last_data = server.now()
-        data = bytes(server.buffer[:count])
+        data = server.buffer[:count].tobytes()
         self._take(self._unparsed + data if self._unparsed else data)
 
     def eof_received(self) -> bool:
