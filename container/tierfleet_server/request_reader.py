@@ -32,8 +32,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_body", "_chunked", "_head", "_host", "_left", "_lines", "_max_bytes", "_parser", "_target",
-        "expects", "headers", "keep_alive", "knows_interim", "method", "most", "stage",
+        "_body", "_chunked", "_head", "_host", "_lines", "_max_bytes", "_parser", "_target",
+        "expects", "headers", "keep_alive", "knows_interim", "left", "method", "most", "stage",
     )  # fmt: skip
 
     def __init__(self, max_bytes: int) -> None:
@@ -43,7 +43,7 @@ class RequestReader:
         self._lines = 0
         self._host: bytes | None = None  # the last valid one
         self._target = (b"", b"")
-        self._left = 0  # bytes of the body still to come
+        self.left = 0  # bytes of the body still to come
         self._body: BytesIO | bytes | None = None
         self._chunked: ChunkedBody | None = None
         self.stage = HEAD
@@ -56,11 +56,6 @@ class RequestReader:
     def begun(self) -> bool:
         """Whether a part of a request has come."""
         return self.stage != HEAD or self._head != b""
-
-    @property
-    def chunked(self) -> bool:
-        """Whether the body that is being read comes in chunks."""
-        return self._chunked is not None
 
     @property
     def held_bytes(self) -> int:
@@ -94,7 +89,7 @@ class RequestReader:
         headers, self.headers = self.headers, {}
         self._head = b""
         self._body = self._chunked = None
-        self.most = 0
+        self.most = self.left = 0
         return headers
 
     def feed(self, data: bytes, at: int) -> int:
@@ -123,6 +118,7 @@ class RequestReader:
             return end
         self._body = data[end : end + length]
         self.stage = WHOLE
+        self.left = 0
         return end + length
 
     def _feed_more_head(self, data: bytes, at: int) -> int:
@@ -194,7 +190,7 @@ class RequestReader:
         elif length > self._max_bytes:
             raise self._too_big()
         else:
-            self._left = self.most = length
+            self.left = self.most = length
         self.stage = BODY
         self._parser = httptools.HttpRequestParser(self)  # the last one would wait for the body
         return length
@@ -211,12 +207,12 @@ class RequestReader:
             if self._chunked.done:
                 self.stage = WHOLE
             return at
-        end = at + self._left
+        end = at + self.left
         if body is None:
             body = self._body = BytesIO()
         assert isinstance(body, BytesIO)  # noqa: S101 - bytes are whole
-        self._left -= body.write(data[at:end])
-        if self._left == 0:
+        self.left -= body.write(data[at:end])
+        if self.left == 0:
             self.stage = WHOLE
         return min(end, len(data))
 

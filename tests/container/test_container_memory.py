@@ -1,5 +1,6 @@
 """Requests in flight stay within the reserve: pools, waiting, and a container that is full of models."""
 
+import asyncio
 import io
 import select
 import socket
@@ -18,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory_group import MemoryGroup, pss_bytes
 from running_server import Client, RunningServer
+from tierfleet_server.connection import Connection, ServerState
 from tierfleet_server.memory_limit import SLACK_BYTES, requests_bytes, resident_bytes
 from tierfleet_server.request_memory import MAX_CONNECTIONS, MIN_LIMIT_BYTES, Pool, RequestMemory
 
@@ -180,6 +182,45 @@ def test_slow_senders_lose_the_memory_that_others_wait_for(
     assert {status(connection) for connection in lost} == {408}, "one had to go, and the others may go on"
     for connection in slow:
         connection.close()
+
+
+class Unread(asyncio.Transport):
+    """A transport on which nothing is sent."""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def test_what_is_sent_behind_a_body_stays_with_the_sender() -> None:
+    """However large the reads of a body are, they take no more than one small read of what comes after it."""
+
+    async def read_sizes() -> list[int]:
+        state = ServerState(
+            contract=None, loop=asyncio.get_running_loop(), memory=RequestMemory(0), max_request_bytes=LIMIT,  # type: ignore[arg-type]
+            request_seconds=30, reply_seconds=30, idle_seconds=30,
+        )  # fmt: skip
+        connection, sizes = Connection(state), []
+        connection.connection_made(Unread())
+        for data in (head(LIMIT) + b"1", b"1" * (256 * 1024)):
+            sizes.append(len(connection.get_buffer(-1)))
+            state.buffer[: len(data)] = data
+            connection.buffer_updated(len(data))
+        for left in (100, 1):
+            data = b"1" * (LIMIT - left - connection._reader.received)
+            while data:
+                part, data = data[: len(state.buffer)], data[len(state.buffer) :]
+                state.buffer[: len(part)] = part
+                connection.buffer_updated(len(part))
+            sizes.append(len(connection.get_buffer(-1)))
+        connection.connection_lost(None)
+        assert state.memory.in_use_bytes == 0
+        return sizes
+
+    small = 16 * 1024
+    assert asyncio.run(read_sizes()) == [small, 256 * 1024, small + 100, small + 1]
 
 
 def wait_for_some(server: RunningServer) -> None:
