@@ -208,6 +208,8 @@ class Contract:
                 return self._count(reply, request, name, started)
         except Refusal as refusal:
             return self._count(refused(refusal, request, name), request, name, started)
+        except MemoryError:
+            return self._count(refused(_no_memory(), request, name), request, name, started)
         except Exception:
             return self._count(failed(request, name), request, name, started)
         seconds = float(self._settings.invocation_timeout_seconds)
@@ -219,7 +221,7 @@ class Contract:
         if isinstance(outcome, Refusal):
             reply = refused(outcome, request, name)
         elif isinstance(outcome, MemoryError):
-            reply = refused(Refusal(507, "no memory for this request; send a smaller batch"), request, name)
+            reply = refused(_no_memory(), request, name)
         elif isinstance(outcome, BaseException):
             reply = failed(request, name, outcome)
         else:
@@ -243,6 +245,10 @@ class Contract:
 def is_invocation(request: Request) -> bool:
     """Whether nobody needs the answer once the client has gone, as with predictions and not with loads."""
     return request.path == b"/invocations" or request.path.endswith(b"/invoke")
+
+
+def _no_memory() -> Refusal:
+    return Refusal(507, "no memory for this request; send a smaller batch")
 
 
 def _predict_now(body: bytes, content_type: str, accept: str, model: Model) -> bytes | bytearray:

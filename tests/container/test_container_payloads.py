@@ -21,7 +21,7 @@ class EightFeatures:
     """The part of a model that reading a payload needs."""
 
     features = 8
-    work_per_row = 1
+    outputs = work_per_row = 1
     preprocessing = Preprocessing()
 
     def predict(self, rows: Rows) -> list[float]:
