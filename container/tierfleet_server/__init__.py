@@ -3,9 +3,8 @@
 It speaks SageMaker's container contract and imports nothing of the rest of tierfleet: it ships in an image.
 
 Follow a request: `connection` (HTTP) -> `contract` (SageMaker's paths) -> `payload` -> `booster` -> `reply`.
-Follow a model: `store` (admission, memory) -> `loading` -> `checker` -> `check_process`, a process for each file, within
-`load_limits`: `prepared`, `artefact` (directory), `model_file` (checks), `booster` (the trial) -> back to `loading` ->
-`booster`.
+Follow a model: `store` (admission, memory) -> `loading` -> `checker` -> `check_process`, a process for each file within
+`load_limits`: `prepared`, `artefact` (directory), `model_file` (checks), `booster` (the trial) -> `loading`, `booster`.
 """
 
 __version__ = "0.1.0"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .parameters import MAX_FEATURES, MAX_TREES, check_parameters, known, whole
-from .refusal import BadModel
+from .refusal import BadModel, shown
 from .ubj import Bytes, TypedArray, UbjError
 
 _ROOT = 2**31 - 1
@@ -222,14 +222,14 @@ def _tree(data: Bytes, members: dict[str, Any]) -> Tree:
             "serve; train it with multi_strategy='one_output_per_tree'"
         )
     known("tree", members, _NEEDED, _NEEDED)
+    for name, kind in (*_BEFORE_ID, *_AFTER_ID):
+        if not isinstance(members[name], TypedArray) or members[name].kind != kind:
+            raise UbjError(f"a tree in it has {name} of another type than XGBoost writes")
     nodes = members["left_children"].length
     if nodes < 1 or int(parameters["num_nodes"]) != nodes or int(parameters["num_deleted"]) > nodes:
         raise UbjError("a tree in it has no nodes or miscounts them")
     if any(members[name].length != nodes for name in _PER_NODE):
         raise UbjError("a tree in it has arrays of different lengths")
-    for name, kind in (*_BEFORE_ID, *_AFTER_ID):
-        if members[name].kind != kind:
-            raise UbjError(f"a tree in it has {name} of another type than XGBoost writes")
     _check_categories(data, members)
     links = [members[name] for name in _NODE_NUMBERS]
     return Tree(whole("tree's id", members["id"], 0, MAX_TREES), nodes, *(array.offset for array in links))
@@ -245,16 +245,21 @@ def _check_categories(data: Bytes, members: dict[str, Any]) -> None:
         len(where) == len(begins) == len(counts)
         and bool(np.all(kinds <= 1))
         and np.array_equal(where, np.flatnonzero(kinds == 1))
-        and not np.any((begins < 0) | (counts < 1) | (begins + counts > len(categories)))
+        and not np.any((begins < 0) | (counts < 1) | (counts > len(categories)) | (begins > len(categories) - counts))
         and not np.any((categories < 0) | (categories >= _MAX_CATEGORY))
     )
     if not sound:
         raise UbjError("a tree in it lists its categories wrongly")
 
 
-def numbers(data: Bytes, array: TypedArray | list[Any]) -> npt.NDArray[np.int64]:
+def numbers(data: Bytes, array: object) -> npt.NDArray[np.int64]:
     """Whole numbers of an array of either form."""
-    values = array.read(data) if isinstance(array, TypedArray) else np.array(array)
+    if isinstance(array, TypedArray):
+        values = array.read(data)
+    elif isinstance(array, list) and all(isinstance(item, int) for item in array):
+        values = np.array(array, np.int64)
+    else:
+        raise UbjError(f"{shown(array)} in it should be an array of whole numbers")
     if values.size and values.dtype.kind not in "iu":
         raise UbjError("an array of whole numbers in it holds something else")
     return values.astype(np.int64)

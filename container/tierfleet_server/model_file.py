@@ -125,7 +125,7 @@ def _check(data: Bytes, document: dict[str, Any]) -> ModelFacts:
     attributes = learner.get("attributes", {})
     if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
         raise UbjError("its attributes are not texts by name")
-    objective = _check_objective(data, learner["objective"], parameters, outputs)
+    objective = _check_objective(learner["objective"], parameters, outputs)
     kind, trees, rounds, paths = _check_booster(data, learner["gradient_booster"], features, outputs)
     return ModelFacts(
         booster=kind,
@@ -142,7 +142,7 @@ def _check(data: Bytes, document: dict[str, Any]) -> ModelFacts:
     )
 
 
-def _version(data: Bytes, found: TypedArray | list[Any]) -> Version:
+def _version(data: Bytes, found: object) -> Version:
     parts = numbers(data, found).tolist()
     if len(parts) != 3 or not all(0 <= part < 1000 for part in parts) or parts[0] < 1:
         raise UbjError("its version is not three numbers")
@@ -163,7 +163,7 @@ def _names(learner: dict[str, Any], features: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _check_objective(data: Bytes, found: object, parameters: dict[str, str], outputs: int) -> str:
+def _check_objective(found: object, parameters: dict[str, str], outputs: int) -> str:
     objective = known("objective", found, _OBJECTIVE, ("name",))
     if not isinstance(objective["name"], str) or not 1 <= len(objective["name"]) <= 64:
         raise UbjError(f"its objective is {shown(objective['name'])}")
@@ -176,7 +176,7 @@ def _check_objective(data: Bytes, found: object, parameters: dict[str, str], out
                 if name in of_objective and len(floats_of(of_objective[name])) != outputs:
                     raise UbjError(f"its {name} does not fit {outputs} outputs")
         elif place != "name":
-            _floats(data, place, value)
+            _floats(place, value)
     return objective["name"]
 
 
@@ -185,9 +185,9 @@ def _check_booster(data: Bytes, found: object, features: int, outputs: int) -> t
     kind = booster["name"]
     if kind == "gblinear":
         model = known("model", booster["model"], ("boosted_rounds", "param", "weights"), ("weights",))
-        if _count(model["weights"]) != (features + 1) * outputs:
-            raise UbjError(f"it has {_count(model['weights'])} weights for {features} features")
-        _floats(data, "weights", model["weights"])
+        weights = _floats("weights", model["weights"])
+        if weights != (features + 1) * outputs:
+            raise UbjError(f"it has {weights} weights for {features} features")
         return kind, 0, whole("boosted_rounds", model.get("boosted_rounds", 0), 0, 2**31 - 1), Paths(0, 0)
     if kind not in ("gbtree", "dart"):
         raise UbjError(f"its booster is {shown(kind)}")
@@ -200,8 +200,7 @@ def _check_booster(data: Bytes, found: object, features: int, outputs: int) -> t
     dropped = booster.get("weight_drop", model.get("weight_drop"))
     if dropped is not None:
         kind = "dart"
-        _floats(data, "weight_drop", dropped)
-        if _count(dropped) != trees:
+        if _floats("weight_drop", dropped) != trees:
             raise UbjError("its weight_drop does not match its trees")
     elif kind == "dart":
         raise UbjError("it lacks weight_drop")
@@ -241,14 +240,13 @@ def _check_forest(data: Bytes, model: dict[str, Any], features: int, outputs: in
     return len(trees), rounds, paths
 
 
-def _floats(data: Bytes, place: str, found: TypedArray | list[Any]) -> None:
-    values = found.read(data) if isinstance(found, TypedArray) else np.array(found)
-    if values.ndim != 1 or (values.size and values.dtype.kind not in "f"):
-        raise UbjError(f"its {place} are not numbers")
-
-
-def _count(array: TypedArray | list[Any]) -> int:
-    return array.length if isinstance(array, TypedArray) else len(array)
+def _floats(place: str, found: object) -> int:
+    """How many numbers an array of them holds; XGBoost writes it typed, or as a list."""
+    if isinstance(found, TypedArray) and found.kind in (b"d", b"D"):
+        return found.length
+    if isinstance(found, list) and all(isinstance(item, float) for item in found):
+        return len(found)
+    raise UbjError(f"its {place} is {shown(found)}; it must be an array of numbers")
 
 
 def _dotted(version: Version) -> str:

@@ -82,13 +82,19 @@ _TABLES: Mapping[str, Mapping[str, _Rule]] = {
         "lambdarank_score_normalization": _BOOL, "ndcg_exp_gain": _BOOL,
     },
 }  # fmt: skip
+_NEEDED: Mapping[str, Collection[str]] = {
+    "learner_model_param": ("base_score", "num_class", "num_feature"),
+    "gbtree_model_param": ("num_trees",),
+    "tree_param": ("num_deleted", "num_feature", "num_nodes", "size_leaf_vector"),
+    "softmax_multiclass_param": ("num_class",),
+}
 OBJECTIVE_PARAMETERS = frozenset(_TABLES) - {"learner_model_param", "gbtree_model_param", "tree_param"}
 
 
 def check_parameters(place: str, found: object) -> dict[str, str]:
     """The parameters of one place, for example `tree_param`; UbjError for a name or value that XGBoost never writes."""
     rules = _TABLES[place]
-    parameters: dict[str, str] = known(place, found, rules)
+    parameters: dict[str, str] = known(place, found, rules, _NEEDED.get(place, ()))
     for name, value in parameters.items():
         sound, allowed = rules[name]
         if not isinstance(value, str) or not sound(value):

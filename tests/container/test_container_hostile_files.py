@@ -18,6 +18,7 @@ from process_state import children
 from running_server import ROOT, Client, RunningServer
 from tierfleet_server import native
 from tierfleet_server.archive import unpack
+from tierfleet_server.booster import open_model
 from tierfleet_server.checker import Checker
 from tierfleet_server.load_limits import LOAD_FACTOR, Admitted
 from tierfleet_server.loading import load_model, size_on_disk
@@ -131,7 +132,7 @@ def test_every_parameter_swept_is_refused_or_served(seeds: dict[str, bytes]) -> 
     assert max(messages)[0] < 800
 
 
-def test_numbers_that_xgboost_reads_again(seeds: dict[str, bytes]) -> None:
+def test_numbers_that_xgboost_reads_again(limited: RunningServer, seeds: dict[str, bytes], tmp_path: Path) -> None:
     """The recipe of case 30 and its like: a number that XGBoost would allocate or index by."""
     changes = [
         (
@@ -149,9 +150,10 @@ def test_numbers_that_xgboost_reads_again(seeds: dict[str, bytes]) -> None:
     ]
     for old, new, sentence in changes:
         assert old in seeds["binary"]
-        with pytest.raises(BadModel) as caught:
-            check_ubj(seeds["binary"].replace(old, new))
-        assert sentence in caught.value.message
+        (tmp_path / "m").write_bytes(seeds["binary"].replace(old, new))
+        answer = limited.load("m", tmp_path / "m")
+        assert (answer.status, sentence in answer.json["message"]) == (400, True), answer
+    assert limited.process.poll() is None
 
 
 def test_limits_of_what_one_row_costs(tmp_path: Path) -> None:
@@ -178,6 +180,19 @@ def test_honest_models_of_no_rounds_and_vector_leaves_are_not_called_damaged(see
     booster = xgboost.train({"objective": "multi:softprob", "num_class": 3}, data, 0)
     with pytest.raises(BadModel, match="trained for no rounds"):
         check_ubj(bytes(booster.save_raw("ubj")))
+
+
+def test_a_gamma_model_of_old_is_named_as_such() -> None:
+    """XGBoost before 2.1 wrote no parameters of this objective; XGBoost 3 says "Invalid cast, from Null to Object"."""
+    data = xgboost.DMatrix(np.zeros((3, 1), np.float32), [1, 2, 3])
+    booster = xgboost.train({"objective": "reg:gamma", "nthread": 1}, data, 1)
+    root = models.parse(bytes(booster.save_raw("ubj")))
+    objective = dict(dict(root.items)[b"learner"].items)[b"objective"]
+    objective.items = [(name, value) for name, value in objective.items if name == b"name"]
+    version = models.Node("[", items=[models.Node("i", bytes([part])) for part in (1, 7, 6)])
+    root.items = [(name, version if name == b"version" else value) for name, value in root.items]
+    with pytest.raises(BadModel, match=r"XGBoost 1\.7\.6 saved this reg:gamma model without the parameters"):
+        open_model(models.unparse(root))
 
 
 def test_a_hostile_load_is_refused_within_its_memory_and_holds_up_no_other(
@@ -307,6 +322,7 @@ UNPACK = """
 import json, resource, sys
 from pathlib import Path
 from tierfleet_server.archive import unpack
+from tierfleet_server.booster import open_model
 from tierfleet_server.refusal import BadModel
 answers = {}
 Path("warm.tar.gz").write_bytes(b"")
@@ -340,7 +356,7 @@ def test_no_archive_takes_more_memory_or_disk_than_it_may(tmp_path: Path) -> Non
 def test_changed_archives_are_unpacked_or_refused(tmp_path: Path) -> None:
     packed, directory = tmp_path / "a.tar.gz", tmp_path / "out"
     unpacked, messages = 0, []
-    for label, content in itertools.islice(archives.mutations(5), 1500):
+    for label, content in itertools.islice(archives.mutations(5), 600):
         packed.write_bytes(content)
         try:
             unpack(packed, directory, max_bytes=4096)
@@ -352,7 +368,7 @@ def test_changed_archives_are_unpacked_or_refused(tmp_path: Path) -> None:
         assert sum(path.stat().st_size for path in found) <= 4096, label
         for path in (*found, *sorted(directory.rglob("*"), reverse=True), directory):
             path.unlink(missing_ok=True) if not path.is_dir() else path.rmdir()
-    assert unpacked > 20
+    assert unpacked > 10
     assert max(messages)[0] < 400
     assert not any(left_behind for _, _, left_behind in messages)
     assert sorted(tmp_path.iterdir()) == [packed]
