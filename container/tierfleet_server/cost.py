@@ -1,7 +1,8 @@
 """What a request costs, known before anything of it is read or built.
 
-Measured with XGBoost 3.0.5 on one processor: a predict takes 17 us and 2 to 5 ns a node in ordinary trees, up to 70 ns
-where a chain of nodes does not fit the cache; a value of csv or JSON 50 to 80 ns to read, a score 0.3 to 0.5 us to write.
+Measured with XGBoost 3.0.5 on one processor: a predict takes 17 us and 2 to 5 ns a node in ordinary trees, 70 to 120 ns
+where a chain of nodes does not fit the cache; a value of csv or JSON takes 50 to 80 ns to read, a score 0.3 to 0.5 us
+to write.
 """
 
 from .booster import Model

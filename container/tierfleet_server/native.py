@@ -103,8 +103,6 @@ class Handle:
                 start = model if isinstance(model, bytes) else ctypes.c_void_p(_address(model))
                 _call("XGBoosterLoadModelFromBuffer", self._handle, start, ctypes.c_uint64(len(model)))
             except XGBoostError as error:
-                if "bad_alloc" in str(error):
-                    raise MemoryError("XGBoost ran out of memory") from None
                 raise BadModel(f"XGBoost does not load this model: {error}") from None
 
     def __del__(self) -> None:
