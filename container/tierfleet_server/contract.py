@@ -34,7 +34,8 @@ _BLOCK_BYTES = 3 * 1024 * 1024  # rows and scores between a body and its reply
 _MAX_QUERY_FIELDS = 16
 _MAX_LOAD_BODY_BYTES = 64 * 1024  # a name and a path, with room for every character as \\uXXXX
 _media_type = lru_cache(maxsize=256)(media_type)
-_model_name = lru_cache(maxsize=8192)(lambda path: unquote(path.decode("ascii", "replace")))
+_usual_name = lru_cache(maxsize=8192)(lambda path: unquote(path.decode("ascii", "replace")))
+_USUAL_NAME_BYTES = 256
 
 
 @dataclass(slots=True)
@@ -245,6 +246,13 @@ class Contract:
 def is_invocation(request: Request) -> bool:
     """Whether nobody needs the answer once the client has gone, as with predictions and not with loads."""
     return request.path == b"/invocations" or request.path.endswith(b"/invoke")
+
+
+def _model_name(path: bytes) -> str:
+    if len(path) <= _USUAL_NAME_BYTES:
+        name: str = _usual_name(path)
+        return name
+    return unquote(path.decode("ascii", "replace"))  # the cache would hold megabytes of such
 
 
 def _no_memory() -> Refusal:
