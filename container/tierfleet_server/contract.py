@@ -34,7 +34,8 @@ _BLOCK_BYTES = 3 * 1024 * 1024  # rows and scores between a body and its reply
 _MAX_QUERY_FIELDS = 16
 _MAX_LOAD_BODY_BYTES = 64 * 1024  # a name and a path, with room for every character as \\uXXXX
 _media_type = lru_cache(maxsize=256)(media_type)
-_model_name = lru_cache(maxsize=8192)(lambda path: unquote(path.decode("ascii", "replace")))
+_usual_name = lru_cache(maxsize=8192)(lambda path: unquote(path.decode("ascii", "replace")))
+_USUAL_NAME_BYTES = 256
 
 
 @dataclass(slots=True)
@@ -208,6 +209,8 @@ class Contract:
                 return self._count(reply, request, name, started)
         except Refusal as refusal:
             return self._count(refused(refusal, request, name), request, name, started)
+        except MemoryError:
+            return self._count(refused(_no_memory(), request, name), request, name, started)
         except Exception:
             return self._count(failed(request, name), request, name, started)
         seconds = float(self._settings.invocation_timeout_seconds)
@@ -219,7 +222,7 @@ class Contract:
         if isinstance(outcome, Refusal):
             reply = refused(outcome, request, name)
         elif isinstance(outcome, MemoryError):
-            reply = refused(Refusal(507, "no memory for this request; send a smaller batch"), request, name)
+            reply = refused(_no_memory(), request, name)
         elif isinstance(outcome, BaseException):
             reply = failed(request, name, outcome)
         else:
@@ -243,6 +246,17 @@ class Contract:
 def is_invocation(request: Request) -> bool:
     """Whether nobody needs the answer once the client has gone, as with predictions and not with loads."""
     return request.path == b"/invocations" or request.path.endswith(b"/invoke")
+
+
+def _model_name(path: bytes) -> str:
+    if len(path) <= _USUAL_NAME_BYTES:
+        name: str = _usual_name(path)
+        return name
+    return unquote(path.decode("ascii", "replace"))  # the cache would hold megabytes of such
+
+
+def _no_memory() -> Refusal:
+    return Refusal(507, "no memory for this request; send a smaller batch")
 
 
 def _predict_now(body: bytes, content_type: str, accept: str, model: Model) -> bytes | bytearray:

@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,14 @@ _DENSE = b'{"data":[%d,true],"shape":[%d,%d],"typestr":"<f4","version":3}'
 
 def _call(function: str, *arguments: object) -> None:
     if getattr(_lib, function)(*arguments):
-        raise XGBoostError(_last_error())
+        _raise_last_error()
+
+
+def _raise_last_error() -> NoReturn:
+    message = _last_error()
+    if "bad_alloc" in message:
+        raise MemoryError("XGBoost ran out of memory")
+    raise XGBoostError(message)
 
 
 def _last_error() -> str:
@@ -95,8 +103,6 @@ class Handle:
                 start = model if isinstance(model, bytes) else ctypes.c_void_p(_address(model))
                 _call("XGBoosterLoadModelFromBuffer", self._handle, start, ctypes.c_uint64(len(model)))
             except XGBoostError as error:
-                if "bad_alloc" in str(error):
-                    raise MemoryError("XGBoost ran out of memory") from None
                 raise BadModel(f"XGBoost does not load this model: {error}") from None
 
     def __del__(self) -> None:
@@ -118,7 +124,7 @@ class Handle:
     def _predict(self, call: Callable[..., int], address: int, rows: int, width: int) -> list[float]:
         thread = _thread
         if call(self._handle, _DENSE % (address, rows, width), _PREDICT, thread.proxy, *thread.slots):
-            raise XGBoostError(_last_error())
+            _raise_last_error()
         if rows == 1 and thread.dimensions.value == 1 and thread.shape[0] == 1:
             return [thread.result[0]]
         return self._result(thread)

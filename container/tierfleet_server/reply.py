@@ -11,12 +11,15 @@ import numpy as np
 from .refusal import Refusal, shown
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
+_MAX_ACCEPT_CHARACTERS = 2048
 CONTENT_TYPES = ("text/csv", "application/json", "application/jsonlines", "application/x-npy")
 
 
 @lru_cache(maxsize=256)
 def content_type_for(accept: str, default: str) -> str:
     """The content type to answer in: the most wanted of an Accept header; raises Refusal (406) if none."""
+    if len(accept) > _MAX_ACCEPT_CHARACTERS:
+        raise Refusal(406, f"Accept has more than {_MAX_ACCEPT_CHARACTERS} characters; ask for one content type")
     wanted: list[tuple[float, str]] = []
     for part in accept.lower().split(","):
         name, *parameters = (piece.strip() for piece in part.split(";"))

@@ -3,6 +3,7 @@
 import math
 from array import array
 from collections.abc import Generator, Iterable, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from .refusal import Refusal, shown
 # libsvm says little and means much: a short body may stand for many empty columns.
 MAX_DENSE_BYTES = 64 * 1024 * 1024
 LONGEST_CELL = 64 * 1024
+_NAMED = 40  # categories, more than fit into a message
 Categories = Mapping[int, Mapping[str, float]]
 Matrix = npt.NDArray[np.float32]
 
@@ -106,7 +108,7 @@ def code(text: object, row: int, column: int, codes: Mapping[str, float]) -> flo
     if not isinstance(text, str) or text not in codes:
         raise Refusal(
             400, f"row {row}, feature {column} is {shown(text)}, not one of its {len(codes)} categories "
-            f"({shown(list(codes))}); leave it empty if it is missing",
+            f"({shown(list(islice(codes, _NAMED)))}); leave it empty if it is missing",
         )  # fmt: skip
     return codes[text]
 

@@ -1,4 +1,4 @@
-"""Long bodies in pieces, so that no single call into C holds the interpreter for more than some 0.2 ms.
+"""Long bodies in pieces, so that no single call into C holds the interpreter for more than a fraction of a millisecond.
 
 The functions are generators where they may take long: they yield None where others may go first.
 """

@@ -38,7 +38,7 @@ class FixedPace(Pace):
 class Sums:
     """A model of `features` features whose scores depend on every value of a row."""
 
-    work_per_row = 1
+    outputs = work_per_row = 1
 
     def __init__(self, features: int, steps: dict[str, object]) -> None:
         self.features = features

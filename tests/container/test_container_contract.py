@@ -201,7 +201,7 @@ def test_the_log_names_the_model_that_did_not_load(start: Start, tmp_path: Path)
 
 
 def test_a_dedicated_endpoint_stops_while_its_model_loads(tmp_path: Path) -> None:
-    slow = "m.load_model = lambda url, prepare: time.sleep(60); os._exit(m.main())"
+    slow = "m.load_model = lambda url, admitted, prepare: time.sleep(60); os._exit(m.main())"
     command = [sys.executable, "-c", f"import os, time, tierfleet_server.__main__ as m; {slow}"]
     (tmp_path / "model").write_bytes(b"{L")
     environment = {"TIERFLEET_MODEL_DIRECTORY": str(tmp_path / "model"), "TIERFLEET_DRAIN_SECONDS": "1"}

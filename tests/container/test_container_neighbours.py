@@ -58,13 +58,13 @@ def busy(
     server.close()
 
 
-BATCH = b"\n".join([ROW] * 20_000)
+BATCH = b"\n".join([ROW] * 5_000)
 HEAVY = {
     "400 trees x 4,096 rows of one feature": ("400 trees", CSV, b"1\n" * 4095 + b"1", 200),
     "4,096 features x 4,095 rows of libsvm": ("4096 features", LIBSVM, b"1\n" * 4094 + b"1", 200),
     "chains of 5,000 nodes": ("chains", CSV, b"1\n" * 400, 200),
-    "20,000 rows": ("batches", CSV, BATCH, 200),
-    "20,000 rows of JSON": ("batches", JSON, b"[[" + BATCH.replace(b"\n", b"],[") + b"]]", 200),
+    "5,000 rows": ("batches", CSV, BATCH, 200),
+    "5,000 rows of JSON": ("batches", JSON, b"[[" + BATCH.replace(b"\n", b"],[") + b"]]", 200),
     "6 MiB of empty rows": ("batches", JSON, b"[" + b"[]," * 2_000_000 + b"[]]", 400),
     "a row of 3 million values": ("batches", JSON, b"[" + b"1," * 3_000_000 + b"1]", 400),
     "6 MiB of opening brackets": ("batches", JSON, b"[" * 6_000_000, 400),

@@ -21,7 +21,7 @@ class EightFeatures:
     """The part of a model that reading a payload needs."""
 
     features = 8
-    work_per_row = 1
+    outputs = work_per_row = 1
     preprocessing = Preprocessing()
 
     def predict(self, rows: Rows) -> list[float]:
@@ -231,7 +231,7 @@ def test_accept_chooses_the_form(accept: str, expected: str) -> None:
     assert content_type_for(accept, "text/csv") == expected
 
 
-@pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0", "text/csv;q=x"])
+@pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0", "text/csv;q=x", "text/csv," * 1000])
 def test_accept_for_what_there_is_not(accept: str) -> None:
     with pytest.raises(Refusal) as caught:
         content_type_for(accept, "text/csv")
