@@ -257,12 +257,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a template over 1 MB by tenants": (
         {"tiers": {"s": {**shared(1)["s0"], "tenants": [f"tenant-{number:06}" for number in range(12_000)]}}},
         "tiers",
-        "CloudFormation takes 1,000,000",
+        "CloudFormation takes 1 MB",
     ),
     "a template over 1 MB by tags": (
         {"tags": {f"{n}" + "k" * 100: "v" * 256 for n in range(46)}, "tiers": shared(5)},
         "tiers",
-        "CloudFormation takes 1,000,000",
+        "CloudFormation takes 1 MB",
     ),
 }
 

@@ -140,6 +140,13 @@ def test_a_control_character_in_any_text_is_refused_where_it_is(tmp_path: Path) 
     assert set(places) == {("container.environment", "A"), ("tags", "a\ufeff")}
 
 
+def test_a_reference_of_the_cdk_in_a_text_is_refused(tmp_path: Path) -> None:
+    """Synthesis would end in a traceback: no such token."""
+    found = checked(tmp_path, document(container={"environment": {"A": "${Token[TOKEN.9]}"}}))
+    [error] = errors_of(found.problems)
+    assert (error.table, error.key) == ("container.environment", "A")
+
+
 def folder_of(tmp_path: Path) -> Path:
     """Four fleet files, each with a fault of its own, and a sound one."""
     folder = tmp_path / "config"

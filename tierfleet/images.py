@@ -6,6 +6,8 @@ import tomllib
 from functools import cache
 from importlib.resources import files
 
+from tierfleet.instance_types import hosting_regions
+
 # Hosting versions published for every region of the table. Source: SageMaker Python SDK 2.257.7, image URI tables.
 STOCK_VERSIONS = {
     "sagemaker-xgboost": ("1.2-1", "1.2-2", "1.3-1", "1.5-1", "1.7-1", "3.0-5"),
@@ -68,12 +70,6 @@ def ecr_parts(uri: str) -> tuple[str, str, dict[str, str]]:
         raise ValueError(f"not an ECR image URI: {uri}")
     image_id = {"imageTag": match["tag"]} if match["tag"] else {"imageDigest": match["digest"]}
     return match["account"], match["repository"], image_id
-
-
-@cache
-def hosting_regions() -> frozenset[str]:
-    """The regions in which SageMaker hosts models, the isolated and sovereign ones left out."""
-    return frozenset(tomllib.loads((files("tierfleet") / "data/hosting_regions.toml").read_text(encoding="utf-8")))
 
 
 def check_region(region: str) -> str:

@@ -1,9 +1,11 @@
 """What the name of a SageMaker instance type says: vCPUs, memory, disk and processor."""
 
 import re
+import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 _NAME = re.compile(r"ml\.(?P<family>[a-z]+)(?P<generation>[0-9]+)(?P<options>[a-z]*)\.(?P<size>[a-z0-9]+)")
 _VCPUS = {"medium": 1, "large": 2, "xlarge": 4}
@@ -14,11 +16,6 @@ _BURSTABLE_GIB = {"medium": 4, "large": 8, "xlarge": 16, "2xlarge": 32}
 OLDER_FAMILIES = ("c4", "m4")
 # What has an accelerator. Source: the same; a test finds every type that SageMaker hosts in one of these lists.
 _ACCELERATED = re.compile(r"ml\.(dl|g|inf|p|trn)[0-9][a-z0-9-]*\.[a-z0-9]+")
-
-# Hosting regions of families that are in the API's list nearly everywhere but can be hosted in few regions
-# (cfn-lint's copy of the price list, 2026-11).
-_FEW_REGIONS = ("ap-east-2", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7", "mx-central-1")
-HOSTED_ONLY_IN = {"m6i": _FEW_REGIONS, "r6i": _FEW_REGIONS}
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,20 @@ def hosting_types() -> frozenset[str]:
     """The instance types tierfleet hosts models on, such as `ml.m5.xlarge`."""
     lines = (files("tierfleet") / "data/instance_types.txt").read_text(encoding="utf-8").splitlines()
     return frozenset(line for line in lines if not line.startswith("#"))
+
+
+@cache
+def hosting_regions() -> frozenset[str]:
+    """The regions in which SageMaker hosts models, the isolated and sovereign ones left out."""
+    return frozenset(_offers())
+
+
+@cache
+def hosted_in(region: str) -> frozenset[str]:
+    """The types of `hosting_types` that the price list offers for hosting in a region; none in one it does not know."""
+    offer = _offers().get(region, {})
+    families, without = set(offer.get("families", ())), set(offer.get("without", ()))
+    return frozenset(name for name in hosting_types() if name.rpartition(".")[0] in families and name not in without)
 
 
 def describe(name: str) -> InstanceType:
@@ -68,6 +79,11 @@ def check_instance_type(name: str) -> str:
     """Return the name, or raise ValueError as `describe` does."""
     describe(name)
     return name
+
+
+@cache
+def _offers() -> dict[str, Any]:
+    return tomllib.loads((files("tierfleet") / "data/hosting_regions.toml").read_text(encoding="utf-8"))
 
 
 def _why_not(name: str) -> str:

@@ -71,7 +71,6 @@ class Summary:
 def fuzz(mutations: int, seed: int, synthesise: Synthesise | None = None, synths: int = 0) -> Summary:
     """Run so many mutations. `synthesise` returns what the templates of a fleet pass of AWS's limits."""
     summary, bases = Summary(), _bases()
-    synths_left = synths
     with TemporaryDirectory(prefix="tierfleet-fuzz-") as folder:
         for first in range(0, mutations, _FILES_A_BATCH):
             numbers = range(first, min(first + _FILES_A_BATCH, mutations))
@@ -82,9 +81,12 @@ def fuzz(mutations: int, seed: int, synthesise: Synthesise | None = None, synths
                 if file is None or file.config is None:
                     continue
                 _use(file.config, summary, priced=summary.accepted % _PRICED == 0)
-                # Spread over the whole run.
-                if synthesise and synths_left and summary.accepted * synths >= (synths - synths_left) * mutations / 4:
-                    synths_left -= 1
+                # Spread over the run: about one mutation in seven is accepted.
+                if (
+                    synthesise
+                    and summary.synthesised < synths
+                    and summary.accepted * 8 * synths >= (summary.synthesised * mutations)
+                ):
                     summary.synthesised += 1
                     summary.faults += [f"seed {seed}.{number}: {fault}" for fault in synthesise(file.config)]
     return summary

@@ -25,6 +25,36 @@ def test_a_dedicated_endpoint_is_named_for_its_tenant() -> None:
     assert name == "fraud--prod--whale--m01--dedicated-m5-large"
 
 
+UUID = "550e8400-e29b-41d4-a716-446655440000"
+
+
+def test_a_uuid_is_named_by_its_hash_and_an_id_that_fits_by_itself() -> None:
+    name = names.endpoint_name("fraud", "prod", "whale", UUID, "dedicated", "ml.m5.large")
+    assert name == "fraud--prod--whale--h-uou6d3mxglfl--dedicated-m5-large"
+    short = names.endpoint_name("f", "p", "w", UUID[:34], "dedicated", "ml.m5.large")
+    assert short == f"f--p--w--{UUID[:34]}--dedicated-m5-large"
+    assert re.fullmatch(names.RESERVED_TENANT_PATTERN, names.hashed_tenant(UUID))
+
+
+@given(st.uuids(), st.uuids())
+def test_two_uuids_have_two_names_of_at_most_63_characters(first: object, second: object) -> None:
+    assume(first != second)
+    made = [
+        names.endpoint_name("fraud", "prod", "whale", str(tenant), "dedicated", "ml.m5.large")
+        for tenant in (first, second)
+    ]
+    assert made[0] != made[1]
+    assert max(map(len, made)) <= names.MAX_ENDPOINT_NAME_CHARACTERS
+
+
+@given(st.integers(1, 40))
+def test_names_that_fit_do_not_change(length: int) -> None:
+    tenant = "a" * length
+    plain = f"fraud--prod--whale--{tenant}--dedicated-m5-large"
+    name = names.endpoint_name("fraud", "prod", "whale", tenant, "dedicated", "ml.m5.large")
+    assert (name == plain) == (len(plain) <= names.MAX_ENDPOINT_NAME_CHARACTERS)
+
+
 @given(words)
 def test_the_words_of_these_tests_are_words(word: str) -> None:
     assert re.fullmatch(names.WORD_PATTERN, word)

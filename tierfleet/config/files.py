@@ -26,6 +26,8 @@ _BYTE_ORDER_MARKS = (
 )
 # Control characters but tab and line ends, byte-order marks, and what is no character: no AWS API takes them.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
+# The CDK would look for a value of its own behind such a text, and end in a traceback.
+_CDK_REFERENCE = "${Token["
 
 
 class FileError(Exception):
@@ -111,6 +113,10 @@ def unfit_texts(document: Any, where: tuple[str, ...] = ()) -> Iterator[Problem]
                 name = "a byte-order mark" if found[0] == "\ufeff" else "a control character"
                 message = f"holds {name} (U+{ord(found[0]):04X}), which AWS does not take"
                 yield Problem(".".join(where), str(key), value, message, "remove the character")
+                break
+            if isinstance(text, str) and _CDK_REFERENCE in text:
+                message = f"holds {_CDK_REFERENCE}, which the CDK reads as a value of its own"
+                yield Problem(".".join(where), str(key), value, message, "write it in another way")
                 break
         if isinstance(value, dict | list):
             yield from unfit_texts(value, (*where, str(key)))

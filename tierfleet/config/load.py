@@ -71,16 +71,17 @@ def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
             checked += [check_file(file) for file in fleet_files(path)]
         except FileError as error:
             checked.append(_unreadable(path, error))
-    first: dict[tuple[str, str], Path] = {}
+    first: dict[str, Path] = {}
     for index, file in enumerate(checked):
         if file.config is None:
             continue
-        identity = (file.config.fleet, file.config.environment)
+        # As stacks are called.
+        identity = f"{file.config.fleet}-{file.config.environment}"
         if (other := first.setdefault(identity, file.path)) != file.path:
             problem = Problem(
                 table="",
                 key="fleet, environment",
-                value=list(identity),
+                value=identity,
                 message=f"{shown_path(other)} describes the same fleet and environment",
                 fix="give one of them another environment",
                 file=shown_path(file.path),

@@ -18,7 +18,7 @@ from tierfleet.config.model import DedicatedTier, MultiModelTier, Routes
 from tierfleet.config.problems import Problem
 from tierfleet.config.size_rules import check_counts
 from tierfleet.config.tier_rules import check_tier
-from tierfleet.instance_types import HOSTED_ONLY_IN, describe
+from tierfleet.instance_types import hosted_in, hosting_regions
 from tierfleet.runtime import names
 
 # The longest call a client may have under way when its route changes: boto3's read timeout for a cold model.
@@ -132,12 +132,12 @@ def _bake(routes: Routes) -> Iterator[Problem]:
 
 def _hosting_region(tiers: Mapping[str, _AnyTier], region: str) -> Iterator[Problem]:
     for name, tier in tiers.items():
-        regions = HOSTED_ONLY_IN.get(describe(tier.instance_type).family)
-        if regions and region not in regions:
-            message = f"by the price list this family hosts models only in {', '.join(regions)}"
+        if tier.instance_type not in hosted_in(region):
+            elsewhere = sorted(other for other in hosting_regions() if tier.instance_type in hosted_in(other))
+            where = f"only in {', '.join(elsewhere)}" if len(elsewhere) <= 5 else f"in {len(elsewhere)} other regions"
+            message = f"by the price list SageMaker hosts this type {where}, not in {region}"
             fix = "use ml.m5, ml.r5 or ml.m7i unless you know better"
-            where = f"tiers.{name}"
-            yield Problem(where, "instance_type", tier.instance_type, message, fix, severity="warning")
+            yield Problem(f"tiers.{name}", "instance_type", tier.instance_type, message, fix, severity="warning")
 
 
 def _file_name(fleet: str, environment: str, file_stem: str) -> Iterator[Problem]:

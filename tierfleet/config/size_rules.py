@@ -96,12 +96,15 @@ def check_sizes(config: FleetConfig) -> Iterator[Problem]:
     document = len(routes.route_json(config))
     parts = "shorten warm-up lists, tenants of further shared tiers, the probe or tags, or split the fleet in two"
     if document > HOSTED_DOCUMENT_BYTES.most:
-        message = f"the route document has {document:,} bytes, AppConfig hosts {HOSTED_DOCUMENT_BYTES.most:,}"
+        message = (
+            f"the route document's size is {document:,} bytes, AppConfig hosts 2 MB ({HOSTED_DOCUMENT_BYTES.most:,})"
+        )
         yield Problem("", "tiers", None, message, parts)
     template = template_bytes(config)
     if template > TEMPLATE_BYTES.most:
         message = (
-            f"the stack's template would have about {template:,} bytes, CloudFormation takes {TEMPLATE_BYTES.most:,}"
+            f"the stack's template would have a size of about {template:,} bytes, CloudFormation takes 1 MB "
+            f"({TEMPLATE_BYTES.most:,})"
         )
         yield Problem("", "tiers", None, message, parts)
     warmed = [routes.endpoint_name(config, name) for name, tier in config.multi_model_tiers.items() if tier.warm_up]
