@@ -13,7 +13,7 @@ HIT, FROM_DISK, FROM_S3 = "warm", "from disk", "from S3"
 OUTCOMES = (HIT, FROM_DISK, FROM_S3)
 
 # Bytes in memory that a load needs a byte of its file; after a refusal, loads have this share of the budget.
-LOAD_FACTOR = 2.8
+LOAD_FACTOR = 5.0
 LOW_WATER = 0.95
 
 

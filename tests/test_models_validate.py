@@ -20,6 +20,7 @@ from tierfleet_server.archive import pack, unpack
 from tierfleet_server.packaging import package_model
 from tierfleet_server.refusal import BadModel
 
+from tests.fuzz import archives
 from tierfleet.models.files import ModelFile, every_model
 from tierfleet.models.findings import Validated
 from tierfleet.models.fleet_fit import fleet_findings
@@ -189,6 +190,14 @@ def test_it_lets_pass_exactly_what_the_model_server_unpacks(
         assert _tree(packed.parent / "ours") == _tree(packed.parent / "theirs")
 
 
+def test_it_refuses_every_archive_that_the_model_server_refuses(tmp_path: Path) -> None:
+    for label, content in archives.recipes(4):
+        (tmp_path / "a.tar.gz").write_bytes(content)
+        with pytest.raises(BadModel):
+            unpack(tmp_path / "a.tar.gz", tmp_path / "theirs", max_bytes=MAX_BYTES)
+        assert unpack_with_findings(tmp_path / "a.tar.gz", tmp_path / label, max_bytes=MAX_BYTES), label
+
+
 def _tree(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
@@ -239,7 +248,7 @@ def test_a_model_must_fit_the_tiers_disk_and_memory(tmp_path: Path, saved: bytes
     ]
     assert messages == [
         "takes 12.0 GB of disk, packed and unpacked, and tier tail has volume_size_in_gb = 10; raise it",
-        "needs about 25.2 GB of memory to load, and an ml.m5.xlarge of tier tail has 15.5 GB for models; "
+        "needs about 45.0 GB of memory to load, and an ml.m5.xlarge of tier tail has 15.5 GB for models; "
         "choose a larger instance_type",
     ]
     assert fleet_fit.findings(config, "t1", file_bytes=1000, facts=item.facts) == []

@@ -74,21 +74,21 @@ def test_slow_big_loads_hold_up_neither_small_ones_nor_each_other() -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize("first", ["20 first", "20 bad"])
+@pytest.mark.parametrize("first", ["12 first", "12 bad"])
 def test_a_load_that_fits_but_for_another_waits_for_it(first: str) -> None:
-    """20 MiB count as 56 while they load: two do not fit into 100, and neither is refused."""
+    """12 MiB count as 60 while they load: two do not fit into 100, and neither is refused."""
 
     async def scenario(loads: Loads) -> None:
         running = loads.start(first, held=True)
         await loads.until_begun(first)
-        waiting = loads.start("20 second")
+        waiting = loads.start("12 second")
         await loads.start("0.1 small")  # by now the second one has been looked at
         assert loads.begun == [first, "0.1 small"]
         loads.may_end[first].set()
         ended = await asyncio.gather(running, return_exceptions=True)
         assert isinstance(ended[0], Refusal) == ("bad" in first)
         await waiting
-        assert "20 second" in loads.store.models
+        assert "12 second" in loads.store.models
         assert not loads.store.full
 
     run(scenario)
@@ -96,11 +96,11 @@ def test_a_load_that_fits_but_for_another_waits_for_it(first: str) -> None:
 
 def test_one_that_can_never_fit_is_refused_at_once() -> None:
     async def scenario(loads: Loads) -> None:
-        running = loads.start("20 first", held=True)
-        await loads.until_begun("20 first")
-        with pytest.raises(Refusal, match=r"needs about 112\.0 MiB to load, and models may have 100\.0 MiB in all"):
+        running = loads.start("12 first", held=True)
+        await loads.until_begun("12 first")
+        with pytest.raises(Refusal, match=r"needs about 200\.0 MiB to load, and models may have 100\.0 MiB in all"):
             await loads.start("40 too-big")
-        loads.may_end["20 first"].set()
+        loads.may_end["12 first"].set()
         await running
 
     run(scenario)

@@ -65,7 +65,7 @@ def recipes(megabytes: int = 64) -> Iterator[tuple[str, bytes]]:
         "a name with a nul": pax(path=b"a\0b") + model,
     }  # fmt: skip
     for label, content in plain.items():
-        yield label, gzip.compress(content + end, 1)
+        yield label, gzip.compress(content + end, 1, mtime=0)
 
 
 def mutations(seed: int) -> Iterator[tuple[str, bytes]]:
@@ -112,7 +112,7 @@ def mutations(seed: int) -> Iterator[tuple[str, bytes]]:
         for _ in range(random.choice([0, 0, 1, 4])):
             if data:
                 data[random.randrange(len(data))] = random.randrange(256)
-        packed = gzip.compress(bytes(data), 1)
+        packed = gzip.compress(bytes(data), 1, mtime=0)
         yield f"{len(content)} bytes", packed if random.random() < 0.9 else packed[: random.randrange(len(packed))]
 
 

@@ -79,7 +79,7 @@ class Instance:
 @settings(max_examples=25, deadline=None)
 @given(
     requests=st.lists(st.sampled_from(sorted(FILES)), min_size=40, max_size=150),
-    memory_bytes=st.integers(250, 900),
+    memory_bytes=st.integers(400, 1400),
     disk_bytes=st.integers(150, 900),
     instances=st.integers(1, 3),
 )

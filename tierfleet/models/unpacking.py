@@ -98,6 +98,9 @@ def _extract(
             findings.append(_error(f"names its folders more than {_MAX_FOLDERS} times"))
             return False
         files += 1
+        if member.size < 0:  # a pax header or a base-256 field may say so
+            findings.append(_error(f"says that {member.name!r:.80} has {member.size} bytes"))
+            return False
         total += member.size
         if files > MAX_FILES:
             findings.append(_error(f"holds more than {MAX_FILES} files; a model is one file"))
