@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench bench-cache \
-        bench-moves bench-neighbours bench-planner bench-server bench-warm-up boto3-next image clean
+        bench-moves bench-neighbours bench-planner bench-server bench-warm-up boto3-next image sbom audit clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,24 @@ bench-warm-up: install  ## Measure the nightly warm-up of 500 real models
 
 image:  ## Build the dense model server's image (needs Docker)
 	docker build -t tierfleet-server container/
+
+.build/supply-chain/.installed: requirements-supply-chain.txt
+	test -x .build/supply-chain/bin/python || $(PYTHON) -m venv .build/supply-chain
+	.build/supply-chain/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-supply-chain.txt
+	touch $@
+
+sbom: install .build/supply-chain/.installed  ## Write what the image and the app are made of to .build/sbom (CycloneDX)
+	mkdir -p .build/sbom
+	.build/supply-chain/bin/cyclonedx-py requirements --output-reproducible --output-file .build/sbom/image.cdx.json container/requirements.txt
+	.build/supply-chain/bin/cyclonedx-py environment --output-reproducible --output-file .build/sbom/app.cdx.json $(BIN)/python
+	npm sbom --sbom-format cyclonedx --package-lock-only > .build/sbom/cdk-cli.cdx.json
+	npm sbom --prefix examples/node --sbom-format cyclonedx --package-lock-only > .build/sbom/example.cdx.json
+
+audit: .build/supply-chain/.installed  ## Ask for known vulnerabilities of every pinned package (needs network)
+	.build/supply-chain/bin/pip-audit --strict --disable-pip --require-hashes --requirement container/requirements.txt
+	.build/supply-chain/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
+	npm audit --audit-level=high
+	npm audit --prefix examples/node --audit-level=high
 
 bench-planner: install  ## Measure the cache model beside libCacheSim, and a trace of 100 M requests (minutes, 2 GB of disk)
 	$(BIN)/python benchmarks/planner.py

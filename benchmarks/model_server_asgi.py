@@ -16,6 +16,7 @@ import uvicorn  # noqa: E402
 from tierfleet_server.contract import Contract, Reply, Request  # noqa: E402
 from tierfleet_server.loading import load_model, size_on_disk  # noqa: E402
 from tierfleet_server.metrics import Metrics  # noqa: E402
+from tierfleet_server.request_memory import RequestMemory  # noqa: E402
 from tierfleet_server.settings import Settings  # noqa: E402
 from tierfleet_server.store import Store  # noqa: E402
 
@@ -25,7 +26,7 @@ class App:
 
     def __init__(self) -> None:
         store = Store(1 << 34, size_on_disk=size_on_disk, load_model=load_model)
-        self._contract = Contract(Settings(multi_model=True), store, Metrics())
+        self._contract = Contract(Settings(multi_model=True), store, Metrics(), RequestMemory(0))
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":

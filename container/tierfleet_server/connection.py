@@ -122,13 +122,14 @@ class Connection(asyncio.BufferedProtocol):
         self._server.connections.discard(self)
         if self._task is not None and self._droppable:
             self._task.cancel()
+            self._task.add_done_callback(lambda _: self._forget())  # it may never have begun
         self._stage = _CLOSING
         self._let_go()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's name
         """Where the next bytes go."""
-        reader = self._reader
-        return self._server.buffer if reader.stage == BODY and not reader.chunked else self._server.head_buffer
+        left = self._reader.left
+        return self._server.buffer[: left + _READ_BYTES] if left else self._server.head_buffer
 
     def buffer_updated(self, count: int) -> None:
         """Bytes came in; after a refusal they are thrown away until the client has read why."""
@@ -138,7 +139,7 @@ class Connection(asyncio.BufferedProtocol):
         self.silent = False
         if server.draining:
             server.last_data = server.now()
-        data = bytes(server.buffer[:count])
+        data = server.buffer[:count].tobytes()
         self._take(self._unparsed + data if self._unparsed else data)
 
     def eof_received(self) -> bool:
@@ -260,7 +261,12 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self._unparsed:
             self._take(self._unparsed)
-        if self._paused and not self._unparsed and self._stage in (_READING, _ANSWERING) and not transport.is_closing():
+        if self._stage in (_READING, _ANSWERING):
+            self._resume()
+
+    def _resume(self) -> None:
+        transport = self._transport
+        if self._paused and not self._unparsed and transport is not None and not transport.is_closing():
             self._paused = False
             transport.resume_reading()
 
@@ -282,7 +288,9 @@ class Connection(asyncio.BufferedProtocol):
         self._pending = answer, request
         self._droppable = is_invocation(request)
         pool, size_bytes = server.memory.work(server.contract.work_bytes(request))
-        if pool.take(size_bytes):
+        if size_bytes == 0:
+            self._start()
+        elif pool.take(size_bytes):
             self._claims.append((pool, size_bytes))
             self._start()
         elif len(pool.waiting) >= MAX_WAITING:
@@ -296,6 +304,7 @@ class Connection(asyncio.BufferedProtocol):
         self._stage = _ANSWERING
         self.deadline = None
         self._task = self._server.loop.create_task(self._finish(*pending))
+        self._resume()  # to see whether the client goes
 
     async def _finish(self, answer: Coroutine[Any, Any, Reply], request: Request) -> None:
         try:

@@ -26,8 +26,8 @@ class _JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line.update((name, getattr(record, name)) for name in _FIELDS if getattr(record, name, None) is not None)
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+        if record.exc_text:
+            line["traceback"] = record.exc_text
         return json.dumps(line)
 
 
@@ -39,6 +39,10 @@ class _Queue(logging.handlers.QueueHandler):
         self._metrics = metrics
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        if record.exc_info:
+            # Its frames would keep a request's body for as long as the line waits.
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+            record.exc_info = None
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:

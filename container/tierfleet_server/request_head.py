@@ -29,7 +29,7 @@ _HOST = re.compile(
 _MAX_HOST_BYTES = 255 + 6
 
 # Headers of which a request may have one. Others that come again are one list, in their order (RFC 9110, 5.3).
-SINGLE = frozenset({b"host", b"content-type"})
+_SINGLE = frozenset({b"host", b"content-type"})
 
 
 def check_line(head: bytes) -> "re.Match[bytes]":
@@ -42,6 +42,21 @@ def check_line(head: bytes) -> "re.Match[bytes]":
     if line is None:
         raise Refusal(400, "the first line is not `METHOD target HTTP/1.1`, or 1.0; send a well-formed request")
     return line
+
+
+def combined(head: bytes) -> dict[bytes, bytes]:
+    """The headers of a head that is well-formed, where one comes again; raises Refusal (400) if it may not."""
+    headers: dict[bytes, bytes] = {}
+    for line in head.strip(b"\r\n").split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        name, value = name.lower(), value.lstrip(b" \t")  # as llhttp does
+        if name not in headers:
+            headers[name] = value
+        elif name in _SINGLE:
+            raise Refusal(400, f"the header {name.decode()} comes more than once; send it once")
+        else:
+            headers[name] += b", " + value
+    return headers
 
 
 def split_target(method: bytes, target: bytes) -> tuple[bytes, bytes]:

@@ -10,16 +10,17 @@ from .refusal import Refusal
 from .request_head import (
     MAX_HEAD_BYTES,
     MAX_HEADER_LINES,
-    SINGLE,
     body_length,
     check_host,
     check_line,
+    combined,
     expects_continue,
     split_target,
 )
 from .request_memory import SMALL_BODY_BYTES
 
 HEAD, BODY, WHOLE = range(3)
+_CR = 13
 
 
 class RequestReader:
@@ -31,8 +32,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_body", "_chunked", "_head", "_host", "_left", "_lines", "_max_bytes", "_parser", "_repeated", "_target",
-        "expects", "headers", "keep_alive", "knows_interim", "method", "most", "stage",
+        "_body", "_chunked", "_head", "_host", "_lines", "_max_bytes", "_parser", "_target",
+        "expects", "headers", "keep_alive", "knows_interim", "left", "method", "most", "stage",
     )  # fmt: skip
 
     def __init__(self, max_bytes: int) -> None:
@@ -40,10 +41,9 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self._head = b""  # as far as it has come
         self._lines = 0
-        self._repeated = b""
         self._host: bytes | None = None  # the last valid one
         self._target = (b"", b"")
-        self._left = 0  # bytes of the body still to come
+        self.left = 0  # bytes of the body still to come
         self._body: BytesIO | bytes | None = None
         self._chunked: ChunkedBody | None = None
         self.stage = HEAD
@@ -58,11 +58,6 @@ class RequestReader:
         return self.stage != HEAD or self._head != b""
 
     @property
-    def chunked(self) -> bool:
-        """Whether the body that is being read comes in chunks."""
-        return self._chunked is not None
-
-    @property
     def held_bytes(self) -> int:
         """Bytes of a head that is not whole."""
         return len(self._head)
@@ -74,19 +69,12 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; httptools calls it."""
-        name = name.lower()
-        headers = self.headers
-        if name in headers:
-            if name in SINGLE:
-                self._repeated = name
-            headers[name] += b", " + value
-        else:
-            headers[name] = value
+        self.headers[name.lower()] = value
 
     def take(self) -> Request:
         """The whole request; the next one may come."""
         body = self._body or b""
-        if isinstance(body, BytesIO):
+        if not isinstance(body, bytes):
             body = body.getvalue()
         path, query = self._target
         request = Request(self.method, path, query, self.headers, body)
@@ -101,7 +89,7 @@ class RequestReader:
         headers, self.headers = self.headers, {}
         self._head = b""
         self._body = self._chunked = None
-        self.most = 0
+        self.most = self.left = 0
         return headers
 
     def feed(self, data: bytes, at: int) -> int:
@@ -113,8 +101,9 @@ class RequestReader:
             return self._feed_body(data, at)
         if self._head:
             return self._feed_more_head(data, at)
-        while data.startswith(b"\r\n", at):  # empty lines before a request are ignored (RFC 9112, 2.2)
-            at += 2
+        if data[at] == _CR:  # empty lines before a request are ignored (RFC 9112, 2.2)
+            while data.startswith(b"\r\n", at):
+                at += 2
         self._lines = 0
         self.method = b""
         end = data.find(b"\r\n\r\n", at) + 4
@@ -123,12 +112,13 @@ class RequestReader:
                 self._feed_piece(data[at:])
                 self._check_first_line()
             return len(data)
-        self._feed_piece(data[at:end])
+        self._feed_piece(data[at:end] if at or end < len(data) else data)
         length = self._begin()
         if length is None or length > len(data) - end:
             return end
         self._body = data[end : end + length]
         self.stage = WHOLE
+        self.left = 0
         return end + length
 
     def _feed_more_head(self, data: bytes, at: int) -> int:
@@ -171,9 +161,9 @@ class RequestReader:
         """The head is whole: refuse early what must not come; the body's length, None if it comes in chunks."""
         headers, parser = self.headers, self._parser
         self.method, target, minor_version = check_line(self._head).groups()
+        if len(headers) != self._lines - 2:
+            headers = self.headers = combined(self._head)
         self._head = b""
-        if self._repeated:
-            raise Refusal(400, f"the header {self._repeated.decode()} comes more than once; send it once")
         host = headers.get(b"host")
         if host is None or host != self._host:
             check_host(host, minor_version)
@@ -183,7 +173,10 @@ class RequestReader:
         self._target = split_target(self.method, target)
         if parser.should_upgrade():
             raise Refusal(400, "upgrading the protocol is not possible; send plain HTTP/1.1")
-        length = body_length(headers, minor_version)
+        if b"transfer-encoding" in headers or b"content-encoding" in headers:
+            length = body_length(headers, minor_version)
+        else:
+            length = int(headers.get(b"content-length", 0))
         self.expects = b"expect" in headers and expects_continue(headers, minor_version)
         # HTTP/1.0 would wait for a header of that time before it believed in more than one reply.
         self.knows_interim = minor_version == b"1"
@@ -197,7 +190,7 @@ class RequestReader:
         elif length > self._max_bytes:
             raise self._too_big()
         else:
-            self._left = self.most = length
+            self.left = self.most = length
         self.stage = BODY
         self._parser = httptools.HttpRequestParser(self)  # the last one would wait for the body
         return length
@@ -214,12 +207,12 @@ class RequestReader:
             if self._chunked.done:
                 self.stage = WHOLE
             return at
-        end = at + self._left
+        end = at + self.left
         if body is None:
             body = self._body = BytesIO()
         assert isinstance(body, BytesIO)  # noqa: S101 - bytes are whole
-        self._left -= body.write(data[at:end])
-        if self._left == 0:
+        self.left -= body.write(data[at:end])
+        if self.left == 0:
             self.stage = WHOLE
         return min(end, len(data))
 

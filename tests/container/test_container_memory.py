@@ -1,6 +1,8 @@
 """Requests in flight stay within the reserve: pools, waiting, and a container that is full of models."""
 
+import asyncio
 import io
+import select
 import socket
 import sys
 import threading
@@ -17,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory_group import MemoryGroup, pss_bytes
 from running_server import Client, RunningServer
+from tierfleet_server.connection import Connection, ServerState
 from tierfleet_server.memory_limit import SLACK_BYTES, requests_bytes, resident_bytes
 from tierfleet_server.request_memory import MAX_CONNECTIONS, MIN_LIMIT_BYTES, Pool, RequestMemory
 
@@ -112,7 +115,7 @@ def wait_for(server: RunningServer, metric: str, value: float) -> None:
 def test_big_bodies_wait_their_turn_and_small_ones_pass(
     start: Start, connect: Connect, artefacts: dict[str, Path]
 ) -> None:
-    server = start(SAGEMAKER_MULTI_MODEL="true", TIERFLEET_MEMORY_BUDGET_MIB="100", TIERFLEET_MEMORY_RESERVE_MIB="0")
+    server = start(SAGEMAKER_MULTI_MODEL="true", TIERFLEET_MEMORY_RESERVE_MIB="0")
     assert server.load("m", artefacts["binary"]).status == 200
     body = (ROW + b"\n") * 1000
     body += b" " * (LIMIT - len(body))
@@ -166,18 +169,58 @@ def test_slow_senders_lose_the_memory_that_others_wait_for(
     start: Start, connect: Connect, artefacts: dict[str, Path]
 ) -> None:
     server = start(
-        SAGEMAKER_MULTI_MODEL="true", TIERFLEET_MEMORY_BUDGET_MIB="100", TIERFLEET_REQUEST_TIMEOUT_SECONDS="600"
+        SAGEMAKER_MULTI_MODEL="true", TIERFLEET_MEMORY_RESERVE_MIB="0", TIERFLEET_REQUEST_TIMEOUT_SECONDS="600"
     )
     assert server.load("m", artefacts["binary"]).status == 200
-    slow = [connect(server) for _ in range(40)]
+    slow = [connect(server) for _ in range(8)]
     for connection in slow:
         connection.sendall(head(LIMIT) + b"1")
     wait_for_some(server)
     with closing(Client(server.port)) as client:
         assert client.invoke("m", (ROW + b"\n") * 20_000).status == 200  # after those that wait before it
-    assert 408 in {status(connection) for connection in slow[:5]}
+    lost, _, _ = select.select(slow, [], [], 60)
+    assert {status(connection) for connection in lost} == {408}, "one had to go, and the others may go on"
     for connection in slow:
         connection.close()
+
+
+class Unread(asyncio.Transport):
+    """A transport on which nothing is sent."""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def test_what_is_sent_behind_a_body_stays_with_the_sender() -> None:
+    """However large the reads of a body are, they take no more than one small read of what comes after it."""
+
+    async def read_sizes() -> list[int]:
+        state = ServerState(
+            contract=None, loop=asyncio.get_running_loop(), memory=RequestMemory(0), max_request_bytes=LIMIT,  # type: ignore[arg-type]
+            request_seconds=30, reply_seconds=30, idle_seconds=30,
+        )  # fmt: skip
+        connection, sizes = Connection(state), []
+        connection.connection_made(Unread())
+        for data in (head(LIMIT) + b"1", b"1" * (256 * 1024)):
+            sizes.append(len(connection.get_buffer(-1)))
+            state.buffer[: len(data)] = data
+            connection.buffer_updated(len(data))
+        for left in (100, 1):
+            data = b"1" * (LIMIT - left - connection._reader.received)
+            while data:
+                part, data = data[: len(state.buffer)], data[len(state.buffer) :]
+                state.buffer[: len(part)] = part
+                connection.buffer_updated(len(part))
+            sizes.append(len(connection.get_buffer(-1)))
+        connection.connection_lost(None)
+        assert state.memory.in_use_bytes == 0
+        return sizes
+
+    small = 16 * 1024
+    assert asyncio.run(read_sizes()) == [small, 256 * 1024, small + 100, small + 1]
 
 
 def wait_for_some(server: RunningServer) -> None:
@@ -190,18 +233,25 @@ def wait_for_some(server: RunningServer) -> None:
 def test_more_connections_than_there_may_be(start: Start, connect: Connect) -> None:
     """The one that has been idle longest makes room; where all are at work, a new one is told."""
     server = start(SAGEMAKER_MULTI_MODEL="true")
+    ping = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
     idle = [connect(server) for _ in range(MAX_CONNECTIONS)]
-    with server.socket() as late:
-        late.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+    late = connect(server)
+    late.sendall(ping)
+    assert status(late) == 200
+    closed = select.poll()  # select itself takes no more than 1,024 files
+    for connection in idle:
+        closed.register(connection, select.POLLIN)
+    [(file, _)] = closed.poll(60_000)
+    for connection in idle:
+        if connection.fileno() != file:
+            connection.sendall(ping[:-2])
+    for _ in range(2):  # what was sent before these has been read when they are answered
+        late.sendall(ping)
         assert status(late) == 200
-        assert idle[0].recv(1) == b""
-    for connection in idle[1:]:
-        connection.sendall(b"GET /ping HTTP/1.1\r\n")
-    last = [connect(server) for _ in range(3)]
-    for connection in last[:2]:
-        connection.sendall(b"GET /ping HTTP/1.1\r\n")
-    assert status(last[2]) == 503
-    for connection in (*idle, *last):
+    late.sendall(head(9)[:-2] + b"Expect: 100-continue\r\n\r\n")
+    assert status(late) == 100
+    assert status(connect(server)) == 503
+    for connection in (*idle, late):
         connection.close()
     wait_for_ping(server)
 
@@ -223,13 +273,15 @@ def npy(values: np.ndarray) -> bytes:  # type: ignore[type-arg]
 
 
 def bodies() -> dict[str, tuple[str, str, bytes]]:
-    """Content type, accept and body of the requests that cost most for their size, each as large as it may be."""
-    json_row = b"[1,2,3,4,5,6,7,8],"
+    """Content type, accept and body of one request of each kind, as large as it may be."""
+    row = b",".join([b"0.125"] * 8)
+    json_rows = b",".join([b"[" + row + b"]"] * (LIMIT // (len(row) + 3) - 1))
+    libsvm_row = b"1 " + b" ".join(b"%d:0.125" % column for column in range(8)) + b"\n"
     return {
-        "csv": ("text/csv", "application/json", b",,,,,,,\n" * (LIMIT // 8)),
-        "json": ("application/json", "application/json", b"[" + json_row * ((LIMIT - 30) // 18) + json_row[:-1] + b"]"),
-        "libsvm": ("text/libsvm", "application/json", b"1\n" * 2_000_000),
-        "npy": ("application/x-npy", "application/json", npy(np.ones((LIMIT // 8 - 64, 8), np.uint8))),
+        "csv": ("text/csv", "application/json", (row + b"\n") * (LIMIT // (len(row) + 1))),
+        "json": ("application/json", "application/jsonlines", b"[" + json_rows + b"]"),
+        "libsvm": ("text/libsvm", "text/csv", libsvm_row * (LIMIT // len(libsvm_row))),
+        "npy": ("application/x-npy", "application/x-npy", npy(np.ones((LIMIT // 64 - 4, 8)))),
         "empty lists": ("application/json", "text/csv", b"[" + b"[]," * ((LIMIT - 10) // 3) + b"[]]"),
     }
 
@@ -299,11 +351,16 @@ def test_a_hundred_bodies_at_the_limit_in_a_container_full_of_models(
         watcher.join()
         assert server.process.poll() is None, server.log.read_text()[-2000:]
         assert group.killed() == 0
-        print(f"{group.kind}: peak {peak[0] / MIB:.0f} of {group.limit_bytes // MIB} MiB, {loaded} models", counted)
+        print(
+            f"{group.kind}: peak {peak[0] / MIB:.0f} of {group.limit_bytes // MIB} MiB, {loaded} models",
+            counted,
+            server.metric("requests_limit_bytes") / MIB,
+        )
         assert peak[0] <= group.limit_bytes, f"{peak[0] / MIB:.0f} MiB under {group.kind}"
         assert {code for _, code in counted} <= {0, 200, 400, 503}
-        assert {kind for kind, code in counted if code == 200} == {"csv", "json", "libsvm", "npy"}
-        assert counted["empty lists", 200] == 0
+        assert sum(counted.values()) == 100
+        assert {kind for kind, code in counted if code == 200} <= {"csv", "json", "libsvm", "npy"}
+        assert any(code == 200 for _, code in counted)
         assert small > 0
         wait_for(server, "requests_bytes", 0)
         for number in range(loaded):
