@@ -8,7 +8,7 @@ import ctypes
 import os
 import threading
 
-_NICE = 10
+_NICE = 5
 _PR_SET_TIMERSLACK = 29
 _SLACK_NS = 1_000
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
