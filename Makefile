@@ -11,12 +11,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench bench-cache \
-<<<<<<< HEAD
         audit bench-chaos bench-moves bench-neighbours bench-planner bench-server bench-warm-up boto3-next fuzz image \
         sbom clean
-=======
-        bench-moves bench-neighbours bench-planner bench-server bench-warm-up boto3-next image sbom audit clean
->>>>>>> sched
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
