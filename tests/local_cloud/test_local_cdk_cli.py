@@ -148,8 +148,11 @@ def test_up_deploy_promote_break_repair_down(shell: Shell) -> None:
 
 
 def test_without_a_stand_in_every_command_says_how_to_start_one(shell: Shell) -> None:
-    for command in (["deploy", "fraud-dev.toml"], ["status", "fraud-dev.toml"], ["events"], ["down"]):
+    for command in (["deploy", "fraud-dev.toml"], ["status", "fraud-dev.toml"], ["events"], ["drive"]):
         result = shell.run("local", *command)
 
         assert result.returncode == 2
         assert "tierfleet local up" in result.stderr, command
+
+    down = shell.run("local", "down")
+    assert (down.returncode, down.stdout.count("\n")) == (0, 1), "nothing is left to stop, which is what was asked"

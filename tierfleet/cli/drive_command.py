@@ -1,23 +1,22 @@
 """`tierfleet local drive`: traffic of the fleet's own shape, and what its callers see."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, err, fail, out, wide
+from tierfleet.cli.fleet_file import ConfigOption, LocalFile, local_file
 from tierfleet.cli.fleet_screen import fleet_screen
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.standin import running_standin, standin_or_fail
 from tierfleet.cli.watching import watch_drive
 
-_DEFAULT_FLEET = Path("config/fraud-dev.toml")
-
 
 def local_drive(
-    config: Annotated[Path, typer.Argument(help="A fleet file.")] = _DEFAULT_FLEET,
+    file: LocalFile = None,
+    config: ConfigOption = None,
     requests_per_second: Annotated[float, typer.Option(min=0.1, max=500, help="Mean rate of all calls.")] = 40,
     seconds: Annotated[float, typer.Option(min=1, help="How long; Ctrl-C ends it earlier.")] = 30,
     seed: Annotated[int, typer.Option(help="Another one: other tenants at other moments.")] = 0,
@@ -27,13 +26,15 @@ def local_drive(
 
     Every call sends the probe row by FleetClient. Exit code 1 if one was not answered, else 130 after
     Ctrl-C, which ends it early: the calls under way are waited for.
+
+    Example: tierfleet local drive --seconds 20
     """
     from local_cloud.drive import drive
     from local_cloud.fleet_status import InstanceWatch, fleet_status
 
-    fleet = load_or_fail(config)
+    cloud = running_standin()
+    fleet = load_or_fail(local_file(file, config))
     try:
-        cloud = running_standin()
         watch = InstanceWatch(cloud, fleet)
         watch.look()
         with if_interrupted("no call was sent"), standin_or_fail(), drive(cloud, fleet) as driving:

@@ -10,7 +10,8 @@ from rich.markup import escape
 
 from tierfleet.cli.call_text import batch_text, explanation_text, reply_line
 from tierfleet.cli.console import Json, err, fail, out, say
-from tierfleet.cli.fleet_choice import Config, Environment, Fleet, FleetChoice, Local, Region, choose_fleet
+from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, Region, choose_fleet
+from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.cli.request_body import given_body, probe_body
@@ -30,7 +31,8 @@ MOST_CONCURRENCY = 256
 
 def invoke(
     tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
-    config: Config = None,
+    file: File = None,
+    config: ConfigOption = None,
     fleet: Fleet = None,
     environment: Environment = None,
     region: Region = None,
@@ -49,11 +51,13 @@ def invoke(
     """Call a tenant's model where the fleet serves it now.
 
     Exit code 1 if a call failed, 2 if none could be made, 130 after Ctrl-C.
+
+    Example: tierfleet invoke m07 --local --explain
     """
     if explain_it and count > 1:
         fail("--explain is of one call: leave --count out")
     given = given_body(body, body_file, rows, content_type)
-    choice = choose_fleet(config, fleet, environment, region, local=local)
+    choice = choose_fleet(named(file, config), fleet, environment, region, local=local)
     routes = choice.deployed_routes()
     content, content_type = given or probe_body(routes, content_type)
     settings = ClientSettings(

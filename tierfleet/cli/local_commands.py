@@ -9,7 +9,9 @@ from rich.markup import escape
 
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, fail, out, wide
+from tierfleet.cli.deployment import check_models, deploy_here
 from tierfleet.cli.drive_command import local_drive
+from tierfleet.cli.fleet_file import ConfigOption, LocalFile, local_file, named, remember
 from tierfleet.cli.fleet_screen import fleet_screen
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.standin import STATE, running_standin, standin_or_fail
@@ -17,13 +19,22 @@ from tierfleet.cli.watching import watch
 
 app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine: an AWS stand-in on loopback, no account.")
 
-Fleet = Annotated[Path, typer.Argument(help="A fleet file.")]
+Models = Annotated[
+    Path | None, typer.Option(metavar="DIRECTORY", help="Models to publish first: <tenant>/<version>.ubj")
+]
+SampleModels = Annotated[
+    bool, typer.Option("--sample-models", help="Train and publish a small model for each tenant of the file.")
+]
 _DEFAULT_FLEET = Path("config/fraud-dev.toml")
 
 
 @app.command("up")
 def local_up(
-    config: Fleet = _DEFAULT_FLEET,
+    file: LocalFile = None,
+    config: ConfigOption = None,
+    deploy: Annotated[bool, typer.Option("--deploy", help="Deploy the fleet too, so that it serves.")] = False,
+    models: Models = None,
+    sample_models: SampleModels = False,
     scale: Annotated[
         float, typer.Option(help="Share of an instance type's memory and disk that an instance gets here.")
     ] = 1.0,
@@ -39,12 +50,21 @@ def local_up(
         bool, typer.Option("--constant", help="Run no model: every invocation is answered alike.")
     ] = False,
 ) -> None:
-    """Start the stand-in for the account and region of a fleet file, and say how to reach it."""
+    """Start the stand-in for the account and region of a fleet file, and with --deploy serve the fleet.
+
+    The file is remembered: the further commands need not name it. Without one it is config/fraud-dev.toml.
+
+    Example: tierfleet local up config/fraud-dev.toml --deploy --sample-models
+    """
     from local_cloud import SettingsError, start
     from local_cloud.cdk_cli import environment
     from local_cloud.data_plane.settings import DataPlaneSettings
 
-    fleet = load_or_fail(config)
+    chosen = named(file, config) or _DEFAULT_FLEET
+    fleet = load_or_fail(chosen)
+    if (models is not None or sample_models) and not deploy:
+        fail("--models and --sample-models are published when the fleet is deployed: add --deploy")
+    check_models(models, sample_models=sample_models, fleet=fleet if deploy else None)
     settings = {
         "scale": scale,
         "s3_mb_per_second": s3_mb_per_second,
@@ -61,43 +81,46 @@ def local_up(
             cloud = start(STATE, account=fleet.account, region=fleet.region, detached=True, serving=serving, **given)
         except (RuntimeError, SettingsError) as error:
             fail(str(error))
-    out.print(f"the stand-in answers at {cloud.endpoint_url}; to use it with boto3 or the AWS CLI:")
+    remember(chosen)
+    out.print(f"the stand-in answers at {cloud.endpoint_url}; for boto3 and the AWS CLI:")
     for name, value in environment(cloud, fleet.account).items():
         out.print(f"  export {name}={value}")
+    if deploy:
+        deploy_here(cloud, fleet, chosen, models, sample_models=sample_models)
 
 
 @app.command("deploy")
 def local_deploy(
-    config: Fleet = _DEFAULT_FLEET,
-    models: Annotated[Path | None, typer.Option(help="Models to publish first: <tenant>/<version>.ubj")] = None,
+    file: LocalFile = None, config: ConfigOption = None, models: Models = None, sample_models: SampleModels = False
 ) -> None:
     """Deploy a fleet with the CDK CLI: bucket, models, then everything else. Run it again after each edit.
 
     Exit code 2 if it failed, 130 after Ctrl-C, which leaves the stand-in to end the stack update that it is in.
-    """
-    from local_cloud.cdk_cli import CdkError
-    from local_cloud.fleet_deployment import deploy_fleet
 
-    fleet = load_or_fail(config)
-    left = "a stack update that had begun goes on in the stand-in (tierfleet local status); deploy again to complete it"
-    try:
-        with if_interrupted(left), standin_or_fail():
-            for line in deploy_fleet(running_standin(), fleet, config, models):
-                out.print(escape(line))
-    except (CdkError, ValueError) as error:
-        fail(str(error))
+    Example: tierfleet local deploy --models models
+    """
+    cloud = running_standin()
+    chosen = local_file(file, config)
+    fleet = load_or_fail(chosen)
+    check_models(models, sample_models=sample_models)
+    remember(chosen)
+    deploy_here(cloud, fleet, chosen, models, sample_models=sample_models)
 
 
 @app.command("status")
 def local_status(
-    config: Fleet = _DEFAULT_FLEET,
+    file: LocalFile = None,
+    config: ConfigOption = None,
     watching: Annotated[bool, typer.Option("--watch", help="Draw it again every second, until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Endpoints, instances with their models, alarms and the deployed routes of a fleet in the stand-in."""
+    """Endpoints, instances with their models, alarms and the deployed routes of a fleet in the stand-in.
+
+    Example: tierfleet local status --watch
+    """
     from local_cloud.fleet_status import InstanceWatch, fleet_status
 
-    cloud, fleet = running_standin(), load_or_fail(config)
+    cloud, fleet = running_standin(), load_or_fail(local_file(file, config))
     with standin_or_fail():
         if watching and not as_json:
             watch(cloud, fleet)
@@ -127,6 +150,13 @@ def local_events(
 
 @app.command("down")
 def local_down() -> None:
-    """Stop the stand-in and remove everything it made: processes, port, files."""
-    running_standin().stop()
+    """Stop the stand-in and remove everything it made: processes, port, files. Fine where none runs."""
+    from local_cloud import NotRunningError, running
+
+    try:
+        cloud = running(STATE)
+    except NotRunningError as error:
+        out.print(f"nothing to stop: {escape(str(error))}")
+        return
+    cloud.stop()
     out.print("stopped; nothing is left")
