@@ -59,6 +59,7 @@ snapshot-update: install  ## Rewrite tests/snapshots from the fleet files; then 
 schema: install  ## Rewrite config/fleet.schema.json and the reference in docs/configuration.md
 	$(BIN)/tierfleet config schema > config/fleet.schema.json
 	$(BIN)/python tools/reference.py
+	$(BIN)/python tools/create_only.py
 
 bench: install  ## Measure synthesis, the client and the stand-in (the model server: make bench-server)
 	$(BIN)/python benchmarks/synth.py

@@ -132,7 +132,6 @@ def test_an_unknown_price_ends_with_2_and_says_what_to_add(tmp_path: Path) -> No
     ("arguments", "message"),
     [
         ([CHURN, FRAUD], "2 files given; give one fleet file"),
-        (["--diff", CHURN], "1 files given"),
         ([CHURN, "--json", "--markdown"], "exclude each other"),
         ([CHURN, "--cold-share", "2"], "cold_share is 2.0, allowed: 0 to 1"),
         ([CHURN, "--nat-gateways", "1"], "no [network]"),

@@ -38,7 +38,7 @@ def diff_text(diff: CostDiff) -> str:
 
 def diff_markdown(diff: CostDiff) -> str:
     """The changes as a Markdown section for a pull request."""
-    title = f"### Cost of {diff.after.fleet}: {_signed(diff.usd)} a month"
+    title = f"### Cost of {diff.after.fleet}: {signed(diff.usd)} a month"
     if not diff.changes:
         return f"{title}\n\nNo change: ${diff.after.usd:,.2f} a month.\n"
     lines = [title, ""]
@@ -100,19 +100,20 @@ def _changes(diff: CostDiff) -> list[list[str]]:
             change.tier or "fleet",
             change.tenant or "",
             *_amounts(change.usd_before, change.usd_after),
-            _signed(change.usd),
+            signed(change.usd),
             "; ".join(change.reasons),
         ]
         for change in diff.changes
     ]
-    return [*rows, ["total", "", *_amounts(diff.before.usd, diff.after.usd), _signed(diff.usd), ""]]
+    return [*rows, ["total", "", *_amounts(diff.before.usd, diff.after.usd), signed(diff.usd), ""]]
 
 
 def _amounts(*usd: float) -> list[str]:
     return [f"{amount:,.2f}" for amount in usd]
 
 
-def _signed(usd: float) -> str:
+def signed(usd: float) -> str:
+    """Dollars with their sign, for example +$12.30."""
     # A change of less than half a cent is none, and has no sign.
     return "$0.00" if abs(usd) < 0.005 else f"{'-' if usd < 0 else '+'}${abs(usd):,.2f}"
 
