@@ -8,13 +8,19 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ministack import app
+from ministack.core import router
 
 from local_cloud import cloudformation_sagemaker, emulator, event_log, sagemaker_events, serving, ticker
 from local_cloud.clock import clock
 from local_cloud.data_plane_link import DataPlaneError
+from local_cloud.errors import ServiceError
 from local_cloud.model_servers import ModelServers
 
 _PREFIX = "/_tierfleet/"
+_LARGEST_REQUEST_BYTES = 64 * 1024 * 1024
+_AWS_JSON = b"application/x-amz-json-1.1"
+_MOST_SECONDS = 10 * 365 * 86_400.0
+_MOST_EVENTS = 100
 _DATA_PLANE_FAULTS = ("s3_failing", "disk_full", "slow_model_server", "throttled")
 Answer = dict[str, Any] | list[dict[str, Any]]
 
@@ -23,22 +29,64 @@ def application(stop: asyncio.Event) -> Callable[..., Any]:
     """The ASGI application: our few paths, and the emulator for everything else."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(_PREFIX):
+        if scope["type"] != "http":
             await app.app(scope, receive, send)
-            return
-        body = b""
-        while (message := await receive())["type"] == "http.request":
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
-        query = {key: values[0] for key, values in parse_qs(scope["query_string"].decode()).items()}
-        name = scope["path"].removeprefix(_PREFIX)
-        status, answer = await _answer(name, scope["method"], query, json.loads(body or b"{}"), stop)
-        headers = [(b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+        elif scope["path"].startswith(_PREFIX):
+            status, answer = await _admin(scope, receive, stop)
+            await _send(send, status, answer, b"application/json")
+        elif problem := _problem(dict(scope["headers"])):
+            await _send(send, problem.status, {"__type": problem.code, "message": problem.message}, _AWS_JSON)
+        else:
+            await app.app(scope, receive, send)
 
     return serve
+
+
+async def _admin(scope: Any, receive: Any, stop: asyncio.Event) -> tuple[int, Answer]:
+    """The answer to one of our own paths; a request that makes no sense is a sentence too."""
+    try:
+        body = await _body(receive)
+        query = {key: values[0] for key, values in parse_qs(scope["query_string"].decode()).items()}
+        request = json.loads(body or b"{}")
+        if not isinstance(request, dict):
+            return 400, {"message": f"the body must be a JSON object, got {type(request).__name__}"}
+        return await _answer(scope["path"].removeprefix(_PREFIX), scope["method"], query, request, stop)
+    except (ValueError, TypeError, RecursionError) as error:
+        return 400, {"message": f"{error}"[:1000]}
+    except Exception as error:
+        app.logger.exception("%s failed", scope["path"])
+        return 500, {"message": f"{type(error).__name__}: {error}"[:1000]}
+
+
+async def _body(receive: Any) -> bytes:
+    body = b""
+    while (message := await receive())["type"] == "http.request":
+        body += message.get("body", b"")
+        if len(body) > _LARGEST_REQUEST_BYTES:
+            raise ValueError(f"the body is larger than {_LARGEST_REQUEST_BYTES} bytes")
+        if not message.get("more_body"):
+            break
+    return body
+
+
+def _problem(headers: dict[bytes, bytes]) -> ServiceError | None:
+    """Of a request in AWS's JSON protocol: one that is too large, or for a service that the stand-in has not."""
+    target = headers.get(b"x-amz-target", b"").decode("latin-1")
+    if not target:
+        return None
+    if int(headers.get(b"content-length", b"0")) > _LARGEST_REQUEST_BYTES:
+        return ServiceError("RequestEntityTooLargeException", f"more than {_LARGEST_REQUEST_BYTES} bytes", status=413)
+    known = [prefix for patterns in router.SERVICE_PATTERNS.values() for prefix in patterns.get("target_prefixes", [])]
+    if target.startswith(tuple(known)):
+        return None
+    return ServiceError("UnknownOperationException", f"the stand-in has no service with the operation {target[:200]!r}")
+
+
+async def _send(send: Any, status: int, answer: Answer, content_type: bytes) -> None:
+    body = json.dumps(answer).encode()
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _answer(
@@ -48,7 +96,7 @@ async def _answer(
         case "GET", "health":
             return 200, {"pid": os.getpid()}
         case "GET", "clock":
-            return 200, {"now": clock.now(), "mode": clock.mode}
+            return 200, _clock()
         case "POST", "clock":
             return 200, await asyncio.to_thread(_move_clock, request)
         case "GET", "events":
@@ -61,7 +109,7 @@ async def _answer(
         case "POST", "faults":
             try:
                 return 200, await asyncio.to_thread(_set_faults, request)
-            except (DataPlaneError, TypeError, KeyError) as error:
+            except (DataPlaneError, TypeError, KeyError, ValueError, AttributeError) as error:
                 return 400, {"message": f"faults not set: {error}"}
         case "POST", "reset":
             async with app._get_reset_lock():
@@ -74,23 +122,35 @@ async def _answer(
 
 
 def _move_clock(request: dict[str, Any]) -> dict[str, Any]:
+    """Both or neither: nothing moves where one of them is wrong. Raises ValueError."""
+    seconds = float(request.get("advance_seconds", 0))
+    if not 0 <= seconds <= _MOST_SECONDS:
+        raise ValueError(f"advance_seconds must be between 0 and {_MOST_SECONDS:g}, got {seconds:g}")
     if "mode" in request:
         clock.set_mode(request["mode"])
-    if "advance_seconds" in request:
-        ticker.advance(float(request["advance_seconds"]))
-    return {"now": clock.now(), "mode": clock.mode}
+    if seconds:
+        ticker.advance(seconds)
+    return _clock()
+
+
+def _clock() -> dict[str, Any]:
+    return {"now": clock.now(), "mode": clock.mode, "ahead_seconds": clock.ahead_seconds}
 
 
 def _set_faults(request: dict[str, Any]) -> dict[str, Any]:
     """Replace the injected faults; {} means none. `kill_instance` happens once."""
     server = serving.server
-    server.unhealthy_model_data = set(request.get("unhealthy_model_data", []))
+    unhealthy = request.get("unhealthy_model_data", [])
+    if not isinstance(unhealthy, list) or not all(isinstance(fragment, str) for fragment in unhealthy):
+        raise TypeError("unhealthy_model_data is a list of fragments of ModelDataUrl")
+    events = int(request.get("events_per_in_service", sagemaker_events.EVENTS_PER_IN_SERVICE))
+    if not 0 <= events <= _MOST_EVENTS:
+        raise ValueError(f"events_per_in_service must be between 0 and {_MOST_EVENTS}, got {events}")
+    server.unhealthy_model_data = set(unhealthy)
     cloudformation_sagemaker.guardrail_rollback_fails_the_resource = bool(
         request.get("guardrail_rollback_fails_the_resource", False)
     )
-    sagemaker_events.events_per_in_service = int(
-        request.get("events_per_in_service", sagemaker_events.EVENTS_PER_IN_SERVICE)
-    )
+    sagemaker_events.events_per_in_service = events
     answer: dict[str, Any] = {"unhealthy_model_data": sorted(server.unhealthy_model_data)}
     if isinstance(server, ModelServers):
         server.set_faults({name: request[name] for name in _DATA_PLANE_FAULTS if name in request})

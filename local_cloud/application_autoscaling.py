@@ -23,6 +23,12 @@ _SERVICE_LINKED_ROLE = (
     "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
 )
 
+_NOTHING_SUSPENDED = {
+    "DynamicScalingInSuspended": False,
+    "DynamicScalingOutSuspended": False,
+    "ScheduledScalingSuspended": False,
+}
+
 
 def register_scalable_target(request: dict[str, Any]) -> dict[str, Any]:
     key = key_of(request)
@@ -31,6 +37,7 @@ def register_scalable_target(request: dict[str, Any]) -> dict[str, Any]:
     target = {
         **known,
         **{k: v for k, v in request.items() if k != "Tags"},
+        "SuspendedState": {**_NOTHING_SUSPENDED, **known.get("SuspendedState", {}), **request.get("SuspendedState", {})},
         "RoleARN": request.get("RoleARN") or f"arn:aws:iam::{get_account_id()}:{_SERVICE_LINKED_ROLE}",
         "CreationTime": known.get("CreationTime", clock.now()),
         "ScalableTargetARN": known.get("ScalableTargetARN") or _target_arn(key),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local_cloud.data_plane.process import end_with_parent
+from local_cloud.guarded import guard
 from local_cloud.processes import LocalCloud
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
@@ -55,7 +56,8 @@ def deploy(cloud: LocalCloud, account: str, stacks: Sequence[str], config: Path,
 def run(cloud: LocalCloud, account: str, arguments: Sequence[str], *, directory: Path = _REPOSITORY) -> str:
     """Run the CLI with these arguments, in the repository. Raises CdkError for another exit code than 0.
 
-    Whatever interrupts it, Ctrl-C above all, ends the CLI and the app that it synthesises with.
+    Whatever interrupts it, Ctrl-C above all, ends the CLI and the app that it synthesises with; so does the end of
+    this process.
     """
     if not _CLI.exists():
         raise CdkError(f"{_CLI} is missing; run make install")
@@ -71,12 +73,16 @@ def run(cloud: LocalCloud, account: str, arguments: Sequence[str], *, directory:
         preexec_fn=end_with_parent,
     )
     try:
+        guardian = guard(process.pid, parent=os.getpid())
         printed = "".join(process.communicate())
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         raise
+    finally:
+        guardian.kill()
+        guardian.wait()
     if process.returncode:
         raise CdkError(printed[-4000:])
     return printed

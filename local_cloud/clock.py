@@ -2,7 +2,7 @@
 
 import threading
 import time
-from typing import Literal
+from typing import Literal, get_args
 
 Mode = Literal["skip", "real", "manual"]
 
@@ -11,10 +11,11 @@ _LOOK_AGAIN_SECONDS = 0.02
 
 
 class Clock:
-    """Seconds since the epoch, in one of three modes.
+    """Seconds since the epoch. It is the wall clock until `advance` or the mode manual moves it.
 
-    skip    whoever waits moves the clock to the moment waited for: minutes cost nothing
-    real    the wall clock, plus whatever was advanced
+    skip    the wall clock, plus whatever was advanced. Whoever waits for a timetable brings that timetable forward
+            instead of the clock: minutes cost nothing, and the clock does not run ahead
+    real    the same, but waits take as long as they take
     manual  stands still; only `advance` moves it
     """
 
@@ -28,15 +29,29 @@ class Clock:
     def mode(self) -> Mode:
         return self._mode
 
+    @property
+    def skips_waits(self) -> bool:
+        """Whether who waits for a timetable brings it forward."""
+        return self._mode == "skip"
+
+    @property
+    def ahead_seconds(self) -> float:
+        """How far it is ahead of the wall clock; negative where it is behind. 0 unless it was moved."""
+        return self._stopped_at - time.time() if self._mode == "manual" else self._offset_seconds
+
     def now(self) -> float:
         return self._stopped_at if self._mode == "manual" else time.time() + self._offset_seconds
 
     def set_mode(self, mode: Mode) -> None:
+        """Raises ValueError for a mode that does not exist."""
+        if mode not in get_args(Mode):
+            raise ValueError(f"mode must be {', '.join(get_args(Mode))}; got {mode!r}")
         with self._moved:
-            now = self.now()
+            if mode == "manual":
+                self._stopped_at = self.now()
+            elif self._mode == "manual":
+                self._offset_seconds = self._stopped_at - time.time()
             self._mode = mode
-            self._stopped_at = now
-            self._offset_seconds = now - time.time()
             self._moved.notify_all()
 
     def advance(self, seconds: float) -> None:
@@ -53,9 +68,6 @@ class Clock:
 
     def wait_towards(self, moment: float) -> None:
         """Return at the moment or a little earlier: the caller looks at what it waits for and calls again."""
-        if self._mode == "skip":
-            self.move_to(moment)
-            return
         with self._moved:
             if self.now() < moment:
                 self._moved.wait(_LOOK_AGAIN_SECONDS)

@@ -10,7 +10,7 @@ from typing import Any
 from ministack import app
 from ministack.core import iam_actions, lambda_runtime, router
 from ministack.core.responses import get_region
-from ministack.services import appconfig, cloudwatch, eventbridge, lambda_svc, scheduler
+from ministack.services import appconfig, cloudwatch, cloudwatch_logs, eventbridge, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
 
 from local_cloud import (
@@ -21,6 +21,8 @@ from local_cloud import (
     cloudformation_properties,
     cloudformation_types,
     composite_alarms,
+    embedded_metrics,
+    endpoint_logs,
     endpoint_metrics,
     endpoint_states,
     event_log,
@@ -38,6 +40,7 @@ from local_cloud import (
     sagemaker_tags,
     scaling_state,
     schedules,
+    service_quotas,
     serving,
     ticker,
 )
@@ -49,6 +52,7 @@ def install() -> None:
     _install_services()
     _install_clock()
     _install_metrics()
+    _install_logs()
     _install_alarms()
     _install_schedules()
     _install_asynchronous_invocation()
@@ -70,6 +74,7 @@ def reset() -> None:
         endpoint_states,
         sagemaker_tags,
         scaling_state,
+        service_quotas,
         endpoint_metrics,
         event_log,
         observations,
@@ -81,6 +86,8 @@ def reset() -> None:
 def _install_services() -> None:
     app.SERVICE_HANDLERS["sagemaker"] = json_services.sagemaker
     app.SERVICE_HANDLERS["application-autoscaling"] = json_services.autoscaling
+    app.SERVICE_HANDLERS["servicequotas"] = json_services.quotas
+    router.SERVICE_PATTERNS["servicequotas"] = {"target_prefixes": ["ServiceQuotasV20190624."]}
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."]}
     router.SERVICE_PATTERNS["application-autoscaling"] = {"target_prefixes": ["AnyScaleFrontendService."]}
 
@@ -115,6 +122,11 @@ def _install_metrics() -> None:
     cloudwatch._get_metric_statistics = metric_queries.handle_get_metric_statistics
 
 
+def _install_logs() -> None:
+    cloudwatch_logs._filter_log_events = endpoint_logs.filter_log_events
+    lambda_svc._emit_lambda_logs = embedded_metrics.emit_lambda_logs
+
+
 def _install_alarms() -> None:
     cloudwatch._evaluate_alarm = alarm_evaluation.evaluate
     cloudwatch._put_metric_alarm = metric_alarms.handle_put
@@ -122,6 +134,7 @@ def _install_alarms() -> None:
     cloudwatch._put_composite_alarm = composite_alarms.handle_put
     cloudwatch._dispatch_alarm_actions = composite_alarms.dispatch_actions
     appconfig._first_monitor_alarm = appconfig_deployments.first_monitor_alarm
+    appconfig._advance_deployment = appconfig_deployments.advance
 
 
 def _install_resource_types() -> None:

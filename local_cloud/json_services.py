@@ -1,23 +1,29 @@
-"""The two control planes we add, as their JSON 1.1 protocol speaks them."""
+"""The control planes we add, as their JSON 1.1 protocol speaks them."""
 
 import json
 from collections.abc import Callable
 from typing import Any
 
+from ministack import app
+
 from local_cloud import (
     application_autoscaling,
     iam,
+    request_shapes,
     sagemaker_endpoint_configs,
     sagemaker_endpoints,
     sagemaker_models,
     sagemaker_runtime,
     sagemaker_tags,
+    service_quotas,
 )
 from local_cloud.errors import ServiceError
 from local_cloud.sagemaker_names import arn
 
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
 Response = tuple[int, dict[str, str], bytes]
+_JSON = "application/x-amz-json-1.1"
+_IAM_PREFIXES = {"service-quotas": "servicequotas"}
 
 _SAGEMAKER: dict[str, Operation] = {
     "CreateModel": sagemaker_models.create_model,
@@ -52,6 +58,18 @@ _AUTOSCALING: dict[str, Operation] = {
     "DescribeScalingActivities": application_autoscaling.describe_scaling_activities,
 }
 
+_QUOTAS: dict[str, Operation] = {
+    "ListServices": service_quotas.list_services,
+    "ListServiceQuotas": service_quotas.list_service_quotas,
+    "ListAWSDefaultServiceQuotas": service_quotas.list_service_quotas,
+    "GetServiceQuota": service_quotas.get_service_quota,
+    "GetAWSDefaultServiceQuota": service_quotas.get_service_quota,
+    "RequestServiceQuotaIncrease": service_quotas.request_service_quota_increase,
+    "GetRequestedServiceQuotaChange": service_quotas.get_requested_change,
+    "ListRequestedServiceQuotaChangeHistory": service_quotas.list_requested_changes,
+    "ListRequestedServiceQuotaChangeHistoryByQuota": service_quotas.list_requested_changes,
+}
+
 
 async def sagemaker(method: str, path: str, headers: dict[str, str], body: bytes, _query: Any) -> Response:
     """SageMaker's control plane; its runtime signs with the same service name and has paths instead."""
@@ -64,17 +82,27 @@ async def autoscaling(_method: str, _path: str, headers: dict[str, str], body: b
     return _answer("application-autoscaling", _AUTOSCALING, headers, body)
 
 
+async def quotas(_method: str, _path: str, headers: dict[str, str], body: bytes, _query: Any) -> Response:
+    return _answer("service-quotas", _QUOTAS, headers, body)
+
+
 def _answer(service: str, operations: dict[str, Operation], headers: dict[str, str], body: bytes) -> Response:
     name = headers.get("x-amz-target", "").rpartition(".")[2]
-    request = json.loads(body or b"{}")
     try:
+        request = request_shapes.read(body)
         operation = operations.get(name)
         if operation is None:
             raise ServiceError("UnknownOperationException", f"the stand-in has no {service} operation {name!r}")
-        iam.require(headers, f"{service}:{name}", _resource(service, request))
-        return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(operation(request)).encode()
+        request_shapes.check(service, name, request)
+        prefix = _IAM_PREFIXES.get(service, service)
+        iam.require(headers, f"{prefix}:{name}", _resource(service, request))
+        return 200, {"Content-Type": _JSON}, json.dumps(operation(request)).encode()
     except ServiceError as error:
-        return error_response(error, content_type="application/x-amz-json-1.1")
+        return error_response(error, content_type=_JSON)
+    except Exception:
+        app.logger.exception("%s %s failed", service, name)
+        failure = ServiceError("InternalFailure", "The stand-in failed; its log says why.", status=500)
+        return error_response(failure, content_type=_JSON)
 
 
 def error_response(error: ServiceError, *, content_type: str) -> Response:

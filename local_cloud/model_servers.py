@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ministack.core.responses import get_account_id, get_region, set_request_account_id, set_request_region
 
-from local_cloud import execution_role, observations, sagemaker_endpoint_configs, sagemaker_models
+from local_cloud import endpoint_logs, execution_role, observations, sagemaker_endpoint_configs, sagemaker_models
 from local_cloud.data_plane.desired import EndpointSpec, FleetSpec, VariantSpec
 from local_cloud.data_plane.settings import DataPlaneSettings
 from local_cloud.data_plane_link import DataPlaneLink
@@ -67,12 +67,14 @@ class ModelServers:
             set_request_account_id(account)
             set_request_region(region)
             observations.record(endpoint, variant, config, metric, value)
+        endpoint_logs.store(self._link.ask("lines"))
 
     def clear(self) -> None:
         self._problems.clear()
         self.unhealthy_model_data.clear()
         self.set_faults({})
         self._link.ask("observations")
+        self._link.ask("lines")
 
     def gauges(self) -> list[tuple[str, str, str, str, dict[str, float]]]:
         """(endpoint, variant, config, instance, {metric: value}) of each instance in service here.

@@ -15,8 +15,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +25,16 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
+from local_cloud.admin_client import ask
 from local_cloud.data_plane.settings import SettingsError, from_options
+from local_cloud.disk_problems import disk_problems_named
+from local_cloud.state_file import State
 
-_STATE_FILE = "local-cloud.json"
 _LOG_FILE = "local-cloud.log"
 _SECRET_KEY = "local"  # noqa: S105 - loopback only, no secret
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
+_HEALTH_SECONDS = 10.0
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -78,26 +79,61 @@ class LocalCloud:
     def _session(self) -> boto3.Session:
         return self.session(self.account, region=self.region)
 
-    def admin(self, name: str, request: dict[str, Any] | None = None) -> Any:
-        """Call one of the stand-in's own paths: GET without a request, POST with one."""
-        data = None if request is None else json.dumps(request).encode()
-        url = f"{self.endpoint_url}/_tierfleet/{name}"
-        with urllib.request.urlopen(urllib.request.Request(url, data=data), timeout=60) as answer:  # noqa: S310
-            return json.loads(answer.read())
+    def admin(self, name: str, request: dict[str, Any] | None = None, *, seconds: float = 60.0) -> Any:
+        """Call one of the stand-in's own paths: GET without a request, POST with one.
+
+        Raises HTTPError for what it refuses, TimeoutError where the answer is not whole by then, ConnectionError where
+        there is none or no answer of a stand-in's.
+        """
+        return ask(f"{self.endpoint_url}/_tierfleet/{name}", request, seconds=seconds)
+
+    def problem(self) -> str | None:
+        """Why it cannot answer, as a sentence that says what to do; None where it answers. Takes 10 s at most."""
+        state = self._state
+        if not state.runs(self.state_dir):
+            return f"the stand-in of {self.state_dir} is gone; start it with tierfleet local up"
+        if state.stopped():
+            return (
+                f"the stand-in of {self.state_dir}, process {self.pid}, is stopped; continue it with kill -CONT "
+                f"{self.pid}, or end it with tierfleet local down"
+            )
+        try:
+            if self.admin("health", seconds=_HEALTH_SECONDS)["pid"] == self.pid:
+                return None
+        except (OSError, LookupError, TypeError) as error:
+            if not state.runs(self.state_dir):
+                return f"the stand-in of {self.state_dir} is gone; start it with tierfleet local up"
+            why = f" ({error})" if str(error) else ""
+        else:
+            why = " (another process does)"
+        return (
+            f"the stand-in of {self.state_dir}, process {self.pid}, does not answer at {self.endpoint_url}{why}; wait "
+            "and try again, or end it with tierfleet local down"
+        )
+
+    def may_be_busy(self) -> bool:
+        """Whether its process lives and runs, so that it may answer yet."""
+        return self._state.runs(self.state_dir) and not self._state.stopped()
+
+    @property
+    def _state(self) -> State:
+        return State(self.endpoint_url, self.region, self.account, self.pid)
 
     def stop(self) -> None:
         """Leave nothing behind: no process, no port, no file."""
         if self._process is not None:
             self._process.terminate()
+            self._process.send_signal(signal.SIGCONT)  # a stopped process hears nothing else
             try:
                 self._process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
             _close_pipes(self._process)
-        else:
-            _terminate(self.pid)
-        _kill_group(self.pid)
+        elif self._state.runs(self.state_dir):
+            self._state.end(_STOP_SECONDS)
+        if self._process is not None:
+            _kill_group(self.pid)
         _remove_files(self.state_dir)
 
     def __enter__(self) -> "LocalCloud":
@@ -124,7 +160,8 @@ def start(
 
     It ends with this process, even when that crashes. A `detached` one ends by `running(state_dir).stop()`.
     Endpoints answer a constant, or are served by real instances; `settings` are those of
-    `data_plane.settings.DataPlaneSettings`, for example scale=0.01. Raises SettingsError for wrong ones.
+    `data_plane.settings.DataPlaneSettings`, for example scale=0.01. Raises SettingsError for wrong ones, RuntimeError
+    where it cannot start, and DiskError where its directory cannot be written.
     """
     if settings and serving == "constant":
         raise SettingsError(f"a stand-in that runs no model has no settings; leave {', '.join(sorted(settings))} out")
@@ -132,14 +169,15 @@ def start(
     state_dir = state_dir.resolve()
     command = [sys.executable, "-m", "local_cloud.server", "--state-dir", str(state_dir), "--port", str(port)]
     command += ["--account", account, "--region", region]
-    command += ["--enforce-iam"] * enforce_iam + ["--watch-parent"] * (not detached)
+    command += ["--parent", str(os.getpid())]
+    command += ["--enforce-iam"] * enforce_iam + ["--detached"] * detached
     command += ["--data-plane", data_plane.to_json()] * (serving == "models")
-    with _starting_alone(state_dir):
+    with disk_problems_named(state_dir), _starting_alone(state_dir):
         with (state_dir / _LOG_FILE).open("w") as log:
             process = subprocess.Popen(
                 command,
                 cwd=_REPOSITORY,
-                stdin=subprocess.DEVNULL if detached else subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -147,9 +185,6 @@ def start(
             )
         try:
             bound_port = _wait_until_ready(process, state_dir)
-            cloud = LocalCloud(f"http://127.0.0.1:{bound_port}", region, account, state_dir, process.pid, process)
-            state = {"endpoint_url": cloud.endpoint_url, "region": region, "account": account, "pid": process.pid}
-            (state_dir / _STATE_FILE).write_text(json.dumps(state))
         except BaseException:
             # Ctrl-C too: nobody would know of this process.
             _kill_group(process.pid)
@@ -157,7 +192,7 @@ def start(
             _close_pipes(process)
             _remove_files(state_dir)
             raise
-    return cloud
+    return LocalCloud(f"http://127.0.0.1:{bound_port}", region, account, state_dir, process.pid, process)
 
 
 @contextlib.contextmanager
@@ -172,7 +207,7 @@ def _starting_alone(state_dir: Path) -> Iterator[None]:
             raise RuntimeError(f"a stand-in is being started in {state_dir} right now; wait for it") from None
         with contextlib.suppress(NotRunningError):
             raise RuntimeError(
-                f"the stand-in of {state_dir} is already running at {running(state_dir).endpoint_url}; use it, or stop "
+                f"the stand-in of {state_dir} is already running at {find(state_dir).endpoint_url}; use it, or stop "
                 "it first with tierfleet local down"
             )
         state_dir.mkdir(exist_ok=True)  # what a crashed one left is gone now, the directory too
@@ -182,24 +217,26 @@ def _starting_alone(state_dir: Path) -> Iterator[None]:
 
 
 def running(state_dir: Path) -> LocalCloud:
-    """The stand-in that was started with this state directory, by this process or another."""
-    state_file = state_dir.resolve() / _STATE_FILE
-    if not state_file.exists():
-        raise NotRunningError(f"no stand-in was started in {state_dir}")
-    state = json.loads(state_file.read_text())
-    cloud = LocalCloud(state["endpoint_url"], state["region"], state["account"], state_dir.resolve(), state["pid"])
-    try:
-        alive = cloud.admin("health")["pid"] == cloud.pid
-    except TimeoutError:
-        raise NotRunningError(
-            f"the stand-in of {state_dir}, process {cloud.pid}, does not answer; kill that process if it stays so"
-        ) from None
-    except (OSError, ValueError, KeyError):
-        alive = False
-    if not alive:
-        _remove_files(state_dir.resolve())
-        raise NotRunningError(f"the stand-in of {state_dir} is gone")
+    """The stand-in that was started with this state directory, by this process or another, and answers.
+
+    Raises NotRunningError within 10 s, for one that is there and does not answer too.
+    """
+    cloud = find(state_dir)
+    if problem := cloud.problem():
+        raise NotRunningError(problem)
     return cloud
+
+
+def find(state_dir: Path) -> LocalCloud:
+    """The same, whether or not it answers. What one that has ended left is removed. Raises NotRunningError."""
+    directory = state_dir.resolve()
+    state = State.read(directory)
+    if state is None:
+        raise NotRunningError(f"no stand-in was started in {state_dir}; start it with tierfleet local up")
+    if not state.runs(directory):
+        _remove_files(directory)
+        raise NotRunningError(f"the stand-in of {state_dir} is gone; start it with tierfleet local up")
+    return LocalCloud(state.endpoint_url, state.region, state.account, directory, state.pid)
 
 
 def _wait_until_ready(process: "subprocess.Popen[str]", state_dir: Path) -> int:
@@ -223,31 +260,16 @@ def _close_pipes(process: "subprocess.Popen[str]") -> None:
             pipe.close()
 
 
-def _terminate(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_SECONDS
-    while _exists(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
 def _kill_group(pid: int) -> None:
     """The stand-in leads its own process group, so this reaches its Lambda workers and nothing else."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def _remove_files(state_dir: Path) -> None:
-    for name in (_STATE_FILE, _LOG_FILE):
-        (state_dir / name).unlink(missing_ok=True)
+    State.remove(state_dir)
+    with contextlib.suppress(OSError):
+        (state_dir / _LOG_FILE).unlink(missing_ok=True)
     shutil.rmtree(state_dir / "scratch", ignore_errors=True)
     with contextlib.suppress(OSError):
         state_dir.rmdir()

@@ -109,8 +109,8 @@ def describe_endpoint(request: dict[str, Any]) -> dict[str, Any]:
     with lock:
         endpoint = find(request["EndpointName"])
         description = described(endpoint)
-        if clock.mode == "skip" and (endpoint.change or endpoint.settles_at > clock.now()):
-            clock.move_to(endpoint.next_moment())  # a poll waits, and whoever waits moves the clock
+        if clock.skips_waits:
+            endpoint.bring_forward()  # a poll waits
         return description
 
 

@@ -10,13 +10,13 @@ import json
 import os
 import signal
 import socket
-import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 from local_cloud.data_plane.settings import DataPlaneSettings
 from local_cloud.data_plane_process import DataPlaneProcess
+from local_cloud.guarded import guard
+from local_cloud.state_file import State
 
 # Of the control plane and its Lambda functions: on SageMaker they share no processor with the instances.
 _NICENESS = 10
@@ -24,6 +24,8 @@ _NICENESS = 10
 
 def main() -> None:
     arguments = _arguments()
+    if os.getpgrp() == os.getpid():
+        guardian = guard(os.getpid(), parent=None if arguments.detached else arguments.parent)
     listener = _listen(arguments.port)
     _configure_emulator(arguments, listener.getsockname()[1])
     data_plane = None
@@ -40,7 +42,7 @@ def main() -> None:
     # asyncio.run would wait for the threads of what is under way, a function that runs for minutes for example.
     loop = asyncio.new_event_loop()
     try:
-        loop.run_until_complete(_serve(listener, data_plane, watch_parent=arguments.watch_parent))
+        loop.run_until_complete(_serve(listener, data_plane, arguments))
     finally:
         if data_plane is not None:
             data_plane.stop()
@@ -67,7 +69,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--region", required=True)
     parser.add_argument("--enforce-iam", action="store_true")
     parser.add_argument("--data-plane", type=DataPlaneSettings.from_json, help="serve real models, with these settings")
-    parser.add_argument("--watch-parent", action="store_true", help="end when standard input closes")
+    parser.add_argument("--parent", type=int, required=True, help="the process that starts it")
+    parser.add_argument("--detached", action="store_true", help="outlive the process that started it")
     return parser.parse_args()
 
 
@@ -99,7 +102,9 @@ def _configure_emulator(arguments: argparse.Namespace, port: int) -> None:
     }
 
 
-async def _serve(listener: socket.socket, data_plane: DataPlaneProcess | None, *, watch_parent: bool) -> None:
+async def _serve(
+    listener: socket.socket, data_plane: DataPlaneProcess | None, arguments: argparse.Namespace
+) -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
@@ -117,9 +122,6 @@ async def _serve(listener: socket.socket, data_plane: DataPlaneProcess | None, *
         data_plane.when_it_ends(lambda: loop.call_soon_threadsafe(stop.set))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if watch_parent:
-        threading.Thread(target=_when_input_ends, args=(loop, stop), daemon=True).start()
-
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.keep_alive_timeout = 75
@@ -135,7 +137,7 @@ async def _serve(listener: socket.socket, data_plane: DataPlaneProcess | None, *
         async def announce(message: Any) -> None:
             await send(message)
             if message["type"] == "lifespan.startup.complete":
-                print(json.dumps({"ready": True, "port": int(os.environ["GATEWAY_PORT"])}), flush=True)
+                _announce(arguments, stop)
 
         await application(scope, receive, announce)
 
@@ -148,10 +150,16 @@ async def _serve(listener: socket.socket, data_plane: DataPlaneProcess | None, *
         answering.result()
 
 
-def _when_input_ends(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    while sys.stdin.buffer.read(1):
-        pass
-    loop.call_soon_threadsafe(stop.set)
+def _announce(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
+    """Write down where it answers, then say so to the process that starts it; without that one, end."""
+    port = int(os.environ["GATEWAY_PORT"])
+    state = State(f"http://127.0.0.1:{port}", arguments.region, arguments.account, os.getpid())
+    state.write(arguments.state_dir)
+    try:
+        print(json.dumps({"ready": True, "port": port}), flush=True)
+    except OSError:  # it was killed while it waited: nobody knows of this process
+        state.remove(arguments.state_dir)
+        stop.set()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
+import run_reaper
 from fleets import CONFIG, ROOT, Synth, read_templates
 from hypothesis import HealthCheck, settings
 
@@ -26,6 +28,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("tierfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("tierfleet")
+
+
+def pytest_sessionstart() -> None:
+    """However this run ends, by SIGTERM or SIGKILL too, what it started ends with it."""
+    os.environ[run_reaper.MARK] = f"{os.getpid()}-{time.time_ns()}"
+    run_reaper.start(os.environ[run_reaper.MARK])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

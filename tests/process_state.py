@@ -21,6 +21,25 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def processes_naming(directory: Path) -> dict[int, str]:
+    """Every process whose arguments or environment name a directory, with its arguments; zombies left out."""
+    found = {}
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid() and exists(int(process.name)):
+            try:
+                arguments, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+            except OSError:  # it ended meanwhile
+                continue
+            if str(directory).encode() in arguments + environment:
+                found[int(process.name)] = arguments.replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+def wait_until_none_names(directory: Path) -> None:
+    """Wait until no process names a directory; fails after 60 s."""
+    _wait(lambda: not processes_naming(directory), f"processes of {directory} did not end")
+
+
 def wait_until_gone(pid: int) -> None:
     """Wait until a process is gone; fails after 60 s."""
     _wait(lambda: not exists(pid), f"process {pid} did not end")

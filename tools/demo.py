@@ -20,6 +20,9 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.table import Table
 
+from local_cloud import find
+from local_cloud.guarded import guard
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build" / "demo"
 VERSION = "2026-11-14"
@@ -28,8 +31,11 @@ PROD = "config/fraud-prod.toml"
 # Of an ml.m5.large's memory: room for about 40 of the 70 small models, so that the cache has work to do.
 SCALE = "0.0002"
 TIERFLEET = Path(sys.executable).parent / "tierfleet"
-# What a command that Ctrl-C ends, and nothing else, exits with.
-INTERRUPTED = 130
+# What a command that SIGTERM ends, and nothing else, exits with. Ctrl-C is not heard where a shell or setsid has it
+# ignored.
+TERMINATED = 128 + signal.SIGTERM
+# FleetClient's deadline for the calls that are under way when the traffic ends, and time for a busy machine.
+DRIVER_END_SECONDS = 90
 # What tells the order of an update; the stand-in logs much more (tierfleet local events).
 MILESTONES = {
     "EndpointCreating": "endpoint is being created",
@@ -45,7 +51,10 @@ results = Table("during", "tier", "calls", "failed", "p50 ms", "p99 ms", box=Non
 
 
 def main() -> None:
-    """Run every step; the stand-in is stopped at the end, whatever happened."""
+    """Run every step; the stand-in is stopped at the end, whatever happened, SIGTERM and SIGKILL included."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     started = time.monotonic()
     if (BUILD / ".local-cloud").exists():
         tierfleet("local", "down", quiet=True, expect=None)
@@ -93,6 +102,7 @@ def deploy_and_move() -> None:
         "5. An AWS stand-in starts on loopback, its instances scaled down", f"tierfleet local up {DEV} --scale {SCALE}"
     )
     tierfleet("local", "up", DEV, "--scale", SCALE)
+    guard(find(BUILD / ".local-cloud").pid, parent=os.getpid())
 
     step("6. The fleet is deployed: bucket, models, everything else", f"tierfleet local deploy {DEV} --models models")
     count = train_models(BUILD / "models", VERSION)
@@ -131,17 +141,25 @@ def deploy_and_move() -> None:
 def traffic(during: str) -> Iterator[None]:
     """The fleet's callers, meanwhile; what they saw is a line of the result table. A failed call ends the demo."""
     command = [str(TIERFLEET), "local", "drive", DEV, "--seconds", "600", "--json"]
-    driver = subprocess.Popen(command, cwd=BUILD, text=True, stdout=subprocess.PIPE)
+    driver = subprocess.Popen(command, cwd=BUILD, text=True, stdout=subprocess.PIPE, start_new_session=True)
+    guardian = guard(driver.pid, parent=os.getpid())
     try:
         yield
+        driver.terminate()
+        printed, _ = driver.communicate(timeout=DRIVER_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        sys.exit(f"the traffic did not end within {DRIVER_END_SECONDS} s of SIGTERM")
     finally:
-        driver.send_signal(signal.SIGINT)
-        printed, _ = driver.communicate(timeout=90)
+        driver.kill()
+        driver.communicate()
+        guardian.wait()
+    if not printed:
+        sys.exit(f"the traffic ended with {driver.returncode} before it was asked to")
     seen = json.loads(printed)
     for tier in seen["tiers"]:
         latencies = (f"{tier[f'{name}_milliseconds']:.1f}" for name in ("p50", "p99"))
         results.add_row(during, tier["tier"], f"{tier['requests']:,}", f"{tier['failed']}", *latencies)
-    if driver.returncode != INTERRUPTED:
+    if driver.returncode != TERMINATED:
         sys.exit(f"{seen['failed']} of {seen['requests']} calls failed during {during}: {seen['errors']}")
     out.print(f"  [green]{seen['requests']:,} calls meanwhile, {seen['failed']} failed[/]")
 

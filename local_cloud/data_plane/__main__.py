@@ -44,6 +44,14 @@ def main() -> None:
     os._exit(0)  # threads that still download must not hold it
 
 
+def _inherited(descriptor: int) -> socket.socket:
+    """A socket that this process was given. Its own children, the containers, do not get it as well."""
+    os.set_inheritable(descriptor, False)
+    given = socket.socket(fileno=descriptor)
+    given.setblocking(False)
+    return given
+
+
 async def _serve(arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     artefacts = Artefacts(f"http://127.0.0.1:{arguments.emulator_port}", arguments.settings)
@@ -52,10 +60,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
     callers = Callers(ContainerClient(arguments.emulator_port), enforce_iam=arguments.enforce_iam)
     front = Front(invocations, callers, arguments.emulator_port)
     gauges = Gauges(fleets)
-    listener = socket.socket(fileno=arguments.listener)
-    listener.setblocking(False)
-    control = socket.socket(fileno=arguments.control)
-    control.setblocking(False)
+    listener = _inherited(arguments.listener)
+    control = _inherited(arguments.control)
     reader, writer = await asyncio.open_unix_connection(sock=control, limit=LONGEST_LINE_BYTES)
     control_ended = loop.create_task(serve_control(reader, writer, fleets, invocations, artefacts, gauges))
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -44,6 +44,8 @@ def _answer(
             return [{**row, **gauges.of(row["instance"])} for row in fleets.described()]
         case "observations":
             return fleets.take_observations()
+        case "lines":
+            return fleets.take_lines()
         case "gauges":
             return gauges.rows()
         case "faults":

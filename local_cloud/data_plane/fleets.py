@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from local_cloud.data_plane.desired import EndpointSpec, FleetSpec, Scope, Varia
 from local_cloud.data_plane.instance import Instance
 from local_cloud.data_plane.settings import DataPlaneSettings
 
+Line = tuple[str, str, str, str, int, str]
+"""account, region, endpoint, log stream, milliseconds since the epoch, line"""
 Observed = tuple[str, str, str, str, str, str, float]
 """account, region, endpoint, variant, config, metric, value"""
 
@@ -21,6 +24,7 @@ Observed = tuple[str, str, str, str, str, str, float]
 # A container imports NumPy and XGBoost when it starts, a second of one processor; half of them stay with what serves.
 _STARTS_AT_A_TIME = max(1, (os.cpu_count() or 2) // 2)
 _OBSERVATIONS_KEPT = 500_000
+_LINES_KEPT = 100_000
 
 
 @dataclass
@@ -81,10 +85,12 @@ class Fleets:
     def __init__(self, settings: DataPlaneSettings, artefacts: Artefacts, directory: Path) -> None:
         self.endpoints: dict[tuple[Scope, str], Endpoint] = {}
         self.observations: deque[Observed] = deque(maxlen=_OBSERVATIONS_KEPT)
+        self.lines: deque[Line] = deque(maxlen=_LINES_KEPT)
         self.disk_full_endpoints: set[str] = set()
         self._settings, self._artefacts, self._directory = settings, artefacts, directory
         self._numbers = itertools.count(1)
         self._starting = asyncio.Semaphore(_STARTS_AT_A_TIME)
+        self._announced: set[str] = set()  # instances whose log streams exist
         self._retiring: dict[Instance, tuple[EndpointSpec, FleetSpec, asyncio.Task[None]]] = {}
 
     def follow(self, spec: EndpointSpec) -> dict[int, dict[str, str]]:
@@ -120,6 +126,21 @@ class Fleets:
         taken = list(self.observations)
         self.observations.clear()
         return taken
+
+    def take_lines(self) -> list[Line]:
+        """What containers have printed since the last call; an empty line for each instance that has begun."""
+        for endpoint, _, instance, _ in self.everything():
+            self._take_lines(endpoint, instance)
+        taken = list(self.lines)
+        self.lines.clear()
+        return taken
+
+    def _take_lines(self, endpoint: EndpointSpec, instance: Instance) -> None:
+        names = (*endpoint.scope, endpoint.name, f"{instance.spec.name}/{instance.id}")
+        if instance.id not in self._announced:
+            self._announced.add(instance.id)
+            self.lines.append((*names, 0, ""))
+        self.lines.extend((*names, milliseconds, line) for milliseconds, line in instance.printed.take())
 
     def everything(self) -> list[tuple[EndpointSpec, FleetSpec, Instance, bool]]:
         """Every instance with the endpoint and fleet it belongs to, and whether it is on its way out."""
@@ -169,6 +190,7 @@ class Fleets:
                     artefacts=self._artefacts,
                     observe=self.observer(endpoint.spec, fleet.spec, variant.spec.name),
                     starting=self._starting,
+                    ended=partial(self._take_lines, endpoint.spec),
                 )
             )
             variant.instances[-1].disk_is_full = endpoint.spec.name in self.disk_full_endpoints

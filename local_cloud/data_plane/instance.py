@@ -6,6 +6,7 @@ import shutil
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from local_cloud.data_plane.container_client import ContainerClient, ContainerGo
 from local_cloud.data_plane.counters import Counters
 from local_cloud.data_plane.desired import VariantSpec
 from local_cloud.data_plane.disk_cache import DiskCache
+from local_cloud.data_plane.log_tail import LogTail
 from local_cloud.data_plane.model_cache import ModelCache, Observe
 from local_cloud.data_plane.process import ContainerProcess
 from local_cloud.data_plane.settings import DataPlaneSettings
@@ -50,6 +52,7 @@ class Instance:
         artefacts: Artefacts,
         observe: Observe,
         starting: asyncio.Semaphore,
+        ended: Callable[["Instance"], None],
     ) -> None:
         self.id, self.spec, self.status, self.reason = instance_id, spec, "Starting", ""
         self.was_healthy = False
@@ -63,8 +66,9 @@ class Instance:
         self.disk_budget_bytes = settings.disk_budget_bytes(spec.instance_type, spec.volume_gib)
         self.vcpus = instance_types.describe(spec.instance_type).vcpus
         self._reader, self._directory, self._settings = (scope, spec.credentials), directory, settings
-        self._artefacts, self._observe, self._starting = artefacts, observe, starting
+        self._artefacts, self._observe, self._starting, self._ended = artefacts, observe, starting, ended
         self._log = directory / "container.log"
+        self.printed = LogTail(self._log)
         self._starts = 0
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
@@ -128,6 +132,7 @@ class Instance:
         finally:
             self.status = "Stopped"
             await self._forget()
+            self._ended(self)
             shutil.rmtree(self._directory, ignore_errors=True)
 
     async def _start(self) -> None:

@@ -26,6 +26,17 @@ def end_with_parent() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _prepare_container() -> None:
+    """In a container's process, before it runs. uvloop passes on what is inheritable, its own copies of logs above all.
+
+    They are marked, not closed: uvloop still sets up the standard streams from them.
+    """
+    end_with_parent()
+    for name in os.listdir("/dev/fd"):
+        with contextlib.suppress(OSError):  # the one of the listing itself
+            os.set_inheritable(int(name), False)
+
+
 def free_port() -> int:
     """A port of loopback that nobody listens on now."""
     with socket.socket() as probe:
@@ -63,7 +74,7 @@ class ContainerProcess:
                     "SAGEMAKER_BIND_TO_PORT": str(port),
                     **environment,
                 },
-                preexec_fn=end_with_parent,
+                preexec_fn=_prepare_container,
             )
         return cls(process, port, log)
 

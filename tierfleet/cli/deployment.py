@@ -42,7 +42,7 @@ def deploy_here(
 
     left = "a stack update that had begun goes on in the stand-in (tierfleet local status); deploy again to complete it"
     try:
-        with if_interrupted(left), standin_or_fail(), watching_stacks(cloud, fleet):
+        with if_interrupted(left), standin_or_fail(cloud), watching_stacks(cloud, fleet):
             if sample_models:
                 models = _sample_models(cloud, fleet)
             for line in deploy_fleet(cloud, fleet, file, models):

@@ -9,7 +9,7 @@ from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, err, fail, out, wide
 from tierfleet.cli.fleet_file import ConfigOption, LocalFile, local_file
 from tierfleet.cli.fleet_screen import fleet_screen
-from tierfleet.cli.interruption import if_interrupted
+from tierfleet.cli.interruption import exit_code, if_interrupted
 from tierfleet.cli.standin import running_standin, standin_or_fail
 from tierfleet.cli.watching import watch_drive
 
@@ -25,20 +25,21 @@ def local_drive(
     """Call a fleet in the stand-in as its tenants would: 80 % dedicated ones, 19 % those on warm-up lists, 1 % others.
 
     Every call sends the probe row by FleetClient. Exit code 1 if one was not answered, else 130 after
-    Ctrl-C, which ends it early: the calls under way are waited for.
+    Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, which end it early: the calls under way are waited for.
 
     Example: tierfleet local drive --seconds 20
     """
     from local_cloud.drive import drive
-    from local_cloud.fleet_status import InstanceWatch, fleet_status
+    from local_cloud.fleet_status import FleetStatus, InstanceWatch, fleet_status
 
     cloud = running_standin()
     fleet = load_or_fail(local_file(file, config))
     try:
         watch = InstanceWatch(cloud, fleet)
-        watch.look()
-        with if_interrupted("no call was sent"), standin_or_fail(), drive(cloud, fleet) as driving:
-            driven = watch_drive(
+        with standin_or_fail(cloud):
+            watch.look()
+        with if_interrupted("no call was sent"), standin_or_fail(cloud), drive(cloud, fleet) as driving:
+            driven, interrupt = watch_drive(
                 cloud, fleet, driving, requests_per_second=requests_per_second, seconds=seconds, seed=seed
             )
     except ValueError as error:
@@ -46,13 +47,18 @@ def local_drive(
     if as_json:
         typer.echo(json.dumps(driven.to_json()))
     else:
-        with standin_or_fail():
-            wide.print(fleet_screen(fleet_status(cloud, fleet), watch.look(), driven))
+        try:
+            with standin_or_fail(cloud):
+                screen = fleet_screen(fleet_status(cloud, fleet), watch.look(), driven)
+        except typer.Exit:
+            wide.print(fleet_screen(FleetStatus({}, (), (), {}), (), driven))
+            raise
+        wide.print(screen)
         for kind, count in driven.errors.items():
             out.print(f"[red]{count} calls ended with {kind}[/]")
-        if driving.stopped:
+        if interrupt is not None:
             err.print(f"interrupted after {driven.seconds:.0f} of {seconds:.0f} s")
     if driven.failed:
         raise typer.Exit(1)
-    if driving.stopped:
-        raise typer.Exit(130)
+    if interrupt is not None:
+        raise typer.Exit(exit_code(interrupt))

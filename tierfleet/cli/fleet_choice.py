@@ -16,7 +16,7 @@ from tierfleet.cli.aws import CALLERS_PERMISSIONS, aws_or_fail, read_routes
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import fail
 from tierfleet.cli.fleet_file import remembered
-from tierfleet.cli.standin import running_standin
+from tierfleet.cli.standin import running_standin, standin_or_fail
 from tierfleet.config import FleetConfig
 from tierfleet.runtime.route_document import RouteDocument, RoutesError
 
@@ -40,7 +40,8 @@ class FleetChoice:
 
     def deployed_routes(self) -> RouteDocument:
         """As callers see them now; ends the command where there are none."""
-        with aws_or_fail(f"the routes of {self.fleet} {self.environment}", permissions=CALLERS_PERMISSIONS):
+        asked = f"the routes of {self.fleet} {self.environment}"
+        with standin_or_fail(self.standin), aws_or_fail(asked, permissions=CALLERS_PERMISSIONS):
             try:
                 return read_routes(self.fleet, self.environment, session=self.session, endpoint_url=self.endpoint_url)
             except RoutesError as error:

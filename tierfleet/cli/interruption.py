@@ -1,19 +1,63 @@
-"""How a command ends that Ctrl-C interrupts: a last line that says what it leaves behind, and exit code 130."""
+"""How a command ends that a signal interrupts: a last line that says what it leaves behind, and exit code 128 + signal.
 
+Ctrl-C (SIGINT): 130, SIGTERM: 143, SIGHUP: 129. A signal that the parent process has ignored, as nohup does with
+SIGHUP, stays ignored.
+"""
+
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import typer
 from rich.markup import escape
 
 from tierfleet.cli.console import err
 
+_LIKE_CTRL_C = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, where Ctrl-C raises KeyboardInterrupt."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def exit_code(interrupt: KeyboardInterrupt) -> int:
+    """128 + the signal's number."""
+    return 128 + (interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT)
+
+
+@contextmanager
+def signals_raised() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise Interrupted in here, as Ctrl-C raises KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python lets only the main thread listen
+        return
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    before = {number: signal.getsignal(number) for number in _LIKE_CTRL_C}
+    try:
+        for number, handler in before.items():
+            if handler != signal.SIG_IGN:
+                signal.signal(number, interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
 
 @contextmanager
 def if_interrupted(sentence: str) -> Iterator[None]:
-    """What is left, and what to do, should Ctrl-C come in here."""
+    """What is left, and what to do, should Ctrl-C, SIGTERM or SIGHUP come in here."""
     try:
-        yield
-    except KeyboardInterrupt:
+        with signals_raised():
+            yield
+    except KeyboardInterrupt as interrupt:
         err.print(f"interrupted; {escape(sentence)}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_code(interrupt)) from None

@@ -15,6 +15,7 @@ from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.cli.request_body import given_body, probe_body
+from tierfleet.cli.standin import standin_or_fail
 from tierfleet.runtime import clients
 from tierfleet.runtime.api_trace import ApiTrace
 from tierfleet.runtime.call_batch import call_many
@@ -76,7 +77,7 @@ def invoke(
         return client.invoke(tenant, content, content_type=content_type, accept=accept)
 
     try:
-        with if_interrupted("calls under way are not waited for"):
+        with if_interrupted("calls under way are not waited for"), standin_or_fail(choice.standin):
             if explain_it:
                 _explain(call, tenant, routes, choice, aws, as_json=as_json)
             elif count > 1:

@@ -95,7 +95,8 @@ def local_deploy(
 ) -> None:
     """Deploy a fleet with the CDK CLI: bucket, models, then everything else. Run it again after each edit.
 
-    Exit code 2 if it failed, 130 after Ctrl-C, which leaves the stand-in to end the stack update that it is in.
+    Exit code 2 if it failed, 130 after Ctrl-C and 143 after SIGTERM, which leave the stand-in to end the
+    stack update that it is in.
 
     Example: tierfleet local deploy --models models
     """
@@ -111,7 +112,9 @@ def local_deploy(
 def local_status(
     file: LocalFile = None,
     config: ConfigOption = None,
-    watching: Annotated[bool, typer.Option("--watch", help="Draw it again every second, until Ctrl-C.")] = False,
+    watching: Annotated[
+        bool, typer.Option("--watch", help="Draw it again every second, until Ctrl-C or SIGTERM.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Endpoints, instances with their models, alarms and the deployed routes of a fleet in the stand-in.
@@ -121,7 +124,7 @@ def local_status(
     from local_cloud.fleet_status import InstanceWatch, fleet_status
 
     cloud, fleet = running_standin(), load_or_fail(local_file(file, config))
-    with standin_or_fail():
+    with standin_or_fail(cloud):
         if watching and not as_json:
             watch(cloud, fleet)
             return
@@ -140,7 +143,9 @@ def local_events(
     since: Annotated[int, typer.Option(help="Leave out the events up to this number.")] = 0, as_json: Json = False
 ) -> None:
     """What happened in the stand-in, in order: endpoints, scaling, routes, clean-up."""
-    events = [event for event in running_standin().admin("events") if event["sequence"] > since]
+    cloud = running_standin()
+    with standin_or_fail(cloud):
+        events = [event for event in cloud.admin("events") if event["sequence"] > since]
     if as_json:
         typer.echo(json.dumps(events))
         return
@@ -150,13 +155,13 @@ def local_events(
 
 @app.command("down")
 def local_down() -> None:
-    """Stop the stand-in and remove everything it made: processes, port, files. Fine where none runs."""
-    from local_cloud import NotRunningError, running
+    """Stop the stand-in, whether or not it answers, and remove everything it made. Fine where none runs."""
+    from local_cloud import NotRunningError, find
 
     try:
-        cloud = running(STATE)
+        cloud = find(STATE)
     except NotRunningError as error:
-        out.print(f"nothing to stop: {escape(str(error))}")
+        out.print(f"nothing to stop: {escape(str(error).partition(';')[0])}")
         return
     cloud.stop()
     out.print("stopped; nothing is left")

@@ -1,9 +1,13 @@
-"""The stand-in that runs on this machine, as every command finds it."""
+"""The stand-in that runs on this machine, as every command finds it, and how a command ends when it goes away."""
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 from urllib.error import HTTPError, URLError
 
 from botocore import exceptions
@@ -14,24 +18,69 @@ if TYPE_CHECKING:
     from local_cloud import LocalCloud
 
 STATE = Path(".local-cloud")
+# How often a command looks whether the stand-in still answers, and how often in a row it may not: a busy machine takes
+# its time. Of one that is gone or stopped the kernel knows.
+_LOOK_EVERY_SECONDS = 2.0
+_UNANSWERED_LOOKS = 3
+_SURE_LOOKS = 2
 
 
 def running_standin() -> "LocalCloud":
-    """The stand-in of this directory; ends the command where none runs."""
+    """The stand-in of this directory; ends the command where none answers."""
     from local_cloud import NotRunningError, running
 
     try:
         return running(STATE)
     except NotRunningError as error:
-        fail(f"{error}; start it with tierfleet local up")
+        fail(str(error))
 
 
 @contextmanager
-def standin_or_fail() -> Iterator[None]:
-    """A stand-in that goes away meanwhile ends the command with a sentence."""
+def standin_or_fail(cloud: "LocalCloud | None" = None) -> Iterator[None]:
+    """A stand-in that goes away or hangs meanwhile ends the command with a sentence, whatever the command waits for."""
     try:
-        yield
+        with nullcontext() if cloud is None else _watched(cloud):
+            yield
     except HTTPError:
         raise  # it answered
     except (URLError, ConnectionError, TimeoutError, exceptions.ConnectionError, exceptions.HTTPClientError) as error:
-        fail(f"the stand-in does not answer any more ({error}); start it with tierfleet local up")
+        problem = cloud.problem() if cloud is not None else None
+        fail(problem or f"the stand-in does not answer any more ({error}); start it with tierfleet local up")
+
+
+class _GoneError(SystemExit):
+    """No Exception: botocore and others would go on after one."""
+
+
+@contextmanager
+def _watched(cloud: "LocalCloud") -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python lets only the main thread be interrupted
+        return
+    done, problems = threading.Event(), list[str]()
+
+    def end(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise _GoneError(2)
+
+    def look() -> None:
+        in_a_row = 0
+        while not problems and not done.wait(_LOOK_EVERY_SECONDS):
+            problem = cloud.problem()
+            in_a_row = in_a_row + 1 if problem else 0
+            enough = _UNANSWERED_LOOKS if cloud.may_be_busy() else _SURE_LOOKS
+            if problem and in_a_row >= enough and not done.is_set():
+                problems.append(problem)
+                os.kill(os.getpid(), signal.SIGUSR2)
+
+    before = signal.signal(signal.SIGUSR2, end)
+    watcher = threading.Thread(target=look, daemon=True, name="standin-watch")
+    watcher.start()
+    try:
+        try:
+            yield
+        finally:
+            done.set()
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # one that is on its way must not end the command
+            signal.signal(signal.SIGUSR2, before)
+    except _GoneError:
+        fail(problems[0])

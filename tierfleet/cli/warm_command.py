@@ -13,6 +13,7 @@ from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, R
 from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
+from tierfleet.cli.standin import standin_or_fail
 from tierfleet.routes import route_json
 from tierfleet.runtime import clients
 from tierfleet.runtime.names import WORD_PATTERN, models_bucket
@@ -70,7 +71,8 @@ def warm(
     deployed = choice.deployed_routes()
     routes = parse_routes(route_json(choice.config)) if from_config and choice.config else deployed
     plan = _plan(routes, deployed, tier, names, endpoint, concurrency, deadline_seconds)
-    with if_interrupted("what is loaded stays loaded; run it again for the rest"):
+    left = "what is loaded stays loaded; run it again for the rest"
+    with if_interrupted(left), standin_or_fail(choice.standin):
         report = _run(choice, deployed, plan)
     if as_json:
         typer.echo(json.dumps({"endpoint": plan.endpoint_name, "tier": plan.tier, **report.to_json()}))

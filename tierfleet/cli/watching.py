@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,6 +11,7 @@ from rich.live import Live
 
 from tierfleet.cli.console import out, wide
 from tierfleet.cli.fleet_screen import fleet_screen
+from tierfleet.cli.interruption import signals_raised
 
 if TYPE_CHECKING:
     from local_cloud import LocalCloud
@@ -21,7 +23,7 @@ _DRAWN_EVERY_SECONDS = 1.0
 
 
 def watch(cloud: "LocalCloud", fleet: "FleetConfig") -> None:
-    """Draw the fleet every second until Ctrl-C; where nobody looks at a terminal, once."""
+    """Draw the fleet every second until Ctrl-C or SIGTERM; where nobody looks at a terminal, once."""
     from local_cloud.fleet_status import InstanceWatch, fleet_status
 
     instances = InstanceWatch(cloud, fleet)
@@ -29,7 +31,7 @@ def watch(cloud: "LocalCloud", fleet: "FleetConfig") -> None:
         wide.print(fleet_screen(fleet_status(cloud, fleet), instances.look()))
         return
     try:
-        with Live(console=out, screen=True, auto_refresh=False) as live:
+        with signals_raised(), Live(console=out, screen=True, auto_refresh=False) as live:
             while True:
                 live.update(fleet_screen(fleet_status(cloud, fleet), instances.look()), refresh=True)
                 time.sleep(_DRAWN_EVERY_SECONDS)
@@ -45,8 +47,11 @@ def watch_drive(
     requests_per_second: float,
     seconds: float,
     seed: int,
-) -> "DriveSummary":
-    """Drive for that long, drawing the fleet meanwhile if somebody looks; Ctrl-C stops it early. What callers saw."""
+) -> "tuple[DriveSummary, KeyboardInterrupt | None]":
+    """Drive for that long, drawing the fleet meanwhile if somebody looks. What callers saw, and what ended it early.
+
+    Ctrl-C and SIGTERM do, and the calls under way are waited for; a second one ends that too.
+    """
     from local_cloud.fleet_status import InstanceWatch
 
     instances = InstanceWatch(cloud, fleet)
@@ -56,6 +61,7 @@ def watch_drive(
         daemon=True,
     )
     runner.start()
+    interrupt: KeyboardInterrupt | None = None
     try:
         if out.is_terminal:
             with Live(console=out, auto_refresh=False, transient=True) as live:
@@ -63,12 +69,14 @@ def watch_drive(
                     live.update(_screen(cloud, fleet, instances, driving), refresh=True)
                     runner.join(_DRAWN_EVERY_SECONDS)
         runner.join()
-    except BaseException as error:
+    except KeyboardInterrupt as first:
+        interrupt = first
         driving.stop()
-        runner.join()
-        if not isinstance(error, KeyboardInterrupt):
-            raise
-    return driving.summary()
+        with suppress(KeyboardInterrupt):
+            runner.join()
+    finally:
+        driving.stop()
+    return driving.summary(), interrupt
 
 
 def _screen(cloud: "LocalCloud", fleet: "FleetConfig", instances: "InstanceWatch", driving: "Drive") -> RenderableType:

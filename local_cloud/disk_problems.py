@@ -1,0 +1,62 @@
+"""What a disk refuses, as a sentence that names the path and says what to do."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file may not become larger than the limit of this process (ulimit -f)",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "permission is denied",
+    errno.ENOTDIR: "a part of the path is no directory",
+    errno.EEXIST: "there is a file of that name",
+    errno.EISDIR: "there is a directory of that name",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EMFILE: "this process has too many files open (ulimit -n)",
+    errno.ENFILE: "the machine has too many files open",
+    errno.EIO: "the disk has an input/output error",
+}
+_ADVICE = {
+    errno.ENOSPC: "free some space or use another directory",
+    errno.EDQUOT: "free some space or use another directory",
+    errno.EFBIG: "raise the limit",
+    errno.EMFILE: "raise the limit",
+}
+
+
+class DiskError(RuntimeError):
+    """Something could not be written; the message names the path and what to do."""
+
+
+@contextlib.contextmanager
+def disk_problems_named(directory: Path) -> Iterator[None]:
+    """An OSError of writing below a directory becomes a DiskError; others pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REASONS:
+            raise
+        raise DiskError(disk_problem(error, directory)) from error
+
+
+def disk_problem(error: OSError, path: Path) -> str:
+    """The sentence; the path is the error's own where it has one, else the one given."""
+    named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else path
+    number = error.errno or 0
+    reason = _REASONS.get(number, error.strerror or str(error))
+    if number == errno.ENOSPC and _inodes_are_used_up(named):
+        reason = "the disk has no room for another file (its inodes are used up)"
+    return f"cannot write {named}: {reason}; {_ADVICE.get(number, 'use a directory that can be written')}"
+
+
+def _inodes_are_used_up(path: Path) -> bool:
+    for directory in (path, *path.parents):
+        with contextlib.suppress(OSError):
+            disk = os.statvfs(directory)
+            return disk.f_files > 0 and disk.f_favail == 0
+    return False
