@@ -1,6 +1,5 @@
 """`tierfleet cost`: what a fleet costs a month, and what an edit changes in it."""
 
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, fail
+from tierfleet.cli.console import Json, columns, fail, print_json
 from tierfleet.cli.diff_command import Against
 from tierfleet.cli.fleet_file import ConfigOption
 from tierfleet.git_versions import GitVersionsError, changed_versions
@@ -27,7 +26,7 @@ def cost(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILE]",
+            metavar="FILE",
             help="A fleet file; with --diff one or a directory, default config, or the old and the new one.",
             show_default=False,
         ),
@@ -49,12 +48,10 @@ def cost(
     region: Annotated[str | None, typer.Option(help="Price it as in this region.")] = None,
     prices: Annotated[Path | None, typer.Option(help="A price table; default: the one that comes along.")] = None,
     as_json: Json = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name the source of every price.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown for a pull request.")] = False,
 ) -> None:
-    """What a fleet costs a month at AWS's list prices; with --diff what an edit changes. Needs no account.
-
-    Example: tierfleet cost --diff config/fraud-prod.toml
-    """
+    """What a fleet costs a month at AWS's list prices; with --diff what an edit changes. Needs no account."""
     given = [*(files or []), *([config] if config else [])]
     if len(given) > 1 + diff or not (given or diff):
         fail(f"{len(given)} files given; give one fleet file, or with --diff the old one and the new one")
@@ -93,19 +90,27 @@ def cost(
             if not pairs and not as_json:
                 typer.echo(f"{given[0] if given else _DIRECTORY} is as in {against}: no change")
                 return
-            _print_diffs(pairs, priced, as_json=as_json, markdown=markdown)
+            _print_diffs(pairs, priced, as_json=as_json, markdown=markdown, verbose=verbose)
         return
     try:
         fleet, bill = priced(given[0])
     except PlanningInputError as error:
         fail(str(error))
     tenants = tenant_costs(bill, fleet, usage) if traffic else None
-    shown = cost_markdown(bill) if markdown else cost_text(bill, tenants)
-    typer.echo(json.dumps(cost_json(bill, tenants)) if as_json else shown)
+    shown = cost_markdown(bill) if markdown else cost_text(bill, tenants, width=columns(), verbose=verbose)
+    if as_json:
+        print_json(cost_json(bill, tenants))
+    else:
+        typer.echo(shown)
 
 
 def _print_diffs(
-    pairs: list[tuple[Path | None, Path | None]], priced: Callable[[Path], Priced], *, as_json: bool, markdown: bool
+    pairs: list[tuple[Path | None, Path | None]],
+    priced: Callable[[Path], Priced],
+    *,
+    as_json: bool,
+    markdown: bool,
+    verbose: bool,
 ) -> None:
     """Every fleet's change; one that cannot be priced does not hide the others, but ends with exit code 2."""
     diffs, failed = [], []
@@ -116,9 +121,9 @@ def _print_diffs(
             failed.append(f"{new or old}: {error}")
     if as_json:
         found = [diff_json(diff) for diff in diffs]
-        typer.echo(json.dumps(found[0] if len(pairs) == len(found) == 1 else found))
+        print_json(found[0] if len(pairs) == len(found) == 1 else found)
     for diff in () if as_json else diffs:
-        typer.echo(diff_markdown(diff) if markdown else diff_text(diff))
+        typer.echo(diff_markdown(diff) if markdown else diff_text(diff, width=columns(), verbose=verbose))
     if markdown and failed:
         typer.echo("\n".join(["### Cost not known", "", *(f"- {message}" for message in failed)]))
     if failed:

@@ -1,6 +1,5 @@
 """`tierfleet diff`: what an edit changes, resource by resource."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from tierfleet.assembly_diff import ResourceChange, assembly_changes, replacements
-from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.console import Json, err, fail, out, print_json
 from tierfleet.cli.fleet_file import ConfigOption
 from tierfleet.config import ConfigError
 from tierfleet.edit_diff import EditDiff, edit_diff
@@ -26,7 +25,7 @@ def diff(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILE]",
+            metavar="FILE",
             help="A fleet file or a directory of them; default: config. Or two assemblies (cdk synth --output).",
             show_default=False,
         ),
@@ -38,8 +37,6 @@ def diff(
     """Show what the edit of a fleet file does: a summary, then each resource. Needs no account.
 
     The file is compared with git's HEAD, or with --against: + is added, ~ modified, - removed, nested stacks included.
-
-    Example: tierfleet diff config/fraud-prod.toml
     """
     named = [*(paths or []), *([config] if config else [])]
     if len(named) == 2 and config is None:
@@ -75,7 +72,7 @@ def _print(
     places = {(change.stack, change.logical_id) for change in replaced}
     if as_json:
         rows = [{**vars(change), "replaced": (change.stack, change.logical_id) in places} for change in changes]
-        typer.echo(json.dumps(rows))
+        print_json(rows)
         return
     counts = [sum(change.change == kind for change in changes) for kind in ("added", "removed", "modified")]
     out.print(escape(title) + "{} added, {} removed, {} modified".format(*counts))

@@ -1,12 +1,11 @@
 """`tierfleet local drive`: traffic of the fleet's own shape, and what its callers see."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, err, fail, out, wide
+from tierfleet.cli.console import Json, err, fail, out, print_json, wide
 from tierfleet.cli.fleet_file import ConfigOption, LocalFile, local_file
 from tierfleet.cli.fleet_screen import fleet_screen
 from tierfleet.cli.interruption import exit_code, if_interrupted
@@ -26,8 +25,6 @@ def local_drive(
 
     Every call sends the probe row by FleetClient. Exit code 1 if one was not answered, else 130 after
     Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, which end it early: the calls under way are waited for.
-
-    Example: tierfleet local drive --seconds 20
     """
     from local_cloud.drive import drive
     from local_cloud.fleet_status import FleetStatus, InstanceWatch, fleet_status
@@ -45,7 +42,7 @@ def local_drive(
     except ValueError as error:
         fail(str(error))
     if as_json:
-        typer.echo(json.dumps(driven.to_json()))
+        print_json(driven.to_json())
     else:
         try:
             with standin_or_fail(cloud):

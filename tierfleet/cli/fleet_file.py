@@ -14,11 +14,11 @@ from tierfleet.cli.standin import STATE
 
 File = Annotated[
     Path | None,
-    typer.Argument(metavar="[FILE]", help="The fleet file.", show_default=False),
+    typer.Argument(metavar="FILE", help="The fleet file.", show_default=False),
 ]
 LocalFile = Annotated[
     Path | None,
-    typer.Argument(metavar="[FILE]", help="The fleet file; default: the one the stand-in runs.", show_default=False),
+    typer.Argument(metavar="FILE", help="The fleet file; default: the one the stand-in runs.", show_default=False),
 ]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="The fleet file, as an option.", show_default=False)

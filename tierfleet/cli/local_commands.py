@@ -1,6 +1,5 @@
 """`tierfleet local`: the fleet on this machine, without an AWS account."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, fail, out, wide
+from tierfleet.cli.console import Json, fail, out, print_json, wide
 from tierfleet.cli.deployment import check_models, deploy_here
 from tierfleet.cli.drive_command import local_drive
 from tierfleet.cli.fleet_file import ConfigOption, LocalFile, local_file, named, remember
@@ -53,8 +52,6 @@ def local_up(
     """Start the stand-in for the account and region of a fleet file, and with --deploy serve the fleet.
 
     The file is remembered: the further commands need not name it. Without one it is config/fraud-dev.toml.
-
-    Example: tierfleet local up config/fraud-dev.toml --deploy --sample-models
     """
     from local_cloud import SettingsError, start
     from local_cloud.cdk_cli import environment
@@ -97,8 +94,6 @@ def local_deploy(
 
     Exit code 2 if it failed, 130 after Ctrl-C and 143 after SIGTERM, which leave the stand-in to end the
     stack update that it is in.
-
-    Example: tierfleet local deploy --models models
     """
     cloud = running_standin()
     chosen = local_file(file, config)
@@ -117,10 +112,7 @@ def local_status(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Endpoints, instances with their models, alarms and the deployed routes of a fleet in the stand-in.
-
-    Example: tierfleet local status --watch
-    """
+    """Endpoints, instances with their models, alarms and the deployed routes of a fleet in the stand-in."""
     from local_cloud.fleet_status import InstanceWatch, fleet_status
 
     cloud, fleet = running_standin(), load_or_fail(local_file(file, config))
@@ -130,7 +122,7 @@ def local_status(
             return
         status, instances = fleet_status(cloud, fleet), InstanceWatch(cloud, fleet).look()
     if as_json:
-        typer.echo(json.dumps(status.to_json(instances)))
+        print_json(status.to_json(instances))
     else:
         wide.print(fleet_screen(status, instances))
 
@@ -147,7 +139,7 @@ def local_events(
     with standin_or_fail(cloud):
         events = [event for event in cloud.admin("events") if event["sequence"] > since]
     if as_json:
-        typer.echo(json.dumps(events))
+        print_json(events)
         return
     for event in events:
         out.print(escape(f"{event['sequence']:>5}  {event['action']:<28} {event['resource']}"))

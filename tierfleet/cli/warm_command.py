@@ -1,6 +1,5 @@
 """`tierfleet warm`: what the warm-up function does, by hand and with a progress bar."""
 
-import json
 import re
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.aws import aws_or_fail
-from tierfleet.cli.console import Json, fail, out
+from tierfleet.cli.console import Json, fail, out, print_json
 from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, Region, choose_fleet
 from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
@@ -53,8 +52,6 @@ def warm(
 
     Exit code 0 if every tenant is warm, or skipped since another tier serves it; 1 if one failed, was left or has no
     model; 2 if no run could start; 130 after Ctrl-C.
-
-    Example: tierfleet warm --local --tenants m07,m08
     """
     chosen = named(file, config)
     if from_config and chosen is None and not local:
@@ -75,7 +72,7 @@ def warm(
     with if_interrupted(left), standin_or_fail(choice.standin):
         report = _run(choice, deployed, plan)
     if as_json:
-        typer.echo(json.dumps({"endpoint": plan.endpoint_name, "tier": plan.tier, **report.to_json()}))
+        print_json({"endpoint": plan.endpoint_name, "tier": plan.tier, **report.to_json()})
     else:
         _print(plan, report)
     if report.failed or report.left or report.missing:
