@@ -10,7 +10,7 @@ export CDK_DISABLE_CLI_TELEMETRY = true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench bench-cache \
+.PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema picture bench bench-cache \
         bench-moves bench-planner bench-server bench-warm-up boto3-next image clean
 
 help:  ## Show this help
@@ -60,6 +60,9 @@ schema: install  ## Rewrite config/fleet.schema.json and the reference in docs/c
 	$(BIN)/tierfleet config schema > config/fleet.schema.json
 	$(BIN)/python tools/reference.py
 	$(BIN)/python tools/create_only.py
+
+picture: install  ## Draw docs/first-hour.svg anew: a fleet served, called and edited
+	$(BIN)/python tools/demo_picture.py
 
 bench: install  ## Measure synthesis, the client and the stand-in (the model server: make bench-server)
 	$(BIN)/python benchmarks/synth.py

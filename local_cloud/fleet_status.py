@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -96,12 +96,16 @@ def _instance_status(row: dict[str, Any], before: dict[str, int] | None, seconds
 
 @dataclass(frozen=True)
 class FleetStatus:
-    """Endpoints in name order, alarms that are red, stacks with their status, the deployed exceptions of the routes."""
+    """Endpoints in name order, alarms that are red, stacks with their status, the deployed exceptions of the routes.
+
+    alarm_descriptions: of the red ones that have one, by name.
+    """
 
     stacks: dict[str, str]
     endpoints: tuple[EndpointStatus, ...]
     red_alarms: tuple[str, ...]
     routes: dict[str, str]
+    alarm_descriptions: dict[str, str] = field(default_factory=dict)
 
     def to_json(self, instances: Sequence[InstanceStatus] = ()) -> dict[str, Any]:
         """The same, with the instances, as JSON-ready data."""
@@ -143,6 +147,7 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
                 )
             )
     alarms = client("cloudwatch").describe_alarms(StateValue="ALARM", AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    red = [*alarms["MetricAlarms"], *alarms["CompositeAlarms"]]
     stack_names = [f"{fleet.fleet}-{fleet.environment}-{stack}" for stack in ("Models", "Fleet")]
     stacks = {
         stack["StackName"]: stack["StackStatus"]
@@ -152,8 +157,11 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
     return FleetStatus(
         stacks={name: stacks[name] for name in stack_names if name in stacks},
         endpoints=tuple(sorted(endpoints, key=lambda endpoint: endpoint.name)),
-        red_alarms=tuple(sorted(a["AlarmName"] for a in alarms["MetricAlarms"] + alarms["CompositeAlarms"])),
+        red_alarms=tuple(sorted(alarm["AlarmName"] for alarm in red)),
         routes=_routes(client("appconfigdata"), fleet),
+        alarm_descriptions={
+            alarm["AlarmName"]: alarm["AlarmDescription"] for alarm in red if alarm.get("AlarmDescription")
+        },
     )
 
 

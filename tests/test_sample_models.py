@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierfleet.config.model import Probe
-from tierfleet.models.sample_models import probe_features, sample_versions, train_sample_models
+from tierfleet.models.sample_models import VERSION, probe_features, sample_versions, train_sample_models
 
 
 def test_they_are_of_the_tenants_that_the_file_names() -> None:
-    assert sample_versions(fleet()) == {"t1": "sample", "t2": "sample", "t3": "sample", "w1": "2027-01-01"}
+    assert sample_versions(fleet()) == {**dict.fromkeys(("t1", "t2", "t3"), VERSION), "w1": "2027-01-01"}
     unnamed = fleet(tiers={"whale": {"tenants": DELETE}, "tail": {"warm_up": DELETE}})
-    assert sample_versions(unnamed) == {"sample": "sample"}
+    assert sample_versions(unnamed) == {"sample": VERSION}
 
 
 def test_they_are_real_models_that_differ(tmp_path: Path) -> None:

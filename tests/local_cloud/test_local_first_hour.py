@@ -50,8 +50,11 @@ def test_one_command_and_then_no_command_names_the_fleet(run: Run, tmp_path: Pat
     driven = json.loads(run("local", "drive", "--seconds", "2", "--json").stdout)
     assert (driven["failed"], driven["requests"] > 0) == (0, True)
 
-    again = run("local", "deploy")
+    file = tmp_path / "shop-test.toml"
+    file.write_text(tomlkit.dumps(document(tiers={"whale": {"tenants": {"t2": {"model": "t2/2027-02-02.tar.gz"}}}})))
+    again = run("local", "deploy", "--sample-models")
     assert again.returncode == 0, again.stderr
+    assert json.loads(run("local", "status", "--json").stdout)["routes"].keys() == {"everyone else", "w1", "t2"}
 
     assert run("local", "down").returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["shop-test.toml"]

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 out = Console(soft_wrap=True, highlight=False)
 # For tables: a pipe has no width of its own, and 80 columns would cut names off.
-wide = out if out.is_terminal else Console(width=120, highlight=False)
+wide = Console(width=None if out.is_terminal or "COLUMNS" in os.environ else 120, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, err, fail, out, print_json, wide
+from tierfleet.cli.console import Json, err, fail, print_json, wide
 from tierfleet.cli.fleet_file import ConfigOption, LocalFile, local_file
 from tierfleet.cli.fleet_screen import fleet_screen
 from tierfleet.cli.interruption import exit_code, if_interrupted
@@ -51,8 +51,6 @@ def local_drive(
             wide.print(fleet_screen(FleetStatus({}, (), (), {}), (), driven))
             raise
         wide.print(screen)
-        for kind, count in driven.errors.items():
-            out.print(f"[red]{count} calls ended with {kind}[/]")
         if interrupt is not None:
             err.print(f"interrupted after {driven.seconds:.0f} of {seconds:.0f} s")
     if driven.failed:

@@ -1,13 +1,16 @@
 """Small real models for every tenant that a fleet file names, so that a fleet can be tried before there are any."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Final
 
 from tierfleet.config import FleetConfig
 from tierfleet.config.model import Probe
 
-VERSION: Final = "sample"
+_TENANT: Final = "sample"
+# Comes before any other version, since publishing never goes back to an earlier one.
+VERSION: Final = "0-sample"
 _ROWS: Final = 400
 _ROUNDS: Final = 20
 
@@ -15,7 +18,7 @@ _ROUNDS: Final = 20
 def sample_versions(fleet: FleetConfig) -> dict[str, str]:
     """The version by tenant: the pinned one of dedicated tenants, VERSION of those on warm-up lists.
 
-    One tenant called VERSION where the file names none.
+    One tenant called `sample` where the file names none.
     """
     warmed = {
         tenant: VERSION for tier in fleet.multi_model_tiers.values() if tier.warm_up for tenant in tier.warm_up.tenants
@@ -25,20 +28,22 @@ def sample_versions(fleet: FleetConfig) -> dict[str, str]:
         for tier in fleet.dedicated_tiers.values()
         for tenant, own in tier.tenants.items()
     }
-    return {**warmed, **pinned} or {VERSION: VERSION}
+    return {**warmed, **pinned} or {_TENANT: VERSION}
 
 
 def train_sample_models(fleet: FleetConfig, directory: Path) -> int:
-    """Train and save `<directory>/<tenant>/<version>.ubj` for each of `sample_versions`; returns how many.
+    """Train and save `<directory>/<tenant>/<version>.ubj` for each of `sample_versions`, and nothing else there.
 
-    Binary classifiers of 20 trees, each with a rule of its own, that take as many features as the fleet's probe has.
-    Raises ValueError where the probe cannot be read as one row, and ModuleNotFoundError without XGBoost.
+    Returns how many. They are binary classifiers of 20 trees, each with a rule of its own, that take as many features
+    as the fleet's probe has. Raises ValueError where the probe cannot be read as one row, and
+    ModuleNotFoundError without XGBoost.
     """
     import numpy as np
     import xgboost
 
     features = probe_features(fleet.probe)
     versions = sample_versions(fleet)
+    shutil.rmtree(directory, ignore_errors=True)
     for seed, (tenant, version) in enumerate(sorted(versions.items())):
         rng = np.random.default_rng(seed)
         rows = rng.standard_normal((_ROWS, features)).astype(np.float32)
