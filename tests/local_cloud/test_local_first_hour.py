@@ -56,6 +56,15 @@ def test_one_command_and_then_no_command_names_the_fleet(run: Run, tmp_path: Pat
     assert again.returncode == 0, again.stderr
     assert json.loads(run("local", "status", "--json").stdout)["routes"].keys() == {"everyone else", "w1", "t2"}
 
+    listed = run("models", "list", "--local", "--json")
+    assert {row["tenant"] for row in json.loads(listed.stdout)["models"]} == {"t1", "t2", "t3", "w1"}
+    for arguments in (["shop-test.toml", "--local"], ["--config", "shop-test.toml", "--local"]):
+        assert run("models", "list", *arguments, "--json").stdout == listed.stdout
+    assert "1 is current" not in run("models", "rollback", "t2", "--local").stdout
+    assert json.loads(run("models", "list", "--local", "--tenant", "t2", "--json").stdout)["models"][0]["version"] == (
+        "0-sample"
+    )
+
     assert run("local", "down").returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["shop-test.toml"]
 

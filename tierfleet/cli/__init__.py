@@ -22,6 +22,7 @@ from tierfleet.cli import (
     warm_command,
 )
 from tierfleet.cli.examples import add_examples
+from tierfleet.cli.file_first import put_file_first
 
 # As they are needed one after the other.
 _IN_ORDER_OF_USE = ("local", "config", "diff", "cost", "models", "invoke", "warm", "plan", "prices")
@@ -61,6 +62,8 @@ def _options(
     pass
 
 
+put_file_first(config_commands.app, ("check", "show"), calls_aws=False)
+put_file_first(models_commands.app, ("publish", "list", "rollback", "remove", "gc"), calls_aws=True)
 add_examples(app)
 
 
