@@ -12,6 +12,7 @@ from tierfleet.cli.console import Json, columns, fail, print_json
 from tierfleet.cli.diff_command import Against
 from tierfleet.cli.fleet_file import ConfigOption
 from tierfleet.git_versions import GitVersionsError, changed_versions
+from tierfleet.models.shown import counted
 from tierfleet.planning.cost import monthly_cost, tenant_costs
 from tierfleet.planning.cost_diff import Priced, cost_diff, paired_files
 from tierfleet.planning.cost_text import cost_json, cost_markdown, cost_text, diff_json, diff_markdown, diff_text
@@ -54,7 +55,8 @@ def cost(
     """What a fleet costs a month at AWS's list prices; with --diff what an edit changes. Needs no account."""
     given = [*(files or []), *([config] if config else [])]
     if len(given) > 1 + diff or not (given or diff):
-        fail(f"{len(given)} files given; give one fleet file, or with --diff the old one and the new one")
+        files_given = counted(len(given), "file")
+        fail(f"{files_given} given; give one fleet file, or with --diff the old one and the new one")
     if as_json and markdown:
         fail("--json and --markdown exclude each other; give one")
     try:
