@@ -165,3 +165,10 @@ def test_regions_without_prices_are_named_once_with_the_way_out(tmp_path: Path) 
     assert "prices refresh --region ap-south-1" in said
     assert "--region eu-west-1" in said
     assert runner.invoke(app, ["cost", str(file), "--region", "eu-west-1"]).exit_code == 0
+
+
+@pytest.mark.parametrize("file", sorted(CONFIG.glob("*.toml")), ids=lambda file: file.stem)
+def test_a_fleet_explained_fits_80_columns(file: Path) -> None:
+    shown = runner.invoke(app, ["config", "show", str(file)]).stdout
+
+    assert max(map(len, shown.splitlines())) <= 80

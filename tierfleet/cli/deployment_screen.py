@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from local_cloud import LocalCloud
 
 _LOOKED_EVERY_SECONDS = 0.5
+# A stand-in that hangs must not hold the command that waits for the last look.
+_LAST_LOOK_SECONDS = 2.0
 _MOST_ROWS = 8
 _STACK = "AWS::CloudFormation::Stack"
 
@@ -59,7 +61,7 @@ def watching_stacks(cloud: "LocalCloud", fleet: FleetConfig) -> Iterator[None]:
             yield
         finally:
             screen.ended.set()
-            looker.join()
+            looker.join(_LAST_LOOK_SECONDS)
 
 
 def stack_progress(name: str, status: str, events: Sequence[Mapping[str, Any]]) -> StackProgress:

@@ -28,9 +28,10 @@ def _shared(config: FleetConfig, name: str, tier: MultiModelTier) -> list[str]:
         lines.append(f"      + {tier.scale_on_cache.add_instances} instance above {unloads} unloads an hour")
     if tier.warm_up:
         when = f"{tier.warm_up.schedule} {tier.warm_up.timezone}"
-        lines.append(
-            f"    warm-up: {counted(len(tier.warm_up.tenants), 'tenant')}, {when}, and whenever it comes into service"
-        )
+        lines += [
+            f"    warm-up: {counted(len(tier.warm_up.tenants), 'tenant')}, {when},",
+            "      and whenever it comes into service",
+        ]
     return [*lines, f"    {endpoint_name(config, name)}"]
 
 
