@@ -124,8 +124,8 @@ async def _answer(
 def _move_clock(request: dict[str, Any]) -> dict[str, Any]:
     """Both or neither: nothing moves where one of them is wrong. Raises ValueError."""
     seconds = float(request.get("advance_seconds", 0))
-    if not 0 <= seconds <= _MOST_SECONDS:
-        raise ValueError(f"advance_seconds must be between 0 and {_MOST_SECONDS:g}, got {seconds:g}")
+    if not -_MOST_SECONDS <= seconds <= _MOST_SECONDS:
+        raise ValueError(f"advance_seconds must be between {-_MOST_SECONDS:g} and {_MOST_SECONDS:g}, got {seconds:g}")
     if "mode" in request:
         clock.set_mode(request["mode"])
     if seconds:

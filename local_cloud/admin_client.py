@@ -1,5 +1,6 @@
 """How a program asks the stand-in's own paths: one request, one deadline for all of it."""
 
+import contextlib
 import http
 import http.client
 import io
@@ -22,16 +23,20 @@ def ask(url: str, request: dict[str, Any] | None, *, seconds: float) -> Any:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=seconds)
     late = threading.Event()
+    sockets: list[socket.socket] = []  # the connection forgets its own where the answer ends with it
 
     def end() -> None:
         late.set()
-        if connection.sock is not None:
-            connection.sock.shutdown(socket.SHUT_RDWR)
+        for opened in sockets:
+            with contextlib.suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
     try:
+        connection.connect()
+        sockets.append(connection.sock)
         body = None if request is None else json.dumps(request)
         connection.request("GET" if body is None else "POST", f"{parts.path}?{parts.query}", body)
         answer = connection.getresponse()

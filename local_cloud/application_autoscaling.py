@@ -37,7 +37,11 @@ def register_scalable_target(request: dict[str, Any]) -> dict[str, Any]:
     target = {
         **known,
         **{k: v for k, v in request.items() if k != "Tags"},
-        "SuspendedState": {**_NOTHING_SUSPENDED, **known.get("SuspendedState", {}), **request.get("SuspendedState", {})},
+        "SuspendedState": {
+            **_NOTHING_SUSPENDED,
+            **known.get("SuspendedState", {}),
+            **request.get("SuspendedState", {}),
+        },
         "RoleARN": request.get("RoleARN") or f"arn:aws:iam::{get_account_id()}:{_SERVICE_LINKED_ROLE}",
         "CreationTime": known.get("CreationTime", clock.now()),
         "ScalableTargetARN": known.get("ScalableTargetARN") or _target_arn(key),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local_cloud.data_plane.process import end_with_parent
+from local_cloud.disk_problems import disk_problem_printed, unwritable
 from local_cloud.guarded import guard
 from local_cloud.processes import LocalCloud
 
@@ -72,6 +73,7 @@ def run(cloud: LocalCloud, account: str, arguments: Sequence[str], *, directory:
         start_new_session=True,
         preexec_fn=end_with_parent,
     )
+    guardian = None
     try:
         guardian = guard(process.pid, parent=os.getpid())
         printed = "".join(process.communicate())
@@ -81,10 +83,13 @@ def run(cloud: LocalCloud, account: str, arguments: Sequence[str], *, directory:
         process.communicate()
         raise
     finally:
-        guardian.kill()
-        guardian.wait()
+        if guardian is not None:
+            guardian.kill()
+            guardian.wait()
     if process.returncode:
-        raise CdkError(printed[-4000:])
+        # What the CLI says when it cannot write its own files is often about something else.
+        disk = disk_problem_printed(printed, _assembly(cloud)) or unwritable(cloud.state_dir / "scratch")
+        raise CdkError(disk or printed[-4000:])
     return printed
 
 

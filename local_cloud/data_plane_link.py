@@ -1,5 +1,6 @@
 """The control plane's end of the socket to the data plane: a question, an answer, one at a time."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -39,5 +40,7 @@ class DataPlaneLink:
 
     def close(self) -> None:
         """The data plane ends when it sees this."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for an answer
         self._connection.close()
         self._lines.close()

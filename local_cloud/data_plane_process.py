@@ -54,7 +54,8 @@ class DataPlaneProcess:
         def watch() -> None:
             code = self._process.wait()
             if not self._stopping:
-                print(f"the data plane ended with {code}; the stand-in stops", file=sys.stderr, flush=True)
+                with contextlib.suppress(OSError):  # a log that the disk has no room for
+                    print(f"the data plane ended with {code}; the stand-in stops", file=sys.stderr, flush=True)
                 tell()
 
         threading.Thread(target=watch, daemon=True, name="data-plane-watch").start()

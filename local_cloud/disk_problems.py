@@ -3,9 +3,11 @@
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+_PROBE_BYTES = 4096
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -20,6 +22,15 @@ _REASONS = {
     errno.EMFILE: "this process has too many files open (ulimit -n)",
     errno.ENFILE: "the machine has too many files open",
     errno.EIO: "the disk has an input/output error",
+}
+# As Node and Python print them.
+_PRINTED = {
+    errno.ENOSPC: r"\bENOSPC\b|No space left on device",
+    errno.EDQUOT: r"\bEDQUOT\b|Disk quota exceeded",
+    errno.EROFS: r"\bEROFS\b|Read-only file system",
+    errno.EFBIG: r"\bEFBIG\b|File too large",
+    errno.EMFILE: r"\bEMFILE\b|Too many open files",
+    errno.EACCES: r"\bEACCES\b: permission denied|PermissionError: \[Errno 13\] Permission denied",
 }
 _ADVICE = {
     errno.ENOSPC: "free some space or use another directory",
@@ -44,6 +55,20 @@ def disk_problems_named(directory: Path) -> Iterator[None]:
         raise DiskError(disk_problem(error, directory)) from error
 
 
+def unwritable(directory: Path) -> str | None:
+    """Why the disk takes no small file there, as a sentence; None where it does. Leaves nothing."""
+    probe = directory / f".probe-{os.getpid()}"
+    try:
+        with probe.open("wb", buffering=0) as file:
+            file.write(bytes(_PROBE_BYTES))
+    except OSError as error:
+        return disk_problem(error, directory)
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return None
+
+
 def disk_problem(error: OSError, path: Path) -> str:
     """The sentence; the path is the error's own where it has one, else the one given."""
     named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else path
@@ -52,6 +77,19 @@ def disk_problem(error: OSError, path: Path) -> str:
     if number == errno.ENOSPC and _inodes_are_used_up(named):
         reason = "the disk has no room for another file (its inodes are used up)"
     return f"cannot write {named}: {reason}; {_ADVICE.get(number, 'use a directory that can be written')}"
+
+
+def is_disk_problem(error: BaseException | None) -> bool:
+    """Whether the disk refused something, not what was read from it."""
+    return isinstance(error, OSError) and error.errno in _REASONS
+
+
+def disk_problem_printed(text: str, path: Path) -> str | None:
+    """The same sentence, where another program printed such an error of its own; None where it did not."""
+    for number, words in _PRINTED.items():
+        if found := re.search(rf"(?:{words})[^\n]*?(?:['\"](?P<path>/[^'\"\n]+)['\"])?\s*$", text, re.MULTILINE):
+            return disk_problem(OSError(number, os.strerror(number), found["path"] or str(path)), path)
+    return None
 
 
 def _inodes_are_used_up(path: Path) -> bool:

@@ -86,6 +86,7 @@ def reset() -> None:
 def _install_services() -> None:
     app.SERVICE_HANDLERS["sagemaker"] = json_services.sagemaker
     app.SERVICE_HANDLERS["application-autoscaling"] = json_services.autoscaling
+    app.SERVICE_HANDLERS["logs"] = json_services.logs
     app.SERVICE_HANDLERS["servicequotas"] = json_services.quotas
     router.SERVICE_PATTERNS["servicequotas"] = {"target_prefixes": ["ServiceQuotasV20190624."]}
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."]}

@@ -99,6 +99,7 @@ class FleetStatus:
     """Endpoints in name order, alarms that are red, stacks with their status, the deployed exceptions of the routes.
 
     alarm_descriptions: of the red ones that have one, by name.
+    clock_ahead_seconds: of this machine's clock; 0 unless somebody moved the stand-in's, negative where it is behind.
     """
 
     stacks: dict[str, str]
@@ -106,6 +107,7 @@ class FleetStatus:
     red_alarms: tuple[str, ...]
     routes: dict[str, str]
     alarm_descriptions: dict[str, str] = field(default_factory=dict)
+    clock_ahead_seconds: float = 0.0
 
     def to_json(self, instances: Sequence[InstanceStatus] = ()) -> dict[str, Any]:
         """The same, with the instances, as JSON-ready data."""
@@ -162,6 +164,7 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
         alarm_descriptions={
             alarm["AlarmName"]: alarm["AlarmDescription"] for alarm in red if alarm.get("AlarmDescription")
         },
+        clock_ahead_seconds=cloud.admin("clock")["ahead_seconds"],
     )
 
 

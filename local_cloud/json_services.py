@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ministack import app
+from ministack.services import cloudwatch_logs
 
 from local_cloud import (
     application_autoscaling,
@@ -86,6 +87,18 @@ async def quotas(_method: str, _path: str, headers: dict[str, str], body: bytes,
     return _answer("service-quotas", _QUOTAS, headers, body)
 
 
+async def logs(method: str, path: str, headers: dict[str, str], body: bytes, query: Any) -> Response:
+    """The emulator's, except for requests that are none and the operation that we replace."""
+    try:
+        request = request_shapes.read(body)
+        if headers.get("x-amz-target", "").endswith(".FilterLogEvents"):
+            request_shapes.check("logs", "FilterLogEvents", request)
+    except ServiceError as error:
+        return error_response(error, content_type=_JSON)
+    answer: Response = await cloudwatch_logs.handle_request(method, path, headers, body, query)
+    return answer
+
+
 def _answer(service: str, operations: dict[str, Operation], headers: dict[str, str], body: bytes) -> Response:
     name = headers.get("x-amz-target", "").rpartition(".")[2]
     try:
@@ -118,6 +131,6 @@ def _resource(service: str, request: dict[str, Any]) -> str:
             ("EndpointConfigName", "endpoint-config"),
             ("ModelName", "model"),
         ):
-            if field in request:
+            if isinstance(request.get(field), str):
                 return arn(kind, request[field])
     return "*"

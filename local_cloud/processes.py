@@ -27,7 +27,7 @@ from botocore.config import Config
 
 from local_cloud.admin_client import ask
 from local_cloud.data_plane.settings import SettingsError, from_options
-from local_cloud.disk_problems import disk_problems_named
+from local_cloud.disk_problems import DiskError, disk_problems_named
 from local_cloud.state_file import State
 
 _LOG_FILE = "local-cloud.log"
@@ -247,9 +247,12 @@ def _wait_until_ready(process: "subprocess.Popen[str]", state_dir: Path) -> int:
         line = process.stdout.readline() if process.stdout else ""
     finally:
         late.cancel()
-    if line:
-        return int(json.loads(line)["port"])
+    said = json.loads(line) if line else {}
+    if "port" in said:
+        return int(said["port"])
     process.wait()
+    if "failed" in said:
+        raise DiskError(said["failed"])
     log = (state_dir / _LOG_FILE).read_text()[-2000:]
     raise RuntimeError(f"the stand-in ended with {process.returncode} before it was ready:\n{log}")
 

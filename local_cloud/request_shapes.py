@@ -12,6 +12,8 @@ from botocore.validate import ParamValidator
 from local_cloud.errors import ServiceError
 
 _MOST_REPORTED = 5
+_CHECKED_BY_THE_OPERATION = ("AdjustmentType",)  # with a sentence of its own
+_LATEST = 253_402_300_799  # the last second of the year 9999
 
 
 def read(body: bytes) -> dict[str, Any]:
@@ -33,12 +35,13 @@ def check(service: str, operation: str, request: dict[str, Any]) -> None:
     shape = _model(service).operation_model(operation).input_shape
     if shape is None:
         return
-    report = ParamValidator().validate(request, shape)
+    try:
+        report = ParamValidator().validate(request, shape)
+    except (ValueError, OverflowError, OSError, RuntimeError) as error:  # a timestamp that is none
+        raise ServiceError("SerializationException", f"1 validation error detected: {error}") from None
     errors = [error for error in report._errors if error[0] != "unknown field"]
-    if any(kind == "invalid type" for kind, *_ in errors):
-        code = "SerializationException"
-    else:
-        code = "ValidationException"
+    wrong_type = any(kind == "invalid type" for kind, *_ in errors)
+    code = "SerializationException" if wrong_type else "ValidationException"
     report._errors = errors
     problems = report.generate_report().splitlines() if errors else list(_out_of_range(request, shape, ""))
     if problems:
@@ -62,10 +65,13 @@ def _out_of_range(value: Any, shape: Shape, path: str) -> Iterator[str]:
         for key, member in value.items():
             yield from _out_of_range(member, shape.value, f"{path}.{key}")
     elif isinstance(shape, StringShape):
-        if shape.enum and value not in shape.enum:
+        if shape.enum and value not in shape.enum and shape.name not in _CHECKED_BY_THE_OPERATION:
             yield _failed(value, path, f"Member must satisfy enum value set: [{', '.join(sorted(shape.enum))}]")
         elif most is not None and len(value) > most:
             yield _failed(value, path, f"Member must have length less than or equal to {most}")
+    elif shape.type_name == "timestamp":
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LATEST:
+            yield _failed(value, path, "Member must be seconds since the epoch")
     elif most is not None and isinstance(value, int | float) and value > most:
         yield _failed(value, path, f"Member must have value less than or equal to {most}")
 

@@ -15,18 +15,30 @@ from typing import Any
 
 from local_cloud.data_plane.settings import DataPlaneSettings
 from local_cloud.data_plane_process import DataPlaneProcess
+from local_cloud.disk_problems import DiskError, disk_problems_named
 from local_cloud.guarded import guard
 from local_cloud.state_file import State
 
 # Of the control plane and its Lambda functions: on SageMaker they share no processor with the instances.
 _NICENESS = 10
+_guardians: list[object] = []  # kept: nobody waits for one
 
 
 def main() -> None:
     arguments = _arguments()
     if os.getpgrp() == os.getpid():
-        guardian = guard(os.getpid(), parent=None if arguments.detached else arguments.parent)
+        _guardians.append(guard(os.getpid(), parent=None if arguments.detached else arguments.parent))
     listener = _listen(arguments.port)
+    try:
+        with disk_problems_named(arguments.state_dir):
+            _run(arguments, listener)
+    except DiskError as error:
+        # Its log may be what the disk has no room for; whoever starts it reads this instead.
+        print(json.dumps({"failed": str(error)}), flush=True)
+        os._exit(1)
+
+
+def _run(arguments: argparse.Namespace, listener: socket.socket) -> None:
     _configure_emulator(arguments, listener.getsockname()[1])
     data_plane = None
     if arguments.data_plane is not None:
@@ -102,9 +114,7 @@ def _configure_emulator(arguments: argparse.Namespace, port: int) -> None:
     }
 
 
-async def _serve(
-    listener: socket.socket, data_plane: DataPlaneProcess | None, arguments: argparse.Namespace
-) -> None:
+async def _serve(listener: socket.socket, data_plane: DataPlaneProcess | None, arguments: argparse.Namespace) -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
@@ -128,6 +138,7 @@ async def _serve(
     config.loglevel = "WARNING"
     config.graceful_timeout = 0.5
     application = admin.application(stop)
+    failures: list[OSError] = []
 
     async def announced(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
@@ -137,7 +148,11 @@ async def _serve(
         async def announce(message: Any) -> None:
             await send(message)
             if message["type"] == "lifespan.startup.complete":
-                _announce(arguments, stop)
+                try:
+                    _announce(arguments, stop)
+                except OSError as error:  # the server would only log it, and wait
+                    failures.append(error)
+                    stop.set()
 
         await application(scope, receive, announce)
 
@@ -146,6 +161,8 @@ async def _serve(
     await asyncio.wait((answering, stopped), return_when=asyncio.FIRST_COMPLETED)
     # From Python 3.12 on hypercorn's shutdown waits for open requests as long as they take (Server.wait_closed).
     await asyncio.wait((answering,), timeout=2 * config.graceful_timeout)
+    if failures:
+        raise failures[0]
     if answering.done():
         answering.result()
 

@@ -43,7 +43,9 @@ def request_service_quota_increase(request: dict[str, Any]) -> dict[str, Any]:
             f"You must provide a quota value greater than or equal to the current quota value of {quota['Value']:g}",
         )
     if any(held["QuotaCode"] == quota["QuotaCode"] for held in _requests.values()):
-        raise ServiceError("ResourceAlreadyExistsException", "Only one open service quota increase request is allowed per quota.")
+        raise ServiceError(
+            "ResourceAlreadyExistsException", "Only one open service quota increase request is allowed per quota."
+        )
     now = clock.now()
     made = {key: quota[key] for key in ("ServiceCode", "ServiceName", "QuotaCode", "QuotaName", "QuotaArn", "Unit")}
     made |= {"GlobalQuota": False, "DesiredValue": request["DesiredValue"], "QuotaRequestedAtLevel": "ACCOUNT"}

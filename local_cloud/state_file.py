@@ -26,8 +26,12 @@ class State:
     def write(self, state_dir: Path) -> None:
         """Whole or not at all; raises OSError."""
         unfinished = state_dir / f"{_NAME}.tmp"
-        unfinished.write_text(json.dumps(asdict(self)))
-        unfinished.replace(state_dir / _NAME)
+        try:
+            unfinished.write_text(json.dumps(asdict(self)))
+            unfinished.replace(state_dir / _NAME)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(state_dir / _NAME)) from error
 
     @staticmethod
     def read(state_dir: Path) -> "State | None":
@@ -37,7 +41,9 @@ class State:
             state = State(*(read[field.name] for field in fields(State)))
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        usable = isinstance(state.pid, int) and state.pid > 1 and str(state.endpoint_url).startswith("http://127.0.0.1:")
+        usable = (
+            isinstance(state.pid, int) and state.pid > 1 and str(state.endpoint_url).startswith("http://127.0.0.1:")
+        )
         return state if usable else None
 
     @staticmethod
@@ -48,8 +54,8 @@ class State:
 
     def runs(self, state_dir: Path) -> bool:
         """Whether that process is alive and a stand-in of this directory, not another that got its number."""
-        words = _command(self.pid)
-        return "local_cloud.server" in words and str(state_dir) in words
+        command = _command(self.pid)
+        return "local_cloud.server" in command and str(state_dir) in command
 
     def stopped(self) -> bool:
         """Whether the process was stopped, by SIGSTOP or a debugger."""
@@ -67,12 +73,13 @@ class State:
             os.killpg(self.pid, signal.SIGKILL)
 
 
-def _command(pid: int) -> list[str]:
+def _command(pid: int) -> list[str] | str:
+    """Its words where the system keeps them apart, else all of them as one text."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
         return []
-    return _ps(pid, "args").split()
+    return _ps(pid, "args")
 
 
 def _process_state(pid: int) -> str:
@@ -85,4 +92,5 @@ def _process_state(pid: int) -> str:
 
 
 def _ps(pid: int, what: str) -> str:
-    return subprocess.run(["ps", "-o", f"{what}=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    words = ["/bin/ps", "-o", f"{what}=", "-p", str(pid)]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout

@@ -53,15 +53,21 @@ def _tick(*, evaluate: bool) -> None:
     if evaluate or time.monotonic() >= _published_at + _GATHERING_SECONDS:
         _published_at = time.monotonic()
         endpoint_metrics.publish()
+    failures = []
     for account, region in endpoint_states.scopes() | _alarm_scopes():
         set_request_account_id(account)
         set_request_region(region)
-        endpoint_states.refresh_all()
-        if evaluate:
-            alarm_evaluation.evaluate_all()
-        composite_alarms.deliver_all_due()
-        if evaluate:
-            scaling_controller.act()
+        try:
+            endpoint_states.refresh_all()
+            if evaluate:
+                alarm_evaluation.evaluate_all()
+            composite_alarms.deliver_all_due()
+            if evaluate:
+                scaling_controller.act()
+        except Exception as error:  # one account's trouble holds up no other
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def _alarm_scopes() -> set[tuple[str, str]]:

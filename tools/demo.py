@@ -154,7 +154,7 @@ def traffic(during: str) -> Iterator[None]:
         driver.communicate()
         guardian.wait()
     if not printed:
-        sys.exit(f"the traffic ended with {driver.returncode} before it was asked to")
+        sys.exit(f"the traffic ended with {driver.returncode} and printed nothing")
     seen = json.loads(printed)
     for tier in seen["tiers"]:
         latencies = (f"{tier[f'{name}_milliseconds']:.1f}" for name in ("p50", "p99"))

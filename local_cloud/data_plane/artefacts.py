@@ -1,7 +1,9 @@
 """Model artefacts from S3 onto an instance's disk: streamed, at the speed that was set, unpacked without trust."""
 
 import asyncio
+import contextlib
 import os
+import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local_cloud.data_plane.desired import Scope
 from local_cloud.data_plane.invocation_errors import disk_full, missing_model_data, model_error, storage_failed
 from local_cloud.data_plane.settings import DataPlaneSettings
+from local_cloud.disk_problems import disk_problem, is_disk_problem
 
 _CONTAINER = Path(__file__).resolve().parents[2] / "container"
 if str(_CONTAINER) not in sys.path:
@@ -55,17 +58,24 @@ class Artefacts:
     def _fetch(self, reader: Reader, url: str, directory: Path, max_bytes: int) -> int:
         parsed = urlparse(url, allow_fragments=False)
         bucket, key = parsed.netloc, url.removeprefix(f"s3://{parsed.netloc}/")
-        directory.parent.mkdir(parents=True, exist_ok=True)
         packed = directory.with_name(directory.name + ".tar.gz")
         try:
+            directory.parent.mkdir(parents=True, exist_ok=True)
             self._download(reader, bucket, key, packed, max_bytes)
             unpack(packed, directory, max_bytes=max_bytes)
         except BadModel as error:
+            cause = error.__context__
+            if isinstance(cause, OSError) and is_disk_problem(cause):  # not the artefact's fault
+                raise disk_full(disk_problem(cause, directory)) from None
             if "unpacks to more than" in str(error):
                 raise disk_full(str(error)) from None
             raise model_error(400, str(error).encode()) from None
+        except OSError as error:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise disk_full(disk_problem(error, directory)) from None
         finally:
-            packed.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                packed.unlink(missing_ok=True)
         return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file())
 
     def _download(self, reader: Reader, bucket: str, key: str, packed: Path, max_bytes: int) -> None:
@@ -92,7 +102,7 @@ class Artefacts:
         except BotoCoreError as error:
             raise storage_failed(str(error)) from None
         except OSError as error:
-            raise disk_full(str(error)) from None
+            raise disk_full(disk_problem(error, packed)) from None
 
     def _pace(self, started: float, received_bytes: int) -> None:
         if self.settings.s3_mb_per_second:

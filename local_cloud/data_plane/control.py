@@ -10,6 +10,7 @@ from local_cloud.data_plane.fleets import Fleets
 from local_cloud.data_plane.gauges import Gauges
 from local_cloud.data_plane.invocations import Invocations, SlowModelServer, Throttled
 
+_MOST_MILLISECONDS = 3_600_000.0
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
 
 
@@ -28,8 +29,8 @@ async def serve_control(
             answer = {"result": _answer(request, fleets, invocations, artefacts, gauges)}
         except ValueError as error:
             answer = {"error": str(error)}
-        except (KeyError, TypeError, AttributeError) as error:
-            # Faults of a wrong shape, given by hand, must not end the data plane.
+        except Exception as error:
+            # Faults of a wrong shape, given by hand, must not end the data plane; nor may one endpoint's trouble.
             answer = {"error": f"{type(error).__name__}: {error}"}
         writer.write(json.dumps(answer).encode() + b"\n")
 
@@ -60,16 +61,28 @@ def _set_faults(
 ) -> dict[str, Any]:
     """Replace the injected faults: all of them, or none where one has a wrong shape."""
     slow = [
-        SlowModelServer(fault["endpoint"], fault.get("config"), float(fault["milliseconds"]))
+        SlowModelServer(fault["endpoint"], fault.get("config"), _between(0, fault["milliseconds"], _MOST_MILLISECONDS))
         for fault in faults.get("slow_model_server", [])
     ]
-    throttled = [Throttled(fault["endpoint"], int(fault["refused_of_ten"])) for fault in faults.get("throttled", [])]
-    disk_full = set(faults.get("disk_full", []))
+    throttled = [
+        Throttled(fault["endpoint"], int(_between(0, fault["refused_of_ten"], 10)))
+        for fault in faults.get("throttled", [])
+    ]
+    disk_full = faults.get("disk_full", [])
+    if not isinstance(disk_full, list) or not all(isinstance(name, str) for name in disk_full):
+        raise ValueError(f"disk_full is a list of endpoint names, got {disk_full!r}")
     artefacts.failing = bool(faults.get("s3_failing", False))
-    invocations.slow, invocations.throttled, fleets.disk_full_endpoints = slow, throttled, disk_full
+    invocations.slow, invocations.throttled, fleets.disk_full_endpoints = slow, throttled, set(disk_full)
     for endpoint, _, instance, _ in fleets.everything():
         instance.disk_is_full = endpoint.name in disk_full
     return {}
+
+
+def _between(least: float, given: Any, most: float) -> float:
+    value = float(given)
+    if not least <= value <= most:
+        raise ValueError(f"got {given!r}, allowed: {least:g} to {most:g}")
+    return value
 
 
 def _kill(fleets: Fleets, endpoint: str, instance: str | None = None) -> dict[str, Any]:

@@ -5,7 +5,9 @@ in the middle of an invocation or in the middle of something else.
 """
 
 import asyncio
+import contextlib
 import re
+import traceback
 from http import HTTPStatus
 from urllib.parse import unquote
 
@@ -18,6 +20,7 @@ from local_cloud.data_plane.relay import RelayEnd
 
 _INVOCATION = re.compile(rb"POST /endpoints/([^/? ]+)/invocations HTTP/1\.[01]\r\n")
 _LONGEST_REQUEST_LINE_BYTES = 64 * 1024
+_LARGEST_HEAD_BYTES = 1024 * 1024
 _LARGEST_BODY_BYTES = 32 * 1024 * 1024
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 _STATUS_LINES |= {424: b"HTTP/1.1 424 Failed Dependency\r\n", 530: b"HTTP/1.1 530 Dependency Failed\r\n"}
@@ -46,6 +49,8 @@ class ClientConnection(RelayEnd):
         self._line = b""  # what came of a request before its first line was whole
         self._endpoint: bytes | None = None  # of the invocation that is being received or answered
         self._receiving = False
+        self._headers: Headers = {}
+        self._in_head, self._head_bytes = False, 0
         self._tunnel = False
         self._task: asyncio.Task[None] | None = None
 
@@ -65,30 +70,38 @@ class ClientConnection(RelayEnd):
                 return
             match = _INVOCATION.match(data)
             self._endpoint, self._receiving = match[1] if match else None, True
+            self._headers, self._in_head, self._head_bytes = {}, True, 0
         invocation = self._endpoint is not None
         if not invocation:
             self._pass_on(data)
+        if invocation and self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > _LARGEST_HEAD_BYTES:
+                self._refuse(431)
+                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._tunnel = not invocation
         except httptools.HttpParserError:
-            if invocation:
-                self.close()
             self._tunnel = True  # the emulator says what is wrong with it
+            if invocation:
+                self._refuse(400)
 
     # What httptools calls while it parses:
 
     def on_message_begin(self) -> None:
-        self._headers: Headers = {}
+        self._headers = {}
         self._body: list[bytes] = []
         self._size = 0
+        self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._endpoint is not None:
             self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         if self._endpoint is not None and self._headers.get(b"expect", b"").lower() == b"100-continue":
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -116,6 +129,11 @@ class ClientConnection(RelayEnd):
         path = b"/endpoints/%s/invocations" % endpoint
         try:
             answer = await self._front.answer(unquote(endpoint.decode("latin-1")), path, headers, body)
+        except Exception:
+            # One request's trouble is not its connection's, nor another's.
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+            answer = Answer(500, [(b"x-amzn-errortype", b"InternalFailure")], b'{"Message": "The stand-in failed."}')
         except BaseException:
             self.close()
             raise
@@ -126,6 +144,12 @@ class ClientConnection(RelayEnd):
         self.write(b"".join(head) + (b"\r\n" if keep_alive else b"connection: close\r\n\r\n") + answer.body)
         if not keep_alive:
             self.close()
+
+    def _refuse(self, status: int) -> None:
+        """Answer a request that is none, and close: what follows it cannot be read either."""
+        self._tunnel = True
+        self.write(_STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        self.close()
 
     def _pass_on(self, data: bytes) -> None:
         if self._other is None:

@@ -20,6 +20,7 @@ from local_cloud.data_plane.log_tail import LogTail
 from local_cloud.data_plane.model_cache import ModelCache, Observe
 from local_cloud.data_plane.process import ContainerProcess
 from local_cloud.data_plane.settings import DataPlaneSettings
+from local_cloud.disk_problems import disk_problem, is_disk_problem
 from local_cloud.errors import ServiceError
 from tierfleet import instance_types
 
@@ -52,7 +53,7 @@ class Instance:
         artefacts: Artefacts,
         observe: Observe,
         starting: asyncio.Semaphore,
-        ended: Callable[["Instance"], None],
+        ended: Callable[["Instance"], None] = lambda _: None,
     ) -> None:
         self.id, self.spec, self.status, self.reason = instance_id, spec, "Starting", ""
         self.was_healthy = False
@@ -115,8 +116,12 @@ class Instance:
                 except _StartError as error:
                     self.reason = str(error)
                 except Exception as error:  # whatever it is: the instance must come to an end that is seen
-                    traceback.print_exc()
-                    self.reason = f"{type(error).__name__}: {error}"
+                    if isinstance(error, OSError) and is_disk_problem(error):
+                        self.reason = disk_problem(error, self._directory)
+                    else:
+                        self.reason = f"{type(error).__name__}: {error}"
+                        with contextlib.suppress(OSError):  # a log that the disk has no room for
+                            traceback.print_exc()
                 await self._forget()
                 if self._stopping.is_set():
                     break

@@ -1,5 +1,6 @@
 """What a container has printed since the last look, line by line; its file does not grow without bound."""
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -29,8 +30,9 @@ class LogTail:
         self._read_bytes += len(block)
         if self._read_bytes >= size > _LARGEST_FILE_BYTES:
             # Its writers append, so they go on at the new end.
-            os.truncate(self._path, 0)
-            self._read_bytes = 0
+            with contextlib.suppress(OSError):
+                os.truncate(self._path, 0)
+                self._read_bytes = 0
         *lines, self._rest = (self._rest + block).split(b"\n")
         if len(self._rest) > _LONGEST_LINE_BYTES:
             lines.append(self._rest)

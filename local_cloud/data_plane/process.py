@@ -14,6 +14,7 @@ from pathlib import Path
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _TERMINATE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
+_STANDARD_ERROR = 2
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -32,9 +33,10 @@ def _prepare_container() -> None:
     They are marked, not closed: uvloop still sets up the standard streams from them.
     """
     end_with_parent()
-    for name in os.listdir("/dev/fd"):
-        with contextlib.suppress(OSError):  # the one of the listing itself
-            os.set_inheritable(int(name), False)
+    for descriptor in Path("/dev/fd").iterdir():
+        if int(descriptor.name) > _STANDARD_ERROR:
+            with contextlib.suppress(OSError):  # the one of the listing itself
+                os.set_inheritable(int(descriptor.name), False)
 
 
 def free_port() -> int:

@@ -46,10 +46,11 @@ REPLY = Reply(
 
 
 class Callee:
-    """Answers every call; the third one brings Ctrl-C to the command that makes them."""
+    """Answers every call; the third one brings Ctrl-C, or another signal, to the command that makes them."""
 
     def __init__(self, *, failing: bool = False) -> None:
         self.failing = failing
+        self.signal = signal.SIGINT
         self.calls = 0
         self.lock = threading.Lock()
 
@@ -57,7 +58,7 @@ class Callee:
         with self.lock:
             self.calls += 1
             if self.calls == 3:
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                signal.pthread_kill(threading.main_thread().ident or 0, self.signal)
         if self.failing:
             raise ServiceFailedError("down", tenant="m01")
         return REPLY
@@ -89,14 +90,16 @@ def drive(*options: str) -> Any:
     return CliRunner().invoke(app, ["local", "drive", FILE, "--requests-per-second", "100", *options])
 
 
-def test_ctrl_c_ends_it_with_what_was_answered_and_130(standin: Callee) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_it_with_what_was_answered(standin: Callee, number: signal.Signals, code: int) -> None:
+    standin.signal = number
     result = drive("--seconds", "600")
-    assert result.exit_code == 130, result.output
+    assert result.exit_code == code, result.output
     assert "callers" in result.stdout
     assert re.fullmatch(r"interrupted after \d+ of 600 s\n", result.stderr)
     standin.calls = 0
     result = drive("--seconds", "600", "--json")
-    assert (result.exit_code, result.stderr) == (130, "")
+    assert (result.exit_code, result.stderr) == (code, "")
     assert json.loads(result.stdout)["requests"] == standin.calls, "calls under way are waited for"
 
 

@@ -65,7 +65,7 @@ def descriptors(pid: int) -> dict[int, str]:
     found = {}
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            found[int(link.name)] = os.readlink(link)
+            found[int(link.name)] = str(link.readlink())
         except OSError:  # closed meanwhile
             continue
     return found
@@ -113,7 +113,9 @@ def test_the_port_is_free_although_a_container_lives(tmp_path: Path) -> None:
         served.config("c")
         served.create("tail", "c")
         (instance,) = served.instances("tail")
-        (plane,) = [pid for pid, words in processes_naming(cloud.state_dir).items() if "local_cloud.data_plane" in words]
+        (plane,) = [
+            pid for pid, words in processes_naming(cloud.state_dir).items() if "local_cloud.data_plane" in words
+        ]
         listening = listening_inodes(port_of(cloud))
         holders = [pid for pid in members_of_group(cloud.pid) if listening & set(descriptors(pid).values())]
         assert holders == [plane]
@@ -140,10 +142,8 @@ def driver(directory: Path) -> "subprocess.Popen[str]":
         ("function", signal.SIGTERM),
     ],
 )
-def test_a_driver_that_is_ended_at_any_moment_leaves_no_process(
-    tmp_path: Path, step: str, end: signal.Signals
-) -> None:
-    source = random.Random(f"{step} {end}")
+def test_a_driver_that_is_ended_at_any_moment_leaves_no_process(tmp_path: Path, step: str, end: signal.Signals) -> None:
+    source = random.Random(f"{step} {end}")  # noqa: S311 - tests, no secret
     with driver(tmp_path) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -179,7 +179,7 @@ def test_a_stand_in_that_is_killed_or_hangs_takes_everything_along(tmp_path: Pat
 def _ignore_failure(invoke: Any) -> None:
     try:
         invoke(FunctionName="f")
-    except Exception:  # noqa: BLE001 - the stand-in goes away under it
+    except Exception:
         return
 
 

@@ -69,9 +69,7 @@ def filled(text: str, account: Account) -> str:
     """With the ids in place of <application>, <log group>..., as an operator copies them from the answer before."""
     appconfig = account.client("appconfig")
     application = appconfig.list_applications()["Items"][0]["Id"]
-    (function,) = [
-        f for f in account.client("lambda").list_functions()["Functions"] if "WarmUpF" in f["FunctionName"]
-    ]
+    (function,) = [f for f in account.client("lambda").list_functions()["Functions"] if "WarmUpF" in f["FunctionName"]]
     alarms = account.client("cloudwatch").describe_alarms()["MetricAlarms"]
     ids = {
         "application": application,

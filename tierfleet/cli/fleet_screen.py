@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -57,6 +58,8 @@ class _FleetScreen:
         yield ""
         yield alarm_lines(self.status.red_alarms, self.status.alarm_descriptions)
         yield Text.from_markup(_routes(self.status))
+        if abs(self.status.clock_ahead_seconds) >= 1:
+            yield _clock(self.status.clock_ahead_seconds)
         if self.driven is not None:
             yield ""
             yield traffic_table(self.driven)
@@ -170,6 +173,14 @@ def _memory_numbers(used_mib: float | None, budget_mib: float) -> str:
 def _routes(status: "FleetStatus") -> str:
     moved = [f"{who} [dim]→[/] {endpoint.split('--', 2)[-1]}" for who, endpoint in status.routes.items()]
     return "[bold]routes[/]  " + ("\n        ".join(moved) or "none are deployed")
+
+
+def _clock(ahead_seconds: float) -> Text:
+    """Metrics lie on a clock that was moved: what `date` says is not when they are."""
+    seconds = round(ahead_seconds)
+    apart = f"{timedelta(seconds=abs(seconds))} {'ahead of' if seconds > 0 else 'behind'}"
+    line = Text("clock   ", style="yellow")
+    return line.append(f"{apart} this machine's; its now is $(date -u -d '{seconds:+} seconds' +%FT%TZ)", style="")
 
 
 def _status(word: str) -> str:

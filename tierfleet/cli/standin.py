@@ -21,7 +21,7 @@ STATE = Path(".local-cloud")
 # How often a command looks whether the stand-in still answers, and how often in a row it may not: a busy machine takes
 # its time. Of one that is gone or stopped the kernel knows.
 _LOOK_EVERY_SECONDS = 2.0
-_UNANSWERED_LOOKS = 3
+_UNANSWERED_LOOKS = 5
 _SURE_LOOKS = 2
 
 
@@ -83,4 +83,6 @@ def _watched(cloud: "LocalCloud") -> Iterator[None]:
             signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # one that is on its way must not end the command
             signal.signal(signal.SIGUSR2, before)
     except _GoneError:
+        if not problems:
+            raise  # an outer one's
         fail(problems[0])
