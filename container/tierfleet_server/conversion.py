@@ -12,7 +12,6 @@ import numpy as np
 from .document import Document
 from .refusal import BadModel
 from .tree_scores import (
-    Version,
     adds_base_last,
     base_margins,
     booster_of,
@@ -20,10 +19,8 @@ from .tree_scores import (
     outputs_of,
     sorts_quantiles,
 )
+from .versions import Version, dotted
 
-# What the dense server's image has (container/requirements.txt); the stand-in on Python 3.12 has a newer one, which
-# reads files of this version exactly.
-IMAGE_XGBOOST: Version = (3, 0, 5)
 FIRST_WITH_UBJ: Version = (1, 6, 0)
 LAST_WITH_BINARY: Version = (3, 0, 99)
 NEWEST_KNOWN: Version = (3, 4, 99)
@@ -76,11 +73,6 @@ def version_of(document: Document) -> Version:
     return version[0], version[1], version[2]
 
 
-def dotted(version: Version) -> str:
-    """`3.0.5`."""
-    return ".".join(map(str, version))
-
-
 def refuse_unreadable(document: Document, source: Version, reader: Version) -> None:
     """BadModel if no file gives XGBoost `reader` the scores that this model has in `source`."""
     learner = learner_of(document)
@@ -111,6 +103,12 @@ def refuse_unreadable(document: Document, source: Version, reader: Version) -> N
             f"it splits on categories, which XGBoost {reader[0]}.{reader[1]} does not; choose an image with 1.5 or "
             "later, or encode the categories as numbers before training"
         )
+    if (
+        kind != "gblinear"
+        and reader < (1, 1, 0)
+        and any(int(tree["tree_param"].get("num_deleted", 0)) for tree in model["trees"])
+    ):
+        raise BadModel("its trees were pruned, and XGBoost 1.0 does not load pruned trees; choose a newer image")
     if outputs_of(document) > 1 and _targets(learner) > 1 and reader < _FIRST_WITH_TARGETS:
         raise BadModel(f"it has several targets, which XGBoost {reader[0]}.{reader[1]} does not; choose 1.6 or later")
 

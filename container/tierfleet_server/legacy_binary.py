@@ -18,6 +18,7 @@ _TREE = struct.Struct("<iiiiii31i")
 _LINEAR = struct.Struct("<Ii32i")
 _NODE = np.dtype([("parent", "<i4"), ("left", "<i4"), ("right", "<i4"), ("split", "<u4"), ("value", "<f4")])
 _STATISTIC = np.dtype([("loss_change", "<f4"), ("sum_hessian", "<f4"), ("weight", "<f4"), ("leaf_children", "<i4")])
+_FIRST_WITH_PARALLEL = (1, 6)
 _ROOT = 2**31 - 1
 _OBJECTIVE = re.compile(rb"[\0-\xff]{4}\0{4}((?:reg|binary|multi|rank|count|survival):[a-z]+|custom)")
 _BOOSTERS = ("gbtree", "dart", "gblinear")
@@ -72,7 +73,7 @@ def read(data: bytes) -> dict[str, Any]:
     if booster == "gblinear":
         gradient_booster = _linear(reader, features, max(1, classes))
     else:
-        outputs = max(1, classes) * max(1, targets if (major, minor) >= (1, 6) else 1)
+        outputs = max(1, classes) * max(1, targets) if (major, minor) >= _FIRST_WITH_PARALLEL else None
         gradient_booster = _forest(reader, outputs, dart=booster == "dart")
     found = {}
     if attributes:
@@ -89,7 +90,7 @@ def read(data: bytes) -> dict[str, Any]:
                 "boost_from_average": "1",
                 "num_class": str(classes),
                 "num_feature": str(features),
-                "num_target": str(max(1, targets) if (major, minor) >= (1, 6) else 1),
+                "num_target": str(max(1, targets) if (major, minor) >= _FIRST_WITH_PARALLEL else 1),
             },
             "objective": _objective(objective, classes, found),
         },
@@ -114,18 +115,20 @@ def _objective(name: str, classes: int, attributes: dict[str, str]) -> dict[str,
     return found
 
 
-def _forest(reader: _Reader, outputs: int, *, dart: bool) -> dict[str, Any]:
+def _forest(reader: _Reader, outputs: int | None, *, dart: bool) -> dict[str, Any]:
     trees, parallel, _, _, _, _, leaf_vector, *_ = reader.unpack(_FOREST)
     if trees < 0 or trees > len(reader.data) or leaf_vector > 1:
         raise BadModel("the model in XGBoost's old binary format is damaged: its number of trees is impossible")
     model: dict[str, Any] = {
-        "gbtree_model_param": {"num_parallel_tree": str(max(1, parallel)), "num_trees": str(trees)},
+        "gbtree_model_param": {"num_trees": str(trees)},
         "trees": [_tree(reader, number) for number in range(trees)],
         "tree_info": reader.array("<i4", trees).tolist() if trees else [],
     }
-    per_round = outputs * max(1, parallel)
-    if trees % per_round == 0:
-        model["iteration_indptr"] = list(range(0, trees + 1, per_round))
+    if outputs is not None:  # older ones have another number there, which is always 1
+        model["gbtree_model_param"]["num_parallel_tree"] = str(max(1, parallel))
+        per_round = outputs * max(1, parallel)
+        if trees % per_round == 0:
+            model["iteration_indptr"] = list(range(0, trees + 1, per_round))
     if not dart:
         return {"model": model, "name": "gbtree"}
     drops = reader.array("<f4", _bounded(reader.count(), reader)) if trees else np.zeros(0, "<f4")

@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from .document import Document
 from .refusal import BadModel
+from .versions import Version
 
 Floats = npt.NDArray[np.float32]
-Version = tuple[int, int, int]
 
 
 def _c_logf() -> Any:

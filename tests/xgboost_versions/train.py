@@ -126,7 +126,13 @@ KINDS = {
     "squarederror-approx": lambda: train({"objective": "reg:squarederror", "tree_method": "approx"}),
     "squarederror-hist": lambda: train({"objective": "reg:squarederror", "tree_method": "hist", "max_depth": 6}),
     "squarederror-lossguide": lambda: train(
-        {"objective": "reg:squarederror", "tree_method": "hist", "grow_policy": "lossguide", "max_leaves": 9, "max_depth": 0}
+        {
+            "objective": "reg:squarederror",
+            "tree_method": "hist",
+            "grow_policy": "lossguide",
+            "max_leaves": 9,
+            "max_depth": 0,
+        }
     ),
     "squarederror-base-score": lambda: train({"objective": "reg:squarederror", "base_score": -7.125}),
     "squarederror-base-score-1e-8": lambda: train({"objective": "reg:squarederror", "base_score": 1.1e-8}),
@@ -155,19 +161,24 @@ KINDS = {
     "aft": lambda: train({"objective": "survival:aft"}, "positive", first=bounds),
     "aft-extreme": lambda: train(
         {"objective": "survival:aft", "aft_loss_distribution": "extreme", "aft_loss_distribution_scale": 1.3},
-        "positive", first=bounds,
+        "positive",
+        first=bounds,
     ),
     "logistic": lambda: train({"objective": "binary:logistic"}, "binary"),
     "logistic-base-score": lambda: train({"objective": "binary:logistic", "base_score": 0.03}, "binary"),
     "logistic-scale-pos-weight": lambda: train({"objective": "binary:logistic", "scale_pos_weight": 6.5}, "binary"),
     "logistic-names": lambda: named({"objective": "binary:logistic"}, "binary"),
-    "logistic-forest": lambda: train({"objective": "binary:logistic", "num_parallel_tree": 5, "subsample": 0.6}, "binary", 1),
+    "logistic-forest": lambda: train(
+        {"objective": "binary:logistic", "num_parallel_tree": 5, "subsample": 0.6}, "binary", 1
+    ),
     "logitraw": lambda: train({"objective": "binary:logitraw"}, "binary"),
     "logitraw-base-score": lambda: train({"objective": "binary:logitraw", "base_score": 0.2}, "binary"),
     "hinge": lambda: train({"objective": "binary:hinge"}, "binary"),
     "softmax": lambda: train({"objective": "multi:softmax", "num_class": 4}, "class", classes=4),
     "softprob": lambda: train({"objective": "multi:softprob", "num_class": 3}, "class", classes=3),
-    "softprob-base-score": lambda: train({"objective": "multi:softprob", "num_class": 3, "base_score": 0.9}, "class", classes=3),
+    "softprob-base-score": lambda: train(
+        {"objective": "multi:softprob", "num_class": 3, "base_score": 0.9}, "class", classes=3
+    ),
     "softprob-forest": lambda: train(
         {"objective": "multi:softprob", "num_class": 3, "num_parallel_tree": 2, "subsample": 0.6}, "class", 3, classes=3
     ),
@@ -178,14 +189,22 @@ KINDS = {
     ),
     "rank-map": lambda: train({"objective": "rank:map", "eval_metric": "map"}, "relevance01"),
     "own-objective": own_objective,
-    "dart": lambda: train({"booster": "dart", "rate_drop": 0.4, "skip_drop": 0.1, "objective": "binary:logistic"}, "binary", 12),
-    "dart-forest": lambda: train({"booster": "dart", "rate_drop": 0.4, "num_parallel_tree": 2, "subsample": 0.7}, rounds=8),
+    "dart": lambda: train(
+        {"booster": "dart", "rate_drop": 0.4, "skip_drop": 0.1, "objective": "binary:logistic"}, "binary", 12
+    ),
+    "dart-forest": lambda: train(
+        {"booster": "dart", "rate_drop": 0.4, "num_parallel_tree": 2, "subsample": 0.7}, rounds=8
+    ),
     "dart-softprob": lambda: train(
         {"booster": "dart", "rate_drop": 0.4, "objective": "multi:softprob", "num_class": 3}, "class", 6, classes=3
     ),
-    "dart-one-drop": lambda: train({"booster": "dart", "one_drop": 1, "normalize_type": "forest", "base_score": 2.0}, rounds=9),
+    "dart-one-drop": lambda: train(
+        {"booster": "dart", "one_drop": 1, "normalize_type": "forest", "base_score": 2.0}, rounds=9
+    ),
     "linear": lambda: train({"booster": "gblinear", "max_depth": None}),
-    "linear-logistic": lambda: train({"booster": "gblinear", "objective": "binary:logistic", "max_depth": None}, "binary"),
+    "linear-logistic": lambda: train(
+        {"booster": "gblinear", "objective": "binary:logistic", "max_depth": None}, "binary"
+    ),
     "linear-softprob": lambda: train(
         {"booster": "gblinear", "objective": "multi:softprob", "num_class": 3, "max_depth": None}, "class", classes=3
     ),
@@ -214,7 +233,7 @@ def main():
             continue
         forms = []
         for form in ("json",) + (("ubj",) if VERSION >= (1, 6, 0) else ()) + (("bin",) if VERSION < (2, 1, 0) else ()):
-            file = folder / "{}.{}".format(name, form)
+            file = folder / f"{name}.{form}"
             try:
                 booster.save_model(str(file))
                 forms.append(form)
