@@ -37,19 +37,21 @@ _RANK_1 = {"lambda_rank_param": {"fix_list_weight": "0", "num_pairsample": "1"}}
 _RANK_2: dict[str, dict[str, str]] = {"lambdarank_param": {}}
 # The parameters that a reader insists on, though scores do not depend on their values.
 _PARAMETERS: dict[str, dict[str, dict[str, str]]] = {
-    **dict.fromkeys(
-        ("reg:squarederror", "reg:linear", "reg:squaredlogerror", "reg:logistic", "binary:logistic",
-         "binary:logitraw", "reg:gamma"),
-        {"reg_loss_param": _SCALE},
-    ),
+    **{name: {"reg_loss_param": _SCALE} for name in (
+        "reg:squarederror", "reg:linear", "reg:squaredlogerror", "reg:logistic", "binary:logistic",
+        "binary:logitraw", "reg:gamma",
+    )},
     "reg:pseudohubererror": {"reg_loss_param": _SCALE, "pseudo_huber_param": _SLOPE},
     "count:poisson": {"poisson_regression_param": {"max_delta_step": "0.7"}},
     "reg:tweedie": {"tweedie_regression_param": {"tweedie_variance_power": "1.5"}},
     "survival:aft": {"aft_loss_param": {"aft_loss_distribution": "normal", "aft_loss_distribution_scale": "1"}},
-    **dict.fromkeys(("multi:softmax", "multi:softprob"), {"softmax_multiclass_param": {}}),
+    "multi:softmax": {"softmax_multiclass_param": {}},
+    "multi:softprob": {"softmax_multiclass_param": {}},
     "reg:quantileerror": {"quantile_loss_param": {}},
     "reg:expectileerror": {"expectile_loss_param": {}},
-    **dict.fromkeys(("survival:cox", "binary:hinge", "reg:absoluteerror"), {}),
+    "survival:cox": {},
+    "binary:hinge": {},
+    "reg:absoluteerror": {},
 }  # fmt: skip
 _RANKING = ("rank:pairwise", "rank:ndcg", "rank:map")
 # What a reader without its parameters refuses: (objective, first reader, first that does without).
@@ -88,8 +90,8 @@ def refuse_unreadable(document: Document, source: Version, reader: Version) -> N
     if source > NEWEST_KNOWN:
         raise BadModel(
             f"it was saved by XGBoost {dotted(source)}, newer than the newest that was compared here "
-            f"({NEWEST_KNOWN[0]}.{NEWEST_KNOWN[1]}); train with {NEWEST_KNOWN[0]}.{NEWEST_KNOWN[1]} or older. Loading it "
-            "in an older XGBoost and saving it again does not help: that changes its scores"
+            f"({NEWEST_KNOWN[0]}.{NEWEST_KNOWN[1]}); train with {NEWEST_KNOWN[0]}.{NEWEST_KNOWN[1]} or older. Loading "
+            "it in an older XGBoost and saving it again does not help: that changes its scores"
         )
     if sorts_quantiles(document, source) != sorts_quantiles(document, reader):
         raise BadModel(
@@ -103,11 +105,7 @@ def refuse_unreadable(document: Document, source: Version, reader: Version) -> N
             f"it splits on categories, which XGBoost {reader[0]}.{reader[1]} does not; choose an image with 1.5 or "
             "later, or encode the categories as numbers before training"
         )
-    if (
-        kind != "gblinear"
-        and reader < (1, 1, 0)
-        and any(int(tree["tree_param"].get("num_deleted", 0)) for tree in model["trees"])
-    ):
+    if kind != "gblinear" and reader < (1, 1, 0) and _is_pruned(model):
         raise BadModel("its trees were pruned, and XGBoost 1.0 does not load pruned trees; choose a newer image")
     if outputs_of(document) > 1 and _targets(learner) > 1 and reader < _FIRST_WITH_TARGETS:
         raise BadModel(f"it has several targets, which XGBoost {reader[0]}.{reader[1]} does not; choose 1.6 or later")
@@ -154,7 +152,10 @@ def differences(document: Document, form: str, source: Version, reader: Version)
 
 
 def converted(document: Document, source: Version, reader: Version) -> Document:
-    """The model as XGBoost `reader` writes it, with the scores it has in `source`; raises BadModel where none has them."""
+    """The model as XGBoost `reader` writes it, with the scores it has in `source`.
+
+    Raises BadModel where no file of `reader` has them.
+    """
     refuse_unreadable(document, source, reader)
     outputs = outputs_of(document)
     base = base_margins(document, source)
@@ -204,6 +205,10 @@ def _order_matters(document: Document, kind: str, source: Version, reader: Versi
 
 def _targets(learner: dict[str, Any]) -> int:
     return int(learner["learner_model_param"].get("num_target", "1"))
+
+
+def _is_pruned(model: dict[str, Any]) -> bool:
+    return any(int(tree["tree_param"].get("num_deleted", 0)) for tree in model["trees"])
 
 
 def _has_categories(model: dict[str, Any]) -> bool:

@@ -77,7 +77,7 @@ def read(data: bytes) -> dict[str, Any]:
         gradient_booster = _forest(reader, outputs, dart=booster == "dart")
     found = {}
     if attributes:
-        found = dict((reader.text(), reader.text()) for _ in range(_bounded(reader.count(), reader)))
+        found = {reader.text(): reader.text() for _ in range(_bounded(reader.count(), reader))}
     version = [major, minor, 0] if (major, minor) > (0, 0) else [1, 0, 0]
     return {
         "learner": {

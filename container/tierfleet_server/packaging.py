@@ -28,7 +28,7 @@ from .preprocessing import Preprocessing
 from .refusal import BadModel
 from .rounds import Rounds, RoundsKept, first_trees, kept_rounds, stock_image_stops, without_best_iteration
 from .sample_rows import sample_rows
-from .tree_scores import booster_of, learner_of, margins, outputs_of
+from .tree_scores import booster_of, learner_of, margins
 from .versions import IMAGE_XGBOOST, Version, dotted
 
 _ESTIMATED = ("reg:squarederror", "binary:logistic", "reg:logistic", "binary:logitraw", "reg:absoluteerror")
@@ -102,6 +102,18 @@ def served_model(
         raise BadModel(f"the {_FORMS[form]} model is not one that XGBoost saved ({why}); save it again") from None
 
 
+def converted_model(model: bytes, form: str, *, reader: Version, rounds: Rounds = "auto") -> Served:
+    """A model in the form `ubj` or `json` for XGBoost `reader`, with the file's own scores; raises BadModel."""
+    if form == "ubj" and reader < FIRST_WITH_UBJ:
+        raise BadModel(f"XGBoost {dotted(reader)} reads no UBJ; write .json")
+    served = served_model(model, reader=reader, stock=True, rounds=rounds)
+    if model_format(served.data[:4096]) == form:
+        return served
+    document = read_document(served.data)
+    written = converted(document, version_of(document), reader)
+    return served._replace(data=to_ubj(written) if form == "ubj" else to_json(written))
+
+
 _FORMS = {"ubj": "UBJ", "json": "JSON", "binary": "old binary"}
 
 
@@ -120,18 +132,18 @@ def _served(
 ) -> Served:
     source = version_of(document)
     kind, inner, _ = booster_of(document)
-    _refuse_unserved(document, kind, inner)
+    _refuse_unserved(kind, inner)
     refuse_unreadable(document, source, reader)
     # The trees are walked below, so they are checked first, in the form that the dense server checks too.
-    whole = to_ubj(converted(document, source, IMAGE_XGBOOST))
-    check_ubj(whole)
+    check_ubj(to_ubj(converted(document, source, IMAGE_XGBOOST)))
     kept = kept_rounds(document, rounds)
     used = first_trees(document, kept) if kept.cut else document
     notes = [kept.note] if kept.note else []
     if stock and stock_image_stops(used, reader):
         used = without_best_iteration(used)
         notes.append(
-            f"the stock image of XGBoost {reader[0]}.{reader[1]} would stop at best_ntree_limit: the attribute is left out"
+            f"left out the attribute best_ntree_limit, at which the stock image of XGBoost {reader[0]}.{reader[1]} "
+            "would stop"
         )
     if kind != "gblinear" and any(len(tree.get("categories_nodes", ())) for tree in inner["trees"]):
         notes.append(
@@ -141,6 +153,8 @@ def _served(
     reasons = differences(used, form, source, reader)
     if not stock and form == "json":
         reasons.append("UBJ loads in a tenth of JSON's time")
+    if not stock and form == "binary":
+        reasons.append("the dense server reads no old binary format")
     if reasons:
         notes.append(f"converted from XGBoost {dotted(source)} for {dotted(reader)}: {'; '.join(reasons)}")
     if reasons or used is not document:
@@ -150,8 +164,10 @@ def _served(
         data = model
     ubj = data if not stock and data[:1] == b"{" else to_ubj(converted(used, source, IMAGE_XGBOOST))
     facts = check_ubj(ubj)
+    if data is model and form == "ubj":
+        check_ubj(model)
     if verify:
-        _compare(document, source, kept, data, reader, ubj, whole)
+        _compare(document, source, kept, data, reader, ubj)
     return Served(data, ubj, facts, source, kept, notes, _warnings(document, source, inner, kind))
 
 
@@ -200,25 +216,23 @@ def metadata_of(
     return metadata
 
 
-def _refuse_unserved(document: Document, kind: str, model: dict[str, Any]) -> None:
+def _refuse_unserved(kind: str, model: dict[str, Any]) -> None:
     if kind == "gblinear":
         return
     trees = model["trees"]
     if not trees:
         raise BadModel(
-            f"it has no boosting rounds: every row would get the same {outputs_of(document)} score(s); train it for at "
-            "least one round (num_boost_round)"
+            "it has no boosting rounds, so every row would get the same score; train it for at least one round "
+            "(num_boost_round)"
         )
-    if any(int(tree["tree_param"].get("size_leaf_vector", 1)) > 1 for tree in trees):
+    if any(str(tree["tree_param"].get("size_leaf_vector", "1")) not in ("0", "1") for tree in trees):
         raise BadModel(
             "its leaves hold vectors (multi_strategy='multi_output_tree'), which are not served; train it with "
             "multi_strategy='one_output_per_tree'"
         )
 
 
-def _compare(
-    document: Document, source: Version, kept: RoundsKept, data: bytes, reader: Version, ubj: bytes, whole: bytes
-) -> None:
+def _compare(document: Document, source: Version, kept: RoundsKept, data: bytes, reader: Version, ubj: bytes) -> None:
     rows = sample_rows(document)
     trees = kept.trees if kept.cut else None
     expected = margins(document, rows, source, trees)
@@ -247,7 +261,8 @@ def _warnings(document: Document, source: Version, model: dict[str, Any], kind: 
     if objective == "binary:logitraw" and source < (1, 3, 0):
         found.append(
             f"XGBoost 1.3 changed the meaning of base_score for binary:logitraw: this model gives the scores of "
-            f"{dotted(source)}; the file read by 1.3 or newer gives others ({parameters['base_score']} higher by default)"
+            f"{dotted(source)}, and the file itself gives others in 1.3 and newer (base_score is "
+            f"{parameters['base_score']})"
         )
     if kind != "gblinear" and _looks_saved_again(objective, parameters, source, model["trees"][0]):
         found.append(
@@ -259,12 +274,9 @@ def _warnings(document: Document, source: Version, model: dict[str, Any], kind: 
 
 
 def _looks_saved_again(objective: str, parameters: dict[str, Any], source: Version, tree: dict[str, Any]) -> bool:
-    # From 2.0 on the base is the labels' mean unless it is set, and the first tree's root then has next to nothing to add.
-    if (
-        not (2, 0, 0) <= source < (3, 1, 0)
-        or objective not in _ESTIMATED
-        or parameters.get("boost_from_average") != "1"
-    ):
+    # From 2.0 on the base is the labels' mean unless it is set; the first tree's root then has next to nothing to add.
+    estimated = objective in _ESTIMATED and parameters.get("boost_from_average") == "1"
+    if not (2, 0, 0) <= source < (3, 1, 0) or not estimated:
         return False
     weights = np.abs(np.asarray(tree["base_weights"], np.float32))
     return str(parameters["base_score"]) == "5E-1" and len(weights) > 1 and bool(weights[0] < 1e-4 * weights.max())

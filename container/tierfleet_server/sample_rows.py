@@ -79,6 +79,6 @@ def _pools(document: Document) -> dict[int, npt.NDArray[np.float32]]:
     for feature, listed in codes.items():
         most = max(listed)
         unlisted = [code for code in range(min(most, 64)) if code not in listed]
-        values = [*sorted(listed), *unlisted, most + 1, most + 2, most + 33, most + 70]
-        pools[feature] = np.array(values, np.float32)
+        every = [*sorted(listed), *unlisted, most + 1, most + 2, most + 33, most + 70]
+        pools[feature] = np.array(every, np.float32)
     return pools

@@ -207,8 +207,8 @@ def _follow_categories(forest: Forest, node: Any, value: Any, go_left: Any) -> N
         if categories is None:
             continue
         here = np.flatnonzero(node == which)
-        codes = np.where(np.isnan(value[here]), -1, value[here])
-        # A category beyond those of training goes left, like one that is not listed.
+        codes = np.where(value[here] >= 0, np.minimum(value[here], _MAX_CATEGORY), -1)
+        # A category beyond those of training, or below 0, goes left like one that is not listed.
         go_left[here] = ~np.isin(codes.astype(np.int64), categories)
 
 

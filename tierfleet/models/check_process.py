@@ -1,7 +1,8 @@
 """`python -m tierfleet.models.check_process`: checks a model file a line, so that whatever it does, only this ends.
 
 A line of standard input is {"file", "probe": {"content_type", "body"} or null, "served_by": [1, 7, 4] or null,
-"max_bytes", "rounds", "xgboost": whether it must be an XGBoost model}; each is answered with a line {"findings", "facts"}.
+"max_bytes", "rounds" as packaging takes it, "xgboost": whether it must be an XGBoost model}; each is answered with a
+line {"findings", "facts"}.
 """
 
 import json
@@ -24,6 +25,7 @@ from tierfleet_server.packaging import Served, served_model
 from tierfleet_server.payload import read_rows
 from tierfleet_server.preprocessing import Preprocessing
 from tierfleet_server.refusal import BadModel, Refusal
+from tierfleet_server.rounds import Rounds
 from tierfleet_server.versions import dotted
 
 from tierfleet.models.findings import Facts, Finding
@@ -77,7 +79,8 @@ def _root_findings(roots: list[Path], directory: Path, *, packaged: bool, damage
             head = file.read(_HEAD_BYTES)
         what = foreign_format(head) or (None if model_format(head) else describe_bytes(head))
         if what is not None:
-            findings.append(Finding("error", "format", f"{path.name} {what}" if packaged else what))
+            where = f"{path.name}: " if packaged else ""
+            findings.append(Finding("error", "format", f"{where}the model file {what}"))
     if packaged and not damaged and (directory / METADATA).exists():
         try:
             artefact.read_metadata(directory)
@@ -94,7 +97,7 @@ def _load(data: bytes, described: Path | None, request: dict[str, Any]) -> tuple
     if described is not None:
         findings += _packaged_for_another(data, target)
     # Packaging decided about the rounds of what is packaged.
-    rounds = request["rounds"] if described is None else "all"
+    rounds: Rounds = request["rounds"] if described is None else "all"
     served = served_model(
         data, reader=target.reader, stock=target.stock, rounds=rounds, verify=described is None and not findings
     )
@@ -132,8 +135,8 @@ def _packaged_for_another(data: bytes, target: Target) -> list[Finding]:
     source = version_of(document)
     refuse_unreadable(document, source, target.reader)
     if form == "ubj" and target.reader < FIRST_WITH_UBJ:
-        return [Finding("error", "version", "is UBJ, which XGBoost reads from 1.6 on; use a newer image, or package the "
-                        "model again with --config")]  # fmt: skip
+        message = "is UBJ, which XGBoost reads from 1.6 on; use a newer image, or package the model again with --config"
+        return [Finding("error", "version", message)]
     reasons = differences(document, form, source, target.reader)
     if not reasons:
         return []
@@ -149,8 +152,9 @@ def _version_findings(served: Served, target: Target) -> list[Finding]:
     if not target.stock or served.source[:2] <= target.reader[:2] or served.notes:
         return []
     message = (
-        f"was saved by XGBoost {dotted(served.source)} and the fleet's image has {target.reader[0]}.{target.reader[1]}, "
-        f"which reads {served.facts.objective} of it exactly (docs/models.md, Versions)"
+        f"was saved by XGBoost {dotted(served.source)} and the fleet's image has "
+        f"{target.reader[0]}.{target.reader[1]}, which reads {served.facts.objective} of it exactly "
+        "(docs/models.md, Versions)"
     )
     return [Finding("note", "version", message)]
 

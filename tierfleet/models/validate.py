@@ -18,6 +18,8 @@ from tierfleet.models.publish import PublishError, check_names
 from tierfleet.models.target import Target, target_of
 
 if TYPE_CHECKING:
+    from tierfleet_server.rounds import Rounds
+
     from tierfleet.config import FleetConfig
 
 _TIMEOUT_SECONDS = 600
@@ -30,13 +32,14 @@ def validate(
     *,
     fleet: "FleetConfig | None" = None,
     target: Target | None = None,
-    rounds: str = "auto",
+    rounds: "Rounds" = "auto",
     jobs: int | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> list[Validated]:
     """Check model files, in their order, with the fleet's probe, image and tiers where a fleet is given.
 
-    `target`: the image, where it is not the fleet's. `rounds`: as packaging takes it. `jobs`: processes at work (default: one a processor); `done` is called after each file, in other threads.
+    `target`: the image, where it is not the fleet's. `rounds`: as packaging takes it.
+    `jobs`: processes at work (default: one a processor); `done` is called after each file, in other threads.
     """
     checkers = threading.local()
     every: list[CheckProcess] = []
