@@ -15,8 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "container")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "container"))
 
 import numpy as np
 from tierfleet_server.document import read_document
@@ -26,6 +25,7 @@ from tierfleet_server.sample_rows import sample_rows
 from tierfleet_server.versions import Version
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 BUILD = ROOT / ".build" / "xgboost-versions"
 # Version, the Python it has wheels for, and what goes with it.
 INSTALLED: dict[str, tuple[str, tuple[str, ...]]] = {
