@@ -14,7 +14,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar o
 step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema picture bench bench-cache \
+.PHONY: help install demo test test-boto3-next test-xgboost-versions lint types check synth diff snapshot-update schema \
+        picture bench bench-cache \
         bench-moves bench-planner bench-server bench-warm-up boto3-next image clean
 
 help:  ## Show this help
@@ -90,6 +91,9 @@ boto3-next: install
 
 test-boto3-next: boto3-next  ## Run the client's and the warm-up's tests on the next boto3 line, whose retry defaults differ
 	.build/boto3-next/bin/python -m pytest --confcutdir=tests/runtime -q tests/runtime
+
+test-xgboost-versions: install  ## Package models of XGBoost 1.2 to 3.4 for every image and compare the scores (10 minutes)
+	$(BIN)/python tests/xgboost_versions/compare.py
 
 bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s; no call may fail (10 minutes)
 	$(BIN)/python benchmarks/tier_move.py

@@ -6,6 +6,7 @@ import json
 import math
 from array import array
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ def read_rows(body: bytes, content_type: str, model: Model) -> Rows:
         if rows is not None:
             return rows
     reader = _READERS.get(content_type)
+    if reader is _libsvm:
+        reader = partial(_libsvm, base=model.preprocessing.libsvm_base)
     if reader is None:
         raise Refusal(415, f"content type {shown(content_type)} is not read; send one of {', '.join(_READERS)}")
     if not body.strip():
@@ -121,7 +124,7 @@ def _code(text: object, row: int, column: int, codes: Mapping[str, float]) -> fl
     return codes[text]
 
 
-def _libsvm(body: bytes, features: int, categories: Categories) -> Matrix:
+def _libsvm(body: bytes, features: int, categories: Categories, base: int = 0) -> Matrix:
     _refuse_categories("text/libsvm", categories)
     lines = [line.split() for line in body.split(b"\n") if line.strip()]
     matrix = _room(len(lines), features)
@@ -135,14 +138,16 @@ def _libsvm(body: bytes, features: int, categories: Categories) -> Matrix:
                 continue
             if not colon or not index.isdigit():
                 raise Refusal(400, f"row {row} holds {shown(_text(token))}; libsvm is `[label] column:value ...`")
-            column = int(index) if len(index) < 12 else features
-            if column >= features:
+            column = int(index) - base if len(index) < 12 else features
+            if not 0 <= column < features:
+                counted = "; if you count from 1, package it with --libsvm-base 1" if column == features else ""
                 raise Refusal(
                     400,
-                    f"row {row} sets column {shown(_text(index))}; the model has columns 0 to {features - 1}",
+                    f"row {row} sets column {shown(_text(index))}; the model has columns {base} to "
+                    f"{features - 1 + base}{counted if not base else ''}",
                 )
             if column in seen:
-                raise Refusal(400, f"row {row} sets column {column} twice; set it once")
+                raise Refusal(400, f"row {row} sets column {column + base} twice; set it once")
             seen.add(column)
             matrix[row, column] = _number(_text(value), row, column)
     return matrix

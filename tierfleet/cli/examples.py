@@ -18,6 +18,7 @@ EXAMPLES: Final = {
     "diff": "config/fraud-prod.toml",
     "cost": "config/fraud-prod.toml --diff",
     "models package": "models -o artefacts",
+    "models convert": "trained.json -o m07.ubj --to 1.7-1",
     "models validate": "models --config config/fraud-dev.toml",
     "models publish": "config/fraud-dev.toml models",
     "models list": "config/fraud-dev.toml",
