@@ -24,6 +24,8 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="The fleet file, as an option.", show_default=False)
 ]
 
+# Of a stand-in that was started without a file, in a clone.
+DEFAULT_FILE = Path("config/fraud-dev.toml")
 # With the files that `local down` removes.
 _MEMORY = STATE / "scratch" / "fleet-file"
 
@@ -51,8 +53,8 @@ def remembered() -> Path | None:
 
 
 def local_file(file: Path | None, config: Path | None) -> Path:
-    """The named file, else the remembered one; ends the command where there is neither."""
-    found = named(file, config) or remembered()
-    if found is None:
+    """The named file, else the remembered one, else DEFAULT_FILE; ends the command where there is none of them."""
+    found = named(file, config) or remembered() or DEFAULT_FILE
+    if found == DEFAULT_FILE and not found.exists() and named(file, config) is None:
         fail("which fleet? name its file: tierfleet local up FILE remembers it for all further commands")
     return found

@@ -10,7 +10,7 @@ from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, fail, out, print_json, wide
 from tierfleet.cli.deployment import check_models, deploy_here
 from tierfleet.cli.drive_command import local_drive
-from tierfleet.cli.fleet_file import ConfigOption, LocalFile, local_file, named, remember
+from tierfleet.cli.fleet_file import DEFAULT_FILE, ConfigOption, LocalFile, local_file, named, remember
 from tierfleet.cli.fleet_screen import fleet_screen
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.standin import STATE, running_standin, standin_or_fail
@@ -24,7 +24,6 @@ Models = Annotated[
 SampleModels = Annotated[
     bool, typer.Option("--sample-models", help="Train and publish a small model for each tenant of the file.")
 ]
-_DEFAULT_FLEET = Path("config/fraud-dev.toml")
 
 
 @app.command("up")
@@ -57,7 +56,7 @@ def local_up(
     from local_cloud.cdk_cli import environment
     from local_cloud.data_plane.settings import DataPlaneSettings
 
-    chosen = named(file, config) or _DEFAULT_FLEET
+    chosen = named(file, config) or DEFAULT_FILE
     fleet = load_or_fail(chosen)
     if (models is not None or sample_models) and not deploy:
         fail("--models and --sample-models are published when the fleet is deployed: add --deploy")
