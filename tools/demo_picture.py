@@ -1,5 +1,6 @@
 """make picture: docs/first-hour.svg, a fleet served, called and edited; each line is what the commands print now."""
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ _STYLES = {"+": "green", "~": "yellow", "cost:": "bold", "error:": "bold red"}
 
 def main() -> None:
     """Run every command in a clean copy of config/, then draw what they printed."""
+    _stop_standin()
     shutil.rmtree(BUILD, ignore_errors=True)
     shutil.copytree(ROOT / "config", BUILD / "config")
     for arguments in (["init"], ["add", "."], [*_AUTHOR, "commit", "--message", "first"]):
@@ -37,6 +39,7 @@ def main() -> None:
         "COLUMNS": str(COLUMNS),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
+    atexit.register(_stop_standin)
     for command in COMMANDS:
         console.print(Text.assemble(("$ ", "dim"), (command, "bold cyan")))
         shell = ["/bin/sh", "-c", command]
@@ -46,6 +49,13 @@ def main() -> None:
             console.print(Text(line, style), soft_wrap=False)
         console.print()
     console.save_svg(str(ROOT / "docs" / "first-hour.svg"), title="tierfleet", unique_id="first-hour")
+
+
+def _stop_standin() -> None:
+    """What a run leaves that failed."""
+    if (BUILD / ".local-cloud").exists():
+        tierfleet = str(Path(sys.executable).parent / "tierfleet")
+        subprocess.run([tierfleet, "local", "down"], cwd=BUILD, check=False, capture_output=True)
 
 
 _AUTHOR = ("-c", "user.name=demo", "-c", "user.email=demo@example.com")
