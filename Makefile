@@ -1,4 +1,4 @@
-# `make` prints this help. Everything runs from a fresh clone: Python 3.11+, Node 20+ and make.
+# `make` prints this help. Everything runs from a fresh clone: Python 3.11 or later, Node 22 or later (20 works), make.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -9,31 +9,45 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = 18,20
 export CDK_DISABLE_CLI_TELEMETRY = true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+# A line as each long step begins; pip then names each package that it takes.
+step = printf '\033[1m==> %s\033[0m\n' '$(1)'
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-boto3-next lint types check synth diff snapshot-update schema bench bench-cache \
-        audit bench-chaos bench-moves bench-neighbours bench-planner bench-server bench-warm-up boto3-next fuzz image \
-        sbom clean
+.PHONY: help install demo test test-boto3-next test-xgboost-versions lint types check synth diff snapshot-update schema \
+        picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-server bench-warm-up \
+        boto3-next fuzz image sbom clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.installed: requirements.txt requirements-container.txt requirements-local.txt requirements-planning.txt \
                    requirements-dev.txt constraints.txt pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-local.txt -e '.[cli]' -c constraints.txt
-	touch $@
+	@$(call step,Python packages into $(VENV): a minute or two)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -r requirements-dev.txt -r requirements-local.txt -e '.[cli]' -c constraints.txt
+	@touch $@ $(VENV)/.demo-installed
+
+# What make demo needs: no linters, type checker, test runner or planner.
+$(VENV)/.demo-installed: requirements.txt requirements-container.txt requirements-local.txt constraints.txt pyproject.toml
+	@$(call step,Python packages of the demo into $(VENV): a minute or so)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -r requirements-local.txt -e '.[cli]' -c constraints.txt
+	@touch $@
 
 node_modules/.package-lock.json: package.json package-lock.json
-	npm ci --silent --no-audit --no-fund
-	touch $@
+	@$(call step,the CDK CLI into node_modules)
+	@npm ci --silent --no-audit --no-fund
+	@touch $@
 
 examples/node/node_modules/.package-lock.json: examples/node/package.json examples/node/package-lock.json
-	npm ci --prefix examples/node --silent --no-audit --no-fund
-	touch $@
+	@$(call step,the AWS SDK of the Node example into examples/node)
+	@npm ci --prefix examples/node --silent --no-audit --no-fund
+	@touch $@
 
 install: $(VENV)/.installed node_modules/.package-lock.json examples/node/node_modules/.package-lock.json  ## Install Python packages into .venv and the pinned CDK CLI
 
-demo: install  ## Check the yardstick fleets, serve one on loopback, move a merchant under traffic (no AWS account)
+demo: $(VENV)/.demo-installed node_modules/.package-lock.json  ## Check the yardstick fleets, serve one on loopback, move a merchant under traffic (no AWS account)
 	$(BIN)/python tools/demo.py
 
 test: install  ## Run every test, two files at a time
@@ -60,6 +74,10 @@ snapshot-update: install  ## Rewrite tests/snapshots from the fleet files; then 
 schema: install  ## Rewrite config/fleet.schema.json and the reference in docs/configuration.md
 	$(BIN)/tierfleet config schema > config/fleet.schema.json
 	$(BIN)/python tools/reference.py
+	$(BIN)/python tools/create_only.py
+
+picture: install  ## Draw docs/first-hour.svg anew: a fleet served, called and edited
+	$(BIN)/python tools/demo_picture.py
 
 fuzz: install  ## Hostile models, archives, payloads, HTTP, replies and fleet files for 10 minutes (SECONDS=600 SEED=1)
 	PYTHONPATH=tests/container:tests $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
@@ -76,6 +94,9 @@ boto3-next: install
 
 test-boto3-next: boto3-next  ## Run the client's and the warm-up's tests on the next boto3 line, whose retry defaults differ
 	.build/boto3-next/bin/python -m pytest --confcutdir=tests/runtime -q tests/runtime
+
+test-xgboost-versions: install  ## Package models of XGBoost 1.2 to 3.4 for every image and compare the scores (10 minutes)
+	$(BIN)/python tests/xgboost_versions/compare.py
 
 bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s; no call may fail (10 minutes)
 	$(BIN)/python benchmarks/tier_move.py

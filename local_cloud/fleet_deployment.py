@@ -2,8 +2,10 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+from botocore.exceptions import ClientError
 
 from local_cloud import assembly, cdk_cli
 from local_cloud.processes import LocalCloud
@@ -11,7 +13,8 @@ from tierfleet.aws_problem import AwsProblemError
 from tierfleet.config import FleetConfig
 from tierfleet.models.files import ModelFile, find_models
 from tierfleet.models.publish_many import publish_all
-from tierfleet.runtime.names import models_bucket
+from tierfleet.models.references import pins
+from tierfleet.runtime.names import MODELS_PREFIX, models_bucket
 
 _PUBLISHERS = 4
 
@@ -19,18 +22,58 @@ _PUBLISHERS = 4
 def deploy_fleet(cloud: LocalCloud, fleet: FleetConfig, config: Path, models: Path | None) -> Iterator[str]:
     """Deploy both stacks of a fleet with the CDK CLI, publishing `models` between them; yields a line per step.
 
-    CreateModel refuses a missing object, so the bucket and the models come first. Raises CdkError, with one sentence
-    where a resource failed, and ValueError for models that cannot be published: where there are none, at once.
+    A step's line comes before it when it begins, and another one after it. CreateModel refuses a missing object, so the
+    bucket and the models come first. Raises CdkError, with one sentence where a resource failed, and ValueError for
+    models that cannot be published or, at a first deployment, are missing: before anything is deployed.
     """
     found = None if models is None else find_models(models)
     stage = f"{fleet.fleet}-{fleet.environment}"
+    # Later on CloudFormation refuses them, and takes the update back; a first deployment would leave half a fleet.
+    if not _stack_exists(cloud, fleet):
+        refuse_missing_models(fleet, found or [], lambda target_model: _is_there(cloud, fleet, target_model))
+    yield "preparing the account (cdk bootstrap)"
     cdk_cli.bootstrap(cloud, fleet.account, fleet.region)
     if found is None:
+        yield f"synthesising and deploying {stage}/Models and {stage}/Fleet"
         yield _deploy(cloud, fleet, config, f"{stage}/Models", f"{stage}/Fleet")
         return
+    yield f"synthesising and deploying {stage}/Models"
     yield _deploy(cloud, fleet, config, f"{stage}/Models")
+    yield f"publishing {len(found)} model{'' if len(found) == 1 else 's'}"
     yield _publish(cloud, fleet, found)
+    yield f"deploying {stage}/Fleet"
     yield _deploy(cloud, fleet, config, f"{stage}/Fleet", synthesised=True)
+
+
+def refuse_missing_models(
+    fleet: FleetConfig, found: Sequence[ModelFile], is_published: Callable[[str], bool] = lambda _target_model: False
+) -> None:
+    """Raise ValueError where a model that the fleet file pins is neither among `found` nor published already."""
+    pinned = pins([fleet])
+    given = {f"{model.tenant}/{model.version}.tar.gz" for model in found}
+    missing = [target for target in sorted(pinned.keys() - given) if not is_published(target)]
+    if missing:
+        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise ValueError(
+            f"no model file for {shown}, which the fleet file pins: give --models DIRECTORY with "
+            "<tenant>/<version>.ubj, or --sample-models"
+        )
+
+
+def _stack_exists(cloud: LocalCloud, fleet: FleetConfig) -> bool:
+    client = cloud.client("cloudformation", fleet.account, region=fleet.region)
+    name = f"{fleet.fleet}-{fleet.environment}-Fleet"
+    return any(stack["StackName"] == name for stack in client.describe_stacks()["Stacks"])
+
+
+def _is_there(cloud: LocalCloud, fleet: FleetConfig, target_model: str) -> bool:
+    s3 = cloud.client("s3", fleet.account, region=fleet.region)
+    bucket = models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
+    try:
+        s3.head_object(Bucket=bucket, Key=f"{MODELS_PREFIX}{target_model}")
+    except ClientError:
+        return False
+    return True
 
 
 def _deploy(cloud: LocalCloud, fleet: FleetConfig, config: Path, *stacks: str, synthesised: bool = False) -> str:
@@ -65,4 +108,4 @@ def _publish(cloud: LocalCloud, fleet: FleetConfig, models: Sequence[ModelFile])
         raise ValueError(str(error)) from error
     if problems := [outcome.message for outcome in outcomes if outcome.failed]:
         raise ValueError("; ".join(problems))
-    return f"{len(outcomes)} models published to {bucket}"
+    return f"{len(outcomes)} model{'' if len(outcomes) == 1 else 's'} published to {bucket}"

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -98,6 +98,7 @@ def _instance_status(row: dict[str, Any], before: dict[str, int] | None, seconds
 class FleetStatus:
     """Endpoints in name order, alarms that are red, stacks with their status, the deployed exceptions of the routes.
 
+    alarm_descriptions: of the red ones that have one, by name.
     clock_ahead_seconds: of this machine's clock; 0 unless somebody moved the stand-in's, negative where it is behind.
     """
 
@@ -105,6 +106,7 @@ class FleetStatus:
     endpoints: tuple[EndpointStatus, ...]
     red_alarms: tuple[str, ...]
     routes: dict[str, str]
+    alarm_descriptions: dict[str, str] = field(default_factory=dict)
     clock_ahead_seconds: float = 0.0
 
     def to_json(self, instances: Sequence[InstanceStatus] = ()) -> dict[str, Any]:
@@ -147,6 +149,7 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
                 )
             )
     alarms = client("cloudwatch").describe_alarms(StateValue="ALARM", AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    red = [*alarms["MetricAlarms"], *alarms["CompositeAlarms"]]
     stack_names = [f"{fleet.fleet}-{fleet.environment}-{stack}" for stack in ("Models", "Fleet")]
     stacks = {
         stack["StackName"]: stack["StackStatus"]
@@ -156,8 +159,11 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
     return FleetStatus(
         stacks={name: stacks[name] for name in stack_names if name in stacks},
         endpoints=tuple(sorted(endpoints, key=lambda endpoint: endpoint.name)),
-        red_alarms=tuple(sorted(a["AlarmName"] for a in alarms["MetricAlarms"] + alarms["CompositeAlarms"])),
+        red_alarms=tuple(sorted(alarm["AlarmName"] for alarm in red)),
         routes=_routes(client("appconfigdata"), fleet),
+        alarm_descriptions={
+            alarm["AlarmName"]: alarm["AlarmDescription"] for alarm in red if alarm.get("AlarmDescription")
+        },
         clock_ahead_seconds=cloud.admin("clock")["ahead_seconds"],
     )
 

@@ -72,7 +72,7 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     assert missing == []
 
 
-def test_the_readme_says_which_commands_print_no_json() -> None:
+def test_the_documentation_says_which_commands_print_no_json() -> None:
     def all_of(command: object, path: str) -> Iterator[tuple[str, TyperCommand]]:
         if isinstance(command, TyperGroup):
             for name, below in command.commands.items():
@@ -82,7 +82,7 @@ def test_the_readme_says_which_commands_print_no_json() -> None:
             yield path, command
 
     without = {path for path, command in all_of(get_command(app), "") if "--json" not in options(command)}
-    listed = re.search(r"All of them but (.*?) take `--json`", (ROOT / "README.md").read_text(), re.DOTALL)
+    listed = re.search(r"All of them but (.*?) take `--json`", (ROOT / "docs" / "index.md").read_text(), re.DOTALL)
     assert listed
     spans = [span.split(", ") for span in re.findall(r"`([^`]+)`", listed[1])]
     groups = [(first.split()[0], [first.split()[1], *rest]) for first, *rest in spans]

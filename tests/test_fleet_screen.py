@@ -1,12 +1,16 @@
 """The live view draws whatever rows it is given: whole names, aligned numbers."""
 
 import io
+import re
 from dataclasses import replace
 
+import pytest
+from fleets import ROOT
 from rich.console import Console
 
 from local_cloud.drive import DriveSummary, TierTraffic
 from local_cloud.fleet_status import EndpointStatus, FleetStatus, InstanceStatus
+from tierfleet.cli.alarm_lines import NEXT_COMMANDS
 from tierfleet.cli.fleet_screen import fleet_screen
 
 TAIL, WHALE = "fraud--dev--tail--all--mme-m5-large", "fraud--dev--whale--m07--dedicated-m5-large"
@@ -48,8 +52,13 @@ OWN = replace(
 WIDTH = 118
 
 
-def drawn(*instances: InstanceStatus, status: FleetStatus = STATUS, driven: DriveSummary | None = None) -> list[str]:
-    console = Console(width=WIDTH, record=True, file=io.StringIO())
+def drawn(
+    *instances: InstanceStatus,
+    status: FleetStatus = STATUS,
+    driven: DriveSummary | None = None,
+    width: int = WIDTH,
+) -> list[str]:
+    console = Console(width=width, record=True, file=io.StringIO())
     console.print(fleet_screen(status, instances, driven))
     return console.export_text().splitlines()
 
@@ -106,7 +115,8 @@ def test_alarms_routes_and_callers_are_told() -> None:
     assert row(lines, "alarms").split() == ["alarms", "slow"]
     assert row(lines, "thrash").strip() == "thrash (and 1 by which target tracking scales)"
     assert row(lines, "m07 →").strip() == "m07 → whale--m07--dedicated-m5-large"
-    assert lines[-2].split() == ["tail", "65", "1,200", "3", "12.3", "150.0", "151.0"]
+    assert row(lines, "tail  ").split() == ["tail", "65", "1,200", "3", "12.3", "150.0", "151.0"]
+    assert lines[-1].strip() == "3 ModelError (0.1 a second)"
 
 
 def test_a_fleet_that_is_not_deployed_says_so() -> None:
@@ -115,3 +125,47 @@ def test_a_fleet_that_is_not_deployed_says_so() -> None:
     assert "no stack is deployed" in text
     assert "none is red" in text
     assert "none are deployed" in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 115])
+def test_a_narrow_screen_has_every_number_and_no_wrapped_line(width: int) -> None:
+    traffic = TierTraffic("tail", 1200, 3, 65, 12.34, 150.0, 151.0)
+    leaving = replace(SHARED, retiring=True, memory_used_mib=7373.0, memory_budget_mib=7373.0)
+    lines = drawn(leaving, OWN, driven=DriveSummary(30.0, (traffic,), {"ModelError": 3}), width=width)
+
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    assert row(lines, "tail--all").split() == ["tail--all--mme-m5-large", "InService", "2", "of", "1-2"]
+    numbers = ["1,234", "98.6%", "26", "31", "7,373/7,373", "723", "ms", "140", "%"]
+    assert row(lines, "i-1").split()[-len(numbers) :] == numbers
+    heading = row(lines, "status")
+    assert heading.index("req/s") + len("req/s") == row(lines, "i-1").index("1,234") + len("1,234")
+
+
+def test_a_red_alarm_says_why_and_what_to_do() -> None:
+    page = "https://example.com/runbook.md"
+    status = replace(
+        STATUS,
+        red_alarms=("fleet-Disk", "fleet-Odd", "fleet-Running"),
+        alarm_descriptions={
+            "fleet-Disk": f"DiskUtilization is above 85 %: models are fetched again. What to do: {page}#disk",
+            "fleet-Odd": "Something else.",
+            "fleet-Running": f"A warm-up runs. Not an incident. What to do: {page}#warm-up",
+        },
+    )
+
+    lines = [line.strip() for line in drawn(status=status)]
+
+    start = lines.index("alarms  fleet-Disk")
+    assert lines[start + 1 : start + 7] == [
+        "DiskUtilization is above 85 %: models are fetched again.",
+        f"runbook: {page}#disk",
+        "next: tierfleet local status",
+        "fleet-Odd",
+        "Something else.",
+        "A warm-up runs.",
+    ]
+
+
+def test_each_section_of_the_runbook_has_a_next_command() -> None:
+    sections = re.findall(r"^## ([a-z-]+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+    assert set(sections) == set(NEXT_COMMANDS)

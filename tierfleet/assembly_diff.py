@@ -1,9 +1,11 @@
 """What changed between two synthesised assemblies, resource by resource, nested stacks included."""
 
+import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +13,8 @@ Change = Literal["added", "removed", "modified"]
 _NOTHING = object()
 # CDK ends the name of a template's file with a hash of the stack's path.
 _PATH_HASH = re.compile(r"[0-9A-F]{8}$")
+
+Resources = dict[tuple[str, str], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class ResourceChange:
         return f"{sign} {self.stack}  {self.resource_type}  {self.logical_id}{where}"
 
 
-def assembly_changes(before: Path, after: Path) -> list[ResourceChange]:
-    """The differences between two assembly directories (cdk.out), by stack and logical id.
+def assembly_changes(before: Path | None, after: Path | None) -> list[ResourceChange]:
+    """The differences between two assembly directories (cdk.out), by stack and logical id; None: an empty one.
 
     Raises FileNotFoundError for a directory without an assembly, ValueError for one with a broken template.
     """
@@ -47,7 +51,70 @@ def assembly_changes(before: Path, after: Path) -> list[ResourceChange]:
     return changes
 
 
-def _resources(directory: Path) -> dict[tuple[str, str], dict[str, Any]]:
+def replacements(before: Path | None, after: Path | None) -> list[ResourceChange]:
+    """The resources that CloudFormation will replace: a new one is made, then the old one is deleted.
+
+    Those whose create-only properties differ, and those whose create-only properties refer to a replaced one. Nested
+    stacks hand nothing on here. Raises FileNotFoundError for a directory without an assembly.
+    """
+    old, new = _resources(before), _resources(after)
+    both = sorted(old.keys() & new.keys())
+    causes: dict[tuple[str, str], tuple[str, ...]] = {}
+    for key in both:
+        if changed := [
+            name for name in _create_only(new[key]) if _property(old[key], name) != _property(new[key], name)
+        ]:
+            causes[key] = tuple(changed)
+        elif old[key]["Type"] != new[key]["Type"]:
+            causes[key] = ("Type",)
+    spreading = True
+    while spreading:
+        replaced = set(causes)
+        for key in both:
+            if key not in causes:
+                near = {logical_id for stack, logical_id in replaced if stack == key[0]}
+                if names := [n for n in _create_only(new[key]) if near & set(_referred(_property(new[key], n)))]:
+                    causes[key] = tuple(names)
+        spreading = len(causes) > len(replaced)
+    return [ResourceChange("modified", *key, new[key]["Type"], causes[key]) for key in sorted(causes)]
+
+
+@functools.cache
+def create_only_properties() -> Mapping[str, Sequence[str]]:
+    """By resource type, the properties whose change replaces the resource: those of CloudFormation's own schemas."""
+    file = files("tierfleet") / "data" / "create_only_properties.json"
+    found: dict[str, list[str]] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _create_only(resource: Mapping[str, Any]) -> Sequence[str]:
+    return create_only_properties().get(resource["Type"], ())
+
+
+def _property(resource: Mapping[str, Any], name: str) -> Any:
+    return resource.get("Properties", {}).get(name, _NOTHING)
+
+
+def _referred(value: Any) -> Iterator[str]:
+    """The logical ids that a property refers to."""
+    if isinstance(value, Mapping):
+        for key, below in value.items():
+            if key == "Ref" and isinstance(below, str):
+                yield below
+            elif key == "Fn::GetAtt" and isinstance(below, list):
+                yield str(below[0])
+            elif key == "Fn::Sub":
+                text = below[0] if isinstance(below, list) else below
+                yield from re.findall(r"\$\{(\w+)", str(text))
+            yield from _referred(below)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _referred(item)
+
+
+def _resources(directory: Path | None) -> Resources:
+    if directory is None:
+        return {}
     if not (directory / "manifest.json").is_file():
         raise FileNotFoundError(f"{directory} holds no synthesised assembly; run cdk synth --output {directory}")
     resources = {}

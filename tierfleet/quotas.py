@@ -56,12 +56,12 @@ def quotas(config: FleetConfig) -> list[Quota]:
 
 
 def quota_table(config: FleetConfig, needed: Sequence[Quota]) -> str:
-    """The quotas as lines of text, one a quota, with what to ask AWS for."""
+    """The quotas as lines of text of at most 80 columns, one a quota, with what to ask AWS for."""
     title = f"{config.fleet}-{config.environment}: SageMaker quotas in {config.account}, {config.region}"
     width = max(len(quota.name) for quota in needed)
-    lines = [f"{title}\n  {'quota':<{width}}  at max  updating  default"]
+    lines = [f"{title}\n {'quota':<{width}} at max updating default"]
     for quota in needed:
-        ask = f"  request {quota.while_updating}" if quota.request_increase else ""
-        counts = f"{quota.at_maximum:>6}  {quota.while_updating:>8}  {quota.default:>7}"
-        lines.append(f"  {quota.name:<{width}}  {counts}{ask}")
+        ask = f" request {quota.while_updating}" if quota.request_increase else ""
+        counts = f"{quota.at_maximum:>6} {quota.while_updating:>8} {quota.default:>7}"
+        lines.append(f" {quota.name:<{width}} {counts}{ask}")
     return "\n".join(lines)

@@ -39,10 +39,22 @@ class Metadata:
     crc32: int
     sha256: str
     preprocessing: dict[str, Any]
+    missing: float | None = None
+    libsvm_base: int = 0
 
     def to_json(self) -> str:
-        """The metadata as it stands in the artefact."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+        """The metadata as it stands in the artefact; without `missing` and `libsvm_base` where nobody set them."""
+        unset = {"missing": None, "libsvm_base": 0}
+        fields = {name: value for name, value in asdict(self).items() if name not in unset or value != unset[name]}
+        return json.dumps(fields, indent=1, sort_keys=True) + "\n"
+
+    @property
+    def steps(self) -> dict[str, Any]:
+        """All that a row goes through: the preprocessing, and the two that depend on how the model was trained."""
+        more: dict[str, Any] = {"missing": self.missing} if self.missing is not None else {}
+        if self.libsvm_base:
+            more["libsvm_base"] = self.libsvm_base
+        return {**self.preprocessing, **more}
 
     @classmethod
     def from_json(cls, text: bytes) -> "Metadata":
@@ -54,6 +66,7 @@ class Metadata:
         known = set(cls.__dataclass_fields__)
         if not isinstance(fields, dict) or fields.get("format") != 1:
             raise BadModel(f"{METADATA} is not of format 1; publish the model again or use a newer server")
+        fields = {**_DEFAULTS, **fields}
         if set(fields) != known:
             wrong = ", ".join(sorted(set(fields) ^ known))
             raise BadModel(f"{METADATA} lacks or does not know: {shown(wrong)}; publish the model again")
@@ -76,15 +89,16 @@ class Metadata:
         names = tuple(self.feature_names)
         if names and len(names) != facts.features:
             raise BadModel(f"{METADATA} names {len(names)} of {facts.features} features; publish the model again")
-        Preprocessing.from_metadata(self.preprocessing, facts.features, names)
-        return self.preprocessing, names
+        Preprocessing.from_metadata(self.steps, facts.features, names)
+        return self.steps, names
 
 
 _FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "features": (int,), "feature_names": (list,), "objective": (str,), "booster": (str,), "rounds": (int,),
     "best_iteration": (int, type(None)), "xgboost_version": (str,), "size_bytes": (int,), "crc32": (int,),
-    "sha256": (str,), "preprocessing": (dict,),
+    "sha256": (str,), "preprocessing": (dict,), "missing": (float, int, type(None)), "libsvm_base": (int,),
 }  # fmt: skip
+_DEFAULTS: dict[str, Any] = {"missing": None, "libsvm_base": 0}
 
 
 def model_path(directory: Path) -> Path:

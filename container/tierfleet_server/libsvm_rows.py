@@ -1,4 +1,4 @@
-"""text/libsvm: `[label] column:value ...`, a row a line, columns from 0, absent ones missing."""
+"""text/libsvm: `[label] column:value ...`, a row a line, columns from 0 or 1, absent ones missing."""
 
 import math
 from array import array
@@ -12,8 +12,8 @@ from .text import PIECE_BYTES, count
 _SPACE = b" \t\r\x0b\x0c"  # besides the end of a line
 
 
-def read(body: bytes, features: int, categories: Categories, pace: Pace) -> Blocks:
-    """Blocks of rows; raises Refusal."""
+def read(body: bytes, features: int, categories: Categories, pace: Pace, base: int = 0) -> Blocks:
+    """Blocks of rows; `base` is the number of the first column, 0 or 1. Raises Refusal."""
     refuse_categories("text/libsvm", categories)
     at_most = (yield from count(body, b"\n", 0, len(body))) + 1
     if at_most * features * 4 > MAX_DENSE_BYTES:
@@ -31,7 +31,7 @@ def read(body: bytes, features: int, categories: Categories, pace: Pace) -> Bloc
         for place, line in enumerate(lines):
             tokens = line.split()
             if tokens:
-                _put(tokens if begun or b":" in tokens[0] else tokens[1:], values, filling.row, seen)
+                _put(tokens if begun or b":" in tokens[0] else tokens[1:], values, filling.row, seen, base)
                 begun = True
             ended = place < len(lines) - 1 or stop >= len(body) or body[end : end + 1] == b"\n"
             if ended and begun:
@@ -60,7 +60,7 @@ def _piece(body: bytes, at: int, row: int) -> tuple[int, int]:
     return end, end + 1
 
 
-def _put(pairs: list[bytes], values: "array[float]", row: int, seen: set[int]) -> None:
+def _put(pairs: list[bytes], values: "array[float]", row: int, seen: set[int], base: int) -> None:
     features = len(values)
     for token in pairs:
         index, colon, value = token.partition(b":")
@@ -68,14 +68,18 @@ def _put(pairs: list[bytes], values: "array[float]", row: int, seen: set[int]) -
             continue
         if not colon or not index.isdigit():
             raise Refusal(400, f"row {row} holds {shown(_text(token))}; libsvm is `[label] column:value ...`")
-        column = int(index) if len(index) < 12 else features
-        if column >= features:
+        column = int(index) - base if len(index) < 12 else features
+        if not 0 <= column < features:
+            counted = (
+                "; if you count from 1, package it with --libsvm-base 1" if column == features and not base else ""
+            )
             raise Refusal(
                 400,
-                f"row {row} sets column {shown(_text(index))}; the model has columns 0 to {features - 1}",
+                f"row {row} sets column {shown(_text(index))}; the model has columns {base} to "
+                f"{features - 1 + base}{counted}",
             )
         if column in seen:
-            raise Refusal(400, f"row {row} sets column {column} twice; set it once")
+            raise Refusal(400, f"row {row} sets column {column + base} twice; set it once")
         seen.add(column)
         values[column] = number(_text(value), row, column)
 

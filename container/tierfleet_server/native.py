@@ -39,6 +39,7 @@ _PREDICT = json.dumps(
     {"type": 0, "training": False, "iteration_begin": 0, "iteration_end": 0, "missing": float("nan"),
      "strict_shape": False, "cache_id": 0}
 ).encode()  # fmt: skip
+_MARGINS = _PREDICT.replace(b'"type": 0', b'"type": 1')
 _DMATRIX = json.dumps({"missing": float("nan"), "nthread": 1}).encode()
 _DENSE = b'{"data":[%d,true],"shape":[%d,%d],"typestr":"<f4","version":3}'
 
@@ -129,13 +130,20 @@ class Handle:
             return [thread.result[0]]
         return self._result(thread)
 
+    def margins(self, address: int, rows: int, width: int) -> list[float]:
+        """Scores before the objective's transform, through a DMatrix: row after row."""
+        return self._through_dmatrix(address, rows, width, _MARGINS)
+
     def predict_dmatrix(self, address: int, rows: int, width: int) -> list[float]:
         """The same through a DMatrix, which is right for every booster and slower."""
+        return self._through_dmatrix(address, rows, width, _PREDICT)
+
+    def _through_dmatrix(self, address: int, rows: int, width: int, how: bytes) -> list[float]:
         thread, matrix = _thread, ctypes.c_void_p()
         dense = _DENSE % (address, rows, width)
         _call("XGDMatrixCreateFromDense", dense, _DMATRIX, ctypes.byref(matrix))
         try:
-            _call("XGBoosterPredictFromDMatrix", self._handle, matrix, _PREDICT, *thread.slots)
+            _call("XGBoosterPredictFromDMatrix", self._handle, matrix, how, *thread.slots)
             return self._result(thread)
         finally:
             _lib.XGDMatrixFree(matrix)

@@ -1,54 +1,282 @@
-"""From a trained model to the artefact that is published: checked, cut to its best iteration, described."""
+"""From a trained model to the artefact that is published: in the form its image reads, with the scores of the file.
+
+The file's own bytes stay where the image reads them exactly. What has to be written otherwise is written here, not by
+whichever XGBoost is installed, and compared with the file's own scores before it is packed.
+"""
 
 import hashlib
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from . import native
 from .archive import GZIP_LEVEL, pack
 from .artefact import METADATA, MODEL_FILE, Metadata
-from .booster import open_model
-from .model_file import check_ubj
+from .conversion import (
+    FIRST_WITH_UBJ,
+    converted,
+    differences,
+    refuse_unreadable,
+    version_of,
+)
+from .document import Document, read_document, to_json, to_ubj
+from .foreign import describe_bytes, foreign_document, foreign_format, model_format
+from .model_file import ModelFacts, check_ubj
 from .preprocessing import Preprocessing
 from .refusal import BadModel
+from .rounds import Rounds, RoundsKept, first_trees, kept_rounds, stock_image_stops, without_best_iteration
+from .sample_rows import sample_rows
+from .tree_scores import booster_of, learner_of, margins
+from .versions import IMAGE_XGBOOST, Version, dotted
+
+_ESTIMATED = ("reg:squarederror", "binary:logistic", "reg:logistic", "binary:logitraw", "reg:absoluteerror")
+
+
+class Served(NamedTuple):
+    """A model as an image will read it. `ubj` and `facts` are those of the dense server's form of it.
+
+    `notes` and `warnings` are what was done to it and what to know, each a sentence without a subject.
+    """
+
+    data: bytes
+    ubj: bytes
+    facts: ModelFacts
+    source: Version
+    kept: RoundsKept
+    notes: list[str]
+    warnings: list[str]
 
 
 def package_model(
     model: bytes,
     *,
+    reader: Version = IMAGE_XGBOOST,
+    stock: bool = False,
+    rounds: Rounds = "auto",
+    missing: float | None = None,
+    libsvm_base: int = 0,
     feature_names: list[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     gzip_level: int = GZIP_LEVEL,
 ) -> tuple[bytes, Metadata]:
-    """The tar.gz of a model saved as UBJ or JSON, and its metadata; raises BadModel if it must not be served.
+    """The tar.gz of a saved model, and its metadata; raises BadModel if it must not be served.
 
-    An early-stopped model is cut after its best iteration: no server then has to remember to stop there.
+    reader: the XGBoost of the image. stock: whether it is AWS's, which knows neither metadata nor preprocessing.
+    missing: the number that stood for a missing value in training. libsvm_base: 1 if callers count columns from 1.
     """
-    handle, facts = open_model(model)
-    if facts.best_iteration is not None and facts.booster != "gblinear" and facts.best_iteration + 1 < facts.rounds:
-        handle = handle.first_rounds(facts.best_iteration + 1)
-        handle.set_attribute("best_iteration", str(facts.best_iteration))
-    ubj = handle.to_ubj()
-    served = check_ubj(ubj)
+    served = served_model(model, reader=reader, stock=stock, rounds=rounds)
+    metadata = metadata_of(
+        served,
+        stock=stock,
+        missing=missing,
+        libsvm_base=libsvm_base,
+        feature_names=feature_names,
+        preprocessing=preprocessing,
+    )
+    return pack_served(served, metadata, gzip_level=gzip_level), metadata
+
+
+def pack_served(served: Served, metadata: Metadata, *, gzip_level: int = GZIP_LEVEL) -> bytes:
+    """The tar.gz of a model and its metadata."""
+    return pack({MODEL_FILE: served.data, str(METADATA): metadata.to_json().encode()}, gzip_level=gzip_level)
+
+
+def served_model(
+    model: bytes, *, reader: Version = IMAGE_XGBOOST, stock: bool = False, rounds: Rounds = "auto", verify: bool = True
+) -> Served:
+    """The bytes that an image with XGBoost `reader` is to be given; raises BadModel if none give it the file's scores.
+
+    verify: compare at least 1,024 rows with the file's own scores.
+    """
+    form = _form(model)
+    document = read_document(model)
+    other = foreign_document(document)
+    if other is not None:
+        raise BadModel(f"the file {other}")
+    try:
+        return _served(model, form, document, reader=reader, stock=stock, rounds=rounds, verify=verify)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        why = f"{type(error).__name__}: {str(error)[:80]}"
+        raise BadModel(f"the {_FORMS[form]} model is not one that XGBoost saved ({why}); save it again") from None
+
+
+def converted_model(model: bytes, form: str, *, reader: Version, rounds: Rounds = "auto") -> Served:
+    """A model in the form `ubj` or `json` for XGBoost `reader`, with the file's own scores; raises BadModel."""
+    if form == "ubj" and reader < FIRST_WITH_UBJ:
+        raise BadModel(f"XGBoost {dotted(reader)} reads no UBJ; write .json")
+    served = served_model(model, reader=reader, stock=True, rounds=rounds)
+    if model_format(served.data[:4096]) == form:
+        return served
+    document = read_document(served.data)
+    written = converted(document, version_of(document), reader)
+    return served._replace(data=to_ubj(written) if form == "ubj" else to_json(written))
+
+
+_FORMS = {"ubj": "UBJ", "json": "JSON", "binary": "old binary"}
+
+
+def _form(model: bytes) -> str:
+    foreign = foreign_format(model[:4096])
+    if foreign is not None:
+        raise BadModel(f"the model {foreign}" if "pickle" in foreign else f"the file {foreign}")
+    form = model_format(model[:4096])
+    if form is None:
+        raise BadModel(f"the model file {describe_bytes(model)}")
+    return form
+
+
+def _served(
+    model: bytes, form: str, document: Document, *, reader: Version, stock: bool, rounds: Rounds, verify: bool
+) -> Served:
+    source = version_of(document)
+    kind, inner, _ = booster_of(document)
+    _refuse_unserved(kind, inner)
+    refuse_unreadable(document, source, reader)
+    # The trees are walked below, so they are checked first, in the form that the dense server checks too.
+    check_ubj(to_ubj(converted(document, source, IMAGE_XGBOOST)))
+    kept = kept_rounds(document, rounds)
+    used = first_trees(document, kept) if kept.cut else document
+    notes = [kept.note] if kept.note else []
+    if stock and stock_image_stops(used, reader):
+        used = without_best_iteration(used)
+        notes.append(
+            f"left out the attribute best_ntree_limit, at which the stock image of XGBoost {reader[0]}.{reader[1]} "
+            "would stop"
+        )
+    if kind != "gblinear" and any(len(tree.get("categories_nodes", ())) for tree in inner["trees"]):
+        notes.append(
+            "it splits on categories: rows carry their codes, or names that the metadata's preprocessing.categories "
+            "maps to codes (docs/container.md, Preprocessing)"
+        )
+    reasons = differences(used, form, source, reader)
+    if not stock and form == "json":
+        reasons.append("UBJ loads in a tenth of JSON's time")
+    if not stock and form == "binary":
+        reasons.append("the dense server reads no old binary format")
+    if reasons:
+        notes.append(f"converted from XGBoost {dotted(source)} for {dotted(reader)}: {'; '.join(reasons)}")
+    if reasons or used is not document:
+        written = converted(used, source, reader) if reasons or form != "ubj" else used
+        data = to_ubj(written) if reader >= FIRST_WITH_UBJ else to_json(written)
+    else:
+        data = model
+    ubj = data if not stock and data[:1] == b"{" else to_ubj(converted(used, source, IMAGE_XGBOOST))
+    facts = check_ubj(ubj)
+    if data is model and form == "ubj":
+        check_ubj(model)
+    if verify:
+        _compare(document, source, kept, data, reader, ubj)
+    return Served(data, ubj, facts, source, kept, notes, _warnings(document, source, inner, kind))
+
+
+def metadata_of(
+    served: Served,
+    *,
+    stock: bool = False,
+    missing: float | None = None,
+    libsvm_base: int = 0,
+    feature_names: list[str] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+) -> Metadata:
+    """What is recorded beside a model; raises BadModel for what the image would not apply."""
+    facts, steps = served.facts, dict(preprocessing or {})
+    asked = [
+        name
+        for name, value in (("missing", missing), ("libsvm_base", libsvm_base), ("preprocessing", steps))
+        if value not in (None, 0, {})
+    ]
+    if stock and asked:
+        raise BadModel(
+            f"{' and '.join(asked)} cannot be applied by the stock image, which knows no metadata; prepare the rows in "
+            'the caller, or serve it with image = "tierfleet"'
+        )
     names = list(facts.feature_names) if feature_names is None else feature_names
     if names and (len(names) != facts.features or len(set(names)) != len(names)):
         raise BadModel(
             f"{len(set(names))} different feature names for a model of {facts.features} features; name each one once"
         )
-    steps = dict(preprocessing or {})
-    Preprocessing.from_metadata(steps, facts.features, tuple(names))
     metadata = Metadata(
         features=facts.features,
         feature_names=names,
         objective=facts.objective,
         booster=facts.booster,
-        rounds=served.rounds,
+        rounds=served.kept.rounds if facts.booster != "gblinear" else facts.rounds,
         best_iteration=facts.best_iteration,
-        xgboost_version=".".join(map(str, facts.version)),
-        size_bytes=len(ubj),
-        crc32=zlib.crc32(ubj),
-        sha256=hashlib.sha256(ubj).hexdigest(),
+        xgboost_version=dotted(served.source),
+        size_bytes=len(served.data),
+        crc32=zlib.crc32(served.data),
+        sha256=hashlib.sha256(served.data).hexdigest(),
         preprocessing=steps,
+        missing=missing,
+        libsvm_base=libsvm_base,
     )
-    files = {MODEL_FILE: ubj, str(METADATA): metadata.to_json().encode()}
-    return pack(files, gzip_level=gzip_level), metadata
+    Preprocessing.from_metadata(metadata.steps, facts.features, tuple(names))
+    return metadata
+
+
+def _refuse_unserved(kind: str, model: dict[str, Any]) -> None:
+    if kind == "gblinear":
+        return
+    trees = model["trees"]
+    if not trees:
+        raise BadModel(
+            "it has no boosting rounds, so every row would get the same score; train it for at least one round "
+            "(num_boost_round)"
+        )
+    if any(str(tree["tree_param"].get("size_leaf_vector", "1")) not in ("0", "1") for tree in trees):
+        raise BadModel(
+            "its leaves hold vectors (multi_strategy='multi_output_tree'), which are not served; train it with "
+            "multi_strategy='one_output_per_tree'"
+        )
+
+
+def _compare(document: Document, source: Version, kept: RoundsKept, data: bytes, reader: Version, ubj: bytes) -> None:
+    rows = sample_rows(document)
+    trees = kept.trees if kept.cut else None
+    expected = margins(document, rows, source, trees)
+    found = [("", margins(read_document(data), rows, reader))]
+    if native.version()[:2] >= IMAGE_XGBOOST[:2]:
+        # Whatever is installed reads the form of the dense server: a second opinion, by XGBoost itself.
+        handle = native.Handle(ubj)
+        shape = (len(rows), -1)
+        by_xgboost = handle.margins(rows.ctypes.data, *rows.shape)
+        found.append((f" by XGBoost {dotted(native.version())}", np.array(by_xgboost, np.float32).reshape(shape)))
+    for who, scores in found:
+        differ = ~((scores == expected) | (np.isnan(scores) & np.isnan(expected))).all(axis=1)
+        if differ.any():
+            row = int(np.flatnonzero(differ)[0])
+            raise BadModel(
+                f"{int(differ.sum())} of {len(rows)} compared rows would be scored otherwise{who} (row {row}: "
+                f"{expected[row][:3].tolist()} in the file, {scores[row][:3].tolist()} packaged); it is not packaged. "
+                "Please report it with the file"
+            )
+
+
+def _warnings(document: Document, source: Version, model: dict[str, Any], kind: str) -> list[str]:
+    learner = learner_of(document)
+    objective, parameters = str(learner["objective"]["name"]), learner["learner_model_param"]
+    found = []
+    if objective == "binary:logitraw" and source < (1, 3, 0):
+        found.append(
+            f"XGBoost 1.3 changed the meaning of base_score for binary:logitraw: this model gives the scores of "
+            f"{dotted(source)}, and the file itself gives others in 1.3 and newer (base_score is "
+            f"{parameters['base_score']})"
+        )
+    if kind != "gblinear" and _looks_saved_again(objective, parameters, source, model["trees"][0]):
+        found.append(
+            "base_score is exactly 0.5, and the first tree looks trained from another: unless the training labels "
+            "average 0.5, XGBoost 3.1 or newer saved it, an older one loaded and saved it again, and every score is "
+            "wrong; publish the file that training wrote"
+        )
+    return found
+
+
+def _looks_saved_again(objective: str, parameters: dict[str, Any], source: Version, tree: dict[str, Any]) -> bool:
+    # From 2.0 on the base is the labels' mean unless it is set; the first tree's root then has next to nothing to add.
+    estimated = objective in _ESTIMATED and parameters.get("boost_from_average") == "1"
+    if not (2, 0, 0) <= source < (3, 1, 0) or not estimated:
+        return False
+    weights = np.abs(np.asarray(tree["base_weights"], np.float32))
+    return str(parameters["base_score"]) == "5E-1" and len(weights) > 1 and bool(weights[0] < 1e-4 * weights.max())

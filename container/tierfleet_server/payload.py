@@ -1,6 +1,7 @@
 """A request body as blocks of dense float32 rows for a model, or a sentence that says what is wrong with it."""
 
 from collections.abc import Callable, Generator
+from functools import partial
 
 import numpy as np
 
@@ -22,6 +23,8 @@ def read_blocks(body: bytes, content_type: str, model: Model, pace: Pace) -> Rea
     Run it with `np.errstate(over="ignore")`.
     """
     reader = _READERS.get(content_type)
+    if reader is libsvm_rows.read:
+        reader = partial(libsvm_rows.read, base=model.preprocessing.libsvm_base)
     if reader is None:
         raise Refusal(415, f"content type {shown(content_type)} is not read; send one of {', '.join(_READERS)}")
     if not (yield from has_content(body)):

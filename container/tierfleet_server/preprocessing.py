@@ -11,14 +11,16 @@ import numpy.typing as npt
 from .refusal import BadModel, shown
 
 _STEPS = ("categories", "fill", "clip", "scale")
+_SETTINGS = ("missing", "libsvm_base")  # of the metadata itself; `artefact` hands them on with the steps
 _MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Steps by column number, applied in this order: categories, fill, clip, scale. Empty = the row as it is.
+    """Steps by column number, applied in this order: categories, missing, fill, clip, scale. Empty = the row as it is.
 
-    categories: text -> code. fill: the value of a missing one. clip: (lowest, highest).
+    missing: the number that means a missing value in every column, if any. libsvm_base: the number of the first column
+    in a libsvm row, 0 or 1. categories: text -> code. fill: the value of a missing one. clip: (lowest, highest).
     scale: (value - center) / width.
     """
 
@@ -26,13 +28,19 @@ class Preprocessing:
     fill: Mapping[int, float] = field(default_factory=dict)
     clip: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     scale: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    missing: float | None = None
+    libsvm_base: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.categories or self.fill or self.clip or self.scale)
+        return bool(self.categories or self.fill or self.clip or self.scale or self.missing is not None)
 
     @classmethod
     def from_metadata(cls, steps: object, features: int, names: tuple[str, ...]) -> "Preprocessing":
         """Read the metadata's `preprocessing`; raises BadModel for a step, column or value not allowed."""
+        settings = {}
+        if isinstance(steps, dict):
+            settings = {name: value for name, value in steps.items() if name in _SETTINGS}
+            steps = {name: value for name, value in steps.items() if name not in _SETTINGS}
         if not isinstance(steps, dict) or any(step not in _STEPS for step in steps):
             raise BadModel(
                 f"preprocessing {shown(steps)} is not allowed; it may hold {', '.join(_STEPS)}; "
@@ -51,10 +59,14 @@ class Preprocessing:
             fill={column: _number("fill", value) for column, value in columns.get("fill", {}).items()},
             clip={column: _clip(value) for column, value in columns.get("clip", {}).items()},
             scale={column: _scale(value) for column, value in columns.get("scale", {}).items()},
+            missing=_missing(settings.get("missing")),
+            libsvm_base=_libsvm_base(settings.get("libsvm_base", 0)),
         )
 
     def apply(self, rows: npt.NDArray[np.float32]) -> None:
-        """Fill, clip and scale the rows in place; categories were mapped when the rows were read."""
+        """Blank, fill, clip and scale the rows in place; categories were mapped when the rows were read."""
+        if self.missing is not None:
+            rows[rows == np.float32(self.missing)] = np.nan
         fill, clip, scale = self._columns
         if self.fill:
             part = rows[:, fill[0]]
@@ -115,3 +127,17 @@ def _scale(value: object) -> tuple[float, float]:
     if np.float32(width) == 0:
         raise BadModel(f"preprocessing.scale has width {width}; it divides as a float32, so it must not be zero")
     return center, width
+
+
+def _missing(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MAX:
+        raise BadModel(f"missing is {shown(value)}; it must be a finite number within float32, such as -999")
+    return float(value)
+
+
+def _libsvm_base(value: object) -> int:
+    if type(value) is not int or value not in (0, 1):
+        raise BadModel(f"libsvm_base is {shown(value)}; it must be 0 or 1, the number of the first column")
+    return value

@@ -3,6 +3,14 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 
+# Python 3.13 renamed these phrases; what callers compare does not depend on the server's Python.
+_PHRASES = {
+    413: "Request Entity Too Large",
+    414: "Request-URI Too Long",
+    416: "Requested Range Not Satisfiable",
+    422: "Unprocessable Entity",
+}
+
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of the server
     """An answer other than 200: the caller's fault (4xx) or no memory (503, 507).
@@ -19,8 +27,9 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of the se
 
     @property
     def kind(self) -> str:
-        """The status in words, for example `PayloadTooLarge`."""
-        return "".join(word for word in HTTPStatus(self.status).phrase.title() if word.isalpha())
+        """The status in words, for example `RequestEntityTooLarge`."""
+        phrase = _PHRASES.get(self.status) or HTTPStatus(self.status).phrase
+        return "".join(word for word in phrase.title() if word.isalpha())
 
 
 class BadModel(Refusal):

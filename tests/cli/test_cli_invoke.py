@@ -134,9 +134,9 @@ def test_what_is_not_deployed_is_one_sentence_and_2(aws: FakeAws) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["m37"], "give either --config FILE or --fleet NAME --environment NAME"),
+        (["m37"], "give --config FILE, or --fleet NAME --environment NAME"),
         (["m37", "--fleet", "fraud"], "needs --environment"),
-        (["m37", "--config", "x.toml", "--fleet", "fraud"], "give either"),
+        (["m37", "--config", "x.toml", "--fleet", "fraud"], "each name one: give one of them"),
         (["m37", "--config", str(CONFIG / "fraud-prod.toml"), "--region", "eu-west-1"], "leave --environment"),
         (["m37", *NAMED, "--body", "1", "--rows", "x"], "give one of them"),
         (["m37", *NAMED, "--rows", "nowhere.csv"], "nowhere.csv cannot be read: No such file"),

@@ -75,8 +75,8 @@ def test_a_gone_endpoint_is_one_sentence_and_the_rest_is_left(aws: FakeAws) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give either --config FILE or --fleet"),
-        ([*NAMED, "--from-config"], "--from-config needs --config"),
+        ([], "give --config FILE, or --fleet NAME"),
+        ([*NAMED, "--from-config"], "--from-config needs a fleet file: give --config"),
         ([*NAMED, "--tenants", "M1,m2"], "allowed: tenant ids with commas between them"),
         ([*NAMED, "--tenants", ","], "allowed: tenant ids with commas between them"),
         ([*NAMED, "--tier", "shark"], "tier 'shark' is not in the routes"),

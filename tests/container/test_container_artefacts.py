@@ -29,7 +29,7 @@ from tierfleet_server.packaging import package_model
 from tierfleet_server.refusal import BadModel, Refusal
 from trained_models import Trained
 
-PINNED = (3, 0, 5) if sys.version_info < (3, 12) else (3, 4, 1)
+PINNED = (3, 0, 5)
 
 
 def directory_of(tmp_path: Path, files: dict[str, bytes]) -> Path:
@@ -44,7 +44,7 @@ def test_xgboost_is_the_version_that_predicts_fast_and_right() -> None:
     """3.1-3.3 predict one row of a big model 20 times slower; docs/adr/0011 has the figures."""
     assert native.version() == PINNED
     pins = (ROOT / "requirements-container.txt").read_text()
-    assert re.findall(r"^xgboost-cpu==(\S+)", pins, re.M) == ["3.0.5", "3.4.1"]
+    assert re.findall(r"^xgboost-cpu==(\S+)", pins, re.M) == ["3.0.5"]
 
 
 def test_no_python_package_of_xgboost_is_imported() -> None:

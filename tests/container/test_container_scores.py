@@ -97,7 +97,7 @@ def test_a_packaged_model_scores_up_to_its_best_iteration(
     kind: str, server: RunningServer, trained: dict[str, Trained], tmp_path: Path
 ) -> None:
     model = trained[kind]
-    packed, metadata = package_model(model.saved)
+    packed, metadata = package_model(model.saved, rounds="best")
     (tmp_path / "model.tar.gz").write_bytes(packed)
     unpack(tmp_path / "model.tar.gz", tmp_path / "model")
     expected = model.scores

@@ -1,13 +1,11 @@
 """`tierfleet local` with the real CDK CLI: what a user without an account types, start to end."""
 
-import io
 import json
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +16,8 @@ from urllib.parse import urlparse
 import pytest
 from fleets import CONFIG
 from process_state import wait_until_group_gone
+from small_models import small_model
+from tierfleet_server.packaging import package_model
 
 from local_cloud import NotRunningError, running
 from tierfleet.config import FleetConfig, load
@@ -78,12 +78,12 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
 
 
 def write_models(directory: Path, fleet: FleetConfig) -> None:
-    """A tiny archive for every tenant that the fleet file names."""
+    """A small real artefact for every tenant that the fleet file names."""
     warm = [tenant for tier in fleet.multi_model_tiers.values() if tier.warm_up for tenant in tier.warm_up.tenants]
+    archive = package_model(small_model(len(fleet.probe.body.split(","))))[0]
     for tenant in {*warm, *fleet.tiers["whale"].tenants}:
         (directory / tenant).mkdir(parents=True)
-        with tarfile.open(directory / tenant / f"{VERSION}.tar.gz", "w:gz") as archive:
-            archive.addfile(tarfile.TarInfo("xgboost-model"), io.BytesIO())
+        (directory / tenant / f"{VERSION}.tar.gz").write_bytes(archive)
 
 
 def test_up_deploy_promote_break_repair_down(shell: Shell) -> None:
@@ -148,8 +148,11 @@ def test_up_deploy_promote_break_repair_down(shell: Shell) -> None:
 
 
 def test_without_a_stand_in_every_command_says_how_to_start_one(shell: Shell) -> None:
-    for command in (["deploy", "fraud-dev.toml"], ["status", "fraud-dev.toml"], ["events"], ["down"]):
+    for command in (["deploy", "fraud-dev.toml"], ["status", "fraud-dev.toml"], ["events"], ["drive"]):
         result = shell.run("local", *command)
 
         assert result.returncode == 2
         assert "tierfleet local up" in result.stderr, command
+
+    down = shell.run("local", "down")
+    assert (down.returncode, down.stdout.count("\n")) == (0, 1), "nothing is left to stop, which is what was asked"

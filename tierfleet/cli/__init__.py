@@ -1,6 +1,11 @@
 """The tierfleet command: each module reads arguments, calls one function and prints. No logic."""
 
+import sys
+from importlib.metadata import version
+from typing import Annotated, Any
+
 import typer
+from typer.core import TyperGroup
 
 from tierfleet.cli import (
     calibrate_command,
@@ -14,13 +19,25 @@ from tierfleet.cli import (
     plan_fleet_command,
     preflight_command,
     prices_commands,
+    terminal,
     warm_command,
 )
+from tierfleet.cli.examples import add_examples
+from tierfleet.cli.file_first import put_file_first
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Tiered hosting of many small models on SageMaker.")
+# As they are needed one after the other.
+_IN_ORDER_OF_USE = ("local", "config", "diff", "cost", "models", "invoke", "warm", "plan", "prices")
+
+
+class _InOrderOfUse(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_IN_ORDER_OF_USE.index)
+
+
+app = typer.Typer(cls=_InOrderOfUse, no_args_is_help=True, help="Tiered hosting of many small models on SageMaker.")
+app.add_typer(local_commands.app, name="local")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(models_commands.app, name="models")
-app.add_typer(local_commands.app, name="local")
 plan_commands.app.command("fleet")(plan_fleet_command.plan_fleet)
 plan_commands.app.command("calibrate")(calibrate_command.calibrate)
 app.add_typer(plan_commands.app, name="plan")
@@ -32,6 +49,30 @@ app.command("warm")(warm_command.warm)
 app.command("preflight")(preflight_command.preflight)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tierfleet {version('tierfleet')}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Begin with: tierfleet local up config/fraud-dev.toml --deploy --sample-models")
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+put_file_first(config_commands.app, ("check", "show"), calls_aws=False)
+put_file_first(models_commands.app, ("publish", "list", "rollback", "remove", "gc"), calls_aws=True)
+add_examples(app)
+
+
 def main() -> None:
     """Entry point of the `tierfleet` command."""
-    app()
+    terminal.make_printable()
+    try:
+        app()
+    except OSError as error:
+        sys.exit(terminal.problem(error))

@@ -1,6 +1,5 @@
 """`tierfleet plan calibrate`: what models of one's own cost the tierfleet server."""
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.progress import track
 
-from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.console import Json, err, fail, out, print_json
 from tierfleet.planning.calibrate import calibrated, measure
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.profile_files import profile_toml
@@ -47,6 +46,6 @@ def calibrate(
         except OSError as error:
             fail(f"{output} cannot be written: {error}; give another place with --out")
     if as_json:
-        typer.echo(json.dumps(asdict(profile), default=str))
+        print_json(asdict(profile))
     else:
         out.print(escape(f"{output} written" if output else profile_toml(profile).rstrip()))

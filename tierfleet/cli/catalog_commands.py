@@ -1,6 +1,5 @@
 """`tierfleet models list, rollback, remove, gc`: what is published, and taking it back."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from rich.markup import escape
 
 from tierfleet.cli.aws import aws_or_fail, bucket_of, routes_of, s3_of, sagemaker_of
 from tierfleet.cli.config_commands import load_all_or_fail, load_or_fail
-from tierfleet.cli.console import Json, fail, out, say
+from tierfleet.cli.console import Json, fail, out, print_json, say
 from tierfleet.cli.progress import counter, progress
 from tierfleet.config import FleetConfig
 from tierfleet.models.bucket import READS_AT_ONCE
@@ -56,7 +55,7 @@ def _list(
     unknown = sorted(set(tenants or ()) - {row.tenant for row in rows})
     if as_json:
         data = {"models": [row.to_json() for row in rows], "s3_calls": listing.s3_calls}
-        typer.echo(json.dumps(data))
+        print_json(data)
     else:
         _print_rows(rows)
     if unknown:
@@ -80,7 +79,7 @@ def _rollback(
             fail(str(error))
     pinned = next((target for target in pins([fleet]) if target.startswith(f"{tenant}/")), None)
     if as_json:
-        typer.echo(json.dumps({**vars(done), "pinned": pinned}))
+        print_json({**vars(done), "pinned": pinned})
         return
     if done.before == done.after:
         out.print(escape(f"{tenant}: {done.after} is current already"))
@@ -122,7 +121,7 @@ def _remove(
         except RemoveError as error:
             fail(str(error))
     if as_json:
-        typer.echo(json.dumps({**vars(done), "warnings": warnings}))
+        print_json({**vars(done), "warnings": warnings})
         return
     for warning in warnings:
         say("warning", warning)
@@ -189,7 +188,7 @@ def _collect(
                 done=one,
             )
     if as_json:
-        typer.echo(json.dumps(collection_json(found, versioned=versioned, deleting=delete)))
+        print_json(collection_json(found, versioned=versioned, deleting=delete))
     else:
         for line in collection_lines(found, versioned=versioned, deleting=delete, permanently=permanently):
             out.print(escape(line))

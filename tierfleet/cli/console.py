@@ -1,5 +1,8 @@
 """How every command prints, and how it ends when it cannot go on."""
 
+import json
+import os
+import shutil
 from typing import Annotated, Final, Literal, NoReturn
 
 import typer
@@ -8,11 +11,21 @@ from rich.markup import escape
 
 out = Console(soft_wrap=True, highlight=False)
 # For tables: a pipe has no width of its own, and 80 columns would cut names off.
-wide = out if out.is_terminal else Console(width=120, highlight=False)
+wide = Console(width=None if out.is_terminal or "COLUMNS" in os.environ else 120, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 _STYLE: Final = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def columns() -> int | None:
+    """The terminal's width, or COLUMNS; None where the output goes elsewhere, which has no width."""
+    return shutil.get_terminal_size().columns if out.is_terminal or "COLUMNS" in os.environ else None
+
+
+def print_json(data: object) -> None:
+    """The answer to --json, always with the same indentation; what JSON does not know is a text."""
+    typer.echo(json.dumps(data, indent=2, default=str))
 
 
 def say(

@@ -1,6 +1,6 @@
 """`tierfleet cost`: what a fleet costs a month, and what an edit changes in it."""
 
-import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,11 @@ from typing import Annotated
 import typer
 
 from tierfleet.cli.config_commands import load_all_or_fail, load_or_fail
-from tierfleet.cli.console import Json, fail
+from tierfleet.cli.console import Json, columns, fail, print_json
+from tierfleet.cli.diff_command import Against
+from tierfleet.cli.fleet_file import ConfigOption
+from tierfleet.git_versions import GitVersionsError, changed_versions
+from tierfleet.models.shown import counted
 from tierfleet.planning.cost import monthly_cost, tenant_costs
 from tierfleet.planning.cost_diff import Priced, cost_diff, paired_files
 from tierfleet.planning.cost_text import cost_json, cost_markdown, cost_text, diff_json, diff_markdown, diff_text
@@ -16,12 +20,23 @@ from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.prices import load_prices
 from tierfleet.planning.usage import Usage, read_traffic
 
+_DIRECTORY = Path("config")
+
 
 def cost(
     files: Annotated[
-        list[Path], typer.Argument(help="A fleet file; with --diff the old one and the new one, or two directories.")
-    ],
-    diff: Annotated[bool, typer.Option("--diff", help="Compare two versions of a fleet file.")] = False,
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE",
+            help="A fleet file; with --diff one or a directory, default config, or the old and the new one.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Compare with git's HEAD, or two files with each other.")
+    ] = False,
+    against: Against = "HEAD",
     traffic: Annotated[Path | None, typer.Option(help="CSV: tenant,requests_per_day, or a rates table.")] = None,
     artefact_megabytes: Annotated[float | None, typer.Option(help="Size of one packed model.")] = None,
     tail_tenants: Annotated[int | None, typer.Option(help="Tenants of the default tier.")] = None,
@@ -34,11 +49,14 @@ def cost(
     region: Annotated[str | None, typer.Option(help="Price it as in this region.")] = None,
     prices: Annotated[Path | None, typer.Option(help="A price table; default: the one that comes along.")] = None,
     as_json: Json = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name the source of every price.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown for a pull request.")] = False,
 ) -> None:
-    """What a fleet costs a month at AWS's list prices; with --diff OLD NEW what an edit changes. Needs no account."""
-    if len(files) != 1 + diff:
-        fail(f"{len(files)} files given; give one fleet file, or with --diff the old one and the new one")
+    """What a fleet costs a month at AWS's list prices; with --diff what an edit changes. Needs no account."""
+    given = [*(files or []), *([config] if config else [])]
+    if len(given) > 1 + diff or not (given or diff):
+        files_given = counted(len(given), "file")
+        fail(f"{files_given} given; give one fleet file, or with --diff the old one and the new one")
     if as_json and markdown:
         fail("--json and --markdown exclude each other; give one")
     try:
@@ -54,29 +72,48 @@ def cost(
             log_bytes_per_call=log_bytes_per_call,
             nat_gateways=nat_gateways,
         )
-        pairs = paired_files(files[0], files[1]) if diff else []
     except PlanningInputError as error:
         fail(str(error))
 
     def priced(file: Path) -> Priced:
-        config = load_or_fail(file)
-        return config, monthly_cost(config, table, usage, region=region)
+        fleet = load_or_fail(file)
+        return fleet, monthly_cost(fleet, table, usage, region=region)
 
     if diff:
-        load_all_or_fail([file for pair in pairs for file in pair if file])
-        _print_diffs(pairs, priced, as_json=as_json, markdown=markdown)
+        with tempfile.TemporaryDirectory(prefix="tierfleet-cost-") as folder:
+            try:
+                if len(given) == 2:
+                    pairs = paired_files(given[0], given[1])
+                else:
+                    versions = changed_versions(given[0] if given else _DIRECTORY, against, Path(folder))
+                    pairs = [(version.before, version.after) for version in versions]
+            except (PlanningInputError, GitVersionsError) as error:
+                fail(str(error))
+            if not pairs and not as_json:
+                typer.echo(f"{given[0] if given else _DIRECTORY} is as in {against}: no change")
+                return
+            load_all_or_fail([file for pair in pairs for file in pair if file])
+            _print_diffs(pairs, priced, as_json=as_json, markdown=markdown, verbose=verbose)
         return
     try:
-        config, bill = priced(files[0])
+        fleet, bill = priced(given[0])
     except PlanningInputError as error:
         fail(str(error))
-    tenants = tenant_costs(bill, config, usage) if traffic else None
-    shown = cost_markdown(bill) if markdown else cost_text(bill, tenants)
-    typer.echo(json.dumps(cost_json(bill, tenants)) if as_json else shown)
+    tenants = tenant_costs(bill, fleet, usage) if traffic else None
+    shown = cost_markdown(bill) if markdown else cost_text(bill, tenants, width=columns(), verbose=verbose)
+    if as_json:
+        print_json(cost_json(bill, tenants))
+    else:
+        typer.echo(shown)
 
 
 def _print_diffs(
-    pairs: list[tuple[Path | None, Path | None]], priced: Callable[[Path], Priced], *, as_json: bool, markdown: bool
+    pairs: list[tuple[Path | None, Path | None]],
+    priced: Callable[[Path], Priced],
+    *,
+    as_json: bool,
+    markdown: bool,
+    verbose: bool,
 ) -> None:
     """Every fleet's change; one that cannot be priced does not hide the others, but ends with exit code 2."""
     diffs, failed = [], []
@@ -87,9 +124,9 @@ def _print_diffs(
             failed.append(f"{new or old}: {error}")
     if as_json:
         found = [diff_json(diff) for diff in diffs]
-        typer.echo(json.dumps(found[0] if len(pairs) == len(found) == 1 else found))
+        print_json(found[0] if len(pairs) == len(found) == 1 else found)
     for diff in () if as_json else diffs:
-        typer.echo(diff_markdown(diff) if markdown else diff_text(diff))
+        typer.echo(diff_markdown(diff) if markdown else diff_text(diff, width=columns(), verbose=verbose))
     if markdown and failed:
         typer.echo("\n".join(["### Cost not known", "", *(f"- {message}" for message in failed)]))
     if failed:

@@ -1,31 +1,102 @@
 """`tierfleet diff`: what an edit changes, resource by resource."""
 
-import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from tierfleet.assembly_diff import assembly_changes
-from tierfleet.cli.console import Json, fail, out
+from tierfleet.assembly_diff import ResourceChange, assembly_changes, replacements
+from tierfleet.cli.console import Json, err, fail, out, print_json
+from tierfleet.cli.fleet_file import ConfigOption
+from tierfleet.config import ConfigError
+from tierfleet.edit_diff import EditDiff, edit_diff
+from tierfleet.planning.cost_text import signed
+
+_STYLES = {"added": "green", "removed": "red", "modified": "yellow"}
+_DIRECTORY = Path("config")
+
+Against = Annotated[str, typer.Option(metavar="COMMIT", help="The commit, branch or tag to compare with.")]
 
 
 def diff(
-    before: Annotated[Path, typer.Argument(help="Assembly directory before the edit (cdk synth --output).")],
-    after: Annotated[Path, typer.Argument(help="Assembly directory after it.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE",
+            help="A fleet file or a directory of them; default: config. Or two assemblies (cdk synth --output).",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    against: Against = "HEAD",
     as_json: Json = False,
 ) -> None:
-    """Show which resources an edit adds (+), modifies (~) or removes (-), nested stacks included. Needs no account."""
-    try:
-        changes = assembly_changes(before, after)
-    except (FileNotFoundError, ValueError) as error:
-        fail(str(error))
-    if as_json:
-        typer.echo(json.dumps([vars(change) for change in changes]))
+    """Show what the edit of a fleet file does: a summary, then each resource. Needs no account.
+
+    The file is compared with git's HEAD, or with --against: + is added, ~ modified, - removed, nested stacks included.
+    """
+    named = [*(paths or []), *([config] if config else [])]
+    if len(named) == 2 and config is None:
+        try:
+            changes, replaced = assembly_changes(named[0], named[1]), replacements(named[0], named[1])
+        except (FileNotFoundError, ValueError) as error:
+            fail(str(error))
+        _print("", changes, replaced, ["not compared: two assemblies have no prices"], as_json=as_json)
         return
-    styles = {"added": "green", "removed": "red", "modified": "yellow"}
+    if len(named) > 1:
+        fail(f"{len(named)} paths are named; give one fleet file, or two assemblies")
+    path = named[0] if named else _DIRECTORY
+    try:
+        with err.status("synthesising both versions"):
+            found = edit_diff(path, against)
+    except (ConfigError, ValueError) as error:
+        fail(str(error))
+    if not found.files and not as_json:
+        out.print(escape(f"{path} is as in {against}: nothing changes"))
+        return
+    title = f"{', '.join(found.files)} against {against}: "
+    _print(title, found.changes, found.replaced, _cost_lines(found), as_json=as_json)
+
+
+def _print(
+    title: str,
+    changes: Sequence[ResourceChange],
+    replaced: Sequence[ResourceChange],
+    cost: Sequence[str],
+    *,
+    as_json: bool,
+) -> None:
+    places = {(change.stack, change.logical_id) for change in replaced}
+    if as_json:
+        rows = [{**vars(change), "replaced": (change.stack, change.logical_id) in places} for change in changes]
+        print_json(rows)
+        return
+    counts = [sum(change.change == kind for change in changes) for kind in ("added", "removed", "modified")]
+    out.print(escape(title) + "{} added, {} removed, {} modified".format(*counts))
+    out.print(escape(f"replaced: {_kinds(replaced) or 'none'}"))
+    for line in cost:
+        out.print(escape(f"cost: {line}"))
+    out.print()
     for change in changes:
-        out.print(f"[{styles[change.change]}]{escape(str(change))}[/]")
-    counts = [sum(change.change == kind for change in changes) for kind in styles]
-    out.print("{} added, {} removed, {} modified".format(*counts))
+        mark = "  (replaced)" if (change.stack, change.logical_id) in places else ""
+        out.print(f"[{_STYLES[change.change]}]{escape(str(change))}{mark}[/]")
+
+
+def _kinds(replaced: Sequence[ResourceChange]) -> str:
+    """How many of each type, endpoints first and the parts of AppConfig, which every edit replaces, last."""
+    kinds = Counter(change.resource_type.split("::", 1)[1] for change in replaced)
+    order = sorted(kinds, key=lambda kind: (kind.startswith("AppConfig"), not kind.startswith("SageMaker"), kind))
+    return ", ".join(f"{kinds[kind]} {kind.rpartition('::')[2]}" for kind in order)
+
+
+def _cost_lines(found: EditDiff) -> list[str]:
+    several = len(found.costs) + len(found.unpriced) > 1
+    lines = [
+        f"{cost.after.fleet + ' ' if several else ''}{signed(cost.usd)} a month, "
+        f"${cost.before.usd:,.2f} -> ${cost.after.usd:,.2f}"
+        for cost in found.costs
+    ]
+    return lines + [f"not known: {reason}" for reason in found.unpriced]

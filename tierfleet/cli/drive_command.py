@@ -1,23 +1,21 @@
 """`tierfleet local drive`: traffic of the fleet's own shape, and what its callers see."""
 
-import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, err, fail, out, wide
+from tierfleet.cli.console import Json, err, fail, print_json, wide
+from tierfleet.cli.fleet_file import ConfigOption, LocalFile, local_file
 from tierfleet.cli.fleet_screen import fleet_screen
 from tierfleet.cli.interruption import exit_code, if_interrupted
 from tierfleet.cli.standin import running_standin, standin_or_fail
 from tierfleet.cli.watching import watch_drive
 
-_DEFAULT_FLEET = Path("config/fraud-dev.toml")
-
 
 def local_drive(
-    config: Annotated[Path, typer.Argument(help="A fleet file.")] = _DEFAULT_FLEET,
+    file: LocalFile = None,
+    config: ConfigOption = None,
     requests_per_second: Annotated[float, typer.Option(min=0.1, max=500, help="Mean rate of all calls.")] = 40,
     seconds: Annotated[float, typer.Option(min=1, help="How long; Ctrl-C ends it earlier.")] = 30,
     seed: Annotated[int, typer.Option(help="Another one: other tenants at other moments.")] = 0,
@@ -31,9 +29,9 @@ def local_drive(
     from local_cloud.drive import drive
     from local_cloud.fleet_status import FleetStatus, InstanceWatch, fleet_status
 
-    fleet = load_or_fail(config)
+    cloud = running_standin()
+    fleet = load_or_fail(local_file(file, config))
     try:
-        cloud = running_standin()
         watch = InstanceWatch(cloud, fleet)
         with standin_or_fail(cloud):
             watch.look()
@@ -44,7 +42,7 @@ def local_drive(
     except ValueError as error:
         fail(str(error))
     if as_json:
-        typer.echo(json.dumps(driven.to_json()))
+        print_json(driven.to_json())
     else:
         try:
             with standin_or_fail(cloud):
@@ -53,8 +51,6 @@ def local_drive(
             wide.print(fleet_screen(FleetStatus({}, (), (), {}), (), driven))
             raise
         wide.print(screen)
-        for kind, count in driven.errors.items():
-            out.print(f"[red]{count} calls ended with {kind}[/]")
         if interrupt is not None:
             err.print(f"interrupted after {driven.seconds:.0f} of {seconds:.0f} s")
     if driven.failed:

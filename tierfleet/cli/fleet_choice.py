@@ -15,11 +15,11 @@ from botocore.exceptions import NoCredentialsError
 from tierfleet.cli.aws import CALLERS_PERMISSIONS, any_failure_or_fail, aws_or_fail, read_routes
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import fail
+from tierfleet.cli.fleet_file import remembered
 from tierfleet.cli.standin import running_standin, standin_or_fail
 from tierfleet.config import FleetConfig
 from tierfleet.runtime.route_document import RouteDocument, RoutesError
 
-Config = Annotated[Path | None, typer.Option("--config", help="The fleet file; or name the fleet.")]
 Fleet = Annotated[str | None, typer.Option("--fleet", help="The fleet's name, with --environment.")]
 Environment = Annotated[str | None, typer.Option("--environment", help="The fleet's environment.")]
 Region = Annotated[str | None, typer.Option("--region", help="With --fleet; default: the credentials' own.")]
@@ -76,9 +76,16 @@ class FleetChoice:
 def choose_fleet(
     config: Path | None, fleet: str | None, environment: str | None, region: str | None, *, local: bool
 ) -> FleetChoice:
-    """The fleet of the options; wrong or missing ones end the command with exit code 2."""
-    if (config is None) == (fleet is None):
-        fail("which fleet? give either --config FILE or --fleet NAME --environment NAME")
+    """The fleet of the options, with `local` and none of them the one that the stand-in runs.
+
+    Wrong or missing ones end the command with exit code 2.
+    """
+    if local and config is None and fleet is None:
+        config = remembered()
+    if config is None and fleet is None:
+        fail("which fleet? give --config FILE, or --fleet NAME --environment NAME, or --local for the stand-in's")
+    if config is not None and fleet is not None:
+        fail(f"which fleet? --config {config} and --fleet {fleet} each name one: give one of them")
     if config is not None and (environment is not None or region is not None):
         fail("--config says environment and region: leave --environment and --region out")
     if config is None and environment is None:

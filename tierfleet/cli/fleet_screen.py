@@ -1,35 +1,76 @@
 """What a person watches: a fleet in the stand-in as tables, from the data of `local_cloud.fleet_status`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from tierfleet.cli.alarm_lines import alarm_lines
+
 if TYPE_CHECKING:
     from local_cloud.drive import DriveSummary
-    from local_cloud.fleet_status import FleetStatus, InstanceStatus
+    from local_cloud.fleet_status import EndpointStatus, FleetStatus, InstanceStatus
 
 _BAR_WIDTH = 8
+# From this width on there is a table with bars.
+_WIDE = 116
+# Headings and widths of an instance's line on a narrower terminal.
+_NARROW = {
+    "": 6,
+    "status": 14,
+    "req/s": 5,
+    "hits": 6,
+    "models": 6,
+    "disk": 4,
+    "memory MiB": 13,
+    "wait p95": 9,
+    "CPU": 5,
+}
 _GOOD_STATUSES = ("InService", "CREATE_COMPLETE", "UPDATE_COMPLETE")
 
 
 def fleet_screen(
     status: "FleetStatus", instances: "Sequence[InstanceStatus]", driven: "DriveSummary | None" = None
 ) -> RenderableType:
-    """Stacks, endpoints with their instances, alarms and routes; what a driver saw comes last."""
-    stacks = "  ".join(f"{name} {_status(state)}" for name, state in status.stacks.items()) or "no stack is deployed"
-    parts: list[RenderableType] = [Text.from_markup(f"[bold]{stacks}[/]"), "", _endpoints(status, instances), ""]
-    parts.append(_alarms(status))
-    parts.append(Text.from_markup(_routes(status)))
-    if abs(status.clock_ahead_seconds) >= 1:
-        parts.append(_clock(status.clock_ahead_seconds))
-    if driven is not None:
-        parts += ["", traffic_table(driven)]
-    return Group(*parts)
+    """Stacks, endpoints with their instances, alarms and routes; what a driver saw comes last. Fits 80 columns."""
+    return _FleetScreen(status, instances, driven)
+
+
+@dataclass(frozen=True)
+class _FleetScreen:
+    status: "FleetStatus"
+    instances: "Sequence[InstanceStatus]"
+    driven: "DriveSummary | None"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        stacks = "  ".join(f"{name} {_status(state)}" for name, state in self.status.stacks.items())
+        yield Text.from_markup(f"[bold]{stacks or 'no stack is deployed'}[/]")
+        yield ""
+        if options.max_width >= _WIDE:
+            yield _endpoints(self.status, self.instances)
+        else:
+            yield from _narrow_endpoints(self.status, self.instances)
+        yield ""
+        yield alarm_lines(self.status.red_alarms, self.status.alarm_descriptions)
+        yield Text.from_markup(_routes(self.status))
+        if abs(self.status.clock_ahead_seconds) >= 1:
+            yield _clock(self.status.clock_ahead_seconds)
+        if self.driven is not None:
+            yield ""
+            yield traffic_table(self.driven)
+            yield from error_lines(self.driven)
+
+
+def error_lines(driven: "DriveSummary") -> Iterator[Text]:
+    """How often each kind of error was seen, and how often a second."""
+    for kind, count in sorted(driven.errors.items(), key=lambda found: -found[1]):
+        rate = count / driven.seconds if driven.seconds else 0.0
+        yield Text(f"{count:,} {kind} ({rate:.2g} a second)", "red")
 
 
 def traffic_table(driven: "DriveSummary") -> Table:
@@ -60,14 +101,42 @@ def _endpoints(status: "FleetStatus", instances: "Sequence[InstanceStatus]") -> 
     for name, width in (("wait p95", 8), ("CPU", 5)):
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
     for endpoint in status.endpoints:
-        bounds = f" of {endpoint.min_instances}-{endpoint.max_instances}" if endpoint.max_instances else ""
-        # Every name begins with fleet and environment, which the first line has said.
-        name = endpoint.name.split("--", 2)[-1]
-        table.add_row(f"[bold]{name}[/]", f"{_status(endpoint.status)} [dim]{endpoint.instances}{bounds}[/]")
+        table.add_row(f"[bold]{_short(endpoint)}[/]", _state(endpoint))
         for instance in instances:
             if instance.endpoint == endpoint.name:
                 table.add_row(*_instance(instance))
     return table
+
+
+def _narrow_endpoints(status: "FleetStatus", instances: "Sequence[InstanceStatus]") -> Iterator[RenderableType]:
+    """The same for 80 columns: each endpoint on a line of its own, its instances below it without the bar."""
+    yield _narrow_table([Text(heading, "dim") for heading in _NARROW])
+    for endpoint in status.endpoints:
+        yield Text.from_markup(f"[bold]{_short(endpoint)}[/]  {_state(endpoint)}", overflow="ellipsis")
+        for instance in instances:
+            if instance.endpoint == endpoint.name:
+                cells = _instance(instance)
+                cells[6] = _memory_numbers(instance.memory_used_mib, instance.memory_budget_mib)
+                yield _narrow_table(cells)
+
+
+def _narrow_table(cells: "Sequence[RenderableType]") -> Table:
+    """One row: tables of fixed widths stay below each other whatever is between them."""
+    table = Table.grid(padding=(0, 1))
+    for number, width in enumerate(_NARROW.values()):
+        table.add_column(justify="left" if number < 2 else "right", no_wrap=True, width=width, overflow="ellipsis")
+    table.add_row(*cells)
+    return table
+
+
+def _short(endpoint: "EndpointStatus") -> str:
+    """Every name begins with fleet and environment, which the first line has said."""
+    return endpoint.name.split("--", 2)[-1]
+
+
+def _state(endpoint: "EndpointStatus") -> str:
+    bounds = f" of {endpoint.min_instances}-{endpoint.max_instances}" if endpoint.max_instances else ""
+    return f"{_status(endpoint.status)} [dim]{endpoint.instances}{bounds}[/]"
 
 
 def _instance(instance: "InstanceStatus") -> list[RenderableType]:
@@ -91,19 +160,14 @@ def _memory(used_mib: float | None, budget_mib: float) -> Text:
     if used_mib is None:
         return Text("")
     full = min(_BAR_WIDTH, round(_BAR_WIDTH * used_mib / budget_mib))
-    decimals = 0 if budget_mib >= 10 else 1
     bar = Text("█" * full, style="cyan")
     bar.append("░" * (_BAR_WIDTH - full), style="dim")
-    return bar.append(f" {used_mib:,.{decimals}f}/{budget_mib:,.{decimals}f}")
+    return bar.append(f" {_memory_numbers(used_mib, budget_mib)}")
 
 
-def _alarms(status: "FleetStatus") -> Text:
-    """The red ones, a line each. Those of target tracking are its means of scaling, red when an endpoint is idle."""
-    red = [name for name in status.red_alarms if not name.startswith("TargetTracking-")]
-    tracking = len(status.red_alarms) - len(red)
-    heading = "[bold red]alarms[/]  " if red else "[green]alarms[/]  none is red"
-    line = heading + "\n        ".join(red)
-    return Text.from_markup(line + (f" [dim](and {tracking} by which target tracking scales)[/]" if tracking else ""))
+def _memory_numbers(used_mib: float | None, budget_mib: float) -> str:
+    decimals = 0 if budget_mib >= 10 else 1
+    return "" if used_mib is None else f"{used_mib:,.{decimals}f}/{budget_mib:,.{decimals}f}"
 
 
 def _routes(status: "FleetStatus") -> str:

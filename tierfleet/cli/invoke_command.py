@@ -1,6 +1,5 @@
 """`tierfleet invoke`: call one tenant's model, once or many times, and see what happened."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -9,8 +8,9 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.call_text import batch_text, explanation_text, reply_line
-from tierfleet.cli.console import Json, err, fail, out, say
-from tierfleet.cli.fleet_choice import Config, Environment, Fleet, FleetChoice, Local, Region, choose_fleet
+from tierfleet.cli.console import Json, err, fail, out, print_json, say
+from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, Region, choose_fleet
+from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.cli.request_body import given_body, probe_body
@@ -31,7 +31,8 @@ MOST_CONCURRENCY = 256
 
 def invoke(
     tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
-    config: Config = None,
+    file: File = None,
+    config: ConfigOption = None,
     fleet: Fleet = None,
     environment: Environment = None,
     region: Region = None,
@@ -54,7 +55,7 @@ def invoke(
     if explain_it and count > 1:
         fail("--explain is of one call: leave --count out")
     given = given_body(body, body_file, rows, content_type)
-    choice = choose_fleet(config, fleet, environment, region, local=local)
+    choice = choose_fleet(named(file, config), fleet, environment, region, local=local)
     routes = choice.deployed_routes()
     content, content_type = given or probe_body(routes, content_type)
     settings = ClientSettings(
@@ -106,7 +107,7 @@ def _once(call: Callable[[], Reply], *, as_json: bool) -> None:
     except CallError as error:
         _end_with(error)
     if as_json:
-        typer.echo(json.dumps(reply_json(reply)))
+        print_json(reply_json(reply))
         return
     shown = reply_json(reply)
     for prediction in shown.get("predictions", ()):
@@ -120,7 +121,7 @@ def _many(call: Callable[[], Reply], count: int, concurrency: int, *, as_json: b
     with counter("calling", count) as one:
         report = call_many(call, count=count, concurrency=concurrency, ended=one)
     if as_json:
-        typer.echo(json.dumps(report.to_json()))
+        print_json(report.to_json())
     else:
         out.print(batch_text(report))
     if report.failed:
@@ -140,7 +141,7 @@ def _explain(
     trace.watch(aws)
     explanation = explain(call, tenant=tenant, routes=routes, trace=trace, in_memory=choice.loaded_models())
     if as_json:
-        typer.echo(json.dumps(explanation.to_json()))
+        print_json(explanation.to_json())
     else:
         out.print(explanation_text(explanation))
     if explanation.error is not None:

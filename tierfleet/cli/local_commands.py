@@ -1,6 +1,5 @@
 """`tierfleet local`: the fleet on this machine, without an AWS account."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,8 +7,10 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, fail, out, wide
+from tierfleet.cli.console import Json, fail, out, print_json, wide
+from tierfleet.cli.deployment import check_models, deploy_here
 from tierfleet.cli.drive_command import local_drive
+from tierfleet.cli.fleet_file import DEFAULT_FILE, ConfigOption, LocalFile, local_file, named, remember
 from tierfleet.cli.fleet_screen import fleet_screen
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.standin import STATE, running_standin, standin_or_fail
@@ -17,13 +18,21 @@ from tierfleet.cli.watching import watch
 
 app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine: an AWS stand-in on loopback, no account.")
 
-Fleet = Annotated[Path, typer.Argument(help="A fleet file.")]
-_DEFAULT_FLEET = Path("config/fraud-dev.toml")
+Models = Annotated[
+    Path | None, typer.Option(metavar="DIRECTORY", help="Models to publish first: <tenant>/<version>.ubj")
+]
+SampleModels = Annotated[
+    bool, typer.Option("--sample-models", help="Train and publish a small model for each tenant of the file.")
+]
 
 
 @app.command("up")
 def local_up(
-    config: Fleet = _DEFAULT_FLEET,
+    file: LocalFile = None,
+    config: ConfigOption = None,
+    deploy: Annotated[bool, typer.Option("--deploy", help="Deploy the fleet too, so that it serves.")] = False,
+    models: Models = None,
+    sample_models: SampleModels = False,
     scale: Annotated[
         float, typer.Option(help="Share of an instance type's memory and disk that an instance gets here.")
     ] = 1.0,
@@ -39,12 +48,19 @@ def local_up(
         bool, typer.Option("--constant", help="Run no model: every invocation is answered alike.")
     ] = False,
 ) -> None:
-    """Start the stand-in for the account and region of a fleet file, and say how to reach it."""
+    """Start the stand-in for the account and region of a fleet file, and with --deploy serve the fleet.
+
+    The file is remembered: the further commands need not name it. Without one it is config/fraud-dev.toml.
+    """
     from local_cloud import SettingsError, start
     from local_cloud.cdk_cli import environment
     from local_cloud.data_plane.settings import DataPlaneSettings
 
-    fleet = load_or_fail(config)
+    chosen = named(file, config) or DEFAULT_FILE
+    fleet = load_or_fail(chosen)
+    if (models is not None or sample_models) and not deploy:
+        fail("--models and --sample-models are published when the fleet is deployed: add --deploy")
+    check_models(models, sample_models=sample_models, fleet=fleet if deploy else None)
     settings = {
         "scale": scale,
         "s3_mb_per_second": s3_mb_per_second,
@@ -61,38 +77,35 @@ def local_up(
             cloud = start(STATE, account=fleet.account, region=fleet.region, detached=True, serving=serving, **given)
         except (RuntimeError, SettingsError) as error:
             fail(str(error))
-    out.print(f"the stand-in answers at {cloud.endpoint_url}; to use it with boto3 or the AWS CLI:")
+    remember(chosen)
+    out.print(f"the stand-in answers at {cloud.endpoint_url}; for boto3 and the AWS CLI:")
     for name, value in environment(cloud, fleet.account).items():
         out.print(f"  export {name}={value}")
+    if deploy:
+        deploy_here(cloud, fleet, chosen, models, sample_models=sample_models)
 
 
 @app.command("deploy")
 def local_deploy(
-    config: Fleet = _DEFAULT_FLEET,
-    models: Annotated[Path | None, typer.Option(help="Models to publish first: <tenant>/<version>.ubj")] = None,
+    file: LocalFile = None, config: ConfigOption = None, models: Models = None, sample_models: SampleModels = False
 ) -> None:
     """Deploy a fleet with the CDK CLI: bucket, models, then everything else. Run it again after each edit.
 
-    Exit code 2 if it failed, 130 after Ctrl-C and 143 after SIGTERM, which leave the stand-in to end the stack update
-    that it is in.
+    Exit code 2 if it failed, 130 after Ctrl-C and 143 after SIGTERM, which leave the stand-in to end the
+    stack update that it is in.
     """
-    from local_cloud.cdk_cli import CdkError
-    from local_cloud.fleet_deployment import deploy_fleet
-
-    fleet = load_or_fail(config)
-    left = "a stack update that had begun goes on in the stand-in (tierfleet local status); deploy again to complete it"
-    try:
-        cloud = running_standin()
-        with if_interrupted(left), standin_or_fail(cloud):
-            for line in deploy_fleet(cloud, fleet, config, models):
-                out.print(escape(line))
-    except (CdkError, ValueError) as error:
-        fail(str(error))
+    cloud = running_standin()
+    chosen = local_file(file, config)
+    fleet = load_or_fail(chosen)
+    check_models(models, sample_models=sample_models)
+    remember(chosen)
+    deploy_here(cloud, fleet, chosen, models, sample_models=sample_models)
 
 
 @app.command("status")
 def local_status(
-    config: Fleet = _DEFAULT_FLEET,
+    file: LocalFile = None,
+    config: ConfigOption = None,
     watching: Annotated[
         bool, typer.Option("--watch", help="Draw it again every second, until Ctrl-C or SIGTERM.")
     ] = False,
@@ -101,14 +114,14 @@ def local_status(
     """Endpoints, instances with their models, alarms and the deployed routes of a fleet in the stand-in."""
     from local_cloud.fleet_status import InstanceWatch, fleet_status
 
-    cloud, fleet = running_standin(), load_or_fail(config)
+    cloud, fleet = running_standin(), load_or_fail(local_file(file, config))
     with standin_or_fail(cloud):
         if watching and not as_json:
             watch(cloud, fleet)
             return
         status, instances = fleet_status(cloud, fleet), InstanceWatch(cloud, fleet).look()
     if as_json:
-        typer.echo(json.dumps(status.to_json(instances)))
+        print_json(status.to_json(instances))
     else:
         wide.print(fleet_screen(status, instances))
 
@@ -125,7 +138,7 @@ def local_events(
     with standin_or_fail(cloud):
         events = [event for event in cloud.admin("events") if event["sequence"] > since]
     if as_json:
-        typer.echo(json.dumps(events))
+        print_json(events)
         return
     for event in events:
         out.print(escape(f"{event['sequence']:>5}  {event['action']:<28} {event['resource']}"))
@@ -133,11 +146,13 @@ def local_events(
 
 @app.command("down")
 def local_down() -> None:
-    """Stop the stand-in, whether or not it answers, and remove everything it made: processes, port, files."""
+    """Stop the stand-in, whether or not it answers, and remove everything it made. Fine where none runs."""
     from local_cloud import NotRunningError, find
 
     try:
-        find(STATE).stop()
+        cloud = find(STATE)
     except NotRunningError as error:
-        fail(str(error))
+        out.print(f"nothing to stop: {escape(str(error).partition(';')[0])}")
+        return
+    cloud.stop()
     out.print("stopped; nothing is left")

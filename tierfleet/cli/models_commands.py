@@ -1,13 +1,15 @@
 """`tierfleet models`: package, validate and publish tenants' models."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -18,21 +20,24 @@ from tierfleet.cli import catalog_commands
 from tierfleet.cli.aws import aws_or_fail, bucket_of, s3_of
 from tierfleet.cli.catalog_commands import Config
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, err, fail, out, say
+from tierfleet.cli.console import Json, err, fail, out, print_json, say
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.models import pointer
-from tierfleet.models.files import ModelFile, every_model, find_models
-from tierfleet.models.findings import Finding, Validated
+from tierfleet.models.files import ModelFile, PassedOver, every_model, find_models, passed_over
+from tierfleet.models.findings import Finding, Severity, Validated
 from tierfleet.models.fleet_fit import fleet_findings
-from tierfleet.models.package import package_file
+from tierfleet.models.package import Package, PackageOptions, package
 from tierfleet.models.publish_many import Outcome, publish_all
 from tierfleet.models.references import pins
 from tierfleet.models.shown import counted, size
+from tierfleet.models.target import Target, named_target, target_of
 from tierfleet.models.validate import validate
 from tierfleet.runtime.catalog import CatalogError
 
 if TYPE_CHECKING:
+    from tierfleet_server.rounds import Rounds as RoundsKept
+
     from tierfleet.config import FleetConfig
 
 app = typer.Typer(no_args_is_help=True, help="Package, publish, list, roll back and remove tenants' models.")
@@ -42,11 +47,35 @@ Models = Annotated[Path, typer.Argument(help="A model <tenant>/<version>.ubj, or
 Paths = Annotated[list[Path], typer.Argument(help="Models <tenant>/<version>.tar.gz, .ubj or .json, or directories.")]
 
 
+Rounds = Annotated[
+    str | None,
+    typer.Option(help="all or best: what to keep of early-stopped models; default: what their own predict scores."),
+]
+For = Annotated[
+    str | None,
+    typer.Option("--for", help="The image without a fleet file: tierfleet, a stock tag such as 1.7-1, or a version."),
+]
+FleetOption = Annotated[Path | None, typer.Option("--config", help="A fleet file: its image will read the models.")]
+Missing = Annotated[float | None, typer.Option(help="The number that stood for a missing value in training, as -999.")]
+LibsvmBase = Annotated[int, typer.Option(min=0, max=1, help="1 if callers count libsvm columns from 1.")]
+Steps = Annotated[Path | None, typer.Option("--preprocessing", help="A JSON file of preprocessing steps.")]
+
+
 @app.command("package")
 def models_package(
-    models: Models, output: Annotated[Path, typer.Option("--output", "-o", help="Where the artefacts go.")]
+    models: Models,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the artefacts go.")],
+    config: FleetOption = None,
+    image: For = None,
+    rounds: Rounds = None,
+    missing: Missing = None,
+    libsvm_base: LibsvmBase = 0,
+    preprocessing: Steps = None,
 ) -> None:
-    """Make the artefacts: checked, cut to the best iteration, described; one <tenant>/<version>.tar.gz each."""
+    """Make the artefacts for an image: compared with the file's own scores; one <tenant>/<version>.tar.gz each."""
+    options = _options(rounds, missing, libsvm_base, preprocessing)
+    target = _target(config, image)
+    passed = _passed_over([models])
     try:
         found = find_models(models)
     except ValueError as error:
@@ -54,38 +83,86 @@ def models_package(
     if not all(model.packaged for model in found):
         _need_xgboost("packaging")
     refused = []
+    said = Said()
     with counter("packaging", len(found)) as one:
         for model in found:
             artefact = output / model.tenant / f"{model.version}.tar.gz"
             try:
-                content = package_file(model)
+                made = package(model, target, options)
                 artefact.parent.mkdir(parents=True, exist_ok=True)
-                artefact.write_bytes(content)
+                artefact.write_bytes(made.archive)
+                said.add(model, made)
                 out.print(escape(str(artefact)))
             except ValueError as error:
                 refused.append(str(error))
             except OSError as error:
                 refused.append(f"{error.filename or artefact}: {error.strerror}")
             one()
+    said.print()
     if refused:
         fail("\n".join(refused))
+    if passed:
+        raise typer.Exit(1)
+
+
+@app.command("convert")
+def models_convert(
+    model: Annotated[Path, typer.Argument(help="A model: UBJ, JSON or XGBoost's old binary format.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The converted model, .ubj or .json.")],
+    image: Annotated[
+        str, typer.Option("--to", help="tierfleet, a stock tag such as 1.7-1, or an XGBoost version.")
+    ] = "tierfleet",
+    rounds: Rounds = None,
+) -> None:
+    """Write a model as another XGBoost reads it, with the same scores on every row."""
+    _need_xgboost("models convert")
+    from tierfleet_server.packaging import converted_model
+    from tierfleet_server.refusal import BadModel
+
+    target = _target(None, image)
+    assert target is not None  # noqa: S101 - an image is given
+    if output.suffix not in (".ubj", ".json"):
+        fail(f"{output}: the ending must be .ubj or .json, which says what is written")
+    try:
+        done = converted_model(
+            model.read_bytes(), output.suffix[1:], reader=target.reader, rounds=_options(rounds).rounds
+        )
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(done.data)
+    except BadModel as error:
+        fail(f"{model}: {error}")
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}")
+    for note in done.notes:
+        say("note", f"{model}: {note}", check="package")
+    for warning in done.warnings:
+        say("warning", f"{model}: {warning}", check="package")
+    out.print(escape(f"{output}  {size(len(done.data))}"))
 
 
 @app.command("validate")
 def models_validate(
     paths: Paths,
     config: Annotated[Path | None, typer.Option(help="A fleet file: also check its probe, image and tiers.")] = None,
+    image: For = None,
+    rounds: Rounds = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at work; default: one a processor.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check models without uploading them, and print every finding of every file. Exit code 2 if one has an error."""
+    """Check models without uploading them, and print every finding of every file. Exit code 2 if one has an error.
+
+    Exit code 1 if all can be published, and files were passed over.
+    """
     _need_xgboost("models validate")
     fleet = load_or_fail(config) if config else None
-    validated = _validated(_every_model(paths), fleet, jobs)
+    options, target = _options(rounds), None if fleet else _target(None, image)
+    passed = _passed_over(paths)
+    validated = _validated(_every_model(paths), fleet, jobs, options, target)
     general = fleet_findings(fleet, validated) if fleet else []
     if as_json:
         data = {"ok": all(item.ok for item in validated), "files": [item.to_json() for item in validated]}
-        typer.echo(json.dumps({**data, "fleet_findings": [vars(finding) for finding in general]}))
+        data["passed_over"] = [{"file": str(item.file), "why": item.why} for item in passed]
+        print_json({**data, "fleet_findings": [vars(finding) for finding in general]})
     else:
         _print_findings(validated, general)
         errors = sum(not item.ok for item in validated)
@@ -93,6 +170,8 @@ def models_validate(
         out.print(f"[{colour}]{len(validated) - errors} of {counted(len(validated), 'model')} can be published[/]")
     if not all(item.ok for item in validated):
         raise typer.Exit(2)
+    if passed:
+        raise typer.Exit(1)
 
 
 @app.command("publish")
@@ -100,6 +179,10 @@ def models_publish(
     config: Config,
     paths: Paths,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Tenants uploaded at once.")] = 8,
+    rounds: Rounds = None,
+    missing: Missing = None,
+    libsvm_base: LibsvmBase = 0,
+    preprocessing: Steps = None,
     skip_validation: Annotated[
         bool, typer.Option("--skip-validation", help="They were validated before: upload at once.")
     ] = False,
@@ -110,6 +193,8 @@ def models_publish(
     Run it again after an interruption: what is published is skipped, what is half done is completed.
     """
     fleet = load_or_fail(config)
+    options, target = _options(rounds, missing, libsvm_base, preprocessing), target_of(fleet)
+    passed = _passed_over(paths)
     models, bucket = _every_model(paths), bucket_of(fleet)
     if not skip_validation:
         _need_xgboost("the validation (or give --skip-validation)")
@@ -121,19 +206,85 @@ def models_publish(
             pointer.read(s3, bucket, models[0].tenant)  # before minutes of validation
         refused: list[Outcome] = []
         if not skip_validation:
-            validated = _validated(models, fleet, None)
+            validated = _validated(models, fleet, None, options)
             if not as_json:
                 _print_findings(validated, fleet_findings(fleet, validated), console=err)
             refused = [_refused(item) for item in validated if not item.ok]
             models = [item.model for item in validated if item.ok]
-        started = perf_counter()
+        started, said = perf_counter(), Said()
         try:
             left = "what was published stays: run the same command again to complete the rest"
             with if_interrupted(left), counter("publishing", len(models)) as one:
-                outcomes = refused + list(publish_all(s3, bucket=bucket, models=models, jobs=jobs, done=one))
+                made = partial(_archive, target, options, said, skip_validation)
+                outcomes = refused + list(
+                    publish_all(s3, bucket=bucket, models=models, jobs=jobs, archive_of=made, done=one)
+                )
         except AwsProblemError as error:
             fail(f"{error}; run the same command again when that is mended: it completes what is missing")
+    if skip_validation:
+        said.print()  # else validation said so
     _print_outcomes(outcomes, perf_counter() - started, pins([fleet]), as_json=as_json)
+    if passed:
+        raise typer.Exit(1)
+
+
+class Said:
+    """What packaging says of many models, each sentence once with the first file it is about."""
+
+    def __init__(self) -> None:
+        self._files: dict[tuple[Severity, str], list[str]] = {}
+
+    def add(self, model: ModelFile, made: Package) -> None:
+        for severity, sentences in (("note", made.notes), ("warning", made.warnings)):
+            for sentence in sentences:
+                self._files.setdefault((cast(Severity, severity), sentence), []).append(str(model.file))
+
+    def print(self) -> None:
+        for (severity, sentence), files in self._files.items():
+            several = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            say(severity, f"{files[0]}{several}: {sentence}", check="package", console=err)
+
+
+def _archive(target: Target, options: PackageOptions, said: Said, verify: bool, model: ModelFile) -> bytes:
+    made = package(model, target, options, verify=verify)
+    said.add(model, made)
+    return made.archive
+
+
+def _options(
+    rounds: str | None, missing: float | None = None, libsvm_base: int = 0, preprocessing: Path | None = None
+) -> PackageOptions:
+    if rounds not in (None, "all", "best"):
+        fail(f"--rounds {rounds}: give all or best")
+    if missing is not None and not math.isfinite(missing):
+        fail(f"--missing {missing}: NaN and empty cells are missing already; give a number such as -999")
+    steps: dict[str, Any] = {}
+    if preprocessing is not None:
+        try:
+            steps = json.loads(preprocessing.read_text(encoding="utf-8"))
+        except OSError as error:
+            fail(f"--preprocessing {preprocessing}: {error.strerror}")
+        except ValueError as error:
+            fail(f"--preprocessing {preprocessing} is not JSON: {error}")
+    return PackageOptions(cast("RoundsKept", rounds or "auto"), missing, libsvm_base, steps)
+
+
+def _target(config: Path | None, image: str | None) -> Target | None:
+    if config is not None and image is not None:
+        fail("give --config or --for, not both: the fleet file names the image")
+    if config is not None:
+        return target_of(load_or_fail(config))
+    try:
+        return named_target(image) if image is not None else None
+    except ValueError as error:
+        fail(str(error))
+
+
+def _passed_over(paths: list[Path]) -> list[PassedOver]:
+    passed = passed_over(paths)
+    for item in passed:
+        say("warning", f"{item.file} is passed over: it {item.why}", check="name", console=err)
+    return passed
 
 
 def _print_outcomes(outcomes: list[Outcome], seconds: float, pinned: Mapping[str, str], *, as_json: bool) -> None:
@@ -145,7 +296,7 @@ def _print_outcomes(outcomes: list[Outcome], seconds: float, pinned: Mapping[str
         summary = {**{str(k): n for k, n in counts.items()}, "uploaded_bytes": uploaded, "seconds": round(seconds, 3)}
         messages = [outcome.message for outcome in failed]
         data = {"published": [vars(item) for item in published], "refused": messages, "summary": summary}
-        typer.echo(json.dumps({**data, "outcomes": [outcome.to_json() for outcome in outcomes]}))
+        print_json({**data, "outcomes": [outcome.to_json() for outcome in outcomes]})
     else:
         if len(outcomes) <= 20:
             for item in sorted(published, key=lambda item: item.target_model):
@@ -170,9 +321,15 @@ def _refused(item: Validated) -> Outcome:
     return Outcome(item.model, "refused", f"validation: {errors}")
 
 
-def _validated(models: list[ModelFile], fleet: "FleetConfig | None", jobs: int | None) -> list[Validated]:
+def _validated(
+    models: list[ModelFile],
+    fleet: "FleetConfig | None",
+    jobs: int | None,
+    options: PackageOptions,
+    target: Target | None = None,
+) -> list[Validated]:
     with counter("validating", len(models)) as one:
-        return validate(models, fleet=fleet, jobs=jobs, done=one)
+        return validate(models, fleet=fleet, target=target, rounds=options.rounds, jobs=jobs, done=one)
 
 
 def _print_findings(validated: list[Validated], general: list[Finding], console: Console = out) -> None:

@@ -1,6 +1,5 @@
 """`tierfleet prices`: the table of AWS's list prices that costs are computed from."""
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.aws import aws_or_fail
-from tierfleet.cli.console import Json, fail, out
+from tierfleet.cli.console import Json, fail, out, print_json
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.price_list import PRICING_REGION, refresh, write_prices
 from tierfleet.planning.prices import load_prices, shipped_prices_file
@@ -43,7 +42,7 @@ def prices_show(
         for price in prices_of.values()
     ]
     if as_json:
-        typer.echo(json.dumps([asdict(price) for price in found], default=str))
+        print_json([asdict(price) for price in found])
         return
     for price in found:
         verify = "  verify" if price.source.check else ""

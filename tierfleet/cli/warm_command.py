@@ -1,6 +1,5 @@
 """`tierfleet warm`: what the warm-up function does, by hand and with a progress bar."""
 
-import json
 import re
 from typing import Annotated
 
@@ -8,8 +7,9 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.aws import aws_or_fail
-from tierfleet.cli.console import Json, fail, out
-from tierfleet.cli.fleet_choice import Config, Environment, Fleet, FleetChoice, Local, Region, choose_fleet
+from tierfleet.cli.console import Json, fail, out, print_json
+from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, Region, choose_fleet
+from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.cli.standin import standin_or_fail
@@ -28,7 +28,8 @@ _STYLE = {"warmed": "green", "failed": "red", "missing": "yellow", "skipped": "d
 
 
 def warm(
-    config: Config = None,
+    file: File = None,
+    config: ConfigOption = None,
     fleet: Fleet = None,
     environment: Environment = None,
     region: Region = None,
@@ -52,23 +53,26 @@ def warm(
     Exit code 0 if every tenant is warm, or skipped since another tier serves it; 1 if one failed, was left or has no
     model; 2 if no run could start; 130 after Ctrl-C.
     """
-    if from_config and config is None:
-        fail("--from-config needs --config")
+    chosen = named(file, config)
+    if from_config and chosen is None and not local:
+        fail("--from-config needs a fleet file: give --config")
     if from_config and tenants is not None:
         fail("--tenants and --from-config each say whom to warm: give one of them")
-    named = None if tenants is None else [name for name in tenants.replace(",", " ").split() if name]
-    wrong = [name for name in named or () if not re.fullmatch(WORD_PATTERN, name)]
-    if named == [] or wrong:
+    names = None if tenants is None else [name for name in tenants.replace(",", " ").split() if name]
+    wrong = [name for name in names or () if not re.fullmatch(WORD_PATTERN, name)]
+    if names == [] or wrong:
         fail(f"--tenants is {tenants!r}, allowed: tenant ids with commas between them, such as m07,m08")
-    choice = choose_fleet(config, fleet, environment, region, local=local)
+    choice = choose_fleet(chosen, fleet, environment, region, local=local)
+    if from_config and choice.config is None:
+        fail("--from-config needs a fleet file: give --config, or name none with --local")
     deployed = choice.deployed_routes()
     routes = parse_routes(route_json(choice.config)) if from_config and choice.config else deployed
-    plan = _plan(routes, deployed, tier, named, endpoint, concurrency, deadline_seconds)
+    plan = _plan(routes, deployed, tier, names, endpoint, concurrency, deadline_seconds)
     left = "what is loaded stays loaded; run it again for the rest"
     with if_interrupted(left), standin_or_fail(choice.standin):
         report = _run(choice, deployed, plan)
     if as_json:
-        typer.echo(json.dumps({"endpoint": plan.endpoint_name, "tier": plan.tier, **report.to_json()}))
+        print_json({"endpoint": plan.endpoint_name, "tier": plan.tier, **report.to_json()})
     else:
         _print(plan, report)
     if report.failed or report.left or report.missing:

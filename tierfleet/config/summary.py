@@ -1,6 +1,7 @@
 """A fleet file in one screen."""
 
 from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.models.shown import counted
 from tierfleet.routes import endpoint_name
 
 
@@ -20,19 +21,22 @@ def _container(config: FleetConfig) -> str:
 
 
 def _shared(config: FleetConfig, name: str, tier: MultiModelTier) -> list[str]:
-    tenants = "every tenant no other tier names" if tier.default else f"{len(tier.tenants)} tenants"
+    tenants = "every tenant no other tier names" if tier.default else counted(len(tier.tenants), "tenant")
     lines = [f"  {name}: multi-model, {tenants}", _instances(tier)]
     if tier.scale_on_cache:
         unloads = tier.scale_on_cache.max_unloads_per_hour
         lines.append(f"      + {tier.scale_on_cache.add_instances} instance above {unloads} unloads an hour")
     if tier.warm_up:
         when = f"{tier.warm_up.schedule} {tier.warm_up.timezone}"
-        lines.append(f"    warm-up: {len(tier.warm_up.tenants)} tenants, {when}, and whenever it comes into service")
+        lines += [
+            f"    warm-up: {counted(len(tier.warm_up.tenants), 'tenant')}, {when},",
+            "      and whenever it comes into service",
+        ]
     return [*lines, f"    {endpoint_name(config, name)}"]
 
 
 def _dedicated(config: FleetConfig, name: str, tier: DedicatedTier) -> list[str]:
-    lines = [f"  {name}: dedicated, {len(tier.tenants)} tenants, an endpoint each", _instances(tier)]
+    lines = [f"  {name}: dedicated, {counted(len(tier.tenants), 'tenant')}, an endpoint each", _instances(tier)]
     for tenant, dedicated in sorted(tier.tenants.items()):
         lines.append(f"    {endpoint_name(config, name, tenant)}  {dedicated.model}")
     return lines

@@ -1,7 +1,8 @@
 """`python -m tierfleet.models.check_process`: checks a model file a line, so that whatever it does, only this ends.
 
 A line of standard input is {"file", "probe": {"content_type", "body"} or null, "served_by": [1, 7, 4] or null,
-"max_bytes", "xgboost": whether it must be an XGBoost model}; each is answered with a line {"findings", "facts"}.
+"max_bytes", "rounds" as packaging takes it, "xgboost": whether it must be an XGBoost model}; each is answered with a
+line {"findings", "facts"}.
 """
 
 import json
@@ -14,21 +15,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tierfleet_server import artefact, heap, native
+from tierfleet_server import artefact, heap
 from tierfleet_server.artefact import METADATA, MODEL_FILE
 from tierfleet_server.booster import BoosterModel, open_checked
-from tierfleet_server.model_file import ModelFacts, file_format, refuse_newer
+from tierfleet_server.conversion import FIRST_WITH_UBJ, differences, refuse_unreadable, version_of
+from tierfleet_server.document import read_document
+from tierfleet_server.foreign import describe_bytes, foreign_format, model_format
+from tierfleet_server.packaging import Served, served_model
 from tierfleet_server.payload import read_rows
-from tierfleet_server.prepared import prepare, take
 from tierfleet_server.preprocessing import Preprocessing
 from tierfleet_server.refusal import BadModel, Refusal
+from tierfleet_server.rounds import Rounds
+from tierfleet_server.versions import dotted
 
 from tierfleet.models.findings import Facts, Finding
+from tierfleet.models.target import DENSE, Target
 from tierfleet.models.unpacking import unpack_with_findings
 
-_HEAD_BYTES = 128
-# Source: xgboost.readthedocs.io/en/stable/tutorials/saving_model.html
-_FIRST_WITH_UBJ = (1, 6, 0)
+_HEAD_BYTES = 4096
 
 
 def check_file(request: dict[str, Any], scratch: Path) -> tuple[list[Finding], Facts | None]:
@@ -48,14 +52,11 @@ def check_file(request: dict[str, Any], scratch: Path) -> tuple[list[Finding], F
         )
         return findings, None
     roots = [path for path in sorted(directory.iterdir()) if not path.name.startswith(".")]
-    served_by, damaged = request["served_by"], bool(findings)
-    findings += _root_findings(roots, directory, packaged=packaged, damaged=damaged, served_by=served_by)
+    findings += _root_findings(roots, directory, packaged=packaged, damaged=bool(findings))
     if len(roots) != 1 or any(finding.severity == "error" for finding in findings):
         return findings, None
-    # A raw model is read where it lies; the link is ours.
-    where = directory if packaged else roots[0].resolve()
     try:
-        facts, more = _load(where, request, packaged=packaged, described=described)
+        facts, more = _load(roots[0].read_bytes(), directory if described else None, request)
     except Refusal as refusal:
         check = "version" if "was saved by XGBoost" in refusal.message else "load"
         return [*findings, Finding("error", check, refusal.message)], None
@@ -64,9 +65,7 @@ def check_file(request: dict[str, Any], scratch: Path) -> tuple[list[Finding], F
     return findings + more, facts
 
 
-def _root_findings(
-    roots: list[Path], directory: Path, *, packaged: bool, damaged: bool, served_by: list[int] | None
-) -> list[Finding]:
+def _root_findings(roots: list[Path], directory: Path, *, packaged: bool, damaged: bool) -> list[Finding]:
     findings = []
     if packaged and len(roots) != 1 and (roots or not damaged):
         names = ", ".join(repr(path.name) for path in roots) or "none"
@@ -78,15 +77,10 @@ def _root_findings(
     for path in roots:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-        try:
-            form = file_format(head)
-            # Packaging saves a bare model as UBJ, whatever it was.
-            if (form == "ubj" or not packaged) and served_by is not None and tuple(served_by) < _FIRST_WITH_UBJ:
-                findings.append(
-                    Finding("error", "version", "is UBJ, which XGBoost reads from 1.6 on; use a newer image")
-                )
-        except BadModel as error:
-            findings.append(Finding("error", "format", f"{path.name}: {error.message}" if packaged else error.message))
+        what = foreign_format(head) or (None if model_format(head) else describe_bytes(head))
+        if what is not None:
+            where = f"{path.name}: " if packaged else ""
+            findings.append(Finding("error", "format", f"{where}the model file {what}"))
     if packaged and not damaged and (directory / METADATA).exists():
         try:
             artefact.read_metadata(directory)
@@ -95,59 +89,74 @@ def _root_findings(
     return findings
 
 
-def _load(where: Path, request: dict[str, Any], *, packaged: bool, described: bool) -> tuple[Facts, list[Finding]]:
+def _load(data: bytes, described: Path | None, request: dict[str, Any]) -> tuple[Facts, list[Finding]]:
     started = time.perf_counter()
-    found = prepare(str(where), native.version())
-    data = take(found.held)
+    reader = request["served_by"]
+    target = DENSE if reader is None else Target((reader[0], reader[1], reader[2]), stock=True)
+    findings = []
+    if described is not None:
+        findings += _packaged_for_another(data, target)
+    # Packaging decided about the rounds of what is packaged.
+    rounds: Rounds = request["rounds"] if described is None else "all"
+    served = served_model(
+        data, reader=target.reader, stock=target.stock, rounds=rounds, verify=described is None and not findings
+    )
+    preprocessing = Preprocessing()
+    if described is None:
+        findings += [Finding("note", "package", note) for note in served.notes]
+        findings += [Finding("warning", "package", warning) for warning in served.warnings]
+    else:
+        metadata = artefact.read_metadata(described)
+        if metadata is not None:
+            steps, names = metadata.check(data, served.facts)
+            preprocessing = Preprocessing.from_metadata(steps, served.facts.features, names)
+    findings += _version_findings(served, target)
     before = heap.in_use_bytes()
-    handle = open_checked(data, found.facts)
+    handle = open_checked(served.ubj, served.facts)
     after = heap.in_use_bytes()
     seconds = time.perf_counter() - started
-    preprocessing = Preprocessing.from_metadata(found.steps, found.facts.features, found.names)
-    findings = _version_findings(found.facts, request["served_by"], packaged=packaged)
-    best = found.facts.best_iteration
-    if packaged and not described and best is not None and best + 1 < found.facts.rounds:
-        findings.append(_early_stopped(found.facts))
     if request["probe"] is not None:
-        findings += _probe_findings(BoosterModel(handle, found.facts, preprocessing), **request["probe"])
+        findings += _probe_findings(BoosterModel(handle, served.facts, preprocessing), **request["probe"])
     facts = Facts(
-        features=found.facts.features,
-        rounds=found.facts.rounds,
-        trees=found.facts.trees,
-        objective=found.facts.objective,
-        xgboost_version=".".join(map(str, found.facts.version)),
-        size_bytes=len(data),
+        features=served.facts.features,
+        rounds=served.kept.rounds or served.facts.rounds,
+        trees=served.facts.trees,
+        objective=served.facts.objective,
+        xgboost_version=dotted(served.source),
+        size_bytes=len(served.data),
         memory_bytes=None if before is None or after is None else max(0, after - before),
         load_seconds=round(seconds, 4),
     )
     return facts, findings
 
 
-def _version_findings(facts: ModelFacts, served_by: list[int] | None, *, packaged: bool) -> list[Finding]:
-    # Packaging saves a bare model again, with the XGBoost that is installed here.
-    saved = facts.version if packaged else native.version()
-    if served_by is None:
+def _packaged_for_another(data: bytes, target: Target) -> list[Finding]:
+    document, form = read_document(data), model_format(data[:_HEAD_BYTES]) or ""
+    source = version_of(document)
+    refuse_unreadable(document, source, target.reader)
+    if form == "ubj" and target.reader < FIRST_WITH_UBJ:
+        message = "is UBJ, which XGBoost reads from 1.6 on; use a newer image, or package the model again with --config"
+        return [Finding("error", "version", message)]
+    reasons = differences(document, form, source, target.reader)
+    if not reasons:
         return []
-    major, minor, patch = served_by
-    try:
-        refuse_newer(saved, (major, minor, patch))
-    except BadModel as error:
-        return [Finding("error", "version", error.message)]
-    if saved[:2] > (major, minor):
-        message = (
-            f"was saved by XGBoost {'.'.join(map(str, saved))} and the fleet's image has {major}.{minor}, which is not "
-            "promised to read newer models: compare scores on that image before its first use"
-        )
-        return [Finding("note", "version", message)]
-    return []
-
-
-def _early_stopped(facts: ModelFacts) -> Finding:
     message = (
-        f"was stopped early at round {facts.best_iteration} of {facts.rounds}, and all rounds would be scored; "
-        "package it with models package, which cuts it there"
+        f"was packaged for another image than {target.name}: {'; '.join(reasons)}; package the model that training "
+        "wrote again, with --config"
     )
-    return Finding("warning", "load", message)
+    return [Finding("error", "version", message)]
+
+
+def _version_findings(served: Served, target: Target) -> list[Finding]:
+    # What was converted says so already.
+    if not target.stock or served.source[:2] <= target.reader[:2] or served.notes:
+        return []
+    message = (
+        f"was saved by XGBoost {dotted(served.source)} and the fleet's image has "
+        f"{target.reader[0]}.{target.reader[1]}, which reads {served.facts.objective} of it exactly "
+        "(docs/models.md, Versions)"
+    )
+    return [Finding("note", "version", message)]
 
 
 def _probe_findings(model: BoosterModel, content_type: str, body: str) -> list[Finding]:

@@ -53,6 +53,84 @@ def every_model(paths: Sequence[Path]) -> list[ModelFile]:
     return list(found.values())
 
 
+@dataclass(frozen=True)
+class PassedOver:
+    """A file that is not taken for a model; `why` is what it is and what to do, as the rest of a sentence."""
+
+    file: Path
+    why: str
+
+
+def passed_over(paths: Sequence[Path]) -> list[PassedOver]:
+    """The files below directories that look like models, or could be meant as one, and are not taken, in name order.
+
+    Hidden files and texts, tables, scripts and pictures are left alone, unless they hold a model.
+    """
+    found = []
+    for path in paths:
+        if not path.is_dir():
+            continue
+        taken = {file.resolve() for file in _candidates(path)}
+        for file in sorted(path.rglob("*")):
+            inside = file.relative_to(path)
+            if file.is_dir() or any(part.startswith(".") for part in inside.parts) or file.resolve() in taken:
+                continue
+            why = _why_not(file, len(inside.parts))
+            if why is not None:
+                found.append(PassedOver(file, why))
+    return found
+
+
+def _why_not(file: Path, depth: int) -> str | None:
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(4096)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    what, form = _recognised(head)
+    name, suffix = file.name.lower(), file.suffix.lower()
+    is_model = form is not None or name.endswith((*SUFFIXES, ".tgz"))
+    if what is not None and not name.endswith((*SUFFIXES, ".tgz")):
+        return what
+    if name.endswith(SUFFIXES) and file.name.endswith(SUFFIXES) and depth != 2:
+        lies = "lies a folder too deep" if depth > 2 else "lies beside the tenants' folders"
+        return f"{lies}; move it to <tenant>/<version>{next(end for end in SUFFIXES if name.endswith(end))}"
+    if is_model:
+        ending = (
+            ".tar.gz"
+            if name.endswith(".tgz")
+            else suffix
+            if name.endswith(SUFFIXES)
+            else _ENDING_OF.get(form or "", "")
+        )
+        called = {"ubj": "a UBJ model", "json": "a JSON model", "binary": "a model in XGBoost's old binary format"}
+        kind = called.get(form or "", "an archive")
+        return f"is {kind} under another ending; name it <tenant>/<version>{ending}"
+    if suffix in _PICKLES:
+        return "is named like a pickle, which runs code when it is loaded; save it with Booster.save_model('model.ubj')"
+    if suffix in _NO_MODELS or name in ("readme", "license", "makefile"):
+        return None
+    return "is no model that is known; save models with Booster.save_model('model.ubj')"
+
+
+def _recognised(head: bytes) -> tuple[str | None, str | None]:
+    """What a foreign file is, or else which of XGBoost's formats; needs the extra `models`, else (None, None)."""
+    try:
+        from tierfleet_server.foreign import foreign_format, model_format
+    except ImportError:
+        return None, None
+    what = foreign_format(head) if head.strip() else None
+    return what, None if what else model_format(head)
+
+
+_ENDING_OF = {"ubj": ".ubj", "json": ".json", "binary": ".ubj"}
+_PICKLES = (".pkl", ".pickle", ".joblib", ".dill", ".sav")
+_NO_MODELS = (
+    ".txt", ".md", ".rst", ".csv", ".tsv", ".parquet", ".log", ".py", ".ipynb", ".sh", ".sql", ".toml", ".yaml",
+    ".yml", ".ini", ".cfg", ".html", ".pdf", ".png", ".jpg", ".svg", ".sha256", ".md5",
+)  # fmt: skip
+
+
 def _candidates(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path if path.parent.name else path.resolve()

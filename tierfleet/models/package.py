@@ -1,22 +1,96 @@
 """From a model file to the artefact that is published."""
 
+import tarfile
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
 from tierfleet.models.files import ModelFile
+
+if TYPE_CHECKING:
+    from tierfleet_server.rounds import Rounds
+
+    from tierfleet.models.target import Target
+
+_METADATA_FOLDER = ".tierfleet"
+
+
+@dataclass(frozen=True)
+class PackageOptions:
+    """What a user asks of packaging.
+
+    missing: the number that stood for a missing value in training. libsvm_base: 1 if callers count columns from 1.
+    """
+
+    rounds: "Rounds" = "auto"
+    missing: float | None = None
+    libsvm_base: int = 0
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Package:
+    """An artefact, and what was done to make it and what to know of it, in sentences."""
+
+    archive: bytes
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def package_file(model: ModelFile) -> bytes:
-    """The tar.gz of a model file; one that is packaged already is taken as it is.
+    """The tar.gz of a model file for the dense server; raises ValueError like `package`."""
+    return package(model).archive
 
-    Raises ValueError with one sentence for a model that must not be served.
+
+def package(
+    model: ModelFile, target: "Target | None" = None, options: PackageOptions | None = None, *, verify: bool = True
+) -> Package:
+    """The tar.gz of a model file for an image, by default the dense server.
+
+    An artefact that was packaged before is taken as it is; one that holds a bare model too, if the image reads that
+    exactly. verify: compare scores, which validation has done already. Raises ValueError with one sentence for a model
+    that must not be served.
     """
-    content = model.file.read_bytes()
-    if model.packaged:
-        return content
     # Needs XGBoost: the extra "models".
-    from tierfleet_server.packaging import package_model
+    from tierfleet_server.packaging import metadata_of, pack_served, served_model
     from tierfleet_server.refusal import BadModel
 
+    from tierfleet.models.target import DENSE
+
+    content, chosen, asked = model.file.read_bytes(), target or DENSE, options or PackageOptions()
+    bare = bare_model(content) if model.packaged else content
+    if bare is None:
+        return Package(content)
     try:
-        archive, _ = package_model(content)
+        served = served_model(bare, reader=chosen.reader, stock=chosen.stock, rounds=asked.rounds, verify=verify)
+        if model.packaged and served.data == bare and asked == PackageOptions():
+            return Package(content, tuple(served.notes), tuple(served.warnings))
+        metadata = metadata_of(
+            served,
+            stock=chosen.stock,
+            missing=asked.missing,
+            libsvm_base=asked.libsvm_base,
+            preprocessing=asked.preprocessing,
+        )
+        return Package(pack_served(served, metadata), tuple(served.notes), tuple(served.warnings))
     except BadModel as error:
         raise ValueError(f"{model.file}: {error}") from error
-    return archive
+
+
+def bare_model(archive: bytes) -> bytes | None:
+    """The model of an artefact that was not packaged by tierfleet; None if it was, or holds anything else too."""
+    from tierfleet_server.archive import MAX_UNPACKED_BYTES
+
+    try:
+        with tarfile.open(fileobj=BytesIO(archive), mode="r:gz") as packed:
+            members = packed.getmembers()
+            files = [member for member in members if member.isreg()]
+            if any(PurePosixPath(member.name).parts[:1] == (_METADATA_FOLDER,) for member in members):
+                return None
+            if len(files) != 1 or len(members) > 2 or files[0].size > MAX_UNPACKED_BYTES:
+                return None
+            content = packed.extractfile(files[0])
+            return content.read() if content is not None else None
+    except (tarfile.TarError, EOFError, OSError, ValueError):
+        return None  # validation says what is wrong with it

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -16,8 +15,11 @@ from tierfleet.models.artefacts import MAX_UPLOAD_BYTES
 from tierfleet.models.files import ModelFile
 from tierfleet.models.findings import Facts, Finding, Validated
 from tierfleet.models.publish import PublishError, check_names
+from tierfleet.models.target import Target, target_of
 
 if TYPE_CHECKING:
+    from tierfleet_server.rounds import Rounds
+
     from tierfleet.config import FleetConfig
 
 _TIMEOUT_SECONDS = 600
@@ -29,11 +31,14 @@ def validate(
     models: Sequence[ModelFile],
     *,
     fleet: "FleetConfig | None" = None,
+    target: Target | None = None,
+    rounds: "Rounds" = "auto",
     jobs: int | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> list[Validated]:
     """Check model files, in their order, with the fleet's probe, image and tiers where a fleet is given.
 
+    `target`: the image, where it is not the fleet's. `rounds`: as packaging takes it.
     `jobs`: processes at work (default: one a processor); `done` is called after each file, in other threads.
     """
     checkers = threading.local()
@@ -44,7 +49,7 @@ def validate(
             checkers.process = CheckProcess()
             every.append(checkers.process)
         try:
-            return _validated(model, fleet, checkers.process)
+            return _validated(model, fleet, {**_request(fleet, target), "rounds": rounds}, checkers.process)
         finally:
             done()
 
@@ -60,7 +65,9 @@ def validate(
             process.close()
 
 
-def _validated(model: ModelFile, fleet: "FleetConfig | None", process: "CheckProcess") -> Validated:
+def _validated(
+    model: ModelFile, fleet: "FleetConfig | None", request: dict[str, Any], process: "CheckProcess"
+) -> Validated:
     findings = []
     try:
         check_names(model.tenant, model.version)
@@ -74,30 +81,24 @@ def _validated(model: ModelFile, fleet: "FleetConfig | None", process: "CheckPro
         return Validated(model, 0, (*findings, Finding("error", "name", f"cannot be read: {error.strerror}")), None)
     if file_bytes > MAX_UPLOAD_BYTES:
         findings.append(Finding("error", "size", f"has {file_bytes} bytes; S3 takes {MAX_UPLOAD_BYTES} in one upload"))
-    more, facts = process.check({"file": str(model.file), **_request(fleet)})
+    more, facts = process.check({"file": str(model.file), **request})
     findings += more
     if fleet is not None and facts is not None:
         findings += fleet_fit.findings(fleet, model.tenant, file_bytes=file_bytes, facts=facts)
     return Validated(model, file_bytes, tuple(findings), facts)
 
 
-def _request(fleet: "FleetConfig | None") -> dict[str, Any]:
+def _request(fleet: "FleetConfig | None", target: Target | None) -> dict[str, Any]:
+    chosen = target or target_of(fleet)
+    served_by = chosen.reader if chosen.stock else None
     if fleet is None:
-        return {"probe": None, "served_by": None, "max_bytes": _MAX_UNPACKED_BYTES, "xgboost": True}
+        return {"probe": None, "served_by": served_by, "max_bytes": _MAX_UNPACKED_BYTES, "xgboost": True}
     return {
         "probe": {"content_type": fleet.probe.content_type, "body": fleet.probe.body},
-        "served_by": _served_by(fleet),
+        "served_by": served_by,
         "max_bytes": _MAX_UNPACKED_BYTES,
         "xgboost": fleet.container.image in ("tierfleet", "sagemaker-xgboost"),
     }
-
-
-def _served_by(fleet: "FleetConfig") -> tuple[int, int, int] | None:
-    """XGBoost's version in a stock image, such as 1.7 in `1.7-1`; None for ours, whose own rule the check applies."""
-    if fleet.container.image != "sagemaker-xgboost":
-        return None
-    found = re.match(r"(\d+)\.(\d+)(?:-(\d+))?", fleet.container.version or "")
-    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
 class CheckProcess:

@@ -74,7 +74,7 @@ def monthly_cost(
     cost_items.storage(bill, config, served, usage)
     cost_items.whole_fleet(bill, config, served, usage)
     if bill.unknown:
-        raise UnknownPriceError("\n".join(bill.unknown.values()))
+        raise UnknownPriceError("\n".join(dict.fromkeys(bill.unknown.values())))
     cost_notes.assumptions(bill, config, usage)
     fleet = f"{config.fleet}-{config.environment}"
     return FleetCost(

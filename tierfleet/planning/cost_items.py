@@ -71,7 +71,7 @@ def warm_up(bill: Bill, name: str, tier: MultiModelTier) -> None:
     usd += bill.unit("appconfig_request").of(runs) + bill.unit("appconfig_configuration_received").of(runs)
     # A pointer for each listed tenant, and at most a model.
     usd += bill.unit("s3_get_request").of(2 * runs * tenants)
-    detail = f"{runs:.3g} runs of at most {seconds} s, {tenants} tenants"
+    detail = f"{runs:.3g} runs of at most {seconds} s, {tenants} tenant{'' if tenants == 1 else 's'}"
     bill.add((name, None), "warm-up", detail, usd)
     _custom_metrics(bill, name, len(WARM_UP_METRICS), _hours(fires), "warm-up metrics")
 
@@ -159,7 +159,7 @@ def whole_fleet(bill: Bill, config: FleetConfig, served: Mapping[str, list[str]]
     polls = usage.callers * HOURS_PER_MONTH * 3600 / config.routes.ttl_seconds
     received = usage.callers * usage.restarts_per_month
     usd = bill.unit("appconfig_request").of(polls) + bill.unit("appconfig_configuration_received").of(received)
-    detail = f"{usage.callers} callers: {polls:,.0f} polls, {received:,.0f} documents"
+    detail = f"{usage.callers} caller{'' if usage.callers == 1 else 's'}: {polls:,.0f} polls, {received:,.0f} documents"
     bill.add(everybody, "route polling", detail, usd)
     if usage.nat_gateways:
         hours = usage.nat_gateways * HOURS_PER_MONTH

@@ -23,10 +23,10 @@ def assumptions(bill: Bill, config: FleetConfig, usage: Usage) -> None:
     if any(tier.warm_up for tier in config.multi_model_tiers.values()):
         notes.append("a warm-up runs until its deadline, which is the most it can")
     if usage.artefact_megabytes is not None:
-        notes.append(f"{usage.versions_kept} version(s) of each model lie in the bucket (--versions-kept)")
-    notes.append(
-        f"{usage.callers} caller process(es) that start anew {usage.restarts_per_month:g} times a month (--callers)"
-    )
+        lie = "version of each model lies" if usage.versions_kept == 1 else "versions of each model lie"
+        notes.append(f"{usage.versions_kept} {lie} in the bucket (--versions-kept)")
+    starts = "caller process that starts" if usage.callers == 1 else "caller processes that start"
+    notes.append(f"{usage.callers} {starts} anew {usage.restarts_per_month:g} times a month (--callers)")
     defaults = [
         name
         for name, tier in sorted(config.tiers.items())

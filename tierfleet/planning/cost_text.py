@@ -1,5 +1,6 @@
 """A fleet's cost and its changes as lines of text, Markdown and JSON-ready data."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,17 +8,31 @@ from tierfleet.planning.cost import FleetCost
 from tierfleet.planning.cost_diff import CostDiff
 from tierfleet.planning.prices import Price, PriceSource
 
+# A last column narrower than this is harder to read than a line that the terminal breaks.
+_LEAST_COLUMNS = 30
 
-def cost_text(cost: FleetCost, tenants: Mapping[str, float] | None = None, *, most_tenants: int = 10) -> str:
-    """The bill as a table, then what it rests on. tenants: US dollars by tenant, the dearest are shown."""
+
+def cost_text(
+    cost: FleetCost,
+    tenants: Mapping[str, float] | None = None,
+    *,
+    most_tenants: int = 10,
+    width: int | None = None,
+    verbose: bool = True,
+) -> str:
+    """The bill as a table, then what it rests on. tenants: US dollars by tenant, the dearest are shown.
+
+    width: columns to wrap at; None: any. verbose: with the source of every price.
+    """
     rows = [["tier", "tenant", "item", "at min", "expected", "at max", ""]]
     rows += [list(map(str, row)) for row in _rows(cost)]
-    lines = [f"{cost.fleet} in {cost.region}: US dollars a month", *_aligned(rows, right=(3, 4, 5))]
+    lines = [f"{cost.fleet} in {cost.region}: US dollars a month", *_aligned(rows, right=(3, 4, 5), width=width)]
     if tenants:
         dearest = sorted(tenants.items(), key=lambda item: (-item[1], item[0]))[:most_tenants]
-        lines += ["", f"the {len(dearest)} dearest of {len(tenants)} tenants (a shared tier is divided by calls)"]
+        whom = "the only tenant" if len(tenants) == 1 else f"the {len(dearest)} dearest of {len(tenants)} tenants"
+        lines += ["", f"{whom} (a shared tier is divided by calls)"]
         lines += [f"  {tenant:<20} {usd:>10,.2f}" for tenant, usd in dearest]
-    return "\n".join([*lines, "", *_footer(cost)])
+    return "\n".join([*lines, "", *_wrapped(_footer(cost, verbose=verbose), width)])
 
 
 def cost_markdown(cost: FleetCost) -> str:
@@ -27,18 +42,20 @@ def cost_markdown(cost: FleetCost) -> str:
     return "\n".join([*lines, "", *_details(cost), ""])
 
 
-def diff_text(diff: CostDiff) -> str:
-    """The changes as a table."""
+def diff_text(diff: CostDiff, *, width: int | None = None, verbose: bool = True) -> str:
+    """The change in one line, then as a table; width, verbose: as in `cost_text`."""
     if not diff.changes:
         return f"{diff.after.fleet}: no change, ${diff.after.usd:,.2f} a month"
     rows = [["tier", "tenant", "before", "after", "change", "why"], *_changes(diff)]
-    title = f"{diff.after.fleet} in {diff.after.region}: US dollars a month, as expected"
-    return "\n".join([title, *_aligned(rows, right=(2, 3, 4)), "", *_footer(diff.after)])
+    totals = f"${diff.before.usd:,.2f} -> ${diff.after.usd:,.2f}"
+    title = f"{diff.after.fleet} in {diff.after.region}: {signed(diff.usd)} a month, {totals}"
+    footer = _wrapped(_footer(diff.after, verbose=verbose), width)
+    return "\n".join([title, *_aligned(rows, right=(2, 3, 4), width=width), "", *footer])
 
 
 def diff_markdown(diff: CostDiff) -> str:
     """The changes as a Markdown section for a pull request."""
-    title = f"### Cost of {diff.after.fleet}: {_signed(diff.usd)} a month"
+    title = f"### Cost of {diff.after.fleet}: {signed(diff.usd)} a month"
     if not diff.changes:
         return f"{title}\n\nNo change: ${diff.after.usd:,.2f} a month.\n"
     lines = [title, ""]
@@ -100,32 +117,50 @@ def _changes(diff: CostDiff) -> list[list[str]]:
             change.tier or "fleet",
             change.tenant or "",
             *_amounts(change.usd_before, change.usd_after),
-            _signed(change.usd),
+            signed(change.usd),
             "; ".join(change.reasons),
         ]
         for change in diff.changes
     ]
-    return [*rows, ["total", "", *_amounts(diff.before.usd, diff.after.usd), _signed(diff.usd), ""]]
+    return [*rows, ["total", "", *_amounts(diff.before.usd, diff.after.usd), signed(diff.usd), ""]]
 
 
 def _amounts(*usd: float) -> list[str]:
     return [f"{amount:,.2f}" for amount in usd]
 
 
-def _signed(usd: float) -> str:
+def signed(usd: float) -> str:
+    """Dollars with their sign, for example +$12.30."""
     # A change of less than half a cent is none, and has no sign.
     return "$0.00" if abs(usd) < 0.005 else f"{'-' if usd < 0 else '+'}${abs(usd):,.2f}"
 
 
-def _aligned(rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
+def _aligned(rows: Sequence[Sequence[str]], right: Sequence[int], width: int | None = None) -> list[str]:
+    """Columns; where a line would be wider than `width`, the last one is wrapped, or put below if it got too narrow."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    start = sum(widths[:-1]) + 2 * len(widths)
+    room = width - start if width else max(1, widths[-1])
+    lines = []
+    for row in rows:
+        cells = "  " + "  ".join(
+            cell.rjust(column_width) if column in right else cell.ljust(column_width)
+            for column, (cell, column_width) in enumerate(zip(row[:-1], widths[:-1], strict=True))
+        )
+        if room < min(_LEAST_COLUMNS, widths[-1]):
+            lines.append(cells.rstrip())
+            lines += textwrap.wrap(row[-1], width or 80, initial_indent=" " * 6, subsequent_indent=" " * 8)
+            continue
+        first, *more = textwrap.wrap(row[-1], room) or [""]
+        lines.append(f"{cells}  {first}".rstrip())
+        lines += [" " * start + line for line in more]
+    return lines
+
+
+def _wrapped(lines: Sequence[str], width: int | None) -> list[str]:
+    if width is None:
+        return list(lines)
     return [
-        "  "
-        + "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
+        part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="  ", break_on_hyphens=False)
     ]
 
 
@@ -134,12 +169,21 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[i
     return ["| " + " | ".join(row) + " |" for row in (head, rule, *rows)]
 
 
-def _footer(cost: FleetCost) -> list[str]:
+def _footer(cost: FleetCost, *, verbose: bool = True) -> list[str]:
     return [
         *(f"assumed: {note}" for note in cost.notes),
         *(f"not in it: {item}" for item in cost.left_out),
-        *_sources(cost.prices),
+        *(_sources(cost.prices) if verbose else _dates(cost.prices)),
     ]
+
+
+def _dates(prices: Sequence[Price]) -> Iterator[str]:
+    dates = sorted(price.source.as_of for price in prices)
+    if dates:
+        verify = sum(price.source.check for price in prices)
+        counted = f"{len(prices)} price{'' if len(prices) == 1 else 's'} of {dates[0]} to {dates[-1]}"
+        verify_text = f", {verify} of them to verify" if verify else ""
+        yield f"{counted}{verify_text}: --verbose names the sources, tierfleet prices refresh reads them anew"
 
 
 def _details(cost: FleetCost) -> list[str]:

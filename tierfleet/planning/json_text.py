@@ -7,8 +7,8 @@ from typing import Any
 
 
 def json_text(value: Any) -> str:
-    """One line. What has no end, or is no number, is null: JSON knows neither Infinity nor NaN."""
-    return json.dumps(_finite(value), default=str, allow_nan=False)
+    """Indented by two. What has no end, or is no number, is null: JSON knows neither Infinity nor NaN."""
+    return json.dumps(_finite(value), default=str, allow_nan=False, indent=2)
 
 
 def _finite(value: Any) -> Any:

@@ -38,7 +38,7 @@ class OptionPrices:
             bill = Bill(self.prices, self.config.region)
             cost_items.endpoint(bill, (self.config.default_tier, None), tail, mean_instances(tail, calls_by_hour))
             if bill.unknown:
-                raise UnknownPriceError("\n".join(bill.unknown.values()))
+                raise UnknownPriceError("\n".join(dict.fromkeys(bill.unknown.values())))
             self._endpoints[key] = sum(line.usd for line in bill.lines if line.item in _PER_INSTANCE)
         fetched = sum(calls_by_hour) * cost_items.DAYS_PER_MONTH * s3_share
         get = self.prices.unit_price("s3_get_request", self.config.region)

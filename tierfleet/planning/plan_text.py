@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from tierfleet.models.shown import counted
 from tierfleet.planning.plan import Claim, Comparison, FleetOption, Plan, TierLatency
 from tierfleet.planning.wording import dollars, gibibytes, milliseconds, percent, points
 
@@ -38,7 +39,9 @@ def traffic_text(plan: Plan) -> str:
     low, high = plan.model_megabytes
     sizes = f"{low:.3g} MB" if high - low < 0.05 else f"{low:.3g} to {high:.3g} MB"
     days = f" over {plan.days:.3g} days" if plan.days is not None else ""
-    return f"{plan.tenants:,} tenants, {plan.calls_per_day:,.0f} calls a day{days}, {bursts}; models of {sizes}"
+    return (
+        f"{counted(plan.tenants, 'tenant')}, {plan.calls_per_day:,.0f} calls a day{days}, {bursts}; models of {sizes}"
+    )
 
 
 def _lines(plan: Plan) -> Iterator[str]:
@@ -88,7 +91,8 @@ def _tiers(plan: Plan) -> Iterator[str]:
         yield f"and {len(own) - _MOST_DECISIONS} more with their own endpoint"
     first = next((decision for decision in plan.decisions if decision.usd is None), None)
     biggest = f"; the biggest, {first.tenant}: {first.reason}" if first else ""
-    yield f"{plan.tail_tenants:,} tenants share one endpoint{biggest}"
+    share = "shares" if plan.tail_tenants == 1 else "share"
+    yield f"{counted(plan.tail_tenants, 'tenant')} {share} one endpoint{biggest}"
     yield f"rule: {plan.tiering_rule}"
     yield from (f"move {move.tenant}: {move.from_tier} -> {move.to_tier}" for move in plan.moves)
 

@@ -103,6 +103,11 @@ class PriceTable:
         return price
 
     def _unknown(self, region: str, table: str, key: str) -> UnknownPriceError:
+        if self.regions and region not in self.regions:
+            return UnknownPriceError(
+                f"no price is known in {region}, only in {', '.join(self.regions)}: run tierfleet prices refresh "
+                f"--region {region}, or price it as elsewhere: tierfleet cost --region {self.regions[0]}"
+            )
         known = ", ".join(sorted(self.hosting.get(region, {}))) if table == HOSTING_INSTANCE_HOUR else ""
         have = f"; {region} has {known}" if known else f"; regions with prices: {', '.join(self.regions)}"
         return UnknownPriceError(

@@ -7,6 +7,7 @@ from typing import Final
 from tierfleet.config import FleetConfig, MultiModelTier
 from tierfleet.config.tier_rules import MAX_WARM_UP_SHARE
 from tierfleet.instance_types import describe
+from tierfleet.models.shown import counted
 from tierfleet.planning.plan import Edit
 from tierfleet.planning.proposed import dedicated_tenants, dedicated_tier_name, proposed_tail
 
@@ -59,8 +60,8 @@ def edits(config: FleetConfig, target: Target) -> tuple[Edit, ...]:
     if target.warm_up is not None and tail.warm_up is not None:
         before, after = tail.warm_up.tenants, target.warm_up
         gone, came = set(before) - set(after), set(after) - set(before)
-        new_text = f"{len(after)} tenants, {len(came)} of them new, {len(gone)} gone, hottest first"
-        found.append(_edit(f"[tiers.{name}.warm_up] tenants", f"{len(before)} tenants", new_text))
+        new_text = f"{counted(len(after), 'tenant')}, {len(came)} of them new, {len(gone)} gone, hottest first"
+        found.append(_edit(f"[tiers.{name}.warm_up] tenants", counted(len(before), "tenant"), new_text))
     joins, now = dedicated_tier_name(config), dedicated_tenants(config)
     for tenant in target.promoted(config):
         found.append(

@@ -1,0 +1,193 @@
+"""`tierfleet diff` and `tierfleet cost --diff` of a fleet file in a git repository."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tomlkit
+from fleets import ROOT, document
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from tierfleet.assembly_diff import create_only_properties
+from tierfleet.cli import app
+from tierfleet.git_versions import GitVersionsError, changed_versions
+
+runner = CliRunner()
+Commit = Callable[..., Path]
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose only commit has config/shop-test.toml and its list of tenants."""
+    for name, value in (
+        ("GIT_AUTHOR_NAME", "a"),
+        ("GIT_AUTHOR_EMAIL", "a@example.com"),
+        ("GIT_COMMITTER_NAME", "a"),
+        ("GIT_COMMITTER_EMAIL", "a@example.com"),
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    write(tmp_path)
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "first")
+    git("tag", "start")
+    return tmp_path
+
+
+def git(*arguments: str) -> None:
+    subprocess.run(["git", *arguments], check=True, capture_output=True)
+
+
+def write(repository: Path, **changes: object) -> Path:
+    file = repository / "config" / "shop-test.toml"
+    file.write_text(tomlkit.dumps(document(**changes)))
+    return file
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = runner.invoke(app, list(arguments))
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+def promote(repository: Path) -> None:
+    write(repository, tiers={"whale": {"tenants": {"t2": {"model": "t2/1.tar.gz"}}}})
+
+
+def test_an_edit_is_compared_with_the_last_commit(repository: Path) -> None:
+    assert run("diff") == "config is as in HEAD: nothing changes\n"
+    promote(repository)
+
+    lines = run("diff").splitlines()
+
+    assert lines[0] == "shop-test against HEAD: 13 added, 0 removed, 3 modified"
+    assert lines[1] == "replaced: 1 Deployment, 1 HostedConfigurationVersion"
+    assert lines[2].startswith("cost: +$")
+    assert lines[3] == ""
+    assert len(lines) == 4 + 16
+    assert run("diff", "config/shop-test.toml").splitlines() == lines
+    assert run("diff", "--config", "config/shop-test.toml").splitlines() == lines
+    git("commit", "--quiet", "--all", "--message", "second")
+    assert run("diff") == "config is as in HEAD: nothing changes\n"
+    assert run("diff", "--against", "start").splitlines()[1:] == lines[1:]
+
+
+def test_what_is_replaced_is_told_endpoints_first(repository: Path) -> None:
+    write(repository, tiers={"tail": {"instance_type": "ml.m5.large"}})
+
+    output = run("diff")
+    changes = json.loads(run("diff", "--json"))
+
+    assert output.splitlines()[1].startswith("replaced: 1 Endpoint, 1 EndpointConfig, ")
+    replaced = {change["resource_type"] for change in changes if change["replaced"]}
+    assert {"AWS::SageMaker::Endpoint", "AWS::SageMaker::EndpointConfig"} <= replaced
+    assert {change["replaced"] for change in changes if change["resource_type"] == "AWS::CloudWatch::Dashboard"} == {
+        False
+    }
+
+
+def test_the_cost_of_an_edit_is_compared_with_the_last_commit(repository: Path) -> None:
+    assert run("cost", "--diff") == "config is as in HEAD: no change\n"
+    promote(repository)
+
+    output = run("cost", "--diff")
+    found = json.loads(run("cost", "--diff", "config/shop-test.toml", "--json"))
+
+    assert "comes from tail" in output
+    assert found["usd_a_month"]["change"] > 0
+    assert f"cost: +${found['usd_a_month']['change']:,.2f} a month" in run("diff")
+    assert run("cost", "--diff", "--against", "HEAD").splitlines() == output.splitlines()
+
+
+def test_a_new_fleet_and_a_removed_one_are_told(repository: Path) -> None:
+    file = repository / "config" / "shop-test.toml"
+    (repository / "config" / "shop-other.toml").write_text(tomlkit.dumps(document(environment="other")))
+    file.unlink()
+
+    lines = run("diff").splitlines()
+
+    added, removed, modified = (int(number) for number in re.findall(r"(\d+) \w+ed", lines[0]))
+    assert lines[0].startswith("shop-other, shop-test against HEAD: ")
+    assert (added, modified) == (removed, 0)
+    assert sum(line.startswith("cost: shop-") for line in lines) == 2
+
+
+def test_a_list_of_tenants_in_a_file_of_its_own_belongs_to_the_fleet(repository: Path, tmp_path: Path) -> None:
+    changes = {"tiers": {"tail": {"warm_up": {"tenants_file": "hot.txt"}}}}
+    content = document(**changes)
+    del content["tiers"]["tail"]["warm_up"]["tenants"]
+    (repository / "config" / "shop-test.toml").write_text(tomlkit.dumps(content))
+    (repository / "config" / "hot.txt").write_text("t1\n")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "list")
+    (repository / "config" / "hot.txt").write_text("t1\nt2\n")
+
+    assert run("diff").splitlines()[0] == "shop-test against HEAD: 0 added, 0 removed, 1 modified"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["diff", "--against", "nowhere"], "git knows no commit 'nowhere'"),
+        (["diff", "--against", "--help"], "git knows no commit '--help'"),
+        (["diff", "config/absent.toml"], "config/absent.toml is neither here nor in HEAD"),
+        (["diff", "absent/x.toml"], "there is no directory absent"),
+        (["diff", "/usr"], "is in no git repository"),
+        (["diff", "a", "b", "c"], "give one fleet file, or two assemblies"),
+        (["cost", "--diff", "--against", "nowhere"], "git knows no commit 'nowhere'"),
+        (["cost"], "0 files given"),
+    ],
+)
+def test_what_git_does_not_know_is_one_sentence_and_2(repository: Path, arguments: list[str], words: str) -> None:
+    output = run(*arguments, code=2)
+
+    assert words in " ".join(output.split())
+    assert output.count("error") == 1
+
+
+def test_a_version_that_cannot_be_used_is_named_by_its_commit(repository: Path) -> None:
+    write(repository, region="xx-nowhere-1")
+    git("commit", "--quiet", "--all", "--message", "broken")
+    write(repository)
+
+    output = run("diff", code=2)
+
+    assert "shop-test.toml in HEAD" in output
+
+
+def test_the_create_only_properties_are_those_of_cloudformations_schemas() -> None:
+    from create_only import create_only
+
+    assert create_only_properties() == {kind: list(names) for kind, names in create_only().items()}, "run make schema"
+
+
+names = st.sampled_from(["shop-test.toml", "hot.txt", "x.toml"])
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=st.dictionaries(names, st.binary(max_size=20), max_size=3))
+def test_a_file_differs_when_its_bytes_do(repository: Path, edits: dict[str, bytes]) -> None:
+    config = repository / "config"
+    git("checkout", "--quiet", "--force", "start")
+    git("clean", "--quiet", "--force")
+    before = {file.name: file.read_bytes() for file in config.iterdir()}
+    for name, content in edits.items():
+        (config / name).write_bytes(content)
+
+    found = {f"{version.name}.toml" for version in changed_versions(config, "HEAD", repository.parent / "copies")}
+
+    assert found == {name for name, content in edits.items() if name.endswith(".toml") and before.get(name) != content}
+
+
+def test_outside_a_repository_two_versions_must_be_given(tmp_path: Path) -> None:
+    with pytest.raises(GitVersionsError, match="no git repository"):
+        changed_versions(ROOT.parent.parent, "HEAD", tmp_path)

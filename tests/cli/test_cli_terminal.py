@@ -1,0 +1,174 @@
+"""Every command on every terminal: help with an example, no colours where none are wanted, ASCII, no traceback."""
+
+import json
+import os
+import pty
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fleets import CONFIG, ROOT
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from tierfleet.cli import app
+from tierfleet.cli.examples import EXAMPLES
+
+runner = CliRunner()
+TIERFLEET = str(Path(sys.executable).parent / "tierfleet")
+
+
+def commands(group: TyperGroup, above: str = "") -> Iterator[tuple[str, TyperCommand]]:
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from commands(command, f"{above}{name} ")
+        elif isinstance(command, TyperCommand):
+            yield f"{above}{name}", command
+
+
+COMMANDS = dict(commands(get_command(app)))  # type: ignore[arg-type]
+
+
+def test_every_command_has_an_example() -> None:
+    assert EXAMPLES.keys() == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_in_the_help_is_one_that_the_command_takes(name: str) -> None:
+    help_text = runner.invoke(app, [*name.split(), "--help"], env={"COLUMNS": "200"}).stdout
+
+    (example,) = re.findall(rf"Example: tierfleet {name}(.*)", help_text)
+    words = shlex.split(example.partition(">")[0])
+    assert " ".join(example.split()) == " ".join(EXAMPLES[name].split())
+    COMMANDS[name].make_context(name, words)
+
+
+def test_the_help_lists_the_commands_in_the_order_of_use() -> None:
+    shown = runner.invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout
+
+    listed = re.findall(r"^│ ([a-z]+)  ", shown, re.MULTILINE)
+    assert listed == ["local", "config", "diff", "cost", "models", "invoke", "warm", "plan", "prices"]
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_version_is_told() -> None:
+    assert re.fullmatch(r"tierfleet \d+\.\d+\.\d+\n", runner.invoke(app, ["--version"]).stdout)
+
+
+def test_completion_can_be_installed() -> None:
+    shown = runner.invoke(app, ["--help"]).stdout
+    assert "--install-completion" in shown
+
+
+def on_terminal(*arguments: str, **environment: str) -> str:
+    """What a command writes to a terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [TIERFLEET, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=ROOT,
+        env={**os.environ, "TERM": "xterm-256color", **environment},
+    )
+    os.close(theirs)
+    written = b""
+    while True:
+        try:
+            more = os.read(ours, 65536)
+        except OSError:  # the terminal's other end is closed
+            break
+        if not more:
+            break
+        written += more
+    os.close(ours)
+    process.wait()
+    return written.decode(errors="replace")
+
+
+def test_no_color_is_heard() -> None:
+    file = str(CONFIG / "fraud-dev.toml")
+    colour = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-7]|9[0-7]|38)[0-9;]*m")
+    assert colour.search(on_terminal("config", "check", file, NO_COLOR=""))
+    assert not colour.search(on_terminal("config", "check", file, NO_COLOR="1"))
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["local", "up", "--help"],
+        ["config", "show", "config/fraud-dev.toml"],
+        ["config", "check", "tests/→.toml"],
+    ],
+)
+def test_an_ascii_terminal_gets_ascii(locale: dict[str, str], arguments: list[str]) -> None:
+    environment = {**os.environ, "PYTHONCOERCECLOCALE": "0", **locale}
+    done = subprocess.run([TIERFLEET, *arguments], cwd=ROOT, env=environment, capture_output=True, check=False)
+
+    assert (done.stdout + done.stderr).isascii()
+    assert done.returncode == (2 if "check" in arguments else 0)
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["prices", "show", "--region", "eu-west-1"],
+        ["cost", "config/fraud-dev.toml"],
+        ["cost", "--diff", "config/fraud-dev.toml", "config/fraud-prod.toml"],
+        ["config", "check"],
+    ],
+)
+def test_json_has_one_indentation(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    printed = runner.invoke(app, [*arguments, "--json"]).stdout
+    assert printed == json.dumps(json.loads(printed), indent=2) + "\n"
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / ".local-cloud").write_text("a file where the folder of the stand-in should be")
+    for file in (CONFIG / "fraud-dev.toml", CONFIG / "fraud-dev.toml" / "below"):
+        done = subprocess.run(
+            [TIERFLEET, "local", "up", str(file)], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("error: ")
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("width", ["60", "80", "100", "140"])
+def test_the_bill_fits_the_terminal(width: str) -> None:
+    shown = runner.invoke(app, ["cost", str(CONFIG / "fraud-prod.toml")], env={"COLUMNS": width}).stdout
+
+    assert max(map(len, shown.splitlines())) <= max(int(width), 68), "the numbers alone take 68 columns"
+    assert "$0.257 an hour" in " ".join(shown.split())
+    assert "--verbose" in shown
+    assert "cloudburn.io" not in shown
+    assert "cloudburn.io" in runner.invoke(app, ["cost", str(CONFIG / "fraud-prod.toml"), "--verbose"]).stdout
+
+
+def test_regions_without_prices_are_named_once_with_the_way_out(tmp_path: Path) -> None:
+    file = tmp_path / "fraud-dev.toml"
+    file.write_text((CONFIG / "fraud-dev.toml").read_text().replace("eu-west-1", "ap-south-1"))
+
+    said = runner.invoke(app, ["cost", str(file)]).stderr
+
+    assert said.count("ap-south-1") == 2
+    assert "prices refresh --region ap-south-1" in said
+    assert "--region eu-west-1" in said
+    assert runner.invoke(app, ["cost", str(file), "--region", "eu-west-1"]).exit_code == 0
+
+
+@pytest.mark.parametrize("file", sorted(CONFIG.glob("*.toml")), ids=lambda file: file.stem)
+def test_a_fleet_explained_fits_80_columns(file: Path) -> None:
+    shown = runner.invoke(app, ["config", "show", str(file)]).stdout
+
+    assert max(map(len, shown.splitlines())) <= 80

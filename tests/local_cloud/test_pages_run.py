@@ -1,0 +1,111 @@
+"""README.md and docs/tutorial.md, run word by word in a clean clone: the commands, and the output that is shown."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fleets import ROOT
+
+from local_cloud import NotRunningError, running
+
+PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md"]
+# What the tests themselves run in, and what would run them again.
+ELSEWHERE = {"make install", "source .venv/bin/activate"}
+NEEDS_AN_ACCOUNT = "needs an account"
+# Each of these asks AWS; whoever adds one to a page lists it here.
+ACCOUNT_COMMANDS = {
+    "README.md": [
+        "node_modules/.bin/cdk deploy fraud-prod/Models",
+        "tierfleet models publish config/fraud-prod.toml models",
+        "node_modules/.bin/cdk deploy fraud-prod/Fleet",
+    ],
+    "tutorial.md": [],
+}
+_BLOCK = re.compile(r"(?:^<!-- ([^\n]+) -->\n)?^```(sh|text)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a page: `sh` is run, `text` is what the block before it prints; `...` leaves lines out."""
+
+    note: str
+    kind: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(note or "", kind, text) for note, kind, text in _BLOCK.findall(page.read_text())]
+
+
+def uncommented(text: str) -> list[str]:
+    return [line for line in (re.split(r"\s+# ", line)[0].strip() for line in text.splitlines()) if line]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The files of this clone as git knows them, committed into a repository of their own."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("this is no clone")
+    directory = tmp_path / "clone"
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file() and not name.startswith("tests/"):
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, directory / name)
+    author = ("-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false")
+    for arguments in (["init", "--quiet"], ["add", "."], [*author, "commit", "--quiet", "--message", "first"]):
+        subprocess.run(["git", *arguments], cwd=directory, check=True, capture_output=True)
+    return directory
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_the_page_runs(page: Path, clone: Path, no_credentials: None) -> None:
+    env = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    env.pop("COLUMNS", None)
+    printed, account = "", []
+    try:
+        for block in blocks(page):
+            if block.kind == "text":
+                assert_shown(block.text, printed)
+                continue
+            commands = uncommented(block.text)
+            if block.note == NEEDS_AN_ACCOUNT:
+                account += commands
+                continue
+            if set(commands) <= ELSEWHERE:
+                continue
+            expected = re.fullmatch(r"ends with (\d+)", block.note)
+            script = "set -e\n" + block.text
+            done = subprocess.run(
+                ["bash", "-c", script], cwd=clone, env=env, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == (int(expected[1]) if expected else 0), f"{block.text}\n{done.stdout}{done.stderr}"
+            assert "Traceback" not in done.stderr
+            printed = done.stdout
+            if "booster.predict" in block.text:
+                lines = printed.splitlines()
+                assert lines[-1] == lines[0], "the score of the endpoint is XGBoost's own, to the last digit"
+    finally:
+        stop(clone)
+    assert account == ACCOUNT_COMMANDS[page.name]
+    assert not (clone / ".local-cloud").exists(), "the page leaves the stand-in running"
+
+
+def assert_shown(text: str, printed: str) -> None:
+    """Every line of the page is printed, in this order; between `...` and the next line anything may stand."""
+    found = iter(printed.splitlines())
+    for line in text.splitlines():
+        if line.strip() not in ("...", ""):
+            assert any(candidate == line for candidate in found), f"not printed, or not in this order: {line}"
+
+
+def stop(directory: Path) -> None:
+    try:
+        running(directory / ".local-cloud").stop()
+    except NotRunningError:
+        return

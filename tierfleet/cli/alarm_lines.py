@@ -1,0 +1,51 @@
+"""Red alarms as lines for a terminal: the reason, the runbook's section and the command to begin with."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from rich.text import Text
+
+# By section of docs/runbook.md.
+NEXT_COMMANDS: Final = {
+    "server-errors": "tierfleet invoke TENANT --local --explain",
+    "model-latency": "tierfleet invoke TENANT --local --count 100",
+    "client-errors": "tierfleet invoke TENANT --local --explain",
+    "memory": "tierfleet local status",
+    "disk": "tierfleet local status",
+    "above-scaling-target": "tierfleet local events",
+    "scaled-to-max": "tierfleet local events",
+    "cache-degraded": "tierfleet warm --local",
+    "route-errors": "tierfleet local events",
+    "warm-up": "tierfleet warm --local",
+}
+_NO_INCIDENT: Final = "Not an incident."
+_LINK: Final = re.compile(r"^(.*?)\s*What to do: (\S+?)(?:#(\S+))?$", re.DOTALL)
+_TARGET_TRACKING: Final = "TargetTracking-"
+
+
+def alarm_lines(red_alarms: Sequence[str], descriptions: Mapping[str, str]) -> Text:
+    """The red ones. Those by which target tracking scales are red when an endpoint is idle, and only counted."""
+    tracking = [name for name in red_alarms if name.startswith(_TARGET_TRACKING)]
+    harmless = [name for name in red_alarms if _NO_INCIDENT in descriptions.get(name, "")]
+    red = [name for name in red_alarms if name not in tracking and name not in harmless]
+    text = Text("alarms  ", "bold red" if red else "green")
+    text.append("" if red else "none is red", "default")
+    for number, name in enumerate(red):
+        text.append("\n        " * (number > 0) + name, "red")
+        for line in _advice(descriptions.get(name, "")):
+            text.append(f"\n          {line}", "default")
+    for name in harmless:
+        text.append(f"\n        {descriptions[name].partition(_NO_INCIDENT)[0].strip()}", "dim")
+    if tracking:
+        text.append(f" (and {len(tracking)} by which target tracking scales)", "dim")
+    return text
+
+
+def _advice(description: str) -> list[str]:
+    found = _LINK.match(description)
+    if not found:
+        return [description] if description else []
+    reason, page, section = found.groups()
+    lines = [reason, f"runbook: {page}#{section}" if section else f"runbook: {page}"]
+    return lines + [f"next: {NEXT_COMMANDS[section]}"] * (section in NEXT_COMMANDS)

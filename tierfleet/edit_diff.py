@@ -1,0 +1,81 @@
+"""What the edit of a fleet file changes since a commit: resources of the templates, and dollars a month."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tierfleet.assembly_diff import ResourceChange, assembly_changes, replacements
+from tierfleet.config import ConfigError, load
+from tierfleet.git_versions import Versions, changed_versions
+from tierfleet.planning.cost import monthly_cost
+from tierfleet.planning.cost_diff import CostDiff, Priced, cost_diff
+from tierfleet.planning.errors import PlanningInputError
+from tierfleet.planning.prices import load_prices
+from tierfleet.synthesis import SynthesisError, synthesise
+
+
+@dataclass(frozen=True)
+class EditDiff:
+    """files: the names of those that differ. unpriced: why, by file, a change in cost is not known."""
+
+    files: tuple[str, ...]
+    changes: tuple[ResourceChange, ...]
+    replaced: tuple[ResourceChange, ...]
+    costs: tuple[CostDiff, ...]
+    unpriced: tuple[str, ...]
+
+
+def edit_diff(path: Path, against: str) -> EditDiff:
+    """The fleet file, or the directory of them, as it is now against the commit `against`.
+
+    Both versions are synthesised by the code that is here now, side by side. Raises GitVersionsError, SynthesisError,
+    and ConfigError for a version that cannot be used.
+    """
+    with tempfile.TemporaryDirectory(prefix="tierfleet-diff-") as temporary:
+        folder = Path(temporary)
+        versions = changed_versions(path, against, folder)
+        if not versions:
+            return EditDiff((), (), (), (), ())
+        for version in versions:
+            _check(version, against)
+        both = [folder / when if (folder / when).is_dir() else None for when in ("before", "after")]
+        folders = [found for found in both if found]
+        synthesise(folders, [folder / f"{found.name}.out" for found in folders])
+        before, after = (found and folder / f"{found.name}.out" for found in both)
+        costs, unpriced = _costs(versions)
+        return EditDiff(
+            tuple(version.name for version in versions),
+            tuple(assembly_changes(before, after)),
+            tuple(replacements(before, after)),
+            tuple(costs),
+            tuple(unpriced),
+        )
+
+
+def _check(version: Versions, against: str) -> None:
+    """Name the version that cannot be used by its commit, not by the copy's path."""
+    for file, when in ((version.before, f" in {against}"), (version.after, "")):
+        if file is not None:
+            try:
+                load(file)
+            except ConfigError as error:
+                raise SynthesisError(str(error).replace(str(file), f"{file.name}{when}")) from None
+
+
+def _costs(versions: Sequence[Versions]) -> tuple[list[CostDiff], list[str]]:
+    table = load_prices(None)
+
+    def priced(file: Path | None) -> Priced | None:
+        if file is None:
+            return None
+        config = load(file)
+        return config, monthly_cost(config, table)
+
+    costs, unpriced = [], []
+    for version in versions:
+        try:
+            costs.append(cost_diff(priced(version.before), priced(version.after)))
+        except PlanningInputError as error:
+            unpriced.append(f"{version.name}: {error}")
+    return costs, unpriced

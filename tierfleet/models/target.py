@@ -1,0 +1,67 @@
+"""The image that is to read a model, and what packaging has to know of it."""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tierfleet_server.versions import IMAGE_XGBOOST, Version, dotted
+
+if TYPE_CHECKING:
+    from tierfleet.config import FleetConfig
+
+_STOCK_IMAGE = "sagemaker-xgboost"
+# AWS's images and the XGBoost in each. Source: docs.aws.amazon.com/sagemaker/latest/dg/xgboost.html and the
+# Dockerfiles of aws/sagemaker-xgboost-container.
+STOCK_VERSIONS: dict[str, Version] = {
+    "1.0-1": (1, 0, 0), "1.2-1": (1, 2, 0), "1.2-2": (1, 2, 0), "1.3-1": (1, 3, 3), "1.5-1": (1, 5, 2),
+    "1.7-1": (1, 7, 4), "3.0-5": (3, 0, 5), "3.2-0": (3, 2, 0),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Target:
+    """An image: `reader` is the XGBoost in it, `stock` whether it is AWS's."""
+
+    reader: Version = IMAGE_XGBOOST
+    stock: bool = False
+
+    @property
+    def name(self) -> str:
+        """For sentences."""
+        return f"the stock image of XGBoost {dotted(self.reader)}" if self.stock else "the dense server"
+
+
+DENSE = Target()
+
+
+def target_of(fleet: "FleetConfig | None") -> Target:
+    """The image of a fleet; the dense server's where there is no fleet, or an image that is not known."""
+    if fleet is None or fleet.container.image != _STOCK_IMAGE:
+        return DENSE
+    return stock_target(fleet.container.version or "") or DENSE
+
+
+def stock_target(tag: str) -> Target | None:
+    """The stock image of a tag such as `1.7-1`; a tag that is not listed is judged by its numbers. None for others."""
+    found = re.match(r"(\d+)\.(\d+)(?:-(\d+))?", tag)
+    if found is None:
+        return None
+    listed = STOCK_VERSIONS.get(re.sub(r"-cpu-py3$", "", tag))
+    return Target(listed or (int(found[1]), int(found[2]), int(found[3] or 0)), stock=True)
+
+
+def named_target(name: str) -> Target:
+    """`tierfleet`, a stock tag such as `1.7-1`, or an XGBoost version such as `1.7`; raises ValueError."""
+    if name == "tierfleet":
+        return DENSE
+    if name in STOCK_VERSIONS or re.fullmatch(r"\d+\.\d+-\d+", name):
+        target = stock_target(name)
+        assert target is not None  # noqa: S101 - the pattern is the same
+        return target
+    found = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?", name)
+    if found is None:
+        raise ValueError(
+            f"{name!r} is no image: give tierfleet, a tag of the stock image ({', '.join(STOCK_VERSIONS)}) or an "
+            "XGBoost version such as 3.0"
+        )
+    return Target((int(found[1]), int(found[2]), int(found[3] or 0)), stock=True)
