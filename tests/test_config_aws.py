@@ -181,6 +181,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "inf": (whale(scaling={"max_requests_per_second": float("inf")}), "max_requests_per_second", "finite"),
     "nan": (tail(alarms={"min_cache_hit_ratio": float("nan")}), "min_cache_hit_ratio", "finite"),
     "1e300": (tail(scaling={"max_requests_per_second": 1e300}), "max_requests_per_second", "1000000"),
+    "1e-200": (tail(scaling={"max_requests_per_second": 1e-200}), "max_requests_per_second", "0.001"),
+    "a ratio of 1e-300": (tail(alarms={"min_cache_hit_ratio": 1e-300}), "min_cache_hit_ratio", "0.000001"),
+    "a model's key of 949 characters": (
+        whale(tenants={"w1": {"model": f"w1/{'x' * 939}.tar.gz"}}),
+        "model",
+        "at most 948",
+    ),
     "2**31 instances": (tail(instances={"max": 2**31}), "max", "2147483647"),
     "2**63 unloads": (tail(alarms={"max_unloads_per_hour": 2**63}), "max_unloads_per_hour", "2147483647"),
     "2**31 requests": (tail(alarms={"min_requests": 2**31}), "min_requests", "2147483647"),
