@@ -196,10 +196,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a 4XX ratio of 1": (tail(alarms={"max_4xx_ratio": 1.0}), "max_4xx_ratio", "less than 1"),
     "100 % of memory": (tail(alarms={"max_memory_percent": 100.0}), "max_memory_percent", "less than 100"),
     "100 % of the disk": (tail(alarms={"max_disk_percent": 100.0}), "max_disk_percent", "less than 100"),
-    "a p99 of a minute": (
-        whale(alarms={"max_model_latency_p99_milliseconds": 60_000}),
+    "a p99 of more than a minute": (
+        whale(alarms={"max_model_latency_p99_milliseconds": 60_001}),
         "max_model_latency_p99_milliseconds",
-        "less than 60000",
+        "less than or equal to 60000",
     ),
     "a loading wait of six minutes": (
         tail(alarms={"max_loading_wait_seconds": 360.0}),

@@ -226,7 +226,7 @@ class MultiModelAlarmLimits(EndpointAlarmLimits):
 class DedicatedAlarmLimits(EndpointAlarmLimits):
     """Limits of a dedicated endpoint; the first two also take a bad new version back."""
 
-    max_model_latency_p99_milliseconds: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=1000 * LONGEST_CALL_SECONDS)]
+    max_model_latency_p99_milliseconds: Annotated[float, Field(ge=SMALLEST_LIMIT, le=1000 * LONGEST_CALL_SECONDS)]
     """ModelLatency p99 to hold, as SageMaker sees it: overhead and network come on top for the caller. SageMaker ends a
     call after 60 s, so a higher limit would never be passed."""
 
