@@ -181,6 +181,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "inf": (whale(scaling={"max_requests_per_second": float("inf")}), "max_requests_per_second", "finite"),
     "nan": (tail(alarms={"min_cache_hit_ratio": float("nan")}), "min_cache_hit_ratio", "finite"),
     "1e300": (tail(scaling={"max_requests_per_second": 1e300}), "max_requests_per_second", "1000000"),
+    "1e-200": (tail(scaling={"max_requests_per_second": 1e-200}), "max_requests_per_second", "0.001"),
+    "a ratio of 1e-300": (tail(alarms={"min_cache_hit_ratio": 1e-300}), "min_cache_hit_ratio", "0.000001"),
+    "a model's key of 949 characters": (
+        whale(tenants={"w1": {"model": f"w1/{'x' * 939}.tar.gz"}}),
+        "model",
+        "at most 948",
+    ),
     "2**31 instances": (tail(instances={"max": 2**31}), "max", "2147483647"),
     "2**63 unloads": (tail(alarms={"max_unloads_per_hour": 2**63}), "max_unloads_per_hour", "2147483647"),
     "2**31 requests": (tail(alarms={"min_requests": 2**31}), "min_requests", "2147483647"),
@@ -189,10 +196,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a 4XX ratio of 1": (tail(alarms={"max_4xx_ratio": 1.0}), "max_4xx_ratio", "less than 1"),
     "100 % of memory": (tail(alarms={"max_memory_percent": 100.0}), "max_memory_percent", "less than 100"),
     "100 % of the disk": (tail(alarms={"max_disk_percent": 100.0}), "max_disk_percent", "less than 100"),
-    "a p99 of a minute": (
-        whale(alarms={"max_model_latency_p99_milliseconds": 60_000}),
+    "a p99 of more than a minute": (
+        whale(alarms={"max_model_latency_p99_milliseconds": 60_001}),
         "max_model_latency_p99_milliseconds",
-        "less than 60000",
+        "less than or equal to 60000",
     ),
     "a loading wait of six minutes": (
         tail(alarms={"max_loading_wait_seconds": 360.0}),

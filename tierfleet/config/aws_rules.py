@@ -20,7 +20,7 @@ def check_tags(tags: Mapping[str, str]) -> Iterator[Problem]:
     """Keys and values that every service of a fleet takes. IAM compares keys without regard to case."""
     most = aws_limits.TAGS.most
     if len(tags) + len(OUR_TAGS) > most:
-        message = f"{len(tags)} tags and {len(OUR_TAGS)} that are set anyway, AWS takes {most} a resource"
+        message = f"{len(tags)} tags and {len(OUR_TAGS)} that tierfleet sets, AWS takes {most} a resource"
         yield Problem("", "tags", None, message, f"remove {len(tags) + len(OUR_TAGS) - most}")
     spellings = Counter(key.casefold() for key in tags)
     for key, value in tags.items():

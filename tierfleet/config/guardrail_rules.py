@@ -26,7 +26,7 @@ def _timeout(where: str, guardrail: Guardrail, shift: str) -> Iterator[Problem]:
     steps = ceil(100 / guardrail.linear_step_percent) if shift == "LINEAR" else 1
     waits = steps * guardrail.wait_interval_in_seconds + guardrail.termination_wait_in_seconds
     if guardrail.maximum_execution_timeout_in_seconds <= waits:
-        message = f"must be above the sum of the waits, {waits} s ({steps} steps and the last wait)"
+        message = f"must be above the sum of the waits, {waits} s ({steps} step{'s' * (steps > 1)} and the last wait)"
         fix = "raise it or shorten the waits"
         timeout = guardrail.maximum_execution_timeout_in_seconds
         yield Problem(where, "maximum_execution_timeout_in_seconds", timeout, message, fix)

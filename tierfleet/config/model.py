@@ -40,8 +40,11 @@ Region = Annotated[str, AfterValidator(check_region)]
 KmsKeyArn = Annotated[str, Field(pattern=rf"^{KMS_KEY_PATTERN}$")]
 SubnetId = Annotated[str, Field(pattern=rf"^{SUBNET_PATTERN}$")]
 SecurityGroupId = Annotated[str, Field(pattern=rf"^{SECURITY_GROUP_PATTERN}$")]
-ModelKey = Annotated[str, Field(pattern=rf"^{WORD_PATTERN}/[A-Za-z0-9][A-Za-z0-9._-]*\.tar\.gz$")]
+# With the longest bucket in front of it, ModelDataUrl has 1,024 characters.
+ModelKey = Annotated[str, Field(pattern=rf"^{WORD_PATTERN}/[A-Za-z0-9][A-Za-z0-9._-]*\.tar\.gz$", max_length=948)]
 Seconds = Annotated[int, Field(ge=0, le=3600)]
+# CloudWatch's own least number above 0 is 8.5e-109; a limit below this one means nothing.
+SMALLEST_LIMIT = 1e-6
 # What AWS takes as an integer of 32 bits.
 Count = Annotated[int, Field(ge=1, le=INTEGER)]
 
@@ -162,9 +165,9 @@ class ScheduledCapacity(Section):
 class Scaling(Section):
     """Target tracking on InvocationsPerInstance."""
 
-    max_requests_per_second: Annotated[float, Field(gt=0, le=1_000_000)]
+    max_requests_per_second: Annotated[float, Field(ge=0.001, le=1_000_000)]
     """What one instance serves within the latency goal, from a load test."""
-    safety_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+    safety_factor: Annotated[float, Field(ge=0.001, le=1)] = 0.5
     """Share of max_requests_per_second to aim for, since new instances take minutes; AWS advises 0.5 to start.
     -> AWS::ApplicationAutoScaling::ScalingPolicy TargetValue =
     max_requests_per_second x safety_factor x 60 (the metric counts per minute)"""
@@ -202,14 +205,14 @@ class ScaleOnCache(Section):
 class EndpointAlarmLimits(Section):
     """Limits every endpoint is watched for."""
 
-    max_5xx_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    max_5xx_ratio: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=1)] = 0.01
     """Share of invocations that may fail with 5XX; at 1 the alarm could never go off. On the stock image bad payloads
     count here too."""
-    max_4xx_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    max_4xx_ratio: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=1)] = 0.05
     """Share of invocations that may be refused with 4XX."""
-    max_memory_percent: Annotated[float, Field(gt=0, lt=100)] = 95
+    max_memory_percent: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=100)] = 95
     """MemoryUtilization, a guard against running out. A full cache is a multi-model endpoint's normal state."""
-    max_disk_percent: Annotated[float, Field(gt=0, lt=100)] = 85
+    max_disk_percent: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=100)] = 85
     """DiskUtilization. The disk is the second level of the model cache."""
     min_requests: Count = 100
     """Requests in five minutes below which ratios are not judged: one cold call at night is not an incident."""
@@ -218,9 +221,9 @@ class EndpointAlarmLimits(Section):
 class MultiModelAlarmLimits(EndpointAlarmLimits):
     """Limits of a shared endpoint."""
 
-    min_cache_hit_ratio: Annotated[float, Field(gt=0, le=1)]
+    min_cache_hit_ratio: Annotated[float, Field(ge=SMALLEST_LIMIT, le=1)]
     """ModelCacheHit ratio to hold. It follows from traffic and memory, so no default is right."""
-    max_loading_wait_seconds: Annotated[float, Field(gt=0, lt=LONGEST_LOAD_SECONDS)] = 3.0
+    max_loading_wait_seconds: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=LONGEST_LOAD_SECONDS)] = 3.0
     """Longest ModelLoadingWaitTime a caller may meet."""
     max_unloads_per_hour: Count = 500
     """Models unloaded for want of memory, over all instances, before the cache counts as thrashing."""
@@ -229,7 +232,7 @@ class MultiModelAlarmLimits(EndpointAlarmLimits):
 class DedicatedAlarmLimits(EndpointAlarmLimits):
     """Limits of a dedicated endpoint; the first two also take a bad new version back."""
 
-    max_model_latency_p99_milliseconds: Annotated[float, Field(gt=0, lt=1000 * LONGEST_CALL_SECONDS)]
+    max_model_latency_p99_milliseconds: Annotated[float, Field(ge=SMALLEST_LIMIT, le=1000 * LONGEST_CALL_SECONDS)]
     """ModelLatency p99 to hold, as SageMaker sees it: overhead and network come on top for the caller. SageMaker ends a
     call after 60 s, so a higher limit would never be passed."""
 
