@@ -29,6 +29,7 @@ from local_cloud.cdk_cli import environment
 from tierfleet.models.collect import delete_garbage, find_garbage
 from tierfleet.models.files import ModelFile, every_model
 from tierfleet.models.listing import list_models
+from tierfleet.models.package import package_file
 from tierfleet.models.publish_many import publish_all
 from tierfleet.models.references import Deployed
 from tierfleet.models.validate import validate
@@ -60,12 +61,15 @@ def train(directory: Path, count: int) -> list[ModelFile]:
     rows = np.random.default_rng(7).standard_normal((200, 3)).astype(np.float32)
     data = xgboost.DMatrix(rows, label=rows[:, 0] > 0)
     booster = xgboost.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 3}, data, 10)
-    archive, _ = package_model(bytes(booster.save_raw("ubj")))
+    model = bytes(booster.save_raw("ubj"))
+    archive, _ = package_model(model)
+    (directory / "raw").mkdir(parents=True)
+    (directory / "raw" / "1.ubj").write_bytes(model)
     for number in range(count):
         file = directory / f"t{number:04d}" / "1.tar.gz"
         file.parent.mkdir(parents=True)
         file.write_bytes(archive)
-    return every_model([directory])
+    return [model for model in every_model([directory]) if model.packaged]
 
 
 def measure(cloud: LocalCloud, models: list[ModelFile], jobs: int) -> dict[str, dict[str, float]]:
@@ -101,6 +105,8 @@ def measure(cloud: LocalCloud, models: list[ModelFile], jobs: int) -> dict[str, 
     def published() -> set[str]:
         return {item.status for item in publish_all(s3, bucket=bucket, models=models, jobs=jobs)}
 
+    raw = models[0].file.parent.parent / "raw" / "1.ubj"
+    timed("package, compared", lambda: [package_file(ModelFile("raw", "1", raw)) for _ in models])
     validated = timed("validate", lambda: validate(models, fleet=config))
     assert all(item.ok for item in validated)
     assert timed(f"publish, {jobs} at once", published) == {"published"}

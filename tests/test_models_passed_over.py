@@ -1,5 +1,6 @@
 """Files that are not taken for models are named, with what each is and what to do."""
 
+import json
 import tarfile
 from pathlib import Path
 
@@ -108,6 +109,8 @@ def test_a_model_is_converted_by_hand(tmp_path: Path) -> None:
     result = runner.invoke(app, ["models", "convert", str(source), "--to", "1.5-1", "-o", str(tmp_path / "m.json")])
     assert result.exit_code == 0
     assert (tmp_path / "m.json").read_bytes()[:1] == b"{"
+    result = runner.invoke(app, ["models", "convert", str(source), "-o", str(tmp_path / "m.ubj"), "--json"])
+    assert json.loads(result.stdout)["size_bytes"] == len((tmp_path / "m.ubj").read_bytes())
     for arguments, sentence in {
         ("--to", "1.5-1", "-o", "m.ubj"): "reads no UBJ; write .json",
         ("--to", "newest", "-o", "m.json"): "is no image",

@@ -27,6 +27,7 @@ NEWEST_KNOWN: Version = (3, 4, 99)
 _FIRST_WITH_CATEGORIES: Version = (1, 5, 0)
 _FIRST_WITH_VECTOR_BASE: Version = (3, 1, 0)
 _FIRST_WITH_TARGETS: Version = (1, 6, 0)
+_FIRST_WITH_FLOAT_AFT: Version = (2, 1, 0)
 # The first version with an objective, for those that 1.0 did not have.
 _FIRST = {
     "reg:pseudohubererror": (1, 1, 0), "survival:aft": (1, 1, 0), "reg:absoluteerror": (1, 7, 0),
@@ -99,6 +100,12 @@ def refuse_unreadable(document: Document, source: Version, reader: Version) -> N
             f"saved by {dotted(source)} and would be scored by {dotted(reader)}; train one model per quantile, or "
             "train with the image's version"
         )
+    if objective == "survival:aft" and (source < _FIRST_WITH_FLOAT_AFT) != (reader < _FIRST_WITH_FLOAT_AFT):
+        raise BadModel(
+            "its objective survival:aft is computed in double precision until XGBoost 2.0 and in single since 2.1, so "
+            f"scores differ in their last digit between {dotted(source)}, which saved it, and the image's "
+            f"{dotted(reader)}; train with a version on the image's side of 2.1"
+        )
     kind, model, _ = booster_of(document)
     if kind != "gblinear" and reader < _FIRST_WITH_CATEGORIES and _has_categories(model):
         raise BadModel(
@@ -152,11 +159,10 @@ def differences(document: Document, form: str, source: Version, reader: Version)
 
 
 def converted(document: Document, source: Version, reader: Version) -> Document:
-    """The model as XGBoost `reader` writes it, with the scores it has in `source`.
+    """The model as XGBoost `reader` writes it, with the scores it has in `source` before the objective's transform.
 
-    Raises BadModel where no file of `reader` has them.
+    `refuse_unreadable` says whether those after it are the same too, and must have been asked.
     """
-    refuse_unreadable(document, source, reader)
     outputs = outputs_of(document)
     base = base_margins(document, source)
     kind, _, _ = booster_of(document)

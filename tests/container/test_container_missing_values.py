@@ -13,7 +13,9 @@ from tierfleet_server.refusal import BadModel, Refusal
 
 
 def rows(body: bytes, content_type: str, **steps: Any) -> list[list[float]]:
-    model: Any = SimpleNamespace(features=3, preprocessing=Preprocessing.from_metadata(steps, 3, ("a", "b", "c")))
+    model: Any = SimpleNamespace(
+        features=3, outputs=1, work_per_row=1, preprocessing=Preprocessing.from_metadata(steps, 3, ("a", "b", "c"))
+    )
     found = read_rows(body, content_type, model)
     if isinstance(found.owner, np.ndarray):
         return [[float(value) for value in row] for row in found.owner]

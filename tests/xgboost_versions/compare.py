@@ -157,6 +157,8 @@ def _compare(
     out = scratch / "served"
     out.mkdir(exist_ok=True)
     for number, file in enumerate(files):
+        if image == "dense 3.4.1" and file.stem == "quantileerror-3":
+            continue  # the image has 3.0.5; 3.4 sorts several quantiles (docs/models.md, Versions)
         content = file.read_bytes()
         try:
             served = served_model(content, reader=reader, stock=stock)

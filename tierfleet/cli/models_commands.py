@@ -113,6 +113,7 @@ def models_convert(
         str, typer.Option("--to", help="tierfleet, a stock tag such as 1.7-1, or an XGBoost version.")
     ] = "tierfleet",
     rounds: Rounds = None,
+    as_json: Json = False,
 ) -> None:
     """Write a model as another XGBoost reads it, with the same scores on every row."""
     _need_xgboost("models convert")
@@ -133,6 +134,13 @@ def models_convert(
         fail(f"{model}: {error}")
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}")
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {"file": str(output), "size_bytes": len(done.data), "notes": done.notes, "warnings": done.warnings}
+            )
+        )
+        return
     for note in done.notes:
         say("note", f"{model}: {note}", check="package")
     for warning in done.warnings:
