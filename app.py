@@ -1,20 +1,15 @@
 """The CDK app: one Stage for every fleet file in config/, or for what `-c config=...` names (a directory or file)."""
 
-import os
 import sys
 from pathlib import Path
 
-# Before aws_cdk is imported: else jsii prints eleven lines on Node 20, which has reached its end of life but works.
-os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
-
-import aws_cdk as cdk
-
+from stacks import App
 from stacks.fleet_stage import FleetStage
 from tierfleet.config import ConfigError, load_all
 from tierfleet.quotas import quota_table, quotas
 from tierfleet.template_limits import check_assembly
 
-app = cdk.App()
+app = App()
 path = Path(app.node.try_get_context("config") or Path(__file__).parent / "config")
 try:
     fleets = load_all(path)

@@ -39,7 +39,7 @@ def test_the_types_we_host_on_are_those_sagemaker_knows() -> None:
 
 @pytest.mark.parametrize("name", ["ml.p3.2xlarge", "ml.inf2.xlarge", "m5.large", "ml.m5", "ml.m5.8xlarge", ""])
 def test_another_name_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="not a CPU type"):
+    with pytest.raises(ValueError, match=r"not a CPU type|use a CPU type|begin with ml"):
         describe(name)
 
 

@@ -69,11 +69,11 @@ def test_an_edit_is_compared_with_the_last_commit(repository: Path) -> None:
 
     lines = run("diff").splitlines()
 
-    assert lines[0] == "shop-test against HEAD: 13 added, 0 removed, 3 modified"
+    assert lines[0] == "shop-test against HEAD: 14 added, 0 removed, 3 modified"
     assert lines[1] == "replaced: 1 Deployment, 1 HostedConfigurationVersion"
     assert lines[2].startswith("cost: +$")
     assert lines[3] == ""
-    assert len(lines) == 4 + 16
+    assert len(lines) == 4 + 17
     assert run("diff", "config/shop-test.toml").splitlines() == lines
     assert run("diff", "--config", "config/shop-test.toml").splitlines() == lines
     git("commit", "--quiet", "--all", "--message", "second")

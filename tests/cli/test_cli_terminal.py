@@ -52,7 +52,7 @@ def test_the_help_lists_the_commands_in_the_order_of_use() -> None:
     shown = runner.invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout
 
     listed = re.findall(r"^│ ([a-z]+)  ", shown, re.MULTILINE)
-    assert listed == ["local", "config", "diff", "cost", "models", "invoke", "warm", "plan", "prices"]
+    assert listed == ["local", "config", "diff", "cost", "models", "invoke", "warm", "plan", "prices", "preflight"]
     assert max(map(len, shown.splitlines())) <= 80
 
 

@@ -26,7 +26,7 @@ from tierfleet.cli.examples import add_examples
 from tierfleet.cli.file_first import put_file_first
 
 # As they are needed one after the other.
-_IN_ORDER_OF_USE = ("local", "config", "diff", "cost", "models", "invoke", "warm", "plan", "prices")
+_IN_ORDER_OF_USE = ("local", "config", "diff", "cost", "models", "invoke", "warm", "plan", "prices", "preflight")
 
 
 class _InOrderOfUse(TyperGroup):

@@ -33,6 +33,7 @@ EXAMPLES: Final = {
     "plan calibrate": "artefacts/m07/1.tar.gz --out profiles.toml",
     "prices show": "--region eu-west-1",
     "prices refresh": "--region eu-west-1",
+    "preflight": "config/fraud-prod.toml",
 }
 
 

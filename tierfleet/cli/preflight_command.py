@@ -1,16 +1,16 @@
 """`tierfleet preflight`: what can be proven about an account before the first deployment."""
 
-import json
 import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.markup import escape
 
-from tierfleet.cli.console import Json, fail, out
+from tierfleet.cli.console import Json, fail, out, print_json
 from tierfleet.cli.fleet_choice import Local, choose_fleet
+from tierfleet.cli.fleet_file import ConfigOption, File, named, remembered
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.preflight import preflight as run_preflight
@@ -23,7 +23,8 @@ _STYLE = {"ok": "green", "problem": "bold red", "unknown": "yellow"}
 
 
 def preflight(
-    file: Annotated[Path, typer.Argument(help="The fleet file.")],
+    file: File = None,
+    config: ConfigOption = None,
     local: Local = False,
     as_json: Json = False,
 ) -> None:
@@ -31,12 +32,12 @@ def preflight(
 
     It only reads. Exit code 0 if everything is proven; 1 if there is a problem, or something could not be looked at;
     2 if the fleet file cannot be used.
-
-    Example: tierfleet preflight config/fraud-prod.toml
     """
-    choice = choose_fleet(file, None, None, None, local=local)
-    if choice.config is None:
-        fail("which fleet? name its file")
+    path = named(file, config) or (remembered() if local else None)
+    if path is None:
+        fail("which fleet? name its file: tierfleet preflight config/fraud-prod.toml")
+    choice = choose_fleet(path, None, None, None, local=local)
+    assert choice.config is not None  # noqa: S101 - it was chosen by its file
 
     @cache
     def client(service: str) -> Any:
@@ -47,7 +48,7 @@ def preflight(
     assumptions = _assumptions()
     if as_json:
         document = {"findings": [finding.to_json() for finding in findings], "assumptions": assumptions}
-        typer.echo(json.dumps(document, indent=2))
+        print_json(document)
     else:
         _print(findings, assumptions)
     if any(finding.status != "ok" for finding in findings):
