@@ -30,7 +30,8 @@ ALLOWED = "GET, HEAD, POST, DELETE, OPTIONS"  # somewhere
 # A row's fewest bytes in a body are one a feature, a separator; and two in libsvm, a label. A score's most are those of
 # -1.1754943508222875e-38 and a comma, a row's those of `{"score": []}, `.
 _REPLY_BYTES_A_SCORE, _REPLY_BYTES_A_ROW = 26, 16
-_BLOCK_BYTES = 3 * 1024 * 1024  # rows and scores between a body and its reply
+# Texts, rows and scores between a body and its reply: of a whole body by its bytes and scores, and of a block at most.
+_TEXT_BYTES, _SCORE_BYTES, _BLOCK_BYTES = 64, 64, 3 * 1024 * 1024
 _MAX_QUERY_FIELDS = 16
 _MAX_LOAD_BODY_BYTES = 64 * 1024  # a name and a path, with room for every character as \\uXXXX
 _media_type = lru_cache(maxsize=256)(media_type)
@@ -97,7 +98,8 @@ class Contract:
         bytes_a_row = 2 if b"libsvm" in request.headers.get(b"content-type", b"").lower() else max(1, model.features)
         rows = len(request.body) // bytes_a_row + 1
         reply = rows * (model.outputs * _REPLY_BYTES_A_SCORE + _REPLY_BYTES_A_ROW)
-        return _BLOCK_BYTES + min(reply, MAX_REPLY_BYTES)
+        built = len(request.body) * _TEXT_BYTES + rows * (model.features * 8 + model.outputs * _SCORE_BYTES)
+        return min(built, _BLOCK_BYTES) + min(reply, MAX_REPLY_BYTES)
 
     def _is_invocation(self, request: Request) -> bool:
         """Whether /models/.../invoke invokes a model, and does not name one that is itself called so.
@@ -246,6 +248,11 @@ class Contract:
 def is_invocation(request: Request) -> bool:
     """Whether nobody needs the answer once the client has gone, as with predictions and not with loads."""
     return request.path == b"/invocations" or request.path.endswith(b"/invoke")
+
+
+def memory_owner(path: bytes) -> bytes:
+    """With whom a request shares its part of the memory: those to the same model; `b""` if it need not share."""
+    return path if path.endswith(b"/invoke") else b""
 
 
 def _model_name(path: bytes) -> str:
