@@ -72,8 +72,8 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_claims", "_counted", "_droppable", "_ended", "_granted_at", "_held", "_owner", "_paused", "_pending",
-        "_reader", "_server", "_stage", "_task", "_timed", "_transport", "_unparsed", "_waits_for", "_writable", "deadline",
-        "silent",
+        "_reader", "_server", "_stage", "_task", "_timed", "_transport", "_unparsed", "_waits_for", "_writable",
+        "deadline", "silent",
     )  # fmt: skip
 
     def __init__(self, server: ServerState) -> None:

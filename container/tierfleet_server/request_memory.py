@@ -2,8 +2,8 @@
 
 A body is counted before it is read, as its length; a batch once more before it is scored, as what its rows and its
 reply may take. What does not fit waits, and TCP holds its sender back. Small and big have pools of their own, and the
-requests to one model a share of each: neither keeps others waiting. A batch that has been counted needs no more of anything, so that
-waiting always ends.
+requests to one model a share of each: neither keeps others waiting. A batch that has been counted needs no more of
+anything, so that waiting always ends.
 """
 
 from collections import deque

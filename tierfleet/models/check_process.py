@@ -20,7 +20,6 @@ from tierfleet_server.booster import BoosterModel, open_checked
 from tierfleet_server.model_file import ModelFacts, file_format, refuse_newer
 from tierfleet_server.payload import read_rows
 from tierfleet_server.prepared import prepare, take
-from tierfleet_server.preprocessing import Preprocessing
 from tierfleet_server.refusal import BadModel, Refusal
 
 from tierfleet.models.findings import Facts, Finding
@@ -103,13 +102,12 @@ def _load(where: Path, request: dict[str, Any], *, packaged: bool, described: bo
     handle = open_checked(data, found.facts)
     after = heap.in_use_bytes()
     seconds = time.perf_counter() - started
-    preprocessing = Preprocessing.from_metadata(found.steps, found.facts.features, found.names)
     findings = _version_findings(found.facts, request["served_by"], packaged=packaged)
     best = found.facts.best_iteration
     if packaged and not described and best is not None and best + 1 < found.facts.rounds:
         findings.append(_early_stopped(found.facts))
     if request["probe"] is not None:
-        findings += _probe_findings(BoosterModel(handle, found.facts, preprocessing), **request["probe"])
+        findings += _probe_findings(BoosterModel(handle, found.facts, found.preprocessing), **request["probe"])
     facts = Facts(
         features=found.facts.features,
         rounds=found.facts.rounds,
