@@ -39,8 +39,8 @@ class Model(Protocol):
 class BoosterModel:
     """A model that XGBoost holds. `work_per_row`: the nodes that a row visits at worst, or the weights of gblinear.
 
-    `heap_bytes` is the memory that it took where it was tried, None if it was not; `object_bytes` what it has beside it in
-    Python's own objects, which the C allocator does not count.
+    `heap_bytes` is the memory that it took where it was tried, None if it was not; `object_bytes` what it has beside
+    that in Python's own objects, which the C allocator does not count.
     """
 
     __slots__ = (
