@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from memory_group import MemoryGroup, pss_bytes
 from running_server import Client, RunningServer
 from tierfleet_server.connection import Connection, ServerState
+from tierfleet_server.contract import Reply, Request
 from tierfleet_server.memory_limit import SLACK_BYTES, requests_bytes, resident_bytes
 from tierfleet_server.request_memory import (
     MAX_CONNECTIONS,
@@ -297,6 +298,38 @@ def test_what_is_sent_behind_a_body_stays_with_the_sender() -> None:
 
     small = 16 * 1024
     assert asyncio.run(read_sizes()) == [small, 256 * 1024, small + 100, small + 1]
+
+
+def test_a_large_reply_is_sent_as_it_is_and_not_copied() -> None:
+    body = bytearray(8 * MIB)
+
+    class Large:
+        def answer(self, request: Request) -> Reply:  # noqa: ARG002 - what a connection asks
+            return Reply(200, "text/csv", body)
+
+    class Noting(Unread):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sent: list[object] = []
+
+        def write(self, data: object) -> None:
+            self.sent.append(data)
+
+    async def sent() -> list[object]:
+        state = ServerState(
+            contract=Large(), loop=asyncio.get_running_loop(), memory=RequestMemory(0), max_request_bytes=LIMIT,  # type: ignore[arg-type]
+            request_seconds=30, reply_seconds=30, idle_seconds=30,
+        )  # fmt: skip
+        connection, transport = Connection(state), Noting()
+        connection.connection_made(transport)
+        data = b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n"
+        state.buffer[: len(data)] = data
+        connection.buffer_updated(len(data))
+        return transport.sent
+
+    head_sent, body_sent = asyncio.run(sent())
+    assert b"content-length: 8388608\r\n" in bytes(head_sent)  # type: ignore[call-overload]
+    assert body_sent is body
 
 
 def wait_for_some(server: RunningServer) -> None:
