@@ -77,8 +77,8 @@ class Metadata:
             raise BadModel(f"{METADATA}: feature_names must all be texts; publish the model again")
         return cls(**fields)
 
-    def check(self, data: Bytes, facts: ModelFacts) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """BadModel unless this describes that model file; the preprocessing it asks for, with the feature names."""
+    def check(self, data: Bytes, facts: ModelFacts) -> Preprocessing:
+        """BadModel unless this describes that model file; the preprocessing it asks for."""
         if self.size_bytes != len(data) or self.crc32 != zlib.crc32(data):
             raise BadModel(
                 f"the model file is not the one that was packaged: it has {len(data)} bytes, "
@@ -89,8 +89,7 @@ class Metadata:
         names = tuple(self.feature_names)
         if names and len(names) != facts.features:
             raise BadModel(f"{METADATA} names {len(names)} of {facts.features} features; publish the model again")
-        Preprocessing.from_metadata(self.steps, facts.features, names)
-        return self.steps, names
+        return Preprocessing.from_metadata(self.steps, facts.features, names)
 
 
 _FIELD_TYPES: dict[str, tuple[type, ...]] = {
@@ -137,6 +136,14 @@ def open_model_file(path: Path) -> tuple[FileIO, int]:
         return FileIO(descriptor), state.st_size
     os.close(descriptor)
     raise BadModel(f"{path.name} is not a regular file")
+
+
+def metadata_bytes(directory: Path) -> int:
+    """The size of an extracted artefact's metadata, 0 if it has none."""
+    try:
+        return (directory / METADATA).lstat().st_size
+    except OSError:
+        return 0  # reading it says what is wrong
 
 
 def read_metadata(directory: Path) -> Metadata | None:

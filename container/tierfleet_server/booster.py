@@ -39,11 +39,13 @@ class Model(Protocol):
 class BoosterModel:
     """A model that XGBoost holds. `work_per_row`: the nodes that a row visits at worst, or the weights of gblinear.
 
-    `heap_bytes` is the memory that it took where it was tried, None if it was not.
+    `heap_bytes` is the memory that it took where it was tried, None if it was not; `object_bytes` what it has beside
+    that in Python's own objects, which the C allocator does not count.
     """
 
     __slots__ = (
-        "_predict", "_predict_now", "facts", "features", "heap_bytes", "outputs", "preprocessing", "work_per_row",
+        "_predict", "_predict_now", "facts", "features", "heap_bytes", "object_bytes", "outputs", "preprocessing",
+        "work_per_row",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +56,7 @@ class BoosterModel:
         heap_bytes: int | None = None,
     ) -> None:
         self.heap_bytes = heap_bytes
+        self.object_bytes = preprocessing.object_bytes
         self.facts = facts
         self.features = facts.features
         self.outputs = facts.outputs

@@ -185,13 +185,11 @@ def _check_and_try(reply: socket.socket, url: str, admitted: Admitted, server: V
     fields = {
         # The server needs no names, and a million of them would be memory that admission did not count.
         "facts": {**vars(found.facts), "feature_names": ()},
-        "steps": found.steps,
-        "names": found.names,
         "fingerprint": found.fingerprint.hex(),
     }
     # What was checked is on its way, or in a file that is sealed, before XGBoost sees any of it.
     held = [found.held] if isinstance(found.held, int) else found.held
-    send(reply, json.dumps(fields).encode(), held)
+    send(reply, b"\n".join([json.dumps(fields).encode(), *found.preprocessing.pieces()]), held)
     before = heap.in_use_bytes()
     handle = open_checked(bytes_of(found.held), found.facts)
     after = heap.in_use_bytes()

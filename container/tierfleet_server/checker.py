@@ -20,6 +20,7 @@ from .memory_file import SMALL_BYTES
 from .messages import receive, send
 from .model_file import ModelFacts, Version
 from .prepared import Prepared, close, read_small
+from .preprocessing import Preprocessing
 from .refusal import BadModel, Refusal
 
 _MARGIN_SECONDS = 30  # the process itself ends what takes too long; this long after it, the process is believed to hang
@@ -105,7 +106,7 @@ class Checker:
         held: bytes | int = b""
         try:
             text, held = receive(reply)
-            found = json.loads(text)
+            found = json.loads(text[: text.find(b"\n")] if b"\n" in text else text)
             if "refused" not in found:
                 verdict = json.loads(receive(reply)[0])
                 if "refused" not in verdict:
@@ -190,12 +191,13 @@ class _Survived:
 
 
 def _prepared(held: bytes | int, text: bytes, heap_bytes: int | None) -> Prepared:
-    found = json.loads(text)
+    head, *steps = text.split(b"\n")
+    found = json.loads(head)
     facts = found["facts"]
     for name in ("feature_names", "version"):
         facts[name] = tuple(facts[name])
     fingerprint = bytes.fromhex(found["fingerprint"])
-    return Prepared(held, ModelFacts(**facts), found["steps"], tuple(found["names"]), heap_bytes, fingerprint)
+    return Prepared(held, ModelFacts(**facts), Preprocessing.from_pieces(steps), heap_bytes, fingerprint)
 
 
 def _read(status: int) -> bytes:

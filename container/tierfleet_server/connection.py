@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from .contract import Answer, Reply, Request, failed, is_invocation, refused
+from .contract import Answer, Reply, Request, failed, is_invocation, memory_owner, refused
 from .refusal import Refusal
-from .request_memory import MAX_CONNECTIONS, MAX_WAITING, Pool, RequestMemory
+from .request_memory import MAX_CONNECTIONS, Pool, RequestMemory
 from .request_reader import BODY, WHOLE, RequestReader
 
 _READ_BYTES = 16 * 1024  # at once, and so all that a connection holds unparsed
 _READ_BODY_BYTES = 256 * 1024
+_JOINED_BYTES = 64 * 1024  # of a reply's body, up to which it is sent in one piece with its head
 _UNSENT_BYTES = 16 * 1024  # of a reply, before it counts as unread
 _REQUESTS_A_TURN = 16  # that one connection may ask for before others have their turn
 _LINGER_SECONDS = 2.0
@@ -21,6 +22,7 @@ _WAIT_SECONDS = 20.0  # for memory; SageMaker gives up after 60
 _PACE_BYTES_A_SECOND = 64 * 1024
 _PACE_AFTER_SECONDS = 5.0
 _PROBE_SECONDS = 0.5
+_MANY_WAIT = "too many requests wait for memory already"
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 # What a connection does. It reads in the first; in the others what the client sends stays with TCP.
@@ -69,9 +71,9 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_claims", "_counted", "_droppable", "_ended", "_granted_at", "_held", "_paused", "_pending", "_reader",
-        "_server", "_stage", "_task", "_timed", "_transport", "_unparsed", "_waits_for", "_writable", "deadline",
-        "silent",
+        "_claims", "_counted", "_droppable", "_ended", "_granted_at", "_held", "_owner", "_paused", "_pending",
+        "_reader", "_server", "_stage", "_task", "_timed", "_transport", "_unparsed", "_waits_for", "_writable",
+        "deadline", "silent",
     )  # fmt: skip
 
     def __init__(self, server: ServerState) -> None:
@@ -80,6 +82,7 @@ class Connection(asyncio.BufferedProtocol):
         self._task: asyncio.Task[None] | None = None
         self._reader = RequestReader(server.max_request_bytes)
         self._claims: list[tuple[Pool, int]] = []  # bytes counted for the request
+        self._owner = b""  # for whom they are: requests to one model share the memory of pools with those to others
         self._counted = 0  # bytes of its body among them
         self._held = 0  # bytes of the small pool, for what is kept of later ones
         self._waits_for: Pool | None = None
@@ -212,13 +215,13 @@ class Connection(asyncio.BufferedProtocol):
         reader = self._reader
         self._counted = reader.most
         pool, size_bytes = self._server.memory.body(reader.most)
-        if pool.take(size_bytes):
+        if not self._claims:
+            self._owner = memory_owner(reader.path)
+        if pool.take(size_bytes, self._owner):
             self._claims.append((pool, size_bytes))
             self._let_body_come()
-        elif len(pool.waiting) >= MAX_WAITING:
-            raise self._server.memory.refusal(f"{len(pool.waiting)} requests wait for memory already")
-        else:
-            self._wait(pool, size_bytes)
+        elif not self._wait(pool, size_bytes):
+            raise self._server.memory.refusal(_MANY_WAIT)
 
     def _let_body_come(self) -> None:
         self._granted_at = self._server.now()
@@ -226,11 +229,13 @@ class Connection(asyncio.BufferedProtocol):
             self._reader.expects = False
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _wait(self, pool: Pool, size_bytes: int) -> None:
+    def _wait(self, pool: Pool, size_bytes: int) -> bool:
+        if not pool.wait(size_bytes, self._owner, self):
+            return False
         self._stage = _SHORT_OF_MEMORY
         self._waits_for = pool
-        pool.waiting.append((size_bytes, self))
         self.deadline = self._server.now() + _WAIT_SECONDS
+        return True
 
     def granted(self, pool: Pool, size_bytes: int) -> None:
         """There is memory: let the body come, or make the answer."""
@@ -288,15 +293,15 @@ class Connection(asyncio.BufferedProtocol):
         self._pending = answer, request
         self._droppable = is_invocation(request)
         pool, size_bytes = server.memory.work(server.contract.work_bytes(request))
+        if not self._claims:
+            self._owner = memory_owner(request.path)
         if size_bytes == 0:
             self._start()
-        elif pool.take(size_bytes):
+        elif pool.take(size_bytes, self._owner):
             self._claims.append((pool, size_bytes))
             self._start()
-        elif len(pool.waiting) >= MAX_WAITING:
-            self._turn_away(f"{len(pool.waiting)} requests wait for memory already", more)
-        else:
-            self._wait(pool, size_bytes)
+        elif not self._wait(pool, size_bytes):
+            self._turn_away(_MANY_WAIT, more)
 
     def _start(self) -> None:
         assert self._pending is not None  # noqa: S101 - there is an answer to make
@@ -332,7 +337,12 @@ class Connection(asyncio.BufferedProtocol):
             return
         # What was asked on this connection before it ends is answered; the last reply says that it ends.
         keep = reader.keep_alive and (more or not (server.draining or self._ended))
-        transport.write(_encoded(reply, reader.method, server.date, b"" if keep else b"connection: close\r\n"))
+        closing = b"" if keep else b"connection: close\r\n"
+        if len(reply.body) <= _JOINED_BYTES or reader.method == b"HEAD":
+            transport.write(_encoded(reply, reader.method, server.date, closing))
+        else:  # copying 64 MiB behind its head would take them twice, and 30 ms
+            transport.write(_head(reply, server.date, closing))
+            transport.write(reply.body)
         if self._writable:
             if self._claims:
                 self._forget()
@@ -353,8 +363,10 @@ class Connection(asyncio.BufferedProtocol):
         claims, unsent = self._claims, transport.get_write_buffer_size()
         counted = sum(size_bytes for _, size_bytes in claims)
         pool = claims[-1][0] if claims else self._server.memory.small_bodies
-        pool.add(unsent)
+        owner = self._owner if claims else b""
+        pool.add(unsent, owner)
         self._forget()
+        self._owner = owner
         self._claims = [(pool, unsent)]
         if unsent > counted and pool.in_use_bytes > pool.limit_bytes:
             transport.abort()  # it grew beyond what was counted, and others need the memory
@@ -365,7 +377,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._claims:
             claims, self._claims = self._claims, []
             for pool, size_bytes in claims:
-                pool.give(size_bytes)
+                pool.give(size_bytes, self._owner)
 
     def _let_go(self) -> None:
         """Forget what was received, or waits; not what is being answered."""
@@ -449,7 +461,11 @@ class Connection(asyncio.BufferedProtocol):
 
 
 def _encoded(reply: Reply, method: bytes, date: bytes, closing: bytes) -> bytes:
-    body = reply.body if method != b"HEAD" else b""
-    return b"%scontent-type: %s\r\ncontent-length: %d\r\n%s%s%s\r\n%s" % (
-        _STATUS_LINES[reply.status], reply.content_type.encode(), len(reply.body), date, reply.headers, closing, body
+    head = _head(reply, date, closing)
+    return head if method == b"HEAD" else b"%s%s" % (head, reply.body)
+
+
+def _head(reply: Reply, date: bytes, closing: bytes) -> bytes:
+    return b"%scontent-type: %s\r\ncontent-length: %d\r\n%s%s%s\r\n" % (
+        _STATUS_LINES[reply.status], reply.content_type.encode(), len(reply.body), date, reply.headers, closing
     )  # fmt: skip

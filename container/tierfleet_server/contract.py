@@ -17,7 +17,7 @@ from .cost import is_inline
 from .logs import logger
 from .metrics import Metrics
 from .payload import media_type, one_plain_csv_row
-from .prediction import Steps, predict, predict_now
+from .prediction import Steps, predict
 from .refusal import Refusal, shown
 from .reply import MAX_REPLY_BYTES, content_type_for, render
 from .request_memory import RequestMemory
@@ -30,8 +30,10 @@ ALLOWED = "GET, HEAD, POST, DELETE, OPTIONS"  # somewhere
 # A row's fewest bytes in a body are one a feature, a separator; and two in libsvm, a label. A score's most are those of
 # -1.1754943508222875e-38 and a comma, a row's those of `{"score": []}, `.
 _REPLY_BYTES_A_SCORE, _REPLY_BYTES_A_ROW = 26, 16
-_BLOCK_BYTES = 3 * 1024 * 1024  # rows and scores between a body and its reply
+# Texts, rows and scores between a body and its reply: of a whole body by its bytes and scores, and of a block at most.
+_TEXT_BYTES, _SCORE_BYTES, _BLOCK_BYTES = 64, 64, 3 * 1024 * 1024
 _MAX_QUERY_FIELDS = 16
+_INLINE_SECONDS = 0.0002
 _MAX_LOAD_BODY_BYTES = 64 * 1024  # a name and a path, with room for every character as \\uXXXX
 _media_type = lru_cache(maxsize=256)(media_type)
 _usual_name = lru_cache(maxsize=8192)(lambda path: unquote(path.decode("ascii", "replace")))
@@ -97,7 +99,8 @@ class Contract:
         bytes_a_row = 2 if b"libsvm" in request.headers.get(b"content-type", b"").lower() else max(1, model.features)
         rows = len(request.body) // bytes_a_row + 1
         reply = rows * (model.outputs * _REPLY_BYTES_A_SCORE + _REPLY_BYTES_A_ROW)
-        return _BLOCK_BYTES + min(reply, MAX_REPLY_BYTES)
+        built = len(request.body) * _TEXT_BYTES + rows * (model.features * 8 + model.outputs * _SCORE_BYTES)
+        return min(built, _BLOCK_BYTES) + min(reply, MAX_REPLY_BYTES)
 
     def _is_invocation(self, request: Request) -> bool:
         """Whether /models/.../invoke invokes a model, and does not name one that is itself called so.
@@ -198,6 +201,7 @@ class Contract:
 
     def _invoke(self, request: Request, name: str) -> Answer:
         started = time.perf_counter()
+        end = time.monotonic() + float(self._settings.invocation_timeout_seconds)
         try:
             _allow(request, b"POST")
             model = self._model(name)
@@ -205,16 +209,21 @@ class Contract:
             accept = content_type_for(headers.get(b"accept", b"").decode("latin-1"), self._settings.default_accept)
             content_type = _media_type(headers.get(b"content-type", b""))
             if is_inline(body, content_type, model):
-                reply = Reply(200, accept, _predict_now(body, content_type, accept, model))
-                return self._count(reply, request, name, started)
+                result = _plain_csv_row(body, content_type, accept, model)
+                if result is None:
+                    steps = predict(body, content_type, accept, model, end=end, now=True)
+                    with np.errstate(over="ignore"):
+                        result = _begin(steps)
+                if result is not None:
+                    return self._count(Reply(200, accept, result), request, name, started)
+                return self._invoke_in_turn(request, name, accept, steps, started)
         except Refusal as refusal:
             return self._count(refused(refusal, request, name), request, name, started)
         except MemoryError:
             return self._count(refused(_no_memory(), request, name), request, name, started)
         except Exception:
             return self._count(failed(request, name), request, name, started)
-        seconds = float(self._settings.invocation_timeout_seconds)
-        steps = predict(body, content_type, accept, model, end=time.monotonic() + seconds)
+        steps = predict(body, content_type, accept, model, end=end)
         return self._invoke_in_turn(request, name, accept, steps, started)
 
     async def _invoke_in_turn(self, request: Request, name: str, accept: str, steps: Steps, started: float) -> Reply:
@@ -248,6 +257,11 @@ def is_invocation(request: Request) -> bool:
     return request.path == b"/invocations" or request.path.endswith(b"/invoke")
 
 
+def memory_owner(path: bytes) -> bytes:
+    """With whom a request shares its part of the memory: those to the same model; `b""` if it need not share."""
+    return path if path.endswith(b"/invoke") else b""
+
+
 def _model_name(path: bytes) -> str:
     if len(path) <= _USUAL_NAME_BYTES:
         name: str = _usual_name(path)
@@ -259,13 +273,29 @@ def _no_memory() -> Refusal:
     return Refusal(507, "no memory for this request; send a smaller batch")
 
 
-def _predict_now(body: bytes, content_type: str, accept: str, model: Model) -> bytes | bytearray:
-    if content_type == "text/csv" and not model.preprocessing:
-        rows = one_plain_csv_row(body, model)
-        if rows is not None:
-            return render(model.predict_now(rows), 1, accept)
-    with np.errstate(over="ignore"):
-        return predict_now(body, content_type, accept, model)
+def _plain_csv_row(body: bytes, content_type: str, accept: str, model: Model) -> bytes | bytearray | None:
+    """The reply to the commonest request; None for any other."""
+    if content_type != "text/csv" or model.preprocessing:
+        return None
+    rows = one_plain_csv_row(body, model)
+    return None if rows is None else render(model.predict_now(rows), 1, accept)
+
+
+def _begin(steps: Steps) -> bytes | bytearray | None:
+    """Do the steps as long as a small request takes: what they return, or None if there are more of them to do.
+
+    What a body holds beside its rows is nothing that its size tells: a thread does the rest of a strange one.
+    """
+    scores, end = None, time.perf_counter() + _INLINE_SECONDS
+    try:
+        while True:
+            call = steps.send(scores)
+            scores = call() if call is not None else None
+            if call is None and time.perf_counter() > end:
+                return None
+    except StopIteration as done:
+        result: bytes | bytearray = done.value
+        return result
 
 
 def refused(refusal: Refusal, request: Request, name: str | None = None, url: str | None = None) -> Reply:

@@ -5,7 +5,7 @@ from collections.abc import Generator
 from typing import Any
 
 from .cost import Pace
-from .json_text import Cursor, NotJson, TooLong, as_utf8
+from .json_text import STEPS, Cursor, NotJson, TooLong, as_utf8
 from .refusal import Refusal, shown
 from .rows import Block, Blocks, Categories, Filling, check_room, check_width, code, too_long
 
@@ -37,6 +37,7 @@ def read(body: bytes, features: int, categories: Categories, pace: Pace) -> Bloc
 def _members(cursor: Cursor, features: int, categories: Categories, pace: Pace) -> Generator[Block | None, None, bool]:
     """The members of the outermost object; whether `instances` held rows. If there are several, the last one counts."""
     found = False
+    members = 0
     cursor.take("{", "Expecting value")
     if cursor.peek() == "}":
         cursor.take("}", "")
@@ -50,6 +51,9 @@ def _members(cursor: Cursor, features: int, categories: Categories, pace: Pace) 
         else:
             yield from cursor.skip()
             found = False
+        members += 1
+        if members % STEPS == 0:
+            yield None
         if cursor.take(",}", "Expecting ',' delimiter") == "}":
             return found
 
@@ -135,7 +139,11 @@ def _long_row(cursor: Cursor, filling: Filling, categories: Categories) -> _Row:
     found = False
     if first == "{":
         cursor.take("{", "")
+        members = 0
         while True:
+            members += 1
+            if members % STEPS == 0:
+                yield
             name = yield from _key(cursor)
             if name == "features" and cursor.peek() == "[":
                 cursor.take("[", "")
@@ -174,7 +182,7 @@ def _list(cursor: Cursor, filling: Filling, categories: Categories) -> _Row:
         if width > features + _TOO_MANY:
             raise Refusal(400, f"row {row} has more than {width - 1} features; the model has {features}")
         steps += 1
-        if len(values) > 1 or steps % 256 == 0:
+        if len(values) > 1 or steps % STEPS == 0:
             yield
         if cursor.take(",]", "Expecting ',' delimiter") == "]":
             break

@@ -11,6 +11,7 @@ from .text import Pause, check_utf8
 
 # The longest value that is built; longer ones are walked through.
 WINDOW_BYTES = 64 * 1024
+STEPS = 64  # values or members that are taken one by one, some 2 us each, before others may go first
 _MARGIN = 16  # an error this near to the end of the window may be the window's
 _MAX_DEPTH = 900
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -180,7 +181,7 @@ class Cursor:
         steps = 0
         while True:
             steps += 1
-            if steps % 256 == 0:
+            if steps % STEPS == 0:
                 yield
             character = self.peek()
             if character and character in "[{" and len(stack) < _MAX_DEPTH:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 # Memory that a model takes while it loads, per byte of its file, the file's own bytes included.
 LOAD_FACTOR = {"ubj": 5.0, "json": 9.0}
+# Per byte of its metadata, at worst: thousands of columns with one category each, twice.
+_METADATA_FACTOR = 40
 _FIXED_BYTES = 16 << 20
 _FIXED_SECONDS = 2
 _BYTES_PER_SECOND = {"ubj": 8 << 20, "json": 2 << 20}
@@ -21,20 +23,22 @@ _GREATEST_SECONDS = 600
 
 
 class Admitted(NamedTuple):
-    """What admission saw of a model's file: its bytes, and `ubj` or `json`."""
+    """What admission saw of a model's file: its bytes, and `ubj` or `json`; and the bytes of its metadata."""
 
     size_bytes: int
     form: str
+    metadata_bytes: int = 0
 
     @property
     def needed_bytes(self) -> int:
         """Memory that its load is counted with."""
-        return int(self.size_bytes * LOAD_FACTOR[self.form])
+        return int(self.size_bytes * LOAD_FACTOR[self.form]) + self.metadata_bytes * _METADATA_FACTOR
 
     @property
     def cpu_seconds(self) -> int:
         """Processor time that reading it may take."""
-        return min(_FIXED_SECONDS + self.size_bytes // _BYTES_PER_SECOND[self.form], _GREATEST_SECONDS)
+        seconds = _FIXED_SECONDS + self.size_bytes // _BYTES_PER_SECOND[self.form] + (self.metadata_bytes >> 20)
+        return min(seconds, _GREATEST_SECONDS)
 
     @property
     def clock_seconds(self) -> int:

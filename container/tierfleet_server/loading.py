@@ -10,18 +10,21 @@ from .booster import BoosterModel, open_checked
 from .load_limits import Admitted
 from .model_file import file_format
 from .prepared import Prepared, prepare, take
-from .preprocessing import Preprocessing
 
 # XGBoost reads one small and one big model at a time, whatever is being checked meanwhile: its threads compete with
 # the requests'.
 _loading = {False: threading.Lock(), True: threading.Lock()}
 
 
-def size_on_disk(url: str) -> tuple[int, str]:
-    """Bytes of the model file at `url` and its format; raises Refusal or BadModel as loading it would."""
-    file, size = artefact.open_model_file(artefact.model_path(Path(url)))
+def size_on_disk(url: str) -> tuple[int, str, int]:
+    """Bytes of the model file at `url`, its format, and bytes of its metadata.
+
+    Raises Refusal or BadModel as loading it would.
+    """
+    path = artefact.model_path(Path(url))
+    file, size = artefact.open_model_file(path)
     with file:
-        return size, file_format(file.read(128))
+        return size, file_format(file.read(128)), artefact.metadata_bytes(path.parent)
 
 
 def _prepare_here(url: str, admitted: Admitted) -> Prepared:
@@ -44,5 +47,4 @@ def load_model(
             # Unmapping 44 MB takes a millisecond; only close() does it without holding the interpreter.
             if isinstance(data, mmap.mmap):
                 data.close()
-    preprocessing = Preprocessing.from_metadata(found.steps, found.facts.features, found.names)
-    return BoosterModel(handle, found.facts, preprocessing, found.heap_bytes)
+    return BoosterModel(handle, found.facts, found.preprocessing, found.heap_bytes)

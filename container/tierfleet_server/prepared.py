@@ -2,12 +2,13 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from . import artefact
 from .json_to_ubj import json_to_ubj
 from .memory_file import SMALL_BYTES, bytes_of, close, memory_file
 from .model_file import ModelFacts, Version, check_ubj, file_format, json_version, refuse_newer
+from .preprocessing import Preprocessing
 from .refusal import BadModel
 from .ubj import Bytes
 
@@ -15,7 +16,7 @@ __all__ = ["SMALL_BYTES", "Prepared", "check", "close", "prepare", "read_small",
 
 
 class Prepared(NamedTuple):
-    """A checked UBJ model: its bytes, or an open file that holds them; `steps` is the preprocessing it asks for.
+    """A checked UBJ model: its bytes, or an open file that holds them, and the preprocessing it asks for.
 
     `heap_bytes` is what it took in the process where it was tried, None if it was not; `fingerprint` is that of the
     files that were read, empty for a big or a JSON model.
@@ -23,8 +24,7 @@ class Prepared(NamedTuple):
 
     held: bytes | int
     facts: ModelFacts
-    steps: dict[str, Any]
-    names: tuple[str, ...]
+    preprocessing: Preprocessing
     heap_bytes: int | None = None
     fingerprint: bytes = b""
 
@@ -44,13 +44,13 @@ def prepare(url: str, server: Version, admitted_bytes: int | None = None) -> Pre
         data = bytes_of(held)
         metadata = artefact.Metadata.from_json(text) if text is not None else None
         ubj, facts = check(data, server)
-        steps, names = metadata.check(data, facts) if metadata is not None else ({}, ())
+        preprocessing = metadata.check(data, facts) if metadata is not None else Preprocessing()
         fingerprint = _fingerprint(held, text) if ubj is data and isinstance(held, bytes) else b""
         if ubj is not data:
             made = ubj[:] if len(ubj) <= SMALL_BYTES else memory_file(ubj, len(ubj))
             close(held)
             held = made
-        return Prepared(held, facts, steps, names, None, fingerprint)
+        return Prepared(held, facts, preprocessing, None, fingerprint)
     except BaseException:
         close(held)
         raise

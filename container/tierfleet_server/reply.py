@@ -12,6 +12,9 @@ from .refusal import Refusal, shown
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 _MAX_ACCEPT_CHARACTERS = 2048
+# An npy head for any number of rows has this size; room is left for it, since moving 64 MiB holds the interpreter.
+_NPY_HEAD_BYTES = 128
+_BEGINS = {"application/json": b'{"predictions": [', "application/x-npy": bytes(_NPY_HEAD_BYTES)}
 CONTENT_TYPES = ("text/csv", "application/json", "application/jsonlines", "application/x-npy")
 
 
@@ -51,7 +54,7 @@ class Rendering:
 
     def __init__(self, content_type: str) -> None:
         self._content_type = content_type
-        self._body = bytearray(b'{"predictions": [' if content_type == "application/json" else b"")
+        self._body = bytearray(_BEGINS.get(content_type, b""))
         self._outputs = 1
         self.rows = 0
 
@@ -77,7 +80,7 @@ class Rendering:
             shape = (self.rows,) if self._outputs == 1 else (self.rows, self._outputs)
             head = io.BytesIO()
             np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": shape})
-            self._body[:0] = head.getvalue()
+            self._body[:_NPY_HEAD_BYTES] = head.getvalue()
         return self._body
 
 

@@ -1,9 +1,9 @@
 """Memory of requests in flight, counted against the reserve before it is used.
 
 A body is counted before it is read, as its length; a batch once more before it is scored, as what its rows and its
-reply may take. What does not fit waits, first come, first served, and TCP holds its sender back. Small and big have
-pools of their own: neither keeps the other waiting. A batch that has been counted needs no more of anything, so that
-waiting always ends.
+reply may take. What does not fit waits, and TCP holds its sender back. Small and big have pools of their own, and the
+requests to one model a share of each: neither keeps others waiting. A batch that has been counted needs no more of
+anything, so that waiting always ends.
 """
 
 from collections import deque
@@ -29,38 +29,77 @@ class Waiter(Protocol):
 
 
 class Pool:
-    """A part of the memory, given out first come, first served."""
+    """A part of the memory, shared by owners: one may have as much as it leaves free, so there is some for the next.
 
-    __slots__ = ("in_use_bytes", "limit_bytes", "waiting")
+    What one owner waits for keeps no other waiting. Those who have a share are served first come, first served; an
+    owner who holds nothing always has one. The owner `b""` has no limit but the pool's.
+    """
+
+    __slots__ = ("_held", "in_use_bytes", "limit_bytes", "waiting")
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.in_use_bytes = 0
-        self.waiting: deque[tuple[int, Waiter]] = deque()
+        self.waiting: deque[tuple[int, bytes, Waiter]] = deque()
+        self._held: dict[bytes, int] = {}  # bytes by owner
 
-    def take(self, size_bytes: int) -> bool:
-        """Count bytes, unless others wait for some or these do not fit."""
-        if self.waiting or self.in_use_bytes + size_bytes > self.limit_bytes:
+    def take(self, size_bytes: int, owner: bytes = b"") -> bool:
+        """Count bytes, unless these do not fit, are beyond the owner's share, or others wait whose turn is first."""
+        if not self._fits(size_bytes) or not self._has_share(size_bytes, owner):
             return False
-        self.in_use_bytes += size_bytes
+        if self.waiting and (self._next() is not None or any(entry[1] == owner for entry in self.waiting)):
+            return False
+        self.add(size_bytes, owner)
         return True
 
-    def add(self, size_bytes: int) -> None:
+    def wait(self, size_bytes: int, owner: bytes, waiter: Waiter) -> bool:
+        """Have one wait for what `take` did not give; False if too many wait, of this owner or of all."""
+        own = sum(entry[1] == owner for entry in self.waiting) if owner else 0
+        if own >= MAX_WAITING - len(self.waiting):
+            return False
+        self.waiting.append((size_bytes, owner, waiter))
+        return True
+
+    def add(self, size_bytes: int, owner: bytes = b"") -> None:
         """Count bytes that are in use already, whether they fit or not."""
         self.in_use_bytes += size_bytes
+        if owner:
+            self._held[owner] = self._held.get(owner, 0) + size_bytes
 
-    def give(self, size_bytes: int) -> None:
-        """Count bytes no longer, and let in whoever has waited longest, as far as there is room."""
+    def give(self, size_bytes: int, owner: bytes = b"") -> None:
+        """Count bytes no longer, and let in whoever has waited longest, as far as there is room and share."""
         self.in_use_bytes -= size_bytes
-        while self.waiting and self.in_use_bytes + self.waiting[0][0] <= self.limit_bytes:
-            granted_bytes, waiter = self.waiting.popleft()
-            self.in_use_bytes += granted_bytes
+        if owner:
+            held = self._held.pop(owner, 0) - size_bytes
+            if held:
+                self._held[owner] = held
+        while self.waiting and (at := self._next()) is not None and self._fits(self.waiting[at][0]):
+            granted_bytes, owner, waiter = self.waiting[at]
+            del self.waiting[at]
+            self.add(granted_bytes, owner)
             waiter.granted(self, granted_bytes)
 
     def leave(self, waiter: Waiter) -> None:
         """Let one wait no longer."""
-        self.waiting = deque(entry for entry in self.waiting if entry[1] is not waiter)
+        self.waiting = deque(entry for entry in self.waiting if entry[2] is not waiter)
         self.give(0)
+
+    def _fits(self, size_bytes: int) -> bool:
+        return self.in_use_bytes + size_bytes <= self.limit_bytes
+
+    def _has_share(self, size_bytes: int, owner: bytes) -> bool:
+        held = self._held.get(owner, 0)
+        return not held or held + size_bytes <= self.limit_bytes - self.in_use_bytes
+
+    def _next(self) -> int | None:
+        """Which of those who wait is next; None if each is beyond its owner's share."""
+        beyond: set[bytes] = set()
+        for at, (size_bytes, owner, _) in enumerate(self.waiting):
+            if owner not in beyond:
+                if self._has_share(size_bytes, owner):
+                    return at
+                beyond.add(owner)
+        return None
 
 
 class RequestMemory:

@@ -63,6 +63,11 @@ class RequestReader:
         return len(self._head)
 
     @property
+    def path(self) -> bytes:
+        """The path of the request whose head has come."""
+        return self._target[0]
+
+    @property
     def received(self) -> int:
         """Bytes of the body that have come."""
         return self._body.tell() if isinstance(self._body, BytesIO) else 0

@@ -108,7 +108,7 @@ def code(text: object, row: int, column: int, codes: Mapping[str, float]) -> flo
     if not isinstance(text, str) or text not in codes:
         raise Refusal(
             400, f"row {row}, feature {column} is {shown(text)}, not one of its {len(codes)} categories "
-            f"({shown(list(islice(codes, _NAMED)))}); leave it empty if it is missing",
+            f"({shown([name[:80] for name in islice(codes, _NAMED)])}); leave it empty if it is missing",
         )  # fmt: skip
     return codes[text]
 

@@ -46,7 +46,7 @@ class Store:
         self,
         budget_bytes: int,
         *,
-        size_on_disk: Callable[[str], tuple[int, str]],
+        size_on_disk: Callable[[str], tuple[int, str] | tuple[int, str, int]],
         load_model: Callable[[str, Admitted], Model],
     ) -> None:
         self.models: dict[str, Loaded] = {}
@@ -58,6 +58,7 @@ class Store:
         self._small: Executor = ThreadPoolExecutor(CHECKS_AT_ONCE, "load")
         self._big: Executor = ThreadPoolExecutor(CHECKS_AT_ONCE, "load-big")
         self._reserved_bytes = 0
+        self._objects_bytes = 0  # of the models, in Python's own allocator
         self._load_ended = asyncio.Event()
         self._releaser: Executor = ThreadPoolExecutor(1, "release")
         self._trimmer = heap.Trimmer()
@@ -68,7 +69,7 @@ class Store:
         in_use = heap.in_use_bytes()
         if in_use is None:
             return sum(loaded.size_bytes for loaded in self.models.values())
-        return max(0, in_use - self._baseline)
+        return max(0, in_use - self._baseline) + self._objects_bytes
 
     async def trim_when_idle(self) -> None:
         """Return freed memory to the system whenever that is due; never ends."""
@@ -102,6 +103,7 @@ class Store:
         loaded = self.models.pop(name, None)
         if loaded is None:
             raise Refusal(404, f"model {shown(name)} is not loaded")
+        self._objects_bytes -= _object_bytes(loaded.model)
         await self._release([loaded])
 
     def get(self, name: str) -> Loaded:
@@ -132,6 +134,7 @@ class Store:
             self._reserved_bytes -= admitted.needed_bytes
             self._load_ended.set()
         self.models[name] = loaded
+        self._objects_bytes += _object_bytes(loaded.model)
         extra = {
             "model": name,
             "url": url,
@@ -156,7 +159,8 @@ class Store:
         grown: int | None = getattr(model, "heap_bytes", None)
         if grown is None:
             grown = after - before if after is not None and before is not None else int(1.6 * admitted.size_bytes)
-        used = self.used_bytes()
+        grown += _object_bytes(model)
+        used = self.used_bytes() + _object_bytes(model)
         if used > self.budget_bytes and self.models:
             del model  # freed here and now, and not when the last one lets go of the error
             self.full = True
@@ -197,3 +201,8 @@ class Store:
     def _drop(self, holder: list[Loaded]) -> None:
         size_bytes = holder.pop().size_bytes
         self._trimmer.freed(size_bytes)
+
+
+def _object_bytes(model: Model) -> int:
+    found: int = getattr(model, "object_bytes", 0)
+    return found

@@ -17,15 +17,18 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from running_server import ROOT, RunningServer
 from tierfleet_server import native
 from tierfleet_server.archive import unpack
 from tierfleet_server.booster import open_model
-from tierfleet_server.loading import load_model
+from tierfleet_server.checker import Checker
+from tierfleet_server.load_limits import Admitted
+from tierfleet_server.loading import load_model, size_on_disk
 from tierfleet_server.model_file import check_ubj, file_format, refuse_newer
 from tierfleet_server.packaging import package_model
+from tierfleet_server.preprocessing import Preprocessing
 from tierfleet_server.refusal import BadModel, Refusal
 from trained_models import Trained
 
@@ -502,3 +505,61 @@ def test_random_bytes_are_no_model() -> None:
     for length in (1, 2, 3, 100, 10_000):
         with pytest.raises(BadModel):
             open_model(b"{L" + random_bytes.randbytes(length))
+
+
+@given(
+    st.dictionaries(
+        st.integers(0, 99), st.dictionaries(st.text(max_size=3), st.floats(-9, 9), max_size=1200), max_size=2
+    ),
+    st.dictionaries(st.integers(0, 99), st.floats(-9, 9)),
+    st.dictionaries(st.integers(0, 99), st.tuples(st.floats(-9, 0), st.floats(0, 9))),
+)
+@settings(max_examples=40, deadline=None)
+def test_steps_come_from_another_process_as_they_were(
+    categories: dict[int, dict[str, float]], fill: dict[int, float], pairs: dict[int, tuple[float, float]]
+) -> None:
+    steps = Preprocessing(categories, fill, pairs, pairs)
+    lines = [*steps.pieces()]
+    assert Preprocessing.from_pieces(lines) == steps
+    assert not any(b"\n" in line for line in lines)
+
+
+def test_categories_are_counted_with_their_model(
+    server: RunningServer, trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    codes = {f"{number:x}": number for number in range(100_000)}
+    archive, _ = package_model(trained["binary"].saved, preprocessing={"categories": {"0": codes}})
+    directory = unpacked(tmp_path, archive)
+    before = server.metric("memory_used_bytes")
+    assert server.load("hundred-thousand", directory).status == 200
+    size = server.ask("GET", "/models/hundred-thousand").json["sizeBytes"]
+    grown = server.metric("memory_used_bytes") - before
+    assert size > 70 * len(codes), "a text and a number each"
+    assert grown > 100 * len(codes), "and a place in the table"
+    assert server.invoke("hundred-thousand", b"1869f,2,3,4,5,6,7,8").status == 200
+    assert server.unload("hundred-thousand").status == 200
+    assert server.metric("memory_used_bytes") - before < 10 * len(codes)
+
+
+def test_many_names_are_looked_up_at_once(tmp_path: Path) -> None:
+    features = 60_000
+    names = [f"n{number}" for number in range(features)]
+    rows = np.zeros((2, features), np.float32)
+    booster = xgboost.train({"nthread": 1}, xgboost.DMatrix(rows, [0, 1]), 1)
+    archive, _ = package_model(
+        bytes(booster.save_raw()), feature_names=names, preprocessing={"fill": dict.fromkeys(names, 1)}
+    )
+    directory = unpacked(tmp_path, archive)
+    checker = Checker(native.version())
+    try:
+        found = checker.prepare(str(directory), Admitted(*size_on_disk(str(directory))))
+    finally:
+        checker.close()
+    assert found.preprocessing.fill == dict.fromkeys(range(features), 1.0)
+
+
+def test_a_category_that_no_row_can_hold_is_refused(trained: dict[str, Trained]) -> None:
+    with pytest.raises(BadModel, match="a text of 5000 characters; it may have 4096"):
+        package_model(trained["binary"].saved, preprocessing={"categories": {"0": {"x" * 5000: 1}}})
+    with pytest.raises(BadModel, match="names the feature '00000"):
+        package_model(trained["binary"].saved, preprocessing={"fill": {"0" * 5000: 1}})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tierfleet_server import json_text, prediction, text
+from tierfleet_server import contract, json_text, prediction, text
 from tierfleet_server.booster import BoosterModel, Model, Rows, open_model
 from tierfleet_server.cost import Pace, is_inline, rows_at_most
 from tierfleet_server.payload import read_blocks, read_rows
@@ -177,3 +177,45 @@ def test_a_batch_that_cannot_be_finished_in_time_is_refused_early(monkeypatch: p
     with pytest.raises(Refusal, match=r"rows the rest needs some .* s of a processor and 0 s are left") as caught:
         prediction.run_through(prediction.predict(b"1\n" * 500_000, "text/csv", "text/csv", Sums(1, {}), end=0.0))
     assert caught.value.status == 413
+
+
+@given(st.sampled_from([b"a", b"b"]), st.sampled_from([b"1", b'"x"', b"{}", b"[]"]))
+@settings(max_examples=8, deadline=None)
+def test_a_document_of_many_members_lets_others_go_first(name: bytes, value: bytes) -> None:
+    members = b",".join([b'"%s":%s' % (name, value)] * 20_000)
+    for body in (b"{%s}" % members, b"[{%s}]" % members, b'{"x":[{%s}]}' % members):
+        pauses = 0
+        try:
+            for block in read_blocks(body, "application/json", Sums(2, {}), FixedPace(Sums(2, {}), 1)):
+                pauses += block is None
+        except Refusal:  # there are no rows in it
+            pass
+        assert pauses >= 20_000 // (4 * json_text.STEPS)
+
+
+@pytest.mark.parametrize(
+    ("body", "goes_on"),
+    [(b"[[1, 2]]", False), (b'{"instances": [[1, 2]]}', False), (b"{%s}" % b",".join([b'"a":1'] * 1300), True),
+     (b'{"x":[%s], "instances": [[1, 2]]}' % b",".join([b"1"] * 4000), True),
+     (b"[%s]" % b",".join([b'"a"'] * 2000), True)],
+)  # fmt: skip
+def test_a_small_body_that_is_slow_to_read_leaves_the_event_loop(
+    body: bytes, goes_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Sums(2, {})
+    assert is_inline(body, "application/json", model)
+    steps = prediction.predict(body, "application/json", "text/csv", model, now=True)
+    monkeypatch.setattr(contract, "_INLINE_SECONDS", 0.0 if goes_on else 60.0)  # however fast the machine
+    result = contract._begin(steps)
+    assert (result is None) == goes_on
+    if not goes_on:
+        assert result == run_alone(body, model)
+    elif b"instances" in body:
+        assert prediction.run_through(steps) == run_alone(b"[[1, 2]]", model)
+    else:
+        with pytest.raises(Refusal):
+            prediction.run_through(steps)
+
+
+def run_alone(body: bytes, model: Model) -> bytes | bytearray:
+    return prediction.run_through(prediction.predict(body, "application/json", "text/csv", model))

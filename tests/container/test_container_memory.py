@@ -20,8 +20,16 @@ from hypothesis import strategies as st
 from memory_group import MemoryGroup, pss_bytes
 from running_server import Client, RunningServer
 from tierfleet_server.connection import Connection, ServerState
+from tierfleet_server.contract import Reply, Request
 from tierfleet_server.memory_limit import SLACK_BYTES, requests_bytes, resident_bytes
-from tierfleet_server.request_memory import MAX_CONNECTIONS, MIN_LIMIT_BYTES, Pool, RequestMemory
+from tierfleet_server.request_memory import (
+    MAX_CONNECTIONS,
+    MAX_WAITING,
+    MIN_LIMIT_BYTES,
+    SMALL_BODY_BYTES,
+    Pool,
+    RequestMemory,
+)
 
 MIB = 1024 * 1024
 Start = Callable[..., RunningServer]
@@ -52,7 +60,7 @@ def test_a_pool_is_never_over_its_limit_and_is_fair(steps: list[tuple[str, int]]
                 one.has = True
                 holding.append(one)
             else:
-                pool.waiting.append((number, one))
+                assert pool.wait(number, b"", one)
                 queue.append(one)
         elif step == "give" and holding:
             pool.give(holding.pop(number % len(holding)).size_bytes)
@@ -63,6 +71,75 @@ def test_a_pool_is_never_over_its_limit_and_is_fair(steps: list[tuple[str, int]]
         assert not any(one.has for one in queue), "first come, first served"
         assert pool.in_use_bytes == sum(one.size_bytes for one in holding) <= 100
         assert not queue or pool.in_use_bytes + queue[0].size_bytes > 100, "who fits does not wait"
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([b"a", b"b", b"c"]), st.integers(0, 60)), max_size=80))
+def test_an_owner_has_at_most_what_it_leaves_free_and_keeps_no_other_waiting(
+    steps: list[tuple[bool, bytes, int]],
+) -> None:
+    pool = Pool(100)
+    asked: list[tuple[bytes, Waiting]] = []
+
+    def held(owner: bytes) -> int:
+        return sum(one.size_bytes for whose, one in asked if whose == owner and one.has)
+
+    for asks, owner, number in steps:
+        if asks:
+            one, before, free = Waiting(number), held(owner), 100 - pool.in_use_bytes
+            others_first = [
+                size for size, whose, _ in pool.waiting
+                if not held(whose) or held(whose) + size <= free
+            ]  # fmt: skip
+            one.has = pool.take(number, owner)
+            if one.has:
+                assert not before or before + number <= free
+            else:
+                assert before or number > free or others_first, "only its own or a lack of memory keeps one waiting"
+                assert pool.wait(number, owner, one)
+            asked.append((owner, one))
+        elif any(one.has for _, one in asked):
+            having = [entry for entry in asked if entry[1].has]
+            entry = having[number % len(having)]
+            asked.remove(entry)
+            pool.give(entry[1].size_bytes, entry[0])
+        assert pool.in_use_bytes == sum(one.size_bytes for _, one in asked if one.has) <= 100
+        if pool.waiting and pool.in_use_bytes == 0:
+            raise AssertionError("one waits for nothing")
+        for one in (one for _, one in asked if not one.has):
+            assert any(one is waiter for _, _, waiter in pool.waiting)
+
+
+def test_one_owner_cannot_take_all_places_to_wait() -> None:
+    pool, taken = Pool(10), 0
+    assert pool.take(10, b"a")
+    while pool.wait(1, b"a", Waiting(1)):
+        taken += 1
+    assert taken == MAX_WAITING // 2
+    assert pool.wait(1, b"b", Waiting(1))
+
+
+def test_bodies_of_one_model_that_fill_their_memory_do_not_hold_up_another(
+    start: Start, artefacts: dict[str, Path]
+) -> None:
+    server = start(SAGEMAKER_MULTI_MODEL="true", TIERFLEET_MEMORY_RESERVE_MIB="1")
+    assert server.load("loud", artefacts["binary"]).status == server.load("quiet", artefacts["binary"]).status == 200
+    pool = RequestMemory(0).small_bodies.limit_bytes
+    with ExitStack() as stack:
+        for _ in range(pool // SMALL_BODY_BYTES + 20):
+            one = stack.enter_context(server.socket())
+            one.sendall(
+                b"POST /models/loud/invoke HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n0" % SMALL_BODY_BYTES
+            )
+        while not server.metric("requests_waiting"):
+            pass
+        quiet = stack.enter_context(server.socket())
+        quiet.settimeout(4)  # those who send nothing may go on for 5 s while others wait
+        quiet.sendall(
+            b"POST /models/quiet/invoke HTTP/1.1\r\nhost: x\r\ncontent-length: 15\r\nexpect: 100-continue\r\n\r\n"
+        )
+        assert quiet.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        quiet.sendall(b"1,2,3,4,5,6,7,8")
+        assert quiet.recv(1000).startswith(b"HTTP/1.1 200")
 
 
 def test_the_pools_share_the_limit() -> None:
@@ -221,6 +298,38 @@ def test_what_is_sent_behind_a_body_stays_with_the_sender() -> None:
 
     small = 16 * 1024
     assert asyncio.run(read_sizes()) == [small, 256 * 1024, small + 100, small + 1]
+
+
+def test_a_large_reply_is_sent_as_it_is_and_not_copied() -> None:
+    body = bytearray(8 * MIB)
+
+    class Large:
+        def answer(self, request: Request) -> Reply:  # noqa: ARG002 - what a connection asks
+            return Reply(200, "text/csv", body)
+
+    class Noting(Unread):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sent: list[object] = []
+
+        def write(self, data: object) -> None:
+            self.sent.append(data)
+
+    async def sent() -> list[object]:
+        state = ServerState(
+            contract=Large(), loop=asyncio.get_running_loop(), memory=RequestMemory(0), max_request_bytes=LIMIT,  # type: ignore[arg-type]
+            request_seconds=30, reply_seconds=30, idle_seconds=30,
+        )  # fmt: skip
+        connection, transport = Connection(state), Noting()
+        connection.connection_made(transport)
+        data = b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n"
+        state.buffer[: len(data)] = data
+        connection.buffer_updated(len(data))
+        return transport.sent
+
+    head_sent, body_sent = asyncio.run(sent())
+    assert b"content-length: 8388608\r\n" in bytes(head_sent)  # type: ignore[call-overload]
+    assert body_sent is body
 
 
 def wait_for_some(server: RunningServer) -> None:

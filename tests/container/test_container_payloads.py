@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -251,3 +252,31 @@ def test_the_status_and_sentence_reach_the_caller(server: RunningServer, artefac
     too_big = server.invoke("m", b"1" * (6 * 1024 * 1024 + 1))
     assert (too_big.status, too_big.json["type"]) == (413, "RequestEntityTooLarge")
     assert "over 6291456 bytes; send smaller batches" in too_big.json["message"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["{'descr': '<f4', 'fortran_order': False, 'shape': (%s 8,)}" % ("1L," * 1200),
+     "{'descr': '<f4', 'fortran_order': False, 'shape': (%s8,)}" % ("-" * 3900),
+     "{'descr': '<f4', 'fortran_order': False, 'shape': (%s)}" % ("(" * 2000), "{" * 4000, "%s{}" % (" " * 4000),
+     "{" + "'descr': '<f4', " * 250 + "}", "{'descr': '%s', 'fortran_order': False, 'shape': (8,)}" % (",f4" * 1200)],
+)  # fmt: skip
+def test_an_npy_header_is_never_evaluated(header: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluated(*_: object, **__: object) -> None:
+        raise AssertionError("milliseconds, on the event loop")
+
+    monkeypatch.setattr("ast.literal_eval", evaluated)
+    monkeypatch.setattr("numpy.lib.format.safe_eval", evaluated, raising=False)
+    with pytest.raises(Refusal, match="npy"):
+        read_rows(npy_headed(header), NPY, MODEL)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", ">f4", "<f4", ">f8", "|i1", "<u2", ">i8", "|b1"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy_of_every_real_type_and_order(dtype: str, order: Any) -> None:
+    values = np.arange(24).reshape(3, 8).astype(dtype, order=order)
+    got = read_rows(npy(values), NPY, MODEL)
+    assert np.array_equal(np.asarray(got.owner), values.astype(np.float32))
+    other = b"{\"shape\":(8,),'fortran_order':False ,\n'descr':\"%s\"}" % dtype.encode()
+    body = b"\x93NUMPY\x02\x00" + len(other).to_bytes(4, "little") + other + values[0].tobytes()
+    assert np.array_equal(np.asarray(read_rows(body, NPY, MODEL).owner), values[:1].astype(np.float32))

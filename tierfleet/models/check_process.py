@@ -108,8 +108,7 @@ def _load(data: bytes, described: Path | None, request: dict[str, Any]) -> tuple
     else:
         metadata = artefact.read_metadata(described)
         if metadata is not None:
-            steps, names = metadata.check(data, served.facts)
-            preprocessing = Preprocessing.from_metadata(steps, served.facts.features, names)
+            preprocessing = metadata.check(data, served.facts)
     findings += _version_findings(served, target)
     before = heap.in_use_bytes()
     handle = open_checked(served.ubj, served.facts)
