@@ -406,3 +406,36 @@ def test_a_full_disk_is_not_called_a_bad_archive(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="No space left"):
         unpack(tmp_path / "a.tar.gz", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["+7", "9" * 32, "0.1234567890", "[7E0]", "3.4028236e38"])
+def test_a_base_score_that_xgboost_reads_as_another_number(
+    text: str, seeds: dict[str, bytes], limited: RunningServer, tmp_path: Path
+) -> None:
+    """XGBoost reads such a text as 0.5 or infinity and says nothing; its UBJ form of a JSON model hides that."""
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(seeds["binary"]))
+    root = models.parse(seeds["binary"])
+    parameters = next(node for path, node, _, _ in models._places(root) if path == "/learner/learner_model_param")
+    parameters.items = [
+        (key, models.Node("S", text.encode()) if key == b"base_score" else value) for key, value in parameters.items
+    ]
+    document = json.loads(bytes(booster.save_raw("json")))
+    document["learner"]["learner_model_param"]["base_score"] = text
+    for name, data in (("u", models.unparse(root)), ("j", json.dumps(document).encode())):
+        (tmp_path / name).write_bytes(data)
+        answer = limited.load("base", tmp_path / name)
+        assert (answer.status, "base_score is" in answer.json["message"]) == (400, True), answer
+
+
+@pytest.mark.parametrize("text", ["7 rubbish", "nan", "", "-", "1e"])
+def test_a_base_score_of_json_that_is_no_number(
+    text: str, seeds: dict[str, bytes], limited: RunningServer, tmp_path: Path
+) -> None:
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(seeds["binary"]))
+    document = json.loads(bytes(booster.save_raw("json")))
+    document["learner"]["learner_model_param"]["base_score"] = text
+    (tmp_path / "j").write_text(json.dumps(document))
+    answer = limited.load("base", tmp_path / "j")
+    assert (answer.status, "base_score is" in answer.json["message"]) == (400, True), answer
