@@ -21,7 +21,7 @@ def size_on_disk(url: str) -> tuple[int, str]:
     """Bytes of the model file at `url` and its format; raises Refusal or BadModel as loading it would."""
     file, size = artefact.open_model_file(artefact.model_path(Path(url)))
     with file:
-        return size, file_format(file.read(128))
+        return size, file_format(artefact.read(file, 128))
 
 
 def _prepare_here(url: str, admitted: Admitted) -> Prepared:

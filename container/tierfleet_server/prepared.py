@@ -107,4 +107,4 @@ def _held(path: Path, admitted_bytes: int | None) -> bytes | int:
             raise BadModel(
                 f"the model file grew from {admitted_bytes} to {size} bytes while it was loaded; load it again"
             )
-        return source.read(size) if size <= SMALL_BYTES else memory_file(source, size)
+        return artefact.read(source, size) if size <= SMALL_BYTES else memory_file(source, size)

@@ -1,5 +1,6 @@
 """What a tenant's rows go through before the model: declared in the metadata as data, never as code."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from .refusal import BadModel, shown
 
 _STEPS = ("categories", "fill", "clip", "scale")
+# Python's own allocator: up to this size it has an object itself, and rounds the two of a pair up to 16 bytes.
+_SMALL_BYTES, _ROUNDING_BYTES = 512, 16
 _MAX = float(np.finfo(np.float32).max)
 
 
@@ -27,6 +30,13 @@ class Preprocessing:
     clip: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     scale: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the steps take: Python's own allocator has it, so that the C allocator counts none of it."""
+        codes = sum(map(_table_bytes, self.categories.values()))
+        steps = (self.categories, 0), (self.fill, 0), (self.clip, 2), (self.scale, 2)
+        return codes + sum(_table_bytes(step, numbers) for step, numbers in steps)
+
     def __bool__(self) -> bool:
         return bool(self.categories or self.fill or self.clip or self.scale)
 
@@ -39,10 +49,8 @@ class Preprocessing:
                 "for anything richer put a container of your own before the model in an inference pipeline "
                 "(docs/container.md)"
             )
-        columns: dict[str, dict[int, Any]] = {
-            step: {_column(name, features, names): value for name, value in _table(step, by_name).items()}
-            for step, by_name in steps.items()
-        }
+        places = {name: place for place, name in enumerate(names)}
+        columns = {step: _columns(step, by_name, features, places) for step, by_name in steps.items()}
         return cls(
             categories={
                 column: {text: _number("categories", code) for text, code in _table("categories", codes).items()}
@@ -82,10 +90,28 @@ def _table(step: str, value: object) -> dict[str, Any]:
     return value
 
 
-def _column(name: str, features: int, names: tuple[str, ...]) -> int:
-    if name in names:
-        return names.index(name)
-    if name.isascii() and name.isdigit() and int(name) < features:
+def _table_bytes(table: Mapping[Any, Any], numbers: int = 0) -> int:
+    values = sum(map(sys.getsizeof, table.values()))
+    pair = _ROUNDING_BYTES + numbers * sys.getsizeof(0.0)
+    # A bigger table is the C allocator's.
+    return min(sys.getsizeof(table), _SMALL_BYTES) + sum(map(sys.getsizeof, table)) + values + pair * len(table)
+
+
+def _columns(step: str, by_name: object, features: int, places: Mapping[str, int]) -> dict[int, Any]:
+    columns: dict[int, Any] = {}
+    for name, value in _table(step, by_name).items():
+        column = _column(name, features, places)
+        if column in columns:
+            raise BadModel(f"preprocessing.{step} names feature {column} twice, the second time as {shown(name)}")
+        columns[column] = value
+    return columns
+
+
+def _column(name: str, features: int, places: Mapping[str, int]) -> int:
+    if name in places:
+        return places[name]
+    # No more digits than a number of features can have: Python itself refuses to read thousands.
+    if name.isascii() and name.isdigit() and len(name) <= 9 and int(name) < features:
         return int(name)
     raise BadModel(
         f"preprocessing names the feature {shown(name)}; give one of the model's feature names "

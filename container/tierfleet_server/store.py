@@ -15,6 +15,7 @@ from .load_limits import Admitted
 from .logs import logger
 from .memory_file import SMALL_BYTES
 from .memory_limit import MIB
+from .preprocessing import Preprocessing
 from .refusal import Refusal, shown
 
 # So many files are read and checked at once, small and big ones apart: none waits for a slow one of another tenant.
@@ -33,6 +34,7 @@ class Loaded:
     model: Model
     size_bytes: int
     load_seconds: float
+    steps_bytes: int = 0  # of those, its preprocessing, which the C allocator does not count
 
 
 class Store:
@@ -58,6 +60,7 @@ class Store:
         self._small: Executor = ThreadPoolExecutor(CHECKS_AT_ONCE, "load")
         self._big: Executor = ThreadPoolExecutor(CHECKS_AT_ONCE, "load-big")
         self._reserved_bytes = 0
+        self._steps_bytes = 0
         self._load_ended = asyncio.Event()
         self._releaser: Executor = ThreadPoolExecutor(1, "release")
         self._trimmer = heap.Trimmer()
@@ -68,7 +71,7 @@ class Store:
         in_use = heap.in_use_bytes()
         if in_use is None:
             return sum(loaded.size_bytes for loaded in self.models.values())
-        return max(0, in_use - self._baseline)
+        return max(0, in_use - self._baseline) + self._steps_bytes
 
     async def trim_when_idle(self) -> None:
         """Return freed memory to the system whenever that is due; never ends."""
@@ -102,6 +105,7 @@ class Store:
         loaded = self.models.pop(name, None)
         if loaded is None:
             raise Refusal(404, f"model {shown(name)} is not loaded")
+        self._steps_bytes -= loaded.steps_bytes
         await self._release([loaded])
 
     def get(self, name: str) -> Loaded:
@@ -132,6 +136,7 @@ class Store:
             self._reserved_bytes -= admitted.needed_bytes
             self._load_ended.set()
         self.models[name] = loaded
+        self._steps_bytes += loaded.steps_bytes
         extra = {
             "model": name,
             "url": url,
@@ -156,7 +161,10 @@ class Store:
         grown: int | None = getattr(model, "heap_bytes", None)
         if grown is None:
             grown = after - before if after is not None and before is not None else int(1.6 * admitted.size_bytes)
-        used = self.used_bytes()
+        steps: Preprocessing | None = getattr(model, "preprocessing", None)
+        steps_bytes = steps.size_bytes if steps else 0
+        grown += steps_bytes
+        used = self.used_bytes() + steps_bytes
         if used > self.budget_bytes and self.models:
             del model  # freed here and now, and not when the last one lets go of the error
             self.full = True
@@ -166,7 +174,8 @@ class Store:
                 f"{self.budget_bytes / MIB:.1f} MiB; unload others and try again",
             )
         self._trimmer.freed(admitted.size_bytes)
-        return Loaded(name, url, model, max(grown, admitted.size_bytes // 2), time.perf_counter() - started)
+        size_bytes = max(grown, admitted.size_bytes // 2)
+        return Loaded(name, url, model, size_bytes, time.perf_counter() - started, steps_bytes)
 
     def _admit(self, name: str, needed: int) -> bool:
         """Whether there is memory for a load now; False if there will be, once the loads that run have ended."""
