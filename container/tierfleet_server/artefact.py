@@ -111,9 +111,7 @@ def model_path(directory: Path) -> Path:
     except OSError as error:
         raise Refusal(404, f"no model at {shown(str(directory))}: {error.strerror}") from None
     if len(listed) > _MAX_ENTRIES:
-        raise BadModel(
-            f"the artefact holds more than {_MAX_ENTRIES} files; it must be one model file, and {METADATA}"
-        )
+        raise BadModel(f"the artefact holds more than {_MAX_ENTRIES} files; it must be one model file, and {METADATA}")
     entries = [entry for entry in listed if not entry.name.startswith(".")]
     odd = [entry.name for entry in entries if not entry.is_file(follow_symlinks=False)]
     if odd:
@@ -158,16 +156,24 @@ def read_metadata(directory: Path) -> Metadata | None:
     return None if text is None else Metadata.from_json(text)
 
 
-def read_metadata_text(directory: Path) -> bytes | None:
-    """The text of an extracted artefact's metadata; None if it was not packaged by tierfleet."""
-    path = directory / METADATA
+def metadata_bytes(directory: Path) -> int:
+    """The size of an extracted artefact's metadata, 0 if there is none; raises BadModel."""
     try:
-        path.lstat()
+        size = (directory / METADATA).lstat().st_size
     except FileNotFoundError:
-        return None
+        return 0
     except OSError as error:  # it may be there: without it the model would be served without its preprocessing
         raise BadModel(f"cannot look for {METADATA}: {error.strerror}; publish the model again") from None
-    file, size = open_model_file(path)
+    if size > _METADATA_LIMIT_BYTES:
+        raise BadModel(f"{METADATA} has more than {_METADATA_LIMIT_BYTES} bytes; publish the model again")
+    return max(1, size)
+
+
+def read_metadata_text(directory: Path) -> bytes | None:
+    """The text of an extracted artefact's metadata; None if it was not packaged by tierfleet."""
+    if metadata_bytes(directory) == 0:
+        return None
+    file, size = open_model_file(directory / METADATA)
     with file:
         text = read(file, min(size, _METADATA_LIMIT_BYTES) + 1)
     if len(text) > _METADATA_LIMIT_BYTES:

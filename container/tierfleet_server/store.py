@@ -13,7 +13,6 @@ from . import heap
 from .booster import Model
 from .load_limits import Admitted
 from .logs import logger
-from .memory_file import SMALL_BYTES
 from .memory_limit import MIB
 from .preprocessing import Preprocessing
 from .refusal import Refusal, shown
@@ -48,7 +47,7 @@ class Store:
         self,
         budget_bytes: int,
         *,
-        size_on_disk: Callable[[str], tuple[int, str]],
+        size_on_disk: Callable[[str], Admitted],
         load_model: Callable[[str, Admitted], Model],
     ) -> None:
         self.models: dict[str, Loaded] = {}
@@ -129,7 +128,7 @@ class Store:
             self._load_ended.clear()
             await self._load_ended.wait()
         self._reserved_bytes += admitted.needed_bytes
-        threads = self._small if admitted.size_bytes <= SMALL_BYTES else self._big
+        threads = self._small if admitted.is_small else self._big
         try:
             loaded = await loop.run_in_executor(threads, self._read, name, url, admitted, started)
         finally:
