@@ -10,6 +10,7 @@ import stat
 import zlib
 from dataclasses import asdict, dataclass
 from io import FileIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from .ubj import Bytes
 METADATA = Path(".tierfleet/metadata.json")
 MODEL_FILE = "xgboost-model"
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
+_MAX_ENTRIES = 64  # an archive may unpack to 16 files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class Metadata:
     def from_json(cls, text: bytes) -> "Metadata":
         """Read the metadata; raises BadModel naming what is missing or unknown."""
         try:
-            fields = json.loads(text)
+            fields = json.loads(text, object_pairs_hook=_without_duplicates)
         except (ValueError, RecursionError):
             raise BadModel(f"{METADATA} is not JSON; publish the model again") from None
         known = set(cls.__dataclass_fields__)
@@ -89,6 +91,8 @@ class Metadata:
         names = tuple(self.feature_names)
         if names and len(names) != facts.features:
             raise BadModel(f"{METADATA} names {len(names)} of {facts.features} features; publish the model again")
+        if len(set(names)) != len(names):
+            raise BadModel(f"{METADATA} gives two features the same name; publish the model again")
         return Preprocessing.from_metadata(self.steps, facts.features, names)
 
 
@@ -100,15 +104,28 @@ _FIELD_TYPES: dict[str, tuple[type, ...]] = {
 _DEFAULTS: dict[str, Any] = {"missing": None, "libsvm_base": 0}
 
 
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise BadModel(f"{METADATA} holds {shown(name)} twice in one object; publish the model again")
+        found[name] = value
+    return found
+
+
 def model_path(directory: Path) -> Path:
     """The one model file of an extracted artefact; a file is its own. Raises Refusal (404) or BadModel."""
     try:
         if stat.S_ISREG(directory.lstat().st_mode):
             return directory
         with os.scandir(directory) as found:
-            entries = [entry for entry in found if not entry.name.startswith(".")]
+            # No more than say what is wrong: an artefact may hold a million files.
+            listed = list(islice(found, _MAX_ENTRIES + 1))
     except OSError as error:
         raise Refusal(404, f"no model at {shown(str(directory))}: {error.strerror}") from None
+    if len(listed) > _MAX_ENTRIES:
+        raise BadModel(f"the artefact holds more than {_MAX_ENTRIES} files; it must be one model file, and {METADATA}")
+    entries = [entry for entry in listed if not entry.name.startswith(".")]
     odd = [entry.name for entry in entries if not entry.is_file(follow_symlinks=False)]
     if odd:
         raise BadModel(
@@ -138,12 +155,12 @@ def open_model_file(path: Path) -> tuple[FileIO, int]:
     raise BadModel(f"{path.name} is not a regular file")
 
 
-def metadata_bytes(directory: Path) -> int:
-    """The size of an extracted artefact's metadata, 0 if it has none."""
+def read(file: FileIO, size_bytes: int) -> bytes:
+    """Up to so many bytes of an open file; raises Refusal (404) if the system cannot read it."""
     try:
-        return (directory / METADATA).lstat().st_size
-    except OSError:
-        return 0  # reading it says what is wrong
+        return file.read(size_bytes)
+    except OSError as error:
+        raise Refusal(404, f"cannot read the file: {error.strerror}") from None
 
 
 def read_metadata(directory: Path) -> Metadata | None:
@@ -152,14 +169,26 @@ def read_metadata(directory: Path) -> Metadata | None:
     return None if text is None else Metadata.from_json(text)
 
 
+def metadata_bytes(directory: Path) -> int:
+    """The size of an extracted artefact's metadata, 0 if there is none; raises BadModel."""
+    try:
+        size = (directory / METADATA).lstat().st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as error:  # it may be there: without it the model would be served without its preprocessing
+        raise BadModel(f"cannot look for {METADATA}: {error.strerror}; publish the model again") from None
+    if size > _METADATA_LIMIT_BYTES:
+        raise BadModel(f"{METADATA} has more than {_METADATA_LIMIT_BYTES} bytes; publish the model again")
+    return max(1, size)
+
+
 def read_metadata_text(directory: Path) -> bytes | None:
     """The text of an extracted artefact's metadata; None if it was not packaged by tierfleet."""
-    path = directory / METADATA
-    if not os.path.lexists(path):
+    if metadata_bytes(directory) == 0:
         return None
-    file, size = open_model_file(path)
+    file, size = open_model_file(directory / METADATA)
     with file:
-        text = file.read(min(size, _METADATA_LIMIT_BYTES) + 1)
+        text = read(file, min(size, _METADATA_LIMIT_BYTES) + 1)
     if len(text) > _METADATA_LIMIT_BYTES:
         raise BadModel(f"{METADATA} has more than {_METADATA_LIMIT_BYTES} bytes; publish the model again")
     return text

@@ -26,7 +26,7 @@ heap.use_one_arena()
 from . import native  # noqa: E402
 from .booster import open_checked  # noqa: E402
 from .load_limits import Admitted, apply_to_this_process, lift_memory_limit  # noqa: E402
-from .memory_file import SMALL_BYTES, NoMemoryError, bytes_of  # noqa: E402
+from .memory_file import NoMemoryError, bytes_of  # noqa: E402
 from .messages import receive_files, send  # noqa: E402
 from .model_file import Version  # noqa: E402
 from .prepared import check, prepare  # noqa: E402
@@ -154,7 +154,7 @@ def _child(jobs: socket.socket, server: Version, smallest: bytes) -> NoReturn:
         os._exit(0)
     url, *fields = json.loads(job)
     admitted = Admitted(*fields)
-    if admitted.size_bytes > SMALL_BYTES:
+    if not admitted.is_small:
         os.nice(_NICE_BIG)
     apply_to_this_process(admitted)
     with socket.socket(fileno=reply_file) as reply:
@@ -167,7 +167,7 @@ def _child(jobs: socket.socket, server: Version, smallest: bytes) -> NoReturn:
             send(reply, _refused(None, str(error)))
         except MemoryError:
             lift_memory_limit()
-            limit = admitted.needed_bytes >> 20
+            limit = admitted.process_bytes >> 20
             message = (
                 f"reading the model of {admitted.size_bytes} bytes takes more than the {limit} MiB that one of its "
                 "size needs; save it with Booster.save_model('model.ubj') and publish it again"

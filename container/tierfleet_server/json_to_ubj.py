@@ -67,7 +67,7 @@ def _given(model: Bytes) -> int:
 
 
 def _run(given: int, made: int, admitted: Admitted) -> None:
-    limit = f"more than {admitted.needed_bytes >> 20} MiB or {admitted.cpu_seconds} s"
+    limit = f"more than {admitted.process_bytes >> 20} MiB or {admitted.cpu_seconds} s"
     try:
         done = subprocess.run(
             [sys.executable, "-m", __spec__.name, str(given), str(made)],

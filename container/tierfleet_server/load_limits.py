@@ -2,7 +2,8 @@
 
 A model that needs more is refused. Measured with XGBoost 3.0.5 on models of 12 and 31 MiB, by the peak of what a
 process holds: 4.7 to 5.05 bytes a byte of UBJ, which are the file, XGBoost's buffer of up to twice that, its document
-and the trees (1.56); some 8 of JSON, which becomes a tree of objects. 3 ms of processor time a MiB of UBJ, 20 of JSON.
+and the trees (1.56); some 8 of JSON, which becomes a tree of objects, and three files in memory beside it. 3 ms of
+processor time a MiB of UBJ, 20 of JSON.
 """
 
 import os
@@ -10,11 +11,17 @@ import resource
 from pathlib import Path
 from typing import NamedTuple
 
+from .memory_file import SMALL_BYTES
+
 # Memory that a model takes while it loads, per byte of its file, the file's own bytes included.
-LOAD_FACTOR = {"ubj": 5.0, "json": 9.0}
-# Per byte of its metadata, at worst: thousands of columns with one category each, twice.
+LOAD_FACTOR = {"ubj": 5.0, "json": 12.0}
+# Of those, the files in memory, which belong to no process: the model's, and of JSON a copy and what was made of it.
+_IN_FILES = {"ubj": 0.9, "json": 3.0}
+# A category of 14 bytes takes some 350 at the peak: texts, numbers and tables, as read and as checked. Thousands of
+# columns with one category each take more.
 _METADATA_FACTOR = 40
-_FIXED_BYTES = 16 << 20
+_SMALL_METADATA_BYTES = 1 << 16
+_FIXED_BYTES = 8 << 20
 _FIXED_SECONDS = 2
 _BYTES_PER_SECOND = {"ubj": 8 << 20, "json": 2 << 20}
 # By the clock it may wait for processors: loads run at low priority.
@@ -23,16 +30,26 @@ _GREATEST_SECONDS = 600
 
 
 class Admitted(NamedTuple):
-    """What admission saw of a model's file: its bytes, and `ubj` or `json`; and the bytes of its metadata."""
+    """What admission saw of an artefact: its model file's bytes, `ubj` or `json`, and its metadata's bytes."""
 
     size_bytes: int
     form: str
     metadata_bytes: int = 0
 
     @property
+    def is_small(self) -> bool:
+        """Whether it takes milliseconds, and may be among the loads that wait for no slow one."""
+        return self.size_bytes <= SMALL_BYTES and self.metadata_bytes <= _SMALL_METADATA_BYTES
+
+    @property
     def needed_bytes(self) -> int:
         """Memory that its load is counted with."""
         return int(self.size_bytes * LOAD_FACTOR[self.form]) + self.metadata_bytes * _METADATA_FACTOR
+
+    @property
+    def process_bytes(self) -> int:
+        """Memory that the process which reads it may have of its own, beside those files."""
+        return self.needed_bytes - int(self.size_bytes * _IN_FILES[self.form]) + _FIXED_BYTES
 
     @property
     def cpu_seconds(self) -> int:
@@ -55,7 +72,7 @@ def apply_to_this_process(admitted: Admitted) -> None:
     _lower(resource.RLIMIT_CORE, 0)
     data = _private_bytes()
     if data is not None:
-        _lower(resource.RLIMIT_DATA, data + admitted.needed_bytes + _FIXED_BYTES)
+        _lower(resource.RLIMIT_DATA, data + admitted.process_bytes)
 
 
 def lift_memory_limit() -> None:

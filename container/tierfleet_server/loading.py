@@ -16,15 +16,12 @@ from .prepared import Prepared, prepare, take
 _loading = {False: threading.Lock(), True: threading.Lock()}
 
 
-def size_on_disk(url: str) -> tuple[int, str, int]:
-    """Bytes of the model file at `url`, its format, and bytes of its metadata.
-
-    Raises Refusal or BadModel as loading it would.
-    """
+def size_on_disk(url: str) -> Admitted:
+    """Bytes and format of what is at `url`; raises Refusal or BadModel as loading it would."""
     path = artefact.model_path(Path(url))
     file, size = artefact.open_model_file(path)
     with file:
-        return size, file_format(file.read(128)), artefact.metadata_bytes(path.parent)
+        return Admitted(size, file_format(artefact.read(file, 128)), artefact.metadata_bytes(path.parent))
 
 
 def _prepare_here(url: str, admitted: Admitted) -> Prepared:
@@ -38,7 +35,7 @@ def load_model(
 
     `prepare` finds and checks it: in this process, or for a server in another (`checker`), within what was `admitted`.
     """
-    found = prepare(url, admitted or Admitted(*size_on_disk(url)))
+    found = prepare(url, admitted or size_on_disk(url))
     with _loading[found.held_in_file]:
         data = take(found.held)
         try:

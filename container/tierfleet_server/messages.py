@@ -1,5 +1,6 @@
 """Messages between the server and the processes that check models: a text, and either bytes or open files."""
 
+import errno
 import os
 import socket
 import struct
@@ -19,8 +20,10 @@ def send(connection: socket.socket, text: bytes, held: bytes | list[int] = b"") 
 
 def receive_files(connection: socket.socket) -> tuple[bytes, bytes, list[int]]:
     """The next message: text, bytes, open files. ConnectionError if the other end closed."""
-    head, files, _, _ = socket.recv_fds(connection, _HEAD.size, _MOST_FILES)
+    head, files, flags, _ = socket.recv_fds(connection, _HEAD.size, _MOST_FILES)
     try:
+        if flags & socket.MSG_CTRUNC:
+            raise OSError(errno.EMFILE, "this process may open no more files: one that was sent is lost")
         if len(head) != _HEAD.size:
             raise ConnectionError("the other end is closed")
         text, data = (_exactly(connection, length) for length in _HEAD.unpack(head))

@@ -13,6 +13,7 @@ from .parameters import (
     MAX_OUTPUTS,
     OBJECTIVE_PARAMETERS,
     attribute_number,
+    check_base_score,
     check_parameters,
     floats_of,
     known,
@@ -22,6 +23,7 @@ from .refusal import BadModel, shown
 from .ubj import Bytes, TypedArray, UbjError, outline
 
 _JSON_VERSION = re.compile(rb'(?<!\\)"version"\s*:\s*\[\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\]')
+_JSON_BASE_SCORE = re.compile(rb'(?<!\\)"base_score"\s*:\s*"([^"]*)"')
 Version = tuple[int, int, int]
 # What one row may cost. XGBoost's own default is a depth of 6; a forest of 10,000 trees of depth 100 is within it.
 MAX_DEPTH = 1 << 13
@@ -98,6 +100,15 @@ def json_version(data: Bytes) -> Version:
     return major, minor, patch
 
 
+def check_json_base_score(data: Bytes, version: Version) -> None:
+    """BadModel for a base_score of a JSON model that XGBoost would read as 0.5, which its UBJ form hides."""
+    for found in _JSON_BASE_SCORE.finditer(data):
+        try:
+            check_base_score(found[1].decode(errors="replace"), version)
+        except UbjError as error:
+            raise BadModel(f"the JSON model is damaged: {error}; publish it again") from None
+
+
 def check_ubj(data: Bytes) -> ModelFacts:
     """Walk a UBJ model: its facts, or BadModel if a length, a tree or a parameter would lead XGBoost astray."""
     try:
@@ -113,6 +124,7 @@ def _check(data: Bytes, document: dict[str, Any]) -> ModelFacts:
     version = _version(data, document["version"])
     learner = known("learner", document["learner"], _LEARNER, _LEARNER_NEEDED)
     parameters = check_parameters("learner_model_param", learner["learner_model_param"])
+    check_base_score(parameters["base_score"], version)
     features = int(parameters["num_feature"])
     if features < 1:
         raise UbjError("its number of features is 0")

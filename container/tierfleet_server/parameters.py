@@ -17,7 +17,9 @@ MAX_OUTPUTS = 1 << 12
 _INT = 2**31 - 1
 _WHOLE = re.compile(r"(0|-?[1-9][0-9]{0,9})\Z", re.ASCII)
 _FLOAT = re.compile(r"[+-]?[0-9]{1,32}(\.[0-9]{1,32})?([eE][+-]?[0-9]{1,3})?\Z", re.ASCII)
-_MAX_FLOAT = 3.4028236e38
+# What XGBoost reads base_score with takes at most nine digits and no plus sign; the rest it leaves at 0.5 in silence.
+_BASE_SCORE = re.compile(r"-?(?=[0-9.]{1,10}(?:[eE]|\Z))[0-9]{1,9}(\.[0-9]{1,8})?([eE][+-]?[0-9]{1,3})?\Z", re.ASCII)
+_MAX_FLOAT = 3.4028235e38
 _Rule = tuple[Callable[[str], bool], str]
 
 
@@ -51,10 +53,25 @@ def _floats(low: float = -_MAX_FLOAT, high: float = _MAX_FLOAT) -> _Rule:
     return sound, f"one number or up to {MAX_OUTPUTS} in brackets, from {low:g} to {high:g}"
 
 
+def _base_score() -> _Rule:
+    sound, what = _floats()
+    return lambda text: sound(text) and all(map(_BASE_SCORE.match, floats_of(text))), f"{what}, of at most 9 digits"
+
+
+def check_base_score(text: str, version: tuple[int, int, int]) -> None:
+    """UbjError for a text that XGBoost would not read as that number, and would score with 0.5 instead."""
+    sound, allowed = _TABLES["learner_model_param"]["base_score"]
+    if not sound(text):
+        raise UbjError(f"its learner_model_param.base_score is {shown(text)}; it must be {allowed}, as text")
+    if text[:1] == "[" and version < (3, 1, 0):
+        dotted = ".".join(map(str, version))
+        raise UbjError(f"its base_score is {shown(text)}, which XGBoost {dotted} does not write, and reads as 0.5")
+
+
 _BOOL = _word("0", "1")
 _TABLES: Mapping[str, Mapping[str, _Rule]] = {
     "learner_model_param": {
-        "base_score": _floats(), "boost_from_average": _BOOL, "num_class": _whole(0, MAX_OUTPUTS),
+        "base_score": _base_score(), "boost_from_average": _BOOL, "num_class": _whole(0, MAX_OUTPUTS),
         "num_feature": _whole(0, MAX_FEATURES), "num_target": _whole(0, MAX_OUTPUTS),
     },
     "gbtree_model_param": {

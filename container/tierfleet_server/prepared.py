@@ -7,7 +7,7 @@ from typing import NamedTuple
 from . import artefact
 from .json_to_ubj import json_to_ubj
 from .memory_file import SMALL_BYTES, bytes_of, close, memory_file
-from .model_file import ModelFacts, Version, check_ubj, file_format, json_version, refuse_newer
+from .model_file import ModelFacts, Version, check_json_base_score, check_ubj, file_format, json_version, refuse_newer
 from .preprocessing import Preprocessing
 from .refusal import BadModel
 from .ubj import Bytes
@@ -84,7 +84,9 @@ def check(data: Bytes, server: Version) -> tuple[Bytes, ModelFacts]:
     """The UBJ form of a model file, itself if it is UBJ, and its facts; raises BadModel."""
     ubj = data
     if file_format(data[:128]) == "json":
-        refuse_newer(json_version(data), server)
+        version = json_version(data)
+        refuse_newer(version, server)
+        check_json_base_score(data, version)
         ubj = take(json_to_ubj(data))
     facts = check_ubj(ubj)
     refuse_newer(facts.version, server)
@@ -105,4 +107,4 @@ def _held(path: Path, admitted_bytes: int | None) -> bytes | int:
             raise BadModel(
                 f"the model file grew from {admitted_bytes} to {size} bytes while it was loaded; load it again"
             )
-        return source.read(size) if size <= SMALL_BYTES else memory_file(source, size)
+        return artefact.read(source, size) if size <= SMALL_BYTES else memory_file(source, size)

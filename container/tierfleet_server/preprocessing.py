@@ -54,11 +54,8 @@ class Preprocessing:
                 "for anything richer put a container of your own before the model in an inference pipeline "
                 "(docs/container.md)"
             )
-        numbers = {name: number for number, name in reversed([*enumerate(names)])}
-        columns: dict[str, dict[int, Any]] = {
-            step: {_column(name, features, numbers): value for name, value in _table(step, by_name).items()}
-            for step, by_name in steps.items()
-        }
+        places = {name: place for place, name in enumerate(names)}
+        columns = {step: _columns(step, by_name, features, places) for step, by_name in steps.items()}
         return cls(
             categories={
                 column: {
@@ -84,19 +81,18 @@ class Preprocessing:
     @classmethod
     def from_pieces(cls, lines: Iterable[bytes]) -> "Preprocessing":
         """What `pieces` of another process wrote."""
-        steps: dict[str, dict[int, Any]] = {step: {} for step in _STEPS}
-        settings: dict[str, Any] = {}
+        steps: dict[str, Any] = {step: {} for step in _STEPS}
         for line in lines:
             step, column, part = json.loads(line)
             if step == "settings":
-                settings = part
+                steps.update(part)
             elif step == "categories":
                 steps[step].setdefault(column, {}).update(part)
             elif step == "fill":
                 steps[step].update((int(number), value) for number, value in part.items())
             else:
                 steps[step].update((int(number), tuple(value)) for number, value in part.items())
-        return cls(**steps, **settings)
+        return cls(**steps)
 
     @cached_property
     def object_bytes(self) -> int:
@@ -158,10 +154,21 @@ def _category(text: str) -> str:
     return text
 
 
-def _column(name: str, features: int, numbers: Mapping[str, int]) -> int:
-    if name in numbers:
-        return numbers[name]
-    if name.isascii() and name.isdigit() and len(name) <= len(str(features)) and int(name) < features:
+def _columns(step: str, by_name: object, features: int, places: Mapping[str, int]) -> dict[int, Any]:
+    columns: dict[int, Any] = {}
+    for name, value in _table(step, by_name).items():
+        column = _column(name, features, places)
+        if column in columns:
+            raise BadModel(f"preprocessing.{step} names feature {column} twice, the second time as {shown(name)}")
+        columns[column] = value
+    return columns
+
+
+def _column(name: str, features: int, places: Mapping[str, int]) -> int:
+    if name in places:
+        return places[name]
+    # No more digits than a number of features can have: Python itself refuses to read thousands.
+    if name.isascii() and name.isdigit() and len(name) <= 9 and int(name) < features:
         return int(name)
     raise BadModel(
         f"preprocessing names the feature {shown(name)}; give one of the model's feature names "

@@ -13,7 +13,6 @@ from . import heap
 from .booster import Model
 from .load_limits import Admitted
 from .logs import logger
-from .memory_file import SMALL_BYTES
 from .memory_limit import MIB
 from .refusal import Refusal, shown
 
@@ -46,7 +45,7 @@ class Store:
         self,
         budget_bytes: int,
         *,
-        size_on_disk: Callable[[str], tuple[int, str] | tuple[int, str, int]],
+        size_on_disk: Callable[[str], Admitted],
         load_model: Callable[[str, Admitted], Model],
     ) -> None:
         self.models: dict[str, Loaded] = {}
@@ -122,12 +121,12 @@ class Store:
     async def _load(self, name: str, url: str) -> Loaded:
         loop = asyncio.get_running_loop()
         started = time.perf_counter()
-        admitted = Admitted(*await loop.run_in_executor(self._look, self._size_on_disk, url))
+        admitted = await loop.run_in_executor(self._look, self._size_on_disk, url)
         while not self._admit(name, admitted.needed_bytes):
             self._load_ended.clear()
             await self._load_ended.wait()
         self._reserved_bytes += admitted.needed_bytes
-        threads = self._small if admitted.size_bytes <= SMALL_BYTES else self._big
+        threads = self._small if admitted.is_small else self._big
         try:
             loaded = await loop.run_in_executor(threads, self._read, name, url, admitted, started)
         finally:
@@ -170,7 +169,8 @@ class Store:
                 f"{self.budget_bytes / MIB:.1f} MiB; unload others and try again",
             )
         self._trimmer.freed(admitted.size_bytes)
-        return Loaded(name, url, model, max(grown, admitted.size_bytes // 2), time.perf_counter() - started)
+        size_bytes = max(grown, admitted.size_bytes // 2)
+        return Loaded(name, url, model, size_bytes, time.perf_counter() - started)
 
     def _admit(self, name: str, needed: int) -> bool:
         """Whether there is memory for a load now; False if there will be, once the loads that run have ended."""

@@ -24,7 +24,6 @@ from tierfleet_server import native
 from tierfleet_server.archive import unpack
 from tierfleet_server.booster import open_model
 from tierfleet_server.checker import Checker
-from tierfleet_server.load_limits import Admitted
 from tierfleet_server.loading import load_model, size_on_disk
 from tierfleet_server.model_file import check_ubj, file_format, refuse_newer
 from tierfleet_server.packaging import package_model
@@ -552,7 +551,7 @@ def test_many_names_are_looked_up_at_once(tmp_path: Path) -> None:
     directory = unpacked(tmp_path, archive)
     checker = Checker(native.version())
     try:
-        found = checker.prepare(str(directory), Admitted(*size_on_disk(str(directory))))
+        found = checker.prepare(str(directory), size_on_disk(str(directory)))
     finally:
         checker.close()
     assert found.preprocessing.fill == dict.fromkeys(range(features), 1.0)
@@ -563,3 +562,44 @@ def test_a_category_that_no_row_can_hold_is_refused(trained: dict[str, Trained])
         package_model(trained["binary"].saved, preprocessing={"categories": {"0": {"x" * 5000: 1}}})
     with pytest.raises(BadModel, match="names the feature '00000"):
         package_model(trained["binary"].saved, preprocessing={"fill": {"0" * 5000: 1}})
+
+
+def test_metadata_that_says_two_things(trained: dict[str, Trained], tmp_path: Path) -> None:
+    """A duplicate name, key or column: whichever counts, the other is passed over in silence."""
+    directory = unpacked(tmp_path, package_model(trained["binary"].saved, feature_names=NAMES)[0])
+    path = directory / ".tierfleet" / "metadata.json"
+    text = path.read_text()
+    fields = json.loads(text)
+    twice = json.dumps({**fields, "preprocessing": {"fill": {"0": 1}}}).replace('{"0": 1}', '{"0": 1, "0": 2}')
+    for changed, sentence in (
+        (text.replace('"features"', '"features": 9, "features"'), "holds 'features' twice"),
+        (twice, "holds '0' twice"),
+        (json.dumps({**fields, "feature_names": ["a"] * 8}), "the same name"),
+        (json.dumps({**fields, "preprocessing": {"fill": {"0": 1, "country": 2}}}), "names feature 0 twice"),
+        (json.dumps({**fields, "preprocessing": {"clip": {"1": [0, 1], "01": [0, 2]}}}), "names feature 1 twice"),
+        (json.dumps({**fields, "preprocessing": {"fill": {"9" * 5000: 1}}}), "a column number from 0 to 7"),
+    ):
+        path.write_text(changed)
+        with pytest.raises(BadModel, match=sentence):
+            load_model(str(directory))
+
+
+def test_metadata_that_cannot_be_looked_for(trained: dict[str, Trained], tmp_path: Path) -> None:
+    """It may be there, and without it the model would be served without its preprocessing."""
+    (tmp_path / "m").write_bytes(trained["binary"].saved)
+    (tmp_path / ".tierfleet").write_bytes(b"")
+    with pytest.raises(BadModel, match="cannot look for"):
+        load_model(str(tmp_path))
+
+
+def test_a_folder_of_very_many_files(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"{number:04}").touch()
+    with pytest.raises(BadModel, match="more than 64 files"):
+        load_model(str(tmp_path))
+
+
+def test_a_file_that_the_system_cannot_read() -> None:
+    with pytest.raises(Refusal, match="cannot read the file") as caught:
+        load_model("/proc/self/mem")
+    assert caught.value.status == 404

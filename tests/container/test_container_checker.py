@@ -37,7 +37,7 @@ def path_of(path: Path) -> Path:
 
 
 def admitted(path: Path) -> Admitted:
-    return Admitted(*size_on_disk(str(path)))
+    return size_on_disk(str(path))
 
 
 def padded(model: Trained, form: str) -> bytes:

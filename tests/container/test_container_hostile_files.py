@@ -1,5 +1,6 @@
 """Files that would hurt the others: whatever they are, the server answers, keeps its memory, and loads other models."""
 
+import errno
 import io
 import itertools
 import json
@@ -23,6 +24,7 @@ from tierfleet_server.checker import Checker
 from tierfleet_server.load_limits import LOAD_FACTOR, Admitted
 from tierfleet_server.loading import load_model, size_on_disk
 from tierfleet_server.model_file import MAX_DEPTH, MAX_PATH_LENGTH, check_ubj
+from tierfleet_server.packaging import package_model
 from tierfleet_server.parameters import MAX_FEATURES
 from tierfleet_server.refusal import BadModel
 
@@ -266,7 +268,7 @@ def test_what_xgboost_does_with_a_file_that_passes_every_check_ends_only_that_lo
 
     def prepare(features: int) -> None:
         try:
-            checker.prepare(str(files[features]), Admitted(*size_on_disk(str(files[features]))))
+            checker.prepare(str(files[features]), size_on_disk(str(files[features])))
         except (BadModel, MemoryError) as error:
             outcomes[features] = f"{type(error).__name__}: {error}"
 
@@ -406,3 +408,96 @@ def test_a_full_disk_is_not_called_a_bad_archive(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="No space left"):
         unpack(tmp_path / "a.tar.gz", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["+7", "9" * 32, "0.1234567890", "[7E0]", "3.4028236e38"])
+def test_a_base_score_that_xgboost_reads_as_another_number(
+    text: str, seeds: dict[str, bytes], limited: RunningServer, tmp_path: Path
+) -> None:
+    """XGBoost reads such a text as 0.5 or infinity and says nothing; its UBJ form of a JSON model hides that."""
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(seeds["binary"]))
+    root = models.parse(seeds["binary"])
+    parameters = next(node for path, node, _, _ in models._places(root) if path == "/learner/learner_model_param")
+    parameters.items = [
+        (key, models.Node("S", text.encode()) if key == b"base_score" else value) for key, value in parameters.items
+    ]
+    document = json.loads(bytes(booster.save_raw("json")))
+    document["learner"]["learner_model_param"]["base_score"] = text
+    for name, data in (("u", models.unparse(root)), ("j", json.dumps(document).encode())):
+        (tmp_path / name).write_bytes(data)
+        answer = limited.load("base", tmp_path / name)
+        assert (answer.status, "base_score is" in answer.json["message"]) == (400, True), answer
+
+
+@pytest.mark.parametrize("text", ["7 rubbish", "nan", "", "-", "1e"])
+def test_a_base_score_of_json_that_is_no_number(
+    text: str, seeds: dict[str, bytes], limited: RunningServer, tmp_path: Path
+) -> None:
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(seeds["binary"]))
+    document = json.loads(bytes(booster.save_raw("json")))
+    document["learner"]["learner_model_param"]["base_score"] = text
+    (tmp_path / "j").write_text(json.dumps(document))
+    answer = limited.load("base", tmp_path / "j")
+    assert (answer.status, "base_score is" in answer.json["message"]) == (400, True), answer
+
+
+def test_what_metadata_takes_in_memory_is_counted(
+    limited: RunningServer, seeds: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Python's own allocator has it: a 4 KB model with 40,000 categories took 5 MiB of which 1 was counted."""
+    steps = {"categories": {"0": {f"c{number}": number + 1000 for number in range(40_000)}}}
+    archive, _ = package_model(seeds["binary"], preprocessing=steps)
+    (tmp_path / "a.tar.gz").write_bytes(archive)
+    unpack(tmp_path / "a.tar.gz", tmp_path / "a")
+    assert limited.load("first", tmp_path / "a").status == 200
+    counted = limited.metric("memory_used_bytes")
+    for number in range(10):
+        assert limited.load(f"steps{number}", tmp_path / "a").status == 200
+    assert limited.metric("memory_used_bytes") - counted > 10 * 5 * MIB
+    for number in range(10):
+        assert limited.unload(f"steps{number}").status == 200
+    assert limited.metric("memory_used_bytes") < counted + 2 * MIB
+    assert limited.unload("first").status == 200
+
+
+def test_metadata_is_admitted_with_what_reading_it_takes(
+    limited: RunningServer, seeds: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Many categories load, beside a small model as well; counted, and not among the loads that take milliseconds."""
+    steps = {"categories": {"0": {f"c{number}": number + 1000 for number in range(100_000)}}}
+    archive, _ = package_model(seeds["binary"], preprocessing=steps)
+    (tmp_path / "a.tar.gz").write_bytes(archive)
+    unpack(tmp_path / "a.tar.gz", tmp_path / "a")
+    admitted = size_on_disk(str(tmp_path / "a"))
+    assert admitted.metadata_bytes == (tmp_path / "a" / ".tierfleet" / "metadata.json").stat().st_size
+    assert not admitted.is_small
+    with Memory(limited) as memory:
+        assert limited.load("many", tmp_path / "a").status == 200
+    assert memory.greatest - memory.at_first < admitted.needed_bytes + 64 * MIB
+    assert limited.unload("many").status == 200
+
+
+def test_what_json_takes_in_memory_is_admitted(limited: RunningServer, tmp_path: Path) -> None:
+    """The process that converts it, and three files in memory beside it."""
+    size = Admitted(1 << 30, "json")
+    assert size.process_bytes + 3 * size.size_bytes <= size.needed_bytes + 64 * MIB
+    size = Admitted(1 << 30, "ubj")
+    assert size.process_bytes + 0.9 * size.size_bytes <= size.needed_bytes + 64 * MIB
+
+
+def test_a_file_lost_on_its_way_is_no_empty_model() -> None:
+    """A process that may open no more files is sent one: the kernel drops it, and says so in a flag alone."""
+    script = (
+        "import os, resource, socket\n"
+        "from tierfleet_server.messages import receive, send\n"
+        "a, b = socket.socketpair()\n"
+        "send(a, b'text', [0])\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (b.fileno() + 1, b.fileno() + 1))\n"
+        "try:\n    print(receive(b))\nexcept OSError as error:\n    print(error.errno)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "container")}
+    )
+    assert done.stdout.strip() == str(errno.EMFILE), done
