@@ -136,10 +136,9 @@ def test_a_lock_that_a_thread_held_at_the_fork_holds_up_no_child(url: str) -> No
         calls(client, 3)
         state = client._state
         assert state is not None
-        pool = next(iter(state.services.runtime._endpoint.http_session._manager.pools._container.values()))
         pointers, routes = state.services.pointers, state.services.routes
         flights = [holder._flights._lock for holder in (pointers, routes)]
-        locks = [state.slots._lock, pointers._lock, routes._lock, *flights, client._renewals._lock, pool.pool.mutex]
+        locks = [state.slots._lock, pointers._lock, routes._lock, *flights, client._renewals._lock]
         locks += [state.metrics._lock, state.metrics._flush_lock, state._bucket_flights._lock]
         for number, lock in enumerate(locks):
             held, free = threading.Event(), threading.Event()
