@@ -192,7 +192,7 @@ class _IdleConnections:
 
 class _HTTPPool(AWSHTTPConnectionPool):
     ConnectionCls = _HTTPConnection
-    QueueCls = _IdleConnections
+    QueueCls = _IdleConnections  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -201,7 +201,7 @@ class _HTTPPool(AWSHTTPConnectionPool):
 
 class _HTTPSPool(AWSHTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
-    QueueCls = _IdleConnections
+    QueueCls = _IdleConnections  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
