@@ -195,6 +195,8 @@ class FleetClient:
 
     def forget_in_child(self) -> None:
         """After a fork, in the child, before any other thread: the parent's state is not the child's."""
+        if self._state is not None:
+            self._state.free_locks()
         self._state = None
         self._renewals = SingleFlight("tierfleet-client")
 
