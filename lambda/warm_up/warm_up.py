@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from tierfleet.runtime import clients, custom_resource, metrics, warm_gate
 from tierfleet.runtime.custom_resource import Answer
@@ -223,7 +223,7 @@ def _keep_logs(endpoint_name: str, days: str | None) -> None:
             # SageMaker makes the group with the first line that a container writes.
             AWS.logs.create_log_group(logGroupName=group)
             AWS.logs.put_retention_policy(logGroupName=group, retentionInDays=int(days))
-    except ClientError as error:
+    except (ClientError, BotoCoreError) as error:
         _log("the retention of the endpoint's logs is not set", group=group, reason=_sentence(error))
 
 

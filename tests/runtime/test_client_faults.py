@@ -22,7 +22,7 @@ import pytest
 from botocore.credentials import RefreshableCredentials
 from loopback import ENVIRONMENT, FLEET, FakeAws, route_document, score, session
 
-from tierfleet.runtime import call_errors, connections
+from tierfleet.runtime import call_errors, connections, routes
 from tierfleet.runtime.call_errors import CallError
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client_settings import ClientSettings
@@ -160,10 +160,10 @@ def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
 def test_an_upload_that_stalls_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server reads nothing: 5 MB do not fit into the sockets' buffers. A dedicated endpoint needs no pointer."""
     over = threading.Event()
-    routes = parse_routes(json.dumps(route_document()))
+    document = parse_routes(json.dumps(route_document()))
     with listening(lambda connection: over.wait(30) and connection.close()) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        with FleetClient(FLEET, ENVIRONMENT, session=session(), routes=routes) as client:
+        with FleetClient(FLEET, ENVIRONMENT, session=session(), routes=document) as client:
             started = time.monotonic()
             with pytest.raises(call_errors.DeadlineExceededError):
                 client.invoke("m01", b"1," * 2_500_000 + b"1", deadline_seconds=DEADLINE_SECONDS)
@@ -304,6 +304,67 @@ def test_credentials_that_still_do_serve_while_new_ones_do_not_come(aws: FakeAws
     renewed = expiring(fresh, in_seconds=-1)
     with FleetClient(FLEET, ENVIRONMENT, session=renewed) as client:
         client.predict("m37", [[1]], deadline_seconds=20)
+
+
+def test_a_credential_source_slower_than_one_attempt_costs_an_attempt_and_no_call(
+    aws: FakeAws, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deadline has not passed when the attempt's own time has: its late result serves the next one."""
+    over = threading.Event()
+    pauses: list[float] = []
+
+    def slow() -> dict[str, str]:
+        over.wait(30)
+        return fresh()
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        over.set()
+
+    monkeypatch.setattr(routes, "LOOKUP_SECONDS", 0.3)
+    with FleetClient(FLEET, ENVIRONMENT, session=expiring(slow, in_seconds=-1), sleep=sleep) as client:
+        client.invoke("m37", b"1", deadline_seconds=60)
+    assert (aws.count("InvokeEndpoint"), len(pauses)) == (1, 1)
+
+
+def test_a_process_that_gets_no_more_threads_calls_with_what_it_holds(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A limit on threads, or an interpreter that is about to end."""
+    lines: list[str] = []
+    moved = [0.0]
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name.startswith("tierfleet-"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with FleetClient(
+        FLEET,
+        ENVIRONMENT,
+        session=expiring(fresh, in_seconds=720),
+        emit=lines.append,
+        clock=lambda: time.monotonic() + moved[0],
+    ) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refused)
+            with pytest.raises(CallError, match="can't start new thread"):
+                client.invoke("m37", b"1")
+        # With everything but the thread that writes metric lines.
+        monkeypatch.setattr(client._state.metrics, "_start", lambda: None)  # type: ignore[union-attr]
+        client.invoke("m37", b"1")
+        monkeypatch.undo()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        client._state._aws.runtime._request_signer._credentials._held = expiring(  # type: ignore[union-attr]
+            fresh, in_seconds=720
+        ).get_credentials()
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        for seconds in (0, 61, 70, 1_000):
+            moved[0] = seconds
+            assert client.predict("m37", [[1]]) == [score("m37", "1")]
+    assert sum(json.loads(line).get("Calls", 0) for line in lines if '"Tenant"' not in line) == 6
+    assert "metric lines are not written for now" in caplog.text
 
 
 GARBAGE = [

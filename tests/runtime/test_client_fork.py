@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import signal
 import socket
 import ssl
 import subprocess
@@ -136,10 +137,9 @@ def test_a_lock_that_a_thread_held_at_the_fork_holds_up_no_child(url: str) -> No
         calls(client, 3)
         state = client._state
         assert state is not None
-        pool = next(iter(state.services.runtime._endpoint.http_session._manager.pools._container.values()))
         pointers, routes = state.services.pointers, state.services.routes
         flights = [holder._flights._lock for holder in (pointers, routes)]
-        locks = [state.slots._lock, pointers._lock, routes._lock, *flights, client._renewals._lock, pool.pool.mutex]
+        locks = [state.slots._lock, pointers._lock, routes._lock, *flights, client._renewals._lock]
         locks += [state.metrics._lock, state.metrics._flush_lock, state._bucket_flights._lock]
         for number, lock in enumerate(locks):
             held, free = threading.Event(), threading.Event()
@@ -164,6 +164,69 @@ def test_a_lock_that_a_thread_held_at_the_fork_holds_up_no_child(url: str) -> No
                 free.set()
                 holder.join()
         calls(client, 3)
+
+
+def test_a_call_that_forks_goes_on_in_both_processes_whoever_held_a_lock(url: str) -> None:
+    """As a signal's handler may fork inside any call; here the client's clock does."""
+    forked_at: list[int] = []
+    readings = [-1_000]
+    parent = os.getpid()
+
+    def clock() -> float:
+        readings[0] += 1
+        # The first is the call's start, the second comes when it asks for its slot.
+        if readings[0] == 2 and os.getpid() == parent:
+            forked_at.append(os.fork())
+        return time.monotonic()
+
+    with FleetClient(FLEET, ENVIRONMENT, session=session(), clock=clock) as client:
+        calls(client, 3)
+        state = client._state
+        assert state is not None
+        for lock in (state.slots._lock, state.services.pointers._lock):
+            held, free = threading.Event(), threading.Event()
+
+            def hold(lock: threading.Lock = lock, held: threading.Event = held, free: threading.Event = free) -> None:
+                with lock:
+                    held.set()
+                    free.wait(LONGEST_CHILD_SECONDS)
+
+            forked_at.clear()
+            holder = threading.Thread(target=hold)
+            holder.start()
+            assert held.wait(10)
+            # The parent's own call waits for the lock, too, until the child has ended.
+            releases = threading.Thread(target=lambda free=free: _when_ended(forked_at, free))
+            releases.start()
+            readings[0] = 0
+            try:
+                ended_well = client.predict("m37", [[1]], deadline_seconds=30) == [score("m37", "1")]
+            except BaseException:
+                ended_well = False
+            if os.getpid() != parent:
+                os._exit(0 if ended_well else 1)
+            free.set()
+            holder.join()
+            releases.join()
+            assert ended_well
+            assert forked_at[-1] == 0
+
+
+def _when_ended(child: list[int], free: threading.Event) -> None:
+    """Put the child's exit code into the list, 99 for one that hangs, then let its parent go on."""
+    end = time.monotonic() + LONGEST_CHILD_SECONDS / 4
+    while time.monotonic() < end:
+        if child:
+            pid, status = os.waitpid(child[0], os.WNOHANG)
+            if pid:
+                child.append(os.waitstatus_to_exitcode(status))
+                break
+        time.sleep(0.01)
+    else:
+        os.kill(child[0], signal.SIGKILL)
+        os.waitpid(child[0], 0)
+        child.append(99)
+    free.set()
 
 
 def test_metric_lines_are_written_once(url: str, tmp_path: Path) -> None:

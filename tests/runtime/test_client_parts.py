@@ -2,24 +2,31 @@
 
 import json
 import math
-import signal
+import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback import Clock
+from loopback import ENVIRONMENT, FLEET, Clock, session
 
+from tierfleet.runtime.call_errors import TenantBusyError
 from tierfleet.runtime.catalog import NoSuchModelError, Pointer
+from tierfleet.runtime.client import FleetClient
+from tierfleet.runtime.client_settings import ClientSettings
 from tierfleet.runtime.errors import Kind, Verdict
 from tierfleet.runtime.pointer_cache import PointerCache, PointerSource
 from tierfleet.runtime.reply import csv_rows, parse_scores
 from tierfleet.runtime.retries import LONGEST_PAUSE_SECONDS, MOST_ATTEMPTS, Retries
 from tierfleet.runtime.single_flight import SingleFlight
-from tierfleet.runtime.tenant_slots import TenantSlots
+from tierfleet.runtime.tenant_slots import Claim, TenantSlots
 
 SCORES = st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=20)
 
@@ -93,18 +100,64 @@ def test_a_failed_read_fails_all_that_waited_and_the_next_reads_again() -> None:
     assert flights.run("a", lambda: 8, timeout_seconds=10) == 8
 
 
+def test_a_starter_that_was_stopped_leaves_no_error_in_the_reads_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    flights: SingleFlight[str, int] = SingleFlight("test")
+    read = threading.Event()
+    start = threading.Thread.start
+
+    def stopped(thread: threading.Thread) -> None:
+        start(thread)
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", stopped)
+        with pytest.raises(Stopped):
+            flights.start("a", lambda: read.wait(10) or 7)
+    unseen: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", unseen.append)
+    late = next(thread for thread in threading.enumerate() if thread.name == "test")
+    read.set()
+    late.join(10)
+    assert (unseen, flights.run("a", lambda: 8, timeout_seconds=10)) == ([], 8)
+
+
+def test_a_call_that_is_stopped_while_it_takes_or_returns_a_connection_holds_up_no_other(url: str) -> None:
+    """The lock of urllib3's own queue would stay taken, and every later call would wait for it without end."""
+    queues: list[Any] = []
+
+    def profile(frame: FrameType, event: str, _argument: object) -> None:
+        # In Condition.__enter__, after it has the lock.
+        if event == "c_return" and frame.f_code.co_name == "__enter__" and frame.f_back is not None:
+            queues.append(frame.f_back.f_code.co_filename)
+            if queues[-1].endswith("queue.py"):
+                raise Stopped
+
+    with FleetClient(FLEET, ENVIRONMENT, session=session()) as client:
+        client.invoke("m37", b"1")
+        sys.setprofile(profile)
+        try:
+            with suppress(Stopped):
+                client.invoke("m37", b"1")
+        finally:
+            sys.setprofile(None)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(client.predict, "m37", [[1]]).result(60)
+    assert not any(file.endswith("queue.py") for file in queues)
+
+
 def test_slots_are_bounded_per_tenant_and_forgotten_when_free() -> None:
     slots = TenantSlots(3)
     lock, running, most = threading.Lock(), Counter[str](), Counter[str]()
 
     def call(tenant: str) -> None:
-        assert slots.take(tenant, timeout_seconds=30)
+        claim = Claim(tenant)
+        assert slots.take(claim, timeout_seconds=30)
         with lock:
             running[tenant] += 1
             most[tenant] = max(most[tenant], running[tenant])
         with lock:
             running[tenant] -= 1
-        slots.give_back(tenant)
+        slots.give_back(claim)
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(call, ["m01", "m02"] * 300))
@@ -114,32 +167,61 @@ def test_slots_are_bounded_per_tenant_and_forgotten_when_free() -> None:
 
 def test_a_slot_that_does_not_come_free_leaves_nothing_behind() -> None:
     slots = TenantSlots(1)
-    assert slots.take("m01", timeout_seconds=0)
-    assert not slots.take("m01", timeout_seconds=0)
-    assert slots.take("m02", timeout_seconds=0)
-    slots.give_back("m01")
-    assert slots.take("m01", timeout_seconds=0)
-
-
-def test_a_caller_that_is_interrupted_while_it_waits_holds_no_slot() -> None:
-    slots = TenantSlots(1)
-    assert slots.take("m01", timeout_seconds=0)
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    def wait_until_stopped() -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        slots.take("m01", timeout_seconds=60)
-
-    before = signal.signal(signal.SIGALRM, stop)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            wait_until_stopped()
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    slots.give_back("m01")
+    held, refused, other, later = (Claim(tenant) for tenant in ("m01", "m01", "m02", "m01"))
+    assert slots.take(held, timeout_seconds=0)
+    assert not slots.take(refused, timeout_seconds=0)
+    assert slots.take(other, timeout_seconds=0)
+    slots.give_back(refused)
+    slots.give_back(held)
+    assert slots.take(later, timeout_seconds=0)
+    for claim in (later, other, held):
+        # Once more does nothing.
+        slots.give_back(claim)
     assert slots._tenants == {}
+
+
+class Stopped(BaseException):
+    """What a task queue raises in a task that it stops."""
+
+
+@contextmanager
+def stopped_at(number: int) -> Iterator[list[int]]:
+    """Raise Stopped once, at one of the points in the module where a signal's handler runs: a function's beginning and
+    a call's end."""
+    seen = [0]
+
+    def profile(frame: FrameType, event: str, _argument: object) -> None:
+        if frame.f_code.co_filename.endswith("tenant_slots.py") and event in {"call", "c_return"}:
+            seen[0] += 1
+            if seen[0] == number:
+                raise Stopped
+
+    sys.setprofile(profile)
+    try:
+        yield seen
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_call_that_is_stopped_anywhere_leaves_no_slot_taken(busy: bool, url: str) -> None:
+    """At each step of taking a slot and of giving it back; busy: another call has the only slot and gives none."""
+    with FleetClient(FLEET, ENVIRONMENT, session=session(), settings=ClientSettings(calls_per_tenant=1)) as client:
+        client.invoke("m01", b"1")
+        slots = client._state.slots  # type: ignore[union-attr]
+        stopped = 0
+        for number in range(1, 100):
+            other = Claim("m01")
+            if busy:
+                assert slots.take(other, timeout_seconds=0)
+            with stopped_at(number) as seen, suppress(Stopped, TenantBusyError):
+                client.invoke("m01", b"1", deadline_seconds=0.01 if busy else 30)
+            slots.give_back(other)
+            assert slots._tenants == {}, number
+            if seen[0] < number:
+                break
+            stopped += 1
+        assert 5 < stopped < 99
 
 
 class Catalog:

@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import pytest
 import warm_up
+from botocore.exceptions import EndpointConnectionError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from loopback import BUCKET
@@ -539,6 +540,19 @@ def test_logs_whose_retention_cannot_be_set_fail_no_deployment(
     assert only_answer(cloudformation)["Status"] == "SUCCESS"
     [line] = [line for line in logged(capsys) if line.get("group") == GROUP]
     assert "access denied" in line["reason"]
+
+
+def test_logs_that_cannot_be_reached_fail_no_deployment(
+    aws: StubbedAws, cloudformation: ResponseUrl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreachable(**_: object) -> None:
+        raise EndpointConnectionError(endpoint_url="https://logs")
+
+    monkeypatch.setattr(warm_up.AWS.logs, "put_retention_policy", unreachable)
+    warm_up.handler(whale_with_logs(aws, cloudformation), Context())
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+    [line] = [line for line in logged(capsys) if line.get("group") == GROUP]
+    assert "EndpointConnectionError" in line["reason"]
 
 
 class Time:

@@ -23,6 +23,7 @@ from tierfleet.runtime.reply import Reply, Timings
 from tierfleet.runtime.retries import Retries
 from tierfleet.runtime.route_cache import RouteCache
 from tierfleet.runtime.route_document import Route, RouteDocument, RoutesError
+from tierfleet.runtime.single_flight import StillReadingError
 from tierfleet.runtime.time_limit import time_limit
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Call:
                 raise
             except (RoutesError, CatalogError) as error:
                 raise lookup_error(error, tenant=self._tenant, endpoint=self._endpoint()) from error
-            except TimeoutError as error:
+            except StillReadingError as error:
                 raise self._too_late(lookup) from error
             except Exception as error:
                 self._pause(error, lookup)

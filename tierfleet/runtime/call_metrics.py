@@ -107,9 +107,16 @@ class CallMetrics:
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None and not self._closed.is_set():
-                self._thread = threading.Thread(target=self._flush_regularly, name="tierfleet-metrics", daemon=True)
-                self._thread.start()
+            if self._thread is not None or self._closed.is_set():
+                return
+            thread = threading.Thread(target=self._flush_regularly, name="tierfleet-metrics", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                # No more threads may be had, or the interpreter ends. The next call tries again, and close() writes.
+                _log.warning("metric lines are not written for now: %s", error)
+                return
+            self._thread = thread
 
     def _flush_regularly(self) -> None:
         while not self._closed.wait(FLUSH_SECONDS):

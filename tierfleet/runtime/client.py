@@ -30,6 +30,7 @@ from tierfleet.runtime.process_state import ClientOptions, ProcessState
 from tierfleet.runtime.reply import CSV, JSON, Reply, csv_rows
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.single_flight import SingleFlight
+from tierfleet.runtime.tenant_slots import Claim
 
 _TENANT: Final = re.compile(names.WORD_PATTERN)
 # A greater whole number is no float.
@@ -117,20 +118,26 @@ class FleetClient:
         seconds = self._options.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
         _check_request(tenant, body, content_type, accept, seconds)
         state: ProcessState | None = None
+        claim = Claim(tenant)
         answered = False
         try:
             state = self._state_here(tenant, seconds)
-            if not state.slots.take(tenant, timeout_seconds=seconds - (clock() - started)):
-                raise TenantBusyError(
-                    f"tenant {tenant}: {state.slots.limit} calls of it were under way for {seconds:g} s; "
-                    "send fewer at once, or raise calls_per_tenant",
-                    tenant=tenant,
-                )
             try:
+                if not state.slots.take(claim, timeout_seconds=seconds - (clock() - started)):
+                    raise TenantBusyError(
+                        f"tenant {tenant}: {state.slots.limit} calls of it were under way for {seconds:g} s; "
+                        "send fewer at once, or raise calls_per_tenant",
+                        tenant=tenant,
+                    )
                 call = Call(state.services, tenant, started=started, deadline=started + seconds)
                 reply = call.run(body, content_type=content_type, accept=accept)
             finally:
-                state.slots.give_back(tenant)
+                try:
+                    state.slots.give_back(claim)
+                except BaseException:
+                    # A signal's handler raised in it, or before it began.
+                    state.slots.give_back(claim)
+                    raise
             answered = True
             return reply
         except (CallError, MemoryError):
@@ -188,6 +195,8 @@ class FleetClient:
 
     def forget_in_child(self) -> None:
         """After a fork, in the child, before any other thread: the parent's state is not the child's."""
+        if self._state is not None:
+            self._state.free_locks()
         self._state = None
         self._renewals = SingleFlight("tierfleet-client")
 

@@ -12,6 +12,7 @@ import queue
 import socket
 import sys
 import weakref
+from collections import deque
 from typing import Any, Final, cast
 
 from botocore.awsrequest import (
@@ -65,11 +66,8 @@ def forget_in_child() -> None:
                 os.close(sock.detach())
     _connections.clear()
     for pool in list(_pools):
-        waiting = pool.pool
-        if waiting is not None:
-            size = waiting.maxsize
-            queue.LifoQueue.__init__(waiting, size)
-            waiting.queue.extend([None] * size)
+        if pool.pool is not None:
+            pool.pool.forget()
 
 
 class _Guarded:
@@ -160,8 +158,41 @@ class _HTTPSConnection(_Guarded, AWSHTTPSConnection):  # type: ignore[misc]
     pass
 
 
+class _IdleConnections:
+    """A pool's connections, as urllib3 asks a LifoQueue for them, but without its lock.
+
+    A signal handler that raises can leave the queue module's lock taken for ever, with every later call waiting for it.
+    A deque's own operations need none.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self.maxsize = maxsize
+        self._idle: deque[Any] = deque()
+
+    def qsize(self) -> int:
+        return len(self._idle)
+
+    # botocore never asks urllib3 to wait for a connection.
+    def get(self, block: bool = False, timeout: float | None = None) -> Any:  # noqa: ARG002 - urllib3's parameters
+        try:
+            return self._idle.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, connection: Any, block: bool = False) -> None:  # noqa: ARG002 - urllib3's parameter
+        if len(self._idle) >= self.maxsize:
+            raise queue.Full
+        self._idle.append(connection)
+
+    def forget(self) -> None:
+        """Hold no connection, only urllib3's places for new ones."""
+        self._idle.clear()
+        self._idle.extend([None] * self.maxsize)
+
+
 class _HTTPPool(AWSHTTPConnectionPool):
     ConnectionCls = _HTTPConnection
+    QueueCls = _IdleConnections  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -170,6 +201,7 @@ class _HTTPPool(AWSHTTPConnectionPool):
 
 class _HTTPSPool(AWSHTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
+    QueueCls = _IdleConnections  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -42,9 +42,15 @@ class RenewedAside:
         held = self._held
         if not held.refresh_needed():
             return held.get_frozen_credentials()
-        flight = self._flights.start(True, held.get_frozen_credentials)
         # botocore's own margins: 15 minutes before they expire new ones are asked for, 10 before they are due.
         due = held.refresh_needed(refresh_in=held._mandatory_refresh_timeout)
+        try:
+            flight = self._flights.start(True, held.get_frozen_credentials)
+        except RuntimeError as error:
+            # No thread may be had for it.
+            if due:
+                raise CredentialsError(f"the credentials could not be renewed ({error})") from error
+            return held._frozen_credentials
         allowed = seconds_allowed(threading.TIMEOUT_MAX)
         if not due:
             allowed = 0.0 if flight is self._late else min(PATIENCE_SECONDS, (allowed or 0.0) / 2)

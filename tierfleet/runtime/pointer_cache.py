@@ -86,10 +86,12 @@ class PointerCache:
         patience = min(seconds_left / 2, PATIENCE_SECONDS) if usable else seconds_left
         try:
             entry = self._flights.run(tenant, lambda: self._refresh(tenant), timeout_seconds=patience)
-        except TimeoutError:
+        except (TimeoutError, RuntimeError) as error:
+            # RuntimeError: no thread may be had for the read.
             if entry is None or not usable:
                 raise
-            entry = self._kept(tenant, entry)
+            why = "S3 has not answered yet" if isinstance(error, TimeoutError) else str(error)
+            entry = self._kept(tenant, entry, why)
         return self._answer(tenant, entry, entry.source)
 
     def newer_than(self, seen: Pointer, *, seconds_left: float) -> Pointer:
@@ -141,13 +143,13 @@ class PointerCache:
             raise error
         return self._again_later(tenant, held, str(error) if isinstance(error, CatalogError) else verdict.sentence)
 
-    def _kept(self, tenant: str, held: _Entry) -> _Entry:
-        """What serves while S3 does not answer; the read goes on and its result is used when it comes."""
+    def _kept(self, tenant: str, held: _Entry, why: str) -> _Entry:
+        """What serves while S3 does not answer; a read under way goes on and its result is used when it comes."""
         with self._lock:
             now = self._entries.get(tenant)
             if now is not None and now is not held:
                 return now
-            entry = self._entries[tenant] = self._again_later(tenant, held, "S3 has not answered yet")
+            entry = self._entries[tenant] = self._again_later(tenant, held, why)
         return entry
 
     def _again_later(self, tenant: str, held: _Entry, why: str) -> _Entry:

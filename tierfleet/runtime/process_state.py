@@ -6,6 +6,7 @@ at the fork would never be given back, and metric lines would be written twice.
 
 import os
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,6 +99,15 @@ class ProcessState:
             sleep=options.sleep,
             jitter=options.jitter,
         )
+
+    def free_locks(self) -> None:
+        """In a child whose fork was made inside a call, which goes on there: no other thread will give a lock back.
+
+        What such a call still waits for does not come, so it ends by its deadline.
+        """
+        routes, pointers = self.services.routes, self.services.pointers
+        for holder in (self.slots, routes, pointers, self.metrics, routes._flights, pointers._flights):
+            holder._lock = threading.Lock()
 
     def close(self) -> None:
         """Write the last metric lines, and close the connections that are its own."""

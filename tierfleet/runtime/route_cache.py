@@ -97,7 +97,11 @@ class RouteCache:
             if now < self._poll_at:
                 return document
             if now < self._wait_at:
-                self._flights.start(False, self._poll)
+                try:
+                    self._flights.start(False, self._poll)
+                except RuntimeError as error:
+                    # No thread may be had: that is no reason to refuse routes that may still be used.
+                    self._note_failure(error)
                 return document
         patience = seconds_left if document is None else min(seconds_left / 2, PATIENCE_SECONDS)
         try:

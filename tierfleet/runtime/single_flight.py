@@ -9,6 +9,10 @@ Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
 
 
+class StillReadingError(TimeoutError):
+    """The caller would wait no longer; the read goes on. A read that met a timeout itself raises another one."""
+
+
 class SingleFlight(Generic[Key, Result]):
     """At most one read per key is under way; whoever asks meanwhile gets its result or its error.
 
@@ -32,19 +36,30 @@ class SingleFlight(Generic[Key, Result]):
             return flight
 
     def run(self, key: Key, read: Callable[[], Result], *, timeout_seconds: float) -> Result:
-        """The result of the read for this key; TimeoutError after timeout_seconds."""
-        return self.start(key, read).result(min(max(0.0, timeout_seconds), threading.TIMEOUT_MAX))
+        """The result of the read for this key; StillReadingError after timeout_seconds."""
+        flight = self.start(key, read)
+        try:
+            return flight.result(min(max(0.0, timeout_seconds), threading.TIMEOUT_MAX))
+        except TimeoutError as error:
+            if not flight.done() or flight.exception() is not error:
+                raise StillReadingError("it did not come in time") from error
+            if isinstance(error, StillReadingError):
+                # The read itself waited for another one.
+                raise TimeoutError(str(error)) from error
+            raise
 
     def _fly(self, key: Key, read: Callable[[], Result], flight: "Future[Result]") -> None:
         try:
             result = read()
         except BaseException as error:
-            self._land(key)
+            self._land(key, flight)
             flight.set_exception(error)
         else:
-            self._land(key)
+            self._land(key, flight)
             flight.set_result(result)
 
-    def _land(self, key: Key) -> None:
+    def _land(self, key: Key, flight: "Future[Result]") -> None:
         with self._lock:
-            del self._flights[key]
+            # A starter that was stopped by a signal's handler has left no entry.
+            if self._flights.get(key) is flight:
+                del self._flights[key]
