@@ -242,8 +242,9 @@ def find(state_dir: Path) -> LocalCloud:
 def _wait_until_ready(process: "subprocess.Popen[str]", state_dir: Path) -> int:
     """The port it listens on, which is its first line of output."""
     late = threading.Timer(_START_SECONDS, process.kill)
-    late.start()
+    late.daemon = True  # a signal may come before it can be cancelled
     try:
+        late.start()
         line = process.stdout.readline() if process.stdout else ""
     finally:
         late.cancel()

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-MARK = "TIERFLEET_TEST_RUN"
+MARK = "PYTEST_RUN_OF_TIERFLEET"
 _ROUNDS = 20
 _started: "list[subprocess.Popen[bytes]]" = []  # kept: nobody waits for one, and Python would warn
 

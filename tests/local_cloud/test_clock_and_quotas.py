@@ -18,7 +18,7 @@ from tierfleet.cli.fleet_screen import fleet_screen
 def unmoved(cloud: LocalCloud) -> LocalCloud:
     """At the wall clock's time, whatever other tests have advanced it by."""
     ahead = cloud.admin("clock", {"mode": "skip"})["ahead_seconds"]
-    assert ahead >= 0
+    assert ahead > -1  # the two clocks of one machine, read one after the other
     return cloud
 
 

@@ -198,5 +198,5 @@ def test_budgets_follow_the_instance_type_and_the_scale() -> None:
     assert settings.memory_budget_mib("ml.m5.xlarge") == 1475  # 16 GiB x 0.9 x 0.1
     assert settings.disk_budget_bytes("ml.m5.xlarge", 100) == (10 * 2**30)
     assert settings.disk_budget_bytes("ml.m5d.xlarge", None) == 10 * 10**9
-    with pytest.raises(ValueError, match="not a CPU type"):
+    with pytest.raises(ValueError, match="use a CPU type"):
         settings.memory_budget_mib("ml.p4d.24xlarge")

@@ -322,7 +322,7 @@ UNREAD = {
     "AWS::Lambda::Permission": {"SourceArn", "FunctionName"},
     "AWS::S3::Bucket": {"BucketEncryption", "LifecycleConfiguration", "MetricsConfigurations"},
     "AWS::SageMaker::Endpoint": {"RetainAllVariantProperties"},
-    "Custom::WarmGate": {"EndpointConfigName", "ServiceTimeout", "ServiceToken", "Tier"},
+    "Custom::WarmGate": {"EndpointConfigName", "LogRetentionDays", "ServiceTimeout", "ServiceToken", "Tier"},
 }
 STEPS = ("created", "updated", "replaced")
 

@@ -20,6 +20,7 @@ NEEDS_AN_ACCOUNT = "needs an account"
 # Each of these asks AWS; whoever adds one to a page lists it here.
 ACCOUNT_COMMANDS = {
     "README.md": [
+        "tierfleet preflight config/fraud-prod.toml",
         "node_modules/.bin/cdk deploy fraud-prod/Models",
         "tierfleet models publish config/fraud-prod.toml models",
         "node_modules/.bin/cdk deploy fraud-prod/Fleet",

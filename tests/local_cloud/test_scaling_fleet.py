@@ -102,7 +102,7 @@ def test_thrash_adds_an_instance_calm_takes_it_back_and_load_adds_it_again(fleet
     for _ in range(2):  # the second quarter of an hour is full
         fleet.five_minutes(InvocationsPerInstance=[(1, int(target * 0.8))], ModelUnloadingTime=[(5000, unloads)])
     assert (too_early, fleet.instances()) == (1, 2)
-    assert "CacheThrashing" in fleet.last_cause()
+    assert "cache-thrashing" in fleet.last_cause()
     assert fleet.last_cause().endswith("triggered policy scale-out-on-cache")
 
     for _ in range(9):
@@ -121,10 +121,10 @@ def test_thrash_adds_an_instance_calm_takes_it_back_and_load_adds_it_again(fleet
 
 
 def test_a_low_hit_ratio_turns_the_alarm_red_and_names_the_runbook(fleet: FraudDev) -> None:
-    green = [alarm["StateValue"] for alarm in (*fleet.alarms("CacheHitRatio"), *fleet.alarms("CacheDegraded"))]
+    green = [alarm["StateValue"] for alarm in (*fleet.alarms("cache-hit-ratio"), *fleet.alarms("cache-degraded"))]
     for _ in range(3):
         fleet.five_minutes(ModelCacheHit=[(1, 10), (0, 20)])
-    [ratio], [degraded] = fleet.alarms("CacheHitRatio"), fleet.alarms("CacheDegraded")
+    [ratio], [degraded] = fleet.alarms("cache-hit-ratio"), fleet.alarms("cache-degraded")
 
     assert green == ["OK", "OK"]
     assert (ratio["StateValue"], degraded["StateValue"]) == ("ALARM", "ALARM")
@@ -136,4 +136,5 @@ def test_a_low_hit_ratio_turns_the_alarm_red_and_names_the_runbook(fleet: FraudD
 
     for _ in range(3):
         fleet.five_minutes(ModelCacheHit=[(1, 30)])
-    assert {alarm["StateValue"] for alarm in (*fleet.alarms("CacheHitRatio"), *fleet.alarms("CacheDegraded"))} == {"OK"}
+    states = {alarm["StateValue"] for name in ("cache-hit-ratio", "cache-degraded") for alarm in fleet.alarms(name)}
+    assert states == {"OK"}

@@ -120,8 +120,9 @@ class CheckProcess:
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
         late = threading.Timer(_TIMEOUT_SECONDS, process.kill)
-        late.start()
+        late.daemon = True  # a signal may come before it can be cancelled
         try:
+            late.start()
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
