@@ -446,7 +446,7 @@ def test_a_base_score_of_json_that_is_no_number(
 def test_what_metadata_takes_in_memory_is_counted(
     limited: RunningServer, seeds: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """Python's own allocator has it: a 4 KB model with 40,000 categories took 5 MiB of which 1 was counted."""
+    """Python's own allocator has it: a 4 KB model with 40,000 categories takes 4.3 MiB, of which 1 was counted."""
     steps = {"categories": {"0": {f"c{number}": number + 1000 for number in range(40_000)}}}
     archive, _ = package_model(seeds["binary"], preprocessing=steps)
     (tmp_path / "a.tar.gz").write_bytes(archive)
@@ -455,7 +455,7 @@ def test_what_metadata_takes_in_memory_is_counted(
     counted = limited.metric("memory_used_bytes")
     for number in range(10):
         assert limited.load(f"steps{number}", tmp_path / "a").status == 200
-    assert limited.metric("memory_used_bytes") - counted > 10 * 5 * MIB
+    assert limited.metric("memory_used_bytes") - counted > 10 * 4 * MIB
     for number in range(10):
         assert limited.unload(f"steps{number}").status == 200
     assert limited.metric("memory_used_bytes") < counted + 2 * MIB

@@ -28,8 +28,8 @@ class Loads:
         self.may_end: dict[str, threading.Event] = {}
         self.store = Store(100 * MIB, size_on_disk=self._size, load_model=self._load)  # type: ignore[arg-type]
 
-    def _size(self, url: str) -> tuple[int, str]:
-        return int(float(url.split()[0]) * MIB), "ubj"
+    def _size(self, url: str) -> Admitted:
+        return Admitted(int(float(url.split()[0]) * MIB), "ubj")
 
     def _load(self, url: str, admitted: Admitted) -> FakeModel:
         self.begun.append(url)

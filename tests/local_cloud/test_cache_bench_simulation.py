@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import cache_simulation as simulation
 from tierfleet_server import heap
+from tierfleet_server.load_limits import Admitted
 from tierfleet_server.refusal import Refusal
 from tierfleet_server.store import Store
 
@@ -47,8 +48,8 @@ class Instance:
         )
         self._files: dict[str, int] = {}
 
-    def _size_on_disk(self, url: str) -> tuple[int, str]:
-        return self._files[url], "ubj"
+    def _size_on_disk(self, url: str) -> Admitted:
+        return Admitted(self._files[url], "ubj")
 
     async def _fetch(self, model: str, directory: Path, _max_bytes: int) -> int:
         self._files[str(directory)] = FILES[model]
