@@ -43,7 +43,9 @@ def blocks(page: str) -> list[str]:
 
 def commands(script: str, *, setup: str = "") -> list[Command]:
     """What bash would start; AssertionError where it says that something is wrong."""
-    run = subprocess.run(["bash", "-euc", f"{_RECORD}\n{setup}\n{script}"], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        ["bash", "-euc", f"{_RECORD}\n{setup}\n{script}"], capture_output=True, text=True, check=False, timeout=60
+    )
     assert (run.returncode, run.stderr) == (0, ""), f"{script}\n{run.stderr}"
     return [_command(words.split("\0")[:-1]) for words in run.stdout.split("\1")[:-1]]
 

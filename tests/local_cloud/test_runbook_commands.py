@@ -74,6 +74,8 @@ def filled(text: str, account: Account) -> str:
     ids = {
         "application": application,
         "environment": appconfig.list_environments(ApplicationId=application)["Items"][0]["Id"],
+        "function": function["FunctionArn"],
+        "role": function["Role"],
         "log group": function["LoggingConfig"]["LogGroup"],
         "execution role": account.client("iam").list_roles()["Roles"][0]["Arn"],
         "RouteErrors alarm": next(a["AlarmName"] for a in alarms if a.get("MetricName") == "RouteErrors"),
