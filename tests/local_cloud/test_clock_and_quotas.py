@@ -84,10 +84,10 @@ def test_what_was_advanced_stays_and_is_told(unmoved: LocalCloud) -> None:
         assert unmoved.admin("clock", {"mode": mode})["ahead_seconds"] == pytest.approx(before + 5400, abs=0.01)
     shown = Console(width=200)
     with shown.capture() as capture:
-        shown.print(fleet_screen(FleetStatus({}, (), (), {}, 5400.2), ()))
+        shown.print(fleet_screen(FleetStatus({}, (), (), {}, clock_ahead_seconds=5400.2), ()))
     assert "1:30:00 ahead of this machine's; its now is $(date -u -d '+5400 seconds' +%FT%TZ)" in capture.get()
     with shown.capture() as capture:
-        shown.print(fleet_screen(FleetStatus({}, (), (), {}, 0.4), ()))
+        shown.print(fleet_screen(FleetStatus({}, (), (), {}, clock_ahead_seconds=0.4), ()))
     assert "clock" not in capture.get()
 
 
