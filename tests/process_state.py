@@ -1,8 +1,10 @@
 """What the kernel says of another process (Linux)."""
 
 import os
+import resource
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,3 +77,41 @@ def _wait(condition: Callable[[], bool], complaint: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, complaint
         time.sleep(0.01)
+
+
+class Memory:
+    """Samples what a process and its children hold of their own (bytes), while it is open.
+
+    `at_first` is what they held before, `greatest` the most since then or since `restart`.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._done = pid, threading.Event()
+        self.greatest = self.at_first = own_bytes(pid)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> "Memory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def restart(self) -> int:
+        """Forget the greatest; what is held now."""
+        self.greatest = now = own_bytes(self._pid)
+        return now
+
+    def _sample(self) -> None:
+        while not self._done.wait(0.005):
+            self.greatest = max(self.greatest, own_bytes(self._pid))
+
+
+def own_bytes(pid: int) -> int:
+    """Resident bytes of a process and its children that are not shared; 0 if it has ended."""
+    try:
+        _, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
+        return (resident - shared) * resource.getpagesize() + sum(map(own_bytes, children(pid)))
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return 0

@@ -4,7 +4,6 @@ import errno
 import io
 import itertools
 import json
-import resource
 import subprocess
 import sys
 import tarfile
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost
-from process_state import children
+from process_state import Memory
 from running_server import ROOT, Client, RunningServer
 from tierfleet_server import native
 from tierfleet_server.archive import unpack
@@ -53,35 +52,6 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
     server.close()
 
 
-class Memory:
-    """Samples what the processes of a server hold of their own, while it is open; `greatest` is in bytes."""
-
-    def __init__(self, server: RunningServer) -> None:
-        self._root, self._done = server.process.pid, threading.Event()
-        self.greatest = self.at_first = _own_bytes(self._root)
-        self._thread = threading.Thread(target=self._sample)
-
-    def __enter__(self) -> "Memory":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._done.wait(0.01):
-            self.greatest = max(self.greatest, _own_bytes(self._root))
-
-
-def _own_bytes(pid: int) -> int:
-    try:
-        _, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
-        return (resident - shared) * resource.getpagesize() + sum(map(_own_bytes, children(pid)))
-    except (FileNotFoundError, ProcessLookupError, ValueError):  # it has ended meanwhile
-        return 0
-
-
 def _loads_and_predicts(server: Client, name: str, file: Path, features: int = 3) -> int:
     answer = server.load(name, file)
     if answer.status == 200:
@@ -103,7 +73,7 @@ def test_changed_models_cost_the_server_nothing(
     expected = limited.invoke("good", ROW).body
     file = tmp_path / "m"
     served = 0
-    with Memory(limited) as memory:
+    with Memory(limited.process.pid) as memory:
         for label, data in itertools.islice(models.mutations(seeds, 11), 120):
             file.write_bytes(data)
             try:
@@ -214,7 +184,7 @@ def test_a_hostile_load_is_refused_within_its_memory_and_holds_up_no_other(
 
     largest = max(len(path.read_bytes()) for path in files.values())
     threads = [threading.Thread(target=load, args=(label,)) for label in files]
-    with Memory(limited) as memory:
+    with Memory(limited.process.pid) as memory:
         for thread in threads:
             thread.start()
         others = 0
@@ -473,7 +443,7 @@ def test_metadata_is_admitted_with_what_reading_it_takes(
     admitted = size_on_disk(str(tmp_path / "a"))
     assert admitted.metadata_bytes == (tmp_path / "a" / ".tierfleet" / "metadata.json").stat().st_size
     assert not admitted.is_small
-    with Memory(limited) as memory:
+    with Memory(limited.process.pid) as memory:
         assert limited.load("many", tmp_path / "a").status == 200
     assert memory.greatest - memory.at_first < admitted.needed_bytes + 64 * MIB
     assert limited.unload("many").status == 200

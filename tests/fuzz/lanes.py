@@ -5,7 +5,6 @@ A lane yields nothing and raises nothing: it counts cases, keeps what went wrong
 
 import itertools
 import os
-import resource
 import sys
 import tempfile
 import threading
@@ -17,7 +16,7 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
-from process_state import children
+from process_state import Memory
 from running_server import Answer, Client, RunningServer
 from tierfleet_server.archive import unpack
 from tierfleet_server.load_limits import LOAD_FACTOR
@@ -64,41 +63,6 @@ class Lane:
             file.write_bytes(data)
             kept = f" ({file})"
         self.findings.append(f"{self.name}: {label}: {what}{kept}")
-
-
-class Memory:
-    """Samples what a server and its children hold of their own (bytes), while it is open."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid, self._done = pid, threading.Event()
-        self.greatest = own_bytes(pid)
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> "Memory":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def restart(self) -> int:
-        """Forget the greatest; what is held now."""
-        self.greatest = now = own_bytes(self._pid)
-        return now
-
-    def _sample(self) -> None:
-        while not self._done.wait(0.005):
-            self.greatest = max(self.greatest, own_bytes(self._pid))
-
-
-def own_bytes(pid: int) -> int:
-    """Resident bytes of a process and its children that are not shared; 0 if it has ended."""
-    try:
-        _, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
-        return (resident - shared) * resource.getpagesize() + sum(map(own_bytes, children(pid)))
-    except (FileNotFoundError, ProcessLookupError, ValueError):
-        return 0
 
 
 @contextmanager

@@ -589,12 +589,8 @@ def test_the_gate_waits_for_the_endpoint_before_it_warms_it(
     assert time.pauses == [1.0, 2.0]
 
 
-def test_a_stack_that_rolls_back_meanwhile_ends_the_wait(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
-    aws.stack("UPDATE_IN_PROGRESS")
-    aws.endpoint(NEW, "Config-New", EndpointStatus="Creating")
-    aws.stack("UPDATE_ROLLBACK_IN_PROGRESS")
-    time = Time()
-    answer = warm_gate.wait(
+def wait_800_seconds(cloudformation: ResponseUrl, time: Time) -> Any:
+    return warm_gate.wait(
         gate_request(cloudformation),
         cloudformation=warm_up.AWS.cloudformation,
         sagemaker=warm_up.AWS.sagemaker,
@@ -602,6 +598,13 @@ def test_a_stack_that_rolls_back_meanwhile_ends_the_wait(aws: StubbedAws, cloudf
         sleep=time.sleep,
         clock=time.clock,
     )
+
+
+def test_a_stack_that_rolls_back_meanwhile_ends_the_wait(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New", EndpointStatus="Creating")
+    aws.stack("UPDATE_ROLLBACK_IN_PROGRESS")
+    answer = wait_800_seconds(cloudformation, Time())
     assert isinstance(answer, custom_resource.Answer)
     assert answer.succeeded
 
@@ -611,14 +614,7 @@ def test_a_wait_never_outlasts_its_run(aws: StubbedAws, cloudformation: Response
         aws.stack("CREATE_IN_PROGRESS")
         aws.endpoint(NEW, "Config-New", EndpointStatus="Creating")
     time = Time()
-    waiting = warm_gate.wait(
-        gate_request(cloudformation),
-        cloudformation=warm_up.AWS.cloudformation,
-        sagemaker=warm_up.AWS.sagemaker,
-        most_seconds=800,
-        sleep=time.sleep,
-        clock=time.clock,
-    )
+    waiting = wait_800_seconds(cloudformation, time)
     assert isinstance(waiting, warm_gate.Waiting)
     assert 780 < time.now <= 800
 
