@@ -6,7 +6,7 @@ from pathlib import Path
 from stacks import App
 from stacks.fleet_stage import FleetStage
 from tierfleet.config import ConfigError, load_all
-from tierfleet.quotas import quota_table, quotas
+from tierfleet.config.quotas import quota_table, quotas
 from tierfleet.template_limits import check_assembly
 
 app = App()

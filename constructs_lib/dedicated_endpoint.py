@@ -9,8 +9,7 @@ from constructs_lib.alarms import AlarmAudience
 from constructs_lib.endpoint_alarms import EndpointAlarms, latency_alarm, server_errors_alarm
 from constructs_lib.endpoint_metrics import EndpointMetrics
 from constructs_lib.variant_scaling import VariantScaling
-from tierfleet import routes
-from tierfleet.config import DedicatedTier, FleetConfig
+from tierfleet.config import DedicatedTier, FleetConfig, routes
 from tierfleet.runtime.names import MODELS_PREFIX
 
 

@@ -15,8 +15,7 @@ from constructs_lib.endpoint_metrics import (
 )
 from constructs_lib.metric import fleet_metric
 from constructs_lib.model_store import model_bytes_downloaded
-from tierfleet import routes
-from tierfleet.config import FleetConfig, MultiModelTier
+from tierfleet.config import FleetConfig, MultiModelTier, routes
 from tierfleet.runtime import metrics
 
 # CloudWatch draws at most 500 metrics a widget and 100 alarms an alarm widget; an instance count takes three metrics.

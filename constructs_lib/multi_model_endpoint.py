@@ -12,8 +12,7 @@ from constructs_lib.alarms import AlarmAudience
 from constructs_lib.endpoint_alarms import EndpointAlarms, server_errors_alarm
 from constructs_lib.endpoint_metrics import EndpointMetrics
 from constructs_lib.variant_scaling import VariantScaling
-from tierfleet import routes
-from tierfleet.config import FleetConfig, MultiModelTier
+from tierfleet.config import FleetConfig, MultiModelTier, routes
 from tierfleet.runtime.names import MODELS_PREFIX
 
 

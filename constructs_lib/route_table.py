@@ -11,8 +11,7 @@ from constructs import Construct, IDependable
 from constructs_lib import arns
 from constructs_lib.alarms import AlarmAudience, metric_alarm
 from constructs_lib.metric import fleet_metric
-from tierfleet import routes
-from tierfleet.config import FleetConfig
+from tierfleet.config import FleetConfig, routes
 from tierfleet.runtime import metrics
 from tierfleet.runtime.names import ROUTES_PROFILE, routes_application
 

@@ -19,8 +19,7 @@ from constructs_lib import arns
 from constructs_lib.alarms import AlarmAudience, expression_alarm, metric_alarm
 from constructs_lib.metric import fleet_metric, function_metric
 from constructs_lib.route_table import RouteTable
-from tierfleet import routes
-from tierfleet.config import FleetConfig
+from tierfleet.config import FleetConfig, routes
 from tierfleet.runtime import metrics
 from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX
 

@@ -13,7 +13,8 @@ from ministack.core.responses import AccountRegionScopedDict, get_account_id, ge
 from local_cloud.clock import clock
 from local_cloud.errors import ServiceError
 from local_cloud.pagination import page
-from tierfleet import instance_types, quotas
+from tierfleet import instance_types
+from tierfleet.config import quotas
 
 _SERVICE = {"ServiceCode": "sagemaker", "ServiceName": "Amazon SageMaker"}
 _PAGE_SIZE = 100

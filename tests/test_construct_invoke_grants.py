@@ -14,7 +14,7 @@ from synthesis import AUDIENCE, statements, template_of
 from constructs_lib import invoke_grants
 from constructs_lib.dedicated_endpoint import DedicatedEndpoint
 from constructs_lib.multi_model_endpoint import MultiModelEndpoint
-from tierfleet import routes
+from tierfleet.config import routes
 from tierfleet.runtime.names import endpoint_name, hashed_tenant
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/"

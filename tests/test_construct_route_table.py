@@ -12,7 +12,7 @@ from jsonschema import Draft4Validator
 from synthesis import AUDIENCE, only, resources, statements, template_of
 
 from constructs_lib.route_table import RouteDeployment, RouteTable
-from tierfleet import routes
+from tierfleet.config import routes
 
 APPCONFIG = "AWS::AppConfig::"
 

@@ -8,10 +8,10 @@ import pytest
 from fleets import FLEET_FILES, ROOT, fleet
 from jsonschema import Draft4Validator
 
-from tierfleet import images, routes
-from tierfleet.config import load
+from tierfleet import images
+from tierfleet.config import load, routes
+from tierfleet.config.quotas import quota_table, quotas
 from tierfleet.instance_types import describe, hosting_types
-from tierfleet.quotas import quota_table, quotas
 
 
 @pytest.mark.parametrize(

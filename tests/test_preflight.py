@@ -10,10 +10,10 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 from fleets import fleet
 
+from tierfleet.config.quotas import quotas
 from tierfleet.preflight import capacity, deployment, identity, image, keys, network, storage
 from tierfleet.preflight.finding import Account, Finding
 from tierfleet.preflight.run import CHECKS, preflight
-from tierfleet.quotas import quotas
 from tierfleet.runtime.names import models_bucket
 
 BUCKET = models_bucket("shop", "test", "123456789012", "eu-west-1")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tierfleet.assembly_diff import ResourceChange, assembly_changes, replacements
 from tierfleet.config import ConfigError, load
+from tierfleet.errors import InputError
 from tierfleet.git_versions import Versions, changed_versions
 from tierfleet.planning.cost import monthly_cost
 from tierfleet.planning.cost_diff import CostDiff, Priced, cost_diff
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.prices import load_prices
 from tierfleet.synthesis import SynthesisError, synthesise
 
@@ -76,6 +76,6 @@ def _costs(versions: Sequence[Versions]) -> tuple[list[CostDiff], list[str]]:
     for version in versions:
         try:
             costs.append(cost_diff(priced(version.before), priced(version.after)))
-        except PlanningInputError as error:
+        except InputError as error:
             unpriced.append(f"{version.name}: {error}")
     return costs, unpriced

@@ -30,15 +30,14 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from tests.fuzz.toml_mutations import mutate_bytes, mutate_document, toml_of
-from tierfleet import routes
-from tierfleet.config import CheckedFile, FleetConfig, check_file, check_files
+from tierfleet.config import CheckedFile, FleetConfig, check_file, check_files, routes
 from tierfleet.config.problems import errors_of
+from tierfleet.config.quotas import quota_table, quotas
 from tierfleet.config.summary import fleet_summary
+from tierfleet.errors import InputError
 from tierfleet.planning.cost import monthly_cost
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.prices import load_prices
 from tierfleet.planning.usage import Usage
-from tierfleet.quotas import quota_table, quotas
 
 # Nothing may keep `config check` busy for longer, on a slow machine too.
 LONGEST_SECONDS = 30.0
@@ -181,7 +180,7 @@ def _use(config: FleetConfig, summary: Summary, *, priced: bool) -> None:
         json.loads(routes.route_json(config), parse_constant=_no_constant)
         if priced and not math.isfinite(monthly_cost(config, load_prices(None), Usage()).usd):
             summary.faults.append(f"{config.fleet}: the cost is not a number")
-    except PlanningInputError:
+    except InputError:
         pass
     except Exception:
         summary.faults.append(f"{config.fleet}-{config.environment}: {traceback.format_exc()}")

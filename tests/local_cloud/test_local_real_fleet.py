@@ -10,7 +10,7 @@ from real_fleet import FLEET, MODELS, TAIL, Fleet, promoted, whale
 from test_local_order import assert_order
 
 from local_cloud import assembly
-from tierfleet import routes
+from tierfleet.config import routes
 from tierfleet.runtime import names
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tierfleet.config import FleetConfig, load
+from tierfleet.errors import InputError
 from tierfleet.planning.cost import FleetCost, monthly_cost, tenant_costs
 from tierfleet.planning.cost_diff import cost_diff
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.prices import UnknownPriceError, load_prices
 from tierfleet.planning.usage import Traffic, Usage
 
@@ -107,7 +107,7 @@ def test_a_nat_gateway_costs_hours_and_every_model_that_goes_through_it() -> Non
     assert not any(
         "--nat-gateways" in item for item in (*cost(config, nat_gateways=1).left_out, *cost(fleet()).left_out)
     )
-    with pytest.raises(PlanningInputError, match=r"no \[network\]"):
+    with pytest.raises(InputError, match=r"no \[network\]"):
         cost(fleet(), nat_gateways=1)
 
 
@@ -136,9 +136,7 @@ def test_every_unknown_price_is_named_at_once() -> None:
 
 
 def test_usage_out_of_range_is_named_field_by_field() -> None:
-    with pytest.raises(
-        PlanningInputError, match=r"versions_kept is 0, allowed: 1 .*; cold_share is 1.5, allowed: 0 to 1"
-    ):
+    with pytest.raises(InputError, match=r"versions_kept is 0, allowed: 1 .*; cold_share is 1.5, allowed: 0 to 1"):
         Usage(versions_kept=0, cold_share=1.5)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 from tierfleet.planning.latency import Latency, Network, Shares, latency
 from tierfleet.planning.load_queue import LoadWait, load_wait
 from tierfleet.planning.profile_files import load_profiles
@@ -181,5 +181,5 @@ def test_waits_grow_with_the_load(durations: list[float], servers: int, utilisat
     ],
 )
 def test_impossible_input_is_an_error(call, message: str) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(PlanningInputError, match=message):
+    with pytest.raises(InputError, match=message):
         call()

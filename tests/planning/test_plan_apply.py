@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tierfleet.config import ConfigError, load
+from tierfleet.errors import InputError
 from tierfleet.planning.apply import file_edits, write
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.proposed import dedicated_tenants
 from tierfleet.planning.target import Target, edits, warm_up_list
 
@@ -142,25 +142,25 @@ def test_a_plan_that_the_file_s_own_rules_refuse_writes_nothing(fraud: Path) -> 
 def test_a_file_that_changed_meanwhile_is_left_alone(fraud: Path) -> None:
     found = file_edits(fraud, load(fraud), target(instances=3))
     fraud.write_text(fraud.read_text() + "# somebody was here\n")
-    with pytest.raises(PlanningInputError, match="was changed meanwhile"):
+    with pytest.raises(InputError, match="was changed meanwhile"):
         write(found)
     assert "somebody was here" in fraud.read_text()
 
 
 def test_a_promotion_without_a_pin_says_what_to_give(fraud: Path) -> None:
-    with pytest.raises(PlanningInputError, match="--pin m07=VERSION --pin m08=VERSION"):
+    with pytest.raises(InputError, match="--pin m07=VERSION --pin m08=VERSION"):
         file_edits(fraud, load(fraud), target(dedicated=WHALES | {"m07", "m08"}))
 
 
 def test_a_name_that_a_fleet_file_cannot_hold_is_refused_by_name(fraud: Path) -> None:
-    with pytest.raises(PlanningInputError, match="Tenant_7 would be dedicated, and a fleet file holds no such name"):
+    with pytest.raises(InputError, match="Tenant_7 would be dedicated, and a fleet file holds no such name"):
         file_edits(fraud, load(fraud), target(dedicated=WHALES | {"Tenant_7"}, pins={"Tenant_7": "Tenant_7/1.tar.gz"}))
 
 
 def test_a_promotion_in_a_fleet_without_a_dedicated_tier_shows_the_table_to_add() -> None:
     file = CONFIG / "churn-prod.toml"
     wanted = target(instance_type="ml.r5.2xlarge", instances=6, dedicated=frozenset({"c0001"}))
-    with pytest.raises(PlanningInputError, match=r"\[tiers.whale\]\nhosting = \"dedicated\""):
+    with pytest.raises(InputError, match=r"\[tiers.whale\]\nhosting = \"dedicated\""):
         file_edits(file, load(file), wanted)
 
 

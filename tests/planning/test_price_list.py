@@ -17,7 +17,7 @@ from fleets import CONFIG
 from typer.testing import CliRunner
 
 from tierfleet.cli import app, prices_commands
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 from tierfleet.planning.price_list import WANTED, refresh, write_prices
 from tierfleet.planning.prices import PriceTable, load_prices
 
@@ -173,7 +173,7 @@ def test_a_failed_write_leaves_the_old_table(tmp_path: Path, monkeypatch: pytest
 def test_a_region_without_any_hosting_price_is_an_error(client: Any) -> None:
     filters = {"regionCode": "eu-west-9", "productFamily": "ML Instance", "component": "Hosting"}
     answer(client, "AmazonSageMaker", filters, [])
-    with pytest.raises(PlanningInputError, match="no hosting price in eu-west-9"):
+    with pytest.raises(InputError, match="no hosting price in eu-west-9"):
         refresh(client, load_prices(), ["eu-west-9"], TODAY)
 
 

@@ -8,8 +8,8 @@ import pytest
 from fleets import FLEET_FILES
 
 from tierfleet.config import load
+from tierfleet.errors import InputError
 from tierfleet.instance_types import hosting_types
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.instances import offered_instance_types
 from tierfleet.planning.prices import UNITS, UnknownPriceError, load_prices
 
@@ -95,7 +95,7 @@ def test_every_mistake_of_a_table_is_named(tmp_path: Path) -> None:
         .replace("2026-01-31", '"January"')
         + "s3_gets = { usd = 1, source = 'bill' }\n[regions.eu-west-1.spot]\n"
     )
-    with pytest.raises(PlanningInputError) as error:
+    with pytest.raises(InputError) as error:
         load_prices(table(tmp_path, broken))
     message = str(error.value)
     for part in ("usd = -1", "source = 'receipt'", "[sources.bill]: needs date", "s3_gets: not a unit", "spot"):
@@ -105,7 +105,7 @@ def test_every_mistake_of_a_table_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["[regions.x", "", "regions = 1"])
 def test_what_is_no_table_at_all_is_one_clear_error(tmp_path: Path, text: str) -> None:
-    with pytest.raises(PlanningInputError, match=r"prices.toml"):
+    with pytest.raises(InputError, match=r"prices.toml"):
         load_prices(table(tmp_path, text))
 
 
@@ -130,5 +130,5 @@ def test_facts_of_offered_types() -> None:
     assert facts["ml.c5.9xlarge"] == (36, 72)
     assert facts["ml.r5.2xlarge"] == (8, 64)
     assert "ml.m6i.large" not in facts
-    with pytest.raises(PlanningInputError, match="region xx-1"):
+    with pytest.raises(InputError, match="region xx-1"):
         offered_instance_types("xx-1")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tierfleet.cli.calibrate_command import calibrate
+from tierfleet.errors import InputError
 from tierfleet.planning.calibrate import Measured, calibrated, measure
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.profile_files import load_profiles, profile_toml, shipped_profiles_file
 from tierfleet.planning.profiles import PredictTime, interpolate
 
@@ -81,7 +81,7 @@ def test_every_mistake_of_a_profile_is_named(tmp_path: Path) -> None:
     )
     file = tmp_path / "profiles.toml"
     file.write_text(broken)
-    with pytest.raises(PlanningInputError) as error:
+    with pytest.raises(InputError) as error:
         load_profiles(file)
     message = str(error.value)
     for part in (
@@ -100,7 +100,7 @@ def test_every_mistake_of_a_profile_is_named(tmp_path: Path) -> None:
 def test_what_is_no_profile_is_one_clear_error(tmp_path: Path, text: str) -> None:
     file = tmp_path / "profiles.toml"
     file.write_text(text)
-    with pytest.raises(PlanningInputError, match=re.escape(str(file))):
+    with pytest.raises(InputError, match=re.escape(str(file))):
         load_profiles(file)
 
 
@@ -116,9 +116,9 @@ def test_a_profile_comes_of_measurements_in_any_order() -> None:
     assert profile.artefact_mb_per_model_mb == 0.5
     assert profile.extract_seconds(10) == pytest.approx(0.1)
     assert "3 copies or more" in profile.source
-    with pytest.raises(PlanningInputError, match="same size"):
+    with pytest.raises(InputError, match="same size"):
         calibrated([found(1, 2), found(1, 3)], **arguments)  # type: ignore[arg-type]
-    with pytest.raises(PlanningInputError, match="at least one artefact"):
+    with pytest.raises(InputError, match="at least one artefact"):
         calibrated([], **arguments)  # type: ignore[arg-type]
 
 

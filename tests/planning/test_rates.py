@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 from tierfleet.planning.rates import rates_of, rates_sql
 from tierfleet.planning.rates_files import is_rates_file, read_rates
 from tierfleet.planning.sessions import GAP_COLUMNS, INDEPENDENT, Sessions
@@ -77,7 +77,7 @@ def _table(**changed):
 )
 def test_says_what_is_wrong_with_rates(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
-    with pytest.raises(PlanningInputError, match=message):
+    with pytest.raises(InputError, match=message):
         read_rates(str(tmp_path / name))
 
 
@@ -86,7 +86,7 @@ def test_a_spreadsheet_s_mark_is_no_part_of_a_name_and_other_bytes_are_refused(t
     file.write_text("tenant,requests_per_day\na,1\n", encoding="utf-8-sig")
     assert read_rates(str(file)).tenants == ("a",)
     file.write_text("tenant,requests_per_day\nm\u00fcller,1\n", encoding="latin-1")
-    with pytest.raises(PlanningInputError, match=r"is no UTF-8 text: .* at byte 25"):
+    with pytest.raises(InputError, match=r"is no UTF-8 text: .* at byte 25"):
         read_rates(str(file))
 
 
@@ -158,5 +158,5 @@ def test_the_last_hour_of_a_day_belongs_to_that_day():
 def test_a_single_instant_has_no_rates(requests):
     from brute_force import requests_of
 
-    with pytest.raises(PlanningInputError, match="all requests have the same time"):
+    with pytest.raises(InputError, match="all requests have the same time"):
         rates_of(requests_of([0, 1], seconds=[5, 5]))

@@ -15,7 +15,7 @@ from tierfleet.planning.plan import Plan
 from tierfleet.planning.planner import make_plan
 from tierfleet.planning.report import report_html
 from tierfleet.planning.requirements import requirements_of
-from tierfleet.planning.wording import percent
+from tierfleet.text import percent
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None

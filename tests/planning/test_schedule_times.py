@@ -7,8 +7,8 @@ from fleets import fleet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tierfleet.config.schedule import fire_times
 from tierfleet.planning.instance_hours import mean_instances
-from tierfleet.planning.schedule_times import fire_times
 
 YEAR = 2027
 

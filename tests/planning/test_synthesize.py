@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 from tierfleet.planning.sessions import Sessions
 from tierfleet.planning.shapes import SHAPES, varied, zipf_shape
 from tierfleet.planning.synthesize import model_bytes, synthesize, write_trace
@@ -89,11 +89,11 @@ def test_varied_shapes():
     flat = synthesize(varied("fraud", requests_per_day=20_000, without_rhythm=True), days=2, seed=1)
     by_hour = np.bincount((flat.seconds % 86400 // 3600).astype(int))
     assert by_hour.max() / by_hour.min() < 1.2
-    with pytest.raises(PlanningInputError, match="'nonsense' is no traffic shape; there are fraud, churn, churn-flat"):
+    with pytest.raises(InputError, match="'nonsense' is no traffic shape; there are fraud, churn, churn-flat"):
         varied("nonsense")
 
 
 @pytest.mark.parametrize("name", ["trace.xlsx", "trace.parquet.gz", "trace"])
 def test_refuses_an_ending_it_cannot_write(tmp_path, name):
-    with pytest.raises(PlanningInputError, match=r"give it the ending \.parquet, \.csv or \.jsonl"):
+    with pytest.raises(InputError, match=r"give it the ending \.parquet, \.csv or \.jsonl"):
         write_trace(SHAPES["fraud"], tmp_path / name, days=1, seed=0)

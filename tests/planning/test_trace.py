@@ -7,8 +7,8 @@ import duckdb
 import numpy as np
 import pytest
 
+from tierfleet.errors import InputError
 from tierfleet.planning.duck import allow_s3
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.trace import read_trace
 from tierfleet.planning.trace_columns import Columns
 from tierfleet.runtime import metrics
@@ -170,7 +170,7 @@ def test_of_two_columns_of_one_name_the_first_is_read_and_that_is_said(tmp_path)
 @pytest.mark.parametrize("name", ["empty.csv", "empty.jsonl", "empty.parquet"])
 def test_an_empty_file_is_said_to_be_empty(tmp_path, name):
     (tmp_path / name).touch()
-    with pytest.raises(PlanningInputError, match="is empty: it has 0 rows"):
+    with pytest.raises(InputError, match="is empty: it has 0 rows"):
         read(str(tmp_path / name), tmp_path)
 
 
@@ -210,7 +210,7 @@ GOOD = "a,2026-11-02T08:00:00Z,5"
     ],
 )
 def test_a_broken_trace_gets_one_clear_message(tmp_path, lines, options, message):
-    with pytest.raises(PlanningInputError, match=message):
+    with pytest.raises(InputError, match=message):
         read(csv(tmp_path, *lines), tmp_path, **options)
 
 
@@ -226,17 +226,17 @@ def test_one_tenant_is_said_first(tmp_path):
 
 @pytest.mark.parametrize("source", ["nowhere.csv", "nowhere-*.csv", "nowhere-*.jsonl"])
 def test_a_file_that_is_not_there(tmp_path, source):
-    with pytest.raises(PlanningInputError, match=r"is no file|[Nn]o files|matches no file"):
+    with pytest.raises(InputError, match=r"is no file|[Nn]o files|matches no file"):
         read(str(tmp_path / source), tmp_path)
 
 
 def test_an_ending_that_says_nothing(tmp_path):
-    with pytest.raises(PlanningInputError, match=r"\.xlsx does not say what it is; known are \.parquet"):
+    with pytest.raises(InputError, match=r"\.xlsx does not say what it is; known are \.parquet"):
         read(csv(tmp_path, "x", name="trace.xlsx"), tmp_path)
 
 
 def test_lines_that_are_no_json(tmp_path):
-    with pytest.raises(PlanningInputError, match="none of the first 200 lines is a JSON object"):
+    with pytest.raises(InputError, match="none of the first 200 lines is a JSON object"):
         read(csv(tmp_path, "hello", "world", name="trace.jsonl"), tmp_path)
     good = [json.dumps({"tenant": t, "timestamp": at}) for t, at, _, _ in ROWS]
     trace = read_trace(csv(tmp_path, *good, "{broken", name="some.jsonl"), tmp_path / "some")
@@ -248,7 +248,7 @@ def test_s3_without_the_extension_says_what_to_do():
         def execute(self, text):
             raise duckdb.IOException(f'Failed to download extension "httpfs" for {text}')
 
-    with pytest.raises(PlanningInputError, match=r"s3://b/t.parquet is on S3, .* cannot be loaded .*aws s3 cp"):
+    with pytest.raises(InputError, match=r"s3://b/t.parquet is on S3, .* cannot be loaded .*aws s3 cp"):
         allow_s3(Offline(), "s3://b/t.parquet")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 from tierfleet.planning.usage import Traffic, read_traffic
 
 
@@ -55,22 +55,22 @@ TABLE = "tenant,weekend,hour_of_day,requests,first_seconds,last_seconds\n"
     ],
 )
 def test_a_broken_file_gets_one_clear_message(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(PlanningInputError) as error:
+    with pytest.raises(InputError) as error:
         traffic(tmp_path, text)
     assert message in str(error.value)
 
 
 def test_of_many_mistakes_the_first_ten_are_shown(tmp_path: Path) -> None:
     rows = "".join(f"t{number},-1\n" for number in range(30))
-    with pytest.raises(PlanningInputError) as error:
+    with pytest.raises(InputError) as error:
         traffic(tmp_path, f"tenant,requests_per_day\n{rows}")
     assert len(str(error.value).splitlines()) == 11
     assert str(error.value).endswith("and 20 more")
 
 
 def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
-    with pytest.raises(PlanningInputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_traffic(tmp_path / "absent.csv")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(PlanningInputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_traffic(tmp_path / "binary.csv")

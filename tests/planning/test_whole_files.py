@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tierfleet.planning.errors import PlanningInputError
-from tierfleet.planning.whole_files import check_writable, replacing, write_whole
+from tierfleet.errors import InputError
+from tierfleet.files import check_writable, replacing, write_whole
 
 
 def test_a_file_takes_the_new_text_and_keeps_its_mode(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_what_is_no_plain_file_is_written_to_and_not_replaced(tmp_path: Path) ->
     [("", "is a directory; give a file"), ("no/where.html", "there is no directory .*/no; make it first")],
 )
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, name: str, message: str) -> None:
-    with pytest.raises(PlanningInputError, match=message):
+    with pytest.raises(InputError, match=message):
         check_writable(tmp_path / name, "--html")
     check_writable(tmp_path / "new.html", "--html")
 
@@ -55,5 +55,5 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, name: str, me
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_directory_of_others_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(PlanningInputError, match="permission denied"):
+    with pytest.raises(InputError, match="permission denied"):
         check_writable(tmp_path / "new.html", "--html")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from brute_force import requests_of
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 from tierfleet.planning.requests import Requests
 from tierfleet.planning.shapes import SHAPES
 from tierfleet.planning.synthesize import synthesize
@@ -68,7 +68,7 @@ def test_some_of_the_tenants_keep_their_own_calls() -> None:
     ],
 )
 def test_a_trace_with_nothing_to_count_is_refused(requests: Requests, skip_days: float, message: str) -> None:
-    with pytest.raises(PlanningInputError, match=message):
+    with pytest.raises(InputError, match=message):
         workload_from_trace(requests, np.ones(len(requests.tenants)), skip_days=skip_days)
 
 
@@ -76,5 +76,5 @@ def test_sizes_are_model_files_unless_they_are_said_to_be_packed() -> None:
     given = np.array([50e6, np.nan])
     assert model_megabytes(("a", "b"), given, 30.0).tolist() == [50.0, 30.0]
     assert model_megabytes(("a", "b"), given, 30.0, 0.5).tolist() == [100.0, 60.0]
-    with pytest.raises(PlanningInputError, match="the size of 1 of 2 models is not known, such as b's"):
+    with pytest.raises(InputError, match="the size of 1 of 2 models is not known, such as b's"):
         model_megabytes(("a", "b"), given, None)

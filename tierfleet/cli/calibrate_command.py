@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.progress import track
 
 from tierfleet.cli.console import Json, err, fail, out, print_json
+from tierfleet.errors import InputError
+from tierfleet.files import check_writable, write_whole
 from tierfleet.planning.calibrate import calibrated, measure
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.profile_files import profile_toml
-from tierfleet.planning.whole_files import check_writable, write_whole
 
 
 def calibrate(
@@ -38,7 +38,7 @@ def calibrate(
             reserve_share=reserve_share,
             on=datetime.now(UTC).date(),
         )
-    except PlanningInputError as error:
+    except InputError as error:
         fail(str(error))
     if output:
         try:

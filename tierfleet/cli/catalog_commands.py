@@ -19,7 +19,7 @@ from tierfleet.models.listing import Row, list_models, table
 from tierfleet.models.references import pins, read_deployed
 from tierfleet.models.remove import RemoveError, check_removed, obstacles, remove
 from tierfleet.models.rollback import RollbackError, roll_back
-from tierfleet.models.shown import counted, moment, size
+from tierfleet.text import counted, moment, size
 
 Config = Annotated[Path, typer.Argument(help="The fleet file that says whose bucket it is.")]
 Tenant = Annotated[str, typer.Argument(help="The tenant's id.")]

@@ -11,9 +11,9 @@ from rich.markup import escape
 from tierfleet.cli.console import Json, err, fail, out, say
 from tierfleet.config import CheckedFile, FleetConfig, check_file, check_files
 from tierfleet.config.files import shown_path
+from tierfleet.config.quotas import quota_table, quotas
 from tierfleet.config.reference import configuration_markdown, json_schema
 from tierfleet.config.summary import fleet_summary
-from tierfleet.quotas import quota_table, quotas
 
 app = typer.Typer(no_args_is_help=True, help="Check and explain fleet files.")
 

@@ -11,14 +11,14 @@ from tierfleet.cli.config_commands import load_all_or_fail, load_or_fail
 from tierfleet.cli.console import Json, columns, fail, print_json
 from tierfleet.cli.diff_command import Against
 from tierfleet.cli.fleet_file import ConfigOption
+from tierfleet.errors import InputError
 from tierfleet.git_versions import GitVersionsError, changed_versions
-from tierfleet.models.shown import counted
 from tierfleet.planning.cost import monthly_cost, tenant_costs
 from tierfleet.planning.cost_diff import Priced, cost_diff, paired_files
 from tierfleet.planning.cost_text import cost_json, cost_markdown, cost_text, diff_json, diff_markdown, diff_text
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.prices import load_prices
 from tierfleet.planning.usage import Usage, read_traffic
+from tierfleet.text import counted
 
 _DIRECTORY = Path("config")
 
@@ -72,7 +72,7 @@ def cost(
             log_bytes_per_call=log_bytes_per_call,
             nat_gateways=nat_gateways,
         )
-    except PlanningInputError as error:
+    except InputError as error:
         fail(str(error))
 
     def priced(file: Path) -> Priced:
@@ -87,7 +87,7 @@ def cost(
                 else:
                     versions = changed_versions(given[0] if given else _DIRECTORY, against, Path(folder))
                     pairs = [(version.before, version.after) for version in versions]
-            except (PlanningInputError, GitVersionsError) as error:
+            except (InputError, GitVersionsError) as error:
                 fail(str(error))
             if not pairs and not as_json:
                 typer.echo(f"{given[0] if given else _DIRECTORY} is as in {against}: no change")
@@ -97,7 +97,7 @@ def cost(
         return
     try:
         fleet, bill = priced(given[0])
-    except PlanningInputError as error:
+    except InputError as error:
         fail(str(error))
     tenants = tenant_costs(bill, fleet, usage) if traffic else None
     shown = cost_markdown(bill) if markdown else cost_text(bill, tenants, width=columns(), verbose=verbose)
@@ -120,7 +120,7 @@ def _print_diffs(
     for old, new in pairs:
         try:
             diffs.append(cost_diff(priced(old) if old else None, priced(new) if new else None))
-        except PlanningInputError as error:
+        except InputError as error:
             failed.append(f"{new or old}: {error}")
     if as_json:
         found = [diff_json(diff) for diff in diffs]

@@ -30,10 +30,10 @@ from tierfleet.models.fleet_fit import fleet_findings
 from tierfleet.models.package import Package, PackageOptions, package
 from tierfleet.models.publish_many import Outcome, publish_all
 from tierfleet.models.references import pins
-from tierfleet.models.shown import counted, size
 from tierfleet.models.target import Target, named_target, target_of
 from tierfleet.models.validate import validate
 from tierfleet.runtime.catalog import CatalogError
+from tierfleet.text import counted, size
 
 if TYPE_CHECKING:
     from tierfleet_server.rounds import Rounds as RoundsKept

@@ -91,6 +91,7 @@ def plan_fleet(
     """
     fleet = load_or_fail(config)
     with planning_or_fail():
+        from tierfleet.files import check_writable, write_whole
         from tierfleet.planning import plan_sources
         from tierfleet.planning.apply import file_edits, write
         from tierfleet.planning.curve_table import Reading
@@ -103,7 +104,6 @@ def plan_fleet(
         from tierfleet.planning.requirements import requirements_of
         from tierfleet.planning.tiering import TieringRules
         from tierfleet.planning.trace_columns import Columns
-        from tierfleet.planning.whole_files import check_writable, write_whole
 
         if html is not None:
             check_writable(html, "--html")

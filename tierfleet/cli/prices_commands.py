@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from tierfleet.cli.aws import aws_or_fail
 from tierfleet.cli.console import Json, fail, out, print_json
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 from tierfleet.planning.price_list import PRICING_REGION, refresh, write_prices
 from tierfleet.planning.prices import load_prices, shipped_prices_file
 
@@ -29,7 +29,7 @@ def prices_show(
     """Every price with its date and source."""
     try:
         table = load_prices(prices)
-    except PlanningInputError as error:
+    except InputError as error:
         fail(str(error))
     regions = [region] if region else table.regions
     if region and region not in table.regions:
@@ -64,7 +64,7 @@ def prices_refresh(
         with aws_or_fail("the Price List API", permissions="pricing:GetProducts must be allowed"):
             client = boto3.client("pricing", region_name=PRICING_REGION)
             refreshed = refresh(client, table, region or table.regions, datetime.now(UTC).date())
-    except PlanningInputError as error:
+    except InputError as error:
         fail(str(error))
     file = output or prices or shipped_prices_file()
     try:

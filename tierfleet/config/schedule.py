@@ -102,6 +102,24 @@ def parse_schedule(expression: str) -> Schedule:
     raise ValueError("not a schedule; use cron(45 7 ? * MON-FRI *), rate(6 hours) or at(2027-09-14T07:45:00)")
 
 
+@cache
+def fire_times(expression: str, timezone: str, year: int) -> tuple[datetime, ...]:
+    """The moments in UTC, in order, at which a checked `cron(...)` or `rate(...)` fires in that year of its time zone.
+
+    A rate counts from the year's first moment. `at(...)` happens once and so is no part of a usual month: none.
+    """
+    zone = ZoneInfo(timezone)
+    schedule = parse_schedule(expression)
+    if isinstance(schedule, At):
+        return ()
+    if isinstance(schedule, Rate):
+        first = datetime(year, 1, 1, tzinfo=zone).astimezone(UTC)
+        end = datetime(year + 1, 1, 1, tzinfo=zone).astimezone(UTC)
+        count = -((first - end) // schedule.interval)
+        return tuple(first + number * schedule.interval for number in range(count))
+    return tuple(schedule.fires(zone, year, year))
+
+
 def check_schedule(expression: str) -> str:
     """Return the expression, or raise ValueError as `parse_schedule` does."""
     parse_schedule(expression)

@@ -7,7 +7,6 @@ synthesis; a synthesis checks the exact size. Tests hold both against real templ
 import json
 from collections.abc import Iterator, Mapping
 
-from tierfleet import routes
 from tierfleet.aws_limits import (
     EVENT_PATTERN,
     HOSTED_DOCUMENT_BYTES,
@@ -16,6 +15,7 @@ from tierfleet.aws_limits import (
     STACK_RESOURCES,
     TEMPLATE_BYTES,
 )
+from tierfleet.config import routes
 from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.config.problems import Problem
 

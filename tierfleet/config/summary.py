@@ -1,8 +1,8 @@
 """A fleet file in one screen."""
 
 from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
-from tierfleet.models.shown import counted
-from tierfleet.routes import endpoint_name
+from tierfleet.config.routes import endpoint_name
+from tierfleet.text import counted
 
 
 def fleet_summary(config: FleetConfig) -> str:

@@ -17,9 +17,9 @@ from tierfleet.models import pointer
 from tierfleet.models.bucket import KeyVersion, read_artefacts, read_pointers
 from tierfleet.models.pointer import Entry, Held
 from tierfleet.models.references import Deployed
-from tierfleet.models.shown import moment, stamp
 from tierfleet.runtime.catalog import CatalogError
 from tierfleet.runtime.names import MODELS_PREFIX, catalog_key
+from tierfleet.text import moment, stamp
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

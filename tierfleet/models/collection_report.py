@@ -3,7 +3,7 @@
 from typing import Any
 
 from tierfleet.models.collect import Artefact, Collection
-from tierfleet.models.shown import counted, size
+from tierfleet.text import counted, size
 
 
 def collection_lines(found: Collection, *, versioned: bool, deleting: bool, permanently: bool) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tierfleet.instance_types import describe
 from tierfleet.models.findings import Facts, Finding, Validated
-from tierfleet.models.shown import size
+from tierfleet.text import size
 
 if TYPE_CHECKING:
     from tierfleet.config import FleetConfig

@@ -6,13 +6,13 @@ from datetime import datetime
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from tierfleet.config.routes import endpoint_name
 from tierfleet.models.bucket import read_pointers, read_targets
 from tierfleet.models.fleet_fit import tier_of
 from tierfleet.models.pointer import Held, version_of
 from tierfleet.models.references import pins
-from tierfleet.models.shown import age, moment, size
-from tierfleet.routes import endpoint_name
 from tierfleet.runtime.catalog import CatalogError
+from tierfleet.text import age, moment, size
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from tierfleet.models.shown import moment, stamp
 from tierfleet.runtime.catalog import CatalogError
 from tierfleet.runtime.names import catalog_key
+from tierfleet.text import moment, stamp
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

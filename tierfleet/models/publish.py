@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 from tierfleet.models import artefacts, pointer
 from tierfleet.models.artefacts import OtherBytesError, PublishError
-from tierfleet.models.shown import stamp
 from tierfleet.runtime.catalog import CatalogError
 from tierfleet.runtime.names import WORD_PATTERN
+from tierfleet.text import stamp
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -13,10 +13,10 @@ from tomlkit.items import Array, Item, Table
 
 from tierfleet.config import ConfigError, FleetConfig, check_file
 from tierfleet.config.problems import errors_of
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
+from tierfleet.files import write_whole
 from tierfleet.planning.proposed import dedicated_tenants, dedicated_tier_name, proposed_tail
 from tierfleet.planning.target import Target
-from tierfleet.planning.whole_files import write_whole
 from tierfleet.runtime.names import WORD_PATTERN
 
 
@@ -38,7 +38,7 @@ class FileEdit:
 def file_edits(path: Path, config: FleetConfig, target: Target) -> list[FileEdit]:
     """The fleet file, and the file of its warm-up list if it has one, as the plan wants them; only what changes.
 
-    Raises PlanningInputError where a promoted tenant has no pin or no tier to join.
+    Raises InputError where a promoted tenant has no pin or no tier to join.
     """
     before = _text(path)
     document: Any = tomlkit.parse(before)
@@ -85,7 +85,7 @@ def write(edits: Sequence[FileEdit]) -> None:
                     raise ConfigError(errors)
     for edit in edits:
         if _text(edit.path) != edit.before:
-            raise PlanningInputError(f"{edit.path} was changed meanwhile; plan again")
+            raise InputError(f"{edit.path} was changed meanwhile; plan again")
     for edit in edits:
         write_whole(edit.path, edit.after)
 
@@ -116,21 +116,21 @@ def _tenants(document: Any, config: FleetConfig, target: Target) -> None:
         return
     joins = dedicated_tier_name(config)
     if joins not in config.tiers:
-        raise PlanningInputError(
+        raise InputError(
             f"{', '.join(promoted)} would be dedicated, and the file has no dedicated tier; add one with the latency "
             f'you promise:\n[tiers.{joins}]\nhosting = "dedicated"\ninstance_type = "ml.m5.large"\n'
             "instances = { min = 2, max = 4, initial = 2 }\nscaling = { max_requests_per_second = 100 }\n"
             "alarms = { max_model_latency_p99_milliseconds = 50 }"
         )
     if wrong := [tenant for tenant in promoted if not re.fullmatch(WORD_PATTERN, tenant)]:
-        raise PlanningInputError(
+        raise InputError(
             f"{', '.join(wrong)} would be dedicated, and a fleet file holds no such name: a tenant id must match "
             f"{WORD_PATTERN}; rename it in the traffic, or leave it where it is with --keep"
         )
     missing = [tenant for tenant in promoted if tenant not in target.pins]
     if missing:
         options = " ".join(f"--pin {tenant}=VERSION" for tenant in missing)
-        raise PlanningInputError(
+        raise InputError(
             f"{', '.join(missing)} become{'s' * (len(missing) == 1)} dedicated, which needs the version of the model; "
             f"give {options}"
         )

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from tierfleet.errors import InputError
 from tierfleet.planning.calibration_server import calibration_server, pss_mib
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.profiles import PredictTime, Profile
 
 # For memory that loading freed to go back to the system, which the server does in pauses.
@@ -41,7 +41,7 @@ def measure(artefacts: Sequence[Path], *, copies: int, settle_seconds: float | N
     """Each tar.gz in turn, loaded in a server of its own: `copies` times, and more often if it is small, so that
     enough memory is used to be told from the server's own.
 
-    Raises PlanningInputError for what is no artefact, or what the server refuses, with its sentence.
+    Raises InputError for what is no artefact, or what the server refuses, with its sentence.
     """
     for artefact in artefacts:
         with tempfile.TemporaryDirectory(prefix="tierfleet-calibrate-") as scratch:
@@ -71,11 +71,11 @@ def calibrated(
 ) -> Profile:
     """The profile of the measured artefacts. reserve_mib and reserve_share are not measured: see data/profiles.toml."""
     if not measured:
-        raise PlanningInputError("nothing was measured; give at least one artefact")
+        raise InputError("nothing was measured; give at least one artefact")
     by_size = sorted(measured, key=lambda found: found.model_mb)
     sizes = [found.model_mb for found in by_size]
     if len(set(sizes)) < len(sizes):
-        raise PlanningInputError("two artefacts have models of the same size; give one of each size")
+        raise InputError("two artefacts have models of the same size; give one of each size")
     total_mb = sum(sizes)
     return Profile(
         name=name,
@@ -118,7 +118,7 @@ def _extract(artefact: Path, scratch: Path, copies: int) -> tuple[list[Path], li
             with tarfile.open(artefact, "r:gz") as archive:
                 archive.extractall(directory, filter="data")
         except (OSError, tarfile.TarError, EOFError) as error:
-            raise PlanningInputError(
+            raise InputError(
                 f"{artefact} is no tar.gz that can be read: {error}; tierfleet models package makes one"
             ) from error
         seconds.append(time.perf_counter() - started)

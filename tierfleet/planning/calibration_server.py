@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 
 START_SECONDS = 60.0
 
 
 class CalibrationServer:
-    """A running server. ask, load and answer_row raise PlanningInputError with its sentence where it refuses."""
+    """A running server. ask, load and answer_row raise InputError with its sentence where it refuses."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", port: int) -> None:
         self.pid = process.pid
@@ -46,7 +46,7 @@ class CalibrationServer:
         status, reply = self.ask("POST", "/models", body, "application/json")
         seconds = time.perf_counter() - started
         if status != 200:
-            raise PlanningInputError(f"the server does not load {directory}: {_sentence(reply)}")
+            raise InputError(f"the server does not load {directory}: {_sentence(reply)}")
         features = json.loads(self.ask("GET", f"/models/{name}")[1])["features"]
         self._row[name] = b",".join([b"0"] * features)
         return seconds
@@ -56,7 +56,7 @@ class CalibrationServer:
         started = time.perf_counter()
         status, reply = self.ask("POST", f"/models/{name}/invoke", self._row[name], "text/csv")
         if status != 200:
-            raise PlanningInputError(f"the server does not answer a row of zeros: {_sentence(reply)}")
+            raise InputError(f"the server does not answer a row of zeros: {_sentence(reply)}")
         return time.perf_counter() - started
 
     def wait(self, log: Path) -> None:
@@ -68,7 +68,7 @@ class CalibrationServer:
                     return
             time.sleep(0.05)
         said = log.read_text(errors="replace")[-500:].strip() or "it says nothing"
-        raise PlanningInputError(
+        raise InputError(
             f"python -m tierfleet_server does not start: {said}; install what requirements-container.txt lists"
         )
 
@@ -84,7 +84,7 @@ def calibration_server(scratch: Path) -> Iterator[CalibrationServer]:
     """`python -m tierfleet_server` on loopback, its log in `scratch`; stopped at the end."""
     rollup = Path("/proc/self/smaps_rollup")
     if not rollup.exists() or "Pss_Anon:" not in rollup.read_text():
-        raise PlanningInputError("memory is Pss_Anon of /proc/<pid>/smaps_rollup; calibrate on Linux 5.4 or later")
+        raise InputError("memory is Pss_Anon of /proc/<pid>/smaps_rollup; calibrate on Linux 5.4 or later")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

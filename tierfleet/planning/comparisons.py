@@ -6,7 +6,7 @@ from dataclasses import replace
 from tierfleet.planning.fleet_model import FleetModel
 from tierfleet.planning.plan import Comparison, FleetOption
 from tierfleet.planning.search import Bounds, Found, Tiering, search
-from tierfleet.planning.wording import dollars, points
+from tierfleet.text import dollars, points
 
 
 def compared(name: str, title: str, found: Found) -> Comparison:

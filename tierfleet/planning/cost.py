@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from tierfleet.config import FleetConfig
+from tierfleet.errors import InputError
 from tierfleet.planning import cost_items, cost_notes
 from tierfleet.planning.bill import Bill, CostLine, Place
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.instance_hours import mean_instances
 from tierfleet.planning.prices import Price, PriceTable, UnknownPriceError
 from tierfleet.planning.usage import Usage
@@ -52,12 +52,12 @@ def monthly_cost(
     """The cost of a month of 730 hours, without free tiers, discounts and taxes.
 
     region: the prices of another region than the fleet's, to compare. Raises UnknownPriceError where the table lacks
-    a price, and PlanningInputError for usage that does not fit the fleet.
+    a price, and InputError for usage that does not fit the fleet.
     """
     usage = usage or Usage()
     bill = Bill(prices, region or config.region)
     if usage.nat_gateways and config.network is None:
-        raise PlanningInputError("nat_gateways is set, but the fleet has no [network], and SageMaker's own needs none")
+        raise InputError("nat_gateways is set, but the fleet has no [network], and SageMaker's own needs none")
     served = _shared_tenants(config, usage)
     for name, shared in config.multi_model_tiers.items():
         calls = usage.traffic.together(served[name]) if usage.traffic else None

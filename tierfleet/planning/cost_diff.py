@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tierfleet.config import FleetConfig
+from tierfleet.errors import InputError
 from tierfleet.planning.bill import Place
 from tierfleet.planning.cost import FleetCost
-from tierfleet.planning.errors import PlanningInputError
 
 # Less than a cent is rounding.
 _CENT: Final = 0.005
@@ -74,15 +74,15 @@ def cost_diff(old: Priced | None, new: Priced | None, *, every_place: bool = Fal
 def paired_files(old: Path, new: Path) -> list[tuple[Path | None, Path | None]]:
     """The fleet files to compare: two files with each other, or the `*.toml` of two directories by their names.
 
-    Raises PlanningInputError for a file and a directory, and for directories without a fleet file.
+    Raises InputError for a file and a directory, and for directories without a fleet file.
     """
     if old.is_dir() != new.is_dir():
-        raise PlanningInputError(f"{old} and {new}: give two fleet files or two directories of them")
+        raise InputError(f"{old} and {new}: give two fleet files or two directories of them")
     if not old.is_dir():
         return [(old, new)]
     names = sorted({file.name for directory in (old, new) for file in directory.glob("*.toml")})
     if not names:
-        raise PlanningInputError(f"no fleet files in {old} and {new}; give the directories that hold them")
+        raise InputError(f"no fleet files in {old} and {new}; give the directories that hold them")
     return [
         (old / name if (old / name).is_file() else None, new / name if (new / name).is_file() else None)
         for name in names

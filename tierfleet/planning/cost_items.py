@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from tierfleet.config import FleetConfig, MultiModelTier, Tier
+from tierfleet.config.schedule import fire_times
 from tierfleet.planning.bill import Bill, Place
 from tierfleet.planning.instance_hours import REFERENCE_YEAR, MeanInstances
 from tierfleet.planning.prices import HOURS_PER_MONTH
@@ -16,7 +17,6 @@ from tierfleet.planning.resource_counts import (
     endpoint_alarms,
     fleet_alarms,
 )
-from tierfleet.planning.schedule_times import fire_times
 from tierfleet.planning.usage import Traffic, Usage
 
 DAYS_PER_MONTH: Final = HOURS_PER_MONTH / 24

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tierfleet.errors import InputError
 from tierfleet.planning.bounds import belady, resource_bound, static_optimum
 from tierfleet.planning.che import che_per_instance
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.miss_ratio_curve import MissRatioCurve, miss_ratio_curve
 from tierfleet.planning.rates import Rates, rates_of
 from tierfleet.planning.rates_files import is_rates_file, read_rates
@@ -74,7 +74,7 @@ def tabulate(
     """The table of a trace or of a rates file. resident_mib: of every model; None takes the size of its artefact.
 
     capacities_mib, capacities_models: per instance; ten between the biggest model and all of them if both are empty.
-    sessions: burstiness instead of what the source says. Raises PlanningInputError.
+    sessions: burstiness instead of what the source says. Raises InputError.
     """
     if is_rates_file(source):
         rates = read_rates(source, sessions=sessions)
@@ -95,9 +95,7 @@ def tabulate(
             notices = (*notices, "Belady's optimum is that of one instance: it is left out")
         days = requests.duration_seconds / 86_400
         if skip_days and skip_days >= days:
-            raise PlanningInputError(
-                f"the trace has {days:.3g} days, and the first {skip_days:g} are skipped; skip fewer"
-            )
+            raise InputError(f"the trace has {days:.3g} days, and the first {skip_days:g} are skipped; skip fewer")
         curve = miss_ratio_curve(
             requests,
             sizes,
@@ -125,7 +123,7 @@ def _resident(
         return np.full(len(tenants), resident_mib)
     unknown = np.flatnonzero(~(model_bytes > 0))
     if len(unknown):
-        raise PlanningInputError(
+        raise InputError(
             f"the size of {len(unknown):,} of {len(tenants):,} models is not known, such as {tenants[unknown[0]]}'s; "
             "give --resident-mib, or a column of sizes"
         )
@@ -135,7 +133,7 @@ def _resident(
 def _capacities(sizes: NDArray[np.float64], mib: list[float], models: list[float]) -> list[float]:
     wrong = [value for value in (*mib, *models) if not value > 0]
     if wrong:
-        raise PlanningInputError(f"a capacity is {wrong[0]}; give numbers above 0")
+        raise InputError(f"a capacity is {wrong[0]}; give numbers above 0")
     asked = sorted([*mib, *(value * float(sizes.mean()) for value in models)])
     return asked or capacities_between(sizes)
 

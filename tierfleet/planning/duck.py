@@ -4,7 +4,7 @@ from pathlib import Path
 
 import duckdb
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 
 MEMORY_MIB = 1024
 
@@ -33,14 +33,14 @@ def identifier(name: str) -> str:
 def allow_s3(connection: duckdb.DuckDBPyConnection, source: str) -> None:
     """Load DuckDB's extension for S3 and give it the credentials that boto3 finds.
 
-    Raises PlanningInputError if the extension is neither installed nor to be had, or there are no credentials.
+    Raises InputError if the extension is neither installed nor to be had, or there are no credentials.
     """
     try:
         connection.execute("INSTALL httpfs")
         connection.execute("LOAD httpfs")
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
-        raise PlanningInputError(
+        raise InputError(
             f"{source} is on S3, and DuckDB's extension httpfs cannot be loaded ({reason}); install it once where "
             'there is a network, with duckdb.sql("INSTALL httpfs"), or copy the trace here with `aws s3 cp`'
         ) from error
@@ -49,7 +49,7 @@ def allow_s3(connection: duckdb.DuckDBPyConnection, source: str) -> None:
     session = boto3.Session()
     credentials = session.get_credentials()
     if credentials is None:
-        raise PlanningInputError(f"{source} is on S3 and no AWS credentials were found; set AWS_PROFILE")
+        raise InputError(f"{source} is on S3 and no AWS credentials were found; set AWS_PROFILE")
     frozen = credentials.get_frozen_credentials()
     fields = {"KEY_ID": frozen.access_key, "SECRET": frozen.secret_key, "SESSION_TOKEN": frozen.token}
     fields["REGION"] = session.region_name

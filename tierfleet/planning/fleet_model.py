@@ -26,8 +26,8 @@ from tierfleet.planning.proposed import instances_for_peak, proposed_tail
 from tierfleet.planning.requirements import Requirements
 from tierfleet.planning.tail_cache import TailCache
 from tierfleet.planning.tiering import TailShare
-from tierfleet.planning.wording import dollars, milliseconds, percent, points
 from tierfleet.planning.workload import Workload
+from tierfleet.text import dollars, milliseconds, percent, points
 
 Array = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tierfleet.config.model import Tier
-from tierfleet.planning.schedule_times import fire_times
+from tierfleet.config.schedule import fire_times
 
 # A usual year: schedules are averaged over it.
 REFERENCE_YEAR = 2027

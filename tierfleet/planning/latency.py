@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 from tierfleet.planning.load_queue import LoadWait, load_wait
 from tierfleet.planning.profiles import Profile
 
@@ -60,11 +60,11 @@ class Shares:
     cold: float
 
     def __post_init__(self) -> None:
-        """Raises PlanningInputError."""
+        """Raises InputError."""
         parts = (self.warm, self.disk, self.cold)
         # What was subtracted from 1 may miss 0 by a rounding.
         if not all(-1e-9 <= part <= 1 + 1e-9 for part in parts) or not math.isclose(sum(parts), 1, abs_tol=1e-9):
-            raise PlanningInputError(f"shares of calls are {parts}, each must be 0 to 1 and all together 1")
+            raise InputError(f"shares of calls are {parts}, each must be 0 to 1 and all together 1")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def latency(
     model_mb: sizes of the model files; weights: how often each is called (equally, if left out). load_weights: how
     often each is loaded; as often as it is called, if left out. In a cache it is the rarely called that load.
     loads_per_second: models loaded on one instance, from disk or S3; vcpus: of one instance.
-    Raises PlanningInputError for an empty or impossible size, weight or rate.
+    Raises InputError for an empty or impossible size, weight or rate.
     """
     network = network or Network()
     warm = (_overhead(network) + _predict(profile, _sampled(model_mb, weights))) / 1000
@@ -154,11 +154,11 @@ def _sampled(model_mb: Sequence[float] | Array, given: Sequence[float] | Array |
     sizes = np.asarray(model_mb, float)
     weights = np.ones(len(sizes)) if given is None else np.asarray(given, float)
     if sizes.ndim != 1 or not len(sizes) or len(sizes) != len(weights):
-        raise PlanningInputError(f"{sizes.size} model sizes and {weights.size} weights; give as many of each, from one")
+        raise InputError(f"{sizes.size} model sizes and {weights.size} weights; give as many of each, from one")
     if not (np.isfinite(sizes).all() and (sizes > 0).all()):
-        raise PlanningInputError("a model size is not above 0 MB")
+        raise InputError("a model size is not above 0 MB")
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
-        raise PlanningInputError("a weight of a model is below 0, or all are 0")
+        raise InputError("a weight of a model is below 0, or all are 0")
     order = np.argsort(sizes)
     reached = np.cumsum(weights[order]) / weights.sum()
     picked: Array = sizes[order][np.minimum(np.searchsorted(reached, _uniform()[:, _SIZE]), len(sizes) - 1)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def load_wait(
 ) -> LoadWait:
     """The queue for loads on one instance; load_seconds: equally likely durations of one load."""
     if not loads_per_second >= 0 or loads_at_once < 1:
-        raise PlanningInputError(
+        raise InputError(
             f"loads_per_second is {loads_per_second}, loads_at_once {loads_at_once}; give 0 or more, and 1 or more"
         )
     durations = np.asarray(load_seconds, float)

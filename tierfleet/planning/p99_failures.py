@@ -8,8 +8,8 @@ from tierfleet.planning.call_times import container_p99
 from tierfleet.planning.profiles import Profile
 from tierfleet.planning.requirements import Requirements
 from tierfleet.planning.tiering import TailShare
-from tierfleet.planning.wording import milliseconds
 from tierfleet.planning.workload import Workload
+from tierfleet.text import milliseconds
 
 
 def dedicated_failures(

@@ -10,8 +10,8 @@ from tierfleet.planning.latency import Network
 from tierfleet.planning.plan import FleetOption
 from tierfleet.planning.profiles import Profile
 from tierfleet.planning.question import other_container
-from tierfleet.planning.wording import percent
 from tierfleet.planning.workload import Workload
+from tierfleet.text import percent
 
 # A measured capacity that differs by more than this share from the profile's is worth a word.
 _MEASURED_APART = 0.15

@@ -12,8 +12,8 @@ from tierfleet.planning.proposed import dedicated_tenants
 from tierfleet.planning.question import Question, other_container
 from tierfleet.planning.target import Target, warm_up_list
 from tierfleet.planning.tiering import TenantTier
-from tierfleet.planning.wording import dollars
 from tierfleet.planning.workload import Workload
+from tierfleet.text import dollars
 
 # How many of those that share an endpoint are told about.
 _NEARLY_DEDICATED = 3

@@ -10,8 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tierfleet.aws_problem import aws_problem
 from tierfleet.config import FleetConfig
+from tierfleet.errors import InputError
 from tierfleet.planning.curve_table import Reading
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.profiles import Profile
 from tierfleet.planning.rates_files import is_rates_file, read_rates
 from tierfleet.planning.requests import Progress
@@ -55,7 +55,7 @@ def read_source(
 
     default_megabytes: of models whose size it does not say. packed: its sizes are those of packed artefacts; what is
     in them follows from `profile`. skip_days: the first days fill the caches; None: a third, at most ten days.
-    Raises PlanningInputError.
+    Raises InputError.
     """
     ratio = profile.artefact_mb_per_model_mb if packed else None
     if is_rates_file(source):
@@ -82,7 +82,7 @@ def read_source(
 
 
 def numbers(option: str, given: Sequence[str]) -> dict[str, float]:
-    """NAME=NUMBER pairs of a repeatable option. Raises PlanningInputError with every mistake."""
+    """NAME=NUMBER pairs of a repeatable option. Raises InputError with every mistake."""
     found, mistakes = {}, []
     for pair in given:
         name, _, text = pair.partition("=")
@@ -95,7 +95,7 @@ def numbers(option: str, given: Sequence[str]) -> dict[str, float]:
         else:
             mistakes.append(f"{option} {pair}: write NAME=NUMBER")
     if mistakes:
-        raise PlanningInputError("; ".join(mistakes))
+        raise InputError("; ".join(mistakes))
     return found
 
 
@@ -107,45 +107,45 @@ def claimed_ratios(given: Sequence[str]) -> dict[int, float | None]:
         try:
             found[int(models)] = float(text) / 100 if equals else None
         except ValueError:
-            raise PlanningInputError(f"--claim {pair}: write MODELS=PERCENT, such as 500=80, or MODELS") from None
+            raise InputError(f"--claim {pair}: write MODELS=PERCENT, such as 500=80, or MODELS") from None
     wrong = [models for models, ratio in found.items() if models < 1 or not (ratio is None or 0 < ratio <= 1)]
     if wrong:
-        raise PlanningInputError(f"--claim {wrong[0]}: models from 1, percent above 0 and up to 100")
+        raise InputError(f"--claim {wrong[0]}: models from 1, percent above 0 and up to 100")
     return found
 
 
 def sessions_of(calls: float | None, mean_gap_seconds: float) -> Sessions | None:
-    """Burstiness as given; None if it is to be found in the source. Raises PlanningInputError."""
+    """Burstiness as given; None if it is to be found in the source. Raises InputError."""
     if calls is None:
         return None
     try:
         return Sessions(calls, mean_gap_seconds if calls > 1 else 0.0)
     except ValueError as error:
-        raise PlanningInputError(str(error)) from error
+        raise InputError(str(error)) from error
 
 
 def pinned(target: Target, config: FleetConfig, versions: Sequence[str], from_catalog: Callable[[str], str]) -> Target:
     """The target with the model of each promoted tenant: TENANT=VERSION as given, else what the catalog names.
 
-    from_catalog: tenant to model key. Raises PlanningInputError with all that cannot be had.
+    from_catalog: tenant to model key. Raises InputError with all that cannot be had.
     """
     pins: dict[str, str] = {}
     for pair in versions:
         tenant, equals, version = pair.partition("=")
         if not (tenant and equals and version) or "/" in version:
-            raise PlanningInputError(f"--pin {pair}: write TENANT=VERSION, such as m07=2026-11-14")
+            raise InputError(f"--pin {pair}: write TENANT=VERSION, such as m07=2026-11-14")
         pins[tenant] = f"{tenant}/{version.removesuffix('.tar.gz')}.tar.gz"
     missing: dict[str, str] = {}
     for tenant in target.promoted(config):
         if tenant not in pins:
             try:
                 pins[tenant] = from_catalog(tenant)
-            except PlanningInputError as error:
+            except InputError as error:
                 missing[tenant] = str(error)
     if missing:
         reasons = "; ".join(sorted(set(missing.values())))
         options = " ".join(f"--pin {tenant}=VERSION" for tenant in missing)
-        raise PlanningInputError(
+        raise InputError(
             f"{', '.join(missing)} would get an endpoint, and a dedicated model is pinned; the catalog cannot say "
             f"which: {reasons}; give {options}"
         )
@@ -161,8 +161,8 @@ def catalog_reader(config: FleetConfig) -> Callable[[str], str]:
             s3 = s3_client(connections=1, session=Session(region_name=config.region))
             return read_pointer(s3, bucket=bucket, tenant=tenant).target_model
         except (BotoCoreError, ClientError) as error:
-            raise PlanningInputError(aws_problem(error, bucket)) from error
+            raise InputError(aws_problem(error, bucket)) from error
         except CatalogError as error:
-            raise PlanningInputError(str(error)) from error
+            raise InputError(str(error)) from error
 
     return read

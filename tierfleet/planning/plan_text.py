@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from tierfleet.models.shown import counted
 from tierfleet.planning.plan import Claim, Comparison, FleetOption, Plan, TierLatency
-from tierfleet.planning.wording import dollars, gibibytes, milliseconds, percent, points
+from tierfleet.text import counted, dollars, gibibytes, milliseconds, percent, points
 
 _MOST_DECISIONS = 12
 

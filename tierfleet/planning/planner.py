@@ -6,12 +6,13 @@ from collections.abc import Callable
 import numpy as np
 
 from tierfleet.config import FleetConfig
+from tierfleet.config.quotas import quotas
+from tierfleet.errors import InputError
 from tierfleet.planning import plan_notes, plan_parts
 from tierfleet.planning.call_times import container_p99
 from tierfleet.planning.candidates import candidate_types
 from tierfleet.planning.claims import claims, curve_points
 from tierfleet.planning.comparisons import compared, tiering_alternatives, why_it_lost
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.fleet_model import FleetModel
 from tierfleet.planning.option_prices import OptionPrices
 from tierfleet.planning.plan import Comparison, FleetOption, Plan, QuotaNeed
@@ -23,7 +24,6 @@ from tierfleet.planning.sensitivity import sensitivity
 from tierfleet.planning.tail_cache import TailCache
 from tierfleet.planning.target import Target, edits
 from tierfleet.planning.usage import Usage
-from tierfleet.quotas import quotas
 
 # Told the kind of work, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]
@@ -32,7 +32,7 @@ Progress = Callable[[str, int, int], None]
 def make_plan(question: Question, progress: Progress | None = None) -> tuple[Plan, Target | None]:
     """The plan, and what the fleet file is to say for it; None if nothing meets the requirements.
 
-    Raises PlanningInputError.
+    Raises InputError.
     """
     question, tiering, notices = prepared(question)
     config, workload = question.config, question.workload
@@ -40,7 +40,7 @@ def make_plan(question: Question, progress: Progress | None = None) -> tuple[Pla
     least = question.least or 1
     bounds = Bounds(types=types, least=least, most=question.most)
     if not types:
-        raise PlanningInputError(
+        raise InputError(
             f"the price table knows no instance type of {config.region} that the fleet may use; run tierfleet prices "
             f"refresh --region {config.region}"
         )

@@ -12,10 +12,10 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tierfleet.errors import InputError
+from tierfleet.files import write_whole
 from tierfleet.instance_types import hosting_types
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.prices import HOSTING_INSTANCE_HOUR, Price, PriceSource, PriceTable
-from tierfleet.planning.whole_files import write_whole
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -63,7 +63,7 @@ class Refreshed:
 def refresh(client: "BaseClient", table: PriceTable, regions: Sequence[str], today: date) -> Refreshed:
     """The table with every price of `regions` that the API knows; other regions stay as they are.
 
-    Raises PlanningInputError where the API knows no hosting price of a region, and botocore's errors.
+    Raises InputError where the API knows no hosting price of a region, and botocore's errors.
     """
     source = PriceSource(f"price-list-api-{today}", today, f"AWS Price List API, GetProducts, read {today}")
     hosting, units = dict(table.hosting), dict(table.units)
@@ -71,7 +71,7 @@ def refresh(client: "BaseClient", table: PriceTable, regions: Sequence[str], tod
     for region in regions:
         offered = _hosting(client, region, source)
         if not offered:
-            raise PlanningInputError(f"the Price List API has no hosting price in {region}; is it a region's code?")
+            raise InputError(f"the Price List API has no hosting price in {region}; is it a region's code?")
         gone = sorted(table.hosting.get(region, {}).keys() - offered.keys())
         kept += [f"{region} {name}" for name in gone]
         hosting[region] = {**table.hosting.get(region, {}), **offered}

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 
 # AWS's own month for hourly prices.
 HOURS_PER_MONTH: Final = 730
@@ -34,7 +34,7 @@ UNITS: Final = (
 )
 
 
-class UnknownPriceError(PlanningInputError):
+class UnknownPriceError(InputError):
     """The table has no such price; the message names the line to add."""
 
 
@@ -122,12 +122,12 @@ def shipped_prices_file() -> Path:
 
 
 def load_prices(file: Path | None = None) -> PriceTable:
-    """The price table of a file, or the shipped one. Raises PlanningInputError with every mistake in it."""
+    """The price table of a file, or the shipped one. Raises InputError with every mistake in it."""
     path = file or shipped_prices_file()
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PlanningInputError(f"price table {path} cannot be read: {error}; give a TOML file") from error
+        raise InputError(f"price table {path} cannot be read: {error}; give a TOML file") from error
     mistakes: list[str] = []
     sources = {name: _source(name, found, mistakes) for name, found in _tables(document, "sources", mistakes)}
     hosting: dict[str, dict[str, Price]] = {}
@@ -151,7 +151,7 @@ def load_prices(file: Path | None = None) -> PriceTable:
                 if price:
                     into[key] = price
     if mistakes:
-        raise PlanningInputError("\n".join(f"price table {path}: {mistake}" for mistake in mistakes))
+        raise InputError("\n".join(f"price table {path}: {mistake}" for mistake in mistakes))
     return PriceTable(path, sources, hosting, units)
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 from tierfleet.planning.profiles import PredictTime, Profile
 
 _QUANTILES = ("p50", "p95", "p99")
@@ -31,15 +31,15 @@ def shipped_profiles_file() -> Path:
 
 
 def load_profiles(file: Path | None = None) -> dict[str, Profile]:
-    """The profiles of a file, or the shipped ones, by name. Raises PlanningInputError with every mistake."""
+    """The profiles of a file, or the shipped ones, by name. Raises InputError with every mistake."""
     path = file or shipped_profiles_file()
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PlanningInputError(f"profiles {path} cannot be read: {error}; give a TOML file") from error
+        raise InputError(f"profiles {path} cannot be read: {error}; give a TOML file") from error
     tables = document.get("profiles")
     if not isinstance(tables, Mapping) or not tables:
-        raise PlanningInputError(f"profiles {path}: no [profiles.<name>]; see {shipped_profiles_file()} for the form")
+        raise InputError(f"profiles {path}: no [profiles.<name>]; see {shipped_profiles_file()} for the form")
     mistakes: list[str] = []
     profiles = {}
     for name, table in tables.items():
@@ -48,7 +48,7 @@ def load_profiles(file: Path | None = None) -> dict[str, Profile]:
         if not found:
             profiles[name] = _profile(name, table)
     if mistakes:
-        raise PlanningInputError("\n".join(mistakes))
+        raise InputError("\n".join(mistakes))
     return profiles
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tierfleet import images
 from tierfleet.config import FleetConfig
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 from tierfleet.planning.latency import Network
 from tierfleet.planning.prices import PriceTable
 from tierfleet.planning.profiles import Profile
@@ -58,15 +58,15 @@ def own_profile(config: FleetConfig) -> str | None:
 
 
 def profile_name(config: FleetConfig, profiles: Mapping[str, Profile], wanted: str | None) -> str:
-    """The profile of the fleet's container, or the one that is wanted. Raises PlanningInputError."""
+    """The profile of the fleet's container, or the one that is wanted. Raises InputError."""
     name = wanted or own_profile(config)
     if name is None:
-        raise PlanningInputError(
+        raise InputError(
             f"nobody has measured the container {config.container.image}: give --profile with one of "
             f"{', '.join(profiles)}, or measure yours (tierfleet plan calibrate)"
         )
     if name not in profiles:
-        raise PlanningInputError(f"{name!r} is no profile; there are {', '.join(profiles)}")
+        raise InputError(f"{name!r} is no profile; there are {', '.join(profiles)}")
     return name
 
 
@@ -96,16 +96,16 @@ def prepared(question: Question) -> tuple[Question, Tiering, list[str]]:
         names = ", ".join(name for name in config.multi_model_tiers if name != config.default_tier)
         notices.append(f"the further shared tiers ({names}) and their tenants stay as they are")
     if not len(workload.tenants) or not workload.calls_per_day.any():
-        raise PlanningInputError(f"{question.source} has no call of a tenant that may be planned")
+        raise InputError(f"{question.source} has no call of a tenant that may be planned")
     now = frozenset(dedicated_tenants(config))
     anyway = now - frozenset(workload.tenants)
     if anyway:
         names = ", ".join(sorted(anyway))
         notices.append(f"dedicated and without a call in the traffic: {names}; left where they are")
     if unknown := sorted(question.keep - frozenset(workload.tenants) - now):
-        raise PlanningInputError(f"--keep {', '.join(unknown)}: no such tenant in the traffic or in the fleet file")
+        raise InputError(f"--keep {', '.join(unknown)}: no such tenant in the traffic or in the fleet file")
     if unknown := sorted(question.requirements.tenant_p99_seconds.keys() - frozenset(workload.tenants)):
-        raise PlanningInputError(f"a p99 is required of {', '.join(unknown)}, who is not in the traffic")
+        raise InputError(f"a p99 is required of {', '.join(unknown)}, who is not in the traffic")
     rules = question.rules
     if config.dedicated_tiers and math.isinf(rules.filling_per_second):
         tier = config.dedicated_tiers[dedicated_tier_name(config)]

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tierfleet.errors import InputError
 from tierfleet.planning.duck import connect
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.requests import Requests
 from tierfleet.planning.sessions import GAP_COLUMNS, INDEPENDENT, Sessions, fit_sessions
 
@@ -67,7 +67,7 @@ def rates_sql() -> str:
 def rates_of(requests: Requests) -> Rates:
     """The rates and the burstiness of a trace, by the query of `rates_sql`."""
     if requests.duration_seconds == 0:
-        raise PlanningInputError("all requests have the same time; rates need a trace that takes some")
+        raise InputError("all requests have the same time; rates need a trace that takes some")
     # DuckDB finds these by their names.
     trace = {"id": np.asarray(requests.tenant), "seconds": np.asarray(requests.seconds)}
     with tempfile.TemporaryDirectory(prefix="tierfleet-") as folder, connect(Path(folder)) as connection:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 from tierfleet.planning.rates import Rates, rates_from_table, steady_rates
 from tierfleet.planning.sessions import GAP_COLUMNS, INDEPENDENT, Sessions
 
@@ -38,23 +38,23 @@ def read_rates(source: str, *, sessions: Sessions | None = None) -> Rates:
     CSV: columns tenant and requests_per_day, optionally model_bytes, or the table that sql/rates.sql makes, from which
     the burstiness is found. JSON and TOML: `requests_per_day` is a table of tenant to number; optionally `model_bytes`,
     another, and `sessions` with `calls` and `mean_gap_seconds`.
-    sessions: instead of what the file says. Raises PlanningInputError with every problem that was found.
+    sessions: instead of what the file says. Raises InputError with every problem that was found.
     """
     file = Path(source)
     try:
         # Spreadsheets put a mark before the first column's name.
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise PlanningInputError(f"{source} cannot be read: {error.strerror}") from error
+        raise InputError(f"{source} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise PlanningInputError(f"{source} is no UTF-8 text: {error.reason} at byte {error.start:,}") from error
+        raise InputError(f"{source} is no UTF-8 text: {error.reason} at byte {error.start:,}") from error
     try:
         if file.suffix == ".csv":
             rates = _read_csv(source, text)
         else:
             rates = _read_tables(source, tomllib.loads(text) if file.suffix == ".toml" else json.loads(text))
     except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
-        raise PlanningInputError(f"{source}: {error}") from error
+        raise InputError(f"{source}: {error}") from error
     return rates if sessions is None else replace(rates, sessions=sessions)
 
 
@@ -64,7 +64,7 @@ def _read_csv(source: str, text: str) -> Rates:
         return _read_table(source, rows)
     missing = [name for name in ("tenant", "requests_per_day") if rows and name not in rows[0]]
     if missing:
-        raise PlanningInputError(f"{source} has no column {' and no column '.join(missing)}")
+        raise InputError(f"{source} has no column {' and no column '.join(missing)}")
     pairs = [(row["tenant"], row["requests_per_day"], row.get("model_bytes")) for row in rows]
     return _checked(source, pairs, INDEPENDENT)
 
@@ -94,18 +94,18 @@ def _read_tables(source: str, document: Any) -> Rates:
     unknown = set(document) - {"requests_per_day", "model_bytes", "sessions"} if isinstance(document, dict) else None
     if unknown is None or unknown or not isinstance(document.get("requests_per_day"), dict):
         also = f" (unknown: {', '.join(sorted(unknown))})" if unknown else ""
-        raise PlanningInputError(
+        raise InputError(
             f"{source} must hold a table requests_per_day of tenant to number, and may hold model_bytes and "
             f"sessions{also}"
         )
     sizes = document.get("model_bytes", {})
     if not isinstance(sizes, dict):
-        raise PlanningInputError(f"{source}: model_bytes is {sizes!r}; give a table of tenant to number")
+        raise InputError(f"{source}: model_bytes is {sizes!r}; give a table of tenant to number")
     pairs = [(tenant, rate, sizes.get(tenant)) for tenant, rate in document["requests_per_day"].items()]
     try:
         sessions = Sessions(**document.get("sessions", {}))
     except (TypeError, ValueError) as error:
-        raise PlanningInputError(f"{source}: sessions: {error}") from error
+        raise InputError(f"{source}: sessions: {error}") from error
     return _checked(source, pairs, sessions)
 
 
@@ -129,7 +129,7 @@ def _refuse(source: str, problems: list[str]) -> None:
     if problems:
         more = len(problems) - _MOST_TOLD
         told = "; ".join(problems[:_MOST_TOLD]) + (f"; and {more:,} more" if more > 0 else "")
-        raise PlanningInputError(f"{source}: {told}")
+        raise InputError(f"{source}: {told}")
 
 
 def _number(problems: list[str], tenant: str, key: str, value: Any) -> float:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from tierfleet.planning.plan import Comparison, Plan
 from tierfleet.planning.plan_text import describe, headline, traffic_text
 from tierfleet.planning.report_charts import cost_chart, latency_chart, miss_ratio_chart, traffic_chart
-from tierfleet.planning.wording import dollars, gibibytes, milliseconds, percent, points
+from tierfleet.text import dollars, gibibytes, milliseconds, percent, points
 
 _MOST_DECISIONS = 40
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tierfleet.config import FleetConfig
-from tierfleet.planning.errors import PlanningInputError
-from tierfleet.planning.wording import dollars, milliseconds, points
+from tierfleet.errors import InputError
+from tierfleet.text import dollars, milliseconds, points
 
 # A class of calls is judged by its percentile from this share of the calls on.
 LEAST_JUDGED_SHARE: Final = 1e-4
@@ -31,7 +31,7 @@ class Requirements:
     tenant_p99_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises PlanningInputError that names every number out of its range."""
+        """Raises InputError that names every number out of its range."""
         named = {
             "the required warm p95 (--warm-p95-milliseconds), in seconds,": self.warm_p95_seconds,
             "the required cold p95 (--cold-p95-seconds)": self.cold_p95_seconds,
@@ -46,7 +46,7 @@ class Requirements:
         if self.min_hit_ratio is not None and not 0 <= self.min_hit_ratio <= 1:
             wrong.append(f"the required hit ratio (--min-hit-ratio) is {self.min_hit_ratio:g}; give a ratio of 0 to 1")
         if wrong:
-            raise PlanningInputError("; ".join(wrong))
+            raise InputError("; ".join(wrong))
 
 
 def requirements_of(

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 
 _HOURS: Final = np.arange(168) % 24
 _DAYS: Final = np.arange(168) // 24
@@ -103,9 +103,9 @@ SHAPES: Final[Mapping[str, Shape]] = {"fraud": _FRAUD, "churn": _CHURN, "churn-f
 def varied(
     name: str, *, requests_per_day: float | None = None, zipf: float | None = None, without_rhythm: bool = False
 ) -> Shape:
-    """A shape of SHAPES with some of it changed. zipf: all tenants become one group. Raises PlanningInputError."""
+    """A shape of SHAPES with some of it changed. zipf: all tenants become one group. Raises InputError."""
     if name not in SHAPES:
-        raise PlanningInputError(f"{name!r} is no traffic shape; there are {', '.join(SHAPES)}")
+        raise InputError(f"{name!r} is no traffic shape; there are {', '.join(SHAPES)}")
     shape = SHAPES[name]
     if requests_per_day is not None:
         shape = replace(shape, requests_per_day=requests_per_day)

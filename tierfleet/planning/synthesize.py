@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tierfleet.errors import InputError
+from tierfleet.files import check_writable, replacing
 from tierfleet.planning.duck import connect, quoted
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.requests import Progress, Requests
 from tierfleet.planning.sessions import INDEPENDENT, Sessions
 from tierfleet.planning.shapes import MEGABYTE, Shape
-from tierfleet.planning.whole_files import check_writable, replacing
 
 _DAY: Final = 86400.0
 MONDAY: Final = datetime(2026, 11, 2, tzinfo=UTC)
@@ -65,12 +65,12 @@ def write_trace(
     """Write the requests of `synthesize` to Parquet, CSV or JSON lines (by the file's ending); returns their number.
 
     Columns: tenant, timestamp (UTC), model_bytes. Works day by day, so the trace may be bigger than memory.
-    Raises PlanningInputError for an ending or a place that it cannot write.
+    Raises InputError for an ending or a place that it cannot write.
     """
     compression = file.suffix if file.suffix in (".gz", ".zst") else ""
     ending = Path(file.stem).suffix if compression else file.suffix
     if ending not in _FORMATS or (ending == ".parquet" and compression):
-        raise PlanningInputError(f"{file}: give it the ending .parquet, .csv or .jsonl; text also with .gz or .zst")
+        raise InputError(f"{file}: give it the ending .parquet, .csv or .jsonl; text also with .gz or .zst")
     check_writable(file, "--out")
     form = _FORMATS[ending] + (", COMPRESSION zstd" if ending == ".parquet" else _COMPRESSIONS[compression])
     with tempfile.TemporaryDirectory(prefix="tierfleet-") as folder, connect(Path(folder)) as connection:

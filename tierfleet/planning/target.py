@@ -7,9 +7,9 @@ from typing import Final
 from tierfleet.config import FleetConfig, MultiModelTier
 from tierfleet.config.tier_rules import MAX_WARM_UP_SHARE
 from tierfleet.instance_types import describe
-from tierfleet.models.shown import counted
 from tierfleet.planning.plan import Edit
 from tierfleet.planning.proposed import dedicated_tenants, dedicated_tier_name, proposed_tail
+from tierfleet.text import counted
 
 # A warm-up list is left alone unless another one covers so many more of the calls, in points of a ratio.
 WARM_UP_BAND: Final = 0.01

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tierfleet.planning.wording import a_second, milliseconds, percent
+from tierfleet.text import a_second, milliseconds, percent
 
 P99_MISS_SHARE: Final = 0.01
 

@@ -9,8 +9,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from tierfleet.errors import InputError
 from tierfleet.planning.duck import MEMORY_MIB, connect, quoted
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.requests import Progress, Requests
 from tierfleet.planning.trace_columns import Columns
 from tierfleet.planning.trace_files import Relation, relation
@@ -68,10 +68,10 @@ def read_trace(
     folder: must be new or empty, and stay as long as the Trace is used: big traces are mapped from it.
     timezone: of times without a zone, for example Europe/London; then some may have a zone and some not.
     strict: rows that cannot be used are an error, not left out.
-    Raises PlanningInputError for a trace that cannot be planned with.
+    Raises InputError for a trace that cannot be planned with.
     """
     if timezone is not None and timezone not in zoneinfo.available_timezones():
-        raise PlanningInputError(f"{timezone!r} is no time zone; give one such as Europe/London")
+        raise InputError(f"{timezone!r} is no time zone; give one such as Europe/London")
     with connect(folder, memory_mib=memory_mib) as connection:
         connection.execute(f"SET TimeZone = {quoted(timezone or 'UTC')}")
         files = relation(connection, source, columns or Columns())
@@ -83,7 +83,7 @@ def read_trace(
             requests = _requests(connection, folder, progress)
             latency = _latency(connection) if files.has_latency else {}
         except duckdb.Error as error:
-            raise PlanningInputError(f"{source} cannot be read: {str(error).splitlines()[0]}") from error
+            raise InputError(f"{source} cannot be read: {str(error).splitlines()[0]}") from error
     if bad_rows:
         listed = "; ".join(str(bad) for bad in bad_rows)
         notices.insert(0, f"left out {sum(bad.count for bad in bad_rows):,} of {rows:,} rows: {listed}")
@@ -138,13 +138,13 @@ def _short(raw: str | None) -> str:
 
 def _refuse(source: str, rows: int, bad_rows: tuple[BadRows, ...], strict: bool) -> None:
     if rows == 0:
-        raise PlanningInputError(f"{source} has 0 rows; a plan needs requests")
+        raise InputError(f"{source} has 0 rows; a plan needs requests")
     bad = sum(bad.count for bad in bad_rows)
     listed = "; ".join(str(item) for item in bad_rows)
     if bad == rows:
-        raise PlanningInputError(f"{source}: none of {rows:,} rows can be used: {listed}")
+        raise InputError(f"{source}: none of {rows:,} rows can be used: {listed}")
     if bad and strict:
-        raise PlanningInputError(f"{source}: {bad:,} of {rows:,} rows cannot be used: {listed}; --strict accepts none")
+        raise InputError(f"{source}: {bad:,} of {rows:,} rows cannot be used: {listed}; --strict accepts none")
 
 
 def _zone_notices(connection: duckdb.DuckDBPyConnection, source: str, timezone: str | None) -> list[str]:
@@ -152,7 +152,7 @@ def _zone_notices(connection: duckdb.DuckDBPyConnection, source: str, timezone: 
     with_zone = _one(connection, f"SELECT count(*) {good}")
     without = _one(connection, f"SELECT count(*) {good} = false")
     if with_zone and without and timezone is None:
-        raise PlanningInputError(
+        raise InputError(
             f"{source} mixes times with a zone ({with_zone:,} rows) and without ({without:,} rows); "
             "say which zone the latter are in with --timezone, for example --timezone UTC"
         )

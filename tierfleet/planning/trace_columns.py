@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ KEY_COLUMNS = ("target_model", "targetmodel")
 
 
 def find_columns(source: str, present: list[str], asked: Columns) -> dict[str, str]:
-    """The column of each role that the trace has. Raises PlanningInputError with every column that is missing."""
+    """The column of each role that the trace has. Raises InputError with every column that is missing."""
     by_folded_name = {name.strip().lower(): name for name in reversed(present)}
     found, missing = {}, []
     for role in (field.name for field in fields(Columns)):
@@ -49,5 +49,5 @@ def find_columns(source: str, present: list[str], asked: Columns) -> dict[str, s
         elif role in _NEEDED:
             missing.append(f"no {role} column (looked for {', '.join(_USUAL[role])}); name it with {flag}")
     if missing:
-        raise PlanningInputError(f"{source}: {'; '.join(missing)}; its columns are {', '.join(present)}")
+        raise InputError(f"{source}: {'; '.join(missing)}; its columns are {', '.join(present)}")
     return found

@@ -7,8 +7,8 @@ from typing import Final
 
 import duckdb
 
+from tierfleet.errors import InputError
 from tierfleet.planning.duck import allow_s3, identifier, quoted
-from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.trace_columns import KEY_COLUMNS, Columns, find_columns
 from tierfleet.runtime import call_metrics, metrics
 
@@ -39,13 +39,13 @@ class Relation:
 
 
 def relation(connection: duckdb.DuckDBPyConnection, source: str, columns: Columns) -> Relation:
-    """Find out what the files are and how to read them. Raises PlanningInputError."""
+    """Find out what the files are and how to read them. Raises InputError."""
     if source.startswith(("s3://", "s3a://")):
         allow_s3(connection, source)
     elif not any(character in source for character in "*?[") and not Path(source).is_file():
-        raise PlanningInputError(f"{source} is no file; give a file, or a pattern such as 'logs/*.parquet' in quotes")
+        raise InputError(f"{source} is no file; give a file, or a pattern such as 'logs/*.parquet' in quotes")
     elif Path(source).is_file() and not Path(source).stat().st_size:
-        raise PlanningInputError(f"{source} is empty: it has 0 rows, and a plan needs requests")
+        raise InputError(f"{source} is empty: it has 0 rows, and a plan needs requests")
     endings = [ending.lower() for ending in Path(source).suffixes]
     ending = next((e for e in reversed(endings) if e not in _COMPRESSED), "")
     try:
@@ -57,8 +57,8 @@ def relation(connection: duckdb.DuckDBPyConnection, source: str, columns: Column
         if ending in _LINES:
             return _json(connection, source, columns)
     except duckdb.Error as error:
-        raise PlanningInputError(f"{source} cannot be read: {str(error).splitlines()[0]}") from error
-    raise PlanningInputError(
+        raise InputError(f"{source} cannot be read: {str(error).splitlines()[0]}") from error
+    raise InputError(
         f"{source}: the ending {ending or 'is missing, it'!s} does not say what it is; "
         "known are .parquet, .csv, .tsv, .jsonl, .ndjson, .json, .log and .txt, the text ones also with .gz or .zst"
     )
@@ -98,7 +98,7 @@ def _json(connection: duckdb.DuckDBPyConnection, source: str, columns: Columns) 
     if {"eventName", "requestParameters"} <= keys.keys():
         return _cloudtrail(f"(SELECT line::JSON AS line FROM {lines} WHERE json_valid(line))")
     if not keys:
-        raise PlanningInputError(
+        raise InputError(
             f"{source}: none of the first {_SAMPLE_LINES} lines is a JSON object; write one a line, without an array"
         )
     found = find_columns(source, list(keys), columns)
@@ -128,7 +128,7 @@ def _path(name: str) -> str:
 def _is_cloudtrail_file(connection: duckdb.DuckDBPyConnection, source: str) -> bool:
     first = connection.execute(f"SELECT file FROM glob({quoted(source)}) ORDER BY file LIMIT 1").fetchone()
     if first is None:
-        raise PlanningInputError(f"{source} matches no file")
+        raise InputError(f"{source} matches no file")
     reader = f"read_json({quoted(first[0])}, columns = {{'Records': 'JSON[]'}}, maximum_object_size = "
     try:
         row = connection.execute(f"SELECT Records IS NOT NULL FROM {reader}{_MOST_DOCUMENT_BYTES}) LIMIT 1").fetchone()

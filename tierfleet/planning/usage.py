@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 from tierfleet.planning.instance_hours import HOURS_OF_DAY
 from tierfleet.runtime.names import WORD_PATTERN
 
@@ -81,21 +81,21 @@ class Usage:
     nat_gateways: int = 0
 
     def __post_init__(self) -> None:
-        """Raises PlanningInputError that names every number out of its range."""
+        """Raises InputError that names every number out of its range."""
         wrong = [
             f"{name} is {getattr(self, name)!r}, allowed: {low:g} to {high:g}"
             for name, (low, high) in _RANGES.items()
             if getattr(self, name) is not None and not low <= getattr(self, name) <= high
         ]
         if wrong:
-            raise PlanningInputError("; ".join(wrong))
+            raise InputError("; ".join(wrong))
 
 
 def read_traffic(file: Path) -> Traffic:
     """A CSV with the columns `tenant` and `requests_per_day`, spread evenly over the day; or the rates table that
     planning/sql/rates.sql makes of a trace, whose working days and weekends become one usual day.
 
-    Other columns are left alone. Raises PlanningInputError with every mistake (the first ten of many).
+    Other columns are left alone. Raises InputError with every mistake (the first ten of many).
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
@@ -103,10 +103,10 @@ def read_traffic(file: Path) -> Traffic:
             columns = set(reader.fieldnames or ())
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise PlanningInputError(f"{file} cannot be read: {error}; give a CSV file") from error
+        raise InputError(f"{file} cannot be read: {error}; give a CSV file") from error
     table = columns >= _RATES_TABLE
     if missing := [name for name in ("tenant", "requests_per_day") if name not in columns and not table]:
-        raise PlanningInputError(
+        raise InputError(
             f"{file}: no column {' and no column '.join(missing)}; it has {', '.join(sorted(columns)) or 'none'}. "
             "Write tenant,requests_per_day, or give the rates table of a trace"
         )
@@ -127,9 +127,9 @@ def read_traffic(file: Path) -> Traffic:
     if mistakes:
         rest = len(mistakes) - _MOST_MISTAKES_SHOWN
         shown = mistakes[:_MOST_MISTAKES_SHOWN] + ([f"and {rest} more"] if rest > 0 else [])
-        raise PlanningInputError("\n".join(shown))
+        raise InputError("\n".join(shown))
     if not hours:
-        raise PlanningInputError(f"{file} has no rows; write one a tenant")
+        raise InputError(f"{file} has no rows; write one a tenant")
     return Traffic({tenant: tuple(calls) for tenant, calls in hours.items()})
 
 

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 from tierfleet.planning.rates import Rates, rates_of
 from tierfleet.planning.requests import Requests
 from tierfleet.planning.sessions import Sessions
@@ -79,14 +79,14 @@ def workload_from_trace(
 ) -> Workload:
     """The workload of a trace. skip_days: the first days fill the caches and are not counted.
 
-    sessions: burstiness for what is computed from rates, instead of the trace's own. Raises PlanningInputError.
+    sessions: burstiness for what is computed from rates, instead of the trace's own. Raises InputError.
     """
     counted_from = float(requests.seconds[0]) + skip_days * 86_400
     if requests.duration_seconds == 0:
-        raise PlanningInputError("all requests have the same time; a plan needs a trace that takes some")
+        raise InputError("all requests have the same time; a plan needs a trace that takes some")
     if counted_from >= requests.seconds[-1]:
         days = requests.duration_seconds / 86_400
-        raise PlanningInputError(f"the trace has {days:.3g} days, and the first {skip_days:g} are skipped; skip fewer")
+        raise InputError(f"the trace has {days:.3g} days, and the first {skip_days:g} are skipped; skip fewer")
     rates = rates_of(requests)
     if rates.tenants != requests.tenants:
         raise ValueError("the rates of a trace must name its tenants in its order")
@@ -113,13 +113,13 @@ def model_megabytes(
 ) -> Array:
     """Model files in MB. default_megabytes: where the source does not say, or says 0.
 
-    artefact_mb_per_model_mb: given if the source's sizes are those of packed artefacts. Raises PlanningInputError.
+    artefact_mb_per_model_mb: given if the source's sizes are those of packed artefacts. Raises InputError.
     """
     if default_megabytes is not None:
         model_bytes = np.where(model_bytes > 0, model_bytes, default_megabytes * 1e6)
     unknown = np.flatnonzero(~(model_bytes > 0))
     if len(unknown):
-        raise PlanningInputError(
+        raise InputError(
             f"the size of {len(unknown):,} of {len(tenants):,} models is not known, such as {tenants[unknown[0]]}'s; "
             "give --model-megabytes, or a column of sizes"
         )

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from tierfleet.config.quotas import Quota, quotas
 from tierfleet.preflight.finding import Account, Finding
-from tierfleet.quotas import Quota, quotas
 
 AREA = "quotas"
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tierfleet.config.quotas import quotas
 from tierfleet.preflight.finding import Account, Finding
-from tierfleet.quotas import quotas
 
 AREA = "network"
 _UNKNOWN_IDS = ("InvalidSubnetID.NotFound", "InvalidGroup.NotFound", "InvalidGroupId.Malformed")

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tierfleet.config import DedicatedTier, FleetConfig
+from tierfleet.config.model import DedicatedTier, FleetConfig
 
 # Defaults of a new account. Source: docs.aws.amazon.com/general/latest/gr/sagemaker.html (2026 text).
 DEFAULT_INSTANCES_ACROSS_ENDPOINTS = 4

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tierfleet.planning.errors import PlanningInputError
+from tierfleet.errors import InputError
 
 
 def check_writable(file: Path, option: str) -> None:
-    """Raises PlanningInputError where `option` names a file that cannot be written. Writes nothing."""
+    """Raises InputError where `option` names a file that cannot be written. Writes nothing."""
     target = file.resolve()
     if target.is_dir():
-        raise PlanningInputError(f"{option} {file} is a directory; give a file")
+        raise InputError(f"{option} {file} is a directory; give a file")
     if not target.parent.is_dir():
-        raise PlanningInputError(f"{option} {file}: there is no directory {target.parent}; make it first")
+        raise InputError(f"{option} {file}: there is no directory {target.parent}; make it first")
     if not os.access(target if target.exists() else target.parent, os.W_OK):
-        raise PlanningInputError(f"{option} {file} cannot be written: permission denied; give another place")
+        raise InputError(f"{option} {file} cannot be written: permission denied; give another place")
 
 
 @contextmanager
