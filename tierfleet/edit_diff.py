@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tierfleet.assembly_diff import ResourceChange, assembly_changes, replacements
 from tierfleet.config import ConfigError, load
+from tierfleet.cost.diff import CostDiff, Priced, cost_diff
+from tierfleet.cost.monthly_cost import monthly_cost
+from tierfleet.cost.prices import load_prices
 from tierfleet.errors import InputError
 from tierfleet.git_versions import Versions, changed_versions
-from tierfleet.planning.cost import monthly_cost
-from tierfleet.planning.cost_diff import CostDiff, Priced, cost_diff
-from tierfleet.planning.prices import load_prices
 from tierfleet.synthesis import SynthesisError, synthesise
 
 

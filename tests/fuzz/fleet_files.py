@@ -34,10 +34,10 @@ from tierfleet.config import CheckedFile, FleetConfig, check_file, check_files, 
 from tierfleet.config.problems import errors_of
 from tierfleet.config.quotas import quota_table, quotas
 from tierfleet.config.summary import fleet_summary
+from tierfleet.cost.monthly_cost import monthly_cost
+from tierfleet.cost.prices import load_prices
+from tierfleet.cost.usage import Usage
 from tierfleet.errors import InputError
-from tierfleet.planning.cost import monthly_cost
-from tierfleet.planning.prices import load_prices
-from tierfleet.planning.usage import Usage
 
 # Nothing may keep `config check` busy for longer, on a slow machine too.
 LONGEST_SECONDS = 30.0

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tierfleet.config import FleetConfig, load
+from tierfleet.cost.diff import cost_diff
+from tierfleet.cost.monthly_cost import FleetCost, monthly_cost, tenant_costs
+from tierfleet.cost.prices import UnknownPriceError, load_prices
+from tierfleet.cost.usage import Traffic, Usage
 from tierfleet.errors import InputError
-from tierfleet.planning.cost import FleetCost, monthly_cost, tenant_costs
-from tierfleet.planning.cost_diff import cost_diff
-from tierfleet.planning.prices import UnknownPriceError, load_prices
-from tierfleet.planning.usage import Traffic, Usage
 
 PRICES = load_prices()
 NETWORK = {

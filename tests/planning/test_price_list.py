@@ -17,9 +17,9 @@ from fleets import CONFIG
 from typer.testing import CliRunner
 
 from tierfleet.cli import app, prices_commands
+from tierfleet.cost.price_list import WANTED, refresh, write_prices
+from tierfleet.cost.prices import PriceTable, load_prices
 from tierfleet.errors import InputError
-from tierfleet.planning.price_list import WANTED, refresh, write_prices
-from tierfleet.planning.prices import PriceTable, load_prices
 
 TODAY = date(2027, 3, 1)
 

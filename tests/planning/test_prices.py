@@ -8,10 +8,10 @@ import pytest
 from fleets import FLEET_FILES
 
 from tierfleet.config import load
+from tierfleet.cost.prices import UNITS, UnknownPriceError, load_prices
 from tierfleet.errors import InputError
 from tierfleet.instance_types import hosting_types
 from tierfleet.planning.instances import offered_instance_types
-from tierfleet.planning.prices import UNITS, UnknownPriceError, load_prices
 
 SOUND = """
 [sources.bill]

@@ -9,8 +9,8 @@ import pytest
 from fleets import FLEET_FILES, ROOT
 
 from tierfleet.config import FleetConfig, load
-from tierfleet.planning.cost_items import POINTER_TTL_SECONDS, WARM_UP_MEMORY_GB
-from tierfleet.planning.resource_counts import WARM_UP_METRICS, AlarmCount, endpoint_alarms, fleet_alarms
+from tierfleet.cost.items import POINTER_TTL_SECONDS, WARM_UP_MEMORY_GB
+from tierfleet.cost.resource_counts import WARM_UP_METRICS, AlarmCount, endpoint_alarms, fleet_alarms
 from tierfleet.runtime.client_settings import ClientSettings
 
 

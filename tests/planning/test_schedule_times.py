@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tierfleet.config.schedule import fire_times
-from tierfleet.planning.instance_hours import mean_instances
+from tierfleet.cost.instance_hours import mean_instances
 
 YEAR = 2027
 

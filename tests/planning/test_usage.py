@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tierfleet.cost.usage import Traffic, read_traffic
 from tierfleet.errors import InputError
-from tierfleet.planning.usage import Traffic, read_traffic
 
 
 def traffic(directory: Path, text: str) -> Traffic:

@@ -7,10 +7,11 @@ import numpy as np
 from fleets import CONFIG, fleet
 
 from tierfleet.config import FleetConfig, load
+from tierfleet.cost.prices import load_prices
+from tierfleet.cost.usage import Usage
 from tierfleet.planning.fleet_model import FleetModel
 from tierfleet.planning.latency import Network
 from tierfleet.planning.option_prices import OptionPrices
-from tierfleet.planning.prices import load_prices
 from tierfleet.planning.profile_files import load_profiles
 from tierfleet.planning.question import Question
 from tierfleet.planning.rates import steady_rates
@@ -18,7 +19,6 @@ from tierfleet.planning.requirements import Requirements
 from tierfleet.planning.search import Tiering
 from tierfleet.planning.sessions import INDEPENDENT, Sessions
 from tierfleet.planning.tiering import TieringRules, assign_tiers
-from tierfleet.planning.usage import Usage
 from tierfleet.planning.workload import Workload, workload_from_rates
 
 PRICES = load_prices()

@@ -11,13 +11,13 @@ from tierfleet.cli.config_commands import load_all_or_fail, load_or_fail
 from tierfleet.cli.console import Json, columns, fail, print_json
 from tierfleet.cli.diff_command import Against
 from tierfleet.cli.fleet_file import ConfigOption
+from tierfleet.cost.diff import Priced, cost_diff, paired_files
+from tierfleet.cost.monthly_cost import monthly_cost, tenant_costs
+from tierfleet.cost.prices import load_prices
+from tierfleet.cost.text import cost_json, cost_markdown, cost_text, diff_json, diff_markdown, diff_text
+from tierfleet.cost.usage import Usage, read_traffic
 from tierfleet.errors import InputError
 from tierfleet.git_versions import GitVersionsError, changed_versions
-from tierfleet.planning.cost import monthly_cost, tenant_costs
-from tierfleet.planning.cost_diff import Priced, cost_diff, paired_files
-from tierfleet.planning.cost_text import cost_json, cost_markdown, cost_text, diff_json, diff_markdown, diff_text
-from tierfleet.planning.prices import load_prices
-from tierfleet.planning.usage import Usage, read_traffic
 from tierfleet.text import counted
 
 _DIRECTORY = Path("config")

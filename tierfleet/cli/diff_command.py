@@ -12,8 +12,8 @@ from tierfleet.assembly_diff import ResourceChange, assembly_changes, replacemen
 from tierfleet.cli.console import Json, err, fail, out, print_json
 from tierfleet.cli.fleet_file import ConfigOption
 from tierfleet.config import ConfigError
+from tierfleet.cost.text import signed
 from tierfleet.edit_diff import EditDiff, edit_diff
-from tierfleet.planning.cost_text import signed
 
 _STYLES = {"added": "green", "removed": "red", "modified": "yellow"}
 _DIRECTORY = Path("config")

@@ -91,6 +91,7 @@ def plan_fleet(
     """
     fleet = load_or_fail(config)
     with planning_or_fail():
+        from tierfleet.cost.prices import load_prices
         from tierfleet.files import check_writable, write_whole
         from tierfleet.planning import plan_sources
         from tierfleet.planning.apply import file_edits, write
@@ -98,7 +99,6 @@ def plan_fleet(
         from tierfleet.planning.json_text import json_text
         from tierfleet.planning.plan_text import plan_text
         from tierfleet.planning.planner import make_plan
-        from tierfleet.planning.prices import load_prices
         from tierfleet.planning.profile_files import load_profiles
         from tierfleet.planning.question import Question, other_container, profile_name
         from tierfleet.planning.requirements import requirements_of

@@ -11,9 +11,9 @@ from rich.markup import escape
 
 from tierfleet.cli.aws import aws_or_fail
 from tierfleet.cli.console import Json, fail, out, print_json
+from tierfleet.cost.price_list import PRICING_REGION, refresh, write_prices
+from tierfleet.cost.prices import load_prices, shipped_prices_file
 from tierfleet.errors import InputError
-from tierfleet.planning.price_list import PRICING_REGION, refresh, write_prices
-from tierfleet.planning.prices import load_prices, shipped_prices_file
 
 app = typer.Typer(no_args_is_help=True, help="The table of AWS's list prices.")
 

@@ -2,9 +2,9 @@
 
 from tierfleet import images
 from tierfleet.config import FleetConfig
+from tierfleet.cost.prices import PriceTable
 from tierfleet.instance_types import InstanceType, describe
 from tierfleet.planning.instances import offered_instance_types
-from tierfleet.planning.prices import PriceTable
 
 
 def candidate_types(config: FleetConfig, prices: PriceTable) -> tuple[tuple[str, ...], tuple[str, ...]]:

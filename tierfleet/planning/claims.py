@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tierfleet.cost.prices import HOURS_PER_MONTH, PriceTable
 from tierfleet.instance_types import describe
 from tierfleet.planning.bounds import belady, static_optimum
 from tierfleet.planning.che import che
 from tierfleet.planning.miss_ratio_curve import MissRatioCurve, miss_ratio_curve
 from tierfleet.planning.plan import Claim, CurvePoint
-from tierfleet.planning.prices import HOURS_PER_MONTH, PriceTable
 from tierfleet.planning.profiles import Profile
 from tierfleet.planning.workload import Workload
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tierfleet.config import DedicatedTier, FleetConfig, MultiModelTier
-from tierfleet.planning import cost_items
-from tierfleet.planning.bill import Bill
-from tierfleet.planning.cost import FleetCost, monthly_cost
-from tierfleet.planning.instance_hours import mean_instances
-from tierfleet.planning.prices import PriceTable, UnknownPriceError
+from tierfleet.cost import items
+from tierfleet.cost.bill import Bill
+from tierfleet.cost.instance_hours import mean_instances
+from tierfleet.cost.monthly_cost import FleetCost, monthly_cost
+from tierfleet.cost.prices import PriceTable, UnknownPriceError
+from tierfleet.cost.usage import Usage
 from tierfleet.planning.proposed import proposed_config
-from tierfleet.planning.usage import Usage
 
 _PER_INSTANCE: Final = ("instances", "volumes")
 
@@ -36,11 +36,11 @@ class OptionPrices:
         if key not in self._endpoints:
             tail = self._tail(instance_type, instances, dedicated)
             bill = Bill(self.prices, self.config.region)
-            cost_items.endpoint(bill, (self.config.default_tier, None), tail, mean_instances(tail, calls_by_hour))
+            items.endpoint(bill, (self.config.default_tier, None), tail, mean_instances(tail, calls_by_hour))
             if bill.unknown:
                 raise UnknownPriceError("\n".join(dict.fromkeys(bill.unknown.values())))
             self._endpoints[key] = sum(line.usd for line in bill.lines if line.item in _PER_INSTANCE)
-        fetched = sum(calls_by_hour) * cost_items.DAYS_PER_MONTH * s3_share
+        fetched = sum(calls_by_hour) * items.DAYS_PER_MONTH * s3_share
         get = self.prices.unit_price("s3_get_request", self.config.region)
         return rest + self._endpoints[key] + get.of(fetched)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tierfleet.config import FleetConfig
-from tierfleet.planning.cost import FleetCost
+from tierfleet.cost.monthly_cost import FleetCost
 from tierfleet.planning.fleet_model import DISK_SHARE_FOR_MODELS, FleetModel
 from tierfleet.planning.instance_need import beyond_max
 from tierfleet.planning.latency import Network

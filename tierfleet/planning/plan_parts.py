@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tierfleet.config import FleetConfig
-from tierfleet.planning.cost import FleetCost
+from tierfleet.cost.monthly_cost import FleetCost
 from tierfleet.planning.fleet_model import FleetModel
 from tierfleet.planning.plan import Decision, FleetOption, Move
 from tierfleet.planning.proposed import dedicated_tenants

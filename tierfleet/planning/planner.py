@@ -7,6 +7,7 @@ import numpy as np
 
 from tierfleet.config import FleetConfig
 from tierfleet.config.quotas import quotas
+from tierfleet.cost.usage import Usage
 from tierfleet.errors import InputError
 from tierfleet.planning import plan_notes, plan_parts
 from tierfleet.planning.call_times import container_p99
@@ -23,7 +24,6 @@ from tierfleet.planning.search import Bounds, Found, Tiering, search
 from tierfleet.planning.sensitivity import sensitivity
 from tierfleet.planning.tail_cache import TailCache
 from tierfleet.planning.target import Target, edits
-from tierfleet.planning.usage import Usage
 
 # Told the kind of work, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]

@@ -9,9 +9,9 @@ import numpy as np
 
 from tierfleet import images
 from tierfleet.config import FleetConfig
+from tierfleet.cost.prices import PriceTable
 from tierfleet.errors import InputError
 from tierfleet.planning.latency import Network
-from tierfleet.planning.prices import PriceTable
 from tierfleet.planning.profiles import Profile
 from tierfleet.planning.proposed import dedicated_tenants, dedicated_tier_name
 from tierfleet.planning.requirements import Requirements

@@ -6,11 +6,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tierfleet.cost.usage import Traffic
 from tierfleet.errors import InputError
 from tierfleet.planning.rates import Rates, rates_of
 from tierfleet.planning.requests import Requests
 from tierfleet.planning.sessions import Sessions
-from tierfleet.planning.usage import Traffic
 
 Array = NDArray[np.float64]
 

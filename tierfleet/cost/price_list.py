@@ -12,10 +12,10 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tierfleet.cost.prices import HOSTING_INSTANCE_HOUR, Price, PriceSource, PriceTable
 from tierfleet.errors import InputError
 from tierfleet.files import write_whole
 from tierfleet.instance_types import hosting_types
-from tierfleet.planning.prices import HOSTING_INSTANCE_HOUR, Price, PriceSource, PriceTable
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient

@@ -6,10 +6,10 @@ from typing import Final
 
 from tierfleet.config import FleetConfig, MultiModelTier, Tier
 from tierfleet.config.schedule import fire_times
-from tierfleet.planning.bill import Bill, Place
-from tierfleet.planning.instance_hours import REFERENCE_YEAR, MeanInstances
-from tierfleet.planning.prices import HOURS_PER_MONTH
-from tierfleet.planning.resource_counts import (
+from tierfleet.cost.bill import Bill, Place
+from tierfleet.cost.instance_hours import REFERENCE_YEAR, MeanInstances
+from tierfleet.cost.prices import HOURS_PER_MONTH
+from tierfleet.cost.resource_counts import (
     CLIENT_METRICS,
     S3_REQUEST_METRICS,
     WARM_UP_METRICS,
@@ -17,7 +17,7 @@ from tierfleet.planning.resource_counts import (
     endpoint_alarms,
     fleet_alarms,
 )
-from tierfleet.planning.usage import Traffic, Usage
+from tierfleet.cost.usage import Traffic, Usage
 
 DAYS_PER_MONTH: Final = HOURS_PER_MONTH / 24
 # S3 and CloudWatch mean 2**30 bytes by GB.

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from tierfleet.cost.instance_hours import HOURS_OF_DAY
 from tierfleet.errors import InputError
-from tierfleet.planning.instance_hours import HOURS_OF_DAY
 from tierfleet.runtime.names import WORD_PATTERN
 
 _MOST_MISTAKES_SHOWN: Final = 10

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tierfleet.config import FleetConfig
+from tierfleet.cost.bill import Place
+from tierfleet.cost.monthly_cost import FleetCost
 from tierfleet.errors import InputError
-from tierfleet.planning.bill import Place
-from tierfleet.planning.cost import FleetCost
 
 # Less than a cent is rounding.
 _CENT: Final = 0.005

@@ -4,9 +4,9 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tierfleet.planning.cost import FleetCost
-from tierfleet.planning.cost_diff import CostDiff
-from tierfleet.planning.prices import Price, PriceSource
+from tierfleet.cost.diff import CostDiff
+from tierfleet.cost.monthly_cost import FleetCost
+from tierfleet.cost.prices import Price, PriceSource
 
 # A last column narrower than this is harder to read than a line that the terminal breaks.
 _LEAST_COLUMNS = 30

@@ -1,0 +1,160 @@
+"""What a fleet costs a month at AWS's list prices, line by line, tier by tier."""
+
+from dataclasses import dataclass
+
+from tierfleet.config import DedicatedTier, FleetConfig
+from tierfleet.cost import items
+from tierfleet.cost.bill import Bill, CostLine, Place
+from tierfleet.cost.instance_hours import mean_instances
+from tierfleet.cost.prices import Price, PriceTable, UnknownPriceError
+from tierfleet.cost.usage import Usage
+from tierfleet.errors import InputError
+from tierfleet.instance_types import describe
+
+
+@dataclass(frozen=True)
+class FleetCost:
+    """The bill of one fleet, with all it rests on. notes: what was assumed; left_out: what is not in it."""
+
+    fleet: str
+    region: str
+    lines: tuple[CostLine, ...]
+    prices: tuple[Price, ...]
+    notes: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def usd(self) -> float:
+        """US dollars a month, as expected."""
+        return sum(line.usd for line in self.lines)
+
+    @property
+    def usd_at_min(self) -> float:
+        """With every endpoint at its lower bound."""
+        return sum(line.usd_at_min for line in self.lines)
+
+    @property
+    def usd_at_max(self) -> float:
+        """With every endpoint at its upper bound."""
+        return sum(line.usd_at_max for line in self.lines)
+
+    def by_place(self) -> dict[Place, float]:
+        """US dollars a month, as expected, by tier and tenant."""
+        places: dict[Place, float] = {}
+        for line in self.lines:
+            place = (line.tier, line.tenant)
+            places[place] = places.get(place, 0.0) + line.usd
+        return places
+
+
+def monthly_cost(
+    config: FleetConfig, prices: PriceTable, usage: Usage | None = None, *, region: str | None = None
+) -> FleetCost:
+    """The cost of a month of 730 hours, without free tiers, discounts and taxes.
+
+    region: the prices of another region than the fleet's, to compare. Raises UnknownPriceError where the table lacks
+    a price, and InputError for usage that does not fit the fleet.
+    """
+    usage = usage or Usage()
+    bill = Bill(prices, region or config.region)
+    if usage.nat_gateways and config.network is None:
+        raise InputError("nat_gateways is set, but the fleet has no [network], and SageMaker's own needs none")
+    served = _shared_tenants(config, usage)
+    for name, shared in config.multi_model_tiers.items():
+        calls = usage.traffic.together(served[name]) if usage.traffic else None
+        items.endpoint(bill, (name, None), shared, mean_instances(shared, calls))
+        items.warm_up(bill, name, shared)
+        if usage.traffic:
+            items.shared_calls(bill, name, shared, usage.traffic, served[name], usage)
+    for name, dedicated in config.dedicated_tiers.items():
+        for tenant in sorted(dedicated.tenants):
+            calls = usage.traffic.together([tenant]) if usage.traffic else None
+            items.endpoint(bill, (name, tenant), dedicated, mean_instances(dedicated, calls))
+            if usage.traffic:
+                items.endpoint_logs(bill, (name, tenant), usage.traffic.calls_per_day(tenant), usage)
+    items.storage(bill, config, served, usage)
+    items.whole_fleet(bill, config, served, usage)
+    if bill.unknown:
+        raise UnknownPriceError("\n".join(dict.fromkeys(bill.unknown.values())))
+    _add_notes(bill, config, usage)
+    fleet = f"{config.fleet}-{config.environment}"
+    return FleetCost(
+        fleet, bill.region, tuple(bill.lines), tuple(bill.used.values()), tuple(bill.notes), tuple(bill.left_out)
+    )
+
+
+def tenant_costs(cost: FleetCost, config: FleetConfig, usage: Usage) -> dict[str, float]:
+    """US dollars a month by tenant: a dedicated one's own endpoint; a shared tier's cost divided by calls.
+
+    Tenants of a tier without traffic, and what belongs to the whole fleet, are not in it.
+    """
+    places = cost.by_place()
+    costs = {tenant: usd for (_, tenant), usd in places.items() if tenant}
+    if usage.traffic:
+        for name, tenants in _shared_tenants(config, usage).items():
+            calls = {tenant: usage.traffic.calls_per_day(tenant) for tenant in tenants}
+            total = sum(calls.values())
+            if total:
+                costs |= {tenant: places[name, None] * share / total for tenant, share in calls.items()}
+    return costs
+
+
+def _shared_tenants(config: FleetConfig, usage: Usage) -> dict[str, list[str]]:
+    """The tenants of each shared tier, as far as they are known: listed, or in the traffic."""
+    elsewhere = {tenant for tier in config.tiers.values() for tenant in tier.tenants}
+    tenants = {name: list(tier.tenants) for name, tier in config.multi_model_tiers.items()}
+    if usage.traffic:
+        tenants[config.default_tier] = [tenant for tenant in usage.traffic.calls_per_hour if tenant not in elsewhere]
+    return tenants
+
+
+def _add_notes(bill: Bill, config: FleetConfig, usage: Usage) -> None:
+    """Adds to the bill what was assumed and what is not in it."""
+    notes, left_out = bill.notes, bill.left_out
+    notes.append("a month has 730 hours; list prices on demand, without free tiers, Savings Plans, discounts and taxes")
+    if bill.region != config.region:
+        notes.append(f"priced as in {bill.region}, although the fleet is in {config.region}")
+    if usage.traffic:
+        notes.append(
+            "expected: as many instances in each hour of a mean day as keep calls at the scaling target, at once"
+        )
+    else:
+        notes.append("expected: every endpoint at its lower bounds, since no traffic was given (--traffic)")
+    if any(tier.scale_on_cache for tier in config.multi_model_tiers.values()):
+        notes.append("instances that scale_on_cache adds are in the column at max only")
+    if any(tier.warm_up for tier in config.multi_model_tiers.values()):
+        notes.append("a warm-up runs until its deadline, which is the most it can")
+    if usage.artefact_megabytes is not None:
+        lie = "version of each model lies" if usage.versions_kept == 1 else "versions of each model lie"
+        notes.append(f"{usage.versions_kept} {lie} in the bucket (--versions-kept)")
+    starts = "caller process that starts" if usage.callers == 1 else "caller processes that start"
+    notes.append(f"{usage.callers} {starts} anew {usage.restarts_per_month:g} times a month (--callers)")
+    defaults = [
+        name
+        for name, tier in sorted(config.tiers.items())
+        if tier.volume_size_in_gb is None
+        and not describe(tier.instance_type).local_nvme
+        and not (isinstance(tier, DedicatedTier) and not tier.tenants)
+    ]
+    if defaults:
+        left_out.append(f"volumes of {', '.join(defaults)}: SageMaker chooses their size; set volume_size_in_gb")
+    if usage.artefact_megabytes is None:
+        left_out.append("model storage: give --artefact-megabytes")
+    elif usage.tail_tenants is None and usage.traffic is None:
+        left_out.append(f"model storage of tier {config.default_tier}: give --tail-tenants or --traffic")
+    if usage.traffic is None:
+        left_out.append("S3 requests of calls: give --traffic")
+    if usage.cold_share is None:
+        left_out.append("models read from S3 by cold calls: give --cold-share (transfer within the region is free)")
+    if not usage.log_bytes_per_call:
+        left_out.append("what the containers log: give --log-bytes-per-call")
+    if not usage.client_metrics:
+        left_out.append("metrics that callers publish: give --client-metrics")
+    if usage.nat_gateways and (usage.cold_share is None or usage.traffic is None or usage.artefact_megabytes is None):
+        left_out.append("data through the NAT gateways: give --traffic, --cold-share and --artefact-megabytes")
+    if config.network is not None and not usage.nat_gateways:
+        left_out.append("NAT gateways, where the VPC has no S3 gateway endpoint: give --nat-gateways")
+    left_out.append(
+        "second sets of instances while endpoints update, data processed by endpoints, publishing models, SNS, KMS, "
+        "image storage, Lambda's logs, custom resources of deployments"
+    )
