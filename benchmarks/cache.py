@@ -30,8 +30,8 @@ from cache_runs import Bench
 from cache_traffic import BURSTINESS, SHAPE
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tierfleet.planning.che import che
-from tierfleet.planning.rates import steady_rates
+from tierfleet.planning.cache.che import che
+from tierfleet.planning.traffic.rates import steady_rates
 
 
 def main() -> int:

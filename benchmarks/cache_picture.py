@@ -12,8 +12,8 @@ from cache_traffic import BURSTINESS, SHAPE
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from tierfleet.planning.che import che
-from tierfleet.planning.rates import steady_rates
+from tierfleet.planning.cache.che import che
+from tierfleet.planning.traffic.rates import steady_rates
 
 _COLOURS = dict(zip(BURSTINESS, ("#1f5f99", "#b5521b"), strict=True))
 _MARKERS = {(1, False): "o", (2, False): "s", (1, True): "x"}

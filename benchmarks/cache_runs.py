@@ -12,9 +12,9 @@ from cache_simulation import FROM_S3, HIT, LOAD_FACTOR, LOW_WATER, OUTCOMES, out
 from cache_traffic import BURSTINESS, SHAPE, Client, Sequences, sequences
 from rich.progress import Progress
 
-from tierfleet.planning.rates import steady_rates
-from tierfleet.planning.tail_cache import LevelShares, TailCache
-from tierfleet.planning.workload import workload_from_rates
+from tierfleet.planning.search.tail_cache import LevelShares, TailCache
+from tierfleet.planning.traffic.rates import steady_rates
+from tierfleet.planning.traffic.workload import workload_from_rates
 
 SEED = 1
 INJECTED = {"s3_mb_per_second": 75.0, "network_milliseconds": 20.0}

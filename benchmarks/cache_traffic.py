@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from cache_models import ROW, Models
 
-from tierfleet.planning.sessions import INDEPENDENT, Sessions
-from tierfleet.planning.shapes import SHAPES, Shape
-from tierfleet.planning.synthesize import synthesize
+from tierfleet.planning.traffic.sessions import INDEPENDENT, Sessions
+from tierfleet.planning.traffic.shapes import SHAPES, Shape
+from tierfleet.planning.traffic.synthesize import synthesize
 
 SHAPE: Shape = SHAPES["churn"].without_rhythm()
 BURSTINESS = {"independent": INDEPENDENT, "sessions of 3": Sessions(3.0, 600.0)}

@@ -25,10 +25,10 @@ import libcachesim
 import numpy as np
 from numpy.typing import NDArray
 
-from tierfleet.planning.miss_ratio_curve import MissRatioCurve, miss_ratio_curve
-from tierfleet.planning.requests import Requests
-from tierfleet.planning.shapes import zipf_shape
-from tierfleet.planning.synthesize import write_trace
+from tierfleet.planning.cache.miss_ratio_curve import MissRatioCurve, miss_ratio_curve
+from tierfleet.planning.traffic.requests import Requests
+from tierfleet.planning.traffic.shapes import zipf_shape
+from tierfleet.planning.traffic.synthesize import write_trace
 
 MOST_TIMES_EQUAL: Final = 1.0
 MOST_TIMES_SIZED: Final = 3.0
@@ -44,8 +44,8 @@ _BIG_TRACE: Final = """
 import json, resource, sys, time
 from pathlib import Path
 import numpy as np
-from tierfleet.planning.miss_ratio_curve import miss_ratio_curve
-from tierfleet.planning.trace import read_trace
+from tierfleet.planning.cache.miss_ratio_curve import miss_ratio_curve
+from tierfleet.planning.traffic.trace import read_trace
 
 times, start = {}, time.perf_counter()
 trace = read_trace(sys.argv[1], Path(sys.argv[2]))
@@ -65,8 +65,8 @@ _COMPILE: Final = """
 import time
 import numpy as np
 start = time.perf_counter()
-from tierfleet.planning.miss_ratio_curve import miss_ratio_curve
-from tierfleet.planning.requests import Requests
+from tierfleet.planning.cache.miss_ratio_curve import miss_ratio_curve
+from tierfleet.planning.traffic.requests import Requests
 requests = Requests(("a", "b"), np.array([0, 1], np.int32), np.array([0.0, 1.0]), np.ones(2))
 miss_ratio_curve(requests, np.ones(2))
 miss_ratio_curve(requests, np.array([1.0, 2.0]))

@@ -5,7 +5,7 @@ from collections import OrderedDict
 import numpy as np
 from hypothesis import strategies as st
 
-from tierfleet.planning.requests import Requests
+from tierfleet.planning.traffic.requests import Requests
 
 MIB = 2**20
 

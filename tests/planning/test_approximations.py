@@ -8,14 +8,14 @@ from brute_force import requests_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierfleet.planning.bounds import belady, resource_bound, static_optimum
-from tierfleet.planning.che import che, che_per_instance
-from tierfleet.planning.miss_ratio_curve import miss_ratio_curve
-from tierfleet.planning.rates import rates_of, steady_rates
-from tierfleet.planning.routing import instance_by_hash
-from tierfleet.planning.sessions import INDEPENDENT, Sessions
-from tierfleet.planning.shapes import varied, zipf_shape
-from tierfleet.planning.synthesize import synthesize
+from tierfleet.planning.cache.bounds import belady, resource_bound, static_optimum
+from tierfleet.planning.cache.che import che, che_per_instance
+from tierfleet.planning.cache.lru import instance_by_hash
+from tierfleet.planning.cache.miss_ratio_curve import miss_ratio_curve
+from tierfleet.planning.traffic.rates import rates_of, steady_rates
+from tierfleet.planning.traffic.sessions import INDEPENDENT, Sessions
+from tierfleet.planning.traffic.shapes import varied, zipf_shape
+from tierfleet.planning.traffic.synthesize import synthesize
 
 SHAPE = zipf_shape(1000, 100_000, 0.8)
 BURSTS = Sessions(calls=3, mean_gap_seconds=120)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tierfleet.errors import InputError
-from tierfleet.planning.latency import Latency, Network, Shares, latency
-from tierfleet.planning.load_queue import LoadWait, load_wait
-from tierfleet.planning.profile_files import load_profiles
+from tierfleet.planning.profiles.latency import Latency, Network, Shares, latency
+from tierfleet.planning.profiles.load_queue import LoadWait, load_wait
+from tierfleet.planning.profiles.profile_files import load_profiles
 
 PROFILES = load_profiles()
 WARM, COLD = Shares(1, 0, 0), Shares(0, 0, 1)

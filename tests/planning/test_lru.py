@@ -6,8 +6,7 @@ from brute_force import MIB, PlainCache, requests_of, sized_traces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierfleet.planning.lru import CacheFleet, WarmUp, simulate
-from tierfleet.planning.routing import instance_by_hash
+from tierfleet.planning.cache.lru import CacheFleet, WarmUp, instance_by_hash, simulate
 
 
 @settings(max_examples=100)

@@ -11,9 +11,9 @@ from brute_force import MIB, PlainCache, requests_of, sized_traces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierfleet.planning.miss_ratio_curve import miss_ratio_curve
-from tierfleet.planning.shapes import zipf_shape
-from tierfleet.planning.synthesize import synthesize
+from tierfleet.planning.cache.miss_ratio_curve import miss_ratio_curve
+from tierfleet.planning.traffic.shapes import zipf_shape
+from tierfleet.planning.traffic.synthesize import synthesize
 
 
 @settings(max_examples=200)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tierfleet.config import ConfigError, load
 from tierfleet.errors import InputError
 from tierfleet.planning.apply import file_edits, write
-from tierfleet.planning.proposed import dedicated_tenants
-from tierfleet.planning.target import Target, edits, warm_up_list
+from tierfleet.planning.change import Target, edits, warm_up_list
+from tierfleet.planning.search.proposed import dedicated_tenants
 
 WHALES = frozenset(dedicated_tenants(load(CONFIG / "fraud-prod.toml")))
 

@@ -8,13 +8,13 @@ import pytest
 from workloads import CHURN, FRAUD, PROFILES, no_whales, question, steady, zipf
 
 from tierfleet.config import load
-from tierfleet.planning.plan import Plan
 from tierfleet.planning.planner import make_plan
-from tierfleet.planning.requirements import requirements_of
-from tierfleet.planning.shapes import varied
-from tierfleet.planning.synthesize import write_trace
-from tierfleet.planning.trace import read_trace
-from tierfleet.planning.workload import Workload, workload_from_trace
+from tierfleet.planning.search.plan import Plan
+from tierfleet.planning.search.requirements import requirements_of
+from tierfleet.planning.traffic.shapes import varied
+from tierfleet.planning.traffic.synthesize import write_trace
+from tierfleet.planning.traffic.trace import read_trace
+from tierfleet.planning.traffic.workload import Workload, workload_from_trace
 
 STOCK = {"stock": PROFILES["stock"]}
 CLAIMS = {100: None, 500: 0.80, 700: 0.91, 4000: None}

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tierfleet.planning.lru import CacheFleet
-from tierfleet.planning.miss_ratio_curve import miss_ratio_curve
-from tierfleet.planning.prediction import predict
-from tierfleet.planning.rates import rates_of, steady_rates
-from tierfleet.planning.sessions import Sessions
-from tierfleet.planning.shapes import zipf_shape
-from tierfleet.planning.synthesize import synthesize
+from tierfleet.planning.cache.lru import CacheFleet
+from tierfleet.planning.cache.miss_ratio_curve import miss_ratio_curve
+from tierfleet.planning.cache.prediction import predict
+from tierfleet.planning.traffic.rates import rates_of, steady_rates
+from tierfleet.planning.traffic.sessions import Sessions
+from tierfleet.planning.traffic.shapes import zipf_shape
+from tierfleet.planning.traffic.synthesize import synthesize
 
 SHAPE = zipf_shape(200, 20_000, 0.9)
 SIZES = np.full(200, 10.0)

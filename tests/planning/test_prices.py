@@ -11,7 +11,7 @@ from tierfleet.config import load
 from tierfleet.cost.prices import UNITS, UnknownPriceError, load_prices
 from tierfleet.errors import InputError
 from tierfleet.instance_types import hosting_types
-from tierfleet.planning.instances import offered_instance_types
+from tierfleet.planning.search.candidates import offered_instance_types
 
 SOUND = """
 [sources.bill]

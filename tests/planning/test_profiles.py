@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from tierfleet.cli.calibrate_command import calibrate
 from tierfleet.errors import InputError
-from tierfleet.planning.calibrate import Measured, calibrated, measure
-from tierfleet.planning.profile_files import load_profiles, profile_toml, shipped_profiles_file
-from tierfleet.planning.profiles import PredictTime, interpolate
+from tierfleet.planning.profiles.calibrate import Measured, calibrated, measure
+from tierfleet.planning.profiles.profile import PredictTime, interpolate
+from tierfleet.planning.profiles.profile_files import load_profiles, profile_toml, shipped_profiles_file
 
 PROFILES = load_profiles()
 
@@ -151,7 +151,7 @@ def test_calibration_measures_a_real_server(artefact: Path) -> None:
 def test_the_command_writes_a_profile_that_can_be_used(
     artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tierfleet.planning.calibrate.SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr("tierfleet.planning.profiles.calibrate.SETTLE_SECONDS", 0.1)
     app = typer.Typer()
     app.command()(calibrate)
     file = tmp_path / "mine.toml"

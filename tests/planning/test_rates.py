@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tierfleet.errors import InputError
-from tierfleet.planning.rates import rates_of, rates_sql
-from tierfleet.planning.rates_files import is_rates_file, read_rates
-from tierfleet.planning.sessions import GAP_COLUMNS, INDEPENDENT, Sessions
-from tierfleet.planning.shapes import varied
-from tierfleet.planning.synthesize import synthesize
+from tierfleet.planning.traffic.rates import rates_of, rates_sql
+from tierfleet.planning.traffic.rates_files import is_rates_file, read_rates
+from tierfleet.planning.traffic.sessions import GAP_COLUMNS, INDEPENDENT, Sessions
+from tierfleet.planning.traffic.shapes import varied
+from tierfleet.planning.traffic.synthesize import synthesize
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from PIL import Image
 from workloads import CHURN, question, steady, zipf
 
 from tierfleet.config import load
-from tierfleet.planning.plan import Plan
 from tierfleet.planning.planner import make_plan
-from tierfleet.planning.report import report_html
-from tierfleet.planning.requirements import requirements_of
+from tierfleet.planning.report.html import report_html
+from tierfleet.planning.search.plan import Plan
+from tierfleet.planning.search.requirements import requirements_of
 from tierfleet.text import percent
 
 CHROMIUM = next(

@@ -9,12 +9,11 @@ from fleets import fleet
 from workloads import PRICES, model, steady, tiering, zipf
 
 from tierfleet.instance_types import describe
-from tierfleet.planning.candidates import candidate_types
-from tierfleet.planning.comparisons import why_it_lost
-from tierfleet.planning.plan import FleetOption
-from tierfleet.planning.search import Bounds, pareto_front, search
-from tierfleet.planning.sensitivity import sensitivity
-from tierfleet.planning.sessions import Sessions
+from tierfleet.planning.search.alternatives import sensitivity, why_it_lost
+from tierfleet.planning.search.candidates import candidate_types
+from tierfleet.planning.search.plan import FleetOption
+from tierfleet.planning.search.search import Bounds, pareto_front, search
+from tierfleet.planning.traffic.sessions import Sessions
 
 CONFIG = fleet(region="us-east-1")
 TYPES = candidate_types(CONFIG, PRICES)[0]

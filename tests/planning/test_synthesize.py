@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tierfleet.errors import InputError
-from tierfleet.planning.sessions import Sessions
-from tierfleet.planning.shapes import SHAPES, varied, zipf_shape
-from tierfleet.planning.synthesize import model_bytes, synthesize, write_trace
-from tierfleet.planning.trace import read_trace
+from tierfleet.planning.traffic.sessions import Sessions
+from tierfleet.planning.traffic.shapes import SHAPES, varied, zipf_shape
+from tierfleet.planning.traffic.synthesize import model_bytes, synthesize, write_trace
+from tierfleet.planning.traffic.trace import read_trace
 
 WHALES = ("m01", "m04", "m12", "m18", "m29")
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from workloads import zipf
 
-from tierfleet.planning.shapes import SHAPES
-from tierfleet.planning.tiering import TailShare, TenantTier, TieringRules, assign_tiers, promoted_for_p99
+from tierfleet.planning.search.tiering import TailShare, TenantTier, TieringRules, assign_tiers, promoted_for_p99
+from tierfleet.planning.traffic.shapes import SHAPES
 
 WHALES = {"m01", "m04", "m12", "m18", "m29"}
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tierfleet.errors import InputError
-from tierfleet.planning.duck import allow_s3
-from tierfleet.planning.trace import read_trace
-from tierfleet.planning.trace_columns import Columns
+from tierfleet.planning.traffic.duckdb_session import allow_s3
+from tierfleet.planning.traffic.trace import read_trace
+from tierfleet.planning.traffic.trace_columns import Columns
 from tierfleet.runtime import metrics
 from tierfleet.runtime.call_metrics import CallMetrics
 
@@ -307,7 +307,7 @@ def test_cloudtrail_data_events(tmp_path, form):
 
 
 def test_a_long_trace_is_mapped_from_files(tmp_path, monkeypatch):
-    monkeypatch.setattr("tierfleet.planning.trace._MOST_IN_MEMORY", 2)
+    monkeypatch.setattr("tierfleet.planning.traffic.trace._MOST_IN_MEMORY", 2)
     trace = read(_write(tmp_path, ".parquet"), tmp_path)
     assert (tmp_path / "work" / "tenant").stat().st_size == 12
     assert type(trace.requests.tenant) is np.ndarray

@@ -5,10 +5,10 @@ import pytest
 from brute_force import requests_of
 
 from tierfleet.errors import InputError
-from tierfleet.planning.requests import Requests
-from tierfleet.planning.shapes import SHAPES
-from tierfleet.planning.synthesize import synthesize
-from tierfleet.planning.workload import HOURS_OF_WEEK, model_megabytes, workload_from_trace
+from tierfleet.planning.traffic.requests import Requests
+from tierfleet.planning.traffic.shapes import SHAPES
+from tierfleet.planning.traffic.synthesize import synthesize
+from tierfleet.planning.traffic.workload import HOURS_OF_WEEK, model_megabytes, workload_from_trace
 
 MONDAY = 1_767_571_200.0  # 2026-01-05 00:00 UTC
 

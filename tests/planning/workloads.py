@@ -9,17 +9,17 @@ from fleets import CONFIG, fleet
 from tierfleet.config import FleetConfig, load
 from tierfleet.cost.prices import load_prices
 from tierfleet.cost.usage import Usage
-from tierfleet.planning.fleet_model import FleetModel
-from tierfleet.planning.latency import Network
-from tierfleet.planning.option_prices import OptionPrices
-from tierfleet.planning.profile_files import load_profiles
-from tierfleet.planning.question import Question
-from tierfleet.planning.rates import steady_rates
-from tierfleet.planning.requirements import Requirements
-from tierfleet.planning.search import Tiering
-from tierfleet.planning.sessions import INDEPENDENT, Sessions
-from tierfleet.planning.tiering import TieringRules, assign_tiers
-from tierfleet.planning.workload import Workload, workload_from_rates
+from tierfleet.planning.profiles.latency import Network
+from tierfleet.planning.profiles.profile_files import load_profiles
+from tierfleet.planning.request import Question
+from tierfleet.planning.search.fleet_model import FleetModel
+from tierfleet.planning.search.option_prices import OptionPrices
+from tierfleet.planning.search.requirements import Requirements
+from tierfleet.planning.search.search import Tiering
+from tierfleet.planning.search.tiering import TieringRules, assign_tiers
+from tierfleet.planning.traffic.rates import steady_rates
+from tierfleet.planning.traffic.sessions import INDEPENDENT, Sessions
+from tierfleet.planning.traffic.workload import Workload, workload_from_rates
 
 PRICES = load_prices()
 PROFILES = load_profiles()

@@ -12,8 +12,8 @@ from rich.progress import track
 from tierfleet.cli.console import Json, err, fail, out, print_json
 from tierfleet.errors import InputError
 from tierfleet.files import check_writable, write_whole
-from tierfleet.planning.calibrate import calibrated, measure
-from tierfleet.planning.profile_files import profile_toml
+from tierfleet.planning.profiles.calibrate import calibrated, measure
+from tierfleet.planning.profiles.profile_files import profile_toml
 
 
 def calibrate(

@@ -14,7 +14,7 @@ from tierfleet.cli.planning import planning_or_fail
 from tierfleet.cli.progress import advancing
 
 if TYPE_CHECKING:
-    from tierfleet.planning.curve_table import CurveRow
+    from tierfleet.planning.cache.curve_table import CurveRow
 
 app = typer.Typer(no_args_is_help=True, help="Plan a fleet from its traffic. Deploys nothing.")
 
@@ -33,9 +33,9 @@ def plan_synthesize(
 ) -> None:
     """Write a trace of a known traffic shape; the same arguments write the same trace."""
     with planning_or_fail():
-        from tierfleet.planning.sessions import INDEPENDENT, Sessions
-        from tierfleet.planning.shapes import varied
-        from tierfleet.planning.synthesize import write_trace
+        from tierfleet.planning.traffic.sessions import INDEPENDENT, Sessions
+        from tierfleet.planning.traffic.shapes import varied
+        from tierfleet.planning.traffic.synthesize import write_trace
 
         traffic = varied(shape, requests_per_day=requests_per_day, zipf=zipf, without_rhythm=no_rhythm)
         sessions = INDEPENDENT if calls_per_session == 1 else Sessions(calls_per_session, mean_gap_seconds)
@@ -71,9 +71,9 @@ def plan_curve(
 ) -> None:
     """Show the hit ratio of the shared cache at several capacities."""
     with planning_or_fail(), tempfile.TemporaryDirectory(prefix="tierfleet-") as folder:
-        from tierfleet.planning import curve_table
-        from tierfleet.planning.sessions import Sessions
-        from tierfleet.planning.trace_columns import Columns
+        from tierfleet.planning.cache import curve_table
+        from tierfleet.planning.traffic.sessions import Sessions
+        from tierfleet.planning.traffic.trace_columns import Columns
 
         sessions = None
         if calls_per_session is not None:

@@ -93,17 +93,17 @@ def plan_fleet(
     with planning_or_fail():
         from tierfleet.cost.prices import load_prices
         from tierfleet.files import check_writable, write_whole
-        from tierfleet.planning import plan_sources
+        from tierfleet.planning import sources
         from tierfleet.planning.apply import file_edits, write
-        from tierfleet.planning.curve_table import Reading
+        from tierfleet.planning.cache.curve_table import Reading
         from tierfleet.planning.json_text import json_text
-        from tierfleet.planning.plan_text import plan_text
         from tierfleet.planning.planner import make_plan
-        from tierfleet.planning.profile_files import load_profiles
-        from tierfleet.planning.question import Question, other_container, profile_name
-        from tierfleet.planning.requirements import requirements_of
-        from tierfleet.planning.tiering import TieringRules
-        from tierfleet.planning.trace_columns import Columns
+        from tierfleet.planning.profiles.profile_files import load_profiles
+        from tierfleet.planning.report.text import plan_text
+        from tierfleet.planning.request import Question, other_container, profile_name
+        from tierfleet.planning.search.requirements import requirements_of
+        from tierfleet.planning.search.tiering import TieringRules
+        from tierfleet.planning.traffic.trace_columns import Columns
 
         if html is not None:
             check_writable(html, "--html")
@@ -114,14 +114,14 @@ def plan_fleet(
             cold_p95_seconds=cold_p95_seconds,
             usd=budget_usd,
             tenant_p99_seconds={
-                name: number / 1000 for name, number in plan_sources.numbers("--tenant-p99", tenant_p99 or []).items()
+                name: number / 1000 for name, number in sources.numbers("--tenant-p99", tenant_p99 or []).items()
             },
         )
         known = load_profiles(profiles)
         own = profile_name(fleet, known, profile)
-        claimed = plan_sources.claimed_ratios(claim or [])
+        claimed = sources.claimed_ratios(claim or [])
         with tempfile.TemporaryDirectory(prefix="tierfleet-") as folder, steps() as step:
-            read = plan_sources.read_source(
+            read = sources.read_source(
                 source,
                 Path(folder),
                 reading=Reading(
@@ -133,7 +133,7 @@ def plan_fleet(
                 packed=packed,
                 profile=known[own],
                 skip_days=skip_days,
-                sessions=plan_sources.sessions_of(calls_per_session, mean_gap_seconds),
+                sessions=sources.sessions_of(calls_per_session, mean_gap_seconds),
                 progress=lambda done: step("reading", done, 0),
             )
             plan, target = make_plan(
@@ -157,14 +157,14 @@ def plan_fleet(
                 step,
             )
         if html is not None:
-            from tierfleet.planning.report import report_html
+            from tierfleet.planning.report.html import report_html
 
             write_whole(html, report_html(plan))
         typer.echo(json_text(plan.to_json())) if as_json else out.print(escape(plan_text(plan)))
         if apply and target is not None:
             if why := other_container(fleet, known[own]):
                 fail(f"{why}; change [container] first, then plan again")
-            target = plan_sources.pinned(target, fleet, pin or [], plan_sources.catalog_reader(fleet))
+            target = sources.pinned(target, fleet, pin or [], sources.catalog_reader(fleet))
             changes = file_edits(config, fleet, target)
             write(changes)
             for change in changes:

@@ -93,7 +93,7 @@ class Usage:
 
 def read_traffic(file: Path) -> Traffic:
     """A CSV with the columns `tenant` and `requests_per_day`, spread evenly over the day; or the rates table that
-    planning/sql/rates.sql makes of a trace, whose working days and weekends become one usual day.
+    planning/traffic/sql/rates.sql makes of a trace, whose working days and weekends become one usual day.
 
     Other columns are left alone. Raises InputError with every mistake (the first ten of many).
     """

@@ -15,8 +15,8 @@ from tierfleet.config import ConfigError, FleetConfig, check_file
 from tierfleet.config.problems import errors_of
 from tierfleet.errors import InputError
 from tierfleet.files import write_whole
-from tierfleet.planning.proposed import dedicated_tenants, dedicated_tier_name, proposed_tail
-from tierfleet.planning.target import Target
+from tierfleet.planning.change import Target
+from tierfleet.planning.search.proposed import dedicated_tenants, dedicated_tier_name, proposed_tail
 from tierfleet.runtime.names import WORD_PATTERN
 
 

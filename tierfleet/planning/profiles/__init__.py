@@ -1,0 +1,1 @@
+"""What a model server needs: memory and load times by the size of a model, and call times."""

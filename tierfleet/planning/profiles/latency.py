@@ -1,0 +1,215 @@
+"""How long calls take: warm ones, those whose model is on disk, and cold ones that fetch it from S3.
+
+The model, call by call:
+    warm = overhead + predict
+    disk = warm + wait for a load + read from disk + load
+    cold = warm + wait for a load + S3's first byte + fetch + extract + load
+A cold call is one of a model that is loaded, which need not be of the size of those that are called.
+`load_queue` says how long loads wait for each other; a wait that happens is taken as exponential. Distributions are
+evaluated on fixed low-discrepancy points: the same input gives the same output.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tierfleet.errors import InputError
+from tierfleet.planning.profiles.load_queue import LoadWait, load_wait
+from tierfleet.planning.profiles.profile import Profile
+
+Array = NDArray[np.float64]
+
+_POINTS: Final = 4096
+_Z95, _Z99 = NormalDist().inv_cdf(0.95), NormalDist().inv_cdf(0.99)
+_SIZE, _OVERHEAD, _PREDICT, _FIRST_BYTE, _FETCH, _WAIT = range(6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """What stands between caller, container and S3. Milliseconds, and MB (10**6 bytes) a second.
+
+    overhead: caller to container and back without the container's own time; an assumption: read OverheadLatency and
+    your callers' network, and set it. s3_first_byte: "roughly 100-200 milliseconds", taken as the 5th and 95th
+    percentile (docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html). s3_megabytes_per_second:
+    one stream; its 95th percentile of slowness is s3_slowdown_p95 times longer (an assumption).
+    disk_megabytes_per_second: a gp2 volume of up to 170 GiB, 128 MiB/s
+    (docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html).
+    """
+
+    overhead_p50_ms: float = 5.0
+    overhead_p99_ms: float = 20.0
+    s3_first_byte_p5_ms: float = 100.0
+    s3_first_byte_p95_ms: float = 200.0
+    s3_megabytes_per_second: float = 75.0
+    s3_slowdown_p95: float = 1.3
+    disk_megabytes_per_second: float = 134.2
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Which part of the calls is warm, finds its model on disk, is cold. Each 0 to 1, together 1."""
+
+    warm: float
+    disk: float
+    cold: float
+
+    def __post_init__(self) -> None:
+        """Raises InputError."""
+        parts = (self.warm, self.disk, self.cold)
+        # What was subtracted from 1 may miss 0 by a rounding.
+        if not all(-1e-9 <= part <= 1 + 1e-9 for part in parts) or not math.isclose(sum(parts), 1, abs_tol=1e-9):
+            raise InputError(f"shares of calls are {parts}, each must be 0 to 1 and all together 1")
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Call times in seconds by class, each at equally likely points, and how the classes are mixed."""
+
+    warm: Array
+    disk: Array
+    cold: Array
+    shares: Shares
+    load_wait: LoadWait
+
+    def percentile(self, percent: float) -> float:
+        """Seconds that `percent` (0 to 100) of all calls do not exceed."""
+        parts = ((self.warm, self.shares.warm), (self.disk, self.shares.disk), (self.cold, self.shares.cold))
+        times = np.concatenate([times for times, _ in parts])
+        weights = np.concatenate([np.full(len(times), max(share, 0.0) / len(times)) for times, share in parts])
+        order = np.argsort(times)
+        reached = np.cumsum(weights[order])
+        index = int(np.searchsorted(reached, percent / 100 - 1e-12))
+        # The last points may have no weight: an absent class says nothing.
+        return float(times[order][min(index, int(np.searchsorted(reached, reached[-1] - 1e-12)))])
+
+    def outside(self, *, warm_seconds: float, cold_seconds: float) -> float:
+        """Share of calls outside the SLA: warm ones above warm_seconds, others above cold_seconds."""
+        return (
+            self.shares.warm * float(np.mean(self.warm > warm_seconds))
+            + self.shares.disk * float(np.mean(self.disk > cold_seconds))
+            + self.shares.cold * float(np.mean(self.cold > cold_seconds))
+        )
+
+
+def latency(
+    profile: Profile,
+    model_mb: Sequence[float] | Array,
+    shares: Shares,
+    *,
+    vcpus: int,
+    loads_per_second: float,
+    network: Network | None = None,
+    weights: Sequence[float] | Array | None = None,
+    load_weights: Sequence[float] | Array | None = None,
+) -> Latency:
+    """Call times of one tier.
+
+    model_mb: sizes of the model files; weights: how often each is called (equally, if left out). load_weights: how
+    often each is loaded; as often as it is called, if left out. In a cache it is the rarely called that load.
+    loads_per_second: models loaded on one instance, from disk or S3; vcpus: of one instance.
+    Raises InputError for an empty or impossible size, weight or rate.
+    """
+    network = network or Network()
+    warm = (_overhead(network) + _predict(profile, _sampled(model_mb, weights))) / 1000
+    sizes = _sampled(model_mb, weights if load_weights is None else load_weights)
+    answer = (_overhead(network) + _predict(profile, sizes)) / 1000
+    load = np.maximum(_along(profile.load, sizes), 0.0)
+    wait = load_wait(load, loads_per_second, profile.loads_at_once(vcpus))
+    waiting = _waiting(wait)
+    first_byte = _lognormal(_FIRST_BYTE, *_between(network.s3_first_byte_p5_ms, network.s3_first_byte_p95_ms)) / 1000
+    slowdown = _lognormal(_FETCH, 1.0, math.log(network.s3_slowdown_p95) / _Z95)
+    fetch = profile.artefact_mb_per_model_mb * sizes / network.s3_megabytes_per_second * slowdown
+    extract = profile.extract_seconds_per_model_mb * sizes
+    from_disk = answer + waiting + profile.file_mb_per_model_mb * sizes / network.disk_megabytes_per_second + load
+    # A cold call writes what it extracts, so the page cache still holds it when it is loaded; but it is never
+    # quicker than finding the model on disk.
+    cold = answer + waiting + first_byte + fetch + extract + load
+    return Latency(warm, from_disk, np.maximum(cold, from_disk), shares, wait)
+
+
+@cache
+def _uniform() -> Array:
+    """_POINTS points of the unit cube in six dimensions (Kronecker's sequence), none on its border."""
+    root = 2.0
+    for _ in range(64):  # x**7 = x + 1
+        root = (1 + root) ** (1 / 7)
+    steps = np.array([root ** -(dimension + 1) for dimension in range(6)])
+    points: Array = (0.5 + np.arange(1, _POINTS + 1)[:, None] * steps) % 1.0
+    return np.clip(points, 1e-9, 1 - 1e-9)
+
+
+@cache
+def _normal() -> Array:
+    normal: Array = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])(_uniform())
+    return normal
+
+
+def _sampled(model_mb: Sequence[float] | Array, given: Sequence[float] | Array | None) -> Array:
+    sizes = np.asarray(model_mb, float)
+    weights = np.ones(len(sizes)) if given is None else np.asarray(given, float)
+    if sizes.ndim != 1 or not len(sizes) or len(sizes) != len(weights):
+        raise InputError(f"{sizes.size} model sizes and {weights.size} weights; give as many of each, from one")
+    if not (np.isfinite(sizes).all() and (sizes > 0).all()):
+        raise InputError("a model size is not above 0 MB")
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+        raise InputError("a weight of a model is below 0, or all are 0")
+    order = np.argsort(sizes)
+    reached = np.cumsum(weights[order]) / weights.sum()
+    picked: Array = sizes[order][np.minimum(np.searchsorted(reached, _uniform()[:, _SIZE]), len(sizes) - 1)]
+    return picked
+
+
+def _lognormal(dimension: int, median: float, sigma: float) -> Array:
+    return median * np.exp(sigma * _normal()[:, dimension])
+
+
+def _between(p5: float, p95: float) -> tuple[float, float]:
+    """Median and sigma of the lognormal with these percentiles."""
+    return math.sqrt(p5 * p95), math.log(p95 / p5) / (2 * _Z95)
+
+
+def _overhead(network: Network) -> Array:
+    sigma = math.log(network.overhead_p99_ms / network.overhead_p50_ms) / _Z99
+    return _lognormal(_OVERHEAD, network.overhead_p50_ms, sigma)
+
+
+def _predict(profile: Profile, sizes: Array) -> Array:
+    """Milliseconds: through the measured 50th, 95th and 99th percentile, lognormal between and beyond them."""
+    z = _normal()[:, _PREDICT]
+    p50, p95, p99 = (
+        np.maximum(_along([(mb, getattr(times, name)) for mb, times in profile.predict], sizes), 1e-6)
+        for name in ("p50", "p95", "p99")
+    )
+    body, tail = np.log(p95 / p50) / _Z95, np.log(p99 / p95) / (_Z99 - _Z95)
+    return p50 * np.exp(body * np.minimum(z, _Z95) + tail * np.maximum(z - _Z95, 0))
+
+
+def _along(points: Sequence[tuple[float, float]], at: Array) -> Array:
+    """`profiles.interpolate` for many sizes at once."""
+    if len(points) == 1:
+        return np.full(len(at), points[0][1])
+    x, y = (np.array(values) for values in zip(*points, strict=True))
+    right = np.clip(np.searchsorted(x, at), 1, len(x) - 1)
+    slope = (y[right] - y[right - 1]) / (x[right] - x[right - 1])
+    line: Array = y[right - 1] + slope * (at - x[right - 1])
+    return line
+
+
+def _waiting(wait: LoadWait) -> Array:
+    """Seconds: nobody waits with probability 1 - p, else exponentially long."""
+    if wait.probability == 0:
+        return np.zeros(_POINTS)
+    if math.isinf(wait.mean_seconds_if_waiting):
+        return np.full(_POINTS, np.inf)
+    draws = _uniform()[:, _WAIT]
+    return np.where(
+        draws < 1 - wait.probability,
+        0.0,
+        -np.log(np.minimum(1 - draws, wait.probability) / wait.probability) * wait.mean_seconds_if_waiting,
+    )

@@ -1,0 +1,1 @@
+"""A plan as text, as an HTML page and as charts."""

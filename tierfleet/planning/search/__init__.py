@@ -1,0 +1,1 @@
+"""The search for the cheapest fleet: who is dedicated, which types, how many instances, and how each would do."""

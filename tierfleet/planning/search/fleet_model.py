@@ -1,0 +1,240 @@
+"""What comes of one fleet: hit ratio, call times, cost, and what it fails to meet."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tierfleet.config import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.instance_types import describe
+from tierfleet.planning.profiles.latency import Latency, Network, Shares, latency
+from tierfleet.planning.profiles.profile import Profile
+from tierfleet.planning.search.call_times import (
+    always_in_memory,
+    container_p99,
+    container_times,
+    dedicated_failures,
+    loads_percentile,
+    shared_failures,
+    tier_latency,
+)
+from tierfleet.planning.search.option_prices import OptionPrices
+from tierfleet.planning.search.plan import FleetOption, TierLatency
+from tierfleet.planning.search.proposed import instances_for_peak, proposed_config, proposed_tail
+from tierfleet.planning.search.requirements import Requirements
+from tierfleet.planning.search.tail_cache import TailCache
+from tierfleet.planning.search.tiering import TailShare
+from tierfleet.planning.traffic.workload import Workload
+from tierfleet.text import dollars, milliseconds, percent, points
+
+Array = NDArray[np.float64]
+
+MIB_PER_MB: Final = 1e6 / 2**20
+# Of a volume, for models; the rest is the file system, the image and logs. An assumption.
+DISK_SHARE_FOR_MODELS: Final = 0.9
+
+
+@dataclass
+class FleetModel:
+    """One container's profile under one workload.
+
+    workload: of the tenants of the default tier and of the dedicated tiers. tails: caches by who is dedicated; may be
+    shared by models of one workload, since a pass over the trace takes long.
+    """
+
+    config: FleetConfig
+    workload: Workload
+    profile: Profile
+    prices: OptionPrices
+    requirements: Requirements
+    network: Network
+    tails: dict[frozenset[str], TailCache]
+    _sizes: dict[frozenset[str], tuple[Array, Array]] = field(default_factory=dict)
+
+    def tail(self, dedicated: frozenset[str]) -> TailCache:
+        """The shared tier without those."""
+        if dedicated not in self.tails:
+            chosen = np.array([name not in dedicated for name in self.workload.tenants], np.bool_)
+            self.tails[dedicated] = TailCache(self.workload.only(chosen))
+        return self.tails[dedicated]
+
+    def sizes(self, dedicated: frozenset[str]) -> tuple[Array, Array]:
+        """Of the shared tier's models: MiB in memory, MiB on disk (the packed artefact and what is in it)."""
+        if dedicated not in self._sizes:
+            model_mb = self.tail(dedicated).workload.model_mb
+            packed = _by_size(self.profile.artefact_mb, model_mb)
+            self._sizes[dedicated] = (_by_size(self.profile.resident_mib, model_mb), (model_mb + packed) * MIB_PER_MB)
+        return self._sizes[dedicated]
+
+    def memory_mib(self, instance_type: str) -> float:
+        """For models, on one instance."""
+        return self.profile.model_memory_mib(describe(instance_type).memory_gib)
+
+    def fits(self, instance_type: str, dedicated: frozenset[str]) -> bool:
+        """Whether one instance holds the biggest model."""
+        return float(self.sizes(dedicated)[0].max(initial=1.0)) <= self.memory_mib(instance_type)
+
+    def everything_fits(self, instance_type: str, instances: int, dedicated: frozenset[str]) -> bool:
+        """Whether no model is ever evicted."""
+        return self.tail(dedicated).all_fit(self.sizes(dedicated)[0], self.memory_mib(instance_type), instances)
+
+    def least_instances(self, instance_type: str, dedicated: frozenset[str]) -> int:
+        """Instances that the calls of the busiest hour need, whatever the cache."""
+        tier = proposed_tail(self.config.multi_model_tiers[self.config.default_tier], instance_type, 1)
+        return instances_for_peak(tier, self.tail(dedicated).workload.peak_together_per_second)
+
+    def option(self, instance_type: str, instances: int, dedicated: frozenset[str]) -> FleetOption:
+        """Hit ratio and cost; call times are left to `judged`."""
+        tail, (resident, on_disk) = self.tail(dedicated), self.sizes(dedicated)
+        memory = self.memory_mib(instance_type)
+        disk_room = self._disk_room_mib(instance_type)
+        shares = tail.shares(resident, on_disk, memory_mib=memory, disk_room_mib=disk_room, instances=instances)
+        calls_per_day = float(tail.workload.calls_per_day.sum())
+        return FleetOption(
+            profile=self.profile.name,
+            prototype=self.profile.prototype,
+            instance_type=instance_type,
+            instances=instances,
+            dedicated=tuple(sorted(dedicated)),
+            usd=self.prices.usd(instance_type, instances, dedicated, shares.s3),
+            models_per_instance=int(memory / float(resident.mean())) if len(resident) else 0,
+            model_memory_mib=memory * instances,
+            hit_ratio=shares.memory,
+            disk_share=shares.disk,
+            cold_share=shares.s3,
+            loads_per_hour=calls_per_day / 24 * (1 - shares.memory),
+        )
+
+    def judged(self, option: FleetOption) -> FleetOption:
+        """The same with its call times, and with what it fails to meet."""
+        required, failures = self.requirements, []
+        times = self.tail_times(option)
+        warm, cold = float(np.percentile(times.warm, 95)), loads_percentile(times, 95)
+        busy = times.load_wait.utilisation
+        if required.min_hit_ratio is not None and option.hit_ratio < required.min_hit_ratio:
+            failures.append(f"hit ratio {points(option.hit_ratio)}, required {points(required.min_hit_ratio)}")
+        if required.warm_p95_seconds is not None and warm > required.warm_p95_seconds:
+            failures.append(f"warm p95 {milliseconds(warm)}, required {milliseconds(required.warm_p95_seconds)}")
+        if busy >= 1:
+            failures.append(f"loads need {percent(busy)} of the time there is in the busiest hour")
+        elif required.cold_p95_seconds is not None and cold is not None and cold > required.cold_p95_seconds:
+            failures.append(f"cold p95 {milliseconds(cold)}, required {milliseconds(required.cold_p95_seconds)}")
+        dedicated = frozenset(option.dedicated)
+        failures += dedicated_failures(required, self.profile, self.workload, dedicated)
+        failures += shared_failures(required, self.on_tail(option.instance_type, option.instances, dedicated))
+        if required.usd is not None and option.usd > required.usd:
+            failures.append(f"{dollars(option.usd)} a month, budget {dollars(required.usd)}")
+        return replace(
+            option, warm_p95_seconds=warm, cold_p95_seconds=cold, busy_loading=busy, failures=tuple(failures)
+        )
+
+    def latencies(self, option: FleetOption, dedicated_tier: str) -> tuple[TierLatency, ...]:
+        """Call times of the shared tier and, if anybody has an endpoint, of the dedicated ones together."""
+        dedicated = frozenset(option.dedicated)
+        tail, found = self.tail(dedicated).workload, []
+        if len(tail.tenants):
+            p99 = container_p99(self.profile, tail.model_mb, tail.calls_per_day)
+            times = self.tail_times(option)
+            found.append(tier_latency(self.config.default_tier, times, p99, self._outside(times)))
+        own = self._own(dedicated)
+        if own.any():
+            sizes, calls = self.workload.model_mb[own], self.workload.calls_per_day[own]
+            times = always_in_memory(self.profile, sizes, calls, self.network)
+            inside, limit = container_times(self.profile, sizes, calls), self.requirements.whale_p99_seconds
+            outside = None if limit is None else inside.outside(warm_seconds=limit, cold_seconds=limit)
+            found.append(tier_latency(dedicated_tier, times, inside.percentile(99), outside))
+        return tuple(found)
+
+    def _outside(self, times: Latency) -> float | None:
+        """Of the calls to the shared tier, those slower than what is required; None where nothing is."""
+        warm, cold = self.requirements.warm_p95_seconds, self.requirements.cold_p95_seconds
+        if warm is None and cold is None:
+            return None
+        return times.outside(
+            warm_seconds=math.inf if warm is None else warm, cold_seconds=math.inf if cold is None else cold
+        )
+
+    def on_tail(self, instance_type: str, instances: int, dedicated: frozenset[str]) -> dict[str, TailShare]:
+        """How the shared tier would treat each tenant with a required p99, as far as it is there."""
+        tail, (resident, _) = self.tail(dedicated), self.sizes(dedicated)
+        wanted = [name for name in self.requirements.tenant_p99_seconds if name in tail.workload.tenants]
+        if not wanted:
+            return {}
+        hits = tail.tenant_hit_ratios(resident, self.memory_mib(instance_type), instances)
+        found = {}
+        for name in wanted:
+            index = tail.workload.tenants.index(name)
+            size = tail.workload.model_mb[index : index + 1]
+            found[name] = TailShare(
+                load_share=1 - float(hits[index]),
+                warm_p99_seconds=container_p99(self.profile, size, np.ones(1)),
+                load_seconds=self.profile.load_seconds(float(size[0])),
+            )
+        return found
+
+    def tail_times(self, option: FleetOption) -> Latency:
+        """Of the shared tier in its busiest hour, as far as loads wait for each other."""
+        tail = self.tail(frozenset(option.dedicated)).workload
+        if not len(tail.tenants):
+            return always_in_memory(self.profile, np.ones(1), np.ones(1), self.network)
+        return latency(
+            self.profile,
+            tail.model_mb,
+            Shares(option.hit_ratio, option.disk_share, option.cold_share),
+            vcpus=describe(option.instance_type).vcpus,
+            loads_per_second=tail.peak_together_per_second * (1 - option.hit_ratio) / option.instances,
+            network=self.network,
+            weights=tail.calls_per_day if tail.calls_per_day.any() else None,
+            load_weights=self._load_weights(option),
+        )
+
+    def _load_weights(self, option: FleetOption) -> Array | None:
+        """Who loads; None where it does not matter or nobody does, as far as the approximation tells."""
+        dedicated = frozenset(option.dedicated)
+        tail, (resident, _) = self.tail(dedicated), self.sizes(dedicated)
+        if (resident == resident[0]).all():
+            return None
+        loads = tail.loads_per_day(resident, self.memory_mib(option.instance_type), option.instances)
+        return loads if loads.any() else None
+
+    def _own(self, dedicated: frozenset[str]) -> NDArray[np.bool_]:
+        return np.array([name in dedicated for name in self.workload.tenants], np.bool_)
+
+    def _disk_room_mib(self, instance_type: str) -> float:
+        tail = proposed_tail(self.config.multi_model_tiers[self.config.default_tier], instance_type, 1)
+        return 0.0 if tail.volume_size_in_gb is None else tail.volume_size_in_gb * 1024 * DISK_SHARE_FOR_MODELS
+
+
+def _by_size(of: Callable[[float], float], model_mb: Array) -> Array:
+    """A function of the size for each model, computed once a size."""
+    sizes, index = np.unique(model_mb, return_inverse=True)
+    found: Array = np.array([of(float(size)) for size in sizes])[index]
+    return found
+
+
+def beyond_max(model: FleetModel, option: FleetOption) -> list[str]:
+    """Which endpoints need more instances in their busiest hour than they may have, each in a sentence."""
+    dedicated = frozenset(option.dedicated)
+    config = proposed_config(
+        model.config,
+        instance_type=option.instance_type,
+        instances=option.instances,
+        dedicated=dedicated,
+        new_tier=model.prices.new_tier,
+    )
+    together = model.tail(dedicated).workload.peak_together_per_second
+    found = [_beyond(config.default_tier, config.multi_model_tiers[config.default_tier], together)]
+    peaks = dict(zip(model.workload.tenants, model.workload.peak_per_second.tolist(), strict=True))
+    for tier in config.dedicated_tiers.values():
+        found += [_beyond(tenant, tier, peaks[tenant]) for tenant in sorted(tier.tenants) if tenant in peaks]
+    return [text for text in found if text]
+
+
+def _beyond(name: str, tier: MultiModelTier | DedicatedTier, peak_per_second: float) -> str:
+    needed = instances_for_peak(tier, peak_per_second)
+    if needed <= tier.most_instances:
+        return ""
+    return f"{name} needs {needed} x {tier.instance_type} in its busiest hour, and may have {tier.most_instances}"

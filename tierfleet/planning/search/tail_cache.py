@@ -1,0 +1,111 @@
+"""Hit ratios of the shared tier at any instance count and memory: each pass over the trace is done once."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tierfleet.planning.cache.che import che, che_per_instance
+from tierfleet.planning.cache.lru import instance_by_hash
+from tierfleet.planning.cache.miss_ratio_curve import MissRatioCurve, miss_ratio_curve
+from tierfleet.planning.traffic.rates import steady_rates
+from tierfleet.planning.traffic.requests import Requests
+from tierfleet.planning.traffic.workload import Workload
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LevelShares:
+    """Of the calls: model in memory, on disk, in S3. Each 0 to 1, together 1."""
+
+    memory: float
+    disk: float
+    s3: float
+
+
+@dataclass
+class TailCache:
+    """The tenants of the shared tier as load on caches, every tenant on its own instance (model affinity).
+
+    From a trace the hit ratios are those of LRU, exactly; from rates alone, Che's approximation.
+    """
+
+    workload: Workload
+    _curves: dict[tuple[int, bytes], MissRatioCurve] = field(default_factory=dict)
+    _placed: dict[int, NDArray[np.int16]] = field(default_factory=dict)
+
+    def shares(
+        self, resident_mib: Array, disk_mib: Array, *, memory_mib: float, disk_room_mib: float, instances: int
+    ) -> LevelShares:
+        """Where calls find their model. resident_mib, disk_mib: of each model. memory_mib, disk_room_mib: per instance.
+
+        The disk is a cache like the memory, of what was ever loaded: a model found on disk only is loaded from there.
+        """
+        in_memory = self.hit_ratio(resident_mib, memory_mib, instances)
+        reached = max(self.hit_ratio(disk_mib, disk_room_mib, instances), in_memory) if disk_room_mib else in_memory
+        return LevelShares(in_memory, reached - in_memory, 1 - reached)
+
+    def hit_ratio(self, sizes_mib: Array, capacity_mib: float, instances: int) -> float:
+        """The share of calls whose model is in a cache of `capacity_mib` on its instance; 1 without tenants."""
+        if not len(sizes_mib) or not self.workload.calls_per_day.any():
+            return 1.0
+        if capacity_mib <= 0:
+            return 0.0
+        requests = self.workload.requests
+        if requests is None:
+            instance_of = self._instance_of(instances)
+            # Sums of shares may end a rounding above 1.
+            return min(che_per_instance(self.workload.rates, sizes_mib, capacity_mib, instance_of), 1.0)
+        if (sizes_mib == sizes_mib[0]).all():
+            # Models of one size: one pass tells all sizes, counted in models.
+            return self._curve(requests, np.ones(len(sizes_mib)), instances).hit_ratio(
+                capacity_mib / float(sizes_mib[0])
+            )
+        return self._curve(requests, sizes_mib, instances).hit_ratio(capacity_mib)
+
+    def tenant_hit_ratios(self, sizes_mib: Array, capacity_mib: float, instances: int) -> Array:
+        """The same for each tenant, always by Che's approximation: a trace has too few calls of most of them."""
+        rates, ratios = self.workload.rates, np.zeros(len(sizes_mib))
+        instance_of = self._instance_of(instances)
+        for instance in range(instances):
+            own = instance_of == instance
+            if rates.requests_per_day[own].any():
+                ratios[own] = che(rates.of(own), sizes_mib[own], capacity_mib).tenant_hit_ratios
+        return ratios
+
+    def loads_per_day(self, sizes_mib: Array, capacity_mib: float, instances: int) -> Array:
+        """Of each tenant, by Che's approximation at its mean rate: who loads, not when."""
+        rates, loads = self.workload.rates, np.zeros(len(sizes_mib))
+        steady = steady_rates(rates.tenants, rates.requests_per_day, rates.model_bytes, rates.sessions)
+        instance_of = self._instance_of(instances)
+        for instance in range(instances):
+            own = instance_of == instance
+            if rates.requests_per_day[own].any():
+                hits = che(steady.of(own), sizes_mib[own], capacity_mib).tenant_hit_ratios
+                loads[own] = rates.requests_per_day[own] * np.maximum(1 - hits, 0.0)
+        return loads
+
+    def all_fit(self, sizes_mib: Array, capacity_mib: float, instances: int) -> bool:
+        """Whether every model has its room, so that more memory changes nothing."""
+        if not len(sizes_mib):
+            return True
+        load = np.bincount(self._instance_of(instances), weights=sizes_mib)
+        return float(load.max()) <= capacity_mib
+
+    def _instance_of(self, instances: int) -> NDArray[np.int16]:
+        if instances not in self._placed:
+            self._placed[instances] = instance_by_hash(self.workload.tenants, instances)
+        return self._placed[instances]
+
+    def _curve(self, requests: Requests, sizes_mib: Array, instances: int) -> MissRatioCurve:
+        key = (instances, sizes_mib.tobytes())
+        if key not in self._curves:
+            self._curves[key] = miss_ratio_curve(
+                requests,
+                sizes_mib,
+                # Nothing of a few tenants may be left to count; then all of it counts.
+                counted_from_seconds=min(self.workload.counted_from_seconds, float(requests.seconds[-1])),
+                instance_of=self._instance_of(instances),
+            )
+        return self._curves[key]

@@ -1,0 +1,55 @@
+"""What a reader should know about a trace that can be read and yet may not be what was meant."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+
+from tierfleet.planning.traffic.requests import Requests
+
+_CHUNK: Final = 2_000_000
+_DAY: Final = 86_400
+# Of fewer requests than this a long gap says nothing.
+_LEAST_TO_BE_QUIET: Final = 100
+# A trace that begins earlier than this (1 January 2000) counts its seconds from somewhere else than 1970.
+_LEAST_UNIX_SECONDS: Final = 946_684_800
+
+
+def about(requests: Requests) -> list[str]:
+    """The worst first."""
+    found = []
+    if requests.duration_seconds == 0:
+        found.append("all requests have the same time: nothing per hour can be said")
+    if len(requests.tenants) == 1:
+        found.append(
+            f"all {len(requests):,} requests are for one tenant, {requests.tenants[0]}: a cache of "
+            "models cannot be planned from it; is the tenant column the right one?"
+        )
+    return [*found, *_quiet(requests), *_early(requests)]
+
+
+def _quiet(requests: Requests) -> list[str]:
+    """A few wrong times stretch a trace and make every rate next to nothing."""
+    longest, at = 0.0, 0
+    for start in range(0, len(requests) - 1, _CHUNK):
+        gaps = np.diff(requests.seconds[start : start + _CHUNK + 1])
+        if gaps.max() > longest:
+            longest, at = float(gaps.max()), start + int(gaps.argmax())
+    if len(requests) < _LEAST_TO_BE_QUIET or longest < max(requests.duration_seconds / 2, _DAY):
+        return []
+    return [
+        f"no request from {_day(requests, at)} to {_day(requests, at + 1)}, {longest / _DAY:,.0f} of "
+        f"{requests.duration_seconds / _DAY:,.0f} days ({at + 1:,} requests before, {len(requests) - at - 1:,} after): "
+        "every rate counts these days in; are the times right?"
+    ]
+
+
+def _early(requests: Requests) -> list[str]:
+    if requests.seconds[-1] >= _LEAST_UNIX_SECONDS:
+        return []
+    first, last = _day(requests, 0), _day(requests, len(requests) - 1)
+    return [f"the times are from {first} to {last}: hours of the day and weekends follow these dates; are they right?"]
+
+
+def _day(requests: Requests, index: int) -> str:
+    return str(datetime.fromtimestamp(float(requests.seconds[index]), UTC).date())

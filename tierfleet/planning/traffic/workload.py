@@ -1,0 +1,167 @@
+"""What a fleet is planned for: who calls how often and when, and how big each model is."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tierfleet.cost.usage import Traffic
+from tierfleet.errors import InputError
+from tierfleet.planning.traffic.rates import Rates, rates_of
+from tierfleet.planning.traffic.requests import Requests
+from tierfleet.planning.traffic.sessions import Sessions
+
+Array = NDArray[np.float64]
+
+HOURS_OF_WEEK: Final = 168
+_CHUNK: Final = 1 << 22
+# Less of an hour than this tells no rate.
+_LEAST_SECONDS: Final = 1200.0
+# 1 January 1970 was a Thursday; weeks start on Monday.
+_FIRST_WEEKDAY: Final = 3
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One row a tenant, in the order of `tenants`.
+
+    rates: requests a day and burstiness. model_mb: the model file, 10**6 bytes.
+    calls_by_hour: [tenant, hour of the week], calls in that hour, Monday 00:00 UTC first.
+    requests: the trace, None if only rates are known. counted_from_seconds: Unix time; earlier requests fill caches.
+    """
+
+    rates: Rates
+    model_mb: Array
+    calls_by_hour: Array
+    requests: Requests | None
+    counted_from_seconds: float
+
+    @property
+    def tenants(self) -> tuple[str, ...]:
+        return self.rates.tenants
+
+    @property
+    def calls_per_day(self) -> Array:
+        return self.rates.requests_per_day
+
+    @property
+    def peak_per_second(self) -> Array:
+        """Calls a second of each tenant in its own busiest hour."""
+        peaks: Array = self.calls_by_hour.max(axis=1, initial=0.0) / 3600
+        return peaks
+
+    @property
+    def peak_together_per_second(self) -> float:
+        """Calls a second of all tenants in their common busiest hour."""
+        return float(self.calls_by_hour.sum(axis=0).max()) / 3600
+
+    def only(self, chosen: NDArray[np.bool_]) -> "Workload":
+        """The same for some of the tenants; a boolean for each."""
+        rates = self.rates.of(chosen)
+        requests = None if self.requests is None else _requests_of(self.requests, rates.tenants, chosen)
+        return replace(
+            self,
+            rates=rates,
+            model_mb=self.model_mb[chosen],
+            calls_by_hour=self.calls_by_hour[chosen],
+            requests=requests,
+        )
+
+    def traffic(self) -> Traffic:
+        """Calls in each hour of a mean day, for the cost."""
+        days: Array = self.calls_by_hour.reshape(len(self.tenants), 7, 24).mean(axis=1)
+        return Traffic({name: tuple(hours) for name, hours in zip(self.tenants, days.tolist(), strict=True)})
+
+
+def workload_from_trace(
+    requests: Requests, model_mb: Array, *, skip_days: float, sessions: Sessions | None = None
+) -> Workload:
+    """The workload of a trace. skip_days: the first days fill the caches and are not counted.
+
+    sessions: burstiness for what is computed from rates, instead of the trace's own. Raises InputError.
+    """
+    counted_from = float(requests.seconds[0]) + skip_days * 86_400
+    if requests.duration_seconds == 0:
+        raise InputError("all requests have the same time; a plan needs a trace that takes some")
+    if counted_from >= requests.seconds[-1]:
+        days = requests.duration_seconds / 86_400
+        raise InputError(f"the trace has {days:.3g} days, and the first {skip_days:g} are skipped; skip fewer")
+    rates = rates_of(requests)
+    if rates.tenants != requests.tenants:
+        raise ValueError("the rates of a trace must name its tenants in its order")
+    if sessions is not None:
+        rates = replace(rates, sessions=sessions)
+    return Workload(rates, model_mb, _calls_by_hour(requests), requests, counted_from)
+
+
+def workload_from_rates(rates: Rates, model_mb: Array) -> Workload:
+    """The workload of rates alone: calls lie evenly over the week."""
+    by_hour = np.repeat(rates.requests_per_day[:, None] / 24, HOURS_OF_WEEK, axis=1)
+    if rates.rhythm.shape[1] == 48:
+        # Working days, then weekends, by the hour.
+        week = np.concatenate([np.tile(np.arange(24), 5), np.tile(np.arange(24, 48), 2)])
+        by_hour = by_hour * rates.rhythm[:, week]
+    return Workload(rates, model_mb, by_hour, None, 0.0)
+
+
+def model_megabytes(
+    tenants: tuple[str, ...],
+    model_bytes: Array,
+    default_megabytes: float | None,
+    artefact_mb_per_model_mb: float | None = None,
+) -> Array:
+    """Model files in MB. default_megabytes: where the source does not say, or says 0.
+
+    artefact_mb_per_model_mb: given if the source's sizes are those of packed artefacts. Raises InputError.
+    """
+    if default_megabytes is not None:
+        model_bytes = np.where(model_bytes > 0, model_bytes, default_megabytes * 1e6)
+    unknown = np.flatnonzero(~(model_bytes > 0))
+    if len(unknown):
+        raise InputError(
+            f"the size of {len(unknown):,} of {len(tenants):,} models is not known, such as {tenants[unknown[0]]}'s; "
+            "give --model-megabytes, or a column of sizes"
+        )
+    sizes: Array = model_bytes / 1e6 / (artefact_mb_per_model_mb or 1.0)
+    return sizes
+
+
+def _requests_of(requests: Requests, names: tuple[str, ...], chosen: NDArray[np.bool_]) -> Requests | None:
+    index = np.cumsum(chosen).astype(np.int32) - 1
+    kept = chosen[requests.tenant]
+    if not kept.any():
+        return None
+    tenant = index[requests.tenant[kept]]
+    return Requests(names, tenant, np.asarray(requests.seconds[kept]), requests.model_bytes[chosen])
+
+
+def _calls_by_hour(requests: Requests) -> Array:
+    counts = np.zeros(len(requests.tenants) * HOURS_OF_WEEK)
+    for start in range(0, len(requests), _CHUNK):
+        hours = _hour_of_week(requests.seconds[start : start + _CHUNK] // 3600)
+        index = requests.tenant[start : start + _CHUNK].astype(np.int64) * HOURS_OF_WEEK + hours
+        counts += np.bincount(index, minlength=len(counts))
+    covered = _seconds_covered(float(requests.seconds[0]), float(requests.seconds[-1]))
+    by_hour = counts.reshape(-1, HOURS_OF_WEEK)
+    # A trace of less than a week says little about some hours: they are like the same hour of other days, or the mean.
+    days = covered.reshape(7, 24).sum(axis=0)
+    of_day = by_hour.reshape(-1, 7, 24).sum(axis=1)
+    mean = by_hour.sum(axis=1, keepdims=True) / covered.sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        like_other_days = np.where(days >= _LEAST_SECONDS, of_day / days, mean)
+        seen: Array = np.where(covered >= _LEAST_SECONDS, by_hour / covered, np.tile(like_other_days, 7))
+    return seen * 3600
+
+
+def _hour_of_week(hour: Array) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = ((hour.astype(np.int64) + _FIRST_WEEKDAY * 24) % HOURS_OF_WEEK).astype(np.int64)
+    return found
+
+
+def _seconds_covered(first: float, last: float) -> Array:
+    """How long the trace lasts within each hour of the week."""
+    hours = np.arange(first // 3600, last // 3600 + 1)
+    seconds = np.minimum((hours + 1) * 3600, last) - np.maximum(hours * 3600, first)
+    covered: Array = np.bincount(_hour_of_week(hours), weights=seconds, minlength=HOURS_OF_WEEK).astype(np.float64)
+    return covered
