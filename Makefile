@@ -83,10 +83,10 @@ fuzz: install  ## Hostile models, archives, payloads, HTTP, replies and fleet fi
 	PYTHONPATH=tests/container:tests $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 bench: install  ## Measure synthesis, the client and the stand-in (the model server: make bench-server)
-	$(BIN)/python benchmarks/synth.py
-	$(BIN)/python benchmarks/client.py
-	$(BIN)/python benchmarks/local_cloud.py
-	$(BIN)/python benchmarks/models.py
+	$(BIN)/python -m benchmarks.synth
+	$(BIN)/python -m benchmarks.client
+	$(BIN)/python -m benchmarks.stand_in
+	$(BIN)/python -m benchmarks.publishing
 
 boto3-next: install
 	test -x .build/boto3-next/bin/python || $(PYTHON) -m venv .build/boto3-next
@@ -99,13 +99,13 @@ test-xgboost-versions: install  ## Package models of XGBoost 1.2 to 3.4 for ever
 	$(BIN)/python tests/xgboost_versions/compare.py
 
 bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s; no call may fail (10 minutes)
-	$(BIN)/python benchmarks/tier_move.py
+	$(BIN)/python -m benchmarks.tier_move
 
 bench-chaos: install  ## Call 200,000 times through a proxy that harms replies; every call ends right, or in an error in time
-	$(BIN)/python benchmarks/client_chaos.py
+	$(BIN)/python -m benchmarks.client_chaos
 
 bench-warm-up: install  ## Measure the nightly warm-up of 500 real models
-	$(BIN)/python benchmarks/warm_up.py
+	$(BIN)/python -m benchmarks.warm_up
 
 image:  ## Build the dense model server's image (needs Docker)
 	docker build -t tierfleet-server container/
@@ -129,16 +129,16 @@ audit: .build/supply-chain/.installed  ## Ask for known vulnerabilities of every
 	npm audit --prefix examples/node --audit-level=high
 
 bench-planner: install  ## Measure the cache model beside libCacheSim, and a trace of 100 M requests (minutes, 2 GB of disk)
-	$(BIN)/python benchmarks/planner.py
+	$(BIN)/python -m benchmarks.planner
 
 bench-cache: install  ## Hit ratios and call times of real endpoints beside the planner (needs Java 17 for the stock stack)
-	$(BIN)/python benchmarks/cache.py
+	$(BIN)/python -m benchmarks.cache
 
 bench-server: install  ## Measure the dense model server (needs wrk and Java 17)
-	$(BIN)/python benchmarks/model_server.py
+	$(BIN)/python -m benchmarks.model_server
 
 bench-neighbours: install  ## Measure small calls beside other tenants' costliest requests and loads (needs Java 17)
-	$(BIN)/python benchmarks/neighbours.py --markdown
+	$(BIN)/python -m benchmarks.neighbours --markdown
 
 clean:  ## Remove everything that was built or installed
 	rm -rf $(VENV) node_modules examples/node/node_modules cdk.out .build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

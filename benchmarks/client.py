@@ -1,6 +1,6 @@
 """What FleetClient.invoke costs on top of boto3's own invoke_endpoint, and what a cold caller asks first.
 
-    python benchmarks/client.py [--quick] [--json]
+    python -m benchmarks.client [--quick] [--json]
 
 An echo server in a process of its own answers both at once, on loopback. Bare calls and client calls alternate, so
 that a noisy machine harms both alike; the overhead is the difference of their medians in a block of such pairs, given

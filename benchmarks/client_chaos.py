@@ -1,6 +1,6 @@
 """FleetClient behind a proxy that harms replies: every call ends in a right score or a CallError, by its deadline.
 
-    python benchmarks/client_chaos.py [--calls 200000] [--seed 1] [--share 0.1] [--json]
+    python -m benchmarks.client_chaos [--calls 200000] [--seed 1] [--share 0.1] [--json]
 
 A truthful server on loopback answers each row with a score that names the row and the tenant, so a reply to another
 call shows. The proxy of chaos_proxy.py stands between. Two processes call from many threads each, and each forks in
@@ -34,8 +34,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import boto3
-from chaos_proxy import ChaosProxy, read_message
 
+from benchmarks.chaos_proxy import ChaosProxy, read_message
 from tierfleet.runtime.call_batch import percentile
 from tierfleet.runtime.call_errors import CallError
 from tierfleet.runtime.client import FleetClient

@@ -1,4 +1,4 @@
-"""What InvokeEndpoint's front in the stand-in takes: `python benchmarks/invoke_front.py [--seconds 5]`; needs wrk.
+"""What InvokeEndpoint's front in the stand-in takes: `python -m benchmarks.invoke_front [--seconds 5]`; needs wrk.
 
 The emulator's own front, answering a constant, against the data plane, answering a model, at rest and while stacks of
 150 alarms come and go; and the same model asked directly, which is what the front adds to. docs/adr/0021 has a run.
@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -17,15 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "local_cloud"), str(ROOT / "container")]
-
-from local_account import Account  # noqa: E402
-from local_fleet import alarm  # noqa: E402
-from served_account import ROW, Served  # noqa: E402
-
-from local_cloud import LocalCloud, start  # noqa: E402
-from local_cloud.data_plane.model_cache import container_name  # noqa: E402
+from local_cloud import LocalCloud, start
+from local_cloud.data_plane.model_cache import container_name
+from local_cloud.testing.account import Account
+from local_cloud.testing.fleet_template import alarm
+from local_cloud.testing.served_account import ROW, Served
 
 ACCOUNT, OTHER_ACCOUNT, MODEL = "100000000001", "200000000002", "m01.tar.gz"
 _ALARMS = 150

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import model_server_models
 import numpy as np
 import xgboost
-from chain_model import chain_model
+
+from benchmarks.chain_model import chain_model
+from benchmarks.model_server import models as model_server_models
 
 _MAX_BODY_BYTES = 6 * 1024 * 1024
 

@@ -1,6 +1,6 @@
 """One-row calls of a small model beside other tenants' costliest requests and loads, in one run on loopback.
 
-`python benchmarks/neighbours.py [--quick] [--json FILE] [--markdown] [--only WORD] [--without-peer]`; needs Java 17 for
+`python -m benchmarks.neighbours [--quick] [--json FILE] [--markdown] [--only WORD] [--without-peer]`; needs Java 17 for
 the peer, multi-model-server 1.1.11. Rest and neighbour alternate, and each ratio is that of two measurements in a row.
 """
 
@@ -20,11 +20,10 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "container"))
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import model_server_processes as processes
-from neighbour_models import NEIGHBOURS, Neighbour, generate, small_row
+from benchmarks.model_server import processes
+from benchmarks.neighbour_models import NEIGHBOURS, Neighbour, generate, small_row
 
 P50_TIMES, P99_TIMES, PING_MS = 2.0, 5.0, 100.0
 _PAUSE_SECONDS = 0.001

@@ -1,6 +1,6 @@
 """How fast the cache model is beside libCacheSim, whether both agree, and what a trace of 100 M requests needs.
 
-    python benchmarks/planner.py [--quick] [--json]
+    python -m benchmarks.planner [--quick] [--json]
 
 libCacheSim simulates one LRU size; ours computes every size. Both run in this process on the same requests, in turns,
 so that a noisy machine harms both alike; each figure is the best CPU time of its runs (both use one thread).

@@ -1,8 +1,8 @@
 """What a synth costs, against an empty stack in the same run.
 
-    python benchmarks/synth.py            every case, some ten minutes
-    python benchmarks/synth.py --quick    up to 50 whales, validation off, one pass
-    python benchmarks/synth.py --json     the figures as JSON, and no table
+    python -m benchmarks.synth            every case, some ten minutes
+    python -m benchmarks.synth --quick    up to 50 whales, validation off, one pass
+    python -m benchmarks.synth --json     the figures as JSON, and no table
 
 Three ways of running: `warm` = one more fleet in a process whose jsii kernel is up, as tests do it; `process` = a fresh
 `python app.py`; `command` = `cdk synth -q`. Times are medians over the passes, with the fastest and the slowest; cases
@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
 CDK = ROOT / "node_modules" / ".bin" / "cdk"
 WHALES = (0, 5, 50, 150)
@@ -235,7 +234,7 @@ def environment_of(validation: bool) -> dict[str, str]:
 def in_a_child(job: str, cases: list[Case], passes: int, environment: dict[str, str]) -> Any:
     """What `worker` or `shape` returns in a process of its own, whose jsii kernel inherits the environment."""
     arguments = json.dumps([[case.whales, case.warm_ups] for case in cases])
-    command = [sys.executable, __file__, "--child", job, "--cases", arguments, "--passes", str(passes)]
+    command = [sys.executable, "-m", "benchmarks.synth", "--child", job, "--cases", arguments, "--passes", str(passes)]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:
         sys.exit(result.stderr)

@@ -1,6 +1,6 @@
 """What the nightly warm-up is worth: the first call of the day against any later one, on 500 real models.
 
-    python benchmarks/warm_up.py [--quick] [--json]
+    python -m benchmarks.warm_up [--quick] [--json]
 
 churn-prod on the stand-in, six instances, artefacts at 75 MB/s and 20 ms. The night is over: every container starts
 empty. The stand-in's clock comes to the hour of the schedule, the deployed function runs under its own settings, and
@@ -21,17 +21,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-# Before this directory: a bench has the name of a package.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.path.append(str(Path(__file__).resolve().parent.parent / "container"))
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
 import boto3
 import numpy as np
 import xgboost
-from deployed_fleet import ROOT, bucket_of, deploy, synthesise
 
+from benchmarks.deployed_fleet import ROOT, bucket_of, deploy, synthesise
 from local_cloud import LocalCloud, assembly, start
 from tierfleet.config import FleetConfig, load
 from tierfleet.models.files import find_models

@@ -15,9 +15,9 @@ os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
 import run_reaper
-from fleets import CONFIG, ROOT, Synth, read_templates
 from hypothesis import HealthCheck, settings
 
+from local_cloud.testing.fleets import CONFIG, ROOT, Synth, read_templates
 from tierfleet.config import FleetConfig
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.

@@ -7,9 +7,9 @@ from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk.assertions import Template
-from fleets import ROOT
 
 from constructs_lib.alarms import AlarmAudience
+from local_cloud.testing.fleets import ROOT
 from tierfleet.config import FleetConfig
 
 FLAGS = json.loads((ROOT / "cdk.json").read_text())["context"]

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import tomlkit
-from fleets import ROOT, document
+
+from local_cloud.testing.fleets import ROOT, document
 
 
 def run_app(outdir: Path, config: Path) -> subprocess.CompletedProcess[str]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import botocore.loaders
 import pytest
-from fleets import Synth, document, fleet, read_templates
 
+from local_cloud.testing.fleets import Synth, document, fleet, read_templates
 from tests.fuzz.fleet_files import synthesise_and_check
 from tests.fuzz.random_fleets import random_fleets
 from tierfleet import aws_limits, instance_types

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleets import CONFIG, DELETE, FLEET_FILES, checked, document
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local_cloud.testing.fleets import CONFIG, DELETE, FLEET_FILES, checked, document
 from tierfleet.config import ConfigError, check_file, check_files, load, load_all
 from tierfleet.config.problems import errors_of
 

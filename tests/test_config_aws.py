@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleets import DELETE, checked, document
 
+from local_cloud.testing.fleets import DELETE, checked, document
 from tierfleet.config.guardrail_time import BAKE_SECONDS
 from tierfleet.config.problems import errors_of
 

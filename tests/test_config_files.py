@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import tomlkit
-from fleets import DELETE, checked, document
 from test_app import run_app
 from typer.testing import CliRunner, Result
 
+from local_cloud.testing.fleets import DELETE, checked, document
 from tests.fuzz.fleet_files import fuzz, synthesise_and_check
 from tierfleet.cli import app
 from tierfleet.config import ConfigError, check_file, check_files, load_all

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 from aws_cdk.assertions import Match, Template
-from fleets import fleet
 from synthesis import only, template_of
 
 from constructs_lib import arns
 from constructs_lib.alarm_topic import AlarmTopic
+from local_cloud.testing.fleets import fleet
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
 

@@ -1,10 +1,10 @@
 """Scaling that reached its ceiling."""
 
 from aws_cdk import aws_sns as sns
-from fleets import fleet
 from synthesis import TOPIC_ARN, only, template_of
 
 from constructs_lib.capacity_events import CapacityEvents
+from local_cloud.testing.fleets import fleet
 
 
 def test_one_rule_tells_the_topic_of_every_endpoint_of_the_fleet_that_reached_its_maximum() -> None:

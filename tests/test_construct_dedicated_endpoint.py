@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Match, Template
-from fleets import fleet
 from synthesis import AUDIENCE, BUCKET, ROLE_ARN, only, resources, template_of
 
 from constructs_lib.dedicated_endpoint import DedicatedEndpoint
+from local_cloud.testing.fleets import fleet
 
 NAME = "shop--test--whale--w1--dedicated-m5-large"
 NETWORK = {

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 from aws_cdk.assertions import Template
-from fleets import fleet
 from synthesis import AUDIENCE, TOPIC_ARN, alarm, only, resources, template_of
 
 from constructs_lib.endpoint_alarms import CacheAlarms, EndpointAlarms, server_errors_alarm
 from constructs_lib.endpoint_metrics import EndpointMetrics
+from local_cloud.testing.fleets import fleet
 
 METRICS = EndpointMetrics("shop--test--tail--all--mme-m5-xlarge")
 RUNNING = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:running"

@@ -58,8 +58,7 @@ def test_a_dashboard_row_carries_namespace_name_dimensions_and_options() -> None
 
 
 def test_the_fleets_own_metrics_are_read_where_they_are_written() -> None:
-    from fleets import fleet
-
+    from local_cloud.testing.fleets import fleet
     from tierfleet.runtime import metrics
 
     line = metrics.emf_line({metrics.ROUTE_ERRORS: 1}, fleet="shop", environment="test")

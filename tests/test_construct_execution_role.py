@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from aws_cdk.assertions import Match, Template
-from fleets import fleet
 from synthesis import only, template_of
 
 from constructs_lib.execution_role import ExecutionRole
+from local_cloud.testing.fleets import fleet
 from tierfleet.runtime.names import hashed_tenant
 
 BUCKET = "arn:aws:s3:::shop--test--models--123456789012--eu-west-1"

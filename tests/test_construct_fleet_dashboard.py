@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from aws_cdk.assertions import Template
-from fleets import DELETE, fleet
 from synthesis import only, template_of
 
 from constructs_lib.fleet_dashboard import FleetDashboard
+from local_cloud.testing.fleets import DELETE, fleet
 
 TAIL = "shop--test--tail--all--mme-m5-xlarge"
 CACHE_ALARM = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:cache"

@@ -8,12 +8,12 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Template
-from fleets import fleet
 from synthesis import AUDIENCE, statements, template_of
 
 from constructs_lib import invoke_grants
 from constructs_lib.dedicated_endpoint import DedicatedEndpoint
 from constructs_lib.multi_model_endpoint import MultiModelEndpoint
+from local_cloud.testing.fleets import fleet
 from tierfleet.config import routes
 from tierfleet.runtime.names import endpoint_name, hashed_tenant
 

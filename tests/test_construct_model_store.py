@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from aws_cdk.assertions import Match, Template
-from fleets import fleet
 from synthesis import BUCKET, only, template_of
 
 from constructs_lib.model_store import ModelStore, model_bytes_downloaded
+from local_cloud.testing.fleets import fleet
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Match, Template
-from fleets import fleet
 from synthesis import AUDIENCE, BUCKET, ROLE_ARN, only, resources, template_of
 
 from constructs_lib.multi_model_endpoint import MultiModelEndpoint
+from local_cloud.testing.fleets import fleet
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
 NAME = "shop--test--tail--all--mme-m5-xlarge"

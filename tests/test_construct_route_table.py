@@ -7,11 +7,11 @@ import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Template
-from fleets import fleet
 from jsonschema import Draft4Validator
 from synthesis import AUDIENCE, only, resources, statements, template_of
 
 from constructs_lib.route_table import RouteDeployment, RouteTable
+from local_cloud.testing.fleets import fleet
 from tierfleet.config import routes
 
 APPCONFIG = "AWS::AppConfig::"

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from fleets import DELETE, fleet
 from synthesis import template_of
 
 from constructs_lib.serving_image import ServingImage
+from local_cloud.testing.fleets import DELETE, fleet
 from tierfleet import images
 
 URI = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/ours/server:7"

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk.assertions import Match, Template
-from fleets import DELETE, fleet
 from synthesis import AUDIENCE, alarm, only, resources, template_of
 
 from constructs_lib.endpoint_metrics import EndpointMetrics
 from constructs_lib.variant_scaling import VariantScaling
+from local_cloud.testing.fleets import DELETE, fleet
 
 TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
 NAME = "shop--test--tail--all--mme-m5-large"

@@ -4,10 +4,10 @@ import pytest
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk.assertions import Template
-from fleets import fleet
 from synthesis import only, template_of
 
 from constructs_lib.warm_gate import WarmGate
+from local_cloud.testing.fleets import fleet
 
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:gate"
 

@@ -7,11 +7,11 @@ from typing import Any
 import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Match, Template
-from fleets import DELETE, ROOT, fleet
 from synthesis import AUDIENCE, FLAGS, TOPIC_ARN, alarm, only, resources, statements, template_of
 
 from constructs_lib.route_table import RouteTable
 from constructs_lib.warm_up import WarmUp
+from local_cloud.testing.fleets import DELETE, ROOT, fleet
 
 FUNCTION = "AWS::Lambda::Function"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"

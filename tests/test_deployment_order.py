@@ -6,7 +6,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from fleets import FLEET_FILES
+
+from local_cloud.testing.fleets import FLEET_FILES
 
 ENDPOINT = "AWS::SageMaker::Endpoint"
 

@@ -6,10 +6,10 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from fleets import ROOT
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from local_cloud.testing.fleets import ROOT
 from tierfleet.cli import app
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import botocore.session
 import pytest
-from fleets import FLEET_FILES, ROOT, fleet
 from jsonschema import Draft4Validator
 
+from local_cloud.testing.fleets import FLEET_FILES, ROOT, fleet
 from tierfleet import images
 from tierfleet.config import load, routes
 from tierfleet.config.quotas import quota_table, quotas

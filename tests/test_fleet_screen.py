@@ -5,11 +5,11 @@ import re
 from dataclasses import replace
 
 import pytest
-from fleets import ROOT
 from rich.console import Console
 
 from local_cloud.drive import DriveSummary, TierTraffic
 from local_cloud.fleet_status import EndpointStatus, FleetStatus, InstanceStatus
+from local_cloud.testing.fleets import ROOT
 from tierfleet.cli.alarm_lines import NEXT_COMMANDS
 from tierfleet.cli.fleet_screen import fleet_screen
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import aws_cdk as cdk
 import pytest
 from cdk_nag import AwsSolutionsChecks
-from fleets import CONFIG, fleet
 from nag_acknowledgements import acknowledge, acknowledgements
 from synthesis import FLAGS
 
+from local_cloud.testing.fleets import CONFIG, fleet
 from stacks.fleet_stage import FleetStage
 from tierfleet.config import load_all
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from fleets import fleet
 from versioned_s3 import VersionedS3
 
+from local_cloud.testing.fleets import fleet
 from tierfleet.models.collect import delete_garbage, find_garbage
 from tierfleet.models.publish import publish
 from tierfleet.models.references import Deployed, pins, read_deployed

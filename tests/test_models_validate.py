@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import xgboost
-from fleets import fleet
 from hypothesis import given
 from hypothesis import strategies as st
 from small_models import small_model
@@ -20,6 +19,7 @@ from tierfleet_server.archive import pack, unpack
 from tierfleet_server.packaging import package_model
 from tierfleet_server.refusal import BadModel
 
+from local_cloud.testing.fleets import fleet
 from tests.fuzz import archives
 from tierfleet.models.files import ModelFile, every_model
 from tierfleet.models.findings import Validated

@@ -8,8 +8,8 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
-from fleets import fleet
 
+from local_cloud.testing.fleets import fleet
 from tierfleet.config.quotas import quotas
 from tierfleet.preflight import capacity, deployment, identity, image, keys, network, storage
 from tierfleet.preflight.finding import Account, Finding

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost
-from fleets import DELETE, fleet
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local_cloud.testing.fleets import DELETE, fleet
 from tierfleet.config.model import Probe
 from tierfleet.models.sample_models import VERSION, probe_features, sample_versions, train_sample_models
 

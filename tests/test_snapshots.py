@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleets import FLEET_FILES
+
+from local_cloud.testing.fleets import FLEET_FILES
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 

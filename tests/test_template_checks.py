@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleets import ROOT, Synth, fleet
 from template_checks import ALLOWED_WILDCARDS, CHECKS, _listed, check_template
+
+from local_cloud.testing.fleets import ROOT, Synth, fleet
 
 Seed = Callable[[dict[str, Any]], None]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleets import CONFIG, Synth, fleet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from local_cloud.testing.fleets import CONFIG, Synth, fleet
 from tierfleet.assembly_diff import ResourceChange, assembly_changes
 from tierfleet.config import FleetConfig, load
 

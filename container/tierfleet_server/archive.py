@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 from .artefact import METADATA
 from .refusal import BadModel, shown
 
-# Chosen by measurement (benchmarks/model_server.py, "fetch to first reply"): see docs/adr/0013.
+# Chosen by measurement (benchmarks/model_server, "fetch to first reply"): see docs/adr/0013.
 GZIP_LEVEL = 1
 MAX_UNPACKED_BYTES = 4 * 1024**3
 MAX_FILES = 16

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,18 +15,13 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from tierfleet_server.archive import unpack
+from tierfleet_server.refusal import BadModel
 
 from local_cloud.data_plane.desired import Scope
 from local_cloud.data_plane.invocation_errors import disk_full, missing_model_data, model_error, storage_failed
 from local_cloud.data_plane.settings import DataPlaneSettings
 from local_cloud.disk_problems import disk_problem, is_disk_problem
-
-_CONTAINER = Path(__file__).resolve().parents[2] / "container"
-if str(_CONTAINER) not in sys.path:
-    sys.path.append(str(_CONTAINER))
-
-from tierfleet_server.archive import unpack  # noqa: E402 - the model server's own, found from a checkout
-from tierfleet_server.refusal import BadModel  # noqa: E402
 
 _DOWNLOADS_AT_A_TIME = 8
 _BLOCK_BYTES = 1 << 18

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import tomlkit
-from fleets import CONFIG, ROOT, Synth, document, fleet
 from typer.testing import CliRunner
 
+from local_cloud.testing.fleets import CONFIG, ROOT, Synth, document, fleet
 from tierfleet.cli import app
 from tierfleet.config.reference import configuration_markdown, json_schema
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from botocore import exceptions
 from botocore.exceptions import ClientError
-from fleets import CONFIG
 from loopback import BUCKET, NAMED, FakeAws, older_route_document
 from typer.testing import CliRunner
 
+from local_cloud.testing.fleets import CONFIG
 from tierfleet.aws_problem import aws_problem, every_call_meets
 from tierfleet.cli import app
 

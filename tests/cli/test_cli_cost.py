@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import tomlkit
-from fleets import CONFIG, document
 from typer.testing import CliRunner
 
+from local_cloud.testing.fleets import CONFIG, document
 from tierfleet.cli import app
 
 runner = CliRunner()

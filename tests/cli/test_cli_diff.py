@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import tomlkit
-from fleets import ROOT, document
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from local_cloud.testing.fleets import ROOT, document
 from tierfleet.assembly_diff import create_only_properties
 from tierfleet.cli import app
 from tierfleet.git_versions import GitVersionsError, changed_versions

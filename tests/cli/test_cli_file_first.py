@@ -1,9 +1,9 @@
 """`--config FILE` is the fleet file on every command that has one."""
 
 import pytest
-from fleets import CONFIG
 from typer.testing import CliRunner
 
+from local_cloud.testing.fleets import CONFIG
 from tierfleet.cli import app
 from tierfleet.cli.file_first import _taken as taken
 

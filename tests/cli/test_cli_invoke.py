@@ -8,7 +8,6 @@ from typing import Any
 from urllib.error import HTTPError
 
 import pytest
-from fleets import CONFIG
 from loopback import (
     ACCOUNT,
     NAMED,
@@ -22,6 +21,7 @@ from loopback import (
 from typer.testing import CliRunner
 
 from local_cloud import LocalCloud
+from local_cloud.testing.fleets import CONFIG
 from tierfleet.cli import app
 
 runner = CliRunner()

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from fleets import CONFIG
 from small_models import small_model
 from tierfleet_server.packaging import package_model
 from typer.testing import CliRunner
 
+from local_cloud.testing.fleets import CONFIG
 from tierfleet.cli import app
 
 runner = CliRunner()

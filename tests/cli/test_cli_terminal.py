@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleets import CONFIG, ROOT
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from local_cloud.testing.fleets import CONFIG, ROOT
 from tierfleet.cli import app
 from tierfleet.cli.examples import EXAMPLES
 

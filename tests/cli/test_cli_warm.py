@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from fleets import CONFIG
 from loopback import NAMED, SHARED, FakeAws, whale
 from typer.testing import CliRunner
 
+from local_cloud.testing.fleets import CONFIG
 from tierfleet.cli import app
 
 runner = CliRunner()

@@ -7,9 +7,9 @@ from pathlib import Path
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_ecr_assets as ecr_assets
-from fleets import DELETE, Synth, fleet
 from running_server import ROOT
 
+from local_cloud.testing.fleets import DELETE, Synth, fleet
 from tierfleet import images
 
 OURS = {"container": {"image": images.TIERFLEET_IMAGE, "version": DELETE}}

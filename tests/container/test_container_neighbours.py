@@ -2,7 +2,6 @@
 
 import json
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost
-from running_server import ROOT, Answer, Client, RunningServer
+from running_server import Answer, Client, RunningServer
 from trained_models import Trained
 
-sys.path.append(str(ROOT / "benchmarks"))
-from chain_model import chain_model
+from benchmarks.chain_model import chain_model
 
 Start = Callable[..., RunningServer]
 ROW = b"1,2,3,4,5,6,7,8"

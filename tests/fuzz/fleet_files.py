@@ -93,7 +93,7 @@ def fuzz(mutations: int, seed: int, synthesise: Synthesise | None = None, synths
 
 def _bases() -> list[tuple[dict[str, Any], dict[str, bytes]]]:
     """Documents to start from, with the files that lie beside them."""
-    from fleets import FLEET_FILES, document
+    from local_cloud.testing.fleets import FLEET_FILES, document
 
     lists = {file.name: file.read_bytes() for file in (ROOT / "config").glob("*.txt")}
     shipped = [(tomllib.loads(file.read_text(encoding="utf-8")), lists) for file in FLEET_FILES]

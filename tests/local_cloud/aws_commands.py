@@ -13,7 +13,8 @@ from typing import Any
 
 import jmespath
 from botocore import xform_name
-from local_account import Account
+
+from local_cloud.testing.account import Account
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 _RECORD = "aws() { for word in \"$@\"; do printf '%s\\0' \"$word\"; done; printf '\\1'; }"

@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from local_account import Account
 
 from local_cloud import LocalCloud, start
+from local_cloud.testing.account import Account
 
 _accounts = itertools.count(100000000001)
 

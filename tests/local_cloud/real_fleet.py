@@ -5,10 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fleets import fleet
-from local_account import Account
-
 from local_cloud import assembly as cloud_assembly
+from local_cloud.testing.account import Account
+from local_cloud.testing.fleets import fleet
 from tierfleet.config import FleetConfig
 from tierfleet.models.publish import publish
 from tierfleet.runtime import names

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Any
 
 import boto3
-from local_account import Account
 from real_fleet import FLEET, Fleet
-from served_account import ROW, artefact, score
 
+from local_cloud.testing.account import Account
+from local_cloud.testing.served_account import ROW, artefact, score
 from tierfleet.runtime import clients
 from tierfleet.runtime.call_errors import CallError
 from tierfleet.runtime.client import FleetClient

@@ -1,8 +1,7 @@
-"""The exact simulation of benchmarks/cache.py is what the model server, the cache and the routing do together."""
+"""The exact simulation of benchmarks/cache is what the model server, the cache and the routing do together."""
 
 import asyncio
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-import cache_simulation as simulation
 from tierfleet_server import heap
 from tierfleet_server.load_limits import Admitted
 from tierfleet_server.refusal import Refusal
 from tierfleet_server.store import Store
 
+from benchmarks.cache import simulation
 from local_cloud.data_plane import routing
 from local_cloud.data_plane.container_client import ContainerReply
 from local_cloud.data_plane.counters import Counters

@@ -4,13 +4,13 @@ import time
 from typing import Any
 
 import pytest
-from local_account import Account, error_of
-from local_fleet import endpoint, endpoint_config, model
 from rich.console import Console
 from test_local_appconfig import routes_stack
 
 from local_cloud import LocalCloud
 from local_cloud.fleet_status import FleetStatus
+from local_cloud.testing.account import Account, error_of
+from local_cloud.testing.fleet_template import endpoint, endpoint_config, model
 from tierfleet.cli.fleet_screen import fleet_screen
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from urllib.parse import urlparse
 
 import pytest
-from local_account import Account
-from served_account import ROW, Served, score
 
 from local_cloud import start
+from local_cloud.testing.account import Account
+from local_cloud.testing.served_account import ROW, Served, score
 
 ACCOUNT = "700000000001"
 AUTHORIZATION = f"AWS4-HMAC-SHA256 Credential={ACCOUNT}/20270101/eu-west-1/sagemaker/aws4_request"

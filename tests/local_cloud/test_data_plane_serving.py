@@ -15,11 +15,11 @@ from urllib.error import HTTPError
 
 import pytest
 from botocore.exceptions import ClientError
-from local_account import Account, error_of
 from process_state import children, exists, stop, wait_until_gone
-from served_account import ROW, Served, score
 
 from local_cloud import LocalCloud, start
+from local_cloud.testing.account import Account, error_of
+from local_cloud.testing.served_account import ROW, Served, score
 
 _accounts = itertools.count(500000000001)
 

@@ -11,13 +11,13 @@ from typing import Any
 import botocore.auth
 import pytest
 from botocore.exceptions import EndpointConnectionError
-from local_account import Account
 from process_state import stop
 from real_fleet import TAIL, Fleet, whale
-from served_account import artefact
 from served_fleet import DAMAGED, Callers, ManualClock, calling, score_of, served_fleet, warm_up
 
 from local_cloud import LocalCloud, start
+from local_cloud.testing.account import Account
+from local_cloud.testing.served_account import artefact
 
 W1 = whale("w1")
 FIRST = {"t1": "t1/1", "t2": "t2/1", "t3": "t3/1", "w1": "w1/2027-01-01"}

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_account import Account
 from real_fleet import FLEET, TAIL, Fleet, whale
 from served_fleet import DAMAGED, Callers, score_of, served_fleet
 
 from local_cloud import LocalCloud, start
+from local_cloud.testing.account import Account
 
 W1, OLD, SLOW = whale("w1"), "w1/2027-01-01", "w1/2"
 NEVER_HEALTHY = "w1/damaged"

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from local_account import Account, error_of
+
+from local_cloud.testing.account import Account, error_of
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from local_account import Account, error_of
-from local_fleet import BAKE_MINUTES, alarm, route_resources
+
+from local_cloud.testing.account import Account, error_of
+from local_cloud.testing.fleet_template import BAKE_MINUTES, alarm, route_resources
 
 
 def routes_stack(document: dict[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_account import Account
 
 from local_cloud import assembly
+from local_cloud.testing.account import Account
 
 
 def write_assembly(folder: Path, account: str, *, region: str = "eu-west-1", topic: str = "alarms") -> Path:

@@ -14,12 +14,12 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
-from fleets import CONFIG
 from process_state import wait_until_group_gone
 from small_models import small_model
 from tierfleet_server.packaging import package_model
 
 from local_cloud import NotRunningError, running
+from local_cloud.testing.fleets import CONFIG
 from tierfleet.config import FleetConfig, load
 
 VERSION = "2026-11-14"

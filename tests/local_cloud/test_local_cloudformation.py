@@ -3,8 +3,19 @@
 from typing import Any
 
 import pytest
-from local_account import Account
-from local_fleet import IMAGE, ROLE_ARN, alarm, attribute, endpoint, endpoint_config, model, ref, scaling
+
+from local_cloud.testing.account import Account
+from local_cloud.testing.fleet_template import (
+    IMAGE,
+    ROLE_ARN,
+    alarm,
+    attribute,
+    endpoint,
+    endpoint_config,
+    model,
+    ref,
+    scaling,
+)
 
 
 def tail_stack(account: Account, **config: Any) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import typer
-from fleets import CONFIG
 from process_state import processes_naming, stop, wait_until_gone, wait_until_none_names
 
 from local_cloud import LocalCloud, NotRunningError, find, processes, running, start
+from local_cloud.testing.fleets import CONFIG
 from tierfleet.cli import standin
 from tierfleet.cli.interruption import Interrupted, if_interrupted, signals_raised
 

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from fleets import CONFIG
-from local_account import Account
 from process_state import wait_until_none_names
-from served_account import Served, artefact, score
 
 from local_cloud import cdk_cli, start
 from local_cloud.data_plane.artefacts import Artefacts
 from local_cloud.data_plane.settings import DataPlaneSettings
 from local_cloud.disk_problems import DiskError, disk_problem, disk_problem_printed
 from local_cloud.errors import ServiceError
+from local_cloud.testing.account import Account
+from local_cloud.testing.fleets import CONFIG
+from local_cloud.testing.served_account import Served, artefact, score
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ACCOUNT = "100000000001"
@@ -147,7 +147,8 @@ def test_a_limit_of_the_process_on_the_size_of_files_is_named(tmp_path: Path) ->
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
         f"sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}; "
-        f"from pathlib import Path; from served_account import artefact; import test_local_disk as t; "
+        "from pathlib import Path; from local_cloud.testing.served_account import artefact; "
+        "import test_local_disk as t; "
         f"t.fetched(Path({str(tmp_path)!r}), artefact(400))"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)

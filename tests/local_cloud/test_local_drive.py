@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
-from fleets import CONFIG
 from typer.testing import CliRunner
 from versioned_s3 import VersionedS3
 
@@ -21,6 +20,7 @@ from local_cloud.drive import _CALLERS as CALLERS
 from local_cloud.drive import Drive, published_tenants
 from local_cloud.drive import drive as real_drive
 from local_cloud.fleet_status import FleetStatus
+from local_cloud.testing.fleets import CONFIG
 from tierfleet.cli import app
 from tierfleet.config import load
 from tierfleet.models.publish import publish

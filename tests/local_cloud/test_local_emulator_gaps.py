@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from local_account import Account
+
+from local_cloud.testing.account import Account
 
 LAMBDA_TRUST = {
     "Version": "2012-10-17",

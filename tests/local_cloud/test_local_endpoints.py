@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from local_account import Account, error_of
-from local_fleet import canary
 from test_local_models import create_config, create_model
+
+from local_cloud.testing.account import Account, error_of
+from local_cloud.testing.fleet_template import canary
 
 ALARM = "whale-slow"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import tomlkit
-from fleets import document
 
 from local_cloud import NotRunningError, running
+from local_cloud.testing.fleets import document
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -12,10 +12,10 @@ from urllib.error import HTTPError
 import botocore.session
 import pytest
 from botocore.model import ListShape, MapShape, Shape, StructureShape
-from local_account import Account
-from served_account import Served, score
 
 from local_cloud import LocalCloud, start
+from local_cloud.testing.account import Account
+from local_cloud.testing.served_account import Served, score
 
 ACCOUNT = "760000000001"
 TARGETS = {

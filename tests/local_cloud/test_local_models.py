@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from local_account import Account, error_of
-from local_fleet import IMAGE, ROLE_ARN
+from local_cloud.testing.account import Account, error_of
+from local_cloud.testing.fleet_template import IMAGE, ROLE_ARN
 
 
 def create_model(account: Account, name: str = "tail", **container: Any) -> Any:

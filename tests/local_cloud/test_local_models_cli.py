@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import tomlkit
-from fleets import document
-from local_account import Account
-from local_fleet import IMAGE, ROLE_ARN
 from loopback import service_models_read_once
 from small_models import small_model
 from tierfleet_server.packaging import package_model
 from typer.testing import CliRunner
 
 from local_cloud.cdk_cli import environment
+from local_cloud.testing.account import Account
+from local_cloud.testing.fleet_template import IMAGE, ROLE_ARN
+from local_cloud.testing.fleets import document
 from tierfleet.cli import app
 from tierfleet.models.publish import publish
 from tierfleet.runtime.names import catalog_key, models_bucket

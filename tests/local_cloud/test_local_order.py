@@ -5,8 +5,9 @@ import time
 from typing import Any
 
 import pytest
-from local_account import Account
-from local_fleet import fleet, tail_name, whale_name
+
+from local_cloud.testing.account import Account
+from local_cloud.testing.fleet_template import fleet, tail_name, whale_name
 
 
 def served_routes(account: Account) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_account import Account
 from process_state import members_of_group, processes_naming, stop, wait_until_gone, wait_until_none_names
-from served_account import Served
 from test_local_processes import make_function, port_of
 
 from local_cloud import LocalCloud, start
 from local_cloud.guarded import guard
+from local_cloud.testing.account import Account
+from local_cloud.testing.served_account import Served
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ACCOUNT = "100000000001"
@@ -29,8 +29,8 @@ DRIVER = """
 import sys, threading
 from pathlib import Path
 sys.path[:0] = {paths!r}
-from local_account import Account
-from served_account import Served
+from local_cloud.testing.account import Account
+from local_cloud.testing.served_account import Served
 from test_local_processes import make_function
 from local_cloud import start
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from local_account import Account
 
+from local_cloud.testing.account import Account
 from tierfleet.models.publish import PublishError, publish
 from tierfleet.runtime.catalog import read_pointer
 from tierfleet.runtime.names import MODELS_PREFIX, catalog_key

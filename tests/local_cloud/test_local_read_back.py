@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from local_account import Account
 from real_fleet import FLEET, MODELS, Fleet
 
 from local_cloud import LocalCloud
 from local_cloud.resource_schemas import create_only_properties
+from local_cloud.testing.account import Account
 
 ACCOUNT = "200000000001"
 Properties = dict[str, Any]

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from local_account import Account
-from served_account import Served
 from test_local_alarms import put_alarm
 from test_local_models import create_config, create_model
 
 from local_cloud import start
+from local_cloud.testing.account import Account
+from local_cloud.testing.served_account import Served
 
 
 def test_a_reset_forgets_what_every_service_holds(account: Account) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from local_account import Account, error_of
 from test_local_models import create_config, create_model
 
 from local_cloud import start
+from local_cloud.testing.account import Account, error_of
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from local_account import Account, error_of
 
 from local_cloud import schedules
+from local_cloud.testing.account import Account, error_of
 
 
 def request(**changes: Any) -> dict[str, Any]:

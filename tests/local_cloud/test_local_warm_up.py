@@ -16,11 +16,11 @@ import pytest
 from aws_cdk import App, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Template
-from local_account import Account, error_of
 from real_fleet import FLEET, TAIL, Fleet, promoted, whale
 
 from constructs_lib import invoke_grants
 from local_cloud import start
+from local_cloud.testing.account import Account, error_of
 from tierfleet.runtime.warm import PROBE_TAG
 
 ACCOUNT = "300000000002"

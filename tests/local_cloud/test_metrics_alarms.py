@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from local_account import Account
 from test_local_alarms import put_alarm, put_composite
+
+from local_cloud.testing.account import Account
 
 DIMENSIONS = [{"Name": "EndpointName", "Value": "tail"}, {"Name": "VariantName", "Value": "AllTraffic"}]
 

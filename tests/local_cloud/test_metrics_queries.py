@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from local_account import Account, error_of
+
+from local_cloud.testing.account import Account, error_of
 
 # Far ahead of the clock: what is older than two weeks is forgotten.
 START = datetime(2099, 1, 1, 8, tzinfo=UTC)

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from local_account import Account
-from served_account import Served
 
 from local_cloud import LocalCloud, start
+from local_cloud.testing.account import Account
+from local_cloud.testing.served_account import Served
 
 DIMENSIONS = [{"Name": "EndpointName", "Value": "tail"}, {"Name": "VariantName", "Value": "AllTraffic"}]
 KEY = {

@@ -1,7 +1,7 @@
 """Tier moves of a small fleet of real models under calls: none fails, none is answered by another model.
 
 The stand-in's clock skips each bake, so an old endpoint goes while every caller still holds the routes that name it:
-harder than any deployment, and it leaves all to the client's healing. benchmarks/tier_move.py is the big one.
+harder than any deployment, and it leaves all to the client's healing. benchmarks/tier_move is the big one.
 """
 
 import itertools
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_account import Account
 from real_fleet import FLEET, TAIL, Fleet, whale
 from served_fleet import Callers, score_of, served_fleet
 
 from local_cloud import LocalCloud, start
+from local_cloud.testing.account import Account
 
 _accounts = itertools.count(710000000001)
 TENANTS = ("t1", "t2", "t3", "w1")

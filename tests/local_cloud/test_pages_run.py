@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fleets import ROOT
 
 from local_cloud import NotRunningError, running
+from local_cloud.testing.fleets import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md"]
 # What the tests themselves run in, and what would run them again.

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleets import CONFIG, ROOT
-from local_account import Account
 from real_fleet import Fleet
 
 from local_cloud import LocalCloud
+from local_cloud.testing.account import Account
+from local_cloud.testing.fleets import CONFIG, ROOT
 from tierfleet.config import FleetConfig, check_file
 from tierfleet.models.publish import publish
 from tierfleet.runtime import names

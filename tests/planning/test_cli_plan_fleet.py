@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fleets import CONFIG
 from loopback import BUCKET, REGION, FakeAws, serving
 from typer.testing import CliRunner
 from workloads import zipf
 
+from local_cloud.testing.fleets import CONFIG
 from tierfleet.cli import app
 from tierfleet.config import load
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from fleets import CONFIG, DELETE, fleet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from local_cloud.testing.fleets import CONFIG, DELETE, fleet
 from tierfleet.config import FleetConfig, load
 from tierfleet.cost.diff import cost_diff
 from tierfleet.cost.monthly_cost import FleetCost, monthly_cost, tenant_costs

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fleets import CONFIG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from local_cloud.testing.fleets import CONFIG
 from tierfleet.config import ConfigError, load
 from tierfleet.errors import InputError
 from tierfleet.planning.apply import file_edits, write

@@ -13,9 +13,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from fleets import CONFIG
 from typer.testing import CliRunner
 
+from local_cloud.testing.fleets import CONFIG
 from tierfleet.cli import app, prices_commands
 from tierfleet.cost.price_list import WANTED, refresh, write_prices
 from tierfleet.cost.prices import PriceTable, load_prices

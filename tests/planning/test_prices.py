@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-from fleets import FLEET_FILES
 
+from local_cloud.testing.fleets import FLEET_FILES
 from tierfleet.config import load
 from tierfleet.cost.prices import UNITS, UnknownPriceError, load_prices
 from tierfleet.errors import InputError

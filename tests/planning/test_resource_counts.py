@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleets import FLEET_FILES, ROOT
 
+from local_cloud.testing.fleets import FLEET_FILES, ROOT
 from tierfleet.config import FleetConfig, load
 from tierfleet.cost.items import POINTER_TTL_SECONDS, WARM_UP_MEMORY_GB
 from tierfleet.cost.resource_counts import WARM_UP_METRICS, AlarmCount, endpoint_alarms, fleet_alarms

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
-from fleets import fleet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from local_cloud.testing.fleets import fleet
 from tierfleet.config.schedule import fire_times
 from tierfleet.cost.instance_hours import mean_instances
 

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fleets import fleet
 from workloads import PRICES, model, steady, tiering, zipf
 
+from local_cloud.testing.fleets import fleet
 from tierfleet.instance_types import describe
 from tierfleet.planning.search.alternatives import sensitivity, why_it_lost
 from tierfleet.planning.search.candidates import candidate_types

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fleets import CONFIG, fleet
 
+from local_cloud.testing.fleets import CONFIG, fleet
 from tierfleet.config import FleetConfig, load
 from tierfleet.cost.prices import load_prices
 from tierfleet.cost.usage import Usage

@@ -22,6 +22,8 @@ import pytest
 from botocore.credentials import RefreshableCredentials
 from loopback import ENVIRONMENT, FLEET, FakeAws, route_document, score, session
 
+from benchmarks import chaos_proxy
+from benchmarks.chaos_proxy import ChaosProxy, Fault
 from tierfleet.runtime import call_errors, connections, routes
 from tierfleet.runtime.call_errors import CallError
 from tierfleet.runtime.client import FleetClient
@@ -30,9 +32,6 @@ from tierfleet.runtime.pointer_cache import PointerSource
 from tierfleet.runtime.route_document import parse_routes
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "benchmarks"))
-import chaos_proxy  # noqa: E402 - the benchmark's proxy; its folder is no package
-from chaos_proxy import ChaosProxy, Fault  # noqa: E402
 
 DEADLINE_SECONDS = 0.6
 # The promise is 0.25 s, which the chaos bench measures; two cores that do much else may add more. A hang is longer.
@@ -415,7 +414,7 @@ def test_a_held_pointer_serves_while_s3_gives_what_is_none(
 
 def test_thousands_of_calls_in_several_processes_of_which_each_forks() -> None:
     """Seconds of `make bench-chaos`."""
-    program = [sys.executable, str(ROOT / "benchmarks" / "client_chaos.py"), "--calls", "2000", "--seed", "7"]
+    program = [sys.executable, "-m", "benchmarks.client_chaos", "--calls", "2000", "--seed", "7"]
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(program, capture_output=True, text=True, timeout=300, env=variables)
     # The bars on time and memory are the bench's own: this machine is busy, and few calls warm nothing up.

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,8 +28,7 @@ from loopback import (
     whale,
 )
 
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-import chaos_proxy
+from benchmarks import chaos_proxy
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "node"
 NODE = shutil.which("node")

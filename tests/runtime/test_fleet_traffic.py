@@ -1,7 +1,6 @@
 """The benches' traffic: what its processes send, and that its summary hides no failed and no wrong call."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loopback import ENVIRONMENT, FLEET, REGION, SHARED, WHALES_VERSION, FakeAws, route_document, score, serving, whale
 
-ROOT = Path(__file__).parents[2]
-# After the repository itself: a bench has the name of a package.
-sys.path.append(str(ROOT / "benchmarks"))
+from benchmarks.traffic.summary import Expected, Summary, Versions, summarise
+from benchmarks.traffic.traffic import Client, Plan, Tenant, next_boto3_python, node, start, this_python
 
-from fleet_traffic import Client, Plan, Tenant, next_boto3_python, node, start, this_python  # noqa: E402
-from fleet_traffic_summary import Expected, Summary, Versions, summarise  # noqa: E402
+ROOT = Path(__file__).parents[2]
 
 ROWS = ("0.5,2", "1,1\n2,2")
 ADDS = {"v1": 0.0, "v2": 100.0, WHALES_VERSION: 0.0}

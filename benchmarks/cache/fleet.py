@@ -10,10 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cache_models import Models
-from cache_simulation import Instance
-from cache_traffic import authorisation
-
+from benchmarks.cache.models import Models
+from benchmarks.cache.simulation import Instance
+from benchmarks.cache.traffic import authorisation
 from local_cloud import LocalCloud, start
 from tierfleet.instance_types import describe
 

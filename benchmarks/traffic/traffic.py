@@ -24,13 +24,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
-from fleet_traffic_summary import Expected, Summary, Versions, summarise
+from benchmarks.traffic.summary import Expected, Summary, Versions, summarise
 
-ROOT: Final = Path(__file__).resolve().parents[1]
+ROOT: Final = Path(__file__).resolve().parents[2]
 READY_SECONDS: Final = 30.0
 # Beyond a call's own deadline, for the process to write its last records.
 END_SECONDS: Final = 10.0
-_WORKER: Final = ROOT / "benchmarks" / "fleet_traffic_client.py"
+_WORKER: Final = "benchmarks.traffic.client"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +216,7 @@ def _launch(
     interpreter = client.program if client.kind == "python" else Path(sys.executable)
     with log_file(directory, client.name).open("w") as log:
         return subprocess.Popen(
-            [str(interpreter), str(_WORKER), str(file)],
+            [str(interpreter), "-m", _WORKER, str(file)],
             env={**own, **environment, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

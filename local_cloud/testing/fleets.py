@@ -10,7 +10,7 @@ import tomlkit
 
 from tierfleet.config import CheckedFile, FleetConfig, check_file
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"
 FLEET_FILES = sorted(CONFIG.glob("*.toml"))
 

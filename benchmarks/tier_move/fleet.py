@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 import xgboost
-from deployed_fleet import bucket_of
-from fleet_traffic import Tenant
 
+from benchmarks.deployed_fleet import bucket_of
+from benchmarks.traffic.traffic import Tenant
 from local_cloud import LocalCloud
 from tierfleet.config import FleetConfig, load
 from tierfleet.models.files import ModelFile
@@ -20,7 +20,7 @@ from tierfleet.models.package import package_file
 from tierfleet.models.publish import publish
 from tierfleet.runtime.names import MODELS_PREFIX
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parents[2]
 TENANTS: Final = tuple(f"m{number:02d}" for number in range(1, 71))
 WHALES: Final = ("m01", "m04")
 FEATURES: Final = 10

@@ -1,4 +1,4 @@
-"""What benchmarks/cache.py finds: the rows of its tables, and the bars."""
+"""What benchmarks/cache finds: the rows of its tables, and the bars."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

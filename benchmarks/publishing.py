@@ -6,7 +6,6 @@ The stand-in answers in one Python process on the same machine, so the figures a
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,18 +13,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "container"))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-
 import boto3
 import numpy as np
 import xgboost
-from fleets import fleet
 from tierfleet_server.packaging import package_model
 
 from local_cloud import LocalCloud, start
 from local_cloud.cdk_cli import environment
+from local_cloud.testing.fleets import fleet
 from tierfleet.models.collect import delete_garbage, find_garbage
 from tierfleet.models.files import ModelFile, every_model
 from tierfleet.models.listing import list_models

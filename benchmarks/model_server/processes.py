@@ -14,7 +14,7 @@ import venv
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / ".build" / "model-server"
 PEER_PACKAGES = [
     "multi-model-server==1.1.11", "sagemaker-inference==1.10.1", "xgboost-cpu==3.0.5", "numpy==2.4.6",
@@ -174,7 +174,7 @@ def behind_asgi() -> Process:
     port = free_port()
     site = ":".join(path for path in sys.path if path.endswith("site-packages"))
     return Process(
-        [str(python), str(ROOT / "benchmarks" / "model_server_asgi.py"), str(port)],
+        [str(python), str(Path(__file__).with_name("asgi.py")), str(port)],
         {"PYTHONPATH": f"{ROOT / 'container'}:{site}"},
         port,
         BUILD / "asgi",
@@ -186,7 +186,7 @@ def echo(kind: str) -> Process:
     python = python_with("stack", STACK_PACKAGES)
     port = free_port()
     site = ":".join(path for path in sys.path if path.endswith("site-packages"))
-    script = str(ROOT / "benchmarks" / "model_server_echo.py")
+    script = str(Path(__file__).with_name("echo.py"))
     return Process([str(python), script, kind, str(port)], {"PYTHONPATH": site}, port, BUILD / f"echo-{kind}")
 
 

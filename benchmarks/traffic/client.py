@@ -1,6 +1,6 @@
-"""One client process of fleet_traffic: sends at random moments, by FleetClient or the Node caller, and writes records.
+"""One client process of `traffic`: sends at random moments, by FleetClient or the Node caller, and writes records.
 
-Started by fleet_traffic with a file of instructions. It says "ready", sends from the first line of standard input to
+Started by `traffic` with a file of instructions. It says "ready", sends from the first line of standard input to
 its end, waits for the calls under way, and ends. Needs boto3, tierfleet.runtime and the standard library.
 """
 

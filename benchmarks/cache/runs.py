@@ -4,14 +4,23 @@ import asyncio
 import time
 from typing import Any
 
-import cache_fleet as fleet
 import numpy as np
-from cache_models import Models
-from cache_results import PERCENTILES, Latency, Measured
-from cache_simulation import FROM_S3, HIT, LOAD_FACTOR, LOW_WATER, OUTCOMES, outcomes, plain_lru_hit_ratio, shares
-from cache_traffic import BURSTINESS, SHAPE, Client, Sequences, sequences
 from rich.progress import Progress
 
+from benchmarks.cache import fleet
+from benchmarks.cache.models import Models
+from benchmarks.cache.results import PERCENTILES, Latency, Measured
+from benchmarks.cache.simulation import (
+    FROM_S3,
+    HIT,
+    LOAD_FACTOR,
+    LOW_WATER,
+    OUTCOMES,
+    outcomes,
+    plain_lru_hit_ratio,
+    shares,
+)
+from benchmarks.cache.traffic import BURSTINESS, SHAPE, Client, Sequences, sequences
 from tierfleet.planning.search.tail_cache import LevelShares, TailCache
 from tierfleet.planning.traffic.rates import steady_rates
 from tierfleet.planning.traffic.workload import workload_from_rates

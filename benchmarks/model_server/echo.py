@@ -1,4 +1,4 @@
-"""Servers that do nothing: what HTTP itself costs. `python model_server_echo.py httptools|asgi PORT`."""
+"""Servers that do nothing: what HTTP itself costs. `python benchmarks/model_server/echo.py httptools|asgi PORT`."""
 
 import asyncio
 import sys

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from cache_models import ROW, Models
 
+from benchmarks.cache.models import ROW, Models
 from tierfleet.planning.traffic.sessions import INDEPENDENT, Sessions
 from tierfleet.planning.traffic.shapes import SHAPES, Shape
 from tierfleet.planning.traffic.synthesize import synthesize

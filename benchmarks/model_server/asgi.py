@@ -1,6 +1,6 @@
 """Our contract and store as a raw ASGI application under uvicorn: the HTTP stack that was not chosen.
 
-`python model_server_asgi.py PORT`. It has none of the connection handling of tierfleet_server.connection.
+`python benchmarks/model_server/asgi.py PORT`. It has none of the connection handling of tierfleet_server.connection.
 """
 
 import os

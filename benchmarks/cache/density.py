@@ -3,21 +3,22 @@
 import sys
 from pathlib import Path
 
-import cache_fleet as fleet
 import numpy as np
-from cache_models import Models
-from cache_results import Density
-from cache_traffic import SHAPE, Client
 
+from benchmarks.cache import fleet
+from benchmarks.cache.models import Models
+from benchmarks.cache.results import Density
+from benchmarks.cache.traffic import SHAPE, Client
 from tierfleet.instance_types import describe
 
 _INSTANCE_TYPE = "ml.m6i.large"
 _MOST_MODELS = 60
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 async def stock_density(models: Models, budget_mib: int) -> Density:
     """Ask one instance for one tenant after the other until it evicts. Needs Java 17."""
-    command = f"{sys.executable} {Path(__file__).resolve().parent / 'cache_stock.py'} {{port}} {budget_mib}"
+    command = f"env PYTHONPATH={_ROOT} {sys.executable} -m benchmarks.cache.stock {{port}} {budget_mib}"
     tenants = list(SHAPE.tenants[:_MOST_MODELS])
     whole_mib = describe(_INSTANCE_TYPE).memory_gib * 1024 * fleet.MODELS_SHARE_OF_MEMORY
     seconds: list[float] = []

@@ -11,16 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
-from deployed_fleet import ROOT, bucket_of, synthesise
-from fleets import fleet
-
+from benchmarks.deployed_fleet import ROOT, bucket_of, synthesise
 from local_cloud import LocalCloud, assembly, cdk_cli, start
 from local_cloud.fleet_deployment import deploy_fleet
+from local_cloud.testing.fleets import fleet
 from tierfleet.config import FleetConfig, load
 from tierfleet.models.publish import publish
 

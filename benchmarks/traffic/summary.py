@@ -1,4 +1,4 @@
-"""Sums up the records of fleet_traffic: failed and wrong calls, and latencies by tier, phase and time window."""
+"""Sums up the records of the client processes: failed and wrong calls, and latencies by tier, phase and time window."""
 
 import json
 import math

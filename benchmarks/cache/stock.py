@@ -1,6 +1,6 @@
 """The stock stack as a container of the stand-in: multi-model-server with an XGBoost handler, within a memory budget.
 
-`python benchmarks/cache_stock.py PORT MIB` is what `--container-command` runs. multi-model-server takes no port above
+`python -m benchmarks.cache.stock PORT MIB` is what `--container-command` runs. multi-model-server takes no port above
 32767 and knows no budget: this passes requests on, and answers a LOAD with 507 once the next model would not fit into
 the budget, as far as the processes have grown since they started with no model. The rest of the stack (a Java server
 and a Python process) is not counted.
@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 
-import model_server_processes as processes
+from benchmarks.model_server import processes
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The dense model server against its peer and its floor, in one run on loopback.
 
-`python benchmarks/model_server.py [--quick] [--json FILE]`; needs wrk and Java 17. The peer is
+`python -m benchmarks.model_server [--quick] [--json FILE]`; needs wrk and Java 17. The peer is
 multi-model-server 1.1.11 with sagemaker-inference 1.10.1; the figures of the stock container's own code were
 recorded once.
 """
@@ -21,15 +21,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "container"))
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import model_server_processes as processes
 import numpy as np
 import xgboost
-from model_server_models import COUNTS, generate, row
-from model_server_traffic import Traffic, traffic
 from tierfleet_server.archive import pack, unpack
+
+from benchmarks.model_server import processes
+from benchmarks.model_server.models import COUNTS, generate, row
+from benchmarks.model_server.traffic import Traffic, traffic
 
 # The stock container's own code with its own configuration, measured once on a machine like this one.
 STOCK = {"small MiB": 147.0, "large MiB": 247.0, "small load s": 1.889, "large load s": 2.914, "rps": 641.0}

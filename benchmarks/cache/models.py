@@ -3,21 +3,18 @@
 A model's identity in every cache is its key, so copies under other names are other models.
 """
 
-import sys
 import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import model_server_processes as processes
 import numpy as np
 import xgboost
-from cache_simulation import Sizes
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "container"))
-
 from tierfleet_server.archive import pack
+
+from benchmarks.cache.simulation import Sizes
+from benchmarks.model_server import processes
 
 FEATURES = 10
 KINDS = 32

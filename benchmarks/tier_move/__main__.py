@@ -1,6 +1,6 @@
 """No call is lost by a move: a fraud-shaped fleet of real models on the stand-in, moved under 200 requests/s.
 
-    python benchmarks/tier_move.py [--quick] [--whole-bake] [--json] [--keep DIRECTORY]
+    python -m benchmarks.tier_move [--quick] [--whole-bake] [--json] [--keep DIRECTORY]
 
 70 merchants with models of their own; three client processes (Python on two lines of boto3, Node); every prediction is
 compared with the model's own. Bars: no call failed, none wrong; a whale's p99 during each move at most twice that at
@@ -22,18 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-# Before this directory: a bench has the name of a package.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.path.append(str(Path(__file__).resolve().parent.parent / "container"))
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
-import fleet_traffic
-from deployed_fleet import deploy, synthesise
-from fleet_traffic_summary import Part, Summary
-from tier_move_cache import CacheSampler
-from tier_move_clock import Clock
-from tier_move_fleet import (
+from benchmarks.deployed_fleet import deploy, synthesise
+from benchmarks.tier_move.clock import Clock
+from benchmarks.tier_move.fleet import (
     BROKEN,
     TENANTS,
     V1,
@@ -46,7 +40,9 @@ from tier_move_fleet import (
     traffic_of,
     train,
 )
-
+from benchmarks.tier_move.sampler import CacheSampler
+from benchmarks.traffic import traffic as fleet_traffic
+from benchmarks.traffic.summary import Part, Summary
 from local_cloud import LocalCloud, assembly, start
 from tierfleet.config import FleetConfig
 

@@ -1,6 +1,6 @@
-"""Draw what benchmarks/cache.py measured onto the curves that the planner predicts.
+"""Draw what benchmarks/cache measured onto the curves that the planner predicts.
 
-`python benchmarks/cache_picture.py FIGURES.json docs/cache.svg`
+`python -m benchmarks.cache.picture FIGURES.json docs/cache.svg`
 """
 
 import argparse
@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from cache_traffic import BURSTINESS, SHAPE
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
+from benchmarks.cache.traffic import BURSTINESS, SHAPE
 from tierfleet.planning.cache.che import che
 from tierfleet.planning.traffic.rates import steady_rates
 

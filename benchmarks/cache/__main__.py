@@ -1,6 +1,6 @@
 """Hit ratios and call times of real multi-model endpoints, beside an exact simulation and the planner's prediction.
 
-    python benchmarks/cache.py [--quick] [--requests N] [--no-stock] [--json FILE]
+    python -m benchmarks.cache [--quick] [--requests N] [--no-stock] [--json FILE]
 
 4,000 tenants call as the churn fleet does, one by one and in sessions of 3, through the stand-in's InvokeEndpoint:
 endpoints of five sizes on one and two instances, with and without injected latencies. Every answer is compared with
@@ -18,18 +18,17 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import cache_fleet as fleet
 import numpy as np
-from cache_density import stock_density
-from cache_models import Models, train_and_measure
-from cache_results import HEAD, PERCENTILES, Bar, Density, judge
-from cache_runs import Bench
-from cache_traffic import BURSTINESS, SHAPE
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks.cache import fleet
+from benchmarks.cache.density import stock_density
+from benchmarks.cache.models import Models, train_and_measure
+from benchmarks.cache.results import HEAD, PERCENTILES, Bar, Density, judge
+from benchmarks.cache.runs import Bench
+from benchmarks.cache.traffic import BURSTINESS, SHAPE
 from tierfleet.planning.cache.che import che
 from tierfleet.planning.traffic.rates import steady_rates
 

@@ -2,19 +2,15 @@
 
 import functools
 import json
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xgboost
-from local_account import Account
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "container"))
-
 from tierfleet_server.archive import pack
+
+from local_cloud.testing.account import Account
 
 ROLE = "arn:aws:iam::111122223333:role/sagemaker-execution"
 IMAGE = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/tierfleet-server:1"

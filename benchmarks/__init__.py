@@ -1,0 +1,1 @@
+"""What is measured, on the machine it runs on: `python -m benchmarks.NAME`."""

@@ -1,0 +1,1 @@
+"""Hit ratios and call times of real endpoints beside the planner."""

@@ -1,0 +1,1 @@
+"""The dense model server beside its peer."""

@@ -1,0 +1,1 @@
+"""Open-loop traffic over a fleet from several client processes."""

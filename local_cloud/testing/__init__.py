@@ -1,0 +1,1 @@
+"""Accounts and fleets in the local cloud, for tests and benchmarks."""
