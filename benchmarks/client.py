@@ -26,7 +26,7 @@ import botocore
 from botocore.config import Config
 
 from tierfleet.runtime.client import FleetClient
-from tierfleet.runtime.client_settings import ClientSettings
+from tierfleet.runtime.client.settings import ClientSettings
 
 MOST_OVERHEAD_MICROSECONDS: Final = 100.0
 MOST_CALLS_BEFORE_THE_FIRST: Final = 3

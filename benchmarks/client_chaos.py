@@ -36,10 +36,10 @@ from typing import Any, Final
 import boto3
 
 from benchmarks.chaos_proxy import ChaosProxy, read_message
-from tierfleet.runtime.call_batch import percentile
-from tierfleet.runtime.call_errors import CallError
 from tierfleet.runtime.client import FleetClient
-from tierfleet.runtime.client_settings import ClientSettings
+from tierfleet.runtime.client.batch import percentile
+from tierfleet.runtime.client.errors import CallError
+from tierfleet.runtime.client.settings import ClientSettings
 
 MOST_SECONDS_LATE: Final = 0.25
 MOST_GROWTH_MIB: Final = 8.0

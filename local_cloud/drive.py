@@ -15,10 +15,10 @@ from tierfleet.config import FleetConfig
 from tierfleet.models.bucket import read_pointers
 from tierfleet.models.pointer import Held
 from tierfleet.runtime import clients
-from tierfleet.runtime.call_batch import percentile
-from tierfleet.runtime.call_errors import CallError
 from tierfleet.runtime.client import FleetClient
-from tierfleet.runtime.client_settings import ClientSettings
+from tierfleet.runtime.client.batch import percentile
+from tierfleet.runtime.client.errors import CallError
+from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.names import models_bucket
 
 # Of the calls: tenants with endpoints of their own, tenants on a warm-up list, everyone else.

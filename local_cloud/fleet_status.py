@@ -9,9 +9,9 @@ from botocore.exceptions import ClientError
 
 from local_cloud.processes import LocalCloud
 from tierfleet.config import FleetConfig
-from tierfleet.runtime.errors import Kind, classify
+from tierfleet.runtime.appconfig import NoRoutesDeployedError, deployed_routes
+from tierfleet.runtime.aws_errors import Kind, classify
 from tierfleet.runtime.names import ROUTES_PROFILE, routes_application
-from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes
 
 
 @dataclass(frozen=True)

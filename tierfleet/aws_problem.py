@@ -3,7 +3,7 @@
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tierfleet.runtime.errors import classify
+from tierfleet.runtime.aws_errors import classify
 
 _CREDENTIALS = (
     exceptions.NoCredentialsError,

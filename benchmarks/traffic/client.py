@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol
 
 from tierfleet.runtime import metrics
 from tierfleet.runtime.client import FleetClient
-from tierfleet.runtime.client_settings import ClientSettings
+from tierfleet.runtime.client.settings import ClientSettings
 
 # Calls under way at once, far above what an open loop at these rates needs.
 MOST_CALLS = 64

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tierfleet.runtime import clients, custom_resource, metrics, warm_gate
-from tierfleet.runtime.custom_resource import Answer
-from tierfleet.runtime.errors import classify
+from tierfleet.runtime import clients, metrics
+from tierfleet.runtime.appconfig import NoRoutesDeployedError, deployed_routes, newest_hosted_routes
+from tierfleet.runtime.aws_errors import classify
 from tierfleet.runtime.route_document import RouteDocument
-from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes, newest_hosted_routes
-from tierfleet.runtime.warm import warm
-from tierfleet.runtime.warm_gate import Waiting
-from tierfleet.runtime.warm_up_plan import plan_warm_up
-from tierfleet.runtime.warm_up_report import WarmUpReport
+from tierfleet.runtime.warm_up import custom_resource, gate
+from tierfleet.runtime.warm_up.custom_resource import Answer
+from tierfleet.runtime.warm_up.gate import Waiting
+from tierfleet.runtime.warm_up.plan import plan_warm_up
+from tierfleet.runtime.warm_up.report import WarmUpReport
+from tierfleet.runtime.warm_up.run import warm
 
 if TYPE_CHECKING:
     from mypy_boto3_appconfig.client import AppConfigClient
@@ -176,7 +177,7 @@ def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:
     """The answer to CloudFormation; Waiting: the next run of this function gives it."""
     if request["RequestType"] == "Delete":
         return Answer(succeeded=True, reason="nothing to do on delete")
-    result = warm_gate.wait(
+    result = gate.wait(
         request,
         cloudformation=AWS.cloudformation,
         sagemaker=AWS.sagemaker,

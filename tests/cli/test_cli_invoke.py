@@ -91,7 +91,7 @@ def test_failed_calls_among_many_are_counted_and_end_with_1(aws: FakeAws) -> Non
 def any_call_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """For the guess what was in memory, however slow the machine."""
     for limit in ("COLD_FROM_SECONDS", "WARM_TO_SECONDS"):
-        monkeypatch.setattr(f"tierfleet.runtime.explain.{limit}", math.inf)
+        monkeypatch.setattr(f"tierfleet.runtime.client.explain.{limit}", math.inf)
 
 
 @pytest.mark.usefixtures("as_caller", "any_call_is_quick")

@@ -18,12 +18,12 @@ from typing import Any, Final
 
 import boto3
 
-from tierfleet.runtime.call_errors import CallError
 from tierfleet.runtime.catalog import CatalogError, read_pointer
 from tierfleet.runtime.client import FleetClient
+from tierfleet.runtime.client.errors import CallError
+from tierfleet.runtime.client.reply import parse_scores
 from tierfleet.runtime.clients import calling_clients
 from tierfleet.runtime.error_bodies import readable
-from tierfleet.runtime.reply import parse_scores
 from tierfleet.runtime.route_document import RoutesError, parse_routes
 
 POINTER: Final = {"tenant": "m37", "version": "v1", "target_model": "m37/v1.tar.gz"}

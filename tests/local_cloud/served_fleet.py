@@ -15,9 +15,9 @@ from real_fleet import FLEET, Fleet
 from local_cloud.testing.account import Account
 from local_cloud.testing.served_account import ROW, artefact, score
 from tierfleet.runtime import clients
-from tierfleet.runtime.call_errors import CallError
 from tierfleet.runtime.client import FleetClient
-from tierfleet.runtime.client_settings import ClientSettings
+from tierfleet.runtime.client.errors import CallError
+from tierfleet.runtime.client.settings import ClientSettings
 
 ROUNDS = {
     "t1/1": 1,

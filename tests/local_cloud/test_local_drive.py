@@ -25,9 +25,9 @@ from tierfleet.cli import app
 from tierfleet.config import load
 from tierfleet.models.publish import publish
 from tierfleet.models.remove import remove
-from tierfleet.runtime.call_errors import ServiceFailedError
+from tierfleet.runtime.client.errors import ServiceFailedError
+from tierfleet.runtime.client.reply import Reply, Timings
 from tierfleet.runtime.names import models_bucket
-from tierfleet.runtime.reply import Reply, Timings
 
 FILE = str(CONFIG / "fraud-dev.toml")
 BUCKET = "fraud--dev--models--1--eu-west-1"

@@ -21,7 +21,7 @@ from real_fleet import FLEET, TAIL, Fleet, promoted, whale
 from constructs_lib import invoke_grants
 from local_cloud import start
 from local_cloud.testing.account import Account, error_of
-from tierfleet.runtime.warm import PROBE_TAG
+from tierfleet.runtime.warm_up.run import PROBE_TAG
 
 ACCOUNT = "300000000002"
 # One probe at a time: what stops a run then stops it before a second tenant is tried.

@@ -11,7 +11,7 @@ from local_cloud.testing.fleets import FLEET_FILES, ROOT
 from tierfleet.config import FleetConfig, load
 from tierfleet.cost.items import POINTER_TTL_SECONDS, WARM_UP_MEMORY_GB
 from tierfleet.cost.resource_counts import WARM_UP_METRICS, AlarmCount, endpoint_alarms, fleet_alarms
-from tierfleet.runtime.client_settings import ClientSettings
+from tierfleet.runtime.client.settings import ClientSettings
 
 
 def resources(stem: str) -> list[dict[str, Any]]:

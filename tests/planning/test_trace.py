@@ -12,7 +12,7 @@ from tierfleet.planning.traffic.duckdb_session import allow_s3
 from tierfleet.planning.traffic.trace import read_trace
 from tierfleet.planning.traffic.trace_columns import Columns
 from tierfleet.runtime import metrics
-from tierfleet.runtime.call_metrics import CallMetrics
+from tierfleet.runtime.client.metrics import CallMetrics
 
 ROWS = [
     ("m02", "2026-11-02T08:00:01Z", 20, 4.5),

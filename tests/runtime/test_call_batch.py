@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierfleet.runtime.call_batch import call_many, histogram, percentile
-from tierfleet.runtime.call_errors import ModelFailedError, ServiceFailedError
-from tierfleet.runtime.reply import Reply, Timings
+from tierfleet.runtime.client.batch import call_many, histogram, percentile
+from tierfleet.runtime.client.errors import ModelFailedError, ServiceFailedError
+from tierfleet.runtime.client.reply import Reply, Timings
 
 LATENCIES = st.lists(st.floats(1e-5, 100), min_size=1, max_size=50).map(sorted)
 

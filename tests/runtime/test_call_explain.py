@@ -8,10 +8,10 @@ import pytest
 from loopback import ACCOUNT, ENVIRONMENT, FLEET, SHARED, Clock, FakeAws, route_document, serving, whale
 
 from tierfleet.runtime import clients
-from tierfleet.runtime.api_trace import ApiTrace
 from tierfleet.runtime.client import FleetClient
-from tierfleet.runtime.explain import CacheState, Explanation, explain
-from tierfleet.runtime.reply import Reply
+from tierfleet.runtime.client.api_trace import ApiTrace
+from tierfleet.runtime.client.explain import CacheState, Explanation, explain
+from tierfleet.runtime.client.reply import Reply
 from tierfleet.runtime.route_document import parse_routes
 
 Explained = Callable[..., Explanation]

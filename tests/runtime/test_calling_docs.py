@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tierfleet.runtime import call_errors, metrics, names, retries
-from tierfleet.runtime.client import FleetClient
-from tierfleet.runtime.client_settings import ClientSettings
-from tierfleet.runtime.errors import Kind
+from tierfleet.runtime import metrics, names
+from tierfleet.runtime.aws_errors import Kind
+from tierfleet.runtime.client import FleetClient, retries
+from tierfleet.runtime.client import errors as call_errors
+from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.route_document import parse_routes
 
 PAGE = (Path(__file__).parents[2] / "docs" / "calling.md").read_text()
@@ -91,7 +92,7 @@ def test_a_caller_needs_boto3_and_the_standard_library_alone() -> None:
 
 def test_the_warm_up_does_not_load_the_client() -> None:
     program = (
-        "import sys, tierfleet.runtime.warm, tierfleet.runtime.routes\n"
+        "import sys, tierfleet.runtime.warm_up.run, tierfleet.runtime.appconfig\n"
         "client = {'client', 'call', 'call_metrics', 'route_cache', 'pointer_cache', 'single_flight', 'reply'}\n"
         "loaded = {name.rsplit('.', 1)[1] for name in sys.modules if name.startswith('tierfleet.runtime.')}\n"
         "assert not client & loaded\n"

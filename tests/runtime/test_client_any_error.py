@@ -18,14 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import ENVIRONMENT, FLEET, REGION, Clock, route_document
 
-from tierfleet.runtime.call_batch import call_many
-from tierfleet.runtime.call_errors import CallError, RequestInvalidError
+from tierfleet.runtime.aws_errors import classify
 from tierfleet.runtime.catalog import CatalogError, read_pointer
 from tierfleet.runtime.client import FleetClient
+from tierfleet.runtime.client.batch import call_many
+from tierfleet.runtime.client.errors import CallError, RequestInvalidError
+from tierfleet.runtime.client.reply import parse_scores
 from tierfleet.runtime.clients import CallingClients
 from tierfleet.runtime.error_bodies import readable
-from tierfleet.runtime.errors import classify
-from tierfleet.runtime.reply import parse_scores
 from tierfleet.runtime.route_document import RoutesError, parse_routes
 
 

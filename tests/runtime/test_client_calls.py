@@ -28,13 +28,13 @@ from loopback import (
     whale,
 )
 
-from tierfleet.runtime import call_errors, clients
-from tierfleet.runtime.client import FleetClient
-from tierfleet.runtime.client_settings import ClientSettings
-from tierfleet.runtime.errors import Kind
-from tierfleet.runtime.pointer_cache import PointerSource
+from tierfleet.runtime import clients
+from tierfleet.runtime.appconfig import Fetched
+from tierfleet.runtime.aws_errors import Kind
+from tierfleet.runtime.client import FleetClient, errors
+from tierfleet.runtime.client.pointer_cache import PointerSource
+from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.route_document import parse_routes
-from tierfleet.runtime.routes import Fetched
 
 ROW = b"0.5,2,1"
 
@@ -186,13 +186,13 @@ def test_routes_may_be_handed_over(aws: FakeAws, connect: Connect) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_one_clear_error(connect: Connect, tmp_path: Path) -> None:
-    with pytest.raises(call_errors.RoutesUnavailableError, match=r"m37: routes file .*none.json cannot be read"):
+    with pytest.raises(errors.RoutesUnavailableError, match=r"m37: routes file .*none.json cannot be read"):
         connect(routes_file=tmp_path / "none.json").invoke("m37", ROW)
 
 
 def test_another_fleets_routes_are_refused(connect: Connect) -> None:
     routes = parse_routes(json.dumps({**route_document(), "fleet": "churn"}))
-    with pytest.raises(call_errors.RoutesUnavailableError, match="those of churn prod, not of fraud prod"):
+    with pytest.raises(errors.RoutesUnavailableError, match="those of churn prod, not of fraud prod"):
         connect(routes=routes).invoke("m37", ROW)
 
 
@@ -265,13 +265,13 @@ def test_without_any_routes_the_call_is_retried_then_fails(aws: FakeAws, fleet: 
     could_not = (
         "tenant m37: its routes could not be read from AppConfig: the service is unavailable .*; try again later"
     )
-    with pytest.raises(call_errors.RoutesUnavailableError, match=could_not) as raised:
+    with pytest.raises(errors.RoutesUnavailableError, match=could_not) as raised:
         fleet.invoke("m37", ROW)
     assert raised.value.kind is Kind.UNAVAILABLE
     assert aws.count("StartConfigurationSession") == 5
     aws.down.clear()
     aws.routes = None
-    with pytest.raises(call_errors.RoutesUnavailableError, match="no deployed routes"):
+    with pytest.raises(errors.RoutesUnavailableError, match="no deployed routes"):
         fleet.invoke("m37", ROW)
 
 
@@ -295,7 +295,7 @@ def test_while_s3_is_down_the_last_pointer_serves_up_to_its_age(aws: FakeAws, co
     assert fleet.invoke("m37", ROW).pointer is PointerSource.STALE
     assert aws.count("GetObject") == reads, "S3 is left alone for some seconds"
     clock.now += 301
-    with pytest.raises(call_errors.CatalogUnavailableError, match=r"its pointer could not be read from S3: .*SlowDown"):
+    with pytest.raises(errors.CatalogUnavailableError, match=r"its pointer could not be read from S3: .*SlowDown"):
         fleet.invoke("m37", ROW)
     aws.down.clear()
     assert fleet.invoke("m37", ROW).pointer is PointerSource.READ
@@ -306,14 +306,14 @@ def test_a_read_that_is_denied_is_not_s3_being_down(aws: FakeAws, fleet: FleetCl
     aws.down.add("s3")
     aws.s3_error = (403, "AccessDenied")
     clock.now += 61
-    with pytest.raises(call_errors.AccessDeniedError, match=r"docs/calling\.md"):
+    with pytest.raises(errors.AccessDeniedError, match=r"docs/calling\.md"):
         fleet.invoke("m37", ROW)
 
 
 def test_an_unpublished_tenant_is_not_asked_for_again_at_once(aws: FakeAws, fleet: FleetClient, clock: Clock) -> None:
     aws.unpublished.add("m37")
     for _ in range(2):
-        with pytest.raises(call_errors.ModelMissingError, match=r"m37 .*no published model; publish"):
+        with pytest.raises(errors.ModelMissingError, match=r"m37 .*no published model; publish"):
             fleet.invoke("m37", ROW)
     assert aws.count("GetObject") == 1
     aws.unpublished.clear()
@@ -323,7 +323,7 @@ def test_an_unpublished_tenant_is_not_asked_for_again_at_once(aws: FakeAws, flee
 
 def test_a_pointer_to_another_tenant_is_refused(aws: FakeAws, fleet: FleetClient) -> None:
     aws.pointers["m37"] = json.dumps({"tenant": "m37", "version": "v", "target_model": "m38/v.tar.gz"})
-    with pytest.raises(call_errors.CatalogUnavailableError, match=r"points to 'm38/v\.tar\.gz'"):
+    with pytest.raises(errors.CatalogUnavailableError, match=r"points to 'm38/v\.tar\.gz'"):
         fleet.invoke("m37", ROW)
     assert aws.invocations == []
 
@@ -335,7 +335,7 @@ def test_a_missing_archive_is_healed_by_a_newer_pointer(aws: FakeAws, fleet: Fle
     reply = fleet.invoke("m37", ROW)
     assert (reply.model_version, reply.attempts) == ("v2", 2)
     aws.missing_archives.add("m37/v2.tar.gz")
-    with pytest.raises(call_errors.ModelMissingError, match="no such model archive"):
+    with pytest.raises(errors.ModelMissingError, match="no such model archive"):
         fleet.invoke("m37", ROW)
 
 
@@ -365,23 +365,23 @@ def test_what_may_pass_is_tried_again(
 @pytest.mark.parametrize(
     ("code", "status", "fields", "error", "attempts"),
     [
-        ("ThrottlingException", 400, {}, call_errors.ServiceFailedError, 5),
-        ("ServiceUnavailable", 503, {}, call_errors.ServiceFailedError, 5),
-        ("InternalDependencyException", 530, {}, call_errors.ServiceFailedError, 3),
-        ("ModelError", 424, BUSY, call_errors.ServiceFailedError, 3),
-        ("ModelError", 424, PREDICTION_FAILED, call_errors.PayloadRejectedError, 1),
-        ("ModelError", 424, {"OriginalStatusCode": 415, "OriginalMessage": "x"}, call_errors.PayloadRejectedError, 1),
-        ("ModelError", 424, {"OriginalStatusCode": 500, "OriginalMessage": "x"}, call_errors.ModelFailedError, 1),
-        ("ValidationError", 400, {}, call_errors.RequestInvalidError, 1),
-        ("AccessDeniedException", 403, {}, call_errors.AccessDeniedError, 1),
-        ("SomethingNewException", 400, {}, call_errors.ServiceFailedError, 1),
+        ("ThrottlingException", 400, {}, errors.ServiceFailedError, 5),
+        ("ServiceUnavailable", 503, {}, errors.ServiceFailedError, 5),
+        ("InternalDependencyException", 530, {}, errors.ServiceFailedError, 3),
+        ("ModelError", 424, BUSY, errors.ServiceFailedError, 3),
+        ("ModelError", 424, PREDICTION_FAILED, errors.PayloadRejectedError, 1),
+        ("ModelError", 424, {"OriginalStatusCode": 415, "OriginalMessage": "x"}, errors.PayloadRejectedError, 1),
+        ("ModelError", 424, {"OriginalStatusCode": 500, "OriginalMessage": "x"}, errors.ModelFailedError, 1),
+        ("ValidationError", 400, {}, errors.RequestInvalidError, 1),
+        ("AccessDeniedException", 403, {}, errors.AccessDeniedError, 1),
+        ("SomethingNewException", 400, {}, errors.ServiceFailedError, 1),
     ],
 )
 def test_every_failure_is_a_typed_error_with_one_sentence(
     code: str,
     status: int,
     fields: dict[str, Any],
-    error: type[call_errors.CallError],
+    error: type[errors.CallError],
     attempts: int,
     aws: FakeAws,
     fleet: FleetClient,
@@ -400,7 +400,7 @@ def test_a_model_that_loads_longer_than_the_deadline_is_too_late(
 ) -> None:
     aws.fail(SHARED, "ModelNotReadyException", "loading", status=429, times=99)
     started = clock.now
-    with pytest.raises(call_errors.DeadlineExceededError, match=r"still loading .*warm the tenant up") as raised:
+    with pytest.raises(errors.DeadlineExceededError, match=r"still loading .*warm the tenant up") as raised:
         fleet.invoke("m37", ROW, deadline_seconds=10)
     assert raised.value.kind is Kind.MODEL_NOT_READY
     assert clock.now - started < 10
@@ -408,7 +408,7 @@ def test_a_model_that_loads_longer_than_the_deadline_is_too_late(
 
 
 def test_a_deadline_that_passed_sends_nothing(aws: FakeAws, fleet: FleetClient) -> None:
-    with pytest.raises(call_errors.DeadlineExceededError, match="m37: the deadline passed"):
+    with pytest.raises(errors.DeadlineExceededError, match="m37: the deadline passed"):
         fleet.invoke("m37", ROW, deadline_seconds=0)
     assert aws.operations == []
 
@@ -418,9 +418,7 @@ def test_waiting_for_a_pointer_ends_at_the_deadline(aws: FakeAws, connect: Conne
     fleet = connect(clock=clock)
     fleet.invoke("m38", ROW)  # the routes are known
     aws.hold_s3.clear()
-    with pytest.raises(
-        call_errors.DeadlineExceededError, match=r"its pointer did not come from S3 after .*the network"
-    ):
+    with pytest.raises(errors.DeadlineExceededError, match=r"its pointer did not come from S3 after .*the network"):
         fleet.invoke("m37", ROW, deadline_seconds=0.2)
     aws.hold_s3.set()
     assert fleet.invoke("m37", ROW).model_version == "v1"
@@ -448,7 +446,7 @@ def test_a_connection_that_fails_is_tried_again_then_an_error(connect: Connect, 
         "sagemaker-runtime", endpoint_url="http://127.0.0.1:9", config=aws.runtime.meta.config
     )
     broken = clients.CallingClients(runtime=unreachable, s3=aws.s3, appconfigdata=aws.appconfigdata)
-    with pytest.raises(call_errors.ServiceFailedError, match=r"the connection failed .*; check the network") as raised:
+    with pytest.raises(errors.ServiceFailedError, match=r"the connection failed .*; check the network") as raised:
         connect(aws=broken, clock=clock, sleep=clock.sleep).invoke("m37", ROW)
     assert raised.value.kind is Kind.CONNECTION
     assert len(clock.sleeps) == 2
@@ -458,7 +456,7 @@ def test_a_connection_that_fails_is_tried_again_then_an_error(connect: Connect, 
 
 @pytest.mark.parametrize("tenant", ["", "../m38", "M37", "m--37", "m37\n", "m37/"])
 def test_a_text_that_is_no_tenant_id_is_refused(tenant: str, aws: FakeAws, fleet: FleetClient) -> None:
-    with pytest.raises(call_errors.RequestInvalidError, match="not a tenant id"):
+    with pytest.raises(errors.RequestInvalidError, match="not a tenant id"):
         fleet.invoke(tenant, ROW)
     assert aws.operations == []
 
@@ -493,7 +491,7 @@ def test_the_callers_are_fair_to_each_other(aws: FakeAws, connect: Connect) -> N
         other = pool.submit(fleet.invoke, "m38", ROW)
         until(lambda: aws.count("InvokeEndpoint") == 5)
         assert sum(call["target_model"] == "m37/v1.tar.gz" for call in aws.invocations[2:]) == 2
-        with pytest.raises(call_errors.TenantBusyError, match=r"m37: 2 calls of it were under way for 0\.05 s"):
+        with pytest.raises(errors.TenantBusyError, match=r"m37: 2 calls of it were under way for 0\.05 s"):
             fleet.invoke("m37", ROW, deadline_seconds=0.05)
         aws.hold_invocations.set()
         assert other.result().tenant == "m38"
@@ -544,7 +542,7 @@ def test_a_tenant_promoted_while_its_routes_are_old(aws: FakeAws, fleet: FleetCl
 
 def test_when_no_endpoint_is_left_the_error_says_so(aws: FakeAws, fleet: FleetClient) -> None:
     aws.endpoints.clear()
-    with pytest.raises(call_errors.EndpointGoneError, match=f"m01 on endpoint {SHARED}: there is no such endpoint"):
+    with pytest.raises(errors.EndpointGoneError, match=f"m01 on endpoint {SHARED}: there is no such endpoint"):
         fleet.invoke("m01", ROW)
 
 
@@ -589,8 +587,8 @@ def test_closing_leaves_no_connection_and_no_thread(url: str, boto_session: Any)
 @pytest.mark.parametrize(
     ("service", "could_not", "error"),
     [
-        ("appconfigdata", "its routes could not be read from AppConfig", call_errors.RoutesUnavailableError),
-        ("s3", "its pointer could not be read from S3", call_errors.CatalogUnavailableError),
+        ("appconfigdata", "its routes could not be read from AppConfig", errors.RoutesUnavailableError),
+        ("s3", "its pointer could not be read from S3", errors.CatalogUnavailableError),
     ],
 )
 @pytest.mark.parametrize("deadline_seconds", [70, 28])
@@ -603,7 +601,7 @@ def test_what_could_not_be_reached_is_named(
     # Pauses of 10 and 20 s: an attempt's own limit is by the machine's clock, and must not end it on a busy one.
     caller = connect(aws=broken, clock=clock, sleep=clock.sleep, jitter=lambda: 399.0)
     says = f"{could_not}: the connection failed .*http://127.0.0.1:9.*; check the network, the region and AWS_ENDPOINT"
-    with pytest.raises(error if deadline_seconds == 70 else call_errors.DeadlineExceededError, match=says) as raised:
+    with pytest.raises(error if deadline_seconds == 70 else errors.DeadlineExceededError, match=says) as raised:
         caller.invoke("m37", ROW, deadline_seconds=deadline_seconds)
     assert raised.value.kind is Kind.CONNECTION
     assert "alarms" not in str(raised.value)
@@ -636,7 +634,7 @@ def test_routes_that_come_after_the_deadline_send_nothing(aws: FakeAws, connect:
 
     fleet = connect(clock=clock)
     fleet._services.routes._fetch = slow
-    with pytest.raises(call_errors.DeadlineExceededError, match=r"m01 on endpoint .*: the deadline passed after 3.0 s"):
+    with pytest.raises(errors.DeadlineExceededError, match=r"m01 on endpoint .*: the deadline passed after 3.0 s"):
         fleet.invoke("m01", ROW, deadline_seconds=2)
     assert aws.invocations == []
 

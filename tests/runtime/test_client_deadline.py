@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import ENVIRONMENT, FLEET, REGION, Clock, route_document
 
-from tierfleet.runtime.call_errors import CallError
 from tierfleet.runtime.client import FleetClient
+from tierfleet.runtime.client.errors import CallError
 from tierfleet.runtime.clients import CallingClients
 from tierfleet.runtime.route_document import parse_routes
 

@@ -24,11 +24,11 @@ from loopback import ENVIRONMENT, FLEET, FakeAws, route_document, score, session
 
 from benchmarks import chaos_proxy
 from benchmarks.chaos_proxy import ChaosProxy, Fault
-from tierfleet.runtime import call_errors, connections, routes
-from tierfleet.runtime.call_errors import CallError
-from tierfleet.runtime.client import FleetClient
-from tierfleet.runtime.client_settings import ClientSettings
-from tierfleet.runtime.pointer_cache import PointerSource
+from tierfleet.runtime import appconfig, connections
+from tierfleet.runtime.client import FleetClient, errors
+from tierfleet.runtime.client.errors import CallError
+from tierfleet.runtime.client.pointer_cache import PointerSource
+from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.route_document import parse_routes
 
 ROOT = Path(__file__).parents[2]
@@ -92,14 +92,14 @@ def test_every_fault_ends_in_a_score_or_an_error_in_time(
             client.invoke("m37" if only == INVOCATIONS else "m38", b"1")
         proxy.faults = (fault,)
         error = outcome(client)
-        assert proxy.done[fault.__name__] >= 1 or isinstance(error, call_errors.DeadlineExceededError)
+        assert proxy.done[fault.__name__] >= 1 or isinstance(error, errors.DeadlineExceededError)
         if fault in REFUSED:
             assert error is not None
         proxy.faults = ()
         # The harmed connections are not used again, nor is what was left on them.
         for row in range(2):
             left = outcome(client, row)
-            assert left is None or isinstance(left, call_errors.DeadlineExceededError), left
+            assert left is None or isinstance(left, errors.DeadlineExceededError), left
 
 
 def test_a_reply_that_drips_ends_at_the_calls_own_deadline(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_a_reply_that_drips_ends_at_the_calls_own_deadline(url: str, monkeypatch
         through(url, chaos_proxy.drips, only=INVOCATIONS) as proxy,
         client_at(proxy.port, monkeypatch) as client,
     ):
-        assert isinstance(outcome(client), call_errors.DeadlineExceededError)
+        assert isinstance(outcome(client), errors.DeadlineExceededError)
 
 
 def test_a_head_that_was_cut_is_no_empty_success(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
@@ -120,7 +120,7 @@ def test_a_head_that_was_cut_is_no_empty_success(monkeypatch: pytest.MonkeyPatch
             return False
 
         with through(url, fault, only=INVOCATIONS) as proxy, client_at(proxy.port, monkeypatch) as client:
-            with pytest.raises(call_errors.ServiceFailedError) as raised:
+            with pytest.raises(errors.ServiceFailedError) as raised:
                 client.invoke("m37", b"1")
             assert raised.value.kind == "connection"
 
@@ -164,7 +164,7 @@ def test_an_upload_that_stalls_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         with FleetClient(FLEET, ENVIRONMENT, session=session(), routes=document) as client:
             started = time.monotonic()
-            with pytest.raises(call_errors.DeadlineExceededError):
+            with pytest.raises(errors.DeadlineExceededError):
                 client.invoke("m01", b"1," * 2_500_000 + b"1", deadline_seconds=DEADLINE_SECONDS)
             assert time.monotonic() - started < LATEST_SECONDS
         over.set()
@@ -214,7 +214,7 @@ def test_a_name_server_that_is_silent_ends_no_call_late_and_costs_one_thread(mon
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://name.invalid:80")
     with FleetClient(FLEET, ENVIRONMENT, session=session()) as client:
         for _ in range(3):
-            assert isinstance(outcome(client), call_errors.DeadlineExceededError)
+            assert isinstance(outcome(client), errors.DeadlineExceededError)
         assert sum(thread.name == "tierfleet-dns" for thread in threading.enumerate()) == 1
     over.set()
 
@@ -278,7 +278,7 @@ def test_a_silent_credential_source_ends_no_call_late_and_costs_one_thread(aws: 
 
     with FleetClient(FLEET, ENVIRONMENT, session=expiring(silent, in_seconds=-1)) as client:
         for _ in range(3):
-            assert isinstance(outcome(client), call_errors.DeadlineExceededError)
+            assert isinstance(outcome(client), errors.DeadlineExceededError)
         assert sum(thread.name == "tierfleet-credentials" for thread in threading.enumerate()) == 1
         over.set()
         client.invoke("m37", b"1", deadline_seconds=20)
@@ -320,7 +320,7 @@ def test_a_credential_source_slower_than_one_attempt_costs_an_attempt_and_no_cal
         pauses.append(seconds)
         over.set()
 
-    monkeypatch.setattr(routes, "LOOKUP_SECONDS", 0.3)
+    monkeypatch.setattr(appconfig, "LOOKUP_SECONDS", 0.3)
     with FleetClient(FLEET, ENVIRONMENT, session=expiring(slow, in_seconds=-1), sleep=sleep) as client:
         client.invoke("m37", b"1", deadline_seconds=60)
     assert (aws.count("InvokeEndpoint"), len(pauses)) == (1, 1)

@@ -21,8 +21,8 @@ import pytest
 from loopback import ENVIRONMENT, FLEET, FakeAws, route_document, score, serving, session
 
 from tierfleet.runtime import clients
-from tierfleet.runtime.call_errors import RequestInvalidError
 from tierfleet.runtime.client import FleetClient
+from tierfleet.runtime.client.errors import RequestInvalidError
 from tierfleet.runtime.route_document import parse_routes
 
 TENANTS = [f"m{number:02}" for number in range(10, 40)]

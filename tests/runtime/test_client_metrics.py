@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from loopback import ACCOUNT, ENVIRONMENT, FLEET, Clock, FakeAws, whale
 
 from tierfleet.runtime import metrics
-from tierfleet.runtime.call_errors import CallError
-from tierfleet.runtime.call_metrics import NAMES_KEPT_SECONDS, OTHER_TENANTS, CallMetrics, default_emit
 from tierfleet.runtime.client import FleetClient
+from tierfleet.runtime.client.errors import CallError
+from tierfleet.runtime.client.metrics import NAMES_KEPT_SECONDS, OTHER_TENANTS, CallMetrics, default_emit
 
 
 class Lines:

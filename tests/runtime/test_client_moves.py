@@ -23,7 +23,7 @@ from loopback import (
 
 from tierfleet.runtime import clients
 from tierfleet.runtime.client import FleetClient
-from tierfleet.runtime.client_settings import ClientSettings
+from tierfleet.runtime.client.settings import ClientSettings
 
 TENANTS = ("m01", "m02", "m03", "m37")
 MOVES = st.sampled_from(["promote", "demote", "retype"])

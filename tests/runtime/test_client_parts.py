@@ -17,16 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loopback import ENVIRONMENT, FLEET, Clock, session
 
-from tierfleet.runtime.call_errors import TenantBusyError
+from tierfleet.runtime.aws_errors import Kind, Verdict
 from tierfleet.runtime.catalog import NoSuchModelError, Pointer
 from tierfleet.runtime.client import FleetClient
-from tierfleet.runtime.client_settings import ClientSettings
-from tierfleet.runtime.errors import Kind, Verdict
-from tierfleet.runtime.pointer_cache import PointerCache, PointerSource
-from tierfleet.runtime.reply import csv_rows, parse_scores
-from tierfleet.runtime.retries import LONGEST_PAUSE_SECONDS, MOST_ATTEMPTS, Retries
+from tierfleet.runtime.client.errors import TenantBusyError
+from tierfleet.runtime.client.pointer_cache import PointerCache, PointerSource
+from tierfleet.runtime.client.reply import csv_rows, parse_scores
+from tierfleet.runtime.client.retries import LONGEST_PAUSE_SECONDS, MOST_ATTEMPTS, Retries
+from tierfleet.runtime.client.settings import ClientSettings
+from tierfleet.runtime.client.tenant_slots import Claim, TenantSlots
 from tierfleet.runtime.single_flight import SingleFlight
-from tierfleet.runtime.tenant_slots import Claim, TenantSlots
 
 SCORES = st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=20)
 

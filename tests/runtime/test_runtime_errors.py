@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import create_parser
 
 from tierfleet.runtime import clients
-from tierfleet.runtime.errors import _MEANING, Kind, classify
+from tierfleet.runtime.aws_errors import _MEANING, Kind, classify
 
 
 @dataclass

@@ -11,6 +11,7 @@ import pytest
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
+from tierfleet.runtime.appconfig import NoRoutesDeployedError, deployed_routes, newest_hosted_routes
 from tierfleet.runtime.route_document import (
     Probe,
     RoutesError,
@@ -19,8 +20,7 @@ from tierfleet.runtime.route_document import (
     TierWarmUp,
     parse_routes,
 )
-from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes, newest_hosted_routes
-from tierfleet.runtime.warm_up_plan import plan_warm_up
+from tierfleet.runtime.warm_up.plan import plan_warm_up
 
 SHARED = "fraud--prod--tail--all--mme-m5-xlarge"
 DOCUMENT: dict[str, Any] = {

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loopback import ACCOUNT, BUCKET, SHARED, Clock
 
-from tierfleet.runtime import warm as warm_module
 from tierfleet.runtime.route_document import Probe
-from tierfleet.runtime.warm import warm
-from tierfleet.runtime.warm_up_plan import WarmUpPlan
+from tierfleet.runtime.warm_up import run as warm_module
+from tierfleet.runtime.warm_up.plan import WarmUpPlan
+from tierfleet.runtime.warm_up.run import warm
 
 
 def error(code: str, message: str = "", **fields: Any) -> ClientError:

@@ -21,7 +21,9 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from loopback import BUCKET
 
-from tierfleet.runtime import custom_resource, metrics, warm, warm_gate
+from tierfleet.runtime import metrics
+from tierfleet.runtime.warm_up import custom_resource, gate
+from tierfleet.runtime.warm_up import run as warm
 
 ROOT = Path(__file__).parents[2]
 OLD, NEW = "fraud--prod--tail--all--mme-m5-large", "fraud--prod--tail--all--mme-m5-xlarge"
@@ -582,7 +584,7 @@ def test_the_gate_waits_for_the_endpoint_before_it_warms_it(
     aws.hosted(document(NEW, "m02"))
     aws.probed(NEW, "m02")
     time = Time()
-    monkeypatch.setattr(warm_up.warm_gate, "wait", partial(warm_gate.wait, sleep=time.sleep, clock=time.clock))
+    monkeypatch.setattr(warm_up.gate, "wait", partial(gate.wait, sleep=time.sleep, clock=time.clock))
     warm_up.handler(gate_request(cloudformation), Context())
     assert only_answer(cloudformation)["Status"] == "SUCCESS"
     assert only_answer(cloudformation)["Data"]["Warmed"] == 1
@@ -590,7 +592,7 @@ def test_the_gate_waits_for_the_endpoint_before_it_warms_it(
 
 
 def wait_800_seconds(cloudformation: ResponseUrl, time: Time) -> Any:
-    return warm_gate.wait(
+    return gate.wait(
         gate_request(cloudformation),
         cloudformation=warm_up.AWS.cloudformation,
         sagemaker=warm_up.AWS.sagemaker,
@@ -615,7 +617,7 @@ def test_a_wait_never_outlasts_its_run(aws: StubbedAws, cloudformation: Response
         aws.endpoint(NEW, "Config-New", EndpointStatus="Creating")
     time = Time()
     waiting = wait_800_seconds(cloudformation, time)
-    assert isinstance(waiting, warm_gate.Waiting)
+    assert isinstance(waiting, gate.Waiting)
     assert 780 < time.now <= 800
 
 

@@ -11,12 +11,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tierfleet.aws_problem import MODELS_PERMISSIONS, WHO, aws_problem
 from tierfleet.cli.console import fail
 from tierfleet.config import FleetConfig
+from tierfleet.runtime.appconfig import NoRoutesDeployedError, deployed_routes
+from tierfleet.runtime.aws_errors import classify
 from tierfleet.runtime.catalog import CatalogError
 from tierfleet.runtime.clients import appconfigdata_client, bound_in_time, s3_client, sagemaker_client
-from tierfleet.runtime.errors import classify
 from tierfleet.runtime.names import ROUTES_PROFILE, models_bucket, routes_application
 from tierfleet.runtime.route_document import RouteDocument, RoutesError
-from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

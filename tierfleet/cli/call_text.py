@@ -5,9 +5,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tierfleet.runtime.call_batch import BatchReport, histogram, percentile
-from tierfleet.runtime.explain import INVOKE, Explanation
-from tierfleet.runtime.reply import Reply
+from tierfleet.runtime.client.batch import BatchReport, histogram, percentile
+from tierfleet.runtime.client.explain import INVOKE, Explanation
+from tierfleet.runtime.client.reply import Reply
 
 _BAR_CHARACTERS = 40
 

@@ -16,13 +16,13 @@ from tierfleet.cli.progress import counter
 from tierfleet.cli.request_body import given_body, probe_body
 from tierfleet.cli.standin import standin_or_fail
 from tierfleet.runtime import clients
-from tierfleet.runtime.api_trace import ApiTrace
-from tierfleet.runtime.call_batch import call_many
-from tierfleet.runtime.call_errors import CallError, RequestInvalidError, RoutesUnavailableError
 from tierfleet.runtime.client import FleetClient
-from tierfleet.runtime.client_settings import LONGEST_ANSWER_SECONDS, ClientSettings
-from tierfleet.runtime.explain import explain, reply_json
-from tierfleet.runtime.reply import JSON, Reply
+from tierfleet.runtime.client.api_trace import ApiTrace
+from tierfleet.runtime.client.batch import call_many
+from tierfleet.runtime.client.errors import CallError, RequestInvalidError, RoutesUnavailableError
+from tierfleet.runtime.client.explain import explain, reply_json
+from tierfleet.runtime.client.reply import JSON, Reply
+from tierfleet.runtime.client.settings import LONGEST_ANSWER_SECONDS, ClientSettings
 from tierfleet.runtime.route_document import RouteDocument
 
 # Each thread is one call under way; more than this measures this machine.

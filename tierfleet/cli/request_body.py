@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tierfleet.cli.console import fail
-from tierfleet.runtime.reply import CSV, csv_rows
+from tierfleet.runtime.client.reply import CSV, csv_rows
 from tierfleet.runtime.route_document import RouteDocument
 
 

@@ -17,9 +17,9 @@ from tierfleet.config.routes import route_json
 from tierfleet.runtime import clients
 from tierfleet.runtime.names import WORD_PATTERN, models_bucket
 from tierfleet.runtime.route_document import RouteDocument, RoutesError, parse_routes
-from tierfleet.runtime.warm import warm as run_warm_up
-from tierfleet.runtime.warm_up_plan import WarmUpPlan, plan_warm_up
-from tierfleet.runtime.warm_up_report import WarmUpReport
+from tierfleet.runtime.warm_up.plan import WarmUpPlan, plan_warm_up
+from tierfleet.runtime.warm_up.report import WarmUpReport
+from tierfleet.runtime.warm_up.run import warm as run_warm_up
 
 # As many as the longest load of all, one after the other, could want; the function has 780.
 DEFAULT_DEADLINE_SECONDS = 780.0

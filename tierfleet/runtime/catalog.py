@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from tierfleet.runtime import errors
+from tierfleet.runtime import aws_errors
 from tierfleet.runtime.names import WORD_PATTERN, catalog_key
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def read_pointer(s3: "S3Client", *, bucket: str, tenant: str) -> Pointer:
     try:
         content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     except ClientError as error:
-        if errors.classify(error).kind is errors.Kind.MISSING_MODEL:
+        if aws_errors.classify(error).kind is aws_errors.Kind.MISSING_MODEL:
             raise NoSuchModelError(f"tenant {tenant} has no published model: no {where}") from error
         raise
     try:

@@ -54,7 +54,7 @@ def cold_path_client(
 ) -> "SageMakerRuntimeClient":
     """InvokeEndpoint for calls that may have to load a model first; connections: how many threads share it.
 
-    It never retries: whoever calls knows its deadline and classifies the error (tierfleet.runtime.errors),
+    It never retries: whoever calls knows its deadline and classifies the error (tierfleet.runtime.aws_errors),
     and botocore retries ModelNotReadyException in one mode and not in the other.
     """
     config = Config(
@@ -117,7 +117,7 @@ def calling_clients(
     """FleetClient's clients; connections: how many threads share them; region: the session's own, unless given.
     endpoint_url: of all three services, instead of AWS's own.
 
-    None of them retries: the call's deadline decides, and one error has one policy (tierfleet.runtime.retries).
+    None of them retries: the call's deadline decides, and one error has one policy (tierfleet.runtime.client.retries).
     """
     runtime = _calling_config(read_timeout_seconds, connections=connections)
     lookup = _calling_config(LOOKUP_READ_TIMEOUT_SECONDS, connections=connections)

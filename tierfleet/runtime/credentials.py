@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import boto3
 
-from tierfleet.runtime.errors import CredentialsError
+from tierfleet.runtime.aws_errors import CredentialsError
 from tierfleet.runtime.single_flight import SingleFlight
 from tierfleet.runtime.time_limit import seconds_allowed
 

@@ -10,7 +10,8 @@ import duckdb
 from tierfleet.errors import InputError
 from tierfleet.planning.traffic.duckdb_session import allow_s3, identifier, quoted
 from tierfleet.planning.traffic.trace_columns import KEY_COLUMNS, Columns, find_columns
-from tierfleet.runtime import call_metrics, metrics
+from tierfleet.runtime import metrics
+from tierfleet.runtime.client import metrics as call_metrics
 
 _COMPRESSED: Final = (".gz", ".zst")
 _LINES: Final = (".jsonl", ".ndjson", ".json", ".log", ".txt")
@@ -138,7 +139,7 @@ def _is_cloudtrail_file(connection: duckdb.DuckDBPyConnection, source: str) -> b
 
 
 def _metric_log(lines: str) -> Relation:
-    """tierfleet.runtime.call_metrics: a line per tenant and 10 s, with the latency of each of its calls."""
+    """tierfleet.runtime.client.metrics: a line per tenant and 10 s, with the latency of each of its calls."""
     # An export from CloudWatch Logs puts a time before each line.
     metric = rf"""(
         SELECT regexp_extract(line, '\{{.*\}}') AS line FROM {lines} WHERE contains(line, '"CloudWatchMetrics"')

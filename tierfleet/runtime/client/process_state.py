@@ -16,16 +16,16 @@ from typing import Final
 import boto3
 
 from tierfleet.runtime import catalog, clients, metrics, names
-from tierfleet.runtime.call import Services
-from tierfleet.runtime.call_metrics import CallMetrics, Emit, default_emit
-from tierfleet.runtime.client_settings import LONGEST_ANSWER_SECONDS, ClientSettings
+from tierfleet.runtime.appconfig import SHORTEST_POLL_SECONDS, RouteSession
+from tierfleet.runtime.client.call import Services
+from tierfleet.runtime.client.metrics import CallMetrics, Emit, default_emit
+from tierfleet.runtime.client.pointer_cache import PointerCache
+from tierfleet.runtime.client.route_cache import FetchRoutes, RouteCache, fixed_routes, routes_in_file
+from tierfleet.runtime.client.settings import LONGEST_ANSWER_SECONDS, ClientSettings
+from tierfleet.runtime.client.tenant_slots import TenantSlots
 from tierfleet.runtime.clients import LOOKUP_SECONDS, CallingClients
-from tierfleet.runtime.pointer_cache import PointerCache
-from tierfleet.runtime.route_cache import FetchRoutes, RouteCache, fixed_routes, routes_in_file
 from tierfleet.runtime.route_document import RouteDocument
-from tierfleet.runtime.routes import SHORTEST_POLL_SECONDS, RouteSession
 from tierfleet.runtime.single_flight import SingleFlight
-from tierfleet.runtime.tenant_slots import TenantSlots
 from tierfleet.runtime.time_limit import time_limit
 
 # Finding out the account takes a look-up of STS, after one of the credentials' source.

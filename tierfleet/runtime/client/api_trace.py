@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from tierfleet.runtime.aws_errors import classify
 from tierfleet.runtime.clients import CallingClients
-from tierfleet.runtime.errors import classify
 
 _CONTEXT_KEY: Final = "tierfleet_trace"
 _SECRET_HEADERS: Final = frozenset({"authorization", "x-amz-security-token"})

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tierfleet.runtime.errors import Kind, Verdict
+from tierfleet.runtime.aws_errors import Kind, Verdict
 
 # Attempts of one call that may end in this way before the call gives up; a kind that is not listed gets one.
 # A model that is still loading is asked for until the deadline.

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tierfleet.runtime.aws_errors import Kind, Verdict, classify
 from tierfleet.runtime.catalog import CatalogError, NoSuchModelError
-from tierfleet.runtime.errors import Kind, Verdict, classify
 from tierfleet.runtime.route_document import RoutesError
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tierfleet.runtime import metrics
-from tierfleet.runtime.call_errors import (
+from tierfleet.runtime.aws_errors import Kind, classify
+from tierfleet.runtime.catalog import CatalogError, Pointer
+from tierfleet.runtime.client.errors import (
     POINTER,
     ROUTES,
     CallError,
@@ -15,13 +17,11 @@ from tierfleet.runtime.call_errors import (
     too_late_error,
     unread_error,
 )
-from tierfleet.runtime.call_metrics import CallMetrics
-from tierfleet.runtime.catalog import CatalogError, Pointer
-from tierfleet.runtime.errors import Kind, classify
-from tierfleet.runtime.pointer_cache import PointerCache, PointerSource
-from tierfleet.runtime.reply import Reply, Timings
-from tierfleet.runtime.retries import Retries
-from tierfleet.runtime.route_cache import RouteCache
+from tierfleet.runtime.client.metrics import CallMetrics
+from tierfleet.runtime.client.pointer_cache import PointerCache, PointerSource
+from tierfleet.runtime.client.reply import Reply, Timings
+from tierfleet.runtime.client.retries import Retries
+from tierfleet.runtime.client.route_cache import RouteCache
 from tierfleet.runtime.route_document import Route, RouteDocument, RoutesError
 from tierfleet.runtime.single_flight import StillReadingError
 from tierfleet.runtime.time_limit import time_limit

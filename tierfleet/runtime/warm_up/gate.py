@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from tierfleet.runtime.custom_resource import Answer
-from tierfleet.runtime.errors import Kind, classify
+from tierfleet.runtime.aws_errors import Kind, classify
+from tierfleet.runtime.warm_up.custom_resource import Answer
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.client import SageMakerClient

@@ -12,9 +12,10 @@ from typing import Final, Never, Self
 
 import boto3
 
-from tierfleet.runtime import forks, names
-from tierfleet.runtime.call import Call, Services
-from tierfleet.runtime.call_errors import (
+from tierfleet.runtime import names
+from tierfleet.runtime.client import forks
+from tierfleet.runtime.client.call import Call, Services
+from tierfleet.runtime.client.errors import (
     CallError,
     ReplyFormatError,
     RequestInvalidError,
@@ -22,15 +23,15 @@ from tierfleet.runtime.call_errors import (
     too_late_error,
     unexpected_error,
 )
-from tierfleet.runtime.call_metrics import Emit
-from tierfleet.runtime.client_settings import ClientSettings
+from tierfleet.runtime.client.metrics import Emit
+from tierfleet.runtime.client.process_state import ClientOptions, ProcessState
+from tierfleet.runtime.client.reply import CSV, JSON, Reply, csv_rows
+from tierfleet.runtime.client.settings import ClientSettings
+from tierfleet.runtime.client.tenant_slots import Claim
 from tierfleet.runtime.clients import CallingClients
 from tierfleet.runtime.credentials import session_after_fork
-from tierfleet.runtime.process_state import ClientOptions, ProcessState
-from tierfleet.runtime.reply import CSV, JSON, Reply, csv_rows
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.single_flight import SingleFlight
-from tierfleet.runtime.tenant_slots import Claim
 
 _TENANT: Final = re.compile(names.WORD_PATTERN)
 # A greater whole number is no float.
@@ -111,7 +112,7 @@ class FleetClient:
         """Send one body, at most 6 MB, to the tenant's current model.
 
         deadline_seconds: the call ends by then, answered or not; None: that of the settings.
-        Raises CallError (tierfleet.runtime.call_errors), whatever went wrong.
+        Raises CallError (tierfleet.runtime.client.errors), whatever went wrong.
         """
         clock = self._options.clock
         started = clock()

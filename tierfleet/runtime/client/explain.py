@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from tierfleet.runtime.api_trace import ApiTrace, TracedRequest
-from tierfleet.runtime.call_errors import CallError
-from tierfleet.runtime.reply import Reply
+from tierfleet.runtime.client.api_trace import ApiTrace, TracedRequest
+from tierfleet.runtime.client.errors import CallError
+from tierfleet.runtime.client.reply import Reply
 from tierfleet.runtime.route_document import RouteDocument, RoutesError
 
 # The stock XGBoost image loads a small model in 1.9 s, the dense server a 44 MB one in 0.1 s (docs/container.md); a

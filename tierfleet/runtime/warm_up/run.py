@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from tierfleet.runtime.aws_errors import Kind, Verdict, classify
 from tierfleet.runtime.catalog import CatalogError, NoSuchModelError, read_pointer
 from tierfleet.runtime.clients import COLD_READ_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, LOOKUP_SECONDS
-from tierfleet.runtime.errors import Kind, Verdict, classify
 from tierfleet.runtime.time_limit import time_limit
-from tierfleet.runtime.warm_up_plan import WarmUpPlan
-from tierfleet.runtime.warm_up_report import WarmUpReport
+from tierfleet.runtime.warm_up.plan import WarmUpPlan
+from tierfleet.runtime.warm_up.report import WarmUpReport
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tierfleet.runtime.call_errors import CallError
-from tierfleet.runtime.reply import Reply
+from tierfleet.runtime.client.errors import CallError
+from tierfleet.runtime.client.reply import Reply
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from tierfleet.runtime.errors import classify
+from tierfleet.runtime.appconfig import Fetched
+from tierfleet.runtime.aws_errors import classify
 from tierfleet.runtime.route_document import RouteDocument, RoutesError, parse_routes
-from tierfleet.runtime.routes import Fetched
 from tierfleet.runtime.single_flight import SingleFlight
 
 # An endpoint that is gone makes every caller of it ask; AppConfig is asked at most this often.

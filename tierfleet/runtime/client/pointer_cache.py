@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from tierfleet.runtime.aws_errors import Kind, classify
 from tierfleet.runtime.catalog import CatalogError, NoSuchModelError, Pointer
-from tierfleet.runtime.errors import Kind, classify
 from tierfleet.runtime.single_flight import SingleFlight
 
 # How long S3 is left alone after it failed, and how long "no model" is believed.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tierfleet.runtime.pointer_cache import PointerSource
+from tierfleet.runtime.client.pointer_cache import PointerSource
 
 CSV: Final = "text/csv"
 JSON: Final = "application/json"
