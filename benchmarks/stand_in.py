@@ -16,9 +16,9 @@ os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
 from benchmarks.deployed_fleet import ROOT, bucket_of, synthesise
 from local_cloud import LocalCloud, assembly, cdk_cli, start
-from local_cloud.fleet_deployment import deploy_fleet
 from local_cloud.testing.fleets import fleet
 from tierfleet.config import FleetConfig, load
+from tierfleet.local.deployment import deploy_fleet
 from tierfleet.models.publish import publish
 
 PINNED = "m04 = {"

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from local_cloud.drive import DriveSummary, TierTraffic
-from local_cloud.fleet_status import EndpointStatus, FleetStatus, InstanceStatus
 from local_cloud.testing.fleets import ROOT
-from tierfleet.cli.alarm_lines import NEXT_COMMANDS
-from tierfleet.cli.fleet_screen import fleet_screen
+from tierfleet.cli.local.alarm_lines import NEXT_COMMANDS
+from tierfleet.cli.local.screen import fleet_screen
+from tierfleet.local.drive import DriveSummary, TierTraffic
+from tierfleet.local.status import EndpointStatus, FleetStatus, InstanceStatus
 
 TAIL, WHALE = "fraud--dev--tail--all--mme-m5-large", "fraud--dev--whale--m07--dedicated-m5-large"
 STATUS = FleetStatus(

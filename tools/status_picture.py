@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 
 from local_cloud import running
-from local_cloud.fleet_status import InstanceWatch, fleet_status
-from tierfleet.cli.fleet_screen import fleet_screen
+from tierfleet.cli.local.screen import fleet_screen
 from tierfleet.config import load
+from tierfleet.local.status import InstanceWatch, fleet_status
 
 ROOT = Path(__file__).resolve().parent.parent
 

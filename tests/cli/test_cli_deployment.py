@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tierfleet.cli.deployment_screen import deployment_screen, stack_progress
+from tierfleet.cli.local.deployment_screen import deployment_screen, stack_progress
 
 START = datetime(2026, 11, 14, 8, 0, tzinfo=UTC)
 STACK = "AWS::CloudFormation::Stack"

@@ -8,10 +8,10 @@ from rich.console import Console
 from test_local_appconfig import routes_stack
 
 from local_cloud import LocalCloud
-from local_cloud.fleet_status import FleetStatus
 from local_cloud.testing.account import Account, error_of
 from local_cloud.testing.fleet_template import endpoint, endpoint_config, model
-from tierfleet.cli.fleet_screen import fleet_screen
+from tierfleet.cli.local.screen import fleet_screen
+from tierfleet.local.status import FleetStatus
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 from versioned_s3 import VersionedS3
 
 from local_cloud import LocalCloud
-from local_cloud.drive import _CALLERS as CALLERS
-from local_cloud.drive import Drive, published_tenants
-from local_cloud.drive import drive as real_drive
-from local_cloud.fleet_status import FleetStatus
 from local_cloud.testing.fleets import CONFIG
 from tierfleet.cli import app
 from tierfleet.config import load
+from tierfleet.local.drive import _CALLERS as CALLERS
+from tierfleet.local.drive import Drive, published_tenants
+from tierfleet.local.drive import drive as real_drive
+from tierfleet.local.status import FleetStatus
 from tierfleet.models.publish import publish
 from tierfleet.models.remove import remove
 from tierfleet.runtime.client.errors import ServiceFailedError
@@ -79,10 +79,10 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> Callee:
         def look(self) -> tuple[()]:
             return ()
 
-    monkeypatch.setattr("tierfleet.cli.drive_command.running_standin", lambda: None)
-    monkeypatch.setattr("local_cloud.drive.drive", driving)
-    monkeypatch.setattr("local_cloud.fleet_status.InstanceWatch", Watch)
-    monkeypatch.setattr("local_cloud.fleet_status.fleet_status", lambda *_: FleetStatus({}, (), (), {}))
+    monkeypatch.setattr("tierfleet.cli.local.drive_command.running_standin", lambda: None)
+    monkeypatch.setattr("tierfleet.local.drive.drive", driving)
+    monkeypatch.setattr("tierfleet.local.status.InstanceWatch", Watch)
+    monkeypatch.setattr("tierfleet.local.status.fleet_status", lambda *_: FleetStatus({}, (), (), {}))
     return callee
 
 
@@ -161,8 +161,8 @@ def test_a_stand_in_that_goes_away_meanwhile_is_one_sentence(
     def gone(*_: Any) -> None:
         raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 
-    monkeypatch.setattr("tierfleet.cli.local_commands.running_standin", lambda: None)
-    monkeypatch.setattr("local_cloud.fleet_status.fleet_status", gone)
+    monkeypatch.setattr("tierfleet.cli.local.commands.running_standin", lambda: None)
+    monkeypatch.setattr("tierfleet.local.status.fleet_status", gone)
     result = CliRunner().invoke(app, ["local", *command])
     assert result.exit_code == 2
     assert result.stderr.startswith("error: the stand-in does not answer any more (Could not connect")

@@ -5,7 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from tierfleet.cli import app, plan_commands
+from tierfleet.cli import app
+from tierfleet.cli.plan import commands
 
 run = CliRunner().invoke
 
@@ -34,7 +35,7 @@ def test_a_curve_from_a_trace(trace):
 
 
 def test_a_curve_of_unequal_models_has_a_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan_commands.wide, "width", 160)  # so that the table's head is not broken into lines
+    monkeypatch.setattr(commands.wide, "width", 160)  # so that the table's head is not broken into lines
     file = tmp_path / "fraud.parquet"
     assert run(app, ["plan", "synthesize", "fraud", "--out", str(file), "--days", "0.5"]).exit_code == 0
     arguments = ["plan", "curve", str(file), "--capacity-mib", "300", "--capacity-mib", "900", "--belady"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tierfleet.cli.calibrate_command import calibrate
+from tierfleet.cli.plan.calibrate_command import calibrate
 from tierfleet.errors import InputError
 from tierfleet.planning.profiles.calibrate import Measured, calibrated, measure
 from tierfleet.planning.profiles.profile import PredictTime, interpolate

@@ -8,15 +8,10 @@ import typer
 from typer.core import TyperGroup
 
 from tierfleet.cli import (
-    calibrate_command,
     config_commands,
     cost_commands,
     diff_command,
-    invoke_command,
-    local_commands,
     models_commands,
-    plan_commands,
-    plan_fleet_command,
     preflight_command,
     prices_commands,
     terminal,
@@ -24,6 +19,10 @@ from tierfleet.cli import (
 )
 from tierfleet.cli.examples import add_examples
 from tierfleet.cli.file_first import put_file_first
+from tierfleet.cli.invoke import command as invoke_command
+from tierfleet.cli.local import commands as local_commands
+from tierfleet.cli.plan import calibrate_command, fleet_command
+from tierfleet.cli.plan import commands as plan_commands
 
 # As they are needed one after the other.
 _IN_ORDER_OF_USE = ("local", "config", "diff", "cost", "models", "invoke", "warm", "plan", "prices", "preflight")
@@ -38,7 +37,7 @@ app = typer.Typer(cls=_InOrderOfUse, no_args_is_help=True, help="Tiered hosting 
 app.add_typer(local_commands.app, name="local")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(models_commands.app, name="models")
-plan_commands.app.command("fleet")(plan_fleet_command.plan_fleet)
+plan_commands.app.command("fleet")(fleet_command.plan_fleet)
 plan_commands.app.command("calibrate")(calibrate_command.calibrate)
 app.add_typer(plan_commands.app, name="plan")
 app.add_typer(prices_commands.app, name="prices")

@@ -1,9 +1,12 @@
 """How every command prints, and how it ends when it cannot go on."""
 
 import json
+import math
 import os
 import shutil
-from typing import Annotated, Final, Literal, NoReturn
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, Final, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -40,3 +43,29 @@ def fail(message: str) -> NoReturn:
     """Print one error and end with exit code 2."""
     say("error", message)
     raise typer.Exit(2)
+
+
+@contextmanager
+def planning_or_fail() -> Iterator[None]:
+    """Bad input, a file that cannot be used, or a missing package ends the command with one error and exit code 2."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        fail(f"{error.name} is not installed; the planner needs: pip install 'tierfleet[planning]'")
+    except (ValueError, OSError) as error:
+        fail(str(error))
+
+
+def json_text(value: Any) -> str:
+    """Indented by two. What has no end, or is no number, is null: JSON knows neither Infinity nor NaN."""
+    return json.dumps(_finite(value), default=str, allow_nan=False, indent=2)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value

@@ -16,7 +16,7 @@ from typer.main import get_command
 from tierfleet.cli.console import fail
 from tierfleet.cli.fleet_choice import Local
 from tierfleet.cli.fleet_file import ConfigOption, remembered
-from tierfleet.cli.standin import running_standin, standin_or_fail
+from tierfleet.cli.stand_in import running_standin, standin_or_fail
 
 _FILE: Final = ".toml"
 _options_app = typer.Typer(add_completion=False)

@@ -16,7 +16,7 @@ from tierfleet.cli.aws import CALLERS_PERMISSIONS, any_failure_or_fail, aws_or_f
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import fail
 from tierfleet.cli.fleet_file import remembered
-from tierfleet.cli.standin import running_standin, standin_or_fail
+from tierfleet.cli.stand_in import running_standin, standin_or_fail
 from tierfleet.config import FleetConfig
 from tierfleet.runtime.route_document import RouteDocument, RoutesError
 

@@ -12,7 +12,7 @@ from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, R
 from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
-from tierfleet.cli.standin import standin_or_fail
+from tierfleet.cli.stand_in import standin_or_fail
 from tierfleet.config.routes import route_json
 from tierfleet.runtime import clients
 from tierfleet.runtime.names import WORD_PATTERN, models_bucket

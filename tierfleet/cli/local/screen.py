@@ -1,4 +1,4 @@
-"""What a person watches: a fleet in the stand-in as tables, from the data of `local_cloud.fleet_status`."""
+"""What a person watches: a fleet in the stand-in as tables, from the data of `tierfleet.local.status`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from tierfleet.cli.alarm_lines import alarm_lines
+from tierfleet.cli.local.alarm_lines import alarm_lines
 
 if TYPE_CHECKING:
-    from local_cloud.drive import DriveSummary
-    from local_cloud.fleet_status import EndpointStatus, FleetStatus, InstanceStatus
+    from tierfleet.local.drive import DriveSummary
+    from tierfleet.local.status import EndpointStatus, FleetStatus, InstanceStatus
 
 _BAR_WIDTH = 8
 # From this width on there is a table with bars.

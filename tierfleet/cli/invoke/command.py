@@ -7,14 +7,14 @@ from typing import Annotated, NoReturn
 import typer
 from rich.markup import escape
 
-from tierfleet.cli.call_text import batch_text, explanation_text, reply_line
 from tierfleet.cli.console import Json, err, fail, out, print_json, say
 from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, Region, choose_fleet
 from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
+from tierfleet.cli.invoke.call_text import batch_text, explanation_text, reply_line
+from tierfleet.cli.invoke.request_body import given_body, probe_body
 from tierfleet.cli.progress import counter
-from tierfleet.cli.request_body import given_body, probe_body
-from tierfleet.cli.standin import standin_or_fail
+from tierfleet.cli.stand_in import standin_or_fail
 from tierfleet.runtime import clients
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.api_trace import ApiTrace

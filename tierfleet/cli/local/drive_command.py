@@ -7,10 +7,10 @@ import typer
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, err, fail, print_json, wide
 from tierfleet.cli.fleet_file import ConfigOption, LocalFile, local_file
-from tierfleet.cli.fleet_screen import fleet_screen
 from tierfleet.cli.interruption import exit_code, if_interrupted
-from tierfleet.cli.standin import running_standin, standin_or_fail
-from tierfleet.cli.watching import watch_drive
+from tierfleet.cli.local.screen import fleet_screen
+from tierfleet.cli.local.watch import watch_drive
+from tierfleet.cli.stand_in import running_standin, standin_or_fail
 
 
 def local_drive(
@@ -26,8 +26,8 @@ def local_drive(
     Every call sends the probe row by FleetClient. Exit code 1 if one was not answered, else 130 after
     Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, which end it early: the calls under way are waited for.
     """
-    from local_cloud.drive import drive
-    from local_cloud.fleet_status import FleetStatus, InstanceWatch, fleet_status
+    from tierfleet.local.drive import drive
+    from tierfleet.local.status import FleetStatus, InstanceWatch, fleet_status
 
     cloud = running_standin()
     fleet = load_or_fail(local_file(file, config))

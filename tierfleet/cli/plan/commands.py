@@ -9,8 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tierfleet.cli.console import Json, out, say, wide
-from tierfleet.cli.planning import planning_or_fail
+from tierfleet.cli.console import Json, json_text, out, planning_or_fail, say, wide
 from tierfleet.cli.progress import advancing
 
 if TYPE_CHECKING:
@@ -98,8 +97,6 @@ def plan_curve(
     for notice in table.notices:
         say("note", notice)
     if as_json:
-        from tierfleet.planning.json_text import json_text
-
         typer.echo(json_text(asdict(table)))
         return
     out.print(escape(table.summary))

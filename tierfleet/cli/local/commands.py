@@ -8,13 +8,13 @@ from rich.markup import escape
 
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, fail, out, print_json, wide
-from tierfleet.cli.deployment import check_models, deploy_here
-from tierfleet.cli.drive_command import local_drive
 from tierfleet.cli.fleet_file import DEFAULT_FILE, ConfigOption, LocalFile, local_file, named, remember
-from tierfleet.cli.fleet_screen import fleet_screen
 from tierfleet.cli.interruption import if_interrupted
-from tierfleet.cli.standin import STATE, running_standin, standin_or_fail
-from tierfleet.cli.watching import watch
+from tierfleet.cli.local.deployment import check_models, deploy_here
+from tierfleet.cli.local.drive_command import local_drive
+from tierfleet.cli.local.screen import fleet_screen
+from tierfleet.cli.local.watch import watch
+from tierfleet.cli.stand_in import STATE, running_standin, standin_or_fail
 
 app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine: an AWS stand-in on loopback, no account.")
 
@@ -112,7 +112,7 @@ def local_status(
     as_json: Json = False,
 ) -> None:
     """Endpoints, instances with their models, alarms and the deployed routes of a fleet in the stand-in."""
-    from local_cloud.fleet_status import InstanceWatch, fleet_status
+    from tierfleet.local.status import InstanceWatch, fleet_status
 
     cloud, fleet = running_standin(), load_or_fail(local_file(file, config))
     with standin_or_fail(cloud):

@@ -8,8 +8,7 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, err, fail, out
-from tierfleet.cli.planning import planning_or_fail
+from tierfleet.cli.console import Json, err, fail, json_text, out, planning_or_fail
 from tierfleet.cli.progress import steps
 
 _SLA = "What is required"
@@ -96,7 +95,6 @@ def plan_fleet(
         from tierfleet.planning import sources
         from tierfleet.planning.apply import file_edits, write
         from tierfleet.planning.cache.curve_table import Reading
-        from tierfleet.planning.json_text import json_text
         from tierfleet.planning.planner import make_plan
         from tierfleet.planning.profiles.profile_files import load_profiles
         from tierfleet.planning.report.text import plan_text

@@ -10,21 +10,21 @@ from rich.console import RenderableType
 from rich.live import Live
 
 from tierfleet.cli.console import out, wide
-from tierfleet.cli.fleet_screen import fleet_screen
 from tierfleet.cli.interruption import signals_raised
+from tierfleet.cli.local.screen import fleet_screen
 
 if TYPE_CHECKING:
     from local_cloud import LocalCloud
-    from local_cloud.drive import Drive, DriveSummary
-    from local_cloud.fleet_status import InstanceWatch
     from tierfleet.config import FleetConfig
+    from tierfleet.local.drive import Drive, DriveSummary
+    from tierfleet.local.status import InstanceWatch
 
 _DRAWN_EVERY_SECONDS = 1.0
 
 
 def watch(cloud: "LocalCloud", fleet: "FleetConfig") -> None:
     """Draw the fleet every second until Ctrl-C or SIGTERM; where nobody looks at a terminal, once."""
-    from local_cloud.fleet_status import InstanceWatch, fleet_status
+    from tierfleet.local.status import InstanceWatch, fleet_status
 
     instances = InstanceWatch(cloud, fleet)
     if not out.is_terminal:
@@ -52,7 +52,7 @@ def watch_drive(
 
     Ctrl-C and SIGTERM do, and the calls under way are waited for; a second one ends that too.
     """
-    from local_cloud.fleet_status import InstanceWatch
+    from tierfleet.local.status import InstanceWatch
 
     instances = InstanceWatch(cloud, fleet)
     runner = threading.Thread(
@@ -80,6 +80,6 @@ def watch_drive(
 
 
 def _screen(cloud: "LocalCloud", fleet: "FleetConfig", instances: "InstanceWatch", driving: "Drive") -> RenderableType:
-    from local_cloud.fleet_status import fleet_status
+    from tierfleet.local.status import fleet_status
 
     return fleet_screen(fleet_status(cloud, fleet), instances.look(), driving.summary())

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from tierfleet.cli.console import fail, out
-from tierfleet.cli.deployment_screen import watching_stacks
 from tierfleet.cli.interruption import if_interrupted
-from tierfleet.cli.standin import standin_or_fail
+from tierfleet.cli.local.deployment_screen import watching_stacks
+from tierfleet.cli.stand_in import standin_or_fail
 from tierfleet.config import FleetConfig
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def check_models(models: Path | None, *, sample_models: bool, fleet: FleetConfig
 
     fleet: one that is about to be deployed for the first time, whose pinned models must be among them.
     """
-    from local_cloud.fleet_deployment import refuse_missing_models
+    from tierfleet.local.deployment import refuse_missing_models
     from tierfleet.models.files import find_models
 
     if models is not None and sample_models:
@@ -38,7 +38,7 @@ def deploy_here(
 ) -> None:
     """Deploy, with a live list of resources on a terminal and a line per step everywhere; failures end the command."""
     from local_cloud.cdk_cli import CdkError
-    from local_cloud.fleet_deployment import deploy_fleet
+    from tierfleet.local.deployment import deploy_fleet
 
     left = "a stack update that had begun goes on in the stand-in (tierfleet local status); deploy again to complete it"
     try:

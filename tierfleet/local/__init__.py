@@ -1,0 +1,1 @@
+"""A fleet on this machine: its deployment, its status, and traffic for it."""
