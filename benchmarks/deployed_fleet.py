@@ -6,7 +6,8 @@ from typing import Final
 
 import aws_cdk as cdk
 
-from local_cloud import LocalCloud, assembly
+from local_cloud import LocalCloud
+from local_cloud.host import assembly
 from stacks.fleet_stage import FleetStage
 from tierfleet.config import FleetConfig
 from tierfleet.runtime.names import models_bucket

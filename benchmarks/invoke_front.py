@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from local_cloud import LocalCloud, start
-from local_cloud.data_plane.model_cache import container_name
+from local_cloud.data_plane.instances.model_cache import container_name
 from local_cloud.testing.account import Account
 from local_cloud.testing.fleet_template import alarm
 from local_cloud.testing.served_account import ROW, Served

@@ -19,7 +19,7 @@ import xgboost
 from tierfleet_server.packaging import package_model
 
 from local_cloud import LocalCloud, start
-from local_cloud.cdk_cli import environment
+from local_cloud.host.cdk_cli import environment
 from local_cloud.testing.fleets import fleet
 from tierfleet.models.collect import delete_garbage, find_garbage
 from tierfleet.models.files import ModelFile, every_model

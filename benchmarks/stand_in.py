@@ -15,7 +15,8 @@ os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
 from benchmarks.deployed_fleet import ROOT, bucket_of, synthesise
-from local_cloud import LocalCloud, assembly, cdk_cli, start
+from local_cloud import LocalCloud, start
+from local_cloud.host import assembly, cdk_cli
 from local_cloud.testing.fleets import fleet
 from tierfleet.config import FleetConfig, load
 from tierfleet.local.deployment import deploy_fleet

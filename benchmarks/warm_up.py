@@ -29,7 +29,8 @@ import numpy as np
 import xgboost
 
 from benchmarks.deployed_fleet import ROOT, bucket_of, deploy, synthesise
-from local_cloud import LocalCloud, assembly, start
+from local_cloud import LocalCloud, start
+from local_cloud.host import assembly
 from tierfleet.config import FleetConfig, load
 from tierfleet.models.files import find_models
 from tierfleet.models.publish_many import publish_all

@@ -10,11 +10,14 @@ from urllib.parse import parse_qs
 from ministack import app
 from ministack.core import router
 
-from local_cloud import cloudformation_sagemaker, emulator, event_log, sagemaker_events, serving, ticker
-from local_cloud.clock import clock
-from local_cloud.data_plane_link import DataPlaneError
-from local_cloud.errors import ServiceError
-from local_cloud.model_servers import ModelServers
+from local_cloud import emulator, ticker
+from local_cloud.core import event_log
+from local_cloud.core.clock import clock
+from local_cloud.core.errors import ServiceError
+from local_cloud.data_plane.link import DataPlaneError
+from local_cloud.services.sagemaker import events as sagemaker_events
+from local_cloud.services.sagemaker import resource_types, serving
+from local_cloud.services.sagemaker.model_servers import ModelServers
 
 _PREFIX = "/_tierfleet/"
 _LARGEST_REQUEST_BYTES = 64 * 1024 * 1024
@@ -147,7 +150,7 @@ def _set_faults(request: dict[str, Any]) -> dict[str, Any]:
     if not 0 <= events <= _MOST_EVENTS:
         raise ValueError(f"events_per_in_service must be between 0 and {_MOST_EVENTS}, got {events}")
     server.unhealthy_model_data = set(unhealthy)
-    cloudformation_sagemaker.guardrail_rollback_fails_the_resource = bool(
+    resource_types.guardrail_rollback_fails_the_resource = bool(
         request.get("guardrail_rollback_fails_the_resource", False)
     )
     sagemaker_events.events_per_in_service = events

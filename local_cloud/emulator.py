@@ -13,38 +13,33 @@ from ministack.core.responses import get_region
 from ministack.services import appconfig, cloudwatch, cloudwatch_logs, eventbridge, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
 
-from local_cloud import (
+from local_cloud import json_services, ticker
+from local_cloud.core import event_log
+from local_cloud.core.clock import ClockAsTimeModule
+from local_cloud.services import appconfig as appconfig_deployments
+from local_cloud.services import iam, lambda_functions, scalable_targets, service_quotas
+from local_cloud.services import scheduler as schedules
+from local_cloud.services.cloudformation import cleanup, nested_stacks, resource_types, schemas
+from local_cloud.services.cloudformation import properties as cloudformation_properties
+from local_cloud.services.cloudwatch import (
     alarm_evaluation,
-    appconfig_deployments,
-    cloudformation_cleanup,
-    cloudformation_nested,
-    cloudformation_properties,
-    cloudformation_types,
     composite_alarms,
     embedded_metrics,
     endpoint_logs,
-    endpoint_metrics,
-    endpoint_states,
-    event_log,
-    iam,
-    json_services,
-    lambda_functions,
     metric_alarms,
-    metric_queries,
-    metric_store,
-    model_servers,
-    observations,
-    resource_schemas,
-    sagemaker_endpoint_configs,
-    sagemaker_models,
-    sagemaker_tags,
-    scaling_state,
-    schedules,
-    service_quotas,
-    serving,
-    ticker,
+    queries,
+    store,
 )
-from local_cloud.clock import ClockAsTimeModule
+from local_cloud.services.sagemaker import (
+    endpoint_configs,
+    endpoint_states,
+    metrics,
+    model_servers,
+    models,
+    observations,
+    serving,
+    tags,
+)
 
 
 def install() -> None:
@@ -69,13 +64,13 @@ def reset() -> None:
     endpoint_states.remove_all()
     app._reset_all_state()
     for module in (
-        sagemaker_models,
-        sagemaker_endpoint_configs,
+        models,
+        endpoint_configs,
         endpoint_states,
-        sagemaker_tags,
-        scaling_state,
+        tags,
+        scalable_targets,
         service_quotas,
-        endpoint_metrics,
+        metrics,
         event_log,
         observations,
     ):
@@ -116,13 +111,13 @@ def _install_asynchronous_invocation() -> None:
 
 
 def _install_metrics() -> None:
-    endpoint_metrics.gauges = _gauges
-    cloudwatch._store_datum = metric_store.store_datum
-    cloudwatch._percentile_samples = metric_store.percentile_samples
-    cloudwatch._percentile = metric_store.percentile
-    cloudwatch._evict_old_metrics = metric_store.tidy
-    cloudwatch._get_metric_data = metric_queries.handle_get_metric_data
-    cloudwatch._get_metric_statistics = metric_queries.handle_get_metric_statistics
+    metrics.gauges = _gauges
+    cloudwatch._store_datum = store.store_datum
+    cloudwatch._percentile_samples = store.percentile_samples
+    cloudwatch._percentile = store.percentile
+    cloudwatch._evict_old_metrics = store.tidy
+    cloudwatch._get_metric_data = queries.handle_get_metric_data
+    cloudwatch._get_metric_statistics = queries.handle_get_metric_statistics
 
 
 def _install_logs() -> None:
@@ -151,17 +146,15 @@ def _install_resource_types() -> None:
             handler["create"] = cloudformation_properties.watched(
                 resource_type, handler["create"], handler.get("delete")
             )
-    registry.update(cloudformation_types.HANDLERS)
+    registry.update(resource_types.HANDLERS)
     registry["AWS::CloudFormation::Stack"] = {
-        "create": cloudformation_nested.create,
-        "update": cloudformation_nested.update,
-        "delete": cloudformation_nested.delete,
+        "create": nested_stacks.create,
+        "update": nested_stacks.update,
+        "delete": nested_stacks.delete,
     }
-    for resource_type in cloudformation_types.HANDLERS:
-        provisioners._REPLACING_PROPERTIES[resource_type] = resource_schemas.create_only_properties(
-            resource_type, get_region()
-        )
-    for resource_type, name in cloudformation_types.NAME_PROPERTIES.items():
+    for resource_type in resource_types.HANDLERS:
+        provisioners._REPLACING_PROPERTIES[resource_type] = schemas.create_only_properties(resource_type, get_region())
+    for resource_type, name in resource_types.NAME_PROPERTIES.items():
         provisioners._CUSTOM_NAME_REPLACEMENT[resource_type] = {"name": name}
     provisioners._provision_resource = _checked_provision
     provisioners._update_resource = _checked_update
@@ -172,13 +165,13 @@ def _install_resource_types() -> None:
 def _install_stack_phases() -> None:
     runs_on_thread = stacks._runs_on_worker_thread
     stacks._runs_on_worker_thread = lambda resource_type: (
-        resource_type in cloudformation_types.WAITING_TYPES or runs_on_thread(resource_type)
+        resource_type in resource_types.WAITING_TYPES or runs_on_thread(resource_type)
     )
     for module in (stacks, handlers, changesets):
-        module._deploy_stack_async = cloudformation_cleanup.deploy
+        module._deploy_stack_async = cleanup.deploy
     for module in (stacks, handlers):
-        module._roll_back_operation = cloudformation_cleanup.roll_back
-    stacks._delete_resource = cloudformation_cleanup.delete_resource
+        module._roll_back_operation = cleanup.roll_back
+    stacks._delete_resource = cleanup.delete_resource
 
 
 def _leave_to_our_ticker() -> None:
@@ -212,6 +205,6 @@ def _checked_update(
     return _emulator_update(resource_type, physical_id, old, new, stack_name, *rest)
 
 
-def _gauges() -> list[endpoint_metrics.InstanceGauges]:
+def _gauges() -> list[metrics.InstanceGauges]:
     server = serving.server
     return server.gauges() if isinstance(server, model_servers.ModelServers) else []

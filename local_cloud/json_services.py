@@ -7,19 +7,12 @@ from typing import Any
 from ministack import app
 from ministack.services import cloudwatch_logs
 
-from local_cloud import (
-    application_autoscaling,
-    iam,
-    request_shapes,
-    sagemaker_endpoint_configs,
-    sagemaker_endpoints,
-    sagemaker_models,
-    sagemaker_runtime,
-    sagemaker_tags,
-    service_quotas,
-)
-from local_cloud.errors import ServiceError
-from local_cloud.sagemaker_names import arn
+from local_cloud.core import request_shapes
+from local_cloud.core.errors import ServiceError
+from local_cloud.services import iam, service_quotas
+from local_cloud.services.autoscaling import service as application_autoscaling
+from local_cloud.services.sagemaker import endpoint_configs, endpoints, models, runtime, tags
+from local_cloud.services.sagemaker.names import arn
 
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
 Response = tuple[int, dict[str, str], bytes]
@@ -27,23 +20,23 @@ _JSON = "application/x-amz-json-1.1"
 _IAM_PREFIXES = {"service-quotas": "servicequotas"}
 
 _SAGEMAKER: dict[str, Operation] = {
-    "CreateModel": sagemaker_models.create_model,
-    "DescribeModel": sagemaker_models.describe_model,
-    "DeleteModel": sagemaker_models.delete_model,
-    "ListModels": sagemaker_models.list_models,
-    "CreateEndpointConfig": sagemaker_endpoint_configs.create_endpoint_config,
-    "DescribeEndpointConfig": sagemaker_endpoint_configs.describe_endpoint_config,
-    "DeleteEndpointConfig": sagemaker_endpoint_configs.delete_endpoint_config,
-    "ListEndpointConfigs": sagemaker_endpoint_configs.list_endpoint_configs,
-    "CreateEndpoint": sagemaker_endpoints.create_endpoint,
-    "UpdateEndpoint": sagemaker_endpoints.update_endpoint,
-    "UpdateEndpointWeightsAndCapacities": sagemaker_endpoints.update_weights_and_capacities,
-    "DescribeEndpoint": sagemaker_endpoints.describe_endpoint,
-    "DeleteEndpoint": sagemaker_endpoints.delete_endpoint,
-    "ListEndpoints": sagemaker_endpoints.list_endpoints,
-    "AddTags": sagemaker_tags.add_tags,
-    "DeleteTags": sagemaker_tags.delete_tags,
-    "ListTags": sagemaker_tags.list_tags,
+    "CreateModel": models.create_model,
+    "DescribeModel": models.describe_model,
+    "DeleteModel": models.delete_model,
+    "ListModels": models.list_models,
+    "CreateEndpointConfig": endpoint_configs.create_endpoint_config,
+    "DescribeEndpointConfig": endpoint_configs.describe_endpoint_config,
+    "DeleteEndpointConfig": endpoint_configs.delete_endpoint_config,
+    "ListEndpointConfigs": endpoint_configs.list_endpoint_configs,
+    "CreateEndpoint": endpoints.create_endpoint,
+    "UpdateEndpoint": endpoints.update_endpoint,
+    "UpdateEndpointWeightsAndCapacities": endpoints.update_weights_and_capacities,
+    "DescribeEndpoint": endpoints.describe_endpoint,
+    "DeleteEndpoint": endpoints.delete_endpoint,
+    "ListEndpoints": endpoints.list_endpoints,
+    "AddTags": tags.add_tags,
+    "DeleteTags": tags.delete_tags,
+    "ListTags": tags.list_tags,
 }
 
 _AUTOSCALING: dict[str, Operation] = {
@@ -75,7 +68,7 @@ _QUOTAS: dict[str, Operation] = {
 async def sagemaker(method: str, path: str, headers: dict[str, str], body: bytes, _query: Any) -> Response:
     """SageMaker's control plane; its runtime signs with the same service name and has paths instead."""
     if path.startswith("/endpoints/"):
-        return sagemaker_runtime.handle(method, path, headers, body)
+        return runtime.handle(method, path, headers, body)
     return _answer("sagemaker", _SAGEMAKER, headers, body)
 
 

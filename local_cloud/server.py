@@ -13,11 +13,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from local_cloud.core.disk_problems import DiskError, disk_problems_named
+from local_cloud.core.guarded import guard
+from local_cloud.core.state_file import State
+from local_cloud.data_plane.launch import DataPlaneProcess
 from local_cloud.data_plane.settings import DataPlaneSettings
-from local_cloud.data_plane_process import DataPlaneProcess
-from local_cloud.disk_problems import DiskError, disk_problems_named
-from local_cloud.guarded import guard
-from local_cloud.state_file import State
 
 # Of the control plane and its Lambda functions: on SageMaker they share no processor with the instances.
 _NICENESS = 10
@@ -121,8 +121,8 @@ async def _serve(listener: socket.socket, data_plane: DataPlaneProcess | None, a
     from local_cloud import admin, emulator
 
     if data_plane is not None:
-        from local_cloud import serving
-        from local_cloud.model_servers import ModelServers
+        from local_cloud.services.sagemaker import serving
+        from local_cloud.services.sagemaker.model_servers import ModelServers
 
         serving.server = ModelServers(data_plane.link, data_plane.settings)
     emulator.install()

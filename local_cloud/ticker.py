@@ -8,15 +8,10 @@ from ministack import app
 from ministack.core.responses import set_request_account_id, set_request_region
 from ministack.services import cloudwatch, scheduler
 
-from local_cloud import (
-    alarm_evaluation,
-    composite_alarms,
-    endpoint_metrics,
-    endpoint_states,
-    scaling_controller,
-    serving,
-)
-from local_cloud.clock import clock
+from local_cloud.core.clock import clock
+from local_cloud.services.autoscaling import controller
+from local_cloud.services.cloudwatch import alarm_evaluation, composite_alarms
+from local_cloud.services.sagemaker import endpoint_states, metrics, serving
 
 _TICK_SECONDS = 0.25
 # How long alarms and scaling rest between two looks of the ticker, on the stand-in's clock. AWS looks once a minute.
@@ -52,7 +47,7 @@ def _tick(*, evaluate: bool) -> None:
     serving.server.collect()
     if evaluate or time.monotonic() >= _published_at + _GATHERING_SECONDS:
         _published_at = time.monotonic()
-        endpoint_metrics.publish()
+        metrics.publish()
     failures = []
     for account, region in endpoint_states.scopes() | _alarm_scopes():
         set_request_account_id(account)
@@ -63,7 +58,7 @@ def _tick(*, evaluate: bool) -> None:
                 alarm_evaluation.evaluate_all()
             composite_alarms.deliver_all_due()
             if evaluate:
-                scaling_controller.act()
+                controller.act()
         except Exception as error:  # one account's trouble holds up no other
             failures.append(error)
     if failures:

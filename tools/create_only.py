@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from local_cloud.resource_schemas import create_only_properties
+from local_cloud.services.cloudformation.schemas import create_only_properties
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "tierfleet" / "data" / "create_only_properties.json"

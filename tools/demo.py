@@ -21,7 +21,7 @@ from rich.rule import Rule
 from rich.table import Table
 
 from local_cloud import find
-from local_cloud.guarded import guard
+from local_cloud.core.guarded import guard
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build" / "demo"

@@ -43,7 +43,8 @@ from benchmarks.tier_move.fleet import (
 from benchmarks.tier_move.sampler import CacheSampler
 from benchmarks.traffic import traffic as fleet_traffic
 from benchmarks.traffic.summary import Part, Summary
-from local_cloud import LocalCloud, assembly, start
+from local_cloud import LocalCloud, start
+from local_cloud.host import assembly
 from tierfleet.config import FleetConfig
 
 REQUESTS_PER_SECOND: Final = 200.0

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any, Final
 
 from local_cloud import LocalCloud
-from local_cloud.endpoint_states import ROLLBACK_SECONDS
-from local_cloud.sagemaker_endpoints import DELETE_SECONDS
-from local_cloud.traffic_shift import PROVISION_SECONDS
+from local_cloud.services.sagemaker.endpoint_states import ROLLBACK_SECONDS
+from local_cloud.services.sagemaker.endpoints import DELETE_SECONDS
+from local_cloud.services.sagemaker.traffic_shift import PROVISION_SECONDS
 
 _LOOK_SECONDS: Final = 0.25
 _SKIPPED: Final = {

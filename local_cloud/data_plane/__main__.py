@@ -14,13 +14,13 @@ from pathlib import Path
 
 import uvloop
 
-from local_cloud.data_plane.artefacts import Artefacts
 from local_cloud.data_plane.callers import Callers
-from local_cloud.data_plane.container_client import ContainerClient
 from local_cloud.data_plane.control import LONGEST_LINE_BYTES, serve_control
 from local_cloud.data_plane.fleets import Fleets
 from local_cloud.data_plane.front import ClientConnection, Front
 from local_cloud.data_plane.gauges import Gauges
+from local_cloud.data_plane.instances.artefacts import Artefacts
+from local_cloud.data_plane.instances.container_client import ContainerClient
 from local_cloud.data_plane.invocations import Invocations
 from local_cloud.data_plane.settings import DataPlaneSettings
 

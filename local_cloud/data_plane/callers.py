@@ -3,8 +3,8 @@
 import json
 import re
 
-from local_cloud.data_plane.container_client import ContainerClient, ContainerGoneError
 from local_cloud.data_plane.desired import Scope
+from local_cloud.data_plane.instances.container_client import ContainerClient, ContainerGoneError
 from local_cloud.data_plane.invocation_errors import no_instance
 from local_cloud.data_plane.invocations import Answer, Headers, refused
 

@@ -4,10 +4,10 @@ import asyncio
 import json
 from typing import Any
 
-from local_cloud.data_plane.artefacts import Artefacts
 from local_cloud.data_plane.desired import read_endpoint
 from local_cloud.data_plane.fleets import Fleets
 from local_cloud.data_plane.gauges import Gauges
+from local_cloud.data_plane.instances.artefacts import Artefacts
 from local_cloud.data_plane.invocations import Invocations, SlowModelServer, Throttled
 
 _MOST_MILLISECONDS = 3_600_000.0

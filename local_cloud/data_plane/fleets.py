@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from local_cloud.data_plane.artefacts import Artefacts
 from local_cloud.data_plane.desired import EndpointSpec, FleetSpec, Scope, VariantSpec
-from local_cloud.data_plane.instance import Instance
+from local_cloud.data_plane.instances.artefacts import Artefacts
+from local_cloud.data_plane.instances.instance import Instance
 from local_cloud.data_plane.settings import DataPlaneSettings
 
 Line = tuple[str, str, str, str, int, str]

@@ -14,9 +14,8 @@ from urllib.parse import unquote
 import httptools
 
 from local_cloud.data_plane.callers import Callers
-from local_cloud.data_plane.emulator_connection import EmulatorConnection
 from local_cloud.data_plane.invocations import Answer, Headers, Invocations
-from local_cloud.data_plane.relay import RelayEnd
+from local_cloud.data_plane.relay import EmulatorConnection, RelayEnd
 
 _INVOCATION = re.compile(rb"POST /endpoints/([^/? ]+)/invocations HTTP/1\.[01]\r\n")
 _LONGEST_REQUEST_LINE_BYTES = 64 * 1024
@@ -153,10 +152,10 @@ class ClientConnection(RelayEnd):
 
     def _pass_on(self, data: bytes) -> None:
         if self._other is None:
-            self._other = EmulatorConnection(self, self._front.emulator_port)
+            self._other = EmulatorConnection(self, self._front.emulator_port, self._emulator_closed)
         self._other.write(data)
 
-    def emulator_closed(self) -> None:
+    def _emulator_closed(self) -> None:
         """As the emulator closes a connection, so do we, unless an invocation is under way."""
         self._other = None
         if self._endpoint is None:

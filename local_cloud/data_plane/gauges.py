@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from local_cloud.data_plane import process_memory
-from local_cloud.data_plane.container_client import ContainerGoneError
 from local_cloud.data_plane.fleets import Fleets
-from local_cloud.data_plane.instance import Instance
+from local_cloud.data_plane.instances import process_memory
+from local_cloud.data_plane.instances.container_client import ContainerGoneError
+from local_cloud.data_plane.instances.instance import Instance
 
 _EVERY_SECONDS = 1.0
 _ASK_SECONDS = 1.0

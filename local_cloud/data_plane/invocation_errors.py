@@ -3,7 +3,7 @@
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 """
 
-from local_cloud.errors import ServiceError
+from local_cloud.core.errors import ServiceError
 
 _LONGEST_MESSAGE_CHARACTERS = 1024
 

@@ -6,15 +6,15 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from local_cloud import invocation_rules
+from local_cloud.core import invocation_rules
+from local_cloud.core.errors import ServiceError
 from local_cloud.data_plane import invocation_errors, routing
-from local_cloud.data_plane.container_client import ContainerGoneError, ContainerReply
 from local_cloud.data_plane.desired import Scope
 from local_cloud.data_plane.fleets import Endpoint, Fleet, Fleets, Variant
-from local_cloud.data_plane.instance import Instance
-from local_cloud.data_plane.model_cache import container_name
+from local_cloud.data_plane.instances.container_client import ContainerGoneError, ContainerReply
+from local_cloud.data_plane.instances.instance import Instance
+from local_cloud.data_plane.instances.model_cache import container_name
 from local_cloud.data_plane.settings import DataPlaneSettings
-from local_cloud.errors import ServiceError
 
 Headers = dict[bytes, bytes]
 

@@ -1,6 +1,7 @@
 """Two connections that pass bytes on to each other, no faster than either end takes them."""
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 
@@ -38,3 +39,49 @@ class RelayEnd(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+
+class EmulatorConnection(RelayEnd):
+    """The emulator's side of one client's connection; what is written before it is there waits.
+
+    on_closed: called once the emulator has closed it, or could not be reached.
+    """
+
+    def __init__(self, client: RelayEnd, port: int, on_closed: Callable[[], None]) -> None:
+        super().__init__()
+        self._client = self._other = client
+        self._on_closed = on_closed
+        self._waiting: list[bytes] | None = []
+        self._closed = False
+        self._task = asyncio.get_running_loop().create_task(self._connect(port))
+
+    async def _connect(self, port: int) -> None:
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", port)
+        except OSError:
+            self._on_closed()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        waiting, self._waiting = self._waiting or [], None
+        for data in waiting:
+            super().write(data)
+        if self._closed:
+            super().close()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
+        if not self._closed:
+            self._on_closed()
+
+    def data_received(self, data: bytes) -> None:
+        self._client.write(data)
+
+    def write(self, data: bytes) -> None:
+        if self._waiting is not None:
+            self._waiting.append(data)
+        else:
+            super().write(data)
+
+    def close(self) -> None:
+        self._closed = True
+        super().close()

@@ -8,7 +8,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/multi-model-endpoints.html
 import zlib
 from collections.abc import Sequence
 
-from local_cloud.data_plane.instance import Instance
+from local_cloud.data_plane.instances.instance import Instance
 
 
 def of_dedicated(instances: Sequence[Instance]) -> Instance | None:

@@ -12,8 +12,9 @@ from botocore.awsrequest import AWSResponse
 from ministack.core.responses import set_request_account_id, set_request_region
 from ministack.services import cloudwatch
 
-from local_cloud import emulator, endpoint_metrics, endpoint_states, observations
-from local_cloud.clock import ClockAsTimeModule, clock
+from local_cloud import emulator
+from local_cloud.core.clock import ClockAsTimeModule, clock
+from local_cloud.services.sagemaker import endpoint_states, metrics, observations
 
 ACCOUNT, REGION = "555566667777", "eu-west-1"
 # A round minute, far ahead of the wall clock.
@@ -35,14 +36,14 @@ def metrics_at_noon() -> Iterator[Any]:
     clock.set_mode("manual")
     clock.move_to(NOON)
     cloudwatch.reset()
-    for module in (endpoint_states, observations, endpoint_metrics):
+    for module in (endpoint_states, observations, metrics):
         module.clear()
     enter()
-    endpoint_metrics.publish()
+    metrics.publish()
     try:
         yield _client()
     finally:
-        endpoint_metrics.gauges = list
+        metrics.gauges = list
         vars(cloudwatch).update(before)
         vars(clock).update(clock_before)
 

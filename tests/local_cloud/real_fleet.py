@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from local_cloud import assembly as cloud_assembly
+from local_cloud.host import assembly as cloud_assembly
 from local_cloud.testing.account import Account
 from local_cloud.testing.fleets import fleet
 from tierfleet.config import FleetConfig

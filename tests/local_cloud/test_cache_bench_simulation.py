@@ -16,10 +16,10 @@ from tierfleet_server.store import Store
 
 from benchmarks.cache import simulation
 from local_cloud.data_plane import routing
-from local_cloud.data_plane.container_client import ContainerReply
-from local_cloud.data_plane.counters import Counters
-from local_cloud.data_plane.disk_cache import DiskCache
-from local_cloud.data_plane.model_cache import ModelCache
+from local_cloud.data_plane.instances.container_client import ContainerReply
+from local_cloud.data_plane.instances.counters import Counters
+from local_cloud.data_plane.instances.disk_cache import DiskCache
+from local_cloud.data_plane.instances.model_cache import ModelCache
 
 # What the server's store takes a model for where the C library cannot tell: 1.6 bytes a byte of its file.
 RESIDENT = 1.6

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_cloud.data_plane.container_client import ContainerReply
-from local_cloud.data_plane.counters import Counters
-from local_cloud.data_plane.disk_cache import DiskCache
-from local_cloud.data_plane.model_cache import ModelCache, container_name
-from local_cloud.errors import ServiceError
+from local_cloud.core.errors import ServiceError
+from local_cloud.data_plane.instances.container_client import ContainerReply
+from local_cloud.data_plane.instances.counters import Counters
+from local_cloud.data_plane.instances.disk_cache import DiskCache
+from local_cloud.data_plane.instances.model_cache import ModelCache, container_name
 
 BROKEN, TOO_BIG = "broken", "too-big"
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from process_state import stop
 
-from local_cloud.data_plane.container_client import ContainerGoneError
 from local_cloud.data_plane.desired import VariantSpec
-from local_cloud.data_plane.instance import Instance
-from local_cloud.data_plane.model_cache import container_name
+from local_cloud.data_plane.instances.container_client import ContainerGoneError
+from local_cloud.data_plane.instances.instance import Instance
+from local_cloud.data_plane.instances.model_cache import container_name
 from local_cloud.data_plane.settings import DataPlaneSettings, SettingsError, from_options
 
 STUB = Path(__file__).with_name("contract_stub.py")

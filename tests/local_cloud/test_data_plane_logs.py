@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_cloud.data_plane import log_tail
-from local_cloud.data_plane.log_tail import LogTail
+from local_cloud.data_plane.instances import log_tail
+from local_cloud.data_plane.instances.log_tail import LogTail
 
 
 def printed(tail: LogTail) -> list[str]:

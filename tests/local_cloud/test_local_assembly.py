@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local_cloud import assembly
+from local_cloud.host import assembly
 from local_cloud.testing.account import Account
 
 

@@ -16,7 +16,8 @@ import pytest
 import typer
 from process_state import processes_naming, stop, wait_until_gone, wait_until_none_names
 
-from local_cloud import LocalCloud, NotRunningError, find, processes, running, start
+from local_cloud import LocalCloud, NotRunningError, find, running, start
+from local_cloud.host import processes
 from local_cloud.testing.fleets import CONFIG
 from tierfleet.cli import stand_in
 from tierfleet.cli.interruption import Interrupted, if_interrupted, signals_raised

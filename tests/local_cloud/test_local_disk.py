@@ -14,11 +14,12 @@ import pytest
 from botocore.exceptions import ClientError
 from process_state import wait_until_none_names
 
-from local_cloud import cdk_cli, start
-from local_cloud.data_plane.artefacts import Artefacts
+from local_cloud import start
+from local_cloud.core.disk_problems import DiskError, disk_problem, disk_problem_printed
+from local_cloud.core.errors import ServiceError
+from local_cloud.data_plane.instances.artefacts import Artefacts
 from local_cloud.data_plane.settings import DataPlaneSettings
-from local_cloud.disk_problems import DiskError, disk_problem, disk_problem_printed
-from local_cloud.errors import ServiceError
+from local_cloud.host import cdk_cli
 from local_cloud.testing.account import Account
 from local_cloud.testing.fleets import CONFIG
 from local_cloud.testing.served_account import Served, artefact, score

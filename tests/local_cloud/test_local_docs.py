@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from local_cloud.cloudformation_properties import IGNORED
+from local_cloud.services.cloudformation.properties import IGNORED
 
 TESTS = Path(__file__).parent
 PAGE = (TESTS.parents[1] / "docs" / "local-cloud.md").read_text()

@@ -12,7 +12,7 @@ from small_models import small_model
 from tierfleet_server.packaging import package_model
 from typer.testing import CliRunner
 
-from local_cloud.cdk_cli import environment
+from local_cloud.host.cdk_cli import environment
 from local_cloud.testing.account import Account
 from local_cloud.testing.fleet_template import IMAGE, ROLE_ARN
 from local_cloud.testing.fleets import document

@@ -17,7 +17,7 @@ from process_state import members_of_group, processes_naming, stop, wait_until_g
 from test_local_processes import make_function, port_of
 
 from local_cloud import LocalCloud, start
-from local_cloud.guarded import guard
+from local_cloud.core.guarded import guard
 from local_cloud.testing.account import Account
 from local_cloud.testing.served_account import Served
 

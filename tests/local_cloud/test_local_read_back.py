@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from real_fleet import FLEET, MODELS, Fleet
 
 from local_cloud import LocalCloud
-from local_cloud.resource_schemas import create_only_properties
+from local_cloud.services.cloudformation.schemas import create_only_properties
 from local_cloud.testing.account import Account
 
 ACCOUNT = "200000000001"

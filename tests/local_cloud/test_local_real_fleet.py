@@ -8,7 +8,7 @@ import pytest
 from real_fleet import FLEET, MODELS, TAIL, Fleet, promoted, whale
 from test_local_order import assert_order
 
-from local_cloud import assembly
+from local_cloud.host import assembly
 from local_cloud.testing.account import Account
 from tierfleet.config import routes
 from tierfleet.runtime import names

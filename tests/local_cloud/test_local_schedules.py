@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from local_cloud import schedules
+from local_cloud.services import scheduler as schedules
 from local_cloud.testing.account import Account, error_of
 
 

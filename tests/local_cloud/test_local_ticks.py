@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from local_cloud import serving, ticker
-from local_cloud.clock import clock
+from local_cloud import ticker
+from local_cloud.core.clock import clock
+from local_cloud.services.sagemaker import serving
 
 
 class Watching:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_cloud.log_patterns import PatternError, matcher
+from local_cloud.services.cloudwatch.log_patterns import PatternError, matcher
 
 ENDED = json.dumps({"message": "warm-up ended", "failed": 2, "tier": "tail", "ok": True, "none": None, "l": [{"a": 1}]})
 

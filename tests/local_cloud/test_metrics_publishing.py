@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from in_process import NOON, enter, metrics_at_noon
 
-from local_cloud import alarm_evaluation, endpoint_metrics, endpoint_states, metric_alarms, metric_store, observations
-from local_cloud.clock import clock
-from local_cloud.endpoint_states import Change, Endpoint
-from local_cloud.endpoint_states import Variant as EndpointVariant
-from local_cloud.traffic_shift import Step
+from local_cloud.core.clock import clock
+from local_cloud.services.cloudwatch import alarm_evaluation, metric_alarms, store
+from local_cloud.services.sagemaker import endpoint_states, metrics, observations
+from local_cloud.services.sagemaker.endpoint import Change, Endpoint
+from local_cloud.services.sagemaker.endpoint import Variant as EndpointVariant
+from local_cloud.services.sagemaker.traffic_shift import Step
 
 BOTH = {"EndpointName": "tail", "VariantName": "AllTraffic"}
 
@@ -54,7 +55,7 @@ def test_every_request_counts_and_each_flag_is_a_ratio(cloudwatch: Any) -> None:
     observe("InvocationsPerInstance", *[0.5] * 10)
     observe("ModelCacheHit", *[1] * 9, 0)
     observe("Invocation5XXErrors", *[0] * 8, 1, 1)
-    endpoint_metrics.publish()
+    metrics.publish()
 
     [calls] = read(cloudwatch, "Invocations", "Sum", "SampleCount")
     [by_instance] = read(cloudwatch, "InvocationsPerInstance", "Sum")
@@ -71,7 +72,7 @@ def test_model_latency_has_percentiles_and_a_load_wait_has_none(cloudwatch: Any)
     latencies = [float(value) for value in range(1000, 3000, 10)]
     observe("ModelLatency", *latencies)
     observe("ModelLoadingWaitTime", *latencies)
-    endpoint_metrics.publish()
+    metrics.publish()
 
     [latency] = read(cloudwatch, "ModelLatency", "Average", "Maximum", "Minimum", "SampleCount", "p50", "p99")
     [wait] = read(cloudwatch, "ModelLoadingWaitTime", "Maximum", "p99")
@@ -91,17 +92,17 @@ percents = st.floats(0, 100)
 
 @given(values_of_a_minute, percents)
 def test_a_percentile_is_off_by_half_a_percent_at_most(values: list[int], percent: float) -> None:
-    exact = metric_store.percentile([(float(value), 1.0) for value in values], percent)
+    exact = store.percentile([(float(value), 1.0) for value in values], percent)
     rounded = [(float(format(value, ".3g")), 1.0) for value in values]
 
-    assert metric_store.percentile(rounded, percent) == pytest.approx(exact, rel=0.005)
+    assert store.percentile(rounded, percent) == pytest.approx(exact, rel=0.005)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e9), st.integers(1, 5)), min_size=1), percents)
 def test_percentiles_follow_the_emulator(samples: list[tuple[float, float]], percent: float) -> None:
     from ministack.services import cloudwatch as emulated
 
-    assert metric_store.percentile(samples, percent) == pytest.approx(emulated._percentile(samples, percent))
+    assert store.percentile(samples, percent) == pytest.approx(emulated._percentile(samples, percent))
 
 
 def test_values_of_a_minute_add_up_over_its_slots(cloudwatch: Any) -> None:
@@ -109,7 +110,7 @@ def test_values_of_a_minute_add_up_over_its_slots(cloudwatch: Any) -> None:
         clock.move_to(NOON + second)
         observe("Invocations", 1)
         observe("ModelLatency", 1000 + second)
-        endpoint_metrics.publish()
+        metrics.publish()
 
     calls = read(cloudwatch, "Invocations", "Sum")
     latencies = read(cloudwatch, "ModelLatency", "Maximum", "SampleCount", "p100")
@@ -120,7 +121,7 @@ def test_values_of_a_minute_add_up_over_its_slots(cloudwatch: Any) -> None:
 
 
 def test_gauges_once_a_minute_over_the_instances(cloudwatch: Any) -> None:
-    endpoint_metrics.gauges = lambda: [
+    metrics.gauges = lambda: [
         (
             "tail",
             "AllTraffic",
@@ -132,7 +133,7 @@ def test_gauges_once_a_minute_over_the_instances(cloudwatch: Any) -> None:
     ]
     for second in (30, 59, 60, 61, 119, 120):
         clock.move_to(NOON + second)
-        endpoint_metrics.publish()
+        metrics.publish()
 
     loaded = read(cloudwatch, "LoadedModelCount", "Average", "Sum", "Maximum", namespace="/aws/sagemaker/Endpoints")
     cpu = read(cloudwatch, "CPUUtilization", "Average", namespace="/aws/sagemaker/Endpoints")
@@ -148,10 +149,10 @@ def test_the_new_fleet_of_an_update_is_told_apart_while_it_lasts(cloudwatch: Any
     endpoint.change = Change("new", endpoint.variants, (Step(NOON + 600, 0),), NOON, generation=2)
     observe("Invocations", 1, 1, 1)
     observe("Invocations", 1, config="new")
-    endpoint_metrics.publish()
+    metrics.publish()
     endpoint.config_name, endpoint.change, endpoint.status = "new", None, "InService"
     observe("Invocations", 1, config="new")
-    endpoint_metrics.publish()
+    metrics.publish()
 
     [everything] = read(cloudwatch, "Invocations", "Sum")
     [new] = read(cloudwatch, "Invocations", "Sum", **BOTH, EndpointConfigName="new")
@@ -162,12 +163,12 @@ def test_the_new_fleet_of_an_update_is_told_apart_while_it_lasts(cloudwatch: Any
 
 def test_traffic_that_stops_leaves_zeros_and_none_at_all_leaves_nothing(cloudwatch: Any) -> None:
     clock.advance(120)
-    endpoint_metrics.publish()
+    metrics.publish()
     before = read(cloudwatch, "Invocations", "Sum")
     observe("Invocations", 1, 1)
     observe("ModelCacheHit", 1, 1)
     clock.advance(60 * 4)
-    endpoint_metrics.publish()
+    metrics.publish()
 
     assert before == []
     assert [point["Sum"] for point in read(cloudwatch, "Invocations", "Sum")] == [2, 0, 0, 0]
@@ -176,18 +177,18 @@ def test_traffic_that_stops_leaves_zeros_and_none_at_all_leaves_nothing(cloudwat
 
     del endpoint_states.endpoints["tail"]
     clock.advance(600)
-    endpoint_metrics.publish()
+    metrics.publish()
     assert len(read(cloudwatch, "Invocations", "Sum")) == 4
 
 
 def test_a_jump_of_a_day_is_made_up_for_within_reason(cloudwatch: Any) -> None:
     observe("Invocations", 1)
     clock.advance(86_400)
-    endpoint_metrics.publish()
+    metrics.publish()
 
     zeros = read(cloudwatch, "InvocationsPerInstance", "Sum")
     assert {point["Sum"] for point in zeros} == {0}
-    assert len(metric_store.between(_key("InvocationsPerInstance"), NOON)) == 180
+    assert len(store.between(_key("InvocationsPerInstance"), NOON)) == 180
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.4, 3.3, 9.9])
@@ -209,7 +210,7 @@ def test_an_alarm_counts_whole_minutes_whenever_it_looks(cloudwatch: Any, offset
         clock.move_to(NOON + tenth / 10)
         observe("Invocations", 1)
     clock.move_to(NOON + 200 + offset)
-    endpoint_metrics.publish()
+    metrics.publish()
 
     assert alarm_evaluation.datapoints(alarm) == [600, 600, 600]
 
@@ -218,18 +219,18 @@ def test_old_slots_become_minutes_and_every_statistic_stays(cloudwatch: Any) -> 
     for second in range(0, 180, 3):
         clock.move_to(NOON + second)
         observe("ModelLatency", 1000 + second, 2000 - second)
-        endpoint_metrics.publish()
+        metrics.publish()
     wanted = ("Sum", "Average", "Minimum", "Maximum", "SampleCount", "p10", "p99")
-    before, fine = read(cloudwatch, "ModelLatency", *wanted), len(metric_store.between(_key("ModelLatency"), NOON))
+    before, fine = read(cloudwatch, "ModelLatency", *wanted), len(store.between(_key("ModelLatency"), NOON))
 
-    clock.advance(metric_store.FINE_SECONDS + 300)
-    metric_store.tidy()
+    clock.advance(store.FINE_SECONDS + 300)
+    store.tidy()
 
     assert read(cloudwatch, "ModelLatency", *wanted) == before
-    assert (fine, len(metric_store.between(_key("ModelLatency"), NOON))) == (18, 3)
+    assert (fine, len(store.between(_key("ModelLatency"), NOON))) == (18, 3)
     clock.advance(timedelta(days=15).total_seconds())
-    metric_store.tidy()
-    assert metric_store.between(_key("ModelLatency"), NOON) == []
+    store.tidy()
+    assert store.between(_key("ModelLatency"), NOON) == []
 
 
 def test_datapoints_of_clients_keep_their_order_and_are_not_merged(cloudwatch: Any) -> None:
@@ -239,12 +240,10 @@ def test_datapoints_of_clients_keep_their_order_and_are_not_merged(cloudwatch: A
         cloudwatch.put_metric_data(Namespace="Own", MetricData=[datum])
 
     enter()
-    points = metric_store.between(metric_store.key_of("Own", "Late", []), NOON)
+    points = store.between(store.key_of("Own", "Late", []), NOON)
     assert [point["Value"] for point in points] == [10, 30, 50]
 
 
-def _key(metric: str) -> metric_store.Key:
+def _key(metric: str) -> store.Key:
     enter()
-    return metric_store.key_of(
-        "AWS/SageMaker", metric, [{"Name": name, "Value": value} for name, value in BOTH.items()]
-    )
+    return store.key_of("AWS/SageMaker", metric, [{"Name": name, "Value": value} for name, value in BOTH.items()])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from local_cloud.scaling_arithmetic import Wish, decided, stepped, tracked
+from local_cloud.services.autoscaling.arithmetic import Wish, decided, stepped, tracked
 
 capacities = st.integers(0, 40)
 wishes = st.lists(st.builds(Wish, st.sampled_from(["requests", "calm"]), st.none() | capacities), max_size=6)

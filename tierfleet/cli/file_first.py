@@ -91,7 +91,7 @@ def _taken(args: Sequence[str], *, with_local: bool) -> tuple[list[str], str | N
 @contextmanager
 def _standin() -> Iterator[None]:
     """The SDK's own variables name the stand-in in here, and no profile of the user's does."""
-    from local_cloud.cdk_cli import environment
+    from local_cloud.host.cdk_cli import environment
 
     cloud = running_standin()
     before = dict(os.environ)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from local_cloud import assembly, cdk_cli
-from local_cloud.processes import LocalCloud
+from local_cloud.host import assembly, cdk_cli
+from local_cloud.host.processes import LocalCloud
 from tierfleet.aws_problem import AwsProblemError
 from tierfleet.config import FleetConfig
 from tierfleet.models.files import ModelFile, find_models

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from local_cloud.processes import LocalCloud
+from local_cloud.host.processes import LocalCloud
 from tierfleet.config import FleetConfig
 from tierfleet.models.bucket import read_pointers
 from tierfleet.models.pointer import Held

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local_cloud.processes import LocalCloud
+from local_cloud.host.processes import LocalCloud
 from tierfleet.config import FleetConfig
 from tierfleet.runtime.appconfig import NoRoutesDeployedError, deployed_routes
 from tierfleet.runtime.aws_errors import Kind, classify

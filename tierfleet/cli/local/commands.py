@@ -53,8 +53,8 @@ def local_up(
     The file is remembered: the further commands need not name it. Without one it is config/fraud-dev.toml.
     """
     from local_cloud import SettingsError, start
-    from local_cloud.cdk_cli import environment
     from local_cloud.data_plane.settings import DataPlaneSettings
+    from local_cloud.host.cdk_cli import environment
 
     chosen = named(file, config) or DEFAULT_FILE
     fleet = load_or_fail(chosen)

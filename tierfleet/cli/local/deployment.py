@@ -37,7 +37,7 @@ def deploy_here(
     cloud: "LocalCloud", fleet: FleetConfig, file: Path, models: Path | None, *, sample_models: bool
 ) -> None:
     """Deploy, with a live list of resources on a terminal and a line per step everywhere; failures end the command."""
-    from local_cloud.cdk_cli import CdkError
+    from local_cloud.host.cdk_cli import CdkError
     from tierfleet.local.deployment import deploy_fleet
 
     left = "a stack update that had begun goes on in the stand-in (tierfleet local status); deploy again to complete it"

@@ -1,0 +1,1 @@
+"""An instance: its container, its models on disk and in memory, its counters."""

@@ -1,0 +1,122 @@
+"""Model artefacts from S3 onto an instance's disk: streamed, at the speed that was set, unpacked without trust."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from tierfleet_server.archive import unpack
+from tierfleet_server.refusal import BadModel
+
+from local_cloud.core.disk_problems import disk_problem, is_disk_problem
+from local_cloud.data_plane.desired import Scope
+from local_cloud.data_plane.invocation_errors import disk_full, missing_model_data, model_error, storage_failed
+from local_cloud.data_plane.settings import DataPlaneSettings
+
+_DOWNLOADS_AT_A_TIME = 8
+_BLOCK_BYTES = 1 << 18
+_MISSING = ("NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403")
+
+Reader = tuple[Scope, tuple[str, str, str] | None]
+"""Whose objects, and by which credentials; None: the account's own."""
+
+
+@dataclass
+class Artefacts:
+    """Fetches artefacts, with the execution role's credentials where IAM is enforced, else with the account's."""
+
+    emulator_url: str
+    settings: DataPlaneSettings
+    failing: bool = False  # the fault "S3 does not answer"
+    _clients: dict[Reader, Any] = field(default_factory=dict)
+    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_DOWNLOADS_AT_A_TIME, "artefacts"))
+
+    async def fetch(self, reader: Reader, url: str, directory: Path, *, max_bytes: int) -> int:
+        """Unpack the artefact at `url` (s3://bucket/key) into a new directory; the bytes it takes there.
+
+        Raises ServiceError, as InvokeEndpoint answers it, and leaves nothing.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._fetch, reader, url, directory, max_bytes)
+
+    def _fetch(self, reader: Reader, url: str, directory: Path, max_bytes: int) -> int:
+        parsed = urlparse(url, allow_fragments=False)
+        bucket, key = parsed.netloc, url.removeprefix(f"s3://{parsed.netloc}/")
+        packed = directory.with_name(directory.name + ".tar.gz")
+        try:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            self._download(reader, bucket, key, packed, max_bytes)
+            unpack(packed, directory, max_bytes=max_bytes)
+        except BadModel as error:
+            cause = error.__context__
+            if isinstance(cause, OSError) and is_disk_problem(cause):  # not the artefact's fault
+                raise disk_full(disk_problem(cause, directory)) from None
+            if "unpacks to more than" in str(error):
+                raise disk_full(str(error)) from None
+            raise model_error(400, str(error).encode()) from None
+        except OSError as error:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise disk_full(disk_problem(error, directory)) from None
+        finally:
+            with contextlib.suppress(OSError):
+                packed.unlink(missing_ok=True)
+        return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file())
+
+    def _download(self, reader: Reader, bucket: str, key: str, packed: Path, max_bytes: int) -> None:
+        if self.failing:
+            raise storage_failed("injected fault")
+        started = time.monotonic()
+        time.sleep(self.settings.s3_first_byte_milliseconds / 1000)
+        try:
+            answer = self._client(reader).get_object(Bucket=bucket, Key=key)
+            if answer["ContentLength"] > max_bytes:
+                raise disk_full(f"{answer['ContentLength']} bytes to download, {max_bytes} free")
+            received = 0
+            with packed.open("wb") as file:
+                while block := answer["Body"].read(_BLOCK_BYTES):
+                    file.write(block)
+                    received += len(block)
+                    self._pace(started, received)
+                    if self.failing:
+                        raise storage_failed("injected fault")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _MISSING:
+                raise missing_model_data(bucket, key) from None
+            raise storage_failed(str(error)) from None
+        except BotoCoreError as error:
+            raise storage_failed(str(error)) from None
+        except OSError as error:
+            raise disk_full(disk_problem(error, packed)) from None
+
+    def _pace(self, started: float, received_bytes: int) -> None:
+        if self.settings.s3_mb_per_second:
+            seconds = self.settings.s3_first_byte_milliseconds / 1000
+            seconds += received_bytes / (self.settings.s3_mb_per_second * 10**6)
+            time.sleep(max(0.0, started + seconds - time.monotonic()))
+
+    def _client(self, reader: Reader) -> Any:
+        if reader not in self._clients:
+            (account, region), credentials = reader
+            access_key, secret_key, token = credentials or (account, "local", None)
+            variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
+            session = boto3.Session(botocore_session=botocore.session.Session(session_vars=variables))
+            self._clients[reader] = session.client(
+                "s3",
+                region_name=region,
+                endpoint_url=self.emulator_url,
+                aws_access_key_id=access_key,
+                aws_secret_access_key=secret_key,
+                aws_session_token=token,
+                config=Config(s3={"addressing_style": "path"}, max_pool_connections=_DOWNLOADS_AT_A_TIME),
+            )
+        return self._clients[reader]

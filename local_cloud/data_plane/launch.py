@@ -1,0 +1,71 @@
+"""The data plane's process, as the stand-in's process starts and ends it."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_cloud.core.subprocesses import end_with_parent
+from local_cloud.data_plane.link import DataPlaneLink
+from local_cloud.data_plane.settings import DataPlaneSettings
+
+_STOP_SECONDS = 5.0
+
+
+@dataclass
+class DataPlaneProcess:
+    link: DataPlaneLink
+    settings: DataPlaneSettings
+    _process: "subprocess.Popen[bytes]"
+    _stopping: bool = False
+
+    @classmethod
+    def start(
+        cls,
+        public: socket.socket,
+        *,
+        emulator_port: int,
+        directory: Path,
+        settings: DataPlaneSettings,
+        enforce_iam: bool,
+    ) -> "DataPlaneProcess":
+        """Start it on the listening socket, which is its own from then on."""
+        mine, its = socket.socketpair()
+        with public, its:
+            command = [sys.executable, "-m", "local_cloud.data_plane", "--listener", str(public.fileno())]
+            command += ["--control", str(its.fileno()), "--emulator-port", str(emulator_port)]
+            command += ["--directory", str(directory), "--settings", settings.to_json()]
+            process = subprocess.Popen(
+                command + ["--enforce-iam"] * enforce_iam,
+                pass_fds=[public.fileno(), its.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+                preexec_fn=end_with_parent,
+            )
+        return cls(DataPlaneLink(mine), settings, process)
+
+    def when_it_ends(self, tell: Callable[[], object]) -> None:
+        """Say so on standard error and call `tell`, should it end by itself: without it nothing can be served."""
+
+        def watch() -> None:
+            code = self._process.wait()
+            if not self._stopping:
+                with contextlib.suppress(OSError):  # a log that the disk has no room for
+                    print(f"the data plane ended with {code}; the stand-in stops", file=sys.stderr, flush=True)
+                tell()
+
+        threading.Thread(target=watch, daemon=True, name="data-plane-watch").start()
+
+    def stop(self) -> None:
+        """End it and every container."""
+        self._stopping = True
+        self.link.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_SECONDS)
+            return
+        self._process.kill()
+        self._process.wait()

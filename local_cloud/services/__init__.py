@@ -1,0 +1,1 @@
+"""The AWS services that ministack does not emulate, or not as AWS does."""

@@ -1,0 +1,1 @@
+"""CloudFormation: nested stacks, clean-up, schemas and resource types."""

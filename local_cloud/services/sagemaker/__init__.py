@@ -1,0 +1,1 @@
+"""SageMaker: models, endpoint configs, endpoints, invocations and their metrics."""

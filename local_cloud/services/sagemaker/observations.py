@@ -1,0 +1,63 @@
+"""What the endpoints' instances did, value by value: what SageMaker's metrics are made of.
+
+Whoever publishes metrics takes the values from here. A buffer that nobody empties forgets the oldest.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from ministack.core.responses import get_account_id, get_region
+
+from local_cloud.core.clock import clock
+
+MAX_KEPT = 500_000
+
+# https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
+UNITS = {
+    "Invocations": "None",
+    "InvocationsPerInstance": "None",
+    "Invocation4XXErrors": "None",
+    "Invocation5XXErrors": "None",
+    "InvocationModelErrors": "None",
+    "ModelLatency": "Microseconds",
+    "OverheadLatency": "Microseconds",
+    "ModelCacheHit": "None",
+    "ModelLoadingWaitTime": "Microseconds",
+    "ModelDownloadingTime": "Microseconds",
+    "ModelLoadingTime": "Microseconds",
+    "ModelUnloadingTime": "Microseconds",
+}
+
+
+class Observation(NamedTuple):
+    """One value of one metric, in the unit of `UNITS`, at a moment of the stand-in's clock."""
+
+    time: float
+    account: str
+    region: str
+    endpoint_name: str
+    variant_name: str
+    config_name: str
+    metric_name: str
+    value: float
+
+
+_kept: deque[Observation] = deque(maxlen=MAX_KEPT)
+
+
+def record(endpoint_name: str, variant_name: str, config_name: str, metric_name: str, value: float) -> None:
+    """Keep one value, of the current account and region, as of now."""
+    scope = (get_account_id(), get_region())
+    _kept.append(Observation(clock.now(), *scope, endpoint_name, variant_name, config_name, metric_name, value))
+
+
+def take() -> list[Observation]:
+    """Everything recorded since the last call, oldest first; it is forgotten here."""
+    taken = []
+    while _kept:
+        taken.append(_kept.popleft())
+    return taken
+
+
+def clear() -> None:
+    _kept.clear()
