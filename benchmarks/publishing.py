@@ -16,7 +16,7 @@ from typing import Any
 import boto3
 import numpy as np
 import xgboost
-from tierfleet_server.packaging import package_model
+from tierfleet_server.publishing.packaging import package_model
 
 from local_cloud import LocalCloud, start
 from local_cloud.host.cdk_cli import environment

@@ -12,15 +12,15 @@ import pytest
 import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tierfleet_server import native
-from tierfleet_server.conversion import converted, differences, version_of
-from tierfleet_server.document import read_document, to_json, to_ubj
-from tierfleet_server.packaging import Served, converted_model, package_model, served_model
-from tierfleet_server.refusal import BadModel
-from tierfleet_server.rounds import kept_rounds
-from tierfleet_server.sample_rows import MIN_ROWS, sample_rows
-from tierfleet_server.tree_scores import booster_of, margins
-from tierfleet_server.versions import IMAGE_XGBOOST, Version
+from tierfleet_server.model import native
+from tierfleet_server.model.refusal import BadModel
+from tierfleet_server.publishing.conversion import converted, differences, version_of
+from tierfleet_server.publishing.document import read_document, to_json, to_ubj
+from tierfleet_server.publishing.packaging import Served, converted_model, package_model, served_model
+from tierfleet_server.publishing.rounds import kept_rounds
+from tierfleet_server.publishing.sample_rows import MIN_ROWS, sample_rows
+from tierfleet_server.publishing.tree_scores import booster_of, margins
+from tierfleet_server.publishing.versions import IMAGE_XGBOOST, Version
 
 from tierfleet.models.files import ModelFile
 from tierfleet.models.package import PackageOptions, package
@@ -292,7 +292,7 @@ def test_a_conversion_that_changes_a_score_is_refused(monkeypatch: pytest.Monkey
         tree["split_conditions"] = np.nextafter(tree["split_conditions"], np.float32(9), dtype=np.float32)
         return document
 
-    monkeypatch.setattr("tierfleet_server.packaging.converted", wrong)
+    monkeypatch.setattr("tierfleet_server.publishing.packaging.converted", wrong)
     with pytest.raises(BadModel, match="compared rows would be scored otherwise"):
         served_model(_ZIP.read("3.4.1/tweedie.ubj"))
 

@@ -15,9 +15,9 @@ import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
 from small_models import small_model
-from tierfleet_server.archive import pack, unpack
-from tierfleet_server.packaging import package_model
-from tierfleet_server.refusal import BadModel
+from tierfleet_server.model.archive import pack, unpack
+from tierfleet_server.model.refusal import BadModel
+from tierfleet_server.publishing.packaging import package_model
 
 from local_cloud.testing.fleets import fleet
 from tests.fuzz import archives

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import xgboost
-from tierfleet_server.archive import pack
+from tierfleet_server.model.archive import pack
 
 from benchmarks.cache.simulation import Sizes
 from benchmarks.model_server import processes

@@ -25,7 +25,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import xgboost
-from tierfleet_server.archive import pack, unpack
+from tierfleet_server.model.archive import pack, unpack
 
 from benchmarks.model_server import processes
 from benchmarks.model_server.models import COUNTS, generate, row

@@ -1,21 +1,21 @@
 """Our contract and store as a raw ASGI application under uvicorn: the HTTP stack that was not chosen.
 
-`python benchmarks/model_server/asgi.py PORT`. It has none of the connection handling of tierfleet_server.connection.
+`python benchmarks/model_server/asgi.py PORT`. It has none of the connection handling of `tierfleet_server.http`.
 """
 
 import os
 import sys
 from typing import Any
 
-from tierfleet_server import heap
+from tierfleet_server.model import heap
 
 heap.use_one_arena()
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import uvicorn  # noqa: E402
 from tierfleet_server.contract import Contract, Reply, Request  # noqa: E402
-from tierfleet_server.loading import load_model, size_on_disk  # noqa: E402
 from tierfleet_server.metrics import Metrics  # noqa: E402
+from tierfleet_server.model.loading import load_model, size_on_disk  # noqa: E402
 from tierfleet_server.request_memory import RequestMemory  # noqa: E402
 from tierfleet_server.settings import Settings  # noqa: E402
 from tierfleet_server.store import Store  # noqa: E402

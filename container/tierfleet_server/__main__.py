@@ -7,21 +7,22 @@ import sys
 from functools import partial
 from typing import Any
 
-from . import heap
+from .model import heap
 
 heap.use_one_arena()
 os.environ["OMP_NUM_THREADS"] = "1"  # read by XGBoost's library when it is loaded
 
-from . import __version__, native  # noqa: E402
+from . import __version__  # noqa: E402
 from .checker import Checker  # noqa: E402
 from .contract import DEDICATED_MODEL, Contract  # noqa: E402
-from .loading import load_model, size_on_disk  # noqa: E402
+from .http.server import Server  # noqa: E402
 from .logs import logger, start_logging  # noqa: E402
 from .memory_limit import MIB, budget_bytes, memory_limit_bytes, requests_bytes, resident_bytes  # noqa: E402
 from .metrics import Metrics  # noqa: E402
-from .refusal import Refusal  # noqa: E402
+from .model import native  # noqa: E402
+from .model.loading import load_model, size_on_disk  # noqa: E402
+from .model.refusal import Refusal  # noqa: E402
 from .request_memory import RequestMemory  # noqa: E402
-from .server import Server  # noqa: E402
 from .settings import Settings, SettingsError  # noqa: E402
 from .store import Store  # noqa: E402
 from .thread_priority import come_first  # noqa: E402

@@ -19,18 +19,18 @@ import time
 import traceback
 from typing import NoReturn
 
-from . import heap
+from .model import heap
 
 heap.use_one_arena()
 
-from . import native  # noqa: E402
-from .booster import open_checked  # noqa: E402
-from .load_limits import Admitted, apply_to_this_process, lift_memory_limit  # noqa: E402
-from .memory_file import NoMemoryError, bytes_of  # noqa: E402
 from .messages import receive_files, send  # noqa: E402
-from .model_file import Version  # noqa: E402
-from .prepared import check, prepare  # noqa: E402
-from .refusal import Refusal  # noqa: E402
+from .model import native  # noqa: E402
+from .model.booster import open_checked  # noqa: E402
+from .model.load_limits import Admitted, apply_to_this_process, lift_memory_limit  # noqa: E402
+from .model.memory_file import NoMemoryError, bytes_of  # noqa: E402
+from .model.model_file import Version  # noqa: E402
+from .model.prepared import check, prepare  # noqa: E402
+from .model.refusal import Refusal  # noqa: E402
 
 _NICE = 10  # where processors are short, invocations go before loads
 _NICE_BIG = 5  # and small models go before big ones

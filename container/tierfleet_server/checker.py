@@ -15,13 +15,13 @@ import threading
 from collections import OrderedDict
 from contextlib import suppress
 
-from .load_limits import Admitted
-from .memory_file import SMALL_BYTES
 from .messages import receive, send
-from .model_file import ModelFacts, Version
-from .prepared import Prepared, close, read_small
-from .preprocessing import Preprocessing
-from .refusal import BadModel, Refusal
+from .model.load_limits import Admitted
+from .model.memory_file import SMALL_BYTES
+from .model.model_file import ModelFacts, Version
+from .model.prepared import Prepared, close, read_small
+from .model.preprocessing import Preprocessing
+from .model.refusal import BadModel, Refusal
 
 _MARGIN_SECONDS = 30  # the process itself ends what takes too long; this long after it, the process is believed to hang
 _START_SECONDS = 120  # on a busy machine

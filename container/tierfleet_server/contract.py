@@ -12,14 +12,14 @@ from urllib.parse import parse_qs, unquote
 
 import numpy as np
 
-from .booster import Model
 from .cost import is_inline
 from .logs import logger
 from .metrics import Metrics
-from .payload import media_type, one_plain_csv_row
+from .model.booster import Model
+from .model.refusal import Refusal, shown
+from .payloads.payload import media_type, one_plain_csv_row
+from .payloads.reply import MAX_REPLY_BYTES, content_type_for, render
 from .prediction import Steps, predict
-from .refusal import Refusal, shown
-from .reply import MAX_REPLY_BYTES, content_type_for, render
 from .request_memory import RequestMemory
 from .scheduler import Scheduler
 from .settings import Settings

@@ -5,7 +5,7 @@ where a chain of nodes does not fit the cache; a value of csv or JSON takes 50 t
 to write.
 """
 
-from .booster import Model
+from .model.booster import Model
 
 _NODE_NS, _VALUE_NS, _SCORE_NS = 10, 80, 500
 # A request that costs less is answered on the event loop: handing it to a thread takes longer.

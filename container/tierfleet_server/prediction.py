@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Generator
 from functools import partial
 
-from .booster import Model
 from .cost import Pace
-from .payload import read_blocks
-from .refusal import Refusal
-from .reply import Rendering
+from .model.booster import Model
+from .model.refusal import Refusal
+from .payloads.payload import read_blocks
+from .payloads.reply import Rendering
 
 Scores = list[float]
 # What a job yields: None where others may go first, or a call that releases the interpreter and whose result it wants.

@@ -10,7 +10,7 @@ from collections import deque
 from typing import Protocol
 
 from .memory_limit import MIB
-from .refusal import Refusal
+from .model.refusal import Refusal
 
 SMALL_BODY_BYTES = 64 * 1024
 SMALL_WORK_BYTES = 4 * MIB

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .fair_queue import FairQueue
-from .refusal import Refusal, shown
+from .model.refusal import Refusal, shown
 from .thread_priority import give_way
 
 Steps = Generator[Callable[[], Any] | None, Any, Any]

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from . import heap
-from .booster import Model
-from .load_limits import Admitted
 from .logs import logger
 from .memory_limit import MIB
-from .refusal import Refusal, shown
+from .model import heap
+from .model.booster import Model
+from .model.load_limits import Admitted
+from .model.refusal import Refusal, shown
 
 # So many files are read and checked at once, small and big ones apart: none waits for a slow one of another tenant.
 CHECKS_AT_ONCE = 4

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import xgboost
-from tierfleet_server.archive import pack
+from tierfleet_server.model.archive import pack
 
 from local_cloud.testing.account import Account
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from small_models import small_model
-from tierfleet_server.packaging import package_model
+from tierfleet_server.publishing.packaging import package_model
 from typer.testing import CliRunner
 
 from local_cloud.testing.fleets import CONFIG

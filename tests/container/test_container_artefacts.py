@@ -20,15 +20,15 @@ import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from running_server import ROOT, RunningServer
-from tierfleet_server import native
-from tierfleet_server.archive import unpack
-from tierfleet_server.booster import open_model
 from tierfleet_server.checker import Checker
-from tierfleet_server.loading import load_model, size_on_disk
-from tierfleet_server.model_file import check_ubj, file_format, refuse_newer
-from tierfleet_server.packaging import package_model
-from tierfleet_server.preprocessing import Preprocessing
-from tierfleet_server.refusal import BadModel, Refusal
+from tierfleet_server.model import native
+from tierfleet_server.model.archive import unpack
+from tierfleet_server.model.booster import open_model
+from tierfleet_server.model.loading import load_model, size_on_disk
+from tierfleet_server.model.model_file import check_ubj, file_format, refuse_newer
+from tierfleet_server.model.preprocessing import Preprocessing
+from tierfleet_server.model.refusal import BadModel, Refusal
+from tierfleet_server.publishing.packaging import package_model
 from trained_models import Trained
 
 PINNED = (3, 0, 5)
@@ -189,9 +189,9 @@ MUTATIONS = """
 import random, sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
-from tierfleet_server.booster import BoosterModel, Rows, open_model
-from tierfleet_server.preprocessing import Preprocessing
-from tierfleet_server.refusal import BadModel
+from tierfleet_server.model.booster import BoosterModel, Rows, open_model
+from tierfleet_server.model.preprocessing import Preprocessing
+from tierfleet_server.model.refusal import BadModel
 form, seed, count = sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
 original = open(sys.argv[2], "rb").read()
 served = refused = 0
@@ -495,7 +495,7 @@ def test_the_short_way_through_a_tree_finds_what_the_long_way_finds(
         if model.saved[1:2] == b"L":
             short = check_ubj(model.saved)
             with monkeypatch.context() as patch:
-                patch.setattr("tierfleet_server.model_file.read_tree", lambda _data, _at: None)
+                patch.setattr("tierfleet_server.model.model_file.read_tree", lambda _data, _at: None)
                 assert check_ubj(model.saved) == short
 
 

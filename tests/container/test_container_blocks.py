@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tierfleet_server import contract, json_text, prediction, text
-from tierfleet_server.booster import BoosterModel, Model, Rows, open_model
+from tierfleet_server import contract, prediction
 from tierfleet_server.cost import Pace, is_inline, rows_at_most
-from tierfleet_server.payload import read_blocks, read_rows
-from tierfleet_server.preprocessing import Preprocessing
-from tierfleet_server.refusal import Refusal
-from tierfleet_server.reply import CONTENT_TYPES, Rendering, render
+from tierfleet_server.model.booster import BoosterModel, Model, Rows, open_model
+from tierfleet_server.model.preprocessing import Preprocessing
+from tierfleet_server.model.refusal import Refusal
+from tierfleet_server.payloads import json_text, text
+from tierfleet_server.payloads.payload import read_blocks, read_rows
+from tierfleet_server.payloads.reply import CONTENT_TYPES, Rendering, render
 from trained_models import KINDS, Trained
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
@@ -167,7 +168,7 @@ def test_the_last_instances_count() -> None:
 
 
 def test_a_reply_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tierfleet_server.reply.MAX_REPLY_BYTES", 1000)
+    monkeypatch.setattr("tierfleet_server.payloads.reply.MAX_REPLY_BYTES", 1000)
     refused = outcome_in_blocks(b"1\n" * 1000, "text/csv", "text/csv", Sums(1, {}), 10)
     assert refused == (413, "the reply has more than 1000 bytes; send smaller batches")
 

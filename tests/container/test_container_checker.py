@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from process_state import children, exists
 from running_server import RunningServer
-from tierfleet_server import artefact, native
 from tierfleet_server.checker import Checker
-from tierfleet_server.load_limits import Admitted
-from tierfleet_server.loading import load_model, size_on_disk
-from tierfleet_server.prepared import SMALL_BYTES, Prepared, prepare, take
-from tierfleet_server.refusal import BadModel, Refusal
+from tierfleet_server.model import artefact, native
+from tierfleet_server.model.load_limits import Admitted
+from tierfleet_server.model.loading import load_model, size_on_disk
+from tierfleet_server.model.prepared import SMALL_BYTES, Prepared, prepare, take
+from tierfleet_server.model.refusal import BadModel, Refusal
 from trained_models import Trained
 
 Start = Callable[..., RunningServer]

@@ -16,9 +16,9 @@ import pytest
 import xgboost
 from process_state import children, stop
 from running_server import Client, RunningServer
-from tierfleet_server.archive import unpack
-from tierfleet_server.packaging import package_model
-from tierfleet_server.refusal import BadModel
+from tierfleet_server.model.archive import unpack
+from tierfleet_server.model.refusal import BadModel
+from tierfleet_server.publishing.packaging import package_model
 from trained_models import Trained
 
 Start = Callable[..., RunningServer]

@@ -5,9 +5,9 @@ from random import Random
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tierfleet_server import forest
-from tierfleet_server.forest import Paths, Tree, check_trees
-from tierfleet_server.ubj import UbjError
+from tierfleet_server.model import forest
+from tierfleet_server.model.forest import Paths, Tree, check_trees
+from tierfleet_server.model.ubj import UbjError
 
 FEATURES = 5
 ROOT = 2**31 - 1

@@ -16,16 +16,16 @@ import pytest
 import xgboost
 from process_state import Memory
 from running_server import ROOT, Client, RunningServer
-from tierfleet_server import native
-from tierfleet_server.archive import unpack
-from tierfleet_server.booster import open_model
 from tierfleet_server.checker import Checker
-from tierfleet_server.load_limits import LOAD_FACTOR, Admitted
-from tierfleet_server.loading import load_model, size_on_disk
-from tierfleet_server.model_file import MAX_DEPTH, MAX_PATH_LENGTH, check_ubj
-from tierfleet_server.packaging import package_model
-from tierfleet_server.parameters import MAX_FEATURES
-from tierfleet_server.refusal import BadModel
+from tierfleet_server.model import native
+from tierfleet_server.model.archive import unpack
+from tierfleet_server.model.booster import open_model
+from tierfleet_server.model.load_limits import LOAD_FACTOR, Admitted
+from tierfleet_server.model.loading import load_model, size_on_disk
+from tierfleet_server.model.model_file import MAX_DEPTH, MAX_PATH_LENGTH, check_ubj
+from tierfleet_server.model.parameters import MAX_FEATURES
+from tierfleet_server.model.refusal import BadModel
+from tierfleet_server.publishing.packaging import package_model
 
 from tests.fuzz import archives, models
 
@@ -293,9 +293,9 @@ def test_bytes_that_survived_once_are_not_tried_again_and_others_are(
 UNPACK = """
 import json, resource, sys
 from pathlib import Path
-from tierfleet_server.archive import unpack
-from tierfleet_server.booster import open_model
-from tierfleet_server.refusal import BadModel
+from tierfleet_server.model.archive import unpack
+from tierfleet_server.model.booster import open_model
+from tierfleet_server.model.refusal import BadModel
 answers = {}
 Path("warm.tar.gz").write_bytes(b"")
 for path in [Path("warm.tar.gz"), *sorted(Path().glob("*.gz"))]:

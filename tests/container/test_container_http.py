@@ -15,8 +15,8 @@ import pytest
 from process_state import children
 from running_server import RunningServer
 from tierfleet_server.contract import Reply, Request
+from tierfleet_server.http.server import Server
 from tierfleet_server.request_memory import RequestMemory
-from tierfleet_server.server import Server
 from tierfleet_server.settings import Settings
 
 Start = Callable[..., RunningServer]

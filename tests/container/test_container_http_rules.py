@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from running_server import RunningServer
-from tierfleet_server.chunked import ChunkedBody
-from tierfleet_server.refusal import Refusal
-from tierfleet_server.request_head import split_target, valid_host
-from tierfleet_server.request_reader import BODY, WHOLE, RequestReader
+from tierfleet_server.http.chunked import ChunkedBody
+from tierfleet_server.http.request_head import split_target, valid_host
+from tierfleet_server.http.request_reader import BODY, WHOLE, RequestReader
+from tierfleet_server.model.refusal import Refusal
 
 from tests.fuzz import http_streams
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tierfleet_server.artefact import Metadata
-from tierfleet_server.payload import read_rows
-from tierfleet_server.preprocessing import Preprocessing
-from tierfleet_server.refusal import BadModel, Refusal
+from tierfleet_server.model.artefact import Metadata
+from tierfleet_server.model.preprocessing import Preprocessing
+from tierfleet_server.model.refusal import BadModel, Refusal
+from tierfleet_server.payloads.payload import read_rows
 
 
 def rows(body: bytes, content_type: str, **steps: Any) -> list[list[float]]:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 from running_server import RunningServer
-from tierfleet_server.booster import Rows
-from tierfleet_server.payload import read_rows
-from tierfleet_server.preprocessing import Preprocessing
-from tierfleet_server.refusal import Refusal
-from tierfleet_server.reply import CONTENT_TYPES, content_type_for, render
+from tierfleet_server.model.booster import Rows
+from tierfleet_server.model.preprocessing import Preprocessing
+from tierfleet_server.model.refusal import Refusal
+from tierfleet_server.payloads.payload import read_rows
+from tierfleet_server.payloads.reply import CONTENT_TYPES, content_type_for, render
 
 
 class EightFeatures:

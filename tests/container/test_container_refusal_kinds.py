@@ -1,7 +1,7 @@
 """A refusal is called the same whatever Python the server runs on."""
 
 import pytest
-from tierfleet_server.refusal import Refusal
+from tierfleet_server.model.refusal import Refusal
 
 KINDS = {
     400: "BadRequest",

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import xgboost
 from running_server import RunningServer
-from tierfleet_server import native
-from tierfleet_server.archive import unpack
-from tierfleet_server.packaging import package_model
+from tierfleet_server.model import native
+from tierfleet_server.model.archive import unpack
+from tierfleet_server.publishing.packaging import package_model
 from trained_models import KINDS, Trained
 
 

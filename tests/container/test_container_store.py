@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
-from tierfleet_server.load_limits import Admitted
-from tierfleet_server.refusal import Refusal
+from tierfleet_server.model.load_limits import Admitted
+from tierfleet_server.model.refusal import Refusal
 from tierfleet_server.store import Store
 
 MIB = 1 << 20

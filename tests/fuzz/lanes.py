@@ -18,9 +18,9 @@ from typing import Any
 
 from process_state import Memory
 from running_server import Answer, Client, RunningServer
-from tierfleet_server.archive import unpack
-from tierfleet_server.load_limits import LOAD_FACTOR
-from tierfleet_server.refusal import BadModel
+from tierfleet_server.model.archive import unpack
+from tierfleet_server.model.load_limits import LOAD_FACTOR
+from tierfleet_server.model.refusal import BadModel
 
 from tests.fuzz import archives, client, fleet_files, http_streams, models, payloads
 

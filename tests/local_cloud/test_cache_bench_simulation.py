@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tierfleet_server import heap
-from tierfleet_server.load_limits import Admitted
-from tierfleet_server.refusal import Refusal
+from tierfleet_server.model import heap
+from tierfleet_server.model.load_limits import Admitted
+from tierfleet_server.model.refusal import Refusal
 from tierfleet_server.store import Store
 
 from benchmarks.cache import simulation

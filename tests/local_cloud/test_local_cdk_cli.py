@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 import pytest
 from process_state import wait_until_group_gone
 from small_models import small_model
-from tierfleet_server.packaging import package_model
+from tierfleet_server.publishing.packaging import package_model
 
 from local_cloud import NotRunningError, running
 from local_cloud.testing.fleets import CONFIG

@@ -9,7 +9,7 @@ import pytest
 import tomlkit
 from loopback import service_models_read_once
 from small_models import small_model
-from tierfleet_server.packaging import package_model
+from tierfleet_server.publishing.packaging import package_model
 from typer.testing import CliRunner
 
 from local_cloud.host.cdk_cli import environment

@@ -127,7 +127,7 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real model of some 3 MB, packed."""
     import numpy as np
     import xgboost
-    from tierfleet_server.archive import pack
+    from tierfleet_server.model.archive import pack
 
     random = np.random.default_rng(3)
     rows = random.standard_normal((3000, 6)).astype(np.float32)
@@ -164,7 +164,7 @@ def test_the_command_writes_a_profile_that_can_be_used(
 
 
 def test_what_is_no_artefact_ends_with_one_sentence(tmp_path: Path) -> None:
-    from tierfleet_server.archive import pack
+    from tierfleet_server.model.archive import pack
 
     (tmp_path / "text.tar.gz").write_text("no archive")
     (tmp_path / "pickle.tar.gz").write_bytes(pack({"model.pkl": b"\x80\x04junk"}))

@@ -18,11 +18,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "container"))
 
 import numpy as np
-from tierfleet_server.document import read_document
-from tierfleet_server.packaging import served_model
-from tierfleet_server.refusal import BadModel
-from tierfleet_server.sample_rows import sample_rows
-from tierfleet_server.versions import Version
+from tierfleet_server.model.refusal import BadModel
+from tierfleet_server.publishing.document import read_document
+from tierfleet_server.publishing.packaging import served_model
+from tierfleet_server.publishing.sample_rows import sample_rows
+from tierfleet_server.publishing.versions import Version
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

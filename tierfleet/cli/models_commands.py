@@ -36,7 +36,7 @@ from tierfleet.runtime.catalog import CatalogError
 from tierfleet.text import counted, size
 
 if TYPE_CHECKING:
-    from tierfleet_server.rounds import Rounds as RoundsKept
+    from tierfleet_server.publishing.rounds import Rounds as RoundsKept
 
     from tierfleet.config import FleetConfig
 
@@ -117,8 +117,8 @@ def models_convert(
 ) -> None:
     """Write a model as another XGBoost reads it, with the same scores on every row."""
     _need_xgboost("models convert")
-    from tierfleet_server.packaging import converted_model
-    from tierfleet_server.refusal import BadModel
+    from tierfleet_server.model.refusal import BadModel
+    from tierfleet_server.publishing.packaging import converted_model
 
     target = _target(None, image)
     assert target is not None  # noqa: S101 - an image is given

@@ -9,8 +9,8 @@ from tierfleet.config.problems import Problem
 from tierfleet.instance_types import describe
 
 # What each image reads without a script of its own, by media type. Sources: encoder.py of sagemaker-xgboost-container,
-# handler_service.py of sagemaker-scikit-learn-container, container/tierfleet_server/payload.py. RecordIO is binary, and
-# a fleet file holds text.
+# handler_service.py of sagemaker-scikit-learn-container, container/tierfleet_server/payloads/. RecordIO is binary,
+# and a fleet file holds text.
 _XGBOOST_TYPES = ("text/csv", "text/libsvm", "text/x-libsvm")
 _READS = {
     "sagemaker-xgboost": _XGBOOST_TYPES,

@@ -15,18 +15,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tierfleet_server import artefact, heap
-from tierfleet_server.artefact import METADATA, MODEL_FILE
-from tierfleet_server.booster import BoosterModel, open_checked
-from tierfleet_server.conversion import FIRST_WITH_UBJ, differences, refuse_unreadable, version_of
-from tierfleet_server.document import read_document
-from tierfleet_server.foreign import describe_bytes, foreign_format, model_format
-from tierfleet_server.packaging import Served, served_model
-from tierfleet_server.payload import read_rows
-from tierfleet_server.preprocessing import Preprocessing
-from tierfleet_server.refusal import BadModel, Refusal
-from tierfleet_server.rounds import Rounds
-from tierfleet_server.versions import dotted
+from tierfleet_server.model import artefact, heap
+from tierfleet_server.model.artefact import METADATA, MODEL_FILE
+from tierfleet_server.model.booster import BoosterModel, open_checked
+from tierfleet_server.model.preprocessing import Preprocessing
+from tierfleet_server.model.refusal import BadModel, Refusal
+from tierfleet_server.payloads.payload import read_rows
+from tierfleet_server.publishing.conversion import FIRST_WITH_UBJ, differences, refuse_unreadable, version_of
+from tierfleet_server.publishing.document import read_document
+from tierfleet_server.publishing.foreign import describe_bytes, foreign_format, model_format
+from tierfleet_server.publishing.packaging import Served, served_model
+from tierfleet_server.publishing.rounds import Rounds
+from tierfleet_server.publishing.versions import dotted
 
 from tierfleet.models.findings import Facts, Finding
 from tierfleet.models.target import DENSE, Target

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tierfleet.models.files import ModelFile
 
 if TYPE_CHECKING:
-    from tierfleet_server.rounds import Rounds
+    from tierfleet_server.publishing.rounds import Rounds
 
     from tierfleet.models.target import Target
 
@@ -53,8 +53,8 @@ def package(
     that must not be served.
     """
     # Needs XGBoost: the extra "models".
-    from tierfleet_server.packaging import metadata_of, pack_served, served_model
-    from tierfleet_server.refusal import BadModel
+    from tierfleet_server.model.refusal import BadModel
+    from tierfleet_server.publishing.packaging import metadata_of, pack_served, served_model
 
     from tierfleet.models.target import DENSE
 
@@ -80,7 +80,7 @@ def package(
 
 def bare_model(archive: bytes) -> bytes | None:
     """The model of an artefact that was not packaged by tierfleet; None if it was, or holds anything else too."""
-    from tierfleet_server.archive import MAX_UNPACKED_BYTES
+    from tierfleet_server.model.archive import MAX_UNPACKED_BYTES
 
     try:
         with tarfile.open(fileobj=BytesIO(archive), mode="r:gz") as packed:

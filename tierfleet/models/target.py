@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tierfleet_server.versions import IMAGE_XGBOOST, Version, dotted
+from tierfleet_server.publishing.versions import IMAGE_XGBOOST, Version, dotted
 
 if TYPE_CHECKING:
     from tierfleet.config import FleetConfig

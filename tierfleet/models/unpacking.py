@@ -6,8 +6,8 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, cast
 
-from tierfleet_server.archive import MAX_FILES
-from tierfleet_server.artefact import METADATA
+from tierfleet_server.model.archive import MAX_FILES
+from tierfleet_server.model.artefact import METADATA
 
 from tierfleet.models.findings import Finding
 

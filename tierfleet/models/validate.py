@@ -18,12 +18,12 @@ from tierfleet.models.publish import PublishError, check_names
 from tierfleet.models.target import Target, target_of
 
 if TYPE_CHECKING:
-    from tierfleet_server.rounds import Rounds
+    from tierfleet_server.publishing.rounds import Rounds
 
     from tierfleet.config import FleetConfig
 
 _TIMEOUT_SECONDS = 600
-# What the model server itself unpacks at most (tierfleet_server.archive.MAX_UNPACKED_BYTES).
+# What the model server itself unpacks at most (tierfleet_server.model.archive.MAX_UNPACKED_BYTES).
 _MAX_UNPACKED_BYTES = 4 * 1024**3
 
 

@@ -15,8 +15,8 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from tierfleet_server.archive import unpack
-from tierfleet_server.refusal import BadModel
+from tierfleet_server.model.archive import unpack
+from tierfleet_server.model.refusal import BadModel
 
 from local_cloud.core.disk_problems import disk_problem, is_disk_problem
 from local_cloud.data_plane.desired import Scope

@@ -5,8 +5,8 @@ import re
 from array import array
 from collections.abc import Iterator
 
-from .cost import Pace
-from .refusal import Refusal
+from ..cost import Pace
+from ..model.refusal import Refusal
 from .rows import LONGEST_CELL, Blocks, Categories, Filling, cell, check_room, check_width, too_long
 from .text import PIECE_BYTES, Pause, check_utf8, count, end_without, find
 

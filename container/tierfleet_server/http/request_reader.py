@@ -4,9 +4,10 @@ from io import BytesIO
 
 import httptools
 
+from ..contract import ALLOWED, Request
+from ..model.refusal import Refusal
+from ..request_memory import SMALL_BODY_BYTES
 from .chunked import ChunkedBody
-from .contract import ALLOWED, Request
-from .refusal import Refusal
 from .request_head import (
     MAX_HEAD_BYTES,
     MAX_HEADER_LINES,
@@ -17,7 +18,6 @@ from .request_head import (
     expects_continue,
     split_target,
 )
-from .request_memory import SMALL_BODY_BYTES
 
 HEAD, BODY, WHOLE = range(3)
 _CR = 13

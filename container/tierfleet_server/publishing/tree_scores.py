@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..model.refusal import BadModel
 from .document import Document
-from .refusal import BadModel
 from .versions import Version
 
 Floats = npt.NDArray[np.float32]

@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 
-from .refusal import Refusal, shown
+from ..model.refusal import Refusal, shown
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADER_LINES = 100

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..model.refusal import BadModel
 from .document import Document
-from .refusal import BadModel
 from .tree_scores import (
     adds_base_last,
     base_margins,

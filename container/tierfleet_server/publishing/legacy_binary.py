@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .refusal import BadModel
+from ..model.refusal import BadModel
 
 _LEARNER = struct.Struct("<fIiiiIIi26i")
 _FOREST = struct.Struct("<iiiiqii32i")

@@ -4,8 +4,8 @@ import math
 from array import array
 from collections.abc import Generator
 
-from .cost import Pace
-from .refusal import Refusal, shown
+from ..cost import Pace
+from ..model.refusal import Refusal, shown
 from .rows import LONGEST_CELL, MAX_DENSE_BYTES, Blocks, Categories, Filling, check_room, number, refuse_categories
 from .text import PIECE_BYTES, count
 

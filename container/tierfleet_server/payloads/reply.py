@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .refusal import Refusal, shown
+from ..model.refusal import Refusal, shown
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 _MAX_ACCEPT_CHARACTERS = 2048

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .cost import Pace
-from .refusal import Refusal, shown
+from ..cost import Pace
+from ..model.refusal import Refusal, shown
 
 # libsvm says little and means much: a short body may stand for many empty columns.
 MAX_DENSE_BYTES = 64 * 1024 * 1024

@@ -6,11 +6,11 @@ import os
 import socket
 from email.utils import formatdate
 
+from ..contract import Contract
+from ..logs import logger
+from ..request_memory import RequestMemory
+from ..settings import Settings
 from .connection import Connection, ServerState
-from .contract import Contract
-from .logs import logger
-from .request_memory import RequestMemory
-from .settings import Settings
 
 _SWEEP_SECONDS = 0.5
 _LINGER_SECONDS = 1.0

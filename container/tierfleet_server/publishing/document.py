@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..model.refusal import BadModel
+from ..model.ubj import Bytes, TypedArray, UbjError, outline
 from . import legacy_binary
-from .refusal import BadModel
-from .ubj import Bytes, TypedArray, UbjError, outline
 
 Document = dict[str, Any]
 

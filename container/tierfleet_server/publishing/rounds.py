@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..model.refusal import BadModel
 from .document import Document
-from .refusal import BadModel
 from .tree_scores import booster_of, learner_of, outputs_of
 
 Rounds = Literal["auto", "all", "best"]

@@ -7,7 +7,7 @@ does not say where in its input a request ended.
 import re
 from io import BytesIO
 
-from .refusal import Refusal, shown
+from ..model.refusal import Refusal, shown
 
 # A chunk's line; its extensions are checked and ignored.
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"

@@ -4,8 +4,8 @@ import json
 import re
 from typing import Any
 
+from ..model.ubj import Bytes
 from . import legacy_binary
-from .ubj import Bytes
 
 _SAVE = "save it with Booster.save_model('model.ubj')"
 _STARTS = (

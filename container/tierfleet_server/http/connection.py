@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from .contract import Answer, Reply, Request, failed, is_invocation, memory_owner, refused
-from .refusal import Refusal
-from .request_memory import MAX_CONNECTIONS, Pool, RequestMemory
+from ..contract import Answer, Reply, Request, failed, is_invocation, memory_owner, refused
+from ..model.refusal import Refusal
+from ..request_memory import MAX_CONNECTIONS, Pool, RequestMemory
 from .request_reader import BODY, WHOLE, RequestReader
 
 _READ_BYTES = 16 * 1024  # at once, and so all that a connection holds unparsed

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .cost import Pace
-from .refusal import Refusal, shown
+from ..cost import Pace
+from ..model.refusal import Refusal, shown
 from .rows import Block, Blocks, Categories, check_room, check_width, refuse_categories
 
 _MAX_HEADER_BYTES = 4096

@@ -5,10 +5,10 @@ from functools import partial
 
 import numpy as np
 
+from ..cost import Pace
+from ..model.booster import Model, Rows
+from ..model.refusal import Refusal, shown
 from . import csv_rows, json_rows, libsvm_rows, npy_rows
-from .booster import Model, Rows
-from .cost import Pace
-from .refusal import Refusal, shown
 from .rows import Blocks, Categories, Matrix
 from .text import has_content
 

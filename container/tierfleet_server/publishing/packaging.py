@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import native
-from .archive import GZIP_LEVEL, pack
-from .artefact import METADATA, MODEL_FILE, Metadata
+from ..model import native
+from ..model.archive import GZIP_LEVEL, pack
+from ..model.artefact import METADATA, MODEL_FILE, Metadata
+from ..model.model_file import ModelFacts, check_ubj
+from ..model.preprocessing import Preprocessing
+from ..model.refusal import BadModel
 from .conversion import (
     FIRST_WITH_UBJ,
     converted,
@@ -23,9 +26,6 @@ from .conversion import (
 )
 from .document import Document, read_document, to_json, to_ubj
 from .foreign import describe_bytes, foreign_document, foreign_format, model_format
-from .model_file import ModelFacts, check_ubj
-from .preprocessing import Preprocessing
-from .refusal import BadModel
 from .rounds import Rounds, RoundsKept, first_trees, kept_rounds, stock_image_stops, without_best_iteration
 from .sample_rows import sample_rows
 from .tree_scores import booster_of, learner_of, margins

@@ -4,9 +4,9 @@ import math
 from collections.abc import Generator
 from typing import Any
 
-from .cost import Pace
+from ..cost import Pace
+from ..model.refusal import Refusal, shown
 from .json_text import STEPS, Cursor, NotJson, TooLong, as_utf8
-from .refusal import Refusal, shown
 from .rows import Block, Blocks, Categories, Filling, check_room, check_width, code, too_long
 
 _NO_ROWS = 'the JSON body has no rows; send [[...], ...], one row [...], or {"instances": [[...], ...]}'

@@ -1,0 +1,1 @@
+"""HTTP/1.1: the listening socket, connections, requests from bytes."""

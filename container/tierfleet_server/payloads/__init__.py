@@ -1,0 +1,1 @@
+"""Bodies of requests as rows, and scores as bodies of replies."""
