@@ -80,7 +80,7 @@ picture: install  ## Draw docs/first-hour.svg anew: a fleet served, called and e
 	$(BIN)/python tools/demo_picture.py
 
 fuzz: install  ## Hostile models, archives, payloads, HTTP, replies and fleet files for 10 minutes (SECONDS=600 SEED=1)
-	PYTHONPATH=tests/container:tests $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+	PYTHONPATH=tests/support $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 bench: install  ## Measure synthesis, the client and the stand-in (the model server: make bench-server)
 	$(BIN)/python -m benchmarks.synth
@@ -93,7 +93,7 @@ boto3-next: install
 	.build/boto3-next/bin/python -m pip install --quiet boto3==1.44.5 pytest==9.2.0 hypothesis==6.170.15 jsonschema==4.26.0
 
 test-boto3-next: boto3-next  ## Run the client's and the warm-up's tests on the next boto3 line, whose retry defaults differ
-	.build/boto3-next/bin/python -m pytest --confcutdir=tests/runtime -q tests/runtime
+	.build/boto3-next/bin/python -m pytest --confcutdir=tests/tierfleet/runtime -q tests/tierfleet/runtime
 
 test-xgboost-versions: install  ## Package models of XGBoost 1.2 to 3.4 for every image and compare the scores (10 minutes)
 	$(BIN)/python tests/xgboost_versions/compare.py

@@ -1,22 +1,11 @@
 """app.py, the way the CDK CLI runs it."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import tomlkit
+from app_run import run_app
 
 from local_cloud.testing.fleets import ROOT, document
-
-
-def run_app(outdir: Path, config: Path) -> subprocess.CompletedProcess[str]:
-    context = {**json.loads((ROOT / "cdk.json").read_text())["context"], "config": str(config)}
-    env = {**os.environ, "CDK_OUTDIR": str(outdir), "CDK_CONTEXT_JSON": json.dumps(context), "CDK_VALIDATION": "false"}
-    return subprocess.run(
-        [sys.executable, str(ROOT / "app.py")], env=env, capture_output=True, text=True, cwd=outdir.parent, check=False
-    )
 
 
 def test_the_app_is_glue() -> None:

@@ -1,18 +1,15 @@
 """Real XGBoost models, trained once, and real server processes."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "container"), str(Path(__file__).parent)]
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from running_server import RunningServer  # noqa: E402
-from trained_models import Trained, train_every_kind  # noqa: E402
+from running_server import RunningServer
+from trained_models import Trained, train_every_kind
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,12 @@
 """A fuzzer of fleet files: a mutation gives templates within AWS's limits, or exit code 2 with every problem at once.
 
-    python tests/fuzz/fleet_files.py --mutations 20000 --seed 1 --synthesise 60
+    python -m tests.fuzz.fleet_files --mutations 20000 --seed 1 --synthesise 60
 
 Every mutation goes through the check that all commands share; of those that pass, some are also priced and synthesised.
 """
 
-# The paths come first where this runs as a script; seeded numbers are no secrets.
-# ruff: noqa: E402, S311
+# Seeded numbers are no secrets.
+# ruff: noqa: S311
 
 import argparse
 import copy
@@ -25,10 +25,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
 from tests.fuzz.toml_mutations import mutate_bytes, mutate_document, toml_of
 from tierfleet.config import CheckedFile, FleetConfig, check_file, check_files, routes
 from tierfleet.config.problems import errors_of
@@ -38,6 +34,8 @@ from tierfleet.cost.monthly_cost import monthly_cost
 from tierfleet.cost.prices import load_prices
 from tierfleet.cost.usage import Usage
 from tierfleet.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # Nothing may keep `config check` busy for longer, on a slow machine too.
 LONGEST_SECONDS = 30.0

@@ -243,10 +243,6 @@ def _parsed(data: bytes, stream: Stream, where: str) -> list[tuple[int, bytes]]:
 
 def main() -> None:
     """Run streams against a server of its own for some seconds."""
-    import sys
-
-    root = Path(__file__).resolve().parents[2]
-    sys.path[:0] = [str(root / "container"), str(root / "tests" / "container")]
     from running_server import RunningServer
     from trained_models import train_every_kind
 

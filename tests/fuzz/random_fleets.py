@@ -1,10 +1,10 @@
 """Random sound fleets: of every option, near the limits of names, counts and lists, and their templates within AWS's.
 
-python tests/fuzz/random_fleets.py --fleets 200 --seed 1
+python -m tests.fuzz.random_fleets --fleets 200 --seed 1
 """
 
-# The paths come first where this runs as a script; seeded numbers are no secrets.
-# ruff: noqa: E402, S311
+# Seeded numbers are no secrets.
+# ruff: noqa: S311
 
 import argparse
 import os
@@ -14,14 +14,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
 from tests.fuzz.fleet_files import synthesise_and_check
 from tests.fuzz.toml_mutations import toml_of
 from tierfleet.config import FleetConfig, load
 from tierfleet.config.guardrail_time import BAKE_SECONDS
+
+ROOT = Path(__file__).resolve().parents[2]
 
 _SCHEDULES = (
     *(

@@ -15,8 +15,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "container"))
-
 import numpy as np
 from tierfleet_server.model.refusal import BadModel
 from tierfleet_server.publishing.document import read_document
