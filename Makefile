@@ -53,9 +53,10 @@ demo: $(VENV)/.demo-installed node_modules/.package-lock.json  ## Check the yard
 test: install  ## Run every test, two files at a time
 	$(BIN)/pytest -n 2 --dist loadfile
 
-lint: install  ## Check style and formatting
+lint: install  ## Check style, formatting and which package imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 
 types: install  ## Check types (mypy, strict)
 	$(BIN)/mypy

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import BinaryIO, Final
 
 # No fault holds a connection for longer, should its client never leave.
 LONGEST_HOLD_SECONDS: Final = 30.0
@@ -315,13 +315,13 @@ class ChaosProxy:
             return fault, random.Random(self._rng.getrandbits(64))  # noqa: S311
 
 
-def read_message(stream: "socket.SocketIO | object") -> bytes:
+def read_message(stream: BinaryIO) -> bytes:
     """One request or reply whose body has a Content-Length; nothing if the other side has left."""
     head, length = bytearray(), 0
-    while line := stream.readline():  # type: ignore[attr-defined]
+    while line := stream.readline():
         head += line
         if line[:15].lower() == b"content-length:":
             length = int(line[15:])
         if line == b"\r\n":
-            return bytes(head) + stream.read(length)  # type: ignore[attr-defined, no-any-return]
+            return bytes(head) + stream.read(length)
     return b""

@@ -55,7 +55,12 @@ def serve(ready: Connection) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     asked: list[str] = []
     ready.send(listener.getsockname()[1])
-    threading.Thread(target=lambda: (ready.recv(), ready.send(asked)), daemon=True).start()
+
+    def tell() -> None:
+        ready.recv()
+        ready.send(asked)
+
+    threading.Thread(target=tell, daemon=True).start()
     while True:
         connection, _ = listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -175,7 +180,7 @@ def measure(port: int, server: Connection, *, quick: bool) -> dict[str, Any]:
         response = bare_client.invoke_endpoint(
             EndpointName=SHARED, TargetModel=target, Body=BODY, ContentType="text/csv", Accept="application/json"
         )
-        return response["Body"].read()
+        return bytes(response["Body"].read())
 
     with fleet() as client, fleet(emit=written.append) as client_with_metrics:
 

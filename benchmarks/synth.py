@@ -105,7 +105,7 @@ class WarmProcess:
             self.calls += 1
             return send(process, *arguments)
 
-        _NodeProcess.send = counted  # type: ignore[method-assign]
+        _NodeProcess.send = counted  # type: ignore[method-assign, assignment]
         self._cdk = cdk
         self._context = json.loads((ROOT / "cdk.json").read_text())["context"]
 

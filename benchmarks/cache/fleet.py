@@ -155,8 +155,11 @@ class Stand:
         while (metric := self._metric(endpoint))[1] < requests and time.monotonic() < deadline:
             time.sleep(0.5)
         rows = [row["counters"] for row in self.rows(endpoint)]
-        keys = ("requests", "hits", "disk_hits", "downloads", "refusals_for_memory")
-        return Counted(*(sum(row[key] for row in rows) for key in keys), *metric)
+        served, hits, from_disk, from_s3, refusals = (
+            sum(row[key] for row in rows)
+            for key in ("requests", "hits", "disk_hits", "downloads", "refusals_for_memory")
+        )
+        return Counted(served, hits, from_disk, from_s3, refusals, *metric)
 
     def _metric(self, endpoint: str) -> tuple[float, float]:
         """ModelCacheHit through CloudWatch: its sum and its number of samples."""

@@ -196,8 +196,13 @@ def main() -> int:
     stopped = threading.Event()
     sent = 0
     if sys.stdin.readline():
-        # The end of standard input stops it, also when whoever started it is gone.
-        threading.Thread(target=lambda: (sys.stdin.read(), stopped.set()), daemon=True).start()
+
+        def wait_for_the_end() -> None:
+            # The end of standard input stops it, also when whoever started it is gone.
+            sys.stdin.read()
+            stopped.set()
+
+        threading.Thread(target=wait_for_the_end, daemon=True).start()
         sent = drive(instructions, caller, records, stopped)
     counts = caller.end()
     records.write({"counts": counts, "sent": sent})
