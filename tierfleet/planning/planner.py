@@ -9,13 +9,14 @@ from tierfleet.config import FleetConfig
 from tierfleet.config.quotas import quotas
 from tierfleet.cost.usage import Usage
 from tierfleet.errors import InputError
-from tierfleet.planning import plan_parts
+from tierfleet.planning import plan_notes, plan_parts
 from tierfleet.planning.change import Target, edits
 from tierfleet.planning.published import claims, curve_points
 from tierfleet.planning.request import Question, other_container, own_profile, prepared
-from tierfleet.planning.search.alternatives import compared, sensitivity, tiering_alternatives, why_it_lost
+from tierfleet.planning.search.alternatives import sensitivity
 from tierfleet.planning.search.call_times import container_p99
 from tierfleet.planning.search.candidates import candidate_types
+from tierfleet.planning.search.comparisons import compared, tiering_alternatives, why_it_lost
 from tierfleet.planning.search.fleet_model import FleetModel
 from tierfleet.planning.search.option_prices import OptionPrices
 from tierfleet.planning.search.plan import Comparison, FleetOption, Plan, QuotaNeed
@@ -124,12 +125,12 @@ def make_plan(question: Question, progress: Progress | None = None) -> tuple[Pla
             *question.notices,
             *notices,
             *_about_container(question),
-            *plan_parts.notices(config, model, shown, without_price),
+            *plan_notes.notices(config, model, shown, without_price),
         ),
-        assumptions=plan_parts.assumptions(
+        assumptions=plan_notes.assumptions(
             question.profiles[question.profile], question.network, workload, cost, config
         ),
-        prices_of=plan_parts.price_sources(cost),
+        prices_of=plan_notes.price_sources(cost),
     )
     if progress is not None:
         progress("bounds and sensitivity", 1, 1)

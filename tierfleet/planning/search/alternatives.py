@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tierfleet.planning.search.fleet_model import FleetModel, beyond_max
-from tierfleet.planning.search.plan import Comparison, FleetOption, Sensitivity
-from tierfleet.planning.search.search import Bounds, Found, Tiering, search
+from tierfleet.planning.search.fleet_model import FleetModel
+from tierfleet.planning.search.instance_need import beyond_max
+from tierfleet.planning.search.plan import FleetOption, Sensitivity
 from tierfleet.planning.traffic.sessions import INDEPENDENT, Sessions
 from tierfleet.planning.traffic.workload import Workload
-from tierfleet.text import dollars, points
 
 # What bursts are compared with where the traffic has none: three calls, ten minutes apart on average.
 _SOME_BURSTS = Sessions(3.0, 600.0)
@@ -94,36 +93,3 @@ def _more_tenants(workload: Workload, dedicated: frozenset[str]) -> Workload:
 
 def _bursts(workload: Workload, sessions: Sessions) -> Workload:
     return replace(workload, rates=replace(workload.rates, sessions=sessions))
-
-
-def compared(name: str, title: str, found: Found) -> Comparison:
-    """As one line of a comparison."""
-    some = found.options[0] if found.options else None
-    return Comparison(name, title, bool(some and some.prototype), found.best, found.nearest)
-
-
-def why_it_lost(best: FleetOption, other: FleetOption) -> str:
-    """What the next cheapest has, and what it costs more."""
-    if other.usd < best.usd:
-        return f"{dollars(best.usd - other.usd)} a month less, too little to change today's type and count for"
-    more = f"{dollars(other.usd - best.usd)} a month more"
-    gain = other.hit_ratio - best.hit_ratio
-    if abs(gain) < 5e-4:
-        return f"{more} for the same hit ratio"
-    word = "higher" if gain > 0 else "lower"
-    return f"{more}; its hit ratio of {points(other.hit_ratio)} is {abs(gain) * 100:.1f} points {word}"
-
-
-def tiering_alternatives(
-    model: FleetModel, tiering: Tiering, bounds: Bounds, chosen: frozenset[str]
-) -> Iterator[Comparison]:
-    """The cheapest fleets with other tenants dedicated: as today, and nobody."""
-    alternatives = {"as today": tiering.now, "nobody dedicated": frozenset[str]()}
-    for name, dedicated in alternatives.items():
-        if dedicated == chosen or (name == "nobody dedicated" and dedicated == tiering.now):
-            continue
-        fixed = tuple(replace(tier, dedicated=tier.tenant in dedicated) for tier in tiering.assigned)
-        other = replace(tiering, assigned=fixed, keep=frozenset(tier.tenant for tier in fixed), anyway=frozenset())
-        found = search(model, other, bounds)
-        title = ", ".join(sorted(dedicated)) if len(dedicated) <= 8 else f"{len(dedicated)} tenants"
-        yield compared(name, title, found)

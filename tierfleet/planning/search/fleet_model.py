@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tierfleet.config import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.config import FleetConfig
 from tierfleet.instance_types import describe
 from tierfleet.planning.profiles.latency import Latency, Network, Shares, latency
 from tierfleet.planning.profiles.profile import Profile
@@ -23,7 +23,7 @@ from tierfleet.planning.search.call_times import (
 )
 from tierfleet.planning.search.option_prices import OptionPrices
 from tierfleet.planning.search.plan import FleetOption, TierLatency
-from tierfleet.planning.search.proposed import instances_for_peak, proposed_config, proposed_tail
+from tierfleet.planning.search.proposed import instances_for_peak, proposed_tail
 from tierfleet.planning.search.requirements import Requirements
 from tierfleet.planning.search.tail_cache import TailCache
 from tierfleet.planning.search.tiering import TailShare
@@ -213,28 +213,3 @@ def _by_size(of: Callable[[float], float], model_mb: Array) -> Array:
     sizes, index = np.unique(model_mb, return_inverse=True)
     found: Array = np.array([of(float(size)) for size in sizes])[index]
     return found
-
-
-def beyond_max(model: FleetModel, option: FleetOption) -> list[str]:
-    """Which endpoints need more instances in their busiest hour than they may have, each in a sentence."""
-    dedicated = frozenset(option.dedicated)
-    config = proposed_config(
-        model.config,
-        instance_type=option.instance_type,
-        instances=option.instances,
-        dedicated=dedicated,
-        new_tier=model.prices.new_tier,
-    )
-    together = model.tail(dedicated).workload.peak_together_per_second
-    found = [_beyond(config.default_tier, config.multi_model_tiers[config.default_tier], together)]
-    peaks = dict(zip(model.workload.tenants, model.workload.peak_per_second.tolist(), strict=True))
-    for tier in config.dedicated_tiers.values():
-        found += [_beyond(tenant, tier, peaks[tenant]) for tenant in sorted(tier.tenants) if tenant in peaks]
-    return [text for text in found if text]
-
-
-def _beyond(name: str, tier: MultiModelTier | DedicatedTier, peak_per_second: float) -> str:
-    needed = instances_for_peak(tier, peak_per_second)
-    if needed <= tier.most_instances:
-        return ""
-    return f"{name} needs {needed} x {tier.instance_type} in its busiest hour, and may have {tier.most_instances}"

@@ -9,8 +9,9 @@ from workloads import PRICES, model, steady, tiering, zipf
 
 from local_cloud.testing.fleets import fleet
 from tierfleet.instance_types import describe
-from tierfleet.planning.search.alternatives import sensitivity, why_it_lost
+from tierfleet.planning.search.alternatives import sensitivity
 from tierfleet.planning.search.candidates import candidate_types
+from tierfleet.planning.search.comparisons import why_it_lost
 from tierfleet.planning.search.plan import FleetOption
 from tierfleet.planning.search.search import Bounds, pareto_front, search
 from tierfleet.planning.traffic.sessions import Sessions
