@@ -17,12 +17,15 @@ from tierfleet.planning.call_times import (
     loads_percentile,
     tier_latency,
 )
-from tierfleet.planning.latency import Latency, Network, Shares, latency
+from tierfleet.planning.latency import Latency, Network, Shares, latency, latency_of_events, load_steps
+from tierfleet.planning.load_events import LoadEvents, simulate_loads
+from tierfleet.planning.lru import CacheFleet
 from tierfleet.planning.option_prices import OptionPrices
 from tierfleet.planning.p99_failures import dedicated_failures, shared_failures
 from tierfleet.planning.plan import FleetOption, TierLatency
 from tierfleet.planning.profiles import Profile
 from tierfleet.planning.proposed import instances_for_peak, proposed_tail
+from tierfleet.planning.requests import Requests
 from tierfleet.planning.requirements import Requirements
 from tierfleet.planning.tail_cache import TailCache
 from tierfleet.planning.tiering import TailShare
@@ -52,6 +55,7 @@ class FleetModel:
     network: Network
     tails: dict[frozenset[str], TailCache]
     _sizes: dict[frozenset[str], tuple[Array, Array]] = field(default_factory=dict)
+    _events: dict[tuple[str, int, frozenset[str]], LoadEvents] = field(default_factory=dict)
 
     def tail(self, dedicated: frozenset[str]) -> TailCache:
         """The shared tier without those."""
@@ -107,10 +111,13 @@ class FleetModel:
             loads_per_hour=calls_per_day / 24 * (1 - shares.memory),
         )
 
-    def judged(self, option: FleetOption) -> FleetOption:
-        """The same with its call times, and with what it fails to meet."""
+    def judged(self, option: FleetOption, *, call_by_call: bool = True) -> FleetOption:
+        """The same with its call times, and with what it fails to meet.
+
+        call_by_call: from a trace, by a pass over it; else as from rates, which takes no time.
+        """
         required, failures = self.requirements, []
-        times = self.tail_times(option)
+        times = self.tail_times(option) if call_by_call else self._times_by_rates(option)
         warm, cold = float(np.percentile(times.warm, 95)), loads_percentile(times, 95)
         busy = times.load_wait.utilisation
         if required.min_hit_ratio is not None and option.hit_ratio < required.min_hit_ratio:
@@ -175,7 +182,18 @@ class FleetModel:
         return found
 
     def tail_times(self, option: FleetOption) -> Latency:
-        """Of the shared tier in its busiest hour, as far as loads wait for each other."""
+        """Of the shared tier: over the counted part of the trace, call by call; from rates, in its busiest hour."""
+        dedicated = frozenset(option.dedicated)
+        tail = self.tail(dedicated).workload
+        if not len(tail.tenants):
+            return always_in_memory(self.profile, np.ones(1), np.ones(1), self.network)
+        if tail.requests is not None:
+            events = self._load_events(tail.requests, option.instance_type, option.instances, dedicated)
+            calls = tail.calls_per_day if tail.calls_per_day.any() else None
+            return latency_of_events(self.profile, tail.model_mb, events, network=self.network, weights=calls)
+        return self._times_by_rates(option)
+
+    def _times_by_rates(self, option: FleetOption) -> Latency:
         tail = self.tail(frozenset(option.dedicated)).workload
         if not len(tail.tenants):
             return always_in_memory(self.profile, np.ones(1), np.ones(1), self.network)
@@ -189,6 +207,50 @@ class FleetModel:
             weights=tail.calls_per_day if tail.calls_per_day.any() else None,
             load_weights=self._load_weights(option),
         )
+
+    def too_slow_without_waits(self, option: FleetOption) -> bool:
+        """Whether loads alone take longer than is required, so that nothing about waits can help."""
+        limit, tail = self.requirements.cold_p95_seconds, self.tail(frozenset(option.dedicated)).workload
+        return limit is not None and self.profile.load_seconds(float(tail.model_mb.min(initial=math.inf))) > limit
+
+    def burst_seconds(self, option: FleetOption) -> float:
+        """How long the last call waits if every tenant of the shared tier calls at once and nothing is in memory.
+
+        An upper bound for any burst of one call a tenant: the loads of the instance that has most to load, one after
+        the other in its places, behind the slowest fetch (its 95th percentile).
+        """
+        dedicated = frozenset(option.dedicated)
+        cache = self.tail(dedicated)
+        if not len(cache.workload.tenants):
+            return 0.0
+        vcpus = describe(option.instance_type).vcpus
+        steps = load_steps(self.profile, cache.workload.model_mb, vcpus=vcpus, network=self.network)
+        slow = np.percentile(steps.first_byte, 95) + steps.fetch * np.percentile(steps.slowdown, 95) + steps.extract
+        each = np.bincount(cache.instance_of(option.instances), weights=steps.load)
+        # List scheduling ends at most one load after an even split (Graham 1969).
+        return float(slow.max() + each.max() / steps.loads_at_once + steps.load.max())
+
+    def _load_events(
+        self, requests: Requests, instance_type: str, instances: int, dedicated: frozenset[str]
+    ) -> LoadEvents:
+        key = (instance_type, instances, dedicated)
+        if key not in self._events:
+            tail, (resident, on_disk) = self.tail(dedicated).workload, self.sizes(dedicated)
+            vcpus = describe(instance_type).vcpus
+            self._events[key] = simulate_loads(
+                requests,
+                resident,
+                CacheFleet(
+                    memory_mib=max(self.memory_mib(instance_type), 1e-6),
+                    disk_mib=self._disk_room_mib(instance_type),
+                    instances=instances,
+                ),
+                load_steps(self.profile, tail.model_mb, vcpus=vcpus, network=self.network),
+                on_disk_mib=on_disk,
+                # Nothing of a few tenants may be left to count; then all of it counts.
+                counted_from_seconds=min(tail.counted_from_seconds, float(requests.seconds[-1])),
+            )
+        return self._events[key]
 
     def _load_weights(self, option: FleetOption) -> Array | None:
         """Who loads; None where it does not matter or nobody does, as far as the approximation tells."""

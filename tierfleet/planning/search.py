@@ -19,6 +19,8 @@ from tierfleet.planning.tiering import TenantTier, promoted_for_p99
 _MOST_OF_BUDGET: Final = 3.0
 # How many options that do not meet everything are timed to find the nearest.
 _NEAREST_LOOKED_AT: Final = 40
+# And of how many of those each call is followed, which takes a pass over the trace.
+_NEAREST_FOLLOWED: Final = 3
 
 Step = Callable[[int], None]
 
@@ -168,7 +170,7 @@ def _cheapest(
             if not met:
                 failing.append(option)
             continue
-        judged = model.judged(option)
+        judged = model.judged(option, call_by_call=not model.too_slow_without_waits(option))
         if judged.meets:
             met.append(judged)
         elif not met:
@@ -186,8 +188,12 @@ def _cheapest(
 def _nearest(model: FleetModel, options: list[FleetOption]) -> FleetOption | None:
     """What fails fewest requirements, and among those by least."""
     likely = sorted(options, key=lambda option: -option.hit_ratio)[:_NEAREST_LOOKED_AT]
-    judged = [model.judged(option) for option in likely]
-    return min(judged, key=lambda option: (len(option.failures), distance(model, option), option.usd), default=None)
+
+    def far(option: FleetOption) -> tuple[int, float, float]:
+        return len(option.failures), distance(model, option), option.usd
+
+    roughly = sorted((model.judged(option, call_by_call=False) for option in likely), key=far)
+    return min((model.judged(option) for option in roughly[:_NEAREST_FOLLOWED]), key=far, default=None)
 
 
 def distance(model: FleetModel, option: FleetOption) -> float:

@@ -25,6 +25,13 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
 
 
+def duration(seconds: float) -> str:
+    """A time that may be long: 43 ms, 2.9 s, 13 min, 1.5 h."""
+    if seconds < 120 or seconds == float("inf"):
+        return milliseconds(seconds)
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.2g} h"
+
+
 def a_second(calls: float) -> str:
     """Calls a second: 0.93 calls/s, 4.3 calls/s, 1,250 calls/s."""
     return f"{calls:,.0f} calls/s" if calls >= 9.95 else f"{calls:.2g} calls/s"
