@@ -17,6 +17,7 @@ from tierfleet.planning.call_times import (
     loads_percentile,
     tier_latency,
 )
+from tierfleet.planning.dedicated_limits import dedicated_failures_under_load
 from tierfleet.planning.latency import Latency, Network, Shares, latency, latency_of_events, load_steps
 from tierfleet.planning.load_events import LoadEvents, simulate_loads
 from tierfleet.planning.lru import CacheFleet
@@ -130,12 +131,21 @@ class FleetModel:
             failures.append(f"cold p95 {milliseconds(cold)}, required {milliseconds(required.cold_p95_seconds)}")
         dedicated = frozenset(option.dedicated)
         failures += dedicated_failures(required, self.profile, self.workload, dedicated)
+        failures += dedicated_failures_under_load(
+            self.config, self.workload, self.profile, self.prices.new_tier, dedicated, self._p99_of(dedicated)
+        )
         failures += shared_failures(required, self.on_tail(option.instance_type, option.instances, dedicated))
         if required.usd is not None and option.usd > required.usd:
             failures.append(f"{dollars(option.usd)} a month, budget {dollars(required.usd)}")
         return replace(
             option, warm_p95_seconds=warm, cold_p95_seconds=cold, busy_loading=busy, failures=tuple(failures)
         )
+
+    def _p99_of(self, dedicated: frozenset[str]) -> dict[str, float]:
+        """What is required of each in the container."""
+        every = self.requirements.whale_p99_seconds
+        of_all = {} if every is None else dict.fromkeys(dedicated, every)
+        return {**of_all, **self.requirements.tenant_p99_seconds}
 
     def latencies(self, option: FleetOption, dedicated_tier: str) -> tuple[TierLatency, ...]:
         """Call times of the shared tier and, if anybody has an endpoint, of the dedicated ones together."""

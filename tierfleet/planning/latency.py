@@ -134,7 +134,7 @@ def latency(
     answer = (_overhead(network) + _predict(profile, sizes)) / 1000
     load = np.maximum(_along(profile.load, sizes), 0.0)
     wait = load_wait(load, loads_per_second, profile.loads_at_once(vcpus))
-    waiting = _waiting(wait)
+    waiting = waiting_seconds(wait)
     first_byte = _first_byte_seconds(network)
     fetch = profile.artefact_mb_per_model_mb * sizes / network.s3_megabytes_per_second * _slowdown(network)
     extract = profile.extract_seconds_per_model_mb * sizes
@@ -251,7 +251,7 @@ def _along(points: Sequence[tuple[float, float]], at: Array) -> Array:
     return line
 
 
-def _waiting(wait: LoadWait) -> Array:
+def waiting_seconds(wait: LoadWait) -> Array:
     """Seconds: nobody waits with probability 1 - p, else exponentially long."""
     if wait.probability == 0:
         return np.zeros(_POINTS)

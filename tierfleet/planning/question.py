@@ -9,11 +9,12 @@ import numpy as np
 
 from tierfleet import images
 from tierfleet.config import FleetConfig
+from tierfleet.planning.dedicated_limits import too_big
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.latency import Network
 from tierfleet.planning.prices import PriceTable
 from tierfleet.planning.profiles import Profile
-from tierfleet.planning.proposed import dedicated_tenants, dedicated_tier_name
+from tierfleet.planning.proposed import dedicated_tenants, dedicated_tier_name, new_dedicated_tier
 from tierfleet.planning.requirements import Requirements
 from tierfleet.planning.search import Tiering
 from tierfleet.planning.tiering import TieringRules, assign_tiers
@@ -118,6 +119,7 @@ def prepared(question: Question) -> tuple[Question, Tiering, list[str]]:
         rules,
         dedicated_now=now,
         keep=question.keep,
+        too_big=too_big(config, workload, question.profiles[question.profile], new_dedicated_tier(1.0)),
         promised_p99_seconds=question.requirements.whale_p99_seconds,
     )
     tiering = Tiering(assigned=assigned, now=now, keep=question.keep, anyway=anyway, band=rules.band)

@@ -2,9 +2,11 @@
 
 
 def percent(share: float) -> str:
-    """0.176 -> 18 %, 0.0152 -> 1.5 %; whole from 10 % on, except close to 100 %, where the rest matters."""
+    """0.176 -> 18 %, 0.0152 -> 1.5 %; whole from 10 % on, except just below 100 %, where the rest matters."""
     points = share * 100
     if 10 <= points < 99:
+        return f"{points:.0f} %"
+    if points >= 100:
         return f"{points:.0f} %"
     if points >= 99:
         return "100 %" if points > 99.995 else f"{points:.2f} %"
