@@ -4,9 +4,11 @@ from datetime import UTC, datetime
 
 
 def percent(share: float) -> str:
-    """0.176 -> 18 %, 0.0152 -> 1.5 %; whole from 10 % on, except close to 100 %, where the rest matters."""
+    """0.176 -> 18 %, 0.0152 -> 1.5 %; whole from 10 % on, except just below 100 %, where the rest matters."""
     points = share * 100
     if 10 <= points < 99:
+        return f"{points:.0f} %"
+    if points >= 100:
         return f"{points:.0f} %"
     if points >= 99:
         return "100 %" if points > 99.995 else f"{points:.2f} %"
@@ -25,6 +27,13 @@ def milliseconds(seconds: float) -> str:
     if seconds < 0.0095:
         return f"{seconds * 1000:.2g} ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+
+
+def duration(seconds: float) -> str:
+    """A time that may be long: 43 ms, 2.9 s, 13 min, 1.5 h."""
+    if seconds < 120 or seconds == float("inf"):
+        return milliseconds(seconds)
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.2g} h"
 
 
 def a_second(calls: float) -> str:

@@ -215,6 +215,7 @@ class Contract:
                     with np.errstate(over="ignore"):
                         result = _begin(steps)
                 if result is not None:
+                    self._scheduler.reserve_a_processor()
                     return self._count(Reply(200, accept, result), request, name, started)
                 return self._invoke_in_turn(request, name, accept, steps, started)
         except Refusal as refusal:

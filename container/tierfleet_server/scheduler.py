@@ -18,6 +18,8 @@ from .model.refusal import Refusal, shown
 from .thread_priority import give_way
 
 Steps = Generator[Callable[[], Any] | None, Any, Any]
+# So long after a small request one processor is left to the event loop: calls that come at 20 a second meet no batch.
+_RESERVED_SECONDS = 0.05
 
 
 class _Job:
@@ -43,6 +45,12 @@ class Scheduler:
         self._changed = threading.Condition(threading.Lock())
         # Only one of the threads at a time competes with the event loop for the interpreter.
         self._interpreter = threading.Lock()
+        self._running = 0
+        self._reserved_until = 0.0
+
+    def reserve_a_processor(self) -> None:
+        """The event loop has answered a small request: for a while one thread fewer works."""
+        self._reserved_until = time.monotonic() + _RESERVED_SECONDS
 
     async def run(self, owner: str, steps: Steps, seconds: float) -> Any:
         """What the steps return or raise, as a value: an error's traceback would keep the request's body.
@@ -94,18 +102,26 @@ class Scheduler:
         np.seterr(over="ignore")  # of this thread; what is beyond float32 is refused by name
         while True:
             with self._changed:
-                while (taken := self._queue.take()) is None:
-                    self._changed.wait()
-            owner, job = taken
-            del taken
+                owner, job = self._take()
+                self._running += 1
             started = time.thread_time()
             going_on = self._turn(job)
             spent = time.thread_time() - started
             with self._changed:
+                self._running -= 1
                 self._queue.spent(owner, spent)
                 if going_on:
                     self._queue.add(owner, job)
             del job
+
+    def _take(self) -> tuple[str, _Job]:
+        while True:
+            if self._running >= self._threads - 1 > 0 and time.monotonic() < self._reserved_until:
+                self._changed.wait(_RESERVED_SECONDS)
+            elif (taken := self._queue.take()) is not None:
+                return taken
+            else:
+                self._changed.wait()
 
     def _turn(self, job: _Job) -> bool:
         """Whether the job goes on after it."""

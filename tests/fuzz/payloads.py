@@ -105,7 +105,7 @@ def _honest_but_one(source: random.Random, features: int, most_bytes: int) -> tu
     """Every value as it should be, except one somewhere."""
     content_type, body = _honest(source, features, most_bytes)
     separators = {CSV: b",", JSON: b",", LIBSVM: b" ", NPY: b"\x00"}[content_type]
-    at = body.find(separators, source.randrange(len(body)))
+    at = body.find(separators, source.randrange(len(body) + 1))
     odd = source.choice(_ODD_VALUES).encode()
     return content_type, body[:at] + odd + body[at:]
 

@@ -11,7 +11,7 @@ from tierfleet.planning.search.fleet_model import DISK_SHARE_FOR_MODELS, FleetMo
 from tierfleet.planning.search.instance_need import beyond_max
 from tierfleet.planning.search.plan import FleetOption
 from tierfleet.planning.traffic.workload import Workload
-from tierfleet.text import percent
+from tierfleet.text import duration, percent
 
 # A measured capacity that differs by more than this share from the profile's is worth a word.
 _MEASURED_APART = 0.15
@@ -39,6 +39,13 @@ def notices(
                 "calibrate the profile with your models (tierfleet plan calibrate)"
             )
     found += [f"{text}: raise instances.max" for text in beyond_max(model, shown)]
+    tenants = len(model.tail(frozenset(shown.dedicated)).workload.tenants)
+    if model.workload.requests is None and tenants > 1:
+        found.append(
+            f"rates hide bursts: if all {tenants:,} tenants of the shared tier call at the same moment and no model is "
+            f"in memory, the last call waits up to {duration(model.burst_seconds(shown))} (an upper bound); a trace "
+            "shows what your bursts do"
+        )
     if tail.scaling.schedules:
         found.append("the bounds that scaling.schedules set by the clock are priced, but not planned")
     if tail.instance_type != shown.instance_type:
@@ -73,9 +80,14 @@ def assumptions(
         f"a caller is {network.overhead_p50_ms:g} ms away (p99 {network.overhead_p99_ms:g} ms); S3 gives "
         f"{network.s3_megabytes_per_second:g} MB/s after a first byte in {network.s3_first_byte_p5_ms:g} to "
         f"{network.s3_first_byte_p95_ms:g} ms",
-        "loads wait for each other in the busiest hour as an M/G/c queue; that loads slow warm calls down is not in it",
-        "cold is every call that waits for a load, from disk or S3; a class of less than one call in 10,000 is not "
-        "judged. Deployments, scaling and lost instances bring further cold calls",
+        (
+            "loads wait for each other as in the trace, call by call"
+            if workload.requests is not None
+            else "loads wait for each other in the busiest hour as an M/G/c queue"
+        )
+        + "; that loads slow warm calls down is not in it",
+        "cold is every call that waits for a load, its own or, from a trace, one that runs already; a class of less "
+        "than one call in 10,000 is not judged. Deployments, scaling and lost instances bring further cold calls",
         *cost.notes,
         *(f"not in the cost: {what}" for what in cost.left_out),
     )

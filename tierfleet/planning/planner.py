@@ -88,7 +88,9 @@ def make_plan(question: Question, progress: Progress | None = None) -> tuple[Pla
         chosen=chosen,
         nearest=own.nearest,
         runner_up=runner_up,
-        why_runner_up_lost=None if chosen is None or runner_up is None else why_it_lost(chosen, runner_up),
+        why_runner_up_lost=(
+            None if chosen is None or runner_up is None else why_it_lost(chosen, runner_up, kept_as_today=kept)
+        ),
         cheaper=own.cheaper,
         kept_as_today=kept,
         options_possible=own.possible,

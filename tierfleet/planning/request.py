@@ -13,7 +13,8 @@ from tierfleet.cost.prices import PriceTable
 from tierfleet.errors import InputError
 from tierfleet.planning.profiles.latency import Network
 from tierfleet.planning.profiles.profile import Profile
-from tierfleet.planning.search.proposed import dedicated_tenants, dedicated_tier_name
+from tierfleet.planning.search.dedicated_limits import too_big
+from tierfleet.planning.search.proposed import dedicated_tenants, dedicated_tier_name, new_dedicated_tier
 from tierfleet.planning.search.requirements import Requirements
 from tierfleet.planning.search.search import Tiering
 from tierfleet.planning.search.tiering import TieringRules, assign_tiers
@@ -118,6 +119,7 @@ def prepared(question: Question) -> tuple[Question, Tiering, list[str]]:
         rules,
         dedicated_now=now,
         keep=question.keep,
+        too_big=too_big(config, workload, question.profiles[question.profile], new_dedicated_tier(1.0)),
         promised_p99_seconds=question.requirements.whale_p99_seconds,
     )
     tiering = Tiering(assigned=assigned, now=now, keep=question.keep, anyway=anyway, band=rules.band)

@@ -143,24 +143,9 @@ def simulate(
     counted_from_seconds: Unix time; earlier requests fill the caches and are not counted.
     seed: of random routing and spill; the same seed gives the same result. Raises ValueError for bad arguments.
     """
-    tenants = len(requests.tenants)
-    sizes = whole_bytes(np.stack([resident_mib, resident_mib if artefact_mib is None else artefact_mib]).ravel())
-    if len(sizes) != 2 * tenants:
-        raise ValueError(f"{len(sizes) // 2} model sizes for {tenants} tenants")
-    capacity = np.array([fleet.memory_mib, fleet.disk_mib]) * 2**20
-    caches = lru_kernel.Caches(
-        size_bytes=sizes.reshape(2, tenants),
-        capacity_bytes=np.minimum(capacity, 2.0**62).astype(np.int64),
-        used_bytes=np.zeros(2 * fleet.instances, np.int64),
-        newer=np.full(2 * fleet.instances * (tenants + 1), tenants, np.int32),
-        older=np.full(2 * fleet.instances * (tenants + 1), tenants, np.int32),
-        present=np.zeros(2 * fleet.instances * (tenants + 1), np.bool_),
-        last_seconds=np.zeros((fleet.instances, tenants)),
-    )
+    caches = caches_of(requests, resident_mib, resident_mib if artefact_mib is None else artefact_mib, fleet)
     first = 0 if counted_from_seconds is None else requests.index_at(counted_from_seconds)
-    if first == len(requests):
-        raise ValueError("no request is left to count: counted_from_seconds lies after the last one")
-    tally = _tally(requests, first, seed)
+    tally = tally_of(requests, first, seed)
     routing = lru_kernel.Routing(
         instance_of=_instances(requests, fleet, instance_of),
         spill_share=fleet.spill_share,
@@ -188,7 +173,30 @@ def _instances(requests: Requests, fleet: CacheFleet, given: NDArray[np.int16] |
     return given
 
 
-def _tally(requests: Requests, first: int, seed: int) -> lru_kernel.Tally:
+def caches_of(
+    requests: Requests, resident_mib: NDArray[np.float64], on_disk_mib: NDArray[np.float64], fleet: CacheFleet
+) -> lru_kernel.Caches:
+    """Empty caches. Raises ValueError unless there is a size above 0 for each tenant."""
+    tenants = len(requests.tenants)
+    sizes = whole_bytes(np.stack([resident_mib, on_disk_mib]).ravel())
+    if len(sizes) != 2 * tenants:
+        raise ValueError(f"{len(sizes) // 2} model sizes for {tenants} tenants")
+    capacity = np.array([fleet.memory_mib, fleet.disk_mib]) * 2**20
+    return lru_kernel.Caches(
+        size_bytes=sizes.reshape(2, tenants),
+        capacity_bytes=np.minimum(capacity, 2.0**62).astype(np.int64),
+        used_bytes=np.zeros(2 * fleet.instances, np.int64),
+        newer=np.full(2 * fleet.instances * (tenants + 1), tenants, np.int32),
+        older=np.full(2 * fleet.instances * (tenants + 1), tenants, np.int32),
+        present=np.zeros(2 * fleet.instances * (tenants + 1), np.bool_),
+        last_seconds=np.zeros((fleet.instances, tenants)),
+    )
+
+
+def tally_of(requests: Requests, first: int, seed: int) -> lru_kernel.Tally:
+    """Nothing counted yet; `first`: the index of the first request that counts. Raises ValueError if there is none."""
+    if first == len(requests):
+        raise ValueError("no request is left to count: counted_from_seconds lies after the last one")
     from_hour = int(requests.seconds[first] // 3600)
     hours = int(requests.seconds[-1] // 3600) - from_hour + 1
     return lru_kernel.Tally(

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tierfleet.planning.cache.jit import compiled
+from tierfleet.planning.cache.jit import compiled, inlined
 
 MEMORY: Final = 0
 DISK: Final = 1
@@ -62,7 +62,7 @@ class Routing(NamedTuple):
 
 
 @compiled
-def _random(state: NDArray[np.uint64]) -> float:
+def random(state: NDArray[np.uint64]) -> float:
     """The next number in [0, 1) of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators)."""
     state[1] += np.uint64(0x9E3779B97F4A7C15)
     z = state[1]
@@ -72,7 +72,7 @@ def _random(state: NDArray[np.uint64]) -> float:
     return float(z >> np.uint64(_RANDOM_BITS)) * 2.0**-53
 
 
-@compiled
+@inlined
 def _to_top(newer: NDArray[np.int32], older: NDArray[np.int32], base: int, head: int, who: int, linked: bool) -> None:
     """Make `who` the newest of the list at `base`; take it out of its place first if it is linked."""
     if linked:
@@ -86,7 +86,7 @@ def _to_top(newer: NDArray[np.int32], older: NDArray[np.int32], base: int, head:
     older[base + head] = who
 
 
-@compiled
+@inlined
 def _make_room(
     caches: Caches, cache: int, base: int, tenants: int, room: int, now: float, counted: bool, tally: Tally
 ) -> None:
@@ -109,8 +109,8 @@ def _make_room(
             tally.per_hour[int(now // 3600) - tally.from_hour, EVICTED] += 1
 
 
-@compiled
-def _request(caches: Caches, instance: int, who: int, now: float, counted: bool, tally: Tally) -> int:
+@inlined
+def request(caches: Caches, instance: int, who: int, now: float, counted: bool, tally: Tally) -> int:
     """One request on one instance; returns its outcome."""
     newer, older, present = caches.newer, caches.older, caches.present
     tenants = caches.size_bytes.shape[1]
@@ -149,10 +149,10 @@ def _route(routing: Routing, instances: int, who: int, now: float, tally: Tally)
     """The instance, and its free slot (-1: none, or not asked for)."""
     owner = int(routing.instance_of[who])
     if owner < 0:
-        owner = int(_random(tally.state) * instances)
+        owner = int(random(tally.state) * instances)
     # A model's second instance is always the same one, so that it has one more copy, not one everywhere.
     second = (owner + 1 + who % max(instances - 1, 1)) % instances
-    if instances > 1 and routing.spill_share > 0 and _random(tally.state) < routing.spill_share:
+    if instances > 1 and routing.spill_share > 0 and random(tally.state) < routing.spill_share:
         tally.state[2] += np.uint64(1)
         owner = second
     if routing.busy_until.shape[1] == 0:
@@ -189,11 +189,11 @@ def run(
             at = np.int64(tally.state[0])
             owner = int(routing.instance_of[warm_tenant[at]])
             if owner < 0:
-                owner = int(_random(tally.state) * instances)
-            _request(caches, owner, warm_tenant[at], warm_seconds[at], False, tally)
+                owner = int(random(tally.state) * instances)
+            request(caches, owner, warm_tenant[at], warm_seconds[at], False, tally)
             tally.state[0] += np.uint64(1)
         instance, slot = _route(routing, instances, who, now, tally)
-        outcome = _request(caches, instance, who, now, counted, tally)
+        outcome = request(caches, instance, who, now, counted, tally)
         if slot >= 0:
             routing.busy_until[instance, slot] = now + routing.outcome_seconds[outcome]
         if counted:

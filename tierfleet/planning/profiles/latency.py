@@ -5,8 +5,9 @@ The model, call by call:
     disk = warm + wait for a load + read from disk + load
     cold = warm + wait for a load + S3's first byte + fetch + extract + load
 A cold call is one of a model that is loaded, which need not be of the size of those that are called.
-`load_queue` says how long loads wait for each other; a wait that happens is taken as exponential. Distributions are
-evaluated on fixed low-discrepancy points: the same input gives the same output.
+From a trace, `load_events` says how long each load takes with its wait, and which calls wait for a load that runs
+already. From rates, `load_queue` says how long loads wait for each other; a wait that happens is taken as exponential.
+Distributions are evaluated on fixed low-discrepancy points: the same input gives the same output.
 """
 
 import math
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tierfleet.errors import InputError
+from tierfleet.planning.cache.load_events import LoadEvents, LoadSteps
 from tierfleet.planning.profiles.load_queue import LoadWait, load_wait
 from tierfleet.planning.profiles.profile import Profile
 
@@ -53,15 +55,19 @@ class Network:
 
 @dataclass(frozen=True)
 class Shares:
-    """Which part of the calls is warm, finds its model on disk, is cold. Each 0 to 1, together 1."""
+    """Which part of the calls is warm, finds its model on disk, is cold, waits for a running load. Together 1.
+
+    waiting: known from a trace only; from rates such calls count as warm.
+    """
 
     warm: float
     disk: float
     cold: float
+    waiting: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises InputError."""
-        parts = (self.warm, self.disk, self.cold)
+        parts = (self.warm, self.disk, self.cold, self.waiting)
         # What was subtracted from 1 may miss 0 by a rounding.
         if not all(-1e-9 <= part <= 1 + 1e-9 for part in parts) or not math.isclose(sum(parts), 1, abs_tol=1e-9):
             raise InputError(f"shares of calls are {parts}, each must be 0 to 1 and all together 1")
@@ -76,10 +82,20 @@ class Latency:
     cold: Array
     shares: Shares
     load_wait: LoadWait
+    waiting: Array
+
+    @property
+    def loads(self) -> tuple[tuple[Array, float], ...]:
+        """Of the calls that wait for a load: the times of each class, and its share of all calls."""
+        return (
+            (self.disk, self.shares.disk),
+            (self.cold, self.shares.cold),
+            (self.waiting, self.shares.waiting),
+        )
 
     def percentile(self, percent: float) -> float:
         """Seconds that `percent` (0 to 100) of all calls do not exceed."""
-        parts = ((self.warm, self.shares.warm), (self.disk, self.shares.disk), (self.cold, self.shares.cold))
+        parts = ((self.warm, self.shares.warm), *self.loads)
         times = np.concatenate([times for times, _ in parts])
         weights = np.concatenate([np.full(len(times), max(share, 0.0) / len(times)) for times, share in parts])
         order = np.argsort(times)
@@ -89,12 +105,9 @@ class Latency:
         return float(times[order][min(index, int(np.searchsorted(reached, reached[-1] - 1e-12)))])
 
     def outside(self, *, warm_seconds: float, cold_seconds: float) -> float:
-        """Share of calls outside the SLA: warm ones above warm_seconds, others above cold_seconds."""
-        return (
-            self.shares.warm * float(np.mean(self.warm > warm_seconds))
-            + self.shares.disk * float(np.mean(self.disk > cold_seconds))
-            + self.shares.cold * float(np.mean(self.cold > cold_seconds))
-        )
+        """Share of calls outside the SLA: above warm_seconds if warm, above cold_seconds if they wait for a load."""
+        warm = self.shares.warm * float(np.mean(self.warm > warm_seconds))
+        return warm + sum(share * float(np.mean(times > cold_seconds)) for times, share in self.loads)
 
 
 def latency(
@@ -121,16 +134,45 @@ def latency(
     answer = (_overhead(network) + _predict(profile, sizes)) / 1000
     load = np.maximum(_along(profile.load, sizes), 0.0)
     wait = load_wait(load, loads_per_second, profile.loads_at_once(vcpus))
-    waiting = _waiting(wait)
-    first_byte = _lognormal(_FIRST_BYTE, *_between(network.s3_first_byte_p5_ms, network.s3_first_byte_p95_ms)) / 1000
-    slowdown = _lognormal(_FETCH, 1.0, math.log(network.s3_slowdown_p95) / _Z95)
-    fetch = profile.artefact_mb_per_model_mb * sizes / network.s3_megabytes_per_second * slowdown
+    waiting = waiting_seconds(wait)
+    first_byte = _first_byte_seconds(network)
+    fetch = profile.artefact_mb_per_model_mb * sizes / network.s3_megabytes_per_second * _slowdown(network)
     extract = profile.extract_seconds_per_model_mb * sizes
     from_disk = answer + waiting + profile.file_mb_per_model_mb * sizes / network.disk_megabytes_per_second + load
     # A cold call writes what it extracts, so the page cache still holds it when it is loaded; but it is never
     # quicker than finding the model on disk.
     cold = answer + waiting + first_byte + fetch + extract + load
-    return Latency(warm, from_disk, np.maximum(cold, from_disk), shares, wait)
+    return Latency(warm, from_disk, np.maximum(cold, from_disk), shares, wait, np.zeros(_POINTS))
+
+
+def load_steps(profile: Profile, model_mb: Array, *, vcpus: int, network: Network) -> LoadSteps:
+    """How long each tenant's load takes on an instance with so many vCPUs, for `load_events.simulate_loads`."""
+    return LoadSteps(
+        load=np.maximum(_along(profile.load, model_mb), 0.0),
+        from_disk=profile.file_mb_per_model_mb * model_mb / network.disk_megabytes_per_second,
+        fetch=profile.artefact_mb_per_model_mb * model_mb / network.s3_megabytes_per_second,
+        extract=profile.extract_seconds_per_model_mb * model_mb,
+        loads_at_once=profile.loads_at_once(vcpus),
+        first_byte=_first_byte_seconds(network),
+        slowdown=_slowdown(network),
+    )
+
+
+def latency_of_events(
+    profile: Profile, model_mb: Array, events: LoadEvents, *, network: Network, weights: Array | None = None
+) -> Latency:
+    """Call times of one tier from what its calls met in a trace; arguments as in `latency`."""
+    warm = (_overhead(network) + _predict(profile, _sampled(model_mb, weights))) / 1000
+    shares = events.shares
+    at = _uniform()[:, _WAIT]
+    return Latency(
+        warm,
+        warm + events.disk(at),
+        warm + events.cold(at),
+        Shares(shares.warm, shares.disk, shares.cold, shares.waiting),
+        LoadWait(events.busy, 1.0, 0.0),
+        warm + events.waiting(at),
+    )
 
 
 @cache
@@ -174,6 +216,14 @@ def _between(p5: float, p95: float) -> tuple[float, float]:
     return math.sqrt(p5 * p95), math.log(p95 / p5) / (2 * _Z95)
 
 
+def _first_byte_seconds(network: Network) -> Array:
+    return _lognormal(_FIRST_BYTE, *_between(network.s3_first_byte_p5_ms, network.s3_first_byte_p95_ms)) / 1000
+
+
+def _slowdown(network: Network) -> Array:
+    return _lognormal(_FETCH, 1.0, math.log(network.s3_slowdown_p95) / _Z95)
+
+
 def _overhead(network: Network) -> Array:
     sigma = math.log(network.overhead_p99_ms / network.overhead_p50_ms) / _Z99
     return _lognormal(_OVERHEAD, network.overhead_p50_ms, sigma)
@@ -201,7 +251,7 @@ def _along(points: Sequence[tuple[float, float]], at: Array) -> Array:
     return line
 
 
-def _waiting(wait: LoadWait) -> Array:
+def waiting_seconds(wait: LoadWait) -> Array:
     """Seconds: nobody waits with probability 1 - p, else exponentially long."""
     if wait.probability == 0:
         return np.zeros(_POINTS)

@@ -178,7 +178,7 @@ def _sensitivity(plan: Plan) -> Iterator[str]:
         ("", "#hit ratio", "#change", "#cold p95", ""),
         (
             (
-                case.what,
+                case.what if case.exact else f"{case.what} *",
                 points(case.hit_ratio),
                 f"{case.change * 100:+.1f}",
                 _time(case.cold_p95_seconds),
@@ -187,7 +187,7 @@ def _sensitivity(plan: Plan) -> Iterator[str]:
             for case in plan.sensitivity
         ),
     )
-    yield '<p class="soft">By Che\'s approximation throughout; change in points of the hit ratio.</p>'
+    yield '<p class="soft">Change in points of the hit ratio. * by Che\'s approximation, else by the trace.</p>'
 
 
 def _costs(plan: Plan) -> Iterator[str]:

@@ -63,7 +63,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield from _section("containers, each at its cheapest", map(comparison_text, plan.containers))
     yield from _section("other tiers", map(comparison_text, plan.tierings))
     yield from _section("published claims and what a cache of so many models does", _claims(plan))
-    yield from _section("if things change (by the approximation)", _sensitivity(plan))
+    yield from _section("if things change", _sensitivity(plan))
     yield from _section(
         "quotas to ask AWS for", (f"{quota.name}: {quota.needed} (default {quota.default})" for quota in plan.quotas)
     )
@@ -155,4 +155,5 @@ def _sensitivity(plan: Plan) -> Iterator[str]:
     for case in plan.sensitivity:
         cold = "" if case.cold_p95_seconds is None else f", cold p95 {milliseconds(case.cold_p95_seconds)}"
         verdict = "meets" if case.meets else "; ".join(case.failures)
-        yield f"{case.what}: hit ratio {points(case.hit_ratio)} ({case.change * 100:+.1f}){cold}: {verdict}"
+        about = "" if case.exact else ", by approximation"
+        yield f"{case.what}: hit ratio {points(case.hit_ratio)} ({case.change * 100:+.1f}){cold}{about}: {verdict}"

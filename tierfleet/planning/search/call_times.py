@@ -32,7 +32,7 @@ def container_p99(profile: Profile, model_mb: Array, calls: Array) -> float:
 
 
 def loads_percentile(times: Latency, percent: float) -> float | None:
-    """Seconds: of the calls that wait for a load, from disk or S3; None where there is next to none."""
+    """Seconds: of the calls that wait for a load, their own or a running one; None where there is next to none."""
     found = _loads(times)
     return None if found is None else _weighted(*found, percent)
 
@@ -69,8 +69,8 @@ def _loads(times: Latency) -> tuple[Array, Array] | None:
     """Seconds and weights of the calls that load."""
     if 1 - times.shares.warm < LEAST_JUDGED_SHARE:
         return None
-    weights = np.concatenate([np.full(len(times.disk), times.shares.disk), np.full(len(times.cold), times.shares.cold)])
-    return np.concatenate([times.disk, times.cold]), weights
+    weights = np.concatenate([np.full(len(seconds), share) for seconds, share in times.loads])
+    return np.concatenate([seconds for seconds, _ in times.loads]), weights
 
 
 def _weighted(seconds: Array, weights: Array, percent: float) -> float:

@@ -15,16 +15,20 @@ def compared(name: str, title: str, found: Found) -> Comparison:
     return Comparison(name, title, bool(some and some.prototype), found.best, found.nearest)
 
 
-def why_it_lost(best: FleetOption, other: FleetOption) -> str:
-    """What the next cheapest has, and what it costs more."""
-    if other.usd < best.usd:
-        return f"{dollars(best.usd - other.usd)} a month less, too little to change today's type and count for"
-    more = f"{dollars(other.usd - best.usd)} a month more"
+def why_it_lost(best: FleetOption, other: FleetOption, *, kept_as_today: bool = False) -> str:
+    """What the other fleet has, and what it costs: what a reader would choose between."""
+    apart = abs(other.usd - best.usd)
+    if kept_as_today and other.usd < best.usd:
+        return f"{dollars(apart)} a month less, too little to change today's type and count for"
+    price = f"{dollars(apart)} a month {'less' if other.usd < best.usd else 'more'}"
     gain = other.hit_ratio - best.hit_ratio
-    if abs(gain) < 5e-4:
-        return f"{more} for the same hit ratio"
-    word = "higher" if gain > 0 else "lower"
-    return f"{more}; its hit ratio of {points(other.hit_ratio)} is {abs(gain) * 100:.1f} points {word}"
+    if abs(gain) >= 5e-4:
+        word = "higher" if gain > 0 else "lower"
+        return f"{price}; its hit ratio of {points(other.hit_ratio)} is {abs(gain) * 100:.1f} points {word}"
+    more = other.instances - best.instances
+    if other.usd < best.usd and more > 0:
+        return f"{price} for the same hit ratio, with {more} more instance{'s' if more > 1 else ''} to run"
+    return f"{price} for the same hit ratio"
 
 
 def tiering_alternatives(

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from tierfleet.config import FleetConfig
 from tierfleet.instance_types import describe
-from tierfleet.planning.profiles.latency import Latency, Network, Shares, latency
+from tierfleet.planning.cache.load_events import LoadEvents, simulate_loads
+from tierfleet.planning.cache.lru import CacheFleet
+from tierfleet.planning.profiles.latency import Latency, Network, Shares, latency, latency_of_events, load_steps
 from tierfleet.planning.profiles.profile import Profile
 from tierfleet.planning.search.call_times import (
     always_in_memory,
@@ -21,12 +23,14 @@ from tierfleet.planning.search.call_times import (
     shared_failures,
     tier_latency,
 )
+from tierfleet.planning.search.dedicated_limits import dedicated_failures_under_load
 from tierfleet.planning.search.option_prices import OptionPrices
 from tierfleet.planning.search.plan import FleetOption, TierLatency
 from tierfleet.planning.search.proposed import instances_for_peak, proposed_tail
 from tierfleet.planning.search.requirements import Requirements
 from tierfleet.planning.search.tail_cache import TailCache
 from tierfleet.planning.search.tiering import TailShare
+from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.workload import Workload
 from tierfleet.text import dollars, milliseconds, percent, points
 
@@ -53,6 +57,7 @@ class FleetModel:
     network: Network
     tails: dict[frozenset[str], TailCache]
     _sizes: dict[frozenset[str], tuple[Array, Array]] = field(default_factory=dict)
+    _events: dict[tuple[str, int, frozenset[str]], LoadEvents] = field(default_factory=dict)
 
     def tail(self, dedicated: frozenset[str]) -> TailCache:
         """The shared tier without those."""
@@ -108,10 +113,13 @@ class FleetModel:
             loads_per_hour=calls_per_day / 24 * (1 - shares.memory),
         )
 
-    def judged(self, option: FleetOption) -> FleetOption:
-        """The same with its call times, and with what it fails to meet."""
+    def judged(self, option: FleetOption, *, call_by_call: bool = True) -> FleetOption:
+        """The same with its call times, and with what it fails to meet.
+
+        call_by_call: from a trace, by a pass over it; else as from rates, which takes no time.
+        """
         required, failures = self.requirements, []
-        times = self.tail_times(option)
+        times = self.tail_times(option) if call_by_call else self._times_by_rates(option)
         warm, cold = float(np.percentile(times.warm, 95)), loads_percentile(times, 95)
         busy = times.load_wait.utilisation
         if required.min_hit_ratio is not None and option.hit_ratio < required.min_hit_ratio:
@@ -124,12 +132,21 @@ class FleetModel:
             failures.append(f"cold p95 {milliseconds(cold)}, required {milliseconds(required.cold_p95_seconds)}")
         dedicated = frozenset(option.dedicated)
         failures += dedicated_failures(required, self.profile, self.workload, dedicated)
+        failures += dedicated_failures_under_load(
+            self.config, self.workload, self.profile, self.prices.new_tier, dedicated, self._p99_of(dedicated)
+        )
         failures += shared_failures(required, self.on_tail(option.instance_type, option.instances, dedicated))
         if required.usd is not None and option.usd > required.usd:
             failures.append(f"{dollars(option.usd)} a month, budget {dollars(required.usd)}")
         return replace(
             option, warm_p95_seconds=warm, cold_p95_seconds=cold, busy_loading=busy, failures=tuple(failures)
         )
+
+    def _p99_of(self, dedicated: frozenset[str]) -> dict[str, float]:
+        """What is required of each in the container."""
+        every = self.requirements.whale_p99_seconds
+        of_all = {} if every is None else dict.fromkeys(dedicated, every)
+        return {**of_all, **self.requirements.tenant_p99_seconds}
 
     def latencies(self, option: FleetOption, dedicated_tier: str) -> tuple[TierLatency, ...]:
         """Call times of the shared tier and, if anybody has an endpoint, of the dedicated ones together."""
@@ -176,7 +193,18 @@ class FleetModel:
         return found
 
     def tail_times(self, option: FleetOption) -> Latency:
-        """Of the shared tier in its busiest hour, as far as loads wait for each other."""
+        """Of the shared tier: over the counted part of the trace, call by call; from rates, in its busiest hour."""
+        dedicated = frozenset(option.dedicated)
+        tail = self.tail(dedicated).workload
+        if not len(tail.tenants):
+            return always_in_memory(self.profile, np.ones(1), np.ones(1), self.network)
+        if tail.requests is not None:
+            events = self._load_events(tail.requests, option.instance_type, option.instances, dedicated)
+            calls = tail.calls_per_day if tail.calls_per_day.any() else None
+            return latency_of_events(self.profile, tail.model_mb, events, network=self.network, weights=calls)
+        return self._times_by_rates(option)
+
+    def _times_by_rates(self, option: FleetOption) -> Latency:
         tail = self.tail(frozenset(option.dedicated)).workload
         if not len(tail.tenants):
             return always_in_memory(self.profile, np.ones(1), np.ones(1), self.network)
@@ -190,6 +218,50 @@ class FleetModel:
             weights=tail.calls_per_day if tail.calls_per_day.any() else None,
             load_weights=self._load_weights(option),
         )
+
+    def too_slow_without_waits(self, option: FleetOption) -> bool:
+        """Whether loads alone take longer than is required, so that nothing about waits can help."""
+        limit, tail = self.requirements.cold_p95_seconds, self.tail(frozenset(option.dedicated)).workload
+        return limit is not None and self.profile.load_seconds(float(tail.model_mb.min(initial=math.inf))) > limit
+
+    def burst_seconds(self, option: FleetOption) -> float:
+        """How long the last call waits if every tenant of the shared tier calls at once and nothing is in memory.
+
+        An upper bound for any burst of one call a tenant: the loads of the instance that has most to load, one after
+        the other in its places, behind the slowest fetch (its 95th percentile).
+        """
+        dedicated = frozenset(option.dedicated)
+        cache = self.tail(dedicated)
+        if not len(cache.workload.tenants):
+            return 0.0
+        vcpus = describe(option.instance_type).vcpus
+        steps = load_steps(self.profile, cache.workload.model_mb, vcpus=vcpus, network=self.network)
+        slow = np.percentile(steps.first_byte, 95) + steps.fetch * np.percentile(steps.slowdown, 95) + steps.extract
+        each = np.bincount(cache.instance_of(option.instances), weights=steps.load)
+        # List scheduling ends at most one load after an even split (Graham 1969).
+        return float(slow.max() + each.max() / steps.loads_at_once + steps.load.max())
+
+    def _load_events(
+        self, requests: Requests, instance_type: str, instances: int, dedicated: frozenset[str]
+    ) -> LoadEvents:
+        key = (instance_type, instances, dedicated)
+        if key not in self._events:
+            tail, (resident, on_disk) = self.tail(dedicated).workload, self.sizes(dedicated)
+            vcpus = describe(instance_type).vcpus
+            self._events[key] = simulate_loads(
+                requests,
+                resident,
+                CacheFleet(
+                    memory_mib=max(self.memory_mib(instance_type), 1e-6),
+                    disk_mib=self._disk_room_mib(instance_type),
+                    instances=instances,
+                ),
+                load_steps(self.profile, tail.model_mb, vcpus=vcpus, network=self.network),
+                on_disk_mib=on_disk,
+                # Nothing of a few tenants may be left to count; then all of it counts.
+                counted_from_seconds=min(tail.counted_from_seconds, float(requests.seconds[-1])),
+            )
+        return self._events[key]
 
     def _load_weights(self, option: FleetOption) -> Array | None:
         """Who loads; None where it does not matter or nobody does, as far as the approximation tells."""

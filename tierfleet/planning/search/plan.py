@@ -107,7 +107,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The chosen fleet in other circumstances, by the approximation. change: against today's, in hit ratio."""
+    """The chosen fleet in other circumstances. change: against the planned one by the same method, in hit ratio.
+
+    exact: by the pass over the trace; else by Che's approximation.
+    """
 
     what: str
     hit_ratio: float
@@ -115,6 +118,7 @@ class Sensitivity:
     cold_p95_seconds: float | None
     meets: bool
     failures: tuple[str, ...]
+    exact: bool
 
 
 @dataclass(frozen=True)

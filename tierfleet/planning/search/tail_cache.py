@@ -54,7 +54,7 @@ class TailCache:
             return 0.0
         requests = self.workload.requests
         if requests is None:
-            instance_of = self._instance_of(instances)
+            instance_of = self.instance_of(instances)
             # Sums of shares may end a rounding above 1.
             return min(che_per_instance(self.workload.rates, sizes_mib, capacity_mib, instance_of), 1.0)
         if (sizes_mib == sizes_mib[0]).all():
@@ -67,7 +67,7 @@ class TailCache:
     def tenant_hit_ratios(self, sizes_mib: Array, capacity_mib: float, instances: int) -> Array:
         """The same for each tenant, always by Che's approximation: a trace has too few calls of most of them."""
         rates, ratios = self.workload.rates, np.zeros(len(sizes_mib))
-        instance_of = self._instance_of(instances)
+        instance_of = self.instance_of(instances)
         for instance in range(instances):
             own = instance_of == instance
             if rates.requests_per_day[own].any():
@@ -78,7 +78,7 @@ class TailCache:
         """Of each tenant, by Che's approximation at its mean rate: who loads, not when."""
         rates, loads = self.workload.rates, np.zeros(len(sizes_mib))
         steady = steady_rates(rates.tenants, rates.requests_per_day, rates.model_bytes, rates.sessions)
-        instance_of = self._instance_of(instances)
+        instance_of = self.instance_of(instances)
         for instance in range(instances):
             own = instance_of == instance
             if rates.requests_per_day[own].any():
@@ -90,10 +90,11 @@ class TailCache:
         """Whether every model has its room, so that more memory changes nothing."""
         if not len(sizes_mib):
             return True
-        load = np.bincount(self._instance_of(instances), weights=sizes_mib)
+        load = np.bincount(self.instance_of(instances), weights=sizes_mib)
         return float(load.max()) <= capacity_mib
 
-    def _instance_of(self, instances: int) -> NDArray[np.int16]:
+    def instance_of(self, instances: int) -> NDArray[np.int16]:
+        """The instance of each tenant."""
         if instances not in self._placed:
             self._placed[instances] = instance_by_hash(self.workload.tenants, instances)
         return self._placed[instances]
@@ -106,6 +107,6 @@ class TailCache:
                 sizes_mib,
                 # Nothing of a few tenants may be left to count; then all of it counts.
                 counted_from_seconds=min(self.workload.counted_from_seconds, float(requests.seconds[-1])),
-                instance_of=self._instance_of(instances),
+                instance_of=self.instance_of(instances),
             )
         return self._curves[key]

@@ -84,11 +84,13 @@ def assign_tiers(
     *,
     dedicated_now: Collection[str] = (),
     keep: Collection[str] = (),
+    too_big: Mapping[str, str] | None = None,
     promised_p99_seconds: float | None = None,
 ) -> tuple[TenantTier, ...]:
     """The tier of every tenant by its traffic, in the order of `tenants`.
 
-    dedicated_now: who has an endpoint today. keep: who stays where it is, whatever its traffic.
+    dedicated_now: who has an endpoint today. keep: who stays where it is, whatever its traffic. too_big: who has no
+    room on a dedicated endpoint, with the reason.
     promised_p99_seconds: what a dedicated endpoint is held to, for the reason.
     """
     share = calls_per_day / calls_per_day.sum()
@@ -107,7 +109,11 @@ def assign_tiers(
         )
         fills = peak >= rules.filling_per_second * ease
         dedicated = now if name in keep else strength >= ease or fills
-        if name in keep:
+        no_room = None if name in keep or too_big is None else too_big.get(name)
+        if dedicated and no_room is not None:
+            dedicated = False
+            reason = f"{percent(share[index])} of calls, worth an endpoint of its own, but {no_room}"
+        elif name in keep:
             reason = f"{percent(share[index])} of calls; kept where it is, as asked"
         elif dedicated:
             reason = f"{percent(share[index])} of calls, {percent(of_tail)} of the tier it would join"

@@ -13,7 +13,7 @@ from tierfleet.planning.search.alternatives import sensitivity
 from tierfleet.planning.search.candidates import candidate_types
 from tierfleet.planning.search.comparisons import why_it_lost
 from tierfleet.planning.search.plan import FleetOption
-from tierfleet.planning.search.search import Bounds, pareto_front, search
+from tierfleet.planning.search.search import Bounds, _cheapest, pareto_front, search
 from tierfleet.planning.traffic.sessions import Sessions
 
 CONFIG = fleet(region="us-east-1")
@@ -55,6 +55,30 @@ def test_no_option_beats_one_on_the_front_in_both() -> None:
     for option in found.options:
         assert any(front.usd <= option.usd and front.hit_ratio >= option.hit_ratio - 1e-9 for front in found.front)
     assert pareto_front(found.front) == found.front
+
+
+def test_of_fleets_that_cost_hardly_more_the_one_with_the_better_service_is_chosen() -> None:
+    small = steady(zipf(400, 40_000), model_mb=10.0)
+    options = [
+        replace(
+            model(small).option(name, count, frozenset()),
+            usd=usd,
+            hit_ratio=ratio,
+            disk_share=0.0,
+            cold_share=1 - ratio,
+        )
+        for name, count, usd, ratio in (
+            ("ml.r5.xlarge", 10, 1000.0, 0.935),
+            ("ml.r5.4xlarge", 3, 1003.0, 1.0),
+            ("ml.r5.2xlarge", 2, 1004.0, 1.0),
+            ("ml.m5.xlarge", 9, 1019.0, 0.95),
+            ("ml.m5.12xlarge", 1, 1021.0, 1.0),
+        )
+    ]
+    best, runner_up, _ = _cheapest(model(small), options)
+    assert best.name == "2 x ml.r5.2xlarge"
+    assert runner_up.name == "10 x ml.r5.xlarge"
+    assert why_it_lost(best, runner_up) == "$4.00 a month less; its hit ratio of 93.5 % is 6.5 points lower"
 
 
 def test_the_runner_up_costs_more_and_says_what_for() -> None:
