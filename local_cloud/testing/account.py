@@ -128,3 +128,12 @@ def error_of(call: Callable[..., Any], **request: Any) -> tuple[str, str]:
         call(**request)
     error = raised.value.response["Error"]
     return error["Code"], error["Message"]
+
+
+def assert_order(log: list[tuple[str, str]], *expected: tuple[str, str]) -> None:
+    """The expected entries all occur, in this order."""
+    entries = iter(log)
+    for wanted in expected:
+        assert any(entry == wanted for entry in entries), f"{wanted} missing or too early in\n" + "\n".join(
+            map(str, log)
+        )

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from alarm_requests import put_alarm
-from sagemaker_requests import create_config, create_model
+from aws_requests import create_config, create_model, put_alarm
 
 from local_cloud import start
 from local_cloud.testing.account import Account

@@ -4,8 +4,8 @@ import time
 from typing import Any
 
 import pytest
+from aws_requests import routes_stack
 from rich.console import Console
-from route_stack import routes_stack
 
 from local_cloud import LocalCloud
 from local_cloud.testing.account import Account, error_of

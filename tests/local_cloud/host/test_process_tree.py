@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lambda_requests import make_function, port_of
+from aws_requests import make_function, port_of
 from process_state import members_of_group, processes_naming, stop, wait_until_gone, wait_until_none_names
 
 from local_cloud import LocalCloud, start
@@ -31,7 +31,7 @@ from pathlib import Path
 sys.path[:0] = {paths!r}
 from local_cloud.testing.account import Account
 from local_cloud.testing.served_account import Served
-from lambda_requests import make_function
+from aws_requests import make_function
 from local_cloud import start
 
 def begin():

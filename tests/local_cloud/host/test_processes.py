@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from aws_requests import make_function, port_of
 from botocore.exceptions import BotoCoreError
-from lambda_requests import make_function, port_of
 from process_state import members_of_group, wait_until_gone, wait_until_group_gone
 
 from local_cloud import LocalCloud, NotRunningError, running, start

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from route_stack import routes_stack
+from aws_requests import routes_stack
 
 from local_cloud.testing.account import Account, error_of
 from local_cloud.testing.fleet_template import BAKE_MINUTES

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from event_order import assert_order
 from real_fleet import FLEET, MODELS, TAIL, Fleet, promoted, whale
 
 from local_cloud.host import assembly
-from local_cloud.testing.account import Account
+from local_cloud.testing.account import Account, assert_order
 from tierfleet.config import routes
 from tierfleet.runtime import names
 

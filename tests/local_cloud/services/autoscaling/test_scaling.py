@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sagemaker_requests import create_config, create_model
+from aws_requests import create_config, create_model
 
 from local_cloud.testing.account import Account, error_of
 

@@ -5,9 +5,8 @@ import time
 from typing import Any
 
 import pytest
-from event_order import assert_order
 
-from local_cloud.testing.account import Account
+from local_cloud.testing.account import Account, assert_order
 from local_cloud.testing.fleet_template import fleet, tail_name, whale_name
 
 

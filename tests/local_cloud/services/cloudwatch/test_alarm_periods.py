@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from alarm_requests import put_alarm, put_composite
+from aws_requests import put_alarm, put_composite
 
 from local_cloud.testing.account import Account
 
@@ -79,7 +79,7 @@ def test_the_ticker_turns_alarms_and_their_composite_on_the_real_clock(account: 
 
 
 def test_a_red_latency_alarm_takes_an_update_back(account: Account) -> None:
-    from sagemaker_requests import create_config, create_model
+    from aws_requests import create_config, create_model
 
     sagemaker = account.client("sagemaker")
     create_model(account)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from alarm_requests import put_alarm, put_composite
+from aws_requests import put_alarm, put_composite
 
 from local_cloud.testing.account import Account, error_of
 

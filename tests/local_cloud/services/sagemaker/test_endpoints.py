@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from sagemaker_requests import create_config, create_model
+from aws_requests import create_config, create_model
 
 from local_cloud.testing.account import Account, error_of
 from local_cloud.testing.fleet_template import canary

@@ -1,6 +1,6 @@
 """Models, endpoint configurations and listing, through boto3."""
 
-from sagemaker_requests import create_config, create_model
+from aws_requests import create_config, create_model
 
 from local_cloud.testing.account import Account, error_of
 
