@@ -10,6 +10,7 @@ from tierfleet.planning.request import other_container
 from tierfleet.planning.search.fleet_model import DISK_SHARE_FOR_MODELS, FleetModel
 from tierfleet.planning.search.instance_need import beyond_max
 from tierfleet.planning.search.plan import FleetOption
+from tierfleet.planning.search.tail_cache import PLACEMENTS
 from tierfleet.planning.traffic.workload import Workload
 from tierfleet.text import duration, percent
 
@@ -70,9 +71,10 @@ def assumptions(
         else "volume_size_in_gb is not set, so every load counts as a fetch from S3"
     )
     return (
-        f"hit ratios: {exact}; every model lives on one instance, by a hash of its tenant (SageMaker sends a model's "
-        "calls to one instance while that is not busy; which one is not documented), and every instance evicts the "
-        "least recently used model (AWS documents no order)",
+        f"hit ratios: {exact}; every model lives on one instance (SageMaker sends a model's calls to one while "
+        f"it is not busy; which one is not documented, so {PLACEMENTS} placements at random are looked at, whatever "
+        "the tenants' names, and the worst is planned for), and every instance evicts the least recently used model "
+        "(AWS documents no order)",
         f"memory and times: profile {profile.name}, {profile.title}, of {profile.measured_on}: {profile.source}",
         f"memory for models: what is left of an instance after {profile.reserve_mib:,.0f} MiB for its system and "
         f"{percent(profile.reserve_share) if profile.reserve_share else 'nothing'} kept free",

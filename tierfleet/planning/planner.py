@@ -207,6 +207,8 @@ def _chosen(question: Question, model: FleetModel, tiering: Tiering, found: Foun
     if instances < (question.least or 1) or not model.fits(instance_type, dedicated):
         return found.best, False
     same = model.judged(model.option(instance_type, instances, dedicated))
+    if same.meets:
+        same = model.in_every_placement(same)
     if same.meets and same.usd <= found.best.usd * (1 + question.size_band):
         return same, True
     return found.best, False

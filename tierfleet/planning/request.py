@@ -84,6 +84,10 @@ def other_container(config: FleetConfig, profile: Profile) -> str | None:
 def prepared(question: Question) -> tuple[Question, Tiering, list[str]]:
     """The question about those tenants that may move, the tier of each by traffic, and what was left aside."""
     config, workload, notices = question.config, question.workload, []
+    if question.least is not None and question.least > question.most:
+        raise InputError(
+            f"--least-instances is {question.least} and --most-instances {question.most}: no count is between them"
+        )
     named = {tenant for tier in config.tiers.values() for tenant in tier.tenants}
     named |= {tenant for tier in config.multi_model_tiers.values() if tier.warm_up for tenant in tier.warm_up.tenants}
     if named and named.isdisjoint(workload.tenants):

@@ -1,9 +1,10 @@
 """Traffic from a trace or a rates file, and the small arguments of a plan, as a user writes them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from boto3 import Session
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,10 +23,23 @@ from tierfleet.planning.traffic.workload import Workload, model_megabytes, workl
 from tierfleet.runtime.catalog import CatalogError, read_pointer
 from tierfleet.runtime.clients import s3_client
 from tierfleet.runtime.names import models_bucket
+from tierfleet.text import duration
 
 # Without a word about it, at most so much of a trace fills the caches first.
 _MOST_SKIPPED_DAYS = 10.0
 _SKIPPED_SHARE = 1 / 3
+_OF_TRACES: Final = frozenset(
+    {
+        "--skip-days",
+        "--tenant-column",
+        "--timestamp-column",
+        "--model-bytes-column",
+        "--latency-column",
+        "--timezone",
+        "--strict",
+    }
+)
+DEFAULT_GAP_SECONDS: Final = 600.0
 # A week, less what a log may miss at its ends.
 _WEEK_DAYS = 6.9
 
@@ -76,9 +90,33 @@ def read_source(
     sizes = model_megabytes(requests.tenants, requests.model_bytes, default_megabytes, ratio)
     workload = workload_from_trace(requests, sizes, skip_days=skipped, sessions=sessions)
     notices = [*trace.notices, f"the first {skipped:.3g} of {days:.3g} days fill the caches and are not counted"]
+    if days < 1:
+        notices.append(
+            f"the trace lasts {duration(requests.duration_seconds)}: calls a day and the monthly bill are extrapolated "
+            "from it, as if it went on like this day and night"
+        )
     if days < _WEEK_DAYS:
         notices.append("hours and days of the week that the trace does not have are taken to be like those it has")
     return Source(workload, days, tuple(notices))
+
+
+def refuse_idle_options(source: str, given: Mapping[str, object]) -> None:
+    """Options of a trace's columns, times and days mean nothing for a table of rates, and burstiness needs its calls.
+
+    given: option to value; None or False: not given. Raises InputError with all that would do nothing.
+    """
+    set_options = {name for name, value in given.items() if value not in (None, False)}
+    mistakes = []
+    if is_rates_file(source) and (idle := sorted(set_options & _OF_TRACES)):
+        mistakes.append(f"{source} is a table of rates, for which {', '.join(idle)} mean nothing: leave them out")
+    if "--mean-gap-seconds" in set_options and "--calls-per-session" not in set_options:
+        mistakes.append("--mean-gap-seconds does nothing without --calls-per-session: give both, or neither")
+    if "--pin" in set_options and "--apply" not in set_options:
+        mistakes.append(
+            "--pin does nothing without --apply, which writes it into the fleet file: give both, or neither"
+        )
+    if mistakes:
+        raise InputError("; ".join(mistakes))
 
 
 def numbers(option: str, given: Sequence[str]) -> dict[str, float]:
@@ -114,12 +152,13 @@ def claimed_ratios(given: Sequence[str]) -> dict[int, float | None]:
     return found
 
 
-def sessions_of(calls: float | None, mean_gap_seconds: float) -> Sessions | None:
+def sessions_of(calls: float | None, mean_gap_seconds: float | None) -> Sessions | None:
     """Burstiness as given; None if it is to be found in the source. Raises InputError."""
     if calls is None:
         return None
     try:
-        return Sessions(calls, mean_gap_seconds if calls > 1 else 0.0)
+        gap = DEFAULT_GAP_SECONDS if mean_gap_seconds is None else mean_gap_seconds
+        return Sessions(calls, gap if calls > 1 else 0.0)
     except ValueError as error:
         raise InputError(str(error)) from error
 
@@ -135,8 +174,14 @@ def pinned(target: Target, config: FleetConfig, versions: Sequence[str], from_ca
         if not (tenant and equals and version) or "/" in version:
             raise InputError(f"--pin {pair}: write TENANT=VERSION, such as m07=2026-11-14")
         pins[tenant] = f"{tenant}/{version.removesuffix('.tar.gz')}.tar.gz"
+    promoted = target.promoted(config)
+    if idle := sorted(pins.keys() - target.dedicated):
+        who = ", ".join(sorted(target.dedicated)) or "nobody"
+        raise InputError(
+            f"--pin names {', '.join(idle)}, and the plan gives endpoints of their own to {who}: pin only those"
+        )
     missing: dict[str, str] = {}
-    for tenant in target.promoted(config):
+    for tenant in promoted:
         if tenant not in pins:
             try:
                 pins[tenant] = from_catalog(tenant)

@@ -100,3 +100,19 @@ def test_a_curve_says_why_it_has_no_optimum(trace, tmp_path):
     file.write_text("[requests_per_day]\na = 5\nb = 3\n")
     answer = run(app, ["plan", "curve", str(file), "--resident-mib", "1", "--belady"])
     assert "Belady's optimum needs a trace" in answer.output
+
+
+def test_the_latency_of_a_trace_is_shown(tmp_path):
+    file = tmp_path / "trace.csv"
+    rows = "".join(f"m{number % 3},2026-11-0{1 + number % 9}T08:00:00Z,{number}\n" for number in range(1, 101))
+    file.write_text("tenant,timestamp,took\n" + rows)
+    answer = run(app, ["plan", "curve", str(file), "--resident-mib", "50", "--latency-column", "took"])
+    assert answer.exit_code == 0, answer.output
+    assert "the trace's own latency: p50 5" in answer.output
+
+
+@pytest.mark.parametrize("instances", ["0", "1001", "40000"])
+def test_a_count_of_instances_out_of_range_is_no_traceback(trace, instances):
+    answer = run(app, ["plan", "curve", str(trace), "--resident-mib", "50", "--instances", instances])
+    assert answer.exit_code == 2
+    assert "--instances" in answer.output

@@ -257,3 +257,41 @@ def test_a_fleet_without_a_dedicated_tier_gets_the_table_to_add(rates: Path, tmp
     assert code == 2
     assert "g1: whale" in text
     assert "the file has no dedicated tier; add one" in notes
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--least-instances", 5, "--most-instances", 3), ("--least-instances is 5", "--most-instances 3")),
+        (("--mean-gap-seconds", 60), ("--mean-gap-seconds does nothing without --calls-per-session",)),
+        (("--pin", "g1=v1"), ("--pin does nothing without --apply",)),
+        (
+            ("--apply", "--pin", "nobody=v1"),
+            ("--pin names nobody, and the plan gives endpoints of their own to g1, g2",),
+        ),
+        (
+            ("--skip-days", 1, "--strict", "--timezone", "UTC", "--pin", "g1=v1"),
+            ("--skip-days, --strict, --timezone mean nothing", "--pin does nothing"),
+        ),
+        (("--tenant-column", "t", "--timestamp-column", "s", "--model-bytes-column", "b"), ("mean nothing",)),
+    ],
+)
+def test_options_that_contradict_each_other_or_do_nothing_are_refused(
+    rates: Path, fraud: Path, options: tuple[object, ...], words: tuple[str, ...]
+) -> None:
+    before = fraud.read_text()
+    code, _, errors = plan(rates, "--config", fraud, "--model-megabytes", 30, *options)
+    assert code == 2
+    flat = " ".join(errors.split())
+    assert all(text in flat for text in words)
+    assert fraud.read_text() == before
+
+
+def test_a_trace_of_seconds_is_said_to_be_extrapolated(fraud: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    rows = "".join(f"m{number % 7},2026-11-02T08:00:{number % 40:02}Z\n" for number in range(200))
+    trace.write_text("tenant,timestamp\n" + rows)
+    _, text, _ = plan(trace, "--config", fraud, "--model-megabytes", 30, "--json")
+    assert any(
+        note.startswith("the trace lasts 39 s: calls a day and the monthly") for note in json.loads(text)["notices"]
+    )

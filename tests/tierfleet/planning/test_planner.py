@@ -115,8 +115,19 @@ def test_a_fleet_that_is_right_stays_as_it_is(fraud: Workload) -> None:
     # Without whales it would be cheaper: what they are worth is not for the money to say.
     nobody = next(found for found in plan.tierings if found.name == "nobody dedicated")
     assert nobody.best.usd < plan.chosen.usd
+    # 3 x ml.m5.large would cost less, and has room for every model in some placements only.
+    assert make_plan(replace(asked, size_band=0.0))[0].chosen.usd == plan.chosen.usd
+
+
+def test_today_s_size_stays_where_another_is_only_a_little_cheaper(fraud: Workload) -> None:
+    # A load takes longer than this fleet's file allows; what is a little cheaper has some.
+    patient = replace(requirements_of(load(FRAUD)), cold_p95_seconds=60.0)
+    asked = question(fraud, FRAUD, requirements=patient, size_band=0.2, profiles=STOCK)
+    plan = make_plan(asked)[0]
     eager = make_plan(replace(asked, size_band=0.0))[0]
-    assert eager.chosen.usd < plan.chosen.usd <= 1.1 * eager.chosen.usd
+    assert plan.kept_as_today
+    assert not eager.kept_as_today
+    assert eager.chosen.usd < plan.chosen.usd <= 1.2 * eager.chosen.usd
 
 
 def test_today_s_size_goes_when_it_costs_too_much(fraud: Workload) -> None:

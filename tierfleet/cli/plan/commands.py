@@ -25,19 +25,24 @@ def plan_synthesize(
     days: Annotated[float, typer.Option(min=0.01)] = 30,
     seed: int = 0,
     calls_per_session: Annotated[float, typer.Option(min=1, help="1 makes independent calls.")] = 1,
-    mean_gap_seconds: Annotated[float, typer.Option(min=0, help="Between the calls of a session.")] = 600,
+    mean_gap_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Between the calls of a session. Default: 600.")
+    ] = None,
     requests_per_day: Annotated[float | None, typer.Option(min=1, help="Instead of the shape's.")] = None,
     zipf: Annotated[float | None, typer.Option(min=0, help="Popularity by this Zipf exponent instead.")] = None,
     no_rhythm: Annotated[bool, typer.Option("--no-rhythm", help="Evenly over the day and the week.")] = False,
 ) -> None:
     """Write a trace of a known traffic shape; the same arguments write the same trace."""
     with planning_or_fail():
-        from tierfleet.planning.traffic.sessions import INDEPENDENT, Sessions
+        from tierfleet.planning.sources import refuse_idle_options, sessions_of
+        from tierfleet.planning.traffic.sessions import INDEPENDENT
         from tierfleet.planning.traffic.shapes import varied
         from tierfleet.planning.traffic.synthesize import write_trace
 
         traffic = varied(shape, requests_per_day=requests_per_day, zipf=zipf, without_rhythm=no_rhythm)
-        sessions = INDEPENDENT if calls_per_session == 1 else Sessions(calls_per_session, mean_gap_seconds)
+        several = calls_per_session if calls_per_session > 1 else None
+        refuse_idle_options(output.name, {"--calls-per-session": several, "--mean-gap-seconds": mean_gap_seconds})
+        sessions = sessions_of(several, mean_gap_seconds) or INDEPENDENT
         with advancing("making requests", round(traffic.requests_per_day * days)) as advance:
             written = write_trace(traffic, output, days=days, seed=seed, sessions=sessions, progress=advance)
     out.print(escape(f"{output}  {written:,} requests of {len(traffic.tenants):,} tenants"))
@@ -55,11 +60,13 @@ def plan_curve(
     capacity_models: Annotated[
         list[float] | None, typer.Option(help="The same in models of average size; may be repeated.")
     ] = None,
-    instances: Annotated[int, typer.Option(min=1, help="A model lives on one of them.")] = 1,
+    instances: Annotated[int, typer.Option(min=1, max=1000, help="A model lives on one of them.")] = 1,
     skip_days: Annotated[float, typer.Option(min=0, help="The first days fill the cache and are not counted.")] = 0,
     belady: Annotated[bool, typer.Option("--belady", help="Add what a cache that knows the future does.")] = False,
     calls_per_session: Annotated[float | None, typer.Option(min=1, help="Rates: the burstiness.")] = None,
-    mean_gap_seconds: Annotated[float, typer.Option(min=0, help="Rates: between the calls of a session.")] = 600,
+    mean_gap_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Rates: between the calls of a session. Default: 600.")
+    ] = None,
     tenant_column: str | None = None,
     timestamp_column: str | None = None,
     model_bytes_column: str | None = None,
@@ -71,12 +78,24 @@ def plan_curve(
     """Show the hit ratio of the shared cache at several capacities."""
     with planning_or_fail(), tempfile.TemporaryDirectory(prefix="tierfleet-") as folder:
         from tierfleet.planning.cache import curve_table
-        from tierfleet.planning.traffic.sessions import Sessions
+        from tierfleet.planning.sources import refuse_idle_options, sessions_of
         from tierfleet.planning.traffic.trace_columns import Columns
 
-        sessions = None
-        if calls_per_session is not None:
-            sessions = Sessions(calls_per_session, mean_gap_seconds if calls_per_session > 1 else 0.0)
+        refuse_idle_options(
+            source,
+            {
+                "--skip-days": skip_days or None,
+                "--tenant-column": tenant_column,
+                "--timestamp-column": timestamp_column,
+                "--model-bytes-column": model_bytes_column,
+                "--latency-column": latency_column,
+                "--timezone": timezone,
+                "--strict": strict,
+                "--calls-per-session": calls_per_session,
+                "--mean-gap-seconds": mean_gap_seconds,
+            },
+        )
+        sessions = sessions_of(calls_per_session, mean_gap_seconds)
         columns = Columns(
             tenant=tenant_column, timestamp=timestamp_column, model_bytes=model_bytes_column, latency=latency_column
         )

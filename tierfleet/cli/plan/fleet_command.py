@@ -47,8 +47,9 @@ def plan_fleet(
         float | None, typer.Option(min=1, help="Burstiness of rates; 1: independent.", rich_help_panel=_TRAFFIC)
     ] = None,
     mean_gap_seconds: Annotated[
-        float, typer.Option(min=0, help="Between the calls of a session.", rich_help_panel=_TRAFFIC)
-    ] = 600,
+        float | None,
+        typer.Option(min=0, help="Between the calls of a session. Default: 600.", rich_help_panel=_TRAFFIC),
+    ] = None,
     tenant_column: Annotated[str | None, typer.Option(rich_help_panel=_TRAFFIC)] = None,
     timestamp_column: Annotated[str | None, typer.Option(rich_help_panel=_TRAFFIC)] = None,
     model_bytes_column: Annotated[str | None, typer.Option(rich_help_panel=_TRAFFIC)] = None,
@@ -103,6 +104,21 @@ def plan_fleet(
         from tierfleet.planning.search.tiering import TieringRules
         from tierfleet.planning.traffic.trace_columns import Columns
 
+        sources.refuse_idle_options(
+            source,
+            {
+                "--skip-days": skip_days,
+                "--tenant-column": tenant_column,
+                "--timestamp-column": timestamp_column,
+                "--model-bytes-column": model_bytes_column,
+                "--timezone": timezone,
+                "--strict": strict,
+                "--calls-per-session": calls_per_session,
+                "--mean-gap-seconds": mean_gap_seconds,
+                "--pin": pin,
+                "--apply": apply,
+            },
+        )
         if html is not None:
             check_writable(html, "--html")
         required = requirements_of(

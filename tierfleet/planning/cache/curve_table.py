@@ -17,6 +17,7 @@ from tierfleet.planning.traffic.requests import Progress
 from tierfleet.planning.traffic.sessions import Sessions
 from tierfleet.planning.traffic.trace import read_trace
 from tierfleet.planning.traffic.trace_columns import Columns
+from tierfleet.text import milliseconds
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,11 @@ def tabulate(
             source, folder, columns=reading.columns, timezone=reading.timezone, strict=reading.strict, progress=progress
         )
         requests, notices = trace.requests, trace.notices
+        if trace.latency_milliseconds:
+            measured = ", ".join(
+                f"p{percent} {milliseconds(ms / 1000)}" for percent, ms in trace.latency_milliseconds.items()
+            )
+            notices = (*notices, f"the trace's own latency: {measured}")
         sizes = _resident(requests.tenants, requests.model_bytes, resident_mib)
         if with_belady and instances > 1:
             notices = (*notices, "Belady's optimum is that of one instance: it is left out")

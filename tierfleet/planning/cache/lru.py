@@ -17,6 +17,8 @@ from tierfleet.planning.cache import lru_kernel
 from tierfleet.planning.traffic.requests import Progress, Requests, whole_bytes
 
 _CHUNK: Final = 1 << 22
+# Instance numbers are 16 bits wide.
+_MOST_INSTANCES: Final = 32_767
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +50,8 @@ class CacheFleet:
             wrong.append(f"memory_mib is {self.memory_mib}; give MiB above 0")
         if not self.disk_mib >= 0:
             wrong.append(f"disk_mib is {self.disk_mib}; give MiB, or 0 for no disk")
-        if self.instances < 1:
-            wrong.append(f"instances is {self.instances}; give at least 1")
+        if not 1 <= self.instances <= _MOST_INSTANCES:
+            wrong.append(f"instances is {self.instances}; give 1 to {_MOST_INSTANCES}")
         if not 0 <= self.spill_share <= 1:
             wrong.append(f"spill_share is {self.spill_share}; give a share of 0 to 1")
         if self.most_in_flight is not None and self.most_in_flight < 1:

@@ -5,7 +5,7 @@ from html import escape
 from importlib.resources import files
 
 from tierfleet.planning.report.charts import cost_chart, latency_chart, miss_ratio_chart, traffic_chart
-from tierfleet.planning.report.text import describe, headline, traffic_text
+from tierfleet.planning.report.text import describe, headline, hit_ratio_text, traffic_text
 from tierfleet.planning.search.plan import Comparison, Plan
 from tierfleet.text import dollars, gibibytes, milliseconds, percent, points
 
@@ -67,7 +67,7 @@ def _figures(plan: Plan) -> str:
     named = {
         "a month": dollars(shown.usd),
         "today": dollars(plan.today.usd),
-        "hit ratio": points(shown.hit_ratio),
+        "hit ratio": hit_ratio_text(shown),
         "loads an hour": f"{shown.loads_per_hour:,.0f}",
         "warm p95": "" if shown.warm_p95_seconds is None else milliseconds(shown.warm_p95_seconds),
         "cold p95": "next to none" if loads is None else milliseconds(loads.p95),

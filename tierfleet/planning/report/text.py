@@ -27,7 +27,14 @@ def headline(plan: Plan) -> str:
 def describe(option: FleetOption) -> str:
     """One fleet in a few words."""
     dedicated = f" + {len(option.dedicated)} dedicated" if option.dedicated else ""
-    return f"{option.name}{dedicated}, {dollars(option.usd)} a month, hit ratio {points(option.hit_ratio)}"
+    return f"{option.name}{dedicated}, {dollars(option.usd)} a month, hit ratio {hit_ratio_text(option)}"
+
+
+def hit_ratio_text(option: FleetOption) -> str:
+    """Of the placement that serves worst, with the range where there is one."""
+    low, high = option.hit_ratio_range or (option.hit_ratio, option.hit_ratio)
+    text = points(option.hit_ratio)
+    return text if points(low) == points(high) else f"{text} ({points(low)} to {points(high)} by placement)"
 
 
 def traffic_text(plan: Plan) -> str:

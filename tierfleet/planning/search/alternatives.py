@@ -2,7 +2,7 @@
 
 From a trace by a pass over it, changed as the circumstance says; other sessions, which a trace cannot have, and
 everything where only rates are known, by Che's approximation. Each is compared with the planned fleet by the same
-method.
+method and in the first placement of the tenants on the instances.
 """
 
 from collections.abc import Iterator
@@ -50,14 +50,15 @@ def sensitivity(model: FleetModel, option: FleetOption) -> tuple[Sensitivity, ..
         if case.exact not in base:
             planned = _of(model, model.workload if case.exact else replace(model.workload, requests=None))
             base[case.exact] = planned.option(option.instance_type, option.instances, dedicated).hit_ratio
-        expected = replace(free.option(option.instance_type, case.instances, dedicated), usd=option.usd)
-        judged = free.judged(expected)
+        as_planned = case.workload is model.workload and case.instances == option.instances
+        expected = option if as_planned else free.option(option.instance_type, case.instances, dedicated)
+        judged = free.judged(replace(expected, usd=option.usd))
         failures = (*judged.failures, *beyond_max(free, option))
         found.append(
             Sensitivity(
                 case.what,
                 judged.hit_ratio,
-                judged.hit_ratio - base[case.exact],
+                0.0 if as_planned else judged.hit_ratio - base[case.exact],
                 judged.cold_p95_seconds,
                 not failures,
                 failures,

@@ -28,7 +28,7 @@ from tierfleet.planning.search.option_prices import OptionPrices
 from tierfleet.planning.search.plan import FleetOption, TierLatency
 from tierfleet.planning.search.proposed import instances_for_peak, proposed_tail
 from tierfleet.planning.search.requirements import Requirements
-from tierfleet.planning.search.tail_cache import TailCache
+from tierfleet.planning.search.tail_cache import PLACEMENTS, LevelShares, TailCache
 from tierfleet.planning.search.tiering import TailShare
 from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.workload import Workload
@@ -57,7 +57,7 @@ class FleetModel:
     network: Network
     tails: dict[frozenset[str], TailCache]
     _sizes: dict[frozenset[str], tuple[Array, Array]] = field(default_factory=dict)
-    _events: dict[tuple[str, int, frozenset[str]], LoadEvents] = field(default_factory=dict)
+    _events: dict[tuple[str, int, frozenset[str], int], LoadEvents] = field(default_factory=dict)
 
     def tail(self, dedicated: frozenset[str]) -> TailCache:
         """The shared tier without those."""
@@ -112,6 +112,44 @@ class FleetModel:
             cold_share=shares.s3,
             loads_per_hour=calls_per_day / 24 * (1 - shares.memory),
         )
+
+    def in_every_placement(self, option: FleetOption) -> FleetOption:
+        """A judged option as it is in the placement that serves worst, with the range of its hit ratio."""
+        tail = self.tail(frozenset(option.dedicated))
+        if option.instances == 1 or not len(tail.workload.tenants):
+            return option
+        each = [option, *(self._elsewhere(option, placement) for placement in range(1, PLACEMENTS))]
+        worst = max(each, key=lambda one: (len(one.failures), -one.hit_ratio))
+        ratios = [one.hit_ratio for one in each]
+        return replace(worst, hit_ratio_range=(min(ratios), max(ratios)))
+
+    def _elsewhere(self, option: FleetOption, placement: int) -> FleetOption:
+        """The option, judged in another placement."""
+        dedicated = frozenset(option.dedicated)
+        tail, (resident, on_disk) = self.tail(dedicated), self.sizes(dedicated)
+        requests = tail.workload.requests
+        if requests is None:
+            shares = tail.shares(
+                resident,
+                on_disk,
+                memory_mib=self.memory_mib(option.instance_type),
+                disk_room_mib=self._disk_room_mib(option.instance_type),
+                instances=option.instances,
+                placement=placement,
+            )
+        else:
+            met = self._load_events(requests, option.instance_type, option.instances, dedicated, placement).shares
+            shares = LevelShares(met.warm + met.waiting, met.disk, met.cold)
+        moved = replace(
+            option,
+            placement=placement,
+            usd=self.prices.usd(option.instance_type, option.instances, dedicated, shares.s3),
+            hit_ratio=shares.memory,
+            disk_share=shares.disk,
+            cold_share=shares.s3,
+            loads_per_hour=float(tail.workload.calls_per_day.sum()) / 24 * (1 - shares.memory),
+        )
+        return self.judged(moved)
 
     def judged(self, option: FleetOption, *, call_by_call: bool = True) -> FleetOption:
         """The same with its call times, and with what it fails to meet.
@@ -199,7 +237,9 @@ class FleetModel:
         if not len(tail.tenants):
             return always_in_memory(self.profile, np.ones(1), np.ones(1), self.network)
         if tail.requests is not None:
-            events = self._load_events(tail.requests, option.instance_type, option.instances, dedicated)
+            events = self._load_events(
+                tail.requests, option.instance_type, option.instances, dedicated, option.placement
+            )
             calls = tail.calls_per_day if tail.calls_per_day.any() else None
             return latency_of_events(self.profile, tail.model_mb, events, network=self.network, weights=calls)
         return self._times_by_rates(option)
@@ -242,9 +282,9 @@ class FleetModel:
         return float(slow.max() + each.max() / steps.loads_at_once + steps.load.max())
 
     def _load_events(
-        self, requests: Requests, instance_type: str, instances: int, dedicated: frozenset[str]
+        self, requests: Requests, instance_type: str, instances: int, dedicated: frozenset[str], placement: int
     ) -> LoadEvents:
-        key = (instance_type, instances, dedicated)
+        key = (instance_type, instances, dedicated, placement)
         if key not in self._events:
             tail, (resident, on_disk) = self.tail(dedicated).workload, self.sizes(dedicated)
             vcpus = describe(instance_type).vcpus
@@ -258,6 +298,7 @@ class FleetModel:
                 ),
                 load_steps(self.profile, tail.model_mb, vcpus=vcpus, network=self.network),
                 on_disk_mib=on_disk,
+                instance_of=self.tail(dedicated).instance_of(instances, placement),
                 # Nothing of a few tenants may be left to count; then all of it counts.
                 counted_from_seconds=min(tail.counted_from_seconds, float(requests.seconds[-1])),
             )

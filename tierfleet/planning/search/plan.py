@@ -39,6 +39,8 @@ class FleetOption:
     loads_per_hour: of the shared tier, over all instances. model_memory_mib: room for models over all its instances.
     busy_loading: share of the time that an instance's places for loading are taken, in the busiest hour.
     warm_p95_seconds, cold_p95_seconds: None where it was not looked at, or no such call comes.
+    placement: which of the placements of the tenants on the instances this is. hit_ratio_range: the lowest and the
+    highest over all of them, this one being the one that serves worst; None where only one was looked at.
     failures: what it does not meet; empty where it meets all.
     """
 
@@ -57,6 +59,8 @@ class FleetOption:
     busy_loading: float | None = None
     warm_p95_seconds: float | None = None
     cold_p95_seconds: float | None = None
+    placement: int = 0
+    hit_ratio_range: tuple[float, float] | None = None
     failures: tuple[str, ...] = ()
 
     @property

@@ -4,7 +4,8 @@ Cut off without a look: counts that the calls of the busiest hour outgrow; types
 model; more instances of a type once every model has its room; what costs more than three times the budget; and what
 costs no less than another option that has as much memory and as many vCPUs in no more instances. (Under affinity each
 instance caches its own tenants, so the same memory in fewer pieces hits as much or more.) Call times are computed in
-rising order of cost, only until the answer is known. Of fleets that cost within 2 % of the cheapest the one with the
+rising order of cost, only until the answer is known; what meets everything must do so in every placement of the tenants
+on the instances. Of fleets that cost within 2 % of the cheapest the one with the
 highest hit ratio is the answer, then the one with the fewest instances.
 """
 
@@ -180,6 +181,8 @@ def _cheapest(
             continue
         judged = model.judged(option, call_by_call=not model.too_slow_without_waits(option))
         if judged.meets:
+            judged = model.in_every_placement(judged)
+        if judged.meets:
             met.append(judged)
         elif not met:
             failing.append(judged)
@@ -187,7 +190,9 @@ def _cheapest(
     best = min(tied, key=_service, default=None)
     runner_up = next((option for option in met if option is not best), None)
     closest = max(failing, key=lambda option: option.hit_ratio, default=None)
-    return best, runner_up, None if closest is None else model.judged(closest)
+    if closest is not None and closest.hit_ratio_range is None:
+        closest = model.judged(closest)
+    return best, runner_up, closest
 
 
 def _as_cheap_as(option: FleetOption) -> float:

@@ -1,18 +1,21 @@
 """Hit ratios of the shared tier at any instance count and memory: each pass over the trace is done once."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tierfleet.planning.cache.che import che, che_per_instance
-from tierfleet.planning.cache.lru import instance_by_hash
 from tierfleet.planning.cache.miss_ratio_curve import MissRatioCurve, miss_ratio_curve
 from tierfleet.planning.traffic.rates import steady_rates
 from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.workload import Workload
 
 Array = NDArray[np.float64]
+
+# Which instance SageMaker loads a model on is not documented: so many placements at random are looked at.
+PLACEMENTS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -28,33 +31,46 @@ class LevelShares:
 class TailCache:
     """The tenants of the shared tier as load on caches, every tenant on its own instance (model affinity).
 
+    A placement says which: one of PLACEMENTS, drawn for the tenants in order of their calls, whatever their names.
     From a trace the hit ratios are those of LRU, exactly; from rates alone, Che's approximation.
     """
 
     workload: Workload
     _curves: dict[tuple[int, bytes], MissRatioCurve] = field(default_factory=dict)
-    _placed: dict[int, NDArray[np.int16]] = field(default_factory=dict)
+    _placed: dict[tuple[int, int], NDArray[np.int16]] = field(default_factory=dict)
 
     def shares(
-        self, resident_mib: Array, disk_mib: Array, *, memory_mib: float, disk_room_mib: float, instances: int
+        self,
+        resident_mib: Array,
+        disk_mib: Array,
+        *,
+        memory_mib: float,
+        disk_room_mib: float,
+        instances: int,
+        placement: int = 0,
     ) -> LevelShares:
         """Where calls find their model. resident_mib, disk_mib: of each model. memory_mib, disk_room_mib: per instance.
 
         The disk is a cache like the memory, of what was ever loaded: a model found on disk only is loaded from there.
         """
-        in_memory = self.hit_ratio(resident_mib, memory_mib, instances)
-        reached = max(self.hit_ratio(disk_mib, disk_room_mib, instances), in_memory) if disk_room_mib else in_memory
+        in_memory = self.hit_ratio(resident_mib, memory_mib, instances, placement)
+        reached = in_memory
+        if disk_room_mib:
+            reached = max(self.hit_ratio(disk_mib, disk_room_mib, instances, placement), in_memory)
         return LevelShares(in_memory, reached - in_memory, 1 - reached)
 
-    def hit_ratio(self, sizes_mib: Array, capacity_mib: float, instances: int) -> float:
-        """The share of calls whose model is in a cache of `capacity_mib` on its instance; 1 without tenants."""
+    def hit_ratio(self, sizes_mib: Array, capacity_mib: float, instances: int, placement: int = 0) -> float:
+        """The share of calls whose model is in a cache of `capacity_mib` on its instance; 1 without tenants.
+
+        From a trace, other placements than the first are approximated.
+        """
         if not len(sizes_mib) or not self.workload.calls_per_day.any():
             return 1.0
         if capacity_mib <= 0:
             return 0.0
         requests = self.workload.requests
-        if requests is None:
-            instance_of = self.instance_of(instances)
+        if requests is None or placement:
+            instance_of = self.instance_of(instances, placement)
             # Sums of shares may end a rounding above 1.
             return min(che_per_instance(self.workload.rates, sizes_mib, capacity_mib, instance_of), 1.0)
         if (sizes_mib == sizes_mib[0]).all():
@@ -87,17 +103,24 @@ class TailCache:
         return loads
 
     def all_fit(self, sizes_mib: Array, capacity_mib: float, instances: int) -> bool:
-        """Whether every model has its room, so that more memory changes nothing."""
+        """Whether every model has its room in every placement, so that more memory changes nothing."""
         if not len(sizes_mib):
             return True
-        load = np.bincount(self.instance_of(instances), weights=sizes_mib)
-        return float(load.max()) <= capacity_mib
+        placements = range(PLACEMENTS) if instances > 1 else (0,)
+        return all(
+            np.bincount(self.instance_of(instances, placement), weights=sizes_mib).max() <= capacity_mib
+            for placement in placements
+        )
 
-    def instance_of(self, instances: int) -> NDArray[np.int16]:
+    def instance_of(self, instances: int, placement: int = 0) -> NDArray[np.int16]:
         """The instance of each tenant."""
-        if instances not in self._placed:
-            self._placed[instances] = instance_by_hash(self.workload.tenants, instances)
-        return self._placed[instances]
+        key = (instances, placement)
+        if key not in self._placed:
+            calls = self.workload.calls_per_day
+            drawn = np.random.default_rng([placement, instances]).integers(instances, size=len(calls), dtype=np.int16)
+            self._placed[key] = np.empty_like(drawn)
+            self._placed[key][np.argsort(-calls, kind="stable")] = drawn
+        return self._placed[key]
 
     def _curve(self, requests: Requests, sizes_mib: Array, instances: int) -> MissRatioCurve:
         key = (instances, sizes_mib.tobytes())

@@ -11,6 +11,9 @@ _CHUNK: Final = 2_000_000
 _DAY: Final = 86_400
 # Of fewer requests than this a long gap says nothing.
 _LEAST_TO_BE_QUIET: Final = 100
+# From so many requests on, tenants that are more than this share of them are hardly tenants.
+_LEAST_TO_BE_ONE_EACH: Final = 1000
+_ONE_EACH: Final = 0.8
 # A trace that begins earlier than this (1 January 2000) counts its seconds from somewhere else than 1970.
 _LEAST_UNIX_SECONDS: Final = 946_684_800
 
@@ -24,6 +27,11 @@ def about(requests: Requests) -> list[str]:
         found.append(
             f"all {len(requests):,} requests are for one tenant, {requests.tenants[0]}: a cache of "
             "models cannot be planned from it; is the tenant column the right one?"
+        )
+    if len(requests) >= _LEAST_TO_BE_ONE_EACH and len(requests.tenants) > _ONE_EACH * len(requests):
+        found.append(
+            f"{len(requests):,} requests name {len(requests.tenants):,} tenants ({requests.tenants[0]}, ...), so "
+            "hardly one calls twice: is the tenant column the right one, or does it hold a request's id?"
         )
     return [*found, *_quiet(requests), *_early(requests)]
 

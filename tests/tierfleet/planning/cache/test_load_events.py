@@ -8,8 +8,9 @@ from brute_force import MIB, PlainCache, requests_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from workloads import model
+from workloads import PRICES, model, tiering
 
+from local_cloud.testing.fleets import fleet
 from tierfleet.instance_types import describe
 from tierfleet.planning.cache.load_events import CallShares, LoadSteps, simulate_loads
 from tierfleet.planning.cache.lru import CacheFleet, instance_by_hash
@@ -17,9 +18,12 @@ from tierfleet.planning.profiles.latency import Network, latency_of_events, load
 from tierfleet.planning.profiles.profile_files import load_profiles
 from tierfleet.planning.search.alternatives import sensitivity
 from tierfleet.planning.search.call_times import loads_percentile
+from tierfleet.planning.search.candidates import candidate_types
+from tierfleet.planning.search.search import Bounds, search
 from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.workload import workload_from_trace
 
+CANDIDATES = candidate_types(fleet(region="us-east-1"), PRICES)[0]
 _HALF_A_BIN = 2 ** (1 / 64)
 
 
@@ -176,3 +180,35 @@ def test_steps_that_do_not_fit_the_trace_are_refused(wrong: dict[str, object]) -
     steps = replace(_steps([1.0], 1), **wrong)
     with pytest.raises(ValueError, match=r"loads_at_once is 0|2 values of load for 1 tenants"):
         simulate_loads(requests_of([0]), np.ones(1), CacheFleet(memory_mib=10), steps)
+
+
+def test_renamed_tenants_get_the_same_plan() -> None:
+    requests = nightly(150, 6, 7_200.0)
+    answers = set()
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(150)
+        names = tuple(sorted(f"{seed}-{number:03}" for number in range(150)))
+        renamed = replace(requests, tenants=names, tenant=order[requests.tenant].astype(np.int32))
+        workload = workload_from_trace(renamed, np.full(150, 40.0), skip_days=1)
+        found = search(
+            model(workload, cold_p95_seconds=30.0), tiering(workload), Bounds(types=CANDIDATES, least=2, most=8)
+        )
+        answers.add((found.best.name, found.best.hit_ratio_range is not None))
+    assert len(answers) == 1
+
+
+def test_what_meets_everything_meets_it_in_every_placement() -> None:
+    random = np.random.default_rng(4)
+    popularity = np.arange(1, 41) ** -1.5
+    tenants = random.choice(40, 20_000, p=popularity / popularity.sum())
+    requests = requests_of(tenants.tolist(), np.sort(86_400 * random.random(20_000)).tolist(), count=40)
+    judge = model(workload_from_trace(requests, np.full(40, 40.0), skip_days=0.1))
+    option = judge.judged(judge.option("ml.m5.large", 2, frozenset()))
+    worst = judge.in_every_placement(option)
+    low, high = worst.hit_ratio_range
+    assert low == worst.hit_ratio <= option.hit_ratio <= high
+    assert low < high
+    [times] = judge.latencies(worst, "whale")
+    assert times.warm.share == pytest.approx(worst.hit_ratio, abs=0.01)
+    one = judge.judged(judge.option("ml.m5.large", 1, frozenset()))
+    assert judge.in_every_placement(one) is one

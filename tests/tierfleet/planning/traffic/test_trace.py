@@ -312,3 +312,9 @@ def test_a_long_trace_is_mapped_from_files(tmp_path, monkeypatch):
     assert (tmp_path / "work" / "tenant").stat().st_size == 12
     assert type(trace.requests.tenant) is np.ndarray
     assert trace.requests.tenant.tolist() == [0, 1, 1]
+
+
+def test_a_trace_whose_tenants_hardly_call_twice_is_asked_about(tmp_path):
+    lines = [f"req-{number:05},2026-11-{1 + number % 28:02}T00:00:00Z" for number in range(1200)]
+    trace = read(csv(tmp_path, "tenant,timestamp", *sorted(lines, key=lambda line: line[10:])), tmp_path)
+    assert any("is the tenant column the right one, or does it hold a request's id?" in note for note in trace.notices)
