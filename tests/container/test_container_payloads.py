@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 from running_server import RunningServer
+from tierfleet_server.accept import CONTENT_TYPES, Wanted, wanted
 from tierfleet_server.booster import Rows
 from tierfleet_server.payload import read_rows
 from tierfleet_server.preprocessing import Preprocessing
 from tierfleet_server.refusal import Refusal
-from tierfleet_server.reply import CONTENT_TYPES, content_type_for, render
+from tierfleet_server.reply import render
 
 
 class EightFeatures:
@@ -229,13 +230,13 @@ def test_a_score_that_is_not_finite() -> None:
     ],
 )
 def test_accept_chooses_the_form(accept: str, expected: str) -> None:
-    assert content_type_for(accept, "text/csv") == expected
+    assert wanted(accept, "text/csv") == Wanted(expected)
 
 
 @pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0", "text/csv;q=x", "text/csv," * 1000])
 def test_accept_for_what_there_is_not(accept: str) -> None:
     with pytest.raises(Refusal) as caught:
-        content_type_for(accept, "text/csv")
+        wanted(accept, "text/csv")
     assert caught.value.status == 406
 
 
