@@ -98,8 +98,9 @@ class BoosterModel:
         try:
             return self._handle.contributions(rows.address, rows.rows, rows.width)
         except native.XGBoostError as error:
+            said = str(error).rpartition("Check failed: ")[2]
             raise Refusal(
-                406, f"XGBoost cannot compute contributions with this model: {error}; "
+                406, f"XGBoost cannot compute contributions with this model ({said}); "
                 "its trees need the sums of Hessians that training stores with them",
             ) from None  # fmt: skip
 

@@ -21,7 +21,7 @@ from .metrics import Metrics
 from .payload import media_type, one_plain_csv_row
 from .prediction import Steps, predict
 from .refusal import Refusal, shown
-from .reply import BYTES_A_NUMBER, BYTES_A_ROW, MAX_REPLY_BYTES, render
+from .reply import MAX_REPLY_BYTES, bytes_a_row, render
 from .request_memory import RequestMemory
 from .scheduler import Scheduler
 from .settings import Settings
@@ -103,15 +103,15 @@ class Contract:
             contribs = self._wanted(request).contribs
         except Refusal:
             return 0  # it is refused for that
-        bytes_a_row = 2 if b"libsvm" in request.headers.get(b"content-type", b"").lower() else max(1, model.features)
-        rows = len(request.body) // bytes_a_row + 1
+        least = 2 if b"libsvm" in request.headers.get(b"content-type", b"").lower() else max(1, model.features)
+        rows = len(request.body) // least + 1
         built = len(request.body) * _TEXT_BYTES + rows * (model.features * 8 + model.outputs * _SCORE_BYTES)
         if contribs and isinstance(model, Explainable) and not model.explaining.refusal:
             cost = model.explaining
-            reply = cost.names_bytes + rows * (cost.numbers_a_row * BYTES_A_NUMBER + BYTES_A_ROW)
+            reply = cost.names_bytes + rows * cost.reply_bytes_a_row
             # The names are kept with the model from its first explanation on.
             return min(built, _BLOCK_BYTES) + min(reply, MAX_REPLY_BYTES) + cost.work_bytes + cost.names_bytes
-        reply = rows * (model.outputs * BYTES_A_NUMBER + BYTES_A_ROW)
+        reply = rows * bytes_a_row(model.outputs)
         return min(built, _BLOCK_BYTES) + min(reply, MAX_REPLY_BYTES)
 
     def _wanted(self, request: Request) -> Wanted:

@@ -2,7 +2,8 @@
 
 Measured with XGBoost 3.0.5 on one processor: 1.7 to 2.9 ns a step of TreeSHAP (`forest.Paths`), 0.4 to 0.5 ns for each
 tree, output and feature, since XGBoost clears and adds up a row of sums for each, and 0.5 us to write a number. One
-tree's paths are in memory while it is walked, 8 bytes for the square of its depth. No call of XGBoost can be cut.
+tree's paths are in memory while it is walked, 8 bytes for the square of its depth, which take some 12 ns to come by in
+deep trees. No call of XGBoost can be cut.
 """
 
 from typing import NamedTuple
@@ -12,12 +13,14 @@ from .reply import BYTES_A_NUMBER, MAX_REPLY_BYTES
 
 MAX_DEPTH = 1024
 MAX_SECONDS_A_ROW = 2.0
-_STEP_NS, _SUM_NS, _PATH_NS, _COPY_NS, _WRITE_NS = 3, 0.5, 1, 10, 500
+_STEP_NS, _SUM_NS, _PATH_NS, _COPY_NS, _WRITE_NS = 3, 0.5, 12, 10, 500
 _PATH_BYTES, _NODE_BYTES, _TREE_BYTES = 8, 4, 64
+# Of `{"score": [], "bias": [], "contributions": []}, ` a row, and of `[], ` an output.
+_REPLY_BYTES_A_ROW, _REPLY_BYTES_AN_OUTPUT = 64, 4
 
 
 class Explaining(NamedTuple):
-    """Of one row: seconds of a processor, how many numbers its reply has, and the bytes that XGBoost takes meanwhile.
+    """Of one row: seconds of a processor, numbers and bytes in its reply, and the bytes that XGBoost takes meanwhile.
 
     `names_bytes` is what the features' names take in a reply. `refusal` says why there are no contributions, and is
     empty where there are.
@@ -25,6 +28,7 @@ class Explaining(NamedTuple):
 
     seconds_a_row: float
     numbers_a_row: int
+    reply_bytes_a_row: int
     work_bytes: int
     names_bytes: int
     refusal: str
@@ -38,16 +42,18 @@ def explaining(facts: ModelFacts, names_bytes: int) -> Explaining:
     paths = (depth + 3) ** 2
     of_xgboost = facts.shap * _STEP_NS + trees * (outputs * (features + 1) * _SUM_NS + paths * _PATH_NS)
     seconds = (of_xgboost + numbers * (_COPY_NS + _WRITE_NS)) / 1e9
+    reply_bytes = BYTES_A_NUMBER * numbers + _REPLY_BYTES_AN_OUTPUT * outputs + _REPLY_BYTES_A_ROW
     return Explaining(
         seconds_a_row=seconds,
         numbers_a_row=numbers,
+        reply_bytes_a_row=reply_bytes,
         work_bytes=_PATH_BYTES * paths + _NODE_BYTES * facts.nodes + _TREE_BYTES * trees + 8 * numbers,
         names_bytes=names_bytes,
-        refusal=_refusal(depth, of_xgboost / 1e9, numbers, names_bytes),
+        refusal=_refusal(depth, of_xgboost / 1e9, reply_bytes + names_bytes),
     )
 
 
-def _refusal(depth: int, seconds: float, numbers: int, names_bytes: int) -> str:
+def _refusal(depth: int, seconds: float, reply_bytes: int) -> str:
     if depth > MAX_DEPTH:
         return (
             f"the deepest tree of this model has {depth} levels; contributions are computed for at most {MAX_DEPTH}; "
@@ -58,9 +64,9 @@ def _refusal(depth: int, seconds: float, numbers: int, names_bytes: int) -> str:
             f"the contributions of one row of this model take some {seconds:.1f} s of a processor, and may take "
             f"{MAX_SECONDS_A_ROW:g}; train it with fewer or smaller trees"
         )
-    if (most := numbers * BYTES_A_NUMBER + names_bytes) > MAX_REPLY_BYTES:
+    if reply_bytes > MAX_REPLY_BYTES:
         return (
-            f"the contributions of one row of this model may take {most} bytes, and a reply may have "
+            f"the contributions of one row of this model may take {reply_bytes} bytes, and a reply may have "
             f"{MAX_REPLY_BYTES}; train it with fewer features or outputs"
         )
     return ""

@@ -54,14 +54,15 @@ def explain(body: bytes, content_type: str, model: Explainable, *, end: float = 
     meter = _Meter()
     names = yield model.names_json
     reply = bytearray()
-    done = 0
+    done = head_bytes = 0
     for block in read_blocks(body, content_type, model, pace):
         if block is not None:
             done, rows = block
             if done == 0:
                 reply = bytearray(b'{"feature_names": [%s], "predictions": [' % names)
-                check_reply(pace.rows_in_all or rows.rows, cost.numbers_a_row, taken=len(names))
-            check_reply(done + rows.rows, cost.numbers_a_row, taken=len(names))
+                head_bytes = len(reply)
+                check_reply(pace.rows_in_all or rows.rows, cost.reply_bytes_a_row, len(reply))
+            check_reply(done + rows.rows, cost.reply_bytes_a_row, head_bytes)
             before = meter.seconds
             pieces = _explained(model, rows, done)
             found = None

@@ -19,17 +19,22 @@ _NPY_HEAD_BYTES = 128
 _BEGINS = {JSON: b'{"predictions": [', NPY: bytes(_NPY_HEAD_BYTES)}
 
 
-def check_reply(rows: int, numbers: int, content_type: str = "", taken: int = 0) -> None:
-    """Raise Refusal (413) if a reply of so many rows with so many numbers each, and `taken` bytes, might be too big.
+def check_reply(rows: int, bytes_a_row: int, head_bytes: int = 0) -> None:
+    """Raise Refusal (413) if a reply of so many rows, each with at most so many bytes, may be too big.
 
-    The limit goes by the most that they can take, so that it depends on nothing but those counts.
+    So the limit depends on nothing but how many rows and numbers there are.
     """
-    most = taken + (rows * numbers * 4 if content_type == NPY else rows * (numbers * BYTES_A_NUMBER + BYTES_A_ROW))
+    most = head_bytes + rows * bytes_a_row
     if most > MAX_REPLY_BYTES:
         raise Refusal(
-            413, f"the reply to {rows} rows of {numbers} numbers may take {most} bytes, and it may have "
-            f"{MAX_REPLY_BYTES}; send smaller batches",
+            413, f"the reply to {rows} rows may take {most} bytes, and it may have {MAX_REPLY_BYTES}; "
+            "send smaller batches",
         )  # fmt: skip
+
+
+def bytes_a_row(numbers: int, content_type: str = JSON) -> int:
+    """The most that a row of so many numbers takes in a reply."""
+    return 4 * numbers if content_type == NPY else BYTES_A_NUMBER * numbers + BYTES_A_ROW
 
 
 class Rendering:
@@ -52,7 +57,7 @@ class Rendering:
         """The scores of the next `rows` rows, row after row; raises Refusal (413) if the reply becomes too big."""
         outputs = self._outputs = len(scores) // rows
         content_type = self._content_type
-        check_reply(self.rows + rows, outputs, content_type)
+        check_reply(self.rows + rows, bytes_a_row(outputs, content_type))
         if content_type == NPY:
             self._body += array("f", scores).tobytes()
         else:
@@ -63,7 +68,7 @@ class Rendering:
 
     def check_all(self, rows: int) -> None:
         """Raise Refusal (413) if `rows` rows like those that were added make too big a reply."""
-        check_reply(rows, self._outputs, self._content_type)
+        check_reply(rows, bytes_a_row(self._outputs, self._content_type))
 
     def finish(self) -> bytes | bytearray:
         """The whole body; nothing can be added to it."""

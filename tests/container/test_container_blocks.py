@@ -170,7 +170,7 @@ def test_the_last_instances_count() -> None:
 def test_a_reply_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tierfleet_server.reply.MAX_REPLY_BYTES", 1000)
     refused = outcome_in_blocks(b"1\n" * 1000, "text/csv", "text/csv", Sums(1, {}), 10)
-    message = "the reply to 30 rows of 1 numbers may take 1260 bytes, and it may have 1000; send smaller batches"
+    message = "the reply to 30 rows may take 1260 bytes, and it may have 1000; send smaller batches"
     assert refused == (413, message)
 
 
