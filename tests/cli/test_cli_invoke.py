@@ -239,7 +239,7 @@ def test_contribs_shows_the_largest_reasons_of_each_row_in_80_columns(
     assert lines[1].split()[:2] == ["amount", "-2.25"]
     assert "█" in lines[1]
     assert "".join(line.strip().split()[0] for line in lines[2:4]) == NAMES[0]
-    (others,) = [line for line in lines if "4 others" in line]
+    others, _ = [line for line in lines if "4 others" in line]
     assert others.split()[2].startswith("+0.0")
     assert any(line.startswith("row 1: score 0.5, margin 0 = bias 0 and") for line in lines)
     assert aws.invocations[0]["accept"] == "application/json; contribs=true"
