@@ -12,7 +12,7 @@ _MAX_CHARACTERS = 2048
 _OWS = " \t"
 # A comma or a semicolon inside of quotes separates nothing.
 _RANGES = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*+"|")++')
-_PARTS = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*+"|")++')
+_PARAMETERS = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*+"|")++')
 # The RFC wants a leading digit and three decimals at most; Java's own client sends `q=.2`.
 _WEIGHT = re.compile(r"0?\.[0-9]{1,16}|0\.?|1(?:\.0{0,16})?")
 
@@ -56,10 +56,10 @@ def wanted(accept: str, default: str) -> Wanted:
 
 
 def _range(text: str, accept: str) -> _Range:
-    name, *parameters = (part.strip(_OWS) for part in _PARTS.findall(text))
+    name, _, parameters = text.partition(";")
     weight, contribs = 1.0, False
-    for parameter in parameters:
-        key, _, value = parameter.partition("=")
+    for parameter in _PARAMETERS.findall(parameters):
+        key, _, value = parameter.strip(_OWS).partition("=")
         if key == "q":
             if _WEIGHT.fullmatch(value) is None:
                 raise Refusal(406, f"Accept {shown(accept)} has the weight {shown(value)}; it must be from 0 to 1")
@@ -68,7 +68,7 @@ def _range(text: str, accept: str) -> _Range:
             if value.strip('"') not in ("true", "false"):
                 raise Refusal(406, f"Accept {shown(accept)} has contribs={shown(value)}; it must be true or false")
             contribs = value.strip('"') == "true"
-    return _Range(name, weight, contribs)
+    return _Range(name.strip(_OWS), weight, contribs)
 
 
 def _preference(form: Wanted, ranges: list[_Range]) -> tuple[float, int]:
