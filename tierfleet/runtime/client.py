@@ -180,7 +180,7 @@ class FleetClient:
         """What each feature contributes to the scores of rows, in their order: SHAP values and the scores themselves.
 
         Contributions and bias of an output add up to its margin, the score before the objective's transform. It costs
-        a processor some hundred times what the score does: ask for the rows whose reasons somebody needs.
+        the endpoint 10 to 500 times what a score does: ask for the rows whose reasons somebody reads.
         Raises as `predict`, and ContributionsUnavailableError where the image is not "tierfleet" or the model cannot be
         explained.
         """
