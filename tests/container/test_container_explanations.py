@@ -235,7 +235,7 @@ def facts_of(saved: bytes, **changes: Any) -> Any:
     ("changes", "why"),
     [
         ({"depth": 1025}, "the deepest tree of this model has 1025 levels; contributions are computed for at most"),
-        ({"shap": 10**9}, r"the contributions of one row of this model take some 3\.0 s of a processor, and may"),
+        ({"shap": 10**9}, r"the contributions of one row of this model take some 2\.0 s of a processor, and may"),
         ({"trees": 131_072, "features": 1 << 20}, r"take some .* s of a processor"),
         ({"trees": 1000, "depth": 1000}, r"take some .* s of a processor"),
         ({"outputs": 4096, "features": 1000}, r"may take 106\d+ bytes, and a reply may have 67108864"),
