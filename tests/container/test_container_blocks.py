@@ -125,6 +125,11 @@ def test_there_are_never_more_rows_than_were_estimated(seed: int, features: int)
         except Refusal:
             continue
         assert rows <= rows_at_most(body, content_type, features)
+        pace = Pace(model)
+        with np.errstate(over="ignore"):
+            for _ in read_blocks(body, content_type, model, pace):
+                pass
+        assert pace.rows_in_all == (None if content_type == "application/json" else rows)
 
 
 @pytest.mark.parametrize(
