@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import FileIO
 from itertools import islice
 from pathlib import Path
@@ -93,7 +93,8 @@ class Metadata:
             raise BadModel(f"{METADATA} names {len(names)} of {facts.features} features; publish the model again")
         if len(set(names)) != len(names):
             raise BadModel(f"{METADATA} gives two features the same name; publish the model again")
-        return Preprocessing.from_metadata(self.steps, facts.features, names)
+        preprocessing = Preprocessing.from_metadata(self.steps, facts.features, names)
+        return replace(preprocessing, feature_names=names) if names != facts.feature_names else preprocessing
 
 
 _FIELD_TYPES: dict[str, tuple[type, ...]] = {

@@ -293,13 +293,19 @@ export function scores(text) {
   const document = JSON.parse(text);
   const list = Array.isArray(document) ? document : document.predictions;
   if (!Array.isArray(list)) throw new Error("the reply has no list of predictions");
-  return list.map((score) => number(score?.score ?? score));
+  const rows = list.map((score) => row(score?.score ?? score));
+  if (new Set(rows.map((scores) => scores.length)).size > 1) throw new Error("the rows differ in their numbers of scores");
+  return rows;
+}
+
+function row(value) {
+  return Array.isArray(value) && value.length > 1 ? value.map(number) : number(value);
 }
 
 function number(value) {
   const [only] = Array.isArray(value) && value.length === 1 ? value : [value];
   const read = ["number", "string"].includes(typeof only) && only !== "" ? Number(only) : NaN;
-  if (Number.isNaN(read)) throw new Error("the reply is not one score per row");
+  if (Number.isNaN(read)) throw new Error("the reply holds something else than scores per row");
   return read;
 }
 

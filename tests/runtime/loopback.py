@@ -7,7 +7,7 @@ import json
 import ssl
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -61,6 +61,10 @@ def score(tenant: str, row: str) -> float:
     return sum(float(value) for value in row.split(",")) + int(tenant[1:])
 
 
+# Takes tenant, body, content type and Accept; gives status, content type and body.
+Container = Callable[[str, bytes, str, str], tuple[int, str, bytes]]
+
+
 class FakeAws:
     """State that tests set and counters they read; the lock guards what several requests touch."""
 
@@ -86,6 +90,8 @@ class FakeAws:
         self.appconfig_error: tuple[int, str] = (500, "InternalServerException")
         # Replies that come before the real ones, by endpoint: (status, code, message, further fields).
         self.script: dict[str, deque[tuple[int, str, str, dict[str, Any]]]] = defaultdict(deque)
+        # What answers in place of the scores here, by endpoint.
+        self.containers: dict[str, Container] = {}
         self.operations: list[str] = []
         self.invocations: list[dict[str, str | None]] = []
         self.hold_invocations = threading.Event()
@@ -256,6 +262,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(400, "ValidationError", f"Failed to download model data (bucket: {BUCKET}, key: {target})")
             return
         tenant = target.split("/")[0] if target else endpoint.split("--")[3]
+        if endpoint in self.aws.containers:
+            accept, sent = self.headers.get("Accept", ""), self.headers.get("Content-Type", "")
+            status, content_type, answer = self.aws.containers[endpoint](tenant, body.encode(), sent, accept)
+            if status == 200:
+                self._reply(200, answer.decode(), content_type)
+            else:  # as SageMaker passes on what a container says
+                kind, said = "server" if status >= 500 else "client", answer.decode()
+                message = f'Received {kind} error ({status}) from primary with message "{said}"'
+                self._error(424, "ModelError", message, OriginalStatusCode=status, OriginalMessage=said)
+            return
         version = target.split("/")[1].removesuffix(".tar.gz") if target else ""
         scores = [score(tenant, row) + self.aws.version_adds[version] for row in body.split("\n")]
         if shared:

@@ -364,3 +364,20 @@ def test_a_held_pointer_serves_while_s3_gives_what_is_none(aws: FakeAws, url: st
         aws.later_pointers = {"m37": garbage}
         answers = answers_of(url, tmp_path, steps)
         assert [answer.get("version") for answer in answers] == ["v1", "v1"], (garbage, answers)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("[[0.25, 0.75], [0.5, 0.5]]", [[0.25, 0.75], [0.5, 0.5]]),
+        ('{"predictions": [{"score": [0.25, 0.75]}]}', [[0.25, 0.75]]),
+        ("[[0.25], [0.5]]", [0.25, 0.5]),
+        ("[[0.25, 0.75], [0.5]]", "the rows differ in their numbers of scores"),
+        ("[[0.25, 0.75], 0.5]", "the rows differ in their numbers of scores"),
+        ("[[0.25, [0.75, 1]]]", "the reply holds something else than scores per row"),
+    ],
+)
+def test_several_scores_per_row(body: str, expected: Any, aws: FakeAws, url: str, tmp_path: Path) -> None:
+    aws.containers[SHARED] = lambda *_: (200, "application/json", body.encode())
+    (answer,) = answers_of(url, tmp_path, 'await said("m37");')
+    assert expected in (answer.get("predictions"), answer.get("error"))
