@@ -38,6 +38,7 @@ def pytest_sessionstart() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-snapshots", action="store_true", help="rewrite tests/snapshots from this synth")
+    parser.addoption("--pip", action="store_true", help="run what pages install with pip too, which needs a network")
 
 
 @pytest.fixture
