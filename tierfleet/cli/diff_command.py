@@ -32,6 +32,7 @@ def diff(
     ] = None,
     config: ConfigOption = None,
     against: Against = "HEAD",
+    region: Annotated[str | None, typer.Option(help="Price it as in this region.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show what the edit of a fleet file does: a summary, then each resource. Needs no account.
@@ -51,7 +52,7 @@ def diff(
     path = named[0] if named else _DIRECTORY
     try:
         with err.status("synthesising both versions"):
-            found = edit_diff(path, against)
+            found = edit_diff(path, against, region=region)
     except (ConfigError, ValueError) as error:
         fail(str(error))
     if not found.files and not as_json:

@@ -11,6 +11,7 @@ from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, err, fail, out
 from tierfleet.cli.planning import planning_or_fail
 from tierfleet.cli.progress import steps
+from tierfleet.config import FleetConfig
 
 _SLA = "What is required"
 _TRAFFIC = "Traffic"
@@ -62,6 +63,9 @@ def plan_fleet(
         Path | None, typer.Option(help="A profiles file; default: the shipped one.", rich_help_panel=_CHOICES)
     ] = None,
     prices: Annotated[Path | None, typer.Option(help="A price table.", rich_help_panel=_CHOICES)] = None,
+    region: Annotated[
+        str | None, typer.Option(help="Plan as in this region: its prices, its types.", rich_help_panel=_CHOICES)
+    ] = None,
     keep: Annotated[
         list[str] | None, typer.Option(help="A tenant that stays on its tier; repeatable.", rich_help_panel=_CHOICES)
     ] = None,
@@ -138,7 +142,7 @@ def plan_fleet(
             )
             plan, target = make_plan(
                 Question(
-                    config=fleet,
+                    config=fleet if region is None else fleet.model_copy(update={"region": region}),
                     workload=read.workload,
                     source=source,
                     days=read.days,
@@ -152,7 +156,7 @@ def plan_fleet(
                     most=most_instances,
                     claims=claimed,
                     claimed_usd=claim_usd,
-                    notices=read.notices,
+                    notices=(*_elsewhere(fleet, region), *read.notices),
                 ),
                 step,
             )
@@ -173,6 +177,12 @@ def plan_fleet(
             err.print(escape(f"{config}{text}"))
     if plan.chosen is None:
         raise typer.Exit(1)
+
+
+def _elsewhere(fleet: FleetConfig, region: str | None) -> list[str]:
+    if region in (None, fleet.region):
+        return []
+    return [f"planned with the prices and instance types of {region}, although the fleet is in {fleet.region}"]
 
 
 def _over_1000(milliseconds: float | None) -> float | None:
