@@ -29,7 +29,8 @@ class EditDiff:
 def edit_diff(path: Path, against: str, *, region: str | None = None) -> EditDiff:
     """The fleet file, or the directory of them, as it is now against the commit `against`.
 
-    region: whose prices the costs are of; None: the fleet's own. Both versions are synthesised by the code that is here now, side by side. Raises GitVersionsError, SynthesisError,
+    region: whose prices the costs are of; None: the fleet's own. Both versions are synthesised by the code that is
+    here now, side by side. Raises GitVersionsError, SynthesisError,
     and ConfigError for a version that cannot be used.
     """
     with tempfile.TemporaryDirectory(prefix="tierfleet-diff-") as temporary:

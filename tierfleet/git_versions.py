@@ -29,8 +29,9 @@ class Versions:
 
 def with_origins(text: str, versions: Sequence[Versions]) -> str:
     """A text with the copies in it called by the commit and path, or the path, that they were copied from."""
-    for folder, origin in {folder: origin for version in versions for folder, origin in version.origins.items()}.items():
-        text = text.replace(f"{folder}/", origin)
+    for version in versions:
+        for folder, origin in version.origins.items():
+            text = text.replace(f"{folder}/", origin)
     return text
 
 

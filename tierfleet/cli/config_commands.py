@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tierfleet.cli.console import Json, err, fail, out, say
+from tierfleet.cli.console import Json, columns, err, fail, out, say
 from tierfleet.config import CheckedFile, FleetConfig, check_file, check_files
 from tierfleet.config.files import shown_path
 from tierfleet.config.reference import configuration_markdown, json_schema
@@ -50,7 +50,7 @@ def config_show(file: Annotated[Path, typer.Argument(help="A fleet file.")], as_
     if as_json:
         out.print_json(config.model_dump_json())
     else:
-        out.print(escape(fleet_summary(config)))
+        out.print(escape(fleet_summary(config, columns())))
         out.print(escape(quota_table(config, quotas(config))))
 
 

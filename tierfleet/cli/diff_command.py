@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.text import Text
 
 from tierfleet.assembly_diff import ResourceChange, assembly_changes, replacements
-from tierfleet.cli.console import Json, err, fail, out, print_json
+from tierfleet.cli.console import Json, columns, err, fail, out, print_json
 from tierfleet.cli.fleet_file import ConfigOption
+from tierfleet.columns import in_columns, sentence
 from tierfleet.config import ConfigError
 from tierfleet.edit_diff import EditDiff, edit_diff
 from tierfleet.planning.cost_text import signed
@@ -79,11 +81,12 @@ def _print(
     out.print(escape(title) + "{} added, {} removed, {} modified".format(*counts))
     out.print(escape(f"replaced: {_kinds(replaced) or 'none'}"))
     for line in cost:
-        out.print(escape(f"cost: {line}"))
+        out.print(escape(sentence(line, columns(), first="cost: ")))
     out.print()
     for change in changes:
-        mark = "  (replaced)" if (change.stack, change.logical_id) in places else ""
-        out.print(f"[{_STYLES[change.change]}]{escape(str(change))}{mark}[/]")
+        cells = [*change.cells(), *(["(replaced)"] if (change.stack, change.logical_id) in places else [])]
+        [shown] = in_columns([cells], columns(), shrink=range(4))
+        out.print(Text(shown, _STYLES[change.change]))
 
 
 def _kinds(replaced: Sequence[ResourceChange]) -> str:

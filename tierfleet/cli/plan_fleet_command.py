@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.console import Json, columns, err, fail, out
 from tierfleet.cli.planning import planning_or_fail
 from tierfleet.cli.progress import steps
 from tierfleet.config import FleetConfig
@@ -164,7 +164,7 @@ def plan_fleet(
             from tierfleet.planning.report import report_html
 
             write_whole(html, report_html(plan))
-        typer.echo(json_text(plan.to_json())) if as_json else out.print(escape(plan_text(plan)))
+        typer.echo(json_text(plan.to_json())) if as_json else out.print(escape(plan_text(plan, columns())))
         if apply and target is not None:
             if why := other_container(fleet, known[own]):
                 fail(f"{why}; change [container] first, then plan again")
