@@ -13,16 +13,17 @@ import pytest
 # would take longer than all tests; `make synth` keeps it on.
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
-# readline leaves them in the environment of whoever starts the tests, and so in that of xdist's workers: every command
-# would take itself to be on a terminal of that width.
-for _size in ("COLUMNS", "LINES"):
-    os.environ.pop(_size, None)
 
 import run_reaper
 from fleets import CONFIG, ROOT, Synth, read_templates
 from hypothesis import HealthCheck, settings
 
 from tierfleet.config import FleetConfig
+
+# readline leaves them in the environment of whoever starts the tests, and so in that of xdist's workers: every command
+# would take itself to be on a terminal of that width.
+for _size in ("COLUMNS", "LINES"):
+    os.environ.pop(_size, None)
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

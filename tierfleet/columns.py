@@ -19,11 +19,7 @@ def in_columns(
     columns = max(map(len, rows), default=0)
     widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(columns)]
     if width is not None:
-        while sum(widths) + 2 * (columns - 1) > width:
-            widest = max((column for column in shrink if column < columns), key=widths.__getitem__, default=None)
-            if widest is None or widths[widest] <= _LEAST_CHARACTERS:
-                break
-            widths[widest] -= 1
+        widths = fitting(widths, width - 2 * (columns - 1), shrink)
     lines = []
     for row in rows:
         cells = [shortened(cell, most) for cell, most in zip(row, widths, strict=False)]
@@ -33,6 +29,17 @@ def in_columns(
         )
         lines.append("  ".join(padded).rstrip())
     return lines
+
+
+def fitting(widths: Sequence[int], room: int, shrink: Collection[int]) -> list[int]:
+    """The widths of columns whose sum is at most `room`, as far as those of `shrink` can give, the widest first."""
+    found = list(widths)
+    while sum(found) > room:
+        widest = max((column for column in shrink if column < len(found)), key=found.__getitem__, default=None)
+        if widest is None or found[widest] <= _LEAST_CHARACTERS:
+            break
+        found[widest] -= 1
+    return found
 
 
 def shortened(text: str, characters: int) -> str:
@@ -50,13 +57,16 @@ def sentence(text: str, width: int | None, *, first: str = "") -> str:
     """
     if width is None:
         return first + text
-    longest = max(map(len, text.split()), default=0)
-    indent = len(first) if len(first) <= width // 3 and len(first) + longest <= width else _INDENT
-    return textwrap.fill(
+    words = text.split()
+    room = width - len(first)
+    indent = len(first) if len(first) <= width // 3 and max(map(len, words), default=0) <= room else _INDENT
+    fits = not words or len(words[0]) <= room
+    lines = textwrap.wrap(
         text,
         width,
-        initial_indent=first,
+        initial_indent=first if fits else " " * indent,
         subsequent_indent=" " * indent,
         break_on_hyphens=False,
         break_long_words=False,
     )
+    return "\n".join([*([] if fits and words else [first.rstrip()]), *lines])

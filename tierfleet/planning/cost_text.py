@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tierfleet.columns import fitting, shortened
 from tierfleet.planning.cost import FleetCost
 from tierfleet.planning.cost_diff import CostDiff
 from tierfleet.planning.prices import Price, PriceSource
@@ -137,8 +138,15 @@ def signed(usd: float) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]], right: Sequence[int], width: int | None = None) -> list[str]:
-    """Columns; where a line would be wider than `width`, the last one is wrapped, or put below if it got too narrow."""
+    """Columns; where a line would be wider than `width`, the last one is wrapped, or put below if it got too narrow.
+
+    Where the others alone are wider, names lose characters from their middle.
+    """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    if width:
+        names = [column for column in range(len(widths) - 1) if column not in right]
+        widths[:-1] = fitting(widths[:-1], width - 2 * len(widths), names)
+        rows = [[*map(shortened, row[:-1], widths[:-1]), row[-1]] for row in rows]
     start = sum(widths[:-1]) + 2 * len(widths)
     room = width - start if width else max(1, widths[-1])
     lines = []
