@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar o
 step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-boto3-next test-xgboost-versions lint types check synth diff snapshot-update schema \
+.PHONY: help install demo test test-boto3-next test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
         picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-server bench-warm-up \
         boto3-next fuzz image sbom clean
 
@@ -97,6 +97,9 @@ test-boto3-next: boto3-next  ## Run the client's and the warm-up's tests on the 
 
 test-xgboost-versions: install  ## Package models of XGBoost 1.2 to 3.4 for every image and compare the scores (10 minutes)
 	$(BIN)/python tests/xgboost_versions/compare.py
+
+test-five-models: install  ## Run docs/five-models.md with what pip installs today (needs network; 400 MB on Linux)
+	$(BIN)/pytest tests/local_cloud/test_pages_run.py -k five --pip
 
 bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s; no call may fail (10 minutes)
 	$(BIN)/python benchmarks/tier_move.py

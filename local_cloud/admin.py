@@ -106,6 +106,9 @@ async def _answer(
         case "GET", "instances":
             server = serving.server
             return 200, await asyncio.to_thread(server.instances) if isinstance(server, ModelServers) else []
+        case "GET", "errors":
+            server = serving.server
+            return 200, await asyncio.to_thread(server.errors) if isinstance(server, ModelServers) else []
         case "POST", "faults":
             try:
                 return 200, await asyncio.to_thread(_set_faults, request)

@@ -72,6 +72,46 @@ class InstanceWatch:
         return tuple(_instance_status(row, before.get(row["instance"]), seconds) for row in rows)
 
 
+@dataclass(frozen=True)
+class ErrorStatus:
+    """One class of error that InvokeEndpoint answered: the code, with the container's status if it had one.
+
+    count: since the stand-in started. per_second: since the last look; None at the first.
+    """
+
+    endpoint: str
+    kind: str
+    count: int
+    per_second: float | None
+
+
+class ErrorWatch:
+    """Looks at what the callers of one fleet were told, again and again."""
+
+    def __init__(self, cloud: LocalCloud, fleet: FleetConfig) -> None:
+        self._cloud = cloud
+        self._of_fleet = (fleet.account, fleet.region, f"{fleet.fleet}--{fleet.environment}--")
+        self._before: dict[tuple[str, str], int] | None = None
+        self._looked_at = time.monotonic()
+
+    def look(self) -> tuple[ErrorStatus, ...]:
+        """The commonest class first; none where endpoints answer a constant."""
+        account, region, prefix = self._of_fleet
+        now = time.monotonic()
+        seconds, self._looked_at = now - self._looked_at, now
+        counts = {
+            (row["endpoint"], kind): count
+            for row in self._cloud.admin("errors")
+            if (row["account"], row["region"]) == (account, region) and row["endpoint"].startswith(prefix)
+            for kind, count in row["errors"].items()
+        }
+        before, self._before = self._before, counts
+        return tuple(
+            ErrorStatus(*key, count, (count - before.get(key, 0)) / seconds if before is not None and seconds else None)
+            for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        )
+
+
 def _instance_status(row: dict[str, Any], before: dict[str, int] | None, seconds: float) -> InstanceStatus:
     counters = row["counters"]
     requests = counters["requests"] - (before or {}).get("requests", 0)
@@ -109,9 +149,13 @@ class FleetStatus:
     alarm_descriptions: dict[str, str] = field(default_factory=dict)
     clock_ahead_seconds: float = 0.0
 
-    def to_json(self, instances: Sequence[InstanceStatus] = ()) -> dict[str, Any]:
-        """The same, with the instances, as JSON-ready data."""
-        return {**asdict(self), "instances": [asdict(instance) for instance in instances]}
+    def to_json(self, instances: Sequence[InstanceStatus] = (), errors: Sequence[ErrorStatus] = ()) -> dict[str, Any]:
+        """The same, with the instances and what callers were told, as JSON-ready data."""
+        return {
+            **asdict(self),
+            "instances": [asdict(instance) for instance in instances],
+            "errors": [asdict(error) for error in errors],
+        }
 
 
 def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:

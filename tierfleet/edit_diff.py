@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tierfleet.assembly_diff import ResourceChange, assembly_changes, replacements
 from tierfleet.config import ConfigError, load
-from tierfleet.git_versions import Versions, changed_versions
+from tierfleet.git_versions import Versions, changed_versions, with_origins
 from tierfleet.planning.cost import monthly_cost
 from tierfleet.planning.cost_diff import CostDiff, Priced, cost_diff
 from tierfleet.planning.errors import PlanningInputError
@@ -26,10 +26,11 @@ class EditDiff:
     unpriced: tuple[str, ...]
 
 
-def edit_diff(path: Path, against: str) -> EditDiff:
+def edit_diff(path: Path, against: str, *, region: str | None = None) -> EditDiff:
     """The fleet file, or the directory of them, as it is now against the commit `against`.
 
-    Both versions are synthesised by the code that is here now, side by side. Raises GitVersionsError, SynthesisError,
+    region: whose prices the costs are of; None: the fleet's own. Both versions are synthesised by the code that is
+    here now, side by side. Raises GitVersionsError, SynthesisError,
     and ConfigError for a version that cannot be used.
     """
     with tempfile.TemporaryDirectory(prefix="tierfleet-diff-") as temporary:
@@ -37,13 +38,12 @@ def edit_diff(path: Path, against: str) -> EditDiff:
         versions = changed_versions(path, against, folder)
         if not versions:
             return EditDiff((), (), (), (), ())
-        for version in versions:
-            _check(version, against)
+        _check(versions)
         both = [folder / when if (folder / when).is_dir() else None for when in ("before", "after")]
         folders = [found for found in both if found]
         synthesise(folders, [folder / f"{found.name}.out" for found in folders])
         before, after = (found and folder / f"{found.name}.out" for found in both)
-        costs, unpriced = _costs(versions)
+        costs, unpriced = _costs(versions, region)
         return EditDiff(
             tuple(version.name for version in versions),
             tuple(assembly_changes(before, after)),
@@ -53,24 +53,26 @@ def edit_diff(path: Path, against: str) -> EditDiff:
         )
 
 
-def _check(version: Versions, against: str) -> None:
-    """Name the version that cannot be used by its commit, not by the copy's path."""
-    for file, when in ((version.before, f" in {against}"), (version.after, "")):
-        if file is not None:
-            try:
-                load(file)
-            except ConfigError as error:
-                raise SynthesisError(str(error).replace(str(file), f"{file.name}{when}")) from None
+def _check(versions: Sequence[Versions]) -> None:
+    """Raise SynthesisError with the errors of every version that cannot be used, each by its commit and path."""
+    found = []
+    for file in (file for version in versions for file in (version.before, version.after) if file is not None):
+        try:
+            load(file)
+        except ConfigError as error:
+            found += [with_origins(str(problem).partition(": ")[2], versions) for problem in error.problems]
+    if found:
+        raise SynthesisError("\n".join(found))
 
 
-def _costs(versions: Sequence[Versions]) -> tuple[list[CostDiff], list[str]]:
+def _costs(versions: Sequence[Versions], region: str | None) -> tuple[list[CostDiff], list[str]]:
     table = load_prices(None)
 
     def priced(file: Path | None) -> Priced | None:
         if file is None:
             return None
         config = load(file)
-        return config, monthly_cost(config, table)
+        return config, monthly_cost(config, table, region=region)
 
     costs, unpriced = [], []
     for version in versions:

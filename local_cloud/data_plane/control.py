@@ -43,6 +43,10 @@ def _answer(
             return fleets.follow(read_endpoint(request["endpoint"]))
         case "instances":
             return [{**row, **gauges.of(row["instance"])} for row in fleets.described()]
+        case "errors":
+            return invocations.errors_by_class()
+        case "forget_errors":
+            return invocations.errors.clear()
         case "observations":
             return fleets.take_observations()
         case "lines":

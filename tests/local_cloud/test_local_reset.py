@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+from botocore.exceptions import ClientError
 from local_account import Account
 from served_account import Served
 from test_local_alarms import put_alarm
@@ -36,8 +38,12 @@ def test_a_reset_ends_the_instances(tmp_path: Path) -> None:
         served.config("tail")
         served.create("tail", "tail")
         before = len(served.instances("tail"))
+        with pytest.raises(ClientError):
+            served.invoke("tail", "nobody")
+        assert cloud.admin("errors") != []
 
         cloud.admin("reset", {})
 
         assert before == 1
         served.wait_for(lambda: cloud.admin("instances") == [])
+        assert cloud.admin("errors") == []

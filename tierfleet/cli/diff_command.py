@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.text import Text
 
 from tierfleet.assembly_diff import ResourceChange, assembly_changes, replacements
-from tierfleet.cli.console import Json, err, fail, out, print_json
+from tierfleet.cli.console import Json, columns, err, fail, out, print_json
 from tierfleet.cli.fleet_file import ConfigOption
+from tierfleet.columns import in_columns, sentence
 from tierfleet.config import ConfigError
 from tierfleet.edit_diff import EditDiff, edit_diff
 from tierfleet.planning.cost_text import signed
@@ -32,6 +34,7 @@ def diff(
     ] = None,
     config: ConfigOption = None,
     against: Against = "HEAD",
+    region: Annotated[str | None, typer.Option(help="Price it as in this region.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show what the edit of a fleet file does: a summary, then each resource. Needs no account.
@@ -51,7 +54,7 @@ def diff(
     path = named[0] if named else _DIRECTORY
     try:
         with err.status("synthesising both versions"):
-            found = edit_diff(path, against)
+            found = edit_diff(path, against, region=region)
     except (ConfigError, ValueError) as error:
         fail(str(error))
     if not found.files and not as_json:
@@ -78,11 +81,12 @@ def _print(
     out.print(escape(title) + "{} added, {} removed, {} modified".format(*counts))
     out.print(escape(f"replaced: {_kinds(replaced) or 'none'}"))
     for line in cost:
-        out.print(escape(f"cost: {line}"))
+        out.print(escape(sentence(line, columns(), first="cost: ")))
     out.print()
     for change in changes:
-        mark = "  (replaced)" if (change.stack, change.logical_id) in places else ""
-        out.print(f"[{_STYLES[change.change]}]{escape(str(change))}{mark}[/]")
+        cells = [*change.cells(), *(["(replaced)"] if (change.stack, change.logical_id) in places else [])]
+        [shown] = in_columns([cells], columns(), shrink=range(4))
+        out.print(Text(shown, _STYLES[change.change]))
 
 
 def _kinds(replaced: Sequence[ResourceChange]) -> str:

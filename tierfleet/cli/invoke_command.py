@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.call_text import batch_text, explanation_text, reply_line
-from tierfleet.cli.console import Json, err, fail, out, print_json, say
+from tierfleet.cli.console import Json, columns, err, fail, out, print_json, say
 from tierfleet.cli.contributions_text import contributions_text
 from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, Region, choose_fleet
 from tierfleet.cli.fleet_file import ConfigOption, File, named
@@ -146,7 +146,7 @@ def _many(call: Callable[[], Reply], count: int, concurrency: int, *, as_json: b
     if as_json:
         print_json(report.to_json())
     else:
-        out.print(batch_text(report))
+        out.print(batch_text(report, columns()))
     if report.failed:
         raise typer.Exit(1)
 
@@ -166,7 +166,7 @@ def _explain(
     if as_json:
         print_json(explanation.to_json())
     else:
-        out.print(explanation_text(explanation))
+        out.print(explanation_text(explanation, columns()))
     if explanation.error is not None:
         _end_with(explanation.error)
 

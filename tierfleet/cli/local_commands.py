@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, fail, out, print_json, wide
+from tierfleet.cli.console import Json, columns, fail, out, print_json, wide
 from tierfleet.cli.deployment import check_models, deploy_here
 from tierfleet.cli.drive_command import local_drive
 from tierfleet.cli.fleet_file import DEFAULT_FILE, ConfigOption, LocalFile, local_file, named, remember
@@ -15,6 +15,7 @@ from tierfleet.cli.fleet_screen import fleet_screen
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.standin import STATE, running_standin, standin_or_fail
 from tierfleet.cli.watching import watch
+from tierfleet.columns import in_columns
 
 app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine: an AWS stand-in on loopback, no account.")
 
@@ -111,8 +112,8 @@ def local_status(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Endpoints, instances with their models, alarms and the deployed routes of a fleet in the stand-in."""
-    from local_cloud.fleet_status import InstanceWatch, fleet_status
+    """Endpoints, instances with their models, alarms, errors and the deployed routes of a fleet in the stand-in."""
+    from local_cloud.fleet_status import ErrorWatch, InstanceWatch, fleet_status
 
     cloud, fleet = running_standin(), load_or_fail(local_file(file, config))
     with standin_or_fail(cloud):
@@ -120,10 +121,11 @@ def local_status(
             watch(cloud, fleet)
             return
         status, instances = fleet_status(cloud, fleet), InstanceWatch(cloud, fleet).look()
+        errors = ErrorWatch(cloud, fleet).look()
     if as_json:
-        print_json(status.to_json(instances))
+        print_json(status.to_json(instances, errors))
     else:
-        wide.print(fleet_screen(status, instances))
+        wide.print(fleet_screen(status, instances, errors=errors))
 
 
 app.command("drive")(local_drive)
@@ -140,8 +142,9 @@ def local_events(
     if as_json:
         print_json(events)
         return
-    for event in events:
-        out.print(escape(f"{event['sequence']:>5}  {event['action']:<28} {event['resource']}"))
+    rows = [(f"{event['sequence']:>5}", event["action"], event["resource"]) for event in events]
+    for line in in_columns(rows, columns(), shrink=(2,)):
+        out.print(escape(line))
 
 
 @app.command("down")

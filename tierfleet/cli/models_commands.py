@@ -20,9 +20,10 @@ from tierfleet.cli import catalog_commands
 from tierfleet.cli.aws import aws_or_fail, bucket_of, s3_of
 from tierfleet.cli.catalog_commands import Config
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, err, fail, out, print_json, say
+from tierfleet.cli.console import Json, columns, err, fail, out, print_json, say
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
+from tierfleet.columns import in_columns
 from tierfleet.models import pointer
 from tierfleet.models.files import ModelFile, PassedOver, every_model, find_models, passed_over
 from tierfleet.models.findings import Finding, Severity, Validated
@@ -307,9 +308,12 @@ def _print_outcomes(outcomes: list[Outcome], seconds: float, pinned: Mapping[str
         print_json({**data, "outcomes": [outcome.to_json() for outcome in outcomes]})
     else:
         if len(outcomes) <= 20:
+            rows = []
             for item in sorted(published, key=lambda item: item.target_model):
                 moved = "made current" if item.pointer == "moved" else "current before"
-                out.print(escape(f"{item.target_model}  {size(item.size_bytes)}  {item.artefact}, {moved}"))
+                rows.append((item.target_model, size(item.size_bytes), f"{item.artefact}, {moved}"))
+            for line in in_columns(rows, columns(), shrink=(0,), right=(1,)):
+                out.print(escape(line))
         shown = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
         rate = f"{len(outcomes) / seconds:.0f}/s"
         out.print(f"{counted(len(outcomes), 'model')}: {shown}; {size(uploaded)} uploaded in {seconds:.1f} s ({rate})")

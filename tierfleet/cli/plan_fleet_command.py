@@ -8,9 +8,10 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, err, fail, out
+from tierfleet.cli.console import Json, columns, err, fail, out
 from tierfleet.cli.planning import planning_or_fail
 from tierfleet.cli.progress import steps
+from tierfleet.config import FleetConfig
 
 _SLA = "What is required"
 _TRAFFIC = "Traffic"
@@ -63,6 +64,9 @@ def plan_fleet(
         Path | None, typer.Option(help="A profiles file; default: the shipped one.", rich_help_panel=_CHOICES)
     ] = None,
     prices: Annotated[Path | None, typer.Option(help="A price table.", rich_help_panel=_CHOICES)] = None,
+    region: Annotated[
+        str | None, typer.Option(help="Plan as in this region: its prices, its types.", rich_help_panel=_CHOICES)
+    ] = None,
     keep: Annotated[
         list[str] | None, typer.Option(help="A tenant that stays on its tier; repeatable.", rich_help_panel=_CHOICES)
     ] = None,
@@ -154,7 +158,7 @@ def plan_fleet(
             )
             plan, target = make_plan(
                 Question(
-                    config=fleet,
+                    config=fleet if region is None else fleet.model_copy(update={"region": region}),
                     workload=read.workload,
                     source=source,
                     days=read.days,
@@ -168,7 +172,7 @@ def plan_fleet(
                     most=most_instances,
                     claims=claimed,
                     claimed_usd=claim_usd,
-                    notices=read.notices,
+                    notices=(*_elsewhere(fleet, region), *read.notices),
                 ),
                 step,
             )
@@ -176,7 +180,7 @@ def plan_fleet(
             from tierfleet.planning.report import report_html
 
             write_whole(html, report_html(plan))
-        typer.echo(json_text(plan.to_json())) if as_json else out.print(escape(plan_text(plan)))
+        typer.echo(json_text(plan.to_json())) if as_json else out.print(escape(plan_text(plan, columns())))
         if apply and target is not None:
             if why := other_container(fleet, known[own]):
                 fail(f"{why}; change [container] first, then plan again")
@@ -189,6 +193,12 @@ def plan_fleet(
             err.print(escape(f"{config}{text}"))
     if plan.chosen is None:
         raise typer.Exit(1)
+
+
+def _elsewhere(fleet: FleetConfig, region: str | None) -> list[str]:
+    if region in (None, fleet.region):
+        return []
+    return [f"planned with the prices and instance types of {region}, although the fleet is in {fleet.region}"]
 
 
 def _over_1000(milliseconds: float | None) -> float | None:

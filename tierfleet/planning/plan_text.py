@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 
 from tierfleet.models.shown import counted
 from tierfleet.planning.plan import Claim, Comparison, FleetOption, Plan, TierLatency
-from tierfleet.planning.wording import dollars, gibibytes, milliseconds, percent, points
+from tierfleet.planning.wording import dollars, gibibytes, milliseconds, percent, points, wrapped
 
 _MOST_DECISIONS = 12
 
 
-def plan_text(plan: Plan) -> str:
-    """Every part of the plan that fits a terminal, one below the other."""
-    return "\n".join(_lines(plan))
+def plan_text(plan: Plan, width: int | None = None) -> str:
+    """Every part of the plan that fits a terminal, one below the other; width: columns to wrap at, None: any."""
+    return "\n".join(wrapped(_lines(plan), width))
 
 
 def headline(plan: Plan) -> str:

@@ -1,5 +1,24 @@
 """Numbers as a reader wants them, the same in the terminal, in reasons and in the report."""
 
+import textwrap
+from collections.abc import Iterable
+
+
+def wrapped(lines: Iterable[str], width: int | None) -> list[str]:
+    """The lines, each broken between words before `width`; what goes on begins two columns further in. None: as is."""
+    if width is None:
+        return list(lines)
+    found = []
+    for line in lines:
+        further = " " * (len(line) - len(line.lstrip()) + 2)
+        short = (
+            line
+            if len(line) <= width
+            else textwrap.fill(line, width, subsequent_indent=further, break_on_hyphens=False, break_long_words=False)
+        )
+        found += short.split("\n")
+    return found
+
 
 def percent(share: float) -> str:
     """0.176 -> 18 %, 0.0152 -> 1.5 %; whole from 10 % on, except just below 100 %, where the rest matters."""
