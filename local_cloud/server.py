@@ -80,6 +80,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--account", required=True)
     parser.add_argument("--region", required=True)
     parser.add_argument("--enforce-iam", action="store_true")
+    parser.add_argument("--early-start", help="which resources let others begin early; left out: as AWS announced it")
     parser.add_argument("--data-plane", type=DataPlaneSettings.from_json, help="serve real models, with these settings")
     parser.add_argument("--parent", type=int, required=True, help="the process that starts it")
     parser.add_argument("--detached", action="store_true", help="outlive the process that started it")
@@ -118,8 +119,10 @@ async def _serve(listener: socket.socket, data_plane: DataPlaneProcess | None, a
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
-    from local_cloud import admin, emulator
+    from local_cloud import admin, cloudformation_early_start, emulator
 
+    if arguments.early_start is not None:
+        cloudformation_early_start.mode = cloudformation_early_start.check(arguments.early_start)
     if data_plane is not None:
         from local_cloud import serving
         from local_cloud.model_servers import ModelServers

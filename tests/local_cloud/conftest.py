@@ -28,5 +28,6 @@ def cloud(process: LocalCloud) -> LocalCloud:
 def account(cloud: LocalCloud) -> Iterator[Account]:
     cloud.admin("clock", {"mode": "skip"})
     cloud.admin("faults", {})
+    cloud.admin("cloudformation", {"early_start": "creation", "cancel_waits_for_the_resource": False})
     yield Account(cloud, str(next(_accounts)))
     cloud.admin("clock", {"mode": "skip"})
