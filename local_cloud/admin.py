@@ -15,6 +15,7 @@ from local_cloud import (
     cloudformation_cancel,
     cloudformation_early_start,
     cloudformation_sagemaker,
+    early_start,
     emulator,
     event_log,
     sagemaker_events,
@@ -162,7 +163,7 @@ def _cloudformation() -> dict[str, Any]:
 def _set_cloudformation(request: dict[str, Any]) -> dict[str, Any]:
     """How CloudFormation behaves where AWS leaves it open; what is not named stays. Raises ValueError."""
     if "early_start" in request:
-        cloudformation_early_start.mode = cloudformation_early_start.check(request["early_start"])
+        cloudformation_early_start.mode = early_start.check(request["early_start"])
     if "cancel_waits_for_the_resource" in request:
         cloudformation_cancel.waits_for_the_resource = bool(request["cancel_waits_for_the_resource"])
     return _cloudformation()

@@ -47,6 +47,14 @@ def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> tupl
     return str(number), {"DeploymentNumber": number, "State": record["State"]}
 
 
+def stop(application: str, environment: str, number: int, *rest: Any) -> Any:
+    """StopDeployment, noted in the event log where it put routes back."""
+    answer = _emulator_stop(application, environment, number, *rest)
+    if answer[0] < 300:
+        event_log.record("RoutesTakenBack", f"{application}/{environment}/{number}")
+    return answer
+
+
 def advance(record: dict[str, Any], now: float) -> None:
     """Bring a deployment up to now, where a wait for it was skipped to where it would be; dated now at the latest."""
     events = len(record.get("_Events", []))
@@ -127,3 +135,4 @@ def _why(record: dict[str, Any]) -> str:
 
 
 _emulator_advance = appconfig._advance_deployment
+_emulator_stop = appconfig._stop_deployment

@@ -8,30 +8,45 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-resource-co
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any
 
 from ministack.services import cloudformation
-from ministack.services.cloudformation import stacks
+from ministack.services.cloudformation import engine, stacks
 
 from local_cloud import event_log
-from local_cloud.cloudformation_operation import CANCELLED, Unsettled, operation, refuse
+from local_cloud.cloudformation_operation import (
+    CANCELLED,
+    Unsettled,
+    explicit_dependencies,
+    operation,
+    refuse,
+)
+from local_cloud.early_start import DEFAULT, EarlyStart
 
+# Whose handlers return early. Of what takes time in the stand-in, only an endpoint has others that refer to it.
+_EARLY_TYPES = ("AWS::SageMaker::Endpoint",)
 _COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 
-# off      everybody waits for an endpoint's end, as before 2024
-# creation an endpoint that is created lets others begin: AWS's announcement speaks of creation
-# always   one that is updated too: not announced, and not ruled out
-EarlyStart = Literal["off", "creation", "always"]
-DEFAULT: EarlyStart = "creation"
 mode: EarlyStart = DEFAULT
 
 
-def check(given: object) -> EarlyStart:
-    """Raises ValueError for a mode that does not exist."""
-    for known in get_args(EarlyStart):
-        if given == known:
-            return known  # type: ignore[no-any-return]
-    raise ValueError(f"early_start must be {', '.join(get_args(EarlyStart))}; got {given!r}")
+def ordered(resources: dict[str, Any], conditions: dict[str, bool]) -> list[str]:
+    """The emulator's order, but whoever waits for an endpoint's end comes after everybody who need not.
+
+    CloudFormation begins what it can; the emulator deploys one after the other. Raises ValueError for a circle.
+    """
+    order: list[str] = emulator_topological_sort(resources, conditions)
+    if mode == "off":
+        return order
+    waiting: set[str] = set()
+    explicit = explicit_dependencies({"Resources": resources})
+    for logical_id in order:
+        needs = engine._extract_deps(resources[logical_id], set(order))
+        endpoints = {need for need in explicit[logical_id] if resources.get(need, {}).get("Type") in _EARLY_TYPES}
+        if endpoints or needs & waiting:
+            waiting.add(logical_id)
+    # Both halves keep their order, so that nothing comes before what it needs: who needs a waiting one waits too.
+    return [x for x in order if x not in waiting] + [x for x in order if x in waiting]
 
 
 def end_or_go_on(stack_name: str, logical_id: str, finish: Callable[[], None], *, created: bool) -> None:
@@ -118,3 +133,4 @@ def _say(stack_name: str, logical_id: str, status: str, reason: str = "") -> Non
 
 
 emulator_add_event: Callable[..., None] = stacks._add_event
+emulator_topological_sort: Callable[..., list[str]] = stacks._topological_sort

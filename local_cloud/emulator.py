@@ -140,6 +140,7 @@ def _install_alarms() -> None:
     cloudwatch._dispatch_alarm_actions = composite_alarms.dispatch_actions
     appconfig._first_monitor_alarm = appconfig_deployments.first_monitor_alarm
     appconfig._advance_deployment = appconfig_deployments.advance
+    appconfig._stop_deployment = appconfig_deployments.stop
 
 
 def _install_resource_types() -> None:
@@ -180,6 +181,7 @@ def _install_stack_phases() -> None:
         or cloudformation_early_start.is_unsettled()
     )
     stacks._add_event = cloudformation_early_start.add_event
+    stacks._topological_sort = cloudformation_early_start.ordered
     handlers._ACTION_HANDLERS["CancelUpdateStack"] = cloudformation_cancel.cancel
     for module in (stacks, handlers, changesets):
         module._deploy_stack_async = cloudformation_cleanup.deploy

@@ -15,7 +15,8 @@ from local_cloud import assembly
 OLD = tail_name("ml.m5.xlarge")
 # The gate of the miniature fleet says what it finds.
 SAYING = GATE_CODE.replace('print(event["RequestType"])', "").replace(
-    'if endpoint["EndpointConfigName"]', 'print("found", endpoint["EndpointStatus"])\n        if False and endpoint["X"]'
+    'if endpoint["EndpointConfigName"]',
+    'print("found", endpoint["EndpointStatus"])\n        if False and endpoint["X"]',
 )
 
 
