@@ -164,7 +164,8 @@ def start(
     Endpoints answer a constant, or are served by real instances; `settings` are those of
     `data_plane.settings.DataPlaneSettings`, for example scale=0.01. early_start: which resources of a stack let others
     begin before they are ready; by default those that are created, as AWS announced it. Raises SettingsError for wrong
-    settings, ValueError for another early_start, RuntimeError where it cannot start, and DiskError where its directory cannot be written.
+    settings, ValueError for another early_start, RuntimeError where it cannot start, and DiskError where its directory
+    cannot be written.
     """
     if settings and serving == "constant":
         raise SettingsError(f"a stand-in that runs no model has no settings; leave {', '.join(sorted(settings))} out")
