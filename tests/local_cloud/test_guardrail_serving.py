@@ -20,8 +20,9 @@ OUT_OF_REACH_MILLISECONDS = 60_000
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    with start(tmp_path_factory.mktemp("guardrail"), serving="models") as running:
+def serving(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    early_start = request.config.getoption("--early-start")
+    with start(tmp_path_factory.mktemp("guardrail"), serving="models", early_start=early_start) as running:
         yield running
 
 

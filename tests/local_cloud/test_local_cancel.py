@@ -27,13 +27,14 @@ def created(cloud: LocalCloud, synth: Callable[..., Path]) -> Fleet:
 
 
 @pytest.fixture
-def shop(created: Fleet) -> Iterator[Fleet]:
-    cloud = created.account.cloud
+def shop(created: Fleet, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    cloud, early_start = created.account.cloud, request.config.getoption("--early-start")
     cloud.admin("clock", {"mode": "skip"})
-    cloud.admin("cloudformation", {"early_start": "creation", "cancel_waits_for_the_resource": False})
+    cloud.admin("cloudformation", {"early_start": early_start, "cancel_waits_for_the_resource": False})
     yield created
     vars(created).pop("template", None)
     cloud.admin("clock", {"mode": "skip"})
+    cloud.admin("cloudformation", {"early_start": "creation", "cancel_waits_for_the_resource": False})
 
 
 def cancel(shop: Fleet) -> None:
