@@ -162,10 +162,13 @@ def _cloudformation() -> dict[str, Any]:
 
 def _set_cloudformation(request: dict[str, Any]) -> dict[str, Any]:
     """How CloudFormation behaves where AWS leaves it open; what is not named stays. Raises ValueError."""
-    if "early_start" in request:
-        cloudformation_early_start.mode = early_start.check(request["early_start"])
-    if "cancel_waits_for_the_resource" in request:
-        cloudformation_cancel.waits_for_the_resource = bool(request["cancel_waits_for_the_resource"])
+    mode = early_start.check(request.get("early_start", cloudformation_early_start.mode))
+    waits = request.get("cancel_waits_for_the_resource", cloudformation_cancel.waits_for_the_resource)
+    if not isinstance(waits, bool):
+        raise ValueError(f"cancel_waits_for_the_resource must be true or false; got {waits!r}")
+    if unknown := sorted(request.keys() - {"early_start", "cancel_waits_for_the_resource"}):
+        raise ValueError(f"no such setting: {', '.join(unknown)}")
+    cloudformation_early_start.mode, cloudformation_cancel.waits_for_the_resource = mode, waits
     return _cloudformation()
 
 

@@ -69,6 +69,7 @@ def install() -> None:
 def reset() -> None:
     """Forget every account, as a new process would; the clock goes on. Nothing may be under way."""
     endpoint_states.remove_all()
+    alarm_evaluation.metric_delay_seconds = 0.0
     app._reset_all_state()
     for module in (
         sagemaker_models,

@@ -129,9 +129,17 @@ def test_an_endpoint_that_fails_late_rolls_its_stack_back(
     assert account.deploy(fleet(account, tail_instance_type="ml.r5.xlarge")) == "UPDATE_COMPLETE"
 
 
-def test_a_mode_that_does_not_exist_is_refused(account: Account) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [{"early_start": "sometimes"}, {"early_start": []}, {"cancel_waits_for_the_resource": "false"}, {"early": "off"}],
+)
+def test_a_setting_that_does_not_exist_is_refused_and_changes_nothing(
+    account: Account, settings: dict[str, Any]
+) -> None:
+    before = account.cloud.admin("cloudformation")
     with pytest.raises(OSError, match="400"):
-        account.cloud.admin("cloudformation", {"early_start": "sometimes"})
+        account.cloud.admin("cloudformation", {"early_start": "always", **settings})
+    assert account.cloud.admin("cloudformation") == before
 
 
 @pytest.fixture
