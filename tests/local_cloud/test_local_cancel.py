@@ -110,6 +110,34 @@ def test_cancelled_while_callers_have_the_new_routes(shop: Fleet, waits: bool) -
     assert deployments(shop)[-1] == ("REVERTED" if waits else "ROLLED_BACK")
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_cancelled_while_appconfig_deploys(shop: Fleet, waits: bool) -> None:
+    """Before the bake: our strategy deploys at once, so this one is made to take four minutes, in two steps."""
+    shop.account.cloud.admin("cloudformation", {"cancel_waits_for_the_resource": waits})
+    original = shop.template
+
+    def slowly(stack: Any) -> dict[str, Any]:
+        template = original(stack)
+        for resource in template["Resources"].values():
+            if resource["Type"] == "AWS::AppConfig::DeploymentStrategy":
+                resource["Properties"] |= {"DeploymentDurationInMinutes": 4, "GrowthFactor": 50}
+        return template
+
+    shop.template = slowly  # type: ignore[method-assign]
+    routes, seen = shop.served_routes(), len(shop.account.log())
+    shop.account.stop_clock()
+    shop.start(**MOVE)
+    until_baking(shop)
+    assert deployments(shop)[-1] == "DEPLOYING"
+
+    cancel(shop)
+    settle(shop)
+
+    assert_as_before(shop, routes)
+    assert_the_routes_came_back_first(shop, seen)
+    assert deployments(shop)[-1] == ("REVERTED" if waits else "ROLLED_BACK")
+
+
 @pytest.mark.parametrize("early_start", ["off", "always"])
 def test_cancelled_while_an_endpoint_is_created(shop: Fleet, early_start: str) -> None:
     shop.account.cloud.admin("cloudformation", {"early_start": early_start})
