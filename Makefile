@@ -4,6 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CDK    := node_modules/.bin/cdk
 
+# The tests of moves and rollbacks, whose order rests on CloudFormation's.
+MOVES  := $(addprefix tests/local_cloud/,test_guardrail_serving.py test_local_cancel.py test_local_order.py \
+            test_local_real_fleet.py test_moves_serving.py)
+
 # jsii prints a banner on Node 20 (end of life); the value is the major version it should keep quiet about.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = 18,20
 export CDK_DISABLE_CLI_TELEMETRY = true
@@ -14,7 +18,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar o
 step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-boto3-next test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
+.PHONY: help install demo test test-boto3-next test-early-start test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
         picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-server bench-warm-up \
         boto3-next fuzz image sbom clean
 
@@ -101,8 +105,13 @@ test-xgboost-versions: install  ## Package models of XGBoost 1.2 to 3.4 for ever
 test-five-models: install  ## Run docs/five-models.md with what pip installs today (needs network; 400 MB on Linux)
 	$(BIN)/pytest tests/local_cloud/test_pages_run.py -k five --pip
 
-bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s; no call may fail (10 minutes)
-	$(BIN)/python benchmarks/tier_move.py
+test-early-start: install  ## Run every move with CloudFormation's early start switched off, and on for updates too (5 minutes)
+	$(BIN)/pytest -n 2 --dist loadfile --early-start off $(MOVES)
+	$(BIN)/pytest -n 2 --dist loadfile --early-start always $(MOVES)
+
+bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s, with early start and without; no call may fail (25 minutes)
+	$(BIN)/python benchmarks/tier_move.py --early-start always
+	$(BIN)/python benchmarks/tier_move.py --early-start off
 
 bench-chaos: install  ## Call 200,000 times through a proxy that harms replies; every call ends right, or in an error in time
 	$(BIN)/python benchmarks/client_chaos.py

@@ -184,11 +184,12 @@ class WarmUp(Construct):
 
     def _grant_gate(self) -> None:
         """The gate reads the document about to be deployed, the endpoint it waits for, and its stack's state; it sets
-        the retention of the endpoint's logs, and may start its own next run."""
+        the retention of the endpoint's logs, and may start its own next run. The route guard takes routes back."""
         config = self._config
         stack_name = cdk.Stack.of(self).stack_name
         role = self.gate_function.grant_principal
         self._route_table.grant_read_hosted(role)
+        self._route_table.grant_take_back(role)
         iam.Grant.add_to_principal(
             grantee=role,
             actions=["sagemaker:DescribeEndpoint"],

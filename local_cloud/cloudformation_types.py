@@ -27,6 +27,7 @@ HANDLERS: dict[str, Handler] = {
     "AWS::SageMaker::Endpoint": {
         "create": cloudformation_sagemaker.endpoint_create,
         "update": cloudformation_sagemaker.endpoint_update,
+        "update_with_logical_id": True,
         "delete": cloudformation_sagemaker.endpoint_delete,
     },
     "AWS::ApplicationAutoScaling::ScalableTarget": {

@@ -16,7 +16,9 @@ from ministack.services.cloudformation import changesets, handlers, provisioners
 from local_cloud import (
     alarm_evaluation,
     appconfig_deployments,
+    cloudformation_cancel,
     cloudformation_cleanup,
+    cloudformation_early_start,
     cloudformation_nested,
     cloudformation_properties,
     cloudformation_types,
@@ -67,6 +69,7 @@ def install() -> None:
 def reset() -> None:
     """Forget every account, as a new process would; the clock goes on. Nothing may be under way."""
     endpoint_states.remove_all()
+    alarm_evaluation.metric_delay_seconds = 0.0
     app._reset_all_state()
     for module in (
         sagemaker_models,
@@ -138,6 +141,7 @@ def _install_alarms() -> None:
     cloudwatch._dispatch_alarm_actions = composite_alarms.dispatch_actions
     appconfig._first_monitor_alarm = appconfig_deployments.first_monitor_alarm
     appconfig._advance_deployment = appconfig_deployments.advance
+    appconfig._stop_deployment = appconfig_deployments.stop
 
 
 def _install_resource_types() -> None:
@@ -171,9 +175,15 @@ def _install_resource_types() -> None:
 
 def _install_stack_phases() -> None:
     runs_on_thread = stacks._runs_on_worker_thread
+    # What depends on an endpoint that was begun early waits for its end, so that it must not hold up the loop either.
     stacks._runs_on_worker_thread = lambda resource_type: (
-        resource_type in cloudformation_types.WAITING_TYPES or runs_on_thread(resource_type)
+        resource_type in cloudformation_types.WAITING_TYPES
+        or runs_on_thread(resource_type)
+        or cloudformation_early_start.is_unsettled()
     )
+    stacks._add_event = cloudformation_early_start.add_event
+    stacks._topological_sort = cloudformation_early_start.ordered
+    handlers._ACTION_HANDLERS["CancelUpdateStack"] = cloudformation_cancel.cancel
     for module in (stacks, handlers, changesets):
         module._deploy_stack_async = cloudformation_cleanup.deploy
     for module in (stacks, handlers):
@@ -192,7 +202,11 @@ _emulator_update = provisioners._update_resource
 @functools.wraps(_emulator_provision)
 def _checked_provision(resource_type: str, logical_id: str, properties: dict[str, Any], stack_name: str) -> Any:
     cloudformation_properties.check(resource_type, logical_id, properties)
-    created = _emulator_provision(resource_type, logical_id, properties, stack_name)
+    cloudformation_cancel.refuse_to_begin(stack_name, logical_id)
+    cloudformation_early_start.await_dependencies(stack_name, logical_id)
+    created = _until_cancelled(
+        resource_type, stack_name, _emulator_provision, resource_type, logical_id, properties, stack_name
+    )
     event_log.record("ResourceCreated", logical_id, type=resource_type, stack=stack_name)
     return created
 
@@ -209,7 +223,18 @@ def _checked_update(
     if old != new:
         logical_id = rest[0] if rest else physical_id
         cloudformation_properties.check(resource_type, logical_id, new)
-    return _emulator_update(resource_type, physical_id, old, new, stack_name, *rest)
+        cloudformation_cancel.refuse_to_begin(stack_name, logical_id)
+        cloudformation_early_start.await_dependencies(stack_name, logical_id)
+    return _until_cancelled(
+        resource_type, stack_name, _emulator_update, resource_type, physical_id, old, new, stack_name, *rest
+    )
+
+
+def _until_cancelled(resource_type: str, stack_name: str, call: Any, *arguments: Any) -> Any:
+    """A custom resource takes as long as its function; a cancelled update need not wait for it."""
+    if not resource_type.startswith("Custom::"):
+        return call(*arguments)
+    return cloudformation_cancel.until_cancelled(stack_name, functools.partial(call, *arguments))
 
 
 def _gauges() -> list[endpoint_metrics.InstanceGauges]:

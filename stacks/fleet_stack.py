@@ -11,12 +11,13 @@ from constructs_lib.endpoint_alarms import CacheAlarms
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.fleet_dashboard import FleetDashboard
 from constructs_lib.multi_model_endpoint import MultiModelEndpoint
-from constructs_lib.route_table import RouteDeployment, RouteTable
+from constructs_lib.route_table import RouteDeployment, RouteGuard, RouteTable
 from constructs_lib.serving_image import ServingImage
 from constructs_lib.warm_gate import WarmGate
 from constructs_lib.warm_up import WarmUp
 from stacks.whale_stack import WhaleStack
 from tierfleet.config import FleetConfig
+from tierfleet.config.rules import least_bake_seconds
 
 
 class FleetStack(cdk.Stack):
@@ -35,6 +36,11 @@ class FleetStack(cdk.Stack):
         route_table = RouteTable(self, "Routes", config=config, audience=audience)
         warm_up = WarmUp(self, "WarmUp", config=config, route_table=route_table, audience=audience)
         CapacityEvents(self, "Capacity", config=config, topic=topic)
+        # Two: AWS does not say in which order CloudFormation sends back what it updated. One comes before every
+        # endpoint, one after; so one is sent back before any nested stack, whichever way round. The later one waits.
+        first_guard = RouteGuard(
+            self, "FirstGuard", route_table=route_table, guard_function=warm_up.gate_function, wait_seconds=0
+        )
 
         cache_alarm_arns = []
         tiers = Construct(self, "Tiers")
@@ -50,7 +56,7 @@ class FleetStack(cdk.Stack):
                 audience=audience,
             )
             # Permissions take a while to be known everywhere: they stand before the minutes an endpoint takes.
-            shared.endpoint.node.add_dependency(warm_up.gate_function)
+            shared.endpoint.node.add_dependency(warm_up.gate_function, first_guard)
             gate = WarmGate(
                 shared,
                 "Gate",
@@ -88,8 +94,16 @@ class FleetStack(cdk.Stack):
                     audience=audience,
                 )
                 # The function's ARN alone would let the gate start before the function can be called.
-                whale.node.add_dependency(warm_up.gate_function)
+                whale.node.add_dependency(warm_up.gate_function, first_guard)
 
         FleetDashboard(self, "Dashboard", config=config, cache_alarm_arns=cache_alarm_arns)
         everything = [child for child in self.node.children if child is not topic]
-        RouteDeployment(self, "Deployment", route_table=route_table, after=everything)
+        last_guard = RouteGuard(
+            self,
+            "LastGuard",
+            route_table=route_table,
+            guard_function=warm_up.gate_function,
+            wait_seconds=least_bake_seconds(config.routes.ttl_seconds),
+        )
+        last_guard.node.add_dependency(*everything)
+        RouteDeployment(self, "Deployment", route_table=route_table, after=[last_guard])

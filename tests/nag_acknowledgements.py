@@ -86,11 +86,17 @@ def _execution_role(role: ExecutionRole, config: FleetConfig) -> Reasons:
 
 def _warm_up(warm_up: WarmUp, route_table: RouteTable, config: FleetConfig) -> Reasons:
     stack = cdk.Stack.of(warm_up)
-    application, profile = (
-        stack.resolve(token)["Ref"] for token in (route_table.application_id, route_table.profile_id)
+    application, environment, profile = (
+        stack.resolve(token)["Ref"]
+        for token in (route_table.application_id, route_table.environment_id, route_table.profile_id)
     )
     versions = f"application/<{application}>/configurationprofile/<{profile}>/hostedconfigurationversion/*"
+    deployments = f"application/<{application}>/environment/<{environment}>/deployment/*"
     return {
+        _resource(arns.appconfig(config, deployments)): (
+            "The route guard stops or reverts the deployment that a rollback takes back, whose number exists only "
+            "after it began."
+        ),
         _resource(f"{arns.models_bucket(config)}/{CATALOG_PREFIX}*"): (
             "One pointer a tenant, written by every publish without a deployment. Read only."
         ),

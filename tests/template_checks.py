@@ -60,6 +60,11 @@ ALLOWED_WILDCARDS = (
         "the number of a version exists only during the deployment",
     ),
     (
+        "appconfig:*Deployment*",
+        rf"arn:aws[a-z-]*:appconfig:{_ACCOUNT}:application/<\w+>/environment/<\w+>/deployment/\*",
+        "the number of a deployment exists only once it has begun",
+    ),
+    (
         "sagemaker:DescribeEndpoint",
         rf"arn:aws[a-z-]*:sagemaker:{_ACCOUNT}:endpoint/{_FLEET}--\*",
         "gates of a promotion",

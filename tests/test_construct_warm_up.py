@@ -217,6 +217,8 @@ def test_only_the_gate_reads_hosted_documents_endpoints_and_stacks(plain: Templa
     gate_only = {
         "appconfig:GetHostedConfigurationVersion",
         "appconfig:ListHostedConfigurationVersions",
+        "appconfig:ListDeployments",
+        "appconfig:StopDeployment",
         "cloudformation:DescribeStacks",
         "sagemaker:DescribeEndpoint",
     }

@@ -3,7 +3,8 @@
 Three callers, told apart by the event:
 - the schedule, or a person: {"tier": "tail"}, optionally with "tenants", a list, hottest first;
 - EventBridge: an endpoint's state change to IN_SERVICE;
-- CloudFormation: the warm gate, a custom resource between an endpoint and the deployment of its route.
+- CloudFormation: the warm gate, a custom resource between an endpoint and the deployment of its route, and the route
+  guard, which puts the routes back when an update is taken back.
 docs/warm-up.md says what each does and what the log lines and metrics mean.
 """
 
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tierfleet.runtime import clients, custom_resource, metrics, warm_gate
+from tierfleet.runtime import clients, custom_resource, metrics, route_guard, warm_gate
 from tierfleet.runtime.custom_resource import Answer
 from tierfleet.runtime.errors import classify
 from tierfleet.runtime.route_document import RouteDocument
@@ -122,6 +123,8 @@ def settings() -> Settings:
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """What Lambda calls. Returns a JSON value: the report, {"skipped": why}, or the answer sent."""
     if "RequestType" in event:
+        if event.get("ResourceType") == route_guard.RESOURCE_TYPE:
+            return _answer_route_guard(event)
         return _answer_gate(event, context)
     if event.get("source") == "aws.sagemaker":
         return _on_endpoint_event(event, context)
@@ -170,6 +173,19 @@ def _answer_gate(request: Mapping[str, Any], context: Any) -> dict[str, Any]:
     _log("warm gate answers", endpoint=endpoint_name, succeeded=answer.succeeded, reason=answer.reason)
     custom_resource.send(request, answer, physical_resource_id=physical_resource_id)
     return {"succeeded": answer.succeeded, "reason": answer.reason, "data": dict(answer.data)}
+
+
+def _answer_route_guard(request: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        answer = route_guard.answer(
+            request, cloudformation=AWS.cloudformation, appconfig=AWS.appconfig, appconfigdata=AWS.appconfigdata
+        )
+    except Exception as error:
+        answer = Answer(succeeded=False, reason=_sentence(error))
+    _log("route guard answers", request=request["RequestType"], succeeded=answer.succeeded, reason=answer.reason)
+    # One id for ever: another one would be a replacement, which CloudFormation takes back only in its clean-up.
+    custom_resource.send(request, answer, physical_resource_id=request.get("PhysicalResourceId", "route-guard"))
+    return {"succeeded": answer.succeeded, "reason": answer.reason}
 
 
 def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:

@@ -37,6 +37,14 @@ class SlowModelServer:
     milliseconds: float
 
 
+@dataclass(frozen=True)
+class FailingModelServer:
+    """A fault: the endpoint's instances of one configuration (None: of any) answer every request with 500."""
+
+    endpoint: str
+    config: str | None
+
+
 @dataclass
 class Throttled:
     """A fault: of ten requests to the endpoint, so many are refused."""
@@ -64,6 +72,7 @@ class Invocations:
     fleets: Fleets
     settings: DataPlaneSettings
     slow: list[SlowModelServer] = field(default_factory=list)
+    failing: list[FailingModelServer] = field(default_factory=list)
     throttled: list[Throttled] = field(default_factory=list)
     errors: dict[tuple[Scope, str], Counter[str]] = field(default_factory=dict)
 
@@ -192,6 +201,9 @@ class Invocations:
         for slow in self.slow:
             if slow.endpoint == endpoint.spec.name and slow.config in (None, fleet.spec.config_name):
                 await asyncio.sleep(slow.milliseconds / 1000)
+        for fault in self.failing:
+            if fault.endpoint == endpoint.spec.name and fault.config in (None, fleet.spec.config_name):
+                return ContainerReply(500, {}, b"injected fault"), time.perf_counter() - started
         if instance.client is None:
             raise invocation_errors.instance_lost(instance.reason)
         try:

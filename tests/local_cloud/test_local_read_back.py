@@ -244,6 +244,11 @@ def gate(reader: Reader, physical_id: str) -> Properties | None:
     return next(iter(found), None)
 
 
+def guard(reader: Reader, _physical_id: str) -> Properties | None:
+    """A custom resource is no more than its request; what it guards is what one can read."""
+    return environment(reader, reader.id_of("RoutesEnvironment"))
+
+
 # The change comes with the step's fleet file instead of an edit of the template.
 BY_CONFIG = "by config"
 STATEMENT = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::changed/*"}
@@ -310,6 +315,7 @@ TABLE = {
     "AWS::SageMaker::EndpointConfig": Row("TierstailEndpointConfig", endpoint_config, ("Tags", TAGS), BY_CONFIG),
     "AWS::SageMaker::Model": Row("TierstailModel", model, ("Tags", TAGS), BY_CONFIG),
     "AWS::Scheduler::Schedule": Row("WarmUptailschedule", schedule, DESCRIPTION, ("Name", "renamed")),
+    "Custom::RouteGuard": Row("FirstGuard", guard, ("WaitSeconds", "9"), "it keeps one id, so that it is sent back"),
     "Custom::WarmGate": Row(
         "TierstailGate", gate, "no API returns a request; test_local_real_fleet has one", BY_CONFIG
     ),
@@ -322,6 +328,7 @@ UNREAD = {
     "AWS::Lambda::Permission": {"SourceArn", "FunctionName"},
     "AWS::S3::Bucket": {"BucketEncryption", "LifecycleConfiguration", "MetricsConfigurations"},
     "AWS::SageMaker::Endpoint": {"RetainAllVariantProperties"},
+    "Custom::RouteGuard": {"ServiceTimeout", "ServiceToken", "WaitSeconds"},
     "Custom::WarmGate": {"EndpointConfigName", "LogRetentionDays", "ServiceTimeout", "ServiceToken", "Tier"},
 }
 STEPS = ("created", "updated", "replaced")

@@ -267,3 +267,26 @@ def test_a_promoted_tenants_caller_reaches_its_own_endpoint_without_a_change_of_
     caller.invoke_endpoint(EndpointName=whale("t1"), Body=b"0,0,0")
 
     assert warmed.warm()["warmed"] == ["t2", "t3"], "the promoted tenant is no longer warmed on the shared endpoint"
+
+
+def test_the_guards_put_the_routes_back_under_the_role_of_the_gate(warmed: WarmedFleet) -> None:
+    """What a cancelled update needs of IAM: to list deployments, to stop one, to read both documents."""
+    account, before = warmed.account, warmed.served_routes()
+    change = promoted("t3")
+    change["tiers"]["tail"] = CHANGES["tiers"]["tail"]
+    account.stop_clock()
+    began = len(account.log("ConfigurationDeploying"))
+    warmed.start(**change)
+    while len(account.log("ConfigurationDeploying")) == began:
+        account.advance(60)
+        time.sleep(0.02)
+    account.client("cloudformation").cancel_update_stack(StackName=FLEET)
+    while account.status(FLEET).endswith("IN_PROGRESS"):
+        account.advance(30)
+        time.sleep(0.02)
+
+    assert account.status(FLEET) == "UPDATE_ROLLBACK_COMPLETE", warmed.reasons()
+    assert warmed.served_routes() == before
+    assert warmed.routes_name_live_endpoints()
+    answers = [line for line in warmed.logged("WarmUpG", "route guard answers") if "is taken back" in line["reason"]]
+    assert [line["succeeded"] for line in answers] == [True, True]

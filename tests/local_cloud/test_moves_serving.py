@@ -23,9 +23,10 @@ FIRST = {"t1": "t1/1", "t2": "t2/1", "t3": "t3/1", "w1": "w1/2027-01-01"}
 ONE = {"instances": {"min": 1, "initial": 1}}
 
 
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    with start(tmp_path_factory.mktemp("moves"), serving="models") as running:
+@pytest.fixture(scope="module", params=["off", "always"])
+def serving(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    """With CloudFormation's early start, and without."""
+    with start(tmp_path_factory.mktemp("moves"), serving="models", early_start=request.param) as running:
         yield running
 
 
@@ -85,6 +86,39 @@ def test_a_deployment_taken_back_while_callers_hold_its_routes_loses_no_call(sho
 
     assert callers.failed() == []
     assert callers.scores() == {tenant: {score_of(item)} for tenant, item in FIRST.items()}
+    assert shop.served_routes() == before
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["CloudFormation leaves the Deployment", "it waits for the end"])
+def test_an_update_cancelled_while_callers_hold_its_routes_loses_no_call(shop: Fleet, waits: bool) -> None:
+    account = shop.account
+    before = shop.served_routes()
+    account.cloud.admin("cloudformation", {"cancel_waits_for_the_resource": waits})
+    account.stop_clock()
+    with Callers(account, TENANTS) as callers:
+        callers.more(40)
+        deployments = len(account.log("ConfigurationDeploying"))
+        shop.start(**change(tail="ml.c5.xlarge", whales={"w1": FIRST["w1"], "t3": "t3/1"}))
+        while len(account.log("ConfigurationDeploying")) == deployments:
+            account.advance(60)
+            callers.more(2)
+        # Of the new routes from their first call on: the endpoints that they name are the ones that go.
+        with Callers(account, TENANTS) as moved:
+            moved.more(20)
+            assert moved.client.invoke("t3", b"0.5,0.5").endpoint == whale("t3")
+            account.client("cloudformation").cancel_update_stack(StackName=FLEET)
+            while account.status(FLEET).endswith("IN_PROGRESS"):
+                account.advance(30)
+                moved.more(2)
+            assert account.status(FLEET) == "UPDATE_ROLLBACK_COMPLETE", shop.reasons()
+            assert whale("t3") not in shop.live_endpoints()
+            moved.more(40)
+        callers.more(20)
+    account.cloud.admin("clock", {"mode": "skip"})
+
+    for who in (callers, moved):
+        assert who.failed() == []
+        assert who.scores() == {tenant: {score_of(item)} for tenant, item in FIRST.items()}
     assert shop.served_routes() == before
 
 

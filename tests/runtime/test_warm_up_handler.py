@@ -830,3 +830,36 @@ def test_the_asset_needs_boto3_and_the_standard_library_only(tmp_path: Path) -> 
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert all(name.startswith("_") or name.startswith("six") for name in json.loads(result.stdout)), result.stdout
+
+
+def guard_request(cloudformation: ResponseUrl, kind: str) -> dict[str, Any]:
+    properties = {
+        "ApplicationId": "app1234", "EnvironmentId": "env1234", "ConfigurationProfileId": "prof123", "WaitSeconds": "0",
+    }  # fmt: skip
+    request = {
+        **gate_request(cloudformation, kind),
+        "ResourceType": "Custom::RouteGuard",
+        "ResourceProperties": {**properties, "ConfigurationVersion": "1"},
+        "OldResourceProperties": {**properties, "ConfigurationVersion": "2"},
+    }
+    return request if kind == "Create" else {**request, "PhysicalResourceId": "route-guard"}
+
+
+def test_the_route_guard_keeps_one_id_so_that_an_update_never_replaces_it(
+    aws: StubbedAws, cloudformation: ResponseUrl
+) -> None:
+    warm_up.handler(guard_request(cloudformation, "Create"), Context())
+    aws.stack("UPDATE_IN_PROGRESS")
+    warm_up.handler(guard_request(cloudformation, "Update"), Context())
+    answers = [(answer["Status"], answer["PhysicalResourceId"]) for answer in cloudformation.answers]
+    assert answers == [("SUCCESS", "route-guard")] * 2
+
+
+def test_a_route_guard_that_cannot_ask_appconfig_stops_the_rollback(
+    aws: StubbedAws, cloudformation: ResponseUrl
+) -> None:
+    aws.stack("UPDATE_ROLLBACK_IN_PROGRESS")
+    aws.stubs["appconfig"].add_client_error("list_deployments", "AccessDeniedException", "no")
+    warm_up.handler(guard_request(cloudformation, "Update"), Context())
+    answer = only_answer(cloudformation)
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("FAILED", "route-guard")

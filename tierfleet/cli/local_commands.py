@@ -22,6 +22,13 @@ app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine: an AW
 Models = Annotated[
     Path | None, typer.Option(metavar="DIRECTORY", help="Models to publish first: <tenant>/<version>.ubj")
 ]
+EarlyStart = Annotated[
+    Literal["off", "creation", "always"] | None,
+    typer.Option(
+        help="Whether CloudFormation lets a resource begin before the endpoint it refers to is ready: where that is "
+        "created (as AWS announced it, and the default), always, or off.",
+    ),
+]
 SampleModels = Annotated[
     bool, typer.Option("--sample-models", help="Train and publish a small model for each tenant of the file.")
 ]
@@ -48,6 +55,7 @@ def local_up(
     constant: Annotated[
         bool, typer.Option("--constant", help="Run no model: every invocation is answered alike.")
     ] = False,
+    early_start: EarlyStart = None,
 ) -> None:
     """Start the stand-in for the account and region of a fleet file, and with --deploy serve the fleet.
 
@@ -69,9 +77,8 @@ def local_up(
         "network_milliseconds": network_milliseconds,
         "command": container_command,
     }
-    given: dict[str, Any] = {
-        name: value for name, value in settings.items() if value != getattr(DataPlaneSettings, name)
-    }
+    given: dict[str, Any] = {"early_start": early_start} if early_start else {}
+    given |= {name: value for name, value in settings.items() if value != getattr(DataPlaneSettings, name)}
     serving: Literal["constant", "models"] = "constant" if constant else "models"
     with if_interrupted("no stand-in is left running"):
         try:
@@ -88,7 +95,11 @@ def local_up(
 
 @app.command("deploy")
 def local_deploy(
-    file: LocalFile = None, config: ConfigOption = None, models: Models = None, sample_models: SampleModels = False
+    file: LocalFile = None,
+    config: ConfigOption = None,
+    models: Models = None,
+    sample_models: SampleModels = False,
+    early_start: EarlyStart = None,
 ) -> None:
     """Deploy a fleet with the CDK CLI: bucket, models, then everything else. Run it again after each edit.
 
@@ -100,6 +111,9 @@ def local_deploy(
     fleet = load_or_fail(chosen)
     check_models(models, sample_models=sample_models)
     remember(chosen)
+    if early_start:
+        with standin_or_fail(cloud):
+            cloud.admin("cloudformation", {"early_start": early_start})
     deploy_here(cloud, fleet, chosen, models, sample_models=sample_models)
 
 

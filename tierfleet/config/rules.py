@@ -119,8 +119,13 @@ def _warm_ups(tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
                 yield Problem(where, "schedule", tier.warm_up.schedule, message, fix, severity="warning")
 
 
+def least_bake_seconds(ttl_seconds: int) -> int:
+    """How long an endpoint must outlive the routes that name it."""
+    return 2 * ttl_seconds + IN_FLIGHT_SECONDS
+
+
 def _bake(routes: Routes) -> Iterator[Problem]:
-    needed = 2 * routes.ttl_seconds + IN_FLIGHT_SECONDS
+    needed = least_bake_seconds(routes.ttl_seconds)
     if routes.bake_minutes * 60 < needed:
         message = (
             f"must be at least {needed} s (2 x ttl_seconds + {IN_FLIGHT_SECONDS} s): a client may hold the old route "

@@ -134,7 +134,12 @@ def newest_hosted_routes(client: "AppConfigClient", *, application_id: str, prof
     versions = [item["VersionNumber"] for page in pages for item in page["Items"]]
     if not versions:
         raise RoutesError(f"profile {profile_id} of application {application_id} has no hosted route document")
+    return hosted_routes(client, application_id=application_id, profile_id=profile_id, version=max(versions))
+
+
+def hosted_routes(client: "AppConfigClient", *, application_id: str, profile_id: str, version: int) -> RouteDocument:
+    """One hosted version, deployed or not. Raises RoutesError, and botocore's ClientError."""
     reply = client.get_hosted_configuration_version(
-        ApplicationId=application_id, ConfigurationProfileId=profile_id, VersionNumber=max(versions)
+        ApplicationId=application_id, ConfigurationProfileId=profile_id, VersionNumber=version
     )
     return parse_routes(reply["Content"].read())
