@@ -10,6 +10,7 @@ from constructs_lib.capacity_events import CapacityEvents
 from constructs_lib.endpoint_alarms import CacheAlarms
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.fleet_dashboard import FleetDashboard
+from constructs_lib.moved_tenants import MovedTenants
 from constructs_lib.multi_model_endpoint import MultiModelEndpoint
 from constructs_lib.route_table import RouteDeployment, RouteTable
 from constructs_lib.serving_image import ServingImage
@@ -36,7 +37,7 @@ class FleetStack(cdk.Stack):
         warm_up = WarmUp(self, "WarmUp", config=config, route_table=route_table, audience=audience)
         CapacityEvents(self, "Capacity", config=config, topic=topic)
 
-        cache_alarm_arns = []
+        cache_alarm_arns, gates = [], []
         tiers = Construct(self, "Tiers")
         for name, tier in config.multi_model_tiers.items():
             shared = MultiModelEndpoint(
@@ -62,6 +63,7 @@ class FleetStack(cdk.Stack):
             )
             # The gate warms the list of the document that is about to be deployed.
             gate.node.add_dependency(route_table.document)
+            gates.append(gate)
             cache = CacheAlarms(
                 shared,
                 "Cache",
@@ -72,6 +74,7 @@ class FleetStack(cdk.Stack):
             )
             cache.node.add_dependency(shared.endpoint)
             cache_alarm_arns.append(cache.composite_arn)
+        MovedTenants(self, "Moved", gate_function=warm_up.gate_function, route_table=route_table, after=gates)
 
         whales = Construct(self, "Whales")
         for name, dedicated in config.dedicated_tiers.items():
