@@ -59,7 +59,7 @@ Synth = Callable[..., Path]
 
 def document(**changes: Any) -> dict[str, Any]:
     """The small document with these changes merged in; DELETE as a value removes its key."""
-    return _merged(deepcopy(_BASE), changes)
+    return merged(deepcopy(_BASE), changes)
 
 
 def fleet(**changes: Any) -> FleetConfig:
@@ -74,13 +74,14 @@ def checked(directory: Path, content: dict[str, Any], name: str = "shop-test.tom
     return check_file(file)
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with these changes, table by table; it is changed itself."""
     for key, value in changes.items():
         if value is DELETE:
             base.pop(key, None)
         elif isinstance(value, dict):
             below = base.get(key)
-            base[key] = _merged(below if isinstance(below, dict) else {}, value)
+            base[key] = merged(below if isinstance(below, dict) else {}, value)
         else:
             base[key] = value
     return base

@@ -18,7 +18,7 @@ from tierfleet.images import TIERFLEET_IMAGE
 CHARACTERS: Final = 6
 _CONTAINER: Final = Path(__file__).resolve().parent.parent / "container"
 # What container/.dockerignore leaves out of the image: bytecode, caches of tools, notes of an installation.
-_LEFT_OUT: Final = ("__pycache__", "*.pyc", ".*_cache", "*.egg-info")
+LEFT_OUT: Final = ("__pycache__", "*.pyc", ".*_cache", "*.egg-info")
 
 
 def generation(config: FleetConfig, tier: MultiModelTier) -> str:
@@ -81,7 +81,7 @@ def guardrail_id(tier: MultiModelTier | DedicatedTier) -> str:
 def image_content(directory: Path = _CONTAINER) -> str:
     """SHA-256 of the files that the image `tierfleet` is built from; of none where only the package is installed."""
     files = sorted(path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
-    kept = [file for file in files if not any(fnmatchcase(part, out) for part in file.parts for out in _LEFT_OUT)]
+    kept = [file for file in files if not any(fnmatchcase(part, out) for part in file.parts for out in LEFT_OUT)]
     hashes = [[file.as_posix(), hashlib.sha256((directory / file).read_bytes()).hexdigest()] for file in kept]
     return _digest(hashes).hexdigest()
 

@@ -244,6 +244,12 @@ def gate(reader: Reader, physical_id: str) -> Properties | None:
     return next(iter(found), None)
 
 
+def moved_gate(reader: Reader, physical_id: str) -> Properties | None:
+    """It stands behind no endpoint: there is its stack's word for it."""
+    found = reader.client("cloudformation").describe_stack_resources(StackName=FLEET)["StackResources"]
+    return next((resource for resource in found if resource["PhysicalResourceId"] == physical_id), None)
+
+
 # The change comes with the step's fleet file instead of an edit of the template.
 BY_CONFIG = "by config"
 STATEMENT = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::changed/*"}
@@ -313,6 +319,9 @@ TABLE = {
     "Custom::WarmGate": Row(
         "TierstailGate", gate, "no API returns a request; test_local_real_fleet has one", BY_CONFIG
     ),
+    "Custom::WarmMovedTenants": Row(
+        "MovedGate", moved_gate, "no API returns a request; test_local_real_fleet has one", "its id is its logical id"
+    ),
 }
 # Properties that no call returns: CloudFormation's own, write-only, or without effect in the stand-in. Tags are read
 # where we keep them ourselves.
@@ -323,6 +332,7 @@ UNREAD = {
     "AWS::S3::Bucket": {"BucketEncryption", "LifecycleConfiguration", "MetricsConfigurations"},
     "AWS::SageMaker::Endpoint": {"RetainAllVariantProperties"},
     "Custom::WarmGate": {"EndpointConfigName", "LogRetentionDays", "ServiceTimeout", "ServiceToken", "Tier"},
+    "Custom::WarmMovedTenants": {"RouteDocumentVersion", "ServiceTimeout", "ServiceToken"},
 }
 STEPS = ("created", "updated", "replaced")
 

@@ -741,6 +741,87 @@ def test_missing_settings_fail_the_gate_in_one_sentence(
     assert "TIERFLEET_MODELS_BUCKET" in answer["Reason"]
 
 
+RARE = "fraud--prod--rare--all--mme-m5-large"
+
+
+def moving_request(cloudformation: ResponseUrl, kind: str = "Update") -> dict[str, Any]:
+    """The request of the resource that warms tenants on their way to a shared endpoint."""
+    request = gate_request(cloudformation, kind)
+    request |= {"LogicalResourceId": "Moved", "ResourceProperties": {"RouteDocumentVersion": "8"}}
+    return request | {"PhysicalResourceId": "Moved"} if kind != "Create" else request
+
+
+def routed(**tenants: str) -> bytes:
+    """The document of before with these tenants' tiers instead."""
+    content = json.loads(document(OLD, "m02"))
+    content["tenants"] = {tenant: {"tier": tier, "endpoint": f"own-{tenant}"} for tenant, tier in tenants.items()}
+    return json.dumps(content).encode()
+
+
+def test_tenants_that_move_to_a_shared_endpoint_are_warmed_there_before_the_deployment(
+    aws: StubbedAws, cloudformation: ResponseUrl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.hosted(routed(m05="rare", m06="whale"))
+    aws.deployed(routed(m01="whale", m02="rare", m06="whale"))
+    aws.probed(RARE, "m05")
+    aws.probed(OLD, "m02", "m01")  # hottest last
+    warm_up.handler(moving_request(cloudformation), Context())
+    answer = only_answer(cloudformation)
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "Moved")
+    assert answer["Reason"].startswith("3 tenants move to rare, tail: 3 warmed, 0 failed")
+    assert answer["Data"] == {"Warmed": 3, "Failed": 0, "Missing": 0, "Skipped": 0, "Left": 0}
+    assert [line["Tier"] for line in metrics_of(logged(capsys)) if "WarmUpWarmed" in line] == ["rare", "tail"]
+
+
+def test_where_nobody_moves_nothing_is_called(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.hosted(routed(m06="whale", m07="whale"))
+    aws.deployed(routed(m06="whale"))
+    warm_up.handler(moving_request(cloudformation), Context())
+    assert only_answer(cloudformation)["Reason"] == "nobody moves to a shared endpoint"
+
+
+def test_before_the_first_deployment_of_routes_nobody_moves(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    aws.stack("CREATE_IN_PROGRESS")
+    aws.hosted(routed(m01="whale"))
+    aws.stubs["appconfigdata"].add_client_error("start_configuration_session", "ResourceNotFoundException")
+    warm_up.handler(moving_request(cloudformation, "Create"), Context())
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+    assert only_answer(cloudformation)["PhysicalResourceId"] == "Moved"
+
+
+@pytest.mark.parametrize("status", ["UPDATE_ROLLBACK_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"])
+def test_a_rollback_warms_nobody(aws: StubbedAws, cloudformation: ResponseUrl, status: str) -> None:
+    aws.stack(status)
+    warm_up.handler(moving_request(cloudformation), Context())
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+
+
+def test_tenants_that_cannot_be_warmed_do_not_fail_the_deployment(
+    aws: StubbedAws, cloudformation: ResponseUrl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.stubs["appconfig"].add_client_error("list_hosted_configuration_versions", "AccessDeniedException", "no")
+    warm_up.handler(moving_request(cloudformation), Context())
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+    assert "stay cold: access denied" in only_answer(cloudformation)["Reason"]
+    assert metrics_of(logged(capsys)) == [{"WarmUpFailed": 1}]
+
+
+def test_what_there_is_no_time_for_is_left_and_the_deployment_goes_on(
+    aws: StubbedAws, cloudformation: ResponseUrl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two tiers share what the run has left; at its end nothing is started."""
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.hosted(routed(m05="rare"))
+    aws.deployed(routed(m01="whale"))
+    warm_up.handler(moving_request(cloudformation), Context(seconds=warm_up.ANSWER_MARGIN_SECONDS))
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+    assert only_answer(cloudformation)["Data"] == {"Warmed": 0, "Failed": 0, "Missing": 0, "Skipped": 0, "Left": 2}
+    assert sum(line.get("WarmUpLeft", 0) for line in metrics_of(logged(capsys))) == 2
+
+
 def test_a_request_without_properties_is_answered_too(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
     aws.stack("CREATE_IN_PROGRESS")
     request = gate_request(cloudformation, "Create")
