@@ -36,7 +36,7 @@ from tierfleet.models.publish_many import publish_all
 from tierfleet.runtime import clients
 from tierfleet.runtime.client import FleetClient
 
-LISTED, MOVING, WHALES, COLD = 60, 40, 20, 20
+LISTED, MOVING, WHALES, COLD = 100, 100, 20, 40
 
 
 def fleet(*, listed: Sequence[str], second: Sequence[str], whales: Sequence[str], version: str) -> FleetConfig:
