@@ -61,8 +61,9 @@ class FleetStack(cdk.Stack):
                 log_retention_days=config.log_retention_days,
                 tier_name=name,
             )
-            # The gate warms the list of the document that is about to be deployed.
-            gate.node.add_dependency(route_table.document)
+            # The gate warms the list of the document that is about to be deployed. It may set the instance count, so
+            # the endpoint's bounds are registered by then.
+            gate.node.add_dependency(route_table.document, shared.scaling.target)
             gates.append(gate)
             cache = CacheAlarms(
                 shared,

@@ -23,6 +23,7 @@ from tierfleet.runtime import clients, custom_resource, metrics, warm_gate
 from tierfleet.runtime.custom_resource import Answer
 from tierfleet.runtime.errors import classify
 from tierfleet.runtime.moved_tenants import moved_tenants
+from tierfleet.runtime.predecessor import grow_like, predecessor
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes, newest_hosted_routes
 from tierfleet.runtime.warm import warm
@@ -181,24 +182,19 @@ def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:
         return Answer(succeeded=True, reason="nothing to do on delete")
     if "RouteDocumentVersion" in request.get("ResourceProperties", {}):
         return _warm_moved_tenants(request, context)
-    result = warm_gate.wait(
-        request,
-        cloudformation=AWS.cloudformation,
-        sagemaker=AWS.sagemaker,
-        most_seconds=_seconds_left(context),
-    )
-    if isinstance(result, Answer):
+    run = int(request.get(RUN_KEY, 1))
+    if (result := _wait(request, context, run)) is not None:
         return result
     endpoint_name = request["ResourceProperties"]["EndpointName"]
     tier = request["ResourceProperties"].get("Tier")
-    run = int(request.get(RUN_KEY, 1))
-    if isinstance(result, Waiting):
-        if run >= RUNS_OF_ONE_GATE - 1:
-            return Answer(succeeded=False, reason=f"{result.reason} after {run * _RUN_MINUTES} minutes; {_TOO_LONG}")
-        return _start_next_run(request, context, run, result)
     _keep_logs(endpoint_name, request["ResourceProperties"].get("LogRetentionDays"))
     if not tier:
         return Answer(succeeded=True, reason=f"endpoint {endpoint_name} runs the configuration asked for")
+    old_endpoint = _predecessor(tier, endpoint_name)
+    if old_endpoint and (instances := grow_like(old_endpoint, endpoint_name, sagemaker=AWS.sagemaker)):
+        _log("new endpoint grows", endpoint=endpoint_name, instances=instances, like=old_endpoint)
+        if (result := _wait(request, context, run)) is not None:
+            return result
     if _seconds_left(context) < LONGEST_RUN_SECONDS and run < RUNS_OF_ONE_GATE:
         # The wait has used up what the last tenants of the list would need.
         return _start_next_run(request, context, run, Waiting(f"endpoint {endpoint_name} is in service, to be warmed"))
@@ -211,7 +207,37 @@ def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:
             report = _warm(routes, tier, context, endpoint_name=endpoint_name)
     except Exception as error:
         return Answer(succeeded=True, reason=f"endpoint {endpoint_name} stays cold: {_sentence(error)}")
+    if old_endpoint and report.failed and not report.warmed:
+        # No guardrail watches a flip, so an image that answers nobody must not get to it.
+        why = f"none of {len(report.failed)} probes was answered: {next(iter(report.failed.values()))}"
+        return Answer(
+            succeeded=False, reason=f"endpoint {endpoint_name} does not serve, {old_endpoint} still does; {why}"
+        )
     return _warmed(f"endpoint {endpoint_name} is warmed up", report.counts)
+
+
+def _wait(request: Mapping[str, Any], context: Any, run: int) -> Answer | Waiting | None:
+    """None: the endpoint is in service with what was asked for. Waiting: the next run goes on."""
+    result = warm_gate.wait(
+        request,
+        cloudformation=AWS.cloudformation,
+        sagemaker=AWS.sagemaker,
+        most_seconds=_seconds_left(context),
+    )
+    if not isinstance(result, Waiting):
+        return result
+    if run >= RUNS_OF_ONE_GATE - 1:
+        return Answer(succeeded=False, reason=f"{result.reason} after {run * _RUN_MINUTES} minutes; {_TOO_LONG}")
+    return _start_next_run(request, context, run, result)
+
+
+def _predecessor(tier: str, endpoint_name: str) -> str | None:
+    """The endpoint that serves the tier so far, under another name; None where there is none or nobody can say."""
+    try:
+        return predecessor(_deployed_routes(), tier, endpoint_name)
+    except Exception as error:
+        _log("the deployed routes are not known", tier=tier, reason=_sentence(error))
+        return None
 
 
 def _warm_moved_tenants(request: Mapping[str, Any], context: Any) -> Answer:
