@@ -27,7 +27,7 @@ os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
 import boto3
 from deployed_fleet import ROOT, bucket_of, deploy, synthesise
-from warm_up import MOST_FIRST_OVER_LATER, VERSION, call, rank, say, train
+from warm_up import FEATURES, MOST_FIRST_OVER_LATER, VERSION, call, rank, say, train
 
 from local_cloud import LocalCloud, assembly, start
 from tierfleet.config import FleetConfig, load
@@ -51,6 +51,7 @@ def fleet(*, listed: Sequence[str], second: Sequence[str], whales: Sequence[str]
     whale |= {"instances": one, "tenants": {tenant: {"model": f"{tenant}/{VERSION}.tar.gz"} for tenant in whales}}
     whale["alarms"]["max_model_latency_p99_milliseconds"] = 5000
     document["container"]["version"] = version
+    document["probe"]["body"] = ",".join(["0"] * FEATURES)
     document["tiers"]["second"] = second_tier
     return FleetConfig.model_validate_json(json.dumps(document))
 

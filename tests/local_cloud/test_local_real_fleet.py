@@ -172,7 +172,7 @@ def test_tenants_that_move_between_shared_endpoints_are_warm_before_the_flip(sho
 
 
 def test_another_guardrail_alone_is_another_configuration_of_the_same_whale(shop: Fleet) -> None:
-    """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.html"""
+    """An endpoint is updated by a new configuration only (docs/architecture.md)."""
     shop.create()
     sagemaker = shop.account.client("sagemaker")
     before = sagemaker.describe_endpoint(EndpointName=whale("w1"))["EndpointConfigName"]
