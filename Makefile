@@ -98,7 +98,8 @@ test-boto3-next: boto3-next  ## Run the client's and the warm-up's tests on the 
 test-xgboost-versions: install  ## Package models of XGBoost 1.2 to 3.4 for every image and compare the scores (10 minutes)
 	$(BIN)/python tests/xgboost_versions/compare.py
 
-bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s; no call may fail (10 minutes)
+bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s: no call may fail, first calls are warm (13 minutes)
+	$(BIN)/python benchmarks/first_calls.py
 	$(BIN)/python benchmarks/tier_move.py
 
 bench-chaos: install  ## Call 200,000 times through a proxy that harms replies; every call ends right, or in an error in time

@@ -84,5 +84,7 @@ class MultiModelEndpoint(Construct):
             later.node.add_dependency(self.endpoint)
 
     def grant_invoke(self, grantee: iam.IGrantable, *, tenants: Sequence[str] | None = None) -> iam.Grant:
-        """Lets the grantee call this endpoint for the models of `tenants`; for every model where it is None."""
-        return invoke_grants.grant_shared(grantee, self._config, self.endpoint_name, tenants)
+        """Lets the grantee call this endpoint, its predecessor and its successors for the models of `tenants`; for
+        every model where it is None."""
+        name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
+        return invoke_grants.grant_shared(grantee, self._config, name, tenants)
