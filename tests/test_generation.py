@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from fleets import CONFIG, FLEET_FILES, Synth, fleet, merged, read_templates
+from fleets import CONFIG, DELETE, FLEET_FILES, Synth, checked, document, fleet, merged, read_templates
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -203,6 +203,21 @@ def test_generations_differ_exactly_where_their_settings_do(chosen: set[str]) ->
     generations = [generation(config, config.multi_model_tiers["tail"]) for config in (old, new)]
     assert (generations[0] == generations[1]) == (settings[0] == settings[1]) == (not chosen)
     assert all(re.fullmatch(names.GENERATION_PATTERN, found) for found in generations)
+
+
+def test_a_check_notes_that_the_settings_are_no_longer_the_first_generation(tmp_path: Path) -> None:
+    assert checked(tmp_path, document()).problems == ()
+    [note] = checked(tmp_path, document(container={"version": "3.0-5"})).problems
+    config = fleet(container={"version": "3.0-5"})
+    assert note.severity == "note"
+    assert generation(config, config.multi_model_tiers["tail"]) in str(note)
+    assert checked(tmp_path, document(tiers={"tail": {"first_generation": DELETE}})).problems == ()
+
+
+@pytest.mark.parametrize("text", ["", "34uxv", "34uxvcc", "34UXVC", "34uxv1", "34uxv-"])
+def test_a_first_generation_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+    [error] = checked(tmp_path, document(tiers={"tail": {"first_generation": text}})).problems
+    assert (error.table, error.key, error.severity) == ("tiers.tail", "first_generation", "error")
 
 
 def test_a_file_without_a_first_generation_names_every_one() -> None:

@@ -7,12 +7,14 @@ could warm them. So a change makes another endpoint, under another name (docs/ad
 import base64
 import hashlib
 import json
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.config.problems import Problem
 from tierfleet.images import TIERFLEET_IMAGE
 
 CHARACTERS: Final = 6
@@ -31,6 +33,15 @@ def name_suffix(config: FleetConfig, tier: MultiModelTier) -> str | None:
     """The generation as the endpoint's name has it; None for the one that the fleet file calls the first."""
     found = generation(config, tier)
     return None if found == tier.first_generation else found
+
+
+def check_generations(config: FleetConfig) -> Iterator[Problem]:
+    """A note for each shared endpoint whose settings are no longer those of its first generation."""
+    for name, tier in config.multi_model_tiers.items():
+        if tier.first_generation and (suffix := name_suffix(config, tier)):
+            message = f"its settings are another generation, {suffix}, so its endpoint has a name that ends in it"
+            fix = "nothing to do: it is built and warmed beside the one that is deployed"
+            yield Problem(f"tiers.{name}", "first_generation", tier.first_generation, message, fix, severity="note")
 
 
 def instance_settings(config: FleetConfig, tier: MultiModelTier) -> dict[str, Any]:
