@@ -235,6 +235,8 @@ def _predecessor(tier: str, endpoint_name: str) -> str | None:
     """The endpoint that serves the tier so far, under another name; None where there is none or nobody can say."""
     try:
         return predecessor(_deployed_routes(), tier, endpoint_name)
+    except NoRoutesDeployedError:
+        return None
     except Exception as error:
         _log("the deployed routes are not known", tier=tier, reason=_sentence(error))
         return None
@@ -262,7 +264,7 @@ def _warm_moved_tenants(request: Mapping[str, Any], context: Any) -> Answer:
         return Answer(succeeded=True, reason=f"tenants that move stay cold: {_sentence(error)}")
     if not moved:
         return Answer(succeeded=True, reason="nobody moves to a shared endpoint")
-    return _warmed(f"{sum(map(len, moved.values()))} tenants move to {', '.join(moved)}", counts)
+    return _warmed(f"tenants that move to {', '.join(moved)}", counts)
 
 
 def _warmed(what: str, counts: Mapping[str, int]) -> Answer:

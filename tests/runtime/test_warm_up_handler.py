@@ -859,7 +859,7 @@ def test_tenants_that_move_to_a_shared_endpoint_are_warmed_there_before_the_depl
     warm_up.handler(moving_request(cloudformation), Context())
     answer = only_answer(cloudformation)
     assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "Moved")
-    assert answer["Reason"].startswith("3 tenants move to rare, tail: 3 warmed, 0 failed")
+    assert answer["Reason"].startswith("tenants that move to rare, tail: 3 warmed, 0 failed")
     assert answer["Data"] == {"Warmed": 3, "Failed": 0, "Missing": 0, "Skipped": 0, "Left": 0}
     assert [line["Tier"] for line in metrics_of(logged(capsys)) if "WarmUpWarmed" in line] == ["rare", "tail"]
 
