@@ -64,6 +64,8 @@ SCALE: Final = 0.001
 PINS: Final = dict.fromkeys(WHALES, V1)
 REST, LAST_REST = "at rest", "at rest again"
 TAIL_RETYPE: Final = "retype the shared endpoint"
+# What an edit of its image or its environment is too, but those would update the whales as well.
+NEW_GENERATION: Final = "another disk of the shared one"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ class Move:
 
 
 def moves(*, quick: bool) -> list[Move]:
-    retyped = {"tail_instance_type": "ml.c5.xlarge", "whale_instance_type": "ml.c5.xlarge"}
+    retyped: dict[str, Any] = {"tail_instance_type": "ml.c5.xlarge", "whale_instance_type": "ml.c5.xlarge"}
     forward = {"m01": V2, "m04": V1}
     if quick:
         return [
@@ -117,6 +119,7 @@ def moves(*, quick: bool) -> list[Move]:
             fails=True,
             during=report_route_errors,
         ),
+        Move(name=NEW_GENERATION, config=fleet(pins=PINS, tail_volume_size_in_gb=100, **retyped)),
     ]
 
 

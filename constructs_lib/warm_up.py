@@ -183,8 +183,9 @@ class WarmUp(Construct):
         )
 
     def _grant_gate(self) -> None:
-        """The gate reads the document about to be deployed, the endpoint it waits for, and its stack's state; it sets
-        the retention of the endpoint's logs, and may start its own next run. The route guard takes routes back."""
+        """The gate reads the document about to be deployed, the endpoint it waits for, and its stack's state; it gives
+        a new shared endpoint the instances of its predecessor, sets the retention of the endpoint's logs, and may start
+        its own next run. The route guard takes routes back."""
         config = self._config
         stack_name = cdk.Stack.of(self).stack_name
         role = self.gate_function.grant_principal
@@ -194,6 +195,11 @@ class WarmUp(Construct):
             grantee=role,
             actions=["sagemaker:DescribeEndpoint"],
             resource_arns=[arns.endpoint(config, f"{config.fleet}--{config.environment}--*")],
+        )
+        iam.Grant.add_to_principal(
+            grantee=role,
+            actions=["sagemaker:UpdateEndpointWeightsAndCapacities"],
+            resource_arns=[arns.endpoint(config, f"{config.fleet}--{config.environment}--*--{ALL_TENANTS}--*")],
         )
         iam.Grant.add_to_principal(
             grantee=role,

@@ -10,6 +10,7 @@ from constructs_lib.capacity_events import CapacityEvents
 from constructs_lib.endpoint_alarms import CacheAlarms
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.fleet_dashboard import FleetDashboard
+from constructs_lib.moved_tenants import MovedTenants
 from constructs_lib.multi_model_endpoint import MultiModelEndpoint
 from constructs_lib.route_table import RouteDeployment, RouteGuard, RouteTable
 from constructs_lib.serving_image import ServingImage
@@ -42,7 +43,7 @@ class FleetStack(cdk.Stack):
             self, "FirstGuard", route_table=route_table, guard_function=warm_up.gate_function, wait_seconds=0
         )
 
-        cache_alarm_arns = []
+        cache_alarm_arns, gates = [], []
         tiers = Construct(self, "Tiers")
         for name, tier in config.multi_model_tiers.items():
             shared = MultiModelEndpoint(
@@ -66,8 +67,10 @@ class FleetStack(cdk.Stack):
                 log_retention_days=config.log_retention_days,
                 tier_name=name,
             )
-            # The gate warms the list of the document that is about to be deployed.
-            gate.node.add_dependency(route_table.document)
+            # The gate warms the list of the document that is about to be deployed. It may set the instance count, so
+            # the endpoint's bounds are registered by then.
+            gate.node.add_dependency(route_table.document, shared.scaling.target)
+            gates.append(gate)
             cache = CacheAlarms(
                 shared,
                 "Cache",
@@ -78,6 +81,7 @@ class FleetStack(cdk.Stack):
             )
             cache.node.add_dependency(shared.endpoint)
             cache_alarm_arns.append(cache.composite_arn)
+        MovedTenants(self, "Moved", gate_function=warm_up.gate_function, route_table=route_table, after=gates)
 
         whales = Construct(self, "Whales")
         for name, dedicated in config.dedicated_tiers.items():

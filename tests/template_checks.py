@@ -75,6 +75,11 @@ ALLOWED_WILDCARDS = (
         "a tenant's future dedicated endpoint (a promotion must not wait for IAM), or all shared ones (warm-up)",
     ),
     (
+        "sagemaker:UpdateEndpointWeightsAndCapacities",
+        rf"arn:aws[a-z-]*:sagemaker:{_ACCOUNT}:endpoint/{_FLEET}--\*--all--\*",
+        "a new shared endpoint gets its predecessor's instances; its type is part of its name",
+    ),
+    (
         "cloudformation:DescribeStacks",
         rf"arn:aws[a-z-]*:cloudformation:{_ACCOUNT}:stack/[a-zA-Z0-9-]+-Fleet\*",
         "a stack's id, and nested stacks",

@@ -260,7 +260,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "never go off",
     ),
     # Counts and sizes.
-    "501 resources": ({"tiers": shared(24)}, "tenants", "507 resources in one stack, CloudFormation takes 500"),
+    "501 resources": ({"tiers": shared(24)}, "tenants", "508 resources in one stack, CloudFormation takes 500"),
     "a template over 1 MB by tenants": (
         {"tiers": {"s": {**shared(1)["s0"], "tenants": [f"tenant-{number:06}" for number in range(12_000)]}}},
         "tiers",

@@ -172,8 +172,9 @@ def test_the_endpoint_has_its_literal_name_and_keeps_what_scaling_did(plain: Tem
 def test_a_guardrail_is_opt_in_and_names_its_alarm_literally(configured: Template) -> None:
     endpoint = only(configured, "AWS::SageMaker::Endpoint")
     assert endpoint["DeploymentConfig"]["AutoRollbackConfiguration"] == {
-        "Alarms": [{"AlarmName": f"{NAME}--server-errors"}]
+        "Alarms": [{"AlarmName": f"{endpoint['EndpointName']}--server-errors"}]
     }
+    assert endpoint["EndpointName"].startswith(f"{NAME}-")
 
 
 def test_the_rollback_alarm_stands_before_the_endpoint(plain: Template) -> None:

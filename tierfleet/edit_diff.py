@@ -1,27 +1,31 @@
 """What the edit of a fleet file changes since a commit: resources of the templates, and dollars a month."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tierfleet.assembly_diff import ResourceChange, assembly_changes, replacements
 from tierfleet.config import ConfigError, load
+from tierfleet.generation import generation
 from tierfleet.git_versions import Versions, changed_versions, with_origins
 from tierfleet.planning.cost import monthly_cost
 from tierfleet.planning.cost_diff import CostDiff, Priced, cost_diff
 from tierfleet.planning.errors import PlanningInputError
 from tierfleet.planning.prices import load_prices
+from tierfleet.routes import endpoint_name
 from tierfleet.synthesis import SynthesisError, synthesise
 
 
 @dataclass(frozen=True)
 class EditDiff:
-    """files: the names of those that differ. unpriced: why, by file, a change in cost is not known."""
+    """files: the names of those that differ. endpoints: a sentence for each shared endpoint whose instances change.
+    unpriced: why, by file, a change in cost is not known."""
 
     files: tuple[str, ...]
     changes: tuple[ResourceChange, ...]
     replaced: tuple[ResourceChange, ...]
+    endpoints: tuple[str, ...]
     costs: tuple[CostDiff, ...]
     unpriced: tuple[str, ...]
 
@@ -37,7 +41,7 @@ def edit_diff(path: Path, against: str, *, region: str | None = None) -> EditDif
         folder = Path(temporary)
         versions = changed_versions(path, against, folder)
         if not versions:
-            return EditDiff((), (), (), (), ())
+            return EditDiff((), (), (), (), (), ())
         _check(versions)
         both = [folder / when if (folder / when).is_dir() else None for when in ("before", "after")]
         folders = [found for found in both if found]
@@ -48,6 +52,7 @@ def edit_diff(path: Path, against: str, *, region: str | None = None) -> EditDif
             tuple(version.name for version in versions),
             tuple(assembly_changes(before, after)),
             tuple(replacements(before, after)),
+            tuple(sentence for version in versions for sentence in _endpoints(version)),
             tuple(costs),
             tuple(unpriced),
         )
@@ -63,6 +68,22 @@ def _check(versions: Sequence[Versions]) -> None:
             found += [with_origins(str(problem).partition(": ")[2], versions) for problem in error.problems]
     if found:
         raise SynthesisError("\n".join(found))
+
+
+def _endpoints(version: Versions) -> Iterator[str]:
+    if version.before is None or version.after is None:
+        return
+    before, after = load(version.before), load(version.after)
+    for name in sorted(before.multi_model_tiers.keys() & after.multi_model_tiers.keys()):
+        old_name, new_name = endpoint_name(before, name), endpoint_name(after, name)
+        old, new = (generation(config, config.multi_model_tiers[name]) for config in (before, after))
+        if old_name != new_name:
+            yield f"tier {name}: new endpoint {new_name}, warm before its callers come; {old_name} goes after the bake"
+        elif old != new:
+            yield (
+                f"tier {name}: endpoint {new_name} is updated in place, and its callers meet an empty cache, since "
+                f"first_generation was set to the new settings' {new}; undo that"
+            )
 
 
 def _costs(versions: Sequence[Versions], region: str | None) -> tuple[list[CostDiff], list[str]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.generation import name_suffix
 from tierfleet.instance_types import describe
 from tierfleet.runtime import names
 
@@ -94,7 +95,9 @@ ROUTE_SCHEMA: Mapping[str, Any] = {
 def endpoint_name(config: FleetConfig, tier: str, tenant: str | None = None) -> str:
     """Name of the endpoint of a shared tier, or of one tenant of a dedicated tier; at most 63 characters."""
     settings = config.tiers[tier]
-    return names.endpoint_name(config.fleet, config.environment, tier, tenant, settings.hosting, settings.instance_type)
+    suffix = name_suffix(config, settings) if isinstance(settings, MultiModelTier) else None
+    words = config.fleet, config.environment, tier, tenant
+    return names.endpoint_name(*words, settings.hosting, settings.instance_type, suffix)
 
 
 def route_document(config: FleetConfig) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import tomlkit
-from fleets import ROOT, document
+from fleets import ROOT, document, fleet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tierfleet.assembly_diff import create_only_properties
 from tierfleet.cli import app
+from tierfleet.generation import generation
 from tierfleet.git_versions import GitVersionsError, changed_versions
 
 runner = CliRunner()
@@ -93,6 +94,26 @@ def test_what_is_replaced_is_told_endpoints_first(repository: Path) -> None:
     assert {change["replaced"] for change in changes if change["resource_type"] == "AWS::CloudWatch::Dashboard"} == {
         False
     }
+
+
+NAME = "shop--test--tail--all--mme-m5-xlarge"
+
+
+def test_a_new_shared_endpoint_is_told_with_its_name(repository: Path) -> None:
+    write(repository, container={"version": "3.0-5"})
+    line = run("diff").splitlines()[2]
+    assert re.fullmatch(
+        f"tier tail: new endpoint {NAME}-[a-z2-7]{{6}}, warm before its callers come; {NAME} goes after the bake", line
+    )
+
+
+def test_a_first_generation_that_is_edited_with_its_settings_is_a_cold_update_and_told(repository: Path) -> None:
+    config = fleet(container={"version": "3.0-5"})
+    found = generation(config, config.multi_model_tiers["tail"])
+    write(repository, container={"version": "3.0-5"}, tiers={"tail": {"first_generation": found}})
+    line = run("diff").splitlines()[2]
+    assert line.startswith(f"tier tail: endpoint {NAME} is updated in place, and its callers meet an empty cache")
+    assert found in line
 
 
 def test_the_cost_of_an_edit_is_compared_with_the_last_commit(repository: Path) -> None:

@@ -10,6 +10,7 @@ from local_account import Account
 
 from local_cloud import assembly as cloud_assembly
 from tierfleet.config import FleetConfig
+from tierfleet.generation import generation
 from tierfleet.models.publish import publish
 from tierfleet.runtime import names
 
@@ -32,10 +33,17 @@ class Fleet:
         self._synth, self._archive_of = synth, archive_of
         self.most_guard_seconds = 1
         self._synthesised: dict[str, dict[str, cloud_assembly.AssembledStack]] = {}
+        self._first_generation: str | None = None
         self.config = self.changed()
 
     def changed(self, **changes: Any) -> FleetConfig:
-        return fleet(account=self.account.id, **changes)
+        """The small fleet with these changes; what it was created with is its shared endpoint's first generation."""
+        config = fleet(account=self.account.id, **changes)
+        if self._first_generation is None:
+            return config
+        document = config.model_dump(mode="json", exclude_none=True)
+        document["tiers"]["tail"]["first_generation"] = self._first_generation
+        return FleetConfig.model_validate_json(json.dumps(document))
 
     def synthesise(self, **changes: Any) -> dict[str, cloud_assembly.AssembledStack]:
         """The stacks by name, their assets published."""
@@ -71,6 +79,8 @@ class Fleet:
 
     def create(self, **changes: Any) -> None:
         """The first deployment's order: bucket, models, endpoints."""
+        config = self.changed(**changes)
+        self._first_generation = generation(config, config.multi_model_tiers["tail"])
         stacks = self.synthesise(**changes)
         assert self.deploy(stacks[MODELS]) == "CREATE_COMPLETE"
         self.publish("t1/1", "t2/1", "t3/1", "w1/2027-01-01")

@@ -249,6 +249,12 @@ def guard(reader: Reader, _physical_id: str) -> Properties | None:
     return environment(reader, reader.id_of("RoutesEnvironment"))
 
 
+def moved_gate(reader: Reader, physical_id: str) -> Properties | None:
+    """It stands behind no endpoint: there is its stack's word for it."""
+    found = reader.client("cloudformation").describe_stack_resources(StackName=FLEET)["StackResources"]
+    return next((resource for resource in found if resource["PhysicalResourceId"] == physical_id), None)
+
+
 # The change comes with the step's fleet file instead of an edit of the template.
 BY_CONFIG = "by config"
 STATEMENT = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::changed/*"}
@@ -319,6 +325,9 @@ TABLE = {
     "Custom::WarmGate": Row(
         "TierstailGate", gate, "no API returns a request; test_local_real_fleet has one", BY_CONFIG
     ),
+    "Custom::WarmMovedTenants": Row(
+        "MovedGate", moved_gate, "no API returns a request; test_local_real_fleet has one", "its id is its logical id"
+    ),
 }
 # Properties that no call returns: CloudFormation's own, write-only, or without effect in the stand-in. Tags are read
 # where we keep them ourselves.
@@ -330,6 +339,7 @@ UNREAD = {
     "AWS::SageMaker::Endpoint": {"RetainAllVariantProperties"},
     "Custom::RouteGuard": {"ServiceTimeout", "ServiceToken", "WaitSeconds"},
     "Custom::WarmGate": {"EndpointConfigName", "LogRetentionDays", "ServiceTimeout", "ServiceToken", "Tier"},
+    "Custom::WarmMovedTenants": {"RouteDocumentVersion", "ServiceTimeout", "ServiceToken"},
 }
 STEPS = ("created", "updated", "replaced")
 

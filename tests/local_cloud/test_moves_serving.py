@@ -16,6 +16,7 @@ from real_fleet import FLEET, TAIL, Fleet, whale
 from served_fleet import Callers, score_of, served_fleet
 
 from local_cloud import LocalCloud, start
+from tierfleet import routes
 
 _accounts = itertools.count(710000000001)
 TENANTS = ("t1", "t2", "t3", "w1")
@@ -62,6 +63,45 @@ def test_promote_retype_and_demote_lose_no_call(shop: Fleet) -> None:
     assert callers.failed() == []
     assert callers.scores() == {tenant: {score_of(item)} for tenant, item in FIRST.items()}
     assert shop.live_endpoints() == {TAIL.replace("m5", "r5"), whale("w1")}
+
+
+def test_a_new_image_that_answers_nobody_never_gets_the_routes(shop: Fleet) -> None:
+    """No guardrail watches the flip to a new shared endpoint: the warm gate fails where no probe was answered."""
+    before, live = shop.served_routes(), shop.live_endpoints()
+    other = {**change(tail="ml.r5.xlarge"), "container": {"version": "3.0-5"}}
+    new = routes.endpoint_name(shop.changed(**other), "tail")
+    shop.account.cloud.admin("faults", {"throttled": [{"endpoint": new, "refused_of_ten": 10}]})
+    with Callers(shop.account, TENANTS) as callers:
+        assert shop.update(**other) == "UPDATE_ROLLBACK_COMPLETE"
+        callers.more(20)
+    shop.account.cloud.admin("faults", {})
+
+    assert f"endpoint {new} does not serve" in shop.reasons()
+    assert callers.failed() == []
+    assert shop.served_routes() == before
+    assert shop.live_endpoints() == live
+
+
+def test_a_new_image_is_warm_before_its_callers_come_with_the_instances_of_before(shop: Fleet) -> None:
+    account = shop.account
+    old = shop.served_routes()["tiers"]["tail"]["endpoint"]
+    account.client("sagemaker").update_endpoint_weights_and_capacities(
+        EndpointName=old, DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}]
+    )
+    account.client("sagemaker").describe_endpoint(EndpointName=old)  # whoever looks waits until it is in service
+    with Callers(account, TENANTS) as callers:
+        callers.more(20)
+        other = {**change(tail="ml.r5.xlarge"), "container": {"environment": {"OMP_NUM_THREADS": "2"}}}
+        assert shop.update(**other) == "UPDATE_COMPLETE", shop.reasons()
+        callers.more(20)
+
+    new = shop.served_routes()["tiers"]["tail"]["endpoint"]
+    assert new != old
+    (variant,) = account.client("sagemaker").describe_endpoint(EndpointName=new)["ProductionVariants"]
+    assert variant["CurrentInstanceCount"] == 2
+    assert callers.failed() == []
+    assert callers.scores() == {tenant: {score_of(item)} for tenant, item in FIRST.items()}
+    assert shop.update(**change(tail="ml.r5.xlarge")) == "UPDATE_COMPLETE", shop.reasons()
 
 
 def test_a_deployment_taken_back_while_callers_hold_its_routes_loses_no_call(shop: Fleet) -> None:

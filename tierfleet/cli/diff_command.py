@@ -61,7 +61,7 @@ def diff(
         out.print(escape(f"{path} is as in {against}: nothing changes"))
         return
     title = f"{', '.join(found.files)} against {against}: "
-    _print(title, found.changes, found.replaced, _cost_lines(found), as_json=as_json)
+    _print(title, found.changes, found.replaced, _cost_lines(found), found.endpoints, as_json=as_json)
 
 
 def _print(
@@ -69,6 +69,7 @@ def _print(
     changes: Sequence[ResourceChange],
     replaced: Sequence[ResourceChange],
     cost: Sequence[str],
+    endpoints: Sequence[str] = (),
     *,
     as_json: bool,
 ) -> None:
@@ -80,6 +81,8 @@ def _print(
     counts = [sum(change.change == kind for change in changes) for kind in ("added", "removed", "modified")]
     out.print(escape(title) + "{} added, {} removed, {} modified".format(*counts))
     out.print(escape(f"replaced: {_kinds(replaced) or 'none'}"))
+    for line in endpoints:
+        out.print(escape(line))
     for line in cost:
         out.print(escape(sentence(line, columns(), first="cost: ")))
     out.print()

@@ -24,6 +24,7 @@ from tierfleet.config.problems import ConfigError, Problem, errors_of, from_pyda
 from tierfleet.config.rules import check_fleet
 from tierfleet.config.shapes import how_to_write, known_keys
 from tierfleet.config.size_rules import check_sizes
+from tierfleet.generation import check_generations
 from tierfleet.runtime.names import WORD_PATTERN
 
 _TIER_MODELS: dict[str, type[MultiModelTier | DedicatedTier]] = {
@@ -109,7 +110,8 @@ def check_file(path: Path) -> CheckedFile:
     places = {(problem.table, problem.key) for problem in problems}
     problems += [problem for problem in texts if (problem.table, problem.key) not in places]
     if parts.keys() == FleetConfig.model_fields.keys() and every_tier_is_sound and _has_one_default(parts["tiers"]):
-        problems += check_sizes(FleetConfig.model_construct(**parts))
+        whole = FleetConfig.model_construct(**parts)
+        problems += [*check_sizes(whole), *check_generations(whole)]
     config = None if errors_of(problems) else FleetConfig.model_validate(document)
     file = shown_path(path)
     return CheckedFile(path, config, tuple(replace(item, file=file, value=plain(item.value)) for item in problems))

@@ -21,7 +21,7 @@ from tierfleet.config.guardrail_time import BAKE_SECONDS
 from tierfleet.config.schedule import check_schedule, check_timezone
 from tierfleet.images import check_region
 from tierfleet.instance_types import check_instance_type
-from tierfleet.runtime.names import WORD_PATTERN
+from tierfleet.runtime.names import GENERATION_PATTERN, WORD_PATTERN
 
 
 def _check_distinct(items: tuple[str, ...]) -> tuple[str, ...]:
@@ -133,7 +133,7 @@ class Instances(Section):
     max: Count
     """Most instances. -> ScalableTarget MaxCapacity"""
     initial: Count
-    """Instances of a new endpoint; an updated one keeps its current count.
+    """Instances of a new endpoint; a dedicated one that is updated keeps its current count.
     -> AWS::SageMaker::EndpointConfig InitialInstanceCount"""
 
     @model_validator(mode="after")
@@ -320,6 +320,10 @@ class MultiModelTier(Tier):
     """True for the one tier that serves every tenant no other tier names."""
     tenants: tuple[TenantId, ...] = ()
     """Tenants of a further shared tier; the default tier lists none."""
+    first_generation: Annotated[str, Field(pattern=rf"^{GENERATION_PATTERN}$")] | None = None
+    """The generation whose endpoint name carries no suffix. A generation is six characters for what the instances are
+    made of; every other one ends the endpoint's name, so that a change makes a new endpoint. Left out: the name always
+    has one. -> AWS::SageMaker::Endpoint EndpointName"""
     models_per_instance: Count | None = None
     """Models of this fleet that fit the memory of one instance, measured: LoadedModelCount when
     ModelUnloadingTime first appears. Needed for a warm-up; the artefact's size says little."""
@@ -332,7 +336,7 @@ class MultiModelTier(Tier):
     warm_up: WarmUp | None = None
     """Which models to load ahead of their callers."""
     guardrail: Guardrail | None = None
-    """Left out: SageMaker moves all traffic at once, without alarms."""
+    """For an update in place, which no edit of a fleet file makes: a change of a shared endpoint is a new endpoint."""
 
 
 class DedicatedTenant(Section):
