@@ -11,6 +11,9 @@ from constructs_lib.model_store import ModelStore, model_bytes_downloaded
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
 
+COLLECTOR = "arn:aws:iam::123456789012:role/pipelines/models-gc"
+WRITTEN_ONCE = [{"Fn::Join": ["", [Match.any_value(), f"/{prefix}/*"]]} for prefix in ("models", "routes")]
+
 
 def store_template(**changes: Any) -> Template:
     config = fleet(**changes)
@@ -82,13 +85,40 @@ def test_no_model_is_ever_written_twice(plain: Template) -> None:
                                 "Null": {"s3:if-none-match": "true"},
                                 "Bool": {"s3:ObjectCreationOperation": "true"},
                             },
-                            "Resource": {"Fn::Join": ["", [Match.any_value(), "/models/*"]]},
+                            "Resource": WRITTEN_ONCE,
                         }
                     ]
                 )
             }
         },
     )
+
+
+def denied(template: Template, sid: str) -> dict[str, Any] | None:
+    statements = only(template, "AWS::S3::BucketPolicy")["PolicyDocument"]["Statement"]
+    found = [statement for statement in statements if statement.get("Sid") == sid]
+    assert all((s["Effect"], s["Principal"]) == ("Deny", {"AWS": "*"}) for s in found)
+    return next(iter(found), None)
+
+
+def test_nobody_deletes_a_model_unless_named(plain: Template) -> None:
+    kept = denied(plain, "ModelsAreKept")
+    assert kept is not None
+    assert (kept["Action"], kept.get("Condition")) == (["s3:DeleteObject", "s3:DeleteObjectVersion"], None)
+    assert denied(plain, "WhoDeletesModelsWritesNone") is None
+
+
+def test_who_deletes_models_cannot_write_them_and_who_writes_them_cannot_delete_them() -> None:
+    template = store_template(models={"gc_principal_arns": [COLLECTOR]})
+    kept, no_writer = denied(template, "ModelsAreKept"), denied(template, "WhoDeletesModelsWritesNone")
+    assert kept is not None
+    assert no_writer is not None
+    assert kept["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": [COLLECTOR]}}
+    assert (no_writer["Action"], no_writer["Condition"]) == (
+        "s3:PutObject",
+        {"ArnEquals": {"aws:PrincipalArn": [COLLECTOR]}},
+    )
+    assert kept["Resource"] == no_writer["Resource"]
 
 
 def test_plain_http_is_refused(plain: Template) -> None:

@@ -227,7 +227,8 @@ def test_only_the_gate_reads_hosted_documents_endpoints_and_stacks(plain: Templa
 
 def test_the_functions_read_the_catalog_and_no_model(plain: Template) -> None:
     reads = [s["Resource"] for s in statements(plain) if s["Action"] == "s3:GetObject"]
-    assert reads == ["arn:aws:s3:::shop--test--models--123456789012--eu-west-1/catalog/*"] * 2
+    bucket = "arn:aws:s3:::shop--test--models--123456789012--eu-west-1"
+    assert reads == [[f"{bucket}/catalog/*", f"{bucket}/routes/*"]] * 2
 
 
 def test_the_functions_call_shared_endpoints_and_no_tenants_own(plain: Template) -> None:

@@ -103,6 +103,15 @@ def check_environment(container: Container) -> Iterator[Problem]:
         yield Problem(where, "SAGEMAKER_MODEL_SERVER_WORKERS", None, message, fix, severity="warning")
 
 
+def check_isolation(container: Container, network_isolation: bool) -> Iterator[Problem]:
+    """The container itself fetches a script from S3, which it cannot without a network."""
+    directory = container.environment.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
+    if network_isolation and directory.startswith("s3://"):
+        message = f"the container has no network to fetch SAGEMAKER_SUBMIT_DIRECTORY {directory} with"
+        fix = "put the script into the model artefact (/opt/ml/model/code), or set network_isolation = false"
+        yield Problem("", "network_isolation", network_isolation, message, fix)
+
+
 def check_probe(probe: Probe) -> Iterator[Problem]:
     """The content type is one: SageMaker hands it to the container as an HTTP header."""
     most = aws_limits.CONTENT_TYPE.most

@@ -22,7 +22,7 @@ from tierfleet.config.problems import Problem
 # Resources of the root stack: of every fleet, of the first warm-up, of a shared tier and its options, of a whale's
 # nested stack; and the resources inside that.
 FLEET_RESOURCES = 23
-FIRST_WARM_UP_RESOURCES = 5
+FIRST_WARM_UP_RESOURCES = 6
 MULTI_MODEL_RESOURCES = 15
 SCALE_ON_CACHE_RESOURCES = 4
 WARM_UP_RESOURCES = 1
