@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from ministack import app
-from ministack.core import iam_actions, lambda_runtime, router
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.core.responses import get_region
 from ministack.services import appconfig, cloudwatch, cloudwatch_logs, eventbridge, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
@@ -61,6 +61,8 @@ def install() -> None:
     app.pin_request_origin = iam.pin_request_origin
     iam_actions.extract_iam_action = iam.action
     iam_actions.extract_resource_arn = iam.resource
+    iam_actions.s3_service_context = iam.s3_context
+    iam_evaluator._resolve_condition_key = iam.condition_key
     threading.Thread(target=ticker.tick_for_ever, daemon=True, name="local-cloud-tick").start()
 
 

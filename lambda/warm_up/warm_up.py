@@ -3,7 +3,8 @@
 Three callers, told apart by the event:
 - the schedule, or a person: {"tier": "tail"}, optionally with "tenants", a list, hottest first;
 - EventBridge: an endpoint's state change to IN_SERVICE;
-- CloudFormation: the warm gate, a custom resource between an endpoint and the deployment of its route.
+- CloudFormation: the warm gate, a custom resource between an endpoint and the deployment of its route; and, of a
+  large fleet, the custom resource that puts parts of the route document into the model bucket.
 docs/warm-up.md says what each does and what the log lines and metrics mean.
 """
 
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tierfleet.runtime import clients, custom_resource, metrics, warm_gate
+from tierfleet.runtime import clients, custom_resource, metrics, route_parts, warm_gate
 from tierfleet.runtime.custom_resource import Answer
 from tierfleet.runtime.errors import classify
+from tierfleet.runtime.names import ROUTES_PREFIX
 from tierfleet.runtime.route_document import RouteDocument
+from tierfleet.runtime.route_parts import PartReader
 from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes, newest_hosted_routes
 from tierfleet.runtime.warm import warm
 from tierfleet.runtime.warm_gate import Waiting
@@ -112,6 +115,7 @@ class Aws:
 
 
 AWS = Aws()
+_READ_PART: Final = PartReader(lambda: AWS.s3)
 
 
 @cache
@@ -121,6 +125,8 @@ def settings() -> Settings:
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """What Lambda calls. Returns a JSON value: the report, {"skipped": why}, or the answer sent."""
+    if event.get("ResourceType") == route_parts.RESOURCE_TYPE:
+        return _answer_parts(event)
     if "RequestType" in event:
         return _answer_gate(event, context)
     if event.get("source") == "aws.sagemaker":
@@ -154,6 +160,24 @@ def _on_endpoint_event(event: Mapping[str, Any], context: Any) -> dict[str, Any]
         return _skip(f"tier {tier} of endpoint {name} has no warm_up")
     with _failure_counted(tier):
         return _warm(routes, tier, context).to_json()
+
+
+def _answer_parts(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts the parts of the route document that is about to be deployed into the model bucket. None is ever deleted:
+    a document of before may come back."""
+    try:
+        if request["RequestType"] == "Delete":
+            answer = Answer(succeeded=True, reason="the parts stay: an older route document may come back")
+        else:
+            parts = request["ResourceProperties"]["Parts"]
+            put = route_parts.copy_parts(AWS.s3, bucket=settings().models_bucket, parts=parts)
+            answer = Answer(succeeded=True, reason=f"{put} of {len(parts)} parts of the routes are new")
+    except Exception as error:
+        answer = Answer(succeeded=False, reason=f"the routes are not in the bucket: {_sentence(error)}")
+    _log("route parts answer", succeeded=answer.succeeded, reason=answer.reason)
+    physical_resource_id = request.get("PhysicalResourceId") or f"{settings().models_bucket}/{ROUTES_PREFIX}"
+    custom_resource.send(request, answer, physical_resource_id=physical_resource_id)
+    return {"succeeded": answer.succeeded, "reason": answer.reason}
 
 
 def _answer_gate(request: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -200,7 +224,9 @@ def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:
     application_id, profile_id = settings().routes_application_id, settings().routes_profile_id
     try:
         with _failure_counted(tier):
-            routes = newest_hosted_routes(AWS.appconfig, application_id=application_id, profile_id=profile_id)
+            routes = newest_hosted_routes(
+                AWS.appconfig, application_id=application_id, profile_id=profile_id, read_part=_READ_PART
+            )
             if tier not in routes.warm_ups:
                 return Answer(succeeded=True, reason=f"tier {tier} has no warm_up")
             report = _warm(routes, tier, context, endpoint_name=endpoint_name)
@@ -240,6 +266,7 @@ def _deployed_routes() -> RouteDocument:
         application_id=settings().routes_application_id,
         environment_id=settings().routes_environment_id,
         profile_id=settings().routes_profile_id,
+        read_part=_READ_PART,
     )
 
 
