@@ -64,6 +64,9 @@ TAGS: Final = Limit(50, "tags a resource", _TAGS, "sagemaker:TagList")
 TAG_KEY: Final = Limit(128, "characters a tag's key", _TAGS, "iam:tagKeyType")
 TAG_VALUE: Final = Limit(256, "characters a tag's value", _TAGS, "iam:tagValueType")
 
+# Regions where SageMaker hosts models and CloudFormation has no AWS::SageMaker::Model, EndpointConfig and Endpoint.
+# Source: the regional schemas of cfn-lint 1.58.0, which are CloudFormation's own.
+REGIONS_WITHOUT_TYPES: Final = frozenset(("me-central-1", "us-gov-east-1"))
 # What CloudFormation hands to a service as an integer is one of 32 bits.
 INTEGER: Final = 2**31 - 1
 # The years of a cron and of a one-time schedule.

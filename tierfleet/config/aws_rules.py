@@ -63,6 +63,13 @@ def check_keys(encryption: Encryption, region: str, account: str | None) -> Iter
             yield Problem("encryption", name, arn, message, fix, severity="warning")
 
 
+def check_region_types(region: str) -> Iterator[Problem]:
+    """CloudFormation knows the resources of an endpoint there."""
+    if region in aws_limits.REGIONS_WITHOUT_TYPES:
+        message = "CloudFormation has no resource types for SageMaker's models and endpoints in this region"
+        yield Problem("", "region", region, message, "use another region")
+
+
 def check_collectors(models: Models, account: str, region: str) -> Iterator[Problem]:
     """Principals of the fleet's own account: the policy of a bucket gives those of another account nothing."""
     partition = images.partition_of(region)

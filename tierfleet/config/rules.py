@@ -10,6 +10,7 @@ from tierfleet.config.aws_rules import (
     check_endpoint_names,
     check_fleet_name,
     check_keys,
+    check_region_types,
     check_schedule_counts,
     check_tags,
     check_volume_key,
@@ -60,6 +61,7 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
     if parts.keys() >= {"container", "region"}:
         problems += check_image(parts["container"], parts["region"], tiers)
     if "region" in parts:
+        problems += check_region_types(parts["region"])
         problems += _hosting_region(tiers, parts["region"])
     if "encryption" in parts:
         problems += check_volume_key(parts["encryption"], tiers)
