@@ -10,7 +10,7 @@ from typing import Any
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.core.responses import get_region
-from ministack.services import appconfig, cloudwatch, cloudwatch_logs, eventbridge, lambda_svc, scheduler
+from ministack.services import appconfig, cloudwatch, cloudwatch_logs, ecr, eventbridge, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
 
 from local_cloud import (
@@ -42,6 +42,7 @@ from local_cloud import (
     schedules,
     service_quotas,
     serving,
+    stock_images,
     ticker,
 )
 from local_cloud.clock import ClockAsTimeModule
@@ -58,6 +59,7 @@ def install() -> None:
     _install_asynchronous_invocation()
     _install_resource_types()
     _install_stack_phases()
+    ecr._batch_get_image = stock_images.batch_get_image
     app.pin_request_origin = iam.pin_request_origin
     iam_actions.extract_iam_action = iam.action
     iam_actions.extract_resource_arn = iam.resource
