@@ -74,6 +74,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "0",
         "must match",
     ),
+    "a path of 600 characters": (
+        {"models": {"gc_principal_arns": [ROLE.replace("role/", f"role/{'p' * 600}/")]}},
+        "0",
+        "must match",
+    ),
     "a role twice": ({"models": {"gc_principal_arns": [ROLE, ROLE]}}, "gc_principal_arns", "twice"),
     "a region without SageMaker in CloudFormation": ({"region": "me-central-1"}, "region", "no resource types"),
     # Isolation.

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 from aws_cdk.assertions import Match, Template
-from fleets import fleet
+from fleets import Synth, fleet
 from synthesis import BUCKET, only, template_of
 
 from constructs_lib.model_store import ModelStore, model_bytes_downloaded
+from tierfleet.template_limits import check_assembly
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
 
@@ -119,6 +120,11 @@ def test_who_deletes_models_cannot_write_them_and_who_writes_them_cannot_delete_
         {"ArnEquals": {"aws:PrincipalArn": [COLLECTOR]}},
     )
     assert kept["Resource"] == no_writer["Resource"]
+
+
+def test_the_policy_of_as_many_and_as_long_arns_as_allowed_fits(synth: Synth) -> None:
+    longest = [f"arn:aws:iam::123456789012:role/{'p' * 510}/{'r' * 63}{number}" for number in range(10)]
+    assert check_assembly(synth(fleet(models={"gc_principal_arns": longest}))) == []
 
 
 def test_plain_http_is_refused(plain: Template) -> None:

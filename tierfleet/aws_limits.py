@@ -94,7 +94,7 @@ KMS_KEY_PATTERN: Final = (
 )
 # A role or user, by its exact ARN: a session's aws:PrincipalArn is its role's. No wildcards.
 # Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html (names and paths)
-PRINCIPAL_PATTERN: Final = r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/([!-)+->@-~]+/)?[A-Za-z0-9+=,.@_-]{1,64}"
+PRINCIPAL_PATTERN: Final = r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/([!-)+->@-~]{1,510}/)?[A-Za-z0-9+=,.@_-]{1,64}"
 # The values of AWS::Logs::LogGroup RetentionInDays. Source: PutRetentionPolicy.
 LOG_RETENTION_DAYS: Final = frozenset(
     (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)

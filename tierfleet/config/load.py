@@ -220,5 +220,5 @@ def _adapter(key: str | None, annotation: Any) -> TypeAdapter[Any]:
         return TypeAdapter(annotation)
     field = FleetConfig.model_fields[key]
     # Not the field itself: its default means nothing here.
-    annotation: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-    return TypeAdapter(annotation)
+    limited: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    return TypeAdapter(limited)
