@@ -41,6 +41,11 @@ ALLOWED_WILDCARDS = (
         rf"arn:aws[a-z-]*:s3:::{_FLEET}/(models|catalog|routes|models/[a-z0-9-]+)/\*",
         "tenants are objects, not resources; a dedicated tenant's role reads that tenant's alone",
     ),
+    (
+        "s3:PutObject",
+        rf"arn:aws[a-z-]*:s3:::{_FLEET}/routes/\*",
+        "parts of a large route document, named by their content",
+    ),
     ("ecr:GetAuthorizationToken", r"\*", "knows no resource level"),
     ("cloudwatch:PutMetricData", r"\*", "knows no resource level; bound to SageMaker's namespaces"),
     ("ec2:Describe*", r"\*", "VPC attachment: the describe calls know no resource level"),

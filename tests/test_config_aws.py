@@ -81,6 +81,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a role twice": ({"models": {"gc_principal_arns": [ROLE, ROLE]}}, "gc_principal_arns", "twice"),
     "a region without SageMaker in CloudFormation": ({"region": "me-central-1"}, "region", "no resource types"),
+    # The probe against the image.
+    "words as libsvm": ({"probe": {"content_type": "text/libsvm", "body": "abc def"}}, "body", "libsvm"),
+    "libsvm without an index": ({"probe": {"content_type": "text/x-libsvm", "body": "0 1:0.5 2"}}, "body", "libsvm"),
+    "JSON that is none": (
+        {
+            "container": {"image": "sagemaker-scikit-learn", "version": "1.2-1"},
+            "probe": {"content_type": "application/json", "body": "[[0, 0}"},
+        },
+        "body",
+        "not JSON",
+    ),
     # Isolation.
     "a script in S3 and no network": (
         {
@@ -344,6 +355,7 @@ ALLOWED: dict[str, dict[str, Any]] = {
         "probe": {"content_type": "application/json", "body": "[[0]]"},
     },
     "libsvm": {"probe": {"content_type": "text/libsvm", "body": "0 1:0.5 2:1"}},
+    "libsvm of every form": {"probe": {"content_type": "text/libsvm", "body": "1 qid:3 0:.5 7:-1e3 9:nan\n2:5\n"}},
     "numbers of every form": {"probe": {"body": "-1,+2.5,.5,1e-3,,nan"}},
     "variables of every form": {"container": {"environment": {"_a9": "ü\nx", "B": ""}}},
     "200 schedules": whale(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from fleets import Synth, document, fleet, read_templates
+from template_checks import check_template
 
 from tierfleet.config import FleetConfig
 from tierfleet.hosted_routes import hosted_routes
@@ -40,6 +41,8 @@ def of(resources: dict[str, Any], kind: str) -> dict[str, Any]:
 
 def test_the_templates_of_a_large_fleet_pass_no_limit(assembly_of_large: Any) -> None:
     assert check_assembly(assembly_of_large) == []
+    for template in read_templates(assembly_of_large).values():
+        assert check_template(template) == []
 
 
 def test_the_document_waits_for_its_parts_and_they_for_the_functions_permissions(resources: dict[str, Any]) -> None:
