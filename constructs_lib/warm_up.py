@@ -86,7 +86,7 @@ class WarmUp(Construct):
             group = scheduler.ScheduleGroup(self, "Schedules", removal_policy=cdk.RemovalPolicy.DESTROY)
             undelivered["unscheduled"] = schedule_group_metric(group.schedule_group_name, "InvocationDroppedCount")
         for name, settings in tiers.items():
-            scheduler.Schedule(
+            schedule = scheduler.Schedule(
                 self,
                 f"{name}-schedule",
                 description=f"Warms tier {name} of {config.fleet}-{config.environment}",
@@ -100,6 +100,9 @@ class WarmUp(Construct):
                     max_event_age=cdk.Duration.minutes(5),
                 ),
             )
+            if group:
+                # It names the group by its literal name, which CloudFormation sees no dependency in.
+                schedule.node.add_dependency(group)
         if tiers:
             rule = events.Rule(
                 self,
