@@ -387,7 +387,7 @@ def test_two_warm_ups_at_the_same_time_are_a_warning(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("network", [False, True])
-def test_a_container_that_calls_nobody_has_no_network_unless_the_file_says_otherwise(
+def test_a_container_that_makes_no_calls_has_no_network_unless_the_file_says_otherwise(
     container: dict[str, Any], isolated: bool, network: bool, tmp_path: Path
 ) -> None:
     vpc = {"subnets": ["subnet-01234567", "subnet-01234568"], "security_group_ids": ["sg-01234567"]}

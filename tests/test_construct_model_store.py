@@ -102,7 +102,7 @@ def denied(template: Template, sid: str) -> dict[str, Any] | None:
     return next(iter(found), None)
 
 
-def test_nobody_deletes_a_model_unless_named(plain: Template) -> None:
+def test_only_who_is_named_deletes_models(plain: Template) -> None:
     kept = denied(plain, "ModelsAreKept")
     assert kept is not None
     assert (kept["Action"], kept.get("Condition")) == (["s3:DeleteObject", "s3:DeleteObjectVersion"], None)

@@ -1,4 +1,4 @@
-"""Parliament and Checkov on synthesised templates; a finding that nobody answered with a reason fails the scan.
+"""Parliament and Checkov on synthesised templates; a finding without a reason of ours fails the scan.
 
     python tools/security_scan.py cdk.out
 

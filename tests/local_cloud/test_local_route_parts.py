@@ -22,7 +22,7 @@ BUCKET = names.models_bucket("shop", "test", ACCOUNT, "eu-west-1")
 
 
 def large(*warmed: str, count: int = 9000) -> dict[str, Any]:
-    """Changes that add a shared tier of so many tenants, of which these are warmed."""
+    """Changes that add a shared tier of so many tenants; these of them are warmed."""
     tail = document()["tiers"]["tail"]
     warm_up = {**tail["warm_up"], "tenants": list(warmed)}
     tenants = [f"tenant-{number:05}" for number in range(count)]

@@ -371,7 +371,7 @@ AnyTier = Annotated[MultiModelTier | DedicatedTier, Field(discriminator="hosting
 
 
 def _isolated_by_default(sound: dict[str, Any]) -> bool:
-    """Whether nothing in the container has anybody to call. `sound`: the fields before this one that have no error."""
+    """Whether nothing in the container makes calls. `sound`: the fields before this one that have no error."""
     container = sound.get("container")
     return (
         container is not None and not is_ecr_uri(container.image) and "SAGEMAKER_PROGRAM" not in container.environment
@@ -406,8 +406,8 @@ class FleetConfig(Section):
     """The image that serves the models."""
     network_isolation: bool = Field(default_factory=_isolated_by_default)
     """Containers without any network, in a VPC too: SageMaker itself brings images, models, requests and logs. Left
-    out: true for AWS's stock images and `tierfleet`, which call nobody; false where the container may have somebody to
-    call: an image of one's own, or a script (`SAGEMAKER_PROGRAM`).
+    out: true for AWS's stock images and `tierfleet`, which make no calls; false where the container may need some: an
+    image of one's own, or a script (`SAGEMAKER_PROGRAM`).
     -> AWS::SageMaker::Model EnableNetworkIsolation"""
     probe: Probe
     """One valid row of every model of the fleet."""

@@ -226,9 +226,7 @@ def _delete(s3: "S3Client", bucket: str, condemned: Sequence[Artefact], *, perma
         for error in reply.get("Errors", []):
             why = f"{error.get('Code')}: {error.get('Message')}"
             if error.get("Code") == "AccessDenied":
-                why += (
-                    "; the bucket's policy lets models.gc_principal_arns of the fleet file delete models, nobody else"
-                )
+                why += "; only models.gc_principal_arns of the fleet file may delete models"
             failed[error["Key"].removeprefix(MODELS_PREFIX)] = why
     for item in condemned:
         if item.target_model in failed:
