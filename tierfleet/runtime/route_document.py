@@ -144,7 +144,7 @@ def parse_routes(
             if section not in (TENANTS, WARM_UP):
                 raise ValueError(f"part {_shown(section)} is not known: update this tierfleet")
             if section in sections:
-                document[section] = {**(document.get(section) or {}), **_part(document, key, read_part)}
+                document[section] = {**_part(document, key, read_part), **(document.get(section) or {})}
         return _document(document)
     except RoutePartError as error:
         raise RoutesError(str(error)) from error
