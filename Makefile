@@ -20,7 +20,7 @@ step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-boto3-next test-early-start test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
         picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-server bench-warm-up \
-        boto3-next fuzz image sbom clean
+        boto3-next fuzz image limits sbom security clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ picture: install  ## Draw docs/first-hour.svg anew: a fleet served, called and e
 fuzz: install  ## Hostile models, archives, payloads, HTTP, replies and fleet files for 10 minutes (SECONDS=600 SEED=1)
 	PYTHONPATH=tests/container:tests $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
+limits: install  ## Walk the templates of 200 random fleets with the table of AWS limits (FLEETS=200 SEED=1; 10 minutes)
+	$(BIN)/python tests/fuzz/random_fleets.py --fleets $(or $(FLEETS),200) --seed $(or $(SEED),1)
+
 bench: install  ## Measure synthesis, the client and the stand-in (the model server: make bench-server)
 	$(BIN)/python benchmarks/synth.py
 	$(BIN)/python benchmarks/client.py
@@ -130,16 +133,30 @@ image:  ## Build the dense model server's image (needs Docker)
 
 sbom: install .build/supply-chain/.installed  ## Write what the image and the app are made of to .build/sbom (CycloneDX)
 	mkdir -p .build/sbom
-	.build/supply-chain/bin/cyclonedx-py requirements --output-reproducible --output-file .build/sbom/image.cdx.json container/requirements.txt
-	.build/supply-chain/bin/cyclonedx-py environment --output-reproducible --output-file .build/sbom/app.cdx.json $(BIN)/python
+	.build/supply-chain/bin/cyclonedx-py requirements --output-reproducible --mc-type container --pyproject pyproject.toml --output-file .build/sbom/image.cdx.json container/requirements.txt
+	.build/supply-chain/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --output-file .build/sbom/app.cdx.json $(BIN)/python
 	npm sbom --sbom-format cyclonedx --package-lock-only > .build/sbom/cdk-cli.cdx.json
 	npm sbom --prefix examples/node --sbom-format cyclonedx --package-lock-only > .build/sbom/example.cdx.json
 
 audit: .build/supply-chain/.installed  ## Ask for known vulnerabilities of every pinned package (needs network)
-	.build/supply-chain/bin/pip-audit --strict --disable-pip --require-hashes --requirement container/requirements.txt
-	.build/supply-chain/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
-	npm audit --audit-level=high
-	npm audit --prefix examples/node --audit-level=high
+	@# All four, whatever the first says.
+	@failed=0; \
+	run() { echo "$$*"; "$$@" || failed=1; }; \
+	run .build/supply-chain/bin/pip-audit --strict --disable-pip --require-hashes --requirement container/requirements.txt; \
+	run .build/supply-chain/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt; \
+	run npm audit --audit-level=high; \
+	run npm audit --prefix examples/node --audit-level=high; \
+	exit $$failed
+
+.build/security/.installed: requirements-security.txt
+	test -x .build/security/bin/python || $(PYTHON) -m venv .build/security
+	.build/security/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-security.txt
+	touch $@
+
+security: install .build/security/.installed  ## Parliament and Checkov on every fleet's templates; findings need a reason
+	rm -rf .build/security/assembly
+	CDK_VALIDATION=false $(BIN)/python tools/every_option.py .build/security/assembly
+	.build/security/bin/python tools/security_scan.py .build/security/assembly
 
 bench-planner: install  ## Measure the cache model beside libCacheSim, and a trace of 100 M requests (minutes, 2 GB of disk)
 	$(BIN)/python benchmarks/planner.py

@@ -15,6 +15,7 @@ from constructs_lib.alarms import AlarmAudience, metric_alarm
 from constructs_lib.metric import fleet_metric
 from tierfleet import routes
 from tierfleet.config import FleetConfig
+from tierfleet.hosted_routes import hosted_routes
 from tierfleet.runtime import metrics
 from tierfleet.runtime.names import ROUTES_PROFILE, routes_application
 from tierfleet.runtime.route_guard import RESOURCE_TYPE
@@ -30,6 +31,7 @@ class RouteTable(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig, audience: AlarmAudience) -> None:
         super().__init__(scope, construct_id)
         self._config = config
+        self.hosted = hosted_routes(config)
         application = appconfig.CfnApplication(
             self, "Application", name=routes_application(config.fleet, config.environment)
         )
@@ -53,7 +55,7 @@ class RouteTable(Construct):
             "Document",
             application_id=application.ref,
             configuration_profile_id=profile.ref,
-            content=routes.route_json(config),
+            content=self.hosted.document,
             content_type="application/json",
         )
         self.strategy_id = appconfig.CfnDeploymentStrategy(

@@ -8,9 +8,9 @@ import threading
 from typing import Any
 
 from ministack import app
-from ministack.core import iam_actions, lambda_runtime, router
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.core.responses import get_region
-from ministack.services import appconfig, cloudwatch, cloudwatch_logs, eventbridge, lambda_svc, scheduler
+from ministack.services import appconfig, cloudwatch, cloudwatch_logs, ecr, eventbridge, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
 
 from local_cloud import (
@@ -44,6 +44,7 @@ from local_cloud import (
     schedules,
     service_quotas,
     serving,
+    stock_images,
     ticker,
 )
 from local_cloud.clock import ClockAsTimeModule
@@ -60,9 +61,12 @@ def install() -> None:
     _install_asynchronous_invocation()
     _install_resource_types()
     _install_stack_phases()
+    ecr._batch_get_image = stock_images.batch_get_image
     app.pin_request_origin = iam.pin_request_origin
     iam_actions.extract_iam_action = iam.action
     iam_actions.extract_resource_arn = iam.resource
+    iam_actions.s3_service_context = iam.s3_context
+    iam_evaluator._resolve_condition_key = iam.condition_key
     threading.Thread(target=ticker.tick_for_ever, daemon=True, name="local-cloud-tick").start()
 
 

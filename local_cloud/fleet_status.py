@@ -1,7 +1,7 @@
 """What a fleet looks like in the stand-in, read through AWS's own API."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from local_cloud.processes import LocalCloud
 from tierfleet.config import FleetConfig
 from tierfleet.runtime.errors import Kind, classify
 from tierfleet.runtime.names import ROUTES_PROFILE, routes_application
+from tierfleet.runtime.route_parts import PartReader
 from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes
 
 
@@ -204,7 +205,7 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
         stacks={name: stacks[name] for name in stack_names if name in stacks},
         endpoints=tuple(sorted(endpoints, key=lambda endpoint: endpoint.name)),
         red_alarms=tuple(sorted(alarm["AlarmName"] for alarm in red)),
-        routes=_routes(client("appconfigdata"), fleet),
+        routes=_routes(client, fleet),
         alarm_descriptions={
             alarm["AlarmName"]: alarm["AlarmDescription"] for alarm in red if alarm.get("AlarmDescription")
         },
@@ -212,14 +213,15 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
     )
 
 
-def _routes(appconfigdata: Any, fleet: FleetConfig) -> dict[str, str]:
+def _routes(client: Callable[[str], Any], fleet: FleetConfig) -> dict[str, str]:
     """What a client that starts now is told: the default endpoint, then the exceptions."""
     try:
         document = deployed_routes(
-            appconfigdata,
+            client("appconfigdata"),
             application_id=routes_application(fleet.fleet, fleet.environment),
             environment_id=fleet.environment,
             profile_id=ROUTES_PROFILE,
+            read_part=PartReader(lambda: client("s3")),
         )
     except NoRoutesDeployedError:
         return {}

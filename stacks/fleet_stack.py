@@ -12,6 +12,7 @@ from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.fleet_dashboard import FleetDashboard
 from constructs_lib.moved_tenants import MovedTenants
 from constructs_lib.multi_model_endpoint import MultiModelEndpoint
+from constructs_lib.route_parts import RouteParts
 from constructs_lib.route_table import RouteDeployment, RouteGuard, RouteTable
 from constructs_lib.serving_image import ServingImage
 from constructs_lib.warm_gate import WarmGate
@@ -36,6 +37,15 @@ class FleetStack(cdk.Stack):
         execution_role = ExecutionRole(self, "ExecutionRole", config=config, image_repository_arn=image.repository_arn)
         route_table = RouteTable(self, "Routes", config=config, audience=audience)
         warm_up = WarmUp(self, "WarmUp", config=config, route_table=route_table, audience=audience)
+        if route_table.hosted.parts:
+            RouteParts(
+                self,
+                "RouteParts",
+                config=config,
+                parts=route_table.hosted.parts,
+                function=warm_up.gate_function,
+                document=route_table.document,
+            )
         CapacityEvents(self, "Capacity", config=config, topic=topic)
         # Two: AWS does not say in which order CloudFormation sends back what it updated. One comes before every
         # endpoint, one after; so one is sent back before any nested stack, whichever way round. The later one waits.

@@ -30,7 +30,7 @@ _BASE: dict[str, Any] = {
             "instance_type": "ml.m5.xlarge",
             "instances": {"min": 2, "max": 6, "initial": 2},
             # Of the container and the instances here: the endpoint's name has no suffix until one of them changes.
-            "first_generation": "34uxvc",
+            "first_generation": "tjscld",
             "models_per_instance": 60,
             "scaling": {"max_requests_per_second": 50, "safety_factor": 0.5},
             "scale_on_cache": {"max_unloads_per_hour": 200, "add_instances": 1},

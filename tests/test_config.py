@@ -374,3 +374,28 @@ def test_two_warm_ups_at_the_same_time_are_a_warning(tmp_path: Path) -> None:
     second = {**document()["tiers"]["tail"], "default": False, "tenants": ["t9"]}
     found = checked(tmp_path, document(tiers={"second": second}))
     assert [(p.severity, p.table, p.key) for p in found.problems] == [("warning", "tiers.tail.warm_up", "schedule")]
+
+
+@pytest.mark.parametrize(
+    ("container", "isolated"),
+    [
+        ({}, True),
+        ({"image": "sagemaker-scikit-learn", "version": "1.2-1"}, True),
+        ({"image": "tierfleet", "version": None}, True),
+        ({"image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mine:1", "version": None}, False),
+        ({"environment": {"SAGEMAKER_PROGRAM": "i.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}}, False),
+    ],
+)
+@pytest.mark.parametrize("network", [False, True])
+def test_a_container_that_makes_no_calls_has_no_network_unless_the_file_says_otherwise(
+    container: dict[str, Any], isolated: bool, network: bool, tmp_path: Path
+) -> None:
+    vpc = {"subnets": ["subnet-01234567", "subnet-01234568"], "security_group_ids": ["sg-01234567"]}
+    changes: dict[str, Any] = {"container": container, **({"network": vpc} if network else {})}
+    content = {key: value for key, value in document(**changes).items() if value is not None}
+    content["container"] = {key: value for key, value in content["container"].items() if value is not None}
+    for said in (None, True, False):
+        given = content if said is None else {**content, "network_isolation": said}
+        found = checked(tmp_path, given).config
+        assert found is not None
+        assert found.network_isolation is (isolated if said is None else said)

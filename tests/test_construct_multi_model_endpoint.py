@@ -82,9 +82,9 @@ def test_the_container_gets_the_environment_as_it_is(plain: Template, configured
     }
 
 
-def test_the_container_runs_in_sagemakers_network_with_access_to_it_by_default(plain: Template) -> None:
+def test_the_container_of_a_stock_image_has_no_network_by_default(plain: Template) -> None:
     model = only(plain, "AWS::SageMaker::Model")
-    assert model["EnableNetworkIsolation"] is False
+    assert model["EnableNetworkIsolation"] is True
     assert "VpcConfig" not in model
 
 

@@ -45,7 +45,7 @@ NEW_GENERATION: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"network": {"subnets": SUBNETS, "security_group_ids": ["sg-22222222"]}},
         {"network": {"subnets": SUBNETS, "security_group_ids": ["sg-11111111"]}},
     ),
-    "network_isolation": ({"network_isolation": True}, {"network_isolation": False}),
+    "network_isolation": ({"network_isolation": False}, {"network_isolation": True}),
     "encryption.volume_kms_key_arn": ({"encryption": {"volume_kms_key_arn": KEY}}, {}),
     "detailed_observability": ({"detailed_observability": True}, {}),
     "tiers.model_cache": (tail(model_cache="Disabled"), {}),
@@ -74,6 +74,7 @@ SAME_ENDPOINT: dict[str, dict[str, Any]] = {
     "retain": {"retain": False},
     "tags": {"tags": {"team": "shop"}},
     "runbook_url": {"runbook_url": "https://example.com/other.md"},
+    "models.gc_principal_arns": {"models": {"gc_principal_arns": ["arn:aws:iam::111122223333:role/gc"]}},
     "log_retention_days": {"log_retention_days": 30},
     "probe.content_type": {"probe": {"content_type": "text/libsvm"}},
     "probe.body": {"probe": {"body": "1 0:0"}},
@@ -214,7 +215,7 @@ def test_a_check_notes_that_the_settings_are_no_longer_the_first_generation(tmp_
     assert checked(tmp_path, document(tiers={"tail": {"first_generation": DELETE}})).problems == ()
 
 
-@pytest.mark.parametrize("text", ["", "34uxv", "34uxvcc", "34UXVC", "34uxv1", "34uxv-"])
+@pytest.mark.parametrize("text", ["", "tjscl", "tjscldd", "TJSCLD", "tjscl1", "tjscl-"])
 def test_a_first_generation_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
     [error] = checked(tmp_path, document(tiers={"tail": {"first_generation": text}})).problems
     assert (error.table, error.key, error.severity) == ("tiers.tail", "first_generation", "error")
@@ -222,7 +223,7 @@ def test_a_first_generation_of_another_form_is_refused(tmp_path: Path, text: str
 
 def test_a_file_without_a_first_generation_names_every_one() -> None:
     config = fleet(**tail(first_generation=None))
-    assert name_of(config) == f"{NAME}-34uxvc"
+    assert name_of(config) == f"{NAME}-tjscld"
 
 
 @pytest.mark.parametrize("file", FLEET_FILES, ids=lambda file: file.stem)

@@ -4,7 +4,8 @@ Three callers, told apart by the event:
 - the schedule, or a person: {"tier": "tail"}, optionally with "tenants", a list, hottest first;
 - EventBridge: an endpoint's state change to IN_SERVICE;
 - CloudFormation: the warm gate, a custom resource between an endpoint and the deployment of its route; the one for
-  tenants that move to a shared endpoint; and the route guard, which puts the routes back when an update is taken back.
+  tenants that move to a shared endpoint; the route guard, which puts the routes back when an update is taken back; and,
+  of a large fleet, the custom resource that puts parts of the route document into the model bucket.
 docs/warm-up.md says what each does and what the log lines and metrics mean.
 """
 
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tierfleet.runtime import clients, custom_resource, metrics, route_guard, warm_gate
+from tierfleet.runtime import clients, custom_resource, metrics, route_guard, route_parts, warm_gate
 from tierfleet.runtime.custom_resource import Answer
 from tierfleet.runtime.errors import classify
 from tierfleet.runtime.moved_tenants import moved_tenants
+from tierfleet.runtime.names import ROUTES_PREFIX
 from tierfleet.runtime.predecessor import grow_like, predecessor
 from tierfleet.runtime.route_document import RouteDocument
+from tierfleet.runtime.route_parts import PartReader
 from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes, newest_hosted_routes
 from tierfleet.runtime.warm import warm
 from tierfleet.runtime.warm_gate import Waiting
@@ -116,6 +119,7 @@ class Aws:
 
 
 AWS = Aws()
+_READ_PART: Final = PartReader(lambda: AWS.s3)
 
 
 @cache
@@ -125,6 +129,8 @@ def settings() -> Settings:
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """What Lambda calls. Returns a JSON value: the report, {"skipped": why}, or the answer sent."""
+    if event.get("ResourceType") == route_parts.RESOURCE_TYPE:
+        return _answer_parts(event)
     if "RequestType" in event:
         if event.get("ResourceType") == route_guard.RESOURCE_TYPE:
             return _answer_route_guard(event)
@@ -162,6 +168,24 @@ def _on_endpoint_event(event: Mapping[str, Any], context: Any) -> dict[str, Any]
         return _warm(routes, tier, context).to_json()
 
 
+def _answer_parts(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts the parts of the route document that is about to be deployed into the model bucket. None is ever deleted:
+    a document of before may come back."""
+    try:
+        if request["RequestType"] == "Delete":
+            answer = Answer(succeeded=True, reason="the parts stay: an older route document may come back")
+        else:
+            parts = request["ResourceProperties"]["Parts"]
+            put = route_parts.copy_parts(AWS.s3, bucket=settings().models_bucket, parts=parts)
+            answer = Answer(succeeded=True, reason=f"{put} of {len(parts)} parts of the routes are new")
+    except Exception as error:
+        answer = Answer(succeeded=False, reason=f"the routes are not in the bucket: {_sentence(error)}")
+    _log("route parts answer", succeeded=answer.succeeded, reason=answer.reason)
+    physical_resource_id = request.get("PhysicalResourceId") or f"{settings().models_bucket}/{ROUTES_PREFIX}"
+    custom_resource.send(request, answer, physical_resource_id=physical_resource_id)
+    return {"succeeded": answer.succeeded, "reason": answer.reason}
+
+
 def _answer_gate(request: Mapping[str, Any], context: Any) -> dict[str, Any]:
     try:
         answer = _gate(request, context)
@@ -181,7 +205,11 @@ def _answer_gate(request: Mapping[str, Any], context: Any) -> dict[str, Any]:
 def _answer_route_guard(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         answer = route_guard.answer(
-            request, cloudformation=AWS.cloudformation, appconfig=AWS.appconfig, appconfigdata=AWS.appconfigdata
+            request,
+            cloudformation=AWS.cloudformation,
+            appconfig=AWS.appconfig,
+            appconfigdata=AWS.appconfigdata,
+            read_part=_READ_PART,
         )
     except Exception as error:
         answer = Answer(succeeded=False, reason=_sentence(error))
@@ -216,7 +244,9 @@ def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:
     application_id, profile_id = settings().routes_application_id, settings().routes_profile_id
     try:
         with _failure_counted(tier):
-            routes = newest_hosted_routes(AWS.appconfig, application_id=application_id, profile_id=profile_id)
+            routes = newest_hosted_routes(
+                AWS.appconfig, application_id=application_id, profile_id=profile_id, read_part=_READ_PART
+            )
             if tier not in routes.warm_ups:
                 return Answer(succeeded=True, reason=f"tier {tier} has no warm_up")
             report = _warm(routes, tier, context, endpoint_name=endpoint_name)
@@ -264,7 +294,9 @@ def _warm_moved_tenants(request: Mapping[str, Any], context: Any) -> Answer:
     application_id, profile_id = settings().routes_application_id, settings().routes_profile_id
     try:
         with _failure_counted():
-            hosted = newest_hosted_routes(AWS.appconfig, application_id=application_id, profile_id=profile_id)
+            hosted = newest_hosted_routes(
+                AWS.appconfig, application_id=application_id, profile_id=profile_id, read_part=_READ_PART
+            )
             try:
                 moved = moved_tenants(_deployed_routes(), hosted)
             except NoRoutesDeployedError:
@@ -318,6 +350,7 @@ def _deployed_routes() -> RouteDocument:
         application_id=settings().routes_application_id,
         environment_id=settings().routes_environment_id,
         profile_id=settings().routes_profile_id,
+        read_part=_READ_PART,
     )
 
 

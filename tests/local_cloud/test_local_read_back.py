@@ -160,8 +160,16 @@ def rule(reader: Reader, physical_id: str) -> Properties:
     return found | {"EventPattern": json.loads(found["EventPattern"]), "Targets": targets}
 
 
-def schedule(reader: Reader, name: str) -> Properties:
-    found: Properties = reader.client("scheduler").get_schedule(Name=name)
+def schedule(reader: Reader, name: str) -> Properties | None:
+    client = reader.client("scheduler")
+    for item in client.list_schedules(NamePrefix=name)["Schedules"]:
+        found: Properties = client.get_schedule(Name=name, GroupName=item["GroupName"])
+        return found
+    return None
+
+
+def schedule_group(reader: Reader, name: str) -> Properties:
+    found: Properties = reader.client("scheduler").get_schedule_group(Name=name)
     return found
 
 
@@ -322,6 +330,7 @@ TABLE = {
     "AWS::SageMaker::Model": Row("TierstailModel", model, ("Tags", TAGS), BY_CONFIG),
     "AWS::Scheduler::Schedule": Row("WarmUptailschedule", schedule, DESCRIPTION, ("Name", "renamed")),
     "Custom::RouteGuard": Row("FirstGuard", guard, ("WaitSeconds", "9"), "it keeps one id, so that it is sent back"),
+    "AWS::Scheduler::ScheduleGroup": Row("WarmUpSchedules", schedule_group, ("Tags", TAGS), "its schedules name it"),
     "Custom::WarmGate": Row(
         "TierstailGate", gate, "no API returns a request; test_local_real_fleet has one", BY_CONFIG
     ),

@@ -291,6 +291,8 @@ def test_the_guards_put_the_routes_back_under_the_role_of_the_gate(warmed: Warme
     assert warmed.routes_name_live_endpoints()
     answers = [line for line in warmed.logged("WarmUpG", "route guard answers") if "is taken back" in line["reason"]]
     assert [line["succeeded"] for line in answers] == [True, True]
+
+
 def test_the_gates_role_lets_it_grow_a_new_endpoint_and_warm_who_moves_to_it(warmed: WarmedFleet) -> None:
     """The last one, since the endpoint goes: another image, and demotions, after the old endpoint has scaled out."""
     account = warmed.account

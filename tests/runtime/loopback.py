@@ -18,12 +18,16 @@ import boto3
 import botocore.loaders
 import pytest
 
+from tierfleet.runtime.route_parts import part_key
+
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 FLEET, ENVIRONMENT = "fraud", "prod"
 BUCKET = f"{FLEET}--{ENVIRONMENT}--models--{ACCOUNT}--{REGION}"
 # The options that name the fleet to a command.
 NAMED = ("--fleet", FLEET, "--environment", ENVIRONMENT)
 SHARED = "fraud--prod--tail--all--mme-m5-xlarge"
+# Of a further shared tier.
+SECOND = "fraud--prod--second--all--mme-m5-large"
 WHALES_VERSION = "pinned"
 # A test that fails while it holds a reply leaves no thread for longer.
 _LONGEST_HOLD_SECONDS = 60
@@ -47,6 +51,16 @@ def route_document(*, shared: str = SHARED, whales: tuple[str, ...] = ("m01",)) 
             tenant: {"tier": "whale", "endpoint": whale(tenant), "model_version": WHALES_VERSION} for tenant in whales
         },
     }
+
+
+def split_route_document(aws: "FakeAws", tenants: dict[str, Any]) -> dict[str, Any]:
+    """A document whose tenants of shared tiers are a part, which is put into the bucket."""
+    content = json.dumps(tenants)
+    key = part_key(content.encode())
+    aws.parts[key] = content
+    document = route_document()
+    document["tiers"]["second"] = {"hosting": "multi-model", "endpoint": SECOND}
+    return {**document, "parts": {"tenants": key, "warm_up": part_key(b"not read by callers")}}
 
 
 def older_route_document() -> dict[str, Any]:
@@ -79,6 +93,8 @@ class FakeAws:
         self.endpoints = {SHARED, whale("m01")}
         self.versions: dict[str, str] = defaultdict(lambda: "v1")
         self.pointers: dict[str, str] = {}
+        # Parts of the route document, by key.
+        self.parts: dict[str, str] = {}
         # What joins them once /later is asked for, by a program that has read a pointer.
         self.later_pointers: dict[str, str] = {}
         # What a version of a shared model adds to every score.
@@ -219,7 +235,14 @@ class _Handler(BaseHTTPRequestHandler):
             status, code = self.aws.s3_error
             self._reply(status, f"<Error><Code>{code}</Code><Message>down</Message></Error>", "application/xml")
             return
-        _, bucket, folder, _ = path.split("/")
+        _, bucket, folder, name = path.split("/")
+        if folder == "routes":
+            part = self.aws.parts.get(f"{folder}/{name}")
+            if part is None:
+                self._reply(404, "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>", "application/xml")
+            else:
+                self._reply(200, part)
+            return
         assert folder == "catalog", path
         with self.aws.lock:
             self.aws.buckets.add(bucket)

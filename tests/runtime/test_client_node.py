@@ -19,6 +19,7 @@ from loopback import (
     ENVIRONMENT,
     FLEET,
     REGION,
+    SECOND,
     SHARED,
     SHARED_AFTER_RETYPE,
     WHALES_VERSION,
@@ -26,6 +27,7 @@ from loopback import (
     older_route_document,
     route_document,
     score,
+    split_route_document,
     whale,
 )
 
@@ -92,6 +94,26 @@ def test_a_document_of_an_older_fleet_needs_the_account(aws: FakeAws, url: str) 
     assert_answered(caller.ask(("m37", "1")))
     caller.end()
     assert aws.buckets == {BUCKET}
+
+
+def test_tenants_of_a_large_fleet_are_read_from_the_bucket(aws: FakeAws, url: str) -> None:
+    aws.routes = split_route_document(aws, {"m07": {"tier": "second", "endpoint": SECOND}})
+    aws.endpoints.add(SECOND)
+    caller = Caller(url)
+    answers = caller.ask(("m07", "1"), ("m01", "1"), ("m37", "1"))
+    caller.end()
+    assert_answered(answers)
+    tiers = {answer["tenant"]: (answer["tier"], answer["endpoint"]) for answer in answers}
+    assert tiers == {"m07": ("second", SECOND), "m01": ("whale", whale("m01")), "m37": ("tail", SHARED)}
+
+
+def test_a_part_of_other_bytes_is_refused(aws: FakeAws, url: str) -> None:
+    aws.routes = split_route_document(aws, {"m07": {"tier": "second", "endpoint": SECOND}})
+    aws.parts = dict.fromkeys(aws.parts, "{}")
+    caller = Caller(url, deadlineSeconds=2)
+    [answer] = caller.ask(("m07", "1"))
+    caller.end()
+    assert "does not hold what its name says" in answer["error"]
 
 
 def assert_answered(answers: list[dict[str, Any]]) -> None:

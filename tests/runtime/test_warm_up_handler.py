@@ -22,6 +22,7 @@ from botocore.stub import Stubber
 from loopback import BUCKET
 
 from tierfleet.runtime import custom_resource, metrics, warm, warm_gate
+from tierfleet.runtime.route_parts import part_key
 
 ROOT = Path(__file__).parents[2]
 OLD, NEW = "fraud--prod--tail--all--mme-m5-large", "fraud--prod--tail--all--mme-m5-xlarge"
@@ -381,6 +382,61 @@ def test_an_endpoint_of_the_first_deployment_is_left_to_the_gate(aws: StubbedAws
     stub = aws.stubs["appconfigdata"]
     stub.add_client_error("start_configuration_session", "ResourceNotFoundException")
     assert "no routes are deployed yet" in warm_up.handler(endpoint_event(NEW), Context())["skipped"]
+
+
+# --- the parts of a large route document ---
+
+
+def parts_request(cloudformation: ResponseUrl, kind: str = "Create", *parts: dict[str, str]) -> dict[str, Any]:
+    request = gate_request(cloudformation, kind)
+    properties = {"ServiceToken": "arn:aws:lambda:x", "Parts": list(parts)}
+    return {**request, "ResourceType": "Custom::RouteParts", "ResourceProperties": properties}
+
+
+def part_of(content: bytes) -> dict[str, str]:
+    return {"Key": part_key(content), "SourceBucket": "assets", "SourceKey": "asset.json"}
+
+
+def test_parts_of_the_routes_are_in_the_bucket_before_the_answer(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    s3, key = aws.stubs["s3"], part_key(b"{}")
+    s3.add_client_error("head_object", "403", "Forbidden", 403, expected_params={"Bucket": BUCKET, "Key": key})
+    s3.add_response("get_object", {"Body": body(b"{}")}, {"Bucket": "assets", "Key": "asset.json"})
+    sent = {"Bucket": BUCKET, "Key": key, "Body": b"{}", "ContentType": "application/json", "IfNoneMatch": "*"}
+    s3.add_response("put_object", {}, sent)
+    warm_up.handler(parts_request(cloudformation, "Create", part_of(b"{}")), Context())
+    answer = only_answer(cloudformation)
+    assert (answer["Status"], answer["Reason"]) == ("SUCCESS", "1 of 1 parts of the routes are new")
+    assert answer["PhysicalResourceId"] == f"{BUCKET}/routes/"
+
+
+def test_parts_that_are_not_what_they_should_be_fail_the_deployment(
+    aws: StubbedAws, cloudformation: ResponseUrl
+) -> None:
+    s3 = aws.stubs["s3"]
+    s3.add_client_error("head_object", "404", "Not Found", 404)
+    s3.add_response("get_object", {"Body": body(b"other")})
+    warm_up.handler(parts_request(cloudformation, "Update", part_of(b"{}")), Context())
+    answer = only_answer(cloudformation)
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("FAILED", OLD)
+    assert "s3://assets/asset.json does not hold what its name says" in answer["Reason"]
+
+
+def test_parts_stay_when_the_resource_goes(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    warm_up.handler(parts_request(cloudformation, "Delete", part_of(b"{}")), Context())
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+
+
+def test_the_gate_warms_a_list_that_lies_in_the_bucket(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    whole = json.loads(document(NEW, "m02"))
+    content = json.dumps(whole.pop("warm_up")).encode()
+    split = {**whole, "models_bucket": BUCKET, "parts": {"warm_up": part_key(content)}}
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New")
+    aws.hosted(json.dumps(split).encode())
+    aws.stubs["s3"].add_response("get_object", {"Body": body(content)}, {"Bucket": BUCKET, "Key": part_key(content)})
+    aws.probed(NEW, "m02")
+    warm_up.handler(gate_request(cloudformation), Context())
+    assert only_answer(cloudformation)["Data"]["Warmed"] == 1
 
 
 # --- the gate ---

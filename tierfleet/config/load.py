@@ -168,7 +168,7 @@ def _validate_tables(document: Mapping[str, Any], problems: list[Problem]) -> di
             details = {"type": "missing", "loc": (key,), "input": None, "msg": ""}
             problems.append(from_pydantic(details, (), known))  # type: ignore[arg-type]
         else:
-            parts[key] = field.default
+            parts[key] = field.get_default(call_default_factory=True, validated_data=parts)
     return parts
 
 
@@ -221,4 +221,6 @@ def _adapter(key: str | None, annotation: Any) -> TypeAdapter[Any]:
     if key is None:
         return TypeAdapter(annotation)
     field = FleetConfig.model_fields[key]
-    return TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
+    # Not the field itself: its default means nothing here.
+    limited: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    return TypeAdapter(limited)

@@ -5,7 +5,7 @@ The docstring below each key is the text of docs/configuration.md and of the JSO
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -14,12 +14,13 @@ from tierfleet.aws_limits import (
     KMS_KEY_PATTERN,
     LONGEST_CALL_SECONDS,
     LONGEST_LOAD_SECONDS,
+    PRINCIPAL_PATTERN,
     SECURITY_GROUP_PATTERN,
     SUBNET_PATTERN,
 )
 from tierfleet.config.guardrail_time import BAKE_SECONDS
 from tierfleet.config.schedule import check_schedule, check_timezone
-from tierfleet.images import check_region
+from tierfleet.images import check_region, is_ecr_uri
 from tierfleet.instance_types import check_instance_type
 from tierfleet.runtime.names import GENERATION_PATTERN, WORD_PATTERN
 
@@ -37,6 +38,7 @@ Schedule = Annotated[str, AfterValidator(check_schedule)]
 TimeZone = Annotated[str, AfterValidator(check_timezone)]
 InstanceTypeName = Annotated[str, AfterValidator(check_instance_type)]
 Region = Annotated[str, AfterValidator(check_region)]
+PrincipalArn = Annotated[str, Field(pattern=rf"^{PRINCIPAL_PATTERN}$")]
 KmsKeyArn = Annotated[str, Field(pattern=rf"^{KMS_KEY_PATTERN}$")]
 SubnetId = Annotated[str, Field(pattern=rf"^{SUBNET_PATTERN}$")]
 SecurityGroupId = Annotated[str, Field(pattern=rf"^{SECURITY_GROUP_PATTERN}$")]
@@ -100,6 +102,15 @@ class Encryption(Section):
     """Key of the alarm topic; its policy must let cloudwatch.amazonaws.com
     and events.amazonaws.com use it (the AWS-managed
     `alias/aws/sns` cannot). -> AWS::SNS::Topic KmsMasterKeyId"""
+
+
+class Models(Section):
+    """Who may delete models. The model bucket's policy keeps everybody else from it: a key that is deleted could be
+    written again, and instances would go on serving the old bytes."""
+
+    gc_principal_arns: Annotated[tuple[PrincipalArn, ...], Field(max_length=10), AfterValidator(_check_distinct)] = ()
+    """Roles (or users) that run `models gc --delete` and `models remove --artefacts`, by their exact ARNs; none: no
+    model is ever deleted. They may not write models. -> AWS::S3::BucketPolicy"""
 
 
 class Probe(Section):
@@ -363,6 +374,14 @@ class DedicatedTier(Tier):
 AnyTier = Annotated[MultiModelTier | DedicatedTier, Field(discriminator="hosting")]
 
 
+def _isolated_by_default(sound: dict[str, Any]) -> bool:
+    """Whether nothing in the container makes calls. `sound`: the fields before this one that have no error."""
+    container = sound.get("container")
+    return (
+        container is not None and not is_ecr_uri(container.image) and "SAGEMAKER_PROGRAM" not in container.environment
+    )
+
+
 class FleetConfig(Section):
     """One fleet in one environment: the whole truth of one file."""
 
@@ -387,16 +406,21 @@ class FleetConfig(Section):
     detailed_observability: bool = False
     """SageMaker's additional (paid) CloudWatch metrics, on by default at AWS.
     -> AWS::SageMaker::EndpointConfig MetricsConfig.EnableDetailedObservability"""
-    network_isolation: bool = False
-    """Containers without any network. -> AWS::SageMaker::Model EnableNetworkIsolation"""
     container: Container
     """The image that serves the models."""
+    network_isolation: bool = Field(default_factory=_isolated_by_default)
+    """Containers without any network, in a VPC too: SageMaker itself brings images, models, requests and logs. Left
+    out: true for AWS's stock images and `tierfleet`, which make no calls; false where the container may need some: an
+    image of one's own, or a script (`SAGEMAKER_PROGRAM`).
+    -> AWS::SageMaker::Model EnableNetworkIsolation"""
     probe: Probe
     """One valid row of every model of the fleet."""
     network: Network | None = None
     """The VPC the containers run in."""
     encryption: Encryption = Encryption()
     """Customer-managed keys."""
+    models: Models = Models()
+    """Who may delete models."""
     routes: Routes = Routes()
     """How clients learn which endpoint serves a tenant."""
     tiers: Annotated[Mapping[Word, AnyTier], Field(min_length=1)]

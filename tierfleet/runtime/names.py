@@ -13,6 +13,8 @@ VARIANT_NAME: Final = "AllTraffic"
 ROUTES_PROFILE: Final = "routes"
 MODELS_PREFIX: Final = "models/"
 CATALOG_PREFIX: Final = "catalog/"
+# Parts of a route document that is too large for its template.
+ROUTES_PREFIX: Final = "routes/"
 ALL_TENANTS: Final = "all"
 WORD_PATTERN: Final = r"[a-z0-9]+(-[a-z0-9]+)*"
 

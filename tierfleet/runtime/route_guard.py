@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from tierfleet.runtime.custom_resource import Answer
 from tierfleet.runtime.route_document import RouteDocument
+from tierfleet.runtime.route_parts import ReadPart
 from tierfleet.runtime.routes import NoRoutesDeployedError, deployed_routes, hosted_routes
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Routes:
     application_id: str
     environment_id: str
     profile_id: str
+    read_part: ReadPart | None = None
 
 
 def answer(
@@ -48,6 +50,7 @@ def answer(
     cloudformation: Any,
     appconfig: "AppConfigClient",
     appconfigdata: "AppConfigDataClient",
+    read_part: ReadPart | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Answer:
@@ -55,6 +58,7 @@ def answer(
 
     request: properties ApplicationId, EnvironmentId, ConfigurationProfileId, ConfigurationVersion (of the hosted
     document) and WaitSeconds (how long callers get, once the routes are back, before endpoints may go; 0: none).
+    read_part: as in parse_routes.
     FAILED where the document that is taken back is still served: the stack then stays in UPDATE_ROLLBACK_FAILED with
     every endpoint alive. Raises botocore's errors.
     """
@@ -66,7 +70,7 @@ def answer(
     back, taken_back = request["ResourceProperties"], request["OldResourceProperties"]
     version, earlier = taken_back["ConfigurationVersion"], back["ConfigurationVersion"]
     wait_seconds = min(max(_seconds(back), _seconds(taken_back)), LONGEST_WAIT_SECONDS)
-    routes = Routes(back["ApplicationId"], back["EnvironmentId"], back["ConfigurationProfileId"])
+    routes = Routes(back["ApplicationId"], back["EnvironmentId"], back["ConfigurationProfileId"], read_part)
     if version == earlier:
         return Answer(succeeded=True, reason=f"route document {version} stays")
     if not _was_deployed(appconfig, routes, version):
@@ -120,6 +124,7 @@ def _still_served(
             application_id=routes.application_id,
             environment_id=routes.environment_id,
             profile_id=routes.profile_id,
+            read_part=routes.read_part,
         )
     except NoRoutesDeployedError:
         return None
@@ -155,7 +160,11 @@ def _deployments(appconfig: "AppConfigClient", routes: Routes) -> Iterator[Mappi
 
 def _hosted(appconfig: "AppConfigClient", routes: Routes, version: str) -> RouteDocument:
     return hosted_routes(
-        appconfig, application_id=routes.application_id, profile_id=routes.profile_id, version=int(version)
+        appconfig,
+        application_id=routes.application_id,
+        profile_id=routes.profile_id,
+        version=int(version),
+        read_part=routes.read_part,
     )
 
 
