@@ -1,0 +1,96 @@
+"""Flat forests against XGBoost, bit for bit: how one model is compared."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xgboost
+from generated_models import Description, telling_rows, train
+from slow_reader import SlowForest
+from tierfleet_forest.layout import FORM_A, FORM_B
+from tierfleet_forest.model_document import read_document
+from tierfleet_forest.tree_model import ConvertError, TreeModel
+from tierfleet_forest.writer import write_forest
+from tierfleet_forest.xgboost_model import tree_model
+
+Predict = Callable[[Any], tuple[Any, Any]]  # float32 rows to margins and scores, both (rows, anything)
+
+
+class Compared(NamedTuple):
+    """What was compared: how many rows, and in how many a margin or a score differs in a bit."""
+
+    rows: int
+    margins: int
+    scores: int
+
+
+def fast(data: bytes) -> Predict:
+    """The reader that serves."""
+    import tierfleet_forest
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.forest"
+        path.write_bytes(data)
+        forest = tierfleet_forest.load(str(path))
+
+    def predict(rows: Any) -> tuple[Any, Any]:
+        shape = (len(rows), -1)
+        margins = np.frombuffer(forest.margins(rows), np.float32).reshape(shape)
+        return margins, np.array(forest.predict(rows), np.float32).reshape(shape)
+
+    return predict
+
+
+def slow(data: bytes) -> Predict:
+    """The one that was written from the format's description."""
+    forest = SlowForest(data)
+    assert same(forest.margins(forest.probe_rows), forest.probe_margins).all()
+    assert same(forest.scores(forest.probe_margins), forest.probe_scores).all()
+
+    def predict(rows: Any) -> tuple[Any, Any]:
+        margins = forest.margins(rows)
+        return margins, forest.scores(margins)
+
+    return predict
+
+
+def forests(model: TreeModel) -> dict[int, bytes]:
+    """The model in each form that has room for it, at least one; by bytes of a node."""
+    found = {}
+    for form in (FORM_A, FORM_B):
+        try:
+            found[form] = write_forest(model, node_bytes=form)
+        except ConvertError as error:
+            assert "room" in str(error) or "place" in str(error) or "slots" in str(error), error
+    assert found
+    return found
+
+
+def same(one: Any, other: Any) -> Any:
+    """Whether each row has the same bits; NaN equals NaN, and 0.0 is not -0.0."""
+    bits = one.view(np.uint32 if one.dtype.itemsize == 4 else np.uint64)
+    equal = (bits == other.view(bits.dtype)) | (np.isnan(one) & np.isnan(other))
+    return equal.reshape(len(one), -1).all(axis=1)
+
+
+def trained(description: Description) -> tuple[xgboost.Booster, Any, TreeModel]:
+    """The model in XGBoost, the rows it was trained on, and the model as it is written."""
+    booster, rows = train(description)
+    booster.feature_types = None
+    return booster, rows, tree_model(read_document(bytes(booster.save_raw("ubj"))))
+
+
+def compare(booster: xgboost.Booster, rows: Any, predict: Predict) -> Compared:
+    """Margins and scores of `Booster.predict`, and those of a forest."""
+    data = xgboost.DMatrix(rows, nthread=1)
+    shape = (len(rows), -1)
+    expected = booster.predict(data, output_margin=True, validate_features=False).reshape(shape)
+    scores = booster.predict(data, validate_features=False).reshape(shape)
+    margins, own_scores = predict(rows)
+    differ = ~same(margins, expected.astype(np.float32)), ~same(own_scores, scores.astype(np.float32))
+    return Compared(len(rows), int(differ[0].sum()), int(differ[1].sum()))
+
+
+__all__ = ["Compared", "compare", "fast", "forests", "same", "slow", "telling_rows", "trained"]

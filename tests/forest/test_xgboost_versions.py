@@ -1,0 +1,39 @@
+"""Files of XGBoost 1.2 to 3.4 give the margins and scores that the version which saved them gave."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exactness import forests, same, slow
+from tierfleet_forest.tree_model import ConvertError
+from tierfleet_forest.xgboost_model import tree_model
+from tierfleet_server.document import read_document
+
+_ZIP = Path(__file__).resolve().parents[1] / "xgboost_versions" / "models.zip"
+with zipfile.ZipFile(_ZIP) as _archive:
+    _FILES = {name: _archive.read(name) for name in _archive.namelist()}
+# In this order: an old binary file is read by packaging, and what is read is converted like any other document.
+_MODELS = sorted(name for name in _FILES if name.endswith((".json", ".ubj", ".bin")))
+_REFUSED = {"linear": "gblinear", "3.4.1/quantileerror-3": "quantiles"}
+
+
+def _array(name: str) -> np.ndarray:
+    return np.load(io.BytesIO(_FILES[name]))
+
+
+@pytest.mark.parametrize("name", _MODELS)
+def test_a_file_of_any_version_keeps_its_scores(name: str) -> None:
+    document = read_document(_FILES[name])
+    for part, why in _REFUSED.items():
+        if part in name:
+            with pytest.raises(ConvertError, match=why):
+                tree_model(document)
+            return
+    model, rows = tree_model(document), _array("rows.npy")
+    margins, scores = (_array(f"{name}.{what}.npy").reshape(len(rows), -1) for what in ("margins", "scores"))
+    for forest in forests(model).values():
+        own_margins, own_scores = slow(forest)(rows)
+        assert same(own_margins, margins.astype(np.float32)).all()
+        assert same(own_scores, scores.astype(np.float32)).all()
