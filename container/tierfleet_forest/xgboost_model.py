@@ -162,6 +162,8 @@ def _nodes(trees: list[Any]) -> dict[str, Any]:
     first = np.cumsum(sizes) - sizes
     start = np.repeat(first, sizes)
     left, right = joined("left_children", np.int64), joined("right_children", np.int64)
+    if min(left.min(), right.min()) < -1 or (np.maximum(left, right) >= np.repeat(sizes, sizes)).any():
+        raise ConvertError("a tree has a branch that leads out of it; save the model again")
     category_set, sets = _categories(trees, first.tolist(), len(start))
     return {
         "roots": first,

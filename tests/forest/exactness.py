@@ -1,11 +1,10 @@
 """Flat forests against XGBoost, bit for bit: how one model is compared."""
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import tierfleet_forest
 import xgboost
 from generated_models import Description, telling_rows, train
 from slow_reader import SlowForest
@@ -28,17 +27,13 @@ class Compared(NamedTuple):
 
 def fast(data: bytes) -> Predict:
     """The reader that serves."""
-    import tierfleet_forest
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.forest"
-        path.write_bytes(data)
-        forest = tierfleet_forest.load(str(path))
+    forest = tierfleet_forest.loads(data)
 
     def predict(rows: Any) -> tuple[Any, Any]:
         shape = (len(rows), -1)
-        margins = np.frombuffer(forest.margins(rows), np.float32).reshape(shape)
-        return margins, np.array(forest.predict(rows), np.float32).reshape(shape)
+        found = (np.array(values, np.float32).reshape(shape) for values in (forest.margins(rows), forest.predict(rows)))
+        margins, scores = found
+        return margins, scores
 
     return predict
 
@@ -54,6 +49,10 @@ def slow(data: bytes) -> Predict:
         return margins, forest.scores(margins)
 
     return predict
+
+
+# Every reader there is: the compiled one where it was built.
+READERS = [slow, fast] if tierfleet_forest.available else [slow]
 
 
 def forests(model: TreeModel) -> dict[int, bytes]:
@@ -93,4 +92,4 @@ def compare(booster: xgboost.Booster, rows: Any, predict: Predict) -> Compared:
     return Compared(len(rows), int(differ[0].sum()), int(differ[1].sum()))
 
 
-__all__ = ["Compared", "compare", "fast", "forests", "same", "slow", "telling_rows", "trained"]
+__all__ = ["READERS", "Compared", "compare", "fast", "forests", "same", "slow", "telling_rows", "trained"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exactness import forests, same, slow
+from exactness import READERS, forests, same
 from tierfleet_forest.tree_model import ConvertError
 from tierfleet_forest.xgboost_model import tree_model
 from tierfleet_server.document import read_document
@@ -34,6 +34,7 @@ def test_a_file_of_any_version_keeps_its_scores(name: str) -> None:
     model, rows = tree_model(document), _array("rows.npy")
     margins, scores = (_array(f"{name}.{what}.npy").reshape(len(rows), -1) for what in ("margins", "scores"))
     for forest in forests(model).values():
-        own_margins, own_scores = slow(forest)(rows)
-        assert same(own_margins, margins.astype(np.float32)).all()
-        assert same(own_scores, scores.astype(np.float32)).all()
+        for reader in READERS:
+            own_margins, own_scores = reader(forest)(rows)
+            assert same(own_margins, margins.astype(np.float32)).all()
+            assert same(own_scores, scores.astype(np.float32)).all()
