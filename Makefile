@@ -21,15 +21,19 @@ step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Built into the package by pip install -e, where there is a C compiler.
+FOREST := $(wildcard container/tierfleet_forest/*.[ch])
+
 $(VENV)/.installed: requirements.txt requirements-container.txt requirements-local.txt requirements-planning.txt \
-                   requirements-dev.txt constraints.txt pyproject.toml
+                   requirements-dev.txt constraints.txt pyproject.toml $(FOREST)
 	@$(call step,Python packages into $(VENV): a minute or two)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) -r requirements-dev.txt -r requirements-local.txt -e '.[cli]' -c constraints.txt
 	@touch $@ $(VENV)/.demo-installed
 
 # What make demo needs: no linters, type checker, test runner or planner.
-$(VENV)/.demo-installed: requirements.txt requirements-container.txt requirements-local.txt constraints.txt pyproject.toml
+$(VENV)/.demo-installed: requirements.txt requirements-container.txt requirements-local.txt constraints.txt pyproject.toml \
+                        $(FOREST)
 	@$(call step,Python packages of the demo into $(VENV): a minute or so)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) -r requirements-local.txt -e '.[cli]' -c constraints.txt
