@@ -61,9 +61,10 @@ def forests(model: TreeModel) -> dict[int, bytes]:
     for form in (FORM_A, FORM_B):
         try:
             found[form] = write_forest(model, node_bytes=form)
-        except ConvertError as error:
-            assert "room" in str(error) or "place" in str(error) or "slots" in str(error), error
-    assert found
+        except ConvertError:
+            continue
+    if not found:
+        write_forest(model)  # says why
     return found
 
 
