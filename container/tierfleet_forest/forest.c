@@ -126,7 +126,7 @@ static int check_head(const ForestHead *h, size_t count, char *why)
         {"vector_leaves", h->vector_leaves, 0, 1},
         {"weighted", h->weighted, 0, !wide},
         {"divisor", h->divisor, 1, wide ? UINT32_MAX : 1},
-        {"transform", h->transform, 0, FOREST_ARGMAX},
+        {"transform", h->transform, 0, FOREST_EXP_F64},
         {"probes", h->probes, 0, MAX_PROBES},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
@@ -585,6 +585,10 @@ static void scores_float(const ForestHead *h, float *m)
         for (uint32_t o = 0; o < count; o++)
             m[o] = expf(m[o]);
         break;
+    case FOREST_EXP_F64:
+        for (uint32_t o = 0; o < count; o++)
+            m[o] = (float)exp((double)m[o]);
+        break;
     case FOREST_SOFTMAX:
         for (uint32_t o = 1; o < count; o++)
             most = m[o] > most ? m[o] : most;
@@ -618,6 +622,7 @@ static void scores_double(const ForestHead *h, double *m)
             m[o] = 1.0 / (1.0 + exp(-h->transform_parameter * m[o]));
         break;
     case FOREST_EXP:
+    case FOREST_EXP_F64:
         for (uint32_t o = 0; o < count; o++)
             m[o] = exp(m[o]);
         break;

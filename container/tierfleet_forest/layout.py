@@ -47,12 +47,12 @@ MISSING_RIGHT = 1  # a missing value goes right
 SET_LEFT = 2  # a category in the set goes left and every other value right
 TRUNCATE_FIRST = 4  # -0.9 is category 0; without it a value below 0 is no category
 
-IDENTITY, SIGMOID, EXP, SOFTMAX, STEP, ARGMAX = range(6)  # transforms
+IDENTITY, SIGMOID, EXP, SOFTMAX, STEP, ARGMAX, EXP_F64 = range(7)  # transforms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """A file's sections as little-endian bytes, in the order in which they stand in it; docs/flat-forest.md says what each is.
+    """A file's sections as little-endian bytes, in the file's order; docs/flat-forest.md says what each is.
 
     `tree_outputs` is empty with one output or vector leaves, `weights` without DART, `leaf_table` where leaves stand
     in the words, the three of the probes where there are none.

@@ -92,6 +92,8 @@ class PageForest:
                 return [one / (one + self._exp(-self.parameter * m)) for m in margins]
             if transform == 2:
                 return [self._exp(m) for m in margins]
+            if transform == 6:
+                return [number(_libm.exp(m)) for m in margins]
             if transform == 4:
                 return [number(m > 0) for m in margins]
             most = 0

@@ -51,7 +51,7 @@ def random_parts(random: Generator, **fixed: Any) -> Parts:
         "sum_bytes": sum_bytes,
         "vector_leaves": vectors,
         "divisor": int(random.choice([1, 3, 10])) if sum_bytes == 8 else 1,
-        "transform": int(random.integers(0, 6)),
+        "transform": int(random.integers(0, 7)),
         "transform_parameter": float(random.choice([1.0, 0.7, 2.5])) if sum_bytes == 8 else 1.0,
     }
     return Parts(**{**parts, **fixed})

@@ -77,6 +77,7 @@ def _kinds() -> dict[str, tuple[dict[str, Any], Callable[[Parts], bool]]]:
         "several outputs, softmax": ({"sum_bytes": 4, "transform": layout.SOFTMAX}, several),
         "several outputs, argmax": ({"transform": layout.ARGMAX}, several),
         "weights of trees, exp": ({"sum_bytes": 4, "transform": layout.EXP}, dart),
+        "exp in f64": ({"sum_bytes": 4, "transform": layout.EXP_F64}, split),
         "vector leaves, f32": ({"sum_bytes": 4, "transform": layout.IDENTITY}, vectors),
         "vector leaves, f64, softmax": ({"sum_bytes": 8, "transform": layout.SOFTMAX}, vectors),
         "sums in f64, a divisor, sigmoid with a parameter": (
