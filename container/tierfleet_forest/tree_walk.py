@@ -55,6 +55,8 @@ def scores(model: TreeModel, found: Numbers) -> Numbers:
                 result = one / (one + exponential(-model.transform_parameter * found))
         elif model.transform == layout.EXP:
             result = exponential(found)
+        elif model.transform == layout.EXP_F64:
+            result = exponential(found.astype(np.float64)).astype(found.dtype)
         elif model.transform == layout.SOFTMAX:
             powers = exponential(found - found.max(axis=1, keepdims=True))
             total = np.zeros(len(found))

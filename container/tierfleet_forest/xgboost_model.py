@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .layout import ARGMAX, EXP, IDENTITY, SIGMOID, SOFTMAX, STEP
+from .layout import ARGMAX, EXP, EXP_F64, IDENTITY, SIGMOID, SOFTMAX, STEP
 from .libm import log_float32
 from .model_document import Document
 from .tree_model import NUMERIC, CategorySet, ConvertError, Numbers, TreeModel
@@ -19,7 +19,8 @@ NEWEST: Version = (3, 4, 99)
 # By objective: from margins to scores.
 TRANSFORMS = {
     **dict.fromkeys(("binary:logistic", "reg:logistic"), SIGMOID),
-    **dict.fromkeys(("count:poisson", "reg:gamma", "reg:tweedie", "survival:cox", "survival:aft"), EXP),
+    **dict.fromkeys(("count:poisson", "reg:gamma", "reg:tweedie", "survival:cox"), EXP),
+    "survival:aft": EXP_F64,
     **dict.fromkeys((
         "binary:logitraw", "reg:squarederror", "reg:linear", "reg:squaredlogerror", "reg:pseudohubererror",
         "reg:absoluteerror", "reg:quantileerror", "reg:expectileerror", "rank:pairwise", "rank:ndcg", "rank:map",
@@ -104,11 +105,6 @@ def _version(document: Document) -> Version:
 def _refuse_objective(objective: str, outputs: int, version: Version) -> None:
     if objective not in TRANSFORMS:
         raise ConvertError(f"the objective {objective!r} is not covered; covered are {', '.join(sorted(TRANSFORMS))}")
-    if objective == "survival:aft" and version < (2, 1, 0):
-        raise ConvertError(
-            "XGBoost until 2.0 computes the exponential of survival:aft in double precision, which is not covered; "
-            "train with 2.1 or newer"
-        )
     if objective == "reg:quantileerror" and outputs > 1 and version >= (3, 4, 0):
         raise ConvertError(
             "XGBoost 3.4 and newer sort several quantiles in each row, which is not covered; train one model per "
@@ -127,7 +123,7 @@ def _base_margins(text: object, objective: str, outputs: int, version: Version) 
     with np.errstate(all="ignore"):
         if logit:
             scores = np.array([-log_float32(np.float32(1) / score - np.float32(1)) for score in scores], np.float32)
-        elif TRANSFORMS[objective] == EXP:
+        elif TRANSFORMS[objective] in (EXP, EXP_F64):
             scores = np.array([log_float32(score) for score in scores], np.float32)
     if not np.isfinite(scores).all():
         raise ConvertError(f"base_score is {str(text)[:60]!r}, from which no finite margin follows")

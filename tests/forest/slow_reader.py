@@ -152,6 +152,8 @@ class SlowForest:
                 return one / (one + exponential(-self.parameter * margins))
             if transform == 2:
                 return exponential(margins)
+            if transform == 6:
+                return exponential(margins.astype(np.float64)).astype(self.sum)
             if transform == 3:
                 powers = exponential(margins - margins.max(1, keepdims=True))
                 total = np.add.accumulate(powers.astype(np.float64), axis=1)[:, -1:]
