@@ -7,7 +7,6 @@ import numpy as np
 import tierfleet_forest
 import xgboost
 from generated_models import Description, telling_rows, train
-from slow_reader import SlowForest
 from tierfleet_forest.layout import FORM_A, FORM_B
 from tierfleet_forest.model_document import read_document
 from tierfleet_forest.tree_model import ConvertError, TreeModel
@@ -25,34 +24,16 @@ class Compared(NamedTuple):
     scores: int
 
 
-def fast(data: bytes) -> Predict:
-    """The reader that serves."""
+def reader(data: bytes) -> Predict:
+    """The compiled reader, which works the file's probes out itself."""
     forest = tierfleet_forest.loads(data)
 
     def predict(rows: Any) -> tuple[Any, Any]:
         shape = (len(rows), -1)
-        found = (np.array(values, np.float32).reshape(shape) for values in (forest.margins(rows), forest.predict(rows)))
-        margins, scores = found
-        return margins, scores
+        margins, scores = (np.array(values, np.float32) for values in (forest.margins(rows), forest.predict(rows)))
+        return margins.reshape(shape), scores.reshape(shape)
 
     return predict
-
-
-def slow(data: bytes) -> Predict:
-    """The one that was written from the format's description."""
-    forest = SlowForest(data)
-    assert same(forest.margins(forest.probe_rows), forest.probe_margins).all()
-    assert same(forest.scores(forest.probe_margins), forest.probe_scores).all()
-
-    def predict(rows: Any) -> tuple[Any, Any]:
-        margins = forest.margins(rows)
-        return margins, forest.scores(margins)
-
-    return predict
-
-
-# Every reader there is: the compiled one where it was built.
-READERS = [slow, fast] if tierfleet_forest.available else [slow]
 
 
 def forests(model: TreeModel) -> dict[int, bytes]:
@@ -93,4 +74,4 @@ def compare(booster: xgboost.Booster, rows: Any, predict: Predict) -> Compared:
     return Compared(len(rows), int(differ[0].sum()), int(differ[1].sum()))
 
 
-__all__ = ["READERS", "Compared", "compare", "fast", "forests", "same", "slow", "telling_rows", "trained"]
+__all__ = ["Compared", "compare", "forests", "reader", "same", "telling_rows", "trained"]

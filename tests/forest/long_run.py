@@ -21,7 +21,7 @@ import compare as versions  # noqa: E402
 import numpy as np  # noqa: E402
 import tierfleet_forest  # noqa: E402
 import xgboost  # noqa: E402
-from exactness import compare, fast, forests, same, slow, telling_rows, trained  # noqa: E402
+from exactness import compare, forests, reader, same, telling_rows, trained  # noqa: E402
 from generated_models import OBJECTIVES, Description, descriptions  # noqa: E402
 from hypothesis import HealthCheck, given, seed, settings  # noqa: E402
 from model_server_models import generate  # noqa: E402
@@ -33,7 +33,6 @@ from tierfleet_server.document import read_document as read_any_document  # noqa
 from tierfleet_server.refusal import BadModel  # noqa: E402
 from tierfleet_server.sample_rows import sample_rows  # noqa: E402
 
-_SLOW_ROWS = 400
 _BLOCK = 10_000
 
 
@@ -87,10 +86,7 @@ def _of_objective(tally: Tally, objective: str, models: int, rows: int, first_se
         asked = telling_rows(model, training_rows, rows, description.seed)
         tally.counts[kind, "rows"] += len(asked)
         for forest in forests(model).values():
-            tally.add(kind, str(description), compare(booster, asked, fast(forest)))
-            slowly = compare(booster, asked[:_SLOW_ROWS], slow(forest))
-            if slowly.margins or slowly.scores:
-                tally.bad.append(f"read slowly, {description}: {slowly}")
+            tally.add(kind, str(description), compare(booster, asked, reader(forest)))
 
     run()
 
@@ -101,7 +97,7 @@ def large(tally: Tally, rows: int) -> None:
         data = (places[0] / "model.ubj").read_bytes()
         booster, model = xgboost.Booster({"nthread": 1}, model_file=bytearray(data)), tree_model(read_document(data))
         normal = np.random.default_rng(2).standard_normal((_BLOCK, model.features)).astype(np.float32)
-        predict = fast(write_forest(model))
+        predict = reader(write_forest(model))
         tally.counts[size, "models"] += 1
         for block in range(-(-rows // _BLOCK)):
             asked = telling_rows(model, normal, min(_BLOCK, rows - block * _BLOCK), block)
@@ -149,7 +145,7 @@ def _version(tally: Tally, version: str, python: Path, models: Path, scratch: Pa
         tally.counts[kind, "models"] += 1
         tally.counts[kind, "rows"] += len(rows)
         for forest in forests(model).values():
-            own_margins, own_scores = fast(forest)(rows)
+            own_margins, own_scores = reader(forest)(rows)
             for what, own, expected in (("margins", own_margins, margins), ("scores", own_scores, scores)):
                 differ = int((~same(own, expected.reshape(shape).astype(np.float32))).sum())
                 tally.counts[kind, what] += differ

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
-from exactness import READERS, compare, forests, same, telling_rows, trained
+from compiled import needs_compiled
+from exactness import compare, forests, reader, same, telling_rows, trained
 from generated_models import OBJECTIVES, Description, descriptions
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from tierfleet_forest.layout import EXP, EXP_F64, SIGMOID
 from tierfleet_forest.xgboost_model import TRANSFORMS, tree_model
+
+pytestmark = needs_compiled
 
 _PLAIN = Description(
     objective="reg:squarederror", booster="gbtree", features=4, rows=200, depth=4, leaves=0, rounds=3, eta=0.3,
@@ -32,9 +35,8 @@ def test_margins_and_scores_are_xgboosts(objective: str, data: Any) -> None:
         reject()
     asked = telling_rows(model, rows, 300, description.seed)
     for forest in forests(model).values():
-        for reader in READERS:
-            compared = compare(booster, asked, reader(forest))
-            assert (compared.margins, compared.scores) == (0, 0)
+        compared = compare(booster, asked, reader(forest))
+        assert (compared.margins, compared.scores) == (0, 0)
 
 
 @cache
@@ -82,6 +84,5 @@ def test_infinite_values_go_as_in_place_prediction_has_them(sign: int) -> None:
         rows[np.arange(len(rows)), np.arange(len(rows)) % 4] = sign * np.float32(np.inf)
         expected = booster.inplace_predict(rows, predict_type="margin", validate_features=False)
         for forest in forests(model).values():
-            for reader in READERS:
-                margins, _ = reader(forest)(rows)
-                assert same(margins, expected.astype(np.float32)[:, None]).all()
+            margins, _ = reader(forest)(rows)
+            assert same(margins, expected.astype(np.float32)[:, None]).all()

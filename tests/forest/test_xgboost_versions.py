@@ -6,15 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exactness import READERS, forests, same
+from compiled import needs_compiled
+from exactness import forests, reader, same
 from tierfleet_forest.tree_model import ConvertError
 from tierfleet_forest.xgboost_model import tree_model
 from tierfleet_server.document import read_document
 
+pytestmark = needs_compiled
+
 _ZIP = Path(__file__).resolve().parents[1] / "xgboost_versions" / "models.zip"
 with zipfile.ZipFile(_ZIP) as _archive:
     _FILES = {name: _archive.read(name) for name in _archive.namelist()}
-# In this order: an old binary file is read by packaging, and what is read is converted like any other document.
+# Old binary files are read by packaging; what is read is converted like any other document.
 _MODELS = sorted(name for name in _FILES if name.endswith((".json", ".ubj", ".bin")))
 _REFUSED = {"linear": "gblinear", "3.4.1/quantileerror-3": "quantiles"}
 
@@ -34,7 +37,6 @@ def test_a_file_of_any_version_keeps_its_scores(name: str) -> None:
     model, rows = tree_model(document), _array("rows.npy")
     margins, scores = (_array(f"{name}.{what}.npy").reshape(len(rows), -1) for what in ("margins", "scores"))
     for forest in forests(model).values():
-        for reader in READERS:
-            own_margins, own_scores = reader(forest)(rows)
-            assert same(own_margins, margins.astype(np.float32)).all()
-            assert same(own_scores, scores.astype(np.float32)).all()
+        own_margins, own_scores = reader(forest)(rows)
+        assert same(own_margins, margins.astype(np.float32)).all()
+        assert same(own_scores, scores.astype(np.float32)).all()
