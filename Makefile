@@ -16,7 +16,7 @@ step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-boto3-next test-xgboost-versions lint types check synth diff snapshot-update schema \
         picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-server bench-warm-up \
-        boto3-next fuzz image sbom clean
+        boto3-next fuzz fuzz-forest image sbom clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ picture: install  ## Draw docs/first-hour.svg anew: a fleet served, called and e
 
 fuzz: install  ## Hostile models, archives, payloads, HTTP, replies and fleet files for 10 minutes (SECONDS=600 SEED=1)
 	PYTHONPATH=tests/container:tests $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+fuzz-forest: install  ## Damaged flat forests against the compiled reader, under ASan and UBSan (SECONDS=600 SEED=1)
+	$(BIN)/python tests/forest/fuzz_forest.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 bench: install  ## Measure synthesis, the client and the stand-in (the model server: make bench-server)
 	$(BIN)/python benchmarks/synth.py

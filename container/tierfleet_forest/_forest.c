@@ -263,7 +263,7 @@ static PyObject *get_sum(PyObject *self, void *unused)
                                                                                                 : "float64");
 }
 
-static PyObject *get_bytes(PyObject *self, void *unused)
+static PyObject *get_size_bytes(PyObject *self, void *unused)
 {
     (void)unused;
     return PyLong_FromUnsignedLongLong(((ForestObject *)self)->forest.head.file_bytes);
@@ -284,13 +284,13 @@ static PyObject *get_metadata(PyObject *self, void *unused)
 
 #define COUNT(field) (void *)offsetof(Forest, field)
 static PyGetSetDef attributes[] = {
-    {"bytes", get_bytes, NULL, "Length of the file, which is the memory that the forest holds.", NULL},
-    {"features", get_count, NULL, "Values of a row.", COUNT(head.features)},
+        {"features", get_count, NULL, "Values of a row.", COUNT(head.features)},
     {"form", get_form, NULL, "'A' (four bytes a node) or 'B' (eight).", NULL},
     {"metadata", get_metadata, NULL, "The file's metadata: a JSON object as bytes, or none.", NULL},
     {"outputs", get_count, NULL, "Margins of a row.", COUNT(head.outputs)},
     {"path_length", get_path_length, NULL, "The most nodes that one row visits.", NULL},
     {"scores", get_count, NULL, "Scores of a row: as many as outputs, or 1 where the score is a class.", COUNT(scores)},
+    {"size_bytes", get_size_bytes, NULL, "Length of the file, which is the memory that the forest holds.", NULL},
     {"sum", get_sum, NULL, "What margins are summed in: 'float32' or 'float64'.", NULL},
     {"trees", get_count, NULL, "Number of trees.", COUNT(head.trees)},
     {NULL, NULL, NULL, NULL, NULL},

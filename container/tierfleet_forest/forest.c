@@ -374,10 +374,18 @@ int forest_read(Forest *f, int fd, char *why)
                 return FOREST_ERRNO;
             BAD("it ends after %zu of %zu bytes", at, count);
         }
-        const size_t from = at < CRC_FROM ? CRC_FROM : at; /* the head comes in one read or not: all of it counts */
+        const size_t from = at < CRC_FROM ? CRC_FROM : at;
+        const int head_is_new = at < sizeof(ForestHead);
         at += (size_t)got;
         if (at > from)
             crc = forest_crc32(crc, memory + from, at - from);
+        if (head_is_new && at >= sizeof(ForestHead)) { /* no gigabytes are read of what is no forest */
+            memcpy(&f->head, memory, sizeof f->head);
+            if (check_head(&f->head, count, why)) {
+                free(memory);
+                return FOREST_BAD;
+            }
+        }
     }
     return adopt(f, memory, count, crc, why);
 }
@@ -765,7 +773,7 @@ int forest_csv_row(const char *text, size_t count, uint32_t features, float *row
     const char *at = text, *end = text + count;
     for (uint32_t i = 0; i < features; i++) {
         const char *start = at;
-        const int negative = at < end && *at == '-';
+        int negative = at < end && *at == '-';
         at += at < end && (*at == '-' || *at == '+');
         int taken = 0, before = 0, places = 0;
         uint64_t digits = take_digits(&at, end, 0, &taken, &before);
@@ -790,12 +798,11 @@ int forest_csv_row(const char *text, size_t count, uint32_t features, float *row
             if (!stop)
                 return 0;
             at = stop;
+            negative = 0; /* the sign is in the value */
         }
-        row[i] = (float)value;
+        row[i] = (float)(negative ? -value : value);
         if (!(fabsf(row[i]) <= FLT_MAX))
             return 0;
-        if (whole && negative)
-            row[i] = -row[i];
         if (i + 1 < features) {
             if (at >= end || *at++ != ',')
                 return 0;

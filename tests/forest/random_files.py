@@ -1,4 +1,4 @@
-"""Flat forests of every kind that docs/flat-forest.md allows, put together without the writer, and rows that tell them apart."""
+"""Flat forests of every kind that docs/flat-forest.md allows, put together without the writer, and rows for them."""
 
 from typing import Any, NamedTuple
 

@@ -12,8 +12,8 @@ import tierfleet_forest
 from compiled import needs_compiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_files import random_file, random_parts, telling_rows
 from page_reader import PageForest
+from random_files import random_file, random_parts, telling_rows
 from tierfleet_forest.layout import FORM_A, FORM_B, assemble
 
 pytestmark = needs_compiled
@@ -64,7 +64,7 @@ def test_a_forest_says_what_it_is(tmp_path: Path) -> None:
         data = assemble(parts)
         (tmp_path / "model.forest").write_bytes(data)
         forest = tierfleet_forest.load(tmp_path / "model.forest")
-        assert (forest.form, forest.bytes, forest.metadata) == (name, len(data), b'{"a":1}')
+        assert (forest.form, forest.size_bytes, forest.metadata) == (name, len(data), b'{"a":1}')
         assert (forest.features, forest.outputs, forest.trees) == (parts.features, parts.outputs, len(parts.first) // 4)
         assert forest.sum == ("float32" if parts.sum_bytes == 4 else "float64")
         assert forest.scores == (1 if parts.transform == 5 else parts.outputs)

@@ -10,8 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "container"), str(Path(__file__).parent)]
 
 import numpy as np  # noqa: E402
-from random_files import random_parts, telling_rows  # noqa: E402
 from page_reader import PageForest  # noqa: E402
+from random_files import random_parts, telling_rows  # noqa: E402
 from tierfleet_forest import layout  # noqa: E402
 from tierfleet_forest.layout import FORM_A, FORM_B, Parts, assemble  # noqa: E402
 
@@ -22,7 +22,8 @@ def worked_example() -> Parts:
     """The file that the page takes apart: two features, two trees."""
     columns = [(0, 0, 1, 0, layout.NO_SLOT, 0), (1, 1, 2, layout.NO_SLOT, 1, 0)]
     leaf = np.float32([1.0, -1.0, 0.25, -0.125]).view(np.uint32).tolist()
-    left_leaf, right_node = leaf[0], 1 | 1 << 8 | 1 << 18  # the node asks slot 1 with threshold index 1, its pair is next
+    # The node asks slot 1 with threshold index 1, and its pair is the next one.
+    left_leaf, right_node = leaf[0], 1 | 1 << 8 | 1 << 18
     root_0, root_1 = 0 | 1 << 17, 1
     words = [left_leaf, right_node, leaf[1], leaf[2], leaf[3], leaf[0]]
     return Parts(
