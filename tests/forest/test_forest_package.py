@@ -23,7 +23,8 @@ for load, argument in ((tierfleet_forest.load, "model.forest"), (tierfleet_fores
 
 def test_without_the_compiled_part_it_says_so() -> None:
     run = subprocess.run(
-        [sys.executable, "-c", _WITHOUT], env={"PYTHONPATH": str(PACKAGE.parent)}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", _WITHOUT], env={"PYTHONPATH": str(PACKAGE.parent)}, capture_output=True, text=True,
+        check=True,
     )  # fmt: skip
     reason, path, data = run.stdout.splitlines()
     assert "build it with a C compiler" in reason
