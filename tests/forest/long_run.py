@@ -13,26 +13,27 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-sys.path[:0] = [str(ROOT / "container"), str(ROOT / "tests" / "xgboost_versions"), str(ROOT / "benchmarks"), str(HERE)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "container"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "xgboost_versions"))
 
-import compare as versions  # noqa: E402
-import numpy as np  # noqa: E402
-import tierfleet_forest  # noqa: E402
-import xgboost  # noqa: E402
-from exactness import compare, forests, reader, same, telling_rows, trained  # noqa: E402
-from generated_models import OBJECTIVES, Description, descriptions  # noqa: E402
-from hypothesis import HealthCheck, given, seed, settings  # noqa: E402
-from model_server_models import generate  # noqa: E402
-from tierfleet_forest.model_document import read_document  # noqa: E402
-from tierfleet_forest.tree_model import ConvertError  # noqa: E402
-from tierfleet_forest.writer import write_forest  # noqa: E402
-from tierfleet_forest.xgboost_model import tree_model  # noqa: E402
-from tierfleet_server.document import read_document as read_any_document  # noqa: E402
-from tierfleet_server.refusal import BadModel  # noqa: E402
-from tierfleet_server.sample_rows import sample_rows  # noqa: E402
+import compare as versions
+import numpy as np
+import tierfleet_forest
+import xgboost
+from exactness import compare, forests, reader, same, telling_rows, trained
+from generated_models import OBJECTIVES, Description, descriptions
+from hypothesis import HealthCheck, given, seed, settings
+from model_server_models import generate
+from tierfleet_forest.model_document import read_document
+from tierfleet_forest.tree_model import ConvertError
+from tierfleet_forest.writer import write_forest
+from tierfleet_forest.xgboost_model import tree_model
+from tierfleet_server.document import read_document as read_any_document
+from tierfleet_server.refusal import BadModel
+from tierfleet_server.sample_rows import sample_rows
 
+ROOT = Path(__file__).resolve().parents[2]
 _BLOCK = 10_000
 
 
