@@ -16,7 +16,7 @@ step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-boto3-next test-xgboost-versions lint types check synth diff snapshot-update schema \
         picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-server bench-warm-up \
-        boto3-next fuzz fuzz-forest image sbom clean
+        bench-forest boto3-next exactness-forest fuzz fuzz-forest image sbom clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,12 @@ picture: install  ## Draw docs/first-hour.svg anew: a fleet served, called and e
 
 fuzz: install  ## Hostile models, archives, payloads, HTTP, replies and fleet files for 10 minutes (SECONDS=600 SEED=1)
 	PYTHONPATH=tests/container:tests $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+exactness-forest: install  ## Compare flat forests with XGBoost bit for bit: 300 models and more, 10 M rows, files of every version (30 minutes)
+	$(BIN)/python tests/forest/long_run.py --versions
+
+bench-forest: install  ## Measure flat forests beside XGBoost (PEERS=1: and treelite, ONNX Runtime, oneDAL, installed first)
+	$(BIN)/python benchmarks/forest.py --markdown $(if $(PEERS),--peers)
 
 fuzz-forest: install  ## Damaged flat forests against the compiled reader, under ASan and UBSan (SECONDS=600 SEED=1)
 	$(BIN)/python tests/forest/fuzz_forest.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
