@@ -379,8 +379,16 @@ static PyObject *load(PyObject *module, PyObject *file)
         errno = error;
     }
     Py_END_ALLOW_THREADS
+    PyObject *called = path ? file : PyUnicode_FromString("the file");
     Py_XDECREF(path);
-    return finished(state, object, failed, why, file);
+    if (!called) {
+        Py_DECREF((PyObject *)object);
+        return NULL;
+    }
+    PyObject *result = finished(state, object, failed, why, called);
+    if (called != file)
+        Py_DECREF(called);
+    return result;
 }
 
 static PyObject *loads(PyObject *module, PyObject *data)

@@ -22,8 +22,9 @@ class Rows(NamedTuple):
 
 
 class Model(Protocol):
-    """The seam for other formats than XGBoost's own."""
+    """The seam for other formats than XGBoost's own. `form` says which, in one word for lists and metrics."""
 
+    form: str
     features: int
     outputs: int
     preprocessing: Preprocessing
@@ -44,8 +45,8 @@ class BoosterModel:
     """
 
     __slots__ = (
-        "_predict", "_predict_now", "facts", "features", "heap_bytes", "object_bytes", "outputs", "preprocessing",
-        "work_per_row",
+        "_predict", "_predict_now", "facts", "features", "form", "heap_bytes", "object_bytes", "outputs",
+        "preprocessing", "work_per_row",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +56,7 @@ class BoosterModel:
         preprocessing: Preprocessing,
         heap_bytes: int | None = None,
     ) -> None:
+        self.form = "booster"
         self.heap_bytes = heap_bytes
         self.object_bytes = preprocessing.object_bytes
         self.facts = facts
