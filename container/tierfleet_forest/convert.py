@@ -8,31 +8,40 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from . import lightgbm_model, sklearn_model, xgboost_model
 from .model_document import Document, read_document
 from .writer import write_forest
-from .xgboost_model import tree_model
 
 
-def convert(model_file: bytes | str | os.PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> bytes:
-    """The flat forest of an XGBoost model in UBJ or JSON, given as its bytes or its path.
+def convert(model: bytes | str | os.PathLike[str] | Any, *, metadata: Mapping[str, Any] | None = None) -> bytes:
+    """The flat forest of a model: the bytes or the path of a file, or a fitted scikit-learn estimator.
 
-    All rounds are kept, as `Booster.predict` scores them. `metadata` is added to what the file says of itself. Raises
-    ConvertError for a model that is not covered, and OSError if the file cannot be read.
+    Files are XGBoost's UBJ and JSON and LightGBM's text. All rounds in a file are kept, as `Booster.predict` scores
+    them. `metadata` is added to what the model says of itself. Raises ConvertError for a model that is not covered, and
+    OSError if the file cannot be read.
     """
-    data = model_file if isinstance(model_file, bytes) else Path(model_file).read_bytes()
-    return convert_document(read_document(data), data, metadata=metadata)
+    if sklearn_model.is_sklearn(model):
+        found = sklearn_model.tree_model(model)
+        return write_forest(replace(found, metadata={**found.metadata, **(metadata or {})}))
+    data = model if isinstance(model, bytes) else Path(model).read_bytes()
+    if not lightgbm_model.is_lightgbm(data):
+        return convert_document(read_document(data), data, metadata=metadata)
+    found = lightgbm_model.tree_model(data)
+    version = data[data.index(b"=") + 1 : 64].split(maxsplit=1)[0].decode()
+    source = _source(data, "text", "lightgbm", version)
+    return write_forest(replace(found, metadata={**found.metadata, "source": source, **(metadata or {})}))
 
 
 def convert_document(document: Document, data: bytes, *, metadata: Mapping[str, Any] | None = None) -> bytes:
-    """The same for a model that was read already, or changed since; `data` is the file that it came from."""
-    model = tree_model(document)
-    source = {
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "format": "binary" if data[:1] != b"{" else "json" if data[1:65].lstrip()[:1] in (b'"', b"}") else "ubj",
-        "library": "xgboost",
-        "version": ".".join(str(int(part)) for part in document["version"]),
-    }
+    """The same for an XGBoost model that was read already, or changed since; `data` is the file that it came from."""
+    model = xgboost_model.tree_model(document)
+    form = "binary" if data[:1] != b"{" else "json" if data[1:65].lstrip()[:1] in (b'"', b"}") else "ubj"
+    source = _source(data, form, "xgboost", ".".join(str(int(part)) for part in document["version"]))
     return write_forest(replace(model, metadata={**model.metadata, "source": source, **(metadata or {})}))
+
+
+def _source(data: bytes, form: str, library: str, version: str) -> dict[str, str]:
+    return {"sha256": hashlib.sha256(data).hexdigest(), "format": form, "library": library, "version": version}
 
 
 def write_file(path: str | os.PathLike[str], forest: bytes) -> None:

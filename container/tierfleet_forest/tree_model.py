@@ -33,7 +33,8 @@ class TreeModel:
     `left` if its value of `feature` is smaller than `threshold` (float32), else to `right`, and a missing value where
     `missing_left` says; what is missing says `missing`, by node one of `layout.MISSING_*` (None: NaN everywhere). Where
     `category_set` is not NUMERIC it is an index into `sets`, and the node sends a row to `right` if its category is in
-    that set. `cover` is how much training data came by, in any unit: it decides the order in the file and no score.
+    that set; only NaN is missing there. `cover` is how much training data came by, in any unit: it decides the order
+    in the file and no score.
 
     A row starts from `base`, float32 or float64 by output. In the order of `roots` each tree adds its leaf's value,
     times its weight where `weights` is not None, to the output that `output` names, in the type of `base`. The sums
@@ -70,6 +71,36 @@ class TreeModel:
     def vector_leaves(self) -> bool:
         """Whether a leaf holds a value for each output."""
         return self.leaf_values is not None and self.leaf_values.ndim == 2
+
+
+def float32_above(threshold: Numbers) -> Numbers:
+    """For float64 thresholds t the float32 t' for which `x <= t` in double is `x < t'`, whatever float32 x is.
+
+    Only for x and t infinite, both, it is not.
+    """
+    with np.errstate(over="ignore"):
+        near = threshold.astype(np.float32)
+    found: Numbers = np.where(near > threshold, near, np.nextafter(near, np.float32(np.inf)))
+    return found
+
+
+def joined(trees: list[dict[str, Numbers]]) -> dict[str, Numbers]:
+    """The arrays of a TreeModel from those of its trees, in which `left` and `right` are places within the tree.
+
+    `leaf_row` counts the leaves: `leaf_values` is what is left of `values` (one a node) in leaves.
+    """
+    sizes = np.array([len(tree["left"]) for tree in trees])
+    first = np.cumsum(sizes) - sizes
+    start = np.repeat(first, sizes)
+    found = {name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]}
+    leaf = found["left"] < 0
+    for name in ("left", "right"):
+        child = found[name]
+        if (child[~leaf] < 0).any() or (child >= np.repeat(sizes, sizes)).any():
+            raise ConvertError("a tree has a branch that leads out of it; save the model again")
+        found[name] = np.where(leaf, -1, child + start)
+    values = found.pop("values")
+    return {**found, "roots": first, "leaf_row": np.maximum(np.cumsum(leaf) - 1, 0), "leaf_values": values[leaf]}
 
 
 class Walk(NamedTuple):
