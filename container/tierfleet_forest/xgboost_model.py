@@ -132,15 +132,21 @@ def _base_margins(text: object, objective: str, outputs: int, version: Version) 
 
 def _leaf_vectors(trees: list[Any], outputs: int) -> dict[str, Any]:
     """The leaves of trees that hold a value for each output, as a table."""
+    leaves, values = [], []
     for tree in trees:
-        if "leaf_weights" in tree or int(tree["tree_param"]["size_leaf_vector"]) != outputs:
-            raise ConvertError(
-                "the leaves hold vectors (multi_strategy='multi_output_tree') as XGBoost 3.1 and newer write them, "
-                "which is not covered; train with multi_strategy='one_output_per_tree'"
-            )
-    values = np.concatenate([np.asarray(tree["base_weights"]) for tree in trees], dtype=np.float32, casting="unsafe")
-    leaf = np.concatenate([np.asarray(tree["left_children"]) for tree in trees]) == -1
-    return {"leaf_values": values.reshape(len(leaf), outputs)[leaf], "leaf_row": np.cumsum(leaf) - 1}
+        if int(tree["tree_param"]["size_leaf_vector"]) != outputs:
+            raise ConvertError(f"the leaves of a tree do not hold {outputs} values; save the model again")
+        leaf = np.asarray(tree["left_children"]) == -1
+        if "leaf_weights" in tree:  # from 3.2 on, and a leaf's right child is its place among them
+            vectors = np.asarray(tree["leaf_weights"], np.float32).reshape(-1, outputs)
+            place = np.asarray(tree["right_children"], np.int64)[leaf]
+            if place.min() < 0:
+                raise ConvertError("a leaf has no values; save the model again")
+            values.append(vectors[place])
+        else:
+            values.append(np.asarray(tree["base_weights"], np.float32).reshape(len(leaf), outputs)[leaf])
+        leaves.append(leaf)
+    return {"leaf_values": np.concatenate(values), "leaf_row": np.maximum(np.cumsum(np.concatenate(leaves)) - 1, 0)}
 
 
 def _nodes(trees: list[Any]) -> dict[str, Any]:

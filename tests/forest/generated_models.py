@@ -48,7 +48,8 @@ def descriptions(draw: st.DrawFn, objective: str | None = None) -> Description:
     chosen = objective or draw(st.sampled_from(OBJECTIVES))
     categorical = draw(st.sampled_from([0.0, 0.0, 0.3, 1.0]))
     targets = draw(st.sampled_from([1, 1, 3])) if chosen in _SEVERAL_TARGETS else 1
-    vector_leaves = targets > 1 and chosen != "reg:absoluteerror" and draw(st.booleans())
+    several = targets > 1 or chosen.startswith("multi:")
+    vector_leaves = several and chosen != "reg:absoluteerror" and draw(st.booleans())
     if vector_leaves:
         categorical = 0.0  # XGBoost 3.0 grows none
     methods = ["hist"] if vector_leaves else ["hist", "approx"] if categorical else ["hist", "approx", "exact"]

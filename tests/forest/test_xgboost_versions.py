@@ -1,6 +1,7 @@
 """Files of XGBoost 1.2 to 3.4 give the margins and scores that the version which saved them gave."""
 
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -20,6 +21,13 @@ with zipfile.ZipFile(_ZIP) as _archive:
 # Old binary files are read by packaging; what is read is converted like any other document.
 _MODELS = sorted(name for name in _FILES if name.endswith((".json", ".ubj", ".bin")))
 _REFUSED = {"linear": "gblinear", "3.4.1/quantileerror-3": "quantiles"}
+
+
+def test_leaf_vectors_of_newer_files_stand_in_a_table_of_their_own() -> None:
+    case = json.loads(Path(__file__).with_name("vector-leaves-saved-by-3.4.1.json").read_text())
+    rows = np.array([[np.nan if value is None else value for value in row] for row in case["rows"]], np.float32)
+    for forest in forests(tree_model(case["model"])).values():
+        assert same(reader(forest)(rows)[0], np.array(case["margins"], np.float32)).all()
 
 
 def _array(name: str) -> np.ndarray:
