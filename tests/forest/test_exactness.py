@@ -12,6 +12,7 @@ from exactness import compare, forests, reader, same, telling_rows, trained
 from generated_models import OBJECTIVES, Description, descriptions
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
+from tierfleet_forest import ConvertError
 from tierfleet_forest.layout import EXP, EXP_F64, SIGMOID
 from tierfleet_forest.xgboost_model import TRANSFORMS, tree_model
 
@@ -33,8 +34,12 @@ def test_margins_and_scores_are_xgboosts(objective: str, data: Any) -> None:
         booster, rows, model = trained(description)
     except xgboost.core.XGBoostError:
         reject()
+    try:
+        written = forests(model)
+    except ConvertError:  # thousands of different sets of categories
+        reject()
     asked = telling_rows(model, rows, 300, description.seed)
-    for forest in forests(model).values():
+    for forest in written.values():
         compared = compare(booster, asked, reader(forest))
         assert (compared.margins, compared.scores) == (0, 0)
 
