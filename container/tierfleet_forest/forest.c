@@ -1,5 +1,6 @@
 /* The reader of docs/flat-forest.md: check, walk, transforms, and numbers from text. Exact only if every operation on
    floats is done as it is written: no fused multiply-add, no excess precision. */
+#define _DEFAULT_SOURCE /* madvise */
 #define _POSIX_C_SOURCE 200809L
 #include "forest.h"
 
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,6 +40,7 @@
 #define SET_LEFT 2
 #define TRUNCATE_FIRST 4
 #define READ_BYTES (256u << 10) /* at once: the CRC-32 finds them in the L2 cache */
+#define HUGE_BYTES ((uintptr_t)2 << 20) /* a page of the next size, on x86-64 and with 4 KiB pages on aarch64 */
 #define PROBE_ULPS 4
 
 static inline float float_of(uint32_t bits)
@@ -322,10 +325,20 @@ uint32_t forest_crc32(uint32_t crc, const void *bytes, size_t count)
     return ~crc;
 }
 
+/* With huge pages where they fit in whole: they save a quarter of a row's time when the caches have forgotten the forest,
+   and a millisecond of faults while 5 MB are read. None reaches beyond this memory, so free() gives all of it back. */
 static void *aligned_memory(size_t bytes)
 {
     void *memory = NULL;
-    return posix_memalign(&memory, FOREST_ALIGNMENT, bytes) ? NULL : memory;
+    if (posix_memalign(&memory, FOREST_ALIGNMENT, bytes))
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    const uintptr_t start = ((uintptr_t)memory + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
+    const uintptr_t end = ((uintptr_t)memory + bytes) & ~(HUGE_BYTES - 1);
+    if (start < end)
+        madvise((void *)start, end - start, MADV_HUGEPAGE); /* a wish: what becomes of it does not matter */
+#endif
+    return memory;
 }
 
 /* What a file must be besides sound. Frees `memory` unless all is well. */
