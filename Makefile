@@ -91,6 +91,7 @@ exactness-forest: install  ## Compare flat forests with XGBoost bit for bit: 300
 
 bench-forest: install  ## Measure flat forests beside XGBoost (PEERS=1: and treelite, ONNX Runtime, oneDAL, installed first)
 	$(BIN)/python benchmarks/forest.py --markdown $(if $(PEERS),--peers)
+	$(BIN)/python benchmarks/forest_server.py
 
 fuzz-forest: install  ## Damaged flat forests against the compiled reader, under ASan and UBSan (SECONDS=600 SEED=1)
 	$(BIN)/python tests/forest/fuzz_forest.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Up to so many visits of nodes, some 4,000 visits of trees or 0.1 ms, letting go of the interpreter and waiting for it
+/* Up to so many steps, which are some 4,000 visits of trees or 0.1 ms, letting go of the interpreter and waiting for it
    again takes longer than the scores. */
 #define RELEASE_ABOVE 50000
 /* Freeing more than this gives memory back to the system, which takes a while. */
@@ -99,7 +99,7 @@ static void run_rows(const Forest *f, const float *rows, size_t count, int score
 
 static void run(const Forest *f, const float *rows, size_t count, int scores, uint8_t *out)
 {
-    if ((uint64_t)count * f->path_length <= RELEASE_ABOVE) {
+    if ((uint64_t)count * f->row_work <= RELEASE_ABOVE) {
         run_rows(f, rows, count, scores, out);
     } else {
         Py_BEGIN_ALLOW_THREADS
@@ -275,6 +275,12 @@ static PyObject *get_path_length(PyObject *self, void *unused)
     return PyLong_FromUnsignedLongLong(((ForestObject *)self)->forest.path_length);
 }
 
+static PyObject *get_row_work(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(((ForestObject *)self)->forest.row_work);
+}
+
 static PyObject *get_metadata(PyObject *self, void *unused)
 {
     (void)unused;
@@ -289,6 +295,8 @@ static PyGetSetDef attributes[] = {
     {"metadata", get_metadata, NULL, "The file's metadata: a JSON object as bytes, or none.", NULL},
     {"outputs", get_count, NULL, "Margins of a row.", COUNT(head.outputs)},
     {"path_length", get_path_length, NULL, "The most nodes that one row visits.", NULL},
+    {"row_work", get_row_work, NULL,
+     "The most steps that one row takes: nodes visited, slots filled, leaf values added; some 3 ns each.", NULL},
     {"scores", get_count, NULL, "Scores of a row: as many as outputs, or 1 where the score is a class.", COUNT(scores)},
     {"size_bytes", get_size_bytes, NULL, "Length of the file, which is the memory that the forest holds.", NULL},
     {"sum", get_sum, NULL, "What margins are summed in: 'float32' or 'float64'.", NULL},

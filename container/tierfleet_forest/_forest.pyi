@@ -9,6 +9,7 @@ class Forest:
     metadata: bytes
     outputs: int
     path_length: int
+    row_work: int
     scores: int
     size_bytes: int
     sum: str

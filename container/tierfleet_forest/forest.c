@@ -282,10 +282,13 @@ int forest_open(Forest *f, const void *bytes, size_t count, char *why)
         failed = check_column(f, i, limits, why);
     for (uint32_t i = 0; !failed && i < f->head.category_splits; i++)
         failed = check_category_split(f, i, limits, why);
+    for (uint32_t slot = 0; slot < SLOTS_B; slot++)
+        f->row_work += limits[slot] != 0;
     if (!limits[0])
         limits[0] = 1;
     if (!failed)
         failed = check_trees(f, limits, why);
+    f->row_work += f->path_length + (uint64_t)f->head.trees * (f->head.vector_leaves ? f->head.outputs : 1);
     return failed;
 }
 

@@ -49,6 +49,7 @@ typedef struct {
     const uint16_t *tree_outputs;
     const char *metadata;
     uint64_t path_length; /* the most nodes that one row visits */
+    uint64_t row_work;    /* that, and the slots that a row fills and the values that it adds */
     uint32_t scores;      /* how many scores a row has */
     void *owned;          /* what forest_close frees, or NULL */
 } Forest;

@@ -23,7 +23,7 @@ FORM = "forest"  # of an `Admitted`
 class ForestModel:
     """A forest behind the seam `booster.Model`. `form` is `forest-a` or `forest-b`.
 
-    A visit of a node takes less than half of what it takes XGBoost, in which `work_per_row` is counted.
+    A step of a forest takes less than half of a visit of XGBoost's, in which `work_per_row` is counted.
     """
 
     __slots__ = (
@@ -38,7 +38,7 @@ class ForestModel:
         self.heap_bytes = forest.size_bytes
         self.object_bytes = preprocessing.object_bytes
         self.preprocessing = preprocessing
-        self.work_per_row = forest.path_length // 2 + 1
+        self.work_per_row = forest.row_work // 2 + 1
         self._predict = forest.predict
         self.predict_csv = forest.predict_csv
 
@@ -110,7 +110,7 @@ def _refuse_costly(forest: tierfleet_forest.Forest) -> None:
     for name, value, most in (
         ("features", forest.features, MAX_FEATURES),
         ("outputs", forest.outputs, MAX_OUTPUTS),
-        ("nodes that one row may visit", forest.path_length, MAX_PATH_LENGTH),
+        ("steps for one row", forest.row_work, MAX_PATH_LENGTH),
     ):
         if value > most:
             raise BadModel(f"the forest has {value} {name}; at most {most} are served; train a smaller model")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_reader import PageForest
 from random_files import random_file, random_parts, telling_rows
-from tierfleet_forest.layout import FORM_A, FORM_B, assemble
+from tierfleet_forest.layout import COLUMN, FORM_A, FORM_B, NO_SLOT, assemble
 
 pytestmark = needs_compiled
 VECTORS = json.loads((Path(__file__).resolve().parents[2] / "docs" / "flat-forest-vectors.json").read_text())
@@ -151,3 +151,16 @@ def test_loads_and_refusals_keep_no_memory() -> None:
     for _ in range(1000):  # 60 MB if one kind of turn kept its bytes
         turn()
     assert resident() - before < 20 << 20
+
+
+def test_the_work_of_a_row_counts_slots_and_vectors_too() -> None:
+    random = np.random.default_rng(12)
+    for _ in range(40):
+        parts = random_parts(random)
+        forest = tierfleet_forest.loads(assemble(parts))
+        columns = np.frombuffer(parts.columns, COLUMN)
+        windows = -(-columns["count"].astype(int) // 256) if parts.node_bytes == FORM_A else 1
+        sides = (columns["left_slot"] != NO_SLOT).astype(int) + (columns["right_slot"] != NO_SLOT)
+        slots = int((windows * sides).sum()) + len(parts.category_splits) // 16
+        added = forest.trees * (forest.outputs if parts.vector_leaves else 1)
+        assert forest.row_work == forest.path_length + slots + added
