@@ -60,8 +60,7 @@ class Bench:
     def __init__(self, scratch: Path, rounds: int, seconds: float) -> None:
         self.rounds, self.seconds = rounds, seconds
         self._script = scratch / "wrk.lua"
-        booster = generate(processes.BUILD / "models")
-        self.directories = {"Booster": booster, "forest": _forests(booster, scratch)}
+        self.directories = _directories(generate(processes.BUILD / "models"), scratch)
         self.missed = 0
 
     def judge(self, measure: str, values: list[float], bar: float, measured: str, *, at_most: bool = False) -> None:
@@ -95,34 +94,51 @@ class Bench:
         return found
 
 
-def _forests(booster: dict[str, list[Path]], scratch: Path) -> dict[str, list[Path]]:
-    """The same models as forests, each in a directory of its own."""
-    found: dict[str, list[Path]] = {}
-    for size, directories in booster.items():
-        for directory in directories if size != "small" else directories[:SMALL]:
-            place = scratch / size / directory.name
-            place.mkdir(parents=True)
-            (place / "model.forest").write_bytes(tierfleet_forest.convert(directory / "model.ubj"))
-            found.setdefault(size, []).append(place)
+def _directories(models: dict[str, list[Path]], scratch: Path) -> dict[str, dict[str, list[Path]]]:
+    """The models by form and size, each in a directory of its own with one file."""
+    found: dict[str, dict[str, list[Path]]] = {"Booster": {}, "forest": {}}
+    for size in ("small", "large"):
+        for directory in models[size][:SMALL]:
+            for who, by_size in found.items():
+                place = scratch / who / size / directory.name
+                place.mkdir(parents=True)
+                by_size.setdefault(size, []).append(place)
+            source = directory / "model.ubj"
+            (scratch / "Booster" / size / directory.name / "model.ubj").hardlink_to(source)
+            (scratch / "forest" / size / directory.name / "model.forest").write_bytes(tierfleet_forest.convert(source))
     return found
+
+
+def _rates(
+    bench: Bench, servers: dict[str, processes.Process], names: dict[str, list[str]]
+) -> tuple[dict[str, list[float]], str]:
+    """Requests a second at 8 connections by server and round, and all that in words, with the processor time of one."""
+    cost_us: dict[str, list[float]] = {who: [] for who in servers}
+
+    def rate(who: str) -> float:
+        before = servers[who].cpu_seconds()
+        sent = bench.send(servers[who], names[who], 8)
+        cost_us[who].append(1e6 * (servers[who].cpu_seconds() - before) / sent.requests)
+        return sent.per_second
+
+    rates = bench.in_turns({who: lambda who=who: rate(who) for who in servers})
+    words = (
+        f"{who} {statistics.median(rates[who]):,.0f}/s at {statistics.median(cost_us[who][1:]):.0f} us"
+        for who in servers
+    )
+    return rates, ", ".join(words)
 
 
 def requests(bench: Bench, servers: dict[str, processes.Process], echo: processes.Process) -> None:
     """Requests a second: small models at 8 connections beside the echo, large ones in turns."""
     small = [f"small-{number}" for number in range(SMALL)]
     large = [f"large-{number}" for number in range(LARGE)]
-    asked: dict[str, Callable[[], float]] = {
-        who: lambda server=server: bench.send(server, small, 8).per_second for who, server in servers.items()
-    }
-    rates = bench.in_turns({**asked, "echo": lambda: bench.send(echo, [], 8).per_second})
-    text = ", ".join(f"{who} {statistics.median(values):,.0f}/s" for who, values in rates.items())
+    everyone = {**servers, "echo": echo}
+    rates, text = _rates(bench, everyone, {"Booster": small, "forest": small, "echo": []})
     bench.judge("small, 8 connections, of the Booster path", _ratios(rates["forest"], rates["Booster"]), 3, text)
     bench.judge("  of the bare echo", _ratios(rates["forest"], rates["echo"]), 0.4, text)
     bench.judge("  of the stock record", [rate / STOCK_PER_SECOND for rate in rates["forest"]], 35, "recorded: 641/s")
-    rates = bench.in_turns(
-        {who: lambda server=server: bench.send(server, large, 8).per_second for who, server in servers.items()}
-    )
-    text = ", ".join(f"{who} {statistics.median(values):,.0f}/s" for who, values in rates.items())
+    rates, text = _rates(bench, servers, dict.fromkeys(servers, large))
     measure = f"large, {len(large)} in turns, of the Booster path"
     bench.judge(measure, _ratios(rates["forest"], rates["Booster"]), 8, text)
 
