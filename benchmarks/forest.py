@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "container"))
 
 import xgboost
+from forest_contender import forest_path
 from model_server_models import FEATURES, generate
 from model_server_processes import BUILD, ROOT, python_with
 from tierfleet_forest.layout import FORM_A, FORM_B
@@ -151,7 +152,9 @@ def write_forests(run: Run, models: dict[str, list[Path]]) -> None:
             started = time.process_time()
             forest = write_forest(tree_model(read_document(path.read_bytes())))
             seconds.append(time.process_time() - started)
-            path.with_suffix(".forest").write_bytes(forest)
+            file = forest_path(path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(forest)
         data = paths[0].read_bytes()
         if size == "large":
             written = statistics.median(seconds)

@@ -31,13 +31,19 @@ class Contender:
     batch: Callable[[Any, Any], Any]
 
 
+def forest_path(model: Path) -> Path:
+    """Where the flat forest of `.../models/<size>/<name>/model.ubj` is: a server loads that folder, so not in it."""
+    size, name = model.parts[-3:-1]
+    return model.parents[3] / "forests" / size / f"{name}.forest"
+
+
 class Forest(Contender):
-    """Flat forests; their file stands beside the UBJ."""
+    """Flat forests."""
 
     def __init__(self) -> None:
         import tierfleet_forest
 
-        self.load = lambda path: tierfleet_forest.load(str(path.with_suffix(".forest")))
+        self.load = lambda path: tierfleet_forest.load(str(forest_path(path)))
         self.one = self.batch = lambda model, rows: model.predict(rows)
 
 
@@ -76,13 +82,13 @@ class Treelite(Contender):
 
 
 class OnnxRuntime(Contender):
-    """ONNX Runtime; a model is converted once, beside the UBJ."""
+    """ONNX Runtime; a model is converted once, which takes minutes for 44 MB."""
 
     def __init__(self) -> None:
         import onnxruntime
 
         def load(path: Path) -> Any:
-            file = path.with_suffix(".onnx")
+            file = forest_path(path).with_suffix(".onnx")
             if not file.exists():
                 _to_onnx(path, file)
             options = onnxruntime.SessionOptions()

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import tierfleet_forest
 from tierfleet_forest import ConvertError
+from tierfleet_forest.convert import convert_document
 
 from . import native
-from .document import Document
+from .document import Document, read_document
 from .sample_rows import sample_rows
 from .tree_scores import Floats, margins
 from .versions import IMAGE_XGBOOST, Version, dotted
@@ -25,16 +26,19 @@ class PackagedForest(NamedTuple):
     warning: str = ""
 
 
-def packaged_forest(document: Document, source: Version, trees: int | None, ubj: bytes) -> PackagedForest:
-    """The forest of `ubj`, the packaged form of a document that XGBoost `source` saved; only the first so many `trees`.
+def packaged_forest(
+    document: Document, source: Version, trees: int | None, ubj: bytes, packaged: bytes
+) -> PackagedForest:
+    """The forest of a document that XGBoost `source` saved, or of its first so many `trees`.
 
+    `ubj` is the form of it that the dense server reads; `packaged` is the file that the forest names as its source.
     Its margins of at least 1,024 rows must be those of the file bit for bit: every threshold and its neighbours,
     missing values, categories. Where the installed XGBoost reads `ubj`, its margins and scores are compared too.
     """
     if not tierfleet_forest.available:
         return PackagedForest(b"", f"no flat forest: {tierfleet_forest.unavailable_reason}")
     try:
-        data = tierfleet_forest.convert(ubj)
+        data = convert_document(read_document(ubj), packaged)
     except ConvertError as error:
         return PackagedForest(b"", f"no flat forest, XGBoost serves it: {error}")
     forest = tierfleet_forest.loads(data)
@@ -52,7 +56,7 @@ def packaged_forest(document: Document, source: Version, trees: int | None, ubj:
     if differ.any():
         why = f"{int(differ.sum())} of {len(rows)} compared rows would be scored otherwise than by {who}"
         return PackagedForest(b"", "", f"no flat forest: {why}; XGBoost serves it. Please report it with the file")
-    return PackagedForest(data, f"wrote a flat forest of {len(data):,} bytes, 1/{len(ubj) / len(data):.1f} of the UBJ")
+    return PackagedForest(data)
 
 
 def _differ(one: Floats, other: Floats, most: int = 0) -> npt.NDArray[np.bool_]:

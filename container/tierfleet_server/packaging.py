@@ -69,14 +69,13 @@ def package_model(
 ) -> tuple[bytes, Metadata]:
     """The tar.gz of a saved model, and its metadata; raises BadModel if it must not be served.
 
-    forest: put a flat forest `beside` the model or `alone` in its place, if it gives the same scores.
-
     reader: the XGBoost of the image. stock: whether it is AWS's, which knows neither metadata nor preprocessing.
     missing: the number that stood for a missing value in training. libsvm_base: 1 if callers count columns from 1.
+    forest: put a flat forest `beside` the model or `alone` in its place, if it gives the same scores.
     """
     served = served_model(model, reader=reader, stock=stock, rounds=rounds, forest=forest != "none")
     if forest == "alone":
-        served = forest_alone(served)
+        served = forest_alone(served, stock=stock)
     metadata = metadata_of(
         served,
         stock=stock,
@@ -97,8 +96,12 @@ def pack_served(served: Served, metadata: Metadata, *, gzip_level: int = GZIP_LE
     return pack(files, gzip_level=gzip_level)
 
 
-def forest_alone(served: Served) -> Served:
-    """The same with the flat forest in place of the model that XGBoost reads, if it has one."""
+def forest_alone(served: Served, *, stock: bool) -> Served:
+    """The same with the flat forest in place of the model that XGBoost reads, if it has one; BadModel for `stock`."""
+    if stock:
+        raise BadModel(
+            "AWS's image reads no flat forests: put the forest beside the model, or serve it with the dense one"
+        )
     return served._replace(data=served.forest, forest=b"") if served.forest else served
 
 
@@ -130,7 +133,8 @@ def served_model(
 
 
 def _with_forest(served: Served, document: Document) -> Served:
-    made = packaged_forest(document, served.source, served.kept.trees if served.kept.cut else None, served.ubj)
+    trees = served.kept.trees if served.kept.cut else None
+    made = packaged_forest(document, served.source, trees, served.ubj, served.data)
     return served._replace(
         forest=made.data,
         notes=[*served.notes, *filter(None, [made.note])],

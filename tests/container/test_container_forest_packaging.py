@@ -66,10 +66,22 @@ def test_a_forest_that_scores_otherwise_is_left_out_with_a_warning(
     tree["split_conditions"][leaf] = float(np.nextafter(np.float32(tree["split_conditions"][leaf]), np.float32(9)))
     wrong = tierfleet_forest.convert(json.dumps(document).encode())
     for made, exact in ((other, True), (wrong, False)):
-        monkeypatch.setattr(packaged_forest.tierfleet_forest, "convert", lambda _, made=made: made)
+        monkeypatch.setattr(packaged_forest, "convert_document", lambda *_, made=made: made)
         served = served_model(trained["json"].saved, forest=True)
         assert bool(served.forest) == exact
         assert any("rows would be scored otherwise" in warning for warning in served.warnings) == (not exact)
+
+
+def test_beside_a_model_of_the_stock_image_it_names_that_very_file(trained: dict[str, Trained], tmp_path: Path) -> None:
+    archive, metadata = package_model(trained["binary"].saved, reader=(1, 5, 2), stock=True, forest="beside")
+    packed = tmp_path / "m.tar.gz"
+    packed.write_bytes(archive)
+    unpack(packed, tmp_path / "m")
+    assert (tmp_path / "m" / MODEL_FILE).read_bytes()[:2] == b'{"'
+    forest = tierfleet_forest.load(str(tmp_path / "m" / FOREST))
+    assert json.loads(forest.metadata)["source"]["sha256"] == metadata.sha256
+    with pytest.raises(packaging.BadModel, match="beside the model"):
+        package_model(trained["binary"].saved, stock=True, forest="alone")
 
 
 def test_without_the_compiled_reader_there_is_none(
