@@ -96,9 +96,6 @@ bench-forest: install  ## Measure flat forests beside XGBoost (PEERS=1: and tree
 fuzz-forest: install  ## Damaged flat forests against the compiled reader, under ASan and UBSan (SECONDS=600 SEED=1)
 	$(BIN)/python tests/forest/fuzz_forest.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
-exactness-forest: install  ## Compare flat forests with XGBoost bit for bit: 300 models, 10 M rows, all versions (30 minutes)
-	$(BIN)/python tests/forest/long_run.py
-
 bench: install  ## Measure synthesis, the client and the stand-in (the model server: make bench-server)
 	$(BIN)/python benchmarks/synth.py
 	$(BIN)/python benchmarks/client.py
@@ -147,9 +144,6 @@ audit: .build/supply-chain/.installed  ## Ask for known vulnerabilities of every
 
 bench-planner: install  ## Measure the cache model beside libCacheSim, and a trace of 100 M requests (minutes, 2 GB of disk)
 	$(BIN)/python benchmarks/planner.py
-
-bench-forest: install  ## Measure flat forests beside XGBoost (PEERS=1 adds ONNX Runtime, treelite and oneDAL)
-	$(BIN)/python benchmarks/forest.py --markdown $(if $(PEERS),--peers)
 
 bench-cache: install  ## Hit ratios and call times of real endpoints beside the planner (needs Java 17 for the stock stack)
 	$(BIN)/python benchmarks/cache.py
