@@ -42,6 +42,7 @@
 #define READ_BYTES (256u << 10) /* at once: the CRC-32 finds them in the L2 cache */
 #define HUGE_BYTES ((uintptr_t)2 << 20) /* a page of the next size, on x86-64 and with 4 KiB pages on aarch64 */
 #define PROBE_ULPS 4
+#define PROBE_WORK (1ull << 28) /* steps of all probes together, under a second: a file could ask for hours */
 
 static inline float float_of(uint32_t bits)
 {
@@ -719,6 +720,9 @@ int forest_probe(const Forest *f, char *why)
     const ForestHead *h = &f->head;
     if (!h->probes)
         return FOREST_OK;
+    if (f->row_work > PROBE_WORK / h->probes)
+        BAD("its %" PRIu32 " probe rows take %" PRIu64 " steps each; all together may take 268435456", h->probes,
+            f->row_work);
     uint8_t *values = malloc((size_t)h->outputs * h->sum_bytes);
     if (!values)
         return FOREST_NO_MEMORY;

@@ -191,6 +191,19 @@ def test_shared_children_do_not_hold_up_the_check() -> None:
         tierfleet_forest.loads(assemble(parts))
 
 
+def test_probes_do_not_hold_up_the_load() -> None:
+    """3 MB of a file that would add 10^11 numbers."""
+    outputs, trees, probes = 65_535, 100_000, 16
+    values = bytes(4 * outputs * probes)
+    parts = Parts(
+        node_bytes=FORM_A, features=1, outputs=outputs, base=bytes(4 * outputs), roots=bytes(4 * trees),
+        first=np.arange(0, 2 * trees, 2).astype("<u4").tobytes(), words=bytes(8 * trees), vector_leaves=True,
+        leaf_table=bytes(4 * outputs), probe_rows=bytes(4 * probes), probe_margins=values, probe_scores=values,
+    )  # fmt: skip
+    with pytest.raises(ForestError, match="its 16 probe rows take 6553600000 steps each"):
+        tierfleet_forest.loads(assemble(parts))
+
+
 def test_every_damaged_byte_is_noticed() -> None:
     for at in range(len(DATA)):
         with pytest.raises(ForestError):
