@@ -192,7 +192,7 @@ def test_shared_children_do_not_hold_up_the_check() -> None:
 
 
 def test_probes_do_not_hold_up_the_load() -> None:
-    """3 MB of a file that would add 10^11 numbers."""
+    """A file of 15 MB that would have its reader add 10^11 numbers."""
     outputs, trees, probes = 65_535, 100_000, 16
     values = bytes(4 * outputs * probes)
     parts = Parts(
