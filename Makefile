@@ -87,7 +87,7 @@ fuzz: install  ## Hostile models, archives, payloads, HTTP, replies and fleet fi
 	PYTHONPATH=tests/container:tests $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 exactness-forest: install  ## Compare flat forests with XGBoost bit for bit: 300 models and more, 10 M rows, files of every version (30 minutes)
-	$(BIN)/python tests/forest/long_run.py --versions
+	$(BIN)/python tests/forest/long_run.py --versions all
 
 bench-forest: install  ## Measure flat forests beside XGBoost (PEERS=1: and treelite, ONNX Runtime, oneDAL, installed first)
 	$(BIN)/python benchmarks/forest.py --markdown $(if $(PEERS),--peers)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .layout import ARGMAX, EXP, EXP_F64, IDENTITY, SIGMOID, SOFTMAX, STEP
+from .layout import ARGMAX, EXP, EXP_F64, IDENTITY, SET_LEFT, SIGMOID, SOFTMAX, STEP, TRUNCATE_FIRST
 from .libm import log_float32
 from .model_document import Document
 from .tree_model import NUMERIC, CategorySet, ConvertError, Numbers, TreeModel
@@ -85,7 +85,7 @@ def _tree_model(document: Document) -> TreeModel:
             "feature_names": [str(name) for name in learner.get("feature_names", [])],
         },
         **vectors,
-        **_nodes(trees),
+        **_nodes(trees, version),
     )
     base_last = version < ((1, 4, 0) if weights is not None else (1, 3, 0))
     return _with_base_last(found) if base_last and found.base.any() else found
@@ -149,7 +149,7 @@ def _leaf_vectors(trees: list[Any], outputs: int) -> dict[str, Any]:
     return {"leaf_values": np.concatenate(values), "leaf_row": np.maximum(np.cumsum(np.concatenate(leaves)) - 1, 0)}
 
 
-def _nodes(trees: list[Any]) -> dict[str, Any]:
+def _nodes(trees: list[Any], version: Version) -> dict[str, Any]:
     """The arrays of a TreeModel over all nodes."""
     sizes = [len(tree["left_children"]) for tree in trees]
     if min(sizes) < 1:
@@ -166,7 +166,7 @@ def _nodes(trees: list[Any]) -> dict[str, Any]:
     left, right = joined("left_children", np.int64), joined("right_children", np.int64)
     if min(left.min(), right.min()) < -1 or (np.maximum(left, right) >= np.repeat(sizes, sizes)).any():
         raise ConvertError("a tree has a branch that leads out of it; save the model again")
-    category_set, sets = _categories(trees, first.tolist(), len(start))
+    category_set, sets = _categories(trees, first.tolist(), len(start), version)
     return {
         "roots": first,
         "left": np.where(left == -1, -1, left + start),
@@ -181,8 +181,10 @@ def _nodes(trees: list[Any]) -> dict[str, Any]:
     }
 
 
-def _categories(trees: list[Any], first: list[int], nodes: int) -> tuple[Numbers | None, list[CategorySet]]:
-    numbers: dict[tuple[int, ...], int] = {}
+def _categories(
+    trees: list[Any], first: list[int], nodes: int, version: Version
+) -> tuple[Numbers | None, list[CategorySet]]:
+    numbers: dict[CategorySet, int] = {}
     found: Numbers | None = None
     for start, tree in zip(first, trees, strict=True):
         where, begins = _integers(tree.get("categories_nodes", [])), _integers(tree.get("categories_segments", []))
@@ -196,9 +198,22 @@ def _categories(trees: list[Any], first: list[int], nodes: int) -> tuple[Numbers
                 raise ConvertError("a tree lists its categories wrongly; save the model again")
             if found is None:
                 found = np.full(nodes, NUMERIC, np.int64)
-            key = tuple(np.unique(chosen).tolist())
+            key = _category_set(chosen, bool(tree["default_left"][node]), version)
             found[start + node] = numbers.setdefault(key, len(numbers))
-    return found, [CategorySet(categories) for categories in numbers]
+    return found, list(numbers)
+
+
+def _category_set(chosen: Numbers, default_left: bool, version: Version) -> CategorySet:
+    """How XGBoost `version` takes a node's categories; what is none of them goes left, but in 1.6."""
+    categories = np.unique(chosen)
+    if version < (1, 6, 0):  # until then -0.5 was category 0
+        return CategorySet(tuple(categories.tolist()), TRUNCATE_FIRST)
+    if version < (1, 7, 0) and not default_left:
+        # In 1.6 what is beyond the words of the set's bits, or no category, went where a missing value goes: here
+        # right, where all that is not in the set of what goes left goes.
+        known = np.arange(32 * (int(categories[-1]) // 32 + 1))
+        return CategorySet(tuple(np.setdiff1d(known, categories).tolist()), SET_LEFT)
+    return CategorySet(tuple(categories.tolist()))
 
 
 def _integers(values: Any) -> Numbers:

@@ -1,7 +1,7 @@
 """Flat forests against XGBoost, bit for bit, at length: `make exactness-forest`.
 
 Three parts: generated models of every kind that is covered, with some 34,000 rows each; models of 0.1, 6 and 44 MB
-with 100,000 rows each; and, with --versions, the files of every kind that XGBoost 1.2 to 3.4 write, each trained and
+with 100,000 rows each; and, with --versions all, the files of every kind that XGBoost 1.2 to 3.4 write, each trained and
 scored by its own version in an environment below .build/. Prints a table by kind; exit code 1 if a bit differs.
 """
 
@@ -117,9 +117,9 @@ def large(tally: Tally, rows: int) -> None:
             tally.add(size, size, compare(booster, asked, predict))
 
 
-def every_version(tally: Tally) -> None:
+def every_version(tally: Tally, chosen: str) -> None:
     """Files of every kind, written and scored by each version."""
-    for version in versions.INSTALLED:
+    for version in versions.INSTALLED if chosen == "all" else chosen.split(","):
         python = versions.install(version)
         if python is None:
             continue
@@ -174,7 +174,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=12_000_000, help="over all generated models")
     parser.add_argument("--large-rows", type=int, default=100_000, help="a model of each size")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--versions", action="store_true", help="files of every XGBoost from 1.2 on, too")
+    parser.add_argument("--versions", default="", help="files of these, comma-separated, or of all from 1.2 on: all")
     arguments = parser.parse_args()
     if not tierfleet_forest.available:
         print(tierfleet_forest.unavailable_reason)
@@ -185,7 +185,7 @@ def main() -> int:
     if arguments.large_rows:
         large(tally, arguments.large_rows)
     if arguments.versions:
-        every_version(tally)
+        every_version(tally, arguments.versions)
     print(tally.table())
     print(f"{time.monotonic() - started:.0f} s, XGBoost {xgboost.__version__}")
     print("\n".join(tally.bad))

@@ -23,8 +23,12 @@ _MODELS = sorted(name for name in _FILES if name.endswith((".json", ".ubj", ".bi
 _REFUSED = {"linear": "gblinear", "3.4.1/quantileerror-3": "quantiles"}
 
 
-def test_leaf_vectors_of_newer_files_stand_in_a_table_of_their_own() -> None:
-    case = json.loads(Path(__file__).with_name("vector-leaves-saved-by-3.4.1.json").read_text())
+@pytest.mark.parametrize(
+    "name", ["vector-leaves-saved-by-3.4.1", "categories-scored-by-1.5.2", "categories-scored-by-1.6.2"]
+)
+def test_what_only_some_versions_have(name: str) -> None:
+    """Leaf vectors in a table of their own; where categories go that no tree lists, or that are none."""
+    case = json.loads(Path(__file__).with_name(f"{name}.json").read_text())
     rows = np.array([[np.nan if value is None else value for value in row] for row in case["rows"]], np.float32)
     for forest in forests(tree_model(case["model"])).values():
         assert same(reader(forest)(rows)[0], np.array(case["margins"], np.float32)).all()
