@@ -1,8 +1,8 @@
 """Flat forests against XGBoost, bit for bit, at length: `make exactness-forest`.
 
 Three parts: generated models of every kind that is covered, with some 34,000 rows each; models of 0.1, 6 and 44 MB
-with 100,000 rows each; and, with --versions all, the files of every kind that XGBoost 1.2 to 3.4 write, each trained and
-scored by its own version in an environment below .build/. Prints a table by kind; exit code 1 if a bit differs.
+with 100,000 rows each; and, with --versions all, the files of every kind that XGBoost 1.2 to 3.4 write, each trained
+and scored by its own version in an environment below .build/. Prints a table by kind; exit code 1 if a bit differs.
 """
 
 import argparse
