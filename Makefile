@@ -16,7 +16,7 @@ step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-boto3-next test-xgboost-versions lint types check synth diff snapshot-update schema \
         picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-server bench-warm-up \
-        bench-forest boto3-next exactness-forest fuzz fuzz-forest image sbom clean
+        bench-forest bench-forest-fleet boto3-next exactness-forest fuzz fuzz-forest image sbom clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -144,6 +144,9 @@ audit: .build/supply-chain/.installed  ## Ask for known vulnerabilities of every
 
 bench-planner: install  ## Measure the cache model beside libCacheSim, and a trace of 100 M requests (minutes, 2 GB of disk)
 	$(BIN)/python benchmarks/planner.py
+
+bench-forest-fleet: install  ## 4,000 distinct models of 44 MB in one server, every tenant called, Zipf traffic (19 GiB of memory)
+	$(BIN)/python benchmarks/forest_fleet.py
 
 bench-cache: install  ## Hit ratios and call times of real endpoints beside the planner (needs Java 17 for the stock stack)
 	$(BIN)/python benchmarks/cache.py
