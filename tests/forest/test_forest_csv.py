@@ -120,7 +120,7 @@ def test_a_mistake_in_the_last_bit_is_counted() -> None:
 _FORESTS = {features: counting_mistakes(np.arange(features).astype(np.float32)) for features in (1, 2, 3)}
 
 
-@settings(max_examples=1500)
+@settings(max_examples=1500, deadline=None)
 @given(
     body=st.one_of(
         st.lists(st.floats(width=32) | st.integers(-(10**20), 10**20), min_size=1, max_size=4).map(

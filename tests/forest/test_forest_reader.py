@@ -27,7 +27,7 @@ def _bits(values: Any, dtype: Any) -> Any:
     return found.view(f"u{found.dtype.itemsize}")
 
 
-@settings(max_examples=120)
+@settings(max_examples=120, deadline=None)
 @given(seed=st.integers(0, 1 << 32))
 def test_a_walk_gives_what_the_page_says(seed: int) -> None:
     random = np.random.default_rng(seed)
