@@ -30,7 +30,7 @@ from tierfleet_forest.xgboost_model import tree_model
 
 PEER_PACKAGES = [
     "xgboost-cpu==3.0.5", "treelite==4.8.1", "onnxruntime==1.32.0", "onnxmltools==1.15.0", "onnx==1.20.0",
-    "scikit-learn-intelex==2026.2.0", "scikit-learn", "numpy",
+    "scikit-learn-intelex==2026.2.0", "scikit-learn", "numpy", "protobuf==5.29.5",  # newer ones refuse onnxmltools
 ]  # fmt: skip
 PEERS = ("treelite", "ONNX Runtime", "oneDAL")
 SIZES = ("small", "medium", "large")

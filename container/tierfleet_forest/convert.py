@@ -32,9 +32,18 @@ def convert(model: bytes | str | os.PathLike[str] | Any, *, metadata: Mapping[st
     return write_forest(replace(found, metadata={**found.metadata, "source": source, **(metadata or {})}))
 
 
-def convert_document(document: Document, data: bytes, *, metadata: Mapping[str, Any] | None = None) -> bytes:
-    """The same for an XGBoost model that was read already, or changed since; `data` is the file that it came from."""
-    model = xgboost_model.tree_model(document)
+def convert_document(
+    document: Document,
+    data: bytes,
+    *,
+    reader: xgboost_model.Version | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The same for an XGBoost model that was read already, or changed since; `data` is the file that it came from.
+
+    reader: the XGBoost whose reading of the document counts, by default that of the one that saved it.
+    """
+    model = xgboost_model.tree_model(document, reader)
     form = "binary" if data[:1] != b"{" else "json" if data[1:65].lstrip()[:1] in (b'"', b"}") else "ubj"
     source = _source(data, form, "xgboost", ".".join(str(int(part)) for part in document["version"]))
     return write_forest(replace(model, metadata={**model.metadata, "source": source, **(metadata or {})}))

@@ -33,13 +33,14 @@ _MAX_CATEGORY = 2**24
 _MAX_OUTPUTS = 2**16 - 1
 
 
-def tree_model(document: Document) -> TreeModel:
+def tree_model(document: Document, reader: Version | None = None) -> TreeModel:
     """The trees of a model document; raises ConvertError for what is not covered, or is no model.
 
-    All rounds are kept, as `Booster.predict` scores them, whatever `best_iteration` says.
+    All rounds are kept, as `Booster.predict` scores them, whatever `best_iteration` says. reader: the XGBoost that
+    would read the document, by default the one that saved it.
     """
     try:
-        return _tree_model(document)
+        return _tree_model(document, reader or _version(document))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, ConvertError):
             raise
@@ -47,8 +48,7 @@ def tree_model(document: Document) -> TreeModel:
         raise ConvertError(f"the model is not one that XGBoost saved ({why}); save it again") from None
 
 
-def _tree_model(document: Document) -> TreeModel:
-    version = _version(document)
+def _tree_model(document: Document, version: Version) -> TreeModel:
     learner = document["learner"]
     booster, parameters = learner["gradient_booster"], learner["learner_model_param"]
     if booster["name"] not in ("gbtree", "dart"):

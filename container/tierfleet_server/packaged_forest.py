@@ -38,7 +38,8 @@ def packaged_forest(
     if not tierfleet_forest.available:
         return PackagedForest(b"", f"no flat forest: {tierfleet_forest.unavailable_reason}")
     try:
-        data = convert_document(read_document(ubj), packaged)
+        # As the dense image's XGBoost reads it, so that a forest and the Booster beside it agree.
+        data = convert_document(read_document(ubj), packaged, reader=IMAGE_XGBOOST)
     except ConvertError as error:
         return PackagedForest(b"", f"no flat forest, XGBoost serves it: {error}")
     forest = tierfleet_forest.loads(data)

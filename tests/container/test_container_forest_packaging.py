@@ -11,6 +11,7 @@ from tierfleet_server import loading, packaged_forest, packaging
 from tierfleet_server.archive import unpack
 from tierfleet_server.artefact import FOREST, METADATA, MODEL_FILE
 from tierfleet_server.booster import BoosterModel, Rows
+from tierfleet_server.document import read_document, to_ubj
 from tierfleet_server.flat_forest import ForestModel
 from tierfleet_server.packaging import Forest, package_model, served_model
 from trained_models import KINDS, Trained
@@ -66,7 +67,7 @@ def test_a_forest_that_scores_otherwise_is_left_out_with_a_warning(
     tree["split_conditions"][leaf] = float(np.nextafter(np.float32(tree["split_conditions"][leaf]), np.float32(9)))
     wrong = tierfleet_forest.convert(json.dumps(document).encode())
     for made, exact in ((other, True), (wrong, False)):
-        monkeypatch.setattr(packaged_forest, "convert_document", lambda *_, made=made: made)
+        monkeypatch.setattr(packaged_forest, "convert_document", lambda *_, made=made, **__: made)
         served = served_model(trained["json"].saved, forest=True)
         assert bool(served.forest) == exact
         assert any("rows would be scored otherwise" in warning for warning in served.warnings) == (not exact)
@@ -107,6 +108,16 @@ def test_models_of_every_version_and_rounds_that_are_cut(name: str, tmp_path: Pa
     rows = np.random.default_rng(1).standard_normal((200, loaded.features)).astype(np.float32)
     assert np.array_equal(scores(loaded, rows), scores(plain, rows))
     assert expected
+
+
+def test_categories_of_1_6_are_scored_as_the_image_scores_them(tmp_path: Path) -> None:
+    case = json.loads((CASES.parent / "forest" / "categories-scored-by-1.6.2.json").read_text())
+    saved = to_ubj(read_document(json.dumps(case["model"]).encode()))
+    beside = load(package_model(saved, forest="beside")[0], tmp_path / "m")
+    assert isinstance(beside, ForestModel)
+    plain = load(package_model(saved)[0], tmp_path / "plain")
+    rows = np.array([[np.nan if value is None else value for value in row] for row in case["rows"]], np.float32)
+    assert np.array_equal(scores(beside, rows), scores(plain, rows))
 
 
 def test_only_the_best_rounds_are_kept_where_asked(trained: dict[str, Trained], tmp_path: Path) -> None:
