@@ -25,11 +25,20 @@ def is_sklearn(model: object) -> bool:
 
 
 def tree_model(estimator: Any) -> TreeModel:
-    """The trees of a fitted estimator; raises ConvertError for what is not covered, AttributeError if it is not fitted.
+    """The trees of a fitted estimator; raises ConvertError for what is not covered, or is not fitted.
 
     Scores are `predict_proba` of a classifier (only the second class's with gradient boosting) and `predict` of a
     regressor, with `n_jobs=1`: with more, forests add in the order in which threads finish.
     """
+    try:
+        return _tree_model(estimator)
+    except AttributeError as error:
+        raise ConvertError(
+            f"the estimator is not fitted, or by another scikit-learn than 1.3 and newer ({error})"
+        ) from None
+
+
+def _tree_model(estimator: Any) -> TreeModel:
     name = type(estimator).__name__
     if name in _FORESTS or name in _TREES:
         return _forest(estimator, estimator.estimators_ if name in _FORESTS else [estimator])

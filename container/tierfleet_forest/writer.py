@@ -105,13 +105,21 @@ def _questions(model: TreeModel, found: Walk, form: int) -> _Questions:
     splits, bits = np.zeros(0, np.dtype(layout.CATEGORY_SPLIT)), np.zeros(0, np.uint32)
     if model.category_set is not None:
         categorical = found.inner[model.category_set[found.inner] != NUMERIC]
-        splits, bits, used = _category_splits(model, model.category_set, categorical, slot, used)
+        asked = [model.feature[categorical], model.category_set[categorical], ~model.missing_left[categorical]]
+        distinct, number = np.unique(np.stack(asked, 1), axis=0, return_inverse=True)
+        _refuse_slots(used + len(distinct), form)
+        slot[categorical] = used + number.reshape(-1)
+        splits, bits = _category_splits(model, distinct, used)
+    _refuse_slots(used, form)
+    return _Questions(slot, index, columns, thresholds, splits, bits)
+
+
+def _refuse_slots(used: int, form: int) -> None:
     if used > layout.SLOTS[form]:
         raise _NoRoomError(
             f"the model's splits need {used} slots and the format has {layout.SLOTS[form]} (one for each feature and "
             "direction of missing values, and for each set of categories); train it with fewer features or categories"
         )
-    return _Questions(slot, index, columns, thresholds, splits, bits)
 
 
 def _columns(
@@ -152,23 +160,22 @@ def _columns(
     return records, values if form == FORM_A else values[:0], int(needed.sum())
 
 
-def _category_splits(
-    model: TreeModel, category_set: Numbers, places: Numbers, slot: Numbers, used: int
-) -> tuple[Numbers, Numbers, int]:
-    asked = np.stack([model.feature[places], category_set[places], ~model.missing_left[places]], 1)
-    distinct, number = np.unique(asked, axis=0, return_inverse=True)
+def _category_splits(model: TreeModel, distinct: Numbers, first_slot: int) -> tuple[Numbers, Numbers]:
+    """A record for each distinct feature, set and direction of missing values, and the bits of the sets."""
     records = np.zeros(len(distinct), np.dtype(layout.CATEGORY_SPLIT))
     begin: dict[int, tuple[int, int]] = {}
     bits: list[Numbers] = []
+    total = 0
     for place, (feature, which, missing_right) in enumerate(distinct.tolist()):
         chosen = model.sets[which]
         if which not in begin:
-            begin[which] = sum(map(len, bits)), max(chosen.categories, default=-1) // 32 + 1
-            bits.append(_bits(chosen.categories, begin[which][1]))
+            words = max(chosen.categories, default=-1) // 32 + 1
+            begin[which] = total, words
+            bits.append(_bits(chosen.categories, words))
+            total += words
         flags = chosen.flags | (layout.MISSING_RIGHT if missing_right else 0)
-        records[place] = (feature, *begin[which], min(used + place, NO_SLOT), flags)
-    slot[places] = used + number.reshape(-1)
-    return records, np.concatenate(bits) if bits else np.zeros(0, np.uint32), used + len(distinct)
+        records[place] = (feature, *begin[which], first_slot + place, flags)
+    return records, np.concatenate(bits) if bits else np.zeros(0, np.uint32)
 
 
 def _bits(categories: tuple[int, ...], words: int) -> Numbers:

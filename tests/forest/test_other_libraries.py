@@ -121,6 +121,12 @@ def test_what_is_not_covered_of_scikit_learn_is_named(kind: str, changes: dict[s
         convert(estimator(kind, **changes))
 
 
+def test_an_estimator_that_is_not_fitted_is_refused() -> None:
+    bare = type("RandomForestClassifier", (), {"__module__": "sklearn.ensemble"})()
+    with pytest.raises(ConvertError, match="not fitted"):
+        convert(bare)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(_TEXTS), st.data())
 def test_a_damaged_text_is_converted_or_refused_with_its_reason(kind: str, data: Any) -> None:
