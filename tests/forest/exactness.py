@@ -56,6 +56,14 @@ def same(one: Any, other: Any) -> Any:
     return equal.reshape(len(one), -1).all(axis=1)
 
 
+def near(one: Any, other: Any) -> Any:
+    """Whether scores that another machine worked out are at most 4 floats away, as the reader allows: its C library's
+    exponential may end otherwise.
+    """
+    with np.errstate(invalid="ignore"):
+        return (np.abs(one - other) <= 4 * np.spacing(np.abs(other))).reshape(len(one), -1).all(axis=1)
+
+
 def trained(description: Description) -> tuple[xgboost.Booster, Any, TreeModel]:
     """The model in XGBoost, the rows it was trained on, and the model as it is written."""
     booster, rows = train(description)
@@ -74,4 +82,4 @@ def compare(booster: xgboost.Booster, rows: Any, predict: Predict) -> Compared:
     return Compared(len(rows), int(differ[0].sum()), int(differ[1].sum()))
 
 
-__all__ = ["Compared", "compare", "forests", "reader", "same", "telling_rows", "trained"]
+__all__ = ["Compared", "compare", "forests", "near", "reader", "same", "telling_rows", "trained"]
