@@ -70,6 +70,14 @@ def test_a_damaged_forest_is_found(models: Path, tmp_path: Path) -> None:
         assert "CRC-32" in run("validate", tmp_path / forest, code=2)
 
 
+def test_what_was_packaged_before_is_taken_as_it_is_and_said(models: Path, tmp_path: Path) -> None:
+    run("package", models, "-o", tmp_path / "once")
+    told = run("package", tmp_path / "once", "-o", tmp_path / "twice", "--forest", "alone")
+    assert "was packaged before and gets no flat forest" in told
+    once, twice = (tmp_path / name / "acme" / "v1.tar.gz" for name in ("once", "twice"))
+    assert once.read_bytes() == twice.read_bytes()
+
+
 def test_another_word_is_refused(models: Path, tmp_path: Path) -> None:
     told = run("package", models, "-o", tmp_path / "out", "--forest", "both", code=2)
     assert "--forest both: give none, beside or alone" in told

@@ -64,7 +64,8 @@ def package(
     content, chosen, asked = model.file.read_bytes(), target or DENSE, options or PackageOptions()
     bare = bare_model(content) if model.packaged else content
     if bare is None:
-        return Package(content)
+        no_forest = "was packaged before and gets no flat forest; package the file that training wrote"
+        return Package(content, warnings=() if asked.forest == "none" else (no_forest,))
     try:
         served = served_model(
             bare,
