@@ -20,20 +20,24 @@ step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-boto3-next test-early-start test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
         picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-server bench-warm-up \
-        boto3-next fuzz image limits sbom security clean
+        bench-forest bench-forest-fleet boto3-next exactness-forest fuzz fuzz-forest image limits sbom security clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Built into the package by pip install -e, where there is a C compiler.
+FOREST := $(wildcard container/tierfleet_forest/*.[ch])
+
 $(VENV)/.installed: requirements.txt requirements-container.txt requirements-local.txt requirements-planning.txt \
-                   requirements-dev.txt constraints.txt pyproject.toml
+                   requirements-dev.txt constraints.txt pyproject.toml $(FOREST)
 	@$(call step,Python packages into $(VENV): a minute or two)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) -r requirements-dev.txt -r requirements-local.txt -e '.[cli]' -c constraints.txt
 	@touch $@ $(VENV)/.demo-installed
 
 # What make demo needs: no linters, type checker, test runner or planner.
-$(VENV)/.demo-installed: requirements.txt requirements-container.txt requirements-local.txt constraints.txt pyproject.toml
+$(VENV)/.demo-installed: requirements.txt requirements-container.txt requirements-local.txt constraints.txt pyproject.toml \
+                        $(FOREST)
 	@$(call step,Python packages of the demo into $(VENV): a minute or so)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) -r requirements-local.txt -e '.[cli]' -c constraints.txt
@@ -88,6 +92,16 @@ fuzz: install  ## Hostile models, archives, payloads, HTTP, replies and fleet fi
 
 limits: install  ## Walk the templates of 200 random fleets with the table of AWS limits (FLEETS=200 SEED=1; 10 minutes)
 	$(BIN)/python tests/fuzz/random_fleets.py --fleets $(or $(FLEETS),200) --seed $(or $(SEED),1)
+
+exactness-forest: install  ## Compare flat forests with XGBoost bit for bit: 300 models and more, 10 M rows, files of every version (30 minutes)
+	$(BIN)/python tests/forest/long_run.py --versions all
+
+bench-forest: install  ## Measure flat forests beside XGBoost (PEERS=1: and treelite, ONNX Runtime, oneDAL, installed first)
+	$(BIN)/python benchmarks/forest.py --markdown $(if $(PEERS),--peers)
+	$(BIN)/python benchmarks/forest_server.py
+
+fuzz-forest: install  ## Damaged flat forests against the compiled reader, under ASan and UBSan (SECONDS=600 SEED=1)
+	$(BIN)/python tests/forest/fuzz_forest.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 bench: install  ## Measure synthesis, the client and the stand-in (the model server: make bench-server)
 	$(BIN)/python benchmarks/synth.py
@@ -160,6 +174,9 @@ security: install .build/security/.installed  ## Parliament and Checkov on every
 
 bench-planner: install  ## Measure the cache model beside libCacheSim, and a trace of 100 M requests (minutes, 2 GB of disk)
 	$(BIN)/python benchmarks/planner.py
+
+bench-forest-fleet: install  ## 4,000 distinct models of 44 MB in one server, every tenant called, Zipf traffic (19 GiB of memory)
+	$(BIN)/python benchmarks/forest_fleet.py
 
 bench-cache: install  ## Hit ratios and call times of real endpoints beside the planner (needs Java 17 for the stock stack)
 	$(BIN)/python benchmarks/cache.py

@@ -24,8 +24,9 @@ class Rows(NamedTuple):
 
 
 class Model(Protocol):
-    """The seam for other formats than XGBoost's own."""
+    """The seam for other formats than XGBoost's own. `form` says which, in one word for lists and metrics."""
 
+    form: str
     features: int
     outputs: int
     preprocessing: Preprocessing
@@ -59,7 +60,7 @@ class BoosterModel:
     """
 
     __slots__ = (
-        "_handle", "_names", "_predict", "_predict_now", "explaining", "facts", "features", "heap_bytes",
+        "_handle", "_names", "_predict", "_predict_now", "explaining", "facts", "features", "form", "heap_bytes",
         "object_bytes", "outputs", "preprocessing", "work_per_row",
     )  # fmt: skip
 
@@ -70,6 +71,7 @@ class BoosterModel:
         preprocessing: Preprocessing,
         heap_bytes: int | None = None,
     ) -> None:
+        self.form = "booster"
         self.heap_bytes = heap_bytes
         self.object_bytes = preprocessing.object_bytes
         self.facts = facts

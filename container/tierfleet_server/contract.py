@@ -16,6 +16,7 @@ from .accept import JSON, Wanted, wanted
 from .booster import Explainable, Model
 from .cost import is_inline
 from .explanation import explain
+from .flat_forest import ForestModel
 from .logs import logger
 from .metrics import Metrics
 from .payload import media_type, one_plain_csv_row
@@ -166,7 +167,7 @@ class Contract:
     def _scrape(self) -> Reply:
         store = self._store
         text = self._metrics.render(
-            models=len(store.models),
+            models=store.by_form(),
             used_bytes=store.used_bytes(),
             budget_bytes=store.budget_bytes,
             full=store.full,
@@ -324,6 +325,10 @@ def _plain_csv_row(body: bytes, content_type: str, accept: str, model: Model) ->
     """The reply to the commonest request; None for any other."""
     if content_type != "text/csv" or model.preprocessing:
         return None
+    if accept == "text/csv" and isinstance(model, ForestModel):
+        reply = model.predict_csv(body)
+        if reply is not None:
+            return reply
     rows = one_plain_csv_row(body, model)
     return None if rows is None else render(model.predict_now(rows), 1, accept)
 
@@ -396,6 +401,7 @@ def _described(loaded: Loaded) -> dict[str, object]:
         "modelName": loaded.name,
         "modelUrl": loaded.url,
         "features": loaded.model.features,
+        "form": loaded.model.form,
         "sizeBytes": loaded.size_bytes,
         "loadSeconds": round(loaded.load_seconds, 4),
         "outputs": loaded.model.outputs,

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Mapping
 
 from .request_memory import RequestMemory
 from .scheduler import Scheduler
@@ -35,7 +36,7 @@ class Metrics:
     def render(
         self,
         *,
-        models: int,
+        models: Mapping[str, tuple[int, int]],
         used_bytes: int,
         budget_bytes: int,
         full: bool,
@@ -43,7 +44,7 @@ class Metrics:
         scheduler: Scheduler,
         explainer: Scheduler,
     ) -> bytes:
-        """The text that a Prometheus server scrapes."""
+        """The text that a Prometheus server scrapes. `models`: how many there are of each form, and their bytes."""
         lines: list[str] = []
 
         def metric(name: str, kind: str, meaning: str, samples: list[tuple[str, float]]) -> None:
@@ -54,7 +55,12 @@ class Metrics:
         def by_status(counter: Counter[int]) -> list[tuple[str, float]]:
             return [(f'{{status="{status}"}}', count) for status, count in sorted(counter.items())]
 
-        metric("models", "gauge", "Models in memory.", [("", models)])
+        def by_form(place: int) -> list[tuple[str, float]]:
+            return [(f'{{form="{form}"}}', counted[place]) for form, counted in sorted(models.items())]
+
+        metric("models", "gauge", "Models in memory.", [("", sum(count for count, _ in models.values()))])
+        metric("models_by_form", "gauge", "Models in memory by what holds their trees.", by_form(0))
+        metric("models_bytes", "gauge", "Memory of those models, each as it was counted at its load.", by_form(1))
         metric("memory_used_bytes", "gauge", "Memory counted against the budget.", [("", used_bytes)])
         metric("memory_budget_bytes", "gauge", "Memory that models may use.", [("", budget_bytes)])
         metric("memory_full", "gauge", "1 after a 507 until a load has room again.", [("", int(full))])

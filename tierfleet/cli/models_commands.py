@@ -37,6 +37,7 @@ from tierfleet.models.validate import validate
 from tierfleet.runtime.catalog import CatalogError
 
 if TYPE_CHECKING:
+    from tierfleet_server.packaging import Forest
     from tierfleet_server.rounds import Rounds as RoundsKept
 
     from tierfleet.config import FleetConfig
@@ -59,6 +60,12 @@ For = Annotated[
 FleetOption = Annotated[Path | None, typer.Option("--config", help="A fleet file: its image will read the models.")]
 Missing = Annotated[float | None, typer.Option(help="The number that stood for a missing value in training, as -999.")]
 LibsvmBase = Annotated[int, typer.Option(min=0, max=1, help="1 if callers count libsvm columns from 1.")]
+FlatForest = Annotated[
+    str,
+    typer.Option(
+        "--forest", help="none, beside or alone: a flat forest for the dense server, with the UBJ or without."
+    ),
+]
 Steps = Annotated[Path | None, typer.Option("--preprocessing", help="A JSON file of preprocessing steps.")]
 
 
@@ -72,9 +79,10 @@ def models_package(
     missing: Missing = None,
     libsvm_base: LibsvmBase = 0,
     preprocessing: Steps = None,
+    forest: FlatForest = "none",
 ) -> None:
     """Make the artefacts for an image: compared with the file's own scores; one <tenant>/<version>.tar.gz each."""
-    options = _options(rounds, missing, libsvm_base, preprocessing)
+    options = _options(rounds, missing, libsvm_base, preprocessing, forest)
     target = _target(config, image)
     passed = _passed_over([models])
     try:
@@ -192,6 +200,7 @@ def models_publish(
     missing: Missing = None,
     libsvm_base: LibsvmBase = 0,
     preprocessing: Steps = None,
+    forest: FlatForest = "none",
     skip_validation: Annotated[
         bool, typer.Option("--skip-validation", help="They were validated before: upload at once.")
     ] = False,
@@ -202,7 +211,7 @@ def models_publish(
     Run it again after an interruption: what is published is skipped, what is half done is completed.
     """
     fleet = load_or_fail(config)
-    options, target = _options(rounds, missing, libsvm_base, preprocessing), target_of(fleet)
+    options, target = _options(rounds, missing, libsvm_base, preprocessing, forest), target_of(fleet)
     passed = _passed_over(paths)
     models, bucket = _every_model(paths), bucket_of(fleet)
     if not skip_validation:
@@ -261,7 +270,11 @@ def _archive(target: Target, options: PackageOptions, said: Said, verify: bool, 
 
 
 def _options(
-    rounds: str | None, missing: float | None = None, libsvm_base: int = 0, preprocessing: Path | None = None
+    rounds: str | None,
+    missing: float | None = None,
+    libsvm_base: int = 0,
+    preprocessing: Path | None = None,
+    forest: str = "none",
 ) -> PackageOptions:
     if rounds not in (None, "all", "best"):
         fail(f"--rounds {rounds}: give all or best")
@@ -275,7 +288,9 @@ def _options(
             fail(f"--preprocessing {preprocessing}: {error.strerror}")
         except ValueError as error:
             fail(f"--preprocessing {preprocessing} is not JSON: {error}")
-    return PackageOptions(cast("RoundsKept", rounds or "auto"), missing, libsvm_base, steps)
+    if forest not in ("none", "beside", "alone"):
+        fail(f"--forest {forest}: give none, beside or alone")
+    return PackageOptions(cast("RoundsKept", rounds or "auto"), missing, libsvm_base, steps, cast("Forest", forest))
 
 
 def _target(config: Path | None, image: str | None) -> Target | None:
