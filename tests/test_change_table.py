@@ -55,7 +55,7 @@ OF_BOTH = {
     "version": {"container": {"version": "3.0-5"}},
     "environment": {"container": {"environment": {"OMP_NUM_THREADS": "2"}}},
     "network": {"network": NETWORK},
-    "network_isolation": {"network_isolation": True},
+    "network_isolation": {"network_isolation": False},
     "volume_kms_key_arn": {"encryption": {"volume_kms_key_arn": KEY}},
     "detailed_observability": {"detailed_observability": True},
 }

@@ -20,7 +20,7 @@ from tierfleet.images import TIERFLEET_IMAGE
 CHARACTERS: Final = 6
 _CONTAINER: Final = Path(__file__).resolve().parent.parent / "container"
 # What container/.dockerignore leaves out of the image: bytecode, caches of tools, notes of an installation.
-LEFT_OUT: Final = ("__pycache__", "*.pyc", ".*_cache", "*.egg-info")
+LEFT_OUT: Final = ("__pycache__", "*.pyc", ".*_cache", "*.egg-info", "*.so", "build")
 
 
 def generation(config: FleetConfig, tier: MultiModelTier) -> str:
