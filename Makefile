@@ -4,6 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CDK    := node_modules/.bin/cdk
 
+# The tests of moves and rollbacks, whose order rests on CloudFormation's.
+MOVES  := $(addprefix tests/local_cloud/,test_guardrail_serving.py test_local_cancel.py test_local_order.py \
+            test_local_real_fleet.py test_moves_serving.py)
+
 # jsii prints a banner on Node 20 (end of life); the value is the major version it should keep quiet about.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = 18,20
 export CDK_DISABLE_CLI_TELEMETRY = true
@@ -14,22 +18,26 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar o
 step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-boto3-next test-xgboost-versions lint types check synth diff snapshot-update schema \
+.PHONY: help install demo test test-boto3-next test-early-start test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
         picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-server bench-warm-up \
-        boto3-next fuzz image sbom clean
+        bench-forest bench-forest-fleet boto3-next exactness-forest fuzz fuzz-forest image limits sbom security clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Built into the package by pip install -e, where there is a C compiler.
+FOREST := $(wildcard container/tierfleet_forest/*.[ch])
+
 $(VENV)/.installed: requirements.txt requirements-container.txt requirements-local.txt requirements-planning.txt \
-                   requirements-dev.txt constraints.txt pyproject.toml
+                   requirements-dev.txt constraints.txt pyproject.toml $(FOREST)
 	@$(call step,Python packages into $(VENV): a minute or two)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) -r requirements-dev.txt -r requirements-local.txt -e '.[cli]' -c constraints.txt
 	@touch $@ $(VENV)/.demo-installed
 
 # What make demo needs: no linters, type checker, test runner or planner.
-$(VENV)/.demo-installed: requirements.txt requirements-container.txt requirements-local.txt constraints.txt pyproject.toml
+$(VENV)/.demo-installed: requirements.txt requirements-container.txt requirements-local.txt constraints.txt pyproject.toml \
+                        $(FOREST)
 	@$(call step,Python packages of the demo into $(VENV): a minute or so)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) -r requirements-local.txt -e '.[cli]' -c constraints.txt
@@ -83,6 +91,19 @@ picture: install  ## Draw docs/first-hour.svg anew: a fleet served, called and e
 fuzz: install  ## Hostile models, archives, payloads, HTTP, replies and fleet files for 10 minutes (SECONDS=600 SEED=1)
 	PYTHONPATH=tests/support $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
+limits: install  ## Walk the templates of 200 random fleets with the table of AWS limits (FLEETS=200 SEED=1; 10 minutes)
+	$(BIN)/python tests/fuzz/random_fleets.py --fleets $(or $(FLEETS),200) --seed $(or $(SEED),1)
+
+exactness-forest: install  ## Compare flat forests with XGBoost bit for bit: 300 models and more, 10 M rows, files of every version (30 minutes)
+	$(BIN)/python tests/forest/long_run.py --versions all
+
+bench-forest: install  ## Measure flat forests beside XGBoost (PEERS=1: and treelite, ONNX Runtime, oneDAL, installed first)
+	$(BIN)/python -m benchmarks.forest --markdown $(if $(PEERS),--peers)
+	$(BIN)/python -m benchmarks.forest_server
+
+fuzz-forest: install  ## Damaged flat forests against the compiled reader, under ASan and UBSan (SECONDS=600 SEED=1)
+	$(BIN)/python tests/forest/fuzz_forest.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
 bench: install  ## Measure synthesis, the client and the stand-in (the model server: make bench-server)
 	$(BIN)/python -m benchmarks.synth
 	$(BIN)/python -m benchmarks.client
@@ -99,8 +120,17 @@ test-boto3-next: boto3-next  ## Run the client's and the warm-up's tests on the 
 test-xgboost-versions: install  ## Package models of XGBoost 1.2 to 3.4 for every image and compare the scores (10 minutes)
 	$(BIN)/python tests/xgboost_versions/compare.py
 
-bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s; no call may fail (10 minutes)
-	$(BIN)/python -m benchmarks.tier_move
+test-five-models: install  ## Run docs/five-models.md with what pip installs today (needs network; 400 MB on Linux)
+	$(BIN)/pytest tests/local_cloud/test_pages_run.py -k five --pip
+
+test-early-start: install  ## Run every move with CloudFormation's early start switched off, and on for updates too (5 minutes)
+	$(BIN)/pytest -n 2 --dist loadfile --early-start off $(MOVES)
+	$(BIN)/pytest -n 2 --dist loadfile --early-start always $(MOVES)
+
+bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s: no call may fail, first calls are warm (28 minutes)
+	$(BIN)/python -m benchmarks.first_calls
+	$(BIN)/python -m benchmarks.tier_move --early-start always
+	$(BIN)/python -m benchmarks.tier_move --early-start off
 
 bench-chaos: install  ## Call 200,000 times through a proxy that harms replies; every call ends right, or in an error in time
 	$(BIN)/python -m benchmarks.client_chaos
@@ -118,19 +148,36 @@ image:  ## Build the dense model server's image (needs Docker)
 
 sbom: install .build/supply-chain/.installed  ## Write what the image and the app are made of to .build/sbom (CycloneDX)
 	mkdir -p .build/sbom
-	.build/supply-chain/bin/cyclonedx-py requirements --output-reproducible --output-file .build/sbom/image.cdx.json container/requirements.txt
-	.build/supply-chain/bin/cyclonedx-py environment --output-reproducible --output-file .build/sbom/app.cdx.json $(BIN)/python
+	.build/supply-chain/bin/cyclonedx-py requirements --output-reproducible --mc-type container --pyproject pyproject.toml --output-file .build/sbom/image.cdx.json container/requirements.txt
+	.build/supply-chain/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --output-file .build/sbom/app.cdx.json $(BIN)/python
 	npm sbom --sbom-format cyclonedx --package-lock-only > .build/sbom/cdk-cli.cdx.json
 	npm sbom --prefix examples/node --sbom-format cyclonedx --package-lock-only > .build/sbom/example.cdx.json
 
 audit: .build/supply-chain/.installed  ## Ask for known vulnerabilities of every pinned package (needs network)
-	.build/supply-chain/bin/pip-audit --strict --disable-pip --require-hashes --requirement container/requirements.txt
-	.build/supply-chain/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
-	npm audit --audit-level=high
-	npm audit --prefix examples/node --audit-level=high
+	@# All four, whatever the first says.
+	@failed=0; \
+	run() { echo "$$*"; "$$@" || failed=1; }; \
+	run .build/supply-chain/bin/pip-audit --strict --disable-pip --require-hashes --requirement container/requirements.txt; \
+	run .build/supply-chain/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt; \
+	run npm audit --audit-level=high; \
+	run npm audit --prefix examples/node --audit-level=high; \
+	exit $$failed
+
+.build/security/.installed: requirements-security.txt
+	test -x .build/security/bin/python || $(PYTHON) -m venv .build/security
+	.build/security/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-security.txt
+	touch $@
+
+security: install .build/security/.installed  ## Parliament and Checkov on every fleet's templates; findings need a reason
+	rm -rf .build/security/assembly
+	CDK_VALIDATION=false $(BIN)/python tools/every_option.py .build/security/assembly
+	.build/security/bin/python tools/security_scan.py .build/security/assembly
 
 bench-planner: install  ## Measure the cache model beside libCacheSim, and a trace of 100 M requests (minutes, 2 GB of disk)
 	$(BIN)/python -m benchmarks.planner
+
+bench-forest-fleet: install  ## 4,000 distinct models of 44 MB in one server, every tenant called, Zipf traffic (19 GiB of memory)
+	$(BIN)/python -m benchmarks.forest_fleet
 
 bench-cache: install  ## Hit ratios and call times of real endpoints beside the planner (needs Java 17 for the stock stack)
 	$(BIN)/python -m benchmarks.cache

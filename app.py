@@ -10,7 +10,7 @@ from tierfleet.config.quotas import quota_table, quotas
 from tierfleet.template_limits import check_assembly
 
 app = App()
-path = Path(app.node.try_get_context("config") or Path(__file__).parent / "config")
+path = Path(str(app.node.try_get_context("config") or Path(__file__).parent / "config"))
 try:
     fleets = load_all(path)
 except ConfigError as error:

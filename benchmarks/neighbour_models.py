@@ -9,6 +9,7 @@ import xgboost
 from benchmarks.chain_model import chain_model
 from benchmarks.model_server import models as model_server_models
 
+CONTRIBS = "application/json; contribs=true"
 _MAX_BODY_BYTES = 6 * 1024 * 1024
 
 
@@ -16,7 +17,8 @@ _MAX_BODY_BYTES = 6 * 1024 * 1024
 class Neighbour:
     """Invocations of a model, or loads of it if `loads`, by so many clients at once.
 
-    The peer's handler reads csv and UBJ only: `for_peer` is False where that leaves nothing to compare.
+    The peer's handler reads csv and UBJ only: `for_peer` is False where that leaves nothing to compare. `accept` asks
+    for something else than scores.
     """
 
     title: str
@@ -25,6 +27,7 @@ class Neighbour:
     loads: bool = False
     senders: int = 4
     content_type: str = "text/csv"
+    accept: str = ""
     for_peer: bool = True
     directory: Path = Path()
 
@@ -34,6 +37,8 @@ class Neighbour:
 
     def body(self, content_type: str) -> bytes:
         """What it sends; as csv, and no more than a request may have, if `content_type` is the peer's."""
+        if self.model == "large":
+            return b"\n".join([small_row()] * self.rows)
         if self.model == "batches":
             return b"\n".join([b"0.5,1.2,-.3,2.1,0.7,-1.,.25,0.1"] * self.rows)
         if content_type and self.model == "wide":
@@ -47,6 +52,8 @@ NEIGHBOURS = (
     Neighbour("4,096 features, 4,095 rows of libsvm", "wide", rows=4095, content_type="text/libsvm"),
     Neighbour("40 trees of depth 5,000, 1,000 rows", "chains", rows=1000),
     Neighbour("batches of 100,000 rows", "batches", rows=100_000),
+    Neighbour("contributions to 5,000 rows, 36 trees", "batches", rows=5000, accept=CONTRIBS, for_peer=False),
+    Neighbour("contributions to 20 rows, 44 MB", "large", rows=20, accept=CONTRIBS, for_peer=False),
     Neighbour("loads of 44 MB", "large", loads=True, senders=1),
     Neighbour("loads of 19 MiB of JSON, `{},{},...`", "objects", loads=True, senders=2, for_peer=False),
 )

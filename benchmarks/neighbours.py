@@ -96,6 +96,8 @@ def send(
                     connection.request("POST", "/models", load, {"content-type": "application/json"})
                 else:
                     headers = {"content-type": content_type or neighbour.content_type}
+                    if neighbour.accept:
+                        headers["accept"] = neighbour.accept
                     connection.request("POST", f"/models/{name}/invoke", body, headers)
                 reply = connection.getresponse()
                 reply.read()
@@ -223,7 +225,7 @@ def main() -> int:
         print(f"{who} (load average {os.getloadavg()[0]:.1f})", flush=True)
         with processes.running(start()) as server:
             for name, directory in directories.items():
-                if name in ("small", "batches", "narrow", "wide", "chains"):
+                if name in ("small", "batches", "narrow", "wide", "chains", "large"):
                     server.load(name, directory)
             for neighbour in NEIGHBOURS:
                 if options.only in neighbour.title and (who == "ours" or neighbour.for_peer):

@@ -5,6 +5,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
+from constructs_lib import arns
 from tierfleet.config import FleetConfig
 from tierfleet.runtime.names import alarm_topic
 
@@ -24,7 +25,11 @@ class AlarmTopic(Construct):
         )
         # EventBridge ignores topic policies with a condition: the event would be dropped without a word.
         # Source: docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
-        here = {"StringEquals": {"aws:SourceAccount": config.account}}
+        # CloudWatch sends both keys. Source: docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
+        here = {
+            "StringEquals": {"aws:SourceAccount": config.account},
+            "ArnLike": {"aws:SourceArn": arns.alarm(config, "*")},
+        }
         for service, conditions in (("cloudwatch", here), ("events", None)):
             topic.add_to_resource_policy(
                 iam.PolicyStatement(

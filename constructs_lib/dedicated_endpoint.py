@@ -83,5 +83,6 @@ class DedicatedEndpoint(Construct):
             later.node.add_dependency(self.endpoint)
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Lets the grantee call this tenant's endpoint."""
-        return invoke_grants.grant_dedicated(grantee, self._config, self.endpoint_name)
+        """Lets the grantee call this tenant's endpoint, its predecessor and its successors on this tier."""
+        name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
+        return invoke_grants.grant_dedicated(grantee, self._config, name)

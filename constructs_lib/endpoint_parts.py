@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
-from tierfleet.config import DedicatedTier, FleetConfig, Guardrail, MultiModelTier, Tier
+from tierfleet.config import DedicatedTier, FleetConfig, Guardrail, MultiModelTier
+from tierfleet.config.generation import guardrail_id
 from tierfleet.runtime.names import VARIANT_NAME
 
 
@@ -24,12 +26,12 @@ def endpoint_config(
     *,
     model: sagemaker.CfnModel,
     config: FleetConfig,
-    tier: Tier,
+    tier: MultiModelTier | DedicatedTier,
     routing: sagemaker.CfnEndpointConfig.RoutingConfigProperty | None = None,
 ) -> sagemaker.CfnEndpointConfig:
     """The EndpointConfig of one variant. It carries no name: every property is create-only, so each change makes a
     new one beside the old, which a fixed name would forbid."""
-    return sagemaker.CfnEndpointConfig(
+    resource = sagemaker.CfnEndpointConfig(
         scope,
         "EndpointConfig",
         production_variants=[
@@ -53,6 +55,11 @@ def endpoint_config(
             enable_detailed_observability=config.detailed_observability, enable_enhanced_metrics=False
         ),
     )
+    if isinstance(tier, DedicatedTier):
+        # "To update an endpoint, you must create a new EndpointConfig", also where its guardrail alone is another.
+        # docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.html
+        resource.override_logical_id(f"{cdk.Stack.of(scope).get_logical_id(resource)}{guardrail_id(tier)}")
+    return resource
 
 
 def endpoint(

@@ -13,7 +13,8 @@ from tierfleet.runtime.names import RESERVED_TENANT_PATTERN, hashed_tenant
 def grant_shared(
     grantee: iam.IGrantable, config: FleetConfig, endpoint_name: str, tenants: Sequence[str] | None
 ) -> iam.Grant:
-    """Lets the grantee call a shared endpoint for these tenants' models only; None means every model of it.
+    """Lets the grantee call a shared endpoint, of this name or pattern, for these tenants' models only; None means
+    every model of it.
 
     Without the condition a caller may invoke any model below the prefix. The slash matters: `m1*` would also match
     m10. An empty list raises ValueError: it must not read as everyone.
@@ -30,6 +31,12 @@ def grant_shared(
         resource_arns=[arns.endpoint(config, endpoint_name)],
         conditions=conditions,
     )
+
+
+def whatever_it_is_made_of(endpoint_name: str) -> str:
+    """Pattern of an endpoint's name with each instance type and generation: while a deployment replaces the endpoint,
+    callers call the old one until the flip and the new one from then on. No word holds `--`, so it reaches no other."""
+    return f"{endpoint_name.rpartition('--')[0]}--*"
 
 
 def grant_future_dedicated(grantee: iam.IGrantable, config: FleetConfig, tenant: str) -> iam.Grant:

@@ -54,3 +54,19 @@ def fleet_metric(config: FleetConfig, name: str) -> Metric:
 def function_metric(function_name: str, name: str) -> Metric:
     """The sum of one of Lambda's own metrics, such as Errors or Invocations."""
     return Metric("AWS/Lambda", name, "Sum", (("FunctionName", function_name),))
+
+
+def rule_metric(rule_name: str, name: str) -> Metric:
+    """The sum of one of EventBridge's metrics of a rule, such as FailedInvocations: events no target took.
+
+    Source: docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
+    """
+    return Metric("AWS/Events", name, "Sum", (("RuleName", rule_name),))
+
+
+def schedule_group_metric(group_name: str, name: str) -> Metric:
+    """The sum of one of EventBridge Scheduler's metrics, such as InvocationDroppedCount: retries did not help.
+
+    Source: docs.aws.amazon.com/scheduler/latest/UserGuide/monitoring-cloudwatch.html
+    """
+    return Metric("AWS/Scheduler", name, "Sum", (("ScheduleGroup", group_name),))

@@ -9,7 +9,7 @@ from constructs import Construct
 from constructs_lib import arns
 from constructs_lib.metric import Metric
 from tierfleet.config import FleetConfig
-from tierfleet.runtime.names import MODELS_PREFIX
+from tierfleet.runtime.names import MODELS_PREFIX, ROUTES_PREFIX
 
 _REQUEST_METRICS = "models"
 
@@ -24,7 +24,8 @@ class ModelStore(Construct):
     """The bucket of a fleet's models (`models/<tenant>/<version>.tar.gz`) and catalog (`catalog/<tenant>.json`).
 
     Defines AWS::S3::Bucket and its policy: TLS only, and no model key is ever written twice, since the instances'
-    caches would go on serving the old bytes.
+    caches would go on serving the old bytes. Deleting a key would free it for a second write, so whoever may write
+    models may not delete them: only the principals in `models.gc_principal_arns` may, and those may not write them.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig) -> None:
@@ -50,6 +51,7 @@ class ModelStore(Construct):
                 )
             ],
         )
+        written_once = [bucket.arn_for_objects(f"{prefix}*") for prefix in (MODELS_PREFIX, ROUTES_PREFIX)]
         # Source: docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html. The parts of a
         # multipart upload cannot carry the header; completing it must.
         bucket.add_to_resource_policy(
@@ -58,10 +60,35 @@ class ModelStore(Construct):
                 effect=iam.Effect.DENY,
                 principals=[iam.AnyPrincipal()],
                 actions=["s3:PutObject"],
-                resources=[bucket.arn_for_objects(f"{MODELS_PREFIX}*")],
+                resources=written_once,
                 conditions={
                     "Null": {"s3:if-none-match": "true"},
                     "Bool": {"s3:ObjectCreationOperation": "true"},
                 },
             )
         )
+        # If-None-Match passes where the newest version of a key is a delete marker.
+        # Source: docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        collectors = list(config.models.gc_principal_arns)
+        bucket.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="ModelsAreKept",
+                effect=iam.Effect.DENY,
+                principals=[iam.AnyPrincipal()],
+                actions=["s3:DeleteObject", "s3:DeleteObjectVersion"],
+                resources=written_once,
+                # aws:PrincipalArn of a session is the ARN of its role.
+                conditions={"ArnNotEquals": {"aws:PrincipalArn": collectors}} if collectors else None,
+            )
+        )
+        if collectors:
+            bucket.add_to_resource_policy(
+                iam.PolicyStatement(
+                    sid="WhoDeletesModelsWritesNone",
+                    effect=iam.Effect.DENY,
+                    principals=[iam.AnyPrincipal()],
+                    actions=["s3:PutObject"],
+                    resources=written_once,
+                    conditions={"ArnEquals": {"aws:PrincipalArn": collectors}},
+                )
+            )

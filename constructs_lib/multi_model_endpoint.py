@@ -69,7 +69,7 @@ class MultiModelEndpoint(Construct):
         )
         self.endpoint_config_name = endpoint_config.attr_endpoint_config_name
         alarms = EndpointAlarms(self, "Alarms", metrics=self.metrics, tier=tier, limits=tier.alarms, audience=audience)
-        scaling = VariantScaling(
+        self.scaling = VariantScaling(
             self,
             "Scaling",
             endpoint=self.endpoint,
@@ -79,9 +79,11 @@ class MultiModelEndpoint(Construct):
             audience=audience,
         )
         # They come after the endpoint and go before it. A reference would not wait until it is in service.
-        for later in (alarms, scaling):
+        for later in (alarms, self.scaling):
             later.node.add_dependency(self.endpoint)
 
     def grant_invoke(self, grantee: iam.IGrantable, *, tenants: Sequence[str] | None = None) -> iam.Grant:
-        """Lets the grantee call this endpoint for the models of `tenants`; for every model where it is None."""
-        return invoke_grants.grant_shared(grantee, self._config, self.endpoint_name, tenants)
+        """Lets the grantee call this endpoint, its predecessor and its successors for the models of `tenants`; for
+        every model where it is None."""
+        name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
+        return invoke_grants.grant_shared(grantee, self._config, name, tenants)

@@ -3,17 +3,21 @@
 import json
 from collections.abc import Sequence
 
+import aws_cdk as cdk
 from aws_cdk import aws_appconfig as appconfig
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from constructs import Construct, IDependable
 
 from constructs_lib import arns
 from constructs_lib.alarms import AlarmAudience, metric_alarm
 from constructs_lib.metric import fleet_metric
 from tierfleet.config import FleetConfig, routes
+from tierfleet.config.hosted_routes import hosted_routes
 from tierfleet.runtime import metrics
 from tierfleet.runtime.names import ROUTES_PROFILE, routes_application
+from tierfleet.runtime.route_guard import RESOURCE_TYPE
 
 
 class RouteTable(Construct):
@@ -26,6 +30,7 @@ class RouteTable(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig, audience: AlarmAudience) -> None:
         super().__init__(scope, construct_id)
         self._config = config
+        self.hosted = hosted_routes(config)
         application = appconfig.CfnApplication(
             self, "Application", name=routes_application(config.fleet, config.environment)
         )
@@ -49,7 +54,7 @@ class RouteTable(Construct):
             "Document",
             application_id=application.ref,
             configuration_profile_id=profile.ref,
-            content=routes.route_json(config),
+            content=self.hosted.document,
             content_type="application/json",
         )
         self.strategy_id = appconfig.CfnDeploymentStrategy(
@@ -103,6 +108,28 @@ class RouteTable(Construct):
             ],
         )
 
+    def grant_take_back(self, grantee: iam.IGrantable) -> None:
+        """Lets the grantee list this environment's deployments, and stop or revert them."""
+        environment = f"application/{self.application_id}/environment/{self.environment_id}"
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["appconfig:ListDeployments", "appconfig:StopDeployment"],
+            resource_arns=[
+                arns.appconfig(self._config, f"application/{self.application_id}"),
+                arns.appconfig(self._config, environment),
+                arns.appconfig(self._config, f"{environment}/deployment/*"),
+            ],
+        )
+
+    def deployment_properties(self) -> dict[str, str]:
+        """What the next Deployment deploys, and where."""
+        return {
+            "ApplicationId": self.application_id,
+            "EnvironmentId": self.environment_id,
+            "ConfigurationProfileId": self.profile_id,
+            "ConfigurationVersion": self.document.ref,
+        }
+
     def _route_errors_alarm(self, audience: AlarmAudience) -> cloudwatch.CfnAlarm:
         return metric_alarm(
             self,
@@ -136,6 +163,37 @@ class RouteTable(Construct):
         return role
 
 
+class RouteGuard(Construct):
+    """Puts the routes back when the stack rolls back, before an endpoint that they name is deleted.
+
+    It changes with every Deployment, so that CloudFormation takes it back with every Deployment: in place, and in
+    place comes before every deletion. `wait_seconds` is what callers then get to let go of the routes.
+
+    Defines a custom resource of type Custom::RouteGuard.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        route_table: RouteTable,
+        guard_function: lambda_.IFunction,
+        wait_seconds: int,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        cdk.CustomResource(
+            self,
+            "Guard",
+            service_token=guard_function.function_arn,
+            resource_type=RESOURCE_TYPE,
+            # The function's own limit; it waits for no next run.
+            service_timeout=cdk.Duration.minutes(15),
+            properties={**route_table.deployment_properties(), "WaitSeconds": str(wait_seconds)},
+        )
+        self.node.add_dependency(guard_function, route_table)
+
+
 class RouteDeployment(Construct):
     """The flip: clients use the new document from here on. The last resource of a fleet, because it cannot be taken
     back: had anything after it failed, the rollback would delete endpoints that clients are already sent to.
@@ -147,13 +205,14 @@ class RouteDeployment(Construct):
         self, scope: Construct, construct_id: str, *, route_table: RouteTable, after: Sequence[IDependable]
     ) -> None:
         super().__init__(scope, construct_id)
+        target = route_table.deployment_properties()
         deployment = appconfig.CfnDeployment(
             self,
             "Deployment",
-            application_id=route_table.application_id,
-            environment_id=route_table.environment_id,
-            configuration_profile_id=route_table.profile_id,
-            configuration_version=route_table.document.ref,
+            application_id=target["ApplicationId"],
+            environment_id=target["EnvironmentId"],
+            configuration_profile_id=target["ConfigurationProfileId"],
+            configuration_version=target["ConfigurationVersion"],
             deployment_strategy_id=route_table.strategy_id,
         )
         deployment.node.add_dependency(*after)

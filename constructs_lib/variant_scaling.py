@@ -34,7 +34,7 @@ class VariantScaling(Construct):
         super().__init__(scope, construct_id)
         # The attribute, not the literal name: it makes CloudFormation delete the target before the endpoint.
         endpoint_name = endpoint.attr_endpoint_name
-        self._target = autoscaling.CfnScalableTarget(
+        self.target = autoscaling.CfnScalableTarget(
             self,
             "Target",
             service_namespace="sagemaker",
@@ -60,7 +60,7 @@ class VariantScaling(Construct):
             "Invocations",
             policy_name="invocations",
             policy_type="TargetTrackingScaling",
-            scaling_target_id=self._target.ref,
+            scaling_target_id=self.target.ref,
             target_tracking_scaling_policy_configuration=(
                 autoscaling.CfnScalingPolicy.TargetTrackingScalingPolicyConfigurationProperty(
                     predefined_metric_specification=(
@@ -130,7 +130,7 @@ class VariantScaling(Construct):
             construct_id,
             policy_name="scale-out-on-cache" if adjustment > 0 else "scale-in-on-calm",
             policy_type="StepScaling",
-            scaling_target_id=self._target.ref,
+            scaling_target_id=self.target.ref,
             step_scaling_policy_configuration=(
                 autoscaling.CfnScalingPolicy.StepScalingPolicyConfigurationProperty(
                     adjustment_type="ChangeInCapacity",

@@ -1,6 +1,7 @@
 """Loads models before their callers come."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,11 +18,11 @@ from constructs import Construct
 
 from constructs_lib import arns
 from constructs_lib.alarms import AlarmAudience, expression_alarm, metric_alarm
-from constructs_lib.metric import fleet_metric, function_metric
+from constructs_lib.metric import Metric, fleet_metric, function_metric, rule_metric, schedule_group_metric
 from constructs_lib.route_table import RouteTable
 from tierfleet.config import FleetConfig, routes
 from tierfleet.runtime import metrics
-from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX
+from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX, ROUTES_PREFIX
 
 _ROOT = Path(__file__).resolve().parent.parent
 _NOT_CODE = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -77,11 +78,18 @@ class WarmUp(Construct):
         self.gate_function = self._function("GateFunction")
         self._grant_gate()
         tiers = {name: tier.warm_up for name, tier in config.multi_model_tiers.items() if tier.warm_up}
+        undelivered = {}
+        group = None
+        if tiers:
+            # A group of its own: Scheduler counts what it drops for a group only.
+            group = scheduler.ScheduleGroup(self, "Schedules", removal_policy=cdk.RemovalPolicy.DESTROY)
+            undelivered["unscheduled"] = schedule_group_metric(group.schedule_group_name, "InvocationDroppedCount")
         for name, settings in tiers.items():
-            scheduler.Schedule(
+            schedule = scheduler.Schedule(
                 self,
                 f"{name}-schedule",
                 description=f"Warms tier {name} of {config.fleet}-{config.environment}",
+                schedule_group=group,
                 schedule=scheduler.ScheduleExpression.expression(settings.schedule, cdk.TimeZone.of(settings.timezone)),
                 target=scheduler_targets.LambdaInvoke(
                     self.function,
@@ -91,8 +99,11 @@ class WarmUp(Construct):
                     max_event_age=cdk.Duration.minutes(5),
                 ),
             )
+            if group:
+                # It names the group by its literal name, which CloudFormation sees no dependency in.
+                schedule.node.add_dependency(group)
         if tiers:
-            events.Rule(
+            rule = events.Rule(
                 self,
                 "InService",
                 description="A shared endpoint came into service: its cache is cold",
@@ -106,7 +117,8 @@ class WarmUp(Construct):
                 ),
                 targets=[targets.LambdaFunction(self.function, retry_attempts=0)],
             )
-        self._failure_alarm(audience)
+            undelivered["unsent"] = rule_metric(rule.rule_name, "FailedInvocations")
+        self._failure_alarm(audience, undelivered)
         self.running_alarm_arn = self._running_alarm(audience).attr_arn if tiers else None
 
     def _function(self, construct_id: str, **options: Any) -> lambda_.Function:
@@ -127,16 +139,19 @@ class WarmUp(Construct):
         bucket_arn = arns.models_bucket(config)
         role.add_to_policy(
             iam.PolicyStatement(
-                sid="ReadCatalog", actions=["s3:GetObject"], resources=[f"{bucket_arn}/{CATALOG_PREFIX}*"]
+                sid="ReadCatalogAndRoutes",
+                actions=["s3:GetObject"],
+                resources=[f"{bucket_arn}/{prefix}*" for prefix in (CATALOG_PREFIX, ROUTES_PREFIX)],
             )
         )
         role.add_to_policy(
-            # Without it a tenant without a model reads as 403 instead of 404. IfExists: a GetObject carries no prefix.
+            # S3 answers 403 for a missing key too: GetObject carries no prefix, and without the condition the whole
+            # bucket could be listed. So the warm-up asks by a list of that one key.
             iam.PolicyStatement(
                 sid="ListCatalog",
                 actions=["s3:ListBucket"],
                 resources=[bucket_arn],
-                conditions={"StringLikeIfExists": {"s3:prefix": [f"{CATALOG_PREFIX}*"]}},
+                conditions={"StringLike": {"s3:prefix": [f"{CATALOG_PREFIX}*"]}},
             )
         )
         if config.encryption.bucket_kms_key_arn:
@@ -182,16 +197,23 @@ class WarmUp(Construct):
         )
 
     def _grant_gate(self) -> None:
-        """The gate reads the document about to be deployed, the endpoint it waits for, and its stack's state; it sets
-        the retention of the endpoint's logs, and may start its own next run."""
+        """The gate reads the document about to be deployed, the endpoint it waits for, and its stack's state; it gives
+        a new shared endpoint the instances of its predecessor, sets the retention of the endpoint's logs, and may start
+        its own next run. The route guard takes routes back."""
         config = self._config
         stack_name = cdk.Stack.of(self).stack_name
         role = self.gate_function.grant_principal
         self._route_table.grant_read_hosted(role)
+        self._route_table.grant_take_back(role)
         iam.Grant.add_to_principal(
             grantee=role,
             actions=["sagemaker:DescribeEndpoint"],
             resource_arns=[arns.endpoint(config, f"{config.fleet}--{config.environment}--*")],
+        )
+        iam.Grant.add_to_principal(
+            grantee=role,
+            actions=["sagemaker:UpdateEndpointWeightsAndCapacities"],
+            resource_arns=[arns.endpoint(config, f"{config.fleet}--{config.environment}--*--{ALL_TENANTS}--*")],
         )
         iam.Grant.add_to_principal(
             grantee=role,
@@ -206,12 +228,14 @@ class WarmUp(Construct):
             resource_arns=[arns.stacks(config, stack_name)],
         )
 
-    def _failure_alarm(self, audience: AlarmAudience) -> None:
+    def _failure_alarm(self, audience: AlarmAudience, undelivered: Mapping[str, Metric]) -> None:
+        """`undelivered`: what Scheduler and EventBridge could not hand to Lambda, by the name in the expression."""
         name = self.function.function_name
+        words = ("failed", "left", "errors", "dropped", *undelivered)
         expression_alarm(
             self,
             "Failures",
-            expression="FILL(failed, 0) + FILL(left, 0) + FILL(errors, 0) + FILL(dropped, 0)",
+            expression=" + ".join(f"FILL({word}, 0)" for word in words),
             label="models not warmed",
             inputs={
                 "failed": fleet_metric(self._config, metrics.WARM_UP_FAILED),
@@ -220,6 +244,7 @@ class WarmUp(Construct):
                 # A schedule or event that met a run and waited for five minutes: Lambda drops it without a run.
                 # docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
                 "dropped": function_metric(name, "AsyncEventsDropped"),
+                **undelivered,
             },
             comparison="GreaterThanThreshold",
             threshold=0,

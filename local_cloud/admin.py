@@ -11,10 +11,12 @@ from ministack import app
 from ministack.core import router
 
 from local_cloud import emulator, ticker
-from local_cloud.core import event_log
+from local_cloud.core import early_start, event_log
 from local_cloud.core.clock import clock
 from local_cloud.core.errors import ServiceError
 from local_cloud.data_plane.link import DataPlaneError
+from local_cloud.services import stack_cancel, stack_early_start
+from local_cloud.services.cloudwatch import alarm_evaluation
 from local_cloud.services.sagemaker import events as sagemaker_events
 from local_cloud.services.sagemaker import resource_types, serving
 from local_cloud.services.sagemaker.model_servers import ModelServers
@@ -24,7 +26,8 @@ _LARGEST_REQUEST_BYTES = 64 * 1024 * 1024
 _AWS_JSON = b"application/x-amz-json-1.1"
 _MOST_SECONDS = 10 * 365 * 86_400.0
 _MOST_EVENTS = 100
-_DATA_PLANE_FAULTS = ("s3_failing", "disk_full", "slow_model_server", "throttled")
+_MOST_DELAY_SECONDS = 3600.0
+_DATA_PLANE_FAULTS = ("s3_failing", "disk_full", "slow_model_server", "failing_model_server", "throttled")
 Answer = dict[str, Any] | list[dict[str, Any]]
 
 
@@ -102,6 +105,10 @@ async def _answer(
             return 200, _clock()
         case "POST", "clock":
             return 200, await asyncio.to_thread(_move_clock, request)
+        case "GET", "cloudformation":
+            return 200, _cloudformation()
+        case "POST", "cloudformation":
+            return 200, _set_cloudformation(request)
         case "GET", "events":
             return 200, event_log.entries(account=query.get("account"), since=int(query.get("since", 0)))
         case "GET", "invocations":
@@ -109,6 +116,9 @@ async def _answer(
         case "GET", "instances":
             server = serving.server
             return 200, await asyncio.to_thread(server.instances) if isinstance(server, ModelServers) else []
+        case "GET", "errors":
+            server = serving.server
+            return 200, await asyncio.to_thread(server.errors) if isinstance(server, ModelServers) else []
         case "POST", "faults":
             try:
                 return 200, await asyncio.to_thread(_set_faults, request)
@@ -140,6 +150,25 @@ def _clock() -> dict[str, Any]:
     return {"now": clock.now(), "mode": clock.mode, "ahead_seconds": clock.ahead_seconds}
 
 
+def _cloudformation() -> dict[str, Any]:
+    return {
+        "early_start": stack_early_start.mode,
+        "cancel_waits_for_the_resource": stack_cancel.waits_for_the_resource,
+    }
+
+
+def _set_cloudformation(request: dict[str, Any]) -> dict[str, Any]:
+    """How CloudFormation behaves where AWS leaves it open; what is not named stays. Raises ValueError."""
+    mode = early_start.check(request.get("early_start", stack_early_start.mode))
+    waits = request.get("cancel_waits_for_the_resource", stack_cancel.waits_for_the_resource)
+    if not isinstance(waits, bool):
+        raise ValueError(f"cancel_waits_for_the_resource must be true or false; got {waits!r}")
+    if unknown := sorted(request.keys() - {"early_start", "cancel_waits_for_the_resource"}):
+        raise ValueError(f"no such setting: {', '.join(unknown)}")
+    stack_early_start.mode, stack_cancel.waits_for_the_resource = mode, waits
+    return _cloudformation()
+
+
 def _set_faults(request: dict[str, Any]) -> dict[str, Any]:
     """Replace the injected faults; {} means none. `kill_instance` happens once."""
     server = serving.server
@@ -149,7 +178,11 @@ def _set_faults(request: dict[str, Any]) -> dict[str, Any]:
     events = int(request.get("events_per_in_service", sagemaker_events.EVENTS_PER_IN_SERVICE))
     if not 0 <= events <= _MOST_EVENTS:
         raise ValueError(f"events_per_in_service must be between 0 and {_MOST_EVENTS}, got {events}")
+    delay = float(request.get("metric_delay_seconds", 0))
+    if not 0 <= delay <= _MOST_DELAY_SECONDS:
+        raise ValueError(f"metric_delay_seconds must be between 0 and {_MOST_DELAY_SECONDS:g}, got {delay:g}")
     server.unhealthy_model_data = set(unhealthy)
+    alarm_evaluation.metric_delay_seconds = delay
     resource_types.guardrail_rollback_fails_the_resource = bool(
         request.get("guardrail_rollback_fails_the_resource", False)
     )

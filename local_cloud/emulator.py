@@ -8,16 +8,23 @@ import threading
 from typing import Any
 
 from ministack import app
-from ministack.core import iam_actions, lambda_runtime, router
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.core.responses import get_region
-from ministack.services import appconfig, cloudwatch, cloudwatch_logs, eventbridge, lambda_svc, scheduler
+from ministack.services import appconfig, cloudwatch, cloudwatch_logs, ecr, eventbridge, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
 
 from local_cloud import json_services, ticker
 from local_cloud.core import event_log
 from local_cloud.core.clock import ClockAsTimeModule
 from local_cloud.services import appconfig as appconfig_deployments
-from local_cloud.services import iam, lambda_functions, scalable_targets, service_quotas
+from local_cloud.services import (
+    iam,
+    lambda_functions,
+    scalable_targets,
+    service_quotas,
+    stack_cancel,
+    stack_early_start,
+)
 from local_cloud.services import scheduler as schedules
 from local_cloud.services.cloudformation import cleanup, nested_stacks, resource_types, schemas
 from local_cloud.services.cloudformation import properties as cloudformation_properties
@@ -38,6 +45,7 @@ from local_cloud.services.sagemaker import (
     models,
     observations,
     serving,
+    stock_images,
     tags,
 )
 
@@ -53,15 +61,19 @@ def install() -> None:
     _install_asynchronous_invocation()
     _install_resource_types()
     _install_stack_phases()
+    ecr._batch_get_image = stock_images.batch_get_image
     app.pin_request_origin = iam.pin_request_origin
     iam_actions.extract_iam_action = iam.action
     iam_actions.extract_resource_arn = iam.resource
+    iam_actions.s3_service_context = iam.s3_context
+    iam_evaluator._resolve_condition_key = iam.condition_key
     threading.Thread(target=ticker.tick_for_ever, daemon=True, name="local-cloud-tick").start()
 
 
 def reset() -> None:
     """Forget every account, as a new process would; the clock goes on. Nothing may be under way."""
     endpoint_states.remove_all()
+    alarm_evaluation.metric_delay_seconds = 0.0
     app._reset_all_state()
     for module in (
         models,
@@ -133,6 +145,7 @@ def _install_alarms() -> None:
     cloudwatch._dispatch_alarm_actions = composite_alarms.dispatch_actions
     appconfig._first_monitor_alarm = appconfig_deployments.first_monitor_alarm
     appconfig._advance_deployment = appconfig_deployments.advance
+    appconfig._stop_deployment = appconfig_deployments.stop
 
 
 def _install_resource_types() -> None:
@@ -164,9 +177,15 @@ def _install_resource_types() -> None:
 
 def _install_stack_phases() -> None:
     runs_on_thread = stacks._runs_on_worker_thread
+    # What depends on an endpoint that was begun early waits for its end, so that it must not hold up the loop either.
     stacks._runs_on_worker_thread = lambda resource_type: (
-        resource_type in resource_types.WAITING_TYPES or runs_on_thread(resource_type)
+        resource_type in resource_types.WAITING_TYPES
+        or runs_on_thread(resource_type)
+        or stack_early_start.is_unsettled()
     )
+    stacks._add_event = stack_early_start.add_event
+    stacks._topological_sort = stack_early_start.ordered
+    handlers._ACTION_HANDLERS["CancelUpdateStack"] = stack_cancel.cancel
     for module in (stacks, handlers, changesets):
         module._deploy_stack_async = cleanup.deploy
     for module in (stacks, handlers):
@@ -185,7 +204,11 @@ _emulator_update = provisioners._update_resource
 @functools.wraps(_emulator_provision)
 def _checked_provision(resource_type: str, logical_id: str, properties: dict[str, Any], stack_name: str) -> Any:
     cloudformation_properties.check(resource_type, logical_id, properties)
-    created = _emulator_provision(resource_type, logical_id, properties, stack_name)
+    stack_cancel.refuse_to_begin(stack_name, logical_id)
+    stack_early_start.await_dependencies(stack_name, logical_id)
+    created = _until_cancelled(
+        resource_type, stack_name, _emulator_provision, resource_type, logical_id, properties, stack_name
+    )
     event_log.record("ResourceCreated", logical_id, type=resource_type, stack=stack_name)
     return created
 
@@ -202,7 +225,18 @@ def _checked_update(
     if old != new:
         logical_id = rest[0] if rest else physical_id
         cloudformation_properties.check(resource_type, logical_id, new)
-    return _emulator_update(resource_type, physical_id, old, new, stack_name, *rest)
+        stack_cancel.refuse_to_begin(stack_name, logical_id)
+        stack_early_start.await_dependencies(stack_name, logical_id)
+    return _until_cancelled(
+        resource_type, stack_name, _emulator_update, resource_type, physical_id, old, new, stack_name, *rest
+    )
+
+
+def _until_cancelled(resource_type: str, stack_name: str, call: Any, *arguments: Any) -> Any:
+    """A custom resource takes as long as its function; a cancelled update need not wait for it."""
+    if not resource_type.startswith("Custom::"):
+        return call(*arguments)
+    return stack_cancel.until_cancelled(stack_name, functools.partial(call, *arguments))
 
 
 def _gauges() -> list[metrics.InstanceGauges]:

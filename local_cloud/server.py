@@ -13,6 +13,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from local_cloud.core import early_start
 from local_cloud.core.disk_problems import DiskError, disk_problems_named
 from local_cloud.core.guarded import guard
 from local_cloud.core.state_file import State
@@ -80,6 +81,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--account", required=True)
     parser.add_argument("--region", required=True)
     parser.add_argument("--enforce-iam", action="store_true")
+    parser.add_argument("--early-start", type=early_start.check, default=early_start.DEFAULT)
     parser.add_argument("--data-plane", type=DataPlaneSettings.from_json, help="serve real models, with these settings")
     parser.add_argument("--parent", type=int, required=True, help="the process that starts it")
     parser.add_argument("--detached", action="store_true", help="outlive the process that started it")
@@ -119,7 +121,9 @@ async def _serve(listener: socket.socket, data_plane: DataPlaneProcess | None, a
     from hypercorn.config import Config
 
     from local_cloud import admin, emulator
+    from local_cloud.services import stack_early_start
 
+    stack_early_start.mode = arguments.early_start
     if data_plane is not None:
         from local_cloud.services.sagemaker import serving
         from local_cloud.services.sagemaker.model_servers import ModelServers

@@ -10,13 +10,16 @@ from constructs_lib.capacity_events import CapacityEvents
 from constructs_lib.endpoint_alarms import CacheAlarms
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.fleet_dashboard import FleetDashboard
+from constructs_lib.moved_tenants import MovedTenants
 from constructs_lib.multi_model_endpoint import MultiModelEndpoint
-from constructs_lib.route_table import RouteDeployment, RouteTable
+from constructs_lib.route_parts import RouteParts
+from constructs_lib.route_table import RouteDeployment, RouteGuard, RouteTable
 from constructs_lib.serving_image import ServingImage
 from constructs_lib.warm_gate import WarmGate
 from constructs_lib.warm_up import WarmUp
 from stacks.whale_stack import WhaleStack
 from tierfleet.config import FleetConfig
+from tierfleet.config.rules import least_bake_seconds
 
 
 class FleetStack(cdk.Stack):
@@ -34,9 +37,23 @@ class FleetStack(cdk.Stack):
         execution_role = ExecutionRole(self, "ExecutionRole", config=config, image_repository_arn=image.repository_arn)
         route_table = RouteTable(self, "Routes", config=config, audience=audience)
         warm_up = WarmUp(self, "WarmUp", config=config, route_table=route_table, audience=audience)
+        if route_table.hosted.parts:
+            RouteParts(
+                self,
+                "RouteParts",
+                config=config,
+                parts=route_table.hosted.parts,
+                function=warm_up.gate_function,
+                document=route_table.document,
+            )
         CapacityEvents(self, "Capacity", config=config, topic=topic)
+        # Two: AWS does not say in which order CloudFormation sends back what it updated. One comes before every
+        # endpoint, one after; so one is sent back before any nested stack, whichever way round. The later one waits.
+        first_guard = RouteGuard(
+            self, "FirstGuard", route_table=route_table, guard_function=warm_up.gate_function, wait_seconds=0
+        )
 
-        cache_alarm_arns = []
+        cache_alarm_arns, gates = [], []
         tiers = Construct(self, "Tiers")
         for name, tier in config.multi_model_tiers.items():
             shared = MultiModelEndpoint(
@@ -50,7 +67,7 @@ class FleetStack(cdk.Stack):
                 audience=audience,
             )
             # Permissions take a while to be known everywhere: they stand before the minutes an endpoint takes.
-            shared.endpoint.node.add_dependency(warm_up.gate_function)
+            shared.endpoint.node.add_dependency(warm_up.gate_function, first_guard)
             gate = WarmGate(
                 shared,
                 "Gate",
@@ -60,8 +77,10 @@ class FleetStack(cdk.Stack):
                 log_retention_days=config.log_retention_days,
                 tier_name=name,
             )
-            # The gate warms the list of the document that is about to be deployed.
-            gate.node.add_dependency(route_table.document)
+            # The gate warms the list of the document that is about to be deployed. It may set the instance count, so
+            # the endpoint's bounds are registered by then.
+            gate.node.add_dependency(route_table.document, shared.scaling.target)
+            gates.append(gate)
             cache = CacheAlarms(
                 shared,
                 "Cache",
@@ -72,6 +91,7 @@ class FleetStack(cdk.Stack):
             )
             cache.node.add_dependency(shared.endpoint)
             cache_alarm_arns.append(cache.composite_arn)
+        MovedTenants(self, "Moved", gate_function=warm_up.gate_function, route_table=route_table, after=gates)
 
         whales = Construct(self, "Whales")
         for name, dedicated in config.dedicated_tiers.items():
@@ -88,8 +108,16 @@ class FleetStack(cdk.Stack):
                     audience=audience,
                 )
                 # The function's ARN alone would let the gate start before the function can be called.
-                whale.node.add_dependency(warm_up.gate_function)
+                whale.node.add_dependency(warm_up.gate_function, first_guard)
 
         FleetDashboard(self, "Dashboard", config=config, cache_alarm_arns=cache_alarm_arns)
         everything = [child for child in self.node.children if child is not topic]
-        RouteDeployment(self, "Deployment", route_table=route_table, after=everything)
+        last_guard = RouteGuard(
+            self,
+            "LastGuard",
+            route_table=route_table,
+            guard_function=warm_up.gate_function,
+            wait_seconds=least_bake_seconds(config.routes.ttl_seconds),
+        )
+        last_guard.node.add_dependency(*everything)
+        RouteDeployment(self, "Deployment", route_table=route_table, after=[last_guard])

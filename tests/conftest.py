@@ -20,6 +20,11 @@ from hypothesis import HealthCheck, settings
 from local_cloud.testing.fleets import CONFIG, ROOT, Synth, read_templates
 from tierfleet.config import FleetConfig
 
+# readline leaves them in the environment of whoever starts the tests, and so in that of xdist's workers: every command
+# would take itself to be on a terminal of that width.
+for _size in ("COLUMNS", "LINES"):
+    os.environ.pop(_size, None)
+
 # A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -37,7 +42,11 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--early-start", default="creation", help="CloudFormation's early start in the stand-in: off, creation, always"
+    )
     parser.addoption("--update-snapshots", action="store_true", help="rewrite tests/snapshots from this synth")
+    parser.addoption("--pip", action="store_true", help="run what pages install with pip too, which needs a network")
 
 
 @pytest.fixture

@@ -28,9 +28,13 @@ class ResourceChange:
     paths: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        return "  ".join(self.cells())
+
+    def cells(self) -> list[str]:
+        """Sign and stack, type, logical id, and the properties if there are any."""
         sign = {"added": "+", "removed": "-", "modified": "~"}[self.change]
-        where = f"  {', '.join(self.paths)}" if self.paths else ""
-        return f"{sign} {self.stack}  {self.resource_type}  {self.logical_id}{where}"
+        where = [", ".join(self.paths)] if self.paths else []
+        return [f"{sign} {self.stack}", self.resource_type, self.logical_id, *where]
 
 
 def assembly_changes(before: Path | None, after: Path | None) -> list[ResourceChange]:

@@ -64,6 +64,9 @@ TAGS: Final = Limit(50, "tags a resource", _TAGS, "sagemaker:TagList")
 TAG_KEY: Final = Limit(128, "characters a tag's key", _TAGS, "iam:tagKeyType")
 TAG_VALUE: Final = Limit(256, "characters a tag's value", _TAGS, "iam:tagValueType")
 
+# Regions where SageMaker hosts models and CloudFormation has no AWS::SageMaker::Model, EndpointConfig and Endpoint.
+# Source: the regional schemas of cfn-lint 1.58.0, which are CloudFormation's own.
+REGIONS_WITHOUT_TYPES: Final = frozenset(("me-central-1", "us-gov-east-1"))
 # What CloudFormation hands to a service as an integer is one of 32 bits.
 INTEGER: Final = 2**31 - 1
 # The years of a cron and of a one-time schedule.
@@ -89,6 +92,9 @@ KMS_KEY_PATTERN: Final = (
     r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/"
     r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|mrk-[0-9a-f]{32})"
 )
+# A role or user, by its exact ARN: a session's aws:PrincipalArn is its role's. No wildcards.
+# Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html (names and paths)
+PRINCIPAL_PATTERN: Final = r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/([!-)+->@-~]{1,510}/)?[A-Za-z0-9+=,.@_-]{1,64}"
 # The values of AWS::Logs::LogGroup RetentionInDays. Source: PutRetentionPolicy.
 LOG_RETENTION_DAYS: Final = frozenset(
     (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)

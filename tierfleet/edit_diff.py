@@ -1,76 +1,99 @@
 """What the edit of a fleet file changes since a commit: resources of the templates, and dollars a month."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tierfleet.assembly_diff import ResourceChange, assembly_changes, replacements
 from tierfleet.config import ConfigError, load
+from tierfleet.config.generation import generation
+from tierfleet.config.routes import endpoint_name
 from tierfleet.cost.diff import CostDiff, Priced, cost_diff
 from tierfleet.cost.monthly_cost import monthly_cost
 from tierfleet.cost.prices import load_prices
 from tierfleet.errors import InputError
-from tierfleet.git_versions import Versions, changed_versions
+from tierfleet.git_versions import Versions, changed_versions, with_origins
 from tierfleet.synthesis import SynthesisError, synthesise
 
 
 @dataclass(frozen=True)
 class EditDiff:
-    """files: the names of those that differ. unpriced: why, by file, a change in cost is not known."""
+    """files: the names of those that differ. endpoints: a sentence for each shared endpoint whose instances change.
+    unpriced: why, by file, a change in cost is not known."""
 
     files: tuple[str, ...]
     changes: tuple[ResourceChange, ...]
     replaced: tuple[ResourceChange, ...]
+    endpoints: tuple[str, ...]
     costs: tuple[CostDiff, ...]
     unpriced: tuple[str, ...]
 
 
-def edit_diff(path: Path, against: str) -> EditDiff:
+def edit_diff(path: Path, against: str, *, region: str | None = None) -> EditDiff:
     """The fleet file, or the directory of them, as it is now against the commit `against`.
 
-    Both versions are synthesised by the code that is here now, side by side. Raises GitVersionsError, SynthesisError,
+    region: whose prices the costs are of; None: the fleet's own. Both versions are synthesised by the code that is
+    here now, side by side. Raises GitVersionsError, SynthesisError,
     and ConfigError for a version that cannot be used.
     """
     with tempfile.TemporaryDirectory(prefix="tierfleet-diff-") as temporary:
         folder = Path(temporary)
         versions = changed_versions(path, against, folder)
         if not versions:
-            return EditDiff((), (), (), (), ())
-        for version in versions:
-            _check(version, against)
+            return EditDiff((), (), (), (), (), ())
+        _check(versions)
         both = [folder / when if (folder / when).is_dir() else None for when in ("before", "after")]
         folders = [found for found in both if found]
         synthesise(folders, [folder / f"{found.name}.out" for found in folders])
         before, after = (found and folder / f"{found.name}.out" for found in both)
-        costs, unpriced = _costs(versions)
+        costs, unpriced = _costs(versions, region)
         return EditDiff(
             tuple(version.name for version in versions),
             tuple(assembly_changes(before, after)),
             tuple(replacements(before, after)),
+            tuple(sentence for version in versions for sentence in _endpoints(version)),
             tuple(costs),
             tuple(unpriced),
         )
 
 
-def _check(version: Versions, against: str) -> None:
-    """Name the version that cannot be used by its commit, not by the copy's path."""
-    for file, when in ((version.before, f" in {against}"), (version.after, "")):
-        if file is not None:
-            try:
-                load(file)
-            except ConfigError as error:
-                raise SynthesisError(str(error).replace(str(file), f"{file.name}{when}")) from None
+def _check(versions: Sequence[Versions]) -> None:
+    """Raise SynthesisError with the errors of every version that cannot be used, each by its commit and path."""
+    found = []
+    for file in (file for version in versions for file in (version.before, version.after) if file is not None):
+        try:
+            load(file)
+        except ConfigError as error:
+            found += [with_origins(str(problem).partition(": ")[2], versions) for problem in error.problems]
+    if found:
+        raise SynthesisError("\n".join(found))
 
 
-def _costs(versions: Sequence[Versions]) -> tuple[list[CostDiff], list[str]]:
+def _endpoints(version: Versions) -> Iterator[str]:
+    if version.before is None or version.after is None:
+        return
+    before, after = load(version.before), load(version.after)
+    for name in sorted(before.multi_model_tiers.keys() & after.multi_model_tiers.keys()):
+        old_name, new_name = endpoint_name(before, name), endpoint_name(after, name)
+        old, new = (generation(config, config.multi_model_tiers[name]) for config in (before, after))
+        if old_name != new_name:
+            yield f"tier {name}: new endpoint {new_name}, warm before its callers come; {old_name} goes after the bake"
+        elif old != new:
+            yield (
+                f"tier {name}: endpoint {new_name} is updated in place, and its callers meet an empty cache, since "
+                f"first_generation was set to the new settings' {new}; undo that"
+            )
+
+
+def _costs(versions: Sequence[Versions], region: str | None) -> tuple[list[CostDiff], list[str]]:
     table = load_prices(None)
 
     def priced(file: Path | None) -> Priced | None:
         if file is None:
             return None
         config = load(file)
-        return config, monthly_cost(config, table)
+        return config, monthly_cost(config, table, region=region)
 
     costs, unpriced = [], []
     for version in versions:

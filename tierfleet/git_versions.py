@@ -2,7 +2,7 @@
 
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,23 @@ class GitVersionsError(ValueError):
 
 @dataclass(frozen=True)
 class Versions:
-    """Copies of one fleet file as a commit has it and as it is now; None where there is none."""
+    """Copies of one fleet file as a commit has it and as it is now; None where there is none.
+
+    origins: where each folder of copies comes from, as a user and git know it, such as HEAD:config/ and config/.
+    """
 
     name: str
     before: Path | None
     after: Path | None
+    origins: Mapping[Path, str]
+
+
+def with_origins(text: str, versions: Sequence[Versions]) -> str:
+    """A text with the copies in it called by the commit and path, or the path, that they were copied from."""
+    for version in versions:
+        for folder, origin in version.origins.items():
+            text = text.replace(f"{folder}/", origin)
+    return text
 
 
 def changed_versions(path: Path, against: str, folder: Path) -> list[Versions]:
@@ -31,6 +43,9 @@ def changed_versions(path: Path, against: str, folder: Path) -> list[Versions]:
     """
     directory = path if path.is_dir() else path.parent
     _check(directory, against)
+    within = _git(directory, "rev-parse", "--show-prefix").stdout.decode().rstrip("\n")
+    here = "" if directory == Path() else f"{directory}/"
+    origins = {folder / "before": f"{against}:{within}", folder / "after": here}
 
     def committed(name: str) -> bytes | None:
         shown = _git(directory, "show", f"{against}:./{name}")
@@ -47,7 +62,8 @@ def changed_versions(path: Path, against: str, folder: Path) -> list[Versions]:
             raise GitVersionsError(f"{path} is neither here nor in {against}; check the path")
         if old != new:
             copies = [_copied(files, folder / when) for when, files in (("before", old), ("after", new))]
-            found.append(Versions(name.removesuffix(".toml"), *(copy and copy / name for copy in copies)))
+            before, after = (copy and copy / name for copy in copies)
+            found.append(Versions(name.removesuffix(".toml"), before, after, origins))
     return found
 
 

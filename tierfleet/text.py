@@ -1,6 +1,24 @@
 """Numbers, sizes, ages and moments as a reader wants them: the same in the terminal, in messages and in reports."""
 
+import textwrap
+from collections.abc import Iterable
 from datetime import UTC, datetime
+
+
+def wrapped(lines: Iterable[str], width: int | None) -> list[str]:
+    """The lines, each broken between words before `width`; what goes on begins two columns further in. None: as is."""
+    if width is None:
+        return list(lines)
+    found = []
+    for line in lines:
+        further = " " * (len(line) - len(line.lstrip()) + 2)
+        short = (
+            line
+            if len(line) <= width
+            else textwrap.fill(line, width, subsequent_indent=further, break_on_hyphens=False, break_long_words=False)
+        )
+        found += short.split("\n")
+    return found
 
 
 def percent(share: float) -> str:

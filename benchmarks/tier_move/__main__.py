@@ -1,13 +1,14 @@
 """No call is lost by a move: a fraud-shaped fleet of real models on the stand-in, moved under 200 requests/s.
 
-    python -m benchmarks.tier_move [--quick] [--whole-bake] [--json] [--keep DIRECTORY]
+    python -m benchmarks.tier_move [--quick] [--whole-bake] [--early-start MODE] [--json] [--keep DIRECTORY]
 
 70 merchants with models of their own; three client processes (Python on two lines of boto3, Node); every prediction is
 compared with the model's own. Bars: no call failed, none wrong; a whale's p99 during each move at most twice that at
 rest; the hit ratio in the five minutes after a flip of the shared endpoint at least 0.95 of that before. `--quick`
-promotes, demotes and rolls one version out. Callers hold a route for 15 s and give up a call after 10, so of each bake
-40 s pass in wall time (2 x TTL + a call) and the rest is skipped; `--whole-bake` waits all of it. Exits 1 if a bar is
-missed.
+promotes, demotes, rolls one version out and cancels an update. `--early-start` says whether CloudFormation lets a
+resource begin before the endpoint that it refers to is ready (off, creation, always). Callers hold a route for 15 s and
+give up a call after 10, so of each bake 40 s pass in wall time (2 x TTL + a call) and the rest is skipped;
+`--whole-bake` waits all of it. Exits 1 if a bar is missed.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
@@ -44,6 +45,7 @@ from benchmarks.tier_move.sampler import CacheSampler
 from benchmarks.traffic import traffic as fleet_traffic
 from benchmarks.traffic.summary import Part, Summary
 from local_cloud import LocalCloud, start
+from local_cloud.core.early_start import EarlyStart
 from local_cloud.host import assembly
 from tierfleet.config import FleetConfig
 
@@ -59,6 +61,8 @@ SCALE: Final = 0.001
 PINS: Final = dict.fromkeys(WHALES, V1)
 REST, LAST_REST = "at rest", "at rest again"
 TAIL_RETYPE: Final = "retype the shared endpoint"
+# What an edit of its image or its environment is too, but those would update the whales as well.
+NEW_GENERATION: Final = "another disk of the shared one"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +78,16 @@ class Move:
 
 
 def moves(*, quick: bool) -> list[Move]:
-    retyped = {"tail_instance_type": "ml.c5.xlarge", "whale_instance_type": "ml.c5.xlarge"}
+    retyped: dict[str, Any] = {"tail_instance_type": "ml.c5.xlarge", "whale_instance_type": "ml.c5.xlarge"}
     forward = {"m01": V2, "m04": V1}
     if quick:
         return [
+            Move(
+                name="cancelled during the bake",
+                config=fleet(pins={**PINS, "m18": V1}, tail_instance_type="ml.c5.xlarge"),
+                fails=True,
+                during=cancel_the_update,
+            ),
             Move(name="promote m07", config=fleet(pins={**PINS, "m07": V1})),
             Move(name="demote m07", config=fleet(pins=PINS)),
             Move(name="m01 to v2", config=fleet(pins=forward), versions=("m01", V1, V2)),
@@ -95,11 +105,18 @@ def moves(*, quick: bool) -> list[Move]:
             fails=True,
         ),
         Move(
+            name="cancelled during the bake",
+            config=fleet(pins={**PINS, "m18": V1}, whale_instance_type="ml.c5.xlarge"),
+            fails=True,
+            during=cancel_the_update,
+        ),
+        Move(
             name="Deployment taken back",
             config=fleet(pins={**PINS, "m18": V1}, **retyped),
             fails=True,
             during=report_route_errors,
         ),
+        Move(name=NEW_GENERATION, config=fleet(pins=PINS, tail_volume_size_in_gb=100, **retyped)),
     ]
 
 
@@ -134,10 +151,19 @@ def report_route_errors(bench: Bench) -> None:
     )
 
 
+def cancel_the_update(bench: Bench) -> None:
+    """Once callers hold the new routes, as somebody does who sees that the change was wrong."""
+    bench.clock.wait_for_flip(len(bench.clock.flips) + 1, 120)
+    time.sleep(bench.config.routes.ttl_seconds + 2)
+    cloudformation = bench.cloud.client("cloudformation", bench.config.account, region=bench.config.region)
+    cloudformation.cancel_update_stack(StackName=f"{bench.config.fleet}-{bench.config.environment}-Fleet")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="promote, demote and one version, about 4 minutes")
     parser.add_argument("--whole-bake", action="store_true", help="wait each bake's 2 minutes")
+    parser.add_argument("--early-start", choices=get_args(EarlyStart), default="creation")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--keep", type=Path, help="where every call's record and the event log are left")
     arguments = parser.parse_args()
@@ -145,13 +171,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         directory = arguments.keep or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)
-        result = run(directory, quick=arguments.quick, whole_bake=arguments.whole_bake)
+        result = run(
+            directory, quick=arguments.quick, whole_bake=arguments.whole_bake, early_start=arguments.early_start
+        )
+    result["early_start"] = arguments.early_start
     result["total_seconds"] = round(time.monotonic() - started, 1)
     print(json.dumps(result, indent=1) if arguments.json else table(result))
     return 0 if all(bar["met"] for bar in result["bars"]) else 1
 
 
-def run(directory: Path, *, quick: bool, whole_bake: bool) -> dict[str, Any]:
+def run(directory: Path, *, quick: bool, whole_bake: bool, early_start: EarlyStart) -> dict[str, Any]:
     """Synthesise everything, deploy, move under traffic, and judge."""
     clients = (fleet_traffic.this_python(), fleet_traffic.next_boto3_python(), fleet_traffic.node())
     first, planned = fleet(pins=PINS), moves(quick=quick)
@@ -166,7 +195,14 @@ def run(directory: Path, *, quick: bool, whole_bake: bool) -> dict[str, Any]:
     )
     bake_seconds = first.routes.bake_minutes * 60.0
     least = 2 * first.routes.ttl_seconds + CALL_DEADLINE_SECONDS
-    with start(directory / "cloud", account=first.account, region=first.region, serving="models", scale=SCALE) as cloud:
+    with start(
+        directory / "cloud",
+        account=first.account,
+        region=first.region,
+        serving="models",
+        early_start=early_start,
+        scale=SCALE,
+    ) as cloud:
         for folder in folders:
             assembly.publish_assets(cloud, folder, first.account, first.region)
         say("deploying")

@@ -112,6 +112,7 @@ def fleet(
     pins: Mapping[str, str],
     tail_instance_type: str = "ml.m5.large",
     whale_instance_type: str = "ml.m5.large",
+    tail_volume_size_in_gb: int | None = None,
 ) -> FleetConfig:
     """fraud-dev with these whales (tenant to version), production's warm-up list, and bounds that nothing scales past.
 
@@ -122,7 +123,7 @@ def fleet(
     production = load(ROOT / "config" / "fraud-prod.toml").model_dump(mode="json", exclude_none=True)["tiers"]["tail"]
     tail, whale = document["tiers"]["tail"], document["tiers"]["whale"]
     one = {"min": 1, "max": 1, "initial": 1}
-    tail |= {"instance_type": tail_instance_type, "instances": one}
+    tail |= {"instance_type": tail_instance_type, "instances": one, "volume_size_in_gb": tail_volume_size_in_gb}
     tail |= {name: production[name] for name in ("models_per_instance", "warm_up")}
     tail["scaling"] = production["scaling"]
     tail["warm_up"]["tenants"] = [tenant for tenant in tail["warm_up"]["tenants"] if tenant not in WHALES]

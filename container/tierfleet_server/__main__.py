@@ -12,6 +12,8 @@ from .model import heap
 heap.use_one_arena()
 os.environ["OMP_NUM_THREADS"] = "1"  # read by XGBoost's library when it is loaded
 
+import tierfleet_forest  # noqa: E402
+
 from . import __version__  # noqa: E402
 from .checker import Checker  # noqa: E402
 from .contract import DEDICATED_MODEL, Contract  # noqa: E402
@@ -56,6 +58,8 @@ async def _serve(settings: Settings, metrics: Metrics) -> int:
         __version__, ".".join(map(str, native.version())), mode, settings.port, budget // MIB,
         memory.limit_bytes // MIB,
     )  # fmt: skip
+    if not tierfleet_forest.available:
+        logger.warning("XGBoost serves every model: %s", tierfleet_forest.unavailable_reason)
     stopping = asyncio.get_running_loop().create_task(stop.wait())
     if not settings.multi_model:
         loading = asyncio.get_running_loop().create_task(store.load(DEDICATED_MODEL, str(settings.model_directory)))

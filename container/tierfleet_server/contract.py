@@ -13,12 +13,15 @@ from urllib.parse import parse_qs, unquote
 import numpy as np
 
 from .cost import is_inline
+from .explanation import explain
 from .logs import logger
 from .metrics import Metrics
-from .model.booster import Model
+from .model.booster import Explainable, Model
+from .model.flat_forest import ForestModel
 from .model.refusal import Refusal, shown
+from .payloads.accept import JSON, Wanted, wanted
 from .payloads.payload import media_type, one_plain_csv_row
-from .payloads.reply import MAX_REPLY_BYTES, content_type_for, render
+from .payloads.reply import MAX_REPLY_BYTES, bytes_a_row, render
 from .prediction import Steps, predict
 from .request_memory import RequestMemory
 from .scheduler import Scheduler
@@ -27,9 +30,7 @@ from .store import Loaded, Store
 
 DEDICATED_MODEL = "model"
 ALLOWED = "GET, HEAD, POST, DELETE, OPTIONS"  # somewhere
-# A row's fewest bytes in a body are one a feature, a separator; and two in libsvm, a label. A score's most are those of
-# -1.1754943508222875e-38 and a comma, a row's those of `{"score": []}, `.
-_REPLY_BYTES_A_SCORE, _REPLY_BYTES_A_ROW = 26, 16
+# A row's fewest bytes in a body are one a feature, a separator; and two in libsvm, a label.
 # Texts, rows and scores between a body and its reply: of a whole body by its bytes and scores, and of a block at most.
 _TEXT_BYTES, _SCORE_BYTES, _BLOCK_BYTES = 64, 64, 3 * 1024 * 1024
 _MAX_QUERY_FIELDS = 16
@@ -70,7 +71,10 @@ class Contract:
     def __init__(self, settings: Settings, store: Store, metrics: Metrics, memory: RequestMemory) -> None:
         self.draining = False
         self._settings, self._store, self._metrics, self._memory = settings, store, metrics, memory
-        self._scheduler = Scheduler(settings.predict_threads, most_per_owner=settings.max_waiting_per_model)
+        threads, most = settings.predict_threads, settings.max_waiting_per_model
+        self._scheduler = Scheduler(threads, most_per_owner=most)
+        # No step of an explanation can be cut, and one may take seconds: predictions have threads of their own.
+        self._explainer = self._scheduler.beside("explain", max(1, threads // 2))
 
     def answer(self, request: Request) -> Answer:
         """The reply, or a coroutine that makes it where that takes long. Never raises."""
@@ -96,11 +100,24 @@ class Contract:
         if loaded is None:
             return 0
         model = loaded.model
-        bytes_a_row = 2 if b"libsvm" in request.headers.get(b"content-type", b"").lower() else max(1, model.features)
-        rows = len(request.body) // bytes_a_row + 1
-        reply = rows * (model.outputs * _REPLY_BYTES_A_SCORE + _REPLY_BYTES_A_ROW)
+        try:
+            contribs = self._wanted(request).contribs
+        except Refusal:
+            return 0  # it is refused for that
+        least = 2 if b"libsvm" in request.headers.get(b"content-type", b"").lower() else max(1, model.features)
+        rows = len(request.body) // least + 1
         built = len(request.body) * _TEXT_BYTES + rows * (model.features * 8 + model.outputs * _SCORE_BYTES)
+        if contribs and isinstance(model, Explainable) and not model.explaining.refusal:
+            cost = model.explaining
+            reply = cost.names_bytes + rows * cost.reply_bytes_a_row
+            # The names are kept with the model from its first explanation on.
+            return min(built, _BLOCK_BYTES) + min(reply, MAX_REPLY_BYTES) + cost.work_bytes + cost.names_bytes
+        reply = rows * bytes_a_row(model.outputs)
         return min(built, _BLOCK_BYTES) + min(reply, MAX_REPLY_BYTES)
+
+    def _wanted(self, request: Request) -> Wanted:
+        """The form that Accept asks for; raises Refusal (406)."""
+        return wanted(request.headers.get(b"accept", b"").decode("latin-1"), self._settings.default_accept)
 
     def _is_invocation(self, request: Request) -> bool:
         """Whether /models/.../invoke invokes a model, and does not name one that is itself called so.
@@ -150,12 +167,13 @@ class Contract:
     def _scrape(self) -> Reply:
         store = self._store
         text = self._metrics.render(
-            models=len(store.models),
+            models=store.by_form(),
             used_bytes=store.used_bytes(),
             budget_bytes=store.budget_bytes,
             full=store.full,
             requests=self._memory,
             scheduler=self._scheduler,
+            explainer=self._explainer,
         )
         return Reply(200, "text/plain; version=0.0.4; charset=utf-8", text)
 
@@ -205,9 +223,11 @@ class Contract:
         try:
             _allow(request, b"POST")
             model = self._model(name)
-            headers, body = request.headers, request.body
-            accept = content_type_for(headers.get(b"accept", b"").decode("latin-1"), self._settings.default_accept)
-            content_type = _media_type(headers.get(b"content-type", b""))
+            body = request.body
+            accept, contribs = self._wanted(request)
+            content_type = _media_type(request.headers.get(b"content-type", b""))
+            if contribs:
+                return self._explain(request, name, model, content_type, started, end)
             if is_inline(body, content_type, model):
                 result = _plain_csv_row(body, content_type, accept, model)
                 if result is None:
@@ -227,17 +247,35 @@ class Contract:
         steps = predict(body, content_type, accept, model, end=end)
         return self._invoke_in_turn(request, name, accept, steps, started)
 
-    async def _invoke_in_turn(self, request: Request, name: str, accept: str, steps: Steps, started: float) -> Reply:
-        outcome = await self._scheduler.run(name, steps, float(self._settings.invocation_timeout_seconds))
-        if isinstance(outcome, Refusal):
-            reply = refused(outcome, request, name)
-        elif isinstance(outcome, MemoryError):
-            reply = refused(_no_memory(), request, name)
-        elif isinstance(outcome, BaseException):
-            reply = failed(request, name, outcome)
-        else:
-            reply = Reply(200, accept, outcome)
+    def _explain(
+        self, request: Request, name: str, model: Model, content_type: str, started: float, end: float
+    ) -> Answer:
+        try:
+            steps = explain(request.body, content_type, _explainable(model), end=end)
+        except Refusal as refusal:
+            return self._count_explained(refused(refusal, request, name), request, name, started)
+        return self._explain_in_turn(request, name, steps, started)
+
+    async def _explain_in_turn(self, request: Request, name: str, steps: Steps, started: float) -> Reply:
+        reply = await self._in_turn(self._explainer, request, name, JSON, steps)
+        return self._count_explained(reply, request, name, started)
+
+    def _count_explained(self, reply: Reply, request: Request, name: str, started: float) -> Reply:
+        self._metrics.explained(reply.status, time.perf_counter() - started)
         return self._count(reply, request, name, started)
+
+    async def _invoke_in_turn(self, request: Request, name: str, accept: str, steps: Steps, started: float) -> Reply:
+        return self._count(await self._in_turn(self._scheduler, request, name, accept, steps), request, name, started)
+
+    async def _in_turn(self, scheduler: Scheduler, request: Request, name: str, accept: str, steps: Steps) -> Reply:
+        outcome = await scheduler.run(name, steps, float(self._settings.invocation_timeout_seconds))
+        if isinstance(outcome, Refusal):
+            return refused(outcome, request, name)
+        if isinstance(outcome, MemoryError):
+            return refused(_no_memory(), request, name)
+        if isinstance(outcome, BaseException):
+            return failed(request, name, outcome)
+        return Reply(200, accept, outcome)
 
     def _model(self, name: str) -> Model:
         if not self._settings.multi_model and DEDICATED_MODEL not in self._store.models:
@@ -270,6 +308,15 @@ def _model_name(path: bytes) -> str:
     return unquote(path.decode("ascii", "replace"))  # the cache would hold megabytes of such
 
 
+def _explainable(model: Model) -> Explainable:
+    """The model, if it can tell what features contribute; raises Refusal (406)."""
+    if not isinstance(model, Explainable):
+        raise Refusal(406, f"a model of this kind has no contributions; ask for {JSON} without contribs")
+    if model.explaining.refusal:
+        raise Refusal(406, model.explaining.refusal)
+    return model
+
+
 def _no_memory() -> Refusal:
     return Refusal(507, "no memory for this request; send a smaller batch")
 
@@ -278,6 +325,10 @@ def _plain_csv_row(body: bytes, content_type: str, accept: str, model: Model) ->
     """The reply to the commonest request; None for any other."""
     if content_type != "text/csv" or model.preprocessing:
         return None
+    if accept == "text/csv" and isinstance(model, ForestModel):
+        reply = model.predict_csv(body)
+        if reply is not None:
+            return reply
     rows = one_plain_csv_row(body, model)
     return None if rows is None else render(model.predict_now(rows), 1, accept)
 
@@ -350,9 +401,20 @@ def _described(loaded: Loaded) -> dict[str, object]:
         "modelName": loaded.name,
         "modelUrl": loaded.url,
         "features": loaded.model.features,
+        "form": loaded.model.form,
         "sizeBytes": loaded.size_bytes,
         "loadSeconds": round(loaded.load_seconds, 4),
+        "outputs": loaded.model.outputs,
+        "contribs": _contribs_described(loaded.model),
     }
+
+
+def _contribs_described(model: Model) -> dict[str, object]:
+    try:
+        cost = _explainable(model).explaining
+    except Refusal as refusal:
+        return {"available": False, "why": refusal.message}
+    return {"available": True, "secondsPerRow": float(f"{cost.seconds_a_row:.2g}")}
 
 
 def _allow(request: Request, *methods: bytes) -> None:

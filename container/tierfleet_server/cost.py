@@ -42,17 +42,20 @@ def row_ns(model: Model) -> int:
 class Pace:
     """How many rows the next block gets: an estimate at first, then what the last blocks took.
 
-    `read` is the share of the body that was read, from 0 to 1.
+    `read` is the share of the body that was read, from 0 to 1. `rows_in_all` is how many rows it has, where that is
+    known before they are read.
     """
 
-    __slots__ = ("_least", "_most", "read", "rows")
+    __slots__ = ("_least", "_most", "read", "rows", "rows_in_all")
 
-    def __init__(self, model: Model) -> None:
-        self._most = max(1, _BLOCK_BYTES // (4 * model.features))
-        self.rows = self._rows(row_ns(model) / 1e9)
+    def __init__(self, model: Model, seconds_a_row: float = 0.0, numbers_a_row: int = 0) -> None:
+        """For scores, or for something that takes so long and writes so many numbers a row."""
+        self._most = max(1, _BLOCK_BYTES // max(4 * model.features, 16 * numbers_a_row))
+        self.rows = self._rows(seconds_a_row or row_ns(model) / 1e9)
         # What a block costs beside its rows must not drive the number of rows down to one.
         self._least = max(1, self.rows // 16)
         self.read = 0.0
+        self.rows_in_all: int | None = None
 
     def _rows(self, seconds_a_row: float) -> int:
         rows = int(_BLOCK_SECONDS / seconds_a_row)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from .metrics import Metrics
 
 logger = logging.getLogger("tierfleet")
-_FIELDS = ("model", "request_id", "status", "seconds", "bytes", "url")
+_FIELDS = ("model", "request_id", "status", "seconds", "bytes", "form", "url")
 _QUEUE_LINES = 10_000
 _FINISH_SECONDS = 2.0
 

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Mapping
 
 from .request_memory import RequestMemory
 from .scheduler import Scheduler
@@ -14,11 +15,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self.invocations: Counter[int] = Counter()
+        self.explanations: Counter[int] = Counter()
         self.loads: Counter[int] = Counter()
         self.unloads = 0
         self.log_records_dropped = 0
         self._durations = [0] * (len(_BUCKETS_SECONDS) + 1)
-        self._seconds = 0.0
+        self._seconds = self._explanation_seconds = 0.0
 
     def invoked(self, status: int, seconds: float) -> None:
         """Count one invocation by its HTTP status and duration."""
@@ -26,17 +28,23 @@ class Metrics:
         self._durations[bisect_left(_BUCKETS_SECONDS, seconds)] += 1
         self._seconds += seconds
 
+    def explained(self, status: int, seconds: float) -> None:
+        """Count one invocation that asked for contributions, beside `invoked`."""
+        self.explanations[status] += 1
+        self._explanation_seconds += seconds
+
     def render(
         self,
         *,
-        models: int,
+        models: Mapping[str, tuple[int, int]],
         used_bytes: int,
         budget_bytes: int,
         full: bool,
         requests: RequestMemory,
         scheduler: Scheduler,
+        explainer: Scheduler,
     ) -> bytes:
-        """The text that a Prometheus server scrapes."""
+        """The text that a Prometheus server scrapes. `models`: how many there are of each form, and their bytes."""
         lines: list[str] = []
 
         def metric(name: str, kind: str, meaning: str, samples: list[tuple[str, float]]) -> None:
@@ -47,7 +55,12 @@ class Metrics:
         def by_status(counter: Counter[int]) -> list[tuple[str, float]]:
             return [(f'{{status="{status}"}}', count) for status, count in sorted(counter.items())]
 
-        metric("models", "gauge", "Models in memory.", [("", models)])
+        def by_form(place: int) -> list[tuple[str, float]]:
+            return [(f'{{form="{form}"}}', counted[place]) for form, counted in sorted(models.items())]
+
+        metric("models", "gauge", "Models in memory.", [("", sum(count for count, _ in models.values()))])
+        metric("models_by_form", "gauge", "Models in memory by what holds their trees.", by_form(0))
+        metric("models_bytes", "gauge", "Memory of those models, each as it was counted at its load.", by_form(1))
         metric("memory_used_bytes", "gauge", "Memory counted against the budget.", [("", used_bytes)])
         metric("memory_budget_bytes", "gauge", "Memory that models may use.", [("", budget_bytes)])
         metric("memory_full", "gauge", "1 after a 507 until a load has room again.", [("", int(full))])
@@ -58,11 +71,17 @@ class Metrics:
         metric("loads_total", "counter", "Loads by HTTP status.", by_status(self.loads))
         metric("unloads_total", "counter", "Models unloaded.", [("", self.unloads)])
         metric("invocations_total", "counter", "Invocations by HTTP status.", by_status(self.invocations))
-        waiting, cancelled, late, away = scheduler.waiting, scheduler.cancelled, scheduler.late, scheduler.turned_away
+        both = (scheduler, explainer)
+        waiting, cancelled = sum(one.waiting for one in both), sum(one.cancelled for one in both)
+        late, away = sum(one.late for one in both), sum(one.turned_away for one in both)
         metric("invocations_waiting", "gauge", "Invocations that wait for a thread or have one.", [("", waiting)])
         metric("invocations_cancelled_total", "counter", "Invocations whose client had gone.", [("", cancelled)])
         metric("invocations_late_total", "counter", "Invocations that were not ready in time.", [("", late)])
         metric("invocations_turned_away_total", "counter", "Invocations beyond a model's queue.", [("", away)])
+        metric("explanations_total", "counter", "Of invocations, those with contribs.", by_status(self.explanations))
+        seconds = self._explanation_seconds
+        metric("explanation_seconds_total", "counter", "Time from whole request to reply, of those.", [("", seconds)])
+        metric("explanations_waiting", "gauge", "Of those waiting, with contribs.", [("", explainer.waiting)])
         metric("log_records_dropped_total", "counter", "Log lines nobody read.", [("", self.log_records_dropped)])
         running, samples = 0, []
         for limit, count in zip((*map(str, _BUCKETS_SECONDS), "+Inf"), self._durations, strict=True):

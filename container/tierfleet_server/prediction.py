@@ -14,7 +14,7 @@ from .payloads.reply import Rendering
 Scores = list[float]
 # What a job yields: None where others may go first, or a call that releases the interpreter and whose result it wants.
 Steps = Generator[Callable[[], Scores] | None, Scores | None, bytes | bytearray]
-_SURE_SECONDS = 1.0  # of processor time, before it is said that a request cannot be finished in time
+SURE_SECONDS = 1.0  # of processor time, before it is said that a request cannot be finished in time
 
 
 def predict(
@@ -35,34 +35,20 @@ def predict(
                 rendering = Rendering(accept)
             scores = (yield partial(score, rows)) or []
             rendering.add(scores, rows.rows)
+            if first == 0 and pace.rows_in_all is not None:
+                rendering.check_all(pace.rows_in_all)
             took = time.thread_time() - started
             pace.took(took, len(scores), rows.rows)
         used += time.thread_time() - started
-        if used > _SURE_SECONDS and 0 < pace.read < 1:
-            _refuse_hopeless(used / pace.read - used, end - time.monotonic(), rendering.rows)
+        if used > SURE_SECONDS and 0 < pace.read < 1:
+            refuse_hopeless(used / pace.read - used, end - time.monotonic(), rendering.rows)
         yield None
         started = time.thread_time()
     return rendering.finish()
 
 
-def predict_now(body: bytes, content_type: str, accept: str, model: Model) -> bytes | bytearray:
-    """The same at once, for a request that costs little."""
-    return run_through(predict(body, content_type, accept, model, now=True))
-
-
-def run_through(steps: Steps) -> bytes | bytearray:
-    """All steps, one after the other: what they return."""
-    scores = None
-    try:
-        while True:
-            call = steps.send(scores)
-            scores = call() if call is not None else None
-    except StopIteration as done:
-        result: bytes | bytearray = done.value
-        return result
-
-
-def _refuse_hopeless(needed_seconds: float, left_seconds: float, rows: int) -> None:
+def refuse_hopeless(needed_seconds: float, left_seconds: float, rows: int) -> None:
+    """Raise Refusal (413) if the rest of a request, after `rows` rows, needs more processor time than is left."""
     if needed_seconds > left_seconds:
         raise Refusal(
             413, f"after {rows} rows the rest needs some {needed_seconds:.0f} s of a processor and "

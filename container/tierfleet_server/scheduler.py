@@ -37,16 +37,23 @@ class _Job:
 class Scheduler:
     """Runs jobs by owner. `run` is for the event loop's thread only, and so are the counters."""
 
-    def __init__(self, threads: int, *, most_per_owner: int) -> None:
+    def __init__(
+        self, threads: int, *, most_per_owner: int, name: str = "predict", interpreter: "threading.Lock | None" = None
+    ) -> None:
         self.waiting = self.cancelled = self.late = self.turned_away = 0
+        self._name = name
         self._threads, self._most_per_owner = threads, most_per_owner
         self._started = False
         self._queue: FairQueue[_Job] = FairQueue()
         self._changed = threading.Condition(threading.Lock())
         # Only one of the threads at a time competes with the event loop for the interpreter.
-        self._interpreter = threading.Lock()
+        self._interpreter = interpreter or threading.Lock()
         self._running = 0
         self._reserved_until = 0.0
+
+    def beside(self, name: str, threads: int) -> "Scheduler":
+        """Another one, with threads and queues of its own; of all threads one at a time has the interpreter."""
+        return Scheduler(threads, most_per_owner=self._most_per_owner, name=name, interpreter=self._interpreter)
 
     def reserve_a_processor(self) -> None:
         """The event loop has answered a small request: for a while one thread fewer works."""
@@ -95,7 +102,7 @@ class Scheduler:
             self._started = True
             for number in range(self._threads):
                 # A daemon: a step that outlasts the drain has nobody left to answer to.
-                threading.Thread(target=self._work, name=f"predict-{number}", daemon=True).start()
+                threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
 
     def _work(self) -> None:
         give_way()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .payloads.reply import CONTENT_TYPES
+from .payloads.accept import CONTENT_TYPES
 
 
 class SettingsError(ValueError):

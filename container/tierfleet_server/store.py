@@ -118,6 +118,14 @@ class Store:
         page = [self.models[name] for name in names[:limit]]
         return page, names[limit - 1] if len(names) > limit else None
 
+    def by_form(self) -> dict[str, tuple[int, int]]:
+        """How many models of each form there are, and the memory counted for them, in bytes."""
+        found: dict[str, tuple[int, int]] = {}
+        for loaded in self.models.values():
+            count, size_bytes = found.get(loaded.model.form, (0, 0))
+            found[loaded.model.form] = count + 1, size_bytes + loaded.size_bytes
+        return found
+
     async def _load(self, name: str, url: str) -> Loaded:
         loop = asyncio.get_running_loop()
         started = time.perf_counter()
@@ -137,6 +145,7 @@ class Store:
         extra = {
             "model": name,
             "url": url,
+            "form": loaded.model.form,
             "bytes": loaded.size_bytes,
             "seconds": round(loaded.load_seconds, 4),
         }

@@ -5,6 +5,7 @@
 // Without a tenant it reads lines of JSON {"tenant", "body"} from standard input and answers each with one line, in the
 // order the replies come; an "id" comes back with its answer.
 
+import { createHash } from "node:crypto";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import {
@@ -15,6 +16,7 @@ import {
 import { GetObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { InvokeEndpointCommand, SageMakerRuntimeClient } from "@aws-sdk/client-sagemaker-runtime";
 
+const PART = /^routes\/[0-9a-f]{64}\.json$/;
 const TENANT = /^[a-z0-9]+(-[a-z0-9]+)*$/;
 const SHORTEST_POLL_SECONDS = 15;
 const DEFAULT_TTL_SECONDS = 60;
@@ -43,6 +45,7 @@ export class FleetCaller {
   #forcedBegun = 0;
   #forcedEnded = 0;
   #pointers = new Map();
+  #heldPart;
   counts = { routeErrors: 0, routeFallback: 0 };
 
   constructor({ fleet, environment, account, region, ttlSeconds, deadlineSeconds = 70 }) {
@@ -196,6 +199,8 @@ export class FleetCaller {
     if (text) {
       const routes = JSON.parse(text);
       if (routes?.version !== 1) throw new Error(`route document version ${routes?.version} is not 1`);
+      const part = routes.parts?.tenants; // 2: the tenants of shared tiers of a large fleet
+      if (part !== undefined) routes.tenants = { ...(await this.#part(routes.models_bucket, part)), ...routes.tenants };
       if (!isRoutes(routes)) throw new Error("the route document is malformed");
       if (routes.fleet !== this.fleet || routes.environment !== this.environment) {
         throw new Error(`the routes are those of ${routes.fleet} ${routes.environment}`);
@@ -210,6 +215,20 @@ export class FleetCaller {
     this.#pollAt = performance.now() + interval;
     this.#waitAt = this.#pollAt + interval;
     return this.#routes;
+  }
+
+  /** A part of the routes; its key is named after its content, so it is read once. */
+  async #part(Bucket, Key) {
+    if (this.#heldPart?.key === Key) return this.#heldPart.content;
+    if (typeof Bucket !== "string" || !PART.test(Key)) throw new Error("the route document names no part");
+    const reply = await this.s3.send(new GetObjectCommand({ Bucket, Key }), inTime());
+    const bytes = await reply.Body.transformToByteArray();
+    const content = JSON.parse(Buffer.from(bytes).toString());
+    if (`routes/${createHash("sha256").update(bytes).digest("hex")}.json` !== Key || content?.constructor !== Object) {
+      throw new Error(`s3://${Bucket}/${Key} does not hold what its name says`);
+    }
+    this.#heldPart = { key: Key, content };
+    return content;
   }
 
   /** One read per tenant and 60 s, shared by whoever asks meanwhile; the old pointer if S3 fails or is silent. */
@@ -293,13 +312,19 @@ export function scores(text) {
   const document = JSON.parse(text);
   const list = Array.isArray(document) ? document : document.predictions;
   if (!Array.isArray(list)) throw new Error("the reply has no list of predictions");
-  return list.map((score) => number(score?.score ?? score));
+  const rows = list.map((score) => row(score?.score ?? score));
+  if (new Set(rows.map((scores) => scores.length)).size > 1) throw new Error("the rows differ in their numbers of scores");
+  return rows;
+}
+
+function row(value) {
+  return Array.isArray(value) && value.length > 1 ? value.map(number) : number(value);
 }
 
 function number(value) {
   const [only] = Array.isArray(value) && value.length === 1 ? value : [value];
   const read = ["number", "string"].includes(typeof only) && only !== "" ? Number(only) : NaN;
-  if (Number.isNaN(read)) throw new Error("the reply is not one score per row");
+  if (Number.isNaN(read)) throw new Error("the reply holds something else than scores per row");
   return read;
 }
 

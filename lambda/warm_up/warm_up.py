@@ -3,12 +3,15 @@
 Three callers, told apart by the event:
 - the schedule, or a person: {"tier": "tail"}, optionally with "tenants", a list, hottest first;
 - EventBridge: an endpoint's state change to IN_SERVICE;
-- CloudFormation: the warm gate, a custom resource between an endpoint and the deployment of its route.
+- CloudFormation: the warm gate, a custom resource between an endpoint and the deployment of its route; the one for
+  tenants that move to a shared endpoint; the route guard, which puts the routes back when an update is taken back; and,
+  of a large fleet, the custom resource that puts parts of the route document into the model bucket.
 docs/warm-up.md says what each does and what the log lines and metrics mean.
 """
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +20,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tierfleet.runtime import clients, metrics
+from tierfleet.runtime import clients, metrics, route_guard, route_parts
 from tierfleet.runtime.appconfig import NoRoutesDeployedError, deployed_routes, newest_hosted_routes
 from tierfleet.runtime.aws_errors import classify
+from tierfleet.runtime.names import ROUTES_PREFIX
+from tierfleet.runtime.predecessor import grow_like, predecessor
 from tierfleet.runtime.route_document import RouteDocument
+from tierfleet.runtime.route_parts import PartReader
 from tierfleet.runtime.warm_up import custom_resource, gate
 from tierfleet.runtime.warm_up.custom_resource import Answer
 from tierfleet.runtime.warm_up.gate import Waiting
+from tierfleet.runtime.warm_up.moved_tenants import moved_tenants
 from tierfleet.runtime.warm_up.plan import plan_warm_up
 from tierfleet.runtime.warm_up.report import WarmUpReport
 from tierfleet.runtime.warm_up.run import warm
@@ -113,6 +120,7 @@ class Aws:
 
 
 AWS = Aws()
+_READ_PART: Final = PartReader(lambda: AWS.s3)
 
 
 @cache
@@ -122,7 +130,11 @@ def settings() -> Settings:
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """What Lambda calls. Returns a JSON value: the report, {"skipped": why}, or the answer sent."""
+    if event.get("ResourceType") == route_parts.RESOURCE_TYPE:
+        return _answer_parts(event)
     if "RequestType" in event:
+        if event.get("ResourceType") == route_guard.RESOURCE_TYPE:
+            return _answer_route_guard(event)
         return _answer_gate(event, context)
     if event.get("source") == "aws.sagemaker":
         return _on_endpoint_event(event, context)
@@ -157,6 +169,24 @@ def _on_endpoint_event(event: Mapping[str, Any], context: Any) -> dict[str, Any]
         return _warm(routes, tier, context).to_json()
 
 
+def _answer_parts(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts the parts of the route document that is about to be deployed into the model bucket. None is ever deleted:
+    a document of before may come back."""
+    try:
+        if request["RequestType"] == "Delete":
+            answer = Answer(succeeded=True, reason="the parts stay: an older route document may come back")
+        else:
+            parts = request["ResourceProperties"]["Parts"]
+            put = route_parts.copy_parts(AWS.s3, bucket=settings().models_bucket, parts=parts)
+            answer = Answer(succeeded=True, reason=f"{put} of {len(parts)} parts of the routes are new")
+    except Exception as error:
+        answer = Answer(succeeded=False, reason=f"the routes are not in the bucket: {_sentence(error)}")
+    _log("route parts answer", succeeded=answer.succeeded, reason=answer.reason)
+    physical_resource_id = request.get("PhysicalResourceId") or f"{settings().models_bucket}/{ROUTES_PREFIX}"
+    custom_resource.send(request, answer, physical_resource_id=physical_resource_id)
+    return {"succeeded": answer.succeeded, "reason": answer.reason}
+
+
 def _answer_gate(request: Mapping[str, Any], context: Any) -> dict[str, Any]:
     try:
         answer = _gate(request, context)
@@ -165,7 +195,7 @@ def _answer_gate(request: Mapping[str, Any], context: Any) -> dict[str, Any]:
     if isinstance(answer, Waiting):
         return {"waiting": answer.reason}
     endpoint_name = request.get("ResourceProperties", {}).get("EndpointName")
-    physical_resource_id = endpoint_name or "unknown"
+    physical_resource_id = endpoint_name or request["LogicalResourceId"]
     if request["RequestType"] == "Delete":
         physical_resource_id = request["PhysicalResourceId"]
     _log("warm gate answers", endpoint=endpoint_name, succeeded=answer.succeeded, reason=answer.reason)
@@ -173,43 +203,123 @@ def _answer_gate(request: Mapping[str, Any], context: Any) -> dict[str, Any]:
     return {"succeeded": answer.succeeded, "reason": answer.reason, "data": dict(answer.data)}
 
 
+def _answer_route_guard(request: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        answer = route_guard.answer(
+            request,
+            cloudformation=AWS.cloudformation,
+            appconfig=AWS.appconfig,
+            appconfigdata=AWS.appconfigdata,
+            read_part=_READ_PART,
+        )
+    except Exception as error:
+        answer = Answer(succeeded=False, reason=_sentence(error))
+    _log("route guard answers", request=request["RequestType"], succeeded=answer.succeeded, reason=answer.reason)
+    # One id for ever: another one would be a replacement, which CloudFormation takes back only in its clean-up.
+    custom_resource.send(request, answer, physical_resource_id=request.get("PhysicalResourceId", "route-guard"))
+    return {"succeeded": answer.succeeded, "reason": answer.reason}
+
+
 def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:
     """The answer to CloudFormation; Waiting: the next run of this function gives it."""
     if request["RequestType"] == "Delete":
         return Answer(succeeded=True, reason="nothing to do on delete")
-    result = gate.wait(
-        request,
-        cloudformation=AWS.cloudformation,
-        sagemaker=AWS.sagemaker,
-        most_seconds=_seconds_left(context),
-    )
-    if isinstance(result, Answer):
+    if "RouteDocumentVersion" in request.get("ResourceProperties", {}):
+        return _warm_moved_tenants(request, context)
+    run = int(request.get(RUN_KEY, 1))
+    if (result := _wait(request, context, run)) is not None:
         return result
     endpoint_name = request["ResourceProperties"]["EndpointName"]
     tier = request["ResourceProperties"].get("Tier")
-    run = int(request.get(RUN_KEY, 1))
-    if isinstance(result, Waiting):
-        if run >= RUNS_OF_ONE_GATE - 1:
-            return Answer(succeeded=False, reason=f"{result.reason} after {run * _RUN_MINUTES} minutes; {_TOO_LONG}")
-        return _start_next_run(request, context, run, result)
     _keep_logs(endpoint_name, request["ResourceProperties"].get("LogRetentionDays"))
     if not tier:
         return Answer(succeeded=True, reason=f"endpoint {endpoint_name} runs the configuration asked for")
+    old_endpoint = _predecessor(tier, endpoint_name)
+    if old_endpoint and (instances := grow_like(old_endpoint, endpoint_name, sagemaker=AWS.sagemaker)):
+        _log("new endpoint grows", endpoint=endpoint_name, instances=instances, like=old_endpoint)
+        if (result := _wait(request, context, run)) is not None:
+            return result
     if _seconds_left(context) < LONGEST_RUN_SECONDS and run < RUNS_OF_ONE_GATE:
         # The wait has used up what the last tenants of the list would need.
         return _start_next_run(request, context, run, Waiting(f"endpoint {endpoint_name} is in service, to be warmed"))
     application_id, profile_id = settings().routes_application_id, settings().routes_profile_id
     try:
         with _failure_counted(tier):
-            routes = newest_hosted_routes(AWS.appconfig, application_id=application_id, profile_id=profile_id)
+            routes = newest_hosted_routes(
+                AWS.appconfig, application_id=application_id, profile_id=profile_id, read_part=_READ_PART
+            )
             if tier not in routes.warm_ups:
                 return Answer(succeeded=True, reason=f"tier {tier} has no warm_up")
             report = _warm(routes, tier, context, endpoint_name=endpoint_name)
     except Exception as error:
         return Answer(succeeded=True, reason=f"endpoint {endpoint_name} stays cold: {_sentence(error)}")
-    counts = ", ".join(f"{count} {name}" for name, count in report.counts.items())
-    data = {name.capitalize(): count for name, count in report.counts.items()}
-    return Answer(succeeded=True, reason=f"endpoint {endpoint_name} is warmed up: {counts}", data=data)
+    if old_endpoint and report.failed and not report.warmed:
+        # No guardrail watches a flip, so an image that answers nobody must not get to it.
+        why = f"none of {len(report.failed)} probes was answered: {next(iter(report.failed.values()))}"
+        return Answer(
+            succeeded=False, reason=f"endpoint {endpoint_name} does not serve, {old_endpoint} still does; {why}"
+        )
+    return _warmed(f"endpoint {endpoint_name} is warmed up", report.counts)
+
+
+def _wait(request: Mapping[str, Any], context: Any, run: int) -> Answer | Waiting | None:
+    """None: the endpoint is in service with what was asked for. Waiting: the next run goes on."""
+    result = gate.wait(
+        request,
+        cloudformation=AWS.cloudformation,
+        sagemaker=AWS.sagemaker,
+        most_seconds=_seconds_left(context),
+    )
+    if not isinstance(result, Waiting):
+        return result
+    if run >= RUNS_OF_ONE_GATE - 1:
+        return Answer(succeeded=False, reason=f"{result.reason} after {run * _RUN_MINUTES} minutes; {_TOO_LONG}")
+    return _start_next_run(request, context, run, result)
+
+
+def _predecessor(tier: str, endpoint_name: str) -> str | None:
+    """The endpoint that serves the tier so far, under another name; None where there is none or nobody can say."""
+    try:
+        return predecessor(_deployed_routes(), tier, endpoint_name)
+    except NoRoutesDeployedError:
+        return None
+    except Exception as error:
+        _log("the deployed routes are not known", tier=tier, reason=_sentence(error))
+        return None
+
+
+def _warm_moved_tenants(request: Mapping[str, Any], context: Any) -> Answer:
+    """Load what the next routes send to a shared endpoint. Models that stay cold do not fail the deployment."""
+    if (answer := gate.answer_of_a_rollback(request, AWS.cloudformation)) is not None:
+        return answer
+    application_id, profile_id = settings().routes_application_id, settings().routes_profile_id
+    try:
+        with _failure_counted():
+            hosted = newest_hosted_routes(
+                AWS.appconfig, application_id=application_id, profile_id=profile_id, read_part=_READ_PART
+            )
+            try:
+                moved = moved_tenants(_deployed_routes(), hosted)
+            except NoRoutesDeployedError:
+                return Answer(succeeded=True, reason="no routes are deployed yet: nobody has moved")
+        counts: Counter[str] = Counter()
+        for number, (tier, tenants) in enumerate(moved.items()):
+            # Each tier has its share of the time that is left, however long those before it took.
+            seconds = _seconds_left(context) / (len(moved) - number)
+            with _failure_counted(tier):
+                counts.update(_warm(hosted, tier, context, tenants=tenants, most_seconds=seconds).counts)
+    except Exception as error:
+        return Answer(succeeded=True, reason=f"tenants that move stay cold: {_sentence(error)}")
+    if not moved:
+        return Answer(succeeded=True, reason="nobody moves to a shared endpoint")
+    return _warmed(f"tenants that move to {', '.join(moved)}", counts)
+
+
+def _warmed(what: str, counts: Mapping[str, int]) -> Answer:
+    shown = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return Answer(
+        succeeded=True, reason=f"{what}: {shown}", data={name.capitalize(): count for name, count in counts.items()}
+    )
 
 
 def _keep_logs(endpoint_name: str, days: str | None) -> None:
@@ -241,6 +351,7 @@ def _deployed_routes() -> RouteDocument:
         application_id=settings().routes_application_id,
         environment_id=settings().routes_environment_id,
         profile_id=settings().routes_profile_id,
+        read_part=_READ_PART,
     )
 
 
@@ -251,13 +362,14 @@ def _warm(
     *,
     endpoint_name: str | None = None,
     tenants: Sequence[str] | None = None,
+    most_seconds: float = LONGEST_RUN_SECONDS,
 ) -> WarmUpReport:
     plan = plan_warm_up(
         routes,
         tier,
         endpoint_name=endpoint_name,
         tenants=tenants,
-        most_seconds=min(_seconds_left(context), LONGEST_RUN_SECONDS),
+        most_seconds=min(_seconds_left(context), most_seconds, LONGEST_RUN_SECONDS),
     )
     # At once: it keeps the cache alarms silent while the run goes on.
     _emit({metrics.WARM_UP_STARTED: 1}, tier)

@@ -8,7 +8,7 @@ from local_cloud.data_plane.desired import read_endpoint
 from local_cloud.data_plane.fleets import Fleets
 from local_cloud.data_plane.gauges import Gauges
 from local_cloud.data_plane.instances.artefacts import Artefacts
-from local_cloud.data_plane.invocations import Invocations, SlowModelServer, Throttled
+from local_cloud.data_plane.invocations import FailingModelServer, Invocations, SlowModelServer, Throttled
 
 _MOST_MILLISECONDS = 3_600_000.0
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
@@ -43,6 +43,10 @@ def _answer(
             return fleets.follow(read_endpoint(request["endpoint"]))
         case "instances":
             return [{**row, **gauges.of(row["instance"])} for row in fleets.described()]
+        case "errors":
+            return invocations.errors_by_class()
+        case "forget_errors":
+            return invocations.errors.clear()
         case "observations":
             return fleets.take_observations()
         case "lines":
@@ -64,6 +68,9 @@ def _set_faults(
         SlowModelServer(fault["endpoint"], fault.get("config"), _between(0, fault["milliseconds"], _MOST_MILLISECONDS))
         for fault in faults.get("slow_model_server", [])
     ]
+    failing = [
+        FailingModelServer(fault["endpoint"], fault.get("config")) for fault in faults.get("failing_model_server", [])
+    ]
     throttled = [
         Throttled(fault["endpoint"], int(_between(0, fault["refused_of_ten"], 10)))
         for fault in faults.get("throttled", [])
@@ -72,7 +79,8 @@ def _set_faults(
     if not isinstance(disk_full, list) or not all(isinstance(name, str) for name in disk_full):
         raise ValueError(f"disk_full is a list of endpoint names, got {disk_full!r}")
     artefacts.failing = bool(faults.get("s3_failing", False))
-    invocations.slow, invocations.throttled, fleets.disk_full_endpoints = slow, throttled, set(disk_full)
+    invocations.slow, invocations.failing, invocations.throttled = slow, failing, throttled
+    fleets.disk_full_endpoints = set(disk_full)
     for endpoint, _, instance, _ in fleets.everything():
         instance.disk_is_full = endpoint.name in disk_full
     return {}

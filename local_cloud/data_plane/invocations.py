@@ -3,8 +3,10 @@
 import asyncio
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from local_cloud.core import invocation_rules
 from local_cloud.core.errors import ServiceError
@@ -19,6 +21,8 @@ from local_cloud.data_plane.settings import DataPlaneSettings
 Headers = dict[bytes, bytes]
 
 _PREFIX = b"x-amzn-sagemaker-"
+# Names of endpoints come from callers: those beyond are not counted.
+_MOST_ENDPOINTS_WITH_ERRORS = 10_000
 _TO_CONTAINER = (
     b"content-type", b"accept", _PREFIX + b"custom-attributes", _PREFIX + b"inference-id", _PREFIX + b"target-model",
 )  # fmt: skip
@@ -31,6 +35,14 @@ class SlowModelServer:
     endpoint: str
     config: str | None
     milliseconds: float
+
+
+@dataclass(frozen=True)
+class FailingModelServer:
+    """A fault: the endpoint's instances of one configuration (None: of any) answer every request with 500."""
+
+    endpoint: str
+    config: str | None
 
 
 @dataclass
@@ -60,7 +72,9 @@ class Invocations:
     fleets: Fleets
     settings: DataPlaneSettings
     slow: list[SlowModelServer] = field(default_factory=list)
+    failing: list[FailingModelServer] = field(default_factory=list)
     throttled: list[Throttled] = field(default_factory=list)
+    errors: dict[tuple[Scope, str], Counter[str]] = field(default_factory=dict)
 
     async def answer(self, scope: Scope, endpoint_name: str, headers: Headers, body: bytes) -> Answer:
         """Never raises what a caller could cause."""
@@ -70,7 +84,21 @@ class Invocations:
         try:
             return await self._invoke(scope, endpoint_name, headers, body, started)
         except ServiceError as error:
+            self._count(scope, endpoint_name, error)
             return refused(error)
+
+    def errors_by_class(self) -> list[dict[str, Any]]:
+        """How often callers of each endpoint were told each error: its code, with the container's status if any."""
+        return [
+            {"account": account, "region": region, "endpoint": endpoint, "errors": dict(counted)}
+            for ((account, region), endpoint), counted in self.errors.items()
+        ]
+
+    def _count(self, scope: Scope, endpoint_name: str, error: ServiceError) -> None:
+        key = (scope, endpoint_name)
+        if key in self.errors or len(self.errors) < _MOST_ENDPOINTS_WITH_ERRORS:
+            status = error.fields.get("OriginalStatusCode")
+            self.errors.setdefault(key, Counter())[f"{error.code} {status}" if status else error.code] += 1
 
     async def _invoke(self, scope: Scope, endpoint_name: str, headers: Headers, body: bytes, started: float) -> Answer:
         endpoint = self.fleets.endpoints.get((scope, endpoint_name))
@@ -173,6 +201,9 @@ class Invocations:
         for slow in self.slow:
             if slow.endpoint == endpoint.spec.name and slow.config in (None, fleet.spec.config_name):
                 await asyncio.sleep(slow.milliseconds / 1000)
+        for fault in self.failing:
+            if fault.endpoint == endpoint.spec.name and fault.config in (None, fleet.spec.config_name):
+                return ContainerReply(500, {}, b"injected fault"), time.perf_counter() - started
         if instance.client is None:
             raise invocation_errors.instance_lost(instance.reason)
         try:

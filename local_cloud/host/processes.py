@@ -26,6 +26,7 @@ import botocore.session
 from botocore.config import Config
 
 from local_cloud.core.disk_problems import DiskError, disk_problems_named
+from local_cloud.core.early_start import DEFAULT, EarlyStart, check
 from local_cloud.core.state_file import State
 from local_cloud.data_plane.settings import SettingsError, from_options
 from local_cloud.host.admin_client import ask
@@ -154,14 +155,17 @@ def start(
     enforce_iam: bool = False,
     detached: bool = False,
     serving: Literal["constant", "models"] = "constant",
+    early_start: EarlyStart = DEFAULT,
     **settings: Any,
 ) -> LocalCloud:
     """Start the stand-in and wait until it answers.
 
     It ends with this process, even when that crashes. A `detached` one ends by `running(state_dir).stop()`.
     Endpoints answer a constant, or are served by real instances; `settings` are those of
-    `data_plane.settings.DataPlaneSettings`, for example scale=0.01. Raises SettingsError for wrong ones, RuntimeError
-    where it cannot start, and DiskError where its directory cannot be written.
+    `data_plane.settings.DataPlaneSettings`, for example scale=0.01. early_start: which resources of a stack let others
+    begin before they are ready; by default those that are created, as AWS announced it. Raises SettingsError for wrong
+    settings, ValueError for another early_start, RuntimeError where it cannot start, and DiskError where its directory
+    cannot be written.
     """
     if settings and serving == "constant":
         raise SettingsError(f"a stand-in that runs no model has no settings; leave {', '.join(sorted(settings))} out")
@@ -171,6 +175,7 @@ def start(
     command += ["--account", account, "--region", region]
     command += ["--parent", str(os.getpid())]
     command += ["--enforce-iam"] * enforce_iam + ["--detached"] * detached
+    command += ["--early-start", check(early_start)]
     command += ["--data-plane", data_plane.to_json()] * (serving == "models")
     with disk_problems_named(state_dir), _starting_alone(state_dir):
         with (state_dir / _LOG_FILE).open("w") as log:

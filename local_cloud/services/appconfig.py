@@ -12,6 +12,7 @@ from ministack.services import appconfig, cloudwatch
 
 from local_cloud.core import event_log
 from local_cloud.core.clock import clock
+from local_cloud.services import stack_cancel
 from local_cloud.services.cloudwatch import alarm_evaluation
 
 # AppConfig looks at its monitors at least this often.
@@ -19,8 +20,11 @@ _MONITOR_SECONDS = 30.0
 _IN_PROGRESS = ("DEPLOYING", "BAKING")
 
 
-def create(_logical_id: str, properties: dict[str, Any], _stack_name: str) -> tuple[str, dict[str, Any]]:
-    """Start the deployment and wait until its bake is over; a rollback by the monitor is a failure."""
+def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
+    """Start the deployment and wait until its bake is over; a rollback by the monitor is a failure.
+
+    Where the update is cancelled meanwhile, the deployment is left as it is: it bakes on, and may complete.
+    """
     application, environment = properties["ApplicationId"], properties["EnvironmentId"]
     status, _, body = appconfig._start_deployment(application, environment, properties)
     answer = json.loads(body)
@@ -30,6 +34,10 @@ def create(_logical_id: str, properties: dict[str, Any], _stack_name: str) -> tu
     resource = f"{application}/{environment}/{number}"
     event_log.record("ConfigurationDeploying", resource, version=properties.get("ConfigurationVersion"))
     while (record := _refreshed(application, environment, number))["State"] in _IN_PROGRESS:
+        if stack_cancel.leaves(stack_name):
+            stack_cancel.leave(stack_name, logical_id)
+            event_log.record("ConfigurationLeft", resource, state=record["State"])
+            return str(number), {"DeploymentNumber": number, "State": record["State"]}
         moment = min(clock.now() + _MONITOR_SECONDS, _complete_at(record))
         if clock.skips_waits:
             record["_SkippedSeconds"] = record.get("_SkippedSeconds", 0.0) + max(0.0, moment - clock.now())
@@ -39,6 +47,14 @@ def create(_logical_id: str, properties: dict[str, Any], _stack_name: str) -> tu
     if record["State"] != "COMPLETE":
         raise ValueError(f"Deployment {number} of environment {environment} ended {record['State']}: {_why(record)}")
     return str(number), {"DeploymentNumber": number, "State": record["State"]}
+
+
+def stop(application: str, environment: str, number: int, *rest: Any) -> Any:
+    """StopDeployment, noted in the event log where it put routes back."""
+    answer = _emulator_stop(application, environment, number, *rest)
+    if answer[0] < 300:
+        event_log.record("RoutesTakenBack", f"{application}/{environment}/{number}")
+    return answer
 
 
 def advance(record: dict[str, Any], now: float) -> None:
@@ -121,3 +137,4 @@ def _why(record: dict[str, Any]) -> str:
 
 
 _emulator_advance = appconfig._advance_deployment
+_emulator_stop = appconfig._stop_deployment

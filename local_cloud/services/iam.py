@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 from ministack import app as emulator
-from ministack.core import iam_actions
+from ministack.core import iam_actions, iam_evaluator
 from ministack.core.iam_evaluator import AuthError, enforce
 from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import extract_access_key_id
 from ministack.services import appconfig
+from ministack.services import iam as roles
 
 from local_cloud.core.errors import ServiceError
 
@@ -76,6 +77,36 @@ def resource(service: str, method: str, path: str, headers: dict[str, str], body
     )
 
 
+def s3_context(
+    action: str, query: dict[str, Any] | None, path: str = "", headers: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """The emulator's condition keys of an S3 request, and those of conditional writes, which it does not know.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+    """
+    context: dict[str, Any] = _emulator_s3_context(action, query, path, headers)
+    if action == "s3:PutObject":
+        # Starting a multipart upload, and its parts, create no object.
+        creates = not {"uploads", "partNumber"} & (query or {}).keys()
+        context["s3:ObjectCreationOperation"] = "true" if creates else "false"
+        for name in ("if-none-match", "if-match"):
+            if value := (headers or {}).get(name):
+                context[f"s3:{name}"] = value
+    return context
+
+
+def condition_key(key: str, context: Any) -> Any:
+    """The emulator's value of a key; aws:PrincipalArn of a session is its role's ARN, not the session's own.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    """
+    value = _emulator_condition_key(key, context)
+    if key.lower() == "aws:principalarn" and isinstance(value, str) and ":assumed-role/" in value:
+        role = roles._roles.get(value.split("/")[1])
+        return role["Arn"] if role else value
+    return value
+
+
 def _appconfig_session(path: str, body: bytes, query: dict[str, Any]) -> tuple[str, str, str] | None:
     if path.startswith("/configurationsessions"):
         request = json.loads(body or b"{}")
@@ -102,3 +133,5 @@ def _appconfig_session(path: str, body: bytes, query: dict[str, Any]) -> tuple[s
 _emulator_pin_request_origin = emulator.pin_request_origin
 _emulator_action = iam_actions.extract_iam_action
 _emulator_resource = iam_actions.extract_resource_arn
+_emulator_s3_context = iam_actions.s3_service_context
+_emulator_condition_key = iam_evaluator._resolve_condition_key

@@ -29,6 +29,8 @@ _BASE: dict[str, Any] = {
             "default": True,
             "instance_type": "ml.m5.xlarge",
             "instances": {"min": 2, "max": 6, "initial": 2},
+            # Of the container and the instances here: the endpoint's name has no suffix until one of them changes.
+            "first_generation": "tjscld",
             "models_per_instance": 60,
             "scaling": {"max_requests_per_second": 50, "safety_factor": 0.5},
             "scale_on_cache": {"max_unloads_per_hour": 200, "add_instances": 1},
@@ -57,7 +59,7 @@ Synth = Callable[..., Path]
 
 def document(**changes: Any) -> dict[str, Any]:
     """The small document with these changes merged in; DELETE as a value removes its key."""
-    return _merged(deepcopy(_BASE), changes)
+    return merged(deepcopy(_BASE), changes)
 
 
 def fleet(**changes: Any) -> FleetConfig:
@@ -72,13 +74,14 @@ def checked(directory: Path, content: dict[str, Any], name: str = "shop-test.tom
     return check_file(file)
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with these changes, table by table; it is changed itself."""
     for key, value in changes.items():
         if value is DELETE:
             base.pop(key, None)
         elif isinstance(value, dict):
             below = base.get(key)
-            base[key] = _merged(below if isinstance(below, dict) else {}, value)
+            base[key] = merged(below if isinstance(below, dict) else {}, value)
         else:
             base[key] = value
     return base

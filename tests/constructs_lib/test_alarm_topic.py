@@ -40,7 +40,13 @@ def test_the_topic_takes_a_customers_key() -> None:
 @pytest.mark.parametrize(
     ("service", "condition"),
     [
-        ("cloudwatch.amazonaws.com", {"StringEquals": {"aws:SourceAccount": "123456789012"}}),
+        (
+            "cloudwatch.amazonaws.com",
+            {
+                "StringEquals": {"aws:SourceAccount": "123456789012"},
+                "ArnLike": {"aws:SourceArn": "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:*"},
+            },
+        ),
         # EventBridge drops the event where the topic's policy has a condition.
         ("events.amazonaws.com", None),
     ],

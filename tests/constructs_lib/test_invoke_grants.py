@@ -8,6 +8,8 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Template
+from hypothesis import given
+from hypothesis import strategies as st
 from synthesis import AUDIENCE, statements, template_of
 
 from constructs_lib import invoke_grants
@@ -17,6 +19,8 @@ from local_cloud.testing.fleets import fleet
 from tierfleet.config import routes
 from tierfleet.runtime.names import endpoint_name, hashed_tenant
 
+# Few letters, so that words repeat, overlap and begin one another.
+words = st.lists(st.text("a1", min_size=1, max_size=2), min_size=1, max_size=2).map("-".join)
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/"
 CONFIG = fleet()
 SHARED = routes.endpoint_name(CONFIG, "tail")
@@ -93,6 +97,22 @@ def test_the_pattern_of_future_endpoints_reaches_no_other_tenant_and_no_shared_e
         assert not any(fnmatchcase(f"{ARN}{name}", pattern) for pattern in patterns), name
 
 
+@given(words, words, words, words | st.none(), st.sampled_from(["q3f7xk", None]))
+def test_the_pattern_of_an_endpoint_reaches_it_under_each_type_and_generation_and_no_other(
+    fleet_name: str, tier: str, other: str, tenant: str | None, suffix: str | None
+) -> None:
+    hosting = "dedicated" if tenant else "multi-model"
+    pattern = invoke_grants.whatever_it_is_made_of(
+        endpoint_name(fleet_name, "test", tier, tenant, hosting, "ml.m5.large", suffix)
+    )
+    assert fnmatchcase(endpoint_name(fleet_name, "test", tier, tenant, hosting, "ml.r5.4xlarge", "aaaaaa"), pattern)
+    assert fnmatchcase(endpoint_name(fleet_name, "test", other, tenant, hosting, "ml.m5.large"), pattern) == (
+        tier == other
+    )
+    another = endpoint_name(fleet_name, "test", tier, other, "dedicated", "ml.m5.large")
+    assert fnmatchcase(another, pattern) == (other == tenant)
+
+
 def test_a_shared_endpoint_grants_its_own_name_with_the_tenants_it_is_told() -> None:
     def grant(role: iam.Role) -> None:
         tier = CONFIG.multi_model_tiers["tail"]
@@ -102,7 +122,7 @@ def test_a_shared_endpoint_grants_its_own_name_with_the_tenants_it_is_told() -> 
         endpoint.grant_invoke(role, tenants=["m1"])
 
     statement = granted(grant)
-    assert statement["Resource"] == f"{ARN}{SHARED}"
+    assert statement["Resource"] == f"{ARN}shop--test--tail--all--*"
     assert statement["Condition"] == {"StringLike": {"sagemaker:TargetModel": ["m1/*"]}}
 
 
@@ -113,4 +133,4 @@ def test_a_dedicated_endpoint_grants_its_own_name() -> None:
             cdk.Stack.of(role), "W1", **COMMON, tier_name="whale", tier=tier, tenant="w1", execution_role=role
         ).grant_invoke(role)
 
-    assert granted(grant)["Resource"] == f"{ARN}{routes.endpoint_name(CONFIG, 'whale', 'w1')}"
+    assert granted(grant)["Resource"] == f"{ARN}shop--test--whale--w1--*"

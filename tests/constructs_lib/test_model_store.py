@@ -7,9 +7,13 @@ from aws_cdk.assertions import Match, Template
 from synthesis import BUCKET, only, template_of
 
 from constructs_lib.model_store import ModelStore, model_bytes_downloaded
-from local_cloud.testing.fleets import fleet
+from local_cloud.testing.fleets import Synth, fleet
+from tierfleet.template_limits import check_assembly
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
+
+COLLECTOR = "arn:aws:iam::123456789012:role/pipelines/models-gc"
+WRITTEN_ONCE = [{"Fn::Join": ["", [Match.any_value(), f"/{prefix}/*"]]} for prefix in ("models", "routes")]
 
 
 def store_template(**changes: Any) -> Template:
@@ -82,13 +86,45 @@ def test_no_model_is_ever_written_twice(plain: Template) -> None:
                                 "Null": {"s3:if-none-match": "true"},
                                 "Bool": {"s3:ObjectCreationOperation": "true"},
                             },
-                            "Resource": {"Fn::Join": ["", [Match.any_value(), "/models/*"]]},
+                            "Resource": WRITTEN_ONCE,
                         }
                     ]
                 )
             }
         },
     )
+
+
+def denied(template: Template, sid: str) -> dict[str, Any] | None:
+    statements = only(template, "AWS::S3::BucketPolicy")["PolicyDocument"]["Statement"]
+    found = [statement for statement in statements if statement.get("Sid") == sid]
+    assert all((s["Effect"], s["Principal"]) == ("Deny", {"AWS": "*"}) for s in found)
+    return next(iter(found), None)
+
+
+def test_only_who_is_named_deletes_models(plain: Template) -> None:
+    kept = denied(plain, "ModelsAreKept")
+    assert kept is not None
+    assert (kept["Action"], kept.get("Condition")) == (["s3:DeleteObject", "s3:DeleteObjectVersion"], None)
+    assert denied(plain, "WhoDeletesModelsWritesNone") is None
+
+
+def test_who_deletes_models_cannot_write_them_and_who_writes_them_cannot_delete_them() -> None:
+    template = store_template(models={"gc_principal_arns": [COLLECTOR]})
+    kept, no_writer = denied(template, "ModelsAreKept"), denied(template, "WhoDeletesModelsWritesNone")
+    assert kept is not None
+    assert no_writer is not None
+    assert kept["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": [COLLECTOR]}}
+    assert (no_writer["Action"], no_writer["Condition"]) == (
+        "s3:PutObject",
+        {"ArnEquals": {"aws:PrincipalArn": [COLLECTOR]}},
+    )
+    assert kept["Resource"] == no_writer["Resource"]
+
+
+def test_the_policy_of_as_many_and_as_long_arns_as_allowed_fits(synth: Synth) -> None:
+    longest = [f"arn:aws:iam::123456789012:role/{'p' * 510}/{'r' * 63}{number}" for number in range(10)]
+    assert check_assembly(synth(fleet(models={"gc_principal_arns": longest}))) == []
 
 
 def test_plain_http_is_refused(plain: Template) -> None:

@@ -82,9 +82,9 @@ def test_the_container_gets_the_environment_as_it_is(plain: Template, configured
     }
 
 
-def test_the_container_runs_in_sagemakers_network_with_access_to_it_by_default(plain: Template) -> None:
+def test_the_container_of_a_stock_image_has_no_network_by_default(plain: Template) -> None:
     model = only(plain, "AWS::SageMaker::Model")
-    assert model["EnableNetworkIsolation"] is False
+    assert model["EnableNetworkIsolation"] is True
     assert "VpcConfig" not in model
 
 
@@ -172,8 +172,9 @@ def test_the_endpoint_has_its_literal_name_and_keeps_what_scaling_did(plain: Tem
 def test_a_guardrail_is_opt_in_and_names_its_alarm_literally(configured: Template) -> None:
     endpoint = only(configured, "AWS::SageMaker::Endpoint")
     assert endpoint["DeploymentConfig"]["AutoRollbackConfiguration"] == {
-        "Alarms": [{"AlarmName": f"{NAME}--server-errors"}]
+        "Alarms": [{"AlarmName": f"{endpoint['EndpointName']}--server-errors"}]
     }
+    assert endpoint["EndpointName"].startswith(f"{NAME}-")
 
 
 def test_the_rollback_alarm_stands_before_the_endpoint(plain: Template) -> None:

@@ -217,6 +217,8 @@ def test_only_the_gate_reads_hosted_documents_endpoints_and_stacks(plain: Templa
     gate_only = {
         "appconfig:GetHostedConfigurationVersion",
         "appconfig:ListHostedConfigurationVersions",
+        "appconfig:ListDeployments",
+        "appconfig:StopDeployment",
         "cloudformation:DescribeStacks",
         "sagemaker:DescribeEndpoint",
     }
@@ -227,7 +229,8 @@ def test_only_the_gate_reads_hosted_documents_endpoints_and_stacks(plain: Templa
 
 def test_the_functions_read_the_catalog_and_no_model(plain: Template) -> None:
     reads = [s["Resource"] for s in statements(plain) if s["Action"] == "s3:GetObject"]
-    assert reads == ["arn:aws:s3:::shop--test--models--123456789012--eu-west-1/catalog/*"] * 2
+    bucket = "arn:aws:s3:::shop--test--models--123456789012--eu-west-1"
+    assert reads == [[f"{bucket}/catalog/*", f"{bucket}/routes/*"]] * 2
 
 
 def test_the_functions_call_shared_endpoints_and_no_tenants_own(plain: Template) -> None:
@@ -265,3 +268,20 @@ def test_the_gate_function_may_start_its_own_next_run_and_nobody_else_may(plain:
     assert permission["FunctionName"]["Fn::GetAtt"][0].startswith("WarmUpGateFunction")
     assert permission["Principal"]["Fn::GetAtt"][0].startswith("WarmUpGateFunctionRole")
     assert not [s for s in statements(plain) if "lambda:InvokeFunction" in _list(s["Action"]) and "Gate" in str(s)]
+
+
+def test_what_scheduler_and_eventbridge_could_not_deliver_counts_as_not_warmed(plain: Template) -> None:
+    failures = alarm(plain, section="warm-up", contains="could not be warmed")
+    read = {q["MetricStat"]["Metric"]["MetricName"] for q in failures["Metrics"] if "MetricStat" in q}
+    assert read == {
+        *("WarmUpFailed", "WarmUpLeft", "Errors", "AsyncEventsDropped"),
+        *("InvocationDroppedCount", "FailedInvocations"),
+    }
+    [expression] = [query["Expression"] for query in failures["Metrics"] if "Expression" in query]
+    assert all(f"FILL({q['Id']}, 0)" in expression for q in failures["Metrics"] if "MetricStat" in q)
+
+
+def test_each_schedule_comes_after_its_group(plain: Template) -> None:
+    [group] = resources(plain, "AWS::Scheduler::ScheduleGroup")
+    for schedule in resources(plain, "AWS::Scheduler::Schedule").values():
+        assert group in schedule["DependsOn"]

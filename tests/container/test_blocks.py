@@ -10,8 +10,9 @@ from tierfleet_server.model.booster import BoosterModel, Model, Rows, open_model
 from tierfleet_server.model.preprocessing import Preprocessing
 from tierfleet_server.model.refusal import Refusal
 from tierfleet_server.payloads import json_text, text
+from tierfleet_server.payloads.accept import CONTENT_TYPES
 from tierfleet_server.payloads.payload import read_blocks, read_rows
-from tierfleet_server.payloads.reply import CONTENT_TYPES, Rendering, render
+from tierfleet_server.payloads.reply import Rendering, render
 from trained_models import KINDS, Trained
 
 from tests.fuzz.payloads import payloads
@@ -105,7 +106,7 @@ def test_every_kind_of_model_scores_the_same_in_blocks(kind: str, trained: dict[
         assert isinstance(expected, bytearray)
         for rows in (1, 7, 64):
             assert outcome_in_blocks(body, "text/csv", accept, model, rows) == expected
-        assert prediction.predict_now(body, "text/csv", accept, model) == expected
+        assert run_through(prediction.predict(body, "text/csv", accept, model, now=True)) == expected
 
 
 @settings(max_examples=100, deadline=None)
@@ -121,6 +122,11 @@ def test_there_are_never_more_rows_than_were_estimated(seed: int, features: int)
         except Refusal:
             continue
         assert rows <= rows_at_most(body, content_type, features)
+        pace = Pace(model)
+        with np.errstate(over="ignore"):
+            for _ in read_blocks(body, content_type, model, pace):
+                pass
+        assert pace.rows_in_all == (None if content_type == "application/json" else rows)
 
 
 @pytest.mark.parametrize(
@@ -166,13 +172,14 @@ def test_the_last_instances_count() -> None:
 def test_a_reply_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tierfleet_server.payloads.reply.MAX_REPLY_BYTES", 1000)
     refused = outcome_in_blocks(b"1\n" * 1000, "text/csv", "text/csv", Sums(1, {}), 10)
-    assert refused == (413, "the reply has more than 1000 bytes; send smaller batches")
+    message = "the reply to 30 rows may take 1260 bytes, and it may have 1000; send smaller batches"
+    assert refused == (413, message)
 
 
 def test_a_batch_that_cannot_be_finished_in_time_is_refused_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prediction, "_SURE_SECONDS", 0.0)
+    monkeypatch.setattr(prediction, "SURE_SECONDS", 0.0)
     with pytest.raises(Refusal, match=r"rows the rest needs some .* s of a processor and 0 s are left") as caught:
-        prediction.run_through(prediction.predict(b"1\n" * 500_000, "text/csv", "text/csv", Sums(1, {}), end=0.0))
+        run_through(prediction.predict(b"1\n" * 500_000, "text/csv", "text/csv", Sums(1, {}), end=0.0))
     assert caught.value.status == 413
 
 
@@ -208,11 +215,23 @@ def test_a_small_body_that_is_slow_to_read_leaves_the_event_loop(
     if not goes_on:
         assert result == run_alone(body, model)
     elif b"instances" in body:
-        assert prediction.run_through(steps) == run_alone(b"[[1, 2]]", model)
+        assert run_through(steps) == run_alone(b"[[1, 2]]", model)
     else:
         with pytest.raises(Refusal):
-            prediction.run_through(steps)
+            run_through(steps)
+
+
+def run_through(steps: prediction.Steps) -> bytes | bytearray:
+    """All steps, one after the other: what they return."""
+    scores = None
+    try:
+        while True:
+            call = steps.send(scores)
+            scores = call() if call is not None else None
+    except StopIteration as done:
+        result: bytes | bytearray = done.value
+        return result
 
 
 def run_alone(body: bytes, model: Model) -> bytes | bytearray:
-    return prediction.run_through(prediction.predict(body, "application/json", "text/csv", model))
+    return run_through(prediction.predict(body, "application/json", "text/csv", model))

@@ -198,6 +198,29 @@ def test_an_interim_reply_does_not_overtake_a_reply(connection: socket.socket) -
     assert exchange(connection, ROW)[0][0] == 200
 
 
+ODD_NUMBERS = (
+    b"nan", b"inf", b"+15", b"-15", b"1e1", b"0x0f", b"1_5", b"15.0", b"1 5", b"\xb2", b"\xd9\xa1", b'"15"', b"15,",
+    b"", b"true",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("number", ODD_NUMBERS)
+def test_a_number_of_a_head_is_digits_alone(number: bytes, ready: RunningServer) -> None:
+    """Content-Length, the size of a chunk, the port of Host, the limit of a list: none is read as Python reads it."""
+    sent = [
+        posted(b"Content-Length: " + number),
+        posted(CHUNKED, body=number.replace(b"1e1", b"1e+1") + b"\r\n" + ROW + b"\r\n0\r\n\r\n"),
+        b"GET /models?limit=" + number.replace(b" ", b"%20").replace(b"+", b"%2B").replace(b'"', b"%22")
+        + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    ]  # fmt: skip
+    if number:  # `x:` has an empty port, which is allowed
+        sent.append(b"GET /ping HTTP/1.1\r\nHost: x:" + number + b"\r\n\r\n")
+    for request in sent:
+        with ready.socket() as connection:
+            [(status, _, _)] = exchange(connection, request)
+        assert status == 400 or (status == 200 and b"limit=" in request and number == b""), (request, status)
+
+
 def test_several_accept_headers_are_one_list(connection: socket.socket) -> None:
     headers = (b"Accept: image/png;q=0.5", b"Accept: application/json", LENGTH)
     [(status, head, _)] = exchange(connection, posted(*headers))

@@ -14,8 +14,9 @@ from running_server import RunningServer
 from tierfleet_server.model.booster import Rows
 from tierfleet_server.model.preprocessing import Preprocessing
 from tierfleet_server.model.refusal import Refusal
+from tierfleet_server.payloads.accept import CONTENT_TYPES, Wanted, wanted
 from tierfleet_server.payloads.payload import read_rows
-from tierfleet_server.payloads.reply import CONTENT_TYPES, content_type_for, render
+from tierfleet_server.payloads.reply import render
 
 
 class EightFeatures:
@@ -226,16 +227,73 @@ def test_a_score_that_is_not_finite() -> None:
         ("image/png, application/json", "application/json"),
         ("text/csv;q=0.1, application/x-npy", "application/x-npy"),
         ("text/csv;q=0, */*;q=0.1, application/jsonlines;q=0.5", "application/jsonlines"),
+        ("text/csv;q=0, */*", "application/json"),
+        ("*/*;q=0.9, text/csv;q=0.1, application/x-npy", "application/x-npy"),
+        ("text/*;q=0.2, application/json;q=0.2", "text/csv"),
+        ("application/*", "application/json"),
+        (", ,application/json,", "application/json"),
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "text/csv"),
+        ('image/png; a=",;q=nan", application/json; charset="utf-8;q=0"', "application/json"),
+        ("application/json; contribs=false", "application/json"),
+        ("text/csv; contribs=true, application/x-npy;q=0.001", "application/x-npy"),
+        ("application/json;q=1.000", "application/json"),
     ],
 )
 def test_accept_chooses_the_form(accept: str, expected: str) -> None:
-    assert content_type_for(accept, "text/csv") == expected
+    assert wanted(accept, "text/csv") == Wanted(expected)
 
 
-@pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0", "text/csv;q=x", "text/csv," * 1000])
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [("application/json; contribs=true", JSON), ("Application/JSON;Contribs=TRUE", JSON), ("*/*;contribs=true", JSON),
+     ('application/*; contribs="true"; q=0.5, image/png', JSON),
+     ("text/csv;q=0.5, application/json;contribs=true", JSON),
+     ("application/json;q=0.5, application/json;contribs=true", JSON)],
+)  # fmt: skip
+def test_accept_asks_for_contributions(accept: str, content_type: str) -> None:
+    assert wanted(accept, "text/csv") == Wanted(content_type, contribs=True)
+
+
+@pytest.mark.parametrize(
+    "accept",
+    ["text/csv; contribs=true", "application/x-npy;contribs=true", "application/json; contribs=true; q=0",
+     "application/json; contribs=1", "application/json; contribs", "application/json;contribs=tru"],
+)  # fmt: skip
+def test_contributions_come_as_json_alone(accept: str) -> None:
+    with pytest.raises(Refusal, match="contrib") as caught:
+        wanted(accept, "text/csv")
+    assert caught.value.status == 406
+
+
+ODD_NUMBERS = (
+    "nan", "NaN", "inf", "-inf", "infinity", "+1", "-1", "-0", "1e0", "1E-1", "0x1", "1_0", "0_1", "1.5", "2",
+    "01", "00", "0.5.5", "0,5", "", " ", ".", "1 0", "\u00b2", "\u00bd", "\u0661", "0.\u0661", "1\u00a0", '"1"', "true",
+    "0.1" + "1" * 99,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("weight", [weight for weight in ODD_NUMBERS if "," not in weight])
+def test_a_weight_is_a_number_from_0_to_1(weight: str) -> None:
+    """Java's own client sends one without its leading digit: that passes."""
+    with pytest.raises(Refusal, match="it must be from 0 to 1") as caught:
+        wanted(f"text/csv; q={weight}", "text/csv")
+    assert caught.value.status == 406
+
+
+@given(st.text(st.characters(max_codepoint=255), max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_any_accept_is_a_form_or_a_refusal(accept: str) -> None:
+    for text in (accept, f"text/csv;q={accept}", f"*/*;{accept}"):
+        try:
+            assert wanted(text, "text/csv").content_type in CONTENT_TYPES
+        except Refusal as refusal:
+            assert refusal.status == 406  # noqa: PT017 - either may come
+
+
+@pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0", "text/csv;q=x", "text/csv," * 1000, "image/png,"])
 def test_accept_for_what_there_is_not(accept: str) -> None:
     with pytest.raises(Refusal) as caught:
-        content_type_for(accept, "text/csv")
+        wanted(accept, "text/csv")
     assert caught.value.status == 406
 
 

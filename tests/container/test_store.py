@@ -18,6 +18,7 @@ class FakeModel:
     """What the store asks of a model."""
 
     heap_bytes: int
+    form: str = "fake"
 
 
 class Loads:

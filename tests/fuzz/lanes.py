@@ -121,9 +121,10 @@ def _judge_load(lane: Lane, running: RunningServer, label: str, data: bytes, ans
     if answer.status == 200:
         # Whatever it asks for, an answer is one of these; a served model has an answer for a row of some width.
         for row in (b"1", b"1,2", b"1,2,3"):
-            status = running.invoke("m", row).status
-            if status not in (200, 400):
-                lane.finding(label, f"a row of {row!r} was answered with {status}", data)
+            for accept, allowed in (("", (200, 400)), (payloads.CONTRIBS, (200, 400, 406))):
+                status = running.invoke("m", row, accept=accept).status
+                if status not in allowed:
+                    lane.finding(label, f"a row of {row!r} -> {accept} was answered with {status}", data)
         if running.unload("m").status != 200:
             lane.finding(label, "the model cannot be unloaded", data)
         return

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 CSV, JSON, LIBSVM, NPY = "text/csv", "application/json", "text/libsvm", "application/x-npy"
-ACCEPTS = ("", "*/*", "text/csv", "application/json", "application/jsonlines", "application/x-npy", "image/png")
+CONTRIBS = "application/json; contribs=true"
+ACCEPTS = (
+    "", "*/*", "text/csv", "application/json", "application/jsonlines", "application/x-npy", "image/png", CONTRIBS,
+)  # fmt: skip
 Payload = tuple[str, str, bytes]
 _ODD_VALUES = (
     "",

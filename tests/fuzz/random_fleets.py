@@ -68,6 +68,9 @@ def random_document(chosen: random.Random) -> dict[str, Any]:
             "subnets": [f"subnet-{n:017x}" for n in range(chosen.randint(2, 16))],
             "security_group_ids": [f"sg-{n:08x}" for n in range(chosen.randint(1, 5))],
         }
+    if chosen.random() < 0.3:
+        role = f"arn:{partition}:iam::123456789012:role/{'p' * chosen.randint(0, 400)}/"
+        document["models"] = {"gc_principal_arns": [f"{role}gc{n}" for n in range(chosen.randint(1, 10))]}
     if chosen.random() < 0.5:
         names = ("bucket_kms_key_arn", "volume_kms_key_arn", "topic_kms_key_arn")
         document["encryption"] = {name: key for name in names if chosen.random() < 0.6}
@@ -78,7 +81,8 @@ def _tiers(chosen: random.Random) -> dict[str, Any]:
     tiers = {"tail": _shared(chosen, default=True)}
     for number in range(chosen.choice((0, 0, 1, 4))):
         name = f"{chosen.choice(('s', 'occasional'))}{number}"
-        tenants = [f"{name}-t{n}" for n in range(chosen.choice((1, 200)))]
+        # At times more than a template has room for.
+        tenants = [f"{name}-t{n}" for n in range(chosen.choice((1, 200, 200, 9000)))]
         tiers[name] = {**_shared(chosen, default=False), "tenants": tenants}
     for number in range(chosen.choice((0, 1, 1, 2))):
         tiers[f"w{number}"] = _dedicated(chosen, number)

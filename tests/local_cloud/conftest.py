@@ -25,8 +25,10 @@ def cloud(process: LocalCloud) -> LocalCloud:
 
 
 @pytest.fixture
-def account(cloud: LocalCloud) -> Iterator[Account]:
+def account(cloud: LocalCloud, request: pytest.FixtureRequest) -> Iterator[Account]:
     cloud.admin("clock", {"mode": "skip"})
     cloud.admin("faults", {})
+    early_start = request.config.getoption("--early-start")
+    cloud.admin("cloudformation", {"early_start": early_start, "cancel_waits_for_the_resource": False})
     yield Account(cloud, str(next(_accounts)))
     cloud.admin("clock", {"mode": "skip"})

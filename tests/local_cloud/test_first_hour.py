@@ -31,7 +31,9 @@ def run(tmp_path: Path) -> Iterator[Run]:
         return
 
 
-def test_one_command_and_then_no_command_names_the_fleet(run: Run, tmp_path: Path) -> None:
+def test_one_command_and_then_no_command_names_the_fleet(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     up = run("local", "up", "shop-test.toml", "--deploy", "--sample-models", "--scale", "0.01")
     assert up.returncode == 0, up.stderr
     assert "4 small XGBoost models trained" in up.stdout
@@ -49,6 +51,29 @@ def test_one_command_and_then_no_command_names_the_fleet(run: Run, tmp_path: Pat
 
     driven = json.loads(run("local", "drive", "--seconds", "2", "--json").stdout)
     assert (driven["failed"], driven["requests"] > 0) == (0, True)
+
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in (
+        "local status",
+        "local events",
+        "models list --local",
+        "models gc --local --grace-hours 0",
+        "models remove absent --local",
+        "invoke w1 --local --explain",
+        "invoke nobody --local --explain",
+        "invoke t1 --local --body a,b --count 9",
+        "local drive --seconds 1",
+        "warm --local",
+        "preflight --local",
+    ):
+        shown = run(*command.split())
+        assert "Traceback" not in shown.stderr
+        lines = [line.rstrip() for line in (shown.stdout + shown.stderr).splitlines()]
+        # What is copied has no space to break at: the address of an image.
+        too_long = [line for line in lines if len(line) > 80 and " " in line.strip()]
+        assert (command, too_long) == (command, [])
+    assert "9 ModelError 400" in run("local", "status").stdout
+    monkeypatch.delenv("COLUMNS")
 
     file = tmp_path / "shop-test.toml"
     file.write_text(tomlkit.dumps(document(tiers={"whale": {"tenants": {"t2": {"model": "t2/2027-02-02.tar.gz"}}}})))

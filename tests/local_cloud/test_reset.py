@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import pytest
 from aws_requests import create_config, create_model, put_alarm
+from botocore.exceptions import ClientError
 
 from local_cloud import start
 from local_cloud.testing.account import Account
@@ -35,8 +37,12 @@ def test_a_reset_ends_the_instances(tmp_path: Path) -> None:
         served.config("tail")
         served.create("tail", "tail")
         before = len(served.instances("tail"))
+        with pytest.raises(ClientError):
+            served.invoke("tail", "nobody")
+        assert cloud.admin("errors") != []
 
         cloud.admin("reset", {})
 
         assert before == 1
         served.wait_for(lambda: cloud.admin("instances") == [])
+        assert cloud.admin("errors") == []

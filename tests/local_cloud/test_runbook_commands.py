@@ -22,7 +22,7 @@ NAMES = {
     r"fraud--(prod|dev)--tail--all--mme-m5-x?large": TAIL,
     r"fraud--dev--whale--m01--dedicated-m5-large": whale("w1"),
     r"fraud--(prod|dev)": "shop--test",
-    r"fraud-dev-Fleet": FLEET,
+    r"fraud-(dev|prod)-Fleet": FLEET,
     r"Value=fraud\b": "Value=shop",
     r"Value=prod\b": "Value=test",
     r"=='fraud'": "=='shop'",

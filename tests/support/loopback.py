@@ -7,7 +7,7 @@ import json
 import ssl
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,12 +18,16 @@ import boto3
 import botocore.loaders
 import pytest
 
+from tierfleet.runtime.route_parts import part_key
+
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 FLEET, ENVIRONMENT = "fraud", "prod"
 BUCKET = f"{FLEET}--{ENVIRONMENT}--models--{ACCOUNT}--{REGION}"
 # The options that name the fleet to a command.
 NAMED = ("--fleet", FLEET, "--environment", ENVIRONMENT)
 SHARED = "fraud--prod--tail--all--mme-m5-xlarge"
+# Of a further shared tier.
+SECOND = "fraud--prod--second--all--mme-m5-large"
 WHALES_VERSION = "pinned"
 # A test that fails while it holds a reply leaves no thread for longer.
 _LONGEST_HOLD_SECONDS = 60
@@ -49,6 +53,16 @@ def route_document(*, shared: str = SHARED, whales: tuple[str, ...] = ("m01",)) 
     }
 
 
+def split_route_document(aws: "FakeAws", tenants: dict[str, Any]) -> dict[str, Any]:
+    """A document whose tenants of shared tiers are a part, which is put into the bucket."""
+    content = json.dumps(tenants)
+    key = part_key(content.encode())
+    aws.parts[key] = content
+    document = route_document()
+    document["tiers"]["second"] = {"hosting": "multi-model", "endpoint": SECOND}
+    return {**document, "parts": {"tenants": key, "warm_up": part_key(b"not read by callers")}}
+
+
 def older_route_document() -> dict[str, Any]:
     """As a fleet hosts it that was deployed before the routes named a bucket, a TTL and dedicated tenants' versions."""
     document = {key: value for key, value in route_document().items() if key not in {"models_bucket", "ttl_seconds"}}
@@ -59,6 +73,10 @@ def older_route_document() -> dict[str, Any]:
 
 def score(tenant: str, row: str) -> float:
     return sum(float(value) for value in row.split(",")) + int(tenant[1:])
+
+
+# Takes tenant, body, content type and Accept; gives status, content type and body.
+Container = Callable[[str, bytes, str, str], tuple[int, str, bytes]]
 
 
 class FakeAws:
@@ -75,6 +93,8 @@ class FakeAws:
         self.endpoints = {SHARED, whale("m01")}
         self.versions: dict[str, str] = defaultdict(lambda: "v1")
         self.pointers: dict[str, str] = {}
+        # Parts of the route document, by key.
+        self.parts: dict[str, str] = {}
         # What joins them once /later is asked for, by a program that has read a pointer.
         self.later_pointers: dict[str, str] = {}
         # What a version of a shared model adds to every score.
@@ -86,6 +106,8 @@ class FakeAws:
         self.appconfig_error: tuple[int, str] = (500, "InternalServerException")
         # Replies that come before the real ones, by endpoint: (status, code, message, further fields).
         self.script: dict[str, deque[tuple[int, str, str, dict[str, Any]]]] = defaultdict(deque)
+        # What answers in place of the scores here, by endpoint.
+        self.containers: dict[str, Container] = {}
         self.operations: list[str] = []
         self.invocations: list[dict[str, str | None]] = []
         self.hold_invocations = threading.Event()
@@ -213,7 +235,14 @@ class _Handler(BaseHTTPRequestHandler):
             status, code = self.aws.s3_error
             self._reply(status, f"<Error><Code>{code}</Code><Message>down</Message></Error>", "application/xml")
             return
-        _, bucket, folder, _ = path.split("/")
+        _, bucket, folder, name = path.split("/")
+        if folder == "routes":
+            part = self.aws.parts.get(f"{folder}/{name}")
+            if part is None:
+                self._reply(404, "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>", "application/xml")
+            else:
+                self._reply(200, part)
+            return
         assert folder == "catalog", path
         with self.aws.lock:
             self.aws.buckets.add(bucket)
@@ -256,6 +285,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(400, "ValidationError", f"Failed to download model data (bucket: {BUCKET}, key: {target})")
             return
         tenant = target.split("/")[0] if target else endpoint.split("--")[3]
+        if endpoint in self.aws.containers:
+            accept, sent = self.headers.get("Accept", ""), self.headers.get("Content-Type", "")
+            status, content_type, answer = self.aws.containers[endpoint](tenant, body.encode(), sent, accept)
+            if status == 200:
+                self._reply(200, answer.decode(), content_type)
+            else:  # as SageMaker passes on what a container says
+                kind, said = "server" if status >= 500 else "client", answer.decode()
+                message = f'Received {kind} error ({status}) from primary with message "{said}"'
+                self._error(424, "ModelError", message, OriginalStatusCode=status, OriginalMessage=said)
+            return
         version = target.split("/")[1].removesuffix(".tar.gz") if target else ""
         scores = [score(tenant, row) + self.aws.version_adds[version] for row in body.split("\n")]
         if shared:

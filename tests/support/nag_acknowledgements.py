@@ -14,7 +14,7 @@ from constructs_lib.model_store import ModelStore
 from constructs_lib.route_table import RouteTable
 from constructs_lib.warm_up import WarmUp
 from tierfleet.config import FleetConfig
-from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX
+from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX, ROUTES_PREFIX
 
 Reasons = dict[str, str]
 
@@ -86,13 +86,22 @@ def _execution_role(role: ExecutionRole, config: FleetConfig) -> Reasons:
 
 def _warm_up(warm_up: WarmUp, route_table: RouteTable, config: FleetConfig) -> Reasons:
     stack = cdk.Stack.of(warm_up)
-    application, profile = (
-        stack.resolve(token)["Ref"] for token in (route_table.application_id, route_table.profile_id)
+    application, environment, profile = (
+        stack.resolve(token)["Ref"]
+        for token in (route_table.application_id, route_table.environment_id, route_table.profile_id)
     )
     versions = f"application/<{application}>/configurationprofile/<{profile}>/hostedconfigurationversion/*"
+    deployments = f"application/<{application}>/environment/<{environment}>/deployment/*"
     return {
+        _resource(arns.appconfig(config, deployments)): (
+            "The route guard stops or reverts the deployment that a rollback takes back, whose number exists only "
+            "after it began."
+        ),
         _resource(f"{arns.models_bucket(config)}/{CATALOG_PREFIX}*"): (
             "One pointer a tenant, written by every publish without a deployment. Read only."
+        ),
+        _resource(f"{arns.models_bucket(config)}/{ROUTES_PREFIX}*"): (
+            "Parts of a large route document, named by their content: an older document may come back. Read only."
         ),
         _resource(arns.appconfig(config, versions)): (
             "The gate reads the newest version of this one profile, whose number exists only after the deployment "

@@ -9,6 +9,7 @@ from local_cloud.host import assembly as cloud_assembly
 from local_cloud.testing.account import Account
 from local_cloud.testing.fleets import fleet
 from tierfleet.config import FleetConfig
+from tierfleet.config.generation import generation
 from tierfleet.models.publish import publish
 from tierfleet.runtime import names
 
@@ -29,26 +30,45 @@ class Fleet:
         """archive_of: what is published as `<tenant>/<version>`."""
         self.account = account
         self._synth, self._archive_of = synth, archive_of
+        self.most_guard_seconds = 1
+        self._synthesised: dict[str, dict[str, cloud_assembly.AssembledStack]] = {}
+        self._first_generation: str | None = None
         self.config = self.changed()
 
     def changed(self, **changes: Any) -> FleetConfig:
-        return fleet(account=self.account.id, **changes)
+        """The small fleet with these changes; what it was created with is its shared endpoint's first generation."""
+        config = fleet(account=self.account.id, **changes)
+        if self._first_generation is None:
+            return config
+        document = config.model_dump(mode="json", exclude_none=True)
+        document["tiers"]["tail"]["first_generation"] = self._first_generation
+        return FleetConfig.model_validate_json(json.dumps(document))
 
     def synthesise(self, **changes: Any) -> dict[str, cloud_assembly.AssembledStack]:
         """The stacks by name, their assets published."""
         self.config = self.changed(**changes)
-        (stage,) = self._synth(self.config).glob("assembly-*")
-        cloud_assembly.publish_assets(self.account.cloud, stage, self.account.id, self.config.region)
-        return {stack.name: stack for stack in cloud_assembly.stacks(stage)}
+        key = self.config.model_dump_json()
+        if key not in self._synthesised:
+            (stage,) = self._synth(self.config).glob("assembly-*")
+            cloud_assembly.publish_assets(self.account.cloud, stage, self.account.id, self.config.region)
+            self._synthesised[key] = {stack.name: stack for stack in cloud_assembly.stacks(stage)}
+        return self._synthesised[key]
 
     def start(self, **changes: Any) -> None:
         """Begin the update and do not wait for its end."""
-        template = json.loads(self.synthesise(**changes)[FLEET].template_file.read_text())
-        self.account.start_deploy(template, FLEET)
+        self.account.start_deploy(self.template(self.synthesise(**changes)[FLEET]), FLEET)
 
     def deploy(self, stack: cloud_assembly.AssembledStack) -> str:
-        template = json.loads(stack.template_file.read_text())
-        return self.account.deploy(template, stack.name)
+        return self.account.deploy(self.template(stack), stack.name)
+
+    def template(self, stack: cloud_assembly.AssembledStack) -> dict[str, Any]:
+        """As synthesised, but for the minutes that a rollback gives callers to let go of the routes taken back."""
+        template: dict[str, Any] = json.loads(stack.template_file.read_text())
+        for resource in template["Resources"].values():
+            if resource["Type"] == "Custom::RouteGuard":
+                given = int(resource["Properties"]["WaitSeconds"])
+                resource["Properties"]["WaitSeconds"] = str(min(given, self.most_guard_seconds))
+        return template
 
     def publish(self, *versions: str) -> None:
         s3, bucket = self.account.client("s3"), names.models_bucket("shop", "test", self.account.id, "eu-west-1")
@@ -58,6 +78,8 @@ class Fleet:
 
     def create(self, **changes: Any) -> None:
         """The first deployment's order: bucket, models, endpoints."""
+        config = self.changed(**changes)
+        self._first_generation = generation(config, config.multi_model_tiers["tail"])
         stacks = self.synthesise(**changes)
         assert self.deploy(stacks[MODELS]) == "CREATE_COMPLETE"
         self.publish("t1/1", "t2/1", "t3/1", "w1/2027-01-01")

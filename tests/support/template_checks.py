@@ -25,6 +25,8 @@ METRICS = {
     **{("/aws/sagemaker/Endpoints", name): _VARIANT for name in _INSTANCES.split()},
     **{("AWS/Lambda", name): ("FunctionName",) for name in ("AsyncEventsDropped", "Errors", "Invocations")},
     ("AWS/S3", "BytesDownloaded"): ("BucketName", "FilterId"),
+    ("AWS/Events", "FailedInvocations"): ("RuleName",),
+    ("AWS/Scheduler", "InvocationDroppedCount"): ("ScheduleGroup",),
 }
 # docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html lists the statistics of each metric.
 _SUM_ONLY = {"Invocations", "InvocationsPerInstance"}
@@ -36,8 +38,13 @@ _FLEET = r"[a-z0-9-]+--[a-z0-9-]+"
 ALLOWED_WILDCARDS = (
     (
         "s3:GetObject",
-        rf"arn:aws[a-z-]*:s3:::{_FLEET}/(models|catalog|models/[a-z0-9-]+)/\*",
+        rf"arn:aws[a-z-]*:s3:::{_FLEET}/(models|catalog|routes|models/[a-z0-9-]+)/\*",
         "tenants are objects, not resources; a dedicated tenant's role reads that tenant's alone",
+    ),
+    (
+        "s3:PutObject",
+        rf"arn:aws[a-z-]*:s3:::{_FLEET}/routes/\*",
+        "parts of a large route document, named by their content",
     ),
     ("ecr:GetAuthorizationToken", r"\*", "knows no resource level"),
     ("cloudwatch:PutMetricData", r"\*", "knows no resource level; bound to SageMaker's namespaces"),
@@ -60,6 +67,11 @@ ALLOWED_WILDCARDS = (
         "the number of a version exists only during the deployment",
     ),
     (
+        "appconfig:*Deployment*",
+        rf"arn:aws[a-z-]*:appconfig:{_ACCOUNT}:application/<\w+>/environment/<\w+>/deployment/\*",
+        "the number of a deployment exists only once it has begun",
+    ),
+    (
         "sagemaker:DescribeEndpoint",
         rf"arn:aws[a-z-]*:sagemaker:{_ACCOUNT}:endpoint/{_FLEET}--\*",
         "gates of a promotion",
@@ -68,6 +80,11 @@ ALLOWED_WILDCARDS = (
         "sagemaker:InvokeEndpoint",
         rf"arn:aws[a-z-]*:sagemaker:{_ACCOUNT}:endpoint/{_FLEET}--\*--[a-z0-9-]+--\*",
         "a tenant's future dedicated endpoint (a promotion must not wait for IAM), or all shared ones (warm-up)",
+    ),
+    (
+        "sagemaker:UpdateEndpointWeightsAndCapacities",
+        rf"arn:aws[a-z-]*:sagemaker:{_ACCOUNT}:endpoint/{_FLEET}--\*--all--\*",
+        "a new shared endpoint gets its predecessor's instances; its type is part of its name",
     ),
     (
         "cloudformation:DescribeStacks",

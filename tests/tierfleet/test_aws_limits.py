@@ -16,11 +16,8 @@ from tests.fuzz.fleet_files import synthesise_and_check
 from tests.fuzz.random_fleets import random_fleets
 from tierfleet import aws_limits, instance_types
 from tierfleet.config import FleetConfig
-from tierfleet.config.size_rules import (
-    WHALE_RESOURCES,
-    root_resources,
-    template_bytes,
-)
+from tierfleet.config.hosted_routes import hosted_routes, template_bytes
+from tierfleet.config.template_size import ROUTE_PARTS_RESOURCES, WHALE_RESOURCES, root_resources
 from tierfleet.property_limits import PROPERTY_LIMITS, PropertyLimit
 from tierfleet.template_limits import check_assembly, check_limits
 
@@ -276,6 +273,7 @@ SIZES: dict[str, FleetConfig] = {
             }
         }
     ),
+    "a document in parts": fleet(tiers={"tail": {"warm_up": {"tenants": [f"tenant-{n:06}" for n in range(60_000)]}}}),
     "more shared tiers": fleet(
         tiers={f"s{n}": {**document()["tiers"]["tail"], "default": False, "tenants": [f"a{n}"]} for n in range(4)}
     ),
@@ -286,8 +284,9 @@ SIZES: dict[str, FleetConfig] = {
 def test_the_resources_and_bytes_that_a_check_expects_are_the_real_ones(name: str, synth: Synth) -> None:
     config = SIZES[name]
     resources, size = root_of(synth(config))
-    assert root_resources(config.tiers) == resources
-    assert template_bytes(config) == pytest.approx(size, rel=0.05)
+    hosted = hosted_routes(config)
+    assert root_resources(config.tiers) + ROUTE_PARTS_RESOURCES * bool(hosted.parts) == resources
+    assert template_bytes(config, hosted) == pytest.approx(size, rel=0.05)
 
 
 def test_a_whale_is_as_many_resources_as_the_check_expects(synth: Synth) -> None:

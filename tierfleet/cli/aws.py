@@ -17,6 +17,7 @@ from tierfleet.runtime.catalog import CatalogError
 from tierfleet.runtime.clients import appconfigdata_client, bound_in_time, s3_client, sagemaker_client
 from tierfleet.runtime.names import ROUTES_PROFILE, models_bucket, routes_application
 from tierfleet.runtime.route_document import RouteDocument, RoutesError
+from tierfleet.runtime.route_parts import PartReader
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -56,6 +57,7 @@ def read_routes(fleet: str, environment: str, *, session: Session, endpoint_url:
             application_id=routes_application(fleet, environment),
             environment_id=environment,
             profile_id=ROUTES_PROFILE,
+            read_part=PartReader(lambda: s3_client(connections=1, session=session, endpoint_url=endpoint_url)),
         )
     finally:
         client.close()

@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.text import Text
 
 from tierfleet.cli.aws import aws_or_fail, bucket_of, routes_of, s3_of, sagemaker_of
 from tierfleet.cli.config_commands import load_all_or_fail, load_or_fail
-from tierfleet.cli.console import Json, fail, out, print_json, say
+from tierfleet.cli.console import Json, columns, fail, out, print_json, say
 from tierfleet.cli.progress import counter, progress
+from tierfleet.columns import in_columns, sentence
 from tierfleet.config import FleetConfig
 from tierfleet.models.bucket import READS_AT_ONCE
 from tierfleet.models.collect import DEFAULT_GRACE, delete_garbage, find_garbage
@@ -130,9 +132,11 @@ def _remove(
         if done.already
         else f"is removed, {done.was or 'no pointer'} was current"
     )
-    out.print(escape(f"{tenant} {what}; {counted(done.artefacts, 'artefact')} ({size(done.size_bytes)}) left"))
+    left = f"{what}; {counted(done.artefacts, 'artefact')} ({size(done.size_bytes)}) left"
+    out.print(escape(sentence(left, columns(), first=f"{tenant} ")))
     after = (moment(done.removed_at) + timedelta(hours=grace_hours)).isoformat(timespec="minutes")
-    out.print(escape(f"from {after} on: tierfleet models remove {config} {tenant} --artefacts, or models gc"))
+    then = f"tierfleet models remove {config} {tenant} --artefacts, or models gc"
+    out.print(escape(sentence(then, columns(), first=f"from {after} on: ")))
     say(
         "warning",
         "instances keep a loaded model until they evict it or are replaced, and answer whoever still names it in "
@@ -190,7 +194,9 @@ def _collect(
     if as_json:
         print_json(collection_json(found, versioned=versioned, deleting=delete))
     else:
-        for line in collection_lines(found, versioned=versioned, deleting=delete, permanently=permanently):
+        for line in collection_lines(
+            found, versioned=versioned, deleting=delete, permanently=permanently, width=columns()
+        ):
             out.print(escape(line))
         for problem in found.problems:
             say("error", problem)
@@ -199,12 +205,18 @@ def _collect(
 
 
 def _print_rows(rows: list[Row]) -> None:
-    header, *lines = table(rows, datetime.now(UTC))
+    cells = table(rows, datetime.now(UTC))
+    if columns() is not None:
+        # Every endpoint's name begins with fleet and environment.
+        cells = [(*row[:-1], row[-1].split("--", 2)[-1]) for row in cells]
+    header, *lines = in_columns(cells, columns(), shrink=(0, 1, 2, 5, 7))
     out.print(escape(header), style="dim")
     for row, line in zip(rows, lines, strict=True):
         out.print(escape(line), style="red" if row.broken else None)
     for row in rows:
         for problem in row.problems:
             style = "bold red" if row.broken else "yellow"
-            out.print(f"[{style}]{escape(row.tenant)}[/]: {escape(problem)}")
+            told = Text(sentence(problem, columns(), first=f"{row.tenant}: "))
+            told.stylize(style, 0, len(row.tenant))
+            out.print(told)
     out.print(f"{counted(len(rows), 'tenant')}, {size(sum(row.size_bytes or 0 for row in rows))} current")

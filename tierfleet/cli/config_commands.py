@@ -1,6 +1,6 @@
 """`tierfleet config`: check and explain fleet files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tierfleet.cli.console import Json, err, fail, out, say
+from tierfleet.cli.console import Json, columns, err, fail, out, say
 from tierfleet.config import CheckedFile, FleetConfig, check_file, check_files
 from tierfleet.config.files import shown_path
 from tierfleet.config.quotas import quota_table, quotas
@@ -50,7 +50,7 @@ def config_show(file: Annotated[Path, typer.Argument(help="A fleet file.")], as_
     if as_json:
         out.print_json(config.model_dump_json())
     else:
-        out.print(escape(fleet_summary(config)))
+        out.print(escape(fleet_summary(config, columns())))
         out.print(escape(quota_table(config, quotas(config))))
 
 
@@ -72,17 +72,20 @@ def load_or_fail(file: Path) -> FleetConfig:
     return config
 
 
-def load_all_or_fail(files: Sequence[Path]) -> list[FleetConfig]:
-    """The fleets of all files. Unusable ones end the command with exit code 2, the errors of all of them on stderr."""
+def load_all_or_fail(files: Sequence[Path], told: Callable[[str], str] = str) -> list[FleetConfig]:
+    """The fleets of all files. Unusable ones end the command with exit code 2, the errors of all of them on stderr.
+
+    told: an error as it is printed, where a file is a copy that nobody knows.
+    """
     checked = [check_file(file) for file in files]
     for file in checked:
         if file.config is None:
-            _print_problems(err, file)
+            _print_problems(err, file, told)
     if not all(file.config for file in checked):
         raise typer.Exit(2)
     return [file.config for file in checked if file.config]
 
 
-def _print_problems(console: Console, file: CheckedFile) -> None:
+def _print_problems(console: Console, file: CheckedFile, told: Callable[[str], str] = str) -> None:
     for problem in file.problems:
-        say(problem.severity, str(problem).partition(": ")[2], console=console)
+        say(problem.severity, told(str(problem).partition(": ")[2]), console=console)

@@ -21,9 +21,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 _STYLE: Final = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
-def columns() -> int | None:
+def columns(console: Console = out) -> int | None:
     """The terminal's width, or COLUMNS; None where the output goes elsewhere, which has no width."""
-    return shutil.get_terminal_size().columns if out.is_terminal or "COLUMNS" in os.environ else None
+    return shutil.get_terminal_size().columns if console.is_terminal or "COLUMNS" in os.environ else None
 
 
 def print_json(data: object) -> None:
@@ -34,9 +34,9 @@ def print_json(data: object) -> None:
 def say(
     severity: Literal["error", "warning", "note"], message: str, *, check: str | None = None, console: Console = err
 ) -> None:
-    """Print one problem; check: the name of the check that found it."""
+    """Print one problem, on a terminal broken between words; check: the name of the check that found it."""
     found_by = f" [dim]({escape(check)})[/]" if check else ""
-    console.print(f"[{_STYLE[severity]}]{severity}[/]: {escape(message)}{found_by}")
+    console.print(f"[{_STYLE[severity]}]{severity}[/]: {escape(message)}{found_by}", soft_wrap=columns(console) is None)
 
 
 def fail(message: str) -> NoReturn:

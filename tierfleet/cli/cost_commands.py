@@ -17,7 +17,7 @@ from tierfleet.cost.prices import load_prices
 from tierfleet.cost.text import cost_json, cost_markdown, cost_text, diff_json, diff_markdown, diff_text
 from tierfleet.cost.usage import Usage, read_traffic
 from tierfleet.errors import InputError
-from tierfleet.git_versions import GitVersionsError, changed_versions
+from tierfleet.git_versions import GitVersionsError, Versions, changed_versions, with_origins
 from tierfleet.text import counted
 
 _DIRECTORY = Path("config")
@@ -81,6 +81,7 @@ def cost(
 
     if diff:
         with tempfile.TemporaryDirectory(prefix="tierfleet-cost-") as folder:
+            versions: list[Versions] = []
             try:
                 if len(given) == 2:
                     pairs = paired_files(given[0], given[1])
@@ -92,8 +93,12 @@ def cost(
             if not pairs and not as_json:
                 typer.echo(f"{given[0] if given else _DIRECTORY} is as in {against}: no change")
                 return
-            load_all_or_fail([file for pair in pairs for file in pair if file])
-            _print_diffs(pairs, priced, as_json=as_json, markdown=markdown, verbose=verbose)
+
+            def told(text: str) -> str:
+                return with_origins(text, versions)
+
+            load_all_or_fail([file for pair in pairs for file in pair if file], told)
+            _print_diffs(pairs, priced, told, as_json=as_json, markdown=markdown, verbose=verbose)
         return
     try:
         fleet, bill = priced(given[0])
@@ -110,6 +115,7 @@ def cost(
 def _print_diffs(
     pairs: list[tuple[Path | None, Path | None]],
     priced: Callable[[Path], Priced],
+    told: Callable[[str], str],
     *,
     as_json: bool,
     markdown: bool,
@@ -121,7 +127,7 @@ def _print_diffs(
         try:
             diffs.append(cost_diff(priced(old) if old else None, priced(new) if new else None))
         except InputError as error:
-            failed.append(f"{new or old}: {error}")
+            failed.append(told(f"{new or old}: {error}"))
     if as_json:
         found = [diff_json(diff) for diff in diffs]
         print_json(found[0] if len(pairs) == len(found) == 1 else found)

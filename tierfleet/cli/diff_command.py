@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.text import Text
 
 from tierfleet.assembly_diff import ResourceChange, assembly_changes, replacements
-from tierfleet.cli.console import Json, err, fail, out, print_json
+from tierfleet.cli.console import Json, columns, err, fail, out, print_json
 from tierfleet.cli.fleet_file import ConfigOption
+from tierfleet.columns import in_columns, sentence
 from tierfleet.config import ConfigError
 from tierfleet.cost.text import signed
 from tierfleet.edit_diff import EditDiff, edit_diff
@@ -32,6 +34,7 @@ def diff(
     ] = None,
     config: ConfigOption = None,
     against: Against = "HEAD",
+    region: Annotated[str | None, typer.Option(help="Price it as in this region.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show what the edit of a fleet file does: a summary, then each resource. Needs no account.
@@ -51,14 +54,14 @@ def diff(
     path = named[0] if named else _DIRECTORY
     try:
         with err.status("synthesising both versions"):
-            found = edit_diff(path, against)
+            found = edit_diff(path, against, region=region)
     except (ConfigError, ValueError) as error:
         fail(str(error))
     if not found.files and not as_json:
         out.print(escape(f"{path} is as in {against}: nothing changes"))
         return
     title = f"{', '.join(found.files)} against {against}: "
-    _print(title, found.changes, found.replaced, _cost_lines(found), as_json=as_json)
+    _print(title, found.changes, found.replaced, _cost_lines(found), found.endpoints, as_json=as_json)
 
 
 def _print(
@@ -66,6 +69,7 @@ def _print(
     changes: Sequence[ResourceChange],
     replaced: Sequence[ResourceChange],
     cost: Sequence[str],
+    endpoints: Sequence[str] = (),
     *,
     as_json: bool,
 ) -> None:
@@ -77,12 +81,15 @@ def _print(
     counts = [sum(change.change == kind for change in changes) for kind in ("added", "removed", "modified")]
     out.print(escape(title) + "{} added, {} removed, {} modified".format(*counts))
     out.print(escape(f"replaced: {_kinds(replaced) or 'none'}"))
+    for line in endpoints:
+        out.print(escape(line))
     for line in cost:
-        out.print(escape(f"cost: {line}"))
+        out.print(escape(sentence(line, columns(), first="cost: ")))
     out.print()
     for change in changes:
-        mark = "  (replaced)" if (change.stack, change.logical_id) in places else ""
-        out.print(f"[{_STYLES[change.change]}]{escape(str(change))}{mark}[/]")
+        cells = [*change.cells(), *(["(replaced)"] if (change.stack, change.logical_id) in places else [])]
+        [shown] = in_columns([cells], columns(), shrink=range(4))
+        out.print(Text(shown, _STYLES[change.change]))
 
 
 def _kinds(replaced: Sequence[ResourceChange]) -> str:

@@ -20,9 +20,10 @@ from tierfleet.cli import catalog_commands
 from tierfleet.cli.aws import aws_or_fail, bucket_of, s3_of
 from tierfleet.cli.catalog_commands import Config
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, err, fail, out, print_json, say
+from tierfleet.cli.console import Json, columns, err, fail, out, print_json, say
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
+from tierfleet.columns import in_columns
 from tierfleet.models import pointer
 from tierfleet.models.files import ModelFile, PassedOver, every_model, find_models, passed_over
 from tierfleet.models.findings import Finding, Severity, Validated
@@ -36,6 +37,7 @@ from tierfleet.runtime.catalog import CatalogError
 from tierfleet.text import counted, size
 
 if TYPE_CHECKING:
+    from tierfleet_server.publishing.packaging import Forest
     from tierfleet_server.publishing.rounds import Rounds as RoundsKept
 
     from tierfleet.config import FleetConfig
@@ -58,6 +60,12 @@ For = Annotated[
 FleetOption = Annotated[Path | None, typer.Option("--config", help="A fleet file: its image will read the models.")]
 Missing = Annotated[float | None, typer.Option(help="The number that stood for a missing value in training, as -999.")]
 LibsvmBase = Annotated[int, typer.Option(min=0, max=1, help="1 if callers count libsvm columns from 1.")]
+FlatForest = Annotated[
+    str,
+    typer.Option(
+        "--forest", help="none, beside or alone: a flat forest for the dense server, with the UBJ or without."
+    ),
+]
 Steps = Annotated[Path | None, typer.Option("--preprocessing", help="A JSON file of preprocessing steps.")]
 
 
@@ -71,9 +79,10 @@ def models_package(
     missing: Missing = None,
     libsvm_base: LibsvmBase = 0,
     preprocessing: Steps = None,
+    forest: FlatForest = "none",
 ) -> None:
     """Make the artefacts for an image: compared with the file's own scores; one <tenant>/<version>.tar.gz each."""
-    options = _options(rounds, missing, libsvm_base, preprocessing)
+    options = _options(rounds, missing, libsvm_base, preprocessing, forest)
     target = _target(config, image)
     passed = _passed_over([models])
     try:
@@ -191,6 +200,7 @@ def models_publish(
     missing: Missing = None,
     libsvm_base: LibsvmBase = 0,
     preprocessing: Steps = None,
+    forest: FlatForest = "none",
     skip_validation: Annotated[
         bool, typer.Option("--skip-validation", help="They were validated before: upload at once.")
     ] = False,
@@ -201,7 +211,7 @@ def models_publish(
     Run it again after an interruption: what is published is skipped, what is half done is completed.
     """
     fleet = load_or_fail(config)
-    options, target = _options(rounds, missing, libsvm_base, preprocessing), target_of(fleet)
+    options, target = _options(rounds, missing, libsvm_base, preprocessing, forest), target_of(fleet)
     passed = _passed_over(paths)
     models, bucket = _every_model(paths), bucket_of(fleet)
     if not skip_validation:
@@ -260,7 +270,11 @@ def _archive(target: Target, options: PackageOptions, said: Said, verify: bool, 
 
 
 def _options(
-    rounds: str | None, missing: float | None = None, libsvm_base: int = 0, preprocessing: Path | None = None
+    rounds: str | None,
+    missing: float | None = None,
+    libsvm_base: int = 0,
+    preprocessing: Path | None = None,
+    forest: str = "none",
 ) -> PackageOptions:
     if rounds not in (None, "all", "best"):
         fail(f"--rounds {rounds}: give all or best")
@@ -274,7 +288,9 @@ def _options(
             fail(f"--preprocessing {preprocessing}: {error.strerror}")
         except ValueError as error:
             fail(f"--preprocessing {preprocessing} is not JSON: {error}")
-    return PackageOptions(cast("RoundsKept", rounds or "auto"), missing, libsvm_base, steps)
+    if forest not in ("none", "beside", "alone"):
+        fail(f"--forest {forest}: give none, beside or alone")
+    return PackageOptions(cast("RoundsKept", rounds or "auto"), missing, libsvm_base, steps, cast("Forest", forest))
 
 
 def _target(config: Path | None, image: str | None) -> Target | None:
@@ -307,9 +323,12 @@ def _print_outcomes(outcomes: list[Outcome], seconds: float, pinned: Mapping[str
         print_json({**data, "outcomes": [outcome.to_json() for outcome in outcomes]})
     else:
         if len(outcomes) <= 20:
+            rows = []
             for item in sorted(published, key=lambda item: item.target_model):
                 moved = "made current" if item.pointer == "moved" else "current before"
-                out.print(escape(f"{item.target_model}  {size(item.size_bytes)}  {item.artefact}, {moved}"))
+                rows.append((item.target_model, size(item.size_bytes), f"{item.artefact}, {moved}"))
+            for line in in_columns(rows, columns(), shrink=(0,), right=(1,)):
+                out.print(escape(line))
         shown = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
         rate = f"{len(outcomes) / seconds:.0f}/s"
         out.print(f"{counted(len(outcomes), 'model')}: {shown}; {size(uploaded)} uploaded in {seconds:.1f} s ({rate})")

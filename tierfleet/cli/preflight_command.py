@@ -7,12 +7,14 @@ from typing import Any
 
 import typer
 from rich.markup import escape
+from rich.text import Text
 
-from tierfleet.cli.console import Json, fail, out, print_json
+from tierfleet.cli.console import Json, columns, fail, out, print_json
 from tierfleet.cli.fleet_choice import Local, choose_fleet
 from tierfleet.cli.fleet_file import ConfigOption, File, named, remembered
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
+from tierfleet.columns import sentence
 from tierfleet.preflight import preflight as run_preflight
 from tierfleet.preflight.finding import Account, Finding
 from tierfleet.preflight.run import CHECKS
@@ -58,18 +60,21 @@ def preflight(
 def _print(findings: list[Finding], assumptions: list[str]) -> None:
     width = max(len(finding.area) for finding in findings)
     for finding in findings:
-        status = f"[{_STYLE[finding.status]}]{finding.status:<7}[/]"
-        out.print(f"{status}  {finding.area:<{width}}  {escape(finding.message)}")
+        line = Text(sentence(finding.message, columns(), first=f"{finding.status:<7}  {finding.area:<{width}}  "))
+        line.stylize(_STYLE[finding.status], 0, len(finding.status))
+        out.print(line)
         if finding.remedy:
-            out.print(f"{'':7}  {'':{width}}  -> {escape(finding.remedy)}")
+            out.print(escape(sentence(finding.remedy, columns(), first=f"{'':7}  {'':{width}}  -> ")))
     counts = {status: sum(finding.status == status for finding in findings) for status in _STYLE}
     out.print(", ".join(f"{count} {status}" for status, count in counts.items() if count))
     if assumptions:
-        out.print(
-            f"\nNo command can settle these {len(assumptions)} before a deployment (docs/aws-assumptions.md says how):"
+        settle = (
+            f"No command can settle these {len(assumptions)} before a deployment (docs/aws-assumptions.md says how):"
         )
-        for line in assumptions:
-            out.print(f"  [dim]{escape(line)}[/]")
+        out.print(f"\n{sentence(settle, columns())}")
+        for assumption in assumptions:
+            number, _, text = assumption.partition(" ")
+            out.print(Text(sentence(text, columns(), first=f"  {number} "), "dim"))
 
 
 def _assumptions() -> list[str]:

@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.aws import aws_or_fail
-from tierfleet.cli.console import Json, fail, out, print_json
+from tierfleet.cli.console import Json, columns, fail, out, print_json
+from tierfleet.columns import in_columns, sentence
 from tierfleet.cost.price_list import PRICING_REGION, refresh, write_prices
 from tierfleet.cost.prices import load_prices, shipped_prices_file
 from tierfleet.errors import InputError
@@ -44,12 +45,26 @@ def prices_show(
     if as_json:
         print_json([asdict(price) for price in found])
         return
-    for price in found:
-        verify = "  verify" if price.source.check else ""
-        line = f"{price.region:<10} {price.name:<34} {price.usd:<12g} {price.source.as_of}  {price.source.name}{verify}"
-        out.print(escape(line))
-    for source in sorted({price.source for price in found}, key=lambda source: source.name):
-        out.print(escape(f"{source.name}: {source.text}"))
+    sources = sorted({price.source for price in found}, key=lambda source: source.name)
+    rows = [
+        (
+            price.name,
+            f"{price.usd:g}",
+            str(price.source.as_of),
+            f"[{sources.index(price.source) + 1}]",
+            "verify" if price.source.check else "",
+        )
+        for price in found
+    ]
+    region_before = None
+    width = columns()
+    for price, line in zip(found, in_columns(rows, width and width - 2, shrink=(0,)), strict=True):
+        if price.region != region_before:
+            out.print(escape(f"{price.region}: US dollars, date and source"))
+            region_before = price.region
+        out.print(escape(f"  {line}"))
+    for number, source in enumerate(sources, start=1):
+        out.print(escape(sentence(f"{source.name}: {source.text}", columns(), first=f"[{number}] ")))
 
 
 @app.command("refresh")

@@ -1,18 +1,20 @@
 """`tierfleet warm`: what the warm-up function does, by hand and with a progress bar."""
 
 import re
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from tierfleet.cli.aws import aws_or_fail
-from tierfleet.cli.console import Json, fail, out, print_json
+from tierfleet.cli.console import Json, columns, fail, out, print_json
 from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, Region, choose_fleet
 from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.cli.stand_in import standin_or_fail
+from tierfleet.columns import sentence
 from tierfleet.config.routes import route_json
 from tierfleet.runtime import clients
 from tierfleet.runtime.names import WORD_PATTERN, models_bucket
@@ -129,15 +131,25 @@ def _run(choice: FleetChoice, deployed: RouteDocument, plan: WarmUpPlan) -> Warm
 
 
 def _print(plan: WarmUpPlan, report: WarmUpReport) -> None:
-    counts = ", ".join(f"[{_STYLE[name]}]{count} {name}[/]" for name, count in report.counts.items())
-    out.print(f"{escape(plan.endpoint_name)}: {counts} in {report.seconds:.1f} s")
-    for sentence in dict.fromkeys(report.failed.values()):
-        tenants = ", ".join(tenant for tenant, reason in report.failed.items() if reason == sentence)
-        out.print(f"  [red]failed[/]  {tenants}: {escape(sentence)}")
+    counts = ", ".join(f"{count} {name}" for name, count in report.counts.items())
+    line = Text(sentence(f"{counts} in {report.seconds:.1f} s", columns(), first=f"{plan.endpoint_name}: "))
+    for name, count in report.counts.items():
+        line.highlight_words([f"{count} {name}"], _STYLE[name])
+    out.print(line)
+    for why in dict.fromkeys(report.failed.values()):
+        _print_outcome("failed", "red", [tenant for tenant, reason in report.failed.items() if reason == why], why)
     for tenant in report.missing:
-        out.print(f"  [yellow]missing[/] {tenant}: nothing is published, or the archive is gone")
-    for tenant, sentence in report.skipped.items():
-        out.print(f"  [dim]skipped {tenant}: {escape(sentence)}[/]")
+        _print_outcome("missing", "yellow", [tenant], "nothing is published, or the archive is gone")
+    for tenant, why in report.skipped.items():
+        _print_outcome("skipped", "dim", [tenant], why)
     if report.left:
-        reason = "for the same reason" if report.stopped in report.failed.values() else report.stopped
-        out.print(f"  [yellow]left[/]    {', '.join(report.left)}: {escape(reason or 'the run ended')}")
+        same = report.stopped in report.failed.values()
+        _print_outcome(
+            "left", "yellow", report.left, "for the same reason" if same else report.stopped or "the run ended"
+        )
+
+
+def _print_outcome(name: str, style: str, tenants: Iterable[str], why: str) -> None:
+    line = Text(sentence(f"{', '.join(tenants)}: {why}", columns(), first=f"  {name:<7} "))
+    line.stylize(style, 0, 2 + len(name))
+    out.print(line)

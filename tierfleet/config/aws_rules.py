@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from tierfleet import aws_limits, images
-from tierfleet.config.model import DedicatedTier, Encryption, MultiModelTier
+from tierfleet.config.model import DedicatedTier, Encryption, Models, MultiModelTier
 from tierfleet.config.problems import Problem
 from tierfleet.instance_types import describe
 from tierfleet.runtime import names
@@ -61,6 +61,26 @@ def check_keys(encryption: Encryption, region: str, account: str | None) -> Iter
             message = f"is a key of account {arn_account}, the fleet's account is {account}"
             fix = "see that its policy lets this account use it"
             yield Problem("encryption", name, arn, message, fix, severity="warning")
+
+
+def check_region_types(region: str) -> Iterator[Problem]:
+    """CloudFormation knows the resources of an endpoint there."""
+    if region in aws_limits.REGIONS_WITHOUT_TYPES:
+        message = "CloudFormation has no resource types for SageMaker's models and endpoints in this region"
+        yield Problem("", "region", region, message, "use another region")
+
+
+def check_collectors(models: Models, account: str, region: str) -> Iterator[Problem]:
+    """Principals of the fleet's own account: the policy of a bucket gives those of another account nothing."""
+    partition = images.partition_of(region)
+    for arn in models.gc_principal_arns:
+        _, arn_partition, _, _, arn_account, _ = arn.split(":", 5)
+        if (arn_partition, arn_account) != (partition, account):
+            message = (
+                f"is a principal of account {arn_account} in partition {arn_partition}, the fleet is in account "
+                f"{account} of partition {partition}"
+            )
+            yield Problem("models", "gc_principal_arns", arn, message, "name a role of the fleet's account")
 
 
 def check_fleet_name(fleet: str, environment: str, account: str, region: str) -> Iterator[Problem]:

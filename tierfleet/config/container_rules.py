@@ -1,5 +1,6 @@
 """Rules of the image, its environment and the probe it answers."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 
@@ -19,7 +20,10 @@ _READS = {
 }
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _MEDIA_TYPE = re.compile(rf'({_NAME}/{_NAME})([ \t]*;[ \t]*{_NAME}=({_NAME}|"[^"\\]*"))*')
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|nan", re.IGNORECASE)
+_NUMBER_PATTERN = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|nan"
+_NUMBER = re.compile(_NUMBER_PATTERN, re.IGNORECASE)
+# Of libsvm; `qid` groups rows of a ranking.
+_PAIR = re.compile(rf"([0-9]+|qid):({_NUMBER_PATTERN})", re.IGNORECASE)
 
 
 def check_image(
@@ -103,6 +107,15 @@ def check_environment(container: Container) -> Iterator[Problem]:
         yield Problem(where, "SAGEMAKER_MODEL_SERVER_WORKERS", None, message, fix, severity="warning")
 
 
+def check_isolation(container: Container, network_isolation: bool) -> Iterator[Problem]:
+    """The container itself fetches a script from S3, which it cannot without a network."""
+    directory = container.environment.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
+    if network_isolation and directory.startswith("s3://"):
+        message = f"the container has no network to fetch SAGEMAKER_SUBMIT_DIRECTORY {directory} with"
+        fix = "put the script into the model artefact (/opt/ml/model/code), or set network_isolation = false"
+        yield Problem("", "network_isolation", network_isolation, message, fix)
+
+
 def check_probe(probe: Probe) -> Iterator[Problem]:
     """The content type is one: SageMaker hands it to the container as an HTTP header."""
     most = aws_limits.CONTENT_TYPE.most
@@ -125,6 +138,28 @@ def check_probe_against_image(probe: Probe, container: Container) -> Iterator[Pr
     elif media_type == "text/csv" and container.image == "sagemaker-xgboost" and not _holds_numbers(probe.body):
         message = "the stock XGBoost image reads numbers only, without a header"
         yield Problem("probe", "body", probe.body, message, "write one row of numbers, such as 0,0,0")
+    elif media_type.endswith("libsvm") and not _is_libsvm(probe.body):
+        message = "libsvm is a label, which may be left out, and pairs of index and number"
+        yield Problem("probe", "body", probe.body, message, "write one row, such as 0 1:0.5 7:2")
+    elif media_type == "application/json" and not _is_json(probe.body):
+        yield Problem("probe", "body", probe.body, "is not JSON", "write one row, such as [[0, 0, 0]]")
+
+
+def _is_libsvm(body: str) -> bool:
+    for line in body.splitlines():
+        words = line.split()
+        pairs = words[1:] if words and _NUMBER.fullmatch(words[0]) else words
+        if not all(_PAIR.fullmatch(pair) for pair in pairs):
+            return False
+    return True
+
+
+def _is_json(body: str) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _holds_numbers(body: str) -> bool:

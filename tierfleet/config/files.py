@@ -45,12 +45,12 @@ def shown_path(path: Path) -> str:
 
 def fleet_files(path: Path) -> list[Path]:
     """The `*.toml` of a directory, in name order, or the file itself. Raises FileError for an empty directory."""
-    if not path.is_dir():
-        return [path]
     try:
+        if not path.is_dir():
+            return [path]
         found = sorted(file for file in path.iterdir() if file.name.endswith(".toml"))
     except OSError as error:
-        raise FileError(f"cannot be read ({error.strerror})", "check the directory's permissions") from error
+        raise FileError(f"cannot be read ({error.strerror})", "check the path and its permissions") from error
     if not found:
         raise FileError("holds no fleet files (*.toml)", "name a directory with fleet files, or a file")
     return found

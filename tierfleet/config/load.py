@@ -19,6 +19,7 @@ from tierfleet.config.files import (
     unfit_texts,
     with_tuples,
 )
+from tierfleet.config.generation import check_generations
 from tierfleet.config.model import MAX_WORD_CHARACTERS, DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.config.problems import ConfigError, Problem, errors_of, from_pydantic
 from tierfleet.config.rules import check_fleet
@@ -109,7 +110,8 @@ def check_file(path: Path) -> CheckedFile:
     places = {(problem.table, problem.key) for problem in problems}
     problems += [problem for problem in texts if (problem.table, problem.key) not in places]
     if parts.keys() == FleetConfig.model_fields.keys() and every_tier_is_sound and _has_one_default(parts["tiers"]):
-        problems += check_sizes(FleetConfig.model_construct(**parts))
+        whole = FleetConfig.model_construct(**parts)
+        problems += [*check_sizes(whole), *check_generations(whole)]
     config = None if errors_of(problems) else FleetConfig.model_validate(document)
     file = shown_path(path)
     return CheckedFile(path, config, tuple(replace(item, file=file, value=plain(item.value)) for item in problems))
@@ -166,7 +168,7 @@ def _validate_tables(document: Mapping[str, Any], problems: list[Problem]) -> di
             details = {"type": "missing", "loc": (key,), "input": None, "msg": ""}
             problems.append(from_pydantic(details, (), known))  # type: ignore[arg-type]
         else:
-            parts[key] = field.default
+            parts[key] = field.get_default(call_default_factory=True, validated_data=parts)
     return parts
 
 
@@ -219,4 +221,6 @@ def _adapter(key: str | None, annotation: Any) -> TypeAdapter[Any]:
     if key is None:
         return TypeAdapter(annotation)
     field = FleetConfig.model_fields[key]
-    return TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
+    # Not the field itself: its default means nothing here.
+    limited: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    return TypeAdapter(limited)

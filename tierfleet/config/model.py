@@ -5,7 +5,7 @@ The docstring below each key is the text of docs/configuration.md and of the JSO
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -14,14 +14,15 @@ from tierfleet.aws_limits import (
     KMS_KEY_PATTERN,
     LONGEST_CALL_SECONDS,
     LONGEST_LOAD_SECONDS,
+    PRINCIPAL_PATTERN,
     SECURITY_GROUP_PATTERN,
     SUBNET_PATTERN,
 )
 from tierfleet.config.guardrail_time import BAKE_SECONDS
 from tierfleet.config.schedule import check_schedule, check_timezone
-from tierfleet.images import check_region
+from tierfleet.images import check_region, is_ecr_uri
 from tierfleet.instance_types import check_instance_type
-from tierfleet.runtime.names import WORD_PATTERN
+from tierfleet.runtime.names import GENERATION_PATTERN, WORD_PATTERN
 
 
 def _check_distinct(items: tuple[str, ...]) -> tuple[str, ...]:
@@ -37,6 +38,7 @@ Schedule = Annotated[str, AfterValidator(check_schedule)]
 TimeZone = Annotated[str, AfterValidator(check_timezone)]
 InstanceTypeName = Annotated[str, AfterValidator(check_instance_type)]
 Region = Annotated[str, AfterValidator(check_region)]
+PrincipalArn = Annotated[str, Field(pattern=rf"^{PRINCIPAL_PATTERN}$")]
 KmsKeyArn = Annotated[str, Field(pattern=rf"^{KMS_KEY_PATTERN}$")]
 SubnetId = Annotated[str, Field(pattern=rf"^{SUBNET_PATTERN}$")]
 SecurityGroupId = Annotated[str, Field(pattern=rf"^{SECURITY_GROUP_PATTERN}$")]
@@ -102,6 +104,15 @@ class Encryption(Section):
     `alias/aws/sns` cannot). -> AWS::SNS::Topic KmsMasterKeyId"""
 
 
+class Models(Section):
+    """Who may delete models. The model bucket's policy keeps everybody else from it: a key that is deleted could be
+    written again, and instances would go on serving the old bytes."""
+
+    gc_principal_arns: Annotated[tuple[PrincipalArn, ...], Field(max_length=10), AfterValidator(_check_distinct)] = ()
+    """Roles (or users) that run `models gc --delete` and `models remove --artefacts`, by their exact ARNs; none: no
+    model is ever deleted. They may not write models. -> AWS::S3::BucketPolicy"""
+
+
 class Probe(Section):
     """One valid row of every model of the fleet: the warm-up and the parity checks send it."""
 
@@ -133,7 +144,7 @@ class Instances(Section):
     max: Count
     """Most instances. -> ScalableTarget MaxCapacity"""
     initial: Count
-    """Instances of a new endpoint; an updated one keeps its current count.
+    """Instances of a new endpoint; a dedicated one that is updated keeps its current count.
     -> AWS::SageMaker::EndpointConfig InitialInstanceCount"""
 
     @model_validator(mode="after")
@@ -320,6 +331,10 @@ class MultiModelTier(Tier):
     """True for the one tier that serves every tenant no other tier names."""
     tenants: tuple[TenantId, ...] = ()
     """Tenants of a further shared tier; the default tier lists none."""
+    first_generation: Annotated[str, Field(pattern=rf"^{GENERATION_PATTERN}$")] | None = None
+    """The generation whose endpoint name carries no suffix. A generation is six characters for what the instances are
+    made of; every other one ends the endpoint's name, so that a change makes a new endpoint. Left out: the name always
+    has one. -> AWS::SageMaker::Endpoint EndpointName"""
     models_per_instance: Count | None = None
     """Models of this fleet that fit the memory of one instance, measured: LoadedModelCount when
     ModelUnloadingTime first appears. Needed for a warm-up; the artefact's size says little."""
@@ -332,7 +347,7 @@ class MultiModelTier(Tier):
     warm_up: WarmUp | None = None
     """Which models to load ahead of their callers."""
     guardrail: Guardrail | None = None
-    """Left out: SageMaker moves all traffic at once, without alarms."""
+    """For an update in place, which no edit of a fleet file makes: a change of a shared endpoint is a new endpoint."""
 
 
 class DedicatedTenant(Section):
@@ -359,6 +374,14 @@ class DedicatedTier(Tier):
 AnyTier = Annotated[MultiModelTier | DedicatedTier, Field(discriminator="hosting")]
 
 
+def _isolated_by_default(sound: dict[str, Any]) -> bool:
+    """Whether nothing in the container makes calls. `sound`: the fields before this one that have no error."""
+    container = sound.get("container")
+    return (
+        container is not None and not is_ecr_uri(container.image) and "SAGEMAKER_PROGRAM" not in container.environment
+    )
+
+
 class FleetConfig(Section):
     """One fleet in one environment: the whole truth of one file."""
 
@@ -383,16 +406,21 @@ class FleetConfig(Section):
     detailed_observability: bool = False
     """SageMaker's additional (paid) CloudWatch metrics, on by default at AWS.
     -> AWS::SageMaker::EndpointConfig MetricsConfig.EnableDetailedObservability"""
-    network_isolation: bool = False
-    """Containers without any network. -> AWS::SageMaker::Model EnableNetworkIsolation"""
     container: Container
     """The image that serves the models."""
+    network_isolation: bool = Field(default_factory=_isolated_by_default)
+    """Containers without any network, in a VPC too: SageMaker itself brings images, models, requests and logs. Left
+    out: true for AWS's stock images and `tierfleet`, which make no calls; false where the container may need some: an
+    image of one's own, or a script (`SAGEMAKER_PROGRAM`).
+    -> AWS::SageMaker::Model EnableNetworkIsolation"""
     probe: Probe
     """One valid row of every model of the fleet."""
     network: Network | None = None
     """The VPC the containers run in."""
     encryption: Encryption = Encryption()
     """Customer-managed keys."""
+    models: Models = Models()
+    """Who may delete models."""
     routes: Routes = Routes()
     """How clients learn which endpoint serves a tenant."""
     tiers: Annotated[Mapping[Word, AnyTier], Field(min_length=1)]

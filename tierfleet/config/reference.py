@@ -67,6 +67,8 @@ def _section(title: str, model: type[BaseModel]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
+    if field.default_factory is not None:
+        return "see there"
     if field.default is None:
         return "none"
     if isinstance(field.default, BaseModel):

@@ -4,15 +4,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tierfleet.config.generation import name_suffix
 from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.instance_types import describe
-from tierfleet.runtime import names
+from tierfleet.runtime import names, route_parts
 
 # AppConfig's validators know no newer draft than 04. Kept by hand; tests hold every fleet's document against it.
 ROUTE_SCHEMA: Mapping[str, Any] = {
     "$schema": "http://json-schema.org/draft-04/schema#",
     "type": "object",
-    "required": ["version", "fleet", "environment", "default_tier", "tiers", "tenants", "warm_up"],
+    "required": ["version", "fleet", "environment", "default_tier", "tiers", "tenants"],
+    "anyOf": [{"required": ["warm_up"]}, {"required": ["models_bucket", "parts"]}],
     "additionalProperties": False,
     "properties": {
         "version": {"enum": [1]},
@@ -22,6 +24,16 @@ ROUTE_SCHEMA: Mapping[str, Any] = {
         # Not required: a document of before must stay deployable, should a deployment be taken back.
         "models_bucket": {"type": "string", "minLength": 3, "maxLength": 63},
         "ttl_seconds": {"type": "integer", "minimum": 15, "maximum": 3600},
+        # Sections that lie in the model bucket (hosted_routes).
+        "parts": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": False,
+            "properties": {
+                section: {"type": "string", "pattern": f"^{route_parts.KEY_PATTERN}$"}
+                for section in (route_parts.TENANTS, route_parts.WARM_UP)
+            },
+        },
         "tiers": {
             "type": "object",
             "minProperties": 1,
@@ -94,7 +106,9 @@ ROUTE_SCHEMA: Mapping[str, Any] = {
 def endpoint_name(config: FleetConfig, tier: str, tenant: str | None = None) -> str:
     """Name of the endpoint of a shared tier, or of one tenant of a dedicated tier; at most 63 characters."""
     settings = config.tiers[tier]
-    return names.endpoint_name(config.fleet, config.environment, tier, tenant, settings.hosting, settings.instance_type)
+    suffix = name_suffix(config, settings) if isinstance(settings, MultiModelTier) else None
+    words = config.fleet, config.environment, tier, tenant
+    return names.endpoint_name(*words, settings.hosting, settings.instance_type, suffix)
 
 
 def route_document(config: FleetConfig) -> dict[str, Any]:

@@ -6,14 +6,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tierfleet.config.aws_rules import (
+    check_collectors,
     check_endpoint_names,
     check_fleet_name,
     check_keys,
+    check_region_types,
     check_schedule_counts,
     check_tags,
     check_volume_key,
 )
-from tierfleet.config.container_rules import check_environment, check_image, check_probe, check_probe_against_image
+from tierfleet.config.container_rules import (
+    check_environment,
+    check_image,
+    check_isolation,
+    check_probe,
+    check_probe_against_image,
+)
 from tierfleet.config.model import DedicatedTier, MultiModelTier, Routes
 from tierfleet.config.problems import Problem
 from tierfleet.config.size_rules import check_counts
@@ -48,14 +56,19 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
         problems += check_probe(parts["probe"])
     if parts.keys() >= {"container", "probe"}:
         problems += check_probe_against_image(parts["probe"], parts["container"])
+    if parts.keys() >= {"container", "network_isolation"}:
+        problems += check_isolation(parts["container"], parts["network_isolation"])
     if parts.keys() >= {"container", "region"}:
         problems += check_image(parts["container"], parts["region"], tiers)
     if "region" in parts:
+        problems += check_region_types(parts["region"])
         problems += _hosting_region(tiers, parts["region"])
     if "encryption" in parts:
         problems += check_volume_key(parts["encryption"], tiers)
     if parts.keys() >= {"encryption", "region"}:
         problems += check_keys(parts["encryption"], parts["region"], parts.get("account"))
+    if parts.keys() >= {"models", "account", "region"}:
+        problems += check_collectors(parts["models"], parts["account"], parts["region"])
     if parts.keys() >= {"fleet", "environment"}:
         problems += _file_name(parts["fleet"], parts["environment"], file_stem)
         problems += check_endpoint_names(parts["fleet"], parts["environment"], tiers)
@@ -119,8 +132,13 @@ def _warm_ups(tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
                 yield Problem(where, "schedule", tier.warm_up.schedule, message, fix, severity="warning")
 
 
+def least_bake_seconds(ttl_seconds: int) -> int:
+    """How long an endpoint must outlive the routes that name it."""
+    return 2 * ttl_seconds + IN_FLIGHT_SECONDS
+
+
 def _bake(routes: Routes) -> Iterator[Problem]:
-    needed = 2 * routes.ttl_seconds + IN_FLIGHT_SECONDS
+    needed = least_bake_seconds(routes.ttl_seconds)
     if routes.bake_minutes * 60 < needed:
         message = (
             f"must be at least {needed} s (2 x ttl_seconds + {IN_FLIGHT_SECONDS} s): a client may hold the old route "

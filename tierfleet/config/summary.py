@@ -1,16 +1,17 @@
 """A fleet file in one screen."""
 
+from tierfleet.columns import in_columns
 from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.config.routes import endpoint_name
 from tierfleet.text import counted
 
 
-def fleet_summary(config: FleetConfig) -> str:
-    """The tiers, then the endpoints, as lines of text."""
+def fleet_summary(config: FleetConfig, width: int | None = None) -> str:
+    """The tiers, then the endpoints, as lines of text. width: columns of the terminal; None: there is none."""
     lines = [f"{config.fleet}-{config.environment} in {config.account}, {config.region}; {_container(config)}"]
     for name, tier in sorted(config.tiers.items()):
         if isinstance(tier, DedicatedTier):
-            lines += _dedicated(config, name, tier)
+            lines += _dedicated(config, name, tier, width)
         else:
             lines += _shared(config, name, tier)
     return "\n".join(lines)
@@ -35,11 +36,11 @@ def _shared(config: FleetConfig, name: str, tier: MultiModelTier) -> list[str]:
     return [*lines, f"    {endpoint_name(config, name)}"]
 
 
-def _dedicated(config: FleetConfig, name: str, tier: DedicatedTier) -> list[str]:
+def _dedicated(config: FleetConfig, name: str, tier: DedicatedTier, width: int | None) -> list[str]:
     lines = [f"  {name}: dedicated, {counted(len(tier.tenants), 'tenant')}, an endpoint each", _instances(tier)]
-    for tenant, dedicated in sorted(tier.tenants.items()):
-        lines.append(f"    {endpoint_name(config, name, tenant)}  {dedicated.model}")
-    return lines
+    rows = [(endpoint_name(config, name, tenant), own.model) for tenant, own in sorted(tier.tenants.items())]
+    room = None if width is None else width - 4
+    return [*lines, *(f"    {line}" for line in in_columns(rows, room, shrink=(0, 1)))]
 
 
 def _instances(tier: MultiModelTier | DedicatedTier) -> str:

@@ -106,7 +106,7 @@ class PriceTable:
         if self.regions and region not in self.regions:
             return UnknownPriceError(
                 f"no price is known in {region}, only in {', '.join(self.regions)}: run tierfleet prices refresh "
-                f"--region {region}, or price it as elsewhere: tierfleet cost --region {self.regions[0]}"
+                f"--region {region}, or price it as elsewhere: --region {self.regions[0]}"
             )
         known = ", ".join(sorted(self.hosting.get(region, {}))) if table == HOSTING_INSTANCE_HOUR else ""
         have = f"; {region} has {known}" if known else f"; regions with prices: {', '.join(self.regions)}"

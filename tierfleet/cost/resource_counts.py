@@ -63,7 +63,8 @@ _TARGET_TRACKING = AlarmCount(policies=1, target_tracking=2)
 _SCALE_ON_CACHE = AlarmCount(alarms=2, alarm_metrics=3, policies=2, target_tracking=-1)
 # RouteErrors, and the warm-up's failures (four metrics).
 _FLEET = AlarmCount(alarms=2, alarm_metrics=5)
-_WARM_UP_RUNNING = AlarmCount(alarms=1, alarm_metrics=1)
+# Running, and what Scheduler and EventBridge could not deliver in the alarm of failures.
+_WARM_UP = AlarmCount(alarms=1, alarm_metrics=3)
 
 
 def endpoint_alarms(tier: Tier) -> AlarmCount:
@@ -76,4 +77,4 @@ def endpoint_alarms(tier: Tier) -> AlarmCount:
 def fleet_alarms(config: FleetConfig) -> AlarmCount:
     """Alarms that belong to no tier."""
     warms_up = any(tier.warm_up for tier in config.multi_model_tiers.values())
-    return _FLEET + (_WARM_UP_RUNNING if warms_up else AlarmCount())
+    return _FLEET + (_WARM_UP if warms_up else AlarmCount())

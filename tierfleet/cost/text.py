@@ -4,9 +4,11 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tierfleet.columns import fitting, shortened
 from tierfleet.cost.diff import CostDiff
 from tierfleet.cost.monthly_cost import FleetCost
 from tierfleet.cost.prices import Price, PriceSource
+from tierfleet.text import wrapped
 
 # A last column narrower than this is harder to read than a line that the terminal breaks.
 _LEAST_COLUMNS = 30
@@ -32,7 +34,7 @@ def cost_text(
         whom = "the only tenant" if len(tenants) == 1 else f"the {len(dearest)} dearest of {len(tenants)} tenants"
         lines += ["", f"{whom} (a shared tier is divided by calls)"]
         lines += [f"  {tenant:<20} {usd:>10,.2f}" for tenant, usd in dearest]
-    return "\n".join([*lines, "", *_wrapped(_footer(cost, verbose=verbose), width)])
+    return "\n".join([*lines, "", *wrapped(_footer(cost, verbose=verbose), width)])
 
 
 def cost_markdown(cost: FleetCost) -> str:
@@ -49,7 +51,7 @@ def diff_text(diff: CostDiff, *, width: int | None = None, verbose: bool = True)
     rows = [["tier", "tenant", "before", "after", "change", "why"], *_changes(diff)]
     totals = f"${diff.before.usd:,.2f} -> ${diff.after.usd:,.2f}"
     title = f"{diff.after.fleet} in {diff.after.region}: {signed(diff.usd)} a month, {totals}"
-    footer = _wrapped(_footer(diff.after, verbose=verbose), width)
+    footer = wrapped(_footer(diff.after, verbose=verbose), width)
     return "\n".join([title, *_aligned(rows, right=(2, 3, 4), width=width), "", *footer])
 
 
@@ -136,8 +138,15 @@ def signed(usd: float) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]], right: Sequence[int], width: int | None = None) -> list[str]:
-    """Columns; where a line would be wider than `width`, the last one is wrapped, or put below if it got too narrow."""
+    """Columns; where a line would be wider than `width`, the last one is wrapped, or put below if it got too narrow.
+
+    Where the others alone are wider, names lose characters from their middle.
+    """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    if width:
+        names = [column for column in range(len(widths) - 1) if column not in right]
+        widths[:-1] = fitting(widths[:-1], width - 2 * len(widths), names)
+        rows = [[*map(shortened, row[:-1], widths[:-1]), row[-1]] for row in rows]
     start = sum(widths[:-1]) + 2 * len(widths)
     room = width - start if width else max(1, widths[-1])
     lines = []
@@ -154,14 +163,6 @@ def _aligned(rows: Sequence[Sequence[str]], right: Sequence[int], width: int | N
         lines.append(f"{cells}  {first}".rstrip())
         lines += [" " * start + line for line in more]
     return lines
-
-
-def _wrapped(lines: Sequence[str], width: int | None) -> list[str]:
-    if width is None:
-        return list(lines)
-    return [
-        part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="  ", break_on_hyphens=False)
-    ]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:

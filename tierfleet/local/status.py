@@ -1,7 +1,7 @@
 """What a fleet looks like in the stand-in, read through AWS's own API."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from tierfleet.config import FleetConfig
 from tierfleet.runtime.appconfig import NoRoutesDeployedError, deployed_routes
 from tierfleet.runtime.aws_errors import Kind, classify
 from tierfleet.runtime.names import ROUTES_PROFILE, routes_application
+from tierfleet.runtime.route_parts import PartReader
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,46 @@ class InstanceWatch:
         return tuple(_instance_status(row, before.get(row["instance"]), seconds) for row in rows)
 
 
+@dataclass(frozen=True)
+class ErrorStatus:
+    """One class of error that InvokeEndpoint answered: the code, with the container's status if it had one.
+
+    count: since the stand-in started. per_second: since the last look; None at the first.
+    """
+
+    endpoint: str
+    kind: str
+    count: int
+    per_second: float | None
+
+
+class ErrorWatch:
+    """Looks at what the callers of one fleet were told, again and again."""
+
+    def __init__(self, cloud: LocalCloud, fleet: FleetConfig) -> None:
+        self._cloud = cloud
+        self._of_fleet = (fleet.account, fleet.region, f"{fleet.fleet}--{fleet.environment}--")
+        self._before: dict[tuple[str, str], int] | None = None
+        self._looked_at = time.monotonic()
+
+    def look(self) -> tuple[ErrorStatus, ...]:
+        """The commonest class first; none where endpoints answer a constant."""
+        account, region, prefix = self._of_fleet
+        now = time.monotonic()
+        seconds, self._looked_at = now - self._looked_at, now
+        counts = {
+            (row["endpoint"], kind): count
+            for row in self._cloud.admin("errors")
+            if (row["account"], row["region"]) == (account, region) and row["endpoint"].startswith(prefix)
+            for kind, count in row["errors"].items()
+        }
+        before, self._before = self._before, counts
+        return tuple(
+            ErrorStatus(*key, count, (count - before.get(key, 0)) / seconds if before is not None and seconds else None)
+            for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        )
+
+
 def _instance_status(row: dict[str, Any], before: dict[str, int] | None, seconds: float) -> InstanceStatus:
     counters = row["counters"]
     requests = counters["requests"] - (before or {}).get("requests", 0)
@@ -109,9 +150,13 @@ class FleetStatus:
     alarm_descriptions: dict[str, str] = field(default_factory=dict)
     clock_ahead_seconds: float = 0.0
 
-    def to_json(self, instances: Sequence[InstanceStatus] = ()) -> dict[str, Any]:
-        """The same, with the instances, as JSON-ready data."""
-        return {**asdict(self), "instances": [asdict(instance) for instance in instances]}
+    def to_json(self, instances: Sequence[InstanceStatus] = (), errors: Sequence[ErrorStatus] = ()) -> dict[str, Any]:
+        """The same, with the instances and what callers were told, as JSON-ready data."""
+        return {
+            **asdict(self),
+            "instances": [asdict(instance) for instance in instances],
+            "errors": [asdict(error) for error in errors],
+        }
 
 
 def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
@@ -160,7 +205,7 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
         stacks={name: stacks[name] for name in stack_names if name in stacks},
         endpoints=tuple(sorted(endpoints, key=lambda endpoint: endpoint.name)),
         red_alarms=tuple(sorted(alarm["AlarmName"] for alarm in red)),
-        routes=_routes(client("appconfigdata"), fleet),
+        routes=_routes(client, fleet),
         alarm_descriptions={
             alarm["AlarmName"]: alarm["AlarmDescription"] for alarm in red if alarm.get("AlarmDescription")
         },
@@ -168,14 +213,15 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
     )
 
 
-def _routes(appconfigdata: Any, fleet: FleetConfig) -> dict[str, str]:
+def _routes(client: Callable[[str], Any], fleet: FleetConfig) -> dict[str, str]:
     """What a client that starts now is told: the default endpoint, then the exceptions."""
     try:
         document = deployed_routes(
-            appconfigdata,
+            client("appconfigdata"),
             application_id=routes_application(fleet.fleet, fleet.environment),
             environment_id=fleet.environment,
             profile_id=ROUTES_PROFILE,
+            read_part=PartReader(lambda: client("s3")),
         )
     except NoRoutesDeployedError:
         return {}

@@ -15,9 +15,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tierfleet_server.model import artefact, heap
+import tierfleet_forest
+from tierfleet_server.model import artefact, flat_forest, heap
 from tierfleet_server.model.artefact import METADATA, MODEL_FILE
-from tierfleet_server.model.booster import BoosterModel, open_checked
+from tierfleet_server.model.booster import BoosterModel, Model, open_checked
+from tierfleet_server.model.load_limits import Admitted
 from tierfleet_server.model.preprocessing import Preprocessing
 from tierfleet_server.model.refusal import BadModel, Refusal
 from tierfleet_server.payloads.payload import read_rows
@@ -56,7 +58,13 @@ def check_file(request: dict[str, Any], scratch: Path) -> tuple[list[Finding], F
     if len(roots) != 1 or any(finding.severity == "error" for finding in findings):
         return findings, None
     try:
-        facts, more = _load(roots[0].read_bytes(), directory if described else None, request)
+        data = roots[0].read_bytes()
+        if flat_forest.is_forest(data):
+            facts, more = _load_forest(roots[0], directory, request)
+        else:
+            facts, more = _load(data, directory if described else None, request)
+            if (beside := flat_forest.find_forest(directory)) is not None:
+                flat_forest.load_forest(beside, _admitted(beside))
     except Refusal as refusal:
         check = "version" if "was saved by XGBoost" in refusal.message else "load"
         return [*findings, Finding("error", check, refusal.message)], None
@@ -77,7 +85,8 @@ def _root_findings(roots: list[Path], directory: Path, *, packaged: bool, damage
     for path in roots:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-        what = foreign_format(head) or (None if model_format(head) else describe_bytes(head))
+        known = model_format(head) or flat_forest.is_forest(head)
+        what = foreign_format(head) or (None if known else describe_bytes(head))
         if what is not None:
             where = f"{path.name}: " if packaged else ""
             findings.append(Finding("error", "format", f"{where}the model file {what}"))
@@ -129,6 +138,32 @@ def _load(data: bytes, described: Path | None, request: dict[str, Any]) -> tuple
     return facts, findings
 
 
+def _load_forest(file: Path, directory: Path, request: dict[str, Any]) -> tuple[Facts, list[Finding]]:
+    if request["served_by"] is not None:
+        raise BadModel("the model is a flat forest, which AWS's image does not read; publish the model as UBJ")
+    started = time.perf_counter()
+    model = flat_forest.load_forest(file, _admitted(file))
+    seconds = time.perf_counter() - started
+    metadata = artefact.read_metadata(directory)
+    forest = tierfleet_forest.load(file)
+    facts = Facts(
+        features=model.features,
+        rounds=metadata.rounds if metadata is not None else 0,
+        trees=forest.trees,
+        objective=metadata.objective if metadata is not None else "",
+        xgboost_version=metadata.xgboost_version if metadata is not None else "",
+        size_bytes=forest.size_bytes,
+        memory_bytes=forest.size_bytes,
+        load_seconds=round(seconds, 4),
+    )
+    findings = [] if request["probe"] is None else _probe_findings(model, **request["probe"])
+    return facts, findings
+
+
+def _admitted(file: Path) -> Admitted:
+    return Admitted(file.stat().st_size, flat_forest.FORM)
+
+
 def _packaged_for_another(data: bytes, target: Target) -> list[Finding]:
     document, form = read_document(data), model_format(data[:_HEAD_BYTES]) or ""
     source = version_of(document)
@@ -158,7 +193,7 @@ def _version_findings(served: Served, target: Target) -> list[Finding]:
     return [Finding("note", "version", message)]
 
 
-def _probe_findings(model: BoosterModel, content_type: str, body: str) -> list[Finding]:
+def _probe_findings(model: Model, content_type: str, body: str) -> list[Finding]:
     try:
         scores = model.predict(read_rows(body.encode(), content_type, model))
     except Refusal as refusal:

@@ -224,7 +224,10 @@ def _delete(s3: "S3Client", bucket: str, condemned: Sequence[Artefact], *, perma
             Bucket=bucket, Delete={"Objects": keys[start : start + _DELETES_AT_ONCE], "Quiet": True}
         )
         for error in reply.get("Errors", []):
-            failed[error["Key"].removeprefix(MODELS_PREFIX)] = f"{error.get('Code')}: {error.get('Message')}"
+            why = f"{error.get('Code')}: {error.get('Message')}"
+            if error.get("Code") == "AccessDenied":
+                why += "; only models.gc_principal_arns of the fleet file may delete models"
+            failed[error["Key"].removeprefix(MODELS_PREFIX)] = why
     for item in condemned:
         if item.target_model in failed:
             item.fate, item.why = "failed", failed[item.target_model]

@@ -2,19 +2,27 @@
 
 from typing import Any
 
+from tierfleet.columns import in_columns, sentence
 from tierfleet.models.collect import Artefact, Collection
 from tierfleet.text import counted, size
 
 
-def collection_lines(found: Collection, *, versioned: bool, deleting: bool, permanently: bool) -> list[str]:
-    """A line for each artefact that is not kept, then the sums. `deleting`: whether the run was to delete."""
+def collection_lines(
+    found: Collection, *, versioned: bool, deleting: bool, permanently: bool, width: int | None = None
+) -> list[str]:
+    """A line for each artefact that is not kept, then the sums.
+
+    deleting: whether the run was to delete. width: columns of the terminal; None: there is none.
+    """
 
     def bytes_of(item: Artefact) -> int:
         return item.size_bytes + (item.hidden_bytes if permanently else 0)
 
     fates = {"deleted": "deleted", "failed": "failed", "garbage": "next run" if deleting else "would go"}
     gone = [item for item in found.of("deleted", "failed", "garbage") if bytes_of(item)]
-    lines = [f"{fates[item.fate]}  {item.target_model}  {size(bytes_of(item))}  {item.why}" for item in gone]
+    rows = [(fates[item.fate], item.target_model, size(bytes_of(item)), "") for item in gone]
+    starts = in_columns(rows, width, shrink=(1,), right=(2,))
+    lines = [sentence(item.why, width, first=f"{start}  ") for item, start in zip(gone, starts, strict=True)]
     kept, deleted = found.of("kept"), found.of("deleted")
     lines.append(f"kept: {counted(len(kept), 'artefact')}, {size(sum(item.size_bytes for item in kept))}")
     if deleting:

@@ -94,7 +94,9 @@ def _why_not(file: Path, depth: int) -> str | None:
         return what
     if name.endswith(SUFFIXES) and file.name.endswith(SUFFIXES) and depth != 2:
         lies = "lies a folder too deep" if depth > 2 else "lies beside the tenants' folders"
-        return f"{lies}; move it to <tenant>/<version>{next(end for end in SUFFIXES if name.endswith(end))}"
+        folder = file.resolve().parent.name
+        itself = f", or give {file} itself if {folder} is its tenant" if depth < 2 and folder else ""
+        return f"{lies}; move it to <tenant>/<version>{next(end for end in SUFFIXES if name.endswith(end))}{itself}"
     if is_model:
         ending = (
             ".tar.gz"

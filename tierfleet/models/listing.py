@@ -110,11 +110,9 @@ def _row(fleet: "FleetConfig", tenant: str, held: Held | CatalogError | None, pi
 _HEADER = ("tenant", "tier", "current", "size", "age", "previous", "stored", "endpoint")
 
 
-def table(rows: list[Row], now: datetime) -> list[str]:
-    """The header and a line for each row, in columns."""
-    lines = [_HEADER, *(_cells(row, now) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
-    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+def table(rows: list[Row], now: datetime) -> list[tuple[str, ...]]:
+    """The cells of the header and of each row."""
+    return [_HEADER, *(_cells(row, now) for row in rows)]
 
 
 def _cells(row: Row, now: datetime) -> tuple[str, ...]:

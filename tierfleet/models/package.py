@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tierfleet.models.files import ModelFile
 
 if TYPE_CHECKING:
+    from tierfleet_server.publishing.packaging import Forest
     from tierfleet_server.publishing.rounds import Rounds
 
     from tierfleet.models.target import Target
@@ -21,12 +22,14 @@ class PackageOptions:
     """What a user asks of packaging.
 
     missing: the number that stood for a missing value in training. libsvm_base: 1 if callers count columns from 1.
+    forest: put a flat forest beside the model, or alone in its place, if it gives the same scores.
     """
 
     rounds: "Rounds" = "auto"
     missing: float | None = None
     libsvm_base: int = 0
     preprocessing: dict[str, Any] = field(default_factory=dict)
+    forest: "Forest" = "none"
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,26 @@ def package(
     """
     # Needs XGBoost: the extra "models".
     from tierfleet_server.model.refusal import BadModel
-    from tierfleet_server.publishing.packaging import metadata_of, pack_served, served_model
+    from tierfleet_server.publishing.packaging import forest_alone, metadata_of, pack_served, served_model
 
     from tierfleet.models.target import DENSE
 
     content, chosen, asked = model.file.read_bytes(), target or DENSE, options or PackageOptions()
     bare = bare_model(content) if model.packaged else content
     if bare is None:
-        return Package(content)
+        no_forest = "was packaged before and gets no flat forest; package the file that training wrote"
+        return Package(content, warnings=() if asked.forest == "none" else (no_forest,))
     try:
-        served = served_model(bare, reader=chosen.reader, stock=chosen.stock, rounds=asked.rounds, verify=verify)
+        served = served_model(
+            bare,
+            reader=chosen.reader,
+            stock=chosen.stock,
+            rounds=asked.rounds,
+            verify=verify,
+            forest=asked.forest != "none",
+        )
+        if asked.forest == "alone":
+            served = forest_alone(served, stock=chosen.stock)
         if model.packaged and served.data == bare and asked == PackageOptions():
             return Package(content, tuple(served.notes), tuple(served.warnings))
         metadata = metadata_of(

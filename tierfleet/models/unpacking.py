@@ -7,14 +7,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, cast
 
 from tierfleet_server.model.archive import MAX_FILES
-from tierfleet_server.model.artefact import METADATA
+from tierfleet_server.model.artefact import FOREST, METADATA
 
 from tierfleet.models.findings import Finding
 
 _BLOCK_BYTES: Final = 1 << 20
 # Headers and padding between two files; tar programs end an archive with some 10 kB of zeros.
 _MAX_OVERHEAD_BYTES: Final = 2 * _BLOCK_BYTES
-_METADATA_IN_TAR: Final = PurePosixPath(METADATA)
+_OURS: Final = (PurePosixPath(METADATA), PurePosixPath(FOREST))
 # A folder costs 512 bytes unpacked and almost none packed.
 _MAX_FOLDERS: Final = 1000
 _KINDS: Final = {
@@ -129,10 +129,10 @@ def _problem(member: tarfile.TarInfo, path: PurePosixPath, seen: set[PurePosixPa
         return f"holds {name}, which leads out of the folder it is unpacked into"
     if not member.isreg() or member.issparse():
         return f"holds {name}, which is {_KINDS.get(member.type, 'not a regular file')}; only regular files are allowed"
-    if len(path.parts) != 1 and path != _METADATA_IN_TAR:
+    if len(path.parts) != 1 and path not in _OURS:
         return (
-            f"holds {name}; only one model file at the root and {METADATA} are allowed; for code use an inference "
-            "pipeline (docs/container.md)"
+            f"holds {name}; only one model file at the root, {METADATA} and {FOREST} are allowed; for code use an "
+            "inference pipeline (docs/container.md)"
         )
     return f"holds {name} twice" if path in seen else None
 

@@ -2,13 +2,16 @@
 
 import math
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
 from tierfleet.runtime.clients import LOOKUP_SECONDS
 from tierfleet.runtime.route_document import RouteDocument, RoutesError, parse_routes
+from tierfleet.runtime.route_parts import TENANTS, WARM_UP, ReadPart
 from tierfleet.runtime.time_limit import time_limit
 
 if TYPE_CHECKING:
@@ -35,11 +38,20 @@ class Fetched:
     next_poll_seconds: float
 
 
+@dataclass(frozen=True)
+class _Latest:
+    """An answer of AppConfig; content: empty for "as before"."""
+
+    content: bytes
+    next_token: str | None
+    next_poll_seconds: float
+
+
 class RouteSession:
     """A configuration session of AppConfig: opened once, then asked with the token of the answer before.
 
     The identifiers are AppConfig ids or names. poll_seconds: the interval asked of AppConfig, 15 to 86,400;
-    None leaves AppConfig's own. Thread-safe.
+    None leaves AppConfig's own. read_part, sections: as in parse_routes. Thread-safe.
     """
 
     def __init__(
@@ -50,8 +62,11 @@ class RouteSession:
         environment_id: str,
         profile_id: str,
         poll_seconds: int | None = None,
+        read_part: ReadPart | None = None,
+        sections: Collection[str] = (TENANTS, WARM_UP),
     ) -> None:
         self._client = client
+        self._parse = partial(parse_routes, read_part=read_part, sections=sections)
         self._application_id = application_id
         self._start: Any = {
             "ApplicationIdentifier": application_id,
@@ -71,35 +86,41 @@ class RouteSession:
         with self._lock:
             # A token is good for one call, whatever becomes of that call.
             token, self._token = (None if new_session else self._token), None
+            latest = self._asked(token)
+            # A document that cannot be read leaves no token behind: the next session brings it again.
+            document = self._parse(latest.content) if latest.content else None
+            self._token = latest.next_token
+            return Fetched(document, latest.next_poll_seconds)
+
+    def _asked(self, token: str | None) -> _Latest:
+        try:
+            if token is None:
+                return self._latest(self._first_token(), first=True)
             try:
-                if token is None:
-                    return self._latest(self._first_token(), first=True)
-                try:
-                    return self._latest(token, first=False)
-                except ClientError:
-                    # A token lives for 24 hours; what else is wrong will be wrong again.
-                    return self._latest(self._first_token(), first=True)
-            except ClientError as error:
-                if error.response["Error"]["Code"] == "ResourceNotFoundException":
-                    raise NoRoutesDeployedError(
-                        f"AppConfig knows no deployed routes of application {self._application_id} "
-                        f"({error.response['Error'].get('Message') or 'not found'})"
-                    ) from error
-                raise
+                return self._latest(token, first=False)
+            except ClientError:
+                # A token lives for 24 hours; what else is wrong will be wrong again.
+                return self._latest(self._first_token(), first=True)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                raise NoRoutesDeployedError(
+                    f"AppConfig knows no deployed routes of application {self._application_id} "
+                    f"({error.response['Error'].get('Message') or 'not found'})"
+                ) from error
+            raise
 
     def _first_token(self) -> str:
         with time_limit(LOOKUP_SECONDS):
             return self._client.start_configuration_session(**self._start)["InitialConfigurationToken"]
 
-    def _latest(self, token: str, *, first: bool) -> Fetched:
+    def _latest(self, token: str, *, first: bool) -> _Latest:
         with time_limit(LOOKUP_SECONDS):
             reply = self._client.get_latest_configuration(ConfigurationToken=token)
             content = reply["Configuration"].read()
         if first and not content:
             raise NoRoutesDeployedError(f"AppConfig holds no deployed routes of application {self._application_id}")
-        document = parse_routes(content) if content else None
-        self._token = reply.get("NextPollConfigurationToken")
-        return Fetched(document, _poll_seconds(reply.get("NextPollIntervalInSeconds")))
+        next_poll_seconds = _poll_seconds(reply.get("NextPollIntervalInSeconds"))
+        return _Latest(content, reply.get("NextPollConfigurationToken"), next_poll_seconds)
 
 
 def _poll_seconds(said: object) -> float:
@@ -110,23 +131,37 @@ def _poll_seconds(said: object) -> float:
 
 
 def deployed_routes(
-    client: "AppConfigDataClient", *, application_id: str, environment_id: str, profile_id: str
+    client: "AppConfigDataClient",
+    *,
+    application_id: str,
+    environment_id: str,
+    profile_id: str,
+    read_part: ReadPart | None = None,
 ) -> RouteDocument:
     """The document that callers see now, by a new configuration session (so never a cached one).
 
-    The identifiers are AppConfig ids or names. Raises RoutesError, and botocore's ClientError.
+    The identifiers are AppConfig ids or names; read_part: as in parse_routes. Raises RoutesError, and botocore's
+    ClientError.
     """
-    session = RouteSession(client, application_id=application_id, environment_id=environment_id, profile_id=profile_id)
+    session = RouteSession(
+        client,
+        application_id=application_id,
+        environment_id=environment_id,
+        profile_id=profile_id,
+        read_part=read_part,
+    )
     document = session.fetch(new_session=True).document
     if document is None:
         raise NoRoutesDeployedError(f"AppConfig holds no deployed routes of application {application_id}")
     return document
 
 
-def newest_hosted_routes(client: "AppConfigClient", *, application_id: str, profile_id: str) -> RouteDocument:
+def newest_hosted_routes(
+    client: "AppConfigClient", *, application_id: str, profile_id: str, read_part: ReadPart | None = None
+) -> RouteDocument:
     """The hosted version with the greatest number: what is about to be deployed, for who runs before that.
 
-    The identifiers are AppConfig ids. Raises RoutesError, and botocore's ClientError.
+    The identifiers are AppConfig ids; read_part: as in parse_routes. Raises RoutesError, and botocore's ClientError.
     """
     pages = client.get_paginator("list_hosted_configuration_versions").paginate(
         ApplicationId=application_id, ConfigurationProfileId=profile_id
@@ -134,7 +169,22 @@ def newest_hosted_routes(client: "AppConfigClient", *, application_id: str, prof
     versions = [item["VersionNumber"] for page in pages for item in page["Items"]]
     if not versions:
         raise RoutesError(f"profile {profile_id} of application {application_id} has no hosted route document")
-    reply = client.get_hosted_configuration_version(
-        ApplicationId=application_id, ConfigurationProfileId=profile_id, VersionNumber=max(versions)
+    return hosted_routes(
+        client, application_id=application_id, profile_id=profile_id, version=max(versions), read_part=read_part
     )
-    return parse_routes(reply["Content"].read())
+
+
+def hosted_routes(
+    client: "AppConfigClient",
+    *,
+    application_id: str,
+    profile_id: str,
+    version: int,
+    read_part: ReadPart | None = None,
+) -> RouteDocument:
+    """One hosted version, deployed or not; read_part: as in parse_routes. Raises RoutesError, and botocore's
+    ClientError."""
+    reply = client.get_hosted_configuration_version(
+        ApplicationId=application_id, ConfigurationProfileId=profile_id, VersionNumber=version
+    )
+    return parse_routes(reply["Content"].read(), read_part=read_part)

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     CONNECTION = "connection"
     PAYLOAD_OR_MODEL = "payload-or-model"
     PAYLOAD = "payload"
+    NOT_ACCEPTABLE = "not-acceptable"
     MODEL = "model"
     MISSING_MODEL = "missing-model"
     UNKNOWN_ENDPOINT = "unknown-endpoint"
@@ -70,6 +71,7 @@ _MEANING: Final[Mapping[Kind, str]] = {
     Kind.CONNECTION: "the connection failed",
     Kind.PAYLOAD_OR_MODEL: "the model server rejected the payload or cannot use the model",
     Kind.PAYLOAD: "the model server rejected the payload",
+    Kind.NOT_ACCEPTABLE: "the model server cannot answer in the form that was asked for",
     Kind.MODEL: "the model failed",
     Kind.MISSING_MODEL: "there is no such model archive, or the endpoint's role may not read it",
     Kind.UNKNOWN_ENDPOINT: "there is no such endpoint",
@@ -184,6 +186,8 @@ def _kind_of_model_error(original_status_code: int, original_message: str) -> Ki
         return Kind.OUT_OF_MEMORY
     if original_status_code == 503:
         return Kind.PAYLOAD_OR_MODEL if "prediction failed" in original_message.lower() else Kind.CONTAINER_BUSY
+    if original_status_code == 406:
+        return Kind.NOT_ACCEPTABLE
     return Kind.PAYLOAD if 400 <= original_status_code < 500 else Kind.MODEL
 
 

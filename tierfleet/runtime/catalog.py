@@ -72,6 +72,14 @@ def read_pointer(s3: "S3Client", *, bucket: str, tenant: str) -> Pointer:
     return Pointer(tenant, version, target_model)
 
 
+def is_published(s3: "S3Client", *, bucket: str, tenant: str) -> bool:
+    """Whether the tenant has a pointer, by a list of its one key: S3 answers a read of a missing key with 403 where
+    the reader may not list the whole bucket. Raises botocore's errors."""
+    key = catalog_key(tenant)
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
+    return any(item["Key"] == key for item in listed.get("Contents", []))
+
+
 def _shown(value: object) -> str:
     """A value of the pointer for a person: its start, whatever it is."""
     try:

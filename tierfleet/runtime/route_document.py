@@ -1,4 +1,6 @@
 """The route document: which endpoint serves a tenant, and whom to keep warm. Only exceptions are listed.
+Of a large fleet, "parts" names objects of the model bucket with the tenants of shared tiers and the warm_up
+(route_parts).
 
 {"version": 1, "fleet": "fraud", "environment": "prod", "default_tier": "tail",
  "models_bucket": "fraud--prod--models--111122223333--eu-west-1", "ttl_seconds": 60,
@@ -12,9 +14,12 @@
 
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+from tierfleet.runtime.route_parts import KEY_PATTERN, TENANTS, WARM_UP, ReadPart, RoutePartError
 
 VERSION: Final = 1
 MULTI_MODEL: Final = "multi-model"
@@ -118,17 +123,45 @@ class RouteDocument:
         return next((name for name, tier in self.tiers.items() if tier.endpoint == endpoint_name), None)
 
 
-def parse_routes(content: bytes | str) -> RouteDocument:
-    """Raises RoutesError for anything but a complete document of version 1."""
+def parse_routes(
+    content: bytes | str,
+    *,
+    read_part: ReadPart | None = None,
+    sections: Collection[str] = (TENANTS, WARM_UP),
+) -> RouteDocument:
+    """The document, with the parts of these sections that it has in S3.
+
+    Raises RoutesError for anything but a complete document of version 1, and whatever read_part raises but
+    RoutePartError.
+    """
     try:
         document = json.loads(content)
         if document["version"] != VERSION:
             raise RoutesError(
                 f"route document version {_shown(document['version'])} is not {VERSION}: update this tierfleet"
             )
+        for section, key in (document.get("parts") or {}).items():
+            if section not in (TENANTS, WARM_UP):
+                raise ValueError(f"part {_shown(section)} is not known: update this tierfleet")
+            if section in sections:
+                document[section] = {**_part(document, key, read_part), **(document.get(section) or {})}
         return _document(document)
+    except RoutePartError as error:
+        raise RoutesError(str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RoutesError(f"the route document is malformed: {type(error).__name__}: {str(error)[:300]}") from error
+
+
+def _part(document: Mapping[str, Any], key: object, read_part: ReadPart | None) -> Mapping[str, Any]:
+    key, bucket = _text(key), _text(document["models_bucket"])
+    if not re.fullmatch(KEY_PATTERN, key):
+        raise ValueError(f"{_shown(key)} is not the key of a part, allowed: {KEY_PATTERN}")
+    if read_part is None:
+        raise RoutesError(f"s3://{bucket}/{key} is a part of the routes, and there is nothing here to read it with")
+    part = json.loads(read_part(bucket, key))
+    if not isinstance(part, dict):
+        raise ValueError(f"s3://{bucket}/{key} is {_shown(part)}, allowed: an object")
+    return part
 
 
 def _document(document: Mapping[str, Any]) -> RouteDocument:

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from .artefact import METADATA
+from .artefact import FOREST, METADATA
 from .refusal import BadModel, shown
 
 # Chosen by measurement (benchmarks/model_server, "fetch to first reply"): see docs/adr/0013.
@@ -20,7 +20,7 @@ _BLOCK_BYTES = 1 << 20
 # A packed model has three headers and some 10 kB of zeros at its end; `tar -b` may make that 1 MiB.
 _MAX_OVERHEAD_BYTES = 2 << 20
 _DISK_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE}
-_METADATA_IN_TAR = PurePosixPath(METADATA)
+_OURS = (PurePosixPath(METADATA), PurePosixPath(FOREST))
 
 
 def pack(files: dict[str, bytes], *, gzip_level: int = GZIP_LEVEL) -> bytes:
@@ -101,10 +101,10 @@ def _extract(archive: tarfile.TarFile, counted: _Counted, directory: Path, max_b
         if not member.isreg() or member.issparse() or member.size < 0:
             raise BadModel(f"the artefact holds {shown(member.name)}, which is not a regular file")
         total += member.size
-        if path.is_absolute() or ".." in path.parts or (len(path.parts) != 1 and path != _METADATA_IN_TAR):
+        if path.is_absolute() or ".." in path.parts or (len(path.parts) != 1 and path not in _OURS):
             raise BadModel(
-                f"the artefact holds {shown(member.name)}; only one model file at the root and "
-                f"{METADATA} are allowed; for code use an inference pipeline (docs/container.md)"
+                f"the artefact holds {shown(member.name)}; only one model file at the root, "
+                f"{METADATA} and {FOREST} are allowed; for code use an inference pipeline (docs/container.md)"
             )
         if files > MAX_FILES or total > max_bytes:
             raise BadModel(f"the artefact unpacks to more than {MAX_FILES} files or {max_bytes} bytes")

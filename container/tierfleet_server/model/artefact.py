@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import FileIO
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from .refusal import BadModel, Refusal, shown
 from .ubj import Bytes
 
 METADATA = Path(".tierfleet/metadata.json")
+FOREST = Path(".tierfleet/model.forest")  # the same model as a flat forest, beside the file that other images read
 MODEL_FILE = "xgboost-model"
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
 _MAX_ENTRIES = 64  # an archive may unpack to 16 files
@@ -86,14 +87,35 @@ class Metadata:
                 f"the model file is not the one that was packaged: it has {len(data)} bytes, "
                 f"{shown(self.size_bytes)} were recorded, or its checksum differs; publish the model again"
             )
-        if self.features != facts.features or self.objective != facts.objective:
+        if self.objective != facts.objective:
+            raise BadModel(f"{METADATA} describes another model; publish the model again")
+        preprocessing, names = self._preprocessing(facts.features), tuple(self.feature_names)
+        return replace(preprocessing, feature_names=names) if names != facts.feature_names else preprocessing
+
+    def check_forest(self, features: int, *, size_bytes: int | None, source_sha256: object) -> Preprocessing:
+        """BadModel unless this describes a flat forest of so many features; the preprocessing it asks for.
+
+        size_bytes: of the forest where it is the model file itself. None: it stands beside that, and was made from the
+        file with `source_sha256`.
+        """
+        if size_bytes is None and source_sha256 != self.sha256:
+            raise BadModel(f"{FOREST} was made from another model file than the one beside it; publish the model again")
+        if size_bytes is not None and size_bytes != self.size_bytes:
+            raise BadModel(
+                f"the forest is not the one that was packaged: it has {size_bytes} bytes, {shown(self.size_bytes)} "
+                "were recorded; publish the model again"
+            )
+        return self._preprocessing(features)
+
+    def _preprocessing(self, features: int) -> Preprocessing:
+        if self.features != features:
             raise BadModel(f"{METADATA} describes another model; publish the model again")
         names = tuple(self.feature_names)
-        if names and len(names) != facts.features:
-            raise BadModel(f"{METADATA} names {len(names)} of {facts.features} features; publish the model again")
+        if names and len(names) != features:
+            raise BadModel(f"{METADATA} names {len(names)} of {features} features; publish the model again")
         if len(set(names)) != len(names):
             raise BadModel(f"{METADATA} gives two features the same name; publish the model again")
-        return Preprocessing.from_metadata(self.steps, facts.features, names)
+        return Preprocessing.from_metadata(self.steps, features, names)
 
 
 _FIELD_TYPES: dict[str, tuple[type, ...]] = {
@@ -111,6 +133,11 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise BadModel(f"{METADATA} holds {shown(name)} twice in one object; publish the model again")
         found[name] = value
     return found
+
+
+def root_of(path: Path) -> Path:
+    """The directory of the artefact that a model file is in."""
+    return path.parent.parent if path.parent.name == FOREST.parent.name else path.parent
 
 
 def model_path(directory: Path) -> Path:

@@ -1,14 +1,16 @@
 """A loaded model: what the server asks for scores, whatever holds the trees."""
 
-from typing import NamedTuple, Protocol
+import json
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from ..explaining import Explaining, explaining
 from . import native
-from .model_file import ModelFacts
+from .model_file import ModelFacts, json_bytes
 from .prepared import check
 from .preprocessing import Preprocessing
-from .refusal import BadModel
+from .refusal import BadModel, Refusal
 from .ubj import Bytes
 
 
@@ -22,8 +24,9 @@ class Rows(NamedTuple):
 
 
 class Model(Protocol):
-    """The seam for other formats than XGBoost's own."""
+    """The seam for other formats than XGBoost's own. `form` says which, in one word for lists and metrics."""
 
+    form: str
     features: int
     outputs: int
     preprocessing: Preprocessing
@@ -36,6 +39,19 @@ class Model(Protocol):
         """The same for a few rows, where letting other threads run meanwhile takes longer than the scores."""
 
 
+@runtime_checkable
+class Explainable(Model, Protocol):
+    """A model that can tell what each feature contributes to a score; `explaining` says at what cost, or why not."""
+
+    explaining: Explaining
+
+    def contributions(self, rows: Rows) -> bytes:
+        """float32: row after row, of each its outputs, of each its features and then the bias; raises Refusal (406)."""
+
+    def names_json(self) -> bytes:
+        """The names of the features, as the items of a JSON list."""
+
+
 class BoosterModel:
     """A model that XGBoost holds. `work_per_row`: the nodes that a row visits at worst, or the weights of gblinear.
 
@@ -44,8 +60,8 @@ class BoosterModel:
     """
 
     __slots__ = (
-        "_predict", "_predict_now", "facts", "features", "heap_bytes", "object_bytes", "outputs", "preprocessing",
-        "work_per_row",
+        "_handle", "_names", "_predict", "_predict_now", "explaining", "facts", "features", "form", "heap_bytes",
+        "object_bytes", "outputs", "preprocessing", "work_per_row",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +71,7 @@ class BoosterModel:
         preprocessing: Preprocessing,
         heap_bytes: int | None = None,
     ) -> None:
+        self.form = "booster"
         self.heap_bytes = heap_bytes
         self.object_bytes = preprocessing.object_bytes
         self.facts = facts
@@ -62,6 +79,9 @@ class BoosterModel:
         self.outputs = facts.outputs
         self.preprocessing = preprocessing
         self.work_per_row = facts.path_length or facts.features * facts.outputs
+        self._handle = handle
+        self._names = b""
+        self.explaining = explaining(facts, _names_bytes(facts, preprocessing.feature_names))
         # In-place prediction ignores DART's weights, so only gbtree goes that way.
         dense = facts.booster == "gbtree"
         self._predict = handle.predict_dense if dense else handle.predict_dmatrix
@@ -74,6 +94,35 @@ class BoosterModel:
     def predict_now(self, rows: Rows) -> list[float]:
         """The same, without letting go of the interpreter for a gbtree model."""
         return self._predict_now(rows.address, rows.rows, rows.width)
+
+    def contributions(self, rows: Rows) -> bytes:
+        """The same as Booster.predict(DMatrix, pred_contribs=True), with all outputs also where there is one."""
+        try:
+            return self._handle.contributions(rows.address, rows.rows, rows.width)
+        except native.XGBoostError as error:
+            said = str(error).rpartition("Check failed: ")[2]
+            raise Refusal(
+                406, f"XGBoost cannot compute contributions with this model ({said}); "
+                "its trees need the sums of Hessians that training stores with them",
+            ) from None  # fmt: skip
+
+    def names_json(self) -> bytes:
+        """Those of the metadata, else of the model file, else XGBoost's own: f0, f1 and so on."""
+        if not self._names:
+            found = self.preprocessing.feature_names or self._handle.feature_names()
+            names = bytearray()
+            for name in found:
+                names += json.dumps(name).encode() + b", "
+            if not names:
+                names += b"".join([b'"f%d", ' % column for column in range(self.features)])
+            self._names = bytes(names[:-2])
+        return self._names
+
+
+def _names_bytes(facts: ModelFacts, names: tuple[str, ...]) -> int:
+    if names:
+        return json_bytes(names)
+    return facts.names_bytes or facts.features * len(f'"f{facts.features}", ')
 
 
 def open_model(data: bytes) -> tuple[native.Handle, ModelFacts]:

@@ -137,16 +137,22 @@ def read_tree(data: Bytes, at: int) -> tuple[Tree, int] | None:
 
 
 class Paths(NamedTuple):
-    """How far a row walks: the depth of the deepest tree, and the sum of every tree's depth, which is at least 1."""
+    """How far a row walks: the depth of the deepest tree, and the sum of every tree's depth, which is at least 1.
+
+    `nodes` is how many there are; `shap` what TreeSHAP does for one row, in steps: for every node as many as features
+    are decided above it, for every leaf the square of that, and one for the node itself.
+    """
 
     depth: int
     length: int
+    nodes: int
+    shap: int
 
 
 def check_trees(data: Bytes, trees: list[Any], features: int) -> Paths:
     """Raise UbjError unless every tree ends and no split reads beyond a row of `features` values."""
     chunk: list[Tree] = []
-    nodes = depth = length = 0
+    nodes = depth = length = nodes_in_all = shap = 0
     for place, item in enumerate(trees):
         tree = item if isinstance(item, Tree) else _tree(data, item)
         if tree.number != place:
@@ -156,8 +162,9 @@ def check_trees(data: Bytes, trees: list[Any], features: int) -> Paths:
         if nodes >= _CHUNK_NODES or place == len(trees) - 1:
             paths = _check_chunk(data, chunk, features)
             depth, length = max(depth, paths.depth), length + paths.length
+            nodes_in_all, shap = nodes_in_all + paths.nodes, shap + paths.shap
             chunk, nodes = [], 0
-    return Paths(depth, length)
+    return Paths(depth, length, nodes_in_all, shap)
 
 
 def _check_chunk(data: Bytes, trees: list[Tree], features: int) -> Paths:
@@ -177,7 +184,7 @@ def _check_chunk(data: Bytes, trees: list[Tree], features: int) -> Paths:
         raise UbjError("a tree in it has a node whose parent is none of its nodes")
     inner = branches.nonzero()[0]
     if not len(inner):
-        return Paths(0, len(trees))
+        return Paths(0, len(trees), count, count)
     start = first.repeat(sizes)
     step = left[inner]
     child = np.minimum(step, count) + start[inner]
@@ -191,10 +198,12 @@ def _check_chunk(data: Bytes, trees: list[Tree], features: int) -> Paths:
         split = split[inner]  # only there does it count: a pruned node keeps a mark instead
         if split.view(np.uint32).max() >= features:
             raise UbjError(f"a tree in it splits on a feature beyond its {features}")
-    return _paths(parents, inner, branches, start, first)
+    return _paths(parents, inner, branches, start, first, features)
 
 
-def _paths(parents: _Numbers, inner: _Numbers, branches: _Numbers, start: _Numbers, first: _Numbers) -> Paths:
+def _paths(
+    parents: _Numbers, inner: _Numbers, branches: _Numbers, start: _Numbers, first: _Numbers, features: int
+) -> Paths:
     # Among branching nodes alone. Every round doubles how far up a node has looked, so some 20 do for the deepest tree.
     number = branches.cumsum() - 1
     up, root = number[parents[inner]], number[start[inner]]
@@ -210,7 +219,13 @@ def _paths(parents: _Numbers, inner: _Numbers, branches: _Numbers, start: _Numbe
     below = np.zeros(len(parents), np.int32)
     below[inner] = depth + 1
     deepest = np.maximum.reduceat(below, first)
-    return Paths(int(deepest.max()), int(np.maximum(deepest, 1).sum()))
+    # Above a node no more features are decided than there are. A leaf lies one below its parent.
+    decided = np.minimum(depth, features).astype(np.float64)
+    leaf = (~branches).nonzero()[0]
+    above = parents[leaf]
+    leaves = np.minimum((depth[number[above]] + 1) * (above != leaf), features).astype(np.float64)
+    shap = len(parents) + int(decided.sum() + leaves.sum() + leaves @ leaves)
+    return Paths(int(deepest.max()), int(np.maximum(deepest, 1).sum()), len(parents), shap)
 
 
 def _tree(data: Bytes, members: dict[str, Any]) -> Tree:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from .memory_file import SMALL_BYTES
 
 # Memory that a model takes while it loads, per byte of its file, the file's own bytes included.
-LOAD_FACTOR = {"ubj": 5.0, "json": 12.0}
+# A forest takes its file's, and while it is checked up to as much again: a list of the nodes of its longest tree.
+LOAD_FACTOR = {"ubj": 5.0, "json": 12.0, "forest": 2.0}
 # Of those, the files in memory, which belong to no process: the model's, and of JSON a copy and what was made of it.
 _IN_FILES = {"ubj": 0.9, "json": 3.0}
 # A category of 14 bytes takes some 350 at the peak: texts, numbers and tables, as read and as checked. Thousands of
@@ -30,7 +31,7 @@ _GREATEST_SECONDS = 600
 
 
 class Admitted(NamedTuple):
-    """What admission saw of an artefact: its model file's bytes, `ubj` or `json`, and its metadata's bytes."""
+    """What admission saw of an artefact: its model file's bytes, `ubj`, `json` or `forest`, its metadata's bytes."""
 
     size_bytes: int
     form: str

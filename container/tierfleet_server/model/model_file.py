@@ -1,6 +1,8 @@
 """What a model file is and whether it may be served: the format, the version, and trees that end."""
 
+import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -42,7 +44,8 @@ class ModelFacts:
     """What a model file says of itself: `outputs` is values per row before the objective's transform.
 
     `depth` is that of the deepest tree, `path_length` the nodes that one row visits at worst: the sum of the trees'
-    depths, each at least 1. Both are 0 for gblinear.
+    depths, each at least 1. Both are 0 for gblinear. `nodes` and `shap` are those of `forest.Paths`; `names_bytes` is
+    what the names take as JSON.
     """
 
     booster: str
@@ -56,6 +59,9 @@ class ModelFacts:
     version: Version
     depth: int
     path_length: int
+    nodes: int
+    shap: int
+    names_bytes: int
 
 
 def file_format(data: bytes) -> str:
@@ -151,7 +157,15 @@ def _check(data: Bytes, document: dict[str, Any]) -> ModelFacts:
         version=version,
         depth=paths.depth,
         path_length=paths.length,
+        nodes=paths.nodes,
+        shap=paths.shap,
+        names_bytes=json_bytes(names),
     )
+
+
+def json_bytes(names: Iterable[str]) -> int:
+    """What names take as the items of a JSON list."""
+    return sum(len(json.dumps(name)) + len(", ") for name in names)
 
 
 def _version(data: Bytes, found: object) -> Version:
@@ -200,7 +214,7 @@ def _check_booster(data: Bytes, found: object, features: int, outputs: int) -> t
         weights = _floats("weights", model["weights"])
         if weights != (features + 1) * outputs:
             raise UbjError(f"it has {weights} weights for {features} features")
-        return kind, 0, whole("boosted_rounds", model.get("boosted_rounds", 0), 0, 2**31 - 1), Paths(0, 0)
+        return kind, 0, whole("boosted_rounds", model.get("boosted_rounds", 0), 0, 2**31 - 1), Paths(0, 0, 0, 0)
     if kind not in ("gbtree", "dart"):
         raise UbjError(f"its booster is {shown(kind)}")
     inner = booster

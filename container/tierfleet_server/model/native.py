@@ -7,9 +7,9 @@ import ctypes
 import importlib.util
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from .refusal import BadModel
 from .ubj import Bytes
 
+Result = TypeVar("Result")
 _Floats = ctypes.POINTER(ctypes.c_float)
 _Shape = ctypes.POINTER(ctypes.c_uint64)
 
@@ -40,6 +41,7 @@ _PREDICT = json.dumps(
      "strict_shape": False, "cache_id": 0}
 ).encode()  # fmt: skip
 _MARGINS = _PREDICT.replace(b'"type": 0', b'"type": 1')
+_CONTRIBUTIONS = _PREDICT.replace(b'"type": 0', b'"type": 2')
 _DMATRIX = json.dumps({"missing": float("nan"), "nthread": 1}).encode()
 _DENSE = b'{"data":[%d,true],"shape":[%d,%d],"typestr":"<f4","version":3}'
 
@@ -84,6 +86,24 @@ class _PerThread(threading.local):
 
 
 _thread = _PerThread()
+
+
+def _count(thread: _PerThread) -> int:
+    """How many numbers the thread's last predict made."""
+    count = 1
+    for dimension in range(thread.dimensions.value):
+        count *= thread.shape[dimension]
+    return count
+
+
+def _numbers(thread: _PerThread, count: int) -> list[float]:
+    return thread.result[:count]
+
+
+def _copy(thread: _PerThread, count: int) -> bytes:
+    return ctypes.string_at(thread.result, 4 * count)
+
+
 _predict_dense = _lib.XGBoosterPredictFromDense
 _predict_dense_now = ctypes.PyDLL(_lib._name).XGBoosterPredictFromDense
 
@@ -128,32 +148,37 @@ class Handle:
             _raise_last_error()
         if rows == 1 and thread.dimensions.value == 1 and thread.shape[0] == 1:
             return [thread.result[0]]
-        return self._result(thread)
+        return _numbers(thread, _count(thread))
 
     def margins(self, address: int, rows: int, width: int) -> list[float]:
         """Scores before the objective's transform, through a DMatrix: row after row."""
-        return self._through_dmatrix(address, rows, width, _MARGINS)
+        return self._through_dmatrix(address, rows, width, _MARGINS, _numbers)
 
     def predict_dmatrix(self, address: int, rows: int, width: int) -> list[float]:
         """The same through a DMatrix, which is right for every booster and slower."""
-        return self._through_dmatrix(address, rows, width, _PREDICT)
+        return self._through_dmatrix(address, rows, width, _PREDICT, _numbers)
 
-    def _through_dmatrix(self, address: int, rows: int, width: int, how: bytes) -> list[float]:
+    def contributions(self, address: int, rows: int, width: int) -> bytes:
+        """`pred_contribs` as float32: row after row, of each its outputs, of each its features and then the bias."""
+        return self._through_dmatrix(address, rows, width, _CONTRIBUTIONS, _copy)
+
+    def feature_names(self) -> Iterator[str]:
+        """The names of the columns; none if the model has none. To be read to the end in one thread and at once."""
+        count, names = ctypes.c_uint64(), ctypes.POINTER(ctypes.c_char_p)()
+        _call("XGBoosterGetStrFeatureInfo", self._handle, b"feature_name", ctypes.byref(count), ctypes.byref(names))
+        return ((names[at] or b"").decode(errors="replace") for at in range(count.value))
+
+    def _through_dmatrix(
+        self, address: int, rows: int, width: int, how: bytes, take: Callable[[_PerThread, int], Result]
+    ) -> Result:
         thread, matrix = _thread, ctypes.c_void_p()
         dense = _DENSE % (address, rows, width)
         _call("XGDMatrixCreateFromDense", dense, _DMATRIX, ctypes.byref(matrix))
         try:
             _call("XGBoosterPredictFromDMatrix", self._handle, matrix, how, *thread.slots)
-            return self._result(thread)
+            return take(thread, _count(thread))
         finally:
             _lib.XGDMatrixFree(matrix)
-
-    @staticmethod
-    def _result(thread: _PerThread) -> list[float]:
-        count = 1
-        for dimension in range(thread.dimensions.value):
-            count *= thread.shape[dimension]
-        return thread.result[:count]
 
     def first_rounds(self, rounds: int) -> "Handle":
         """A new model of the first `rounds` boosting rounds."""

@@ -28,7 +28,7 @@ class Preprocessing:
 
     missing: the number that means a missing value in every column, if any. libsvm_base: the number of the first column
     in a libsvm row, 0 or 1. categories: text -> code. fill: the value of a missing one. clip: (lowest, highest).
-    scale: (value - center) / width.
+    scale: (value - center) / width. feature_names: of the columns, where the metadata has other names than the model.
     """
 
     categories: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
@@ -37,6 +37,7 @@ class Preprocessing:
     scale: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     missing: float | None = None
     libsvm_base: int = 0
+    feature_names: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.categories or self.fill or self.clip or self.scale or self.missing is not None)
@@ -77,22 +78,27 @@ class Preprocessing:
         for step in _STEPS[1:]:
             yield from _lines(step, None, getattr(self, step))
         yield json.dumps(["settings", None, {"missing": self.missing, "libsvm_base": self.libsvm_base}]).encode()
+        for at in range(0, len(self.feature_names), _PIECE_ENTRIES):
+            yield json.dumps(["names", None, self.feature_names[at : at + _PIECE_ENTRIES]]).encode()
 
     @classmethod
     def from_pieces(cls, lines: Iterable[bytes]) -> "Preprocessing":
         """What `pieces` of another process wrote."""
         steps: dict[str, Any] = {step: {} for step in _STEPS}
+        names: list[str] = []
         for line in lines:
             step, column, part = json.loads(line)
             if step == "settings":
                 steps.update(part)
+            elif step == "names":
+                names += part
             elif step == "categories":
                 steps[step].setdefault(column, {}).update(part)
             elif step == "fill":
                 steps[step].update((int(number), value) for number, value in part.items())
             else:
                 steps[step].update((int(number), tuple(value)) for number, value in part.items())
-        return cls(**steps)
+        return cls(**steps, feature_names=tuple(names))
 
     @cached_property
     def object_bytes(self) -> int:
@@ -103,6 +109,8 @@ class Preprocessing:
             size += (table if table <= _OWN_TABLE_BYTES else 0) + len(codes) * _NUMBER_BYTES
             for text in codes:  # `sum` would hold the interpreter
                 size += sys.getsizeof(text)
+        for name in self.feature_names:
+            size += sys.getsizeof(name)
         return size
 
     def apply(self, rows: npt.NDArray[np.float32]) -> None:

@@ -24,7 +24,8 @@ def read(body: bytes, features: int, categories: Categories, pace: Pace) -> Bloc
     except UnicodeDecodeError:
         raise Refusal(400, "the csv body is not UTF-8; send numbers separated by commas") from None
     stop = yield from end_without(body, b"\r\n")
-    check_room((yield from count(body, b"\n", 0, stop)) + 1, features)
+    pace.rows_in_all = (yield from count(body, b"\n", 0, stop)) + 1
+    check_room(pace.rows_in_all, features)
     filling = Filling(features, pace)
     at = 0
     while at <= stop:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from ..cost import Pace
 from ..model.refusal import Refusal, shown
-from .rows import LONGEST_CELL, MAX_DENSE_BYTES, Blocks, Categories, Filling, check_room, number, refuse_categories
+from .rows import LONGEST_CELL, Blocks, Categories, Filling, check_room, number, refuse_categories
 from .text import PIECE_BYTES, count
 
 _SPACE = b" \t\r\x0b\x0c"  # besides the end of a line
@@ -16,8 +16,8 @@ def read(body: bytes, features: int, categories: Categories, pace: Pace, base: i
     """Blocks of rows; `base` is the number of the first column, 0 or 1. Raises Refusal."""
     refuse_categories("text/libsvm", categories)
     at_most = (yield from count(body, b"\n", 0, len(body))) + 1
-    if at_most * features * 4 > MAX_DENSE_BYTES:
-        check_room((yield from _rows(body)), features)
+    pace.rows_in_all = 1 if at_most == 1 else (yield from _rows(body))
+    check_room(pace.rows_in_all, features)
     filling = Filling(features, pace)
     missing = array("f", (math.nan,)) * features
     values = missing[:]

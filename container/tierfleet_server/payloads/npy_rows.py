@@ -64,6 +64,7 @@ def read(body: bytes, features: int, categories: Categories, pace: Pace) -> Bloc
     if wanted != len(body) - start:
         raise Refusal(400, f"the npy body has {len(body) - start} bytes of data, its header asks {shown(wanted)}")
     check_room(rows, width)
+    pace.rows_in_all = rows
     values = np.frombuffer(body, dtype, offset=start).reshape((rows, width), order="F" if header.fortran_order else "C")
     first = 0
     while first < rows:

@@ -4,42 +4,37 @@ import io
 import json
 import math
 from array import array
-from functools import lru_cache
 
 import numpy as np
 
-from ..model.refusal import Refusal, shown
+from ..model.refusal import Refusal
+from .accept import CSV, JSON, JSON_LINES, NPY
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
-_MAX_ACCEPT_CHARACTERS = 2048
+# The most that one number of float32 takes as text, such as -1.1754943508222875e-38 with a comma and a space; and what
+# a row takes beside its numbers, such as `{"score": []}, `.
+BYTES_A_NUMBER, BYTES_A_ROW = 26, 16
 # An npy head for any number of rows has this size; room is left for it, since moving 64 MiB holds the interpreter.
 _NPY_HEAD_BYTES = 128
-_BEGINS = {"application/json": b'{"predictions": [', "application/x-npy": bytes(_NPY_HEAD_BYTES)}
-CONTENT_TYPES = ("text/csv", "application/json", "application/jsonlines", "application/x-npy")
+_BEGINS = {JSON: b'{"predictions": [', NPY: bytes(_NPY_HEAD_BYTES)}
 
 
-@lru_cache(maxsize=256)
-def content_type_for(accept: str, default: str) -> str:
-    """The content type to answer in: the most wanted of an Accept header; raises Refusal (406) if none."""
-    if len(accept) > _MAX_ACCEPT_CHARACTERS:
-        raise Refusal(406, f"Accept has more than {_MAX_ACCEPT_CHARACTERS} characters; ask for one content type")
-    wanted: list[tuple[float, str]] = []
-    for part in accept.lower().split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        weight = next((text[2:] for text in parameters if text.startswith("q=")), "1")
-        try:
-            wanted.append((-float(weight), name))
-        except ValueError:
-            raise Refusal(406, f"Accept {shown(accept)} has a weight that is no number") from None
-    for weight_below_zero, name in sorted(wanted, key=lambda pair: pair[0]):
-        if weight_below_zero == 0:
-            continue
-        if name in ("", "*/*"):
-            return default
-        for content_type in CONTENT_TYPES:
-            if name == content_type or name == content_type.split("/")[0] + "/*":
-                return content_type
-    raise Refusal(406, f"Accept {shown(accept)} is not possible; ask for one of {', '.join(CONTENT_TYPES)}")
+def check_reply(rows: int, bytes_a_row: int, head_bytes: int = 0) -> None:
+    """Raise Refusal (413) if a reply of so many rows, each with at most so many bytes, may be too big.
+
+    So the limit depends on nothing but how many rows and numbers there are.
+    """
+    most = head_bytes + rows * bytes_a_row
+    if most > MAX_REPLY_BYTES:
+        raise Refusal(
+            413, f"the reply to {rows} rows may take {most} bytes, and it may have {MAX_REPLY_BYTES}; "
+            "send smaller batches",
+        )  # fmt: skip
+
+
+def bytes_a_row(numbers: int, content_type: str = JSON) -> int:
+    """The most that a row of so many numbers takes in a reply."""
+    return 4 * numbers if content_type == NPY else BYTES_A_NUMBER * numbers + BYTES_A_ROW
 
 
 class Rendering:
@@ -62,21 +57,24 @@ class Rendering:
         """The scores of the next `rows` rows, row after row; raises Refusal (413) if the reply becomes too big."""
         outputs = self._outputs = len(scores) // rows
         content_type = self._content_type
-        if content_type == "application/x-npy":
+        check_reply(self.rows + rows, bytes_a_row(outputs, content_type))
+        if content_type == NPY:
             self._body += array("f", scores).tobytes()
         else:
             if self.rows:
-                self._body += b", " if content_type == "application/json" else b"\n"
-            self._body += (_csv if content_type == "text/csv" else _json)(scores, outputs, content_type).encode()
+                self._body += b", " if content_type == JSON else b"\n"
+            self._body += (_csv if content_type == CSV else _json)(scores, outputs, content_type).encode()
         self.rows += rows
-        if len(self._body) > MAX_REPLY_BYTES:
-            raise Refusal(413, f"the reply has more than {MAX_REPLY_BYTES} bytes; send smaller batches")
+
+    def check_all(self, rows: int) -> None:
+        """Raise Refusal (413) if `rows` rows like those that were added make too big a reply."""
+        check_reply(rows, bytes_a_row(self._outputs, self._content_type))
 
     def finish(self) -> bytes | bytearray:
         """The whole body; nothing can be added to it."""
-        if self._content_type == "application/json":
+        if self._content_type == JSON:
             self._body += b"]}"
-        elif self._content_type == "application/x-npy":
+        elif self._content_type == NPY:
             shape = (self.rows,) if self._outputs == 1 else (self.rows, self._outputs)
             head = io.BytesIO()
             np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": shape})
@@ -103,6 +101,6 @@ def _json(scores: list[float], outputs: int, content_type: str) -> str:
     per_row: list[object] = list(finite)
     if outputs > 1:
         per_row = [finite[at : at + outputs] for at in range(0, len(finite), outputs)]
-    if content_type == "application/jsonlines":
+    if content_type == JSON_LINES:
         return "\n".join(json.dumps({"score": score}) for score in per_row)
     return json.dumps([{"score": score} for score in per_row])[1:-1]

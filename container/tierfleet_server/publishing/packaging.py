@@ -7,13 +7,14 @@ whichever XGBoost is installed, and compared with the file's own scores before i
 import hashlib
 import zlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ..model import native
 from ..model.archive import GZIP_LEVEL, pack
-from ..model.artefact import METADATA, MODEL_FILE, Metadata
+from ..model.artefact import FOREST, METADATA, MODEL_FILE, Metadata
+from ..model.flat_forest import is_forest
 from ..model.model_file import ModelFacts, check_ubj
 from ..model.preprocessing import Preprocessing
 from ..model.refusal import BadModel
@@ -26,18 +27,21 @@ from .conversion import (
 )
 from .document import Document, read_document, to_json, to_ubj
 from .foreign import describe_bytes, foreign_document, foreign_format, model_format
+from .packaged_forest import packaged_forest
 from .rounds import Rounds, RoundsKept, first_trees, kept_rounds, stock_image_stops, without_best_iteration
 from .sample_rows import sample_rows
 from .tree_scores import booster_of, learner_of, margins
 from .versions import IMAGE_XGBOOST, Version, dotted
 
+Forest = Literal["none", "beside", "alone"]
 _ESTIMATED = ("reg:squarederror", "binary:logistic", "reg:logistic", "binary:logitraw", "reg:absoluteerror")
 
 
 class Served(NamedTuple):
     """A model as an image will read it. `ubj` and `facts` are those of the dense server's form of it.
 
-    `notes` and `warnings` are what was done to it and what to know, each a sentence without a subject.
+    `notes` and `warnings` are what was done to it and what to know, each a sentence without a subject. `forest` is the
+    same model as a flat forest, empty where none was asked for or none is exact.
     """
 
     data: bytes
@@ -47,6 +51,7 @@ class Served(NamedTuple):
     kept: RoundsKept
     notes: list[str]
     warnings: list[str]
+    forest: bytes = b""
 
 
 def package_model(
@@ -60,13 +65,17 @@ def package_model(
     feature_names: list[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     gzip_level: int = GZIP_LEVEL,
+    forest: Forest = "none",
 ) -> tuple[bytes, Metadata]:
     """The tar.gz of a saved model, and its metadata; raises BadModel if it must not be served.
 
     reader: the XGBoost of the image. stock: whether it is AWS's, which knows neither metadata nor preprocessing.
     missing: the number that stood for a missing value in training. libsvm_base: 1 if callers count columns from 1.
+    forest: put a flat forest `beside` the model or `alone` in its place, if it gives the same scores.
     """
-    served = served_model(model, reader=reader, stock=stock, rounds=rounds)
+    served = served_model(model, reader=reader, stock=stock, rounds=rounds, forest=forest != "none")
+    if forest == "alone":
+        served = forest_alone(served, stock=stock)
     metadata = metadata_of(
         served,
         stock=stock,
@@ -79,16 +88,36 @@ def package_model(
 
 
 def pack_served(served: Served, metadata: Metadata, *, gzip_level: int = GZIP_LEVEL) -> bytes:
-    """The tar.gz of a model and its metadata."""
-    return pack({MODEL_FILE: served.data, str(METADATA): metadata.to_json().encode()}, gzip_level=gzip_level)
+    """The tar.gz of a model and its metadata, with its flat forest if it has one."""
+    name = FOREST.name if is_forest(served.data) else MODEL_FILE
+    files = {name: served.data, str(METADATA): metadata.to_json().encode()}
+    if served.forest:
+        files[str(FOREST)] = served.forest
+    return pack(files, gzip_level=gzip_level)
+
+
+def forest_alone(served: Served, *, stock: bool) -> Served:
+    """The same with the flat forest in place of the model that XGBoost reads, if it has one; BadModel for `stock`."""
+    if stock:
+        raise BadModel(
+            "AWS's image reads no flat forests: put the forest beside the model, or serve it with the dense one"
+        )
+    return served._replace(data=served.forest, forest=b"") if served.forest else served
 
 
 def served_model(
-    model: bytes, *, reader: Version = IMAGE_XGBOOST, stock: bool = False, rounds: Rounds = "auto", verify: bool = True
+    model: bytes,
+    *,
+    reader: Version = IMAGE_XGBOOST,
+    stock: bool = False,
+    rounds: Rounds = "auto",
+    verify: bool = True,
+    forest: bool = False,
 ) -> Served:
     """The bytes that an image with XGBoost `reader` is to be given; raises BadModel if none give it the file's scores.
 
-    verify: compare at least 1,024 rows with the file's own scores.
+    verify: compare at least 1,024 rows with the file's own scores. forest: make a flat forest too, which is compared
+    always; the notes say why there is none.
     """
     form = _form(model)
     document = read_document(model)
@@ -96,10 +125,21 @@ def served_model(
     if other is not None:
         raise BadModel(f"the file {other}")
     try:
-        return _served(model, form, document, reader=reader, stock=stock, rounds=rounds, verify=verify)
+        served = _served(model, form, document, reader=reader, stock=stock, rounds=rounds, verify=verify)
+        return _with_forest(served, document) if forest else served
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         why = f"{type(error).__name__}: {str(error)[:80]}"
         raise BadModel(f"the {_FORMS[form]} model is not one that XGBoost saved ({why}); save it again") from None
+
+
+def _with_forest(served: Served, document: Document) -> Served:
+    trees = served.kept.trees if served.kept.cut else None
+    made = packaged_forest(document, served.source, trees, served.ubj, served.data)
+    return served._replace(
+        forest=made.data,
+        notes=[*served.notes, *filter(None, [made.note])],
+        warnings=[*served.warnings, *filter(None, [made.warning])],
+    )
 
 
 def converted_model(model: bytes, form: str, *, reader: Version, rounds: Rounds = "auto") -> Served:

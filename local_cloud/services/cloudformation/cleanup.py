@@ -6,56 +6,88 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-nested-
 """
 
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 from ministack.core.concurrency import run_reentrant
 from ministack.services import cloudformation
-from ministack.services.cloudformation import provisioners, stacks
+from ministack.services.cloudformation import engine, provisioners, stacks
 
 from local_cloud.core import event_log
+from local_cloud.services import stack_early_start as early_start
+from local_cloud.services.stack_operation import Deletion, Operation, explicit_dependencies, operation
 
 _STACK = "AWS::CloudFormation::Stack"
 
 
-@dataclass(frozen=True)
-class Deletion:
-    stack_name: str
-    logical_id: str
-    resource_type: str
-    physical_id: str
-    properties: dict[str, Any]
-    # A rollback of the root drops the deletions of the way forward and keeps those of the way back.
-    rolling_back: bool
-
-
-@dataclass
-class Operation:
-    """One create or update of a root stack."""
-
-    root_name: str
-    deletions: list[Deletion] = field(default_factory=list)
-    # What the nested stacks updated in this operation were before it, by stack name.
-    nested_before: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-operation: ContextVar[Operation | None] = ContextVar("operation", default=None)
-
-
-async def deploy(stack_name: str, stack_id: str, *args: Any, **kwargs: Any) -> None:
-    """The emulator's deployment of one stack; around a root stack, the phases of the whole tree."""
-    if operation.get() is not None:
-        await emulator_deploy(stack_name, stack_id, *args, **kwargs)
-        return
-    current = Operation(stack_name)
+async def deploy(
+    stack_name: str, stack_id: str, template: dict[str, Any], parameters: dict[str, Any], *args: Any, **kwargs: Any
+) -> None:
+    """The emulator's deployment of one stack, to the end of everything in it; around a root stack, the phases of the
+    whole tree."""
+    nested = operation.get()
+    current = nested or Operation(stack_name)
+    current.depends_on[stack_name] = explicit_dependencies(template)
     token = operation.set(current)
     try:
-        await emulator_deploy(stack_name, stack_id, *args, **kwargs)
+        await emulator_deploy(stack_name, stack_id, template, parameters, *args, **kwargs)
         # No await between the emulator's last status and ours: nobody sees the stack complete too early.
-        await _clean_up(cloudformation._stacks[stack_name], current)
+        await _settle(cloudformation._stacks[stack_name], template, parameters, *args, **kwargs)
+        if nested is None:
+            await _clean_up(cloudformation._stacks[stack_name], current)
     finally:
         operation.reset(token)
+
+
+async def _settle(
+    stack: dict[str, Any],
+    template: dict[str, Any],
+    parameters: dict[str, Any],
+    disable_rollback: bool,
+    _tags: list[Any],
+    *,
+    is_update: bool = False,
+    previous_stack: dict[str, Any] | None = None,
+    retain_except_on_create: bool = False,
+    imports: dict[str, Any] | None = None,
+) -> None:
+    """After the last resource: the end of those that were begun early, and a cancellation that came during the last
+    one."""
+    complete = "UPDATE_COMPLETE" if is_update else "CREATE_COMPLETE"
+    name = stack["StackName"]
+    cancelled = is_update and bool(stack.get("_cancel_requested"))
+    if stack["StackStatus"] != complete or not (cancelled or early_start.is_unsettled(name)):
+        return
+    events = cloudformation._stack_events[stack["StackId"]]
+    last = events.pop()
+    stack["StackStatus"] = complete.replace("COMPLETE", "IN_PROGRESS")
+    failed = await run_reentrant(early_start.settle_all, name)
+    # It may have come while this waited.
+    cancelled = is_update and bool(stack.pop("_cancel_requested", False))
+    if not failed and not cancelled:
+        stack["StackStatus"] = complete
+        events.append({**last, "Timestamp": stacks.now_iso()})
+        return
+    record = stacks._failed_operation(
+        is_update,
+        previous_stack,
+        engine._topological_sort(template["Resources"], engine._evaluate_conditions(template, parameters)),
+        None,
+        failed[0] if failed else None,
+        [],
+        cancelled,
+        template,
+        parameters,
+        retain_except_on_create,
+        stack.get("Tags") or [],
+        (previous_stack or {}).get("Tags") or [],
+        imports,
+    )
+    if disable_rollback and not cancelled:
+        stack["StackStatus"] = complete.replace("COMPLETE", "FAILED")
+        stack["_failed_operation"] = record
+        add_stack_event(stack, stack["StackStatus"])
+        return
+    await roll_back(name, stack["StackId"], stack, record)
 
 
 def delete_resource(
@@ -83,9 +115,15 @@ def delete_resource(
 async def roll_back(
     stack_name: str, stack_id: str, stack: dict[str, Any], failed: dict[str, Any], reason_override: str = ""
 ) -> None:
-    """Before a stack rolls back, forget what its way forward wanted deleted."""
+    """Before a stack rolls back, await what was begun in it, and forget what its way forward wanted deleted."""
     current = operation.get()
+    if early_start.is_unsettled(stack_name):
+        await run_reentrant(early_start.settle_all, stack_name)
+    if stack.pop("_cancel_requested", False):
+        failed["cancelled"] = True
     if current is not None:
+        if failed["failed_update"] and (stack_name, failed["failed_update"][0]) in current.not_begun:
+            failed["failed_update"][3:] = [None, None, None]
         whole_tree = stack_name == current.root_name
         current.deletions = [
             d for d in current.deletions if d.rolling_back or not (whole_tree or d.stack_name == stack_name)
@@ -104,7 +142,7 @@ async def _clean_up(root: dict[str, Any], current: Operation) -> None:
     events = cloudformation._stack_events[root_id]
     last = events.pop()
     if not any(e["ResourceStatus"] == cleaning for e in events[-len(current.deletions) - 3 :]):
-        _add_stack_event(root, cleaning)
+        add_stack_event(root, cleaning)
     root["StackStatus"] = cleaning
     event_log.record("StackCleaningUp", current.root_name)
     for deletion in current.deletions:
@@ -161,7 +199,7 @@ def _keep_as_failed(stack: dict[str, Any], deletion: Deletion, reason: str) -> N
     }
 
 
-def _add_stack_event(stack: dict[str, Any], status: str) -> None:
+def add_stack_event(stack: dict[str, Any], status: str) -> None:
     stacks._add_event(stack["StackId"], stack["StackName"], stack["StackName"], _STACK, status, "", stack["StackId"])
 
 

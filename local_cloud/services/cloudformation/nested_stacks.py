@@ -16,6 +16,7 @@ from ministack.services import cloudformation
 from ministack.services.cloudformation import engine, helpers, provisioners, stacks
 
 from local_cloud.services.cloudformation import cleanup
+from local_cloud.services.stack_operation import operation
 
 Created = tuple[str, dict[str, str]]
 Stack = dict[str, Any]
@@ -60,7 +61,7 @@ def update(physical_id: str, _old: dict[str, Any], new: dict[str, Any], parent_n
     _deploy(stack, new, template, body, previous=previous)
     if stack["StackStatus"] != "UPDATE_COMPLETE":
         raise ValueError(f"Embedded stack {physical_id} was not successfully updated: {_failure(stack, 'update')}")
-    if (current := cleanup.operation.get()) is not None:
+    if (current := operation.get()) is not None:
         current.nested_before[name] = previous
     return physical_id, _outputs(stack)
 
@@ -104,7 +105,7 @@ def _deploy(
         stack["_template"] = template
         stack["_resolved_params"] = parameters
     name, stack_id = stack["StackName"], stack["StackId"]
-    cleanup._add_stack_event(stack, f"{prefix}_IN_PROGRESS")
+    cleanup.add_stack_event(stack, f"{prefix}_IN_PROGRESS")
     _on_loop(
         cleanup.deploy(
             name,
@@ -121,7 +122,7 @@ def _deploy(
 
 def _restore(stack: Stack) -> None:
     """Send a nested stack back to what it was before this operation, physical resources included."""
-    current = cleanup.operation.get()
+    current = operation.get()
     previous = current.nested_before.pop(stack["StackName"], None) if current else None
     if previous is None:
         return  # its own update failed, so it has rolled back already

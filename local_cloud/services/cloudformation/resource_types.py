@@ -23,6 +23,7 @@ HANDLERS: dict[str, Handler] = {
     "AWS::SageMaker::Endpoint": {
         "create": resource_types.endpoint_create,
         "update": resource_types.endpoint_update,
+        "update_with_logical_id": True,
         "delete": resource_types.endpoint_delete,
     },
     "AWS::ApplicationAutoScaling::ScalableTarget": {

@@ -18,6 +18,11 @@ from local_cloud.services.cloudwatch.metric_functions import Series
 # A state forced by SetAlarmState holds until the alarm's next evaluation, which AWS makes once a minute.
 FORCED_STATE_SECONDS = 60.0
 
+# How late SageMaker's metrics arrive. 0: a request counts at once, and alarms look all the time. Above it: as on AWS,
+# alarms look once a minute, at the whole minutes whose metrics have arrived.
+metric_delay_seconds = 0.0
+_SAGEMAKER = ("AWS/SageMaker", "/aws/sagemaker/Endpoints")
+
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanThreshold": operator.gt,
     "GreaterThanOrEqualToThreshold": operator.ge,
@@ -67,9 +72,10 @@ def set_state(alarm: dict[str, Any], state: str, reason: str) -> None:
 
 
 def datapoints(alarm: dict[str, Any]) -> Series:
-    """One value per evaluation period, newest first. Periods end now, where AWS aligns them to the minute.
+    """One value per evaluation period, newest first.
 
-    What SageMaker publishes counts once its slot is over, so that a period holds whole slots.
+    Periods end now, where AWS aligns them to the minute, unless `metric_delay_seconds` is set. What SageMaker publishes
+    counts once its slot is over, so that a period holds whole slots.
     """
     periods = int(alarm["EvaluationPeriods"])
     if not alarm.get("Metrics"):
@@ -101,7 +107,7 @@ def _too_few_samples(alarm: dict[str, Any]) -> bool:
 
 def _series(metric: dict[str, Any], period: int, statistic: str, periods: int) -> Series:
     key = store.key_of(metric["Namespace"], metric["MetricName"], metric.get("Dimensions") or [])
-    now = clock.now()
+    now = _end_of_newest_period(metric["Namespace"], period)
     oldest = now - periods * period - store.MINUTE_SECONDS - store.SLOT_SECONDS
     inside: list[list[store.Point]] = [[] for _ in range(periods)]
     for point in store.between(key, oldest):
@@ -109,6 +115,15 @@ def _series(metric: dict[str, Any], period: int, statistic: str, periods: int) -
         if 0 <= age < periods * period:
             inside[int(age // period)].append(point)
     return [metric_periods.statistic_of(points, statistic) for points in inside]
+
+
+def _end_of_newest_period(namespace: str, period: int) -> float:
+    """Up to when an alarm sees a metric of this namespace; whole periods where SageMaker's metrics come late."""
+    now = clock.now()
+    if not metric_delay_seconds or namespace not in _SAGEMAKER:
+        return now
+    evaluated_at = now // store.MINUTE_SECONDS * store.MINUTE_SECONDS
+    return (evaluated_at - metric_delay_seconds) // period * period
 
 
 def _state(alarm: dict[str, Any], values: Series) -> str | None:

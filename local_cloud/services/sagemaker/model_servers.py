@@ -74,6 +74,7 @@ class ModelServers:
         self.set_faults({})
         self._link.ask("observations")
         self._link.ask("lines")
+        self._link.ask("forget_errors")
 
     def gauges(self) -> list[tuple[str, str, str, str, dict[str, float]]]:
         """(endpoint, variant, config, instance, {metric: value}) of each instance in service here.
@@ -87,6 +88,11 @@ class ModelServers:
     def instances(self) -> list[dict[str, Any]]:
         """Every instance of every account, as GET /_tierfleet/instances shows it."""
         found: list[dict[str, Any]] = self._link.ask("instances")
+        return found
+
+    def errors(self) -> list[dict[str, Any]]:
+        """What callers were told, by endpoint and class, as GET /_tierfleet/errors shows it."""
+        found: list[dict[str, Any]] = self._link.ask("errors")
         return found
 
     def set_faults(self, faults: dict[str, Any]) -> None:

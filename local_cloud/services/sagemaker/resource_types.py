@@ -9,6 +9,7 @@ from typing import Any
 from ministack.services.cloudformation import provisioners
 
 from local_cloud.core.errors import ServiceError, ignore_missing
+from local_cloud.services import stack_early_start as early_start
 from local_cloud.services.sagemaker import endpoint_configs, endpoint_states, endpoints, models, tags
 
 Properties = dict[str, Any]
@@ -58,25 +59,33 @@ def endpoint_create(logical_id: str, properties: Properties, stack_name: str) ->
     update_only = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig")
     request = {k: v for k, v in properties.items() if k not in update_only}
     arn = endpoints.create_endpoint({**request, "EndpointName": name})["EndpointArn"]
-    endpoint = endpoint_states.wait_until_settled(name)
-    if endpoint is None or endpoint.status == "Failed":
-        reason = endpoint.failure_reason if endpoint else "the endpoint was deleted"
-        endpoint_delete(arn, properties)
-        raise ServiceError("NotStabilized", f"Endpoint {name} did not stabilize: {reason}")
+
+    def finish() -> None:
+        endpoint = endpoint_states.wait_until_settled(name)
+        if endpoint is None or endpoint.status == "Failed":
+            reason = endpoint.failure_reason if endpoint else "the endpoint was deleted"
+            endpoint_delete(arn, properties)
+            raise ServiceError("NotStabilized", f"Endpoint {name} did not stabilize: {reason}")
+
+    early_start.end_or_go_on(stack_name, logical_id, finish, created=True)
     return arn, {"EndpointName": name, "EndpointArn": arn}
 
 
-def endpoint_update(physical_id: str, old: Properties, new: Properties, _stack_name: str) -> Created:
+def endpoint_update(physical_id: str, old: Properties, new: Properties, stack_name: str, logical_id: str) -> Created:
     name = _named_endpoint(physical_id)
     tags.put(physical_id, new.get("Tags", []))
     if new["EndpointConfigName"] != old["EndpointConfigName"]:
         request = {k: v for k, v in new.items() if k != "Tags"}
         endpoints.update_endpoint({**request, "EndpointName": name})
-        endpoint = endpoint_states.wait_until_settled(name)
-        rolled_back = endpoint is None or endpoint.config_name != new["EndpointConfigName"]
-        if rolled_back and guardrail_rollback_fails_the_resource:
-            reason = endpoint.failure_reason if endpoint else "the endpoint was deleted"
-            raise ServiceError("NotStabilized", f"Endpoint {name} was rolled back: {reason}")
+
+        def finish() -> None:
+            endpoint = endpoint_states.wait_until_settled(name)
+            rolled_back = endpoint is None or endpoint.config_name != new["EndpointConfigName"]
+            if rolled_back and guardrail_rollback_fails_the_resource:
+                reason = endpoint.failure_reason if endpoint else "the endpoint was deleted"
+                raise ServiceError("NotStabilized", f"Endpoint {name} was rolled back: {reason}")
+
+        early_start.end_or_go_on(stack_name, logical_id, finish, created=False)
     return physical_id, {"EndpointName": name, "EndpointArn": physical_id}
 
 

@@ -27,7 +27,7 @@ def timetable(deployment_config: dict[str, Any], started_at: float, instances: i
     wait = float(routing.get("WaitIntervalInSeconds", 0))
     moment = started_at + PROVISION_SECONDS
     steps = [Step(moment, 0)]
-    for percent in _shares_before_all(routing, instances):
+    for percent in _baked_shares(routing, instances):
         moment += wait
         steps.append(Step(moment, percent))
     steps.append(Step(moment + float(policy.get("TerminationWaitInSeconds", 0)), 100))
@@ -54,27 +54,35 @@ def check(deployment_config: dict[str, Any]) -> None:
         if size["Type"] == "CAPACITY_PERCENT" and not least <= size["Value"] <= most:
             raise _invalid(f"{field} must be between {least} and {most} percent, got {size['Value']}")
     limit = policy.get("MaximumExecutionTimeoutInSeconds")
-    waits = len(_shares_before_all(routing, instances=10)) * wait + policy.get("TerminationWaitInSeconds", 0)
+    waits = len(_baked_shares(routing, instances=10)) * wait + policy.get("TerminationWaitInSeconds", 0)
     if limit is not None and limit <= waits:
         raise _invalid(f"MaximumExecutionTimeoutInSeconds {limit} must exceed the total wait of {waits} seconds")
 
 
-def _shares_before_all(routing: dict[str, Any], instances: int) -> list[int]:
-    """The shares of traffic the new fleet bakes at before it takes everything."""
+def _baked_shares(routing: dict[str, Any], instances: int) -> list[int]:
+    """The shares of the traffic that the new fleet bakes at for WaitIntervalInSeconds each.
+
+    The last step of LINEAR takes what is left, and bakes like every other: 30 % are four steps. Only then comes
+    TerminationWaitInSeconds. A canary's second step bakes for TerminationWaitInSeconds alone.
+    https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green-linear.html
+    """
     if routing["Type"] == "CANARY":
         return [_percent(routing["CanarySize"], instances)]
     if routing["Type"] == "LINEAR":
-        return list(range(step := _percent(routing["LinearStepSize"], instances), 100, step))
+        step = _percent(routing["LinearStepSize"], instances)
+        return [min(100, step * number) for number in range(1, math.ceil(100 / step) + 1)]
     return []
 
 
 def _rolling(policy: dict[str, Any], started_at: float, instances: int) -> tuple[Step, ...]:
-    """Batch by batch: start the batch, move its share, bake."""
+    """Batch by batch: start the batch, move its share, bake; the last batch bakes with all traffic moved."""
     batch = _percent(policy["MaximumBatchSize"], instances)
     moment, steps = started_at, []
     for share in range(0, 100, batch):
-        moment += PROVISION_SECONDS + float(policy["WaitIntervalInSeconds"])
+        moment += PROVISION_SECONDS
         steps.append(Step(moment, share))
+        moment += float(policy["WaitIntervalInSeconds"])
+        steps.append(Step(moment, min(100, share + batch)))
     return tuple(steps)
 
 

@@ -56,12 +56,18 @@ def sound(tree: Arrays) -> bool:
     return True
 
 
-def walked(tree: Arrays) -> int:
-    """The depth of a sound tree, by a plain walk."""
-    deepest, level = 0, [0]
-    while level := [child + step for node in level if (child := tree[LEFT][node]) != -1 for step in (0, 1)]:
-        deepest += 1
-    return deepest
+def walked(tree: Arrays) -> Paths:
+    """The facts of a sound tree, by a plain walk."""
+    level, depth, shap, nodes = [0], 0, 0, 0
+    while level:
+        decided = min(depth, FEATURES)
+        below = []
+        for node in level:
+            child = tree[LEFT][node]
+            below += [] if child == -1 else [child, child + 1]
+            shap += 1 + decided + (decided**2 if child == -1 else 0)
+        nodes, level, depth = nodes + len(level), below, depth + 1
+    return Paths(depth - 1, max(1, depth - 1), nodes, shap)
 
 
 def accepted(forest_of: list[Arrays]) -> Paths | None:
@@ -94,8 +100,12 @@ def test_the_check_of_many_trees_is_the_check_of_each(seed: int, trees: int, dam
         paths = accepted(forest_of)
     assert (paths is not None) == all(map(sound, forest_of))
     if paths is not None:
-        depths = [walked(tree) for tree in forest_of]
-        assert paths == (max(depths), sum(max(1, depth) for depth in depths))
+        plain = [walked(tree) for tree in forest_of]
+        assert paths[:2] == (max(one.depth for one in plain), sum(one.length for one in plain))
+        assert paths.nodes == sum(len(tree[LEFT]) for tree in forest_of)
+        shap = sum(one.shap for one in plain)
+        # Nodes that no branch leads to, as pruning leaves them, are counted too.
+        assert paths.shap == shap if paths.nodes == sum(one.nodes for one in plain) else paths.shap > shap
 
 
 def test_the_depth_of_a_chain_and_of_a_circle_beside_the_root() -> None:
@@ -107,7 +117,9 @@ def test_the_depth_of_a_chain_and_of_a_circle_beside_the_root() -> None:
         ):
             array.extend(pair)
     chain[LEFT][-2] = chain[RIGHT][-2] = -1
-    assert accepted([chain, grown(Random(1), 0)]) == (5_000, 5_001)  # noqa: S311
+    both = accepted([chain, grown(Random(1), 0)])  # noqa: S311
+    assert both is not None
+    assert (both.depth, both.length, both.nodes) == (5_000, 5_001, 10_002)
     circle = ([-1, 3, -1, 1, -1], [-1, 4, -1, 2, -1], [ROOT, 3, 3, 1, 1], [0] * 5)
     assert accepted([circle]) is None
 

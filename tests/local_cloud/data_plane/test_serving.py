@@ -113,6 +113,21 @@ def test_a_container_that_refuses_is_a_model_error_with_its_status_and_words(sha
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 424
 
 
+def test_what_callers_were_told_is_counted_by_endpoint_and_class(tail: Served) -> None:
+    def told() -> dict[str, dict[str, int]]:
+        rows = tail.account.cloud.admin("errors")
+        return {row["endpoint"]: row["errors"] for row in rows if row["account"] == tail.account.id}
+
+    tail.score("tail", "m01")
+    assert told() == {}
+    error_of(tail.invoke, endpoint="absent", model="m01")
+    for _ in range(2):
+        error_of(tail.invoke, endpoint="tail", model="m01", body=b"a,b")
+    error_of(tail.invoke, endpoint="tail", model="nobody")
+
+    assert told() == {"absent": {"ValidationError": 1}, "tail": {"ModelError 400": 2, "ValidationError": 1}}
+
+
 def test_a_damaged_artefact_is_a_model_error_and_leaves_the_others_alone(tail: Served) -> None:
     tail.account.upload("models/damaged.tar.gz", b"no archive")
     tail.score("tail", "m01")

@@ -11,6 +11,7 @@ from served_fleet import DAMAGED, Callers, score_of, served_fleet
 
 from local_cloud import LocalCloud, start
 from local_cloud.testing.account import Account
+from tierfleet.config.guardrail_time import BAKE_SECONDS, METRIC_DELAY_SECONDS
 
 W1, OLD, SLOW = whale("w1"), "w1/2027-01-01", "w1/2"
 NEVER_HEALTHY = "w1/damaged"
@@ -19,8 +20,9 @@ OUT_OF_REACH_MILLISECONDS = 60_000
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    with start(tmp_path_factory.mktemp("guardrail"), serving="models") as running:
+def serving(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    early_start = request.config.getoption("--early-start")
+    with start(tmp_path_factory.mktemp("guardrail"), serving="models", early_start=early_start) as running:
         yield running
 
 
@@ -40,11 +42,12 @@ def no_fault(serving: LocalCloud) -> Iterator[None]:
     serving.admin("clock", {"mode": "skip"})
 
 
-def pinned(item: str, latency_milliseconds: int = OUT_OF_REACH_MILLISECONDS) -> dict[str, Any]:
+def pinned(item: str, latency_milliseconds: int = OUT_OF_REACH_MILLISECONDS, **guardrail: Any) -> dict[str, Any]:
     tail = {"instances": {"min": 1, "initial": 1}, "warm_up": {"tenants": ["t1", "t2"]}}
     dedicated = {
         "tenants": {"w1": {"model": f"{item}.tar.gz"}},
         "alarms": {"max_model_latency_p99_milliseconds": latency_milliseconds},
+        "guardrail": guardrail,
     }
     return {"probe": {"body": "0.5,0.5"}, "tiers": {"tail": tail, "whale": dedicated}}
 
@@ -120,5 +123,71 @@ def test_a_slow_version_is_taken_back_by_the_alarm_and_the_old_one_serves_throug
     assert callers.failed() == []
     assert callers.scores() == {"w1": {old, new}}
     assert callers.scores(since=taken_back) == {"w1": {old}}
+    assert shop.served_routes() == routes
+    assert_stack_and_sagemaker_agree(shop, config)
+
+
+def rolled_out(shop: Fleet, callers: Callers, change: dict[str, Any], faults: dict[str, Any], alarm: str) -> float:
+    """Begin the update with these faults of the new version, to the end of its rollback; seconds of traffic it got.
+
+    Alarms see SageMaker's metrics as late as on AWS, and look once a minute.
+    """
+    account = shop.account
+    already, began = len(account.log("EndpointRollingBack")), len(account.log("EndpointUpdating"))
+    shop.start(**change)
+    account.wait_for(lambda: len(account.log("EndpointUpdating")) > began)
+    summary = account.client("sagemaker").describe_endpoint(EndpointName=W1)["PendingDeploymentSummary"]
+    on_new = {"endpoint": W1, "config": summary["EndpointConfigName"]}
+    account.cloud.admin(
+        "faults",
+        {
+            "metric_delay_seconds": METRIC_DELAY_SECONDS,
+            **{name: [{**on_new, **fault}] for name, fault in faults.items()},
+        },
+    )
+    account.advance(181)
+    old = account.client("sagemaker").describe_endpoint(EndpointName=W1)["EndpointConfigName"]
+    account.wait_for(lambda: any(row["config"] != old and row["counters"]["requests"] for row in of_w1(account)))
+    moved_at = account.cloud.admin("clock")["now"]
+    while len(account.log("EndpointRollingBack")) == already:
+        callers.more(20)
+        account.advance(30)
+        assert account.status(FLEET).endswith("IN_PROGRESS"), shop.reasons()
+    assert account.alarm_state(f"{W1}--{alarm}") == "ALARM"
+    seconds = float(account.cloud.admin("clock")["now"]) - moved_at
+    while account.status(FLEET).endswith("IN_PROGRESS"):
+        account.advance(60)
+        time.sleep(0.02)
+    assert account.status(FLEET) == "UPDATE_ROLLBACK_COMPLETE", shop.reasons()
+    return seconds
+
+
+def of_w1(account: Account) -> list[dict[str, Any]]:
+    return [row for row in account.cloud.admin("instances") if row["endpoint"] == W1]
+
+
+@pytest.mark.parametrize("guardrail", [{"type": "CANARY"}, {"type": "LINEAR", "linear_step_percent": 30}], ids=str)
+@pytest.mark.parametrize(
+    ("faults", "alarm"),
+    [({"failing_model_server": {}}, "server-errors"), ({"slow_model_server": {"milliseconds": 90}}, "model-latency")],
+    ids=["fails every call", "slow"],
+)
+def test_a_bad_version_never_has_all_traffic_though_metrics_come_late(
+    shop: Fleet, guardrail: dict[str, Any], faults: dict[str, Any], alarm: str
+) -> None:
+    account = shop.account
+    routes, config = shop.served_routes(), running_config(shop)
+    account.stop_clock()
+    account.advance(1200)  # past the minutes in which the alarm still sees earlier calls
+    change = pinned(SLOW, 50 if alarm == "model-latency" else OUT_OF_REACH_MILLISECONDS, **guardrail)
+
+    with Callers(account, ["w1"]) as callers:
+        seconds = rolled_out(shop, callers, change, faults, alarm)
+        taken_back = time.monotonic()
+        callers.more(20)
+
+    assert seconds <= BAKE_SECONDS, "the first step's bake was over"
+    assert [seen for seen in callers.seen if seen.began >= taken_back and seen.error] == []
+    assert callers.scores(since=taken_back) == {"w1": {score_of(OLD)}}
     assert shop.served_routes() == routes
     assert_stack_and_sagemaker_agree(shop, config)

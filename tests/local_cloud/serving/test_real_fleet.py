@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from real_fleet import FLEET, MODELS, TAIL, Fleet, promoted, whale
@@ -10,6 +12,7 @@ from real_fleet import FLEET, MODELS, TAIL, Fleet, promoted, whale
 from local_cloud.host import assembly
 from local_cloud.testing.account import Account, assert_order
 from tierfleet.config import routes
+from tierfleet.config.generation import generation
 from tierfleet.runtime import names
 
 
@@ -82,6 +85,105 @@ def test_tail_retype_warms_the_new_endpoint_before_the_flip(shop: Fleet) -> None
     log = assert_flip_after(shop, seen, ("EndpointInService", new))
     assert_order(log, ("ConfigurationComplete", shop.last_deployment()), ("EndpointDeleted", TAIL))
     assert shop.live_endpoints() == {new, whale("w1")}
+
+
+@dataclass(frozen=True)
+class AtTheFlip:
+    """What there is when the Deployment of the routes begins."""
+
+    live: set[str]
+    calls: dict[str, set[str]]
+    alarms: set[str]
+
+
+def update_and_look_at_the_flip(shop: Fleet, **changes: Any) -> AtTheFlip:
+    account = shop.account
+    flips, calls = len(account.log("ConfigurationDeploying")), len(account.cloud.admin("invocations"))
+    account.stop_clock()
+    shop.start(**changes)
+    while len(account.log("ConfigurationDeploying")) == flips:
+        account.advance(60)
+        time.sleep(0.02)
+    made: dict[str, set[str]] = {}
+    for call in account.cloud.admin("invocations")[calls:]:
+        made.setdefault(call["endpoint"], set()).add(call["target_model"])
+    found = AtTheFlip(shop.live_endpoints(), made, alarm_names(shop))
+    account.cloud.admin("clock", {"mode": "skip"})
+    assert account.settle(FLEET) == "UPDATE_COMPLETE", shop.reasons()
+    return found
+
+
+def alarm_names(shop: Fleet) -> set[str]:
+    pages = shop.account.client("cloudwatch").get_paginator("describe_alarms").paginate()
+    return {
+        alarm["AlarmName"] for page in pages for kind in ("MetricAlarms", "CompositeAlarms") for alarm in page[kind]
+    }
+
+
+LISTED = {"t1/1.tar.gz", "t2/1.tar.gz", "t3/1.tar.gz"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"container": {"version": "3.0-5"}},
+        {"tiers": {"tail": {"guardrail": {"type": "ALL_AT_ONCE"}}}},
+    ],
+    ids=["image", "guardrail"],
+)
+def test_what_would_replace_shared_instances_is_a_new_endpoint_that_is_warm_before_the_flip(
+    shop: Fleet, changes: dict[str, Any]
+) -> None:
+    shop.create()
+    seen = len(shop.account.log())
+    found = update_and_look_at_the_flip(shop, **changes)
+    new = f"{TAIL}-{generation(shop.config, shop.config.multi_model_tiers['tail'])}"
+    assert found.live == {TAIL, new, whale("w1")}
+    assert found.calls == {new: LISTED}
+    assert {f"{name}--memory" for name in (TAIL, new)} <= found.alarms
+    log = assert_flip_after(shop, seen, ("EndpointInService", new))
+    assert ("EndpointUpdating", TAIL) not in log
+    assert_order(log, ("ConfigurationComplete", shop.last_deployment()), ("EndpointDeleted", TAIL))
+    assert shop.live_endpoints() == {new, whale("w1")}
+    assert not [name for name in alarm_names(shop) if name.startswith(f"{TAIL}--")]
+
+
+def test_a_demoted_tenant_is_warm_on_the_shared_endpoint_before_the_flip(shop: Fleet) -> None:
+    shop.create(**promoted("t2", "t3"))
+    found = update_and_look_at_the_flip(shop, **promoted("t3"))
+    assert found.calls == {TAIL: {"t2/1.tar.gz"}}
+    assert whale("t2") in found.live
+    assert shop.live_endpoints() == {TAIL, whale("w1"), whale("t3")}
+
+
+def test_tenants_that_move_between_shared_endpoints_are_warm_before_the_flip(shop: Fleet) -> None:
+    shop.create()
+    shop.publish("t8/1", "t9/1")
+    second = {**shop.config.model_dump(mode="json", exclude_none=True)["tiers"]["tail"], "default": False}
+    second |= {"instance_type": "ml.m5.large", "tenants": ["t2", "t8"]}
+    del second["warm_up"]
+    rare = "shop--test--rare--all--mme-m5-large"
+    assert update_and_look_at_the_flip(shop, tiers={"rare": second}).calls == {rare: {"t2/1.tar.gz", "t8/1.tar.gz"}}
+
+    found = update_and_look_at_the_flip(shop, tiers={"rare": {**second, "tenants": ["t8", "t9"]}})
+    assert found.calls == {TAIL: {"t2/1.tar.gz"}, rare: {"t9/1.tar.gz"}}
+    assert shop.live_endpoints() == {TAIL, rare, whale("w1")}
+
+
+def test_another_guardrail_alone_is_another_configuration_of_the_same_whale(shop: Fleet) -> None:
+    """An endpoint is updated by a new configuration only (docs/architecture.md)."""
+    shop.create()
+    sagemaker = shop.account.client("sagemaker")
+    before = sagemaker.describe_endpoint(EndpointName=whale("w1"))["EndpointConfigName"]
+    seen = len(shop.account.log())
+    assert shop.update(tiers={"whale": {"guardrail": {"termination_wait_in_seconds": 600}}}) == "UPDATE_COMPLETE"
+    log = shop.account.log()[seen:]
+    assert_order(log, ("EndpointUpdating", whale("w1")), ("EndpointInService", whale("w1")))
+    after = sagemaker.describe_endpoint(EndpointName=whale("w1"))
+    assert after["EndpointConfigName"] != before
+    policy = after["LastDeploymentConfig"]["BlueGreenUpdatePolicy"]
+    assert policy["TerminationWaitInSeconds"] == 600
+    assert shop.live_endpoints() == {TAIL, whale("w1")}
 
 
 def test_whale_retype_replaces_the_endpoint_around_the_flip(shop: Fleet) -> None:

@@ -21,6 +21,7 @@ from real_fleet import FLEET, TAIL, Fleet, promoted, whale
 from constructs_lib import invoke_grants
 from local_cloud import start
 from local_cloud.testing.account import Account, error_of
+from tierfleet.config import routes
 from tierfleet.runtime.warm_up.run import PROBE_TAG
 
 ACCOUNT = "300000000002"
@@ -267,3 +268,49 @@ def test_a_promoted_tenants_caller_reaches_its_own_endpoint_without_a_change_of_
     caller.invoke_endpoint(EndpointName=whale("t1"), Body=b"0,0,0")
 
     assert warmed.warm()["warmed"] == ["t2", "t3"], "the promoted tenant is no longer warmed on the shared endpoint"
+
+
+def test_the_guards_put_the_routes_back_under_the_role_of_the_gate(warmed: WarmedFleet) -> None:
+    """What a cancelled update needs of IAM: to list deployments, to stop one, to read both documents."""
+    account, before = warmed.account, warmed.served_routes()
+    change = promoted("t3")
+    change["tiers"]["tail"] = CHANGES["tiers"]["tail"]
+    account.stop_clock()
+    began = len(account.log("ConfigurationDeploying"))
+    warmed.start(**change)
+    while len(account.log("ConfigurationDeploying")) == began:
+        account.advance(60)
+        time.sleep(0.02)
+    account.client("cloudformation").cancel_update_stack(StackName=FLEET)
+    while account.status(FLEET).endswith("IN_PROGRESS"):
+        account.advance(30)
+        time.sleep(0.02)
+
+    assert account.status(FLEET) == "UPDATE_ROLLBACK_COMPLETE", warmed.reasons()
+    assert warmed.served_routes() == before
+    assert warmed.routes_name_live_endpoints()
+    answers = [line for line in warmed.logged("WarmUpG", "route guard answers") if "is taken back" in line["reason"]]
+    assert [line["succeeded"] for line in answers] == [True, True]
+
+
+def test_the_gates_role_lets_it_grow_a_new_endpoint_and_warm_who_moves_to_it(warmed: WarmedFleet) -> None:
+    """The last one, since the endpoint goes: another image, and demotions, after the old endpoint has scaled out."""
+    account = warmed.account
+    sagemaker = account.client("sagemaker")
+    demoted = CHANGES | {"container": {"environment": {"OMP_NUM_THREADS": "2"}}}
+    promotion = promoted("t1", "t2")
+    promotion["tiers"]["tail"] = CHANGES["tiers"]["tail"]
+    assert warmed.update(**promotion) == "UPDATE_COMPLETE", warmed.reasons()
+    sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName=TAIL, DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 4}]
+    )
+    sagemaker.describe_endpoint(EndpointName=TAIL)  # whoever looks waits until it is in service
+    assert warmed.update(**demoted) == "UPDATE_COMPLETE", warmed.reasons()
+
+    new = routes.endpoint_name(warmed.config, "tail")
+    (variant,) = sagemaker.describe_endpoint(EndpointName=new)["ProductionVariants"]
+    assert variant["CurrentInstanceCount"] == 4
+    assert warmed.probes(new) == [*LISTED, "t2/1.tar.gz", "t1/1.tar.gz"]
+    assert warmed.logged("WarmUpG", "the deployed routes are not known") == []
+    answers = [answer["reason"] for answer in warmed.logged("WarmUpG", "warm gate answers")]
+    assert "tenants that move to tail: 2 warmed, 0 failed, 0 missing, 0 skipped, 0 left" in answers

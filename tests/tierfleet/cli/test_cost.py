@@ -148,7 +148,10 @@ def test_bad_input_ends_with_2_and_one_sentence(arguments: list[object], message
 
 def test_prices_are_shown_with_date_and_source() -> None:
     shown = run("prices", "show", "--region", "us-east-1")
-    assert "us-east-1  ml.r5.2xlarge" in shown
+    assert shown.splitlines()[0] == "us-east-1: US dollars, date and source"
+    [row] = [line for line in shown.splitlines() if line.startswith("  ml.r5.2xlarge ")]
+    number = row.split()[-1]
+    assert f"\n{number} price-list-2026-04-21: AWS Price List API, us-east-1" in shown
     assert "2026-04-21" in shown
     assert "eu-west-1" not in shown
     assert "verify" in run("prices", "show", "--region", "eu-west-1")

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from local_cloud.testing.fleets import ROOT, document
+from local_cloud.testing.fleets import ROOT, document, fleet
 from tierfleet.assembly_diff import create_only_properties
 from tierfleet.cli import app
+from tierfleet.config.generation import generation
 from tierfleet.git_versions import GitVersionsError, changed_versions
 
 runner = CliRunner()
@@ -95,6 +96,26 @@ def test_what_is_replaced_is_told_endpoints_first(repository: Path) -> None:
     }
 
 
+NAME = "shop--test--tail--all--mme-m5-xlarge"
+
+
+def test_a_new_shared_endpoint_is_told_with_its_name(repository: Path) -> None:
+    write(repository, container={"version": "3.0-5"})
+    line = run("diff").splitlines()[2]
+    assert re.fullmatch(
+        f"tier tail: new endpoint {NAME}-[a-z2-7]{{6}}, warm before its callers come; {NAME} goes after the bake", line
+    )
+
+
+def test_a_first_generation_that_is_edited_with_its_settings_is_a_cold_update_and_told(repository: Path) -> None:
+    config = fleet(container={"version": "3.0-5"})
+    found = generation(config, config.multi_model_tiers["tail"])
+    write(repository, container={"version": "3.0-5"}, tiers={"tail": {"first_generation": found}})
+    line = run("diff").splitlines()[2]
+    assert line.startswith(f"tier tail: endpoint {NAME} is updated in place, and its callers meet an empty cache")
+    assert found in line
+
+
 def test_the_cost_of_an_edit_is_compared_with_the_last_commit(repository: Path) -> None:
     assert run("cost", "--diff") == "config is as in HEAD: no change\n"
     promote(repository)
@@ -154,14 +175,59 @@ def test_what_git_does_not_know_is_one_sentence_and_2(repository: Path, argument
     assert output.count("error") == 1
 
 
-def test_a_version_that_cannot_be_used_is_named_by_its_commit(repository: Path) -> None:
+@pytest.mark.parametrize("command", [["diff"], ["cost", "--diff"], ["cost", "--diff", "--json"]])
+@pytest.mark.parametrize(
+    ("below", "path", "now"),
+    [
+        ("", "config", "config/shop-test.toml"),
+        ("", "config/shop-test.toml", "config/shop-test.toml"),
+        ("config", "shop-test.toml", "shop-test.toml"),
+        ("config", ".", "shop-test.toml"),
+        ("", "ABSOLUTE", "ABSOLUTE/shop-test.toml"),
+    ],
+)
+def test_a_version_that_cannot_be_used_is_named_by_its_commit_and_path(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], below: str, path: str, now: str
+) -> None:
+    """As `git show` takes it; and the other one by its path. Never by the path of a copy."""
+    absolute = str(repository / "config")
+    monkeypatch.chdir(repository / below)
     write(repository, region="xx-nowhere-1")
     git("commit", "--quiet", "--all", "--message", "broken")
+    write(repository, account="12")
+
+    output = run(*command, path.replace("ABSOLUTE", absolute), code=2)
+
+    assert re.findall(r"error: (\S+\.toml): ", output)[0] == "HEAD:config/shop-test.toml"
+    assert f"{now.replace('ABSOLUTE', absolute)}: " in output
+    assert "tierfleet-" not in output
+    git("show", "HEAD:config/shop-test.toml")
+
+
+def test_a_list_and_a_price_of_a_commit_are_named_so_too(repository: Path) -> None:
+    content = document(tiers={"tail": {"warm_up": {"tenants_file": "hot.txt"}}})
+    del content["tiers"]["tail"]["warm_up"]["tenants"]
+    (repository / "config" / "shop-test.toml").write_text(tomlkit.dumps(content))
+    (repository / "config" / "hot.txt").write_text("no/tenant\n")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "list")
     write(repository)
+    for command in (["diff"], ["cost", "--diff"]):
+        output = run(*command, code=2)
+        assert "HEAD:config/" in output
+        assert "tierfleet-" not in output
+    write(repository, region="ap-south-1")
+    git("commit", "--quiet", "--all", "--message", "no prices")
+    (repository / "config" / "shop-test.toml").unlink()
+    output = run("cost", "--diff", code=2)
+    assert "HEAD:config/shop-test.toml: no price is known in ap-south-1" in output
+    assert run("cost", "--diff", "--region", "eu-west-1")
 
-    output = run("diff", code=2)
 
-    assert "shop-test.toml in HEAD" in output
+def test_the_cost_of_a_diff_may_be_priced_as_elsewhere(repository: Path) -> None:
+    write(repository, region="ap-south-1")
+    assert "cost: not known: shop-test: no price is known in ap-south-1" in run("diff")
+    assert "cost: $0.00 a month" in run("diff", "--region", "eu-west-1")
 
 
 def test_the_create_only_properties_are_those_of_cloudformations_schemas() -> None:

@@ -213,3 +213,77 @@ def test_local_without_a_stand_in_says_how_to_start_one(tmp_path: Path, monkeypa
     result = invoke("m37", *NAMED, "--local")
     assert result.exit_code == 2
     assert "start it with tierfleet local up" in result.stderr
+
+
+NAMES = ["age_of_the_account_in_days_when_the_order_was_placed", "amount", *(f"f{n}" for n in range(2, 14))]
+EXPLAINED = {
+    "feature_names": NAMES,
+    "predictions": [
+        {"score": 0.934, "bias": -1.25, "contributions": [0.5, -2.25, *(0.125 / n for n in range(2, 14))]},
+        {"score": 0.5, "bias": 0.0, "contributions": [0.0] * 14},
+    ],
+}
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_contribs_shows_the_largest_reasons_of_each_row_in_80_columns(
+    aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    aws.containers[SHARED] = lambda *_: (200, "application/json", json.dumps(EXPLAINED).encode())
+    result = invoke("m37", *NAMED, "--body", "1\n2", "--contribs")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "row 0: score 0.934, margin -2.727 = bias -1.25 and"
+    assert lines[1].split()[:2] == ["amount", "-2.25"]
+    assert "█" in lines[1]
+    assert "".join(line.strip().split()[0] for line in lines[2:4]) == NAMES[0]
+    others, _ = [line for line in lines if "4 others" in line]
+    assert others.split()[2].startswith("+0.0")
+    assert any(line.startswith("row 1: score 0.5, margin 0 = bias 0 and") for line in lines)
+    assert aws.invocations[0]["accept"] == "application/json; contribs=true"
+    assert f"m37 version v1 on {SHARED}" in result.stderr
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_contribs_of_several_outputs_are_those_of_the_highest_and_all_of_them_in_json(aws: FakeAws) -> None:
+    several = {"score": [0.25, 0.75], "bias": [0.5, -0.5], "contributions": [[0.25, -2.0], [1.0, 2.0]]}
+    document = {"feature_names": ["a", "b"], "predictions": [several]}
+    aws.containers[SHARED] = lambda *_: (200, "application/json", json.dumps(document).encode())
+    shown = invoke("m37", *NAMED, "--body", "1,2", "--contribs").stdout
+    assert "row 0: score 0.75, output 1 of 2 (the highest), margin 2.5 = bias -0.5 and" in shown
+    answer = json.loads(invoke("m37", *NAMED, "--body", "1,2", "--contribs", "--json").stdout)
+    assert answer["feature_names"] == ["a", "b"]
+    assert answer["rows"][0]["score"] == [0.25, 0.75]
+    assert answer["rows"][0]["outputs"][1] == {"contributions": [1.0, 2.0], "bias": -0.5}
+    assert answer["endpoint"] == SHARED
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_rows_of_several_scores_are_a_line_each(aws: FakeAws) -> None:
+    aws.containers[SHARED] = lambda *_: (200, "application/json", b"[[0.25, 0.75], [0.5, 0.5]]")
+    assert invoke("m37", *NAMED, "--body", "1\n2").stdout == "0.25,0.75\n0.5,0.5\n"
+    assert json.loads(invoke("m37", *NAMED, "--body", "1\n2", "--json").stdout)["predictions"][1] == [0.5, 0.5]
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_contribs_where_there_are_none_is_one_sentence(aws: FakeAws) -> None:
+    result = invoke("m37", *NAMED, "--body", "1", "--contribs")
+    assert (result.exit_code, result.stdout) == (1, "")
+    words = " ".join(result.stderr.split())
+    assert "its scores are not explained: the reply has no contributions" in words
+    assert "contributions need the image tierfleet" in words
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--contribs", "--count", "2"), "--contribs is of one call"),
+        (("--contribs", "--explain"), "--contribs is of one call"),
+        (("--contribs", "--accept", "text/csv"), "--contribs says itself what to accept"),
+    ],
+)
+def test_contribs_and_what_contradicts_it(options: tuple[str, ...], why: str) -> None:
+    result = invoke("m37", *NAMED, "--body", "1", *options)
+    assert (result.exit_code, why in result.stderr) == (2, True)

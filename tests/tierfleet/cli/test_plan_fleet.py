@@ -244,7 +244,23 @@ def test_a_region_without_prices_is_an_error_that_says_how_to_get_them(rates: Pa
     fraud.write_text(fraud.read_text().replace('"eu-west-1"', '"ap-south-1"'))
     code, _, notes = plan(rates, "--config", fraud, "--model-megabytes", 30)
     assert code == 2
-    assert "tierfleet prices refresh --region ap-south-1" in notes
+    assert "tierfleet prices refresh --region ap-south-1, or plan as elsewhere: --region eu-west-1" in notes
+
+
+def test_a_plan_may_take_the_prices_of_another_region(rates: Path, fraud: Path) -> None:
+    own = json.loads(plan(rates, "--config", fraud, "--model-megabytes", 30, "--json")[1])
+    fraud.write_text(fraud.read_text().replace('"eu-west-1"', '"ap-south-1"'))
+    code, text, _ = plan(rates, "--config", fraud, "--model-megabytes", 30, "--region", "eu-west-1", "--json")
+    found = json.loads(text)
+    assert code == 0
+    assert found["region"] == "eu-west-1"
+    assert found["chosen"] == own["chosen"]
+    assert (
+        found["notices"][0]
+        == "planned with the prices and instance types of eu-west-1, although the fleet is in ap-south-1"
+    )
+    code, _, notes = plan(rates, "--config", fraud, "--model-megabytes", 30, "--region", "mars-1")
+    assert (code, "region mars-1 is not among those known" in notes) == (2, True)
 
 
 def test_a_fleet_without_a_dedicated_tier_gets_the_table_to_add(rates: Path, tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tomlkit
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from local_cloud.testing.fleets import CONFIG, ROOT
+from local_cloud.testing.fleets import CONFIG, ROOT, document
 from tierfleet.cli import app
 from tierfleet.cli.examples import EXAMPLES
 
@@ -172,3 +173,50 @@ def test_a_fleet_explained_fits_80_columns(file: Path) -> None:
     shown = runner.invoke(app, ["config", "show", str(file)]).stdout
 
     assert max(map(len, shown.splitlines())) <= 80
+
+
+UUIDS = ("8c2e9a3e-7d1f-4b3a-9d55-0f1f3f1b2c7a", "e0d5f0c2-1b7a-4f0e-8a55-6b9f0d1c2e3f")
+
+
+@pytest.fixture
+def long_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose fleet has tenants with the longest names that people use, one of them newly dedicated."""
+    monkeypatch.chdir(tmp_path)
+    whale = {"tenants": {UUIDS[0]: {"model": f"{UUIDS[0]}/2026-11-14-retrained.tar.gz"}}}
+    file = tmp_path / "shop-test.toml"
+    file.write_text(tomlkit.dumps(document(tiers={"whale": whale})))
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
+    for command in (["init", "--quiet"], ["add", "."], [*author, "commit", "--quiet", "--message", "first"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True, capture_output=True)
+    whale["tenants"][UUIDS[1]] = {"model": f"{UUIDS[1]}/1.tar.gz"}
+    file.write_text(tomlkit.dumps(document(tiers={"whale": whale})))
+    (tmp_path / "rates.toml").write_text("[requests_per_day]\n" + "\n".join(f'"{name}" = 90000' for name in UUIDS))
+    (tmp_path / "traffic.csv").write_text("tenant,requests_per_day\n" + "\n".join(f"{name},90000" for name in UUIDS))
+    return file
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "config check shop-test.toml",
+        "config show shop-test.toml",
+        "diff shop-test.toml",
+        "cost shop-test.toml",
+        "cost shop-test.toml --verbose --traffic traffic.csv",
+        "cost --diff shop-test.toml",
+        "prices show",
+        "plan fleet rates.toml --config shop-test.toml --model-megabytes 30",
+        "plan curve rates.toml --resident-mib 30 --capacity-models 100 --capacity-models 1000",
+        "models validate absent --config shop-test.toml",
+        "invoke nobody",
+    ],
+)
+def test_what_a_command_prints_fits_the_terminal(long_names: Path, command: str, width: int) -> None:
+    shown = runner.invoke(app, command.split(), env={"COLUMNS": str(width)})
+
+    assert shown.exception is None or isinstance(shown.exception, SystemExit)
+    lines = shown.output.splitlines()
+    assert lines
+    too_long = [line for line in lines if len(line.rstrip()) > width]
+    assert too_long == []

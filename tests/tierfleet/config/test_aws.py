@@ -12,6 +12,7 @@ from tierfleet.config.problems import errors_of
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
 SUBNETS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+ROLE = "arn:aws:iam::123456789012:role/models-gc"
 GROUPS = ["sg-0123456789abcdef0"]
 REPOSITORY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mine"
 LIST = document()["tiers"]["tail"]
@@ -51,6 +52,57 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a forbidden character": ({"tags": {"k": "a;b"}}, "k", "may hold letters"),
     "a forbidden character in a key": ({"tags": {"k?": "a"}}, "k?", "may hold letters"),
     "a space at the end": ({"tags": {"k": "a "}}, "k", "may hold letters"),
+    # Who deletes models.
+    "a role of another account": (
+        {"models": {"gc_principal_arns": [ROLE.replace("123456789012", "210987654321")]}},
+        "gc_principal_arns",
+        "account 210987654321",
+    ),
+    "a role of another partition": (
+        {"models": {"gc_principal_arns": [ROLE.replace("arn:aws:", "arn:aws-cn:")]}},
+        "gc_principal_arns",
+        "partition aws-cn",
+    ),
+    "every role": ({"models": {"gc_principal_arns": [ROLE + "*"]}}, "0", "must match"),
+    "every path": (
+        {"models": {"gc_principal_arns": ["arn:aws:iam::123456789012:role/*/gc"]}},
+        "0",
+        "must match",
+    ),
+    "a session in place of its role": (
+        {"models": {"gc_principal_arns": ["arn:aws:sts::123456789012:assumed-role/gc/x"]}},
+        "0",
+        "must match",
+    ),
+    "a path of 600 characters": (
+        {"models": {"gc_principal_arns": [ROLE.replace("role/", f"role/{'p' * 600}/")]}},
+        "0",
+        "must match",
+    ),
+    "a role twice": ({"models": {"gc_principal_arns": [ROLE, ROLE]}}, "gc_principal_arns", "twice"),
+    "a region without SageMaker in CloudFormation": ({"region": "me-central-1"}, "region", "no resource types"),
+    # The probe against the image.
+    "words as libsvm": ({"probe": {"content_type": "text/libsvm", "body": "abc def"}}, "body", "libsvm"),
+    "libsvm without an index": ({"probe": {"content_type": "text/x-libsvm", "body": "0 1:0.5 2"}}, "body", "libsvm"),
+    "JSON that is none": (
+        {
+            "container": {"image": "sagemaker-scikit-learn", "version": "1.2-1"},
+            "probe": {"content_type": "application/json", "body": "[[0, 0}"},
+        },
+        "body",
+        "not JSON",
+    ),
+    # Isolation.
+    "a script in S3 and no network": (
+        {
+            "network_isolation": True,
+            "container": {
+                "environment": {"SAGEMAKER_PROGRAM": "s.py", "SAGEMAKER_SUBMIT_DIRECTORY": "s3://bucket/code.tar.gz"}
+            },
+        },
+        "network_isolation",
+        "no network to fetch",
+    ),
     # Keys.
     "a key of another region": (
         {"encryption": {"volume_kms_key_arn": KEY.replace("eu-west-1", "us-east-1")}},
@@ -260,12 +312,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "never go off",
     ),
     # Counts and sizes.
-    "501 resources": ({"tiers": shared(24)}, "tenants", "505 resources in one stack, CloudFormation takes 500"),
-    "a template over 1 MB by tenants": (
-        {"tiers": {"s": {**shared(1)["s0"], "tenants": [f"tenant-{number:06}" for number in range(12_000)]}}},
-        "tiers",
-        "CloudFormation takes 1 MB",
-    ),
+    "501 resources": ({"tiers": shared(24)}, "tenants", "509 resources in one stack, CloudFormation takes 500"),
     "a template over 1 MB by tags": (
         {"tags": {f"{n}" + "k" * 100: "v" * 256 for n in range(46)}, "tiers": shared(5)},
         "tiers",
@@ -308,6 +355,7 @@ ALLOWED: dict[str, dict[str, Any]] = {
         "probe": {"content_type": "application/json", "body": "[[0]]"},
     },
     "libsvm": {"probe": {"content_type": "text/libsvm", "body": "0 1:0.5 2:1"}},
+    "libsvm of every form": {"probe": {"content_type": "text/libsvm", "body": "1 qid:3 0:.5 7:-1e3 9:nan\n2:5\n"}},
     "numbers of every form": {"probe": {"body": "-1,+2.5,.5,1e-3,,nan"}},
     "variables of every form": {"container": {"environment": {"_a9": "ü\nx", "B": ""}}},
     "200 schedules": whale(
@@ -317,6 +365,10 @@ ALLOWED: dict[str, dict[str, Any]] = {
     "one instance at night": whale(
         scaling={"schedules": {"night": {"schedule": "cron(0 20 * * ? *)", "min": 1, "max": 2}}}
     ),
+    # Their lists lie in the model bucket.
+    "12,000 tenants": {
+        "tiers": {"s": {**shared(1)["s0"], "tenants": [f"tenant-{number:06}" for number in range(12_000)]}}
+    },
     "linear": whale(guardrail={"type": "LINEAR"}),
     "the shortest bakes": whale(
         guardrail={"wait_interval_in_seconds": BAKE_SECONDS, "termination_wait_in_seconds": BAKE_SECONDS}

@@ -257,7 +257,7 @@ def test_a_promoted_tenant_in_a_warm_up_list_is_a_note(tmp_path: Path) -> None:
 
 
 def test_one_instance_is_a_note_and_a_family_hosted_elsewhere_a_warning(tmp_path: Path) -> None:
-    changes = {"instance_type": "ml.m6i.xlarge", "instances": {"min": 1, "initial": 1}}
+    changes = {"instance_type": "ml.m6i.xlarge", "instances": {"min": 1}}
     found = checked(tmp_path, document(tiers={"tail": changes}))
     assert found.config is not None
     assert [(p.severity, p.key) for p in found.problems] == [("note", "min"), ("warning", "instance_type")]
@@ -268,7 +268,7 @@ def test_too_many_whales_for_one_stack_tree_are_refused_with_the_number_that_fit
     found = checked(tmp_path, document(tiers={"whale": {"tenants": tenants}}))
     messages = [str(error) for error in errors_of(found.problems)]
     assert len(messages) == 1
-    assert "at most 2400 fit one stack tree (168 dedicated tenants)" in messages[0]
+    assert "at most 2400 fit one stack tree (167 dedicated tenants)" in messages[0]
 
 
 @pytest.mark.parametrize(
@@ -374,3 +374,28 @@ def test_two_warm_ups_at_the_same_time_are_a_warning(tmp_path: Path) -> None:
     second = {**document()["tiers"]["tail"], "default": False, "tenants": ["t9"]}
     found = checked(tmp_path, document(tiers={"second": second}))
     assert [(p.severity, p.table, p.key) for p in found.problems] == [("warning", "tiers.tail.warm_up", "schedule")]
+
+
+@pytest.mark.parametrize(
+    ("container", "isolated"),
+    [
+        ({}, True),
+        ({"image": "sagemaker-scikit-learn", "version": "1.2-1"}, True),
+        ({"image": "tierfleet", "version": None}, True),
+        ({"image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mine:1", "version": None}, False),
+        ({"environment": {"SAGEMAKER_PROGRAM": "i.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}}, False),
+    ],
+)
+@pytest.mark.parametrize("network", [False, True])
+def test_a_container_that_makes_no_calls_has_no_network_unless_the_file_says_otherwise(
+    container: dict[str, Any], isolated: bool, network: bool, tmp_path: Path
+) -> None:
+    vpc = {"subnets": ["subnet-01234567", "subnet-01234568"], "security_group_ids": ["sg-01234567"]}
+    changes: dict[str, Any] = {"container": container, **({"network": vpc} if network else {})}
+    content = {key: value for key, value in document(**changes).items() if value is not None}
+    content["container"] = {key: value for key, value in content["container"].items() if value is not None}
+    for said in (None, True, False):
+        given = content if said is None else {**content, "network_isolation": said}
+        found = checked(tmp_path, given).config
+        assert found is not None
+        assert found.network_isolation is (isolated if said is None else said)

@@ -240,3 +240,10 @@ def test_mutated_fleet_files_give_templates_within_the_limits_or_words() -> None
     assert summary.accepted > 30
     assert summary.refused > 300
     assert summary.synthesised == 2
+
+
+def test_a_path_that_no_file_system_takes_is_one_error_and_hides_no_other(tmp_path: Path) -> None:
+    sound = tmp_path / "shop-test.toml"
+    sound.write_text(tomlkit.dumps(document()))
+    long, found = check_files([tmp_path / f"{'a' * 300}.toml", sound])
+    assert ("File name too long" in str(long.problems[0]), found.config is not None) == (True, True)

@@ -43,7 +43,7 @@ def test_the_bill_of_a_small_fleet_line_by_line() -> None:
     assert found["whale", "w1", "alarms"] == pytest.approx(10 * 0.1)
     assert found["tail", None, "model storage"] == pytest.approx(10 * 0.023)
     assert found["whale", "w1", "model storage"] == pytest.approx(0.023)
-    assert found[None, None, "alarms"] == pytest.approx(6 * 0.1)
+    assert found[None, None, "alarms"] == pytest.approx(8 * 0.1)
     assert found[None, None, "dashboard"] == 3
     assert found[None, None, "S3 request metrics"] == pytest.approx(9 * 0.3)
     assert found[None, None, "route polling"] == 0
@@ -151,7 +151,7 @@ def test_the_churn_fleet_costs_more_than_its_budget_because_of_its_volumes() -> 
     found = amounts(cost(config))
     assert found["tail", None, "instances"] == pytest.approx(6 * 730 * 0.605)
     assert found["tail", None, "volumes"] == pytest.approx(6 * 512 * 0.14)
-    assert cost(config).usd == pytest.approx(3088.68, abs=0.01)
+    assert cost(config).usd == pytest.approx(3088.88, abs=0.01)
 
 
 def test_tenants_of_a_shared_tier_pay_by_their_calls() -> None:

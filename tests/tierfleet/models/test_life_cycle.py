@@ -321,6 +321,20 @@ def test_a_version_that_gc_took_is_not_published_again_while_its_deletion_may_be
     assert current(s3).version == "1"
 
 
+def test_a_deletion_that_the_buckets_policy_refuses_says_who_may() -> None:
+    s3 = bucket_with("1", "2", "3", "4")
+    client = s3.client()
+
+    def refuse(*, Delete: dict[str, Any], **_: Any) -> Any:  # noqa: N803 - boto3's name
+        return {"Errors": [{"Key": item["Key"], "Code": "AccessDenied", "Message": "no"} for item in Delete["Objects"]]}
+
+    client.delete_objects = refuse
+    found = collecting(s3)(client)
+    assert isinstance(found, Collection)
+    [failed] = found.of("failed")
+    assert (failed.target_model, "models.gc_principal_arns" in failed.why) == ("m01/1.tar.gz", True)
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_lost_reply_at_any_call_changes_nothing(name: str) -> None:
     """The SDK sends the request again, which then meets what it did itself; nobody is told of a race that was none."""

@@ -78,6 +78,13 @@ def test_what_a_file_is_and_what_to_do(
     assert (found.file, sentence in found.why) == (tmp_path / name, True), found.why
 
 
+def test_who_names_a_tenants_own_folder_is_told_to_name_the_file(tmp_path: Path, model: bytes) -> None:
+    write(tmp_path, {"acme/v1.ubj": model})
+    result = runner.invoke(app, ["models", "validate", str(tmp_path / "acme")])
+    assert result.exit_code == 2
+    assert f"or give {tmp_path / 'acme' / 'v1.ubj'} itself if acme is its tenant" in " ".join(result.output.split())
+
+
 def test_texts_tables_and_hidden_files_are_left_alone(tmp_path: Path, model: bytes) -> None:
     write(tmp_path, {"README.md": b"x", "m/notes.txt": b"x", "m/v1.ubj": model, ".git/x.ubj": model, "m/.v1.swp": b"x"})
     assert passed_over([tmp_path]) == []

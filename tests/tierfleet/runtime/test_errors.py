@@ -93,6 +93,7 @@ NO_MODEL_DATA = "Could not find model data at s3://fraud--prod--models/models/m0
         (424, "ModelError", model_error(507, "Insufficient memory"), Kind.OUT_OF_MEMORY, True),
         (424, "ModelError", model_error(503, "Prediction failed"), Kind.PAYLOAD_OR_MODEL, False),
         (424, "ModelError", model_error(415, "unsupported type"), Kind.PAYLOAD, False),
+        (424, "ModelError", model_error(406, "no such form"), Kind.NOT_ACCEPTABLE, False),
         (424, "ModelError", model_error(500, "worker died"), Kind.MODEL, False),
         (400, "ValidationError", {"Message": DOWNLOAD}, Kind.MISSING_MODEL, False),
         (400, "ValidationError", {"Message": NO_MODEL_DATA}, Kind.MISSING_MODEL, False),

@@ -1,10 +1,13 @@
 """Calls as text for a terminal."""
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from tierfleet.columns import in_columns, sentence
+from tierfleet.runtime.client.api_trace import TracedRequest
 from tierfleet.runtime.client.batch import BatchReport, histogram, percentile
 from tierfleet.runtime.client.explain import INVOKE, Explanation
 from tierfleet.runtime.client.reply import Reply
@@ -21,8 +24,8 @@ def reply_line(reply: Reply) -> str:
     return f"{reply.tenant}{version} on {reply.endpoint} (tier {reply.tier}{fallback}) in {took}{attempts}"
 
 
-def batch_text(report: BatchReport) -> RenderableType:
-    """Percentiles, a histogram, and who answered what."""
+def batch_text(report: BatchReport, width: int | None) -> RenderableType:
+    """Percentiles, a histogram, and who answered what. width: of the terminal; None: there is none."""
     parts: list[RenderableType] = []
     latencies = report.latencies_seconds
     rate = f", {report.calls / report.seconds:.0f} a second" if report.seconds else ""
@@ -38,48 +41,65 @@ def batch_text(report: BatchReport) -> RenderableType:
     if report.fell_back:
         parts.append(Text(f"{report.fell_back} answered by the default tier: their endpoint is gone", "yellow"))
     for name, calls in report.errors.items():
-        parts.append(Text(f"{calls:>7}  {name}: {report.error_examples[name]}", "red"))
+        parts.append(Text(sentence(f"{name}: {report.error_examples[name]}", width, first=f"{calls:>7}  "), "red"))
     return Group(*parts)
 
 
-def explanation_text(explanation: Explanation) -> RenderableType:
-    """Route, model, cache, then every request in order."""
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row("route", escape(explanation.why))
+def explanation_text(explanation: Explanation, width: int | None) -> RenderableType:
+    """Route, model, cache, then every request in order. width: of the terminal; None: there is none."""
+    facts = [("route", explanation.why)]
     reply = explanation.first
     if reply is not None:
-        facts.add_row("endpoint", reply.endpoint)
+        facts.append(("endpoint", reply.endpoint))
         pointer = f", pointer {reply.pointer.value}" if reply.pointer else ", pinned by the routes"
         model = explanation.target_model or reply.tenant
-        facts.add_row("model", escape(f"{model} version {reply.model_version}{pointer}"))
-    facts.add_row("cache", f"{explanation.cache.value}: {escape(explanation.cache_why)}")
+        facts.append(("model", f"{model} version {reply.model_version}{pointer}"))
+    facts.append(("cache", f"{explanation.cache.value}: {explanation.cache_why}"))
     if reply is not None:
         times = reply.timings
-        facts.add_row(
-            "time",
+        took = (
             f"{_milliseconds(times.total_seconds)}: resolving {_milliseconds(times.resolving_seconds)}, "
             f"calling {_milliseconds(times.calling_seconds)}, waiting {_milliseconds(times.waiting_seconds)}; "
-            f"{reply.attempts} attempt{'' if reply.attempts == 1 else 's'}",
+            f"{reply.attempts} attempt{'' if reply.attempts == 1 else 's'}"
         )
+        facts.append(("time", took))
     if explanation.repeat is not None:
-        facts.add_row("again", f"{_milliseconds(explanation.repeat.timings.total_seconds)}, right after it")
-    steps = Table("at", "took", "request", "status", "outcome", box=None, padding=(0, 2, 0, 0))
-    first_start = explanation.requests[0].started_seconds if explanation.requests else 0.0
-    for request in explanation.requests:
-        steps.add_row(
+        facts.append(("again", f"{_milliseconds(explanation.repeat.timings.total_seconds)}, right after it"))
+    lines = [sentence(text, width, first=f"{name:<8}  ") for name, text in facts]
+    lines += ["", *_steps(explanation.requests, width), *_headers(explanation.requests, width)]
+    return Text("\n".join(lines))
+
+
+def _steps(requests: Sequence[TracedRequest], width: int | None) -> list[str]:
+    """A row for each request; below it why it failed, if it did."""
+    first_start = requests[0].started_seconds if requests else 0.0
+    rows = [
+        (
             _milliseconds(request.started_seconds - first_start),
             _milliseconds(request.seconds),
             f"{request.service} {request.operation}",
             str(request.status or "none"),
-            escape(request.failure or "answered"),
+            "failed" if request.failure else "answered",
         )
-    headers = Table.grid(padding=(0, 2))
-    for request in explanation.requests[-1:]:
-        if request.operation == INVOKE:
-            for mark, fields in ((">", request.sent), ("<", request.received)):
-                for name, value in fields.items():
-                    headers.add_row(mark, escape(name), escape(value))
-    return Group(facts, Text(), steps, Text(), headers)
+        for request in requests
+    ]
+    head, *lines = in_columns([("at", "took", "request", "status", "outcome"), *rows], width, shrink=(2,))
+    found = [head]
+    for line, request in zip(lines, requests, strict=True):
+        found += [line, *([sentence(request.failure, width, first=" " * 4)] if request.failure else [])]
+    return found
+
+
+def _headers(requests: Sequence[TracedRequest], width: int | None) -> list[str]:
+    """What InvokeEndpoint was sent and answered, where it was the last request."""
+    fields = [
+        (mark, name, value)
+        for request in requests[-1:]
+        if request.operation == INVOKE
+        for mark, sent in ((">", request.sent), ("<", request.received))
+        for name, value in sent.items()
+    ]
+    return ["", *in_columns(fields, width, shrink=(2,))] if fields else []
 
 
 def _bars(report: BatchReport) -> RenderableType:

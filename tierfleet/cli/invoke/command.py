@@ -1,13 +1,15 @@
 """`tierfleet invoke`: call one tenant's model, once or many times, and see what happened."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
 
-from tierfleet.cli.console import Json, err, fail, out, print_json, say
+from tierfleet.cli.console import Json, columns, err, fail, out, print_json, say
+from tierfleet.cli.contributions_text import contributions_text
 from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, Region, choose_fleet
 from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
@@ -20,7 +22,7 @@ from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.api_trace import ApiTrace
 from tierfleet.runtime.client.batch import call_many
 from tierfleet.runtime.client.errors import CallError, RequestInvalidError, RoutesUnavailableError
-from tierfleet.runtime.client.explain import explain, reply_json
+from tierfleet.runtime.client.explain import explain, reply_json, where_json
 from tierfleet.runtime.client.reply import JSON, Reply
 from tierfleet.runtime.client.settings import LONGEST_ANSWER_SECONDS, ClientSettings
 from tierfleet.runtime.route_document import RouteDocument
@@ -45,6 +47,9 @@ def invoke(
     count: Annotated[int, typer.Option(min=1, help="How many calls.")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, max=MOST_CONCURRENCY, help="How many calls at once.")] = 1,
     deadline_seconds: Annotated[float, typer.Option(min=0.001, help="Of each call.")] = LONGEST_ANSWER_SECONDS,
+    contribs: Annotated[
+        bool, typer.Option("--contribs", help="Show what each feature contributes to the scores (SHAP).")
+    ] = False,
     explain_it: Annotated[bool, typer.Option("--explain", help="Call twice and show route, cache and steps.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -54,6 +59,10 @@ def invoke(
     """
     if explain_it and count > 1:
         fail("--explain is of one call: leave --count out")
+    if contribs and (count > 1 or explain_it):
+        fail("--contribs is of one call: leave --count and --explain out")
+    if contribs and accept != JSON:
+        fail("--contribs says itself what to accept: leave --accept out")
     given = given_body(body, body_file, rows, content_type)
     choice = choose_fleet(named(file, config), fleet, environment, region, local=local)
     routes = choice.deployed_routes()
@@ -75,7 +84,9 @@ def invoke(
 
     try:
         with if_interrupted("calls under way are not waited for"), standin_or_fail(choice.standin):
-            if explain_it:
+            if contribs:
+                _contribs(client, tenant, content, content_type, as_json=as_json)
+            elif explain_it:
                 _explain(call, tenant, routes, choice, aws, as_json=as_json)
             elif count > 1:
                 _many(call, count, concurrency, as_json=as_json)
@@ -111,9 +122,21 @@ def _once(call: Callable[[], Reply], *, as_json: bool) -> None:
         return
     shown = reply_json(reply)
     for prediction in shown.get("predictions", ()):
-        typer.echo(repr(prediction))
+        typer.echo(",".join(map(repr, prediction)) if isinstance(prediction, list) else repr(prediction))
     if "body" in shown:
         typer.echo(shown["body"])
+    err.print(f"[dim]{escape(reply_line(reply))}[/]")
+
+
+def _contribs(client: FleetClient, tenant: str, content: bytes, content_type: str, *, as_json: bool) -> None:
+    try:
+        reply, found = client.explain_body(tenant, content, content_type=content_type)
+    except CallError as error:
+        _end_with(error)
+    if as_json:
+        print_json({**asdict(found), **where_json(reply)})
+        return
+    out.print(contributions_text(found))
     err.print(f"[dim]{escape(reply_line(reply))}[/]")
 
 
@@ -123,7 +146,7 @@ def _many(call: Callable[[], Reply], count: int, concurrency: int, *, as_json: b
     if as_json:
         print_json(report.to_json())
     else:
-        out.print(batch_text(report))
+        out.print(batch_text(report, columns()))
     if report.failed:
         raise typer.Exit(1)
 
@@ -143,7 +166,7 @@ def _explain(
     if as_json:
         print_json(explanation.to_json())
     else:
-        out.print(explanation_text(explanation))
+        out.print(explanation_text(explanation, columns()))
     if explanation.error is not None:
         _end_with(explanation.error)
 

@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, fail, out, print_json, wide
+from tierfleet.cli.console import Json, columns, fail, out, print_json, wide
 from tierfleet.cli.fleet_file import DEFAULT_FILE, ConfigOption, LocalFile, local_file, named, remember
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.local.deployment import check_models, deploy_here
@@ -15,11 +15,19 @@ from tierfleet.cli.local.drive_command import local_drive
 from tierfleet.cli.local.screen import fleet_screen
 from tierfleet.cli.local.watch import watch
 from tierfleet.cli.stand_in import STATE, running_standin, standin_or_fail
+from tierfleet.columns import in_columns
 
 app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine: an AWS stand-in on loopback, no account.")
 
 Models = Annotated[
     Path | None, typer.Option(metavar="DIRECTORY", help="Models to publish first: <tenant>/<version>.ubj")
+]
+EarlyStart = Annotated[
+    Literal["off", "creation", "always"] | None,
+    typer.Option(
+        help="Whether CloudFormation lets a resource begin before the endpoint it refers to is ready: where that is "
+        "created (as AWS announced it, and the default), always, or off.",
+    ),
 ]
 SampleModels = Annotated[
     bool, typer.Option("--sample-models", help="Train and publish a small model for each tenant of the file.")
@@ -47,6 +55,7 @@ def local_up(
     constant: Annotated[
         bool, typer.Option("--constant", help="Run no model: every invocation is answered alike.")
     ] = False,
+    early_start: EarlyStart = None,
 ) -> None:
     """Start the stand-in for the account and region of a fleet file, and with --deploy serve the fleet.
 
@@ -68,9 +77,8 @@ def local_up(
         "network_milliseconds": network_milliseconds,
         "command": container_command,
     }
-    given: dict[str, Any] = {
-        name: value for name, value in settings.items() if value != getattr(DataPlaneSettings, name)
-    }
+    given: dict[str, Any] = {"early_start": early_start} if early_start else {}
+    given |= {name: value for name, value in settings.items() if value != getattr(DataPlaneSettings, name)}
     serving: Literal["constant", "models"] = "constant" if constant else "models"
     with if_interrupted("no stand-in is left running"):
         try:
@@ -87,7 +95,11 @@ def local_up(
 
 @app.command("deploy")
 def local_deploy(
-    file: LocalFile = None, config: ConfigOption = None, models: Models = None, sample_models: SampleModels = False
+    file: LocalFile = None,
+    config: ConfigOption = None,
+    models: Models = None,
+    sample_models: SampleModels = False,
+    early_start: EarlyStart = None,
 ) -> None:
     """Deploy a fleet with the CDK CLI: bucket, models, then everything else. Run it again after each edit.
 
@@ -99,6 +111,9 @@ def local_deploy(
     fleet = load_or_fail(chosen)
     check_models(models, sample_models=sample_models)
     remember(chosen)
+    if early_start:
+        with standin_or_fail(cloud):
+            cloud.admin("cloudformation", {"early_start": early_start})
     deploy_here(cloud, fleet, chosen, models, sample_models=sample_models)
 
 
@@ -111,8 +126,8 @@ def local_status(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Endpoints, instances with their models, alarms and the deployed routes of a fleet in the stand-in."""
-    from tierfleet.local.status import InstanceWatch, fleet_status
+    """Endpoints, instances with their models, alarms, errors and the deployed routes of a fleet in the stand-in."""
+    from tierfleet.local.status import ErrorWatch, InstanceWatch, fleet_status
 
     cloud, fleet = running_standin(), load_or_fail(local_file(file, config))
     with standin_or_fail(cloud):
@@ -120,10 +135,11 @@ def local_status(
             watch(cloud, fleet)
             return
         status, instances = fleet_status(cloud, fleet), InstanceWatch(cloud, fleet).look()
+        errors = ErrorWatch(cloud, fleet).look()
     if as_json:
-        print_json(status.to_json(instances))
+        print_json(status.to_json(instances, errors))
     else:
-        wide.print(fleet_screen(status, instances))
+        wide.print(fleet_screen(status, instances, errors=errors))
 
 
 app.command("drive")(local_drive)
@@ -140,8 +156,9 @@ def local_events(
     if as_json:
         print_json(events)
         return
-    for event in events:
-        out.print(escape(f"{event['sequence']:>5}  {event['action']:<28} {event['resource']}"))
+    rows = [(f"{event['sequence']:>5}", event["action"], event["resource"]) for event in events]
+    for line in in_columns(rows, columns(), shrink=(2,)):
+        out.print(escape(line))
 
 
 @app.command("down")

@@ -14,7 +14,7 @@ from tierfleet.cli.local.alarm_lines import alarm_lines
 
 if TYPE_CHECKING:
     from tierfleet.local.drive import DriveSummary
-    from tierfleet.local.status import EndpointStatus, FleetStatus, InstanceStatus
+    from tierfleet.local.status import EndpointStatus, ErrorStatus, FleetStatus, InstanceStatus
 
 _BAR_WIDTH = 8
 # From this width on there is a table with bars.
@@ -35,10 +35,13 @@ _GOOD_STATUSES = ("InService", "CREATE_COMPLETE", "UPDATE_COMPLETE")
 
 
 def fleet_screen(
-    status: "FleetStatus", instances: "Sequence[InstanceStatus]", driven: "DriveSummary | None" = None
+    status: "FleetStatus",
+    instances: "Sequence[InstanceStatus]",
+    driven: "DriveSummary | None" = None,
+    errors: "Sequence[ErrorStatus]" = (),
 ) -> RenderableType:
-    """Stacks, endpoints with their instances, alarms and routes; what a driver saw comes last. Fits 80 columns."""
-    return _FleetScreen(status, instances, driven)
+    """Stacks, endpoints with their instances, alarms, errors, routes; what a driver saw comes last. Fits 80 columns."""
+    return _FleetScreen(status, instances, driven, errors)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class _FleetScreen:
     status: "FleetStatus"
     instances: "Sequence[InstanceStatus]"
     driven: "DriveSummary | None"
+    errors: "Sequence[ErrorStatus]"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         stacks = "  ".join(f"{name} {_status(state)}" for name, state in self.status.stacks.items())
@@ -57,6 +61,8 @@ class _FleetScreen:
             yield from _narrow_endpoints(self.status, self.instances)
         yield ""
         yield alarm_lines(self.status.red_alarms, self.status.alarm_descriptions)
+        if self.errors:
+            yield from _told(self.errors)
         yield Text.from_markup(_routes(self.status))
         if abs(self.status.clock_ahead_seconds) >= 1:
             yield _clock(self.status.clock_ahead_seconds)
@@ -71,6 +77,15 @@ def error_lines(driven: "DriveSummary") -> Iterator[Text]:
     for kind, count in sorted(driven.errors.items(), key=lambda found: -found[1]):
         rate = count / driven.seconds if driven.seconds else 0.0
         yield Text(f"{count:,} {kind} ({rate:.2g} a second)", "red")
+
+
+def _told(errors: "Sequence[ErrorStatus]") -> Iterator[Text]:
+    """Each class of error that callers were told since the stand-in started, and how often a second now."""
+    for number, error in enumerate(errors):
+        rate = f" ({error.per_second:.2g} a second)" if error.per_second is not None else ""
+        line = Text("errors  " if number == 0 else "        ", "bold", no_wrap=True, overflow="ellipsis")
+        line.append(f"{error.count:,} {error.kind}{rate}", "not bold red" if error.per_second != 0 else "not bold")
+        yield line.append(f"  {error.endpoint.split('--', 2)[-1]}", "not bold")
 
 
 def traffic_table(driven: "DriveSummary") -> Table:

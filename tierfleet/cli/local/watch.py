@@ -24,16 +24,20 @@ _DRAWN_EVERY_SECONDS = 1.0
 
 def watch(cloud: "LocalCloud", fleet: "FleetConfig") -> None:
     """Draw the fleet every second until Ctrl-C or SIGTERM; where nobody looks at a terminal, once."""
-    from tierfleet.local.status import InstanceWatch, fleet_status
+    from tierfleet.local.status import ErrorWatch, InstanceWatch, fleet_status
 
-    instances = InstanceWatch(cloud, fleet)
+    instances, errors = InstanceWatch(cloud, fleet), ErrorWatch(cloud, fleet)
+
+    def screen() -> RenderableType:
+        return fleet_screen(fleet_status(cloud, fleet), instances.look(), errors=errors.look())
+
     if not out.is_terminal:
-        wide.print(fleet_screen(fleet_status(cloud, fleet), instances.look()))
+        wide.print(screen())
         return
     try:
         with signals_raised(), Live(console=out, screen=True, auto_refresh=False) as live:
             while True:
-                live.update(fleet_screen(fleet_status(cloud, fleet), instances.look()), refresh=True)
+                live.update(screen(), refresh=True)
                 time.sleep(_DRAWN_EVERY_SECONDS)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None

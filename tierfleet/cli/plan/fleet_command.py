@@ -8,8 +8,9 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, err, fail, json_text, out, planning_or_fail
+from tierfleet.cli.console import Json, columns, err, fail, json_text, out, planning_or_fail
 from tierfleet.cli.progress import steps
+from tierfleet.config import FleetConfig
 
 _SLA = "What is required"
 _TRAFFIC = "Traffic"
@@ -62,6 +63,9 @@ def plan_fleet(
         Path | None, typer.Option(help="A profiles file; default: the shipped one.", rich_help_panel=_CHOICES)
     ] = None,
     prices: Annotated[Path | None, typer.Option(help="A price table.", rich_help_panel=_CHOICES)] = None,
+    region: Annotated[
+        str | None, typer.Option(help="Plan as in this region: its prices, its types.", rich_help_panel=_CHOICES)
+    ] = None,
     keep: Annotated[
         list[str] | None, typer.Option(help="A tenant that stays on its tier; repeatable.", rich_help_panel=_CHOICES)
     ] = None,
@@ -152,7 +156,7 @@ def plan_fleet(
             )
             plan, target = make_plan(
                 Question(
-                    config=fleet,
+                    config=fleet if region is None else fleet.model_copy(update={"region": region}),
                     workload=read.workload,
                     source=source,
                     days=read.days,
@@ -166,7 +170,7 @@ def plan_fleet(
                     most=most_instances,
                     claims=claimed,
                     claimed_usd=claim_usd,
-                    notices=read.notices,
+                    notices=(*_elsewhere(fleet, region), *read.notices),
                 ),
                 step,
             )
@@ -174,7 +178,7 @@ def plan_fleet(
             from tierfleet.planning.report.html import report_html
 
             write_whole(html, report_html(plan))
-        typer.echo(json_text(plan.to_json())) if as_json else out.print(escape(plan_text(plan)))
+        typer.echo(json_text(plan.to_json())) if as_json else out.print(escape(plan_text(plan, columns())))
         if apply and target is not None:
             if why := other_container(fleet, known[own]):
                 fail(f"{why}; change [container] first, then plan again")
@@ -187,6 +191,12 @@ def plan_fleet(
             err.print(escape(f"{config}{text}"))
     if plan.chosen is None:
         raise typer.Exit(1)
+
+
+def _elsewhere(fleet: FleetConfig, region: str | None) -> list[str]:
+    if region in (None, fleet.region):
+        return []
+    return [f"planned with the prices and instance types of {region}, although the fleet is in {fleet.region}"]
 
 
 def _over_1000(milliseconds: float | None) -> float | None:

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from tierfleet.planning.search.plan import Claim, Comparison, FleetOption, Plan, TierLatency
-from tierfleet.text import counted, dollars, gibibytes, milliseconds, percent, points
+from tierfleet.text import counted, dollars, gibibytes, milliseconds, percent, points, wrapped
 
 _MOST_DECISIONS = 12
 
 
-def plan_text(plan: Plan) -> str:
-    """Every part of the plan that fits a terminal, one below the other."""
-    return "\n".join(_lines(plan))
+def plan_text(plan: Plan, width: int | None = None) -> str:
+    """Every part of the plan that fits a terminal, one below the other; width: columns to wrap at, None: any."""
+    return "\n".join(wrapped(_lines(plan), width))
 
 
 def headline(plan: Plan) -> str:

@@ -3,7 +3,6 @@
 import math
 import os
 import random
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Final, Never, Self
 import boto3
 
 from tierfleet.runtime import names
+from tierfleet.runtime.aws_errors import Kind, classify
 from tierfleet.runtime.client import forks
 from tierfleet.runtime.client.call import Call, Services
 from tierfleet.runtime.client.errors import (
@@ -20,23 +20,25 @@ from tierfleet.runtime.client.errors import (
     ReplyFormatError,
     RequestInvalidError,
     TenantBusyError,
+    contributions_error,
     too_late_error,
     unexpected_error,
 )
 from tierfleet.runtime.client.metrics import Emit
 from tierfleet.runtime.client.process_state import ClientOptions, ProcessState
-from tierfleet.runtime.client.reply import CSV, JSON, Reply, csv_rows
+from tierfleet.runtime.client.reply import CSV, JSON, Reply, csv_rows, parse_scores
 from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.client.tenant_slots import Claim
 from tierfleet.runtime.clients import CallingClients
+from tierfleet.runtime.contributions import CONTRIBS, Contributions, NoContributionsError, Scores
 from tierfleet.runtime.credentials import session_after_fork
+from tierfleet.runtime.request_check import TENANT, check_request
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.single_flight import SingleFlight
 
-_TENANT: Final = re.compile(names.WORD_PATTERN)
-# A greater whole number is no float.
-_MOST_SECONDS: Final = 10**300
-_HEADER_VALUE: Final = re.compile(r"[!-~]([ -~]{0,1022}[!-~])?")
+# What the dense server says of a model that it cannot explain, and the stock image on a shared endpoint of any Accept
+# that it does not know; there it says the same of a bad row.
+_NO_CONTRIBUTIONS: Final = frozenset({Kind.NOT_ACCEPTABLE, Kind.PAYLOAD_OR_MODEL})
 
 
 class FleetClient:
@@ -74,7 +76,7 @@ class FleetClient:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         for what, word in (("fleet", fleet), ("environment", environment)):
-            if not _TENANT.fullmatch(word):
+            if not TENANT.fullmatch(word):
                 raise ValueError(f"{what} is {word!r}, allowed: {names.WORD_PATTERN}")
         if routes is not None and routes_file is not None:
             raise ValueError("routes and routes_file are both given, allowed: one of them")
@@ -117,7 +119,7 @@ class FleetClient:
         clock = self._options.clock
         started = clock()
         seconds = self._options.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
-        _check_request(tenant, body, content_type, accept, seconds)
+        check_request(tenant, body, content_type, accept, seconds)
         state: ProcessState | None = None
         claim = Claim(tenant)
         answered = False
@@ -151,22 +153,64 @@ class FleetClient:
 
     def predict(
         self, tenant: str, rows: Iterable[Sequence[float | None]], *, deadline_seconds: float | None = None
-    ) -> list[float]:
-        """One score per row of features; None and NaN are missing values.
+    ) -> Scores:
+        """The scores of rows of features, in their order; None and NaN are missing values.
 
-        Raises ValueError for rows that are no table, ReplyFormatError for a model with several scores per row, and
-        CallError as `invoke` does.
+        A list of one float per row: the probability of binary:logistic, the value of a regression, the class of
+        multi:softmax. For a model with several scores per row (multi:softprob, several targets or quantiles) a list of
+        lists, one per row, each with one float per class, target or quantile. The model decides, not the rows: it is
+        the same for one row and for many, and on every image.
+
+        Raises ValueError for rows that are no table, ReplyFormatError for a reply that is neither, and CallError as
+        `invoke` does.
         """
         body = csv_rows(rows)
         reply = self.invoke(tenant, body, deadline_seconds=deadline_seconds)
         sent = body.count(b"\n") + 1
         try:
-            scores = reply.predictions
+            scores = parse_scores(reply.body, rows=sent)
         except ValueError as error:
             raise self._format_error(reply, str(error)) from error
         if len(scores) != sent:
-            raise self._format_error(reply, f"{sent} rows were sent and {len(scores)} scores came back")
+            raise self._format_error(reply, f"{sent} rows were sent and the scores of {len(scores)} came back")
         return scores
+
+    def explain(
+        self, tenant: str, rows: Iterable[Sequence[float | None]], *, deadline_seconds: float | None = None
+    ) -> Contributions:
+        """What each feature contributes to the scores of rows, in their order: SHAP values and the scores themselves.
+
+        Contributions and bias of an output add up to its margin, the score before the objective's transform. It costs
+        the endpoint 10 to 500 times what a score does: ask for the rows whose reasons somebody reads.
+        Raises as `predict`, and ContributionsUnavailableError where the image is not "tierfleet" or the model cannot be
+        explained.
+        """
+        body = csv_rows(rows)
+        reply, found = self.explain_body(tenant, body, deadline_seconds=deadline_seconds)
+        sent = body.count(b"\n") + 1
+        if len(found.rows) != sent:
+            raise self._format_error(reply, f"{sent} rows were sent and {len(found.rows)} were explained")
+        return found
+
+    def explain_body(
+        self, tenant: str, body: bytes, *, content_type: str = CSV, deadline_seconds: float | None = None
+    ) -> tuple[Reply, Contributions]:
+        """The same for a body as `invoke` takes it, such as JSON with the texts of categories; and the reply itself."""
+        try:
+            reply = self.invoke(
+                tenant, body, content_type=content_type, accept=CONTRIBS, deadline_seconds=deadline_seconds
+            )
+        except CallError as error:
+            if error.kind not in _NO_CONTRIBUTIONS or not isinstance(error.__cause__, Exception):
+                raise
+            why = classify(error.__cause__).sentence
+            raise contributions_error(why, tenant=tenant, endpoint=error.endpoint, kind=error.kind) from error
+        try:
+            return reply, reply.contributions
+        except NoContributionsError as error:
+            raise contributions_error(str(error), tenant=tenant, endpoint=reply.endpoint) from error
+        except ValueError as error:
+            raise self._format_error(reply, str(error)) from error
 
     def flush_metrics(self) -> None:
         """Write the collected metric lines now: at the end of a Lambda handler, which may be frozen after it."""
@@ -239,30 +283,3 @@ class FleetClient:
             tenant=reply.tenant,
             endpoint=reply.endpoint,
         )
-
-
-def _check_request(tenant: object, body: object, content_type: object, accept: object, seconds: object) -> None:
-    """Raises RequestInvalidError for what no deployment of the fleet could answer."""
-    wrong = []
-    if not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
-        wrong.append(f"{_shown(tenant)} is not a tenant id, allowed: {names.WORD_PATTERN}")
-    if not isinstance(body, bytes | bytearray | str):
-        wrong.append(f"the body is a {type(body).__name__}, allowed: bytes")
-    for name, value in (("content_type", content_type), ("accept", accept)):
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            wrong.append(f"{name} is {_shown(value)}, allowed: 1 to 1,024 printable ASCII characters")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds <= math.inf:
-        wrong.append(f"deadline_seconds is {_shown(seconds)}, allowed: a number")
-    elif isinstance(seconds, int) and abs(seconds) > _MOST_SECONDS:
-        wrong.append(f"deadline_seconds is beyond every clock, allowed: at most {_MOST_SECONDS:g}")
-    if wrong:
-        who = tenant if isinstance(tenant, str) else _shown(tenant)
-        raise RequestInvalidError(f"{'; '.join(wrong)}; correct the request", tenant=who[:80])
-
-
-def _shown(value: object) -> str:
-    """A value for a person: its start, whatever it is."""
-    try:
-        return repr(value)[:80]
-    except Exception:
-        return f"a {type(value).__name__}"

@@ -68,7 +68,11 @@ class ServiceFailedError(CallError):
 
 
 class ReplyFormatError(CallError):
-    """The reply's body is not one score per row."""
+    """The reply's body does not hold what was asked for, row by row."""
+
+
+class ContributionsUnavailableError(CallError):
+    """The tenant's image or model gives no contributions of features to scores."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ POINTER: Final = Lookup("pointer", "S3", CatalogUnavailableError)
 
 _ERROR_OF_KIND: Final[Mapping[Kind, type[CallError]]] = {
     Kind.PAYLOAD: PayloadRejectedError,
+    Kind.NOT_ACCEPTABLE: RequestInvalidError,
     Kind.PAYLOAD_OR_MODEL: PayloadRejectedError,
     Kind.MODEL: ModelFailedError,
     Kind.MISSING_MODEL: ModelMissingError,
@@ -114,6 +119,15 @@ def call_error(verdict: Verdict, *, tenant: str, endpoint: str | None, out_of_ti
     return error(
         f"{_where(tenant, endpoint)}: {verdict.sentence}; {remedy}", tenant=tenant, endpoint=endpoint, kind=verdict.kind
     )
+
+
+def contributions_error(why: str, *, tenant: str, endpoint: str | None, kind: Kind | None = None) -> CallError:
+    """The error of a call whose scores are not explained."""
+    sentence = (
+        f"{_where(tenant, endpoint)}: its scores are not explained: {why}; contributions need the image tierfleet, and "
+        "a model that it can explain (docs/calling.md)"
+    )
+    return ContributionsUnavailableError(sentence, tenant=tenant, endpoint=endpoint, kind=kind)
 
 
 def unexpected_error(error: Exception, *, tenant: str) -> CallError:

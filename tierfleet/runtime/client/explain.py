@@ -61,13 +61,17 @@ class Explanation:
 
 
 def reply_json(reply: Reply) -> dict[str, Any]:
-    """A reply as plain data: its predictions, or its body as text where it is not one score per row."""
+    """A reply as plain data: its predictions, or its body as text where it has none that can be read."""
     try:
         content: dict[str, Any] = {"predictions": reply.predictions}
     except ValueError:
         content = {"body": reply.body.decode("utf-8", "replace")}
+    return {**content, **where_json(reply)}
+
+
+def where_json(reply: Reply) -> dict[str, Any]:
+    """Where a reply came from, and how, as plain data."""
     return {
-        **content,
         "content_type": reply.content_type,
         "tenant": reply.tenant,
         "tier": reply.tier,

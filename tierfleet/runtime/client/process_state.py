@@ -25,11 +25,14 @@ from tierfleet.runtime.client.settings import LONGEST_ANSWER_SECONDS, ClientSett
 from tierfleet.runtime.client.tenant_slots import TenantSlots
 from tierfleet.runtime.clients import LOOKUP_SECONDS, CallingClients
 from tierfleet.runtime.route_document import RouteDocument
+from tierfleet.runtime.route_parts import TENANTS, PartReader
 from tierfleet.runtime.single_flight import SingleFlight
 from tierfleet.runtime.time_limit import time_limit
 
 # Finding out the account takes a look-up of STS, after one of the credentials' source.
 ACCOUNT_SECONDS: Final = 2 * LOOKUP_SECONDS
+# The warm-up lists are not a caller's business.
+_CALLERS_SECTIONS: Final = (TENANTS,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +120,11 @@ class ProcessState:
 
     def _fetch(self) -> FetchRoutes:
         options = self._options
+        read_part = PartReader(lambda: self._aws.s3)
         if options.routes is not None:
             return fixed_routes(options.routes)
         if options.routes_file is not None:
-            return routes_in_file(Path(options.routes_file))
+            return routes_in_file(Path(options.routes_file), read_part=read_part, sections=_CALLERS_SECTIONS)
         if self._aws.appconfigdata is None:
             raise ValueError("aws has no appconfigdata client and no routes are given, allowed: one of them")
         return RouteSession(
@@ -130,6 +134,8 @@ class ProcessState:
             profile_id=names.ROUTES_PROFILE,
             # The interval is not known before the routes are: AppConfig is asked to allow any, the cache keeps it.
             poll_seconds=options.settings.route_ttl_seconds or SHORTEST_POLL_SECONDS,
+            read_part=read_part,
+            sections=_CALLERS_SECTIONS,
         ).fetch
 
     def _read_pointer(self, tenant: str) -> catalog.Pointer:

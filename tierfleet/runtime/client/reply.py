@@ -1,7 +1,8 @@
 """What a call brought back, and the scores in it, whichever image and tier wrote them.
 
 The stock XGBoost image answers the same request in other bytes on a multi-model and on a dedicated endpoint:
-`[0.1, 0.2]` and `{"predictions": [{"score": 0.1}, …]}` as JSON, one line and one line per row as CSV.
+`[0.1, 0.2]` and `{"predictions": [{"score": 0.1}, …]}` as JSON, one line and one line per row as CSV. Of several scores
+per row it makes `[[0.1, 0.9], …]` and `{"predictions": [{"score": [0.1, 0.9]}, …]}`, and `[0.1, 0.9],[…]` as CSV.
 """
 
 import json
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tierfleet.runtime.client.pointer_cache import PointerSource
+from tierfleet.runtime.contributions import Contributions, Scores, number_of, parse_contributions, start_of
 
 CSV: Final = "text/csv"
 JSON: Final = "application/json"
@@ -49,27 +51,79 @@ class Reply:
     timings: Timings
 
     @property
-    def predictions(self) -> list[float]:
-        """One score per row; raises ValueError if the body holds anything else."""
+    def predictions(self) -> Scores:
+        """A score per row, or a list of scores per row where the model has several (`parse_scores`).
+
+        Raises ValueError if the body holds anything else.
+        """
         return parse_scores(self.body)
 
+    @property
+    def contributions(self) -> Contributions:
+        """Those of a call with `accept=CONTRIBS`; raises ValueError if the body holds none."""
+        return parse_contributions(self.body)
 
-def parse_scores(body: bytes) -> list[float]:
-    """The scores in a reply of any image on any tier, as JSON or CSV; raises ValueError if it is not one per row.
 
-    The bytes decide, not the content type: some servers state one type and send another.
+def parse_scores(body: bytes, *, rows: int | None = None) -> Scores:
+    """The scores in a reply of any image on any tier, as JSON, JSON lines or CSV.
+
+    One float per row; for a model with several scores per row (multi:softprob, several targets or quantiles) one list
+    of floats per row, all of the same length. rows: how many were sent, if known.
+
+    The bytes decide, not the content type: some servers state one type and send another. Only two forms can be read in
+    two ways. A single line `0.1,0.9` is two rows of a score each, as the stock image writes them, or, where one row was
+    sent, a row of two scores. A list `[0.1, 0.9]` is always two rows. So ask for JSON, in which nothing is in doubt.
+
+    Raises ValueError for anything else: other shapes, rows of different lengths, texts, and null, which stands for a
+    score that is no finite number.
     """
     text = body.decode("utf-8").strip()
-    if text[:1] in {"[", "{"}:
+    found = _json_rows(text) if text[:1] in {"[", "{"} else _csv_rows(text, rows)
+    scores = [_row_scores(row, text) for row in found]
+    one, several = [], []
+    for score in scores:
+        if isinstance(score, list):
+            several.append(score)
+        else:
+            one.append(score)
+    if not several:
+        return one
+    if one or len({len(score) for score in several}) > 1:
+        raise ValueError(f"the reply has rows with different numbers of scores: {start_of(text)}")
+    return several
+
+
+def _json_rows(text: str) -> list[Any]:
+    """Of JSON; or of one JSON value per row, a line each or behind commas, as the stock image writes lists into CSV."""
+    try:
         try:
             document = json.loads(text)
-        except RecursionError:
-            raise ValueError(f"the reply is nested too deeply: {_start(text)}") from None
-        scores = document.get("predictions") if isinstance(document, dict) else document
-        if not isinstance(scores, list):
-            raise ValueError(f"the reply has no list of predictions: {_start(text)}")
-        return [_number(score, text) for score in scores]
-    return [_number(part, text) for part in text.replace("\n", ",").split(",") if part.strip()]
+        except ValueError:
+            document = json.loads(f"[{','.join(line for line in text.splitlines() if line.strip())}]")
+    except RecursionError:
+        raise ValueError(f"the reply is nested too deeply: {start_of(text)}") from None
+    except ValueError:
+        raise ValueError(f"the reply is no JSON: {start_of(text)}") from None
+    if isinstance(document, dict):
+        document = [document] if "score" in document else document.get("predictions")
+    if not isinstance(document, list):
+        raise ValueError(f"the reply has no list of predictions: {start_of(text)}")
+    return document
+
+
+def _csv_rows(text: str, rows: int | None) -> list[Any]:
+    lines = [[cell for cell in line.split(",") if cell.strip()] for line in text.splitlines() if line.strip(" ,")]
+    if len(lines) == 1 and (rows != 1 or len(lines[0]) == 1):
+        return lines[0]
+    return lines
+
+
+def _row_scores(value: Any, text: str) -> float | list[float]:
+    if isinstance(value, dict):
+        value = value.get("score")
+    if isinstance(value, list) and len(value) > 1:
+        return [number_of(item, text) for item in value]
+    return number_of(value[0] if isinstance(value, list) and value else value, text)
 
 
 def csv_rows(rows: Iterable[Sequence[float | None]]) -> bytes:
@@ -93,20 +147,3 @@ def csv_rows(rows: Iterable[Sequence[float | None]]) -> bytes:
     if not lines:
         raise ValueError("there are no rows to score")
     return "\n".join(lines).encode()
-
-
-def _number(value: Any, text: str) -> float:
-    if isinstance(value, dict):
-        value = value.get("score")
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"the reply is not one score per row: {_start(text)}")
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError(f"the reply has a number beyond every float: {_start(text)}") from None
-
-
-def _start(text: str) -> str:
-    return repr(text[:60])

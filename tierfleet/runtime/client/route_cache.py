@@ -3,13 +3,14 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, Protocol
 
 from tierfleet.runtime.appconfig import Fetched
 from tierfleet.runtime.aws_errors import classify
 from tierfleet.runtime.route_document import RouteDocument, RoutesError, parse_routes
+from tierfleet.runtime.route_parts import TENANTS, WARM_UP, ReadPart
 from tierfleet.runtime.single_flight import SingleFlight
 
 # An endpoint that is gone makes every caller of it ask; AppConfig is asked at most this often.
@@ -27,14 +28,18 @@ class FetchRoutes(Protocol):
     def __call__(self, *, new_session: bool) -> Fetched: ...
 
 
-def routes_in_file(file: Path) -> FetchRoutes:
-    """Reads the whole file each time. A file that cannot be read raises RoutesError."""
+def routes_in_file(
+    file: Path, *, read_part: ReadPart | None = None, sections: Collection[str] = (TENANTS, WARM_UP)
+) -> FetchRoutes:
+    """Reads the whole file each time; read_part, sections: as in parse_routes. A file that cannot be read raises
+    RoutesError."""
 
     def fetch(*, new_session: bool) -> Fetched:  # noqa: ARG001 - a file is read whole every time
         try:
-            return Fetched(parse_routes(file.read_bytes()), 0.0)
+            content = file.read_bytes()
         except OSError as error:
             raise RoutesError(f"routes file {file} cannot be read: {error.strerror}") from error
+        return Fetched(parse_routes(content, read_part=read_part, sections=sections), 0.0)
 
     return fetch
 

@@ -64,9 +64,8 @@ def check(request: Mapping[str, Any], *, cloudformation: Any, sagemaker: "SageMa
     and an endpoint that does not exist succeed at once: the gate never holds up the way back.
     Raises botocore's errors.
     """
-    stack_status = cloudformation.describe_stacks(StackName=request["StackId"])["Stacks"][0]["StackStatus"]
-    if "ROLLBACK" in stack_status:
-        return Answer(succeeded=True, reason=f"the stack is {stack_status}: nothing to hold up")
+    if (answer := answer_of_a_rollback(request, cloudformation)) is not None:
+        return answer
     properties = request["ResourceProperties"]
     endpoint_name, asked_config = properties["EndpointName"], properties["EndpointConfigName"]
     try:
@@ -96,3 +95,11 @@ def check(request: Mapping[str, Any], *, cloudformation: Any, sagemaker: "SageMa
             f"deployment guardrail rolled the update back; {look}"
         ),
     )
+
+
+def answer_of_a_rollback(request: Mapping[str, Any], cloudformation: Any) -> Answer | None:
+    """Success at once while the stack rolls back, else None. Raises botocore's errors."""
+    stack_status = cloudformation.describe_stacks(StackName=request["StackId"])["Stacks"][0]["StackStatus"]
+    if "ROLLBACK" not in stack_status:
+        return None
+    return Answer(succeeded=True, reason=f"the stack is {stack_status}: nothing to hold up")

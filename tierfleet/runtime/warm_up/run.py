@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from tierfleet.runtime.aws_errors import Kind, Verdict, classify
-from tierfleet.runtime.catalog import CatalogError, NoSuchModelError, read_pointer
+from tierfleet.runtime.catalog import CatalogError, NoSuchModelError, is_published, read_pointer
 from tierfleet.runtime.clients import COLD_READ_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, LOOKUP_SECONDS
 from tierfleet.runtime.time_limit import time_limit
 from tierfleet.runtime.warm_up.plan import WarmUpPlan
@@ -133,9 +133,20 @@ class _Run:
         except CatalogError as error:
             self._note_failed(tenant, str(error))
         except Exception as error:
-            self._note_verdict(tenant, classify(error))
+            verdict = classify(error)
+            if verdict.kind is Kind.DENIED and self._is_missing(tenant):
+                self._note_missing(tenant)
+            else:
+                self._note_verdict(tenant, verdict)
         else:
             self._probe_until_warm(tenant, target_model)
+
+    def _is_missing(self, tenant: str) -> bool:
+        try:
+            with time_limit(LOOKUP_SECONDS):
+                return not is_published(self.s3, bucket=self.models_bucket, tenant=tenant)
+        except Exception:
+            return False
 
     def _probe_until_warm(self, tenant: str, target_model: str) -> None:
         first_try = self.clock()

@@ -160,8 +160,16 @@ def rule(reader: Reader, physical_id: str) -> Properties:
     return found | {"EventPattern": json.loads(found["EventPattern"]), "Targets": targets}
 
 
-def schedule(reader: Reader, name: str) -> Properties:
-    found: Properties = reader.client("scheduler").get_schedule(Name=name)
+def schedule(reader: Reader, name: str) -> Properties | None:
+    client = reader.client("scheduler")
+    for item in client.list_schedules(NamePrefix=name)["Schedules"]:
+        found: Properties = client.get_schedule(Name=name, GroupName=item["GroupName"])
+        return found
+    return None
+
+
+def schedule_group(reader: Reader, name: str) -> Properties:
+    found: Properties = reader.client("scheduler").get_schedule_group(Name=name)
     return found
 
 
@@ -244,6 +252,17 @@ def gate(reader: Reader, physical_id: str) -> Properties | None:
     return next(iter(found), None)
 
 
+def guard(reader: Reader, _physical_id: str) -> Properties | None:
+    """A custom resource is no more than its request; what it guards is what one can read."""
+    return environment(reader, reader.id_of("RoutesEnvironment"))
+
+
+def moved_gate(reader: Reader, physical_id: str) -> Properties | None:
+    """It stands behind no endpoint: there is its stack's word for it."""
+    found = reader.client("cloudformation").describe_stack_resources(StackName=FLEET)["StackResources"]
+    return next((resource for resource in found if resource["PhysicalResourceId"] == physical_id), None)
+
+
 # The change comes with the step's fleet file instead of an edit of the template.
 BY_CONFIG = "by config"
 STATEMENT = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::changed/*"}
@@ -310,8 +329,13 @@ TABLE = {
     "AWS::SageMaker::EndpointConfig": Row("TierstailEndpointConfig", endpoint_config, ("Tags", TAGS), BY_CONFIG),
     "AWS::SageMaker::Model": Row("TierstailModel", model, ("Tags", TAGS), BY_CONFIG),
     "AWS::Scheduler::Schedule": Row("WarmUptailschedule", schedule, DESCRIPTION, ("Name", "renamed")),
+    "Custom::RouteGuard": Row("FirstGuard", guard, ("WaitSeconds", "9"), "it keeps one id, so that it is sent back"),
+    "AWS::Scheduler::ScheduleGroup": Row("WarmUpSchedules", schedule_group, ("Tags", TAGS), "its schedules name it"),
     "Custom::WarmGate": Row(
         "TierstailGate", gate, "no API returns a request; serving/test_real_fleet.py has one", BY_CONFIG
+    ),
+    "Custom::WarmMovedTenants": Row(
+        "MovedGate", moved_gate, "no API returns a request; test_local_real_fleet has one", "its id is its logical id"
     ),
 }
 # Properties that no call returns: CloudFormation's own, write-only, or without effect in the stand-in. Tags are read
@@ -322,7 +346,9 @@ UNREAD = {
     "AWS::Lambda::Permission": {"SourceArn", "FunctionName"},
     "AWS::S3::Bucket": {"BucketEncryption", "LifecycleConfiguration", "MetricsConfigurations"},
     "AWS::SageMaker::Endpoint": {"RetainAllVariantProperties"},
+    "Custom::RouteGuard": {"ServiceTimeout", "ServiceToken", "WaitSeconds"},
     "Custom::WarmGate": {"EndpointConfigName", "LogRetentionDays", "ServiceTimeout", "ServiceToken", "Tier"},
+    "Custom::WarmMovedTenants": {"RouteDocumentVersion", "ServiceTimeout", "ServiceToken"},
 }
 STEPS = ("created", "updated", "replaced")
 

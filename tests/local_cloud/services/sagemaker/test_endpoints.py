@@ -242,9 +242,9 @@ def test_linear_shift_waits_between_steps(whale: Account) -> None:
     """https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green-linear.html"""
     step = {"Type": "CAPACITY_PERCENT", "Value": 33}
     routing = {"Type": "LINEAR", "LinearStepSize": step, "WaitIntervalInSeconds": 100}
-    update(whale, DeploymentConfig=shift(routing))  # shares 33, 66, 99: three waits
+    update(whale, DeploymentConfig=shift(routing))  # shares 33, 66, 99, 100: four waits
 
-    whale.advance(479)
+    whale.advance(579)
     almost = state(whale)
     whale.advance(2)
 

@@ -11,7 +11,7 @@ from local_cloud.testing.fleets import ROOT
 from tierfleet.cli.local.alarm_lines import NEXT_COMMANDS
 from tierfleet.cli.local.screen import fleet_screen
 from tierfleet.local.drive import DriveSummary, TierTraffic
-from tierfleet.local.status import EndpointStatus, FleetStatus, InstanceStatus
+from tierfleet.local.status import EndpointStatus, ErrorStatus, FleetStatus, InstanceStatus
 
 TAIL, WHALE = "fraud--dev--tail--all--mme-m5-large", "fraud--dev--whale--m07--dedicated-m5-large"
 STATUS = FleetStatus(
@@ -56,10 +56,11 @@ def drawn(
     *instances: InstanceStatus,
     status: FleetStatus = STATUS,
     driven: DriveSummary | None = None,
+    errors: tuple[ErrorStatus, ...] = (),
     width: int = WIDTH,
 ) -> list[str]:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(fleet_screen(status, instances, driven))
+    console.print(fleet_screen(status, instances, driven, errors))
     return console.export_text().splitlines()
 
 
@@ -117,6 +118,22 @@ def test_alarms_routes_and_callers_are_told() -> None:
     assert row(lines, "m07 →").strip() == "m07 → whale--m07--dedicated-m5-large"
     assert row(lines, "tail  ").split() == ["tail", "65", "1,200", "3", "12.3", "150.0", "151.0"]
     assert lines[-1].strip() == "3 ModelError (0.1 a second)"
+
+
+@pytest.mark.parametrize("width", [80, WIDTH])
+def test_errors_are_told_by_class_and_endpoint(width: int) -> None:
+    long = f"{WHALE}-{'x' * 40}"
+    lines = drawn(
+        SHARED,
+        errors=(ErrorStatus(TAIL, "ModelError 400", 1234, 0.5), ErrorStatus(long, "ValidationError", 2, None)),
+        width=width,
+    )
+
+    assert row(lines, "errors").rstrip() == "errors  1,234 ModelError 400 (0.5 a second)  tail--all--mme-m5-large"
+    second = row(lines, "2 ValidationError")
+    assert second.startswith("        2 ValidationError  whale--m07--dedicated-m5-large-xxx")
+    assert len(second.rstrip()) <= width
+    assert second.rstrip().endswith("…") == (width == 80)
 
 
 def test_a_fleet_that_is_not_deployed_says_so() -> None:

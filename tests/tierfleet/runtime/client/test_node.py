@@ -18,6 +18,7 @@ from loopback import (
     ENVIRONMENT,
     FLEET,
     REGION,
+    SECOND,
     SHARED,
     SHARED_AFTER_RETYPE,
     WHALES_VERSION,
@@ -25,6 +26,7 @@ from loopback import (
     older_route_document,
     route_document,
     score,
+    split_route_document,
     whale,
 )
 
@@ -90,6 +92,26 @@ def test_a_document_of_an_older_fleet_needs_the_account(aws: FakeAws, url: str) 
     assert_answered(caller.ask(("m37", "1")))
     caller.end()
     assert aws.buckets == {BUCKET}
+
+
+def test_tenants_of_a_large_fleet_are_read_from_the_bucket(aws: FakeAws, url: str) -> None:
+    aws.routes = split_route_document(aws, {"m07": {"tier": "second", "endpoint": SECOND}})
+    aws.endpoints.add(SECOND)
+    caller = Caller(url)
+    answers = caller.ask(("m07", "1"), ("m01", "1"), ("m37", "1"))
+    caller.end()
+    assert_answered(answers)
+    tiers = {answer["tenant"]: (answer["tier"], answer["endpoint"]) for answer in answers}
+    assert tiers == {"m07": ("second", SECOND), "m01": ("whale", whale("m01")), "m37": ("tail", SHARED)}
+
+
+def test_a_part_of_other_bytes_is_refused(aws: FakeAws, url: str) -> None:
+    aws.routes = split_route_document(aws, {"m07": {"tier": "second", "endpoint": SECOND}})
+    aws.parts = dict.fromkeys(aws.parts, "{}")
+    caller = Caller(url, deadlineSeconds=2)
+    [answer] = caller.ask(("m07", "1"))
+    caller.end()
+    assert "does not hold what its name says" in answer["error"]
 
 
 def assert_answered(answers: list[dict[str, Any]]) -> None:
@@ -362,3 +384,20 @@ def test_a_held_pointer_serves_while_s3_gives_what_is_none(aws: FakeAws, url: st
         aws.later_pointers = {"m37": garbage}
         answers = answers_of(url, tmp_path, steps)
         assert [answer.get("version") for answer in answers] == ["v1", "v1"], (garbage, answers)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("[[0.25, 0.75], [0.5, 0.5]]", [[0.25, 0.75], [0.5, 0.5]]),
+        ('{"predictions": [{"score": [0.25, 0.75]}]}', [[0.25, 0.75]]),
+        ("[[0.25], [0.5]]", [0.25, 0.5]),
+        ("[[0.25, 0.75], [0.5]]", "the rows differ in their numbers of scores"),
+        ("[[0.25, 0.75], 0.5]", "the rows differ in their numbers of scores"),
+        ("[[0.25, [0.75, 1]]]", "the reply holds something else than scores per row"),
+    ],
+)
+def test_several_scores_per_row(body: str, expected: Any, aws: FakeAws, url: str, tmp_path: Path) -> None:
+    aws.containers[SHARED] = lambda *_: (200, "application/json", body.encode())
+    (answer,) = answers_of(url, tmp_path, 'await said("m37");')
+    assert expected in (answer.get("predictions"), answer.get("error"))

@@ -44,7 +44,7 @@ def test_every_form_of_the_same_scores_parses_equal(scores: list[float]) -> None
 @pytest.mark.parametrize(
     "body",
     [
-        b"[[0.1, 0.9]]",
+        b"[[0.1, 0.9], 0.1]",
         b'{"predictions": [{"label": 1}]}',
         b'{"error": "x"}',
         b"{}",

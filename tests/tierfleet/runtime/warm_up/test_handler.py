@@ -22,6 +22,7 @@ from botocore.stub import Stubber
 from loopback import BUCKET
 
 from tierfleet.runtime import metrics
+from tierfleet.runtime.route_parts import part_key
 from tierfleet.runtime.warm_up import custom_resource, gate
 from tierfleet.runtime.warm_up import run as warm
 
@@ -385,6 +386,61 @@ def test_an_endpoint_of_the_first_deployment_is_left_to_the_gate(aws: StubbedAws
     assert "no routes are deployed yet" in warm_up.handler(endpoint_event(NEW), Context())["skipped"]
 
 
+# --- the parts of a large route document ---
+
+
+def parts_request(cloudformation: ResponseUrl, kind: str = "Create", *parts: dict[str, str]) -> dict[str, Any]:
+    request = gate_request(cloudformation, kind)
+    properties = {"ServiceToken": "arn:aws:lambda:x", "Parts": list(parts)}
+    return {**request, "ResourceType": "Custom::RouteParts", "ResourceProperties": properties}
+
+
+def part_of(content: bytes) -> dict[str, str]:
+    return {"Key": part_key(content), "SourceBucket": "assets", "SourceKey": "asset.json"}
+
+
+def test_parts_of_the_routes_are_in_the_bucket_before_the_answer(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    s3, key = aws.stubs["s3"], part_key(b"{}")
+    s3.add_client_error("head_object", "403", "Forbidden", 403, expected_params={"Bucket": BUCKET, "Key": key})
+    s3.add_response("get_object", {"Body": body(b"{}")}, {"Bucket": "assets", "Key": "asset.json"})
+    sent = {"Bucket": BUCKET, "Key": key, "Body": b"{}", "ContentType": "application/json", "IfNoneMatch": "*"}
+    s3.add_response("put_object", {}, sent)
+    warm_up.handler(parts_request(cloudformation, "Create", part_of(b"{}")), Context())
+    answer = only_answer(cloudformation)
+    assert (answer["Status"], answer["Reason"]) == ("SUCCESS", "1 of 1 parts of the routes are new")
+    assert answer["PhysicalResourceId"] == f"{BUCKET}/routes/"
+
+
+def test_parts_that_are_not_what_they_should_be_fail_the_deployment(
+    aws: StubbedAws, cloudformation: ResponseUrl
+) -> None:
+    s3 = aws.stubs["s3"]
+    s3.add_client_error("head_object", "404", "Not Found", 404)
+    s3.add_response("get_object", {"Body": body(b"other")})
+    warm_up.handler(parts_request(cloudformation, "Update", part_of(b"{}")), Context())
+    answer = only_answer(cloudformation)
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("FAILED", OLD)
+    assert "s3://assets/asset.json does not hold what its name says" in answer["Reason"]
+
+
+def test_parts_stay_when_the_resource_goes(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    warm_up.handler(parts_request(cloudformation, "Delete", part_of(b"{}")), Context())
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+
+
+def test_the_gate_warms_a_list_that_lies_in_the_bucket(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    whole = json.loads(document(NEW, "m02"))
+    content = json.dumps(whole.pop("warm_up")).encode()
+    split = {**whole, "models_bucket": BUCKET, "parts": {"warm_up": part_key(content)}}
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New")
+    aws.hosted(json.dumps(split).encode())
+    aws.stubs["s3"].add_response("get_object", {"Body": body(content)}, {"Bucket": BUCKET, "Key": part_key(content)})
+    aws.probed(NEW, "m02")
+    warm_up.handler(gate_request(cloudformation), Context())
+    assert only_answer(cloudformation)["Data"]["Warmed"] == 1
+
+
 # --- the gate ---
 
 
@@ -419,6 +475,9 @@ def test_the_gate_warms_the_new_endpoint_with_the_document_about_to_be_deployed(
 ) -> None:
     aws.stack("UPDATE_IN_PROGRESS")
     aws.endpoint(NEW, "Config-New")
+    aws.deployed(document(OLD, "m02"))
+    aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(2))
+    aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
     aws.hosted(document(NEW, "m02", "m01", "m03"))
     aws.unpublished("m03")
     aws.probed(NEW, "m02")
@@ -433,6 +492,93 @@ def test_the_gate_warms_the_new_endpoint_with_the_document_about_to_be_deployed(
         "Data": {"Warmed": 1, "Failed": 0, "Missing": 1, "Skipped": 1, "Left": 0},
     }
     assert cloudformation.content_types == [""]
+
+
+def instances(count: int) -> list[dict[str, Any]]:
+    return [{"VariantName": "AllTraffic", "CurrentInstanceCount": 1, "DesiredInstanceCount": count}]
+
+
+def test_a_new_endpoint_gets_the_instances_of_its_predecessor_before_it_is_warmed(
+    aws: StubbedAws, cloudformation: ResponseUrl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New")
+    aws.deployed(document(OLD, "m02"))
+    aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(5))
+    aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
+    aws.stubs["sagemaker"].add_response(
+        "update_endpoint_weights_and_capacities",
+        {"EndpointArn": "arn:aws:sagemaker:eu-west-1:111122223333:endpoint/x"},
+        {
+            "EndpointName": NEW,
+            "DesiredWeightsAndCapacities": [{"VariantName": "AllTraffic", "DesiredInstanceCount": 5}],
+        },
+    )
+    for status in ("Updating", "InService"):
+        aws.stack("UPDATE_IN_PROGRESS")
+        aws.endpoint(NEW, "Config-New", EndpointStatus=status)
+    aws.hosted(document(NEW, "m02"))
+    aws.probed(NEW, "m02")
+    time = Time()
+    monkeypatch.setattr(warm_up.gate, "wait", partial(gate.wait, sleep=time.sleep, clock=time.clock))
+    warm_up.handler(gate_request(cloudformation), Context())
+    assert only_answer(cloudformation)["Data"]["Warmed"] == 1
+    assert {"message": "new endpoint grows", "endpoint": NEW, "instances": 5, "like": OLD} in logged(capsys)
+
+
+def test_a_predecessor_that_is_gone_asks_for_no_instances(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New")
+    aws.deployed(document(OLD, "m02"))
+    aws.stubs["sagemaker"].add_client_error(
+        "describe_endpoint", "ValidationException", f'Could not find endpoint "arn:...:endpoint/{OLD}".'
+    )
+    aws.hosted(document(NEW, "m02"))
+    aws.probed(NEW, "m02")
+    warm_up.handler(gate_request(cloudformation), Context())
+    assert only_answer(cloudformation)["Data"]["Warmed"] == 1
+
+
+def test_a_new_endpoint_that_cannot_get_the_instances_of_its_predecessor_fails_the_deployment(
+    aws: StubbedAws, cloudformation: ResponseUrl
+) -> None:
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New")
+    aws.deployed(document(OLD, "m02"))
+    aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(5))
+    aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
+    aws.stubs["sagemaker"].add_client_error("update_endpoint_weights_and_capacities", "ResourceLimitExceeded", "quota")
+    warm_up.handler(gate_request(cloudformation), Context())
+    assert only_answer(cloudformation)["Status"] == "FAILED"
+    assert "quota" in only_answer(cloudformation)["Reason"]
+
+
+@pytest.mark.parametrize(
+    ("deployed", "answered", "status"), [(OLD, 0, "FAILED"), (OLD, 1, "SUCCESS"), (NEW, 0, "SUCCESS")]
+)
+def test_a_new_endpoint_that_answers_no_probe_never_gets_to_the_flip(
+    aws: StubbedAws, cloudformation: ResponseUrl, deployed: str, answered: int, status: str
+) -> None:
+    """An endpoint that serves already, and one that answers somebody, only stay cold."""
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New")
+    aws.deployed(document(deployed, "m02", "m03"))
+    if deployed == OLD:
+        aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(2))
+        aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
+    aws.hosted(document(NEW, "m02", "m03"))
+    for tenant in ("m03", "m02")[: 2 - answered]:
+        pointer = {"tenant": tenant, "version": "1", "target_model": f"{tenant}/1.tar.gz"}
+        aws.stubs["s3"].add_response("get_object", {"Body": body(json.dumps(pointer).encode())})
+        aws.stubs["runtime"].add_client_error("invoke_endpoint", "ModelError", "boom", http_status_code=424)
+    aws.probed(NEW, *("m03", "m02")[2 - answered :])
+    warm_up.handler(gate_request(cloudformation), Context())
+    assert only_answer(cloudformation)["Status"] == status
+    if status == "FAILED":
+        assert (
+            f"{NEW} does not serve, {OLD} still does; none of 2 probes was answered"
+            in only_answer(cloudformation)["Reason"]
+        )
 
 
 def test_the_gate_warms_by_name_whatever_the_document_calls_the_tiers_endpoint(
@@ -743,6 +889,87 @@ def test_missing_settings_fail_the_gate_in_one_sentence(
     assert "TIERFLEET_MODELS_BUCKET" in answer["Reason"]
 
 
+RARE = "fraud--prod--rare--all--mme-m5-large"
+
+
+def moving_request(cloudformation: ResponseUrl, kind: str = "Update") -> dict[str, Any]:
+    """The request of the resource that warms tenants on their way to a shared endpoint."""
+    request = gate_request(cloudformation, kind)
+    request |= {"LogicalResourceId": "Moved", "ResourceProperties": {"RouteDocumentVersion": "8"}}
+    return request | {"PhysicalResourceId": "Moved"} if kind != "Create" else request
+
+
+def routed(**tenants: str) -> bytes:
+    """The document of before with these tenants' tiers instead."""
+    content = json.loads(document(OLD, "m02"))
+    content["tenants"] = {tenant: {"tier": tier, "endpoint": f"own-{tenant}"} for tenant, tier in tenants.items()}
+    return json.dumps(content).encode()
+
+
+def test_tenants_that_move_to_a_shared_endpoint_are_warmed_there_before_the_deployment(
+    aws: StubbedAws, cloudformation: ResponseUrl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.hosted(routed(m05="rare", m06="whale"))
+    aws.deployed(routed(m01="whale", m02="rare", m06="whale"))
+    aws.probed(RARE, "m05")
+    aws.probed(OLD, "m02", "m01")  # hottest last
+    warm_up.handler(moving_request(cloudformation), Context())
+    answer = only_answer(cloudformation)
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "Moved")
+    assert answer["Reason"].startswith("tenants that move to rare, tail: 3 warmed, 0 failed")
+    assert answer["Data"] == {"Warmed": 3, "Failed": 0, "Missing": 0, "Skipped": 0, "Left": 0}
+    assert [line["Tier"] for line in metrics_of(logged(capsys)) if "WarmUpWarmed" in line] == ["rare", "tail"]
+
+
+def test_where_nobody_moves_nothing_is_called(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.hosted(routed(m06="whale", m07="whale"))
+    aws.deployed(routed(m06="whale"))
+    warm_up.handler(moving_request(cloudformation), Context())
+    assert only_answer(cloudformation)["Reason"] == "nobody moves to a shared endpoint"
+
+
+def test_before_the_first_deployment_of_routes_nobody_moves(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+    aws.stack("CREATE_IN_PROGRESS")
+    aws.hosted(routed(m01="whale"))
+    aws.stubs["appconfigdata"].add_client_error("start_configuration_session", "ResourceNotFoundException")
+    warm_up.handler(moving_request(cloudformation, "Create"), Context())
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+    assert only_answer(cloudformation)["PhysicalResourceId"] == "Moved"
+
+
+@pytest.mark.parametrize("status", ["UPDATE_ROLLBACK_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"])
+def test_a_rollback_warms_nobody(aws: StubbedAws, cloudformation: ResponseUrl, status: str) -> None:
+    aws.stack(status)
+    warm_up.handler(moving_request(cloudformation), Context())
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+
+
+def test_tenants_that_cannot_be_warmed_do_not_fail_the_deployment(
+    aws: StubbedAws, cloudformation: ResponseUrl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.stubs["appconfig"].add_client_error("list_hosted_configuration_versions", "AccessDeniedException", "no")
+    warm_up.handler(moving_request(cloudformation), Context())
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+    assert "stay cold: access denied" in only_answer(cloudformation)["Reason"]
+    assert metrics_of(logged(capsys)) == [{"WarmUpFailed": 1}]
+
+
+def test_what_there_is_no_time_for_is_left_and_the_deployment_goes_on(
+    aws: StubbedAws, cloudformation: ResponseUrl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two tiers share what the run has left; at its end nothing is started."""
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.hosted(routed(m05="rare"))
+    aws.deployed(routed(m01="whale"))
+    warm_up.handler(moving_request(cloudformation), Context(seconds=warm_up.ANSWER_MARGIN_SECONDS))
+    assert only_answer(cloudformation)["Status"] == "SUCCESS"
+    assert only_answer(cloudformation)["Data"] == {"Warmed": 0, "Failed": 0, "Missing": 0, "Skipped": 0, "Left": 2}
+    assert sum(line.get("WarmUpLeft", 0) for line in metrics_of(logged(capsys))) == 2
+
+
 def test_a_request_without_properties_is_answered_too(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
     aws.stack("CREATE_IN_PROGRESS")
     request = gate_request(cloudformation, "Create")
@@ -832,3 +1059,36 @@ def test_the_asset_needs_boto3_and_the_standard_library_only(tmp_path: Path) -> 
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert all(name.startswith("_") or name.startswith("six") for name in json.loads(result.stdout)), result.stdout
+
+
+def guard_request(cloudformation: ResponseUrl, kind: str) -> dict[str, Any]:
+    properties = {
+        "ApplicationId": "app1234", "EnvironmentId": "env1234", "ConfigurationProfileId": "prof123", "WaitSeconds": "0",
+    }  # fmt: skip
+    request = {
+        **gate_request(cloudformation, kind),
+        "ResourceType": "Custom::RouteGuard",
+        "ResourceProperties": {**properties, "ConfigurationVersion": "1"},
+        "OldResourceProperties": {**properties, "ConfigurationVersion": "2"},
+    }
+    return request if kind == "Create" else {**request, "PhysicalResourceId": "route-guard"}
+
+
+def test_the_route_guard_keeps_one_id_so_that_an_update_never_replaces_it(
+    aws: StubbedAws, cloudformation: ResponseUrl
+) -> None:
+    warm_up.handler(guard_request(cloudformation, "Create"), Context())
+    aws.stack("UPDATE_IN_PROGRESS")
+    warm_up.handler(guard_request(cloudformation, "Update"), Context())
+    answers = [(answer["Status"], answer["PhysicalResourceId"]) for answer in cloudformation.answers]
+    assert answers == [("SUCCESS", "route-guard")] * 2
+
+
+def test_a_route_guard_that_cannot_ask_appconfig_stops_the_rollback(
+    aws: StubbedAws, cloudformation: ResponseUrl
+) -> None:
+    aws.stack("UPDATE_ROLLBACK_IN_PROGRESS")
+    aws.stubs["appconfig"].add_client_error("list_deployments", "AccessDeniedException", "no")
+    warm_up.handler(guard_request(cloudformation, "Update"), Context())
+    answer = only_answer(cloudformation)
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("FAILED", "route-guard")

@@ -245,6 +245,34 @@ def test_a_denied_catalog_stops_the_run_too() -> None:
     assert (list(report.failed), report.left) == (["m02"], ("m01",))
 
 
+@pytest.mark.parametrize("published", [False, True])
+def test_a_denied_pointer_is_a_missing_one_where_the_list_says_so(published: bool) -> None:
+    """S3 answers 403 for a missing key to a role that may list `catalog/` only."""
+    fleet = Fleet()
+    read = fleet.get_object
+    listed = []
+
+    def get(*, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
+        if Key == "catalog/t1.json":
+            raise error("AccessDenied", "Access Denied")
+        return read(Bucket=Bucket, Key=Key)
+
+    def list_objects(**request: Any) -> dict[str, Any]:
+        listed.append(request)
+        # S3 lists what begins so: another tenant's pointer is not this one's.
+        others = [{"Key": "catalog/t1.json.old"}]
+        return {"Contents": [{"Key": "catalog/t1.json"}] if published else others}
+
+    fleet.get_object = get  # type: ignore[method-assign]
+    fleet.list_objects_v2 = list_objects  # type: ignore[attr-defined]
+    report = run(fleet, plan("t2", "t1"))
+    assert listed == [{"Bucket": BUCKET, "Prefix": "catalog/t1.json", "MaxKeys": 1}]
+    if published:
+        assert ([*report.failed], report.missing, report.left) == (["t1"], (), ("t2",))
+    else:
+        assert (report.missing, report.warmed, report.failed) == (("t1",), ("t2",), {})
+
+
 def test_no_probe_starts_that_could_outlast_the_deadline() -> None:
     tenants = [f"m{number}" for number in range(20)]
     fleet = Fleet(probe_seconds=10)

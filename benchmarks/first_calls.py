@@ -1,0 +1,154 @@
+"""The first calls after a move: as quick as any other, since the models are loaded before the routes change.
+
+    python -m benchmarks.first_calls [--quick] [--json]
+
+A fleet of fraud-dev's shape on the stand-in, with real models and model servers: a shared endpoint, a second one, and
+merchants with endpoints of their own. Three deployments: another version of the image (a new generation of both shared
+endpoints), a demotion of all merchants with their own endpoints at once, a move of tenants from the second shared
+endpoint to the first. After each, callers come: every tenant that had to be warm is called once, then again. Bar: the
+p95 of the first InvokeEndpoint is at most 1.2 of that of the later ones. Tenants that nobody warmed show what a cold
+first call takes. `--quick` takes a third of the tenants. Exits 1 if a bar is missed.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# Before this directory: a bench has the name of a package.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "container"))
+os.environ["CDK_VALIDATION"] = "false"
+os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
+
+import boto3
+from warm_up import FEATURES, MOST_FIRST_OVER_LATER, VERSION, call, rank, say, train
+
+from benchmarks.deployed_fleet import ROOT, bucket_of, deploy, synthesise
+from local_cloud import LocalCloud, start
+from local_cloud.host import assembly
+from tierfleet.config import FleetConfig, load
+from tierfleet.models.files import find_models
+from tierfleet.models.publish_many import publish_all
+from tierfleet.runtime import clients
+from tierfleet.runtime.client import FleetClient
+
+LISTED, MOVING, WHALES, COLD = 100, 100, 20, 40
+
+
+def fleet(*, listed: Sequence[str], second: Sequence[str], whales: Sequence[str], version: str) -> FleetConfig:
+    """fraud-dev with a second shared endpoint, these tenants and this version of the stock image."""
+    document: dict[str, Any] = load(ROOT / "config" / "fraud-dev.toml").model_dump(mode="json", exclude_none=True)
+    one = {"min": 1, "max": 1, "initial": 1}
+    tail, whale = document["tiers"]["tail"], document["tiers"]["whale"]
+    tail |= {"instances": one, "models_per_instance": 1000, "scaling": {"max_requests_per_second": 1000}}
+    tail["warm_up"] |= {"tenants": list(listed), "concurrency": 2}
+    second_tier = {**tail, "default": False, "tenants": list(second)}
+    del second_tier["warm_up"]
+    whale |= {"instances": one, "tenants": {tenant: {"model": f"{tenant}/{VERSION}.tar.gz"} for tenant in whales}}
+    whale["alarms"]["max_model_latency_p99_milliseconds"] = 5000
+    document["container"]["version"] = version
+    document["probe"]["body"] = ",".join(["0"] * FEATURES)
+    document["tiers"]["second"] = second_tier
+    return FleetConfig.model_validate_json(json.dumps(document))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a third of the tenants")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        result = run(Path(directory), share=3 if arguments.quick else 1)
+    print(json.dumps(result, indent=1) if arguments.json else table(result))
+    return 0 if all(bar["met"] for bar in result["bars"]) else 1
+
+
+def run(directory: Path, *, share: int) -> dict[str, Any]:
+    """Deploy, move three times, call after each; share: how many times fewer tenants than usual."""
+    listed, moving, whales, cold = (
+        [f"{word}{number:02d}" for number in range(count // share)]
+        for word, count in (("listed", LISTED), ("moving", MOVING), ("whale", WHALES), ("cold", COLD))
+    )
+    stays = "stays"
+    first = fleet(listed=listed, second=[*moving, stays], whales=whales, version="1.7-1")
+    steps = {
+        "a new image": (fleet(listed=listed, second=[*moving, stays], whales=whales, version="3.0-5"), listed),
+        "demotions": (fleet(listed=listed, second=[*moving, stays], whales=[], version="3.0-5"), whales),
+        "moves between shared tiers": (fleet(listed=listed, second=[stays], whales=[], version="3.0-5"), moving),
+    }
+    say("synthesising, training")
+    configs = [first, *(config for config, _ in steps.values())]
+    folders = [synthesise(config, directory / f"assembly-{n}") for n, config in enumerate(configs)]
+    train(directory / "models", [*listed, *moving, *whales, *cold, stays])
+    with start(directory / "cloud", account=first.account, region=first.region, serving="models") as cloud:
+        for folder in folders:
+            assembly.publish_assets(cloud, folder, first.account, first.region)
+        deploy(cloud, folders[0], "Models")
+        publish_models(cloud, first, directory / "models")
+        say("deploying")
+        deploy(cloud, folders[0], "Fleet")
+        measured, cold_first = {}, []
+        for (name, (_, tenants)), folder in zip(steps.items(), folders[1:], strict=True):
+            say(name)
+            deploy(cloud, folder, "Fleet")
+            say(f"{name}: callers come")
+            with caller(cloud, first) as client:
+                measured[name] = call(client, tenants)
+                if not cold_first:
+                    cold_first, *_ = call(client, cold)
+    return judged(measured, cold_first)
+
+
+def publish_models(cloud: LocalCloud, config: FleetConfig, models: Path) -> None:
+    s3 = cloud.client("s3", config.account, region=config.region)
+    outcomes = publish_all(s3, bucket=bucket_of(config), models=find_models(models), jobs=8)
+    if failed := [outcome.message for outcome in outcomes if outcome.failed]:
+        raise RuntimeError("; ".join(failed))
+
+
+def caller(cloud: LocalCloud, config: FleetConfig) -> FleetClient:
+    """A caller that starts now: its routes are the deployed ones. Closing it closes its clients of AWS."""
+    aws = clients.calling_clients(
+        session=boto3.Session(aws_access_key_id=config.account, aws_secret_access_key="local"),  # noqa: S106
+        region=config.region,
+        read_timeout_seconds=70,
+        connections=4,
+        endpoint_url=cloud.endpoint_url,
+    )
+    return FleetClient(config.fleet, config.environment, region=config.region, aws=aws)
+
+
+def judged(measured: dict[str, tuple[list[float], list[float], list[float]]], cold: list[float]) -> dict[str, Any]:
+    """The table's rows and every bar, measured and met or not."""
+    rows, bars = {}, []
+    for name, (first, later, _) in measured.items():
+        over = rank(first, 0.95) / rank(later, 0.95)
+        met = over <= MOST_FIRST_OVER_LATER
+        bar = f"p95 of first over later calls after {name}"
+        bars.append({"bar": bar, "measured": round(over, 2), "limit": MOST_FIRST_OVER_LATER, "met": met})
+        rows |= {f"{name}: first": first, f"{name}: later": later}
+    rows["first call, not warmed"] = cold
+    times = {
+        name: {"calls": len(values), "p50": rank(values, 0.5), "p95": rank(values, 0.95), "max": max(values)}
+        for name, values in rows.items()
+    }
+    return {"bars": bars, "milliseconds": times, "load_average_5_minutes": os.getloadavg()[1]}
+
+
+def table(result: dict[str, Any]) -> str:
+    lines = [f"{'milliseconds of InvokeEndpoint':<36}{'calls':>7}{'p50':>8}{'p95':>8}{'max':>8}"]
+    for name, part in result["milliseconds"].items():
+        lines.append(f"{name:<36}{part['calls']:7}{part['p50']:8.1f}{part['p95']:8.1f}{part['max']:8.1f}")
+    lines.append(f"load average {result['load_average_5_minutes']:.1f}")
+    for bar in result["bars"]:
+        lines.append(f"{'ok  ' if bar['met'] else 'MISS'} {bar['bar']}: {bar['measured']} (limit {bar['limit']})")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

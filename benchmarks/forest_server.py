@@ -1,0 +1,213 @@
+"""The dense model server with flat forests beside the same server with Boosters: `python -m benchmarks.forest_server`.
+
+Two servers hold the same models, one as UBJ and one as forests; they and a bare HTTP echo are asked in turns, several
+rounds. A ratio is the median of the ratios within a round. `--quick` takes a minute; needs wrk.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "container"))
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import tierfleet_forest
+
+from benchmarks.model_server import processes
+from benchmarks.model_server.__main__ import churn
+from benchmarks.model_server.models import generate, row
+from benchmarks.model_server.traffic import Traffic, traffic
+
+STOCK_PER_SECOND = 641.0  # the stock container's own code, recorded once
+SMALL, LARGE = 40, 38  # models in each server
+ROW = row()
+
+
+class Kept:
+    """One connection to a server that stays open, as the platform's own."""
+
+    def __init__(self, server: processes.Process) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+
+    def load_ms(self, name: str, url: Path) -> float:
+        """LOAD and UNLOAD a model: milliseconds of the LOAD."""
+        body = json.dumps({"model_name": name, "url": str(url)})
+        started = time.perf_counter()
+        self._ask("POST", "/models", body)
+        taken = time.perf_counter() - started
+        self._ask("DELETE", f"/models/{name}", None)
+        return 1000 * taken
+
+    def _ask(self, method: str, path: str, body: str | None) -> None:
+        self._connection.request(method, path, body)
+        reply = self._connection.getresponse()
+        text = reply.read()
+        if reply.status != 200:
+            raise RuntimeError(f"{method} {path}: {reply.status} {text[:300]!r}")
+
+
+class Bench:
+    """The servers, their models, and the rounds."""
+
+    def __init__(self, scratch: Path, rounds: int, seconds: float) -> None:
+        self.rounds, self.seconds = rounds, seconds
+        self._script = scratch / "wrk.lua"
+        self.directories = _directories(generate(processes.BUILD / "models"), scratch)
+        self.missed = 0
+
+    def judge(self, measure: str, values: list[float], bar: float, measured: str, *, at_most: bool = False) -> None:
+        """One line: the median of `values` against the bar."""
+        found = statistics.median(values)
+        met = found <= bar if at_most else found >= bar
+        self.missed += not met
+        spread = f"{min(values):.3g} - {max(values):.3g}"
+        sign = "<=" if at_most else ">="
+        mark = "met   " if met else "MISSED"
+        print(f"{mark} {measure}: {found:.3g} ({spread}) [{sign} {bar:.3g}]; {measured}", flush=True)
+
+    def send(self, server: processes.Process, names: list[str], connections: int) -> Traffic:
+        """One row to each of the models in turn; none may fail."""
+        sent = traffic(
+            server.port, [f"/models/{name}/invoke" for name in names] or ["/"], ROW, content_type="text/csv",
+            connections=connections, seconds=self.seconds, script=self._script,
+        )  # fmt: skip
+        if sent.errors:
+            raise RuntimeError(f"{sent.errors} requests failed")
+        return sent
+
+    def in_turns(self, ask: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+        """What each gives, round by round; the first round is for warming up."""
+        found: dict[str, list[float]] = {who: [] for who in ask}
+        for attempt in range(self.rounds + 1):
+            for who, measure in ask.items():
+                value = measure()
+                if attempt:
+                    found[who].append(value)
+        return found
+
+
+def _directories(models: dict[str, list[Path]], scratch: Path) -> dict[str, dict[str, list[Path]]]:
+    """The models by form and size, each in a directory of its own with one file."""
+    found: dict[str, dict[str, list[Path]]] = {"Booster": {}, "forest": {}}
+    for size in ("small", "large"):
+        for directory in models[size][:SMALL]:
+            for who, by_size in found.items():
+                place = scratch / who / size / directory.name
+                place.mkdir(parents=True)
+                by_size.setdefault(size, []).append(place)
+            source = directory / "model.ubj"
+            (scratch / "Booster" / size / directory.name / "model.ubj").hardlink_to(source)
+            (scratch / "forest" / size / directory.name / "model.forest").write_bytes(tierfleet_forest.convert(source))
+    return found
+
+
+def _rates(
+    bench: Bench, servers: dict[str, processes.Process], names: dict[str, list[str]]
+) -> tuple[dict[str, list[float]], str]:
+    """Requests a second at 8 connections by server and round, and all that in words, with the processor time of one."""
+    cost_us: dict[str, list[float]] = {who: [] for who in servers}
+
+    def rate(who: str) -> float:
+        before = servers[who].cpu_seconds()
+        sent = bench.send(servers[who], names[who], 8)
+        cost_us[who].append(1e6 * (servers[who].cpu_seconds() - before) / sent.requests)
+        return sent.per_second
+
+    rates = bench.in_turns({who: lambda who=who: rate(who) for who in servers})
+    words = (
+        f"{who} {statistics.median(rates[who]):,.0f}/s at {statistics.median(cost_us[who][1:]):.0f} us"
+        for who in servers
+    )
+    return rates, ", ".join(words)
+
+
+def requests(bench: Bench, servers: dict[str, processes.Process], echo: processes.Process) -> None:
+    """Requests a second: small models at 8 connections beside the echo, large ones in turns."""
+    small = [f"small-{number}" for number in range(SMALL)]
+    large = [f"large-{number}" for number in range(LARGE)]
+    everyone = {**servers, "echo": echo}
+    rates, text = _rates(bench, everyone, {"Booster": small, "forest": small, "echo": []})
+    bench.judge("small, 8 connections, of the Booster path", _ratios(rates["forest"], rates["Booster"]), 3, text)
+    bench.judge("  of the bare echo", _ratios(rates["forest"], rates["echo"]), 0.4, text)
+    bench.judge("  of the stock record", [rate / STOCK_PER_SECOND for rate in rates["forest"]], 35, "recorded: 641/s")
+    rates, text = _rates(bench, servers, dict.fromkeys(servers, large))
+    measure = f"large, {len(large)} in turns, of the Booster path"
+    bench.judge(measure, _ratios(rates["forest"], rates["Booster"]), 8, text)
+
+
+def loads(bench: Bench, servers: dict[str, processes.Process]) -> None:
+    """LOAD over a connection that is kept."""
+    kept = {who: Kept(server) for who, server in servers.items()}
+    for size, count in (("small", 20), ("large", 3)):
+
+        def median_ms(who: str, size: str = size, count: int = count) -> float:
+            directories = bench.directories[who][size]
+            times = [
+                kept[who].load_ms(f"load-{size}", directories[number % len(directories)]) for number in range(count)
+            ]
+            return statistics.median(times)
+
+        found = bench.in_turns({who: lambda who=who: median_ms(who) for who in servers})
+        text = ", ".join(f"{who} {statistics.median(values):.2f} ms" for who, values in found.items())
+        if size == "small":
+            bench.judge("LOAD small, ms", found["forest"], 1.5, text, at_most=True)
+        else:
+            ratios = _ratios(found["forest"], found["Booster"])
+            bench.judge("LOAD large, of the Booster path", ratios, 1 / 12, text, at_most=True)
+
+
+def beside_loads(bench: Bench, servers: dict[str, processes.Process]) -> None:
+    """p99 of small models at rest, and while 44 MB-class models of the same kind load without a pause."""
+    small = [f"small-{number}" for number in range(SMALL)]
+    for connections in (1, 8):
+        for who, server in servers.items():
+            ratios, rest, busy, loaded = list[float](), list[float](), list[float](), 0
+            for _ in range(bench.rounds):
+                rest.append(bench.send(server, small, connections).p99)
+                with churn(server, bench.directories[who]["large"]) as seconds:
+                    busy.append(bench.send(server, small, connections).p99)
+                loaded += len(seconds)
+                ratios.append(busy[-1] / rest[-1])
+            p99 = f"{statistics.median(busy):.2f} against {statistics.median(rest):.2f} ms, {loaded} loads"
+            if who == "forest":
+                bench.judge(f"p99 while forests load, {connections} connections", ratios, 3, p99, at_most=True)
+            else:
+                print(f"       the same with Boosters: {statistics.median(ratios):.3g} x, {p99}", flush=True)
+
+
+def _ratios(mine: list[float], others: list[float]) -> list[float]:
+    return [one / other for one, other in zip(mine, others, strict=True)]
+
+
+def main() -> int:
+    """Measure, print each line as it is known; the exit code is 1 if a bar was missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: about two minutes")
+    options = parser.parse_args()
+    print(f"{platform.platform()}, {os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f}", flush=True)
+    with tempfile.TemporaryDirectory(dir=processes.BUILD) as scratch, contextlib.ExitStack() as stack:
+        bench = Bench(Path(scratch), *((3, 2.0) if options.quick else (8, 5.0)))
+        servers = {who: stack.enter_context(processes.running(processes.ours())) for who in bench.directories}
+        echo = stack.enter_context(processes.running(processes.echo("httptools")))
+        for who, server in servers.items():
+            for size, count in (("small", SMALL), ("large", LARGE)):
+                for number in range(count):
+                    directories = bench.directories[who][size]
+                    server.load(f"{size}-{number}", directories[number % len(directories)])
+        requests(bench, servers, echo)
+        loads(bench, servers)
+        beside_loads(bench, servers)
+    return int(bench.missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""What stands between a tenant's move to a shared endpoint and the flip of its route."""
+
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct, IDependable
+
+from constructs_lib.route_table import RouteTable
+
+
+class MovedTenants(Construct):
+    """Loads the models of demoted tenants, and of those that come from another shared tier, where they go.
+
+    A gate of its own, since a move changes neither the endpoint nor its configuration. It runs with each new version of
+    the route document and compares it with the deployed one.
+
+    Defines a custom resource of type Custom::WarmMovedTenants.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        gate_function: lambda_.IFunction,
+        route_table: RouteTable,
+        after: Sequence[IDependable],
+    ) -> None:
+        """after: the gates of the shared endpoints, so that these are in service and their lists are loaded."""
+        super().__init__(scope, construct_id)
+        cdk.CustomResource(
+            self,
+            "Gate",
+            service_token=gate_function.function_arn,
+            resource_type="Custom::WarmMovedTenants",
+            service_timeout=cdk.Duration.hours(1),
+            properties={"RouteDocumentVersion": route_table.document.ref},
+        )
+        self.node.add_dependency(*after, gate_function)

@@ -1,0 +1,23 @@
+"""Flat forests: trained trees in a thirteenth of the memory, with the scores of XGBoost, bit for bit.
+
+`load` and `loads` read a file (docs/flat-forest.md) with the compiled part. Where that was not built, `available` is
+False, `unavailable_reason` says why, and both raise ForestError; `convert` works without it, and needs NumPy.
+"""
+
+from .convert import convert
+from .tree_model import ConvertError
+
+try:
+    from ._forest import Forest, ForestError, load, loads
+except ImportError as error:
+    from .uncompiled import Forest, ForestError, load, loads  # type: ignore[assignment]
+
+    available = False
+    unavailable_reason = f"the compiled part is missing ({error}); build it with a C compiler: pip install ."
+else:
+    available = True
+    unavailable_reason = ""
+
+__all__ = [
+    "ConvertError", "Forest", "ForestError", "available", "convert", "load", "loads", "unavailable_reason",
+]  # fmt: skip

@@ -1,0 +1,483 @@
+/* The Python binding of forest.c: one type, in the limited API, so that one wheel serves every Python from 3.11 on. */
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "forest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Up to so many steps, which are some 4,000 visits of trees or 0.1 ms, letting go of the interpreter and waiting for it
+   again takes longer than the scores. */
+#define RELEASE_ABOVE 50000
+/* Freeing more than this gives memory back to the system, which takes a while. */
+#define RELEASE_FREE_ABOVE (1u << 20)
+/* Margins of so many bytes are worked out on the stack. */
+#define SMALL_BYTES 1024
+/* A row of text of so many features is read on the stack. */
+#define SMALL_FEATURES 1024
+
+typedef struct {
+    PyObject_HEAD
+    Forest forest;
+} ForestObject;
+
+typedef struct {
+    PyObject *type, *error;
+} State;
+
+static void forest_dealloc(PyObject *self)
+{
+    ForestObject *object = (ForestObject *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    if (object->forest.owned && object->forest.head.file_bytes > RELEASE_FREE_ABOVE) {
+        Py_BEGIN_ALLOW_THREADS
+        forest_close(&object->forest);
+        Py_END_ALLOW_THREADS
+    } else {
+        forest_close(&object->forest);
+    }
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+/* ---- Rows in ---- */
+
+/* Rows of float32 in a buffer: their number, or -1 with an exception. */
+static Py_ssize_t rows_in(const Forest *f, const Py_buffer *view)
+{
+    const Py_ssize_t row_bytes = (Py_ssize_t)f->head.features * 4;
+    const char *format = view->format ? view->format : "B";
+    const int floats = view->itemsize == 4 && (!strcmp(format, "f") || !strcmp(format, "<f") || !strcmp(format, "=f"));
+    const int bytes = view->itemsize == 1 && view->ndim == 1 && strchr("Bbc", format[0]) && !format[1];
+    if (!floats && !bytes) {
+        PyErr_Format(PyExc_TypeError,
+                     "rows must be float32 values in C order, or their bytes; got items of format '%s'", format);
+        return -1;
+    }
+    if (view->ndim > 2 || (view->ndim == 2 && view->shape[1] != (Py_ssize_t)f->head.features)) {
+        PyErr_Format(PyExc_ValueError, "rows must have the shape (rows, %u); got %d dimensions, the last of %zd",
+                     f->head.features, view->ndim, view->shape[view->ndim - 1]);
+        return -1;
+    }
+    if (view->len % row_bytes) {
+        PyErr_Format(PyExc_ValueError, "rows must have %u features each; got %zd values", f->head.features,
+                     view->len / 4);
+        return -1;
+    }
+    return view->len / row_bytes;
+}
+
+static PyObject *list_of(const void *values, size_t count, uint32_t value_bytes)
+{
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list && i < count; i++) {
+        PyObject *number = PyFloat_FromDouble(value_bytes == FOREST_FLOAT32 ? (double)((const float *)values)[i]
+                                                                            : ((const double *)values)[i]);
+        if (!number || PyList_SetItem(list, (Py_ssize_t)i, number))
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+/* All rows, one after the other. Scores take the place of the row's margins, which may be more. */
+static void run_rows(const Forest *f, const float *rows, size_t count, int scores, uint8_t *out)
+{
+    const size_t margin_bytes = (size_t)f->head.outputs * f->head.sum_bytes;
+    const size_t bytes = scores ? (size_t)f->scores * f->head.sum_bytes : margin_bytes;
+    for (size_t i = 0; i < count; i++, out += bytes) {
+        forest_margins(f, rows + i * f->head.features, out);
+        if (scores)
+            forest_scores(f, out);
+    }
+}
+
+static void run(const Forest *f, const float *rows, size_t count, int scores, uint8_t *out)
+{
+    if ((uint64_t)count * f->row_work <= RELEASE_ABOVE) {
+        run_rows(f, rows, count, scores, out);
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        run_rows(f, rows, count, scores, out);
+        Py_END_ALLOW_THREADS
+    }
+}
+
+static PyObject *outputs_of(const Forest *f, PyObject *argument, int scores)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(argument, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT))
+        return NULL;
+    PyObject *result = NULL;
+    float *moved = NULL; /* the rows, where they are not aligned */
+    union {
+        double align;
+        uint8_t bytes[SMALL_BYTES];
+    } small;
+    uint8_t *out = small.bytes;
+    const Py_ssize_t rows = rows_in(f, &view);
+    const size_t width = scores ? f->scores : f->head.outputs, value_bytes = f->head.sum_bytes;
+    if (rows < 0)
+        goto end;
+    /* The last row's margins need all their room, even if its scores do not. No product overflows: each row has
+       at least 4 bytes in memory, and a margin of it 8 x 65,535. */
+    if ((size_t)rows > (SIZE_MAX >> 1) / (f->head.outputs * value_bytes) - 1) {
+        PyErr_NoMemory();
+        goto end;
+    }
+    const size_t needed = ((size_t)rows * width + f->head.outputs) * value_bytes;
+    if (needed > sizeof small && !(out = malloc(needed))) {
+        PyErr_NoMemory();
+        goto end;
+    }
+    const float *values = view.buf;
+    if ((uintptr_t)view.buf % _Alignof(float)) {
+        if (!(moved = malloc((size_t)view.len))) {
+            PyErr_NoMemory();
+            goto end;
+        }
+        memcpy(moved, view.buf, (size_t)view.len);
+        values = moved;
+    }
+    run(f, values, (size_t)rows, scores, out);
+    result = list_of(out, (size_t)rows * width, f->head.sum_bytes);
+end:
+    if (out != small.bytes)
+        free(out);
+    free(moved);
+    PyBuffer_Release(&view);
+    return result;
+}
+
+static PyObject *forest_predict(PyObject *self, PyObject *rows)
+{
+    return outputs_of(&((ForestObject *)self)->forest, rows, 1);
+}
+
+static PyObject *forest_raw(PyObject *self, PyObject *rows)
+{
+    return outputs_of(&((ForestObject *)self)->forest, rows, 0);
+}
+
+/* ---- A row of text in, text out ---- */
+
+static double slow_number(const char *text, char **stop)
+{
+    const double value = PyOS_string_to_double(text, stop, NULL);
+    if (value == -1.0 && PyErr_Occurred()) {
+        PyErr_Clear();
+        *stop = NULL;
+    }
+    return value;
+}
+
+/* The scores as repr() writes them, joined by commas. */
+static PyObject *csv_of(const Forest *f, const void *scores)
+{
+    char small[SMALL_BYTES], *text = small;
+    const size_t longest = 32; /* a repr() and a comma; no float64 has more than 24 characters */
+    if (f->scores * longest > sizeof small && !(text = malloc(f->scores * longest)))
+        return PyErr_NoMemory();
+    PyObject *result = NULL;
+    size_t length = 0;
+    for (uint32_t o = 0; o < f->scores; o++) {
+        const double score = f->head.sum_bytes == FOREST_FLOAT32 ? (double)((const float *)scores)[o]
+                                                                 : ((const double *)scores)[o];
+        char *number = PyOS_double_to_string(score, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
+        if (!number)
+            goto end;
+        const size_t digits = strlen(number);
+        if (o)
+            text[length++] = ',';
+        memcpy(text + length, number, digits);
+        length += digits;
+        PyMem_Free(number);
+    }
+    result = PyBytes_FromStringAndSize(text, (Py_ssize_t)length);
+end:
+    if (text != small)
+        free(text);
+    return result;
+}
+
+static PyObject *forest_predict_csv(PyObject *self, PyObject *argument)
+{
+    const Forest *f = &((ForestObject *)self)->forest;
+    char *text;
+    Py_ssize_t length;
+    if (PyBytes_AsStringAndSize(argument, &text, &length))
+        return NULL;
+    float small_row[SMALL_FEATURES], *row = small_row;
+    union {
+        double align;
+        uint8_t bytes[SMALL_BYTES];
+    } small;
+    void *margins = small.bytes;
+    PyObject *result = NULL;
+    if ((size_t)length < 2 * (size_t)f->head.features - 1) /* so a short text costs no memory for a wide row */
+        Py_RETURN_NONE;
+    if (f->head.features > SMALL_FEATURES)
+        row = malloc((size_t)f->head.features * sizeof *row);
+    if ((size_t)f->head.outputs * f->head.sum_bytes > sizeof small)
+        margins = malloc((size_t)f->head.outputs * f->head.sum_bytes);
+    if (!row || !margins) {
+        PyErr_NoMemory();
+    } else if (!forest_csv_row(text, (size_t)length, f->head.features, row, slow_number)) {
+        result = Py_None;
+        Py_INCREF(result);
+    } else {
+        run(f, row, 1, 1, margins);
+        result = csv_of(f, margins);
+    }
+    if (row != small_row)
+        free(row);
+    if (margins != small.bytes)
+        free(margins);
+    return result;
+}
+
+/* ---- What a forest says of itself ---- */
+
+static PyObject *get_count(PyObject *self, void *offset)
+{
+    uint32_t value;
+    memcpy(&value, (char *)&((ForestObject *)self)->forest + (uintptr_t)offset, sizeof value);
+    return PyLong_FromUnsignedLong(value);
+}
+
+static PyObject *get_form(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyUnicode_FromString(((ForestObject *)self)->forest.head.node_bytes == FOREST_FORM_A ? "A" : "B");
+}
+
+static PyObject *get_sum(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyUnicode_FromString(((ForestObject *)self)->forest.head.sum_bytes == FOREST_FLOAT32 ? "float32"
+                                                                                                : "float64");
+}
+
+static PyObject *get_size_bytes(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(((ForestObject *)self)->forest.head.file_bytes);
+}
+
+static PyObject *get_path_length(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(((ForestObject *)self)->forest.path_length);
+}
+
+static PyObject *get_row_work(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(((ForestObject *)self)->forest.row_work);
+}
+
+static PyObject *get_metadata(PyObject *self, void *unused)
+{
+    (void)unused;
+    const Forest *f = &((ForestObject *)self)->forest;
+    return PyBytes_FromStringAndSize(f->metadata, (Py_ssize_t)f->head.metadata_bytes);
+}
+
+#define COUNT(field) (void *)offsetof(Forest, field)
+static PyGetSetDef attributes[] = {
+        {"features", get_count, NULL, "Values of a row.", COUNT(head.features)},
+    {"form", get_form, NULL, "'A' (four bytes a node) or 'B' (eight).", NULL},
+    {"metadata", get_metadata, NULL, "The file's metadata: a JSON object as bytes, or none.", NULL},
+    {"outputs", get_count, NULL, "Margins of a row.", COUNT(head.outputs)},
+    {"path_length", get_path_length, NULL, "The most nodes that one row visits.", NULL},
+    {"row_work", get_row_work, NULL,
+     "The most steps that one row takes: nodes visited, slots filled, leaf values added; some 3 ns each.", NULL},
+    {"scores", get_count, NULL, "Scores of a row: as many as outputs, or 1 where the score is a class.", COUNT(scores)},
+    {"size_bytes", get_size_bytes, NULL, "Length of the file, which is the memory that the forest holds.", NULL},
+    {"sum", get_sum, NULL, "What margins are summed in: 'float32' or 'float64'.", NULL},
+    {"trees", get_count, NULL, "Number of trees.", COUNT(head.trees)},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef methods[] = {
+    {"predict", forest_predict, METH_O,
+     "predict(rows) -> list of float\n\nScores of float32 rows, row after row, `scores` of them each. `rows`: a buffer of "
+     "float32 values in C order,\nof shape (rows, features) or flat, or their bytes; NaN is missing. Raises TypeError or "
+     "ValueError."},
+    {"margins", forest_raw, METH_O,
+     "margins(rows) -> list of float\n\nThe same before the objective's transform, `outputs` of them a row."},
+    {"predict_csv", forest_predict_csv, METH_O,
+     "predict_csv(body) -> bytes or None\n\nScores of one row of comma separated numbers as text, joined by commas. None: "
+     "the body is anything but\n`features` finite numbers, so that it needs a closer look."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot type_slots[] = {
+    {Py_tp_doc, "A flat forest in memory, checked completely. Any number of threads may use it."},
+    {Py_tp_dealloc, forest_dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, attributes},
+    {0, NULL},
+};
+
+static PyType_Spec type_spec = {
+    .name = "tierfleet_forest.Forest",
+    .basicsize = sizeof(ForestObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = type_slots,
+};
+
+/* ---- Loading ---- */
+
+static ForestObject *new_forest(const State *state)
+{
+    PyTypeObject *type = (PyTypeObject *)state->type;
+    return (ForestObject *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+}
+
+/* The object, or an exception instead of it. `name` is what the file is called in the message. */
+static PyObject *finished(const State *state, ForestObject *object, int failed, const char *why, PyObject *name)
+{
+    if (!failed)
+        return (PyObject *)object;
+    const int error = errno;
+    Py_DECREF((PyObject *)object);
+    if (failed == FOREST_NO_MEMORY)
+        return PyErr_NoMemory();
+    if (failed == FOREST_ERRNO) {
+        errno = error;
+        return PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, name);
+    }
+    return PyErr_Format(state->error, "%S is not a sound flat forest: %s; convert or fetch the model again", name, why);
+}
+
+static PyObject *load(PyObject *module, PyObject *file)
+{
+    const State *state = PyModule_GetState(module);
+    char why[FOREST_WHY_BYTES];
+    PyObject *path = NULL;
+    int fd = -1, failed;
+    if (PyLong_Check(file)) {
+        const long number = PyLong_AsLong(file);
+        if (number < 0 || number > INT_MAX)
+            return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "%ld is not a file descriptor", number);
+        fd = (int)number;
+    } else if (!PyUnicode_FSConverter(file, &path)) {
+        return NULL;
+    }
+    ForestObject *object = new_forest(state);
+    const char *name = path ? PyBytes_AsString(path) : NULL;
+    if (!object || (path && !name)) {
+        Py_XDECREF((PyObject *)object);
+        Py_XDECREF(path);
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    if (name) /* a pipe must not hold up the load; what it is, is looked at after it is open */
+        fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    failed = fd < 0 ? FOREST_ERRNO : forest_read(&object->forest, fd, why);
+    if (name && fd >= 0) {
+        const int error = errno;
+        close(fd);
+        errno = error;
+    }
+    Py_END_ALLOW_THREADS
+    PyObject *called = path ? file : PyUnicode_FromString("the file");
+    Py_XDECREF(path);
+    if (!called) {
+        Py_DECREF((PyObject *)object);
+        return NULL;
+    }
+    PyObject *result = finished(state, object, failed, why, called);
+    if (called != file)
+        Py_DECREF(called);
+    return result;
+}
+
+static PyObject *loads(PyObject *module, PyObject *data)
+{
+    const State *state = PyModule_GetState(module);
+    char why[FOREST_WHY_BYTES];
+    Py_buffer view;
+    int failed;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE))
+        return NULL;
+    ForestObject *object = new_forest(state);
+    PyObject *name = PyUnicode_FromString("the file");
+    if (!object || !name) {
+        Py_XDECREF((PyObject *)object);
+        Py_XDECREF(name);
+        PyBuffer_Release(&view);
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    failed = forest_copy(&object->forest, view.buf, (size_t)view.len, why);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&view);
+    PyObject *result = finished(state, object, failed, why, name);
+    Py_DECREF(name);
+    return result;
+}
+
+static PyMethodDef functions[] = {
+    {"load", load, METH_O,
+     "load(file) -> Forest\n\nThe forest in a regular file, read into memory and checked completely. `file`: a path, or the "
+     "descriptor of an open\nfile, which is read from its place on. Raises ForestError for a file that is damaged or of "
+     "another format, OSError, MemoryError."},
+    {"loads", loads, METH_O, "loads(data) -> Forest\n\nThe same from bytes, which are copied."},
+    {NULL, NULL, 0, NULL},
+};
+
+static int start(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    forest_start();
+    state->type = PyType_FromModuleAndSpec(module, &type_spec, NULL);
+    state->error = PyErr_NewExceptionWithDoc("tierfleet_forest.ForestError",
+                                             "A file that is no sound flat forest; the message says why.",
+                                             PyExc_ValueError, NULL);
+    if (!state->type || !state->error)
+        return -1;
+    return PyModule_AddObjectRef(module, "Forest", state->type) ||
+                   PyModule_AddObjectRef(module, "ForestError", state->error)
+               ? -1
+               : 0;
+}
+
+static int visit_state(PyObject *module, visitproc visit, void *arg)
+{
+    State *state = PyModule_GetState(module);
+    Py_VISIT(state->type);
+    Py_VISIT(state->error);
+    return 0;
+}
+
+static int clear_state(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    Py_CLEAR(state->type);
+    Py_CLEAR(state->error);
+    return 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, start}, {0, NULL}};
+
+static PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "tierfleet_forest._forest",
+    .m_size = sizeof(State),
+    .m_methods = functions,
+    .m_slots = module_slots,
+    .m_traverse = visit_state,
+    .m_clear = clear_state,
+};
+
+PyMODINIT_FUNC PyInit__forest(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,69 @@
+"""From a model file to a flat forest."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from . import lightgbm_model, sklearn_model, xgboost_model
+from .model_document import Document, read_document
+from .writer import write_forest
+
+
+def convert(model: bytes | str | os.PathLike[str] | Any, *, metadata: Mapping[str, Any] | None = None) -> bytes:
+    """The flat forest of a model: the bytes or the path of a file, or a fitted scikit-learn estimator.
+
+    Files are XGBoost's UBJ and JSON and LightGBM's text. All rounds in a file are kept, as `Booster.predict` scores
+    them. `metadata` is added to what the model says of itself. Raises ConvertError for a model that is not covered, and
+    OSError if the file cannot be read.
+    """
+    if sklearn_model.is_sklearn(model):
+        found = sklearn_model.tree_model(model)
+        return write_forest(replace(found, metadata={**found.metadata, **(metadata or {})}))
+    data = model if isinstance(model, bytes) else Path(model).read_bytes()
+    if not lightgbm_model.is_lightgbm(data):
+        return convert_document(read_document(data), data, metadata=metadata)
+    found = lightgbm_model.tree_model(data)
+    version = data[data.index(b"=") + 1 : 64].split(maxsplit=1)[0].decode()
+    source = _source(data, "text", "lightgbm", version)
+    return write_forest(replace(found, metadata={**found.metadata, "source": source, **(metadata or {})}))
+
+
+def convert_document(
+    document: Document,
+    data: bytes,
+    *,
+    reader: xgboost_model.Version | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The same for an XGBoost model that was read already, or changed since; `data` is the file that it came from.
+
+    reader: the XGBoost whose reading of the document counts, by default that of the one that saved it.
+    """
+    model = xgboost_model.tree_model(document, reader)
+    form = "binary" if data[:1] != b"{" else "json" if data[1:65].lstrip()[:1] in (b'"', b"}") else "ubj"
+    source = _source(data, form, "xgboost", ".".join(str(int(part)) for part in document["version"]))
+    return write_forest(replace(model, metadata={**model.metadata, "source": source, **(metadata or {})}))
+
+
+def _source(data: bytes, form: str, library: str, version: str) -> dict[str, str]:
+    return {"sha256": hashlib.sha256(data).hexdigest(), "format": form, "library": library, "version": version}
+
+
+def write_file(path: str | os.PathLike[str], forest: bytes) -> None:
+    """Write a file whole or not at all: a reader finds the old one until the new one is complete. Raises OSError."""
+    target = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(forest)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,834 @@
+/* The reader of docs/flat-forest.md: check, walk, transforms, and numbers from text. Exact only if every operation on
+   floats is done as it is written: no fused multiply-add, no excess precision. */
+#define _DEFAULT_SOURCE /* madvise */
+#define _POSIX_C_SOURCE 200809L
+#include "forest.h"
+
+#include <errno.h>
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the file's numbers are used where they lie, so the machine must be little-endian"
+#endif
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD != 0
+#error "sums must be rounded to their type after every step"
+#endif
+
+#define PREFETCH(address) __builtin_prefetch(address)
+#define WAVE 128 /* trees that go down together: enough to hide a miss, few enough that their lists stay in the L1 cache */
+#define SLOTS_A 256
+#define SLOTS_B 4096
+#define WINDOW 256
+#define NO_SLOT 0xFFFF
+#define MAX_FEATURES (1u << 24)
+#define MAX_OUTPUTS 65535u
+#define MAX_TREES (1u << 22)
+#define MAX_WORDS (1u << 31)
+#define MAX_PROBES 16u
+#define MAX_THRESHOLDS 65536u
+#define MISSING_NEVER 1
+#define MISSING_ZERO 2
+#define MISSING_RIGHT 1
+#define SET_LEFT 2
+#define TRUNCATE_FIRST 4
+#define READ_BYTES (256u << 10) /* at once: the CRC-32 finds them in the L2 cache */
+#define HUGE_BYTES ((uintptr_t)2 << 20) /* a page of the next size, on x86-64 and with 4 KiB pages on aarch64 */
+#define PROBE_ULPS 4
+#define PROBE_WORK (1ull << 28) /* steps of all probes together, under a second: a file could ask for hours */
+
+static inline float float_of(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* ---- Form A: four bytes a node, slots of whole numbers ---- */
+#define NAME(x) x##_a
+#define WORD uint32_t
+#define SLOT uint16_t
+#define SLOT_OF_A(w) ((uint8_t)(w))
+#define THRESHOLD_OF_A(w) ((uint8_t)((w) >> 8))
+#define DISTANCE_OF(w) ((w) >> 18)
+#define LEFT_INNER(w) ((w) >> 16 & 1)
+#define RIGHT_INNER(w) ((w) >> 17 & 1)
+#define INNER(w, right) ((w) >> (16 + (right)) & 1)
+#define LEAF_OF(w) (w)
+/* The sign bit of threshold - slot: shorter than a comparison. */
+#define GOES_RIGHT(w, slots) ((uint32_t)((int32_t)THRESHOLD_OF_A(w) - (int32_t)(slots)[SLOT_OF_A(w)]) >> 31)
+#define SOUND(w, limits) (THRESHOLD_OF_A(w) < (limits)[SLOT_OF_A(w)])
+#include "forest_walk.h"
+
+/* ---- Form B: eight bytes a node, slots of float ---- */
+#define NAME(x) x##_b
+#define WORD uint64_t
+#define SLOT float
+#define SLOT_OF_B(w) ((uint32_t)(w) & 4095)
+#define THRESHOLD_OF_B(w) float_of((uint32_t)((w) >> 32))
+#define DISTANCE_OF(w) ((uint32_t)(w) >> 14)
+#define LEFT_INNER(w) ((uint32_t)(w) >> 12 & 1)
+#define RIGHT_INNER(w) ((uint32_t)(w) >> 13 & 1)
+#define INNER(w, right) ((uint32_t)(w) >> (12 + (right)) & 1)
+#define LEAF_OF(w) ((uint32_t)((w) >> 32))
+#define GOES_RIGHT(w, slots) ((uint32_t)!((slots)[SLOT_OF_B(w)] < THRESHOLD_OF_B(w)))
+/* Minus infinity is what a missing value that goes left is, and it must be below every threshold. */
+#define SOUND(w, limits) (((limits)[SLOT_OF_B(w)] != 0) & (THRESHOLD_OF_B(w) > -INFINITY))
+#include "forest_walk.h"
+
+/* ---- The check ---- */
+
+#define BAD(...) return snprintf(why, FOREST_WHY_BYTES, __VA_ARGS__), FOREST_BAD
+
+typedef struct {
+    const uint8_t *at, *end;
+} Rest;
+
+/* The next section of `count` items: NULL if it does not lie inside the file. */
+static const void *section(Rest *rest, uint64_t count, uint64_t item_bytes)
+{
+    const uint8_t *start = rest->at;
+    const uint64_t left = (uint64_t)(rest->end - rest->at), bytes = count * item_bytes; /* below 2^60: see check_head */
+    const uint64_t padded = (bytes + FOREST_ALIGNMENT - 1) / FOREST_ALIGNMENT * FOREST_ALIGNMENT;
+    if (padded > left)
+        return NULL;
+    rest->at += padded;
+    return start;
+}
+
+static int check_head(const ForestHead *h, size_t count, char *why)
+{
+    if (memcmp(h->magic, "FLATFRST", 8) != 0)
+        BAD("it does not begin with FLATFRST");
+    if (h->version != 1)
+        BAD("it has version %" PRIu32 "; this reader knows version 1", h->version);
+    if (h->file_bytes != count)
+        BAD("it has %zu bytes and says that it has %" PRIu64, count, h->file_bytes);
+    if (h->node_bytes != FOREST_FORM_A && h->node_bytes != FOREST_FORM_B)
+        BAD("node_bytes is %" PRIu32 "; it must be 4 or 8", h->node_bytes);
+    const uint32_t slots = h->node_bytes == FOREST_FORM_A ? SLOTS_A : SLOTS_B;
+    const int wide = h->sum_bytes == FOREST_FLOAT64;
+    const struct {
+        const char *name;
+        uint32_t value, least, most;
+    } ranges[] = {
+        {"features", h->features, 1, MAX_FEATURES},
+        {"outputs", h->outputs, 1, MAX_OUTPUTS},
+        {"trees", h->trees, 0, MAX_TREES},
+        {"words", h->words, 0, MAX_WORDS},
+        {"columns", h->columns, 0, slots},
+        {"thresholds", h->thresholds, 0, h->node_bytes == FOREST_FORM_A ? UINT32_MAX : 0},
+        {"category_splits", h->category_splits, 0, slots},
+        {"sum_bytes", h->sum_bytes, wide ? FOREST_FLOAT64 : FOREST_FLOAT32, wide ? FOREST_FLOAT64 : FOREST_FLOAT32},
+        {"vector_leaves", h->vector_leaves, 0, 1},
+        {"weighted", h->weighted, 0, !wide},
+        {"divisor", h->divisor, 1, wide ? UINT32_MAX : 1},
+        {"transform", h->transform, 0, FOREST_EXP_F64},
+        {"probes", h->probes, 0, MAX_PROBES},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (ranges[i].value < ranges[i].least || ranges[i].value > ranges[i].most)
+            BAD("%s is %" PRIu32 "; it must be %" PRIu32 " to %" PRIu32, ranges[i].name, ranges[i].value,
+                ranges[i].least, ranges[i].most);
+    if (!isfinite(h->transform_parameter))
+        BAD("transform_parameter is not finite");
+    for (size_t i = 0; i < sizeof h->reserved; i++)
+        if (h->reserved[i])
+            BAD("byte %zu of its head is not 0", offsetof(ForestHead, reserved) + i);
+    const int in_table = wide || h->vector_leaves;
+    if (h->leaf_rows ? !in_table : in_table && h->trees)
+        BAD("leaf_rows is %" PRIu32 " with sum_bytes %" PRIu32 " and vector_leaves %" PRIu32, h->leaf_rows,
+            h->sum_bytes, h->vector_leaves);
+    return FOREST_OK;
+}
+
+static int find_sections(Forest *f, const uint8_t *bytes, size_t count, char *why)
+{
+    const ForestHead *h = &f->head;
+    const uint64_t sum = h->sum_bytes, node = h->node_bytes, outputs = h->outputs, trees = h->trees;
+    Rest rest = {bytes + sizeof(ForestHead), bytes + count};
+    /* No product reaches 2^60, so none overflows: 2^32 rows of 2^16 outputs of 8 bytes. */
+    const struct {
+        const char *name;
+        const void **where;
+        uint64_t count, item_bytes;
+    } sections[] = {
+        {"base", &f->base, outputs, sum},
+        {"columns", (const void **)&f->columns, h->columns, sizeof(ForestColumn)},
+        {"thresholds", (const void **)&f->thresholds, h->thresholds, 4},
+        {"category splits", (const void **)&f->category_splits, h->category_splits, sizeof(ForestCategorySplit)},
+        {"category bits", (const void **)&f->category_bits, h->category_words, 4},
+        {"roots", &f->roots, trees, node},
+        {"first", (const void **)&f->first, trees, 4},
+        {"tree outputs", (const void **)&f->tree_outputs, outputs > 1 && !h->vector_leaves ? trees : 0, 2},
+        {"weights", (const void **)&f->weights, h->weighted ? trees : 0, 4},
+        {"leaf table", &f->leaf_table, h->leaf_rows, (h->vector_leaves ? outputs : 1) * sum},
+        {"words", &f->words, h->words, node},
+        {"probe rows", (const void **)&f->probe_rows, h->probes, (uint64_t)h->features * 4},
+        {"probe margins", &f->probe_margins, h->probes, outputs * sum},
+        {"probe scores", &f->probe_scores, h->probes, f->scores * sum},
+        {"metadata", (const void **)&f->metadata, h->metadata_bytes, 1},
+    };
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        if (!(*sections[i].where = section(&rest, sections[i].count, sections[i].item_bytes)))
+            BAD("its %s (%" PRIu64 " x %" PRIu64 " bytes) do not fit into its %zu bytes", sections[i].name,
+                sections[i].count, sections[i].item_bytes, count);
+    if (rest.at != rest.end)
+        BAD("%zu bytes follow its last section", (size_t)(rest.end - rest.at));
+    return FOREST_OK;
+}
+
+static int check_column(const Forest *f, uint32_t number, uint16_t *limits, char *why)
+{
+    const ForestHead *h = &f->head;
+    const ForestColumn *c = f->columns + number;
+    const int form_a = h->node_bytes == FOREST_FORM_A;
+    const uint32_t slots = form_a ? SLOTS_A : SLOTS_B, windows = form_a ? (c->count + WINDOW - 1) / WINDOW : 1;
+    if (c->feature >= h->features)
+        BAD("column %" PRIu32 " has feature %" PRIu32 "; there are %" PRIu32, number, c->feature, h->features);
+    if (c->missing > MISSING_ZERO)
+        BAD("column %" PRIu32 " has missing %" PRIu32 "; it must be 0 to 2", number, c->missing);
+    if (form_a ? c->count < 1 || c->count > MAX_THRESHOLDS || c->at > h->thresholds || c->count > h->thresholds - c->at
+               : c->at || c->count)
+        BAD("column %" PRIu32 " has %" PRIu32 " thresholds from number %" PRIu32 " on; there are %" PRIu32, number,
+            c->count, c->at, h->thresholds);
+    for (uint32_t i = 1; i < c->count; i++)
+        if (!(f->thresholds[c->at + i - 1] < f->thresholds[c->at + i]))
+            BAD("thresholds %" PRIu32 " and %" PRIu32 " are not ascending", c->at + i - 1, c->at + i);
+    if (c->count == 1 && isnan(f->thresholds[c->at]))
+        BAD("threshold %" PRIu32 " is not a number", c->at);
+    const uint16_t start[2] = {c->left_slot, c->right_slot};
+    for (int side = 0; side < 2; side++) {
+        if (start[side] == NO_SLOT)
+            continue;
+        if (start[side] + windows > slots)
+            BAD("column %" PRIu32 " has slots %u to %" PRIu32 "; there are %" PRIu32, number, start[side],
+                start[side] + windows - 1, slots);
+        for (uint32_t k = 0; k < windows; k++) {
+            uint16_t *limit = limits + start[side] + k;
+            const uint32_t left = form_a ? c->count - WINDOW * k : 1;
+            if (*limit)
+                BAD("column %" PRIu32 " fills slot %" PRIu32 ", which is filled already", number, start[side] + k);
+            *limit = (uint16_t)(left < WINDOW ? left : WINDOW);
+        }
+    }
+    return FOREST_OK;
+}
+
+static int check_category_split(const Forest *f, uint32_t number, uint16_t *limits, char *why)
+{
+    const ForestHead *h = &f->head;
+    const ForestCategorySplit *c = f->category_splits + number;
+    const uint32_t slots = h->node_bytes == FOREST_FORM_A ? SLOTS_A : SLOTS_B;
+    if (c->feature >= h->features)
+        BAD("category split %" PRIu32 " has feature %" PRIu32 "; there are %" PRIu32, number, c->feature, h->features);
+    if (c->at > h->category_words || c->count > h->category_words - c->at)
+        BAD("category split %" PRIu32 " has %" PRIu32 " words of bits from number %" PRIu32 " on; there are %" PRIu32,
+            number, c->count, c->at, h->category_words);
+    if (c->slot >= slots)
+        BAD("category split %" PRIu32 " has slot %u; there are %" PRIu32, number, c->slot, slots);
+    if (c->flags > (MISSING_RIGHT | SET_LEFT | TRUNCATE_FIRST))
+        BAD("category split %" PRIu32 " has flags %u; they must be 0 to 7", number, c->flags);
+    if (limits[c->slot])
+        BAD("category split %" PRIu32 " fills slot %u, which is filled already", number, c->slot);
+    limits[c->slot] = 1;
+    return FOREST_OK;
+}
+
+static int check_trees(Forest *f, const uint16_t *limits, char *why)
+{
+    const ForestHead *h = &f->head;
+    uint32_t longest = 0;
+    for (uint32_t t = 0; t < h->trees; t++) {
+        const uint32_t from = f->first[t], to = t + 1 < h->trees ? f->first[t + 1] : h->words;
+        if (from > to || to > h->words || to - from < 2)
+            BAD("tree %" PRIu32 " has words %" PRIu32 " to %" PRIu32 "; there are %" PRIu32
+                ", and a tree has at least two", t, from, to, h->words);
+        longest = to - from > longest ? to - from : longest;
+    }
+    if (f->head.outputs > 1 && !h->vector_leaves)
+        for (uint32_t t = 0; t < h->trees; t++)
+            if (f->tree_outputs[t] >= h->outputs)
+                BAD("tree %" PRIu32 " adds to output %u; there are %" PRIu32, t, f->tree_outputs[t], h->outputs);
+    uint32_t *list = malloc(((size_t)longest + 4) * sizeof *list);
+    if (!list)
+        return FOREST_NO_MEMORY;
+    const uint32_t bad = (h->node_bytes == FOREST_FORM_A ? check_trees_a : check_trees_b)(f, limits, list);
+    free(list);
+    if (bad)
+        BAD("tree %" PRIu32 " has a node that leads outside of it, back, or to another's child, or asks for what no "
+            "slot or leaf row has", bad - 1);
+    return FOREST_OK;
+}
+
+int forest_open(Forest *f, const void *bytes, size_t count, char *why)
+{
+    uint16_t limits[SLOTS_B] = {0}; /* of each slot: how many thresholds a node may ask it for */
+    memset(f, 0, sizeof *f);
+    if (count < sizeof(ForestHead) || count % FOREST_ALIGNMENT)
+        BAD("it has %zu bytes; a forest has at least 128 and a multiple of 64", count);
+    memcpy(&f->head, bytes, sizeof f->head);
+    int failed = check_head(&f->head, count, why);
+    f->scores = f->head.transform == FOREST_ARGMAX ? 1 : f->head.outputs;
+    if (!failed)
+        failed = find_sections(f, bytes, count, why);
+    for (uint32_t i = 0; !failed && i < f->head.columns; i++)
+        failed = check_column(f, i, limits, why);
+    for (uint32_t i = 0; !failed && i < f->head.category_splits; i++)
+        failed = check_category_split(f, i, limits, why);
+    for (uint32_t slot = 0; slot < SLOTS_B; slot++)
+        f->row_work += limits[slot] != 0;
+    if (!limits[0])
+        limits[0] = 1;
+    if (!failed)
+        failed = check_trees(f, limits, why);
+    f->row_work += f->path_length + (uint64_t)f->head.trees * (f->head.vector_leaves ? f->head.outputs : 1);
+    return failed;
+}
+
+/* ---- Reading files ---- */
+
+static uint32_t crc_table[16][256];
+
+void forest_start(void)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t crc = byte;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320u : 0);
+        crc_table[0][byte] = crc;
+    }
+    for (uint32_t byte = 0; byte < 256; byte++)
+        for (int k = 1; k < 16; k++)
+            crc_table[k][byte] = crc_table[k - 1][byte] >> 8 ^ crc_table[0][crc_table[k - 1][byte] & 255];
+}
+
+/* Sixteen bytes a step, each through a table of its own. */
+uint32_t forest_crc32(uint32_t crc, const void *bytes, size_t count)
+{
+    const uint8_t *at = bytes;
+    crc = ~crc;
+    for (; count >= 16; at += 16, count -= 16) {
+        uint32_t w[4];
+        memcpy(w, at, 16);
+        w[0] ^= crc;
+        crc = 0;
+        for (int k = 0; k < 4; k++)
+            crc ^= crc_table[15 - 4 * k][w[k] & 255] ^ crc_table[14 - 4 * k][w[k] >> 8 & 255] ^
+                   crc_table[13 - 4 * k][w[k] >> 16 & 255] ^ crc_table[12 - 4 * k][w[k] >> 24];
+    }
+    for (; count; at++, count--)
+        crc = crc >> 8 ^ crc_table[0][(crc ^ *at) & 255];
+    return ~crc;
+}
+
+/* With huge pages where they fit in whole: they save a quarter of a row's time when the caches have forgotten the forest,
+   and a millisecond of faults while 5 MB are read. None reaches beyond this memory, so free() gives all of it back. */
+static void *aligned_memory(size_t bytes)
+{
+    void *memory = NULL;
+    if (posix_memalign(&memory, FOREST_ALIGNMENT, bytes))
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    const uintptr_t start = ((uintptr_t)memory + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
+    const uintptr_t end = ((uintptr_t)memory + bytes) & ~(HUGE_BYTES - 1);
+    if (start < end)
+        madvise((void *)start, end - start, MADV_HUGEPAGE); /* a wish: what becomes of it does not matter */
+#endif
+    return memory;
+}
+
+/* What a file must be besides sound. Frees `memory` unless all is well. */
+static int adopt(Forest *f, void *memory, size_t count, uint32_t crc, char *why)
+{
+    int failed = forest_open(f, memory, count, why);
+    f->owned = memory;
+    if (!failed && crc != f->head.crc32) {
+        snprintf(why, FOREST_WHY_BYTES, "its CRC-32 is %08" PRIx32 " and should be %08" PRIx32, crc, f->head.crc32);
+        failed = FOREST_BAD;
+    }
+    if (!failed)
+        failed = forest_probe(f, why);
+    if (failed)
+        forest_close(f);
+    return failed;
+}
+
+enum { CRC_FROM = offsetof(ForestHead, file_bytes) }; /* the CRC-32 is of the bytes after it */
+
+int forest_read(Forest *f, int fd, char *why)
+{
+    struct stat status;
+    memset(f, 0, sizeof *f);
+    if (fstat(fd, &status))
+        return FOREST_ERRNO;
+    if (!S_ISREG(status.st_mode))
+        BAD("it is not a regular file");
+    const size_t count = (size_t)status.st_size;
+    if (count < sizeof(ForestHead) || count % FOREST_ALIGNMENT)
+        BAD("it has %zu bytes; a forest has at least 128 and a multiple of 64", count);
+    uint8_t *memory = aligned_memory(count);
+    if (!memory)
+        return FOREST_NO_MEMORY;
+    uint32_t crc = 0;
+    for (size_t at = 0; at < count;) {
+        const size_t wanted = count - at < READ_BYTES ? count - at : READ_BYTES;
+        const ssize_t got = read(fd, memory + at, wanted);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0) {
+            const int error = errno;
+            free(memory);
+            errno = error;
+            if (got < 0)
+                return FOREST_ERRNO;
+            BAD("it ends after %zu of %zu bytes", at, count);
+        }
+        const size_t from = at < CRC_FROM ? CRC_FROM : at;
+        const int head_is_new = at < sizeof(ForestHead);
+        at += (size_t)got;
+        if (at > from)
+            crc = forest_crc32(crc, memory + from, at - from);
+        if (head_is_new && at >= sizeof(ForestHead)) { /* no gigabytes are read of what is no forest */
+            memcpy(&f->head, memory, sizeof f->head);
+            if (check_head(&f->head, count, why)) {
+                free(memory);
+                return FOREST_BAD;
+            }
+        }
+    }
+    return adopt(f, memory, count, crc, why);
+}
+
+int forest_copy(Forest *f, const void *bytes, size_t count, char *why)
+{
+    memset(f, 0, sizeof *f);
+    if (count < sizeof(ForestHead))
+        BAD("it has %zu bytes; a forest has at least 128 and a multiple of 64", count);
+    void *memory = aligned_memory(count);
+    if (!memory)
+        return FOREST_NO_MEMORY;
+    memcpy(memory, bytes, count);
+    return adopt(f, memory, count, forest_crc32(0, (uint8_t *)memory + CRC_FROM, count - CRC_FROM), why);
+}
+
+void forest_close(Forest *f)
+{
+    free(f->owned);
+    f->owned = NULL;
+}
+
+/* ---- From a row to slots ---- */
+
+/* How many of the ascending thresholds are <= x, without a branch that depends on x. */
+static inline uint32_t not_above(const float *thresholds, uint32_t count, float x)
+{
+    const float *from = thresholds;
+    while (count > 1) {
+        const uint32_t half = count >> 1;
+        from += half & -(uint32_t)(from[half - 1] <= x);
+        count -= half;
+    }
+    return (uint32_t)(from - thresholds) + (*from <= x);
+}
+
+/* The value that a column's thresholds are compared with; NaN if it is missing. */
+static inline float column_value(const ForestColumn *c, const float *row)
+{
+    const float x = row[c->feature];
+    if (c->missing == MISSING_NEVER)
+        return isnan(x) ? 0.0f : x;
+    if (c->missing == MISSING_ZERO && x >= -1e-35f && x <= 1e-35f)
+        return NAN;
+    return x;
+}
+
+static int category_goes_right(const Forest *f, const ForestCategorySplit *c, float x)
+{
+    if (isnan(x))
+        return c->flags & MISSING_RIGHT;
+    if (c->flags & TRUNCATE_FIRST)
+        x = truncf(x);
+    int in = 0;
+    if (x >= 0 && x < 16777216.0f) {
+        const uint32_t category = (uint32_t)x;
+        in = category / 32 < c->count && f->category_bits[c->at + category / 32] >> category % 32 & 1;
+    }
+    return in != ((c->flags & SET_LEFT) != 0);
+}
+
+static void fill_slots_a(const Forest *f, const float *row, uint16_t *slots)
+{
+    slots[0] = 0;
+    for (uint32_t i = 0; i < f->head.columns; i++) {
+        const ForestColumn *c = f->columns + i;
+        const float x = column_value(c, row);
+        const int missing = isnan(x);
+        const uint32_t below = not_above(f->thresholds + c->at, c->count, x);
+        for (uint32_t k = 0; k * WINDOW < c->count; k++) {
+            uint32_t in_window = below > WINDOW * k ? below - WINDOW * k : 0;
+            in_window = in_window > WINDOW ? WINDOW : in_window;
+            if (c->left_slot != NO_SLOT)
+                slots[c->left_slot + k] = (uint16_t)(missing ? 0 : in_window);
+            if (c->right_slot != NO_SLOT)
+                slots[c->right_slot + k] = (uint16_t)(missing ? 0xFFFF : in_window);
+        }
+    }
+    for (uint32_t i = 0; i < f->head.category_splits; i++) {
+        const ForestCategorySplit *c = f->category_splits + i;
+        slots[c->slot] = (uint16_t)category_goes_right(f, c, row[c->feature]);
+    }
+}
+
+static void fill_slots_b(const Forest *f, const float *row, float *slots)
+{
+    slots[0] = 0;
+    for (uint32_t i = 0; i < f->head.columns; i++) {
+        const ForestColumn *c = f->columns + i;
+        const float x = column_value(c, row);
+        const int missing = isnan(x);
+        if (c->left_slot != NO_SLOT)
+            slots[c->left_slot] = missing ? -INFINITY : x;
+        if (c->right_slot != NO_SLOT)
+            slots[c->right_slot] = missing ? INFINITY : x;
+    }
+    for (uint32_t i = 0; i < f->head.category_splits; i++) {
+        const ForestCategorySplit *c = f->category_splits + i;
+        slots[c->slot] = (float)category_goes_right(f, c, row[c->feature]);
+    }
+}
+
+/* ---- From leaves to margins ---- */
+
+static void add_float(const Forest *f, const uint32_t *leaves, uint32_t from, uint32_t count, float *margins)
+{
+    const ForestHead *h = &f->head;
+    if (h->vector_leaves) {
+        const float *table = f->leaf_table;
+        for (uint32_t i = 0; i < count; i++) {
+            const float *values = table + (size_t)leaves[i] * h->outputs;
+            for (uint32_t o = 0; o < h->outputs; o++) {
+                float value = values[o];
+                if (h->weighted)
+                    value *= f->weights[from + i];
+                margins[o] += value;
+            }
+        }
+        return;
+    }
+    if (h->outputs == 1 && !h->weighted) { /* the commonest forest: the sum stays in a register */
+        float sum = margins[0];
+        for (uint32_t i = 0; i < count; i++)
+            sum += float_of(leaves[i]);
+        margins[0] = sum;
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        float value = float_of(leaves[i]);
+        if (h->weighted)
+            value *= f->weights[from + i];
+        margins[h->outputs > 1 ? f->tree_outputs[from + i] : 0] += value;
+    }
+}
+
+static void add_double(const Forest *f, const uint32_t *leaves, uint32_t from, uint32_t count, double *margins)
+{
+    const ForestHead *h = &f->head;
+    const double *table = f->leaf_table;
+    for (uint32_t i = 0; i < count; i++) {
+        if (h->vector_leaves)
+            for (uint32_t o = 0; o < h->outputs; o++)
+                margins[o] += table[(size_t)leaves[i] * h->outputs + o];
+        else
+            margins[h->outputs > 1 ? f->tree_outputs[from + i] : 0] += table[leaves[i]];
+    }
+}
+
+static void add_leaves(const Forest *f, const uint32_t *leaves, uint32_t from, uint32_t count, void *margins)
+{
+    if (f->head.sum_bytes == FOREST_FLOAT32)
+        add_float(f, leaves, from, count, margins);
+    else
+        add_double(f, leaves, from, count, margins);
+}
+
+static void sum_a(const Forest *f, const float *row, void *margins)
+{
+    uint16_t slots[SLOTS_A];
+    uint32_t leaves[WAVE];
+    fill_slots_a(f, row, slots);
+    for (uint32_t from = 0, count; from < f->head.trees; from += count) {
+        count = f->head.trees - from < WAVE ? f->head.trees - from : WAVE;
+        leaves_a(f, slots, from, count, leaves);
+        add_leaves(f, leaves, from, count, margins);
+    }
+}
+
+static void sum_b(const Forest *f, const float *row, void *margins)
+{
+    float slots[SLOTS_B];
+    uint32_t leaves[WAVE];
+    fill_slots_b(f, row, slots);
+    for (uint32_t from = 0, count; from < f->head.trees; from += count) {
+        count = f->head.trees - from < WAVE ? f->head.trees - from : WAVE;
+        leaves_b(f, slots, from, count, leaves);
+        add_leaves(f, leaves, from, count, margins);
+    }
+}
+
+void forest_margins(const Forest *f, const float *row, void *margins)
+{
+    const ForestHead *h = &f->head;
+    memcpy(margins, f->base, (size_t)h->outputs * h->sum_bytes);
+    (h->node_bytes == FOREST_FORM_A ? sum_a : sum_b)(f, row, margins);
+    if (h->divisor != 1) /* only with sums in double */
+        for (uint32_t o = 0; o < h->outputs; o++)
+            ((double *)margins)[o] /= h->divisor;
+}
+
+/* ---- From margins to scores ---- */
+
+static void scores_float(const ForestHead *h, float *m)
+{
+    const uint32_t count = h->outputs;
+    float most = m[0];
+    uint32_t best = 0;
+    double sum = 0;
+    switch (h->transform) {
+    case FOREST_SIGMOID: /* XGBoost's: its guards against overflow and division by 0 are part of the score */
+        for (uint32_t o = 0; o < count; o++)
+            m[o] = 1.0f / (expf(88.7f < -m[o] ? 88.7f : -m[o]) + 1.0f + 1e-16f);
+        break;
+    case FOREST_EXP:
+        for (uint32_t o = 0; o < count; o++)
+            m[o] = expf(m[o]);
+        break;
+    case FOREST_EXP_F64:
+        for (uint32_t o = 0; o < count; o++)
+            m[o] = (float)exp((double)m[o]);
+        break;
+    case FOREST_SOFTMAX:
+        for (uint32_t o = 1; o < count; o++)
+            most = m[o] > most ? m[o] : most;
+        for (uint32_t o = 0; o < count; o++) {
+            m[o] = expf(m[o] - most);
+            sum += m[o];
+        }
+        for (uint32_t o = 0; o < count; o++)
+            m[o] /= (float)sum;
+        break;
+    case FOREST_STEP:
+        for (uint32_t o = 0; o < count; o++)
+            m[o] = m[o] > 0;
+        break;
+    case FOREST_ARGMAX:
+        for (uint32_t o = 1; o < count; o++)
+            best = m[o] > m[best] ? o : best;
+        m[0] = (float)best;
+        break;
+    }
+}
+
+static void scores_double(const ForestHead *h, double *m)
+{
+    const uint32_t count = h->outputs;
+    double most = m[0], sum = 0;
+    uint32_t best = 0;
+    switch (h->transform) {
+    case FOREST_SIGMOID:
+        for (uint32_t o = 0; o < count; o++)
+            m[o] = 1.0 / (1.0 + exp(-h->transform_parameter * m[o]));
+        break;
+    case FOREST_EXP:
+    case FOREST_EXP_F64:
+        for (uint32_t o = 0; o < count; o++)
+            m[o] = exp(m[o]);
+        break;
+    case FOREST_SOFTMAX:
+        for (uint32_t o = 1; o < count; o++)
+            most = m[o] > most ? m[o] : most;
+        for (uint32_t o = 0; o < count; o++) {
+            m[o] = exp(m[o] - most);
+            sum += m[o];
+        }
+        for (uint32_t o = 0; o < count; o++)
+            m[o] /= sum;
+        break;
+    case FOREST_STEP:
+        for (uint32_t o = 0; o < count; o++)
+            m[o] = m[o] > 0;
+        break;
+    case FOREST_ARGMAX:
+        for (uint32_t o = 1; o < count; o++)
+            best = m[o] > m[best] ? o : best;
+        m[0] = best;
+        break;
+    }
+}
+
+void forest_scores(const Forest *f, void *margins)
+{
+    if (f->head.sum_bytes == FOREST_FLOAT32)
+        scores_float(&f->head, margins);
+    else
+        scores_double(&f->head, margins);
+}
+
+/* ---- Probes ---- */
+
+/* Floats as whole numbers that are as far apart as there are floats between them. */
+static int64_t order_of(const void *value, uint32_t bytes)
+{
+    int64_t bits = 0;
+    if (bytes == FOREST_FLOAT64) {
+        memcpy(&bits, value, 8);
+        return bits < 0 ? INT64_MIN - bits : bits;
+    }
+    int32_t narrow;
+    memcpy(&narrow, value, 4);
+    return narrow < 0 ? INT32_MIN - (int64_t)narrow : narrow;
+}
+
+static int near(const void *a, const void *b, uint32_t bytes, uint64_t ulps)
+{
+    double x, y;
+    if (bytes == FOREST_FLOAT64) {
+        memcpy(&x, a, 8);
+        memcpy(&y, b, 8);
+    } else {
+        float p, q;
+        memcpy(&p, a, 4);
+        memcpy(&q, b, 4);
+        x = p;
+        y = q;
+    }
+    if (isnan(x) || isnan(y))
+        return isnan(x) && isnan(y);
+    const int64_t i = order_of(a, bytes), j = order_of(b, bytes);
+    return (i > j ? (uint64_t)i - (uint64_t)j : (uint64_t)j - (uint64_t)i) <= ulps;
+}
+
+int forest_probe(const Forest *f, char *why)
+{
+    const ForestHead *h = &f->head;
+    if (!h->probes)
+        return FOREST_OK;
+    if (f->row_work > PROBE_WORK / h->probes)
+        BAD("its %" PRIu32 " probe rows take %" PRIu64 " steps each; all together may take 268435456", h->probes,
+            f->row_work);
+    uint8_t *values = malloc((size_t)h->outputs * h->sum_bytes);
+    if (!values)
+        return FOREST_NO_MEMORY;
+    int failed = FOREST_OK;
+    for (uint32_t p = 0; p < h->probes && !failed; p++) {
+        const size_t bytes = h->sum_bytes;
+        const uint8_t *margins = (const uint8_t *)f->probe_margins + p * bytes * h->outputs;
+        const uint8_t *scores = (const uint8_t *)f->probe_scores + p * bytes * f->scores;
+        const char *what = "margins";
+        forest_margins(f, f->probe_rows + (size_t)p * h->features, values);
+        for (uint32_t o = 0; o < h->outputs && !failed; o++)
+            failed = !near(values + o * bytes, margins + o * bytes, h->sum_bytes, 0);
+        if (!failed) {
+            what = "scores";
+            forest_scores(f, values);
+            for (uint32_t o = 0; o < f->scores && !failed; o++)
+                failed = !near(values + o * bytes, scores + o * bytes, h->sum_bytes, PROBE_ULPS);
+        }
+        if (failed)
+            snprintf(why, FOREST_WHY_BYTES, "the %s of its probe row %" PRIu32 " are others on this machine", what, p);
+    }
+    free(values);
+    return failed;
+}
+
+/* ---- Numbers from text ---- */
+
+static const double ten_to[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
+#ifdef __SIZEOF_INT128__
+/* digits / 10^places rounded once to the nearest double: 64 bits of the quotient, the last of them also set if anything
+   is left over. digits > 0, 0 < places < 20. */
+static double quotient(uint64_t digits, int places)
+{
+    uint64_t divisor = 1;
+    for (int i = 0; i < places; i++)
+        divisor *= 10;
+    const int up = __builtin_clzll(digits), down = __builtin_clzll(divisor);
+    divisor <<= down;
+    const unsigned __int128 dividend = (unsigned __int128)(digits << up) << 63;
+    const uint64_t whole = (uint64_t)(dividend / divisor);
+    return ldexp((double)(whole | (dividend % divisor != 0)), down - up - 63);
+}
+#define QUOTIENT_PLACES 19
+#else
+static double quotient(uint64_t digits, int places)
+{
+    return (double)digits / ten_to[places];
+}
+#define QUOTIENT_PLACES 0
+#endif
+
+/* The digits from *at on: 19 at most, of which no zero before the first other digit counts. Where more follow, the number
+   is not `whole` below. */
+static uint64_t take_digits(const char **at, const char *end, uint64_t digits, int *taken, int *seen)
+{
+    while (*at < end && (unsigned)(**at - '0') < 10 && *taken < 19 && *seen < 1000) {
+        digits = digits * 10 + (uint64_t)(*(*at)++ - '0');
+        *taken += digits > 0;
+        ++*seen;
+    }
+    return digits;
+}
+
+int forest_csv_row(const char *text, size_t count, uint32_t features, float *row, double (*slow)(const char *, char **))
+{
+    const char *at = text, *end = text + count;
+    for (uint32_t i = 0; i < features; i++) {
+        const char *start = at;
+        int negative = at < end && *at == '-';
+        at += at < end && (*at == '-' || *at == '+');
+        int taken = 0, before = 0, places = 0;
+        uint64_t digits = take_digits(&at, end, 0, &taken, &before);
+        if (at < end && *at == '.') {
+            at++;
+            digits = take_digits(&at, end, digits, &taken, &places);
+        }
+        const int whole = before + places && (at == end || *at == ',' || *at == '\n' || *at == '\r');
+        double value;
+        if (whole && (!places || !digits)) {
+            value = (double)digits; /* up to 19 digits, rounded once */
+        } else if (whole && taken <= 15 && places <= 22) {
+            value = (double)digits / ten_to[places]; /* both are exact, so the quotient is rounded once */
+        } else if (whole && places <= QUOTIENT_PLACES) {
+            value = quotient(digits, places);
+        } else {
+            const char first = start < end ? *start : 0;
+            if (!(first == '-' || first == '+' || first == '.' || (unsigned)(first - '0') < 10))
+                return 0;
+            char *stop = NULL;
+            value = slow(start, &stop);
+            if (!stop)
+                return 0;
+            at = stop;
+            negative = 0; /* the sign is in the value */
+        }
+        row[i] = (float)(negative ? -value : value);
+        if (!(fabsf(row[i]) <= FLT_MAX))
+            return 0;
+        if (i + 1 < features) {
+            if (at >= end || *at++ != ',')
+                return 0;
+        }
+    }
+    at += at < end && *at == '\r';
+    at += at < end && *at == '\n';
+    return at == end;
+}

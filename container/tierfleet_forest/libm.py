@@ -1,0 +1,57 @@
+"""The C library's own logarithm and exponentials: NumPy's differ from them in the last bit."""
+
+import ctypes
+import ctypes.util
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .tree_model import Numbers
+
+
+def _library() -> ctypes.CDLL | None:
+    name = ctypes.util.find_library("m")
+    try:
+        return ctypes.CDLL(name) if name else None
+    except OSError:
+        return None
+
+
+_libm = _library()
+
+
+def _function(name: str, kind: Any, otherwise: Callable[[float], float]) -> Callable[[float], float]:
+    try:
+        function = getattr(_libm, name)
+    except AttributeError:  # no such library here: correctly rounded but for one value in thousands of millions
+        return otherwise
+    function.restype, function.argtypes = kind, [kind]
+    return function  # type: ignore[no-any-return]
+
+
+def _exp_otherwise(value: float) -> float:
+    with np.errstate(all="ignore"):
+        return float(np.exp(np.float64(value)))
+
+
+def _log_otherwise(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf if value == 0 else math.nan
+
+
+_logf = _function("logf", ctypes.c_float, _log_otherwise)
+_expf = _function("expf", ctypes.c_float, _exp_otherwise)
+_exp = _function("exp", ctypes.c_double, _exp_otherwise)
+
+
+def log_float32(value: np.float32) -> np.float32:
+    """`logf`, with which XGBoost makes a margin of base_score."""
+    return np.float32(_logf(float(value)))
+
+
+def exponential(values: Numbers) -> Numbers:
+    """`expf` of float32 numbers, `exp` of float64 ones."""
+    function = _expf if values.dtype == np.float32 else _exp
+    flat = [function(value) for value in values.ravel().tolist()]
+    return np.array(flat, values.dtype).reshape(values.shape)

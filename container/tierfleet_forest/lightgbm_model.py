@@ -1,0 +1,163 @@
+"""What a LightGBM text model means (Booster.save_model, format v2 to v4): double sums, `x <= threshold` in double.
+
+LightGBM predicts from doubles, and takes every value from -1e-35 to 1e-35 for 0.0 before a tree sees it. A row of
+float32 therefore goes left at a threshold `t` exactly if it is below the next float32 above `t`, or, for a `t` in that
+range, below one of its ends.
+"""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from . import layout
+from .tree_model import NUMERIC, CategorySet, ConvertError, Numbers, TreeModel, float32_above, joined
+
+_IDENTITY = (
+    "regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg",
+)  # fmt: skip
+_TRANSFORMS = {
+    **dict.fromkeys(_IDENTITY, layout.IDENTITY),
+    **dict.fromkeys(("poisson", "gamma", "tweedie"), layout.EXP),
+    **dict.fromkeys(("binary", "multiclassova", "cross_entropy"), layout.SIGMOID),
+    "multiclass": layout.SOFTMAX,
+}
+_CATEGORICAL, _DEFAULT_LEFT = 1, 2  # bits of decision_type; the two above them are what is missing
+_MISSING = np.array([layout.MISSING_NEVER, layout.MISSING_ZERO, layout.MISSING_NAN], np.uint8)
+_ZERO = np.float32(layout.ZERO)
+
+
+def is_lightgbm(data: bytes) -> bool:
+    """Whether a file begins as LightGBM's text models do."""
+    return re.match(rb"tree\r?\nversion=v", data) is not None
+
+
+def tree_model(data: bytes) -> TreeModel:
+    """The trees of a text model; raises ConvertError for what is not covered, or is damaged."""
+    try:
+        return _tree_model(data.decode())
+    except (KeyError, IndexError, ValueError, OverflowError) as error:
+        if isinstance(error, ConvertError):
+            raise
+        why = f"{type(error).__name__}: {str(error)[:80]}"
+        raise ConvertError(f"the LightGBM model is damaged ({why}); save it again with Booster.save_model") from None
+
+
+def _tree_model(text: str) -> TreeModel:
+    body, end, _ = text.partition("\nend of trees")
+    if not end:
+        raise ConvertError("the LightGBM model ends too early; save it again with Booster.save_model")
+    head, *trees = re.split(r"\n\s*Tree=\d+\r?\n", body)
+    header = _fields(head)
+    if header.get("version") not in ("v2", "v3", "v4"):
+        raise ConvertError(f"the LightGBM model is of format {header.get('version')}; v2 to v4 are covered")
+    outputs, features = int(header["num_tree_per_iteration"]), int(header["max_feature_idx"]) + 1
+    if not trees or outputs < 1 or len(trees) % outputs:
+        raise ConvertError(f"the LightGBM model has {len(trees)} trees for {outputs} outputs; save it again")
+    transform, parameter = _transform(header.get("objective", ""), outputs)
+    arrays = _arrays([_fields(tree) for tree in trees])
+    return TreeModel(
+        features=features,
+        base=np.zeros(outputs, np.float64),
+        output=(np.arange(len(trees)) % outputs).astype(np.uint16),
+        divisor=len(trees) // outputs if "\naverage_output" in head else 1,
+        transform=transform,
+        transform_parameter=parameter,
+        metadata={"objective": header.get("objective", ""), "feature_names": header.get("feature_names", "").split()},
+        **arrays,
+    )
+
+
+def _fields(text: str) -> dict[str, str]:
+    return {name: value for name, _, value in (line.strip().partition("=") for line in text.splitlines())}
+
+
+def _transform(objective: str, outputs: int) -> tuple[int, float]:
+    """The transform and its parameter; a model without an objective was trained with the user's own."""
+    name, *settings = objective.split() or [""]
+    if name and (name not in _TRANSFORMS or "sqrt" in settings):
+        raise ConvertError(f"the objective {objective!r} is not covered; covered are {', '.join(sorted(_TRANSFORMS))}")
+    if name != "multiclass" and name != "multiclassova" and outputs > 1 and name:
+        raise ConvertError(f"the objective {objective!r} with {outputs} outputs is not covered")
+    sigmoid = [setting.removeprefix("sigmoid:") for setting in settings if setting.startswith("sigmoid:")]
+    return _TRANSFORMS.get(name, layout.IDENTITY), float(sigmoid[0]) if sigmoid else 1.0
+
+
+def _tree(fields: dict[str, str]) -> tuple[dict[str, Numbers], dict[int, CategorySet]]:
+    """One tree's arrays, its splits first and then its leaves, and the categories of its splits by place."""
+    leaves = int(fields["num_leaves"])
+    splits = leaves - 1
+    if leaves < 1 or fields.get("is_linear", "0") != "0":
+        raise ConvertError("the LightGBM model has linear models in its leaves (linear_tree), which is not covered")
+
+    def numbers(name: str, count: int, dtype: Any) -> Numbers:
+        found = np.array(fields[name].split() if count else [], dtype)
+        if len(found) != count:
+            raise ConvertError(f"a tree of the LightGBM model has {len(found)} {name} for {count}; save it again")
+        return found
+
+    def padded(found: Numbers, fill: Any = 0) -> Numbers:
+        return np.concatenate([found, np.full(leaves, fill, found.dtype)])
+
+    def children(name: str) -> Numbers:
+        found = numbers(name, splits, np.int64)
+        return padded(np.where(found < 0, splits + ~found, found), -1)
+
+    decision, threshold = numbers("decision_type", splits, np.int64), numbers("threshold", splits, np.float64)
+    categorical = decision & _CATEGORICAL == 1
+    missing = _MISSING[decision >> 2 & 3]
+    # A category that is not known, NaN among them, goes right.
+    missing_left = (decision & _DEFAULT_LEFT != 0) & ~categorical
+    sets = _sets(fields, threshold, np.flatnonzero(categorical).tolist())
+    # `x <= inf` holds for every value there is, infinity too: as if no category were in the set.
+    for node in np.flatnonzero((threshold == np.inf) & ~categorical).tolist():
+        if missing[node] == layout.MISSING_ZERO:
+            raise ConvertError("a tree of the LightGBM model splits zeros from all other values, which is not covered")
+        missing_left[node] |= missing[node] == layout.MISSING_NEVER
+        sets[node] = CategorySet(())
+    missing[list(sets)] = layout.MISSING_NAN
+    counts = fields.get("internal_count", "").split() + fields.get("leaf_count", "").split()
+    arrays = {
+        "left": children("left_child"),
+        "right": children("right_child"),
+        "feature": padded(numbers("split_feature", splits, np.int64)),
+        "threshold": padded(_thresholds(threshold)),
+        "missing_left": padded(missing_left),
+        "missing": padded(missing),
+        "cover": np.array(counts if len(counts) == splits + leaves else [0] * (splits + leaves), np.float32),
+        "values": np.concatenate([np.zeros(splits), numbers("leaf_value", leaves, np.float64)]),
+    }
+    return arrays, sets
+
+
+def _sets(fields: dict[str, str], threshold: Numbers, nodes: list[int]) -> dict[int, CategorySet]:
+    if not nodes:
+        return {}
+    bounds = [int(bound) for bound in fields["cat_boundaries"].split()]
+    words = np.array(fields["cat_threshold"].split(), np.uint32)
+    found = {}
+    for node in nodes:
+        which = int(threshold[node])
+        bits = np.unpackbits(words[bounds[which] : bounds[which + 1]].astype("<u4").view(np.uint8), bitorder="little")
+        found[node] = CategorySet(tuple(np.flatnonzero(bits).tolist()), layout.SET_LEFT | layout.TRUNCATE_FIRST)
+    return found
+
+
+def _thresholds(threshold: Numbers) -> Numbers:
+    if np.isnan(threshold).any():
+        raise ConvertError("a tree of the LightGBM model compares with NaN; save it again")
+    above = float32_above(threshold)
+    above = np.where((threshold >= 0) & (threshold <= _ZERO), np.nextafter(_ZERO, np.float32(1)), above)
+    found: Numbers = np.where((threshold < 0) & (threshold >= -_ZERO), -_ZERO, above)
+    return found.astype(np.float32)
+
+
+def _arrays(trees: list[dict[str, str]]) -> dict[str, Any]:
+    parts = [_tree(fields) for fields in trees]
+    found: dict[str, Any] = joined([arrays for arrays, _ in parts])
+    numbers: dict[CategorySet, int] = {}
+    category_set = np.full(len(found["left"]), NUMERIC, np.int64)
+    for begin, (_, sets) in zip(found["roots"].tolist(), parts, strict=True):
+        for node, chosen in sets.items():
+            category_set[begin + node] = numbers.setdefault(chosen, len(numbers))
+    return {**found, "category_set": category_set if numbers else None, "sets": list(numbers)}

@@ -1,0 +1,116 @@
+"""An XGBoost model file, UBJ or JSON, as one document of dicts, lists and NumPy arrays.
+
+No length in the file is believed beyond its end. Python's own types are read as they are; whether the document is a
+model is for `xgboost_model` to say.
+"""
+
+import json
+import struct
+from typing import Any
+
+import numpy as np
+
+from .tree_model import ConvertError
+
+Document = dict[str, Any]
+_MAX_DEPTH = 32
+_NUMBERS = {
+    ord(marker): struct.Struct(form)
+    for marker, form in (("i", ">b"), ("U", ">B"), ("I", ">h"), ("l", ">i"), ("L", ">q"), ("d", ">f"), ("D", ">d"))
+}
+_LENGTHS = {marker: _NUMBERS[marker] for marker in b"iUIlL"}
+_DTYPES = {ord(m): np.dtype(d) for m, d in zip("iUIlLdD", ("i1", "u1", ">i2", ">i4", ">i8", ">f4", ">f8"), strict=True)}
+_CONSTANTS = {ord("T"): True, ord("F"): False, ord("Z"): None}
+
+
+def read_document(data: bytes) -> Document:
+    """The document of a UBJ or JSON model; raises ConvertError if it is neither, or damaged."""
+    if data[:1] != b"{":
+        what, how = f"begins with {data[:8]!r}, which is neither UBJ nor JSON", "save it"
+        if data[:4] == b"binf":
+            what, how = "is in XGBoost's old binary format", "load it in XGBoost 1.6 to 3.0 and save it"
+        raise ConvertError(f"the model file {what}; {how} with Booster.save_model('model.ubj')")
+    if data[1:65].lstrip()[:1] in (b'"', b"}"):
+        return _json(data)
+    try:
+        document, end = _object(data, 1, 0)
+    except (struct.error, IndexError, UnicodeDecodeError, RecursionError):
+        raise _damaged("it ends too early or a length in it is wrong") from None
+    if end != len(data):
+        raise _damaged(f"{len(data) - end} bytes follow its end")
+    return document
+
+
+def _json(data: bytes) -> Document:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ConvertError(f"the JSON model is damaged ({str(error)[:120]}); save it again") from None
+    if not isinstance(document, dict):
+        raise ConvertError("the JSON file holds no model; save it with Booster.save_model('model.ubj')")
+    return document
+
+
+def _damaged(why: str) -> ConvertError:
+    return ConvertError(f"the UBJ model is damaged: {why}; save it again with Booster.save_model")
+
+
+def _object(data: bytes, at: int, depth: int) -> tuple[Document, int]:
+    members: Document = {}
+    while data[at] != 0x7D:  # }
+        name, at = _text(data, at)
+        members[name], at = _value(data, at, depth + 1)
+    return members, at + 1
+
+
+def _value(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    if depth > _MAX_DEPTH:
+        raise _damaged(f"it is nested deeper than {_MAX_DEPTH}")
+    marker = data[at]
+    if marker == 0x53:  # S
+        return _text(data, at + 1)
+    if marker == 0x7B:  # {
+        return _object(data, at + 1, depth)
+    if marker == 0x5B:  # [
+        return _array(data, at + 1, depth)
+    number = _NUMBERS.get(marker)
+    if number is not None:
+        return number.unpack_from(data, at + 1)[0], at + 1 + number.size
+    if marker in _CONSTANTS:
+        return _CONSTANTS[marker], at + 1
+    raise _damaged(f"byte {at} is {data[at : at + 1]!r}, which begins no value")
+
+
+def _array(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    if data[at] == 0x24:  # $: numbers of one type
+        dtype = _DTYPES.get(data[at + 1])
+        if dtype is None or data[at + 2] != 0x23:  # #
+            raise _damaged(f"byte {at} begins an array of an unknown type")
+        count, at = _length(data, at + 3)
+        if count > (len(data) - at) // dtype.itemsize:
+            raise _damaged("an array is longer than the file")
+        return np.frombuffer(data, dtype, count, at), at + count * dtype.itemsize
+    counted = data[at] == 0x23
+    count, at = _length(data, at + 1) if counted else (len(data), at)
+    items: list[Any] = []
+    while len(items) < count and (counted or data[at] != 0x5D):  # ]
+        item, at = _value(data, at, depth + 1)
+        items.append(item)
+    return items, at if counted else at + 1
+
+
+def _text(data: bytes, at: int) -> tuple[str, int]:
+    count, at = _length(data, at)
+    if count > len(data) - at:
+        raise _damaged("a text is longer than the file")
+    return data[at : at + count].decode(), at + count
+
+
+def _length(data: bytes, at: int) -> tuple[int, int]:
+    number = _LENGTHS.get(data[at])
+    if number is None:
+        raise _damaged(f"byte {at} is {data[at : at + 1]!r}, which is no length")
+    count = number.unpack_from(data, at + 1)[0]
+    if count < 0:
+        raise _damaged(f"the length at byte {at} is negative")
+    return count, at + 1 + number.size

@@ -1,0 +1,28 @@
+"""The names of the compiled part where it was not built."""
+
+import os
+from typing import NoReturn
+
+
+class ForestError(ValueError):
+    """No forest can be read here."""
+
+
+class Forest:
+    """Only a name: nothing makes one."""
+
+
+def load(file: str | os.PathLike[str] | int, /) -> NoReturn:
+    """Raise ForestError."""
+    raise _error(file)
+
+
+def loads(data: bytes | bytearray | memoryview, /) -> NoReturn:
+    """Raise ForestError."""
+    raise _error(f"a forest of {len(data)} bytes")
+
+
+def _error(what: object) -> ForestError:
+    return ForestError(
+        f"{what} cannot be read: the compiled part of tierfleet_forest is missing; see unavailable_reason"
+    )

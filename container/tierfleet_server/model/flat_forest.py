@@ -1,0 +1,125 @@
+"""A model that is a flat forest (docs/flat-forest.md): read and checked here, since no byte of it can do harm."""
+
+import json
+from pathlib import Path
+
+import tierfleet_forest
+from tierfleet_forest import ForestError
+from tierfleet_forest.layout import MAGIC
+
+from ..thread_priority import give_way
+from . import artefact
+from .booster import Rows
+from .load_limits import Admitted
+from .model_file import MAX_PATH_LENGTH
+from .parameters import MAX_FEATURES, MAX_OUTPUTS
+from .preprocessing import Preprocessing
+from .refusal import BadModel, Refusal
+
+_METADATA_LIMIT_BYTES = 4 * 1024 * 1024
+FORM = "forest"  # of an `Admitted`
+
+
+class ForestModel:
+    """A forest behind the seam `booster.Model`. `form` is `forest-a` or `forest-b`.
+
+    A step of a forest takes less than half of a visit of XGBoost's, in which `work_per_row` is counted.
+    """
+
+    __slots__ = (
+        "_predict", "features", "form", "heap_bytes", "object_bytes", "outputs", "predict_csv", "preprocessing",
+        "work_per_row",
+    )  # fmt: skip
+
+    def __init__(self, forest: tierfleet_forest.Forest, preprocessing: Preprocessing) -> None:
+        self.features = forest.features
+        self.outputs = forest.scores
+        self.form = f"forest-{forest.form.lower()}"
+        self.heap_bytes = forest.size_bytes
+        self.object_bytes = preprocessing.object_bytes
+        self.preprocessing = preprocessing
+        self.work_per_row = forest.row_work // 2 + 1
+        self._predict = forest.predict
+        self.predict_csv = forest.predict_csv
+
+    def predict(self, rows: Rows) -> list[float]:
+        """Scores, row after row; other threads run meanwhile where that takes long."""
+        return self._predict(rows.owner)
+
+    predict_now = predict
+
+
+def is_forest(head: bytes) -> bool:
+    """Whether a file with these first bytes is meant to be a forest."""
+    return head.startswith(MAGIC)
+
+
+def find_forest(directory: Path) -> Path | None:
+    """The forest that an artefact carries beside a model file, if there is one and this server can read it."""
+    if not tierfleet_forest.available:
+        return None
+    path = directory / artefact.FOREST
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise BadModel(f"cannot look for {artefact.FOREST}: {error.strerror}; publish the model again") from None
+    return path
+
+
+def load_forest(path: Path, admitted: Admitted) -> ForestModel:
+    """The forest in that file, with the preprocessing of the artefact; raises Refusal, BadModel or MemoryError.
+
+    A file that has another length than what was `admitted` is refused.
+    """
+    if not tierfleet_forest.available:
+        raise BadModel(
+            f"this server reads no flat forests: {tierfleet_forest.unavailable_reason}; or publish the model as UBJ"
+        )
+    if not admitted.is_small:
+        give_way()  # the thread loads nothing else, and the check of 5 MB takes milliseconds
+    root = artefact.root_of(path)
+    metadata = artefact.read_metadata(root)
+    file, size = artefact.open_model_file(path)
+    with file:
+        if size != admitted.size_bytes:
+            raise BadModel(
+                f"the model file went from {admitted.size_bytes} to {size} bytes while it was loaded; load it again"
+            )
+        try:
+            forest = tierfleet_forest.load(file.fileno())
+        except ForestError as error:
+            raise BadModel(str(error)) from None
+        except OSError as error:
+            raise Refusal(404, f"cannot read the file: {error.strerror}") from None
+    _refuse_costly(forest)
+    if metadata is None:
+        return ForestModel(forest, Preprocessing())
+    beside = root != path.parent
+    preprocessing = metadata.check_forest(
+        forest.features,
+        size_bytes=None if beside else forest.size_bytes,
+        source_sha256=_source_sha256(forest.metadata) if beside else None,
+    )
+    return ForestModel(forest, preprocessing)
+
+
+def _refuse_costly(forest: tierfleet_forest.Forest) -> None:
+    """BadModel for a forest whose rows or scores cost more than the server's other models may."""
+    for name, value, most in (
+        ("features", forest.features, MAX_FEATURES),
+        ("outputs", forest.outputs, MAX_OUTPUTS),
+        ("steps for one row", forest.row_work, MAX_PATH_LENGTH),
+    ):
+        if value > most:
+            raise BadModel(f"the forest has {value} {name}; at most {most} are served; train a smaller model")
+
+
+def _source_sha256(metadata: bytes) -> object:
+    if len(metadata) > _METADATA_LIMIT_BYTES:
+        return None
+    try:
+        return json.loads(metadata)["source"]["sha256"]
+    except (ValueError, RecursionError, KeyError, TypeError, IndexError):
+        return None

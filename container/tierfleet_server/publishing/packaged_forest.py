@@ -1,0 +1,73 @@
+"""The flat forest of a model that is packaged: made of the packaged bytes, compared with the file's own scores."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tierfleet_forest
+from tierfleet_forest import ConvertError
+from tierfleet_forest.convert import convert_document
+
+from ..model import native
+from .document import Document, read_document
+from .sample_rows import sample_rows
+from .tree_scores import Floats, margins
+from .versions import IMAGE_XGBOOST, Version, dotted
+
+# The reader allows a file's probes as much: C libraries differ in the last place of an exponential.
+_MAX_SCORE_DISTANCE = 4
+
+
+class PackagedForest(NamedTuple):
+    """A forest's bytes, empty where the model stays a Booster; and why, as a note or as a warning."""
+
+    data: bytes
+    note: str = ""
+    warning: str = ""
+
+
+def packaged_forest(
+    document: Document, source: Version, trees: int | None, ubj: bytes, packaged: bytes
+) -> PackagedForest:
+    """The forest of a document that XGBoost `source` saved, or of its first so many `trees`.
+
+    `ubj` is the form of it that the dense server reads; `packaged` is the file that the forest names as its source.
+    Its margins of at least 1,024 rows must be those of the file bit for bit: every threshold and its neighbours,
+    missing values, categories. Where the installed XGBoost reads `ubj`, its margins and scores are compared too.
+    """
+    if not tierfleet_forest.available:
+        return PackagedForest(b"", f"no flat forest: {tierfleet_forest.unavailable_reason}")
+    try:
+        # As the dense image's XGBoost reads it, so that a forest and the Booster beside it agree.
+        data = convert_document(read_document(ubj), packaged, reader=IMAGE_XGBOOST)
+    except ConvertError as error:
+        return PackagedForest(b"", f"no flat forest, XGBoost serves it: {error}")
+    forest = tierfleet_forest.loads(data)
+    rows = sample_rows(document)
+    shape = (len(rows), -1)
+    found = np.array(forest.margins(rows), np.float32).reshape(shape)
+    differ = _differ(found, margins(document, rows, source, trees))
+    who = "the file"
+    if not differ.any() and native.version()[:2] >= IMAGE_XGBOOST[:2]:
+        who = f"XGBoost {dotted(native.version())}"
+        handle, call = native.Handle(ubj), (rows.ctypes.data, *rows.shape)
+        differ = _differ(found, np.array(handle.margins(*call), np.float32).reshape(shape))
+        by_xgboost = np.array(handle.predict_dmatrix(*call), np.float32).reshape(shape)
+        differ |= _differ(np.array(forest.predict(rows), np.float32).reshape(shape), by_xgboost, _MAX_SCORE_DISTANCE)
+    if differ.any():
+        why = f"{int(differ.sum())} of {len(rows)} compared rows would be scored otherwise than by {who}"
+        return PackagedForest(b"", "", f"no flat forest: {why}; XGBoost serves it. Please report it with the file")
+    return PackagedForest(data)
+
+
+def _differ(one: Floats, other: Floats, most: int = 0) -> npt.NDArray[np.bool_]:
+    """By row, whether numbers are more than so many float32 apart; NaN is like NaN."""
+    apart = (np.abs(_place(one) - _place(other)) > most) & ~(np.isnan(one) & np.isnan(other))
+    different: npt.NDArray[np.bool_] = apart.any(axis=1)
+    return different
+
+
+def _place(values: Floats) -> npt.NDArray[np.int64]:
+    """The number of each float32 when they are counted from minus infinity up; both zeros have one."""
+    bits = values.view(np.int32).astype(np.int64)
+    return np.where(bits < 0, -(2**31) - bits, bits)

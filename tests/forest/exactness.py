@@ -1,0 +1,85 @@
+"""Flat forests against XGBoost, bit for bit: how one model is compared."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tierfleet_forest
+import xgboost
+from generated_models import Description, telling_rows, train
+from tierfleet_forest.layout import FORM_A, FORM_B
+from tierfleet_forest.model_document import read_document
+from tierfleet_forest.tree_model import ConvertError, TreeModel
+from tierfleet_forest.writer import write_forest
+from tierfleet_forest.xgboost_model import tree_model
+
+Predict = Callable[[Any], tuple[Any, Any]]  # float32 rows to margins and scores, both (rows, anything)
+
+
+class Compared(NamedTuple):
+    """What was compared: how many rows, and in how many a margin or a score differs in a bit."""
+
+    rows: int
+    margins: int
+    scores: int
+
+
+def reader(data: bytes) -> Predict:
+    """The compiled reader, which works the file's probes out itself."""
+    forest = tierfleet_forest.loads(data)
+
+    def predict(rows: Any) -> tuple[Any, Any]:
+        shape = (len(rows), -1)
+        margins, scores = (np.array(values, np.float32) for values in (forest.margins(rows), forest.predict(rows)))
+        return margins.reshape(shape), scores.reshape(shape)
+
+    return predict
+
+
+def forests(model: TreeModel) -> dict[int, bytes]:
+    """The model in each form that has room for it, at least one; by bytes of a node."""
+    found = {}
+    for form in (FORM_A, FORM_B):
+        try:
+            found[form] = write_forest(model, node_bytes=form)
+        except ConvertError:
+            continue
+    if not found:
+        write_forest(model)  # says why
+    return found
+
+
+def same(one: Any, other: Any) -> Any:
+    """Whether each row has the same bits; NaN equals NaN, and 0.0 is not -0.0."""
+    bits = one.view(np.uint32 if one.dtype.itemsize == 4 else np.uint64)
+    equal = (bits == other.view(bits.dtype)) | (np.isnan(one) & np.isnan(other))
+    return equal.reshape(len(one), -1).all(axis=1)
+
+
+def near(one: Any, other: Any) -> Any:
+    """Whether scores that another machine worked out are at most 4 floats away, as the reader allows: its C library's
+    exponential may end otherwise.
+    """
+    with np.errstate(invalid="ignore"):
+        return (np.abs(one - other) <= 4 * np.spacing(np.abs(other))).reshape(len(one), -1).all(axis=1)
+
+
+def trained(description: Description) -> tuple[xgboost.Booster, Any, TreeModel]:
+    """The model in XGBoost, the rows it was trained on, and the model as it is written."""
+    booster, rows = train(description)
+    booster.feature_types = None
+    return booster, rows, tree_model(read_document(bytes(booster.save_raw("ubj"))))
+
+
+def compare(booster: xgboost.Booster, rows: Any, predict: Predict) -> Compared:
+    """Margins and scores of `Booster.predict`, and those of a forest."""
+    data = xgboost.DMatrix(rows, nthread=1)
+    shape = (len(rows), -1)
+    expected = booster.predict(data, output_margin=True, validate_features=False).reshape(shape)
+    scores = booster.predict(data, validate_features=False).reshape(shape)
+    margins, own_scores = predict(rows)
+    differ = ~same(margins, expected.astype(np.float32)), ~same(own_scores, scores.astype(np.float32))
+    return Compared(len(rows), int(differ[0].sum()), int(differ[1].sum()))
+
+
+__all__ = ["Compared", "compare", "forests", "near", "reader", "same", "telling_rows", "trained"]

@@ -1,0 +1,172 @@
+"""A reader of flat forests by docs/flat-forest.md alone, one row and one node at a time, in plain Python.
+
+NumPy's scalars only round sums to float32 or float64. It shares nothing with the compiled reader nor with the writer.
+"""
+
+import ctypes
+import ctypes.util
+import json
+import math
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+
+_libm = ctypes.CDLL(ctypes.util.find_library("m"))
+_libm.expf.restype, _libm.expf.argtypes = ctypes.c_float, [ctypes.c_float]
+_libm.exp.restype, _libm.exp.argtypes = ctypes.c_double, [ctypes.c_double]
+_NONE = 0xFFFF
+
+
+class PageForest:
+    """A file's head and sections."""
+
+    def __init__(self, data: bytes) -> None:
+        magic, version, crc32, file_bytes = struct.unpack_from("<8sIIQ", data)
+        assert (magic, version, file_bytes) == (b"FLATFRST", 1, len(data))
+        assert crc32 == zlib.crc32(data[16:])
+        (
+            self.node_bytes, self.features, self.outputs, self.trees, words, columns, thresholds, splits, bits,
+            leaf_rows, self.sum_bytes, self.vectors, weighted, self.divisor, self.transform, probes,
+            self.parameter, metadata,
+        ) = struct.unpack_from("<16IdI", data, 24)  # fmt: skip
+        self._data, self._at = data, 128
+        sums, node = ("f" if self.sum_bytes == 4 else "d"), ("I" if self.node_bytes == 4 else "Q")
+        self.number: Any = np.float32 if self.sum_bytes == 4 else np.float64
+        width = self.outputs if self.vectors else 1
+        own_output = self.outputs > 1 and not self.vectors
+        self.base = self._values(sums, self.outputs)
+        self.columns = self._records("3I2HI", columns)
+        self.thresholds = self._values("f", thresholds)
+        self.splits = self._records("3I2H", splits)
+        self.bits = self._values("I", bits)
+        self.roots = self._values(node, self.trees)
+        self.first = self._values("I", self.trees)
+        self.tree_outputs = self._values("H", self.trees if own_output else 0)
+        self.weights = self._values("f", self.trees if weighted else 0)
+        self.leaf_table = self._values(sums, leaf_rows * width)
+        self.leaf_rows, self.width = leaf_rows, width
+        self.words = self._values(node, words)
+        self._values("f", probes * self.features)
+        self._values(sums, probes * self.outputs)
+        self._values(sums, probes * (1 if self.transform == 5 else self.outputs))
+        self.metadata = json.loads(data[self._at : self._at + metadata] or b"{}")
+        assert self._at + -(-metadata // 64) * 64 == len(data)
+
+    def _values(self, kind: str, count: int) -> tuple[Any, ...]:
+        return tuple(value for (value,) in self._records(kind, count))
+
+    def _records(self, kind: str, count: int) -> list[tuple[Any, ...]]:
+        record = struct.Struct("<" + kind)
+        end = self._at + count * record.size
+        found = list(record.iter_unpack(self._data[self._at : end]))
+        self._at = self._at + -(-count * record.size // 64) * 64
+        return found
+
+    def margins(self, row: list[float]) -> list[Any]:
+        """The margins of one row of float32 values."""
+        slots = self._slots(row)
+        sums = [self.number(value) for value in self.base]
+        with np.errstate(all="ignore"):
+            for tree in range(self.trees):
+                leaf = self._leaf(tree, slots)
+                for output in range(self.outputs) if self.vectors else [self._output(tree)]:
+                    value = self._leaf_value(leaf, output)
+                    if self.weights:
+                        value = value * np.float32(self.weights[tree])
+                    sums[output] = sums[output] + value
+            return [value / self.number(self.divisor) for value in sums] if self.divisor != 1 else sums
+
+    def scores(self, margins: list[Any]) -> list[Any]:
+        """The scores of one row's margins."""
+        number, transform = self.number, self.transform
+        one = number(1)
+        with np.errstate(all="ignore"):
+            if transform == 0:
+                return margins
+            if transform == 1 and number is np.float32:
+                powers = [self._exp(min(-m, np.float32(88.7)) if m == m else m) for m in margins]
+                return [one / (power + one + np.float32(1e-16)) for power in powers]
+            if transform == 1:
+                return [one / (one + self._exp(-self.parameter * m)) for m in margins]
+            if transform == 2:
+                return [self._exp(m) for m in margins]
+            if transform == 6:
+                return [number(_libm.exp(m)) for m in margins]
+            if transform == 4:
+                return [number(m > 0) for m in margins]
+            most = 0
+            for place, m in enumerate(margins):
+                if m > margins[most]:
+                    most = place
+            if transform == 5:
+                return [number(most)]
+            powers = [self._exp(m - margins[most]) for m in margins]
+            total = 0.0
+            for power in powers:
+                total += float(power)
+            return [power / number(total) for power in powers]
+
+    def _exp(self, value: Any) -> Any:
+        return self.number((_libm.expf if self.number is np.float32 else _libm.exp)(value))
+
+    def _slots(self, row: list[float]) -> dict[int, float]:
+        slots: dict[int, float] = {0: 0}
+        for feature, at, count, left, right, rule in self.columns:
+            x = row[feature]
+            missing = math.isnan(x)
+            if rule == 1 and missing:
+                x, missing = 0.0, False
+            if rule == 2 and abs(x) <= float(np.float32(1e-35)):
+                missing = True
+            if self.node_bytes == 8:
+                filled = {left: -math.inf if missing else x, right: math.inf if missing else x}
+                slots.update({slot: value for slot, value in filled.items() if slot != _NONE})
+                continue
+            below = sum(threshold <= x for threshold in self.thresholds[at : at + count])
+            for k in range((count + 255) // 256):
+                window = min(max(below - 256 * k, 0), 256)
+                if left != _NONE:
+                    slots[left + k] = 0 if missing else window
+                if right != _NONE:
+                    slots[right + k] = 65535 if missing else window
+        for feature, at, count, slot, flags in self.splits:
+            slots[slot] = self._category_goes_right(row[feature], at, count, flags)
+        return slots
+
+    def _category_goes_right(self, x: float, at: int, count: int, flags: int) -> int:
+        if math.isnan(x):
+            return flags & 1
+        if flags & 4 and not math.isinf(x):
+            x = float(math.trunc(x))
+        inside = False
+        if 0 <= x < 2**24:
+            category = int(x)
+            inside = category < 32 * count and bool(self.bits[at + category // 32] >> category % 32 & 1)
+        return int(not inside if flags & 2 else inside)
+
+    def _leaf(self, tree: int, slots: dict[int, float]) -> int:
+        """The 32 bits of the leaf that a row ends at."""
+        word, pair = self.roots[tree], self.first[tree]
+        while True:
+            if self.node_bytes == 4:
+                right = slots[word & 255] > (word >> 8 & 255)
+                inner = word >> (16 + right) & 1
+            else:
+                threshold = struct.unpack("<f", struct.pack("<I", word >> 32))[0]
+                right = not slots[word & 4095] < threshold
+                inner = word >> (12 + right) & 1
+            place = pair + right
+            word = self.words[place]
+            if not inner:
+                return int(word if self.node_bytes == 4 else word >> 32)
+            pair = place + (word >> 18 if self.node_bytes == 4 else word >> 14 & 0x3FFFF)
+
+    def _output(self, tree: int) -> int:
+        return self.tree_outputs[tree] if self.tree_outputs else 0
+
+    def _leaf_value(self, leaf: int, output: int) -> Any:
+        if not self.leaf_rows:
+            return np.float32(struct.unpack("<f", struct.pack("<I", leaf))[0])
+        return self.number(self.leaf_table[leaf * self.width + (output if self.vectors else 0)])

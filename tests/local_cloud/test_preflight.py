@@ -1,0 +1,138 @@
+"""`tierfleet preflight` as a process against the stand-in: an empty account, a prepared one, and one with a fleet."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomlkit
+from real_fleet import Fleet
+
+from local_cloud import LocalCloud, start
+from local_cloud.testing.account import Account
+from local_cloud.testing.fleets import FLEET_FILES, document
+from tierfleet.runtime.names import models_bucket
+
+ACCOUNT, REGION = "123456789012", "eu-west-1"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("preflight")
+
+
+@pytest.fixture(scope="module")
+def cloud(directory: Path) -> Iterator[LocalCloud]:
+    """Where the command looks for it: below the directory it is called in."""
+    with start(directory / ".local-cloud", account=ACCOUNT) as running:
+        yield running
+
+
+def preflight(directory: Path, file: Path) -> tuple[int, list[dict[str, str]]]:
+    """Exit code and findings."""
+    command = [Path(sys.executable).with_name("tierfleet"), "preflight", str(file), "--local", "--json"]
+    environment = {**os.environ, "COLUMNS": "200"}
+    run = subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "Traceback" not in run.stdout + run.stderr, run.stderr
+    said = json.loads(run.stdout)
+    assert len(said["assumptions"]) > 30
+    findings: list[dict[str, str]] = said["findings"]
+    assert all(finding["remedy"] for finding in findings if finding["status"] == "problem")
+    return run.returncode, findings
+
+
+def problems(findings: list[dict[str, str]]) -> set[str]:
+    return {finding["area"] for finding in findings if finding["status"] != "ok"}
+
+
+@pytest.mark.parametrize("file", FLEET_FILES, ids=lambda file: file.stem)
+def test_each_shipped_fleet_in_an_empty_account_needs_a_bootstrap_and_quotas(
+    cloud: LocalCloud, directory: Path, file: Path
+) -> None:
+    code, findings = preflight(directory, file)
+    assert (code, problems(findings)) == (1, {"bootstrap", "quotas"})
+    areas = {finding["area"] for finding in findings}
+    assert areas == {"credentials", "bootstrap", "stacks", "bucket", "image", "quotas"}
+    assert not [finding for finding in findings if finding["status"] == "unknown"]
+
+
+def a_network(cloud: LocalCloud) -> dict[str, Any]:
+    """A VPC of two zones with a gateway endpoint for S3."""
+    ec2 = cloud.client("ec2", ACCOUNT, region=REGION)
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"]
+        for number, zone in enumerate("ab")
+    ]
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    for subnet in subnets:
+        ec2.associate_route_table(RouteTableId=table, SubnetId=subnet["SubnetId"])
+    service = f"com.amazonaws.{REGION}.s3"
+    ec2.create_vpc_endpoint(VpcId=vpc, ServiceName=service, VpcEndpointType="Gateway", RouteTableIds=[table])
+    group = ec2.create_security_group(GroupName="models", Description="models", VpcId=vpc)["GroupId"]
+    return {"subnets": [subnet["SubnetId"] for subnet in subnets], "security_group_ids": [group]}
+
+
+def a_key(cloud: LocalCloud) -> str:
+    """A key that CloudWatch and EventBridge may use."""
+    services = {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]}
+    actions = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    statement = {"Effect": "Allow", "Principal": services, "Action": actions, "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    made = cloud.client("kms", ACCOUNT, region=REGION).create_key(Policy=policy)
+    arn: str = made["KeyMetadata"]["Arn"]
+    return arn
+
+
+def test_a_fleet_in_a_vpc_with_keys_is_proven_before_and_after_its_deployment(
+    cloud: LocalCloud, directory: Path, synth: Any
+) -> None:
+    key = a_key(cloud)
+    encryption = {"bucket_kms_key_arn": key, "volume_kms_key_arn": key, "topic_kms_key_arn": key}
+    changes: dict[str, Any] = {"network": a_network(cloud), "encryption": encryption}
+    file = directory / "shop-test.toml"
+    file.write_text(tomlkit.dumps(document(account=ACCOUNT, **changes)))
+    shop = Fleet(Account(cloud, ACCOUNT), synth)
+
+    code, findings = preflight(directory, file)
+    assert (code, problems(findings)) == (1, {"bootstrap", "quotas"}), findings
+    assert [finding["area"] for finding in findings].count("network") == 3
+    assert [finding["area"] for finding in findings].count("keys") == 3
+
+    # The emulator would skip a topic's key, so the stand-in refuses one.
+    shop.create(network=changes["network"], encryption={"bucket_kms_key_arn": key, "volume_kms_key_arn": key})
+    code, findings = preflight(directory, file)
+    assert (code, problems(findings)) == (1, {"quotas"}), findings
+    said = [finding["message"] for finding in findings if finding["area"] in ("stacks", "models")]
+    assert said == [
+        "shop-test-Models is CREATE_COMPLETE",
+        "shop-test-Fleet is CREATE_COMPLETE",
+        "there are models below models/",
+        "the artefacts of 1 dedicated tenants exist",
+    ]
+
+
+def test_an_account_with_something_amiss_says_each_thing_at_once(cloud: LocalCloud, directory: Path) -> None:
+    s3 = cloud.client("s3", ACCOUNT, region=REGION)
+    bucket = models_bucket("torn", "test", ACCOUNT, REGION)
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    content = document(
+        account=ACCOUNT,
+        fleet="torn",
+        container={"image": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mine:1"},
+        network={"subnets": ["subnet-0123abcd", "subnet-0123abce"], "security_group_ids": ["sg-0123abcd"]},
+        encryption={"bucket_kms_key_arn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"},
+    )
+    del content["container"]["version"]
+    file = directory / "torn-test.toml"
+    file.write_text(tomlkit.dumps(content))
+    code, findings = preflight(directory, file)
+    assert code == 1
+    assert problems(findings) >= {"image", "network", "keys", "models", "quotas"}
+    assert not [finding for finding in findings if finding["status"] == "unknown"], findings

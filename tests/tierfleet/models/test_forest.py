@@ -1,0 +1,83 @@
+"""Flat forests from the command line: packaged beside a model or in its place, and validated."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+import tierfleet_forest
+from small_models import small_model
+from typer.testing import CliRunner
+
+from tierfleet.cli import app
+
+runner = CliRunner()
+pytestmark = pytest.mark.skipif(not tierfleet_forest.available, reason="the compiled reader is not built")
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    file = tmp_path / "models" / "acme" / "v1.ubj"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(small_model(3))
+    return tmp_path / "models"
+
+
+def run(*words: object, code: int = 0) -> str:
+    done = runner.invoke(app, ["models", *map(str, words)])
+    assert done.exit_code == code, done.output
+    return " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("forest", "names"),
+    [
+        ("none", [".tierfleet/metadata.json", "xgboost-model"]),
+        ("beside", [".tierfleet/metadata.json", ".tierfleet/model.forest", "xgboost-model"]),
+        ("alone", [".tierfleet/metadata.json", "model.forest"]),
+    ],
+)
+def test_a_packaged_forest_validates(forest: str, names: list[str], models: Path, tmp_path: Path) -> None:
+    run("package", models, "-o", tmp_path / "out", "--for", "tierfleet", "--forest", forest)
+    with tarfile.open(tmp_path / "out" / "acme" / "v1.tar.gz") as archive:
+        assert archive.getnames() == names
+    assert "1 of 1 model can be published" in run("validate", tmp_path / "out")
+
+
+def test_the_stock_image_gets_none_alone(models: Path, tmp_path: Path) -> None:
+    told = run("package", models, "-o", tmp_path / "out", "--for", "3.0-5", "--forest", "alone", code=2)
+    assert "reads no flat forests" in told
+    run("package", models, "-o", tmp_path / "both", "--for", "3.0-5", "--forest", "beside")
+    run("package", models, "-o", tmp_path / "alone", "--forest", "alone")
+    assert "1 of 1 model" in run("validate", tmp_path / "both", "--for", "3.0-5")
+    assert "which AWS's image does not read" in run("validate", tmp_path / "alone", "--for", "3.0-5", code=2)
+
+
+def test_a_damaged_forest_is_found(models: Path, tmp_path: Path) -> None:
+    for forest, name in (("alone", "model.forest"), ("beside", ".tierfleet/model.forest")):
+        run("package", models, "-o", tmp_path / forest, "--forest", forest)
+        file = tmp_path / forest / "acme" / "v1.tar.gz"
+        with tarfile.open(file) as archive:
+            members = {path: archive.extractfile(path).read() for path in archive.getnames()}  # type: ignore[union-attr]
+        damaged = bytearray(members[name])
+        damaged[len(damaged) // 2] ^= 1
+        members[name] = bytes(damaged)
+        with tarfile.open(file, "w:gz") as archive:
+            for path, content in members.items():
+                member = tarfile.TarInfo(path)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        assert "CRC-32" in run("validate", tmp_path / forest, code=2)
+
+
+def test_what_was_packaged_before_is_taken_as_it_is_and_said(models: Path, tmp_path: Path) -> None:
+    run("package", models, "-o", tmp_path / "once")
+    told = run("package", tmp_path / "once", "-o", tmp_path / "twice", "--forest", "alone")
+    assert "was packaged before and gets no flat forest" in told
+    once, twice = (tmp_path / name / "acme" / "v1.tar.gz" for name in ("once", "twice"))
+    assert once.read_bytes() == twice.read_bytes()
+
+
+def test_another_word_is_refused(models: Path, tmp_path: Path) -> None:
+    told = run("package", models, "-o", tmp_path / "out", "--forest", "both", code=2)
+    assert "--forest both: give none, beside or alone" in told

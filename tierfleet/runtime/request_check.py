@@ -1,0 +1,40 @@
+"""What a call may be given: checked before anything is asked of AWS."""
+
+import math
+import re
+from typing import Final
+
+from tierfleet.runtime import names
+from tierfleet.runtime.client.errors import RequestInvalidError
+
+TENANT: Final = re.compile(names.WORD_PATTERN)
+# A greater whole number is no float.
+_MOST_SECONDS: Final = 10**300
+_HEADER_VALUE: Final = re.compile(r"[!-~]([ -~]{0,1022}[!-~])?")
+
+
+def check_request(tenant: object, body: object, content_type: object, accept: object, seconds: object) -> None:
+    """Raises RequestInvalidError for what no deployment of the fleet could answer."""
+    wrong = []
+    if not isinstance(tenant, str) or not TENANT.fullmatch(tenant):
+        wrong.append(f"{_shown(tenant)} is not a tenant id, allowed: {names.WORD_PATTERN}")
+    if not isinstance(body, bytes | bytearray | str):
+        wrong.append(f"the body is a {type(body).__name__}, allowed: bytes")
+    for name, value in (("content_type", content_type), ("accept", accept)):
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            wrong.append(f"{name} is {_shown(value)}, allowed: 1 to 1,024 printable ASCII characters")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds <= math.inf:
+        wrong.append(f"deadline_seconds is {_shown(seconds)}, allowed: a number")
+    elif isinstance(seconds, int) and abs(seconds) > _MOST_SECONDS:
+        wrong.append(f"deadline_seconds is beyond every clock, allowed: at most {_MOST_SECONDS:g}")
+    if wrong:
+        who = tenant if isinstance(tenant, str) else _shown(tenant)
+        raise RequestInvalidError(f"{'; '.join(wrong)}; correct the request", tenant=who[:80])
+
+
+def _shown(value: object) -> str:
+    """A value for a person: its start, whatever it is."""
+    try:
+        return repr(value)[:80]
+    except Exception:
+        return f"a {type(value).__name__}"
