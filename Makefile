@@ -95,14 +95,14 @@ limits: install  ## Walk the templates of 200 random fleets with the table of AW
 	$(BIN)/python tests/fuzz/random_fleets.py --fleets $(or $(FLEETS),200) --seed $(or $(SEED),1)
 
 exactness-forest: install  ## Compare flat forests with XGBoost bit for bit: 300 models and more, 10 M rows, files of every version (30 minutes)
-	$(BIN)/python tests/forest/long_run.py --versions all
+	$(BIN)/python -m tests.forest.long_run --versions all
 
 bench-forest: install  ## Measure flat forests beside XGBoost (PEERS=1: and treelite, ONNX Runtime, oneDAL, installed first)
 	$(BIN)/python -m benchmarks.forest --markdown $(if $(PEERS),--peers)
 	$(BIN)/python -m benchmarks.forest_server
 
 fuzz-forest: install  ## Damaged flat forests against the compiled reader, under ASan and UBSan (SECONDS=600 SEED=1)
-	$(BIN)/python tests/forest/fuzz_forest.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.forest.fuzz_forest --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 bench: install  ## Measure synthesis, the client and the stand-in (the model server: make bench-server)
 	$(BIN)/python -m benchmarks.synth

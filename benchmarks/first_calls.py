@@ -19,16 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# Before this directory: a bench has the name of a package.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.path.append(str(Path(__file__).resolve().parent.parent / "container"))
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
 import boto3
-from warm_up import FEATURES, MOST_FIRST_OVER_LATER, VERSION, call, rank, say, train
 
 from benchmarks.deployed_fleet import ROOT, bucket_of, deploy, synthesise
+from benchmarks.warm_up import FEATURES, MOST_FIRST_OVER_LATER, VERSION, call, rank, say, train
 from local_cloud import LocalCloud, start
 from local_cloud.host import assembly
 from tierfleet.config import FleetConfig, load
@@ -92,7 +89,8 @@ def run(directory: Path, *, share: int) -> dict[str, Any]:
         publish_models(cloud, first, directory / "models")
         say("deploying")
         deploy(cloud, folders[0], "Fleet")
-        measured, cold_first = {}, []
+        measured: dict[str, tuple[list[float], list[float], list[float]]] = {}
+        cold_first: list[float] = []
         for (name, (_, tenants)), folder in zip(steps.items(), folders[1:], strict=True):
             say(name)
             deploy(cloud, folder, "Fleet")
@@ -125,7 +123,8 @@ def caller(cloud: LocalCloud, config: FleetConfig) -> FleetClient:
 
 def judged(measured: dict[str, tuple[list[float], list[float], list[float]]], cold: list[float]) -> dict[str, Any]:
     """The table's rows and every bar, measured and met or not."""
-    rows, bars = {}, []
+    rows: dict[str, list[float]] = {}
+    bars: list[dict[str, Any]] = []
     for name, (first, later, _) in measured.items():
         over = rank(first, 0.95) / rank(later, 0.95)
         met = over <= MOST_FIRST_OVER_LATER

@@ -20,12 +20,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "container"))
 
 import xgboost
-from forest_contender import forest_path
 from tierfleet_forest.layout import FORM_A, FORM_B
 from tierfleet_forest.model_document import read_document
 from tierfleet_forest.writer import write_forest
 from tierfleet_forest.xgboost_model import tree_model
 
+from benchmarks.forest_contender import forest_path
 from benchmarks.model_server.models import FEATURES, generate
 from benchmarks.model_server.processes import BUILD, ROOT, python_with
 
@@ -103,7 +103,8 @@ class Run:
     def size(self, size: str, paths: list[Path]) -> None:
         """Measure every contender with models of this size."""
         figures = self.figures[size] = {worker.name: {} for worker in self.workers}
-        live, expected = list(self.workers), None
+        live = list(self.workers)
+        expected: list[float] = []
         for worker in self.workers:
             own = figures[worker.name]
             try:

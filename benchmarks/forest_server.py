@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "container"))
@@ -122,7 +123,7 @@ def _rates(
         cost_us[who].append(1e6 * (servers[who].cpu_seconds() - before) / sent.requests)
         return sent.per_second
 
-    rates = bench.in_turns({who: lambda who=who: rate(who) for who in servers})
+    rates = bench.in_turns({who: partial(rate, who) for who in servers})
     words = (
         f"{who} {statistics.median(rates[who]):,.0f}/s at {statistics.median(cost_us[who][1:]):.0f} us"
         for who in servers
@@ -156,7 +157,7 @@ def loads(bench: Bench, servers: dict[str, processes.Process]) -> None:
             ]
             return statistics.median(times)
 
-        found = bench.in_turns({who: lambda who=who: median_ms(who) for who in servers})
+        found = bench.in_turns({who: partial(median_ms, who) for who in servers})
         text = ", ".join(f"{who} {statistics.median(values):.2f} ms" for who, values in found.items())
         if size == "small":
             bench.judge("LOAD small, ms", found["forest"], 1.5, text, at_most=True)

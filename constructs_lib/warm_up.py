@@ -19,7 +19,7 @@ from constructs import Construct
 from constructs_lib import arns
 from constructs_lib.alarms import AlarmAudience, expression_alarm, metric_alarm
 from constructs_lib.metric import Metric, fleet_metric, function_metric, rule_metric, schedule_group_metric
-from constructs_lib.route_table import RouteTable
+from constructs_lib.routes.table import RouteTable
 from tierfleet.config import FleetConfig, routes
 from tierfleet.runtime import metrics
 from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX, ROUTES_PREFIX

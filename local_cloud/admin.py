@@ -15,11 +15,12 @@ from local_cloud.core import early_start, event_log
 from local_cloud.core.clock import clock
 from local_cloud.core.errors import ServiceError
 from local_cloud.data_plane.link import DataPlaneError
-from local_cloud.services import stack_cancel, stack_early_start
 from local_cloud.services.cloudwatch import alarm_evaluation
 from local_cloud.services.sagemaker import events as sagemaker_events
 from local_cloud.services.sagemaker import resource_types, serving
 from local_cloud.services.sagemaker.model_servers import ModelServers
+from local_cloud.services.stacks import cancel as stack_cancel
+from local_cloud.services.stacks import early_start as stack_early_start
 
 _PREFIX = "/_tierfleet/"
 _LARGEST_REQUEST_BYTES = 64 * 1024 * 1024

@@ -22,8 +22,6 @@ from local_cloud.services import (
     lambda_functions,
     scalable_targets,
     service_quotas,
-    stack_cancel,
-    stack_early_start,
 )
 from local_cloud.services import scheduler as schedules
 from local_cloud.services.cloudformation import cleanup, nested_stacks, resource_types, schemas
@@ -48,6 +46,8 @@ from local_cloud.services.sagemaker import (
     stock_images,
     tags,
 )
+from local_cloud.services.stacks import cancel as stack_cancel
+from local_cloud.services.stacks import early_start as stack_early_start
 
 
 def install() -> None:

@@ -121,7 +121,7 @@ async def _serve(listener: socket.socket, data_plane: DataPlaneProcess | None, a
     from hypercorn.config import Config
 
     from local_cloud import admin, emulator
-    from local_cloud.services import stack_early_start
+    from local_cloud.services.stacks import early_start as stack_early_start
 
     stack_early_start.mode = arguments.early_start
     if data_plane is not None:

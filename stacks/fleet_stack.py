@@ -10,16 +10,16 @@ from constructs_lib.capacity_events import CapacityEvents
 from constructs_lib.endpoint_alarms import CacheAlarms
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.fleet_dashboard import FleetDashboard
-from constructs_lib.moved_tenants import MovedTenants
+from constructs_lib.gates.moved_tenants import MovedTenants
+from constructs_lib.gates.warm_gate import WarmGate
 from constructs_lib.multi_model_endpoint import MultiModelEndpoint
-from constructs_lib.route_parts import RouteParts
-from constructs_lib.route_table import RouteDeployment, RouteGuard, RouteTable
+from constructs_lib.routes.parts import RouteParts
+from constructs_lib.routes.table import RouteDeployment, RouteGuard, RouteTable
 from constructs_lib.serving_image import ServingImage
-from constructs_lib.warm_gate import WarmGate
 from constructs_lib.warm_up import WarmUp
 from stacks.whale_stack import WhaleStack
 from tierfleet.config import FleetConfig
-from tierfleet.config.rules import least_bake_seconds
+from tierfleet.config.rules.fleet import least_bake_seconds
 
 
 class FleetStack(cdk.Stack):

@@ -7,7 +7,7 @@ from constructs import Construct
 from constructs_lib.alarms import AlarmAudience
 from constructs_lib.dedicated_endpoint import DedicatedEndpoint
 from constructs_lib.execution_role import ExecutionRole
-from constructs_lib.warm_gate import WarmGate
+from constructs_lib.gates.warm_gate import WarmGate
 from tierfleet.config import DedicatedTier, FleetConfig
 
 

@@ -11,29 +11,11 @@ from cdk_nag import AwsSolutionsChecks
 from nag_acknowledgements import acknowledge, acknowledgements
 from synthesis import FLAGS
 
-from local_cloud.testing.fleets import CONFIG, fleet
+from local_cloud.testing.fleets import CONFIG, EVERYTHING_ON
 from stacks.fleet_stage import FleetStage
 from tierfleet.aws_limits import REGIONS_WITHOUT_TYPES
 from tierfleet.config import load_all
 from tierfleet.instance_types import hosting_regions
-
-KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
-# Everything that is off in config/: a VPC, customers' keys, isolation, bounds by the clock.
-EVERYTHING_ON = fleet(
-    network={
-        "subnets": ["subnet-0000000000000000a", "subnet-0000000000000000b"],
-        "security_group_ids": ["sg-0000000000000000c"],
-    },
-    encryption={"bucket_kms_key_arn": KEY, "volume_kms_key_arn": KEY, "topic_kms_key_arn": KEY},
-    network_isolation=True,
-    detailed_observability=True,
-    tiers={
-        "tail": {
-            "guardrail": {"type": "LINEAR"},
-            "scaling": {"schedules": {"night": {"schedule": "cron(0 20 * * ? *)", "min": 1, "max": 2}}},
-        }
-    },
-)
 
 
 def app_with_nag(outdir: Path) -> cdk.App:

@@ -38,7 +38,7 @@ Finding = tuple[str, str, str]
 def checkov(directory: Path) -> Iterator[Finding]:
     """Checkov's failed checks. Raises RuntimeError where it could not run."""
     command = [
-        Path(sys.executable).with_name("checkov"),
+        str(Path(sys.executable).with_name("checkov")),
         "--directory",
         str(directory),
         "--framework",

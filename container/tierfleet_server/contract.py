@@ -21,8 +21,9 @@ from .model.flat_forest import ForestModel
 from .model.refusal import Refusal, shown
 from .payloads.accept import JSON, Wanted, wanted
 from .payloads.payload import media_type, one_plain_csv_row
-from .payloads.reply import MAX_REPLY_BYTES, bytes_a_row, render
+from .payloads.reply import bytes_a_row, render
 from .prediction import Steps, predict
+from .reply_size import MAX_REPLY_BYTES
 from .request_memory import RequestMemory
 from .scheduler import Scheduler
 from .settings import Settings

@@ -24,7 +24,6 @@ from tierfleet.runtime import clients, metrics, route_guard, route_parts
 from tierfleet.runtime.appconfig import NoRoutesDeployedError, deployed_routes, newest_hosted_routes
 from tierfleet.runtime.aws_errors import classify
 from tierfleet.runtime.names import ROUTES_PREFIX
-from tierfleet.runtime.predecessor import grow_like, predecessor
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.route_parts import PartReader
 from tierfleet.runtime.warm_up import custom_resource, gate
@@ -32,6 +31,7 @@ from tierfleet.runtime.warm_up.custom_resource import Answer
 from tierfleet.runtime.warm_up.gate import Waiting
 from tierfleet.runtime.warm_up.moved_tenants import moved_tenants
 from tierfleet.runtime.warm_up.plan import plan_warm_up
+from tierfleet.runtime.warm_up.predecessor import grow_like, predecessor
 from tierfleet.runtime.warm_up.report import WarmUpReport
 from tierfleet.runtime.warm_up.run import warm
 

@@ -1,4 +1,4 @@
-"""Which resources of a stack let others begin before they are ready; what it means is in cloudformation_early_start."""
+"""Which resources of a stack let others begin before they are ready; what it means is in services/stacks."""
 
 from typing import Literal, get_args
 

@@ -12,8 +12,8 @@ from ministack.services import appconfig, cloudwatch
 
 from local_cloud.core import event_log
 from local_cloud.core.clock import clock
-from local_cloud.services import stack_cancel
 from local_cloud.services.cloudwatch import alarm_evaluation
+from local_cloud.services.stacks import cancel as stack_cancel
 
 # AppConfig looks at its monitors at least this often.
 _MONITOR_SECONDS = 30.0

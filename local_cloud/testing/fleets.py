@@ -90,3 +90,22 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def read_templates(assembly: Path) -> dict[str, dict[str, Any]]:
     """The templates of an assembly directory by file name without endings."""
     return {file.name.split(".")[0]: json.loads(file.read_text()) for file in sorted(assembly.rglob("*.template.json"))}
+
+
+_KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
+# Everything that is off in config/: a VPC, customers' keys, isolation, bounds by the clock.
+EVERYTHING_ON = fleet(
+    network={
+        "subnets": ["subnet-0000000000000000a", "subnet-0000000000000000b"],
+        "security_group_ids": ["sg-0000000000000000c"],
+    },
+    encryption={"bucket_kms_key_arn": _KEY, "volume_kms_key_arn": _KEY, "topic_kms_key_arn": _KEY},
+    network_isolation=True,
+    detailed_observability=True,
+    tiers={
+        "tail": {
+            "guardrail": {"type": "LINEAR"},
+            "scaling": {"schedules": {"night": {"schedule": "cron(0 20 * * ? *)", "min": 1, "max": 2}}},
+        }
+    },
+)

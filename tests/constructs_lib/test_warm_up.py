@@ -9,7 +9,7 @@ import pytest
 from aws_cdk.assertions import Match, Template
 from synthesis import AUDIENCE, FLAGS, TOPIC_ARN, alarm, only, resources, statements, template_of
 
-from constructs_lib.route_table import RouteTable
+from constructs_lib.routes.table import RouteTable
 from constructs_lib.warm_up import WarmUp
 from local_cloud.testing.fleets import DELETE, ROOT, fleet
 

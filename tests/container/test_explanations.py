@@ -16,8 +16,9 @@ import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from running_server import ROOT, RunningServer
-from tierfleet_server import cost, explaining, explanation, prediction
+from tierfleet_server import cost, explanation, prediction
 from tierfleet_server.explanation import explain
+from tierfleet_server.model import explaining
 from tierfleet_server.model.archive import unpack
 from tierfleet_server.model.booster import BoosterModel, open_model
 from tierfleet_server.model.preprocessing import Preprocessing

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tierfleet_forest
 import xgboost
-from generated_models import Description, telling_rows, train
 from tierfleet_forest.layout import FORM_A, FORM_B
 from tierfleet_forest.model_document import read_document
 from tierfleet_forest.tree_model import ConvertError, TreeModel
 from tierfleet_forest.writer import write_forest
 from tierfleet_forest.xgboost_model import tree_model
+
+from tests.forest.generated_models import Description, telling_rows, train
 
 Predict = Callable[[Any], tuple[Any, Any]]  # float32 rows to margins and scores, both (rows, anything)
 

@@ -1,6 +1,6 @@
 """`make fuzz-forest`: damaged flat forests under ASan and UBSan, the compiled reader's C without Python.
 
-`python tests/forest/fuzz_forest.py --seconds 600 --seed 1`. Exit code 1 if there is a finding, whose bytes are kept.
+`python -m tests.forest.fuzz_forest --seconds 600 --seed 1`. Exit code 1 if there is a finding, whose bytes are kept.
 """
 
 import argparse
@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "container"), str(Path(__file__).parent)]
+sys.path.insert(0, str(ROOT / "container"))
 
 import numpy as np  # noqa: E402
-from random_files import random_file  # noqa: E402
+
+from tests.forest.random_files import random_file  # noqa: E402
 
 PACKAGE = ROOT / "container" / "tierfleet_forest"
 _FLAGS = ("-std=gnu11", "-O1", "-g", "-ffp-contract=off", "-fno-omit-frame-pointer", "-fsanitize=address,undefined",

@@ -14,15 +14,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "container"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "xgboost_versions"))
 
-import compare as versions
 import numpy as np
 import tierfleet_forest
 import xgboost
-from exactness import compare, forests, reader, same, telling_rows, trained
-from generated_models import OBJECTIVES, Description, descriptions
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from tierfleet_forest.model_document import read_document
 from tierfleet_forest.tree_model import ConvertError
@@ -33,6 +28,9 @@ from tierfleet_server.publishing.document import read_document as read_any_docum
 from tierfleet_server.publishing.sample_rows import sample_rows
 
 from benchmarks.model_server.models import generate
+from tests.forest.exactness import compare, forests, reader, same, telling_rows, trained
+from tests.forest.generated_models import OBJECTIVES, Description, descriptions
+from tests.xgboost_versions import compare as versions
 
 ROOT = Path(__file__).resolve().parents[2]
 _BLOCK = 10_000

@@ -1,4 +1,4 @@
-"""Flat forests against LightGBM and scikit-learn, bit for bit: `python tests/forest/other_libraries.py`.
+"""Flat forests against LightGBM and scikit-learn, bit for bit: `python -m tests.forest.other_libraries`.
 
 Installs both into an environment below .build/ and runs itself there: generated models of every kind that is covered,
 rows at their thresholds and the float32 beside them. Prints counts; exit code 1 if a margin or score differs in a bit.
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "container"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import numpy as np
 from tierfleet_forest import ConvertError, layout, lightgbm_model, loads, sklearn_model
@@ -27,6 +26,7 @@ from tierfleet_forest.writer import write_forest
 
 from benchmarks.model_server.processes import python_with
 
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ["lightgbm==4.7.0", "scikit-learn==1.9.1", "numpy==2.4.6"]
 LIGHTGBM = (
     "binary", "regression", "regression_l1", "huber", "fair", "quantile", "mape", "poisson", "gamma", "tweedie",
@@ -263,7 +263,9 @@ def main() -> int:
         import sklearn
     except ImportError:
         python = python_with("other-libraries", PACKAGES)
-        return subprocess.run([str(python), __file__, *sys.argv[1:]], check=False).returncode
+        return subprocess.run(
+            [str(python), "-m", "tests.forest.other_libraries", *sys.argv[1:]], cwd=ROOT, check=False
+        ).returncode
     warnings.simplefilter("ignore")
     if arguments.fixtures:
         fixtures(arguments.fixtures)

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
-from compiled import needs_compiled
-from exactness import compare, forests, reader, same, telling_rows, trained
-from generated_models import OBJECTIVES, Description, descriptions
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from tierfleet_forest import ConvertError
 from tierfleet_forest.layout import EXP, EXP_F64, SIGMOID
 from tierfleet_forest.xgboost_model import TRANSFORMS, tree_model
+
+from tests.forest.compiled import needs_compiled
+from tests.forest.exactness import compare, forests, reader, same, telling_rows, trained
+from tests.forest.generated_models import OBJECTIVES, Description, descriptions
 
 pytestmark = needs_compiled
 

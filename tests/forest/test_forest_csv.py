@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tierfleet_forest
-from compiled import needs_compiled
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from random_files import random_parts
 from tierfleet_forest import layout
 from tierfleet_forest.layout import FORM_B, Parts, assemble
+
+from tests.forest.compiled import needs_compiled
+from tests.forest.random_files import random_parts
 
 pytestmark = needs_compiled
 _ROW = 1000

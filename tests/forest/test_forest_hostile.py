@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tierfleet_forest
-from compiled import needs_compiled
-from fuzz_forest import fuzz
-from random_files import random_file, random_parts
 from tierfleet_forest import ForestError, layout
 from tierfleet_forest.layout import FORM_A, FORM_B, Parts, assemble, with_crc
-from vectors import worked_example
+
+from tests.forest.compiled import needs_compiled
+from tests.forest.fuzz_forest import fuzz
+from tests.forest.random_files import random_file, random_parts
+from tests.forest.vectors import worked_example
 
 pytestmark = needs_compiled
 EXAMPLE = worked_example()

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tierfleet_forest
-from compiled import needs_compiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from page_reader import PageForest
-from random_files import random_file, random_parts, telling_rows
 from tierfleet_forest.layout import COLUMN, FORM_A, FORM_B, NO_SLOT, assemble
+
+from tests.forest.compiled import needs_compiled
+from tests.forest.page_reader import PageForest
+from tests.forest.random_files import random_file, random_parts, telling_rows
 
 pytestmark = needs_compiled
 VECTORS = json.loads((Path(__file__).resolve().parents[2] / "docs" / "flat-forest-vectors.json").read_text())

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compiled import needs_compiled
-from exactness import forests, near, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tierfleet_forest import ConvertError, convert, lightgbm_model, loads, sklearn_model
+
+from tests.forest.compiled import needs_compiled
+from tests.forest.exactness import forests, near, same
 
 pytestmark = needs_compiled
 

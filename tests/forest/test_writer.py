@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compiled import needs_compiled
-from exactness import forests, reader, same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tierfleet_forest import ConvertError, convert, layout, loads
@@ -19,6 +17,9 @@ from tierfleet_forest.node_order import order_of_pairs
 from tierfleet_forest.tree_model import TreeModel, walk
 from tierfleet_forest.tree_walk import margins
 from tierfleet_forest.writer import write_forest
+
+from tests.forest.compiled import needs_compiled
+from tests.forest.exactness import forests, reader, same
 
 pytestmark = needs_compiled
 

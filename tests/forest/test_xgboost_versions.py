@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compiled import needs_compiled
-from exactness import forests, near, reader, same
 from tierfleet_forest.tree_model import ConvertError
 from tierfleet_forest.xgboost_model import tree_model
 from tierfleet_server.publishing.document import read_document
+
+from tests.forest.compiled import needs_compiled
+from tests.forest.exactness import forests, near, reader, same
 
 pytestmark = needs_compiled
 

@@ -1,4 +1,4 @@
-"""Writes docs/flat-forest-vectors.json: `python tests/forest/vectors.py`. What it expects comes from `page_reader`."""
+"""Writes docs/flat-forest-vectors.json: `python -m tests.forest.vectors`. What it expects comes from `page_reader`."""
 
 import json
 import sys
@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "container"), str(Path(__file__).parent)]
+sys.path.insert(0, str(ROOT / "container"))
 
 import numpy as np  # noqa: E402
-from page_reader import PageForest  # noqa: E402
-from random_files import random_parts, telling_rows  # noqa: E402
 from tierfleet_forest import layout  # noqa: E402
 from tierfleet_forest.layout import FORM_A, FORM_B, Parts, assemble  # noqa: E402
+
+from tests.forest.page_reader import PageForest  # noqa: E402
+from tests.forest.random_files import random_parts, telling_rows  # noqa: E402
 
 _MOST_BYTES = 2048
 

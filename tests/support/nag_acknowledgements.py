@@ -11,7 +11,7 @@ from constructs import IConstruct
 from constructs_lib import arns
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.model_store import ModelStore
-from constructs_lib.route_table import RouteTable
+from constructs_lib.routes.table import RouteTable
 from constructs_lib.warm_up import WarmUp
 from tierfleet.config import FleetConfig
 from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX, ROUTES_PREFIX

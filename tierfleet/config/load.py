@@ -22,9 +22,9 @@ from tierfleet.config.files import (
 from tierfleet.config.generation import check_generations
 from tierfleet.config.model import MAX_WORD_CHARACTERS, DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.config.problems import ConfigError, Problem, errors_of, from_pydantic
-from tierfleet.config.rules import check_fleet
+from tierfleet.config.rules.fleet import check_fleet
+from tierfleet.config.rules.size import check_sizes
 from tierfleet.config.shapes import how_to_write, known_keys
-from tierfleet.config.size_rules import check_sizes
 from tierfleet.runtime.names import WORD_PATTERN
 
 _TIER_MODELS: dict[str, type[MultiModelTier | DedicatedTier]] = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tierfleet.config import FleetConfig, MultiModelTier
-from tierfleet.config.tier_rules import MAX_WARM_UP_SHARE
+from tierfleet.config.rules.tier import MAX_WARM_UP_SHARE
 from tierfleet.instance_types import describe
 from tierfleet.planning.search.plan import Edit
 from tierfleet.planning.search.proposed import dedicated_tenants, dedicated_tier_name, proposed_tail

@@ -5,8 +5,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..explaining import Explaining, explaining
 from . import native
+from .explaining import Explaining, explaining
 from .model_file import ModelFacts, json_bytes
 from .prepared import check
 from .preprocessing import Preprocessing

@@ -8,12 +8,9 @@ from array import array
 import numpy as np
 
 from ..model.refusal import Refusal
+from ..reply_size import BYTES_A_NUMBER, BYTES_A_ROW, MAX_REPLY_BYTES
 from .accept import CSV, JSON, JSON_LINES, NPY
 
-MAX_REPLY_BYTES = 64 * 1024 * 1024
-# The most that one number of float32 takes as text, such as -1.1754943508222875e-38 with a comma and a space; and what
-# a row takes beside its numbers, such as `{"score": []}, `.
-BYTES_A_NUMBER, BYTES_A_ROW = 26, 16
 # An npy head for any number of rows has this size; room is left for it, since moving 64 MiB holds the interpreter.
 _NPY_HEAD_BYTES = 128
 _BEGINS = {JSON: b'{"predictions": [', NPY: bytes(_NPY_HEAD_BYTES)}

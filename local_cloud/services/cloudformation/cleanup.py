@@ -13,8 +13,8 @@ from ministack.services import cloudformation
 from ministack.services.cloudformation import engine, provisioners, stacks
 
 from local_cloud.core import event_log
-from local_cloud.services import stack_early_start as early_start
-from local_cloud.services.stack_operation import Deletion, Operation, explicit_dependencies, operation
+from local_cloud.services.stacks import early_start
+from local_cloud.services.stacks.operation import Deletion, Operation, explicit_dependencies, operation
 
 _STACK = "AWS::CloudFormation::Stack"
 

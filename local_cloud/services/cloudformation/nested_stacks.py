@@ -16,7 +16,7 @@ from ministack.services import cloudformation
 from ministack.services.cloudformation import engine, helpers, provisioners, stacks
 
 from local_cloud.services.cloudformation import cleanup
-from local_cloud.services.stack_operation import operation
+from local_cloud.services.stacks.operation import operation
 
 Created = tuple[str, dict[str, str]]
 Stack = dict[str, Any]

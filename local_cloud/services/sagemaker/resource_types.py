@@ -9,8 +9,8 @@ from typing import Any
 from ministack.services.cloudformation import provisioners
 
 from local_cloud.core.errors import ServiceError, ignore_missing
-from local_cloud.services import stack_early_start as early_start
 from local_cloud.services.sagemaker import endpoint_configs, endpoint_states, endpoints, models, tags
+from local_cloud.services.stacks import early_start
 
 Properties = dict[str, Any]
 Created = tuple[str, dict[str, Any]]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tierfleet_forest
+from encoded_rows import SENT
 from running_server import RunningServer
-from test_container_scores import SENT
 from tierfleet_forest.layout import FORM_A, Parts, assemble
 from tierfleet_forest.model_document import read_document
 from tierfleet_forest.writer import write_forest

@@ -7,31 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost
+from encoded_rows import SENT, as_csv
 from running_server import RunningServer
 from tierfleet_server.model import native
 from tierfleet_server.model.archive import unpack
 from tierfleet_server.publishing.packaging import package_model
 from trained_models import KINDS, Trained
-
-
-def as_csv(rows: np.ndarray) -> bytes:
-    """The rows as csv, a missing value as an empty cell."""
-    return "\n".join(",".join("" if np.isnan(v) else repr(float(v)) for v in row) for row in rows).encode()
-
-
-def as_json(rows: np.ndarray) -> bytes:
-    return json.dumps({"instances": [[None if np.isnan(v) else float(v) for v in row] for row in rows]}).encode()
-
-
-def as_libsvm(rows: np.ndarray) -> bytes:
-    lines = (" ".join(f"{i}:{float(v)!r}" for i, v in enumerate(row) if not np.isnan(v)) for row in rows)
-    return "\n".join(f"0 {line}" for line in lines).encode()
-
-
-def as_npy(rows: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, rows)
-    return file.getvalue()
 
 
 def from_csv(body: bytes) -> np.ndarray:
@@ -50,12 +31,6 @@ def from_npy(body: bytes) -> np.ndarray:
     return np.load(io.BytesIO(body), allow_pickle=False)
 
 
-SENT = {
-    "text/csv": as_csv,
-    "application/json": as_json,
-    "text/libsvm": as_libsvm,
-    "application/x-npy": as_npy,
-}
 READ = {
     "text/csv": from_csv,
     "application/json": from_json,

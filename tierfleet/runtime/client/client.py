@@ -27,12 +27,12 @@ from tierfleet.runtime.client.errors import (
 from tierfleet.runtime.client.metrics import Emit
 from tierfleet.runtime.client.process_state import ClientOptions, ProcessState
 from tierfleet.runtime.client.reply import CSV, JSON, Reply, csv_rows, parse_scores
+from tierfleet.runtime.client.request_check import TENANT, check_request
 from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.client.tenant_slots import Claim
 from tierfleet.runtime.clients import CallingClients
 from tierfleet.runtime.contributions import CONTRIBS, Contributions, NoContributionsError, Scores
 from tierfleet.runtime.credentials import session_after_fork
-from tierfleet.runtime.request_check import TENANT, check_request
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.single_flight import SingleFlight
 

@@ -6,7 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct, IDependable
 
-from constructs_lib.route_table import RouteTable
+from constructs_lib.routes.table import RouteTable
 
 
 class MovedTenants(Construct):

@@ -8,8 +8,8 @@ One tree's paths are in memory while it is walked, 8 bytes for the square of its
 
 from typing import NamedTuple
 
-from .model.model_file import ModelFacts
-from .payloads.reply import BYTES_A_NUMBER, MAX_REPLY_BYTES
+from ..reply_size import BYTES_A_NUMBER, MAX_REPLY_BYTES
+from .model_file import ModelFacts
 
 MAX_DEPTH = 1024
 MAX_SECONDS_A_ROW = 2.0

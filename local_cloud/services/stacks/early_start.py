@@ -15,7 +15,7 @@ from ministack.services.cloudformation import engine, stacks
 
 from local_cloud.core import event_log
 from local_cloud.core.early_start import DEFAULT, EarlyStart
-from local_cloud.services.stack_operation import CANCELLED, Unsettled, explicit_dependencies, operation, refuse
+from local_cloud.services.stacks.operation import CANCELLED, Unsettled, explicit_dependencies, operation, refuse
 
 # Whose handlers return early. Of what takes time in the stand-in, only an endpoint has others that refer to it.
 _EARLY_TYPES = ("AWS::SageMaker::Endpoint",)

@@ -6,7 +6,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk.assertions import Template
 from synthesis import only, template_of
 
-from constructs_lib.warm_gate import WarmGate
+from constructs_lib.gates.warm_gate import WarmGate
 from local_cloud.testing.fleets import fleet
 
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:gate"

@@ -10,7 +10,7 @@ from aws_cdk.assertions import Template
 from jsonschema import Draft4Validator
 from synthesis import AUDIENCE, only, resources, statements, template_of
 
-from constructs_lib.route_table import RouteDeployment, RouteTable
+from constructs_lib.routes.table import RouteDeployment, RouteTable
 from local_cloud.testing.fleets import fleet
 from tierfleet.config import routes
 

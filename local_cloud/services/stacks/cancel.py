@@ -14,7 +14,7 @@ from typing import Any
 from ministack.services import cloudformation
 from ministack.services.cloudformation import handlers
 
-from local_cloud.services.stack_operation import CANCELLED, is_cancelled, operation, refuse
+from local_cloud.services.stacks.operation import CANCELLED, is_cancelled, operation, refuse
 
 _LOOK_AGAIN_SECONDS = 0.05
 

@@ -13,7 +13,7 @@ from local_cloud.testing.fleets import document, fleet
 from tierfleet import aws_limits
 from tierfleet.config import FleetConfig, hosted_routes, routes
 from tierfleet.config.hosted_routes import template_bytes
-from tierfleet.config.size_rules import check_sizes
+from tierfleet.config.rules.size import check_sizes
 from tierfleet.runtime.route_document import RoutesError, parse_routes
 from tierfleet.runtime.route_parts import KEY_PATTERN, TENANTS, part_key
 

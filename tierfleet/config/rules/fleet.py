@@ -5,7 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tierfleet.config.aws_rules import (
+from tierfleet.config.model import DedicatedTier, MultiModelTier, Routes
+from tierfleet.config.problems import Problem
+from tierfleet.config.rules.aws import (
     check_collectors,
     check_endpoint_names,
     check_fleet_name,
@@ -15,17 +17,15 @@ from tierfleet.config.aws_rules import (
     check_tags,
     check_volume_key,
 )
-from tierfleet.config.container_rules import (
+from tierfleet.config.rules.container import (
     check_environment,
     check_image,
     check_isolation,
     check_probe,
     check_probe_against_image,
 )
-from tierfleet.config.model import DedicatedTier, MultiModelTier, Routes
-from tierfleet.config.problems import Problem
-from tierfleet.config.size_rules import check_counts
-from tierfleet.config.tier_rules import check_tier
+from tierfleet.config.rules.size import check_counts
+from tierfleet.config.rules.tier import check_tier
 from tierfleet.instance_types import hosted_in, hosting_regions
 from tierfleet.runtime import names
 

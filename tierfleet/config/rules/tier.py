@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from tierfleet.config.guardrail_rules import check_guardrail
 from tierfleet.config.model import DedicatedTier, MultiModelTier, WarmUp
 from tierfleet.config.problems import Problem
+from tierfleet.config.rules.guardrail import check_guardrail
 from tierfleet.instance_types import describe
 
 # A warm-up fills at most this share of the measured capacity, so that it evicts nothing it just loaded.

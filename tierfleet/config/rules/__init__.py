@@ -1,0 +1,1 @@
+"""The rules of a fleet file beyond the shape of its values: by fleet, tier, guardrail, container and size."""
