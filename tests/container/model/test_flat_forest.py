@@ -276,7 +276,7 @@ def test_the_log_says_that_forests_cannot_be_read(start: Callable[..., RunningSe
     (tmp_path / "path").mkdir()
     hide = "import sys\nsys.modules['tierfleet_forest._forest'] = None\n"
     (tmp_path / "path" / "sitecustomize.py").write_text(hide)
-    container = str(Path(loading.__file__).parents[1])
+    container = str(Path(loading.__file__).parents[2])
     server = start(SAGEMAKER_MULTI_MODEL="true", PYTHONPATH=os.pathsep.join([str(tmp_path / "path"), container]))
     assert server.ask("GET", "/ping").status == 200
     warnings = [

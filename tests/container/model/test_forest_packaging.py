@@ -17,7 +17,7 @@ from tierfleet_server.publishing.document import read_document, to_ubj
 from tierfleet_server.publishing.packaging import Forest, package_model, served_model
 from trained_models import KINDS, Trained
 
-CASES = Path(__file__).resolve().parents[1] / "model_cases"
+CASES = Path(__file__).resolve().parents[2] / "model_cases"
 
 
 def load(archive: bytes, directory: Path) -> Any:
