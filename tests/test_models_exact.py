@@ -148,7 +148,7 @@ def test_what_cannot_be_served_is_called_by_its_name(name: str, sentence: str, s
 
 @pytest.mark.parametrize("reader", [reader for reader in READERS if reader >= (1, 5, 0)])
 def test_categories_of_1_6_are_refused_since_it_sends_unknown_ones_another_way(reader: Version) -> None:
-    with pytest.raises(BadModel, match="XGBoost 1.6 sends a category that training did not have another way"):
+    with pytest.raises(BadModel, match=r"XGBoost 1\.6 sends a category that training did not have another way"):
         served_model(case("25-categories-saved-by-1.6.2.ubj"), reader=reader, stock=True)
 
 
