@@ -112,6 +112,12 @@ def refuse_unreadable(document: Document, source: Version, reader: Version) -> N
             f"it splits on categories, which XGBoost {reader[0]}.{reader[1]} does not; choose an image with 1.5 or "
             "later, or encode the categories as numbers before training"
         )
+    if kind != "gblinear" and source[:2] == (1, 6) != reader[:2] and _has_categories(model):
+        raise BadModel(
+            f"it splits on categories and was saved by {dotted(source)}: XGBoost 1.6 sends a category that training "
+            f"did not have another way than {dotted(reader)} does, so such rows would be scored otherwise; train it "
+            "with 1.7 or newer, or encode the categories as numbers before training"
+        )
     if kind != "gblinear" and reader < (1, 1, 0) and _is_pruned(model):
         raise BadModel("its trees were pruned, and XGBoost 1.0 does not load pruned trees; choose a newer image")
     if outputs_of(document) > 1 and _targets(learner) > 1 and reader < _FIRST_WITH_TARGETS:

@@ -146,6 +146,12 @@ def test_what_cannot_be_served_is_called_by_its_name(name: str, sentence: str, s
     assert "train it" in caught.value.message
 
 
+@pytest.mark.parametrize("reader", [reader for reader in READERS if reader >= (1, 5, 0)])
+def test_categories_of_1_6_are_refused_since_it_sends_unknown_ones_another_way(reader: Version) -> None:
+    with pytest.raises(BadModel, match=r"XGBoost 1\.6 sends a category that training did not have another way"):
+        served_model(case("25-categories-saved-by-1.6.2.ubj"), reader=reader, stock=True)
+
+
 def test_a_changed_meaning_is_a_warning() -> None:
     [warning] = served_model(case("24-logitraw-saved-by-1.2.1.json")).warnings
     assert "XGBoost 1.3 changed the meaning of base_score for binary:logitraw" in warning
