@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,12 +28,16 @@ FILES = {f"m{number:02}": 10 * (3 + number % 5) for number in range(24)}
 SIZES = {model: simulation.Sizes(int(RESIDENT * file), file) for model, file in FILES.items()}
 
 
+def _loaded(_url: str, _admitted: Admitted) -> SimpleNamespace:
+    return SimpleNamespace(form="booster")
+
+
 class Instance:
     """A data plane's instance whose container is the server's own store."""
 
     def __init__(self, name: str, memory_bytes: int, disk_bytes: int) -> None:
         self.id, self.in_service, self.in_flight, self.counters = name, True, Counter[str](), Counters()
-        self._store = Store(memory_bytes, size_on_disk=self._size_on_disk, load_model=lambda url, _admitted: url)  # type: ignore[arg-type,return-value]
+        self._store = Store(memory_bytes, size_on_disk=self._size_on_disk, load_model=_loaded)  # type: ignore[arg-type,return-value]
         self.cache = ModelCache(
             self,  # type: ignore[arg-type]
             DiskCache(Path("/nonexistent"), disk_bytes),
