@@ -6,6 +6,7 @@ from tierfleet.planning.search.plan import Claim, Comparison, FleetOption, Plan,
 from tierfleet.text import counted, dollars, gibibytes, milliseconds, percent, points, wrapped
 
 _MOST_DECISIONS = 12
+_WORTH_A_RANGE = 0.005
 
 
 def plan_text(plan: Plan, width: int | None = None) -> str:
@@ -31,10 +32,10 @@ def describe(option: FleetOption) -> str:
 
 
 def hit_ratio_text(option: FleetOption) -> str:
-    """Of the placement that serves worst, with the range where there is one."""
+    """Of the placement that serves worst, with the range where placements differ by half a point or more."""
     low, high = option.hit_ratio_range or (option.hit_ratio, option.hit_ratio)
     text = points(option.hit_ratio)
-    return text if points(low) == points(high) else f"{text} ({points(low)} to {points(high)} by placement)"
+    return f"{text} ({points(low)} to {points(high)} by placement)" if high - low >= _WORTH_A_RANGE else text
 
 
 def traffic_text(plan: Plan) -> str:
