@@ -33,8 +33,8 @@ def check_tier(name: str, tier: MultiModelTier | DedicatedTier) -> Iterator[Prob
     elif tier.warm_up:
         yield from _warm_up(where, tier, tier.warm_up)
     if isinstance(tier, MultiModelTier) and tier.guardrail:
-        message = "takes an update back on 5XX alone, and on the stock image a caller's bad payload is a 5XX too"
-        fix = "raise alarms.max_5xx_ratio if callers are careless"
+        message = "watches updates in place, and a change of a shared endpoint is a new endpoint instead"
+        fix = "remove it: the warm gate keeps an image that answers nobody from the routes"
         yield Problem(where, "guardrail", None, message, fix, severity="note")
     if tier.guardrail:
         yield from check_guardrail(where, tier, tier.guardrail)
