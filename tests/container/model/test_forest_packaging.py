@@ -12,6 +12,7 @@ from tierfleet_server.model.archive import unpack
 from tierfleet_server.model.artefact import FOREST, METADATA, MODEL_FILE
 from tierfleet_server.model.booster import BoosterModel, Rows
 from tierfleet_server.model.flat_forest import ForestModel
+from tierfleet_server.model.refusal import BadModel
 from tierfleet_server.publishing import packaged_forest, packaging
 from tierfleet_server.publishing.document import read_document, to_ubj
 from tierfleet_server.publishing.packaging import Forest, package_model, served_model
@@ -111,14 +112,12 @@ def test_models_of_every_version_and_rounds_that_are_cut(name: str, tmp_path: Pa
     assert expected
 
 
-def test_categories_of_1_6_are_scored_as_the_image_scores_them(tmp_path: Path) -> None:
+def test_categories_of_1_6_are_refused_with_a_forest_too() -> None:
     case = json.loads((CASES.parent / "forest" / "categories-scored-by-1.6.2.json").read_text())
     saved = to_ubj(read_document(json.dumps(case["model"]).encode()))
-    beside = load(package_model(saved, forest="beside")[0], tmp_path / "m")
-    assert isinstance(beside, ForestModel)
-    plain = load(package_model(saved)[0], tmp_path / "plain")
-    rows = np.array([[np.nan if value is None else value for value in row] for row in case["rows"]], np.float32)
-    assert np.array_equal(scores(beside, rows), scores(plain, rows))
+    for forest in ("none", "beside", "alone"):
+        with pytest.raises(BadModel, match=r"XGBoost 1\.6 sends a category that training did not have another way"):
+            package_model(saved, forest=forest)
 
 
 def test_only_the_best_rounds_are_kept_where_asked(trained: dict[str, Trained], tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_a_hostile_load_is_refused_within_its_memory_and_holds_up_no_other(
 
 MISBEHAVIOUR = """
 import os, signal, time
-from tierfleet_server import booster, load_limits
+from tierfleet_server.model import booster, load_limits
 load_limits._CLOCK_FIXED_SECONDS, load_limits._CLOCK_FACTOR = 6, 0
 sound = booster.open_checked
 def open_checked(ubj, facts):
