@@ -192,7 +192,7 @@ def test_names_survive_the_process_that_checks(tmp_path: Path, trained: dict[str
     pieces = list(Preprocessing(feature_names=names).pieces())
     assert Preprocessing.from_pieces(pieces).feature_names == names
     assert max(map(len, pieces)) < 16 * 1024
-    assert Preprocessing(feature_names=names).object_bytes > 1500 * 50
+    assert Preprocessing(feature_names=names).object_bytes > 1500 * 45  # a text is 8 bytes smaller from Python 3.12 on
     assert not Preprocessing(feature_names=names)  # it does nothing to a row
 
 

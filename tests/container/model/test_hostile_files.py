@@ -425,7 +425,7 @@ def test_what_metadata_takes_in_memory_is_counted(
     counted = limited.metric("memory_used_bytes")
     for number in range(10):
         assert limited.load(f"steps{number}", tmp_path / "a").status == 200
-    assert limited.metric("memory_used_bytes") - counted > 10 * 4 * MIB
+    assert limited.metric("memory_used_bytes") - counted > 10 * 3.8 * MIB  # 3.94 each on Python 3.13, more on 3.11
     for number in range(10):
         assert limited.unload(f"steps{number}").status == 200
     assert limited.metric("memory_used_bytes") < counted + 2 * MIB
