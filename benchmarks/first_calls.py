@@ -25,7 +25,17 @@ os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 import boto3
 
 from benchmarks.deployed_fleet import ROOT, bucket_of, deploy, synthesise
-from benchmarks.warm_up import FEATURES, MOST_FIRST_OVER_LATER, VERSION, call, rank, say, train
+from benchmarks.warm_up import (
+    FEATURES,
+    MOST_FIRST_OVER_LATER,
+    VERSION,
+    call,
+    rank,
+    say,
+    times_and_bars,
+    times_of,
+    train,
+)
 from local_cloud import LocalCloud, start
 from local_cloud.host import assembly
 from tierfleet.config import FleetConfig, load
@@ -132,21 +142,12 @@ def judged(measured: dict[str, tuple[list[float], list[float], list[float]]], co
         bars.append({"bar": bar, "measured": round(over, 2), "limit": MOST_FIRST_OVER_LATER, "met": met})
         rows |= {f"{name}: first": first, f"{name}: later": later}
     rows["first call, not warmed"] = cold
-    times = {
-        name: {"calls": len(values), "p50": rank(values, 0.5), "p95": rank(values, 0.95), "max": max(values)}
-        for name, values in rows.items()
-    }
-    return {"bars": bars, "milliseconds": times, "load_average_5_minutes": os.getloadavg()[1]}
+    return {"bars": bars, "milliseconds": times_of(rows), "load_average_5_minutes": os.getloadavg()[1]}
 
 
 def table(result: dict[str, Any]) -> str:
-    lines = [f"{'milliseconds of InvokeEndpoint':<36}{'calls':>7}{'p50':>8}{'p95':>8}{'max':>8}"]
-    for name, part in result["milliseconds"].items():
-        lines.append(f"{name:<36}{part['calls']:7}{part['p50']:8.1f}{part['p95']:8.1f}{part['max']:8.1f}")
-    lines.append(f"load average {result['load_average_5_minutes']:.1f}")
-    for bar in result["bars"]:
-        lines.append(f"{'ok  ' if bar['met'] else 'MISS'} {bar['bar']}: {bar['measured']} (limit {bar['limit']})")
-    return "\n".join(lines)
+    about = f"load average {result['load_average_5_minutes']:.1f}"
+    return times_and_bars("milliseconds of InvokeEndpoint", about, result)
 
 
 if __name__ == "__main__":

@@ -199,11 +199,20 @@ def judged(
         "first call, warmed, with look-ups": first_total,
         "first call, not on the list": cold,
     }
-    times = {
+    return {
+        "bars": bars,
+        "report": report,
+        "milliseconds": times_of(groups),
+        "load_average_5_minutes": os.getloadavg()[1],
+    }
+
+
+def times_of(groups: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """The table's figures of each group of calls."""
+    return {
         name: {"calls": len(values), "p50": rank(values, 0.5), "p95": rank(values, 0.95), "max": max(values)}
         for name, values in groups.items()
     }
-    return {"bars": bars, "report": report, "milliseconds": times, "load_average_5_minutes": os.getloadavg()[1]}
 
 
 def rank(values: Sequence[float], share: float) -> float:
@@ -211,10 +220,16 @@ def rank(values: Sequence[float], share: float) -> float:
 
 
 def table(result: dict[str, Any]) -> str:
-    lines = [f"{'milliseconds':<36}{'calls':>7}{'p50':>8}{'p95':>8}{'max':>8}"]
+    about = f"the run: {result['report']}; load average {result['load_average_5_minutes']:.1f}"
+    return times_and_bars("milliseconds", about, result)
+
+
+def times_and_bars(title: str, about: str, result: dict[str, Any]) -> str:
+    """Times by group, a line about the run, and each bar with what was measured."""
+    lines = [f"{title:<36}{'calls':>7}{'p50':>8}{'p95':>8}{'max':>8}"]
     for name, part in result["milliseconds"].items():
         lines.append(f"{name:<36}{part['calls']:7}{part['p50']:8.1f}{part['p95']:8.1f}{part['max']:8.1f}")
-    lines.append(f"the run: {result['report']}; load average {result['load_average_5_minutes']:.1f}")
+    lines.append(about)
     for bar in result["bars"]:
         lines.append(f"{'ok  ' if bar['met'] else 'MISS'} {bar['bar']}: {bar['measured']} (limit {bar['limit']})")
     return "\n".join(lines)

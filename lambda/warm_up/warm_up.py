@@ -242,12 +242,10 @@ def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:
     if _seconds_left(context) < LONGEST_RUN_SECONDS and run < RUNS_OF_ONE_GATE:
         # The wait has used up what the last tenants of the list would need.
         return _start_next_run(request, context, run, Waiting(f"endpoint {endpoint_name} is in service, to be warmed"))
-    application_id, profile_id = settings().routes_application_id, settings().routes_profile_id
+    known = settings()  # without them the gate fails; whatever else goes wrong leaves the endpoint cold
     try:
         with _failure_counted(tier):
-            routes = newest_hosted_routes(
-                AWS.appconfig, application_id=application_id, profile_id=profile_id, read_part=_READ_PART
-            )
+            routes = _hosted_routes(known)
             if tier not in routes.warm_ups:
                 return Answer(succeeded=True, reason=f"tier {tier} has no warm_up")
             report = _warm(routes, tier, context, endpoint_name=endpoint_name)
@@ -292,12 +290,10 @@ def _warm_moved_tenants(request: Mapping[str, Any], context: Any) -> Answer:
     """Load what the next routes send to a shared endpoint. Models that stay cold do not fail the deployment."""
     if (answer := gate.answer_of_a_rollback(request, AWS.cloudformation)) is not None:
         return answer
-    application_id, profile_id = settings().routes_application_id, settings().routes_profile_id
+    known = settings()
     try:
         with _failure_counted():
-            hosted = newest_hosted_routes(
-                AWS.appconfig, application_id=application_id, profile_id=profile_id, read_part=_READ_PART
-            )
+            hosted = _hosted_routes(known)
             try:
                 moved = moved_tenants(_deployed_routes(), hosted)
             except NoRoutesDeployedError:
@@ -343,6 +339,15 @@ def _start_next_run(request: Mapping[str, Any], context: Any, run: int, waiting:
     AWS.lambda_.invoke(FunctionName=context.invoked_function_arn, InvocationType="Event", Payload=payload)
     _log("warm gate goes on in its next run", reason=waiting.reason, run=run + 1)
     return waiting
+
+
+def _hosted_routes(known: Settings) -> RouteDocument:
+    return newest_hosted_routes(
+        AWS.appconfig,
+        application_id=known.routes_application_id,
+        profile_id=known.routes_profile_id,
+        read_part=_READ_PART,
+    )
 
 
 def _deployed_routes() -> RouteDocument:

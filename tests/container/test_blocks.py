@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from steps import run_through
 from tierfleet_server import contract, prediction
 from tierfleet_server.cost import Pace, is_inline, rows_at_most
 from tierfleet_server.model.booster import BoosterModel, Model, Rows, open_model
@@ -219,18 +220,6 @@ def test_a_small_body_that_is_slow_to_read_leaves_the_event_loop(
     else:
         with pytest.raises(Refusal):
             run_through(steps)
-
-
-def run_through(steps: prediction.Steps) -> bytes | bytearray:
-    """All steps, one after the other: what they return."""
-    scores = None
-    try:
-        while True:
-            call = steps.send(scores)
-            scores = call() if call is not None else None
-    except StopIteration as done:
-        result: bytes | bytearray = done.value
-        return result
 
 
 def run_alone(body: bytes, model: Model) -> bytes | bytearray:

@@ -16,6 +16,7 @@ import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from running_server import ROOT, RunningServer
+from steps import run_through
 from tierfleet_server import cost, explanation, prediction
 from tierfleet_server.explanation import explain
 from tierfleet_server.model import explaining
@@ -66,17 +67,6 @@ def read(body: bytes | bytearray) -> tuple[list[str], Matrix, Matrix]:
     found = [np.column_stack([np.atleast_2d(row["contributions"]), np.atleast_1d(row["bias"])]) for row in rows]
     scores = [np.atleast_1d(row["score"]) for row in rows]
     return document["feature_names"], np.array(found, np.float32), np.array(scores, np.float32)
-
-
-def run_through(steps: explanation.Steps) -> bytes | bytearray:
-    result = None
-    try:
-        while True:
-            call = steps.send(result)
-            result = call() if call is not None else None
-    except StopIteration as done:
-        found: bytes | bytearray = done.value
-        return found
 
 
 @pytest.fixture(scope="module")

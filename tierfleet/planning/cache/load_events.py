@@ -12,19 +12,15 @@ later one; a model counts as in memory from its call on, so the eviction that ma
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tierfleet.planning.cache import load_kernel
-from tierfleet.planning.cache.lru import CacheFleet, caches_of, instance_by_hash, tally_of
+from tierfleet.planning.cache.lru import CacheFleet, caches_of, chunks_of, instance_by_hash, tally_of
 from tierfleet.planning.traffic.requests import Progress, Requests
 
 Array = NDArray[np.float64]
-
-_CHUNK: Final = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +108,10 @@ def simulate_loads(
         busy_by_hour=np.zeros(len(tally.per_hour)),
         warm=np.zeros(1, np.int64),
     )
-    edges = sorted({0, first, len(requests), *range(0, len(requests), _CHUNK)})
-    for start, end in pairwise(edges):
-        chunk = np.asarray(requests.tenant[start:end]), np.asarray(requests.seconds[start:end])
-        load_kernel.run(*chunk, owners, caches, loads, start >= first, tally)
+    for tenant, seconds, counted in chunks_of(requests, first):
+        load_kernel.run(tenant, seconds, owners, caches, loads, counted, tally)
         if progress is not None:
-            progress(end - start)
+            progress(len(tenant))
     return _events(loads, len(requests) - first, fleet.instances * steps.loads_at_once)
 
 

@@ -6,6 +6,7 @@ A model bigger than a level is never admitted to it.
 """
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal
@@ -156,12 +157,10 @@ def simulate(
     )
     if warm_up is None:
         warm_up = WarmUp(np.zeros(0), np.zeros(0, np.int32))
-    edges = sorted({0, first, len(requests), *range(0, len(requests), _CHUNK)})
-    for start, end in pairwise(edges):
-        chunk = np.asarray(requests.tenant[start:end]), np.asarray(requests.seconds[start:end])
-        lru_kernel.run(*chunk, warm_up.tenant, warm_up.seconds, caches, routing, start >= first, tally)
+    for tenant, seconds, counted in chunks_of(requests, first):
+        lru_kernel.run(tenant, seconds, warm_up.tenant, warm_up.seconds, caches, routing, counted, tally)
         if progress is not None:
-            progress(end - start)
+            progress(len(tenant))
     return _simulation(requests, first, caches, tally)
 
 
@@ -193,6 +192,13 @@ def caches_of(
         present=np.zeros(2 * fleet.instances * (tenants + 1), np.bool_),
         last_seconds=np.zeros((fleet.instances, tenants)),
     )
+
+
+def chunks_of(requests: Requests, first: int) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float64], bool]]:
+    """The trace in pieces that fit the memory: tenants, seconds, and whether they count (from `first` on)."""
+    edges = sorted({0, first, len(requests), *range(0, len(requests), _CHUNK)})
+    for start, end in pairwise(edges):
+        yield np.asarray(requests.tenant[start:end]), np.asarray(requests.seconds[start:end]), start >= first
 
 
 def tally_of(requests: Requests, first: int, seed: int) -> lru_kernel.Tally:

@@ -72,7 +72,7 @@ def _of(model: FleetModel, workload: Workload) -> FleetModel:
     """The model of another workload; of its own, with the passes that were done already."""
     if workload is model.workload:
         return model
-    return replace(model, workload=workload, tails={}, _sizes={}, _events={})
+    return replace(model, workload=workload, tails={}, _sizes={}, _events={}, _failures={})
 
 
 def _circumstances(workload: Workload, instances: int, dedicated: frozenset[str]) -> Iterator[_Circumstances]:
@@ -127,13 +127,10 @@ def _more_tenants(workload: Workload, dedicated: frozenset[str]) -> Workload:
     recent = replace(
         workload.requests, tenant=workload.requests.tenant[start:], seconds=workload.requests.seconds[start:]
     )
-    # The first third fills the caches.
-    counted_from = max(workload.counted_from_seconds, float(recent.seconds[len(recent) // 3])) if start else None
-    return replace(
-        joined,
-        requests=_joined(recent, names, order),
-        counted_from_seconds=workload.counted_from_seconds if counted_from is None else counted_from,
-    )
+    counted_from = workload.counted_from_seconds
+    if start:  # the first third of what is left fills the caches
+        counted_from = max(counted_from, float(recent.seconds[len(recent) // 3]))
+    return replace(joined, requests=_joined(recent, names, order), counted_from_seconds=counted_from)
 
 
 def _joined(requests: Requests, names: tuple[str, ...], order: list[int]) -> Requests:

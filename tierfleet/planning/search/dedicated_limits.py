@@ -4,7 +4,7 @@ dedicated_endpoint(config, "m01", new_tier)      # -> its tier's type and instan
 dedicated_problems(profile, endpoint, tenant)    # -> sentences; none where all is well
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,17 +35,19 @@ class TenantLoad:
     p99_seconds: float | None
 
 
-def dedicated_endpoint(config: FleetConfig, tenant: str, new_tier: DedicatedTier | None) -> DedicatedTier | None:
-    """The dedicated tier that a tenant is in or would join; None where there is none to join."""
-    tier = dedicated_tenants(config).get(tenant, dedicated_tier_name(config))
-    return config.dedicated_tiers.get(tier, new_tier)
+def dedicated_endpoints(
+    config: FleetConfig, tenants: Iterable[str], new_tier: DedicatedTier | None
+) -> list[DedicatedTier | None]:
+    """The dedicated tier that each tenant is in or would join; None where there is none to join."""
+    now, joins, tiers = dedicated_tenants(config), dedicated_tier_name(config), config.dedicated_tiers
+    return [tiers.get(now.get(tenant, joins), new_tier) for tenant in tenants]
 
 
 def too_big(config: FleetConfig, workload: Workload, profile: Profile, new_tier: DedicatedTier) -> dict[str, str]:
     """Tenants whose model does not fit an instance of the dedicated tier that they would join, each with the reason."""
     found = {}
-    for name, model_mb in zip(workload.tenants, workload.model_mb.tolist(), strict=True):
-        endpoint = dedicated_endpoint(config, name, new_tier)
+    endpoints = dedicated_endpoints(config, workload.tenants, new_tier)
+    for name, model_mb, endpoint in zip(workload.tenants, workload.model_mb.tolist(), endpoints, strict=True):
         if endpoint is not None and (text := _memory_problem(profile, endpoint, model_mb)):
             found[name] = text
     return found
@@ -61,15 +63,14 @@ def dedicated_failures_under_load(
 ) -> list[str]:
     """What the endpoints of these tenants do not hold, a sentence each. p99_seconds: required, by tenant."""
     failures = []
-    for index in np.flatnonzero([name in dedicated for name in workload.tenants]).tolist():
+    peaks = workload.peak_per_second
+    for index, endpoint in enumerate(dedicated_endpoints(config, workload.tenants, new_tier)):
         name = workload.tenants[index]
-        endpoint = dedicated_endpoint(config, name, new_tier)
-        if endpoint is not None:
-            peak = float(workload.calls_by_hour[index].max(initial=0.0)) / 3600
+        if name in dedicated and endpoint is not None:
             load = TenantLoad(
                 name=name,
                 model_mb=float(workload.model_mb[index]),
-                peak_per_second=peak,
+                peak_per_second=float(peaks[index]),
                 p99_seconds=p99_seconds.get(name),
             )
             failures += dedicated_problems(profile, endpoint, load)

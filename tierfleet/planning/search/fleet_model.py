@@ -58,6 +58,7 @@ class FleetModel:
     tails: dict[frozenset[str], TailCache]
     _sizes: dict[frozenset[str], tuple[Array, Array]] = field(default_factory=dict)
     _events: dict[tuple[str, int, frozenset[str], int], LoadEvents] = field(default_factory=dict)
+    _failures: dict[frozenset[str], list[str]] = field(default_factory=dict)
 
     def tail(self, dedicated: frozenset[str]) -> TailCache:
         """The shared tier without those."""
@@ -93,10 +94,15 @@ class FleetModel:
 
     def option(self, instance_type: str, instances: int, dedicated: frozenset[str]) -> FleetOption:
         """Hit ratio and cost; call times are left to `judged`."""
-        tail, (resident, on_disk) = self.tail(dedicated), self.sizes(dedicated)
+        return self._option(
+            instance_type, instances, dedicated, 0, self._shares(instance_type, instances, dedicated, 0)
+        )
+
+    def _option(
+        self, instance_type: str, instances: int, dedicated: frozenset[str], placement: int, shares: LevelShares
+    ) -> FleetOption:
+        tail, (resident, _) = self.tail(dedicated), self.sizes(dedicated)
         memory = self.memory_mib(instance_type)
-        disk_room = self._disk_room_mib(instance_type)
-        shares = tail.shares(resident, on_disk, memory_mib=memory, disk_room_mib=disk_room, instances=instances)
         calls_per_day = float(tail.workload.calls_per_day.sum())
         return FleetOption(
             profile=self.profile.name,
@@ -111,6 +117,18 @@ class FleetModel:
             disk_share=shares.disk,
             cold_share=shares.s3,
             loads_per_hour=calls_per_day / 24 * (1 - shares.memory),
+            placement=placement,
+        )
+
+    def _shares(self, instance_type: str, instances: int, dedicated: frozenset[str], placement: int) -> LevelShares:
+        resident, on_disk = self.sizes(dedicated)
+        return self.tail(dedicated).shares(
+            resident,
+            on_disk,
+            memory_mib=self.memory_mib(instance_type),
+            disk_room_mib=self._disk_room_mib(instance_type),
+            instances=instances,
+            placement=placement,
         )
 
     def in_every_placement(self, option: FleetOption) -> FleetOption:
@@ -125,31 +143,14 @@ class FleetModel:
 
     def _elsewhere(self, option: FleetOption, placement: int) -> FleetOption:
         """The option, judged in another placement."""
-        dedicated = frozenset(option.dedicated)
-        tail, (resident, on_disk) = self.tail(dedicated), self.sizes(dedicated)
-        requests = tail.workload.requests
+        fleet = option.instance_type, option.instances, frozenset(option.dedicated)
+        requests = self.tail(frozenset(option.dedicated)).workload.requests
         if requests is None:
-            shares = tail.shares(
-                resident,
-                on_disk,
-                memory_mib=self.memory_mib(option.instance_type),
-                disk_room_mib=self._disk_room_mib(option.instance_type),
-                instances=option.instances,
-                placement=placement,
-            )
+            shares = self._shares(*fleet, placement)
         else:
-            met = self._load_events(requests, option.instance_type, option.instances, dedicated, placement).shares
+            met = self._load_events(requests, *fleet, placement).shares
             shares = LevelShares(met.warm + met.waiting, met.disk, met.cold)
-        moved = replace(
-            option,
-            placement=placement,
-            usd=self.prices.usd(option.instance_type, option.instances, dedicated, shares.s3),
-            hit_ratio=shares.memory,
-            disk_share=shares.disk,
-            cold_share=shares.s3,
-            loads_per_hour=float(tail.workload.calls_per_day.sum()) / 24 * (1 - shares.memory),
-        )
-        return self.judged(moved)
+        return self.judged(self._option(*fleet, placement, shares))
 
     def judged(self, option: FleetOption, *, call_by_call: bool = True) -> FleetOption:
         """The same with its call times, and with what it fails to meet.
@@ -169,16 +170,24 @@ class FleetModel:
         elif required.cold_p95_seconds is not None and cold is not None and cold > required.cold_p95_seconds:
             failures.append(f"cold p95 {milliseconds(cold)}, required {milliseconds(required.cold_p95_seconds)}")
         dedicated = frozenset(option.dedicated)
-        failures += dedicated_failures(required, self.profile, self.workload, dedicated)
-        failures += dedicated_failures_under_load(
-            self.config, self.workload, self.profile, self.prices.new_tier, dedicated, self._p99_of(dedicated)
-        )
+        failures += self._dedicated_failures(dedicated)
         failures += shared_failures(required, self.on_tail(option.instance_type, option.instances, dedicated))
         if required.usd is not None and option.usd > required.usd:
             failures.append(f"{dollars(option.usd)} a month, budget {dollars(required.usd)}")
         return replace(
             option, warm_p95_seconds=warm, cold_p95_seconds=cold, busy_loading=busy, failures=tuple(failures)
         )
+
+    def _dedicated_failures(self, dedicated: frozenset[str]) -> list[str]:
+        """The same whatever the shared tier, so looked at once."""
+        if dedicated not in self._failures:
+            self._failures[dedicated] = [
+                *dedicated_failures(self.requirements, self.profile, self.workload, dedicated),
+                *dedicated_failures_under_load(
+                    self.config, self.workload, self.profile, self.prices.new_tier, dedicated, self._p99_of(dedicated)
+                ),
+            ]
+        return self._failures[dedicated]
 
     def _p99_of(self, dedicated: frozenset[str]) -> dict[str, float]:
         """What is required of each in the container."""
@@ -234,15 +243,11 @@ class FleetModel:
         """Of the shared tier: over the counted part of the trace, call by call; from rates, in its busiest hour."""
         dedicated = frozenset(option.dedicated)
         tail = self.tail(dedicated).workload
-        if not len(tail.tenants):
-            return always_in_memory(self.profile, np.ones(1), np.ones(1), self.network)
-        if tail.requests is not None:
-            events = self._load_events(
-                tail.requests, option.instance_type, option.instances, dedicated, option.placement
-            )
-            calls = tail.calls_per_day if tail.calls_per_day.any() else None
-            return latency_of_events(self.profile, tail.model_mb, events, network=self.network, weights=calls)
-        return self._times_by_rates(option)
+        if tail.requests is None:
+            return self._times_by_rates(option)
+        events = self._load_events(tail.requests, option.instance_type, option.instances, dedicated, option.placement)
+        calls = tail.calls_per_day if tail.calls_per_day.any() else None
+        return latency_of_events(self.profile, tail.model_mb, events, network=self.network, weights=calls)
 
     def _times_by_rates(self, option: FleetOption) -> Latency:
         tail = self.tail(frozenset(option.dedicated)).workload
