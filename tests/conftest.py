@@ -20,10 +20,11 @@ from hypothesis import HealthCheck, settings
 from local_cloud.testing.fleets import CONFIG, ROOT, Synth, read_templates
 from tierfleet.config import FleetConfig
 
-# readline leaves them in the environment of whoever starts the tests, and so in that of xdist's workers: every command
-# would take itself to be on a terminal of that width.
+# readline, which pytest imports, sets them in the environment of the process, and so of xdist's workers: every command
+# would take itself to be on a terminal of that width. It bypasses os.environ, so a pop alone may not unset them.
 for _size in ("COLUMNS", "LINES"):
     os.environ.pop(_size, None)
+    os.unsetenv(_size)
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
