@@ -4,11 +4,12 @@
 
 70 merchants with models of their own; three client processes (Python on two lines of boto3, Node); every prediction is
 compared with the model's own. Bars: no call failed, none wrong; a whale's p99 during each move at most twice that at
-rest; the hit ratio in the five minutes after a flip of the shared endpoint at least 0.95 of that before. `--quick`
-promotes, demotes, rolls one version out and cancels an update; `--part` runs some of the moves. `--early-start` says whether CloudFormation lets a
-resource begin before the endpoint that it refers to is ready (off, creation, always). Callers hold a route for 15 s and
-give up a call after 10, so of each bake 40 s pass in wall time (2 x TTL + a call) and the rest is skipped;
-`--whole-bake` waits all of it. Exits 1 if a bar is missed.
+rest; the hit ratio in the five minutes after a flip of the shared endpoint at least 0.95 of that before.
+
+`--quick` promotes, demotes, rolls one version out and cancels an update; `--part` runs some of the moves.
+`--early-start` says whether CloudFormation lets a resource begin before the endpoint that it refers to is ready (off,
+creation, always). Callers hold a route for 15 s and give up a call after 10, so of each bake 40 s pass in wall time
+(2 x TTL + a call) and the rest is skipped; `--whole-bake` waits all of it. Exits 1 if a bar is missed.
 """
 
 import argparse
