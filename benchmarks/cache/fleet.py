@@ -83,8 +83,8 @@ class Counted:
 class Stand:
     """A running stand-in with the models in its S3."""
 
-    def __init__(self, cloud: LocalCloud, models: Models, memory_of: Models) -> None:
-        self.cloud, self.models, self.memory_of = cloud, models, memory_of
+    def __init__(self, cloud: LocalCloud, models: Models) -> None:
+        self.cloud, self.models = cloud, models
         self.port = int(cloud.endpoint_url.rsplit(":", 1)[1])
         self.sagemaker, self._cloudwatch = cloud.client("sagemaker"), cloud.client("cloudwatch")
 
@@ -105,7 +105,7 @@ class Stand:
 
     def create(self, endpoint: str, instance_type: str, instances: int) -> None:
         """Begin a multi-model endpoint; its disk holds `DISK_TO_MEMORY` as many models as its memory."""
-        file_share = mean_file_bytes(self.memory_of) / mean_resident_bytes(self.memory_of)
+        file_share = mean_file_bytes(self.models) / mean_resident_bytes(self.models)
         volume_gib = describe(instance_type).memory_gib * MODELS_SHARE_OF_MEMORY * DISK_TO_MEMORY * file_share
         self.sagemaker.create_model(
             ModelName=endpoint,
@@ -181,12 +181,12 @@ class Stand:
 
 
 @contextlib.contextmanager
-def stand(models: Models, tenants: list[str], memory_of: Models | None = None, **settings: Any) -> Iterator[Stand]:
-    """A local emulator with the tenants' models published, its endpoints sized for `memory_of` or for themselves."""
+def stand(models: Models, tenants: list[str], **settings: Any) -> Iterator[Stand]:
+    """A local emulator with the tenants' models published."""
     with (
         tempfile.TemporaryDirectory(prefix="tierfleet-cache-") as directory,
         start(Path(directory), account=ACCOUNT, serving="models", **settings) as cloud,
     ):
-        running = Stand(cloud, models, memory_of or models)
+        running = Stand(cloud, models)
         running.publish(tenants)
         yield running

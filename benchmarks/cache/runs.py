@@ -43,7 +43,7 @@ class Bench:
         sizes: list[int],
         memory_of: Models | None = None,
     ) -> None:
-        """`memory_of`: the models that the instances' memory and disk are sized for, where they are not `models`."""
+        """`memory_of`: the models that the instances' memory is sized for, where they are not `models`."""
         self.memory_of = memory_of or models
         self.models, self.requests, self.latency_requests = models, requests, latency_requests
         self.sizes = [size for size in fleet.SIZES if size.models in sizes]
@@ -56,7 +56,8 @@ class Bench:
 
     def before(self, traffic: Sequences, size: fleet.Size) -> list[str]:
         """The history, as far back as it matters to caches of this size; models differ, so a little further."""
-        on_disk = size.models * fleet.DISK_TO_MEMORY
+        share = fleet.mean_resident_bytes(self.memory_of) / fleet.mean_resident_bytes(self.models)
+        on_disk = size.models * share * fleet.DISK_TO_MEMORY
         return traffic.last_before(round(on_disk + on_disk**0.5))
 
     def tenants(self) -> list[str]:
@@ -201,7 +202,7 @@ class Bench:
         """Every endpoint of each size at the same time; latencies when they have ended."""
         settings: dict[str, Any] = dict(INJECTED) if injected else {}
         scale = fleet.scale(self.memory_of)
-        with fleet.stand(self.models, self.tenants(), self.memory_of, scale=scale, **settings) as stand:
+        with fleet.stand(self.models, self.tenants(), scale=scale, **settings) as stand:
             for size in [size for size in self.sizes if size.models in sizes]:
                 runs = [(count, name) for count in instance_counts for name in BURSTINESS]
                 names = [f"{name.replace(' ', '-')}-{size.models}-{count}" for count, name in runs]
