@@ -58,9 +58,12 @@ def directory(tmp_path_factory: pytest.TempPathFactory, synth: Callable[..., Pat
 
 
 def _turn_red(cloudwatch: Any) -> None:
-    for page in cloudwatch.get_paginator("describe_alarms").paginate(AlarmTypes=["MetricAlarm", "CompositeAlarm"]):
-        for alarm in [*page["MetricAlarms"], *page["CompositeAlarms"]]:
-            cloudwatch.set_alarm_state(AlarmName=alarm["AlarmName"], StateValue="ALARM", StateReason="a test")
+    """The alarm of the longest name and the one of the longest description; more would not fit into the height."""
+    pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    alarms = [alarm for page in pages for alarm in [*page["MetricAlarms"], *page["CompositeAlarms"]]]
+    for length in (lambda alarm: len(alarm["AlarmName"]), lambda alarm: len(alarm.get("AlarmDescription", ""))):
+        name = max(alarms, key=length)["AlarmName"]
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
 
 
 def assert_readable(screen: Screen) -> None:
