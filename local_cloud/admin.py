@@ -1,4 +1,4 @@
-"""What only a stand-in has: its clock, its event log, its faults. Under /_tierfleet/ on the same port."""
+"""What only a local emulator has: its clock, its event log, its faults. Under /_tierfleet/ on the same port."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ Answer = dict[str, Any] | list[dict[str, Any]]
 
 
 def application(stop: asyncio.Event) -> Callable[..., Any]:
-    """The ASGI application: our few paths, and the emulator for everything else."""
+    """The ASGI application: our few paths, and ministack for everything else."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -77,7 +77,7 @@ async def _body(receive: Any) -> bytes:
 
 
 def _problem(headers: dict[bytes, bytes]) -> ServiceError | None:
-    """Of a request in AWS's JSON protocol: one that is too large, or for a service that the stand-in has not."""
+    """Of a request in AWS's JSON protocol: one that is too large, or for a service that the local emulator has not."""
     target = headers.get(b"x-amz-target", b"").decode("latin-1")
     if not target:
         return None
@@ -86,7 +86,9 @@ def _problem(headers: dict[bytes, bytes]) -> ServiceError | None:
     known = [prefix for patterns in router.SERVICE_PATTERNS.values() for prefix in patterns.get("target_prefixes", [])]
     if target.startswith(tuple(known)):
         return None
-    return ServiceError("UnknownOperationException", f"the stand-in has no service with the operation {target[:200]!r}")
+    return ServiceError(
+        "UnknownOperationException", f"the local emulator has no service with the operation {target[:200]!r}"
+    )
 
 
 async def _send(send: Any, status: int, answer: Answer, content_type: bytes) -> None:

@@ -1,7 +1,7 @@
-"""The stand-in's process: `python -m local_cloud.server`. Started by `processes.start`, not by hand.
+"""The local emulator's process: `python -m local_cloud.server`. Started by `processes.start`, not by hand.
 
 It binds 127.0.0.1 only, says on standard output that it is ready, and ends when its parent does. With real models
-the data plane, a process of its own, has the port; the emulator then listens behind it on one that nobody is told.
+the data plane, a process of its own, has the port; ministack then listens behind it on one that nobody is told.
 """
 
 import argparse
@@ -44,13 +44,13 @@ def main() -> None:
 
 
 def _run(arguments: argparse.Namespace, listener: socket.socket) -> None:
-    _configure_emulator(arguments, listener.getsockname()[1])
+    _configure_ministack(arguments, listener.getsockname()[1])
     data_plane = None
     if arguments.data_plane is not None:
         public, listener = listener, _listen(0)
         data_plane = DataPlaneProcess.start(
             public,
-            emulator_port=listener.getsockname()[1],
+            ministack_port=listener.getsockname()[1],
             directory=arguments.state_dir / "scratch" / "instances",
             settings=arguments.data_plane,
             enforce_iam=arguments.enforce_iam,
@@ -63,7 +63,7 @@ def _run(arguments: argparse.Namespace, listener: socket.socket) -> None:
     finally:
         if data_plane is not None:
             data_plane.stop()
-        # Lambda workers are our children; nothing outlives the stand-in.
+        # Lambda workers are our children; nothing outlives the local emulator.
         if os.getpgrp() == os.getpid():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             os.killpg(os.getpgrp(), signal.SIGTERM)
@@ -92,8 +92,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _configure_emulator(arguments: argparse.Namespace, port: int) -> None:
-    """The emulator reads its environment on import, so this comes first."""
+def _configure_ministack(arguments: argparse.Namespace, port: int) -> None:
+    """ministack reads its environment on import, so this comes first."""
     scratch = arguments.state_dir / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     for name in [name for name in os.environ if name.startswith(("AWS_", "MINISTACK_", "LAMBDA_", "LOCALSTACK_"))]:

@@ -14,7 +14,7 @@ from local_cloud.services.cloudwatch import alarm_evaluation, composite_alarms
 from local_cloud.services.sagemaker import endpoint_states, metrics, serving
 
 _TICK_SECONDS = 0.25
-# How long alarms and scaling rest between two looks of the ticker, on the stand-in's clock. AWS looks once a minute.
+# How long the ticker waits between two evaluations of alarms and scaling, on our clock. AWS evaluates once a minute.
 _EVALUATION_SECONDS = 5.0
 # How long observations gather before they become datapoints, on the wall clock.
 _GATHERING_SECONDS = 1.0

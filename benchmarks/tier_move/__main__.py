@@ -1,4 +1,4 @@
-"""No call is lost by a move: a fraud-shaped fleet of real models on the stand-in, moved under 200 requests/s.
+"""No call is lost by a move: a fraud-shaped fleet of real models on the local emulator, moved under 200 requests/s.
 
     python -m benchmarks.tier_move [--quick | --part N] [--whole-bake] [--early-start MODE] [--json]
 

@@ -1,4 +1,4 @@
-"""The stand-in's clock: everything that takes minutes on AWS is measured on it."""
+"""The local emulator's clock: everything that takes minutes on AWS is measured on it."""
 
 import threading
 import time
@@ -77,7 +77,7 @@ clock = Clock()
 
 
 class ClockAsTimeModule:
-    """Stands in for the `time` module inside one emulator service, so that it lives on our clock."""
+    """Replaces the `time` module inside one service of ministack, so that it uses our clock."""
 
     time = staticmethod(clock.now)
 

@@ -1,4 +1,4 @@
-"""What a running stand-in writes into its state directory, so that other processes find it."""
+"""What a running local emulator writes into its state directory, so that other processes find it."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ _LOOK_AGAIN_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class State:
-    """Where a stand-in answers, and which process it is."""
+    """Where a local emulator answers, and which process it is."""
 
     endpoint_url: str
     region: str
@@ -35,7 +35,7 @@ class State:
 
     @staticmethod
     def read(state_dir: Path) -> "State | None":
-        """None where there is none, or none that a stand-in wrote."""
+        """None where there is none, or none that a local emulator wrote."""
         try:
             read = json.loads((state_dir / _NAME).read_text())
             state = State(*(read[field.name] for field in fields(State)))
@@ -53,7 +53,7 @@ class State:
                 (state_dir / name).unlink(missing_ok=True)
 
     def runs(self, state_dir: Path) -> bool:
-        """Whether that process is alive and a stand-in of this directory, not another that got its number."""
+        """Whether that process is alive and a local emulator of this directory, not another that got its number."""
         command = _command(self.pid)
         return "local_cloud.server" in command and str(state_dir) in command
 

@@ -1,4 +1,4 @@
-"""The real CDK CLI, pointed at the stand-in."""
+"""The real CDK CLI, pointed at the local emulator."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ class CdkError(RuntimeError):
 
 
 def environment(cloud: LocalCloud, account: str) -> dict[str, str]:
-    """The variables by which the CDK CLI and any AWS SDK talk to the stand-in, and to nothing else."""
+    """The variables by which the CDK CLI and any AWS SDK talk to the local emulator, and to nothing else."""
     return {
         "AWS_ENDPOINT_URL": cloud.endpoint_url,
         # A 12-digit access key is the account it belongs to.

@@ -1,6 +1,6 @@
 """Service Quotas: the SageMaker quotas of a new account, and requests for more, which stay pending.
 
-The stand-in enforces no quota. Values are those that `tierfleet config show` counts against; quota codes are made
+The local emulator enforces no quota. Values are those that `tierfleet config show` counts against; quota codes are made
 from the names, since AWS lists its own only to accounts.
 https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/Welcome.html
 """
@@ -75,7 +75,7 @@ def clear() -> None:
 
 def _quotas(request: dict[str, Any]) -> list[dict[str, Any]]:
     if request["ServiceCode"] != _SERVICE["ServiceCode"]:
-        raise _missing(f"service {request['ServiceCode']}; the stand-in knows sagemaker")
+        raise _missing(f"service {request['ServiceCode']}; the local emulator knows sagemaker")
     values = {
         f"{name} for endpoint usage": quotas.DEFAULT_INSTANCES_OF_TYPE.get(name, 0)
         for name in sorted(instance_types.hosting_types())

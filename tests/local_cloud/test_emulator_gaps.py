@@ -1,4 +1,4 @@
-"""What the emulator's own types leave out and the stand-in puts back: time zones, reserved concurrency."""
+"""What ministack's own types leave out and the local emulator puts back: time zones, reserved concurrency."""
 
 import json
 from datetime import UTC, datetime

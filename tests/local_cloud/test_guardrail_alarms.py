@@ -1,6 +1,6 @@
 """Any guardrail that `config check` accepts takes a bad version back in time, with AWS's delay of metrics.
 
-The alarms are our template's, evaluated by the stand-in; traffic moves as the stand-in's timetable says.
+The alarms are our template's, evaluated by the local emulator; traffic moves as the local emulator's timetable says.
 """
 
 import copy

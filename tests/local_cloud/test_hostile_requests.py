@@ -1,4 +1,4 @@
-"""Whatever is sent to the stand-in's port, it answers as AWS does or closes, goes on, and serves the others."""
+"""Whatever is sent to the local emulator's port, it answers as AWS does or closes, goes on, and serves the others."""
 
 import json
 import random

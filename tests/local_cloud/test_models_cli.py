@@ -1,4 +1,4 @@
-"""`tierfleet models` against the stand-in: a tenant's models from the first publish to the last byte collected."""
+"""`tierfleet models` against the local emulator: from a tenant's first publish to the last byte collected."""
 
 import json
 from collections.abc import Iterator

@@ -111,7 +111,7 @@ def test_every_command_of_the_page_runs(
     finally:
         stop(clone)
     assert account == ACCOUNT_COMMANDS[page.name]
-    assert not (clone / ".local-cloud").exists(), "the page leaves the stand-in running"
+    assert not (clone / ".local-cloud").exists(), "the page leaves the local emulator running"
 
 
 def test_what_is_kept_was_trained_by_the_words_of_the_page() -> None:

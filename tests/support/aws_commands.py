@@ -1,4 +1,4 @@
-"""The `aws` commands of a page of docs/, run as bash would start them, by boto3 against the stand-in.
+"""The `aws` commands of a page of docs/, run as bash would start them, by boto3 against the local emulator.
 
 bash expands a block with an `aws` that only writes its arguments down, so quoting, variables and $(date ...) are the
 page's own. The AWS CLI itself is no dependency: it pins another botocore than the one that is tested here.

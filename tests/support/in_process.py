@@ -1,4 +1,4 @@
-"""The emulator's CloudWatch in the test's own process, with our metrics in it, behind unmodified boto3."""
+"""ministack's CloudWatch in the test's own process, with our metrics in it, behind unmodified boto3."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""The small fleet of the tests as synthesised, deployed into an account of the stand-in."""
+"""The small fleet of the tests as synthesised, deployed into an account of the local emulator."""
 
 import json
 from collections.abc import Callable

@@ -18,7 +18,7 @@ _started: "list[subprocess.Popen[bytes]]" = []  # kept: nobody waits for one, an
 
 
 def start(mark: str) -> None:
-    """Watch this process. The stand-in's own guardians carry no mark: they end what has an environment of its own."""
+    """Watch this process. The local emulator's guardians carry no mark: they end what has its own environment."""
     if sys.platform == "linux":
         reaper = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, str(os.getpid()), mark],

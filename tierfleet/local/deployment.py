@@ -1,4 +1,4 @@
-"""A fleet file deployed into the stand-in, in the order a first deployment needs."""
+"""A fleet file deployed into the local emulator, in the order a first deployment needs."""
 
 import re
 import time

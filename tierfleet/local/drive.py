@@ -1,4 +1,4 @@
-"""Traffic of a fleet's own shape, sent to the stand-in through FleetClient."""
+"""Traffic of a fleet's own shape, sent to the local emulator through FleetClient."""
 
 import random
 import threading

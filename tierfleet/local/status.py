@@ -1,4 +1,4 @@
-"""What a fleet looks like in the stand-in, read through AWS's own API."""
+"""What a fleet looks like in the local emulator, read through AWS's own API."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -77,7 +77,7 @@ class InstanceWatch:
 class ErrorStatus:
     """One class of error that InvokeEndpoint answered: the code, with the container's status if it had one.
 
-    count: since the stand-in started. per_second: since the last look; None at the first.
+    count: since the local emulator started. per_second: since the last look; None at the first.
     """
 
     endpoint: str
@@ -140,7 +140,7 @@ class FleetStatus:
     """Endpoints in name order, alarms that are red, stacks with their status, the deployed exceptions of the routes.
 
     alarm_descriptions: of the red ones that have one, by name.
-    clock_ahead_seconds: of this machine's clock; 0 unless somebody moved the stand-in's, negative where it is behind.
+    clock_ahead_seconds: of this machine's clock; 0 unless the local emulator's was moved, negative if it is behind.
     """
 
     stacks: dict[str, str]

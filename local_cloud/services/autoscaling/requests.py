@@ -17,7 +17,7 @@ def variant_of(request: dict[str, Any]) -> Variant:
     if request["ServiceNamespace"] != "sagemaker" or request["ScalableDimension"] != _DIMENSION:
         raise ServiceError(
             "ValidationException",
-            f"the stand-in scales sagemaker / {_DIMENSION} only, got "
+            f"the local emulator scales sagemaker / {_DIMENSION} only, got "
             f"{request['ServiceNamespace']} / {request['ScalableDimension']}",
         )
     match = RESOURCE_ID.fullmatch(request["ResourceId"])

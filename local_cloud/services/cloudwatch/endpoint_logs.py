@@ -64,7 +64,7 @@ def store(lines: Iterable[Line]) -> None:
 
 
 def filter_log_events(request: dict[str, Any]) -> Any:
-    """The emulator's own leaves most of a pattern out, has no pages and does not know logStreamNamePrefix."""
+    """ministack's own leaves most of a pattern out, has no pages and does not know logStreamNamePrefix."""
     name = cloudwatch_logs._resolve_log_group_name(request)
     if name not in cloudwatch_logs._log_groups:
         return error_response_json("ResourceNotFoundException", "The specified log group does not exist.", 400)

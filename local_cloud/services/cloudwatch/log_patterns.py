@@ -22,7 +22,7 @@ _ABSENT = object()
 
 
 class PatternError(ValueError):
-    """The pattern is none, or one that the stand-in does not know."""
+    """The pattern is none, or one that the local emulator does not know."""
 
 
 def matcher(pattern: str) -> Matcher:
@@ -31,7 +31,7 @@ def matcher(pattern: str) -> Matcher:
     if not pattern:
         return lambda _: True
     if pattern.startswith("["):
-        raise PatternError("the stand-in does not know patterns for space-delimited lines")
+        raise PatternError("the local emulator does not know patterns for space-delimited lines")
     if pattern.startswith("{"):
         if not pattern.endswith("}"):
             raise PatternError("the pattern has no closing }")

@@ -32,8 +32,9 @@ def statistic_of(points: list[store.Point], statistic: str) -> float | None:
 
 
 def check_statistic(statistic: str) -> None:
-    """Raise ServiceError for a statistic that the stand-in does not compute."""
+    """Raise ServiceError for a statistic that the local emulator does not compute."""
     if statistic not in _BASIC and not _PERCENTILE.fullmatch(statistic):
         raise ServiceError(
-            "ValidationError", f"the stand-in has no statistic {statistic!r}: {', '.join(_BASIC)} and p0 to p100 only"
+            "ValidationError",
+            f"the local emulator has no statistic {statistic!r}: {', '.join(_BASIC)} and p0 to p100 only",
         )

@@ -1,6 +1,6 @@
 """GetMetricData with metric math and pages, GetMetricStatistics: dimensions match as a whole.
 
-The emulator's own have no expressions, one order only, merge all metrics of a name when a query has no dimensions,
+ministack's own have no expressions, one order only, merge all metrics of a name when a query has no dimensions,
 and answer Average to a statistic that they do not know.
 """
 
@@ -23,16 +23,16 @@ Request = dict[str, Any]
 
 
 def handle_get_metric_data(params: Any, request: Request, is_cbor: bool, is_json: bool = False) -> Any:
-    """GetMetricData on the wire. boto3 speaks CBOR; the old Query protocol stays the emulator's."""
+    """GetMetricData on the wire. boto3 speaks CBOR; the old Query protocol stays ministack's."""
     if not (is_cbor or is_json):
-        return _emulator_get_metric_data(params, request, is_cbor, is_json)
+        return _ministack_get_metric_data(params, request, is_cbor, is_json)
     return _answer(get_metric_data, request, is_cbor, is_json)
 
 
 def handle_get_metric_statistics(params: Any, request: Request, is_cbor: bool, is_json: bool = False) -> Any:
     """GetMetricStatistics on the wire, as above."""
     if not (is_cbor or is_json):
-        return _emulator_get_metric_statistics(params, request, is_cbor, is_json)
+        return _ministack_get_metric_statistics(params, request, is_cbor, is_json)
     return _answer(get_metric_statistics, request, is_cbor, is_json)
 
 
@@ -139,8 +139,8 @@ def _periods(queries: list[Request]) -> dict[str, int]:
             found = {periods[name] for name in metric_math.names_in(text)} or {int(expressions[id].get("Period") or 60)}
             if len(found) > 1:
                 raise metric_math.UnsupportedExpressionError(
-                    f"the stand-in evaluates an expression over metrics of one period, got {sorted(found)} seconds in "
-                    f"{text!r}"
+                    "the local emulator evaluates an expression over metrics of one period, got "
+                    f"{sorted(found)} seconds in {text!r}"
                 )
             periods[id] = found.pop()
     return periods
@@ -195,5 +195,5 @@ def _paged(results: list[dict[str, Any]], request: Request) -> dict[str, Any]:
     return answer
 
 
-_emulator_get_metric_data = cloudwatch._get_metric_data
-_emulator_get_metric_statistics = cloudwatch._get_metric_statistics
+_ministack_get_metric_data = cloudwatch._get_metric_data
+_ministack_get_metric_statistics = cloudwatch._get_metric_statistics

@@ -152,7 +152,7 @@ class ModelServers:
         containers = models.containers_of(model)
         instance_type = variant.get("InstanceType")
         if len(containers) != 1 or instance_type is None:
-            raise ValueError("the stand-in runs variants of instances with one container each, no pipelines")
+            raise ValueError("the local emulator runs variants of instances with one container each, no pipelines")
         self._settings.memory_budget_mib(instance_type)  # raises for a type without a size
         (container,) = containers
         cache = container.get("MultiModelConfig", {}).get("ModelCacheSetting", "Enabled")

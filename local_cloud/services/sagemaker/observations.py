@@ -30,7 +30,7 @@ UNITS = {
 
 
 class Observation(NamedTuple):
-    """One value of one metric, in the unit of `UNITS`, at a moment of the stand-in's clock."""
+    """One value of one metric, in the unit of `UNITS`, at a moment of the local emulator's clock."""
 
     time: float
     account: str

@@ -22,7 +22,7 @@ def batch_get_image(request: dict[str, Any]) -> Any:
         if region in images.publishing_accounts()
     }
     if not published or request.get("registryId") != images.publishing_accounts()[region]:
-        return _emulator_batch_get_image(request)
+        return _ministack_batch_get_image(request)
     found, failures = [], []
     for image_id in request.get("imageIds", []):
         tag = image_id.get("imageTag")
@@ -37,4 +37,4 @@ def batch_get_image(request: dict[str, Any]) -> Any:
     return json_response({"images": found, "failures": failures})
 
 
-_emulator_batch_get_image = ecr._batch_get_image
+_ministack_batch_get_image = ecr._batch_get_image

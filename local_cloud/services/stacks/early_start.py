@@ -1,7 +1,7 @@
 """CloudFormation's early start: a resource that refers to another one may begin before that one is ready.
 
 Since 2024 an endpoint that is Creating has reached CONFIGURATION_COMPLETE, and whoever refers to it (Ref, GetAtt)
-begins; DependsOn waits for its end. The emulator deploys one resource after the other, so here an endpoint's handler
+begins; DependsOn waits for its end. ministack deploys one resource after the other, so here an endpoint's handler
 returns when SageMaker has taken the request, and its end is awaited before a resource that depends on it explicitly,
 and before the stack is complete.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-resource-configuration-complete.html
@@ -17,7 +17,7 @@ from local_cloud.core import event_log
 from local_cloud.core.early_start import DEFAULT, EarlyStart
 from local_cloud.services.stacks.operation import CANCELLED, Unsettled, explicit_dependencies, operation, refuse
 
-# Whose handlers return early. Of what takes time in the stand-in, only an endpoint has others that refer to it.
+# Whose handlers return early. Of what takes time in the local emulator, only an endpoint has others that refer to it.
 _EARLY_TYPES = ("AWS::SageMaker::Endpoint",)
 _COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 
@@ -25,11 +25,11 @@ mode: EarlyStart = DEFAULT
 
 
 def ordered(resources: dict[str, Any], conditions: dict[str, bool]) -> list[str]:
-    """The emulator's order, but whoever waits for an endpoint's end comes after everybody who need not.
+    """ministack's order, but whoever waits for an endpoint's end comes after everybody who need not.
 
-    CloudFormation begins what it can; the emulator deploys one after the other. Raises ValueError for a circle.
+    CloudFormation begins what it can; ministack deploys one after the other. Raises ValueError for a circle.
     """
-    order: list[str] = emulator_topological_sort(resources, conditions)
+    order: list[str] = ministack_topological_sort(resources, conditions)
     if mode == "off":
         return order
     waiting: set[str] = set()
@@ -103,7 +103,7 @@ def is_unsettled(stack_name: str | None = None, logical_id: str | None = None) -
 
 
 def add_event(stack_id: str, stack_name: str, logical_id: str, *rest: Any, **more: Any) -> None:
-    """The emulator's events, where a resource that others need not wait for is not complete yet."""
+    """ministack's events, where a resource that others need not wait for is not complete yet."""
     resource_type, status, *others = rest
     current = operation.get()
     if status in _COMPLETE and current is not None and (stack_name, logical_id) in current.left:
@@ -113,18 +113,18 @@ def add_event(stack_id: str, stack_name: str, logical_id: str, *rest: Any, **mor
         status = status.replace("COMPLETE", "IN_PROGRESS")
         more = {**more, "detailed_status": "CONFIGURATION_COMPLETE"}
         cloudformation._stacks[stack_name]["_resources"][logical_id]["ResourceStatus"] = status
-    emulator_add_event(stack_id, stack_name, logical_id, resource_type, status, *others, **more)
+    ministack_add_event(stack_id, stack_name, logical_id, resource_type, status, *others, **more)
 
 
 def _say(stack_name: str, logical_id: str, status: str, reason: str = "") -> None:
     stack = cloudformation._stacks[stack_name]
     record = stack["_resources"].get(logical_id, {})
     record["ResourceStatus"] = status
-    emulator_add_event(
+    ministack_add_event(
         stack["StackId"], stack_name, logical_id, record.get("ResourceType", ""), status, reason,
         record.get("PhysicalResourceId", ""),
     )  # fmt: skip
 
 
-emulator_add_event: Callable[..., None] = stacks._add_event
-emulator_topological_sort: Callable[..., list[str]] = stacks._topological_sort
+ministack_add_event: Callable[..., None] = stacks._add_event
+ministack_topological_sort: Callable[..., list[str]] = stacks._topological_sort

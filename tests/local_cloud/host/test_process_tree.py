@@ -1,4 +1,4 @@
-"""The stand-in's processes: what they inherit, and that they end with the process that they work for."""
+"""The local emulator's processes: what they inherit, and that they end with the process that they work for."""
 
 import itertools
 import os
@@ -24,7 +24,7 @@ from local_cloud.testing.served_account import Served
 REPOSITORY = Path(__file__).resolve().parents[3]
 ACCOUNT = "100000000001"
 SLEEPS = "import subprocess, time\n\ndef handler(event, context):\n    subprocess.run(['sleep', '600'])\n"
-# Starts everything that the stand-in can start, a line per step; nothing here ends it.
+# Starts everything that the local emulator can start, a line per step; nothing here ends it.
 DRIVER = """
 import sys, threading
 from pathlib import Path

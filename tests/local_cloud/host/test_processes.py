@@ -1,4 +1,4 @@
-"""The stand-in's process: loopback only, one at a time per directory, and nothing left behind."""
+"""The local emulator's process: loopback only, one at a time per directory, and nothing left behind."""
 
 import os
 import re

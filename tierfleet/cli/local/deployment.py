@@ -1,4 +1,4 @@
-"""A fleet deployed into the stand-in, with what a person sees meanwhile."""
+"""A fleet deployed into the local emulator, with what a person sees meanwhile."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +40,7 @@ def deploy_here(
     from local_cloud.host.cdk_cli import CdkError
     from tierfleet.local.deployment import deploy_fleet
 
-    left = "a stack update that had begun goes on in the stand-in (tierfleet local status); deploy again to complete it"
+    left = "a stack update that has begun goes on in the local emulator; deploy again to complete it"
     try:
         with if_interrupted(left), standin_or_fail(cloud), watching_stacks(cloud, fleet):
             if sample_models:

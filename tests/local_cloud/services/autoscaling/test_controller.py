@@ -1,4 +1,4 @@
-"""Scaling policies and scheduled actions act, on the stand-in's clock."""
+"""Scaling policies and scheduled actions act, on the local emulator's clock."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

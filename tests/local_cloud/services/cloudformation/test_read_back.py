@@ -338,8 +338,8 @@ TABLE = {
         "MovedGate", moved_gate, "no API returns a request; test_local_real_fleet has one", "its id is its logical id"
     ),
 }
-# Properties that no call returns: CloudFormation's own, write-only, or without effect in the stand-in. Tags are read
-# where we keep them ourselves.
+# Properties that no call returns: CloudFormation's own, write-only, or without effect in the local emulator. Tags are
+# read where we keep them ourselves.
 UNREAD = {
     "AWS::CloudFormation::Stack": {"TemplateURL"},
     "AWS::Lambda::Function": {"Code"},

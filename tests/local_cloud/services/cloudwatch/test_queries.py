@@ -1,4 +1,4 @@
-"""GetMetricData and GetMetricStatistics of the stand-in: metric math, percentiles, order, pages, refusals."""
+"""GetMetricData and GetMetricStatistics of the local emulator: metric math, percentiles, order, pages, refusals."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -153,7 +153,7 @@ def test_values_and_counts_have_every_statistic(account: Account) -> None:
         ([{**stat("A"), "Expression": "1"}], "query a: either MetricStat or Expression"),
     ],
 )
-def test_what_the_stand_in_cannot_answer_is_an_error(account: Account, queries: Any, told: str) -> None:
+def test_what_the_local_emulator_cannot_answer_is_an_error(account: Account, queries: Any, told: str) -> None:
     code, message = error_of(account.client("cloudwatch").get_metric_data, **query(*queries))
 
     assert code == "ValidationError"
