@@ -45,7 +45,7 @@ def standin_or_fail(cloud: "LocalCloud | None" = None) -> Iterator[None]:
         raise  # it answered
     except (URLError, ConnectionError, TimeoutError, exceptions.ConnectionError, exceptions.HTTPClientError) as error:
         problem = cloud.problem() if cloud is not None else None
-        fail(problem or f"the stand-in does not answer any more ({error}); start it with tierfleet local up")
+        fail(problem or f"the local emulator does not answer ({error}); start it with tierfleet local up")
 
 
 class _GoneError(SystemExit):
