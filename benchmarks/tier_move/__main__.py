@@ -187,6 +187,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="promote, demote and one version, about 4 minutes")
     parser.add_argument("--part", type=int, choices=range(1, len(PARTS) + 1), help="the moves of one part only")
     parser.add_argument("--after-flip-seconds", type=float, default=AFTER_FLIP_SECONDS, help="of the hit ratio's bar")
+    parser.add_argument(
+        "--requests-per-second", type=float, default=REQUESTS_PER_SECOND, help="fewer on a busy machine"
+    )
     parser.add_argument("--whole-bake", action="store_true", help="wait each bake's 2 minutes")
     parser.add_argument("--early-start", choices=get_args(EarlyStart), default="creation")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -203,6 +206,7 @@ def main() -> int:
             whole_bake=arguments.whole_bake,
             early_start=arguments.early_start,
             after_flip_seconds=arguments.after_flip_seconds,
+            requests_per_second=arguments.requests_per_second,
         )
     result["early_start"] = arguments.early_start
     result["total_seconds"] = round(time.monotonic() - started, 1)
@@ -218,6 +222,7 @@ def run(
     whole_bake: bool,
     early_start: EarlyStart,
     after_flip_seconds: float,
+    requests_per_second: float,
 ) -> dict[str, Any]:
     """Synthesise everything, deploy, move under traffic, and compare with the bars."""
     clients = (fleet_traffic.this_python(), fleet_traffic.next_boto3_python(), fleet_traffic.node())
@@ -253,7 +258,7 @@ def run(
             fleet=first.fleet,
             environment=first.environment,
             region=first.region,
-            requests_per_second=REQUESTS_PER_SECOND,
+            requests_per_second=requests_per_second,
             tenants=traffic_of(models),
             call_deadline_seconds=CALL_DEADLINE_SECONDS,
         )
