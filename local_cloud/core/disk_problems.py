@@ -87,8 +87,8 @@ def is_disk_problem(error: BaseException | None) -> bool:
 def disk_problem_printed(text: str, path: Path) -> str | None:
     """The same sentence, where another program printed such an error of its own; None where it did not."""
     for number, words in _PRINTED.items():
-        if found := re.search(rf"(?:{words})[^\n]*?(?:['\"](?P<path>/[^'\"\n]+)['\"])?\s*$", text, re.MULTILINE):
-            return disk_problem(OSError(number, os.strerror(number), found["path"] or str(path)), path)
+        if match := re.search(rf"(?:{words})[^\n]*?(?:['\"](?P<path>/[^'\"\n]+)['\"])?\s*$", text, re.MULTILINE):
+            return disk_problem(OSError(number, os.strerror(number), match["path"] or str(path)), path)
     return None
 
 

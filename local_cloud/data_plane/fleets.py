@@ -119,8 +119,8 @@ class Fleets:
 
     def states(self, spec: EndpointSpec) -> dict[int, dict[str, str]]:
         endpoint = self.endpoints.get((spec.scope, spec.name))
-        found = endpoint.fleets.items() if endpoint else ()
-        return {generation: dict(zip(("state", "reason"), fleet.state(), strict=True)) for generation, fleet in found}
+        fleets = endpoint.fleets.items() if endpoint else ()
+        return {generation: dict(zip(("state", "reason"), fleet.state(), strict=True)) for generation, fleet in fleets}
 
     def take_observations(self) -> list[Observed]:
         taken = list(self.observations)

@@ -78,8 +78,8 @@ class Gauges:
         self._measure_cpu(instance.id, process.pid)
         with contextlib.suppress(ContainerGoneError, TimeoutError):
             reply = await client.ask(b"GET", b"/metrics", timeout_seconds=_ASK_SECONDS)
-            if found := _USED.search(reply.body):
-                self._memory_bytes[instance.id] = float(found[1])
+            if counted := _USED.search(reply.body):
+                self._memory_bytes[instance.id] = float(counted[1])
                 self._count_themselves.add(instance.id)
         if instance.id in self._count_themselves:
             return  # one that was too busy to tell keeps its last figure: its processes' would be another

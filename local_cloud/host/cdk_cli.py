@@ -37,8 +37,8 @@ def environment(cloud: LocalCloud, account: str) -> dict[str, str]:
 def bootstrap(cloud: LocalCloud, account: str, region: str) -> None:
     """`cdk bootstrap`, once per account and region."""
     ssm = cloud.client("ssm", account, region=region)
-    found = ssm.get_parameters(Names=["/cdk-bootstrap/hnb659fds/version"])
-    if not found["Parameters"]:
+    versions = ssm.get_parameters(Names=["/cdk-bootstrap/hnb659fds/version"])
+    if not versions["Parameters"]:
         # Outside the repository there is no cdk.json, so the CLI does not synthesise every fleet first.
         run(cloud, account, ["bootstrap", f"aws://{account}/{region}"], directory=cloud.state_dir)
 

@@ -22,14 +22,14 @@ _requests = AccountRegionScopedDict()
 
 
 def list_services(request: dict[str, Any]) -> dict[str, Any]:
-    found, following = _page([dict(_SERVICE)], request)
-    return {"Services": found, **following}
+    services, following = _page([dict(_SERVICE)], request)
+    return {"Services": services, **following}
 
 
 def list_service_quotas(request: dict[str, Any]) -> dict[str, Any]:
-    found = [quota for quota in _quotas(request) if request.get("QuotaCode") in (None, quota["QuotaCode"])]
-    found, following = _page(found, request)
-    return {"Quotas": found, **following}
+    quotas = [quota for quota in _quotas(request) if request.get("QuotaCode") in (None, quota["QuotaCode"])]
+    quotas, following = _page(quotas, request)
+    return {"Quotas": quotas, **following}
 
 
 def get_service_quota(request: dict[str, Any]) -> dict[str, Any]:
@@ -64,9 +64,9 @@ def get_requested_change(request: dict[str, Any]) -> dict[str, Any]:
 def list_requested_changes(request: dict[str, Any]) -> dict[str, Any]:
     """Also by quota: the filters that a request names, all of them."""
     filters = {key: request[key] for key in ("ServiceCode", "QuotaCode", "Status") if key in request}
-    found = [held for held in _requests.values() if all(held[key] == value for key, value in filters.items())]
-    found, following = _page(found, request)
-    return {"RequestedQuotas": found, **following}
+    changes = [held for held in _requests.values() if all(held[key] == value for key, value in filters.items())]
+    changes, following = _page(changes, request)
+    return {"RequestedQuotas": changes, **following}
 
 
 def clear() -> None:

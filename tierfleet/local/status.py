@@ -176,17 +176,17 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
     sagemaker = client("sagemaker")
     endpoints = []
     for page in sagemaker.get_paginator("list_endpoints").paginate(NameContains=prefix):
-        for found in page["Endpoints"]:
+        for summary in page["Endpoints"]:
             try:
-                endpoint = sagemaker.describe_endpoint(EndpointName=found["EndpointName"])
+                endpoint = sagemaker.describe_endpoint(EndpointName=summary["EndpointName"])
             except ClientError as error:
                 if classify(error).kind is not Kind.UNKNOWN_ENDPOINT:
                     raise
                 continue  # deleted since it was listed
-            target = targets.get(found["EndpointName"], {})
+            target = targets.get(summary["EndpointName"], {})
             endpoints.append(
                 EndpointStatus(
-                    name=found["EndpointName"],
+                    name=summary["EndpointName"],
                     status=endpoint["EndpointStatus"],
                     instances=sum(v["CurrentInstanceCount"] for v in endpoint.get("ProductionVariants", [])),
                     min_instances=target.get("MinCapacity"),

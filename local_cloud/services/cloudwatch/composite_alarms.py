@@ -127,8 +127,8 @@ def _check(request: dict[str, Any]) -> None:
 
 def _alarm(name_or_arn: str) -> dict[str, Any] | None:
     name = name_or_arn.split(":alarm:")[-1]
-    found: dict[str, Any] | None = cloudwatch._alarms.get(name) or cloudwatch._composite_alarms.get(name)
-    return found
+    alarm: dict[str, Any] | None = cloudwatch._alarms.get(name) or cloudwatch._composite_alarms.get(name)
+    return alarm
 
 
 # ministack dispatches the first transition while it creates the alarm, before the suppressor is stored.

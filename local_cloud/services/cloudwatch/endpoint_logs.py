@@ -95,8 +95,8 @@ def filter_log_events(request: dict[str, Any]) -> Any:
             if begin <= event["timestamp"] <= end
         ]
     events.sort(key=lambda event: (event["timestamp"], event.get("ingestionTime", 0)))
-    found = (event for event in events if matches(event["message"]))
-    page = list(itertools.islice(found, skipped, skipped + limit + 1))
+    matching = (event for event in events if matches(event["message"]))
+    page = list(itertools.islice(matching, skipped, skipped + limit + 1))
     answer: dict[str, Any] = {"events": page[:limit], "searchedLogStreams": []}
     if len(page) > limit:
         answer["nextToken"] = str(skipped + limit)

@@ -17,11 +17,11 @@ def by_period(stat: dict[str, Any], start: float, end: float, period: int) -> di
     """The datapoints of `stat`'s Metric, in its Unit if it names one, by the start of their period."""
     metric = stat["Metric"]
     key = store.key_of(metric["Namespace"], metric["MetricName"], metric.get("Dimensions") or [])
-    found: defaultdict[float, list[store.Point]] = defaultdict(list)
+    points_by_period: defaultdict[float, list[store.Point]] = defaultdict(list)
     for point in store.between(key, start // period * period, end):
         if stat.get("Unit") in (None, point["Unit"]):
-            found[float(point["Timestamp"] // period * period)].append(point)
-    return found
+            points_by_period[float(point["Timestamp"] // period * period)].append(point)
+    return points_by_period
 
 
 def statistic_of(points: list[store.Point], statistic: str) -> float | None:

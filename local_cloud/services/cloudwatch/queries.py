@@ -79,7 +79,7 @@ def get_metric_statistics(request: Request) -> dict[str, Any]:
             f"{MAX_STATISTICS_DATAPOINTS}. You may reduce the datapoints requested by increasing Period, or "
             "decreasing the time range.",
         )
-    found = by_period({"Metric": request, "Unit": request.get("Unit")}, start, end, period)
+    points_by_period = by_period({"Metric": request, "Unit": request.get("Unit")}, start, end, period)
     datapoints = [
         {
             "Timestamp": moment,
@@ -88,7 +88,7 @@ def get_metric_statistics(request: Request) -> dict[str, Any]:
             "ExtendedStatistics": {s: value for s in extended if (value := statistic_of(points, s)) is not None}
             or None,
         }
-        for moment, points in sorted(found.items())
+        for moment, points in sorted(points_by_period.items())
     ]
     return {"Label": request["MetricName"], "Datapoints": datapoints}
 
@@ -136,13 +136,15 @@ def _periods(queries: list[Request]) -> dict[str, int]:
         for id in ready:
             text = expressions[id]["Expression"]
             metric_math.check(text, ids)
-            found = {periods[name] for name in metric_math.names_in(text)} or {int(expressions[id].get("Period") or 60)}
-            if len(found) > 1:
+            distinct = {periods[name] for name in metric_math.names_in(text)} or {
+                int(expressions[id].get("Period") or 60)
+            }
+            if len(distinct) > 1:
                 raise metric_math.UnsupportedExpressionError(
                     "the local emulator evaluates an expression over metrics of one period, got "
-                    f"{sorted(found)} seconds in {text!r}"
+                    f"{sorted(distinct)} seconds in {text!r}"
                 )
-            periods[id] = found.pop()
+            periods[id] = distinct.pop()
     return periods
 
 
@@ -155,20 +157,22 @@ def _slots(start: float, end: float, period: int) -> list[float]:
 
 def _series(stat: Request, slots: list[float], period: int) -> Series:
     check_statistic(stat["Stat"])
-    found = by_period(stat, slots[-1], slots[0] + period, period)
-    return [statistic_of(found[moment], stat["Stat"]) if moment in found else None for moment in slots]
+    points_by_period = by_period(stat, slots[-1], slots[0] + period, period)
+    return [
+        statistic_of(points_by_period[moment], stat["Stat"]) if moment in points_by_period else None for moment in slots
+    ]
 
 
 def _result(query: Request, slots: list[float], series: Series, *, oldest_first: bool) -> dict[str, Any]:
-    found = [(moment, value) for moment, value in zip(slots, series, strict=True) if value is not None]
+    datapoints = [(moment, value) for moment, value in zip(slots, series, strict=True) if value is not None]
     if oldest_first:
-        found.reverse()
+        datapoints.reverse()
     metric = query.get("MetricStat", {}).get("Metric", {})
     return {
         "Id": query["Id"],
         "Label": query.get("Label") or metric.get("MetricName") or query["Id"],
-        "Timestamps": [moment for moment, _ in found],
-        "Values": [value for _, value in found],
+        "Timestamps": [moment for moment, _ in datapoints],
+        "Values": [value for _, value in datapoints],
         "StatusCode": "Complete",
     }
 

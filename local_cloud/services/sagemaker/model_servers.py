@@ -87,13 +87,13 @@ class ModelServers:
 
     def instances(self) -> list[dict[str, Any]]:
         """Every instance of every account, as GET /_tierfleet/instances shows it."""
-        found: list[dict[str, Any]] = self._link.ask("instances")
-        return found
+        rows: list[dict[str, Any]] = self._link.ask("instances")
+        return rows
 
     def errors(self) -> list[dict[str, Any]]:
         """What callers were told, by endpoint and class, as GET /_tierfleet/errors shows it."""
-        found: list[dict[str, Any]] = self._link.ask("errors")
-        return found
+        rows: list[dict[str, Any]] = self._link.ask("errors")
+        return rows
 
     def set_faults(self, faults: dict[str, Any]) -> None:
         """Replace the data plane's injected faults; raises DataPlaneError."""

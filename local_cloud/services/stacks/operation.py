@@ -53,11 +53,11 @@ operation: ContextVar[Operation | None] = ContextVar("operation", default=None)
 
 def explicit_dependencies(template: dict[str, Any]) -> dict[str, frozenset[str]]:
     """What each resource names in DependsOn."""
-    found = {}
+    dependencies = {}
     for logical_id, resource in template.get("Resources", {}).items():
         needs = resource.get("DependsOn", [])
-        found[logical_id] = frozenset([needs] if isinstance(needs, str) else needs)
-    return found
+        dependencies[logical_id] = frozenset([needs] if isinstance(needs, str) else needs)
+    return dependencies
 
 
 def refuse(stack_name: str, logical_id: str, reason: str = "") -> NoReturn:

@@ -26,9 +26,9 @@ def check_models(models: Path | None, *, sample_models: bool, fleet: FleetConfig
     if models is not None and sample_models:
         fail("--models and --sample-models each say what to publish: give one of them")
     try:
-        found = [] if models is None else find_models(models)
+        model_files = [] if models is None else find_models(models)
         if fleet is not None and not sample_models:
-            refuse_missing_models(fleet, found)
+            refuse_missing_models(fleet, model_files)
     except ValueError as error:
         fail(str(error))
 
