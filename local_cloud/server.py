@@ -1,7 +1,7 @@
 """The local emulator's process: `python -m local_cloud.server`. Started by `processes.start`, not by hand.
 
 It binds 127.0.0.1 only, says on standard output that it is ready, and ends when its parent does. With real models
-the data plane, a process of its own, has the port; ministack then listens behind it on one that nobody is told.
+the data plane, a process of its own, has the port; ministack then listens behind it on an unpublished one.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from local_cloud.data_plane.settings import DataPlaneSettings
 
 # Of the control plane and its Lambda functions: on SageMaker they share no processor with the instances.
 _NICENESS = 10
-_guardians: list[object] = []  # kept: nobody waits for one
+_guardians: list[object] = []  # kept: they are not waited for
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
         with disk_problems_named(arguments.state_dir):
             _run(arguments, listener)
     except DiskError as error:
-        # Its log may be what the disk has no room for; whoever starts it reads this instead.
+        # Its log may be what the disk has no room for; the process that starts it reads this instead.
         print(json.dumps({"failed": str(error)}), flush=True)
         os._exit(1)
     except PatchError as error:
@@ -182,7 +182,7 @@ def _announce(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
     state.write(arguments.state_dir)
     try:
         print(json.dumps({"ready": True, "port": port}), flush=True)
-    except OSError:  # it was killed while it waited: nobody knows of this process
+    except OSError:  # the parent was killed while it waited, so this process is unknown
         state.remove(arguments.state_dir)
         stop.set()
 

@@ -69,7 +69,7 @@ NEW_GENERATION: Final = "another disk of the shared one"
 @dataclass(frozen=True, kw_only=True)
 class Move:
     """One deployment under load. versions: right for a tenant while it runs, and after it. fails: it must be rolled
-    back. during: called beside the deployment."""
+    back. during: called during the deployment."""
 
     name: str
     config: FleetConfig
@@ -310,9 +310,9 @@ def carry_out(bench: Bench, move: Move, folder: Path) -> list[str]:
     if move.versions:
         tenant, old, new = move.versions
         traffic.versions(tenant, old, new)
-    beside = threading.Thread(target=move.during, args=(bench,)) if move.during else None
-    if beside:
-        beside.start()
+    during = threading.Thread(target=move.during, args=(bench,)) if move.during else None
+    if during:
+        during.start()
     began = time.monotonic()
     failure = ""
     try:
@@ -320,8 +320,8 @@ def carry_out(bench: Bench, move: Move, folder: Path) -> list[str]:
     except assembly.DeploymentError as error:
         failure = str(error)
     say(f"{move.name}: {time.monotonic() - began:.0f} s {failure[:160]}")
-    if beside:
-        beside.join()
+    if during:
+        during.join()
     surprise = bool(failure) != move.fails
     if move.versions:
         traffic.versions(tenant, old if surprise else new)

@@ -1,4 +1,4 @@
-"""The fleet of the bench: fraud-dev's, at the moments of its moves, with models of which each predicts differently."""
+"""The fleet of the bench: fraud-dev's, at the moments of its moves, with models that all predict differently."""
 
 import json
 import random

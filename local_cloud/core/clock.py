@@ -13,10 +13,10 @@ _LOOK_AGAIN_SECONDS = 0.02
 class Clock:
     """Seconds since the epoch. It is the wall clock until `advance` or the mode manual moves it.
 
-    skip    the wall clock, plus whatever was advanced. Whoever waits for a timetable brings that timetable forward
+    skip    the wall clock, plus whatever was advanced. A wait for a timetable brings that timetable forward
             instead of the clock: minutes cost nothing, and the clock does not run ahead
     real    the same, but waits take as long as they take
-    manual  stands still; only `advance` moves it
+    manual  does not run; only `advance` moves it
     """
 
     def __init__(self) -> None:

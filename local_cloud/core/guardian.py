@@ -29,7 +29,7 @@ def main(leader: int, parent: int | None) -> None:
         deadline = time.monotonic() + _END_SECONDS
         while not _gone(leader, watched[leader]) and time.monotonic() < deadline:
             _sleep({leader: watched[leader]}, deadline)
-    # More than once: one may have been starting meanwhile. A leader that nobody waits for stays a member.
+    # More than once: one may have been starting meanwhile. A leader that was not waited for stays a member.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         for _ in range(_ROUNDS):
             os.killpg(leader, signal.SIGKILL)

@@ -68,7 +68,7 @@ class DataPlaneSettings:
         return cls(**json.loads(text))
 
     def memory_budget_mib(self, instance_type: str) -> int:
-        """MiB for models on one instance, at least 1; raises ValueError for a type nobody hosts models on."""
+        """MiB for models on one instance, at least 1; raises ValueError for a type that is not used for hosting."""
         memory_mib = instance_types.describe(instance_type).memory_gib * 1024
         return max(1, round(memory_mib * _MODELS_SHARE_OF_MEMORY * self.scale))
 

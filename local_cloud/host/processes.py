@@ -160,12 +160,14 @@ def start(
 ) -> LocalCloud:
     """Start the local emulator and wait until it answers.
 
-    It ends with this process, even when that crashes. A `detached` one ends by `running(state_dir).stop()`.
-    Endpoints answer a constant, or are served by real instances; `settings` are those of
-    `data_plane.settings.DataPlaneSettings`, for example scale=0.01. early_start: which resources of a stack let others
-    begin before they are ready; by default those that are created, as AWS announced it. Raises SettingsError for wrong
-    settings, ValueError for another early_start, RuntimeError where it cannot start, and DiskError where its directory
-    cannot be written.
+    >>> with start(Path(".local-cloud"), serving="models", scale=0.01) as cloud:
+    ...     cloud.client("sagemaker").list_endpoints()
+
+    It ends with this process, even if that crashes. A `detached` one ends by `running(state_dir).stop()`. With
+    `serving="constant"` endpoints answer a constant; with "models" real instances serve, and `settings` are the fields
+    of `data_plane.settings.DataPlaneSettings`. `early_start` says which resources of a stack let others begin before
+    they are ready: by default new ones, as AWS announced it. Raises SettingsError for wrong settings, ValueError for
+    another early_start, RuntimeError if it cannot start, and DiskError if its directory cannot be written.
     """
     if settings and serving == "constant":
         raise SettingsError(
@@ -193,7 +195,7 @@ def start(
         try:
             bound_port = _wait_until_ready(process, state_dir)
         except BaseException:
-            # Ctrl-C too: nobody would know of this process.
+            # Ctrl-C too, or an unknown process would be left.
             _kill_group(process.pid)
             process.wait()
             _close_pipes(process)

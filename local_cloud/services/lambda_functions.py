@@ -1,4 +1,4 @@
-"""Lambda's reserved concurrency and its asynchronous invocation, both of which ministack leaves half out.
+"""Lambda's reserved concurrency and asynchronous invocation, which ministack implements in part only.
 
 Its CloudFormation type drops the concurrency; its rules and schedules drop a throttled event and know neither
 retries nor an OnFailure destination. That copies of one event do not warm side by side rests on both.
@@ -85,7 +85,7 @@ def _run_from_queue(function: dict[str, Any], event: dict[str, Any]) -> None:
 def drain_log(worker: Any, **_waits: float) -> str:
     """What a function wrote during an invocation, all of it.
 
-    ministack stops to listen after 5 ms of silence; what comes later would be the next invocation's, or nobody's.
+    ministack stops listening after 5 ms of silence. Later lines would be logged with the next invocation, or lost.
     """
     deadline = time.monotonic() + _LOG_SECONDS
     while time.monotonic() < deadline and _unread_bytes(worker):

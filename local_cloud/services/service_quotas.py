@@ -1,6 +1,6 @@
 """Service Quotas: the SageMaker quotas of a new account, and requests for more, which stay pending.
 
-The local emulator enforces no quota. Values are those that `tierfleet config show` counts against; quota codes are made
+The local emulator enforces no quota. The values are what `tierfleet config show` counts against; quota codes are made
 from the names, since AWS lists its own only to accounts.
 https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/Welcome.html
 """

@@ -83,8 +83,8 @@ class Shop:
         )
 
     def fates(self, *arguments: str, code: int = 0) -> dict[str, str]:
-        found = self.json("gc", "--grace-hours", "0", *arguments, code=code)
-        return {item["target_model"].removesuffix(".tar.gz"): item["fate"] for item in found["artefacts"]}
+        report = self.json("gc", "--grace-hours", "0", *arguments, code=code)
+        return {item["target_model"].removesuffix(".tar.gz"): item["fate"] for item in report["artefacts"]}
 
 
 @pytest.fixture

@@ -151,10 +151,10 @@ def this_python(file: Path) -> None:
 
 def assert_shown(text: str, printed: str) -> None:
     """Every line of the page is printed, in this order; between `...` and the next line anything may stand."""
-    found = iter(printed.splitlines())
+    lines = iter(printed.splitlines())
     for line in text.splitlines():
         if line.strip() not in ("...", ""):
-            assert any(candidate == line for candidate in found), f"not printed, or not in this order: {line}"
+            assert any(candidate == line for candidate in lines), f"not printed, or not in this order: {line}"
 
 
 def stop(directory: Path) -> None:

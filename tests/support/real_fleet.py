@@ -105,8 +105,8 @@ class Fleet:
         return document
 
     def live_endpoints(self) -> set[str]:
-        found = self.account.client("sagemaker").get_paginator("list_endpoints").paginate()
-        return {endpoint["EndpointName"] for page in found for endpoint in page["Endpoints"]}
+        pages = self.account.client("sagemaker").get_paginator("list_endpoints").paginate()
+        return {endpoint["EndpointName"] for page in pages for endpoint in page["Endpoints"]}
 
     def routes_name_live_endpoints(self) -> bool:
         """Each in service, and the configuration it serves still exists."""

@@ -21,7 +21,7 @@ from tierfleet.runtime.client.errors import CallError
 from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.names import models_bucket
 
-# Of the calls: tenants with endpoints of their own, tenants on a warm-up list, everyone else.
+# Share of the calls: tenants with dedicated endpoints, tenants on a warm-up list, all others.
 # The fraud fleet's own split: 5 merchants make 80 %, 50 make 19 % in business hours, 15 are occasional.
 SHARES = (0.80, 0.19, 0.01)
 _CALLERS = 32

@@ -22,15 +22,14 @@ _STACK = "AWS::CloudFormation::Stack"
 async def deploy(
     stack_name: str, stack_id: str, template: dict[str, Any], parameters: dict[str, Any], *args: Any, **kwargs: Any
 ) -> None:
-    """ministack's deployment of one stack, to the end of everything in it; around a root stack, the phases of the
-    whole tree."""
+    """Deploy one stack by ministack and wait for everything in it. A root stack then cleans up the whole tree."""
     nested = operation.get()
     current = nested or Operation(stack_name)
     current.depends_on[stack_name] = explicit_dependencies(template)
     token = operation.set(current)
     try:
         await ministack_deploy(stack_name, stack_id, template, parameters, *args, **kwargs)
-        # No await between ministack's last status and ours: nobody sees the stack complete too early.
+        # No await between ministack's last status and ours, or a caller could see the stack complete too early.
         await _settle(cloudformation._stacks[stack_name], template, parameters, *args, **kwargs)
         if nested is None:
             await _clean_up(cloudformation._stacks[stack_name], current)
@@ -50,8 +49,7 @@ async def _settle(
     retain_except_on_create: bool = False,
     imports: dict[str, Any] | None = None,
 ) -> None:
-    """After the last resource: the end of those that were begun early, and a cancellation that came during the last
-    one."""
+    """After the last resource, wait for resources that began early, and handle a late cancellation."""
     complete = "UPDATE_COMPLETE" if is_update else "CREATE_COMPLETE"
     name = stack["StackName"]
     cancelled = is_update and bool(stack.get("_cancel_requested"))

@@ -1,8 +1,8 @@
 """No property is skipped silently: checked before a handler runs, and watched while it runs.
 
 Before: the properties must fit CloudFormation's own schema (`resource_schemas`).
-While: a top-level property that ministack's create handler never reads would have no effect, so it is an
-error, unless it stands in IGNORED with the reason why nothing depends on it here.
+While: a top-level property that ministack's create handler never reads would have no effect. It is an error, unless
+IGNORED lists it with the reason why nothing depends on it here.
 """
 
 from collections.abc import Callable, Iterator
@@ -72,7 +72,7 @@ def check(resource_type: str, logical_id: str, properties: dict[str, Any]) -> No
 
 
 def watched(resource_type: str, create: Callable[..., Any], delete: Callable[..., Any] | None) -> Callable[..., Any]:
-    """ministack's create handler that fails when it leaves a property unread."""
+    """Wrap a create handler of ministack: it fails if it leaves a property unread."""
 
     def create_reading_everything(logical_id: str, properties: dict[str, Any], stack_name: str) -> Any:
         watching = WatchedProperties(properties)

@@ -13,7 +13,7 @@ from local_cloud.services.cloudwatch import store
 
 
 def emit_lambda_logs(function: dict[str, Any], request_id: str, log: str, *rest: Any, **options: Any) -> None:
-    """Into the function's log group, as ministack does; then the metrics. A line that is none is only logged."""
+    """Log as ministack does, then store the metrics. A line without metrics is only logged."""
     _ministack_emit_logs(function, request_id, log, *rest, **options)
     for line in (log or "").splitlines():
         if '"_aws"' in line:

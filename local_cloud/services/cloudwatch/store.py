@@ -144,7 +144,7 @@ def _merge_slots(points: list[Point], start: float, end: float) -> None:
 
 
 def _merged(one: Point, other: Point) -> Point:
-    """A new datapoint: whoever reads the old one meanwhile sees it unchanged."""
+    """Return a new datapoint, so that a concurrent reader of the old one sees it unchanged."""
     a, b = one["_stat"], other["_stat"]
     merged = {
         **one,

@@ -1,6 +1,6 @@
 """What the endpoints' instances did, value by value: what SageMaker's metrics are made of.
 
-Whoever publishes metrics takes the values from here. A buffer that nobody empties forgets the oldest.
+The publisher of metrics takes the values from here. A buffer that is not emptied forgets the oldest.
 """
 
 from collections import deque

@@ -36,7 +36,7 @@ def cancel(params: Any) -> Any:
 
 
 def leaves(stack_name: str) -> bool:
-    """Whether whoever waits for a resource of this stack is to leave it as it is."""
+    """Whether a wait for a resource of this stack must end, and leave the resource as it is."""
     return not waits_for_the_resource and is_cancelled(stack_name)
 
 

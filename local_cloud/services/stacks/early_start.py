@@ -1,7 +1,7 @@
 """CloudFormation's early start: a resource that refers to another one may begin before that one is ready.
 
-Since 2024 an endpoint that is Creating has reached CONFIGURATION_COMPLETE, and whoever refers to it (Ref, GetAtt)
-begins; DependsOn waits for its end. ministack deploys one resource after the other, so here an endpoint's handler
+Since 2024 an endpoint that is Creating has reached CONFIGURATION_COMPLETE, and a resource that refers to it (Ref,
+GetAtt) begins. DependsOn waits for its end. ministack deploys one resource after another. So here an endpoint's handler
 returns when SageMaker has taken the request, and its end is awaited before a resource that depends on it explicitly,
 and before the stack is complete.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-resource-configuration-complete.html
@@ -25,7 +25,7 @@ mode: EarlyStart = DEFAULT
 
 
 def ordered(resources: dict[str, Any], conditions: dict[str, bool]) -> list[str]:
-    """ministack's order, but whoever waits for an endpoint's end comes after everybody who need not.
+    """ministack's order, but resources that wait for an endpoint's end come after all others.
 
     CloudFormation begins what it can; ministack deploys one after the other. Raises ValueError for a circle.
     """
@@ -44,7 +44,7 @@ def ordered(resources: dict[str, Any], conditions: dict[str, bool]) -> list[str]
 
 
 def end_or_go_on(stack_name: str, logical_id: str, finish: Callable[[], None], *, created: bool) -> None:
-    """Wait for the end of an endpoint's change by `finish`, or leave that to whoever depends on it."""
+    """Wait for the end of an endpoint's change by `finish`, or leave that to the resources that depend on it."""
     current, stack = operation.get(), cloudformation._stacks.get(stack_name)
     early = mode == "always" or (mode == "creation" and created)
     if not early or current is None or stack is None or "ROLLBACK" in stack["StackStatus"]:

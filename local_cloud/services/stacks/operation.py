@@ -24,9 +24,10 @@ class Deletion:
 
 @dataclass(frozen=True)
 class Unsettled:
-    """A resource that was begun and whose end nobody has awaited; finish: waits for it, and raises if it failed."""
+    """A resource that was started and has not been waited for."""
 
     finish: Callable[[], None]
+    """Waits for the end of its change, and raises if that failed."""
     created: bool
 
 

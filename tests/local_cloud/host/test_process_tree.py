@@ -62,13 +62,13 @@ def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
 
 
 def descriptors(pid: int) -> dict[int, str]:
-    found = {}
+    started = {}
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            found[int(link.name)] = str(link.readlink())
+            started[int(link.name)] = str(link.readlink())
         except OSError:  # closed meanwhile
             continue
-    return found
+    return started
 
 
 def listening_inodes(port: int) -> set[str]:
@@ -184,11 +184,11 @@ def _ignore_failure(invoke: Any) -> None:
 
 
 def test_what_a_thread_started_outlives_the_thread(tmp_path: Path) -> None:
-    found: list[LocalCloud] = []
-    thread = threading.Thread(target=lambda: found.append(start(tmp_path / "state", account=ACCOUNT)))
+    started: list[LocalCloud] = []
+    thread = threading.Thread(target=lambda: started.append(start(tmp_path / "state", account=ACCOUNT)))
     thread.start()
     thread.join()
-    (cloud,) = found
+    (cloud,) = started
     time.sleep(0.3)  # long enough for a signal at the thread's death
     assert cloud.admin("health") == {"pid": cloud.pid}
     cloud.stop()

@@ -55,13 +55,13 @@ class WarmedFleet(Fleet):
         """The handler's log lines with this message, oldest first."""
         configuration = self.account.client("lambda").get_function_configuration(FunctionName=self.function(logical_id))
         pages = self.account.client("logs").get_paginator("filter_log_events")
-        found = []
+        lines = []
         for page in pages.paginate(logGroupName=configuration["LoggingConfig"]["LogGroup"]):
             for event in page["events"]:
                 if event["message"].startswith('{"message"'):
                     line = json.loads(event["message"])
-                    found += [line] * (line["message"] == message)
-        return found
+                    lines += [line] * (line["message"] == message)
+        return lines
 
     def runs(self) -> list[dict[str, Any]]:
         return self.logged("WarmUpF", "warm-up ended")

@@ -50,7 +50,7 @@ class StackProgress:
 
 @contextmanager
 def watching_stacks(cloud: "LocalCloud", fleet: FleetConfig) -> Iterator[None]:
-    """Draw the stacks that are under way until the block ends; where nobody looks at a terminal, draw nothing."""
+    """Draw the stacks that are being deployed until the block ends. Draw nothing if the output is not a terminal."""
     if not out.is_terminal:
         yield
         return

@@ -130,8 +130,8 @@ def test_scaling_changes_in_place_and_scheduled_actions_follow_the_template(acco
     scaling_api = account.client("application-autoscaling")
 
     def actions() -> list[str]:
-        found = scaling_api.describe_scheduled_actions(ServiceNamespace="sagemaker")["ScheduledActions"]
-        return [action["ScheduledActionName"] for action in found]
+        actions = scaling_api.describe_scheduled_actions(ServiceNamespace="sagemaker")["ScheduledActions"]
+        return [action["ScheduledActionName"] for action in actions]
 
     assert account.deploy(template) == "UPDATE_COMPLETE"
     with_action = actions()

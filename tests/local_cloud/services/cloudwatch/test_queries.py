@@ -75,16 +75,16 @@ def get(account: Account, *queries: dict[str, Any], **more: Any) -> dict[str, li
     ],
 )
 def test_metric_math_of_a_query(measured: Account, expression: str, values: list[float]) -> None:
-    found = get(measured, math(expression), stat("A", ReturnData=False), stat("B", ReturnData=False))
+    series = get(measured, math(expression), stat("A", ReturnData=False), stat("B", ReturnData=False))
 
-    assert list(found) == ["e"]
-    assert found["e"][::-1] == pytest.approx(values)
+    assert list(series) == ["e"]
+    assert series["e"][::-1] == pytest.approx(values)
 
 
 def test_expressions_name_each_other_in_any_order(measured: Account) -> None:
-    found = get(measured, math("f * 2"), math("a + 1", "f"), stat("A"))
+    series = get(measured, math("f * 2"), math("a + 1", "f"), stat("A"))
 
-    assert found == {"e": [102, 82, 62, 42, 22], "f": [51, 41, 31, 21, 11], "a": [50, 40, 30, 20, 10]}
+    assert series == {"e": [102, 82, 62, 42, 22], "f": [51, 41, 31, 21, 11], "a": [50, 40, 30, 20, 10]}
 
 
 def test_newest_first_unless_told_otherwise_and_each_query_has_its_period(measured: Account) -> None:
