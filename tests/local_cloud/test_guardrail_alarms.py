@@ -218,8 +218,8 @@ def test_the_default_guardrail_goes_off_within_its_first_bake(
 ) -> None:
     for second in (0, 31):
         steps = timetable(whale(type=kind), instances=2, second=second)
-        file_checked = [gone_off_at(name, alarms[name], steps, phase=phase, calls=100.0) for phase in (0, 50)]
-        assert all(at is not None and steps[0].ends_at < at <= steps[1].ends_at for at in file_checked), file_checked
+        moments = [gone_off_at(name, alarms[name], steps, phase=phase, calls=100.0) for phase in (0, 50)]
+        assert all(at is not None and steps[0].ends_at < at <= steps[1].ends_at for at in moments), moments
 
 
 def test_what_was_shipped_first_let_a_bad_version_have_all_traffic(alarms: dict[str, dict[str, Any]]) -> None:
