@@ -68,14 +68,16 @@ NEW_GENERATION: Final = "another disk of the shared one"
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """One deployment under load. versions: right for a tenant while it runs, and after it. fails: it must be rolled
-    back. during: called during the deployment."""
+    """One deployment under load."""
 
     name: str
     config: FleetConfig
     versions: tuple[str, str, str] | None = None
+    """Tenant, its version before, its version after. Both are right while the move runs."""
     fails: bool = False
+    """Whether the deployment must be rolled back."""
     during: "Callable[[Bench], None] | None" = None
+    """Called during the deployment, in a thread of its own."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What every subprocess of the local cloud needs: a port of its own, and an end that comes with its parent's."""
+"""What every subprocess needs: a free port, and an end when its parent ends."""
 
 import ctypes
 import signal

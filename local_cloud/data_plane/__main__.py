@@ -24,7 +24,7 @@ from local_cloud.data_plane.instances.container_client import ContainerClient
 from local_cloud.data_plane.invocations import Invocations
 from local_cloud.data_plane.settings import DataPlaneSettings
 
-# A thread that unpacks an artefact gives way to the requests this often.
+# How often a thread that unpacks an artefact yields to requests.
 _SWITCH_SECONDS = 0.0005
 
 
@@ -41,11 +41,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the local emulator, which ends this
     uvloop.run(_serve(arguments))
     sys.stdout.flush()
-    os._exit(0)  # threads that still download must not hold it
+    os._exit(0)  # running downloads must not delay it
 
 
 def _inherited(descriptor: int) -> socket.socket:
-    """A socket that this process was given. Its own children, the containers, do not get it as well."""
+    """A socket that this process inherited. Its children, the containers, do not inherit it."""
     os.set_inheritable(descriptor, False)
     given = socket.socket(fileno=descriptor)
     given.setblocking(False)

@@ -1,4 +1,4 @@
-"""Whose account a request belongs to, and whether it may invoke: ministack knows, so it is asked where needed."""
+"""The account of a request, and whether it may invoke. ministack knows both, and is asked if needed."""
 
 import json
 import re
@@ -15,9 +15,9 @@ _ASK_SECONDS = 30.0
 
 
 class Callers:
-    """An access key that is an account's number needs no question; any other key is asked about once.
+    """An access key that is an account's number is known; any other key is asked about once.
 
-    Where IAM is enforced, every request is: ministack gets it whole, and permits it or answers the error.
+    With IAM enforced, ministack gets every request whole, and permits it or answers the error.
     """
 
     def __init__(self, ministack: ContainerClient, *, enforce_iam: bool) -> None:

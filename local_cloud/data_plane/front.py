@@ -129,7 +129,7 @@ class ClientConnection(RelayEnd):
         try:
             answer = await self._front.answer(unquote(endpoint.decode("latin-1")), path, headers, body)
         except Exception:
-            # One request's trouble is not its connection's, nor another's.
+            # An error of one request must not affect its connection or other requests.
             with contextlib.suppress(OSError):
                 traceback.print_exc()
             answer = Answer(
@@ -147,7 +147,7 @@ class ClientConnection(RelayEnd):
             self.close()
 
     def _refuse(self, status: int) -> None:
-        """Answer a request that is none, and close: what follows it cannot be read either."""
+        """Answer an invalid request, and close: what follows it cannot be read either."""
         self._tunnel = True
         self.write(_STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.close()
@@ -158,7 +158,7 @@ class ClientConnection(RelayEnd):
         self._other.write(data)
 
     def _ministack_closed(self) -> None:
-        """As ministack closes a connection, so do we, unless an invocation is under way."""
+        """Close as ministack does, unless an invocation is in progress."""
         self._other = None
         if self._endpoint is None:
             self.close()

@@ -49,7 +49,7 @@ def create_schedule(name: str, body: dict[str, Any]) -> Any:
         return refusal
     response = _ministack_create(name, _zoned(body))
     if response[0] < 400 and body["ScheduleExpression"].startswith("cron("):
-        # The next occurrence counts from the creation, not from the first time the ticker comes by.
+        # The next occurrence counts from the creation, not from the first tick.
         key = (get_account_id(), get_region(), f"{body.get('GroupName', 'default')}/{name}")
         scheduler._schedule_last_fired[key] = clock.now()
     return response
@@ -60,7 +60,7 @@ def update_schedule(name: str, body: dict[str, Any]) -> Any:
 
 
 def parse_cron_fields(expression: str) -> ZonedCron | None:
-    """The cron of an expression, in UTC unless it remembers a zone; None for what is no cron that AWS takes."""
+    """The cron of an expression, in UTC unless it remembers a zone; None for a cron expression that AWS refuses."""
     if not isinstance(schedule := _parse(expression), RecurringCron):
         return None
     zoned = ZonedCron()

@@ -42,11 +42,13 @@ class TierTraffic:
 
 @dataclass(frozen=True)
 class DriveSummary:
-    """seconds: since the first call; errors: how often each kind of CallError was seen."""
+    """What callers saw so far."""
 
     seconds: float
+    """Since the first call."""
     tiers: tuple[TierTraffic, ...]
     errors: dict[str, int]
+    """How often each kind of CallError was seen."""
 
     @property
     def requests(self) -> int:

@@ -1,4 +1,4 @@
-"""Model artefacts from S3 onto an instance's disk: streamed, at the speed that was set, unpacked without trust."""
+"""Model artefacts from S3 to an instance's disk: streamed at the configured speed, and unpacked safely."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ Reader = tuple[Scope, tuple[str, str, str] | None]
 
 @dataclass
 class Artefacts:
-    """Fetches artefacts, with the execution role's credentials where IAM is enforced, else with the account's."""
+    """Fetches artefacts with the execution role's credentials if IAM is enforced, else with the account's."""
 
     ministack_url: str
     settings: DataPlaneSettings

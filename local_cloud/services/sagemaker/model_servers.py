@@ -1,4 +1,4 @@
-"""Endpoints served by real instances: says to the data plane what should run, and what became of it."""
+"""Endpoints served by real instances: tells the data plane what to run, and reports what became of it."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -32,7 +32,7 @@ class ModelServers:
         self._problems: dict[Key, dict[int, str]] = {}
 
     def follow(self, endpoint: Endpoint) -> None:
-        """Say what should run now, where that is not what was said last."""
+        """Tell the data plane what to run now, if it has changed."""
         key = (get_account_id(), get_region(), endpoint.name)
         fleets = self._fleets(key, endpoint)
         spec = EndpointSpec(key[:2], endpoint.name, endpoint.status in _ACCEPTING, fleets)
@@ -140,7 +140,7 @@ class ModelServers:
         return (FleetSpec(generation, config_name, traffic_percent, specs),) if specs else ()
 
     def _read(self, config_name: str) -> dict[str, VariantSpec]:
-        """What each variant of a configuration runs; ValueError for what the data plane cannot run."""
+        """What each variant of a configuration runs. Raises ValueError for what the data plane cannot run."""
         try:
             config = endpoint_configs.describe_endpoint_config({"EndpointConfigName": config_name})
             return {v["VariantName"]: self._variant(v) for v in config["ProductionVariants"]}

@@ -1,4 +1,4 @@
-"""What the endpoints' instances did, value by value: what SageMaker's metrics are made of.
+"""What the endpoints' instances did, value by value. SageMaker's metrics are computed from it.
 
 The publisher of metrics takes the values from here. A buffer that is not emptied forgets the oldest.
 """

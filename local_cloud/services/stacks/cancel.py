@@ -1,7 +1,7 @@
 """CancelUpdateStack: what becomes of the resource that is in progress.
 
 ministack looks for a cancellation between two resources: one that comes while the last resource is in progress is
-forgotten, and nested stacks hear of none. AWS does not say whether CloudFormation waits for the resource. Both ways are
+lost, and nested stacks get none. AWS does not say whether CloudFormation waits for the resource. Both ways are
 here: it is left where it is, or awaited.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn--stack-update-cancel.html
 """
@@ -53,7 +53,7 @@ def refuse_to_begin(stack_name: str, logical_id: str) -> None:
 
 
 def until_cancelled(stack_name: str, call: Callable[[], Any]) -> Any:
-    """What `call` returns; RuntimeError as soon as the update is cancelled, while the call goes on unheard."""
+    """What `call` returns. Raises RuntimeError once the update is cancelled; the call goes on in the background."""
     outcome: list[Any] = []
 
     def run() -> None:

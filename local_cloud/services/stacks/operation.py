@@ -1,4 +1,4 @@
-"""One create or update of a root stack, nested stacks included: what its parts tell one another."""
+"""The shared state of one create or update of a root stack, nested stacks included."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -33,7 +33,7 @@ class Unsettled:
 
 @dataclass
 class Operation:
-    """Keys are (stack name, logical id) where a comment says nothing else."""
+    """Keys are (stack name, logical id) unless a comment says otherwise."""
 
     root_name: str
     deletions: list[Deletion] = field(default_factory=list)
@@ -43,9 +43,9 @@ class Operation:
     depends_on: dict[str, dict[str, frozenset[str]]] = field(default_factory=dict)
     unsettled: dict[tuple[str, str], Unsettled] = field(default_factory=dict)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
-    # Refused before their handler ran: there is nothing to send back.
+    # Refused before their handler ran, so there is nothing to roll back.
     not_begun: set[tuple[str, str]] = field(default_factory=set)
-    # Left where it was, since the update was cancelled meanwhile.
+    # Left as it was, since the update was cancelled meanwhile.
     left: set[tuple[str, str]] = field(default_factory=set)
 
 
