@@ -16,7 +16,7 @@ from local_cloud.testing.fleets import ROOT
 DIALECT = {
     r"stand-ins?": "local emulator, ministack, or fake",
     r"local cloud": "local emulator",
-    r"MMEs?": "multi-model endpoint",
+    r"(?-i:MMEs?)": "multi-model endpoint",
     r"shared endpoints?": "multi-model endpoint",
     r"shared tiers?": "multi-model tier",
     r"artifacts?": "artefact",
