@@ -225,7 +225,7 @@ export class FleetCaller {
     const bytes = await reply.Body.transformToByteArray();
     const content = JSON.parse(Buffer.from(bytes).toString());
     if (`routes/${createHash("sha256").update(bytes).digest("hex")}.json` !== Key || content?.constructor !== Object) {
-      throw new Error(`s3://${Bucket}/${Key} does not hold what its name says`);
+      throw new Error(`s3://${Bucket}/${Key} has bytes whose SHA-256 is not the one in its name`);
     }
     this.#heldPart = { key: Key, content };
     return content;

@@ -126,7 +126,7 @@ def test_what_is_not_deployed_is_one_sentence_and_2(aws: FakeAws) -> None:
     aws.routes = None
     result = invoke("m37", *NAMED)
     assert result.exit_code == 2
-    assert "AppConfig holds no deployed routes of application fraud--prod" in result.stderr
+    assert "AppConfig has no deployed routes of application fraud--prod" in result.stderr
     assert "deploy fraud-prod/Fleet" in result.stderr
 
 
@@ -162,7 +162,7 @@ def test_without_credentials_or_region_it_says_what_to_set(monkeypatch: pytest.M
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     result = invoke("m37", *NAMED)
-    assert (result.exit_code, "there is no region" in result.stderr) == (2, True)
+    assert (result.exit_code, "no region is known" in result.stderr) == (2, True)
 
 
 @pytest.mark.usefixtures("no_credentials")
@@ -272,7 +272,7 @@ def test_contribs_where_there_are_none_is_one_sentence(aws: FakeAws) -> None:
     result = invoke("m37", *NAMED, "--body", "1", "--contribs")
     assert (result.exit_code, result.stdout) == (1, "")
     words = " ".join(result.stderr.split())
-    assert "its scores are not explained: the reply has no contributions" in words
+    assert "its scores cannot be explained: the reply has no contributions" in words
     assert "contributions need the image tierfleet" in words
 
 

@@ -68,7 +68,7 @@ def test_failed_and_missing_tenants_are_told_with_reasons_and_end_with_1(aws: Fa
 def test_a_gone_endpoint_is_one_sentence_and_the_rest_is_left(aws: FakeAws) -> None:
     result = warm(*NAMED, "--endpoint", "fraud--prod--tail--all--mme-m6i-xlarge")
     assert result.exit_code == 1
-    assert "failed  m03: there is no such endpoint" in result.stdout
+    assert "failed  m03: the endpoint does not exist" in result.stdout
     assert "left    m02: for the same reason" in result.stdout
 
 
