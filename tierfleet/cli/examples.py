@@ -1,4 +1,4 @@
-"""One example for the end of each command's help."""
+"""The example at the end of each command's help."""
 
 from typing import Final
 
@@ -38,7 +38,7 @@ EXAMPLES: Final = {
 
 
 def add_examples(app: typer.Typer, above: str = "") -> None:
-    """Give each command of the group, and of the groups in it, its example."""
+    """Add the examples to all commands of the group and of its subgroups."""
     for group in app.registered_groups:
         if group.typer_instance is not None:
             add_examples(group.typer_instance, f"{group.name} ")

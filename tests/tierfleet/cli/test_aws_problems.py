@@ -61,7 +61,7 @@ def test_an_account_that_cannot_be_asked_for(aws: FakeAws) -> None:
     aws.down = {"sts"}
     sentence = refused("warm", *NAMED)
     said = "GetCallerIdentity on the account of these credentials: access denied (down)"
-    assert sentence == f"{said}; with --config it is not asked for; {WHO}"
+    assert sentence == f"{said}; with --config this call is not needed; {WHO}"
     assert aws.count("InvokeEndpoint") == 0
 
 
