@@ -1,4 +1,4 @@
-"""One page that says how the fleet is."""
+"""The dashboard of a fleet."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -27,10 +27,11 @@ _Item = TypeVar("_Item")
 
 
 class FleetDashboard(Construct):
-    """The dashboard of a fleet: cache, loads, latency, instances and alarms, per tier.
+    """The dashboard of a fleet: cache, loads, latency, instances and alarms of each tier.
 
-    Defines AWS::CloudWatch::Dashboard. The body is plain data (no widget constructs): its names are literal, and a
-    fleet of 150 whales stays one call.
+    `FleetDashboard(self, "Dashboard", config=config, cache_alarm_arns=arns)` defines one AWS::CloudWatch::Dashboard.
+    The body is plain data instead of widget constructs, because its names are literal and a fleet of 150 dedicated
+    endpoints would need thousands of jsii calls.
     """
 
     def __init__(
@@ -40,13 +41,13 @@ class FleetDashboard(Construct):
         self._region = config.region
         self._widgets: list[dict[str, Any]] = []
         whales = {
-            tenant: EndpointMetrics(routes.endpoint_name(config, name, tenant))
+            tenant: EndpointMetrics(routes.endpoint_name(config, name, tenant), tier.hosting)
             for name, tier in config.dedicated_tiers.items()
             for tenant in sorted(tier.tenants)
         }
         self._alarms(config, cache_alarm_arns, [whale.endpoint_name for whale in whales.values()])
         for name, tier in config.multi_model_tiers.items():
-            self._shared_tier(name, tier, EndpointMetrics(routes.endpoint_name(config, name)))
+            self._shared_tier(name, tier, EndpointMetrics(routes.endpoint_name(config, name), tier.hosting))
         self._loads_from_s3(config)
         for chunk in _chunks(list(whales.items()), _ENDPOINTS_A_WIDGET):
             self._whales(config, dict(chunk))
@@ -179,7 +180,7 @@ def _calls_and_errors(endpoints: Sequence[EndpointMetrics]) -> list[_Row]:
 
 
 def _instances(endpoints: dict[str, EndpointMetrics]) -> list[_Row]:
-    """SageMaker publishes no instance count, but every call counts 1 in one metric and 1/instances in the other."""
+    """SageMaker publishes no instance count. A call counts 1 in Invocations and 1/instances in the other metric."""
     rows: list[_Row] = []
     for index, (label, endpoint) in enumerate(endpoints.items()):
         rows.append(endpoint.invocations.row(id=f"c{index}", visible=False))

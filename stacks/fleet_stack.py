@@ -1,4 +1,4 @@
-"""Everything of a fleet that may be replaced."""
+"""The part of a fleet that may be replaced."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_sns as sns
@@ -23,7 +23,7 @@ from tierfleet.config.rules.fleet import least_bake_seconds
 
 
 class FleetStack(cdk.Stack):
-    """Roles, tiers, routes, warm-up, alarms and dashboard; the Deployment of the routes comes last."""
+    """Roles, tiers, routes, warm-up, alarms and dashboard. The Deployment of the routes comes last."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig) -> None:
         super().__init__(
@@ -47,8 +47,8 @@ class FleetStack(cdk.Stack):
                 document=route_table.document,
             )
         CapacityEvents(self, "Capacity", config=config, topic=topic)
-        # Two: AWS does not say in which order CloudFormation sends back what it updated. One comes before every
-        # endpoint, one after; so one is sent back before any nested stack, whichever way round. The later one waits.
+        # Two guards, because AWS does not say in which order CloudFormation rolls updates back. One comes before every
+        # endpoint and one after, so in either order one is rolled back before any nested stack. The later one waits.
         first_guard = RouteGuard(
             self, "FirstGuard", route_table=route_table, guard_function=warm_up.gate_function, wait_seconds=0
         )
@@ -66,7 +66,7 @@ class FleetStack(cdk.Stack):
                 execution_role=execution_role.role,
                 audience=audience,
             )
-            # Permissions take a while to be known everywhere: they stand before the minutes an endpoint takes.
+            # IAM permissions take a while to propagate. They are created before the endpoint, which takes minutes.
             shared.endpoint.node.add_dependency(warm_up.gate_function, first_guard)
             gate = WarmGate(
                 shared,
@@ -77,8 +77,8 @@ class FleetStack(cdk.Stack):
                 log_retention_days=config.log_retention_days,
                 tier_name=name,
             )
-            # The gate warms the list of the document that is about to be deployed. It may set the instance count, so
-            # the endpoint's bounds are registered by then.
+            # The gate warms the list of the next route document. It may set the instance count, so the scaling bounds
+            # must be registered before it runs.
             gate.node.add_dependency(route_table.document, shared.scaling.target)
             gates.append(gate)
             cache = CacheAlarms(

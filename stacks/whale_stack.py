@@ -1,4 +1,4 @@
-"""One whale: a nested stack, so that its change is one diff and its ids never move when others come or go."""
+"""One tenant's own endpoint as a nested stack: a change of it is one diff, and other tenants never move its ids."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
