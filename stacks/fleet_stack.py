@@ -10,6 +10,7 @@ from constructs_lib.capacity_events import CapacityEvents
 from constructs_lib.endpoint_alarms import CacheAlarms
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.fleet_dashboard import FleetDashboard
+from constructs_lib.gates.compared_tenants import ComparedTenants
 from constructs_lib.gates.moved_tenants import MovedTenants
 from constructs_lib.gates.warm_gate import WarmGate
 from constructs_lib.multi_model_endpoint import MultiModelEndpoint
@@ -94,14 +95,14 @@ class FleetStack(cdk.Stack):
         MovedTenants(self, "Moved", gate_function=warm_up.gate_function, route_table=route_table, after=gates)
 
         whales = Construct(self, "Whales")
-        for name, dedicated in config.dedicated_tiers.items():
-            for tenant in sorted(dedicated.tenants):
+        for name, own in config.tenant_endpoint_tiers.items():
+            for tenant in sorted(own.tenants):
                 whale = WhaleStack(
                     whales,
                     tenant,
                     config=config,
                     tier_name=name,
-                    tier=dedicated,
+                    tier=own,
                     image_uri=image.uri,
                     image_repository_arn=image.repository_arn,
                     gate_function=warm_up.gate_function,
@@ -110,6 +111,15 @@ class FleetStack(cdk.Stack):
                 # The function's ARN alone would let the gate start before the function can be called.
                 whale.node.add_dependency(warm_up.gate_function, first_guard)
 
+        if config.serverless_tiers:
+            ComparedTenants(
+                self,
+                "Compared",
+                config=config,
+                gate_function=warm_up.gate_function,
+                route_table=route_table,
+                after=[*gates, whales],
+            )
         FleetDashboard(self, "Dashboard", config=config, cache_alarm_arns=cache_alarm_arns)
         everything = [child for child in self.node.children if child is not topic]
         last_guard = RouteGuard(
@@ -117,7 +127,7 @@ class FleetStack(cdk.Stack):
             "LastGuard",
             route_table=route_table,
             guard_function=warm_up.gate_function,
-            wait_seconds=least_bake_seconds(config.routes.ttl_seconds),
+            wait_seconds=least_bake_seconds(config.routes.ttl_seconds, config.tiers),
         )
         last_guard.node.add_dependency(*everything)
         RouteDeployment(self, "Deployment", route_table=route_table, after=[last_guard])

@@ -46,7 +46,7 @@ class RouteTable(Construct):
             type="AWS.Freeform",
             validators=[
                 appconfig.CfnConfigurationProfile.ValidatorsProperty(
-                    type="JSON_SCHEMA", content=json.dumps(routes.ROUTE_SCHEMA, separators=(",", ":"))
+                    type="JSON_SCHEMA", content=json.dumps(routes.route_schema(config), separators=(",", ":"))
                 )
             ],
         )

@@ -16,7 +16,8 @@ Template = Mapping[str, Any]
 # Namespace and dimensions of each metric, as AWS and the runtime publish them.
 _REQUESTS = (
     "ModelLoadingWaitTime ModelDownloadingTime ModelLoadingTime ModelUnloadingTime ModelCacheHit Invocations "
-    "InvocationsPerInstance Invocation4XXErrors Invocation5XXErrors InvocationModelErrors ModelLatency OverheadLatency"
+    "InvocationsPerInstance Invocation4XXErrors Invocation5XXErrors InvocationModelErrors ModelLatency OverheadLatency "
+    "ModelSetupTime ServerlessConcurrentExecutionsUtilization"
 )
 _INSTANCES = "LoadedModelCount CPUUtilization MemoryUtilization DiskUtilization"
 _VARIANT = ("EndpointName", "VariantName")
@@ -30,7 +31,7 @@ METRICS = {
 }
 # docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html lists the statistics of each metric.
 _SUM_ONLY = {"Invocations", "InvocationsPerInstance"}
-_PERCENTILES = {"ModelLatency"}
+_PERCENTILES = {"ModelLatency", "ModelSetupTime"}
 
 # Every wildcard an Allow statement may hold: action, resource as a regular expression, why it must be one.
 _ACCOUNT = r"[a-z0-9-]+:[0-9]{12}"

@@ -45,6 +45,9 @@ def cost(
     callers: Annotated[int, typer.Option(help="Processes that poll the routes.")] = 1,
     client_metrics: Annotated[bool, typer.Option("--client-metrics", help="Callers publish metrics.")] = False,
     log_bytes_per_call: Annotated[float, typer.Option(help="What the container logs for a call.")] = 0.0,
+    call_milliseconds: Annotated[
+        float | None, typer.Option(help="How long a call to a serverless endpoint runs; default: its alarm's limit.")
+    ] = None,
     nat_gateways: Annotated[int, typer.Option(help="Of a VPC without an S3 gateway endpoint.")] = 0,
     region: Annotated[str | None, typer.Option(help="Price it as in this region.")] = None,
     prices: Annotated[Path | None, typer.Option(help="A price table; default: the one that comes along.")] = None,
@@ -70,6 +73,7 @@ def cost(
             callers=callers,
             client_metrics=client_metrics,
             log_bytes_per_call=log_bytes_per_call,
+            milliseconds_per_call=call_milliseconds,
             nat_gateways=nat_gateways,
         )
     except InputError as error:

@@ -9,6 +9,8 @@ import base64
 import hashlib
 from typing import Final
 
+from tierfleet.runtime.hosting import SHAPES
+
 VARIANT_NAME: Final = "AllTraffic"
 ROUTES_PROFILE: Final = "routes"
 MODELS_PREFIX: Final = "models/"
@@ -31,7 +33,6 @@ RESERVED_TENANT_PATTERN: Final = "h-[a-z2-7]{12}"
 HASHED_SLUG_CHARACTERS: Final = 8
 
 _SEPARATOR: Final = "--"
-_HOSTING_SLUGS: Final = {"multi-model": "mme", "dedicated": "dedicated"}
 
 
 def endpoint_name(
@@ -40,18 +41,20 @@ def endpoint_name(
     tier: str,
     tenant: str | None,
     hosting: str,
-    instance_type: str,
+    instance_type: str | None,
     generation: str | None = None,
 ) -> str:
-    """`fraud--prod--tail--all--mme-m5-xlarge`; hosting: "multi-model" or "dedicated"; tenant None: shared.
+    """`fraud--prod--tail--all--mme-m5-xlarge`; hosting: a word of SHAPES; tenant None: shared; instance_type None: a
+    shape without instances, such as `fraud--prod--rare--m7--serverless`.
 
     Hosting and instance type are part of the name because neither can change in place on an endpoint that
     scales: a change makes a new endpoint, a route flip and a delete. generation: of a shared endpoint, other settings
     of its instances; its name ends in it, `mme-m5-xlarge-q3f7xk`. Where the words make more than 63 characters,
     `hashed_tenant` takes the tenant's place, as for most UUIDs, and a hash that of type and generation.
     """
-    hosted, type_words = _HOSTING_SLUGS[hosting], instance_type.removeprefix("ml.").replace(".", "-")
-    slug = "-".join([hosted, type_words, *([generation] if generation else [])])
+    hosted = SHAPES[hosting].name_word
+    type_words = [instance_type.removeprefix("ml.").replace(".", "-")] if instance_type else []
+    slug = "-".join([hosted, *type_words, *([generation] if generation else [])])
     words = [fleet, environment, tier, tenant or ALL_TENANTS]
     name = _SEPARATOR.join([*words, slug])
     if len(name) <= MAX_ENDPOINT_NAME_CHARACTERS:

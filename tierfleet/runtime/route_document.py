@@ -19,11 +19,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tierfleet.runtime.hosting import SHAPES, HostingShape
 from tierfleet.runtime.route_parts import KEY_PATTERN, TENANTS, WARM_UP, ReadPart, RoutePartError
 
 VERSION: Final = 1
-MULTI_MODEL: Final = "multi-model"
-DEDICATED: Final = "dedicated"
 # The fleet file allows 15 to 3,600 (docs/configuration.md).
 LONGEST_TTL_SECONDS: Final = 86_400
 
@@ -34,7 +33,7 @@ class RoutesError(Exception):
 
 @dataclass(frozen=True)
 class TierRoute:
-    """hosting: "multi-model" or "dedicated"; endpoint: the shared one, None where each tenant has its own."""
+    """hosting: a word of SHAPES; endpoint: the shared one, None where each tenant has its own."""
 
     hosting: str
     endpoint: str | None
@@ -52,13 +51,21 @@ class TenantRoute:
 
 @dataclass(frozen=True)
 class Route:
-    """Where one tenant's calls go; shared: the endpoint holds many tenants' models, so a call names its model.
-    model_version: as in TenantRoute."""
+    """Where one tenant's calls go."""
 
     tier: str
+    """Name of the tier."""
     endpoint: str
-    shared: bool
+    """Name of the endpoint."""
+    shape: HostingShape
+    """How the endpoint is hosted: whether a call names its model, how long it may take and how large it may be."""
     model_version: str | None
+    """As in TenantRoute."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether the endpoint holds many tenants' models, so that a call names its model."""
+        return self.shape.shared
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,7 @@ class RouteDocument:
         endpoint = own_endpoint or settings.endpoint
         if endpoint is None:
             raise RoutesError(f"tier {tier!r} has no endpoint for a tenant that is not listed")
-        return Route(tier, endpoint, shared=settings.hosting == MULTI_MODEL, model_version=model_version)
+        return Route(tier, endpoint, SHAPES[settings.hosting], model_version)
 
     def tier_at(self, endpoint_name: str) -> str | None:
         """The tier whose tenants share this endpoint; None for a whale's own or one not in the routes."""
@@ -216,9 +223,9 @@ def _ttl_or_none(value: Any) -> int | None:
 
 
 def _hosting(value: object) -> str:
-    if value not in (MULTI_MODEL, DEDICATED):
-        raise ValueError(f"hosting is {_shown(value)}, allowed: {MULTI_MODEL} or {DEDICATED}")
-    return str(value)
+    if not isinstance(value, str) or value not in SHAPES:
+        raise ValueError(f"hosting is {_shown(value)}, allowed: {', '.join(SHAPES)}; update this tierfleet")
+    return value
 
 
 def _text(value: object) -> str:

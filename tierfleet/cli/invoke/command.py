@@ -24,7 +24,8 @@ from tierfleet.runtime.client.batch import call_many
 from tierfleet.runtime.client.errors import CallError, RequestInvalidError, RoutesUnavailableError
 from tierfleet.runtime.client.explain import explain, reply_json, where_json
 from tierfleet.runtime.client.reply import JSON, Reply
-from tierfleet.runtime.client.settings import LONGEST_ANSWER_SECONDS, ClientSettings
+from tierfleet.runtime.client.settings import ClientSettings
+from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
 from tierfleet.runtime.route_document import RouteDocument
 
 # Each thread is one call under way; more than this measures this machine.
@@ -46,7 +47,10 @@ def invoke(
     accept: Annotated[str, typer.Option(help="What the model server should answer in.")] = JSON,
     count: Annotated[int, typer.Option(min=1, help="How many calls.")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, max=MOST_CONCURRENCY, help="How many calls at once.")] = 1,
-    deadline_seconds: Annotated[float, typer.Option(min=0.001, help="Of each call.")] = LONGEST_ANSWER_SECONDS,
+    deadline_seconds: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Of each call; default: 70, or 250 where the tenant's endpoint is serverless."),
+    ] = None,
     contribs: Annotated[
         bool, typer.Option("--contribs", help="Show what each feature contributes to the scores (SHAP).")
     ] = False,
@@ -73,7 +77,7 @@ def invoke(
     aws = clients.calling_clients(
         session=choice.session,
         region=None,
-        read_timeout_seconds=min(LONGEST_ANSWER_SECONDS, deadline_seconds),
+        read_timeout_seconds=min(LONGEST_ANSWER_SECONDS, deadline_seconds or LONGEST_ANSWER_SECONDS),
         connections=settings.connections,
         endpoint_url=choice.endpoint_url,
     )

@@ -33,6 +33,7 @@ from tierfleet.runtime.client.tenant_slots import Claim
 from tierfleet.runtime.clients import CallingClients
 from tierfleet.runtime.contributions import CONTRIBS, Contributions, NoContributionsError, Scores
 from tierfleet.runtime.credentials import session_after_fork
+from tierfleet.runtime.hosting import REAL_TIME_ANSWER_SECONDS
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.single_flight import SingleFlight
 
@@ -111,14 +112,15 @@ class FleetClient:
         accept: str = JSON,
         deadline_seconds: float | None = None,
     ) -> Reply:
-        """Send one body, at most 6 MB, to the tenant's current model.
+        """Send one body, at most 6 MB (4 MB to a serverless endpoint), to the tenant's current model.
 
         deadline_seconds: the call ends by then, answered or not; None: that of the settings.
         Raises CallError (tierfleet.runtime.client.errors), whatever went wrong.
         """
         clock = self._options.clock
         started = clock()
-        seconds = self._options.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
+        given = self._options.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
+        seconds = REAL_TIME_ANSWER_SECONDS if given is None else given
         check_request(tenant, body, content_type, accept, seconds)
         state: ProcessState | None = None
         claim = Claim(tenant)
@@ -132,7 +134,8 @@ class FleetClient:
                         "send fewer at once, or raise calls_per_tenant",
                         tenant=tenant,
                     )
-                call = Call(state.services, tenant, started=started, deadline=started + seconds)
+                deadline = started + seconds
+                call = Call(state.services, tenant, started=started, deadline=deadline, extends=given is None)
                 reply = call.run(body, content_type=content_type, accept=accept)
             finally:
                 try:

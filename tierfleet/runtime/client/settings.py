@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-# SageMaker answers within 60 seconds, a model that needs longer with ModelNotReadyException.
-LONGEST_ANSWER_SECONDS = 70.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class ClientSettings:
     """The defaults suit one process that calls any tenant of the fleet.
 
-    deadline_seconds: of one call, unless the call says otherwise; above 0.
+    deadline_seconds: of one call, unless the call says otherwise; above 0. None: as long as the tenant's hosting shape
+    may take to answer, which is 70 s, and 250 s for a serverless endpoint.
     route_ttl_seconds: how often the routes are polled, 15 to 3600; None: as often as the routes themselves say, which
     is the fleet file's [routes] ttl_seconds. Not above that: the old endpoint of a moved tenant lives for two of those.
     pointer_ttl_seconds: how soon a published version is used, 1 to 86,400.
@@ -21,7 +19,7 @@ class ClientSettings:
     named_tenants: tenants with metrics of their own in one hour, 0 to 1000.
     """
 
-    deadline_seconds: float = LONGEST_ANSWER_SECONDS
+    deadline_seconds: float | None = None
     route_ttl_seconds: int | None = None
     pointer_ttl_seconds: float = 60.0
     pointer_stale_seconds: float = 86_400.0
@@ -33,7 +31,7 @@ class ClientSettings:
     def __post_init__(self) -> None:
         """Raises ValueError that names every field out of its range."""
         ranges = {
-            "deadline_seconds": (self.deadline_seconds > 0, "above 0"),
+            "deadline_seconds": (self.deadline_seconds is None or self.deadline_seconds > 0, "above 0, or None"),
             "route_ttl_seconds": (
                 self.route_ttl_seconds is None or 15 <= self.route_ttl_seconds <= 3600,
                 "15 to 3600, or None",
