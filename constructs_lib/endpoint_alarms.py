@@ -11,13 +11,14 @@ from constructs_lib.endpoint_metrics import (
 )
 from tierfleet.config import DedicatedTier, MultiModelTier
 from tierfleet.config.guardrail_time import ROLLBACK_DATAPOINTS, ROLLBACK_PERIOD_SECONDS
-from tierfleet.config.model import DedicatedAlarmLimits, EndpointAlarmLimits, MultiModelAlarmLimits
+from tierfleet.config.model import DedicatedAlarmLimits, MultiModelAlarmLimits
+from tierfleet.config.section import ErrorLimits
 
 FIVE_MINUTES = 300
 ONE_HOUR = 3600
 
 
-def server_errors(metrics: EndpointMetrics, limits: EndpointAlarmLimits) -> AlarmSpec:
+def server_errors(metrics: EndpointMetrics, limits: ErrorLimits) -> AlarmSpec:
     """The ratio of 5XX. It has a literal name, since it must exist before the endpoint that it may roll back."""
     return AlarmSpec(
         id="ServerErrors",
@@ -35,7 +36,7 @@ def server_errors(metrics: EndpointMetrics, limits: EndpointAlarmLimits) -> Alar
     )
 
 
-def client_errors(metrics: EndpointMetrics, limits: EndpointAlarmLimits) -> AlarmSpec:
+def client_errors(metrics: EndpointMetrics, limits: ErrorLimits) -> AlarmSpec:
     """The ratio of 4XX."""
     return AlarmSpec(
         id="ClientErrors",

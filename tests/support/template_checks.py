@@ -83,6 +83,11 @@ ALLOWED_WILDCARDS = (
         "a tenant's future dedicated endpoint (a promotion must not wait for IAM), or all shared ones (warm-up)",
     ),
     (
+        "sagemaker:InvokeEndpoint",
+        rf"arn:aws[a-z-]*:sagemaker:{_ACCOUNT}:endpoint/{_FLEET}--\*",
+        "the comparing gate probes the endpoint that a tenant moves from, which the new template does not name",
+    ),
+    (
         "sagemaker:UpdateEndpointWeightsAndCapacities",
         rf"arn:aws[a-z-]*:sagemaker:{_ACCOUNT}:endpoint/{_FLEET}--\*--all--\*",
         "a new shared endpoint gets its predecessor's instances; its type is part of its name",
@@ -183,6 +188,13 @@ def _metric(name: str, namespace: Any, metric: Any, dimensions: tuple[str, ...])
         yield f"{name}: {namespace} {metric} is published with {METRICS[namespace, metric]}, not {dimensions}"
 
 
+def _is_serverless(template: Template, endpoint: Mapping[str, Any]) -> bool:
+    """Whether the configuration of an endpoint has a variant without instances, whose scaling nothing can undo."""
+    name, _ = endpoint["EndpointConfigName"]["Fn::GetAtt"]
+    variants = template["Resources"][name]["Properties"]["ProductionVariants"]
+    return all("ServerlessConfig" in variant for variant in variants)
+
+
 def endpoints(template: Template) -> Iterator[str]:
     """Names that block their own replacement, and updates that take capacity away or fail."""
     for kind, key in (("Model", "ModelName"), ("EndpointConfig", "EndpointConfigName")):
@@ -192,7 +204,7 @@ def endpoints(template: Template) -> Iterator[str]:
     for name, properties in _of(template, "AWS::SageMaker::Endpoint"):
         if text_of(properties.get("EndpointName", "")).lower() != text_of(properties.get("EndpointName", "")):
             yield f"{name}: EndpointName is not lower case, IAM's ARNs are"
-        if properties.get("RetainAllVariantProperties") is not True:
+        if properties.get("RetainAllVariantProperties") is not True and not _is_serverless(template, properties):
             yield f"{name}: RetainAllVariantProperties is not true, an update would undo scaling"
         policy = properties.get("DeploymentConfig", {}).get("BlueGreenUpdatePolicy", {})
         if policy and "WaitIntervalInSeconds" not in policy["TrafficRoutingConfiguration"]:
