@@ -8,14 +8,16 @@ for, and the new endpoint only has to answer. A cold call to a serverless endpoi
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tierfleet.runtime.aws_errors import Kind, classify
 from tierfleet.runtime.catalog import NoSuchModelError, Pointer, is_published, read_pointer
+from tierfleet.runtime.client.reply import parse_scores
 from tierfleet.runtime.clients import LOOKUP_SECONDS
+from tierfleet.runtime.contributions import Scores
 from tierfleet.runtime.route_document import Probe, Route, RouteDocument
 from tierfleet.runtime.time_limit import time_limit
 from tierfleet.runtime.warm_up.custom_resource import Answer
@@ -49,7 +51,7 @@ class Outcome:
 
     tenant: str
     word: str
-    """equal, answers (the versions differ, or the old endpoint gave no score), unpublished, or failed."""
+    """equal, answers (there was nothing to compare with, such as another version), unpublished, or failed."""
     reason: str = ""
     """One sentence where it failed."""
 
@@ -129,6 +131,8 @@ class _Comparison:
         except _NoScoreError:
             # The move may be the repair of an endpoint that does not answer.
             return Outcome(move.tenant, "answers")
+        if old is None or new is None:
+            return Outcome(move.tenant, "answers")
         if _equal(old, new):
             return Outcome(move.tenant, "equal")
         return Outcome(
@@ -162,8 +166,8 @@ class _Comparison:
         with time_limit(LOOKUP_SECONDS):
             return not is_published(self.s3, bucket=self.models_bucket, tenant=tenant)
 
-    def _score(self, route: Route, pointer: Pointer | None) -> Any:
-        """The scores as JSON has them, or the reply's bytes. Raises _NoScoreError."""
+    def _score(self, route: Route, pointer: Pointer | None) -> Scores | None:
+        """What the endpoint makes of the probe; None where its reply is no scores. Raises _NoScoreError."""
         request: dict[str, Any] = {
             "EndpointName": route.endpoint,
             "ContentType": self.probe.content_type,
@@ -186,7 +190,7 @@ class _Comparison:
                     raise _NoScoreError(verdict.sentence) from error
                 self.sleep(min(_PAUSE_SECONDS * attempt, max(0.0, left)))
             else:
-                return _scores(reply)
+                return _scores(reply, self.probe.body.strip().count("\n") + 1)
         raise AssertionError("unreachable")
 
 
@@ -196,29 +200,22 @@ def _version(route: Route, pointer: Pointer | None) -> str | None:
     return route.model_version
 
 
-def _scores(reply: bytes) -> Any:
+def _scores(reply: bytes, rows: int) -> Scores | None:
+    """None where the reply is in no format that a FleetClient reads: an own image may answer what it likes."""
     try:
-        return json.loads(reply)
+        return parse_scores(reply, rows=rows)
     except ValueError:
-        pass
-    try:
-        return [float(part) for part in reply.decode().replace("\n", ",").split(",") if part.strip()]
-    except ValueError:
-        return reply
+        return None
 
 
 def _equal(old: Any, new: Any) -> bool:
-    if isinstance(old, bool) or isinstance(new, bool):
-        return bool(old == new)
-    if isinstance(old, int | float) and isinstance(new, int | float):
-        return math.isclose(old, new, rel_tol=TOLERANCE, abs_tol=TOLERANCE) or (math.isnan(old) and math.isnan(new))
     if isinstance(old, list) and isinstance(new, list):
         return len(old) == len(new) and all(map(_equal, old, new))
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        return old.keys() == new.keys() and all(_equal(old[key], new[key]) for key in old)
-    return bool(old == new)
+    if isinstance(old, list) or isinstance(new, list):
+        return False
+    return math.isclose(old, new, rel_tol=TOLERANCE, abs_tol=TOLERANCE) or (math.isnan(old) and math.isnan(new))
 
 
-def _shown(scores: Any) -> str:
-    text = scores.decode("utf-8", "replace") if isinstance(scores, bytes) else json.dumps(scores)
+def _shown(scores: Scores) -> str:
+    text = json.dumps(scores)
     return text if len(text) <= 60 else f"{text[:57]}..."
