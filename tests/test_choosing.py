@@ -44,12 +44,12 @@ def test_the_names_of_the_endpoints() -> None:
         "tenants": {"r1": {"model": "r1/1.tar.gz"}},
     }
     config = fleet(network_isolation=False, routes={"bake_minutes": 7}, tiers={"rare": rare})
-    for hosting, tier, tenant in (
-        ("multi-model", "tail", None),
-        ("dedicated", "whale", "w1"),
-        ("serverless", "rare", "r1"),
-    ):
-        assert of(hosting, "Endpoint name").strip("`") == routes.endpoint_name(config, tier, tenant)
+    names = {
+        "multi-model": routes.endpoint_name(fleet(), "tail"),
+        "dedicated": routes.endpoint_name(config, "whale", "w1"),
+        "serverless": routes.endpoint_name(config, "rare", "r1"),
+    }
+    assert {hosting: of(hosting, "Endpoint name").strip("`") for hosting in HOSTINGS} == names
 
 
 def test_quotas_regions_and_tolerance() -> None:
