@@ -61,7 +61,9 @@ class Route:
 
     tier: str
     """Name of the tier."""
+
     endpoint: str
+    """Name of the endpoint."""
 
     shape: HostingShape
     """How the endpoint is hosted: whether a call names its model, how long it may take and how large it may be."""

@@ -52,8 +52,8 @@ class Services:
 
 
 class Call:
-    """One call, in one thread. started, deadline: times of the services' clock. extends: the caller gave no deadline, so
-    the call may take as long as the tenant's hosting shape allows."""
+    """One call, in one thread. started, deadline: times of the services' clock. extends: the caller gave no deadline,
+    so the call may take as long as the tenant's hosting shape allows."""
 
     def __init__(
         self, services: Services, tenant: str, *, started: float, deadline: float, extends: bool = False
