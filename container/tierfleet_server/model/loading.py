@@ -1,6 +1,5 @@
 """From an extracted artefact to a loaded model."""
 
-import mmap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from .booster import BoosterModel, Model, open_checked
 from .flat_forest import FORM, find_forest, is_forest, load_forest
 from .load_limits import Admitted
 from .model_file import file_format
+from .memory_file import unmap
 from .prepared import Prepared, prepare, take
 
 # XGBoost reads one small and one big model at a time, whatever is being checked meanwhile: its threads compete with
@@ -48,7 +48,5 @@ def load_model(
         try:
             handle = open_checked(data, found.facts)
         finally:
-            # Unmapping 44 MB takes a millisecond; only close() does it without holding the interpreter.
-            if isinstance(data, mmap.mmap):
-                data.close()
+            unmap(data)
     return BoosterModel(handle, found.facts, found.preprocessing, found.heap_bytes)
