@@ -19,5 +19,6 @@ else:
     unavailable_reason = ""
 
 __all__ = [
-    "ConvertError", "Forest", "ForestError", "available", "convert", "csv_rows", "csv_text", "load", "loads", "unavailable_reason",
+    "ConvertError", "Forest", "ForestError", "available", "convert", "csv_rows", "csv_text", "load", "loads",
+    "unavailable_reason",
 ]  # fmt: skip

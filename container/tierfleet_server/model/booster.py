@@ -109,9 +109,9 @@ class BoosterModel:
     def names_json(self) -> bytes:
         """Those of the metadata, else of the model file, else XGBoost's own: f0, f1 and so on."""
         if not self._names:
-            found = self.preprocessing.feature_names or self._handle.feature_names()
+            feature_names = self.preprocessing.feature_names or self._handle.feature_names()
             names = bytearray()
-            for name in found:
+            for name in feature_names:
                 names += json.dumps(name).encode() + b", "
             if not names:
                 names += b"".join([b'"f%d", ' % column for column in range(self.features)])

@@ -8,8 +8,8 @@ from . import artefact, native
 from .booster import BoosterModel, Model, open_checked
 from .flat_forest import FORM, find_forest, is_forest, load_forest
 from .load_limits import Admitted
-from .model_file import file_format
 from .memory_file import unmap
+from .model_file import file_format
 from .prepared import Prepared, prepare, take
 
 # XGBoost reads one small and one big model at a time, whatever is being checked meanwhile: its threads compete with
@@ -42,11 +42,11 @@ def load_model(
     admitted = admitted or size_on_disk(url)
     if admitted.form == FORM:
         return load_forest(find_forest(Path(url)) or artefact.model_path(Path(url)), admitted)
-    found = prepare(url, admitted)
-    with _loading[found.held_in_file]:
-        data = take(found.held)
+    prepared = prepare(url, admitted)
+    with _loading[prepared.held_in_file]:
+        data = take(prepared.held)
         try:
-            handle = open_checked(data, found.facts)
+            handle = open_checked(data, prepared.facts)
         finally:
             unmap(data)
-    return BoosterModel(handle, found.facts, found.preprocessing, found.heap_bytes)
+    return BoosterModel(handle, prepared.facts, prepared.preprocessing, prepared.heap_bytes)

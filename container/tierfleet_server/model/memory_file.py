@@ -16,8 +16,8 @@ _libc = ctypes.CDLL(None)
 
 # Up to here reading the bytes and sending them on costs less than a file in memory and its two mappings.
 SMALL_BYTES = 1 << 20
-# One system call does no more than this. A thread in the kernel is not pre-empted on many hosts: copying or unmapping 44 MB
-# in one call makes the event loop wait for milliseconds.
+# No system call works on more than this. Many hosts do not pre-empt a thread in the kernel, so one call that copies or
+# unmaps 44 MB makes the event loop wait for milliseconds.
 _BLOCK_BYTES = 1 << 18
 
 
@@ -80,8 +80,9 @@ def unmap(data: Bytes) -> None:
     if hasattr(mmap, "MADV_DONTNEED"):
         start = int(np.frombuffer(data, np.uint8).ctypes.data)
         for at in range(0, len(data), _BLOCK_BYTES):
-            _libc.madvise(ctypes.c_void_p(start + at), ctypes.c_size_t(min(_BLOCK_BYTES, len(data) - at)),
-                          mmap.MADV_DONTNEED)
+            _libc.madvise(
+                ctypes.c_void_p(start + at), ctypes.c_size_t(min(_BLOCK_BYTES, len(data) - at)), mmap.MADV_DONTNEED
+            )
     data.close()
 
 

@@ -118,8 +118,8 @@ def _pieces(body: bytes, start: int, stop: int, row: int, quoted: bool) -> Itera
     at = start
     while stop - at > LONGEST_CELL:
         if quoted:
-            found = _CELLS.match(body, at, at + LONGEST_CELL)
-            end = found.end() if found else at
+            match = _CELLS.match(body, at, at + LONGEST_CELL)
+            end = match.end() if match else at
         else:
             end = body.rfind(b",", at, at + LONGEST_CELL) + 1
         if end <= at:
