@@ -51,11 +51,35 @@ static inline float float_of(uint32_t bits)
     return value;
 }
 
+/* A node that splits: which slot it asks, how far its pair is, on which side the row goes on, which children split. */
+typedef struct {
+    uint32_t slot, distance, right, inner[2];
+} Split;
+
+#define MAX_SHAP_DEPTH 1024u /* levels of a tree whose contributions are worked out: their memory grows with its square */
+
+/* How many different features one path can meet, at most. */
+static uint32_t path_features(const ForestHead *h, uint32_t depth)
+{
+    const uint32_t asked = h->columns + h->category_splits;
+    return depth < asked ? depth : asked;
+}
+
+/* Counts the work of contributions at one level of a tree: `depth` below the root, 2 x `above` nodes of which `inner` split.
+   A node costs the features above it, a leaf their square. No sum reaches 2^60: a file has at most 2^31 leaves. */
+static void add_level(Forest *f, uint32_t depth, uint32_t above, uint32_t inner)
+{
+    const uint64_t met = path_features(&f->head, depth < MAX_SHAP_DEPTH ? depth : MAX_SHAP_DEPTH);
+    const uint64_t nodes = 2 * (uint64_t)above, leaves = nodes > inner ? nodes - inner : 0;
+    if (f->head.covers)
+        f->contribution_work += nodes * (met + 1) + leaves * met * met;
+}
+
 /* ---- Form A: four bytes a node, slots of whole numbers ---- */
 #define NAME(x) x##_a
 #define WORD uint32_t
 #define SLOT uint16_t
-#define SLOT_OF_A(w) ((uint8_t)(w))
+#define SLOT_OF(w) ((uint8_t)(w))
 #define THRESHOLD_OF_A(w) ((uint8_t)((w) >> 8))
 #define DISTANCE_OF(w) ((w) >> 18)
 #define LEFT_INNER(w) ((w) >> 16 & 1)
@@ -63,24 +87,24 @@ static inline float float_of(uint32_t bits)
 #define INNER(w, right) ((w) >> (16 + (right)) & 1)
 #define LEAF_OF(w) (w)
 /* The sign bit of threshold - slot: shorter than a comparison. */
-#define GOES_RIGHT(w, slots) ((uint32_t)((int32_t)THRESHOLD_OF_A(w) - (int32_t)(slots)[SLOT_OF_A(w)]) >> 31)
-#define SOUND(w, limits) (THRESHOLD_OF_A(w) < (limits)[SLOT_OF_A(w)])
+#define GOES_RIGHT(w, slots) ((uint32_t)((int32_t)THRESHOLD_OF_A(w) - (int32_t)(slots)[SLOT_OF(w)]) >> 31)
+#define SOUND(w, limits) (THRESHOLD_OF_A(w) < (limits)[SLOT_OF(w)])
 #include "forest_walk.h"
 
 /* ---- Form B: eight bytes a node, slots of float ---- */
 #define NAME(x) x##_b
 #define WORD uint64_t
 #define SLOT float
-#define SLOT_OF_B(w) ((uint32_t)(w) & 4095)
+#define SLOT_OF(w) ((uint32_t)(w) & 4095)
 #define THRESHOLD_OF_B(w) float_of((uint32_t)((w) >> 32))
 #define DISTANCE_OF(w) ((uint32_t)(w) >> 14)
 #define LEFT_INNER(w) ((uint32_t)(w) >> 12 & 1)
 #define RIGHT_INNER(w) ((uint32_t)(w) >> 13 & 1)
 #define INNER(w, right) ((uint32_t)(w) >> (12 + (right)) & 1)
 #define LEAF_OF(w) ((uint32_t)((w) >> 32))
-#define GOES_RIGHT(w, slots) ((uint32_t)!((slots)[SLOT_OF_B(w)] < THRESHOLD_OF_B(w)))
+#define GOES_RIGHT(w, slots) ((uint32_t)!((slots)[SLOT_OF(w)] < THRESHOLD_OF_B(w)))
 /* Minus infinity is what a missing value that goes left is, and it must be below every threshold. */
-#define SOUND(w, limits) (((limits)[SLOT_OF_B(w)] != 0) & (THRESHOLD_OF_B(w) > -INFINITY))
+#define SOUND(w, limits) (((limits)[SLOT_OF(w)] != 0) & (THRESHOLD_OF_B(w) > -INFINITY))
 #include "forest_walk.h"
 
 /* ---- The check ---- */
@@ -107,8 +131,8 @@ static int check_head(const ForestHead *h, size_t count, char *why)
 {
     if (memcmp(h->magic, "FLATFRST", 8) != 0)
         BAD("it does not begin with FLATFRST");
-    if (h->version != 1)
-        BAD("it has version %" PRIu32 "; this reader knows version 1", h->version);
+    if (h->version != 1 && h->version != 2)
+        BAD("it has version %" PRIu32 "; this reader knows versions 1 and 2", h->version);
     if (h->file_bytes != count)
         BAD("it has %zu bytes and says that it has %" PRIu64, count, h->file_bytes);
     if (h->node_bytes != FOREST_FORM_A && h->node_bytes != FOREST_FORM_B)
@@ -137,6 +161,12 @@ static int check_head(const ForestHead *h, size_t count, char *why)
         if (ranges[i].value < ranges[i].least || ranges[i].value > ranges[i].most)
             BAD("%s is %" PRIu32 "; it must be %" PRIu32 " to %" PRIu32, ranges[i].name, ranges[i].value,
                 ranges[i].least, ranges[i].most);
+    if (h->covers != (h->version == 2))
+        BAD("covers is %" PRIu32 " in version %" PRIu32 "; it must be 0 in version 1 and 1 in version 2", h->covers,
+            h->version);
+    if (h->covers && (wide || h->vector_leaves))
+        BAD("it has covers with sum_bytes %" PRIu32 " and vector_leaves %" PRIu32 "; they must be 4 and 0", h->sum_bytes,
+            h->vector_leaves);
     if (!isfinite(h->transform_parameter))
         BAD("transform_parameter is not finite");
     for (size_t i = 0; i < sizeof h->reserved; i++)
@@ -175,6 +205,9 @@ static int find_sections(Forest *f, const uint8_t *bytes, size_t count, char *wh
         {"probe margins", &f->probe_margins, h->probes, outputs * sum},
         {"probe scores", &f->probe_scores, h->probes, f->scores * sum},
         {"metadata", (const void **)&f->metadata, h->metadata_bytes, 1},
+        {"root covers", (const void **)&f->root_covers, h->covers ? trees : 0, 4},
+        {"tree means", (const void **)&f->tree_means, h->covers ? trees : 0, 4},
+        {"covers", (const void **)&f->covers, h->covers ? h->words : 0, 4},
     };
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
         if (!(*sections[i].where = section(&rest, sections[i].count, sections[i].item_bytes)))
@@ -242,6 +275,26 @@ static int check_category_split(const Forest *f, uint32_t number, uint16_t *limi
     return FOREST_OK;
 }
 
+/* No walk depends on a cover. But a negative one or NaN is damage, and would make a number of every contribution. */
+static int check_covers(const Forest *f, char *why)
+{
+    if (!f->head.covers)
+        return FOREST_OK;
+    const struct {
+        const char *name;
+        const float *values;
+        uint32_t count;
+    } sections[] = {{"root covers", f->root_covers, f->head.trees}, {"covers", f->covers, f->head.words}};
+    for (size_t s = 0; s < 2; s++) {
+        uint32_t bad = 0;
+        for (uint32_t i = 0; i < sections[s].count; i++)
+            bad |= !(sections[s].values[i] >= 0 && sections[s].values[i] <= FLT_MAX);
+        if (bad)
+            BAD("its %s have a number below 0, infinite, or not a number", sections[s].name);
+    }
+    return FOREST_OK;
+}
+
 static int check_trees(Forest *f, const uint16_t *limits, char *why)
 {
     const ForestHead *h = &f->head;
@@ -289,6 +342,8 @@ int forest_open(Forest *f, const void *bytes, size_t count, char *why)
         limits[0] = 1;
     if (!failed)
         failed = check_trees(f, limits, why);
+    if (!failed)
+        failed = check_covers(f, why);
     f->row_work += f->path_length + (uint64_t)f->head.trees * (f->head.vector_leaves ? f->head.outputs : 1);
     return failed;
 }
@@ -592,6 +647,8 @@ void forest_margins(const Forest *f, const float *row, void *margins)
         for (uint32_t o = 0; o < h->outputs; o++)
             ((double *)margins)[o] /= h->divisor;
 }
+
+#include "forest_shap.h"
 
 /* ---- From margins to scores ---- */
 
