@@ -12,6 +12,7 @@ from typing import Final
 VARIANT_NAME: Final = "AllTraffic"
 ROUTES_PROFILE: Final = "routes"
 MODELS_PREFIX: Final = "models/"
+SOURCES_PREFIX: Final = "source/"
 CATALOG_PREFIX: Final = "catalog/"
 # Parts of a route document that is too large for its template.
 ROUTES_PREFIX: Final = "routes/"
