@@ -14,6 +14,7 @@ from tierfleet.runtime.hosting import SHAPES
 VARIANT_NAME: Final = "AllTraffic"
 ROUTES_PROFILE: Final = "routes"
 MODELS_PREFIX: Final = "models/"
+SOURCES_PREFIX: Final = "source/"
 CATALOG_PREFIX: Final = "catalog/"
 # Objects with parts of a route document that is too large for its template.
 ROUTES_PREFIX: Final = "routes/"
