@@ -14,6 +14,7 @@ memory waits. A call to a model that is being fetched or loaded waits for the re
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -168,12 +169,11 @@ class LoadSimulation:
         """Models unloaded so far, in the counted part."""
         return int(self._tally.by_hour[:, load_kernel.EVICTED].sum())
 
-    def serve(
-        self, start: int, end: int, instance_of: NDArray[np.int16], progress: Progress | None = None
-    ) -> None:
+    def serve(self, start: int, end: int, instance_of: NDArray[np.int16], progress: Progress | None = None) -> None:
         """The calls of these indices, after those that were served before."""
-        edges = sorted({start, end, *range(start, end, _PIECE)} | ({self._first} & set(range(start, end))))
-        for low, high in zip(edges, edges[1:], strict=False):
+        middle = {self._first} if start < self._first < end else set()
+        edges = sorted({start, end, *middle, *range(start, end, _PIECE)})
+        for low, high in pairwise(edges):
             self._keep_room(high - low)
             load_kernel.run(
                 np.asarray(self._requests.tenant[low:high]),

@@ -256,7 +256,9 @@ def settle(caches: lru_kernel.Caches, steps: Steps, loads: Loads, until: float, 
 
 
 @inlined
-def _on_disk(caches: lru_kernel.Caches, instance: int, who: int, now: float, admit: bool, tally: lru_kernel.Tally) -> bool:
+def _on_disk(
+    caches: lru_kernel.Caches, instance: int, who: int, now: float, admit: bool, tally: lru_kernel.Tally
+) -> bool:
     """Whether the model's files are on the instance's disk; if so it is the last used one there."""
     tenants = caches.size_bytes.shape[1]
     cache = 2 * instance + lru_kernel.DISK
