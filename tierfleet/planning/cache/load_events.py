@@ -166,8 +166,8 @@ class LoadSimulation:
 
     @property
     def unloads(self) -> int:
-        """Models unloaded so far, in the counted part."""
-        return int(self._tally.by_hour[:, load_kernel.EVICTED].sum())
+        """Models unloaded so far for want of memory."""
+        return int(self._loads.counters[load_kernel.UNLOADS])
 
     def serve(self, start: int, end: int, instance_of: NDArray[np.int16], progress: Progress | None = None) -> None:
         """The calls of these indices, after those that were served before."""
@@ -202,8 +202,9 @@ class LoadSimulation:
     def events(self) -> LoadEvents:
         """What the counted calls met, after all loads have ended."""
         load_kernel.settle(self._caches, self._steps, self._loads, np.inf, self._tally)
-        tally, counted = self._tally, len(self._requests) - self._first
-        shares = tally.by_tenant[:, : load_kernel.OUTCOMES].sum(axis=0) / counted
+        tally = self._tally
+        outcomes = tally.by_tenant[:, : load_kernel.OUTCOMES].sum(axis=0)
+        shares = outcomes / max(int(outcomes.sum()), 1)
         warm = tally.warm_beside.sum()
         return LoadEvents(
             shares=CallShares(*(float(share) for share in shares)),
@@ -255,7 +256,7 @@ def _nothing_under_way(instances: int, tenants: int) -> load_kernel.Loads:
         event_seconds=np.zeros(0),
         event_order=np.zeros(0, np.int64),
         event_spot=np.zeros(0, np.int64),
-        counters=np.array([0, 0, -1, 0], np.int64),
+        counters=np.array([0, 0, -1, 0, 0], np.int64),
         node_next=np.zeros(0, np.int32),
         node_seconds=np.zeros(0),
         node_outcome=np.zeros(0, np.int8),

@@ -28,7 +28,7 @@ _IDLE, _COMING, _LOADING = 0, 1, 2
 # and the last.
 _RUNS, _FIRST, _CLAIMS, _LAST = 0, 1, 2, 3
 # Entries of `counters`.
-EVENTS, _ORDER, FREE_NODE, FREE_NODES = 0, 1, 2, 3
+EVENTS, _ORDER, FREE_NODE, FREE_NODES, UNLOADS = 0, 1, 2, 3, 4
 
 
 class Steps(NamedTuple):
@@ -49,7 +49,7 @@ class Loads(NamedTuple):
 
     doing: int8 a spot. next_in_queue, first_waiting: int32 a spot, -1 for none. running: [instance, 4].
     event_seconds, event_order, event_spot: the heap; a spot that is fetched is written as it is, a load that ends as
-    -1 - spot. counters: [events in the heap, events so far, first free node, how many nodes are free].
+    -1 - spot. counters: [events in the heap, events so far, first free node, how many nodes are free, models unloaded].
     node_next, node_seconds, node_outcome: the calls that wait; outcome -1 is not counted.
     """
 
@@ -182,6 +182,7 @@ def _evict_until(caches: lru_kernel.Caches, loads: Loads, instance: int, room: i
             newer[base + below], older[base + above] = above, below
             caches.present[base + who] = False
             caches.used_bytes[cache] -= caches.size_bytes[lru_kernel.MEMORY, who]
+            loads.counters[UNLOADS] += 1
             hour = _hour(now, tally)
             if 0 <= hour < len(tally.by_hour):
                 tally.by_hour[hour, EVICTED] += 1
@@ -287,10 +288,16 @@ def run(
     tally: Tally,
     draws: lru_kernel.Tally,
 ) -> None:
-    """Serve a chunk of requests in time order. draws: for its random state alone."""
+    """Serve a chunk of requests in time order. draws: for its random state alone.
+
+    A tenant of -1 - who is loaded ahead of its callers, by a warm-up: that is not counted.
+    """
     tenants = caches.size_bytes.shape[1]
     for index in range(len(tenant)):
         who, now = tenant[index], seconds[index]
+        counts = counted and who >= 0
+        if who < 0:
+            who = -1 - who
         if loads.counters[EVENTS] > 0 and loads.event_seconds[0] <= now:
             settle(caches, steps, loads, now, tally)
         instance = int(instance_of[who])
@@ -302,8 +309,8 @@ def run(
         if doing != _IDLE or in_memory:
             _on_disk(caches, instance, who, now, False, draws)
             if doing != _IDLE:
-                _wait(loads, spot, now, WAITING if counted else -1)
-            elif counted:
+                _wait(loads, spot, now, WAITING if counts else -1)
+            elif counts:
                 hour = _hour(now, tally)
                 tally.by_hour[hour, WARM] += 1
                 tally.by_tenant[who, WARM] += 1
@@ -312,13 +319,13 @@ def run(
         loads.doing[spot] = _COMING
         if _on_disk(caches, instance, who, now, True, draws):
             loadable = now + steps.from_disk[who]
-            _wait(loads, spot, now, FROM_DISK if counted else -1)
+            _wait(loads, spot, now, FROM_DISK if counts else -1)
         else:
             first_byte = steps.first_byte[int(lru_kernel.random(draws.state) * len(steps.first_byte))]
             fetch = steps.fetch[who] * steps.slowdown[int(lru_kernel.random(draws.state) * len(steps.slowdown))]
             # It is written to the disk before it is read from there, but is never quicker than that alone.
             loadable = now + max(first_byte + fetch + steps.extract[who], steps.from_disk[who])
-            _wait(loads, spot, now, FROM_S3 if counted else -1)
-        if counted:
+            _wait(loads, spot, now, FROM_S3 if counts else -1)
+        if counts:
             tally.loading_by_hour[_hour(now, tally)] += steps.load[who]
         _push(loads, loadable, spot)

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 from tierfleet.cost.usage import Traffic
 from tierfleet.errors import InputError
 from tierfleet.planning.traffic.rates import Rates, rates_of
-from tierfleet.planning.traffic.requests import Requests
+from tierfleet.planning.traffic.requests import Requests, requests_of
 from tierfleet.planning.traffic.sessions import Sessions
 
 Array = NDArray[np.float64]
 
 HOURS_OF_WEEK: Final = 168
 _CHUNK: Final = 1 << 22
+_MOST_FILLING_DAYS: Final = 10.0
+_FILLING_SHARE: Final = 1 / 3
 # Less of an hour than this tells no rate.
 _LEAST_SECONDS: Final = 1200.0
 # 1 January 1970 was a Thursday; weeks start on Monday.
@@ -59,7 +61,7 @@ class Workload:
     def only(self, chosen: NDArray[np.bool_]) -> "Workload":
         """The same for some of the tenants; a boolean for each."""
         rates = self.rates.of(chosen)
-        requests = None if self.requests is None else _requests_of(self.requests, rates.tenants, chosen)
+        requests = None if self.requests is None else requests_of(self.requests, chosen)
         return replace(
             self,
             rates=rates,
@@ -95,6 +97,11 @@ def workload_from_trace(
     return Workload(rates, model_mb, _calls_by_hour(requests), requests, counted_from)
 
 
+def filling_days(days: float) -> float:
+    """Without a word about it, so much of a trace of `days` fills the caches first."""
+    return min(_MOST_FILLING_DAYS, days * _FILLING_SHARE)
+
+
 def workload_from_rates(rates: Rates, model_mb: Array) -> Workload:
     """The workload of rates alone: calls lie evenly over the week."""
     by_hour = np.repeat(rates.requests_per_day[:, None] / 24, HOURS_OF_WEEK, axis=1)
@@ -125,15 +132,6 @@ def model_megabytes(
         )
     sizes: Array = model_bytes / 1e6 / (artefact_mb_per_model_mb or 1.0)
     return sizes
-
-
-def _requests_of(requests: Requests, names: tuple[str, ...], chosen: NDArray[np.bool_]) -> Requests | None:
-    index = np.cumsum(chosen).astype(np.int32) - 1
-    kept = chosen[requests.tenant]
-    if not kept.any():
-        return None
-    tenant = index[requests.tenant[kept]]
-    return Requests(names, tenant, np.asarray(requests.seconds[kept]), requests.model_bytes[chosen])
 
 
 def _calls_by_hour(requests: Requests) -> Array:
