@@ -21,6 +21,7 @@ from tierfleet.planning.search.alternatives import sensitivity
 from tierfleet.planning.search.call_times import loads_percentile
 from tierfleet.planning.search.candidates import candidate_types
 from tierfleet.planning.search.search import Bounds, search
+from tierfleet.planning.search.service_levels import latencies
 from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.workload import workload_from_trace
 
@@ -159,13 +160,13 @@ def test_a_plan_from_a_trace_sees_the_burst_that_an_hours_mean_hides() -> None:
     requests = nightly(1200, 8, 20.0)
     workload = workload_from_trace(requests, np.full(1200, 40.0), skip_days=1)
     judge = model(workload, cold_p95_seconds=15.0)
-    few = judge.judged(judge.option("ml.m5.large", 2, frozenset()))
+    few = judge.evaluate(judge.option(describe("ml.m5.large"), 2, frozenset()))
     assert few.cold_p95_seconds > 700
     assert not few.meets
-    [times] = judge.latencies(few, "whale")
+    [times] = latencies(judge, few, "whale")
     assert times.outside_share == pytest.approx(0.98, abs=0.02)
     by_rates = model(replace(workload, requests=None), cold_p95_seconds=15.0)
-    hidden = by_rates.judged(by_rates.option("ml.m5.large", 2, frozenset()))
+    hidden = by_rates.evaluate(by_rates.option(describe("ml.m5.large"), 2, frozenset()))
     assert hidden.cold_p95_seconds < 15
 
 
@@ -176,11 +177,11 @@ def test_circumstances_of_a_trace_come_from_passes_over_it() -> None:
     requests = requests_of(tenants.tolist(), np.sort(86_400 * random.random(20_000)).tolist(), count=300)
     workload = workload_from_trace(requests, np.full(300, 40.0), skip_days=0.1)
     planned = model(workload, min_hit_ratio=0.3)
-    option = planned.option("ml.m5.large", 2, frozenset())
+    option = planned.option(describe("ml.m5.large"), 2, frozenset())
     cases = {case.what: case for case in sensitivity(planned, option)}
     assert cases["as planned"].hit_ratio == option.hit_ratio
     assert cases["as planned"].change == 0
-    assert cases["one instance lost"].hit_ratio == planned.option("ml.m5.large", 1, frozenset()).hit_ratio
+    assert cases["one instance lost"].hit_ratio == planned.option(describe("ml.m5.large"), 1, frozenset()).hit_ratio
     assert cases["traffic x 2"].hit_ratio == pytest.approx(option.hit_ratio, abs=1e-9)
     assert cases["models x 1.5"].hit_ratio < option.hit_ratio
     assert {what for what, case in cases.items() if not case.exact} == {
@@ -204,7 +205,9 @@ def test_renamed_tenants_get_the_same_plan() -> None:
         renamed = replace(requests, tenants=names, tenant=order[requests.tenant].astype(np.int32))
         workload = workload_from_trace(renamed, np.full(150, 40.0), skip_days=1)
         found = search(
-            model(workload, cold_p95_seconds=30.0), tiering(workload), Bounds(types=CANDIDATES, least=2, most=8)
+            model(workload, cold_p95_seconds=30.0),
+            tiering(workload),
+            Bounds(types=CANDIDATES, min_instances=2, max_instances=8),
         )
         answers.add((found.best.name, found.best.hit_ratio_range is not None))
     assert len(answers) == 1
@@ -216,12 +219,12 @@ def test_what_meets_everything_meets_it_in_every_placement() -> None:
     tenants = random.choice(40, 20_000, p=popularity / popularity.sum())
     requests = requests_of(tenants.tolist(), np.sort(86_400 * random.random(20_000)).tolist(), count=40)
     judge = model(workload_from_trace(requests, np.full(40, 40.0), skip_days=0.1))
-    option = judge.judged(judge.option("ml.m5.large", 2, frozenset()))
+    option = judge.evaluate(judge.option(describe("ml.m5.large"), 2, frozenset()))
     worst = judge.in_every_placement(option)
     low, high = worst.hit_ratio_range
     assert low == worst.hit_ratio <= option.hit_ratio <= high
     assert low < high
-    [times] = judge.latencies(worst, "whale")
+    [times] = latencies(judge, worst, "whale")
     assert times.warm.share == pytest.approx(worst.hit_ratio, abs=0.01)
-    one = judge.judged(judge.option("ml.m5.large", 1, frozenset()))
+    one = judge.evaluate(judge.option(describe("ml.m5.large"), 1, frozenset()))
     assert judge.in_every_placement(one) is one
