@@ -27,10 +27,11 @@ from tierfleet.planning.profiles.latency import Network
 from tierfleet.planning.profiles.profile_files import load_profiles
 from tierfleet.planning.search.candidates import candidate_types
 from tierfleet.planning.search.fleet_model import FleetModel
+from tierfleet.planning.search.fleet_option import FleetOption
 from tierfleet.planning.search.option_prices import OptionPrices
-from tierfleet.planning.search.plan import FleetOption
-from tierfleet.planning.search.requirements import LEAST_JUDGED_SHARE, Requirements
+from tierfleet.planning.search.requirements import MIN_EVALUATED_SHARE, Requirements
 from tierfleet.planning.search.search import Bounds, Tiering, search
+from tierfleet.planning.search.service_levels import latencies
 from tierfleet.planning.search.tiering import TieringRules, assign_tiers
 from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.workload import workload_from_trace
@@ -70,7 +71,7 @@ class Row:
                 wrong.append(f"{name} {planned:.2%}, simulated {simulated:.2%}")
         planned_p95, simulated_p95 = self.cold_p95_seconds
         if planned_p95 is None or simulated_p95 is None:
-            if self.loads > LEAST_JUDGED_SHARE * self.calls:
+            if self.loads > MIN_EVALUATED_SHARE * self.calls:
                 wrong.append("cold p95 of the one is missing")
         elif abs(planned_p95 / simulated_p95 - 1) > MOST_COLD_P95:
             wrong.append(f"cold p95 {planned_p95:.3g} s, simulated {simulated_p95:.3g} s")
@@ -121,20 +122,27 @@ def compared(case: Case) -> Iterator[Row]:
     )
     assigned = assign_tiers(workload.tenants, workload.calls_per_day, workload.peak_per_second, TieringRules())
     tiering = Tiering(
-        assigned=assigned, now=frozenset(), keep=frozenset(workload.tenants), anyway=frozenset(), band=0.3
+        assigned=assigned,
+        dedicated_today=frozenset(),
+        keep=frozenset(workload.tenants),
+        dedicated_without_traffic=frozenset(),
+        band=0.3,
     )
     dedicated = tiering.dedicated
-    outcome = search(model, tiering, Bounds(types=candidate_types(config, prices)[0], least=1, most=20))
+    outcome = search(
+        model, tiering, Bounds(types=candidate_types(config, prices)[0], min_instances=1, max_instances=20)
+    )
     chosen = outcome.best or outcome.nearest
     if chosen is not None:
         yield _row(case, model, chosen)
-    small = model.judged(model.option(*case.small, dedicated))
+    name, instances = case.small
+    small = model.evaluate(model.option(describe(name), instances, dedicated))
     if chosen is None or small.name != chosen.name:
         yield _row(case, model, small)
 
 
 def _row(case: Case, model: FleetModel, option: FleetOption) -> Row:
-    times = model.latencies(option, "whale")[0]
+    times = latencies(model, option, "whale")[0]
     simulated = _simulated(case, model, option)
     outside = times.outside_share
     return Row(
@@ -155,7 +163,7 @@ def _simulated(case: Case, model: FleetModel, option: FleetOption) -> Figures:
     shared = tail.workload.requests
     if shared is None:
         raise ValueError(f"{case.name}: no tenant is left on the shared tier")
-    about = describe(option.instance_type)
+    about = option.instance_type
     volume_gib = model.config.multi_model_tiers[model.config.default_tier].volume_size_in_gb or 0
     return truth(
         list(zip(shared.tenant.tolist(), shared.seconds.tolist(), strict=True)),

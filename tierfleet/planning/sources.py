@@ -13,12 +13,15 @@ from tierfleet.planning.traffic.rates_files import is_rates_file, read_rates
 from tierfleet.planning.traffic.requests import Progress
 from tierfleet.planning.traffic.sessions import Sessions
 from tierfleet.planning.traffic.trace import read_trace
-from tierfleet.planning.traffic.workload import Workload, model_megabytes, workload_from_rates, workload_from_trace
+from tierfleet.planning.traffic.workload import (
+    Workload,
+    filling_days,
+    model_megabytes,
+    workload_from_rates,
+    workload_from_trace,
+)
 from tierfleet.text import duration
 
-# By default so much of a trace, up to so many days, only fills the caches.
-_SKIPPED_SHARE: Final = 1 / 3
-_MAX_SKIPPED_DAYS: Final = 10.0
 _ONLY_FOR_TRACES: Final = frozenset(
     {
         "--skip-days",
@@ -78,7 +81,7 @@ def read_source(
     )
     requests = trace.requests
     days = requests.duration_seconds / 86_400
-    skipped = min(_MAX_SKIPPED_DAYS, days * _SKIPPED_SHARE) if skip_days is None else skip_days
+    skipped = filling_days(days) if skip_days is None else skip_days
     sizes = model_megabytes(requests.tenants, requests.model_bytes, default_megabytes, ratio)
     workload = workload_from_trace(requests, sizes, skip_days=skipped, sessions=sessions)
     notices = [*trace.notices, f"the first {skipped:.3g} of {days:.3g} days fill the caches and are not counted"]

@@ -1,5 +1,6 @@
 """How good a plan would have been: plan on the first part of a trace, replay the rest on what was planned."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -8,20 +9,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tierfleet.config import FleetConfig
+from tierfleet.cost.prices import PriceTable
 from tierfleet.errors import InputError
+from tierfleet.planning.plan import Plan
+from tierfleet.planning.planner import Progress, make_plan
+from tierfleet.planning.profiles.profile import Profile
+from tierfleet.planning.replay.endpoints import Settings
 from tierfleet.planning.replay.outcome import Endpoint, Replay
-from tierfleet.planning.search.plan import FleetOption, Plan, TierLatency
+from tierfleet.planning.replay.replay import replay
+from tierfleet.planning.request import PlanRequest
+from tierfleet.planning.search.fleet_option import FleetOption, TierLatency
 from tierfleet.planning.search.proposed import new_dedicated_tier, proposed_config
 from tierfleet.planning.search.requirements import Requirements
 from tierfleet.planning.traffic.requests import Requests
-from tierfleet.text import milliseconds, moment, points, wrapped
+from tierfleet.planning.traffic.workload import filling_days, workload_from_trace
+from tierfleet.text import milliseconds, moment, points
 
 Array = NDArray[np.float64]
 
+_DAY: Final = 86_400.0
 # Of a first dedicated tier; a replay does not hold it to that.
 _NEW_TIER_P99_MILLISECONDS: Final = 1000.0
 # Of the trace, for each part.
 _LEAST_SHARE: Final = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plans:
+    """What plans are made with, but for the traffic."""
+
+    config: FleetConfig
+    source: str
+    """Where the traffic comes from, for the reader."""
+    requirements: Requirements
+    prices: PriceTable
+    profiles: Mapping[str, Profile]
+    profile: str
+    """The container to plan for, one of `profiles`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +76,11 @@ class Backtest:
     """Of the calls of the rest."""
     failures: tuple[str, ...]
     """What is required and was not kept in the rest; empty where all was."""
-    replay: Replay
+    rest: Replay
     """Of the rest."""
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "replay": self.replay.to_json()}
+        return {**asdict(self), "rest": self.rest.to_json()}
 
 
 def split_seconds(requests: Requests, split: str) -> float:
@@ -102,12 +126,47 @@ def planned_config(config: FleetConfig, option: FleetOption) -> FleetConfig:
     )
 
 
+def backtest(
+    plans: Plans, requests: Requests, model_mb: Array, split: str, progress: Progress = lambda *_: None
+) -> Backtest:
+    """Plan on the trace up to `split`, replay the rest, compare. Raises InputError."""
+    split_at = split_seconds(requests, split)
+    part, sizes = first_part(requests, model_mb, split_at)
+    days = part.duration_seconds / _DAY
+    plan, _ = make_plan(
+        PlanRequest(
+            config=plans.config,
+            workload=workload_from_trace(part, sizes, skip_days=filling_days(days)),
+            source=plans.source,
+            days=days,
+            requirements=plans.requirements,
+            prices=plans.prices,
+            profiles=plans.profiles,
+            profile=plans.profile,
+        ),
+        progress,
+    )
+    outcome = replay(
+        planned_config(plans.config, plan.answer.shown),
+        requests,
+        model_mb,
+        Settings(
+            source=plans.source,
+            profile=plans.profiles[plans.profile],
+            requirements=plans.requirements,
+            counted_from_seconds=split_at,
+        ),
+        progress=lambda done: progress("serving", done, 0),
+    )
+    return compare(plan, outcome, requests, split_at, plans.requirements, plans.config.default_tier)
+
+
 def compare(
     plan: Plan, outcome: Replay, requests: Requests, split_at: float, required: Requirements, default_tier: str
 ) -> Backtest:
     """requests: the whole trace. outcome: of the rest, on the plan's fleet."""
-    option = plan.shown
-    times = next((tier for tier in plan.latencies if tier.tier == default_tier), None)
+    option = plan.answer.shown
+    times = next((tier for tier in plan.service_levels.latencies if tier.tier == default_tier), None)
     shared = next((one for one in outcome.endpoints if one.tier == default_tier), None)
     start = requests.index_at(split_at)
     known = np.bincount(requests.tenant[:start], minlength=len(requests.tenants)) > 0
@@ -120,7 +179,7 @@ def compare(
         new_tenants=int((rest[~known] > 0).sum()),
         new_tenants_share=float(rest[~known].sum() / rest.sum()),
         failures=tuple(_failures(shared, required)),
-        replay=outcome,
+        rest=outcome,
     )
 
 
@@ -130,7 +189,7 @@ def _comparisons(
     found = [
         Comparison(
             what="calls a day, all tiers",
-            planned=plan.calls_per_day,
+            planned=plan.traffic.calls_per_day,
             happened=outcome.calls / max(outcome.days, 1e-9),
             unit="calls a day",
         )
@@ -140,7 +199,7 @@ def _comparisons(
     calls = max(shared.served.calls, 1)
     hours = outcome.days * 24
     busiest = max(hour.served.calls for hour in shared.hours) / 3600
-    tier_hours = plan.hours_by_tier.get(shared.tier, ())
+    tier_hours = plan.traffic.hours_by_tier.get(shared.tier, ())
     return [
         *found,
         Comparison(
@@ -193,33 +252,3 @@ def _failures(shared: Endpoint | None, required: Requirements) -> list[str]:
         if limit is not None and seconds is not None and seconds > limit:
             found.append(f"{name} p95 {milliseconds(seconds)}, required {milliseconds(limit)}")
     return found
-
-
-def backtest_text(backtest: Backtest, width: int | None) -> str:
-    """Plain text. width: columns of the terminal; None: lines of any length."""
-    said = "meets everything" if backtest.meets_by_plan else "meets not everything; it comes nearest"
-    kept = "kept" if not backtest.failures else "not kept: " + "; ".join(backtest.failures)
-    outcome = backtest.replay
-    lines = [
-        f"{outcome.fleet}: planned on {outcome.source} until {backtest.split}, replayed from then on",
-        f"planned: {backtest.planned_fleet}, which {said} by the plan ({outcome.requirements})",
-        f"in the rest: {kept}",
-        "",
-        f"  {'':<38} {'planned':>12} {'happened':>12}",
-        *(
-            f"  {one.what:<38} {_figure(one.planned, one.unit):>12} {_figure(one.happened, one.unit):>12}"
-            for one in backtest.comparisons
-        ),
-    ]
-    if backtest.new_tenants:
-        share = points(backtest.new_tenants_share)
-        lines += ["", f"note: {backtest.new_tenants:,} tenants call in the rest only, {share} of its calls"]
-    lines += [f"note: {notice}" for notice in outcome.notices]
-    return "\n".join(wrapped(lines, width))
-
-
-def _figure(value: float | None, unit: str) -> str:
-    if value is None:
-        return "none"
-    written = {"share": points, "seconds": milliseconds, "calls a day": "{:,.0f}".format}
-    return written.get(unit, "{:.3g}".format)(value)

@@ -122,7 +122,7 @@ def dedicated_endpoint(
     """The endpoint of one tenant: its model is in memory on every instance. seconds: of its calls; one must count."""
     size, one = np.array([model_mb]), np.ones(1)
     times = always_in_memory(settings.profile, size, one, settings.network)
-    limit = settings.requirements.tenant_p99_seconds.get(tenant, settings.requirements.whale_p99_seconds)
+    limit = settings.requirements.tenant_p99_seconds.get(tenant, settings.requirements.dedicated_p99_seconds)
     inside = container_times(settings.profile, size, one)
     outside = 0.0 if limit is None else inside.outside(warm_seconds=limit, cold_seconds=limit)
     first, last = int(seconds[0] // 60), int(seconds[-1] // 60)

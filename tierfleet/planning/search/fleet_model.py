@@ -212,7 +212,7 @@ class FleetModel:
             return self._times_by_rates(option)
         events = self._load_events(tail.requests, option.instance_type, option.instances, dedicated, option.placement)
         calls = tail.calls_per_day if tail.calls_per_day.any() else None
-        vcpus = describe(option.instance_type).vcpus
+        vcpus = option.instance_type.vcpus
         return latency_of_events(self.profile, tail.model_mb, events, vcpus=vcpus, network=self.network, weights=calls)
 
     def _times_by_rates(self, option: FleetOption) -> Latency:
