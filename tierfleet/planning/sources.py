@@ -8,7 +8,9 @@ from typing import Final
 
 from tierfleet.errors import InputError
 from tierfleet.planning.cache.curve_table import Reading
+from tierfleet.planning.horizon import horizon_days, workload_at_horizon
 from tierfleet.planning.profiles.profile import Profile
+from tierfleet.planning.traffic.growth import growth_notices, growth_of
 from tierfleet.planning.traffic.rates_files import is_rates_file, read_rates
 from tierfleet.planning.traffic.requests import Progress
 from tierfleet.planning.traffic.sessions import Sessions
@@ -31,6 +33,7 @@ _ONLY_FOR_TRACES: Final = frozenset(
         "--latency-column",
         "--timezone",
         "--strict",
+        "--horizon",
     }
 )
 DEFAULT_GAP_SECONDS: Final = 600.0
@@ -58,13 +61,14 @@ def read_source(
     profile: Profile,
     skip_days: float | None,
     sessions: Sessions | None,
+    horizon: str | None = None,
     progress: Progress | None = None,
 ) -> Source:
     """Read a trace or a rates file. Raises InputError.
 
     default_megabytes: size of models whose size the source does not say. packed: the source's sizes are those of packed
     artefacts; `profile` says how big the models in them are. skip_days: the first days fill the caches; None: a third,
-    at most ten days.
+    at most ten days. horizon: plan for what a trace comes to in so long a time, such as 90d.
     """
     ratio = profile.artefact_mb_per_model_mb if packed else None
     if is_rates_file(source):
@@ -83,8 +87,14 @@ def read_source(
     days = requests.duration_seconds / 86_400
     skipped = filling_days(days) if skip_days is None else skip_days
     sizes = model_megabytes(requests.tenants, requests.model_bytes, default_megabytes, ratio)
+    growth = growth_of(requests)
+    notices = [*trace.notices, *([] if growth is None else growth_notices(growth, horizon))]
+    if horizon is not None:
+        ahead = horizon_days(horizon)
+        workload, notice = workload_at_horizon(requests, sizes, ahead, source=source, sessions=sessions)
+        return Source(workload, days, (notice, *notices))
     workload = workload_from_trace(requests, sizes, skip_days=skipped, sessions=sessions)
-    notices = [*trace.notices, f"the first {skipped:.3g} of {days:.3g} days fill the caches and are not counted"]
+    notices.append(f"the first {skipped:.3g} of {days:.3g} days fill the caches and are not counted")
     if days < 1:
         notices.append(
             f"the trace lasts {duration(requests.duration_seconds)}: calls a day and the monthly bill are extrapolated "

@@ -70,6 +70,7 @@ class TrafficOptions:
     model_megabytes: Annotated[float | None, _traffic("Where the source has no sizes.", min=0.001)] = None
     packed: Annotated[bool, _traffic("Sizes are those of tar.gz artefacts.")] = False
     skip_days: Annotated[float | None, _traffic("Days that only fill the caches.", min=0)] = None
+    horizon: Annotated[str | None, _traffic("Plan for what the trace comes to in 90d, 12w, ...")] = None
     calls_per_session: Annotated[float | None, _traffic("Burstiness of rates; 1: independent.", min=1)] = None
     mean_gap_seconds: Annotated[float | None, _traffic("Between the calls of a session. Default: 600.", min=0)] = None
     tenant_column: Annotated[str | None, _traffic()] = None
@@ -87,6 +88,7 @@ class TrafficOptions:
             "--model-bytes-column": self.model_bytes_column,
             "--timezone": self.timezone,
             "--strict": self.strict,
+            "--horizon": self.horizon,
             "--calls-per-session": self.calls_per_session,
             "--mean-gap-seconds": self.mean_gap_seconds,
         }
@@ -109,6 +111,7 @@ class TrafficOptions:
             profile=profile,
             skip_days=self.skip_days,
             sessions=sessions_of(self.calls_per_session, self.mean_gap_seconds),
+            horizon=self.horizon,
             progress=progress,
         )
 
