@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 
 WEEK_SECONDS: Final = 7 * 86_400.0
 _MIN_WEEKS: Final = 2
+# The first week is whole if so much of it or less is missing: logs begin and end with a call.
+_MISSING_SHARE: Final = 0.01
 # Weeks differ by so much of their calls for no reason: the least that is assumed, as few weeks cannot show it.
 _NOISE_OF_WEEKS: Final = 0.03
 # Trends change, by so much of the calls a week from one week to the next: an assumption, since weeks that are still to
@@ -134,7 +136,7 @@ class Growth:
 
 def growth_of(requests: Requests) -> Growth | None:
     """None for a trace of less than two weeks."""
-    weeks = int(requests.duration_seconds / WEEK_SECONDS + 1e-9)
+    weeks = int(requests.duration_seconds / WEEK_SECONDS + _MISSING_SHARE)
     if weeks < _MIN_WEEKS:
         return None
     end = float(requests.seconds[-1])
