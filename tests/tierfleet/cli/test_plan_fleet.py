@@ -160,7 +160,7 @@ def test_claims_and_a_session_s_length_reach_the_plan(rates: Path, fraud: Path) 
     ("arguments", "message"),
     [
         (["--model-megabytes", "30", "--tenant-p99", "g1"], "--tenant-p99 g1: write NAME=NUMBER"),
-        (["--model-megabytes", "30", "--tenant-p99", "nobody=5"], "nobody, who is not in the traffic"),
+        (["--model-megabytes", "30", "--tenant-p99", "nobody=5"], "--tenant-p99 nobody: no such tenant in the traffic"),
         (["--model-megabytes", "30", "--keep", "nobody"], "--keep nobody: no such tenant"),
         (["--model-megabytes", "30", "--claim", "x=80"], "write MODELS=PERCENT"),
         (["--model-megabytes", "30", "--claim", "500=180"], "percent above 0 and up to 100"),
@@ -223,7 +223,7 @@ def test_a_container_that_nobody_measured_needs_a_profile(rates: Path, fraud: Pa
     fraud.write_text(text)
     code, _, notes = plan(rates, "--config", fraud, "--model-megabytes", 30)
     assert code == 2
-    assert f"nobody has measured the container {uri}" in notes
+    assert f"the container {uri} has no profile" in notes
     assert plan(rates, "--config", fraud, "--model-megabytes", 30, "--profile", "stock")[0] == 0
 
 
@@ -278,12 +278,12 @@ def test_a_fleet_without_a_dedicated_tier_gets_the_table_to_add(rates: Path, tmp
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--least-instances", 5, "--most-instances", 3), ("--least-instances is 5", "--most-instances 3")),
+        (("--least-instances", 5, "--most-instances", 3), ("--min-instances is 5", "--max-instances 3")),
         (("--mean-gap-seconds", 60), ("--mean-gap-seconds does nothing without --calls-per-session",)),
         (("--pin", "g1=v1"), ("--pin does nothing without --apply",)),
         (
             ("--apply", "--pin", "nobody=v1"),
-            ("--pin names nobody, and the plan gives endpoints of their own to g1, g2",),
+            ("--pin names nobody, and the plan gives dedicated endpoints to g1, g2",),
         ),
         (
             ("--skip-days", 1, "--strict", "--timezone", "UTC", "--pin", "g1=v1"),

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from local_cloud.testing.fleets import CONFIG
 from tierfleet.config import ConfigError, load
 from tierfleet.errors import InputError
+from tierfleet.instance_types import describe
 from tierfleet.planning.apply import file_edits, write
-from tierfleet.planning.change import Target, edits, warm_up_list
+from tierfleet.planning.change import FleetChange, edits, warm_up_list
 from tierfleet.planning.search.proposed import dedicated_tenants
 
 WHALES = frozenset(dedicated_tenants(load(CONFIG / "fraud-prod.toml")))
@@ -22,19 +23,19 @@ def fraud(tmp_path: Path) -> Path:
     return Path(shutil.copy(CONFIG / "fraud-prod.toml", tmp_path))
 
 
-def target(**changes: object) -> Target:
+def change(**changes: object) -> FleetChange:
     as_it_is = {
-        "instance_type": "ml.m5.xlarge",
+        "instance_type": describe("ml.m5.xlarge"),
         "instances": 2,
         "models_per_instance": None,
         "dedicated": WHALES,
         "warm_up": None,
         "pins": {},
     }
-    return Target(**(as_it_is | changes))  # type: ignore[arg-type]
+    return FleetChange(**(as_it_is | changes))  # type: ignore[arg-type]
 
 
-def applied(file: Path, wanted: Target) -> str:
+def applied(file: Path, wanted: FleetChange) -> str:
     found = file_edits(file, load(file), wanted)
     write(found)
     return "".join(edit.diff for edit in found)
@@ -45,7 +46,7 @@ def changed(diff: str) -> list[str]:
 
 
 def test_a_promotion_is_one_line_and_a_demotion_is_one_line(fraud: Path) -> None:
-    wanted = target(dedicated=WHALES - {"m29"} | {"m07"}, pins={"m07": "m07/2026-11-20.tar.gz"})
+    wanted = change(dedicated=WHALES - {"m29"} | {"m07"}, pins={"m07": "m07/2026-11-20.tar.gz"})
     assert changed(applied(fraud, wanted)) == [
         '-m29 = { model = "m29/2026-11-14.tar.gz" }',
         '+m07 = { model = "m07/2026-11-20.tar.gz" }',
@@ -55,7 +56,7 @@ def test_a_promotion_is_one_line_and_a_demotion_is_one_line(fraud: Path) -> None
 
 def test_a_promoted_tenant_stands_above_the_next_table_s_comment(fraud: Path) -> None:
     fraud.write_text(fraud.read_text() + "\n# --- about tags ---\n[tags]\nteam = 'risk'\n")
-    applied(fraud, target(dedicated=WHALES | {"m07"}, pins={"m07": "m07/1.tar.gz"}))
+    applied(fraud, change(dedicated=WHALES | {"m07"}, pins={"m07": "m07/1.tar.gz"}))
     text = fraud.read_text()
     assert text.index("m07 = {") < text.index("# --- about tags ---")
 
@@ -63,7 +64,7 @@ def test_a_promoted_tenant_stands_above_the_next_table_s_comment(fraud: Path) ->
 def test_windows_line_ends_stay(fraud: Path) -> None:
     fraud.write_bytes(fraud.read_bytes().replace(b"\n", b"\r\n"))
     before = fraud.read_bytes()
-    wanted = target(dedicated=WHALES | {"m07"}, pins={"m07": "m07/1.tar.gz"}, warm_up=("m02", "m03"))
+    wanted = change(dedicated=WHALES | {"m07"}, pins={"m07": "m07/1.tar.gz"}, warm_up=("m02", "m03"))
     diff = applied(fraud, wanted)
     after = fraud.read_bytes()
     assert after.count(b"\n") == after.count(b"\r\n")
@@ -77,14 +78,14 @@ def test_a_link_to_a_fleet_file_stays_a_link(fraud: Path, tmp_path: Path) -> Non
     (tmp_path / "linked").mkdir()
     link = tmp_path / "linked" / fraud.name
     link.symlink_to(fraud)
-    applied(link, target(instances=3))
+    applied(link, change(instances=3))
     assert link.is_symlink()
     assert load(fraud).multi_model_tiers["tail"].instances.min == 3
 
 
 def test_another_size_changes_its_keys_and_nothing_else(fraud: Path) -> None:
     before = fraud.read_text()
-    diff = applied(fraud, target(instance_type="ml.m5.2xlarge", instances=3, models_per_instance=124))
+    diff = applied(fraud, change(instance_type=describe("ml.m5.2xlarge"), instances=3, models_per_instance=124))
     assert [line.split(" = ")[0][1:] for line in changed(diff) if line[0] == "+"] == [
         "instance_type",
         "instances",
@@ -100,7 +101,7 @@ def test_another_size_changes_its_keys_and_nothing_else(fraud: Path) -> None:
 
 
 def test_more_instances_of_one_type_leave_the_rest_of_the_line_alone(fraud: Path) -> None:
-    assert changed(applied(fraud, target(instances=3))) == [
+    assert changed(applied(fraud, change(instances=3))) == [
         "-instances = { min = 2, max = 6, initial = 2 }",
         "+instances = { min = 3, max = 7, initial = 3 }",
     ]
@@ -108,7 +109,7 @@ def test_more_instances_of_one_type_leave_the_rest_of_the_line_alone(fraud: Path
 
 def test_a_warm_up_list_keeps_its_form(fraud: Path) -> None:
     wanted = tuple(f"m{n:02}" for n in range(30, 56))
-    applied(fraud, target(warm_up=wanted))
+    applied(fraud, change(warm_up=wanted))
     assert load(fraud).multi_model_tiers["tail"].warm_up.tenants == wanted
     assert '    "m30", "m31", "m32", "m33", "m34", "m35", "m36", "m37", "m38", "m39",\n' in fraud.read_text()
 
@@ -118,8 +119,8 @@ def test_a_list_in_its_own_file_is_written_there_under_its_head(tmp_path: Path) 
         shutil.copy(CONFIG / name, tmp_path)
     file = tmp_path / "churn-prod.toml"
     before = file.read_text()
-    wanted = target(
-        instance_type="ml.r5.2xlarge",
+    wanted = change(
+        instance_type=describe("ml.r5.2xlarge"),
         instances=6,
         dedicated=frozenset(),
         warm_up=tuple(f"c{n:04}" for n in range(9, 19)),
@@ -134,13 +135,13 @@ def test_a_list_in_its_own_file_is_written_there_under_its_head(tmp_path: Path) 
 def test_a_plan_that_the_file_s_own_rules_refuse_writes_nothing(fraud: Path) -> None:
     before = fraud.read_text()
     with pytest.raises(ConfigError, match=r"later loads would evict"):
-        applied(fraud, target(models_per_instance=20))
+        applied(fraud, change(models_per_instance=20))
     assert fraud.read_text() == before
     assert list(fraud.parent.iterdir()) == [fraud]
 
 
 def test_a_file_that_changed_meanwhile_is_left_alone(fraud: Path) -> None:
-    found = file_edits(fraud, load(fraud), target(instances=3))
+    found = file_edits(fraud, load(fraud), change(instances=3))
     fraud.write_text(fraud.read_text() + "# somebody was here\n")
     with pytest.raises(InputError, match="was changed meanwhile"):
         write(found)
@@ -149,17 +150,17 @@ def test_a_file_that_changed_meanwhile_is_left_alone(fraud: Path) -> None:
 
 def test_a_promotion_without_a_pin_says_what_to_give(fraud: Path) -> None:
     with pytest.raises(InputError, match="--pin m07=VERSION --pin m08=VERSION"):
-        file_edits(fraud, load(fraud), target(dedicated=WHALES | {"m07", "m08"}))
+        file_edits(fraud, load(fraud), change(dedicated=WHALES | {"m07", "m08"}))
 
 
 def test_a_name_that_a_fleet_file_cannot_hold_is_refused_by_name(fraud: Path) -> None:
     with pytest.raises(InputError, match="Tenant_7 would be dedicated, and a fleet file holds no such name"):
-        file_edits(fraud, load(fraud), target(dedicated=WHALES | {"Tenant_7"}, pins={"Tenant_7": "Tenant_7/1.tar.gz"}))
+        file_edits(fraud, load(fraud), change(dedicated=WHALES | {"Tenant_7"}, pins={"Tenant_7": "Tenant_7/1.tar.gz"}))
 
 
 def test_a_promotion_in_a_fleet_without_a_dedicated_tier_shows_the_table_to_add() -> None:
     file = CONFIG / "churn-prod.toml"
-    wanted = target(instance_type="ml.r5.2xlarge", instances=6, dedicated=frozenset({"c0001"}))
+    wanted = change(instance_type=describe("ml.r5.2xlarge"), instances=6, dedicated=frozenset({"c0001"}))
     with pytest.raises(InputError, match=r"\[tiers.whale\]\nhosting = \"dedicated\""):
         file_edits(file, load(file), wanted)
 
@@ -174,10 +175,10 @@ def test_what_is_written_is_what_was_wanted_and_a_second_time_nothing(
     tmp_path_factory: pytest.TempPathFactory, dedicated: set[str], instances: int, instance_type: str
 ) -> None:
     file = Path(shutil.copy(CONFIG / "fraud-prod.toml", tmp_path_factory.mktemp("apply")))
-    wanted = target(
+    wanted = change(
         dedicated=frozenset(dedicated),
         instances=instances,
-        instance_type=instance_type,
+        instance_type=describe(instance_type),
         models_per_instance=200,
         pins={name: f"{name}/1.tar.gz" for name in dedicated - WHALES},
     )
@@ -195,7 +196,12 @@ def test_what_is_written_is_what_was_wanted_and_a_second_time_nothing(
 def test_a_warm_up_list_stays_while_it_covers_nearly_as_many_calls() -> None:
     tail = load(CONFIG / "fraud-prod.toml").multi_model_tiers["tail"]
     calls = {f"m{n:02}": 1000.0 - n for n in range(1, 71) if f"m{n:02}" not in WHALES}
-    sizes = {"instance_type": "ml.m5.xlarge", "instances": 2, "models_per_instance": 60, "seconds_a_load": 4.0}
+    sizes = {
+        "instance_type": describe("ml.m5.xlarge"),
+        "instances": 2,
+        "models_per_instance": 60,
+        "seconds_per_load": 4.0,
+    }
     assert warm_up_list(tail, calls_per_day=calls, **sizes) is None
     # Those that were listed fall silent.
     found = warm_up_list(tail, calls_per_day=calls | {f"m{n:02}": 1.0 for n in range(2, 12)}, **sizes)

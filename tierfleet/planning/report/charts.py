@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from tierfleet.planning.search.plan import FleetOption, Plan, TierLatency
+from tierfleet.planning.plan import Plan
+from tierfleet.planning.search.fleet_option import FleetOption, TierLatency
 
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
 _BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#666666"
@@ -43,19 +44,19 @@ def miss_ratio_chart(plan: Plan) -> str:
     """The shared tier as one cache: misses by models in memory, with the bounds, the plan and what was published."""
 
     def draw(axes: Axes) -> None:
-        models = [point.models for point in plan.curve]
-        lru = [1 - point.hit_ratio for point in plan.curve]
-        method = "LRU, from the trace" if plan.curve[0].lru is not None else "LRU, by approximation"
+        models = [point.models for point in plan.traffic.curve]
+        lru = [1 - point.hit_ratio for point in plan.traffic.curve]
+        method = "LRU, from the trace" if plan.traffic.curve[0].lru is not None else "LRU, by approximation"
         axes.plot(models, lru, color=_BLUE, linewidth=2, label=method)
-        static = [1 - point.static for point in plan.curve]
+        static = [1 - point.static for point in plan.traffic.curve]
         axes.plot(models, static, color=_GREEN, linestyle="--", label="best fixed set")
-        known = [(point.models, 1 - point.belady) for point in plan.curve if point.belady is not None]
+        known = [(point.models, 1 - point.belady) for point in plan.traffic.curve if point.belady is not None]
         if known:
             axes.plot(*zip(*known, strict=True), color=_GREY, linestyle=":", label="clairvoyant (no cache beats it)")
-        shown = plan.shown
-        held = min(shown.models_per_instance * shown.instances, plan.tail_tenants)
+        shown = plan.answer.shown
+        held = min(shown.models_per_instance * shown.instances, plan.traffic.tail_tenants)
         axes.plot([held], [1 - shown.hit_ratio], "*", color=_RED, markersize=13, label="this plan")
-        claimed = [(claim.models, 1 - claim.claimed) for claim in plan.claims if claim.claimed is not None]
+        claimed = [(claim.models, 1 - claim.claimed) for claim in plan.traffic.published if claim.claimed is not None]
         if claimed:
             axes.plot(
                 *zip(*claimed, strict=True), "x", color=_ORANGE, markersize=9, markeredgewidth=2.5, label="claimed"
@@ -76,9 +77,14 @@ def traffic_chart(plan: Plan) -> str:
 
     def draw(axes: Axes) -> None:
         hours = [*range(24), 24]
-        layers = [[*values, values[-1]] for values in plan.hours_by_tier.values()]
+        layers = [[*values, values[-1]] for values in plan.traffic.hours_by_tier.values()]
         axes.stackplot(
-            hours, *layers, labels=list(plan.hours_by_tier), colors=_SERIES[: len(layers)], step="post", alpha=0.85
+            hours,
+            *layers,
+            labels=list(plan.traffic.hours_by_tier),
+            colors=_SERIES[: len(layers)],
+            step="post",
+            alpha=0.85,
         )
         axes.set_xlim(0, 24)
         axes.set_xticks(range(0, 25, 4))
@@ -94,8 +100,8 @@ def cost_chart(plan: Plan) -> str:
     """Cost against hit ratio: what no other fleet beats in both, by container; the plan, and today."""
 
     def draw(axes: Axes) -> None:
-        prototypes = {found.name for found in plan.containers if found.prototype}
-        for (name, front), colour in zip(plan.fronts.items(), _SERIES, strict=False):
+        prototypes = {found.name for found in plan.search.containers if found.prototype}
+        for (name, front), colour in zip(plan.search.fronts.items(), _SERIES, strict=False):
             if front:
                 mark = " (PROTOTYPE)" if name in prototypes else ""
                 style = ":" if name in prototypes else "-"
@@ -103,13 +109,13 @@ def cost_chart(plan: Plan) -> str:
                 axes.plot(
                     xs, ys, f"{style}o", color=colour, markersize=4, label=f"{name}{mark}", drawstyle="steps-post"
                 )
-        axes.plot(*_cost_and_hits((plan.today,)), "s", color=_GREY, markersize=7, label="today")
-        label = "this plan" if plan.chosen else "nearest"
-        axes.plot(*_cost_and_hits((plan.shown,)), "*", color=_RED, markersize=13, label=label)
-        if plan.required_usd is not None:
-            axes.axvline(plan.required_usd, color=_RED, linewidth=0.8, linestyle="--")
-        if plan.required_hit_ratio is not None:
-            axes.axhline(plan.required_hit_ratio, color=_RED, linewidth=0.8, linestyle="--")
+        axes.plot(*_cost_and_hits((plan.answer.today,)), "s", color=_GREY, markersize=7, label="today")
+        label = "this plan" if plan.answer.chosen else "nearest"
+        axes.plot(*_cost_and_hits((plan.answer.shown,)), "*", color=_RED, markersize=13, label=label)
+        if plan.service_levels.required_usd is not None:
+            axes.axvline(plan.service_levels.required_usd, color=_RED, linewidth=0.8, linestyle="--")
+        if plan.service_levels.required_hit_ratio is not None:
+            axes.axhline(plan.service_levels.required_hit_ratio, color=_RED, linewidth=0.8, linestyle="--")
         axes.xaxis.set_major_formatter(_DOLLARS)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(_PERCENT)
@@ -125,7 +131,7 @@ def latency_chart(plan: Plan) -> str:
     """p50, p95 and p99 of each tier by class of call."""
     rows = [
         (f"{times.tier}\n{name}{'' if math.isfinite(found.p99) else ', no end'}", found)
-        for times in plan.latencies
+        for times in plan.service_levels.latencies
         for name, found in _classes(times)
     ]
     known = [value for _, found in rows for value in (found.p50, found.p99) if math.isfinite(value)]

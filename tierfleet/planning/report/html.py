@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
 
+from tierfleet.planning.plan import Plan
 from tierfleet.planning.report.charts import cost_chart, latency_chart, miss_ratio_chart, traffic_chart
-from tierfleet.planning.report.text import describe, headline, hit_ratio_text, traffic_text
-from tierfleet.planning.search.plan import Comparison, Plan
+from tierfleet.planning.report.text import headline, hit_ratio_text, option_text, traffic_text
+from tierfleet.planning.search.fleet_option import Comparison
 from tierfleet.text import dollars, gibibytes, milliseconds, percent, points
 
 _MOST_DECISIONS = 40
@@ -26,17 +27,18 @@ def report_html(plan: Plan) -> str:
 
 def _body(plan: Plan) -> Iterator[str]:
     yield f"<h1>Plan of {escape(plan.fleet)}</h1>"
-    yield f'<p class="soft">{escape(plan.region)}, {escape(plan.container)}; traffic from {escape(plan.source)}</p>'
+    source = escape(plan.traffic.source)
+    yield f'<p class="soft">{escape(plan.region)}, {escape(plan.container)}; traffic from {source}</p>'
     yield f"<p>{escape(traffic_text(plan))}.</p>"
-    yield f"<p>Required: {escape(plan.requirements)}.</p>"
+    yield f"<p>Required: {escape(plan.service_levels.requirements)}.</p>"
     yield _answer(plan)
     yield _figures(plan)
     yield '<div class="charts">'
-    if plan.curve:
+    if plan.traffic.curve:
         yield _figure("Miss-ratio curve of the shared tier, as one cache", miss_ratio_chart(plan))
     yield _figure("Cost against hit ratio", cost_chart(plan))
     yield _figure("Traffic by hour and tier", traffic_chart(plan))
-    if plan.latencies:
+    if plan.service_levels.latencies:
         yield _figure(f"Latency percentiles{_outside(plan)}", latency_chart(plan))
     yield "</div>"
     yield from _moves(plan)
@@ -45,34 +47,37 @@ def _body(plan: Plan) -> Iterator[str]:
     yield from _claims(plan)
     yield from _sensitivity(plan)
     yield from _costs(plan)
-    yield from _list("Notices", plan.notices)
-    yield from _list("Assumptions", plan.assumptions)
-    yield from _list("Prices, with their dates", plan.prices_of)
+    yield from _list("Notices", plan.notes.notices)
+    yield from _list("Assumptions", plan.notes.assumptions)
+    yield from _list("Prices, with their dates", plan.money.prices_of)
 
 
 def _answer(plan: Plan) -> str:
-    none = "" if plan.chosen else " none"
+    answer = plan.answer
+    none = "" if answer.chosen else " none"
     lines = [f"<strong>{escape(headline(plan))}</strong>"]
-    if plan.runner_up is not None and plan.why_runner_up_lost is not None:
-        lines.append(f"Next: {escape(describe(plan.runner_up))}: {escape(plan.why_runner_up_lost)}.")
-    if plan.cheaper is not None:
-        lines.append(f"Cheaper: {escape(describe(plan.cheaper))}, but {escape('; '.join(plan.cheaper.failures))}.")
+    if answer.runner_up is not None and answer.why_runner_up_lost is not None:
+        lines.append(f"Next: {escape(option_text(answer.runner_up))}: {escape(answer.why_runner_up_lost)}.")
+    if answer.cheaper is not None:
+        lines.append(
+            f"Cheaper: {escape(option_text(answer.cheaper))}, but {escape('; '.join(answer.cheaper.failures))}."
+        )
     paragraphs = "".join(f"<p>{line}</p>" for line in lines)
     return f'<div class="answer{none}">{paragraphs}</div>'
 
 
 def _figures(plan: Plan) -> str:
-    shown = plan.shown
-    loads = next((times.loads for times in plan.latencies if times.loads is not None), None)
+    shown = plan.answer.shown
+    loads = next((times.loads for times in plan.service_levels.latencies if times.loads is not None), None)
     named = {
         "a month": dollars(shown.usd),
-        "today": dollars(plan.today.usd),
+        "today": dollars(plan.answer.today.usd),
         "hit ratio": hit_ratio_text(shown),
         "loads an hour": f"{shown.loads_per_hour:,.0f}",
         "warm p95": "" if shown.warm_p95_seconds is None else milliseconds(shown.warm_p95_seconds),
         "cold p95": "next to none" if loads is None else milliseconds(loads.p95),
-        "models in memory": f"{min(shown.models_per_instance * shown.instances, plan.tail_tenants):,}"
-        f" of {plan.tail_tenants:,}",
+        "models in memory": f"{min(shown.models_per_instance * shown.instances, plan.traffic.tail_tenants):,}"
+        f" of {plan.traffic.tail_tenants:,}",
         "memory for models": gibibytes(shown.model_memory_mib),
     }
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in named.items())
@@ -80,7 +85,9 @@ def _figures(plan: Plan) -> str:
 
 
 def _outside(plan: Plan) -> str:
-    shares = [(times.tier, times.outside_share) for times in plan.latencies if times.outside_share is not None]
+    shares = [
+        (times.tier, times.outside_share) for times in plan.service_levels.latencies if times.outside_share is not None
+    ]
     listed = ", ".join(f"{tier} {percent(share)}" for tier, share in shares)
     return f"; calls outside the SLA: {listed}" if listed else ""
 
@@ -91,30 +98,37 @@ def _figure(caption: str, svg: str) -> str:
 
 def _moves(plan: Plan) -> Iterator[str]:
     yield "<h2>Proposed moves and edits</h2>"
-    if not plan.moves and not plan.edits:
-        why = "the fleet file stays as it is" if plan.chosen else "nothing meets the requirements"
+    if not plan.answer.moves and not plan.answer.edits:
+        why = "the fleet file stays as it is" if plan.answer.chosen else "nothing meets the requirements"
         yield f"<p>None: {why}.</p>"
-    if plan.moves:
-        rows = ((move.tenant, move.from_tier, move.to_tier, move.reason) for move in plan.moves)
+    if plan.answer.moves:
+        rows = ((move.tenant, move.from_tier, move.to_tier, move.reason) for move in plan.answer.moves)
         yield _table(("tenant", "from", "to", "why"), rows)
-    if plan.edits:
-        yield _table(("in the fleet file", "now", "planned"), ((e.where, e.before, e.after) for e in plan.edits))
+    if plan.answer.edits:
+        yield _table(("in the fleet file", "now", "planned"), ((e.where, e.before, e.after) for e in plan.answer.edits))
 
 
 def _decisions(plan: Plan) -> Iterator[str]:
     yield "<h2>Tiers</h2>"
-    shown = plan.decisions[:_MOST_DECISIONS]
+    shown = plan.answer.decisions[:_MOST_DECISIONS]
     yield _table(
         ("tenant", "tier", "#share", "#calls a day", "why"),
         ((d.tenant, d.tier, percent(d.share), f"{d.calls_per_day:,.0f}", d.reason) for d in shown),
     )
-    rest = f" {len(plan.decisions) - len(shown)} more are in the JSON." if len(plan.decisions) > len(shown) else ""
-    rule = escape(plan.tiering_rule)
-    yield f'<p class="soft">{plan.tail_tenants:,} tenants share one endpoint.{rest} Rule: {rule}.</p>'
+    rest = (
+        f" {len(plan.answer.decisions) - len(shown)} more are in the JSON."
+        if len(plan.answer.decisions) > len(shown)
+        else ""
+    )
+    rule = escape(plan.answer.tiering_rule)
+    yield f'<p class="soft">{plan.traffic.tail_tenants:,} tenants share one endpoint.{rest} Rule: {rule}.</p>'
 
 
 def _alternatives(plan: Plan) -> Iterator[str]:
-    for title, found in (("Containers, each at its cheapest", plan.containers), ("Other tiers", plan.tierings)):
+    for title, found in (
+        ("Containers, each at its cheapest", plan.search.containers),
+        ("Other tiers", plan.search.tierings),
+    ):
         if found:
             yield f"<h2>{title}</h2>"
             columns = ("", "fleet", "#a month", "#hit ratio", "#warm p95", "#cold p95", "#memory", "")
@@ -141,14 +155,14 @@ def _comparison(found: Comparison) -> Sequence[str]:
 
 
 def _claims(plan: Plan) -> Iterator[str]:
-    if not plan.claims:
+    if not plan.traffic.published:
         return
     yield "<h2>Published claims beside what is computed</h2>"
-    if plan.claimed_usd is not None:
-        yield f"<p>Claimed cost: {dollars(plan.claimed_usd)} a month.</p>"
-    profiles = list(plan.claims[0].memory_mib)
+    if plan.traffic.published_usd is not None:
+        yield f"<p>Claimed cost: {dollars(plan.traffic.published_usd)} a month.</p>"
+    profiles = list(plan.traffic.published[0].memory_mib)
     rows = []
-    for claim in plan.claims:
+    for claim in plan.traffic.published:
         point = claim.point
         held = [
             f"{gibibytes(claim.memory_mib[name])}: {claim.cheapest[name] or 'no type holds it'}"
@@ -171,7 +185,7 @@ def _claims(plan: Plan) -> Iterator[str]:
 
 
 def _sensitivity(plan: Plan) -> Iterator[str]:
-    if not plan.sensitivity:
+    if not plan.service_levels.sensitivity:
         return
     yield "<h2>If things change</h2>"
     yield _table(
@@ -184,7 +198,7 @@ def _sensitivity(plan: Plan) -> Iterator[str]:
                 _time(case.cold_p95_seconds),
                 "meets all" if case.meets else f"does not: {'; '.join(case.failures)}",
             )
-            for case in plan.sensitivity
+            for case in plan.service_levels.sensitivity
         ),
     )
     yield '<p class="soft">Change in points of the hit ratio. * by Che\'s approximation, else by the trace.</p>'
@@ -192,10 +206,10 @@ def _sensitivity(plan: Plan) -> Iterator[str]:
 
 def _costs(plan: Plan) -> Iterator[str]:
     yield "<h2>Cost and quotas</h2>"
-    total = ("together", dollars(sum(plan.cost_by_tier.values())))
-    yield _table(("tier", "#a month"), [*((tier, dollars(usd)) for tier, usd in plan.cost_by_tier.items()), total])
-    if plan.quotas:
-        rows = ((quota.name, str(quota.needed), str(quota.default)) for quota in plan.quotas)
+    total = ("together", dollars(sum(plan.money.by_tier.values())))
+    yield _table(("tier", "#a month"), [*((tier, dollars(usd)) for tier, usd in plan.money.by_tier.items()), total])
+    if plan.answer.quotas:
+        rows = ((quota.name, str(quota.needed), str(quota.default)) for quota in plan.answer.quotas)
         yield _table(("quota to ask AWS for", "#instances", "#default"), rows)
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from workloads import CHURN, question, steady, zipf
+from workloads import CHURN, plan_request, steady, zipf
 
 from tierfleet.config import load
+from tierfleet.planning.plan import Plan
 from tierfleet.planning.planner import make_plan
 from tierfleet.planning.report.html import report_html
-from tierfleet.planning.search.plan import Plan
 from tierfleet.planning.search.requirements import requirements_of
 from tierfleet.text import percent
 
@@ -27,7 +27,7 @@ def plan() -> Plan:
     traffic = steady(zipf(400, 40_000) | {"<b>&whale": 300_000.0})
     required = requirements_of(load(CHURN), usd=3000.0, warm_p95_seconds=0.3)
     claims = {100: 0.9, 400: None}
-    return make_plan(question(traffic, CHURN, requirements=required, claims=claims, claimed_usd=620.0))[0]
+    return make_plan(plan_request(traffic, CHURN, requirements=required, published=claims, published_usd=620.0))[0]
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +53,14 @@ def test_every_part_is_there_and_names_are_escaped(plan: Plan, page: Path) -> No
         "Miss-ratio curve",
         "Cost against hit ratio",
         "Traffic by hour and tier",
-        f"Latency percentiles; calls outside the SLA: tail {percent(plan.latencies[0].outside_share)}",
+        f"Latency percentiles; calls outside the SLA: tail {percent(plan.service_levels.latencies[0].outside_share)}",
         "Proposed moves and edits",
         "If things change",
         "Published claims",
         "Prices, with their dates",
         "mapped (PROTOTYPE)",
         "best fixed set",
-        f"${plan.shown.usd:,.0f}",
+        f"${plan.answer.shown.usd:,.0f}",
     ):
         assert words in text
     assert text.count("<svg") == 4
