@@ -9,9 +9,8 @@ from tierfleet.planning.answer import Choice
 from tierfleet.planning.plan import Notes
 from tierfleet.planning.profiles.latency import Network
 from tierfleet.planning.profiles.profile import Profile
-from tierfleet.planning.request import ResolvedRequest, other_container
-from tierfleet.planning.search.fleet_model import DISK_SHARE_FOR_MODELS, FleetModel
-from tierfleet.planning.search.fleet_option import FleetOption
+from tierfleet.planning.request import ResolvedRequest
+from tierfleet.planning.search.fleet_model import DISK_SHARE_FOR_MODELS
 from tierfleet.planning.search.service_levels import beyond_max, burst_seconds
 from tierfleet.planning.search.tail_cache import PLACEMENTS
 from tierfleet.planning.traffic.workload import Workload
@@ -28,17 +27,17 @@ def notes(resolved: ResolvedRequest, choice: Choice) -> Notes:
         notices=(
             *request.notices,
             *resolved.notices,
-            *_about_container(request.config, choice.model.profile),
+            *_about_container(resolved),
             *_about_prices(resolved),
-            *_about_fleet(request.config, choice.model, choice.shown),
+            *_about_fleet(resolved, choice),
         ),
         assumptions=_assumptions(choice.model.profile, request.network, request.workload, choice.cost, request.config),
     )
 
 
-def _about_container(config: FleetConfig, profile: Profile) -> Iterator[str]:
-    if why := other_container(config, profile):
-        yield f"{why}: change [container] before you change sizes"
+def _about_container(resolved: ResolvedRequest) -> Iterator[str]:
+    if resolved.container_change:
+        yield f"{resolved.container_change}: change [container] before you change sizes"
 
 
 def _about_prices(resolved: ResolvedRequest) -> Iterator[str]:
@@ -51,11 +50,12 @@ def _about_prices(resolved: ResolvedRequest) -> Iterator[str]:
         )
 
 
-def _about_fleet(config: FleetConfig, model: FleetModel, shown: FleetOption) -> Iterator[str]:
+def _about_fleet(resolved: ResolvedRequest, choice: Choice) -> Iterator[str]:
+    config, model, shown = resolved.request.config, choice.model, choice.shown
     tail = config.multi_model_tiers[config.default_tier]
     today = describe(tail.instance_type)
-    if tail.models_per_instance is not None and other_container(config, model.profile) is None:
-        option = model.option(today, tail.instances.min, frozenset(shown.dedicated))
+    if tail.models_per_instance is not None and resolved.container_change is None:
+        option = model.option(today, tail.instances.min, choice.dedicated)
         apart = option.models_per_instance / tail.models_per_instance - 1
         if abs(apart) > _MEASURED_APART:
             yield (
@@ -64,7 +64,7 @@ def _about_fleet(config: FleetConfig, model: FleetModel, shown: FleetOption) -> 
                 "calibrate the profile with your models (tierfleet plan calibrate)"
             )
     yield from (f"{text}: raise instances.max" for text in beyond_max(model, shown))
-    tenants = len(model.tail(frozenset(shown.dedicated)).workload.tenants)
+    tenants = len(choice.tail.tenants)
     if model.workload.requests is None and tenants > 1:
         yield (
             f"rates hide bursts: if all {tenants:,} tenants of the shared tier call at the same moment and no model is "

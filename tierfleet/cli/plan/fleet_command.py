@@ -60,14 +60,12 @@ def _plan(
     choice: ChoiceOptions,
     output: OutputOptions,
 ) -> "tuple[Plan, FleetChange | None]":
-    from tierfleet.cost.prices import load_prices
     from tierfleet.planning.planner import make_plan
-    from tierfleet.planning.profiles.profile_files import load_profiles
     from tierfleet.planning.request import PlanRequest, profile_name
     from tierfleet.planning.search.tiering import TieringRules
     from tierfleet.planning.sources import published_ratios
 
-    requirements, profiles = required.requirements(fleet), load_profiles(choice.profiles)
+    requirements, (prices, profiles) = required.requirements(fleet), choice.loaded()
     own = profile_name(fleet, profiles, choice.profile)
     published = published_ratios(output.claim or [])
     min_instances, max_instances = choice.instance_bounds()
@@ -80,7 +78,7 @@ def _plan(
                 source=source,
                 days=read.days,
                 requirements=requirements,
-                prices=load_prices(choice.prices),
+                prices=prices,
                 profiles=profiles,
                 profile=own,
                 rules=TieringRules(band=choice.band),

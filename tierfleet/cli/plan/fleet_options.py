@@ -11,6 +11,7 @@ from tierfleet.config import FleetConfig
 from tierfleet.errors import InputError
 
 if TYPE_CHECKING:
+    from tierfleet.cost.prices import PriceTable
     from tierfleet.planning.profiles.profile import Profile
     from tierfleet.planning.search.requirements import Requirements
     from tierfleet.planning.sources import Source
@@ -127,6 +128,13 @@ class ChoiceOptions:
     max_instances: Annotated[int | None, _choice("Default: 20.", min=1, max=100)] = None
     least_instances: Annotated[int | None, _choice("", min=1, max=100, hidden=True)] = None
     most_instances: Annotated[int | None, _choice("", min=1, max=100, hidden=True)] = None
+
+    def loaded(self) -> "tuple[PriceTable, dict[str, Profile]]":
+        """The price table and the profiles by name. Raises InputError."""
+        from tierfleet.cost.prices import load_prices
+        from tierfleet.planning.profiles.profile_files import load_profiles
+
+        return load_prices(self.prices), load_profiles(self.profiles)
 
     def instance_bounds(self) -> tuple[int | None, int]:
         """Fewest instances, None for the default, and most. Raises InputError where an alias gives a second value."""
