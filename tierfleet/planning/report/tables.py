@@ -11,8 +11,8 @@ MISSES: Final = "misses: "
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table whose first cell in each row is the row's header.
 
-    A column whose name begins with # holds numbers; one called fleet is not wrapped. Roles are explicit, because a phone
-    shows each row as a block, and browsers drop the meaning of tables that are not laid out as tables.
+    A column whose name begins with # holds numbers; one called fleet is not wrapped. Roles are explicit, because a
+    phone shows each row as a block, and browsers drop the meaning of tables that are not laid out as tables.
     """
     names = [column.removeprefix("#") for column in columns]
     kinds = ["number" if column.startswith("#") else "fleet" if column == "fleet" else "" for column in columns]
@@ -32,7 +32,8 @@ def _cells(names: Sequence[str], kinds: Sequence[str], row: Sequence[str]) -> It
     for place, (name, kind, value) in enumerate(zip(names, kinds, row, strict=True)):
         label = f' data-label="{escape(name)}"' if value else ""
         if not place:
-            yield f'<th scope="row" role="rowheader"{_class(kind)}{label if kind == "number" else ""}>{_value(value)}</th>'
+            label = label if kind == "number" else ""
+            yield f'<th scope="row" role="rowheader"{_class(kind)}{label}>{_value(value)}</th>'
         else:
             yield f'<td role="cell"{_class(kind)}{label}>{_value(value)}</td>'
 
