@@ -18,6 +18,8 @@ from tierfleet.text import duration, percent
 
 # A notice says so if a measured capacity differs from the profile's by more than this share.
 _MEASURED_APART = 0.15
+# Up to this factor beyond the measured sizes the straight line of a profile is taken as measured.
+_FAR_OUTSIDE = 1.25
 
 
 def notes(resolved: ResolvedRequest, choice: Choice) -> Notes:
@@ -29,6 +31,7 @@ def notes(resolved: ResolvedRequest, choice: Choice) -> Notes:
             *resolved.notices,
             *_about_container(resolved),
             *_about_prices(resolved),
+            *_about_profile(choice.model.profile, request.workload),
             *_about_fleet(resolved, choice),
         ),
         assumptions=_assumptions(choice.model.profile, request.network, request.workload, choice.cost, request.config),
@@ -47,6 +50,21 @@ def _about_prices(resolved: ResolvedRequest) -> Iterator[str]:
         yield (
             f"{len(resolved.without_price)} instance types offered in {region} were not considered, since the price "
             f"table has no price of them ({some}, ...): tierfleet prices refresh --region {region}"
+        )
+
+
+def _about_profile(profile: Profile, workload: Workload) -> Iterator[str]:
+    """Models far outside the sizes that the profile was measured with."""
+    measured = [size for size, _ in (*profile.resident, *profile.load)]
+    low, high = min(measured), max(measured)
+    sizes = workload.model_mb
+    outside = (sizes > high * _FAR_OUTSIDE) | (sizes < low / _FAR_OUTSIDE)
+    if outside.any():
+        extreme = float(sizes.max() if sizes.max() > high * _FAR_OUTSIDE else sizes.min())
+        yield (
+            f"profile {profile.name} was measured with models of {low:g} to {high:g} MB; {int(outside.sum()):,} of "
+            f"{len(sizes):,} models are outside, such as one of {extreme:,.{0 if extreme >= 10 else 2}f} MB: their "
+            "memory and times are extrapolated; measure models of that size (tierfleet plan calibrate)"
         )
 
 

@@ -26,6 +26,9 @@ _ONLY_FOR_TRACES: Final = frozenset(
         "--timestamp-column",
         "--model-bytes-column",
         "--latency-column",
+        "--belady",
+        "--time-unit",
+        "--time-format",
         "--timezone",
         "--strict",
     }
@@ -74,7 +77,13 @@ def read_source(
             )
         return Source(workload_from_rates(rates, sizes), None, tuple(notices))
     trace = read_trace(
-        source, folder, columns=reading.columns, timezone=reading.timezone, strict=reading.strict, progress=progress
+        source,
+        folder,
+        columns=reading.columns,
+        timezone=reading.timezone,
+        strict=reading.strict,
+        form=reading.form,
+        progress=progress,
     )
     requests = trace.requests
     days = requests.duration_seconds / 86_400
@@ -98,13 +107,21 @@ def refuse_idle_options(source: str, given: Mapping[str, object]) -> None:
     mistakes = []
     if is_rates_file(source) and (idle := sorted(set_options & _ONLY_FOR_TRACES)):
         mistakes.append(f"{source} is a table of rates, for which {', '.join(idle)} mean nothing: leave them out")
-    for option, needed in (("--mean-gap-seconds", "--calls-per-session"), ("--claim-usd", "--claim")):
+    for option, needed in (
+        ("--mean-gap-seconds", "--calls-per-session"),
+        ("--claim-usd", "--claim"),
+        ("--pin", "--apply"),
+    ):
         if option in set_options and needed not in set_options:
             mistakes.append(f"{option} does nothing without {needed}: give both, or neither")
-    if "--pin" in set_options and "--apply" not in set_options:
-        mistakes.append(
-            "--pin does nothing without --apply, which writes it into the fleet file: give both, or neither"
-        )
+    if "--mean-gap-seconds" in set_options and given.get("--calls-per-session") == 1:
+        mistakes.append("--calls-per-session 1 has no second call, so --mean-gap-seconds does nothing: leave it out")
+    for option, other, why in (
+        ("--belady", "--instances", "Belady's optimum is that of one instance"),
+        ("--model-bytes-column", "--resident-mib", "one size for all models replaces the column"),
+    ):
+        if {option, other} <= set_options:
+            mistakes.append(f"{option} and {other} contradict each other, since {why}: give one of them")
     if mistakes:
         raise InputError("; ".join(mistakes))
 

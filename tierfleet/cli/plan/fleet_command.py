@@ -1,6 +1,7 @@
 """`tierfleet plan fleet`: the cheapest fleet that meets the requirements, and the edit of the fleet file."""
 
 import tempfile
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,9 +39,27 @@ def plan_fleet(
         from tierfleet.files import check_writable
         from tierfleet.planning.sources import refuse_idle_options
 
-        given = {"--pin": output.pin, "--apply": output.apply, "--claim": output.claim, "--claim-usd": output.claim_usd}
-        refuse_idle_options(source, {**traffic.given(), **given})
+        refuse_idle_options(
+            source,
+            {
+                **traffic.given(),
+                "--skip-days": traffic.skip_days,
+                "--pin": output.pin,
+                "--apply": output.apply,
+                "--claim": output.claim,
+                "--claim-usd": output.claim_usd,
+            },
+        )
+        if output.apply and choice.region not in (None, fleet.region):
+            fail(
+                f"--apply would write sizes for {choice.region} into the file of a fleet in {fleet.region}: leave out "
+                "--region, or --apply"
+            )
         if output.html is not None:
+            if output.html.exists() and any(
+                output.html.samefile(path) for path in (config, Path(source)) if path.exists()
+            ):
+                fail(f"--html {output.html} would overwrite an input of the plan: give another file")
             check_writable(output.html, "--html")
         plan, change = _plan(source, fleet, required, traffic, choice, output)
         _print(plan, output)
@@ -70,6 +89,7 @@ def _plan(
     published = published_ratios(output.claim or [])
     min_instances, max_instances = choice.instance_bounds()
     with tempfile.TemporaryDirectory(prefix="tierfleet-") as folder, steps() as step:
+        step("reading", 0, 0)
         read = traffic.read(source, Path(folder), profiles[own], lambda done: step("reading", done, 0))
         return make_plan(
             PlanRequest(
@@ -92,6 +112,11 @@ def _plan(
             ),
             step,
         )
+
+
+def _refuse_overwriting(html: Path, inputs: Iterable[Path]) -> None:
+    if html.exists() and any(html.samefile(path) for path in inputs if path.exists()):
+        fail(f"--html {html} would overwrite an input of the plan: give another file")
 
 
 def _print(plan: "Plan", output: OutputOptions) -> None:

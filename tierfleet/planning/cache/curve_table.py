@@ -17,6 +17,7 @@ from tierfleet.planning.traffic.requests import Progress
 from tierfleet.planning.traffic.sessions import Sessions
 from tierfleet.planning.traffic.trace import read_trace
 from tierfleet.planning.traffic.trace_columns import Columns
+from tierfleet.planning.traffic.trace_sql import BY_THEMSELVES, TimeForm
 from tierfleet.text import milliseconds
 
 
@@ -56,6 +57,7 @@ class Reading:
     columns: Columns
     timezone: str | None
     strict: bool
+    form: TimeForm = BY_THEMSELVES
 
 
 def tabulate(
@@ -88,7 +90,13 @@ def tabulate(
         counted = f"{rates.requests_per_day.sum():,.0f} requests a day"
     else:
         trace = read_trace(
-            source, folder, columns=reading.columns, timezone=reading.timezone, strict=reading.strict, progress=progress
+            source,
+            folder,
+            columns=reading.columns,
+            timezone=reading.timezone,
+            strict=reading.strict,
+            form=reading.form,
+            progress=progress,
         )
         requests, notices = trace.requests, trace.notices
         if trace.latency_milliseconds:
