@@ -58,6 +58,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.2g} h" if seconds < 99.5 * 3600 else f"{seconds / 3600:,.0f} h"
 
 
+def days(number: float) -> str:
+    """A length in days: 0.5 days, 30 days, 1,500 days."""
+    return f"{number:.3g} days" if number < 999.5 else f"{number:,.0f} days"
+
+
 def a_second(calls: float) -> str:
     """Calls a second: 0.93 calls/s, 4.3 calls/s, 1,250 calls/s."""
     return f"{calls:,.0f} calls/s" if calls >= 9.95 else f"{calls:.2g} calls/s"

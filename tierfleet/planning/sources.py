@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tierfleet import text
 from tierfleet.errors import InputError
 from tierfleet.planning.cache.curve_table import Reading
 from tierfleet.planning.profiles.profile import Profile
@@ -14,7 +15,6 @@ from tierfleet.planning.traffic.requests import Progress
 from tierfleet.planning.traffic.sessions import Sessions
 from tierfleet.planning.traffic.trace import read_trace
 from tierfleet.planning.traffic.workload import Workload, model_megabytes, workload_from_rates, workload_from_trace
-from tierfleet.text import duration
 
 # By default so much of a trace, up to so many days, only fills the caches.
 _SKIPPED_SHARE: Final = 1 / 3
@@ -90,11 +90,11 @@ def read_source(
     skipped = min(_MAX_SKIPPED_DAYS, days * _SKIPPED_SHARE) if skip_days is None else skip_days
     sizes = model_megabytes(requests.tenants, requests.model_bytes, default_megabytes, ratio)
     workload = workload_from_trace(requests, sizes, skip_days=skipped, sessions=sessions)
-    notices = [*trace.notices, f"the first {skipped:.3g} of {days:.3g} days fill the caches and are not counted"]
+    notices = [*trace.notices, f"the first {skipped:.3g} of {text.days(days)} fill the caches and are not counted"]
     if days < 1:
         notices.append(
-            f"the trace lasts {duration(requests.duration_seconds)}: calls a day and the monthly bill are extrapolated "
-            "from it, as if it went on like this day and night"
+            f"the trace lasts {text.duration(requests.duration_seconds)}: calls a day and the monthly bill are "
+            "extrapolated from it, as if it went on like this day and night"
         )
     if days < _WEEK_DAYS:
         notices.append("hours and days of the week that the trace does not have are assumed to be like those it has")
@@ -130,9 +130,9 @@ def numbers(option: str, given: Sequence[str]) -> dict[str, float]:
     """NAME=NUMBER pairs of a repeatable option. Raises InputError with every mistake."""
     pairs, mistakes = {}, []
     for pair in given:
-        name, _, text = pair.partition("=")
+        name, _, value = pair.partition("=")
         try:
-            number = float(text)
+            number = float(value)
         except ValueError:
             number = math.nan
         if name and math.isfinite(number):
@@ -148,9 +148,9 @@ def published_ratios(given: Sequence[str]) -> dict[int, float | None]:
     """MODELS=PERCENT pairs of --claim, or MODELS alone to compute the ratio only. Raises InputError."""
     ratios: dict[int, float | None] = {}
     for pair in given:
-        models, equals, text = pair.partition("=")
+        models, equals, percent = pair.partition("=")
         try:
-            ratios[int(models)] = float(text) / 100 if equals else None
+            ratios[int(models)] = float(percent) / 100 if equals else None
         except ValueError:
             raise InputError(f"--claim {pair}: write MODELS=PERCENT, such as 500=80, or MODELS") from None
     wrong = [models for models, ratio in ratios.items() if models < 1 or not (ratio is None or 0 < ratio <= 1)]

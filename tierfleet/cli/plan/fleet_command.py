@@ -13,7 +13,7 @@ from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import columns, err, fail, json_text, out, planning_or_fail
 from tierfleet.cli.option_groups import grouped
 from tierfleet.cli.plan.fleet_options import ChoiceOptions, OutputOptions, RequirementOptions, TrafficOptions
-from tierfleet.cli.progress import steps
+from tierfleet.cli.progress import advancing, steps
 from tierfleet.config import FleetConfig
 
 if TYPE_CHECKING:
@@ -125,13 +125,15 @@ def _print(plan: "Plan", output: OutputOptions) -> None:
     from tierfleet.planning.report.text import plan_text
 
     if output.html is not None:
-        write_whole(output.html, report_html(plan))
+        with advancing("drawing the report", None):
+            write_whole(output.html, report_html(plan))
     typer.echo(json_text(plan.to_json())) if output.as_json else out.print(escape(plan_text(plan, columns())))
 
 
 def _apply(config: Path, fleet: FleetConfig, change: "FleetChange", output: OutputOptions) -> None:
     """Write the change into the fleet file and print the diff."""
-    from tierfleet.planning.apply import catalog_reader, file_edits, pinned, write
+    from tierfleet.planning.apply import file_edits, write
+    from tierfleet.planning.pins import catalog_reader, pinned
 
     file_changes = file_edits(config, fleet, pinned(change, fleet, output.pin or [], catalog_reader(fleet)))
     write(file_changes)

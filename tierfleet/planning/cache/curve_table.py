@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tierfleet import text
 from tierfleet.errors import InputError
 from tierfleet.planning.cache.bounds import belady, resource_bound, static_optimum
 from tierfleet.planning.cache.che import che_per_instance
@@ -18,7 +19,6 @@ from tierfleet.planning.traffic.sessions import Sessions
 from tierfleet.planning.traffic.trace import read_trace
 from tierfleet.planning.traffic.trace_columns import Columns
 from tierfleet.planning.traffic.trace_sql import BY_THEMSELVES, TimeForm
-from tierfleet.text import milliseconds
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def tabulate(
         requests, notices = trace.requests, trace.notices
         if trace.latency_milliseconds:
             measured = ", ".join(
-                f"p{percent} {milliseconds(ms / 1000)}" for percent, ms in trace.latency_milliseconds.items()
+                f"p{percent} {text.milliseconds(ms / 1000)}" for percent, ms in trace.latency_milliseconds.items()
             )
             notices = (*notices, f"the trace's own latency: {measured}")
         sizes = _resident(requests.tenants, requests.model_bytes, resident_mib)
@@ -109,7 +109,7 @@ def tabulate(
             notices = (*notices, "Belady's optimum is that of one instance: it is left out")
         days = requests.duration_seconds / 86_400
         if skip_days and skip_days >= days:
-            raise InputError(f"the trace has {days:.3g} days, and the first {skip_days:g} are skipped; skip fewer")
+            raise InputError(f"the trace has {text.days(days)}, and the first {skip_days:g} are skipped; skip fewer")
         curve = miss_ratio_curve(
             requests,
             sizes,

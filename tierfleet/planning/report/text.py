@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from tierfleet.planning.plan import Plan
 from tierfleet.planning.plan_parts import PublishedRatio
 from tierfleet.planning.search.fleet_option import Comparison, FleetOption, TierLatency
-from tierfleet.text import counted, dollars, gibibytes, milliseconds, percent, points, wrapped
+from tierfleet.text import counted, days, dollars, gibibytes, milliseconds, percent, points, wrapped
 
 _MAX_DECISIONS = 12
 # Placements whose hit ratios differ by at least this get a range, 0 to 1.
@@ -100,14 +100,9 @@ def traffic_text(plan: Plan) -> str:
         bursts = f"sessions of {calls} calls {traffic.mean_gap_seconds:,.0f} s apart"
     low, high = (_megabytes(size) for size in traffic.model_megabytes)
     sizes = f"{low} MB" if low == high else f"{low} to {high} MB"
-    days = f" over {days_text(traffic.days)}" if traffic.days is not None else ""
-    calls_per_day = f"{traffic.calls_per_day:,.0f} calls a day{days}"
+    over = f" over {days(traffic.days)}" if traffic.days is not None else ""
+    calls_per_day = f"{traffic.calls_per_day:,.0f} calls a day{over}"
     return f"{counted(traffic.tenants, 'tenant')}, {calls_per_day}, {bursts}; models of {sizes}"
-
-
-def days_text(days: float) -> str:
-    """Such as `0.5 days` or `1,200 days`."""
-    return f"{days:.3g} days" if days < 999.5 else f"{days:,.0f} days"
 
 
 def _megabytes(size: float) -> str:
