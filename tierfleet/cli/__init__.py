@@ -1,5 +1,9 @@
 """The tierfleet command. Each module reads arguments, calls one function and prints the result."""
 
+from tierfleet.cli import startup  # first, since the other imports take a second
+
+# isort: split
+
 import sys
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -86,6 +90,7 @@ add_examples(app)
 def main() -> None:
     """Entry point of the `tierfleet` command."""
     terminal.make_printable()
+    startup.finish()
     try:
         app()
     except OSError as error:
