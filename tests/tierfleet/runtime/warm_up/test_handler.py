@@ -440,7 +440,7 @@ def test_parts_that_are_not_what_they_should_be_fail_the_deployment(
     warm_up.handler(parts_request(cloudformation, "Update", part_of(b"{}")), Context())
     answer = only_answer(cloudformation)
     assert (answer["Status"], answer["PhysicalResourceId"]) == ("FAILED", OLD)
-    assert "s3://assets/asset.json does not hold what its name says" in answer["Reason"]
+    assert "SHA-256 is not the one in its name" in answer["Reason"]
 
 
 def test_parts_stay_when_the_resource_goes(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
