@@ -113,7 +113,7 @@ def test_a_fleet_that_is_right_stays_as_it_is(fraud: Workload) -> None:
     assert plan.answer.chosen.usd == pytest.approx(plan.answer.today.usd)
     assert change.promoted(load(FRAUD)) == change.demoted(load(FRAUD)) == []
     # Without whales it would be cheaper: what they are worth is not for the money to say.
-    nobody = next(found for found in plan.search.tierings if found.name == "nobody dedicated")
+    nobody = next(found for found in plan.search.tierings if found.name == "none dedicated")
     assert nobody.best.usd < plan.answer.chosen.usd
     # 3 x ml.m5.large would cost less, and has room for every model in some placements only.
     assert make_plan(replace(asked, size_band=0.0))[0].answer.chosen.usd == plan.answer.chosen.usd

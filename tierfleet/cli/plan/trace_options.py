@@ -1,6 +1,5 @@
 """Options that say how a trace is read, shared by the commands that take one."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -34,20 +33,6 @@ class TraceOptions:
     time_format: Annotated[str | None, traffic_option("Of times as text, such as '%d.%m.%Y %H:%M:%S'.")] = None
     timezone: Annotated[str | None, traffic_option("Of times without a zone, such as Europe/London.")] = None
     strict: Annotated[bool, traffic_option("Rows that cannot be used are an error.", "--strict")] = False
-
-    def given(self) -> Mapping[str, object]:
-        """Option to value, for `refuse_idle_options`."""
-        return {
-            "--tenant-column": self.tenant_column,
-            "--timestamp-column": self.timestamp_column,
-            "--model-bytes-column": self.model_bytes_column,
-            "--time-unit": self.time_unit,
-            "--time-format": self.time_format,
-            "--timezone": self.timezone,
-            "--strict": self.strict,
-            "--calls-per-session": self.calls_per_session,
-            "--mean-gap-seconds": self.mean_gap_seconds,
-        }
 
     def reading(self, latency_column: str | None = None) -> "Reading":
         """How the trace is read. Raises InputError."""
