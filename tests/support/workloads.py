@@ -55,7 +55,7 @@ def model(workload: Workload, profile: str = "stock", config: FleetConfig | None
 def tiering(workload: Workload, today: frozenset[str] = frozenset(), rules: TieringRules | None = None) -> Tiering:
     rules = rules or TieringRules()
     assigned = assign_tiers(
-        workload.tenants, workload.calls_per_day, workload.peak_per_second, rules, dedicated_today=today
+        workload.tenants, workload.calls_per_day_now, workload.peak_per_second, rules, dedicated_today=today
     )
     return Tiering(
         assigned=assigned,

@@ -149,7 +149,7 @@ def resolve(request: PlanRequest) -> ResolvedRequest:
     tiering = Tiering(
         assigned=assign_tiers(
             workload.tenants,
-            workload.calls_per_day,
+            workload.calls_per_day_now,
             workload.peak_per_second,
             rules,
             dedicated_today=today,

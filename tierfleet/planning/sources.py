@@ -9,16 +9,21 @@ from typing import Final
 from tierfleet import text
 from tierfleet.errors import InputError
 from tierfleet.planning.cache.curve_table import Reading
+from tierfleet.planning.horizon import horizon_days, workload_at_horizon
 from tierfleet.planning.profiles.profile import Profile
+from tierfleet.planning.traffic.growth import growth_notices, growth_of
 from tierfleet.planning.traffic.rates_files import is_rates_file, read_rates
 from tierfleet.planning.traffic.requests import Progress
 from tierfleet.planning.traffic.sessions import Sessions
 from tierfleet.planning.traffic.trace import read_trace
-from tierfleet.planning.traffic.workload import Workload, model_megabytes, workload_from_rates, workload_from_trace
+from tierfleet.planning.traffic.workload import (
+    Workload,
+    filling_days,
+    model_megabytes,
+    workload_from_rates,
+    workload_from_trace,
+)
 
-# By default so much of a trace, up to so many days, only fills the caches.
-_SKIPPED_SHARE: Final = 1 / 3
-_MAX_SKIPPED_DAYS: Final = 10.0
 _ONLY_FOR_TRACES: Final = frozenset(
     {
         "--skip-days",
@@ -31,6 +36,7 @@ _ONLY_FOR_TRACES: Final = frozenset(
         "--time-format",
         "--timezone",
         "--strict",
+        "--horizon",
     }
 )
 DEFAULT_GAP_SECONDS: Final = 600.0
@@ -58,13 +64,14 @@ def read_source(
     profile: Profile,
     skip_days: float | None,
     sessions: Sessions | None,
+    horizon: str | None = None,
     progress: Progress | None = None,
 ) -> Source:
     """Read a trace or a rates file. Raises InputError.
 
     default_megabytes: size of models whose size the source does not say. packed: the source's sizes are those of packed
     artefacts; `profile` says how big the models in them are. skip_days: the first days fill the caches; None: a third,
-    at most ten days.
+    at most ten days. horizon: plan for what a trace comes to in so long a time, such as 90d.
     """
     ratio = profile.artefact_mb_per_model_mb if packed else None
     if is_rates_file(source):
@@ -87,10 +94,16 @@ def read_source(
     )
     requests = trace.requests
     days = requests.duration_seconds / 86_400
-    skipped = min(_MAX_SKIPPED_DAYS, days * _SKIPPED_SHARE) if skip_days is None else skip_days
+    skipped = filling_days(days) if skip_days is None else skip_days
     sizes = model_megabytes(requests.tenants, requests.model_bytes, default_megabytes, ratio)
+    growth = growth_of(requests)
+    notices = [*trace.notices, *([] if growth is None else growth_notices(growth, horizon))]
+    if horizon is not None:
+        ahead = horizon_days(horizon)
+        workload, notice = workload_at_horizon(requests, sizes, ahead, source=source, sessions=sessions)
+        return Source(workload, days, (notice, *notices))
     workload = workload_from_trace(requests, sizes, skip_days=skipped, sessions=sessions)
-    notices = [*trace.notices, f"the first {skipped:.3g} of {text.days(days)} fill the caches and are not counted"]
+    notices.append(f"the first {skipped:.3g} of {text.days(days)} fill the caches and are not counted")
     if days < 1:
         notices.append(
             f"the trace lasts {text.duration(requests.duration_seconds)}: calls a day and the monthly bill are "

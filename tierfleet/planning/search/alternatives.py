@@ -138,6 +138,8 @@ def _circumstances(workload: Workload, instances: int, dedicated: frozenset[str]
     plain = replace(workload, requests=None)
     sessions = workload.rates.sessions
     yield _Circumstance("as planned", workload, instances)
+    if workload.upper is not None:
+        yield _Circumstance("upper end of the forecast", workload.upper, instances)
     yield _Circumstance("traffic x 2", _busier(workload, 2.0), instances)
     yield _Circumstance("models x 1.5", _more_tenants(workload, dedicated), instances)
     if instances > 1:

@@ -223,7 +223,8 @@ class FleetModel:
             return self._times_by_rates(option)
         events = self._load_events(tail.requests, option.instance_type, option.instances, dedicated, option.placement)
         calls = tail.calls_per_day if tail.calls_per_day.any() else None
-        return latency_of_events(self.profile, tail.model_mb, events, network=self.network, weights=calls)
+        vcpus = option.instance_type.vcpus
+        return latency_of_events(self.profile, tail.model_mb, events, vcpus=vcpus, network=self.network, weights=calls)
 
     def _times_by_rates(self, option: FleetOption) -> Latency:
         tail = self.tail(frozenset(option.dedicated)).workload
