@@ -17,13 +17,9 @@ def traffic_option(text: str = "", *names: str, **more: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceOptions:
-    """Columns, times and bad rows of a trace; and the burstiness that replaces the source's own."""
+class ReadingOptions:
+    """Columns, times and bad rows of a trace."""
 
-    calls_per_session: Annotated[float | None, traffic_option("Burstiness; 1: independent.", min=1)] = None
-    mean_gap_seconds: Annotated[
-        float | None, traffic_option("Between the calls of a session. Default: 600.", min=0)
-    ] = None
     tenant_column: Annotated[str | None, traffic_option()] = None
     timestamp_column: Annotated[str | None, traffic_option()] = None
     model_bytes_column: Annotated[str | None, traffic_option()] = None
@@ -47,3 +43,13 @@ class TraceOptions:
             latency=latency_column,
         )
         return Reading(columns, self.timezone, self.strict, TimeForm(self.time_unit, self.time_format))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceOptions(ReadingOptions):
+    """How a trace or a table of rates is read, and the burstiness that replaces the source's own."""
+
+    calls_per_session: Annotated[float | None, traffic_option("Burstiness; 1: independent.", min=1)] = None
+    mean_gap_seconds: Annotated[
+        float | None, traffic_option("Between the calls of a session. Default: 600.", min=0)
+    ] = None
