@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 CDK    := node_modules/.bin/cdk
 
 # The tests of moves and rollbacks, whose order rests on CloudFormation's.
-MOVES  := $(addprefix tests/local_cloud/,test_guardrail_serving.py test_local_cancel.py test_local_order.py \
-            test_local_real_fleet.py test_moves_serving.py)
+MOVES  := $(addprefix tests/local_cloud/,serving/test_guardrail.py serving/test_moves.py serving/test_real_fleet.py \
+            services/cloudformation/test_order.py services/stacks/test_cancel.py)
 
 # jsii prints a banner on Node 20 (end of life); the value is the major version it should keep quiet about.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = 18,20

@@ -10,11 +10,11 @@ from tierfleet.instance_types import InstanceType, describe
 from tierfleet.planning.change import FleetChange, edits, fleet_change
 from tierfleet.planning.plan import Answer
 from tierfleet.planning.plan_parts import Decision, Move, QuotaNeed
-from tierfleet.planning.request import PlanRequest, ResolvedRequest, other_container, own_profile
+from tierfleet.planning.request import PlanRequest, ResolvedRequest
 from tierfleet.planning.search.alternatives import why_it_lost
 from tierfleet.planning.search.fleet_model import FleetModel
 from tierfleet.planning.search.fleet_option import FleetOption
-from tierfleet.planning.search.proposed import dedicated_tenants, dedicated_tier_name, proposed_config
+from tierfleet.planning.search.proposed import dedicated_tenants, proposed_config
 from tierfleet.planning.search.search import SearchResult, Tiering
 from tierfleet.planning.search.tiering import TenantTier
 from tierfleet.planning.traffic.workload import Workload
@@ -43,27 +43,20 @@ class Choice:
     """What the fleet file is to say; None if no fleet meets the requirements."""
     cost: FleetCost
     """Of the shown fleet."""
-
-    @property
-    def dedicated(self) -> frozenset[str]:
-        """Dedicated tenants of the shown fleet."""
-        return frozenset(self.shown.dedicated)
-
-    @property
-    def tail(self) -> Workload:
-        """The workload of the shared tier."""
-        return self.model.tail(self.dedicated).workload
+    dedicated: frozenset[str]
+    """Dedicated tenants of the shown fleet."""
+    tail: Workload
+    """The workload of its shared tier."""
 
 
-def choose(resolved: ResolvedRequest, models: Mapping[str, FleetModel], results: Mapping[str, SearchResult]) -> Choice:
+def choose(resolved: ResolvedRequest, results: Mapping[str, SearchResult]) -> Choice:
     """The best fleet of the planned container, or today's sizes if they are good enough."""
     request, tiering = resolved.request, resolved.tiering
-    model, result = models[request.profile], results[request.profile]
-    own = models.get(own_profile(request.config) or request.profile, model)
-    sizes = _sizes_today(own)
-    today = own.evaluate(own.option(*sizes, tiering.dedicated_today))
+    model, result, own = resolved.models[request.profile], results[request.profile], resolved.own_model
+    today = own.evaluate(own.option(*_sizes_today(own), tiering.dedicated_today))
     chosen, kept = _chosen(request, model, tiering, result)
     shown = chosen or result.nearest or today
+    dedicated = frozenset(shown.dedicated)
     return Choice(
         model=model,
         result=result,
@@ -72,8 +65,10 @@ def choose(resolved: ResolvedRequest, models: Mapping[str, FleetModel], results:
         kept_as_today=kept,
         shown=shown,
         assigned={tier.tenant: tier for tier in tiering.for_size(model, shown.instance_type, shown.instances)},
-        change=None if chosen is None else fleet_change(request, model, chosen),
-        cost=model.prices.cost(shown.instance_type, shown.instances, frozenset(shown.dedicated), shown.cold_share),
+        change=None if chosen is None else fleet_change(resolved, model, chosen),
+        cost=model.prices.cost(shown.instance_type, shown.instances, dedicated, shown.cold_share),
+        dedicated=dedicated,
+        tail=model.tail(dedicated).workload,
     )
 
 
@@ -81,7 +76,7 @@ def answer(resolved: ResolvedRequest, choice: Choice) -> Answer:
     """The answer with its reasons."""
     config, model, shown = resolved.request.config, choice.model, choice.shown
     runner_up = _runner_up(choice)
-    joins = dedicated_tier_name(config)
+    joins = resolved.joins
     proposed = proposed_config(
         config,
         instance_type=shown.instance_type,
@@ -101,7 +96,7 @@ def answer(resolved: ResolvedRequest, choice: Choice) -> Answer:
         ),
         cheaper=choice.result.cheaper,
         kept_as_today=choice.kept_as_today,
-        container_change=other_container(config, model.profile),
+        container_change=resolved.container_change,
         tiering_rule=str(resolved.request.rules),
         decisions=tuple(_decisions(choice, model.workload, joins, config.default_tier)),
         moves=tuple(_moves(config, choice, joins)),

@@ -1,32 +1,27 @@
 """Write a plan into the fleet file. Comments and order stay, and the file is checked before it is replaced.
 
-change = pinned(change, config, ["m07=2026-11-14"], catalog_reader(config))
+change = pinned(change, config, ["m07=2026-11-14"], catalog_reader(config))    # pins.py
 write(file_edits(path, config, change))
 """
 
 import difflib
 import re
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tomlkit
-from boto3 import Session
-from botocore.exceptions import BotoCoreError, ClientError
 from tomlkit.items import Array, Item, Table
 
-from tierfleet.aws_problem import aws_problem
 from tierfleet.config import ConfigError, FleetConfig, check_file
 from tierfleet.config.problems import errors_of
 from tierfleet.errors import InputError
 from tierfleet.files import write_whole
 from tierfleet.planning.change import FleetChange
 from tierfleet.planning.search.proposed import dedicated_tenants, dedicated_tier_name, proposed_tail
-from tierfleet.runtime.catalog import CatalogError, read_pointer
-from tierfleet.runtime.clients import s3_client
-from tierfleet.runtime.names import WORD_PATTERN, models_bucket
+from tierfleet.runtime.names import WORD_PATTERN
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ def file_edits(path: Path, config: FleetConfig, change: FleetChange) -> list[Fil
     Raises InputError if a promoted tenant has no pin or no tier to join.
     """
     before = _text(path)
-    document: Any = tomlkit.parse(before)
+    document: Any = tomlkit.parse(_without_tables(before, config, change))
     name = config.default_tier
     tail = config.multi_model_tiers[name]
     table = document["tiers"][name]
@@ -66,7 +61,7 @@ def file_edits(path: Path, config: FleetConfig, change: FleetChange) -> list[Fil
     if new.volume_size_in_gb != tail.volume_size_in_gb:
         del table["volume_size_in_gb"]
     if change.models_per_instance not in (None, tail.models_per_instance):
-        table["models_per_instance"] = change.models_per_instance
+        _set(table, "models_per_instance", change.models_per_instance)
     _tenants(document, config, change)
     changed = []
     if change.warm_up is not None and tail.warm_up is not None and change.warm_up != tail.warm_up.tenants:
@@ -78,58 +73,6 @@ def file_edits(path: Path, config: FleetConfig, change: FleetChange) -> list[Fil
             changed.append(FileEdit(file, text, _same_ends(text, _lines(text, change.warm_up))))
     changed.insert(0, FileEdit(path, before, _same_ends(before, tomlkit.dumps(document))))
     return [edit for edit in changed if edit.before != edit.after]
-
-
-def pinned(
-    change: FleetChange, config: FleetConfig, versions: Sequence[str], from_catalog: Callable[[str], str]
-) -> FleetChange:
-    """The change with a model for each promoted tenant: TENANT=VERSION as given, else the catalog's current one.
-
-    from_catalog: tenant to model key. Raises InputError that names every tenant without a model.
-    """
-    pins: dict[str, str] = {}
-    for pair in versions:
-        tenant, equals, version = pair.partition("=")
-        if not (tenant and equals and version) or "/" in version:
-            raise InputError(f"--pin {pair}: write TENANT=VERSION, such as m07=2026-11-14")
-        pins[tenant] = f"{tenant}/{version.removesuffix('.tar.gz')}.tar.gz"
-    promoted = change.promoted(config)
-    if idle := sorted(pins.keys() - change.dedicated):
-        who = ", ".join(sorted(change.dedicated)) or "no tenant"
-        raise InputError(
-            f"--pin names {', '.join(idle)}, and the plan gives dedicated endpoints to {who}: pin only those"
-        )
-    missing: dict[str, str] = {}
-    for tenant in promoted:
-        if tenant not in pins:
-            try:
-                pins[tenant] = from_catalog(tenant)
-            except InputError as error:
-                missing[tenant] = str(error)
-    if missing:
-        reasons = "; ".join(sorted(set(missing.values())))
-        options = " ".join(f"--pin {tenant}=VERSION" for tenant in missing)
-        raise InputError(
-            f"{', '.join(missing)} would get an endpoint, and a dedicated model is pinned; the catalog cannot say "
-            f"which: {reasons}; give {options}"
-        )
-    return replace(change, pins=pins)
-
-
-def catalog_reader(config: FleetConfig) -> Callable[[str], str]:
-    """A function from tenant to the key of its current model, which reads the fleet's bucket."""
-    bucket = models_bucket(config.fleet, config.environment, config.account, config.region)
-
-    def read(tenant: str) -> str:
-        try:
-            s3 = s3_client(connections=1, session=Session(region_name=config.region))
-            return read_pointer(s3, bucket=bucket, tenant=tenant).target_model
-        except (BotoCoreError, ClientError) as error:
-            raise InputError(aws_problem(error, bucket)) from error
-        except CatalogError as error:
-            raise InputError(str(error)) from error
-
-    return read
 
 
 def write(edits: Sequence[FileEdit]) -> None:
@@ -171,10 +114,22 @@ def _copy_siblings(directory: Path, folder: Path) -> None:
         (folder / file.name).write_bytes(file.read_bytes())
 
 
+def _without_tables(text: str, config: FleetConfig, change: FleetChange) -> str:
+    """The text without the tables of demoted tenants, if each has a table of its own.
+
+    tomlkit counts the comments below a table as part of it, although they are about what follows.
+    """
+    today = dedicated_tenants(config)
+    for tenant in change.demoted(config):
+        header = re.escape(f"[tiers.{today[tenant]}.tenants.{tenant}]")
+        text = re.sub(rf"^{header}[^\n]*\n(?:[^\[#\s][^\n]*\n)*", "", text, flags=re.MULTILINE)
+    return text
+
+
 def _tenants(document: Any, config: FleetConfig, change: FleetChange) -> None:
     today = dedicated_tenants(config)
     for tenant in change.demoted(config):
-        del document["tiers"][today[tenant]]["tenants"][tenant]
+        document["tiers"][today[tenant]].get("tenants", {}).pop(tenant, None)
     promoted = change.promoted(config)
     if not promoted:
         return
@@ -201,18 +156,41 @@ def _tenants(document: Any, config: FleetConfig, change: FleetChange) -> None:
     table = document["tiers"][joins]
     if "tenants" not in table:
         table["tenants"] = tomlkit.table()
+    as_tables = any(_has_header(table["tenants"], item) for item in table["tenants"].values())
     for tenant in promoted:
-        # Parsed, so that it has the same spaces as the other lines.
-        line = tomlkit.parse(f'{tenant} = {{ model = "{change.pins[tenant]}" }}\n')[tenant]
-        _append(table["tenants"], tenant, line)
+        _pin(table["tenants"], tenant, change.pins[tenant], as_tables=as_tables)
 
 
-def _append(table: Any, key: str, value: Item) -> None:
-    """Insert below the table's last line, above comments that belong to the next table."""
-    keys = list(table.keys())
-    if keys and isinstance(table, Table):
+def _pin(tenants: Any, tenant: str, model: str, *, as_tables: bool) -> None:
+    """Add a tenant in the form of the others: a line, or a table of its own below the last one."""
+    if as_tables:
+        last: Any = list(tenants.values())[-1]
+        own = tomlkit.table()
+        own["model"] = model
+        # Comments and blank lines at the end of the last table are about what follows it.
+        follows = len(last.value.body)
+        while follows and last.value.body[follows - 1][0] is None:
+            follows -= 1
+        own.value.body.extend(last.value.body[follows:])
+        del last.value.body[follows:]
+        last.add(tomlkit.nl())
+        tenants[tenant] = own
+        return
+    # Parsed, so that it has the same spaces as the other lines.
+    _set(tenants, tenant, tomlkit.parse(f'{tenant} = {{ model = "{model}" }}\n')[tenant])
+
+
+def _has_header(parent: Any, item: Item) -> bool:
+    """Whether an item is a table that begins with its name in brackets; others are values, or have dotted keys."""
+    return isinstance(item, Table) and item.display_name is not None and f"[{item.display_name}]" in parent.as_string()
+
+
+def _set(table: Any, key: str, value: Any) -> None:
+    """Set a key. A new one goes below the table's last value, above comments and tables that follow."""
+    values = [name for name, item in table.items() if not _has_header(table, item)]
+    if key not in table and values and isinstance(table, Table):
         # tomlkit has no public method for it; its append goes behind the comments.
-        table.value._insert_after(keys[-1], key, value)
+        table.value._insert_after(values[-1], key, value)
     else:
         table[key] = value
 

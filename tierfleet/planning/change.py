@@ -8,7 +8,7 @@ from tierfleet.config import FleetConfig, MultiModelTier
 from tierfleet.config.rules.tier import MAX_WARM_UP_SHARE
 from tierfleet.instance_types import InstanceType
 from tierfleet.planning.plan_parts import Edit
-from tierfleet.planning.request import PlanRequest, other_container
+from tierfleet.planning.request import ResolvedRequest
 from tierfleet.planning.search.fleet_model import FleetModel
 from tierfleet.planning.search.fleet_option import FleetOption
 from tierfleet.planning.search.proposed import dedicated_tenants, dedicated_tier_name, proposed_tail
@@ -43,21 +43,21 @@ class FleetChange:
         return sorted(dedicated_tenants(config).keys() - self.dedicated)
 
 
-def fleet_change(request: PlanRequest, model: FleetModel, chosen: FleetOption) -> FleetChange:
+def fleet_change(resolved: ResolvedRequest, model: FleetModel, chosen: FleetOption) -> FleetChange:
     """The change that makes the fleet file describe the chosen fleet. A measured capacity of the same type stays."""
-    config = request.config
+    config = resolved.request.config
     tail = config.multi_model_tiers[config.default_tier]
     measured = (
         tail.instance_type == chosen.instance_type.name
         and tail.models_per_instance is not None
-        and other_container(config, model.profile) is None
+        and resolved.container_change is None
     )
     each = tail.models_per_instance if measured and tail.models_per_instance else chosen.models_per_instance
     workload = model.tail(frozenset(chosen.dedicated)).workload
     size = float(workload.model_mb.mean()) if len(workload.tenants) else 1.0
     profile = model.profile
     seconds = profile.load_seconds(size) + profile.extract_seconds(size)
-    seconds += profile.artefact_mb(size) / request.network.s3_megabytes_per_second
+    seconds += profile.artefact_mb(size) / resolved.request.network.s3_megabytes_per_second
     warm_up = warm_up_list(
         tail,
         instance_type=chosen.instance_type,

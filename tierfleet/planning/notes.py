@@ -9,9 +9,8 @@ from tierfleet.planning.answer import Choice
 from tierfleet.planning.plan import Notes
 from tierfleet.planning.profiles.latency import Network
 from tierfleet.planning.profiles.profile import Profile
-from tierfleet.planning.request import ResolvedRequest, other_container
-from tierfleet.planning.search.fleet_model import DISK_SHARE_FOR_MODELS, FleetModel
-from tierfleet.planning.search.fleet_option import FleetOption
+from tierfleet.planning.request import ResolvedRequest
+from tierfleet.planning.search.fleet_model import DISK_SHARE_FOR_MODELS
 from tierfleet.planning.search.service_levels import beyond_max, burst_seconds
 from tierfleet.planning.search.tail_cache import PLACEMENTS
 from tierfleet.planning.traffic.workload import Workload
@@ -19,6 +18,8 @@ from tierfleet.text import duration, percent
 
 # A notice says so if a measured capacity differs from the profile's by more than this share.
 _MEASURED_APART = 0.15
+# Up to this factor beyond the measured sizes the straight line of a profile is taken as measured.
+_FAR_OUTSIDE = 1.25
 
 
 def notes(resolved: ResolvedRequest, choice: Choice) -> Notes:
@@ -28,17 +29,18 @@ def notes(resolved: ResolvedRequest, choice: Choice) -> Notes:
         notices=(
             *request.notices,
             *resolved.notices,
-            *_about_container(request.config, choice.model.profile),
+            *_about_container(resolved),
             *_about_prices(resolved),
-            *_about_fleet(request.config, choice.model, choice.shown),
+            *_about_profile(choice.model.profile, request.workload),
+            *_about_fleet(resolved, choice),
         ),
         assumptions=_assumptions(choice.model.profile, request.network, request.workload, choice.cost, request.config),
     )
 
 
-def _about_container(config: FleetConfig, profile: Profile) -> Iterator[str]:
-    if why := other_container(config, profile):
-        yield f"{why}: change [container] before you change sizes"
+def _about_container(resolved: ResolvedRequest) -> Iterator[str]:
+    if resolved.container_change:
+        yield f"{resolved.container_change}: change [container] before you change sizes"
 
 
 def _about_prices(resolved: ResolvedRequest) -> Iterator[str]:
@@ -51,11 +53,27 @@ def _about_prices(resolved: ResolvedRequest) -> Iterator[str]:
         )
 
 
-def _about_fleet(config: FleetConfig, model: FleetModel, shown: FleetOption) -> Iterator[str]:
+def _about_profile(profile: Profile, workload: Workload) -> Iterator[str]:
+    """Models far outside the sizes that the profile was measured with."""
+    measured = [size for size, _ in (*profile.resident, *profile.load)]
+    low, high = min(measured), max(measured)
+    sizes = workload.model_mb
+    outside = (sizes > high * _FAR_OUTSIDE) | (sizes < low / _FAR_OUTSIDE)
+    if outside.any():
+        extreme = float(sizes.max() if sizes.max() > high * _FAR_OUTSIDE else sizes.min())
+        yield (
+            f"profile {profile.name} was measured with models of {low:g} to {high:g} MB; {int(outside.sum()):,} of "
+            f"{len(sizes):,} models are outside, such as one of {extreme:,.{0 if extreme >= 10 else 2}f} MB: their "
+            "memory and times are extrapolated; measure models of that size (tierfleet plan calibrate)"
+        )
+
+
+def _about_fleet(resolved: ResolvedRequest, choice: Choice) -> Iterator[str]:
+    config, model, shown = resolved.request.config, choice.model, choice.shown
     tail = config.multi_model_tiers[config.default_tier]
     today = describe(tail.instance_type)
-    if tail.models_per_instance is not None and other_container(config, model.profile) is None:
-        option = model.option(today, tail.instances.min, frozenset(shown.dedicated))
+    if tail.models_per_instance is not None and resolved.container_change is None:
+        option = model.option(today, tail.instances.min, choice.dedicated)
         apart = option.models_per_instance / tail.models_per_instance - 1
         if abs(apart) > _MEASURED_APART:
             yield (
@@ -64,7 +82,7 @@ def _about_fleet(config: FleetConfig, model: FleetModel, shown: FleetOption) -> 
                 "calibrate the profile with your models (tierfleet plan calibrate)"
             )
     yield from (f"{text}: raise instances.max" for text in beyond_max(model, shown))
-    tenants = len(model.tail(frozenset(shown.dedicated)).workload.tenants)
+    tenants = len(choice.tail.tenants)
     if model.workload.requests is None and tenants > 1:
         yield (
             f"rates hide bursts: if all {tenants:,} tenants of the shared tier call at the same moment and no model is "

@@ -84,6 +84,8 @@ class TrafficSummary:
     tenants: int
     tail_tenants: int
     """How many tenants share the default tier."""
+    models_in_memory: int
+    """How many of their models the shown fleet holds in memory."""
     calls_per_day: float
     days: float | None
     """Length of the trace; None for rates."""
@@ -188,6 +190,7 @@ class Plan:
             "traffic_period": traffic.period,
             "tool_version": self.tool_version,
             "planned_on": self.planned_on,
+            "models_in_memory": traffic.models_in_memory,
         }
         return {key: _plain(value) for key, value in flat.items()}
 

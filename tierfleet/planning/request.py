@@ -1,7 +1,7 @@
 """A plan request: its inputs, checked and translated into the planner's terms.
 
 resolved = resolve(PlanRequest(config=config, workload=workload, ...))
-resolved.tiering, resolved.bounds
+resolved.tiering, resolved.bounds, resolved.models
 """
 
 import math
@@ -15,15 +15,20 @@ import numpy as np
 from tierfleet import images
 from tierfleet.config import FleetConfig
 from tierfleet.cost.prices import PriceTable
+from tierfleet.cost.usage import Usage
 from tierfleet.errors import InputError
 from tierfleet.instance_types import InstanceType
 from tierfleet.planning.profiles.latency import Network
 from tierfleet.planning.profiles.profile import Profile
+from tierfleet.planning.search.call_times import container_p99
 from tierfleet.planning.search.candidates import candidate_types
 from tierfleet.planning.search.dedicated_limits import too_big
+from tierfleet.planning.search.fleet_model import FleetModel
+from tierfleet.planning.search.option_prices import OptionPrices
 from tierfleet.planning.search.proposed import dedicated_tenants, dedicated_tier_name, new_dedicated_tier
-from tierfleet.planning.search.requirements import Requirements
+from tierfleet.planning.search.requirements import Requirements, requirements_text
 from tierfleet.planning.search.search import Bounds, Tiering
+from tierfleet.planning.search.tail_cache import TailCache
 from tierfleet.planning.search.tiering import TieringRules, assign_tiers
 from tierfleet.planning.traffic.workload import Workload
 
@@ -73,6 +78,15 @@ class ResolvedRequest:
     bounds: Bounds
     without_price: tuple[InstanceType, ...]
     """Types that the fleet may use and the price table does not know."""
+    models: Mapping[str, FleetModel]
+    """By container, the planned one first. They share the passes over the trace."""
+    own_model: FleetModel
+    """Of the file's own container; of the planned one if the own has no profile."""
+    requirements_text: str
+    container_change: str | None
+    """Why the fleet file needs another container first; None if it does not."""
+    joins: str
+    """The dedicated tier that promoted tenants join."""
     notices: tuple[str, ...]
 
 
@@ -155,13 +169,38 @@ def resolve(request: PlanRequest) -> ResolvedRequest:
             f"refresh --region {config.region}, or plan as elsewhere: --region {' or '.join(request.prices.regions)}"
         )
     min_instances = request.min_instances or min(2, config.multi_model_tiers[config.default_tier].instances.min)
+    request = replace(request, workload=workload, rules=rules, min_instances=min_instances)
+    models = _fleet_models(request)
+    planned = request.profiles[request.profile]
     return ResolvedRequest(
-        request=replace(request, workload=workload, rules=rules, min_instances=min_instances),
+        request=request,
         tiering=tiering,
         bounds=Bounds(types=types, min_instances=min_instances, max_instances=request.max_instances),
         without_price=without_price,
+        models=models,
+        own_model=models.get(own_profile(config) or request.profile, models[request.profile]),
+        requirements_text=requirements_text(request.requirements),
+        container_change=other_container(config, planned),
+        joins=dedicated_tier_name(config),
         notices=tuple(notices),
     )
+
+
+def _fleet_models(request: PlanRequest) -> dict[str, FleetModel]:
+    tails: dict[frozenset[str], TailCache] = {}
+    models = {}
+    workload = request.workload
+    for name, profile in sorted(request.profiles.items(), key=lambda item: (item[0] != request.profile, item[0])):
+        packed = float(np.mean([profile.artefact_mb(float(size)) for size in np.unique(workload.model_mb)]))
+        usage = Usage(traffic=workload.traffic(), artefact_megabytes=packed)
+        p99 = container_p99(profile, workload.model_mb, workload.calls_per_day)
+        promised = min(request.requirements.tenant_p99_seconds.values(), default=2 * p99)
+        new_tier = None if request.config.dedicated_tiers else new_dedicated_tier(math.ceil(promised * 1000))
+        prices = OptionPrices(request.config, request.prices, usage, new_tier)
+        models[name] = FleetModel(
+            request.config, workload, profile, prices, request.requirements, request.network, tails
+        )
+    return models
 
 
 def _other_fleet(config: FleetConfig, workload: Workload) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tierfleet import text
 from tierfleet.errors import InputError
 from tierfleet.planning.cache.curve_table import Reading
 from tierfleet.planning.horizon import horizon_days, workload_at_horizon
@@ -22,7 +23,6 @@ from tierfleet.planning.traffic.workload import (
     workload_from_rates,
     workload_from_trace,
 )
-from tierfleet.text import duration
 
 _ONLY_FOR_TRACES: Final = frozenset(
     {
@@ -31,6 +31,9 @@ _ONLY_FOR_TRACES: Final = frozenset(
         "--timestamp-column",
         "--model-bytes-column",
         "--latency-column",
+        "--belady",
+        "--time-unit",
+        "--time-format",
         "--timezone",
         "--strict",
         "--horizon",
@@ -81,7 +84,13 @@ def read_source(
             )
         return Source(workload_from_rates(rates, sizes), None, tuple(notices))
     trace = read_trace(
-        source, folder, columns=reading.columns, timezone=reading.timezone, strict=reading.strict, progress=progress
+        source,
+        folder,
+        columns=reading.columns,
+        timezone=reading.timezone,
+        strict=reading.strict,
+        form=reading.form,
+        progress=progress,
     )
     requests = trace.requests
     days = requests.duration_seconds / 86_400
@@ -94,11 +103,11 @@ def read_source(
         workload, notice = workload_at_horizon(requests, sizes, ahead, source=source, sessions=sessions)
         return Source(workload, days, (notice, *notices))
     workload = workload_from_trace(requests, sizes, skip_days=skipped, sessions=sessions)
-    notices.append(f"the first {skipped:.3g} of {days:.3g} days fill the caches and are not counted")
+    notices.append(f"the first {skipped:.3g} of {text.days(days)} fill the caches and are not counted")
     if days < 1:
         notices.append(
-            f"the trace lasts {duration(requests.duration_seconds)}: calls a day and the monthly bill are extrapolated "
-            "from it, as if it went on like this day and night"
+            f"the trace lasts {text.duration(requests.duration_seconds)}: calls a day and the monthly bill are "
+            "extrapolated from it, as if it went on like this day and night"
         )
     if days < _WEEK_DAYS:
         notices.append("hours and days of the week that the trace does not have are assumed to be like those it has")
@@ -111,13 +120,21 @@ def refuse_idle_options(source: str, given: Mapping[str, object]) -> None:
     mistakes = []
     if is_rates_file(source) and (idle := sorted(set_options & _ONLY_FOR_TRACES)):
         mistakes.append(f"{source} is a table of rates, for which {', '.join(idle)} mean nothing: leave them out")
-    for option, needed in (("--mean-gap-seconds", "--calls-per-session"), ("--claim-usd", "--claim")):
+    for option, needed in (
+        ("--mean-gap-seconds", "--calls-per-session"),
+        ("--claim-usd", "--claim"),
+        ("--pin", "--apply"),
+    ):
         if option in set_options and needed not in set_options:
             mistakes.append(f"{option} does nothing without {needed}: give both, or neither")
-    if "--pin" in set_options and "--apply" not in set_options:
-        mistakes.append(
-            "--pin does nothing without --apply, which writes it into the fleet file: give both, or neither"
-        )
+    if "--mean-gap-seconds" in set_options and given.get("--calls-per-session") == 1:
+        mistakes.append("--calls-per-session 1 has no second call, so --mean-gap-seconds does nothing: leave it out")
+    for option, other, why in (
+        ("--belady", "--instances", "Belady's optimum is that of one instance"),
+        ("--model-bytes-column", "--resident-mib", "one size for all models replaces the column"),
+    ):
+        if {option, other} <= set_options:
+            mistakes.append(f"{option} and {other} contradict each other, since {why}: give one of them")
     if mistakes:
         raise InputError("; ".join(mistakes))
 
@@ -126,9 +143,9 @@ def numbers(option: str, given: Sequence[str]) -> dict[str, float]:
     """NAME=NUMBER pairs of a repeatable option. Raises InputError with every mistake."""
     pairs, mistakes = {}, []
     for pair in given:
-        name, _, text = pair.partition("=")
+        name, _, value = pair.partition("=")
         try:
-            number = float(text)
+            number = float(value)
         except ValueError:
             number = math.nan
         if name and math.isfinite(number):
@@ -144,9 +161,9 @@ def published_ratios(given: Sequence[str]) -> dict[int, float | None]:
     """MODELS=PERCENT pairs of --claim, or MODELS alone to compute the ratio only. Raises InputError."""
     ratios: dict[int, float | None] = {}
     for pair in given:
-        models, equals, text = pair.partition("=")
+        models, equals, percent = pair.partition("=")
         try:
-            ratios[int(models)] = float(text) / 100 if equals else None
+            ratios[int(models)] = float(percent) / 100 if equals else None
         except ValueError:
             raise InputError(f"--claim {pair}: write MODELS=PERCENT, such as 500=80, or MODELS") from None
     wrong = [models for models, ratio in ratios.items() if models < 1 or not (ratio is None or 0 < ratio <= 1)]

@@ -15,7 +15,7 @@ from tierfleet.planning.plan import TrafficSummary
 from tierfleet.planning.plan_parts import CurvePoint, PublishedRatio
 from tierfleet.planning.profiles.profile import Profile
 from tierfleet.planning.request import ResolvedRequest
-from tierfleet.planning.search.proposed import dedicated_tier_name
+from tierfleet.planning.search.search import Progress
 from tierfleet.planning.traffic.workload import Workload
 
 _POINTS = 16
@@ -26,21 +26,26 @@ _MAX_CALLS_FOR_BELADY = 5_000_000
 Step = Callable[[int], None]
 
 
-def traffic_summary(resolved: ResolvedRequest, choice: Choice, step: Step) -> TrafficSummary:
+def traffic_summary(resolved: ResolvedRequest, choice: Choice, progress: Progress) -> TrafficSummary:
     """The traffic of the request, as the chosen fleet divides it."""
     request, tail = resolved.request, choice.tail
     workload, config = request.workload, request.config
+
+    def step(done: int) -> None:
+        progress("curve of the shared tier", done, 0)
+
     return TrafficSummary(
         source=request.source,
         tenants=len(workload.tenants),
         tail_tenants=len(tail.tenants),
+        models_in_memory=choice.model.models_in_memory(choice.shown),
         calls_per_day=float(workload.calls_per_day.sum()),
         days=request.days,
         period=_period(workload),
         calls_per_session=workload.rates.sessions.calls,
         mean_gap_seconds=workload.rates.sessions.mean_gap_seconds,
         model_megabytes=(float(workload.model_mb.min()), float(workload.model_mb.max())),
-        hours_by_tier=_hours_by_tier(workload, choice.dedicated, config.default_tier, dedicated_tier_name(config)),
+        hours_by_tier=_hours_by_tier(workload, choice.dedicated, config.default_tier, resolved.joins),
         curve=curve_points(tail, step=step),
         published=published_ratios(resolved, tail, step),
         published_usd=request.published_usd,

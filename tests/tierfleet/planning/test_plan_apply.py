@@ -165,6 +165,68 @@ def test_a_promotion_in_a_fleet_without_a_dedicated_tier_shows_the_table_to_add(
         file_edits(file, load(file), wanted)
 
 
+MODELS = {name: f'{{ model = "{name}/2026-11-14.tar.gz" }}' for name in sorted(WHALES)}
+LINES = "[tiers.whale.tenants]\n" + "".join(f"{name} = {model}\n" for name, model in MODELS.items())
+TABLES = "\n".join(f'[tiers.whale.tenants.{name}]\nmodel = "{name}/2026-11-14.tar.gz"\n' for name in MODELS)
+ALARMS = "alarms = { max_model_latency_p99_milliseconds = 50 }\n"
+INSTANCES = "instances = { min = 2, max = 6, initial = 2 }"
+SCALING = "scaling = { max_requests_per_second = 50, safety_factor = 0.5 }\n"
+# Text of the fraud fleet and what it is replaced by.
+LAYOUTS = {
+    "as shipped": (),
+    "a key is missing": (("models_per_instance = 60 ", "# models_per_instance = 60 "),),
+    "dotted keys": ((INSTANCES, "instances.min = 2  # low\ninstances.max = 6\ninstances.initial = 2"),),
+    "tables of values": (
+        (SCALING, ""),
+        ("# The 50 merchants", "[tiers.tail.scaling]\nmax_requests_per_second = 50  # measured\n\n# The 50 merchants"),
+    ),
+    "tenants in tables": ((LINES, f"{TABLES}\n# about tags\n[tags]\nteam = 'risk'\n"),),
+    "tenants in one line": (
+        (
+            ALARMS,
+            f"{ALARMS}tenants = {{ {', '.join(f'{name} = {model}' for name, model in MODELS.items())} }}  # all\n",
+        ),
+        (LINES, ""),
+    ),
+}
+
+
+def laid_out(layout: str, folder: Path) -> Path:
+    """The fraud fleet in another form. Without models_per_instance it has no warm-up, which would need it."""
+    text = (CONFIG / "fraud-prod.toml").read_text()
+    if layout == "a key is missing":
+        text = text[: text.index("# The 50 merchants")] + text[text.index("# A second multi-model") :]
+    for old, new in LAYOUTS[layout]:
+        assert old in text, old
+        text = text.replace(old, new)
+    file = folder / "fraud-prod.toml"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_key_is_written_where_it_belongs_whatever_the_layout(layout: str, tmp_path: Path) -> None:
+    file = laid_out(layout, tmp_path)
+    before = file.read_text()
+    wanted = change(
+        instance_type=describe("ml.m5.2xlarge"),
+        instances=3,
+        models_per_instance=124,
+        dedicated=WHALES - {"m29"} | {"m07", "m08"},
+        pins={"m07": "m07/1.tar.gz", "m08": "m08/2.tar.gz"},
+    )
+    applied(file, wanted)
+    after = file.read_text()
+    written = load(file)
+    assert set(dedicated_tenants(written)) == wanted.dedicated
+    tail = written.multi_model_tiers["tail"]
+    assert (tail.instance_type, tail.instances.min, tail.models_per_instance) == ("ml.m5.2xlarge", 3, 124)
+    assert file_edits(file, written, wanted) == []
+    comments = [line[line.index("#") :] for line in before.splitlines() if "#" in line]
+    assert [line[line.index("#") :] for line in after.splitlines() if "#" in line] == comments
+    assert after.index("models_per_instance = 124") < after.index("# A second multi-model")
+
+
 @settings(max_examples=25)
 @given(
     dedicated=st.sets(st.sampled_from([f"m{n:02}" for n in range(1, 40)])),

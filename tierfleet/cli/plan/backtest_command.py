@@ -11,7 +11,7 @@ from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, columns, json_text, out, planning_or_fail, say
 from tierfleet.cli.option_groups import grouped
 from tierfleet.cli.plan.fleet_options import RequirementOptions
-from tierfleet.cli.plan.trace_options import ContainerOptions, TraceOptions
+from tierfleet.cli.plan.replay_options import ContainerOptions, TraceOptions
 from tierfleet.cli.progress import steps
 
 

@@ -1,6 +1,7 @@
 """`tierfleet plan fleet`: the cheapest fleet that meets the requirements, and the edit of the fleet file."""
 
 import tempfile
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import columns, err, fail, json_text, out, planning_or_fail
 from tierfleet.cli.option_groups import grouped
 from tierfleet.cli.plan.fleet_options import ChoiceOptions, OutputOptions, RequirementOptions, TrafficOptions
-from tierfleet.cli.progress import steps
+from tierfleet.cli.progress import advancing, steps
 from tierfleet.config import FleetConfig
 
 if TYPE_CHECKING:
@@ -38,9 +39,27 @@ def plan_fleet(
         from tierfleet.files import check_writable
         from tierfleet.planning.sources import refuse_idle_options
 
-        given = {"--pin": output.pin, "--apply": output.apply, "--claim": output.claim, "--claim-usd": output.claim_usd}
-        refuse_idle_options(source, {**traffic.given(), **given})
+        refuse_idle_options(
+            source,
+            {
+                **traffic.given(),
+                "--skip-days": traffic.skip_days,
+                "--pin": output.pin,
+                "--apply": output.apply,
+                "--claim": output.claim,
+                "--claim-usd": output.claim_usd,
+            },
+        )
+        if output.apply and choice.region not in (None, fleet.region):
+            fail(
+                f"--apply would write sizes for {choice.region} into the file of a fleet in {fleet.region}: leave out "
+                "--region, or --apply"
+            )
         if output.html is not None:
+            if output.html.exists() and any(
+                output.html.samefile(path) for path in (config, Path(source)) if path.exists()
+            ):
+                fail(f"--html {output.html} would overwrite an input of the plan: give another file")
             check_writable(output.html, "--html")
         plan, change = _plan(source, fleet, required, traffic, choice, output)
         _print(plan, output)
@@ -60,18 +79,17 @@ def _plan(
     choice: ChoiceOptions,
     output: OutputOptions,
 ) -> "tuple[Plan, FleetChange | None]":
-    from tierfleet.cost.prices import load_prices
     from tierfleet.planning.planner import make_plan
-    from tierfleet.planning.profiles.profile_files import load_profiles
     from tierfleet.planning.request import PlanRequest, profile_name
     from tierfleet.planning.search.tiering import TieringRules
     from tierfleet.planning.sources import published_ratios
 
-    requirements, profiles = required.requirements(fleet), load_profiles(choice.profiles)
+    requirements, (prices, profiles) = required.requirements(fleet), choice.loaded()
     own = profile_name(fleet, profiles, choice.profile)
     published = published_ratios(output.claim or [])
     min_instances, max_instances = choice.instance_bounds()
     with tempfile.TemporaryDirectory(prefix="tierfleet-") as folder, steps() as step:
+        step("reading", 0, 0)
         read = traffic.read(source, Path(folder), profiles[own], lambda done: step("reading", done, 0))
         return make_plan(
             PlanRequest(
@@ -80,7 +98,7 @@ def _plan(
                 source=source,
                 days=read.days,
                 requirements=requirements,
-                prices=load_prices(choice.prices),
+                prices=prices,
                 profiles=profiles,
                 profile=own,
                 rules=TieringRules(band=choice.band),
@@ -96,19 +114,26 @@ def _plan(
         )
 
 
+def _refuse_overwriting(html: Path, inputs: Iterable[Path]) -> None:
+    if html.exists() and any(html.samefile(path) for path in inputs if path.exists()):
+        fail(f"--html {html} would overwrite an input of the plan: give another file")
+
+
 def _print(plan: "Plan", output: OutputOptions) -> None:
     from tierfleet.files import write_whole
     from tierfleet.planning.report.html import report_html
     from tierfleet.planning.report.text import plan_text
 
     if output.html is not None:
-        write_whole(output.html, report_html(plan))
+        with advancing("drawing the report", None):
+            write_whole(output.html, report_html(plan))
     typer.echo(json_text(plan.to_json())) if output.as_json else out.print(escape(plan_text(plan, columns())))
 
 
 def _apply(config: Path, fleet: FleetConfig, change: "FleetChange", output: OutputOptions) -> None:
     """Write the change into the fleet file and print the diff."""
-    from tierfleet.planning.apply import catalog_reader, file_edits, pinned, write
+    from tierfleet.planning.apply import file_edits, write
+    from tierfleet.planning.pins import catalog_reader, pinned
 
     file_changes = file_edits(config, fleet, pinned(change, fleet, output.pin or [], catalog_reader(fleet)))
     write(file_changes)

@@ -7,26 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from tierfleet.cli.plan.trace_options import TraceOptions, traffic_option
 from tierfleet.config import FleetConfig
 from tierfleet.errors import InputError
 
 if TYPE_CHECKING:
+    from tierfleet.cost.prices import PriceTable
     from tierfleet.planning.profiles.profile import Profile
     from tierfleet.planning.search.requirements import Requirements
     from tierfleet.planning.sources import Source
 
 _SLA: Final = "What is required"
-_TRAFFIC: Final = "Traffic"
 _CHOICE: Final = "What may be chosen"
 _OUTPUT: Final = "Output"
 
 
 def _sla(text: str) -> Any:
     return typer.Option(help=text, rich_help_panel=_SLA)
-
-
-def _traffic(text: str = "", **more: Any) -> Any:
-    return typer.Option(help=text, rich_help_panel=_TRAFFIC, **more)
 
 
 def _choice(text: str, **more: Any) -> Any:
@@ -64,48 +61,26 @@ class RequirementOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrafficOptions:
+class TrafficOptions(TraceOptions):
     """How the traffic is read."""
 
-    model_megabytes: Annotated[float | None, _traffic("Where the source has no sizes.", min=0.001)] = None
-    packed: Annotated[bool, _traffic("Sizes are those of tar.gz artefacts.")] = False
-    skip_days: Annotated[float | None, _traffic("Days that only fill the caches.", min=0)] = None
-    horizon: Annotated[str | None, _traffic("Plan for what the trace comes to in 90d, 12w, ...")] = None
-    calls_per_session: Annotated[float | None, _traffic("Burstiness of rates; 1: independent.", min=1)] = None
-    mean_gap_seconds: Annotated[float | None, _traffic("Between the calls of a session. Default: 600.", min=0)] = None
-    tenant_column: Annotated[str | None, _traffic()] = None
-    timestamp_column: Annotated[str | None, _traffic()] = None
-    model_bytes_column: Annotated[str | None, _traffic()] = None
-    timezone: Annotated[str | None, _traffic("Of times without a zone.")] = None
-    strict: Annotated[bool, _traffic("Bad rows are an error.")] = False
+    model_megabytes: Annotated[float | None, traffic_option("Where the source has no sizes.", min=0.001)] = None
+    packed: Annotated[bool, traffic_option("Sizes are those of tar.gz artefacts.", "--packed")] = False
+    skip_days: Annotated[float | None, traffic_option("Days that only fill the caches.", min=0)] = None
+    horizon: Annotated[str | None, traffic_option("Plan for what the trace comes to in 90d, 12w, ...")] = None
 
     def given(self) -> Mapping[str, object]:
         """Option to value, for `refuse_idle_options`."""
-        return {
-            "--skip-days": self.skip_days,
-            "--tenant-column": self.tenant_column,
-            "--timestamp-column": self.timestamp_column,
-            "--model-bytes-column": self.model_bytes_column,
-            "--timezone": self.timezone,
-            "--strict": self.strict,
-            "--horizon": self.horizon,
-            "--calls-per-session": self.calls_per_session,
-            "--mean-gap-seconds": self.mean_gap_seconds,
-        }
+        return {**super().given(), "--skip-days": self.skip_days, "--horizon": self.horizon}
 
     def read(self, source: str, folder: Path, profile: "Profile", progress: Callable[[int], None]) -> "Source":
         """The traffic of a trace or of a table of rates. Raises InputError."""
-        from tierfleet.planning.cache.curve_table import Reading
         from tierfleet.planning.sources import read_source, sessions_of
-        from tierfleet.planning.traffic.trace_columns import Columns
 
-        columns = Columns(
-            tenant=self.tenant_column, timestamp=self.timestamp_column, model_bytes=self.model_bytes_column
-        )
         return read_source(
             source,
             folder,
-            reading=Reading(columns, self.timezone, self.strict),
+            reading=self.reading(),
             default_megabytes=self.model_megabytes,
             packed=self.packed,
             profile=profile,
@@ -130,6 +105,13 @@ class ChoiceOptions:
     max_instances: Annotated[int | None, _choice("Default: 20.", min=1, max=100)] = None
     least_instances: Annotated[int | None, _choice("", min=1, max=100, hidden=True)] = None
     most_instances: Annotated[int | None, _choice("", min=1, max=100, hidden=True)] = None
+
+    def loaded(self) -> "tuple[PriceTable, dict[str, Profile]]":
+        """The price table and the profiles by name. Raises InputError."""
+        from tierfleet.cost.prices import load_prices
+        from tierfleet.planning.profiles.profile_files import load_profiles
+
+        return load_prices(self.prices), load_profiles(self.profiles)
 
     def instance_bounds(self) -> tuple[int | None, int]:
         """Fewest instances, None for the default, and most. Raises InputError where an alias gives a second value."""

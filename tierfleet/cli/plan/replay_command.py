@@ -10,7 +10,7 @@ from rich.markup import escape
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import Json, columns, json_text, out, planning_or_fail, say
 from tierfleet.cli.option_groups import grouped
-from tierfleet.cli.plan.trace_options import ContainerOptions, TraceOptions
+from tierfleet.cli.plan.replay_options import ContainerOptions, TraceOptions
 from tierfleet.cli.progress import steps
 
 

@@ -1,67 +1,64 @@
-"""The options of `plan replay` and `plan backtest` about the trace and the container."""
+"""Options that say how a trace is read, shared by the commands that take one."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from tierfleet.config import FleetConfig
-
 if TYPE_CHECKING:
-    from tierfleet.planning.profiles.profile import Profile
-    from tierfleet.planning.replay.trace_source import Calls
+    from tierfleet.planning.cache.curve_table import Reading
 
 _TRAFFIC: Final = "Traffic"
 
 
-def _traffic(text: str = "", **more: Any) -> Any:
-    return typer.Option(help=text, rich_help_panel=_TRAFFIC, **more)
+def traffic_option(text: str = "", *names: str, **more: Any) -> Any:
+    """An option of the panel about traffic. names: of a switch, which would have a --no-... otherwise."""
+    return typer.Option(*names, help=text, rich_help_panel=_TRAFFIC, **more)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TraceOptions:
-    """How the trace is read."""
+    """Columns, times and bad rows of a trace; and the burstiness that replaces the source's own."""
 
-    model_megabytes: Annotated[float | None, _traffic("Where the trace has no sizes.", min=0.001)] = None
-    packed: Annotated[bool, _traffic("Sizes are those of tar.gz artefacts.")] = False
-    tenant_column: Annotated[str | None, _traffic()] = None
-    timestamp_column: Annotated[str | None, _traffic()] = None
-    model_bytes_column: Annotated[str | None, _traffic()] = None
-    timezone: Annotated[str | None, _traffic("Of times without a zone.")] = None
-    strict: Annotated[bool, _traffic("Bad rows are an error.")] = False
+    calls_per_session: Annotated[float | None, traffic_option("Burstiness; 1: independent.", min=1)] = None
+    mean_gap_seconds: Annotated[
+        float | None, traffic_option("Between the calls of a session. Default: 600.", min=0)
+    ] = None
+    tenant_column: Annotated[str | None, traffic_option()] = None
+    timestamp_column: Annotated[str | None, traffic_option()] = None
+    model_bytes_column: Annotated[str | None, traffic_option()] = None
+    time_unit: Annotated[str | None, traffic_option("Of Unix times: s, ms, us or ns. Default: by their magnitude.")] = (
+        None
+    )
+    time_format: Annotated[str | None, traffic_option("Of times as text, such as '%d.%m.%Y %H:%M:%S'.")] = None
+    timezone: Annotated[str | None, traffic_option("Of times without a zone, such as Europe/London.")] = None
+    strict: Annotated[bool, traffic_option("Rows that cannot be used are an error.", "--strict")] = False
 
-    def read(self, source: str, folder: Path, profile: "Profile", progress: Callable[[int], None]) -> "Calls":
-        """The calls of a trace. Raises InputError."""
+    def given(self) -> Mapping[str, object]:
+        """Option to value, for `refuse_idle_options`."""
+        return {
+            "--tenant-column": self.tenant_column,
+            "--timestamp-column": self.timestamp_column,
+            "--model-bytes-column": self.model_bytes_column,
+            "--time-unit": self.time_unit,
+            "--time-format": self.time_format,
+            "--timezone": self.timezone,
+            "--strict": self.strict,
+            "--calls-per-session": self.calls_per_session,
+            "--mean-gap-seconds": self.mean_gap_seconds,
+        }
+
+    def reading(self, latency_column: str | None = None) -> "Reading":
+        """How the trace is read. Raises InputError."""
         from tierfleet.planning.cache.curve_table import Reading
-        from tierfleet.planning.replay.trace_source import read_calls
         from tierfleet.planning.traffic.trace_columns import Columns
+        from tierfleet.planning.traffic.trace_sql import TimeForm
 
         columns = Columns(
-            tenant=self.tenant_column, timestamp=self.timestamp_column, model_bytes=self.model_bytes_column
+            tenant=self.tenant_column,
+            timestamp=self.timestamp_column,
+            model_bytes=self.model_bytes_column,
+            latency=latency_column,
         )
-        return read_calls(
-            source,
-            folder,
-            reading=Reading(columns, self.timezone, self.strict),
-            default_megabytes=self.model_megabytes,
-            packed_ratio=profile.artefact_mb_per_model_mb if self.packed else None,
-            progress=progress,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContainerOptions:
-    """What is known of the container."""
-
-    profile: Annotated[str | None, typer.Option(help="Container; default: the file's own.")] = None
-    profiles: Annotated[Path | None, typer.Option(help="A profiles file; default: the shipped one.")] = None
-
-    def known(self, fleet: FleetConfig) -> "tuple[dict[str, Profile], str]":
-        """All profiles, and the name of the fleet's. Raises InputError."""
-        from tierfleet.planning.profiles.profile_files import load_profiles
-        from tierfleet.planning.request import profile_name
-
-        profiles = load_profiles(self.profiles)
-        return dict(profiles), profile_name(fleet, profiles, self.profile)
+        return Reading(columns, self.timezone, self.strict, TimeForm(self.time_unit, self.time_format))

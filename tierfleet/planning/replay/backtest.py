@@ -12,7 +12,7 @@ from tierfleet.config import FleetConfig
 from tierfleet.cost.prices import PriceTable
 from tierfleet.errors import InputError
 from tierfleet.planning.plan import Plan
-from tierfleet.planning.planner import Progress, make_plan
+from tierfleet.planning.planner import make_plan
 from tierfleet.planning.profiles.profile import Profile
 from tierfleet.planning.replay.endpoints import Settings
 from tierfleet.planning.replay.outcome import Endpoint, Replay
@@ -21,6 +21,7 @@ from tierfleet.planning.request import PlanRequest
 from tierfleet.planning.search.fleet_option import FleetOption, TierLatency
 from tierfleet.planning.search.proposed import new_dedicated_tier, proposed_config
 from tierfleet.planning.search.requirements import Requirements
+from tierfleet.planning.search.search import Progress
 from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.workload import filling_days, workload_from_trace
 from tierfleet.text import milliseconds, moment, points

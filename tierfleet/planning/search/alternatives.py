@@ -17,7 +17,7 @@ from tierfleet.planning.search.service_levels import beyond_max
 from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.sessions import INDEPENDENT, Sessions
 from tierfleet.planning.traffic.workload import Workload
-from tierfleet.text import dollars, points
+from tierfleet.text import counted, dollars, milliseconds
 
 # The bursts that independent calls are compared with: three calls, ten minutes apart on average.
 _SOME_BURSTS = Sessions(3.0, 600.0)
@@ -102,19 +102,29 @@ def tiering_alternatives(
 
 
 def why_it_lost(best: FleetOption, other: FleetOption, *, kept_as_today: bool = False) -> str:
-    """What the other fleet offers and costs, compared with the best one."""
-    apart = abs(other.usd - best.usd)
-    if kept_as_today and other.usd < best.usd:
-        return f"{dollars(apart)} a month less, too little to change today's type and count for"
-    price = f"{dollars(apart)} a month {'less' if other.usd < best.usd else 'more'}"
+    """What a reader chooses between: how the other fleet differs in price, hit ratio, cold calls and instances."""
+    apart = other.usd - best.usd
+    parts = [f"{dollars(abs(apart))} a month {'less' if apart < 0 else 'more'}"]
     gain = other.hit_ratio - best.hit_ratio
     if abs(gain) >= 5e-4:
-        word = "higher" if gain > 0 else "lower"
-        return f"{price}; its hit ratio of {points(other.hit_ratio)} is {abs(gain) * 100:.1f} points {word}"
-    more = other.instances - best.instances
-    if other.usd < best.usd and more > 0:
-        return f"{price} for the same hit ratio, with {more} more instance{'s' if more > 1 else ''} to run"
-    return f"{price} for the same hit ratio"
+        parts.append(f"hit ratio {abs(gain) * 100:.1f} points {'higher' if gain > 0 else 'lower'}")
+    else:
+        parts.append("the same hit ratio")
+    parts += _cold_calls_differ(best.cold_p95_seconds, other.cold_p95_seconds)
+    if more := other.instances - best.instances:
+        parts.append(f"{counted(abs(more), 'instance')} {'more' if more > 0 else 'fewer'}")
+    text = ", ".join(parts)
+    if kept_as_today and apart < 0:
+        return f"{text}; too little to change today's type and count for"
+    return text
+
+
+def _cold_calls_differ(best: float | None, other: float | None) -> Iterator[str]:
+    """Cold p95 in seconds, if the two differ by more than a tenth."""
+    if other is None and best is not None:
+        yield "next to no cold call"
+    elif other is not None and (best is None or abs(other / best - 1) > 0.1):
+        yield f"cold p95 {milliseconds(other)}"
 
 
 def _with_workload(model: FleetModel, workload: Workload) -> FleetModel:

@@ -80,6 +80,17 @@ class FleetModel:
         """Whether no model is ever evicted."""
         return self.tail(dedicated).all_fit(self.sizes(dedicated)[0], self.memory_mib(instance_type), instances)
 
+    def models_in_memory(self, option: FleetOption) -> int:
+        """How many models the instances hold in the option's placement; all of them only if none is ever evicted."""
+        resident, _ = self.sizes(frozenset(option.dedicated))
+        instance_of = self.tail(frozenset(option.dedicated)).instance_of(option.instances, option.placement)
+        memory, held = self.memory_mib(option.instance_type), 0
+        for instance in range(option.instances):
+            sizes = resident[instance_of == instance]
+            fits = sizes.sum() <= memory
+            held += len(sizes) if fits else min(int(memory / sizes.mean()), len(sizes) - 1)
+        return held
+
     def min_instances(self, instance_type: InstanceType, dedicated: frozenset[str]) -> int:
         """Instances that the calls of the busiest hour need, whatever the hit ratio."""
         tier = proposed_tail(self.config.multi_model_tiers[self.config.default_tier], instance_type, 1)

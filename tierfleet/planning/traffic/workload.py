@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tierfleet import text
 from tierfleet.cost.usage import Traffic
 from tierfleet.errors import InputError
 from tierfleet.planning.traffic.rates import Rates, rates_of
@@ -118,7 +119,7 @@ def workload_from_trace(
         raise InputError("all requests have the same time; a plan needs a trace that takes some")
     if counted_from >= requests.seconds[-1]:
         days = requests.duration_seconds / 86_400
-        raise InputError(f"the trace has {days:.3g} days, and the first {skip_days:g} are skipped; skip fewer")
+        raise InputError(f"the trace has {text.days(days)}, and the first {skip_days:g} are skipped; skip fewer")
     rates = rates_of(requests)
     if rates.tenants != requests.tenants:
         raise ValueError("the rates of a trace must name its tenants in its order")
