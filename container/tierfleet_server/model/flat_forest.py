@@ -19,8 +19,8 @@ from .parameters import MAX_FEATURES, MAX_OUTPUTS
 from .preprocessing import Preprocessing
 from .refusal import BadModel, Refusal
 
-# No more of the metadata in a forest is parsed, because admission does not count what parsing takes. 256 KiB has room for
-# the names of some 20,000 features; `.tierfleet/metadata.json`, which is counted, may hold more.
+# No more of the metadata in a forest is parsed, because admission does not count what parsing takes. The names of some
+# 20,000 features fit into 256 KiB; `.tierfleet/metadata.json`, which is counted, may hold more.
 _METADATA_LIMIT_BYTES = 256 * 1024
 _SOURCE_SHA256 = re.compile(rb'"source"\s*:\s*\{[^{}]*"sha256"\s*:\s*"([0-9a-f]{64})"')
 FORM = "forest"  # of an `Admitted`
