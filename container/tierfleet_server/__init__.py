@@ -1,7 +1,7 @@
 """The dense model server: thousands of small XGBoost models in one process.
 
-It implements SageMaker's container contract and imports only
-`tierfleet_forest` of this repository, because it ships in an image.
+It implements SageMaker's container contract and, because it ships in an image, imports only
+`tierfleet_forest`.
 
 The way of a request: `connection` (HTTP) -> `contract` (SageMaker's paths) -> `cost`, then at once or in turns of the
 `scheduler` -> `prediction`, block by block: `payload` (a reader for each content type) -> `booster` -> `reply`. The way

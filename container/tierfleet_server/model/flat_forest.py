@@ -1,4 +1,4 @@
-"""A model that is a flat forest (docs/flat-forest.md): read and checked here, since no byte of it can do harm."""
+"""Flat forests (docs/flat-forest.md), which are read and checked in this process because their bytes can do no harm."""
 
 import json
 import re
@@ -27,9 +27,9 @@ FORM = "forest"  # of an `Admitted`
 
 
 class ForestModel:
-    """A forest behind the seam `booster.Model`. `form` is `forest-a` or `forest-b`.
+    """A forest with the interface `booster.Model`. `form` is `forest-a` or `forest-b`.
 
-    A step of a forest takes less than half of a visit of XGBoost's, in which `work_per_row` is counted.
+    `work_per_row` counts visits of XGBoost, which take more than twice as long as a step of a forest.
     """
 
     __slots__ = (
@@ -86,7 +86,7 @@ def is_forest(head: bytes) -> bool:
 
 
 def find_forest(directory: Path) -> Path | None:
-    """The forest that an artefact carries beside a model file, if there is one and this server can read it."""
+    """The forest next to an artefact's model file, if there is one and this server can read it."""
     if not tierfleet_forest.available:
         return None
     path = directory / artefact.FOREST
@@ -102,7 +102,7 @@ def find_forest(directory: Path) -> Path | None:
 def load_forest(path: Path, admitted: Admitted) -> ForestModel:
     """The forest in that file, with the preprocessing of the artefact; raises Refusal, BadModel or MemoryError.
 
-    A file that has another length than what was `admitted` is refused.
+    A file of another length than `admitted` is refused.
     """
     if not tierfleet_forest.available:
         raise BadModel(
@@ -137,7 +137,7 @@ def load_forest(path: Path, admitted: Admitted) -> ForestModel:
 
 
 def _refuse_costly(forest: tierfleet_forest.Forest) -> None:
-    """BadModel for a forest whose rows or scores cost more than the server's other models may."""
+    """Raise BadModel for a forest beyond the limits of Boosters."""
     for name, value, most in (
         ("features", forest.features, MAX_FEATURES),
         ("outputs", forest.outputs, MAX_OUTPUTS),
