@@ -124,5 +124,5 @@ def _check_finite(values: Iterable[float], row: int) -> None:
     if not math.isfinite(sum(values)):
         raise Refusal(
             406, f"the contributions to row {row} are no finite numbers; the trees of this model lack the sums of "
-            "Hessians that training stores with them, or its scores are beyond float32",
+            "Hessians that training stores, or its scores are beyond float32",
         )  # fmt: skip

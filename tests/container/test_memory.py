@@ -57,7 +57,7 @@ def test_a_pool_is_never_over_its_limit_and_is_fair(steps: list[tuple[str, int]]
         if step == "ask":
             one = Waiting(number)
             if pool.take(number):
-                assert not queue, "nobody overtakes one that waits"
+                assert not queue, "no request overtakes a waiting one"
                 one.has = True
                 holding.append(one)
             else:
