@@ -129,6 +129,19 @@ def with_crc(data: bytes) -> bytes:
     return data[:CRC_OFFSET] + crc.to_bytes(4, "little") + data[CRC_FROM:]
 
 
+def metadata_of(data: bytes) -> bytes:
+    """A file's metadata; raises ValueError if it is no flat forest, or is cut short."""
+    if not data.startswith(MAGIC) or len(data) < HEAD_BYTES:
+        raise ValueError("it is no flat forest")
+    fields = head(data)
+    length, trees, words = (int(fields[name]) for name in ("metadata_bytes", "trees", "words"))
+    covers = (4 * trees, 4 * trees, 4 * words) if fields["covers"] else ()
+    after = sum(-(-count // ALIGNMENT) * ALIGNMENT for count in (length, *covers))
+    if after > len(data) - HEAD_BYTES:
+        raise ValueError("its metadata does not fit into it")
+    return data[len(data) - after :][:length]
+
+
 def head(data: bytes) -> dict[str, int | float]:
     """The head's fields by name; raises struct.error for fewer than 128 bytes."""
     _, version, crc32, file_bytes, *rest = HEAD.unpack_from(data)

@@ -1,4 +1,4 @@
-"""Flat forests (docs/flat-forest.md), which are read and checked in this process because their bytes can do no harm."""
+"""A model that is a flat forest (docs/flat-forest.md): read and checked here, since no byte of it can do harm."""
 
 import json
 import re
@@ -19,17 +19,17 @@ from .parameters import MAX_FEATURES, MAX_OUTPUTS
 from .preprocessing import Preprocessing
 from .refusal import BadModel, Refusal
 
-# No more of the metadata in a forest is parsed, because admission does not count what parsing takes. The names of some
-# 20,000 features fit into 256 KiB; `.tierfleet/metadata.json`, which is counted, may hold more.
+# Longer metadata in a forest is not parsed, because admission does not count what parsing takes. 256 KiB has room for
+# the names of some 20,000 features; `.tierfleet/metadata.json`, which is counted, may hold more.
 _METADATA_LIMIT_BYTES = 256 * 1024
 _SOURCE_SHA256 = re.compile(rb'"source"\s*:\s*\{[^{}]*"sha256"\s*:\s*"([0-9a-f]{64})"')
 FORM = "forest"  # of an `Admitted`
 
 
 class ForestModel:
-    """A forest with the interface `booster.Model`. `form` is `forest-a` or `forest-b`.
+    """A forest behind the seam `booster.Model`. `form` is `forest-a` or `forest-b`.
 
-    `work_per_row` counts visits of XGBoost, which take more than twice as long as a step of a forest.
+    A step of a forest takes less than half of a visit of XGBoost's, in which `work_per_row` is counted.
     """
 
     __slots__ = (
@@ -86,7 +86,7 @@ def is_forest(head: bytes) -> bool:
 
 
 def find_forest(directory: Path) -> Path | None:
-    """The forest next to an artefact's model file, if there is one and this server can read it."""
+    """The forest that an artefact carries beside a model file, if there is one and this server can read it."""
     if not tierfleet_forest.available:
         return None
     path = directory / artefact.FOREST
@@ -102,7 +102,7 @@ def find_forest(directory: Path) -> Path | None:
 def load_forest(path: Path, admitted: Admitted) -> ForestModel:
     """The forest in that file, with the preprocessing of the artefact; raises Refusal, BadModel or MemoryError.
 
-    A file of another length than `admitted` is refused.
+    A file that has another length than what was `admitted` is refused.
     """
     if not tierfleet_forest.available:
         raise BadModel(
@@ -137,7 +137,7 @@ def load_forest(path: Path, admitted: Admitted) -> ForestModel:
 
 
 def _refuse_costly(forest: tierfleet_forest.Forest) -> None:
-    """Raise BadModel for a forest beyond the limits of Boosters."""
+    """BadModel for a forest whose rows or scores cost more than the server's other models may."""
     for name, value, most in (
         ("features", forest.features, MAX_FEATURES),
         ("outputs", forest.outputs, MAX_OUTPUTS),
