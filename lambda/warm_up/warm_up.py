@@ -28,7 +28,7 @@ from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
 from tierfleet.runtime.names import ROUTES_PREFIX
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.route_parts import PartReader
-from tierfleet.runtime.warm_up import comparison, custom_resource, gate
+from tierfleet.runtime.warm_up import comparison, custom_resource, gate, takeover
 from tierfleet.runtime.warm_up.custom_resource import Answer
 from tierfleet.runtime.warm_up.gate import Waiting
 from tierfleet.runtime.warm_up.moved_tenants import moved_tenants
@@ -299,13 +299,29 @@ def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:
             report = _warm(routes, tier, context, endpoint_name=endpoint_name)
     except Exception as error:
         return Answer(succeeded=True, reason=f"endpoint {endpoint_name} stays cold: {_sentence(error)}")
-    if old_endpoint and report.failed and not report.warmed:
-        # No guardrail watches a flip, so an image that answers nobody must not get to it.
-        why = f"none of {len(report.failed)} probes was answered: {next(iter(report.failed.values()))}"
-        return Answer(
-            succeeded=False, reason=f"endpoint {endpoint_name} does not serve, {old_endpoint} still does; {why}"
-        )
+    if old_endpoint and (why := _refusal(routes, tier, context, report, endpoint_name, old_endpoint)):
+        return Answer(succeeded=False, reason=why)
     return _warmed(f"endpoint {endpoint_name} is warmed up", report.counts)
+
+
+def _refusal(
+    routes: RouteDocument, tier: str, context: Any, report: WarmUpReport, endpoint_name: str, old_endpoint: str
+) -> str | None:
+    """Why the new endpoint must not get the routes: no guardrail watches the flip to it."""
+
+    def probe_old(tenants: Sequence[str]) -> WarmUpReport:
+        plan = plan_warm_up(
+            routes,
+            tier,
+            endpoint_name=old_endpoint,
+            tenants=tenants,
+            most_seconds=min(_seconds_left(context), takeover.COMPARISON_SECONDS),
+        )
+        old = warm(plan, runtime=AWS.runtime, s3=AWS.s3, models_bucket=settings().models_bucket)
+        _log("compared with the old endpoint", tier=tier, endpoint=old_endpoint, **old.counts, tenants=list(tenants))
+        return old
+
+    return takeover.refusal(report, endpoint_name=endpoint_name, old_endpoint=old_endpoint, probe_old=probe_old)
 
 
 def _wait(request: Mapping[str, Any], context: Any, run: int) -> Answer | Waiting | None:

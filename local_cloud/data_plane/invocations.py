@@ -41,10 +41,20 @@ class SlowModelServer:
 
 @dataclass(frozen=True)
 class FailingModelServer:
-    """A fault: the endpoint's instances of one configuration (None: of any) answer every request with 500."""
+    """A fault: an endpoint's instances answer requests with 500."""
 
     endpoint: str
     config: str | None
+    """The endpoint configuration whose instances fail; None means all of them."""
+    models: frozenset[str] | None
+    """The TargetModel values that fail; None means every request."""
+
+    def fails(self, endpoint: str, config: str, target_model: str | None) -> bool:
+        return (
+            self.endpoint == endpoint
+            and self.config in (None, config)
+            and (self.models is None or target_model in self.models)
+        )
 
 
 @dataclass
@@ -172,7 +182,7 @@ class Invocations:
         """The container's reply, status 0 if none came in time, and how long it took."""
         passed = [(name, headers[name]) for name in _TO_CONTAINER if name in headers]
         if model is None:
-            return await self._timed(endpoint, fleet, instance, b"/invocations", passed, body)
+            return await self._timed(endpoint, fleet, instance, None, b"/invocations", passed, body)
         cache, path = instance.cache, b"/models/%s/invoke" % container_name(model).encode()
         if cache is None:
             raise invocation_errors.no_instance(instance.reason)
@@ -183,11 +193,11 @@ class Invocations:
             instance.counters.hits += hit
             if not hit:
                 await self._wait_for_model(instance, model, observe)
-            reply, seconds = await self._timed(endpoint, fleet, instance, path, passed, body)
+            reply, seconds = await self._timed(endpoint, fleet, instance, model, path, passed, body)
             if reply.status == 404 and instance.cache is cache:
                 cache.forget(model)  # unloaded behind our back: once more, with a load
                 await self._wait_for_model(instance, model, observe)
-                reply, seconds = await self._timed(endpoint, fleet, instance, path, passed, body)
+                reply, seconds = await self._timed(endpoint, fleet, instance, model, path, passed, body)
             return reply, seconds
         finally:
             cache.leave(model)
@@ -213,6 +223,7 @@ class Invocations:
         endpoint: Endpoint,
         fleet: Fleet,
         instance: Instance,
+        model: str | None,
         path: bytes,
         headers: list[tuple[bytes, bytes]],
         body: bytes,
@@ -222,7 +233,7 @@ class Invocations:
             if slow.endpoint == endpoint.spec.name and slow.config in (None, fleet.spec.config_name):
                 await asyncio.sleep(slow.milliseconds / 1000)
         for fault in self.failing:
-            if fault.endpoint == endpoint.spec.name and fault.config in (None, fleet.spec.config_name):
+            if fault.fails(endpoint.spec.name, fleet.spec.config_name, model):
                 return ContainerReply(500, {}, b"injected fault"), time.perf_counter() - started
         if instance.client is None:
             raise invocation_errors.instance_lost(instance.reason)

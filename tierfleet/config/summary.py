@@ -1,6 +1,6 @@
 """A fleet file in one screen."""
 
-from tierfleet.columns import in_columns
+from tierfleet.columns import in_columns, sentence
 from tierfleet.config.model import FleetConfig, InstanceTier, MultiModelTier, TenantEndpointTier
 from tierfleet.config.routes import endpoint_name
 from tierfleet.config.serverless import ServerlessTier
@@ -12,7 +12,7 @@ def fleet_summary(config: FleetConfig, width: int | None = None) -> str:
     lines = [f"{config.fleet}-{config.environment} in {config.account}, {config.region}; {_container(config)}"]
     for name, tier in sorted(config.tiers.items()):
         if isinstance(tier, MultiModelTier):
-            lines += _shared(config, name, tier)
+            lines += _shared(config, name, tier, width)
         else:
             lines += _tenant_endpoints(config, name, tier, width)
     return "\n".join(lines)
@@ -22,7 +22,7 @@ def _container(config: FleetConfig) -> str:
     return " ".join(part for part in (config.container.image, config.container.version) if part)
 
 
-def _shared(config: FleetConfig, name: str, tier: MultiModelTier) -> list[str]:
+def _shared(config: FleetConfig, name: str, tier: MultiModelTier, width: int | None) -> list[str]:
     tenants = "every tenant no other tier names" if tier.default else counted(len(tier.tenants), "tenant")
     lines = [f"  {name}: multi-model, {tenants}", _instances(tier)]
     if tier.scale_on_cache:
@@ -31,7 +31,7 @@ def _shared(config: FleetConfig, name: str, tier: MultiModelTier) -> list[str]:
     if tier.warm_up:
         when = f"{tier.warm_up.schedule} {tier.warm_up.timezone}"
         lines += [
-            f"    warm-up: {counted(len(tier.warm_up.tenants), 'tenant')}, {when},",
+            sentence(f"warm-up: {counted(len(tier.warm_up.tenants), 'tenant')}, {when},", width, first="    "),
             "      and whenever it comes into service",
         ]
     return [*lines, f"    {endpoint_name(config, name)}"]
