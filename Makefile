@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar o
 step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-boto3-next test-early-start test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
+.PHONY: help install demo test test-long test-boto3-next test-early-start test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
         picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-planner-truth bench-server bench-warm-up \
         bench-forest bench-forest-fleet boto3-next exactness-forest fuzz fuzz-forest image limits sbom security clean
 
@@ -113,6 +113,9 @@ bench: install  ## Measure synthesis, the client and the stand-in (the model ser
 boto3-next: install
 	test -x .build/boto3-next/bin/python || $(PYTHON) -m venv .build/boto3-next
 	.build/boto3-next/bin/python -m pip install --quiet boto3==1.44.5 pytest==9.2.0 hypothesis==6.170.15 jsonschema==4.26.0
+
+test-long: install  ## What make test leaves out: every hosting served and called, each move between two of them (2 minutes)
+	$(BIN)/pytest tests/long
 
 test-boto3-next: boto3-next  ## Run the client's and the warm-up's tests on the next boto3 line, whose retry defaults differ
 	.build/boto3-next/bin/python -m pytest --confcutdir=tests/tierfleet/runtime -q tests/tierfleet/runtime
