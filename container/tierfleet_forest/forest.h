@@ -105,4 +105,13 @@ int forest_probe(const Forest *forest, char *why);
 int forest_csv_row(const char *text, size_t count, uint32_t features, float *row,
                    double (*slow)(const char *text, char **stop));
 
+/* Lines of comma separated numbers from text[*start] on: at most `most` whole rows, up to text[stop], which is where the last
+   line ends. Returns how many it read, and in *start where the next line begins, stop + 1 after the last. An empty cell and
+   `nan` are missing values. It stops before the first line that needs a closer look. `text` must have a 0 at or after `stop`. */
+size_t forest_csv_rows(const char *text, size_t *start, size_t stop, uint32_t features, size_t most, float *rows);
+
+/* `value` as Python's repr() writes it, without a 0 after it: its length, at most 24. 0 if it is not of an ordinary size, or
+   no float32. */
+size_t forest_repr(double value, char *text);
+
 #endif

@@ -27,9 +27,9 @@ def config_check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check fleet files and print every problem at once. Exit code 2 if one of them cannot be used."""
+    """Check fleet files and print every problem. Exit code 2 if a file is invalid."""
     if not files and not _DEFAULT_DIRECTORY.is_dir():
-        fail(f"no fleet files: there is no {_DEFAULT_DIRECTORY.resolve()}; name them, or run this beside config/")
+        fail(f"no fleet files: {_DEFAULT_DIRECTORY.resolve()} does not exist; name them, or run this next to config/")
     checked = check_files(files or [_DEFAULT_DIRECTORY])
     if as_json:
         problems = [vars(problem) for file in checked for problem in file.problems]
@@ -45,7 +45,7 @@ def config_check(
 
 @app.command("show")
 def config_show(file: Annotated[Path, typer.Argument(help="A fleet file.")], as_json: Json = False) -> None:
-    """Explain one fleet file: its tiers, endpoints, scaling targets, warm-ups and quotas."""
+    """Explain a fleet file: its tiers, endpoints, scaling targets, warm-ups and quotas."""
     config = load_or_fail(file)
     if as_json:
         out.print_json(config.model_dump_json())
@@ -62,20 +62,20 @@ def config_schema() -> None:
 
 @app.command("reference")
 def config_reference() -> None:
-    """Print every key with meaning, unit and default as Markdown (docs/configuration.md holds this output)."""
+    """Print every key with meaning, unit and default as Markdown (docs/configuration.md contains this output)."""
     typer.echo(configuration_markdown(), nl=False)
 
 
 def load_or_fail(file: Path) -> FleetConfig:
-    """The fleet of a file. An unusable one ends the command with exit code 2, its errors on stderr."""
+    """The fleet of a file. If it is invalid, the command prints its errors on stderr and ends with exit code 2."""
     [config] = load_all_or_fail([file])
     return config
 
 
 def load_all_or_fail(files: Sequence[Path], told: Callable[[str], str] = str) -> list[FleetConfig]:
-    """The fleets of all files. Unusable ones end the command with exit code 2, the errors of all of them on stderr.
+    """The fleets of all files. If one is invalid, the command prints all errors on stderr and ends with exit code 2.
 
-    told: an error as it is printed, where a file is a copy that nobody knows.
+    told: rewrites an error before it is printed, for a file that is a temporary copy.
     """
     checked = [check_file(file) for file in files]
     for file in checked:

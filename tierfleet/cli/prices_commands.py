@@ -1,4 +1,4 @@
-"""`tierfleet prices`: the table of AWS's list prices that costs are computed from."""
+"""`tierfleet prices`: the table of AWS's list prices."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,9 +16,9 @@ from tierfleet.cost.price_list import PRICING_REGION, refresh, write_prices
 from tierfleet.cost.prices import load_prices, shipped_prices_file
 from tierfleet.errors import InputError
 
-app = typer.Typer(no_args_is_help=True, help="The table of AWS's list prices.")
+app = typer.Typer(no_args_is_help=True, help="Show and refresh the table of AWS's list prices.")
 
-Table = Annotated[Path | None, typer.Option("--prices", help="A price table; default: the one that comes along.")]
+Table = Annotated[Path | None, typer.Option("--prices", help="A price table; default: the included one.")]
 
 
 @app.command("show")
@@ -27,7 +27,7 @@ def prices_show(
     region: Annotated[str | None, typer.Option(help="Only this region.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Every price with its date and source."""
+    """Show every price with its date and source."""
     try:
         table = load_prices(prices)
     except InputError as error:
@@ -35,17 +35,17 @@ def prices_show(
     regions = [region] if region else table.regions
     if region and region not in table.regions:
         have = ", ".join(table.regions)
-        fail(f"no price of {region} in {table.file}, which has {have}; run tierfleet prices refresh --region {region}")
-    found = [
+        fail(f"{table.file} has no prices of {region}, only of {have}; run tierfleet prices refresh --region {region}")
+    shown = [
         price
         for name in regions
         for prices_of in (table.hosting.get(name, {}), table.units.get(name, {}))
         for price in prices_of.values()
     ]
     if as_json:
-        print_json([asdict(price) for price in found])
+        print_json([asdict(price) for price in shown])
         return
-    sources = sorted({price.source for price in found}, key=lambda source: source.name)
+    sources = sorted({price.source for price in shown}, key=lambda source: source.name)
     rows = [
         (
             price.name,
@@ -54,11 +54,11 @@ def prices_show(
             f"[{sources.index(price.source) + 1}]",
             "verify" if price.source.check else "",
         )
-        for price in found
+        for price in shown
     ]
     region_before = None
     width = columns()
-    for price, line in zip(found, in_columns(rows, width and width - 2, shrink=(0,)), strict=True):
+    for price, line in zip(shown, in_columns(rows, width and width - 2, shrink=(0,)), strict=True):
         if price.region != region_before:
             out.print(escape(f"{price.region}: US dollars, date and source"))
             region_before = price.region
@@ -71,9 +71,9 @@ def prices_show(
 def prices_refresh(
     region: Annotated[list[str] | None, typer.Option(help="Regions; default: those of the table.")] = None,
     prices: Table = None,
-    output: Annotated[Path | None, typer.Option("--out", help="Write here instead of over the table.")] = None,
+    output: Annotated[Path | None, typer.Option("--out", help="Write to this file; default: the table.")] = None,
 ) -> None:
-    """Read the prices again from AWS's Price List API (needs credentials with pricing:GetProducts)."""
+    """Read the prices from AWS's Price List API. Needs credentials with pricing:GetProducts."""
     try:
         table = load_prices(prices)
         with aws_or_fail("the Price List API", permissions="pricing:GetProducts must be allowed"):
@@ -85,9 +85,9 @@ def prices_refresh(
     try:
         write_prices(refreshed.table, file)
     except OSError as error:
-        fail(f"{file} cannot be written: {error}; give another place with --out")
-    out.print(escape(f"{file} written"))
+        fail(f"{file} cannot be written: {error}; give another file with --out")
+    out.print(escape(f"wrote {file}"))
     if refreshed.kept:
-        out.print(escape(f"not in the API's answer, kept as they were: {', '.join(refreshed.kept)}"))
+        out.print(escape(f"not in the API's answer, so unchanged: {', '.join(refreshed.kept)}"))
     if refreshed.absent:
-        out.print(escape(f"not in the API's answer, absent: {', '.join(refreshed.absent)}"))
+        out.print(escape(f"not in the API's answer, so missing: {', '.join(refreshed.absent)}"))

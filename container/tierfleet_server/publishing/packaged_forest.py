@@ -59,13 +59,13 @@ def packaged_forest(
     forest = tierfleet_forest.loads(data)
     rows = sample_rows(document)
     shape = (len(rows), -1)
-    found = np.array(forest.margins(rows), np.float32).reshape(shape)
-    differ = _differ(found, margins(document, rows, source, trees))
+    forest_margins = np.array(forest.margins(rows), np.float32).reshape(shape)
+    differ = _differ(forest_margins, margins(document, rows, source, trees))
     who = "the file"
     if not differ.any() and native.version()[:2] >= IMAGE_XGBOOST[:2]:
         who = f"XGBoost {dotted(native.version())}"
         handle, call = native.Handle(ubj), (rows.ctypes.data, *rows.shape)
-        differ = _differ(found, np.array(handle.margins(*call), np.float32).reshape(shape))
+        differ = _differ(forest_margins, np.array(handle.margins(*call), np.float32).reshape(shape))
         by_xgboost = np.array(handle.predict_dmatrix(*call), np.float32).reshape(shape)
         differ |= _differ(np.array(forest.predict(rows), np.float32).reshape(shape), by_xgboost, _MAX_SCORE_DISTANCE)
         if not forest.no_contributions:

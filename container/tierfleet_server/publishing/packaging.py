@@ -288,14 +288,14 @@ def _compare(document: Document, source: Version, kept: RoundsKept, data: bytes,
     rows = sample_rows(document)
     trees = kept.trees if kept.cut else None
     expected = margins(document, rows, source, trees)
-    found = [("", margins(read_document(data), rows, reader))]
+    opinions = [("", margins(read_document(data), rows, reader))]
     if native.version()[:2] >= IMAGE_XGBOOST[:2]:
         # Whatever is installed reads the form of the dense server: a second opinion, by XGBoost itself.
         handle = native.Handle(ubj)
         shape = (len(rows), -1)
         by_xgboost = handle.margins(rows.ctypes.data, *rows.shape)
-        found.append((f" by XGBoost {dotted(native.version())}", np.array(by_xgboost, np.float32).reshape(shape)))
-    for who, scores in found:
+        opinions.append((f" by XGBoost {dotted(native.version())}", np.array(by_xgboost, np.float32).reshape(shape)))
+    for who, scores in opinions:
         differ = ~((scores == expected) | (np.isnan(scores) & np.isnan(expected))).all(axis=1)
         if differ.any():
             row = int(np.flatnonzero(differ)[0])
@@ -309,20 +309,20 @@ def _compare(document: Document, source: Version, kept: RoundsKept, data: bytes,
 def _warnings(document: Document, source: Version, model: dict[str, Any], kind: str) -> list[str]:
     learner = learner_of(document)
     objective, parameters = str(learner["objective"]["name"]), learner["learner_model_param"]
-    found = []
+    problems = []
     if objective == "binary:logitraw" and source < (1, 3, 0):
-        found.append(
+        problems.append(
             f"XGBoost 1.3 changed the meaning of base_score for binary:logitraw: this model gives the scores of "
             f"{dotted(source)}, and the file itself gives others in 1.3 and newer (base_score is "
             f"{parameters['base_score']})"
         )
     if kind != "gblinear" and _looks_saved_again(objective, parameters, source, model["trees"][0]):
-        found.append(
+        problems.append(
             "base_score is exactly 0.5, and the first tree looks trained from another: unless the training labels "
             "average 0.5, XGBoost 3.1 or newer saved it, an older one loaded and saved it again, and every score is "
             "wrong; publish the file that training wrote"
         )
-    return found
+    return problems
 
 
 def _looks_saved_again(objective: str, parameters: dict[str, Any], source: Version, tree: dict[str, Any]) -> bool:
