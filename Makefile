@@ -20,7 +20,7 @@ step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-long test-boto3-next test-early-start test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
         picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-planner-truth bench-server bench-warm-up \
-        bench-forest bench-forest-fleet boto3-next exactness-forest fuzz fuzz-forest image limits sbom security clean
+        bench-forest bench-forest-density bench-forest-fleet boto3-next exactness-forest fuzz fuzz-forest image limits sbom security clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -184,6 +184,9 @@ bench-planner-truth: install  ## Compare plans with an independent simulation of
 
 bench-forest-fleet: install  ## 4,000 distinct models of 44 MB in one server, every tenant called, Zipf traffic (19 GiB of memory)
 	$(BIN)/python -m benchmarks.forest_fleet
+
+bench-forest-density: install  ## 400 tenants in 3 GiB: stock density, Boosters and flat forests side by side (10 minutes, 5 GiB of memory)
+	$(BIN)/python -m benchmarks.forest_density
 
 bench-cache: install  ## Hit ratios and call times of real endpoints beside the planner (needs Java 17 for the stock stack)
 	$(BIN)/python -m benchmarks.cache
