@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-# The jsii child inherits these when it starts, so they stand before the first import of aws_cdk. The validator alone
+# The jsii child inherits these when it starts, so they come before the first import of aws_cdk. The validator alone
 # would take longer than all tests; `make synth` keeps it on.
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
@@ -43,7 +43,9 @@ def pytest_sessionstart() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--early-start", default="creation", help="CloudFormation's early start in the stand-in: off, creation, always"
+        "--early-start",
+        default="creation",
+        help="CloudFormation's early start in the local emulator: off, creation, always",
     )
     parser.addoption("--update-snapshots", action="store_true", help="rewrite tests/snapshots from this synth")
     parser.addoption("--pip", action="store_true", help="run what pages install with pip too, which needs a network")

@@ -35,15 +35,15 @@ def anchors(page: Path) -> set[str]:
 
 def commands(words: str) -> list[TyperCommand]:
     """What `tierfleet` is followed by: a command, or several with commas between them."""
-    found, named, left = get_command(app), [], words.split()
-    while isinstance(found, TyperGroup) and left and re.fullmatch(r"[a-z]+,?", left[0]):
-        group, several = found, True
+    command, named, left = get_command(app), [], words.split()
+    while isinstance(command, TyperGroup) and left and re.fullmatch(r"[a-z]+,?", left[0]):
+        group, several = command, True
         while several and left:
             word = left.pop(0)
             several = word.endswith(",")
             assert word.strip(",") in group.commands, f"tierfleet {words}: no command {word.strip(',')}"
-            found = group.commands[word.strip(",")]
-            named.append(found)
+            command = group.commands[word.strip(",")]
+            named.append(command)
     return [command for command in named if isinstance(command, TyperCommand)]
 
 

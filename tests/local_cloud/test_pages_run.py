@@ -58,7 +58,7 @@ def test_every_block_of_commands_is_one_that_is_run(page: Path) -> None:
     """A block of another kind, or an indented one, would be skipped silently."""
     rest = _BLOCK.sub("", page.read_text())
     assert set(re.findall(r"^```(\w+)", rest, re.MULTILINE)) <= {"toml", "json", "python"}
-    assert re.findall(r"^(?: {4}|\$ )?(?:tierfleet|make|pip|cdk|git|source) .*", rest, re.MULTILINE) == []
+    assert re.findall(r"^(?: {4}|\$ )(?:tierfleet|make|pip|cdk|git|source) .*", rest, re.MULTILINE) == []
 
 
 @pytest.fixture
