@@ -131,7 +131,7 @@ def test_an_unknown_price_ends_with_2_and_says_what_to_add(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([CHURN, FRAUD], "2 files given; give one fleet file"),
+        ([CHURN, FRAUD], "2 fleet files given; give one"),
         ([CHURN, "--json", "--markdown"], "cannot be combined"),
         ([CHURN, "--cold-share", "2"], "cold_share is 2.0, allowed: 0 to 1"),
         ([CHURN, "--nat-gateways", "1"], "no [network]"),

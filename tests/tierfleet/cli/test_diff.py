@@ -165,7 +165,7 @@ def test_a_list_of_tenants_in_a_file_of_its_own_belongs_to_the_fleet(repository:
         (["diff", "/usr"], "is in no git repository"),
         (["diff", "a", "b", "c"], "give one fleet file, or two assemblies"),
         (["cost", "--diff", "--against", "nowhere"], "git knows no commit 'nowhere'"),
-        (["cost"], "0 files given"),
+        (["cost"], "no fleet file is given"),
     ],
 )
 def test_what_git_does_not_know_is_one_sentence_and_2(repository: Path, arguments: list[str], words: str) -> None:
