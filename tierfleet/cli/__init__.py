@@ -1,5 +1,9 @@
 """The tierfleet command. Each module reads arguments, calls one function and prints the result."""
 
+from tierfleet.cli import startup  # first, since the other imports take a second
+
+# isort: split
+
 import sys
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -21,7 +25,7 @@ from tierfleet.cli.examples import add_examples
 from tierfleet.cli.file_first import put_file_first
 from tierfleet.cli.invoke import command as invoke_command
 from tierfleet.cli.local import commands as local_commands
-from tierfleet.cli.plan import calibrate_command, fleet_command
+from tierfleet.cli.plan import backtest_command, calibrate_command, fleet_command, replay_command
 from tierfleet.cli.plan import commands as plan_commands
 
 # The order in which a new user needs them, as --help lists them.
@@ -51,6 +55,8 @@ app.add_typer(local_commands.app, name="local")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(models_commands.app, name="models", cls=_ModelsInOrderOfUse)
 plan_commands.app.command("fleet")(fleet_command.plan_fleet)
+plan_commands.app.command("replay")(replay_command.plan_replay)
+plan_commands.app.command("backtest")(backtest_command.plan_backtest)
 plan_commands.app.command("calibrate")(calibrate_command.calibrate)
 app.add_typer(plan_commands.app, name="plan", cls=_PlanInOrderOfUse)
 app.add_typer(prices_commands.app, name="prices")
@@ -84,6 +90,7 @@ add_examples(app)
 def main() -> None:
     """Entry point of the `tierfleet` command."""
     terminal.make_printable()
+    startup.finish()
     try:
         app()
     except OSError as error:

@@ -52,8 +52,21 @@ def planning_or_fail() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         fail(f"{error.name} is not installed; the planner needs: pip install 'tierfleet[planning]'")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
+        if _is_ctrl_c(error):
+            raise KeyboardInterrupt from error
+        if isinstance(error, RuntimeError):
+            raise
         fail(str(error))
+
+
+def _is_ctrl_c(error: Exception) -> bool:
+    """DuckDB and the creation of a class turn Ctrl-C into an error of their own."""
+    if isinstance(error.__cause__, KeyboardInterrupt):
+        return True
+    return any(
+        str(part).lower().startswith(("query interrupted", "interrupt error")) for part in (error, error.__cause__)
+    )
 
 
 def json_text(value: Any) -> str:

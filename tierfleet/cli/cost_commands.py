@@ -45,6 +45,10 @@ def cost(
     callers: Annotated[int, typer.Option(help="The number of processes that poll the routes.")] = 1,
     client_metrics: Annotated[bool, typer.Option("--client-metrics", help="The callers publish metrics.")] = False,
     log_bytes_per_call: Annotated[float, typer.Option(help="The bytes that the container logs for a call.")] = 0.0,
+    call_milliseconds: Annotated[
+        float | None,
+        typer.Option(help="The duration of a call to a serverless endpoint; default: its latency alarm's limit."),
+    ] = None,
     nat_gateways: Annotated[int, typer.Option(help="The NAT gateways of a VPC without an S3 gateway endpoint.")] = 0,
     region: Annotated[str | None, typer.Option(help="Use the prices of this region.")] = None,
     prices: Annotated[Path | None, typer.Option(help="A price table; default: the included one.")] = None,
@@ -73,6 +77,7 @@ def cost(
             callers=callers,
             client_metrics=client_metrics,
             log_bytes_per_call=log_bytes_per_call,
+            milliseconds_per_call=call_milliseconds,
             nat_gateways=nat_gateways,
         )
     except InputError as error:

@@ -46,6 +46,12 @@ WANTED: Final[Mapping[str, Wanted]] = {
     "lambda_arm_gb_second": Wanted("AWSLambda", {}, "Lambda-GB-Second-ARM"),
     "nat_gateway_hour": Wanted("AmazonEC2", {"productFamily": "NAT Gateway"}, "NatGateway-Hours"),
     "nat_gateway_gb": Wanted("AmazonEC2", {"productFamily": "NAT Gateway"}, "NatGateway-Bytes"),
+    **{
+        f"serverless_{gigabytes}gb_second": Wanted(
+            "AmazonSageMaker", {"productFamily": "ML Serverless"}, f"ServerlessInf:Mem-{gigabytes}GB"
+        )
+        for gigabytes in range(1, 7)
+    },
 }
 # Region prefixes look like EU-, EUC1- or USE1-; us-east-1 has some usage types without one.
 _PREFIX = r"(?:[A-Z]{2,4}[0-9]?-)?"

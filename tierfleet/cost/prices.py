@@ -33,6 +33,13 @@ UNITS: Final = (
     "nat_gateway_gb",
 )
 
+# One second of a container of 1 to 6 GB: while a call runs, kept warm, and while a call runs in a warm one.
+SERVERLESS_UNITS: Final = tuple(
+    f"{unit}_{gigabytes}gb_second"
+    for unit in ("serverless", "serverless_provisioned", "serverless_provisioned_usage")
+    for gigabytes in range(1, 7)
+)
+
 
 class UnknownPriceError(InputError):
     """The table has no such price; the message names the line to add."""
@@ -94,8 +101,8 @@ class PriceTable:
         return price
 
     def unit_price(self, unit: str, region: str) -> Price:
-        """One of UNITS. Raises UnknownPriceError, and KeyError for a name that is none of them."""
-        if unit not in UNITS:
+        """One of UNITS or SERVERLESS_UNITS. Raises UnknownPriceError, and KeyError for a name that is none of them."""
+        if unit not in (*UNITS, *SERVERLESS_UNITS):
             raise KeyError(unit)
         price = self.units.get(region, {}).get(unit)
         if price is None:
@@ -139,9 +146,9 @@ def load_prices(file: Path | None = None) -> PriceTable:
             elif table == "unit":
                 into = units.setdefault(region, {})
                 mistakes += [
-                    f"[regions.{region}.unit] {key}: not a unit; known: {', '.join(UNITS)}"
+                    f"[regions.{region}.unit] {key}: not a unit; known: {', '.join((*UNITS, *SERVERLESS_UNITS))}"
                     for key in lines
-                    if key not in UNITS
+                    if key not in (*UNITS, *SERVERLESS_UNITS)
                 ]
             else:
                 mistakes.append(f"[regions.{region}.{table}]: unknown table; known: {HOSTING_INSTANCE_HOUR}, unit")

@@ -50,7 +50,11 @@ class CallingClients:
 
 
 def cold_path_client(
-    *, connections: int, session: boto3.Session | None = None, endpoint_url: str | None = None
+    *,
+    connections: int,
+    read_timeout_seconds: float = COLD_READ_TIMEOUT_SECONDS,
+    session: boto3.Session | None = None,
+    endpoint_url: str | None = None,
 ) -> "SageMakerRuntimeClient":
     """A client for InvokeEndpoint calls that may load a model first. connections: how many threads share it.
 
@@ -59,7 +63,7 @@ def cold_path_client(
     """
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=COLD_READ_TIMEOUT_SECONDS,
+        read_timeout=read_timeout_seconds,
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=connections,
     )

@@ -9,9 +9,12 @@ import base64
 import hashlib
 from typing import Final
 
+from tierfleet.runtime.hosting import SHAPES
+
 VARIANT_NAME: Final = "AllTraffic"
 ROUTES_PROFILE: Final = "routes"
 MODELS_PREFIX: Final = "models/"
+SOURCES_PREFIX: Final = "source/"
 CATALOG_PREFIX: Final = "catalog/"
 # Objects with parts of a route document that is too large for its template.
 ROUTES_PREFIX: Final = "routes/"
@@ -31,7 +34,6 @@ RESERVED_TENANT_PATTERN: Final = "h-[a-z2-7]{12}"
 HASHED_SLUG_CHARACTERS: Final = 8
 
 _SEPARATOR: Final = "--"
-_HOSTING_SLUGS: Final = {"multi-model": "mme", "dedicated": "dedicated"}
 
 
 def endpoint_name(
@@ -40,7 +42,7 @@ def endpoint_name(
     tier: str,
     tenant: str | None,
     hosting: str,
-    instance_type: str,
+    instance_type: str | None,
     generation: str | None = None,
 ) -> str:
     """The name of an endpoint, at most 63 characters.
@@ -50,13 +52,15 @@ def endpoint_name(
     >>> endpoint_name("fraud", "prod", "whale", "m01", "dedicated", "ml.m5.large")
     'fraud--prod--whale--m01--dedicated-m5-large'
 
-    tenant: None for a multi-model endpoint. hosting: "multi-model" or "dedicated". generation: of a multi-model
+    tenant: None for a multi-model endpoint. hosting: a key of SHAPES. instance_type: None for a shape without
+    instances, such as `fraud--prod--rare--m7--serverless`. generation: of a multi-model
     endpoint. Hosting and instance type are part of the name because neither can change in place on an endpoint that
     scales: a change creates a new endpoint, and the old one is deleted after the routes switched. If the words are
     too long, `hashed_tenant` replaces the tenant, as for most UUIDs, and a hash replaces type and generation.
     """
-    hosted, type_words = _HOSTING_SLUGS[hosting], instance_type.removeprefix("ml.").replace(".", "-")
-    slug = "-".join([hosted, type_words, *([generation] if generation else [])])
+    hosted = SHAPES[hosting].name_word
+    type_words = [instance_type.removeprefix("ml.").replace(".", "-")] if instance_type else []
+    slug = "-".join([hosted, *type_words, *([generation] if generation else [])])
     words = [fleet, environment, tier, tenant or ALL_TENANTS]
     name = _SEPARATOR.join([*words, slug])
     if len(name) <= MAX_ENDPOINT_NAME_CHARACTERS:

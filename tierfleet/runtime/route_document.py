@@ -19,11 +19,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tierfleet.runtime.hosting import SHAPES, HostingShape
 from tierfleet.runtime.route_parts import KEY_PATTERN, TENANTS, WARM_UP, ReadPart, RoutePartError
 
 VERSION: Final = 1
-MULTI_MODEL: Final = "multi-model"
-DEDICATED: Final = "dedicated"
 # The fleet file allows 15 to 3,600 (docs/configuration.md).
 LONGEST_TTL_SECONDS: Final = 86_400
 
@@ -37,10 +36,10 @@ class TierRoute:
     """The route of a tier."""
 
     hosting: str
-    """ "multi-model" or "dedicated"."""
+    """A key of SHAPES."""
 
     endpoint: str | None
-    """The multi-model endpoint; None on a dedicated tier."""
+    """The multi-model endpoint; None where each tenant has its own endpoint."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,21 @@ class Route:
     """Where one tenant's calls go."""
 
     tier: str
-    endpoint: str
+    """Name of the tier."""
 
-    shared: bool
-    """Whether it is a multi-model endpoint, so that each call names its model."""
+    endpoint: str
+    """Name of the endpoint."""
+
+    shape: HostingShape
+    """How the endpoint is hosted: whether a call names its model, how long it may take and how large it may be."""
 
     model_version: str | None
     """As in TenantRoute."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether the endpoint holds many tenants' models, so that each call names its model."""
+        return self.shape.shared
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ class RouteDocument:
         endpoint = own_endpoint or settings.endpoint
         if endpoint is None:
             raise RoutesError(f"tier {tier!r} has no endpoint for a tenant that is not listed")
-        return Route(tier, endpoint, shared=settings.hosting == MULTI_MODEL, model_version=model_version)
+        return Route(tier, endpoint, SHAPES[settings.hosting], model_version)
 
     def tier_at(self, endpoint_name: str) -> str | None:
         """The tier of this multi-model endpoint; None for a dedicated endpoint or one that is not in the routes."""
@@ -235,9 +242,9 @@ def _ttl_or_none(value: Any) -> int | None:
 
 
 def _hosting(value: object) -> str:
-    if value not in (MULTI_MODEL, DEDICATED):
-        raise ValueError(f"hosting is {_shown(value)}, allowed: {MULTI_MODEL} or {DEDICATED}")
-    return str(value)
+    if not isinstance(value, str) or value not in SHAPES:
+        raise ValueError(f"hosting is {_shown(value)}, allowed: {', '.join(SHAPES)}; update this tierfleet")
+    return value
 
 
 def _text(value: object) -> str:

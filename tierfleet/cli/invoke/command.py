@@ -24,7 +24,8 @@ from tierfleet.runtime.client.batch import call_many
 from tierfleet.runtime.client.errors import CallError, RequestInvalidError, RoutesUnavailableError
 from tierfleet.runtime.client.explain import explain, reply_json, where_json
 from tierfleet.runtime.client.reply import JSON, Reply
-from tierfleet.runtime.client.settings import LONGEST_ANSWER_SECONDS, ClientSettings
+from tierfleet.runtime.client.settings import ClientSettings
+from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
 from tierfleet.runtime.route_document import RouteDocument
 
 # Each thread makes one call at a time. More threads would measure this machine.
@@ -51,8 +52,9 @@ def invoke(
     count: Annotated[int, typer.Option(min=1, help="The number of calls.")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, max=MOST_CONCURRENCY, help="The number of concurrent calls.")] = 1,
     deadline_seconds: Annotated[
-        float, typer.Option(min=0.001, help="The longest time of each call.")
-    ] = LONGEST_ANSWER_SECONDS,
+        float | None,
+        typer.Option(min=0.001, help="The longest time of each call; default: 70, or 250 for a serverless endpoint."),
+    ] = None,
     contribs: Annotated[
         bool, typer.Option("--contribs", help="Show what each feature contributes to the scores (SHAP).")
     ] = False,
@@ -81,7 +83,7 @@ def invoke(
     aws = clients.calling_clients(
         session=choice.session,
         region=None,
-        read_timeout_seconds=min(LONGEST_ANSWER_SECONDS, deadline_seconds),
+        read_timeout_seconds=min(LONGEST_ANSWER_SECONDS, deadline_seconds or LONGEST_ANSWER_SECONDS),
         connections=settings.connections,
         endpoint_url=choice.endpoint_url,
     )

@@ -20,6 +20,7 @@ from tierfleet.runtime.client.errors import (
 from tierfleet.runtime.client.metrics import CallMetrics
 from tierfleet.runtime.client.pointer_cache import PointerCache, PointerSource
 from tierfleet.runtime.client.reply import Reply, Timings
+from tierfleet.runtime.client.request_check import check_body_size
 from tierfleet.runtime.client.retries import Retries
 from tierfleet.runtime.client.route_cache import RouteCache
 from tierfleet.runtime.route_document import Route, RouteDocument, RoutesError
@@ -51,14 +52,18 @@ class Services:
 
 
 class Call:
-    """One call, in one thread. started, deadline: times of the services' clock."""
+    """One call, in one thread. started, deadline: times of the services' clock. extends: the caller gave no deadline,
+    so the call may take as long as the tenant's hosting shape allows."""
 
-    def __init__(self, services: Services, tenant: str, *, started: float, deadline: float) -> None:
+    def __init__(
+        self, services: Services, tenant: str, *, started: float, deadline: float, extends: bool = False
+    ) -> None:
         self._services = services
         self._clock = services.clock
         self._tenant = tenant
         self._started = started
         self._deadline = deadline
+        self._extends = extends
         self._retries = Retries(jitter=services.jitter)
         self._document: RouteDocument | None = None
         self._route: Route | None = None
@@ -76,6 +81,7 @@ class Call:
         self._waiting_seconds = self._clock() - self._started
         while True:
             route = self._resolve()
+            check_body_size(body, route.shape, tenant=self._tenant)
             sent_at = self._clock()
             try:
                 content, replied_type = self._send(route, body, content_type, accept)
@@ -98,7 +104,7 @@ class Call:
             try:
                 if self._route is None:
                     self._document = self._services.routes.current(seconds_left=self._seconds_left())
-                    self._route = self._document.route_of(self._tenant)
+                    self._take_route(self._document.route_of(self._tenant))
                 elif self._route.shared and self._pointer is None:
                     self._pointer, self._pointer_source = self._services.pointers.get(
                         self._tenant, seconds_left=self._seconds_left()
@@ -124,7 +130,7 @@ class Call:
         if route.shared and self._pointer is not None:
             request["TargetModel"] = self._pointer.target_model
         self._attempts += 1
-        with time_limit(self._seconds_left()):
+        with time_limit(min(self._seconds_left(), route.shape.longest_answer_seconds)):
             response = self._services.runtime.invoke_endpoint(**request)
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", OK)
             if status != OK:
@@ -185,8 +191,13 @@ class Call:
             self._fell_back = True
         else:
             self._fell_back = False
-        self._route = route
+        self._take_route(route)
         return True
+
+    def _take_route(self, route: Route) -> None:
+        self._route = route
+        if self._extends:
+            self._deadline = max(self._deadline, self._started + route.shape.longest_answer_seconds)
 
     def _renew_pointer(self) -> bool:
         """After a missing artefact: whether a newer version was published since the pointer was read."""

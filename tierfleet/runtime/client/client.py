@@ -33,6 +33,7 @@ from tierfleet.runtime.client.tenant_slots import Claim
 from tierfleet.runtime.clients import CallingClients
 from tierfleet.runtime.contributions import CONTRIBS, Contributions, NoContributionsError, Scores
 from tierfleet.runtime.credentials import session_after_fork
+from tierfleet.runtime.hosting import REAL_TIME_ANSWER_SECONDS
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.single_flight import SingleFlight
 
@@ -130,7 +131,7 @@ class FleetClient:
         >>> reply.endpoint, reply.pointer.value, reply.attempts
         ('fraud--prod--tail--all--mme-m5-xlarge', 'cached', 1)
 
-        body: at most 6 MB, the limit of InvokeEndpoint.
+        body: at most 6 MB, the limit of InvokeEndpoint; 4 MB to a serverless endpoint.
         content_type, accept: the format of the body, and of the reply.
         deadline_seconds: when the call ends, answered or not; by default that of the settings.
 
@@ -138,7 +139,8 @@ class FleetClient:
         """
         clock = self._options.clock
         started = clock()
-        seconds = self._options.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
+        given = self._options.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
+        seconds = REAL_TIME_ANSWER_SECONDS if given is None else given
         check_request(tenant, body, content_type, accept, seconds)
         state: ProcessState | None = None
         claim = Claim(tenant)
@@ -152,7 +154,8 @@ class FleetClient:
                         "send fewer at once, or raise calls_per_tenant",
                         tenant=tenant,
                     )
-                call = Call(state.services, tenant, started=started, deadline=started + seconds)
+                deadline = started + seconds
+                call = Call(state.services, tenant, started=started, deadline=deadline, extends=given is None)
                 reply = call.run(body, content_type=content_type, accept=accept)
             finally:
                 try:

@@ -21,9 +21,10 @@ from tierfleet.runtime.client.call import Services
 from tierfleet.runtime.client.metrics import CallMetrics, Emit, default_emit
 from tierfleet.runtime.client.pointer_cache import PointerCache
 from tierfleet.runtime.client.route_cache import FetchRoutes, RouteCache, fixed_routes, routes_in_file
-from tierfleet.runtime.client.settings import LONGEST_ANSWER_SECONDS, ClientSettings
+from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.client.tenant_slots import TenantSlots
 from tierfleet.runtime.clients import LOOKUP_SECONDS, CallingClients
+from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.route_parts import TENANTS, PartReader
 from tierfleet.runtime.single_flight import SingleFlight
@@ -66,7 +67,8 @@ class ProcessState:
         self._aws = options.aws or clients.calling_clients(
             session=session,
             region=options.region,
-            read_timeout_seconds=min(LONGEST_ANSWER_SECONDS, settings.deadline_seconds),
+            # The longest of all shapes: each call ends within the time of its own shape (call.py).
+            read_timeout_seconds=min(LONGEST_ANSWER_SECONDS, settings.deadline_seconds or LONGEST_ANSWER_SECONDS),
             connections=settings.connections,
             with_appconfigdata=options.routes is None and options.routes_file is None,
         )

@@ -6,6 +6,7 @@ from typing import Final
 
 from tierfleet.runtime import names
 from tierfleet.runtime.client.errors import RequestInvalidError
+from tierfleet.runtime.hosting import HostingShape
 
 TENANT: Final = re.compile(names.WORD_PATTERN)
 # A larger integer does not fit a float.
@@ -30,6 +31,20 @@ def check_request(tenant: object, body: object, content_type: object, accept: ob
     if wrong:
         who = tenant if isinstance(tenant, str) else _shown(tenant)
         raise RequestInvalidError(f"{'; '.join(wrong)}; correct the request", tenant=who[:80])
+
+
+def check_body_size(body: bytes | str, shape: HostingShape, *, tenant: str) -> None:
+    """Raises RequestInvalidError for a body that the hosting shape cannot take."""
+    most = shape.max_body_bytes
+    if most is None:
+        return
+    size = len(body.encode()) if isinstance(body, str) else len(body)
+    if size > most:
+        raise RequestInvalidError(
+            f"tenant {tenant}: the body has {size:,} bytes, a {shape.hosting} endpoint takes {most:,} "
+            f"({most // 2**20} MB); send fewer rows a call, or host the tenant on a dedicated or multi-model tier",
+            tenant=tenant,
+        )
 
 
 def _shown(value: object) -> str:

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-# SageMaker answers within 60 seconds; if a model needs longer, with ModelNotReadyException.
-LONGEST_ANSWER_SECONDS = 70.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class ClientSettings:
@@ -21,8 +18,9 @@ class ClientSettings:
     Raises ValueError that names every field out of its range.
     """
 
-    deadline_seconds: float = LONGEST_ANSWER_SECONDS
-    """The longest time of one call, unless the call has its own; above 0. Online callers set 1 to 5."""
+    deadline_seconds: float | None = None
+    """The longest time of one call, unless the call has its own; above 0. None: 70 s, and 250 s for a serverless
+    endpoint. Online callers set 1 to 5."""
 
     route_ttl_seconds: int | None = None
     """How often the routes are polled, 15 to 3600. None: as often as the routes say (the fleet file's [routes]
@@ -48,7 +46,7 @@ class ClientSettings:
 
     def __post_init__(self) -> None:
         ranges = {
-            "deadline_seconds": (self.deadline_seconds > 0, "above 0"),
+            "deadline_seconds": (self.deadline_seconds is None or self.deadline_seconds > 0, "above 0, or None"),
             "route_ttl_seconds": (
                 self.route_ttl_seconds is None or 15 <= self.route_ttl_seconds <= 3600,
                 "15 to 3600, or None",

@@ -467,7 +467,7 @@ def test_the_constructor_refuses_what_cannot_work(boto_session: Any) -> None:
     routes = parse_routes(json.dumps(route_document()))
     with pytest.raises(ValueError, match="both routes and routes_file"):
         FleetClient("fraud", "prod", routes=routes, routes_file="routes.json")
-    with pytest.raises(ValueError, match=r"deadline_seconds is 0, allowed: above 0; route_ttl_seconds is 14"):
+    with pytest.raises(ValueError, match=r"deadline_seconds is 0, allowed: above 0, or None; route_ttl_seconds is 14"):
         ClientSettings(deadline_seconds=0, route_ttl_seconds=14)
 
 
