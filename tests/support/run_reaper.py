@@ -18,7 +18,7 @@ _started: "list[subprocess.Popen[bytes]]" = []  # kept: no code waits for one, a
 
 
 def start(mark: str) -> None:
-    """Watch this process. The local emulator's guardians have no mark: they end processes with their own environment."""
+    """Watch this process. The local emulator's guardians have no mark: they end processes of their environment."""
     if sys.platform == "linux":
         reaper = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, str(os.getpid()), mark],
