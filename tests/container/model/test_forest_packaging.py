@@ -1,4 +1,4 @@
-"""Packaging writes a flat forest beside a model or in its place, if and only if it gives the file's scores."""
+"""Packaging writes a flat forest next to a model or in its place, if and only if it gives the file's scores."""
 
 import json
 from pathlib import Path
