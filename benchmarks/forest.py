@@ -197,14 +197,14 @@ def _share(run: Run, measure: str, size: str, figure: str, other: str, bar: floa
 
 def contenders(*, peers: bool) -> list[Worker]:
     """The processes to measure; 3.4.1 where it is installed."""
-    found = [Worker(name, name, sys.executable) for name in ("forest", "inplace_predict", "C call")]
+    workers = [Worker(name, name, sys.executable) for name in ("forest", "inplace_predict", "C call")]
     newer = ROOT / ".build" / "xgboost-versions" / "3.4.1" / "bin" / "python"
     if newer.exists():
-        found += [Worker(f"{name} 3.4.1", name, str(newer)) for name in ("inplace_predict", "C call")]
+        workers += [Worker(f"{name} 3.4.1", name, str(newer)) for name in ("inplace_predict", "C call")]
     if peers:
         python = str(python_with("forest-peers", PEER_PACKAGES))
-        found += [Worker(name, name, python) for name in PEERS]
-    return found
+        workers += [Worker(name, name, python) for name in PEERS]
+    return workers
 
 
 def figures_table(run: Run) -> list[str]:

@@ -122,9 +122,9 @@ class Stand:
     def wait(self, endpoint: str) -> None:
         """Until the endpoint is in service."""
         deadline = time.monotonic() + _LIMIT_SECONDS
-        while (found := self.sagemaker.describe_endpoint(EndpointName=endpoint))["EndpointStatus"] != "InService":
-            if found["EndpointStatus"] == "Failed" or time.monotonic() > deadline:
-                raise RuntimeError(f"{endpoint} is {found['EndpointStatus']}: {found.get('FailureReason', '')}")
+        while (now := self.sagemaker.describe_endpoint(EndpointName=endpoint))["EndpointStatus"] != "InService":
+            if now["EndpointStatus"] == "Failed" or time.monotonic() > deadline:
+                raise RuntimeError(f"{endpoint} is {now['EndpointStatus']}: {now.get('FailureReason', '')}")
             time.sleep(0.1)
 
     def delete(self, endpoint: str) -> None:

@@ -51,11 +51,11 @@ class Instance:
         if model in self.memory:
             self.memory.move_to_end(model)
             return HIT
-        found = FROM_DISK if model in self.disk else FROM_S3
-        if found == FROM_S3:
+        source = FROM_DISK if model in self.disk else FROM_S3
+        if source == FROM_S3:
             self._download(model, sizes)
         self._load(model, sizes)
-        return found
+        return source
 
     def _download(self, model: str, sizes: Sizes) -> None:
         self.disk[model] = sizes

@@ -104,13 +104,13 @@ class Process:
             if entry.name.isdigit():
                 with contextlib.suppress(OSError, ValueError):
                     parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        tree, found = {self._process.pid}, True
-        while found:
-            found = False
+        tree, grew = {self._process.pid}, True
+        while grew:
+            grew = False
             for child, parent in parents.items():
                 if parent in tree and child not in tree:
                     tree.add(child)
-                    found = True
+                    grew = True
         return tree
 
     def cpu_seconds(self) -> float:

@@ -4,7 +4,7 @@ Three callers, told apart by the event:
 - the schedule, or a person: {"tier": "tail"}, optionally with "tenants", a list, hottest first;
 - EventBridge: an endpoint's state change to IN_SERVICE;
 - CloudFormation: the warm gate, a custom resource between an endpoint and the deployment of its route; the one for
-  tenants that move to a multi-model endpoint; the one that compares the old and the new endpoint of tenants that move; the
+  tenants that move to a multi-model endpoint; the one that compares their old and new endpoint; the
   route guard, which puts the routes back when an update is taken back; and,
   of a large fleet, the custom resource that puts parts of the route document into the model bucket.
 docs/warm-up.md says what each does and what the log lines and metrics mean.

@@ -1,7 +1,7 @@
 """Stack distances: how much was used since a tenant's last request. One pass gives LRU caches of every size.
 
 The recency stack lies in numbered slots, the newest last: a request moves its tenant to the next free slot. A
-distance is the number of tenants at or above the tenant's old slot, so the task is to know quickly how many are below it.
+distance is the number of tenants from its old slot up, so the task is to count quickly how many are below it.
 Slots form groups of 16, these again, and so on; each group knows what is before it in the group above. Reading is
 one addition a level; taking a tenant away changes the later ones of 16 neighbours a level, which the processor does a
 few at a time. When the slots are used up the living ones move together; so memory depends on the

@@ -115,11 +115,11 @@ def _stage(connection: duckdb.DuckDBPyConnection, files: Relation, timezone: str
 
 def _bad_rows(connection: duckdb.DuckDBPyConnection) -> tuple[int, tuple[BadRows, ...]]:
     rows = _one(connection, "SELECT count(*) FROM staged")
-    found = connection.execute(f"""
+    relation = connection.execute(f"""
         SELECT reason, count(*), list(raw)[1:{_SAMPLES}] FROM staged WHERE reason IS NOT NULL
         GROUP BY reason ORDER BY count(*) DESC, reason
     """).fetchall()
-    bad = [BadRows(reason, count, tuple(_short(raw) for raw in samples)) for reason, count, samples in found]
+    bad = [BadRows(reason, count, tuple(_short(raw) for raw in samples)) for reason, count, samples in relation]
     rejects = connection.execute(
         "SELECT count(*) FROM information_schema.tables WHERE table_name = 'reject_errors'"
     ).fetchone()
