@@ -22,7 +22,7 @@ from local_cloud.testing.served_account import artefact
 W1 = whale("w1")
 FIRST = {"t1": "t1/1", "t2": "t2/1", "t3": "t3/1", "w1": "w1/2027-01-01"}
 RIGHT = {tenant: {score_of(item)} for tenant, item in FIRST.items()}
-# One multi-model endpoint of two instances, and a whale of one.
+# One shared endpoint of two instances, and a whale of one.
 CHANGES: dict[str, Any] = {
     "probe": {"body": "0.5,0.5"},
     "tiers": {
@@ -267,7 +267,7 @@ def test_a_warm_up_with_half_the_fleet_down_warms_everyone_on_the_other_half(sho
 
 
 def stopped_while_it_starts(shop: Fleet, instance: str) -> int:
-    """Kill an instance's container and stop its successor before it is healthy; the process that is stopped.
+    """Kill an instance's container and stop its successor before it is healthy; the process that stands.
 
     The instance is out of service for the minute that a container has to become healthy.
     """

@@ -19,7 +19,7 @@ STARTING_SECONDS = 181
 
 
 class Tail:
-    """The endpoint `tail`, two instances of 2 to 6, on a clock that does not move."""
+    """The endpoint `tail`, two instances of 2 to 6, on a clock that stands."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
