@@ -1,4 +1,4 @@
-"""The dense model server with flat forests beside the same server with Boosters: `python -m benchmarks.forest_server`.
+"""The dense model server with flat forests and with Boosters: `python -m benchmarks.forest_server`.
 
 Two servers hold the same models, one as UBJ and one as forests; they and a bare HTTP echo are asked in turns, several
 rounds. A ratio is the median of the ratios within a round. `--quick` takes a minute; needs wrk.
@@ -132,7 +132,7 @@ def _rates(
 
 
 def requests(bench: Bench, servers: dict[str, processes.Process], echo: processes.Process) -> None:
-    """Requests a second: small models at 8 connections beside the echo, large ones in turns."""
+    """Requests a second: small models at 8 connections with the echo, large ones in turns."""
     small = [f"small-{number}" for number in range(SMALL)]
     large = [f"large-{number}" for number in range(LARGE)]
     everyone = {**servers, "echo": echo}

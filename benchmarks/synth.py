@@ -279,7 +279,7 @@ class Bar:
 
 
 def bars(results: dict[str, Any]) -> list[Bar]:
-    """The promises of the synth, judged by this run's figures."""
+    """The promises of the synth, checked with this run's figures."""
     shape_found = results["shape"]
     calls = shape_found["warm_up_calls"]
     verdicts = [

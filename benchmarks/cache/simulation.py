@@ -27,7 +27,7 @@ class Sizes:
 
 @dataclass
 class Instance:
-    """One instance's memory and disk. `fixed_bytes` is what the server counts beside models."""
+    """One instance's memory and disk. `fixed_bytes` is what the server counts besides models."""
 
     name: str
     memory_bytes: float

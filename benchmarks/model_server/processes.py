@@ -37,7 +37,7 @@ def python_with(name: str, packages: list[str], *, system_site: bool = False) ->
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody uses; multi-model-server takes none above 32767."""
+    """A port of the loopback interface that is free; multi-model-server takes none above 32767."""
     for port in range(20_000 + os.getpid() % 5_000, 32_767):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
