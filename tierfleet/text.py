@@ -33,6 +33,11 @@ def percent(share: float) -> str:
     return f"{points:.2g} %"
 
 
+def signed_percent(change: float) -> str:
+    """A relative change with its sign: 0.042 -> +4.2 %."""
+    return f"{change * 100:+.1f} %"
+
+
 def points(ratio: float) -> str:
     """A ratio with one decimal, for comparing ratios: 0.4686 -> 46.9 %."""
     return f"{ratio * 100:.1f} %"

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 
-from tierfleet.cost.prices import Price, PriceSource, PriceTable, UnknownPriceError
+from tierfleet.cost.price import Price, PriceSource, UnknownPriceError
+from tierfleet.cost.prices import PriceTable
 
 # Tier and tenant; tenant is None for a shared tier, both are for the whole fleet.
 Place = tuple[str | None, str | None]

@@ -33,12 +33,12 @@ def endpoint(bill: Bill, place: Place, tier: Tier, mean: MeanInstances) -> None:
     hour = bill.hour(tier.instance_type)
     usd = [hour.usd * HOURS_PER_MONTH * count for count in (mean.at_min, mean.expected, mean.at_max)]
     counts = f"{mean.expected:.3g} ({mean.at_min:.3g} to {mean.at_max:.3g})"
-    detail = f"{counts} x {tier.instance_type} at ${hour.usd:g} an hour"
+    detail = f"{counts} x {tier.instance_type} at ${hour.usd:g} an hour{hour.mark}"
     bill.add(place, "instances", detail, usd[1], (usd[0], usd[2]))
     if tier.volume_size_in_gb is not None:
         month = bill.unit("hosting_volume_gb_month")
         usd = [month.of(tier.volume_size_in_gb * count) for count in (mean.at_min, mean.expected, mean.at_max)]
-        detail = f"{tier.volume_size_in_gb} GB an instance at ${month.usd:g} a month"
+        detail = f"{tier.volume_size_in_gb} GB an instance at ${month.usd:g} a month{month.mark}"
         bill.add(place, "volumes", detail, usd[1], (usd[0], usd[2]))
     if mean.short_share:
         name, share = place[1] or place[0], f"{mean.short_share:.0%}".replace("%", " %")

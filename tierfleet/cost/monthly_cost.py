@@ -6,7 +6,8 @@ from tierfleet.config import DedicatedTier, FleetConfig
 from tierfleet.cost import items
 from tierfleet.cost.bill import Bill, CostLine, Place
 from tierfleet.cost.instance_hours import mean_instances
-from tierfleet.cost.prices import Price, PriceTable, UnknownPriceError
+from tierfleet.cost.price import Price, UnknownPriceError
+from tierfleet.cost.prices import UNITS_FROM, PriceTable
 from tierfleet.cost.usage import Usage
 from tierfleet.errors import InputError
 from tierfleet.instance_types import describe
@@ -114,6 +115,11 @@ def _add_notes(bill: Bill, config: FleetConfig, usage: Usage) -> None:
     notes.append("a month has 730 hours; list prices on demand, without free tiers, Savings Plans, discounts and taxes")
     if bill.region != config.region:
         notes.append(f"priced as in {bill.region}, although the fleet is in {config.region}")
+    borrowed = sorted(price.name for price in bill.used.values() if price.borrowed_from)
+    if borrowed:
+        notes.append(
+            f"the table has no price of {', '.join(borrowed)} in {bill.region}: {UNITS_FROM}'s are used (unchecked)"
+        )
     if usage.traffic:
         notes.append(
             "expected: as many instances in each hour of a mean day as keep calls at the scaling target, at once"

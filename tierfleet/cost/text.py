@@ -7,8 +7,8 @@ from typing import Any
 from tierfleet.columns import fitting, shortened
 from tierfleet.cost.diff import CostDiff
 from tierfleet.cost.monthly_cost import FleetCost
-from tierfleet.cost.prices import Price, PriceSource
-from tierfleet.text import wrapped
+from tierfleet.cost.price import Price, PriceSource
+from tierfleet.text import counted, wrapped
 
 # A last column narrower than this is harder to read than a line that the terminal breaks.
 _LEAST_COLUMNS = 30
@@ -79,7 +79,10 @@ def cost_json(cost: FleetCost, tenants: Mapping[str, float] | None = None) -> di
                 "usd": p.usd,
                 "as_of": p.source.as_of.isoformat(),
                 "source": p.source.text,
-                "verify": p.source.check,
+                "verify": p.unchecked,
+                "second_source": p.second and p.second.text,
+                "aws_url": p.source.aws_url,
+                "sha256": p.source.sha256,
             }
             for p in cost.prices
         ],
@@ -181,10 +184,12 @@ def _footer(cost: FleetCost, *, verbose: bool = True) -> list[str]:
 def _dates(prices: Sequence[Price]) -> Iterator[str]:
     dates = sorted(price.source.as_of for price in prices)
     if dates:
-        verify = sum(price.source.check for price in prices)
-        counted = f"{len(prices)} price{'' if len(prices) == 1 else 's'} of {dates[0]} to {dates[-1]}"
-        verify_text = f", {verify} of them to verify" if verify else ""
-        yield f"{counted}{verify_text}: --verbose names the sources, tierfleet prices refresh reads them anew"
+        unchecked = sum(price.unchecked for price in prices)
+        marked = f", {unchecked} of them unchecked" if unchecked else ""
+        yield (
+            f"{counted(len(prices), 'price')} of {dates[0]} to {dates[-1]}{marked}: --verbose names the sources, "
+            "tierfleet prices refresh reads AWS's own"
+        )
 
 
 def _details(cost: FleetCost) -> list[str]:
@@ -193,9 +198,12 @@ def _details(cost: FleetCost) -> list[str]:
 
 
 def _sources(prices: Sequence[Price]) -> Iterator[str]:
-    by_source: dict[PriceSource, list[str]] = {}
+    by_source: dict[tuple[PriceSource, PriceSource | None, str | None], list[Price]] = {}
     for price in prices:
-        by_source.setdefault(price.source, []).append(price.name)
-    for source, names in sorted(by_source.items(), key=lambda found: (found[0].as_of, found[0].name)):
-        label = "price to verify" if source.check else "price"
-        yield f"{label}: {', '.join(sorted(names))}: {source.as_of}, {source.text}"
+        by_source.setdefault((price.source, price.second, price.borrowed_from), []).append(price)
+    for (source, second, elsewhere), group in sorted(by_source.items(), key=lambda item: item[0][0].as_of):
+        label = "unchecked price" if group[0].unchecked else "price"
+        names = ", ".join(sorted(price.name for price in group))
+        of_region = f", the price of {elsewhere}" if elsewhere else ""
+        also = f"; also {second.as_of}, {second.text}" if second else ""
+        yield f"{label}: {names}{of_region}: {source.as_of}, {source.text}{also}"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tierfleet.config import FleetConfig
 from tierfleet.cost.monthly_cost import FleetCost
+from tierfleet.cost.price import PriceSource
 from tierfleet.planning.profiles.latency import Network
 from tierfleet.planning.profiles.profile import Profile
 from tierfleet.planning.request import other_container
@@ -96,13 +97,11 @@ def assumptions(
 
 
 def price_sources(cost: FleetCost) -> tuple[str, ...]:
-    """Where the prices come from, with their dates."""
-    found: dict[str, list[str]] = {}
-    sources = {price.source.name: price.source for price in cost.prices}
+    """Where the prices come from, with their dates, the newest first."""
+    names: dict[tuple[PriceSource, bool], list[str]] = {}
     for price in cost.prices:
-        found.setdefault(price.source.name, []).append(price.name)
+        names.setdefault((price.source, price.unchecked), []).append(price.name)
     return tuple(
-        f"{sources[name].as_of}: {', '.join(sorted(names))} ({sources[name].text}"
-        f"{'; verify' if sources[name].check else ''})"
-        for name, names in sorted(found.items(), key=lambda item: sources[item[0]].as_of, reverse=True)
+        f"{source.as_of}: {', '.join(sorted(group))} ({source.text}{'; unchecked' if unchecked else ''})"
+        for (source, unchecked), group in sorted(names.items(), key=lambda item: item[0][0].as_of, reverse=True)
     )
