@@ -64,6 +64,11 @@ class PriceTable:
         """Regions with at least one price."""
         return tuple(sorted(self.hosting.keys() | self.units.keys()))
 
+    @property
+    def another_region(self) -> str:
+        """A region to price a fleet in whose own has no prices."""
+        return UNITS_FROM if UNITS_FROM in self.regions or not self.regions else self.regions[0]
+
     def hourly_price(self, instance_type: str, region: str) -> Price:
         """One hour of a real-time hosting instance such as `ml.m5.xlarge`. Raises UnknownPriceError."""
         price = self.hosting.get(region, {}).get(instance_type)
@@ -94,9 +99,8 @@ class PriceTable:
             known = ", ".join(sorted(hosting_regions()))
             return UnknownPriceError(f"no price is known in {region}, which is not a region that hosts models: {known}")
         if self.regions and region not in self.regions:
-            instead = UNITS_FROM if UNITS_FROM in self.regions else self.regions[0]
             return UnknownPriceError(
-                f"no price is known in {region}: {refresh}; or price it as in another region: --region {instead}. "
+                f"no price is known in {region}: {refresh}; or price it as in another region: --region {self.another_region}. "
                 f"The table has {', '.join(self.regions)}"
             )
         known = ", ".join(sorted(self.hosting.get(region, {}))) if table == HOSTING_INSTANCE_HOUR else ""

@@ -42,7 +42,7 @@ def make_plan(question: Question, progress: Progress | None = None) -> tuple[Pla
     if not types:
         raise InputError(
             f"the price table knows no instance type of {config.region} that the fleet may use; run tierfleet prices "
-            f"refresh --region {config.region}, or plan as elsewhere: --region {' or '.join(question.prices.regions)}"
+            f"refresh --region {config.region}, or plan as elsewhere: --region {question.prices.another_region}"
         )
     models = _models(question)
     found: dict[str, Found] = {}

@@ -26,7 +26,8 @@ WORKLOAD = steady(zipf(1000, 100_000))
 def test_only_types_with_a_price_that_the_image_runs_on_are_candidates() -> None:
     with_price, without = candidate_types(CONFIG, PRICES)
     assert "ml.m5.xlarge" in with_price
-    assert "ml.m7i.xlarge" in without
+    assert "ml.m7i.xlarge" in with_price
+    assert "ml.c5d.xlarge" in without
     assert not any(describe(name).graviton or describe(name).burstable for name in (*with_price, *without))
 
 
