@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tierfleet.cli.config_commands import load_all_or_fail, load_or_fail
-from tierfleet.cli.console import Json, columns, fail, print_json
+from tierfleet.cli.console import Json, columns, fail, load_all_or_fail, load_or_fail, print_json
 from tierfleet.cli.diff_command import Against
 from tierfleet.cli.fleet_file import ConfigOption
 from tierfleet.cost.diff import Priced, cost_diff, paired_files

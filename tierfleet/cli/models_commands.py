@@ -19,8 +19,7 @@ from tierfleet.aws_problem import AwsProblemError
 from tierfleet.cli import catalog_commands
 from tierfleet.cli.aws import aws_or_fail, bucket_of, s3_of
 from tierfleet.cli.catalog_commands import Config
-from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, columns, err, fail, out, print_json, say
+from tierfleet.cli.console import Json, columns, err, fail, load_or_fail, out, print_json, say
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.columns import in_columns

@@ -4,6 +4,7 @@ Shapes and ranges live here; rules that need more than one table live in `rules`
 The docstring below each key is the text of docs/configuration.md and of the JSON Schema.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -26,8 +27,10 @@ from tierfleet.runtime.names import GENERATION_PATTERN, WORD_PATTERN
 
 
 def _check_distinct(items: tuple[str, ...]) -> tuple[str, ...]:
-    if twice := sorted({item for item in items if items.count(item) > 1}):
-        raise ValueError(f"lists {', '.join(twice)} twice; each id must be a different one")
+    twice = sorted(item for item, count in Counter(items).items() if count > 1)
+    if twice:
+        more = f" and {len(twice) - 5} more" if len(twice) > 5 else ""
+        raise ValueError(f"lists {', '.join(twice[:5])}{more} more than once; each id must be a different one")
     return items
 
 
@@ -256,7 +259,7 @@ class WarmUp(Section):
     -> AWS::Scheduler::Schedule ScheduleExpression"""
     timezone: TimeZone = "UTC"
     """IANA time zone of the schedule, summer time included. -> ScheduleExpressionTimezone"""
-    tenants: tuple[TenantId, ...] = ()
+    tenants: Annotated[tuple[TenantId, ...], AfterValidator(_check_distinct)] = ()
     """Whose models to load, hottest first. A tenant on another tier is skipped."""
     tenants_file: str | None = None
     """Or a file beside this one with one tenant a line (`#` starts a comment), for lists too long to read here."""
@@ -329,7 +332,7 @@ class MultiModelTier(Tier):
     """`multi-model`: one endpoint for all tenants of the tier."""
     default: bool = False
     """True for the one tier that serves every tenant no other tier names."""
-    tenants: tuple[TenantId, ...] = ()
+    tenants: Annotated[tuple[TenantId, ...], AfterValidator(_check_distinct)] = ()
     """Tenants of a further shared tier; the default tier lists none."""
     first_generation: Annotated[str, Field(pattern=rf"^{GENERATION_PATTERN}$")] | None = None
     """The generation whose endpoint name carries no suffix. A generation is six characters for what the instances are

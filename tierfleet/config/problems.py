@@ -8,9 +8,13 @@ from typing import Any, Literal
 
 from pydantic_core import ErrorDetails
 
+from tierfleet.columns import shortened
+
 Severity = Literal["error", "warning", "note"]
 
 
+# A key of a thousand characters would push the message off the screen.
+_LONGEST_NAME = 100
 # In the words of TOML.
 _SHAPES = {
     "model_type": "should be a table",
@@ -37,7 +41,8 @@ class Problem:
     file: str = ""
 
     def __str__(self) -> str:
-        place = f"[{self.table}] {self.key}" if self.table else self.key
+        table, key = shortened(self.table, _LONGEST_NAME), shortened(self.key, _LONGEST_NAME)
+        place = f"[{table}] {key}" if table else key
         shown = "" if self.value is None else f" = {_shown(self.value)}"
         return f"{self.severity}: {self.file}: {place}{shown}: {self.message}; {self.fix}"
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tierfleet.columns import in_columns
 from tierfleet.config.model import DedicatedTier, FleetConfig
 
 # Defaults of a new account. Source: docs.aws.amazon.com/general/latest/gr/sagemaker.html (2026 text).
@@ -57,11 +58,9 @@ def quotas(config: FleetConfig) -> list[Quota]:
 
 def quota_table(config: FleetConfig, needed: Sequence[Quota]) -> str:
     """The quotas as lines of text of at most 80 columns, one a quota, with what to ask AWS for."""
-    title = f"{config.fleet}-{config.environment}: SageMaker quotas in {config.account}, {config.region}"
-    width = max(len(quota.name) for quota in needed)
-    lines = [f"{title}\n {'quota':<{width}} at max updating default"]
+    rows = [("quota", "at max", "updating", "default", "")]
     for quota in needed:
-        ask = f" request {quota.while_updating}" if quota.request_increase else ""
-        counts = f"{quota.at_maximum:>6} {quota.while_updating:>8} {quota.default:>7}"
-        lines.append(f" {quota.name:<{width}} {counts}{ask}")
-    return "\n".join(lines)
+        ask = f"request {quota.while_updating}" if quota.request_increase else ""
+        rows.append((quota.name, str(quota.at_maximum), str(quota.while_updating), str(quota.default), ask))
+    title = f"{config.fleet}-{config.environment}: SageMaker quotas in {config.account}, {config.region}"
+    return "\n".join([title, *(f" {line}" for line in in_columns(rows, None, right=(1, 2, 3), gap=1))])

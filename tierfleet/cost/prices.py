@@ -100,8 +100,8 @@ class PriceTable:
             return UnknownPriceError(f"no price is known in {region}, which is not a region that hosts models: {known}")
         if self.regions and region not in self.regions:
             return UnknownPriceError(
-                f"no price is known in {region}: {refresh}; or price it as in another region: --region {self.another_region}. "
-                f"The table has {', '.join(self.regions)}"
+                f"no price is known in {region}: {refresh}; or price it as in another region: --region "
+                f"{self.another_region}. The table has {', '.join(self.regions)}"
             )
         known = ", ".join(sorted(self.hosting.get(region, {}))) if table == HOSTING_INSTANCE_HOUR else ""
         have = f"; {region} has {known}" if known else f"; regions with prices: {', '.join(self.regions)}"

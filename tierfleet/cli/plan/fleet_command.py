@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, columns, err, fail, json_text, out, planning_or_fail
+from tierfleet.cli.console import Json, columns, err, fail, json_text, load_or_fail, out, planning_or_fail
 from tierfleet.cli.progress import steps
 from tierfleet.config import FleetConfig
 

@@ -1,6 +1,5 @@
 """Rules within one tier."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 from tierfleet.config.model import DedicatedTier, MultiModelTier, WarmUp
@@ -51,9 +50,6 @@ def _pinned_models(where: str, tier: DedicatedTier) -> Iterator[Problem]:
 def _warm_up(where: str, tier: MultiModelTier, warm_up: WarmUp) -> Iterator[Problem]:
     where = f"{where}.warm_up"
     listed = len(warm_up.tenants)
-    for tenant, count in Counter(warm_up.tenants).items():
-        if count > 1:
-            yield Problem(where, "tenants", tenant, f"listed {count} times, once is allowed", "delete the others")
     if not listed:
         message = "no tenant to warm up"
         yield Problem(where, "tenants", None, message, "list tenants, hottest first, or remove the table")
