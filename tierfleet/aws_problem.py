@@ -62,7 +62,7 @@ def _refused(error: ClientError, asked: str, permissions: str) -> tuple[str, str
         remedy = f"it comes with cdk deploy {stage}/Models, and the fleet file says in which account and region"
         return "there is no such bucket", remedy
     if code in _OTHER_REGION:
-        return f"the bucket is in another region than the fleet file says ({code})", "mend region in the file"
+        return f"the bucket is in another region than the fleet file says ({code})", "correct region in the file"
     if code in _DENIED:
         return f"access denied ({message})", f"{permissions}; {WHO}"
     return _classified(error)
@@ -83,7 +83,7 @@ def _classified(error: BotoCoreError | ClientError) -> tuple[str, str]:
     verdict = classify(error)
     if verdict.retryable:
         return verdict.sentence, "try again in a minute"
-    return verdict.sentence, "to try again will not help: mend what AWS names"
+    return verdict.sentence, "trying again will not help: correct what AWS names"
 
 
 def _code(error: ClientError) -> str:

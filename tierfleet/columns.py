@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Collection, Sequence
 
-# What is left of a name still tells it from its neighbours.
+# A name of this length can still be told from its neighbours.
 _LEAST_CHARACTERS = 12
 _INDENT = 4
 # A last column narrower than this is harder to read than a line of its own.
@@ -71,14 +71,14 @@ def in_columns_and_text(
 
 
 def fitting(widths: Sequence[int], room: int, shrink: Collection[int]) -> list[int]:
-    """The widths of columns whose sum is at most `room`, as far as those of `shrink` can give, the widest first."""
-    found = list(widths)
-    while sum(found) > room:
-        widest = max((column for column in shrink if column < len(found)), key=found.__getitem__, default=None)
-        if widest is None or found[widest] <= _LEAST_CHARACTERS:
+    """Widths whose sum is at most `room`, as far as the columns of `shrink` can give way, the widest first."""
+    fitted = list(widths)
+    while sum(fitted) > room:
+        widest = max((column for column in shrink if column < len(fitted)), key=fitted.__getitem__, default=None)
+        if widest is None or fitted[widest] <= _LEAST_CHARACTERS:
             break
-        found[widest] -= 1
-    return found
+        fitted[widest] -= 1
+    return fitted
 
 
 def shortened(text: str, characters: int) -> str:

@@ -1,4 +1,4 @@
-"""Image URIs: AWS's stock images by framework and version, or whatever the fleet file names in full."""
+"""Image URIs: AWS's stock images by framework and version, or the full URI in the fleet file."""
 
 import difflib
 import re

@@ -46,7 +46,7 @@ def hosting_regions() -> frozenset[str]:
 
 @cache
 def hosted_in(region: str) -> frozenset[str]:
-    """The types of `hosting_types` that the price list offers for hosting in a region; none in one it does not know."""
+    """The types of `hosting_types` that the price list offers for hosting in a region; none in an unknown region."""
     offer = _offers().get(region, {})
     families, without = set(offer.get("families", ())), set(offer.get("without", ()))
     return frozenset(name for name in hosting_types() if name.rpartition(".")[0] in families and name not in without)

@@ -13,7 +13,7 @@ from tierfleet.property_limits import PROPERTY_LIMITS, PropertyLimit
 
 Template = Mapping[str, Any]
 
-# What only a deployment knows counts as this many characters.
+# A value known only at deployment counts as this many characters.
 UNKNOWN_CHARACTERS = 64
 _SECTIONS = (
     ("Resources", aws_limits.STACK_RESOURCES),
@@ -80,14 +80,14 @@ def _values(properties: Any, path: str) -> Iterator[Any]:
     if not isinstance(properties, Mapping):
         return
     if name == "{key}":
-        found: list[Any] = list(properties)
+        values: list[Any] = list(properties)
     elif name == "{}":
-        found = list(properties.values())
+        values = list(properties.values())
     else:
-        found = [properties[name]] if name in properties else []
+        values = [properties[name]] if name in properties else []
     if in_list:
-        found = [item for value in found if isinstance(value, list) for item in value]
-    for value in found:
+        values = [item for value in values if isinstance(value, list) for item in value]
+    for value in values:
         if rest:
             yield from _values(value, rest)
         else:
@@ -206,7 +206,7 @@ def _of(template: Template, resource_type: str) -> Iterator[tuple[str, Mapping[s
 
 
 def text_of(value: Any) -> str:
-    """A value as text, with <id> where only the deployment knows."""
+    """A value as text, with <id> for a value known only at deployment."""
     if isinstance(value, dict) and "Fn::Join" in value:
         separator, parts = value["Fn::Join"]
         return str(separator).join(map(text_of, parts))
@@ -217,7 +217,7 @@ def text_of(value: Any) -> str:
 
 
 def length_of(value: Any) -> int:
-    """Items of a list, characters of anything else as JSON; 64 for what only the deployment knows."""
+    """Items of a list, characters of anything else as JSON; 64 for a value known only at deployment."""
     if isinstance(value, str | list):
         return len(value)
     if isinstance(value, dict) and set(value) <= {"Ref", "Fn::GetAtt"} and value:

@@ -149,7 +149,7 @@ def _is_number(field: Field, text: str) -> bool:
 
 
 def _numbers(field: Field, value: str) -> tuple[int, ...]:
-    found: set[int] = set()
+    numbers: set[int] = set()
     for item in value.split(","):
         span, slash, step = item.partition("/")
         first, dash, last = span.partition("-")
@@ -165,8 +165,8 @@ def _numbers(field: Field, value: str) -> tuple[int, ...]:
             if begin <= end
             else [*range(begin, field.highest + 1), *range(field.lowest, end + 1)]
         )
-        found |= set(stretch[:: int(step) if step else 1])
-    return tuple(sorted(found))
+        numbers |= set(stretch[:: int(step) if step else 1])
+    return tuple(sorted(numbers))
 
 
 def _number(field: Field, text: str) -> int:

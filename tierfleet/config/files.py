@@ -48,12 +48,12 @@ def fleet_files(path: Path) -> list[Path]:
     try:
         if not path.is_dir():
             return [path]
-        found = sorted(file for file in path.iterdir() if file.name.endswith(".toml"))
+        files = sorted(file for file in path.iterdir() if file.name.endswith(".toml"))
     except OSError as error:
         raise FileError(f"cannot be read ({error.strerror})", "check the path and its permissions") from error
-    if not found:
+    if not files:
         raise FileError("holds no fleet files (*.toml)", "name a directory with fleet files, or a file")
-    return found
+    return files
 
 
 def read_text(path: Path) -> str:
@@ -82,7 +82,7 @@ def read_text(path: Path) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The document of a TOML file. Raises FileError for a file that holds none."""
+    """The document of a TOML file. Raises FileError for a file that is not TOML."""
     text = read_text(path)
     try:
         document = tomllib.loads(text)
@@ -109,9 +109,9 @@ def unfit_texts(document: Any, where: tuple[str, ...] = ()) -> Iterator[Problem]
     items = document.items() if isinstance(document, dict) else enumerate(document)
     for key, value in items:
         for text in (key, value):
-            if isinstance(text, str) and (found := _NO_TEXT.search(text)):
-                name = "a byte-order mark" if found[0] == "\ufeff" else "a control character"
-                message = f"holds {name} (U+{ord(found[0]):04X}), which AWS does not take"
+            if isinstance(text, str) and (unfit := _NO_TEXT.search(text)):
+                name = "a byte-order mark" if unfit[0] == "\ufeff" else "a control character"
+                message = f"holds {name} (U+{ord(unfit[0]):04X}), which AWS does not take"
                 yield Problem(".".join(where), str(key), value, message, "remove the character")
                 break
             if isinstance(text, str) and _CDK_REFERENCE in text:

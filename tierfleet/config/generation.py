@@ -30,9 +30,9 @@ def generation(config: FleetConfig, tier: MultiModelTier) -> str:
 
 
 def name_suffix(config: FleetConfig, tier: MultiModelTier) -> str | None:
-    """The generation as the endpoint's name has it; None for the one that the fleet file calls the first."""
-    found = generation(config, tier)
-    return None if found == tier.first_generation else found
+    """The generation in the endpoint's name; None for the fleet file's `first_generation`."""
+    current = generation(config, tier)
+    return None if current == tier.first_generation else current
 
 
 def check_generations(config: FleetConfig) -> Iterator[Problem]:
@@ -40,7 +40,7 @@ def check_generations(config: FleetConfig) -> Iterator[Problem]:
     for name, tier in config.multi_model_tiers.items():
         if tier.first_generation and (suffix := name_suffix(config, tier)):
             message = f"its settings are another generation, {suffix}, so its endpoint has a name that ends in it"
-            fix = "nothing to do: it is built and warmed beside the one that is deployed"
+            fix = "nothing to do: the new endpoint is built and warmed before the deployed one goes"
             yield Problem(f"tiers.{name}", "first_generation", tier.first_generation, message, fix, severity="note")
 
 

@@ -29,7 +29,7 @@ class HostedRoutes:
 
 
 def hosted_routes(config: FleetConfig) -> HostedRoutes:
-    """What of a fleet's route document AppConfig hosts, and what the model bucket holds."""
+    """The part of a fleet's route document that AppConfig hosts, and the parts in the model bucket."""
     document = routes.route_document(config)
     whole = _text(document)
     if frame_bytes(config) + json_length(whole) <= WHOLE_TEMPLATE_BYTES:

@@ -30,7 +30,7 @@ _SHAPES = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding: where it stands, the value found, what is wrong with what is allowed, and what to do."""
+    """One problem: its place, the value, what is wrong and what is allowed, and what to do."""
 
     table: str
     key: str
@@ -48,7 +48,7 @@ class Problem:
 
 
 class ConfigError(ValueError):
-    """A fleet file cannot be used; holds every problem found in it, never just the first."""
+    """A fleet file cannot be used; lists every problem in it, never just the first."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)

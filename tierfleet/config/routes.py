@@ -9,7 +9,7 @@ from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.instance_types import describe
 from tierfleet.runtime import names, route_parts
 
-# AppConfig's validators know no newer draft than 04. Kept by hand; tests hold every fleet's document against it.
+# AppConfig's validators know no newer draft than 04. Kept by hand; tests check every fleet's document against it.
 ROUTE_SCHEMA: Mapping[str, Any] = {
     "$schema": "http://json-schema.org/draft-04/schema#",
     "type": "object",
@@ -24,7 +24,7 @@ ROUTE_SCHEMA: Mapping[str, Any] = {
         # Not required: a document of before must stay deployable, should a deployment be taken back.
         "models_bucket": {"type": "string", "minLength": 3, "maxLength": 63},
         "ttl_seconds": {"type": "integer", "minimum": 15, "maximum": 3600},
-        # Sections that lie in the model bucket (hosted_routes).
+        # Sections in the model bucket (hosted_routes).
         "parts": {
             "type": "object",
             "minProperties": 1,
@@ -112,7 +112,7 @@ def endpoint_name(config: FleetConfig, tier: str, tenant: str | None = None) -> 
 
 
 def route_document(config: FleetConfig) -> dict[str, Any]:
-    """The route document of a fleet, as JSON-ready data; it holds exceptions only, so most tenants are not in it.
+    """The route document of a fleet, as JSON-ready data; it lists exceptions only, so most tenants are not in it.
 
     The order of tables and tenants in the fleet file changes nothing; the order of a warm-up list is its meaning.
     """

@@ -1,7 +1,7 @@
 """How many resources and how many bytes of template a fleet becomes.
 
 The counts are exact. The bytes are an estimate from measured parts, within 5 %, so that they are known without a
-synthesis. Tests hold both against real templates.
+synthesis. Tests compare both with real templates.
 """
 
 import json

@@ -53,7 +53,7 @@ Priced = tuple[FleetConfig, FleetCost]
 def cost_diff(old: Priced | None, new: Priced | None, *, every_place: bool = False) -> CostDiff:
     """The change from `old` to `new`, priced by the same table and usage; None: no such fleet before, or after.
 
-    every_place: also those that cost the same, so that the changes add up to the totals.
+    every_place: include places that cost the same, so that the changes add up to the totals.
     Raises ValueError where both are None.
     """
     given = old or new
@@ -82,7 +82,7 @@ def paired_files(old: Path, new: Path) -> list[tuple[Path | None, Path | None]]:
         return [(old, new)]
     names = sorted({file.name for directory in (old, new) for file in directory.glob("*.toml")})
     if not names:
-        raise InputError(f"no fleet files in {old} and {new}; give the directories that hold them")
+        raise InputError(f"no fleet files in {old} and {new}; give directories with fleet files")
     return [
         (old / name if (old / name).is_file() else None, new / name if (new / name).is_file() else None)
         for name in names
@@ -100,17 +100,17 @@ def _reasons(place: Place, old: Priced | None, new: Priced | None) -> Iterator[s
     if tenant:
         was, comes = _tier_of(before, tenant), _tier_of(after, tenant)
         if was != comes:
-            # Of the two places of a tenant that moved, each tells its own side.
+            # A tenant that moved has two places, and each gives its own reason.
             yield f"comes from {was}" if comes == tier else f"goes to {comes}"
             return
     if tier:
-        found, wanted = before.tiers.get(tier), after.tiers.get(tier)
-        if found is None or wanted is None:
-            yield "new tier" if found is None else "tier removed"
+        old_tier, new_tier = before.tiers.get(tier), after.tiers.get(tier)
+        if old_tier is None or new_tier is None:
+            yield "new tier" if old_tier is None else "tier removed"
             return
-        yield from _differences(_settings(found), _settings(wanted))
-        if found.hosting == "multi-model" and len(found.tenants) != len(wanted.tenants):
-            yield f"tenants {len(found.tenants)} -> {len(wanted.tenants)}"
+        yield from _differences(_settings(old_tier), _settings(new_tier))
+        if old_tier.hosting == "multi-model" and len(old_tier.tenants) != len(new_tier.tenants):
+            yield f"tenants {len(old_tier.tenants)} -> {len(new_tier.tenants)}"
     else:
         yield from _differences(before.routes.model_dump(), after.routes.model_dump(), "routes.")
         yield from _items(old[1], new[1])

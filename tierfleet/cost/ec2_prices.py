@@ -1,8 +1,8 @@
-"""Hosting prices that nobody could read, computed from EC2's, which are public for nearly every region.
+"""Hosting prices computed from EC2's, which are public for nearly every region.
 
 SageMaker charges 1.2 times EC2's on-demand price, rounded to a tenth of a cent, for an hour of hosting on a CPU
 instance of generation 5 or later. AWS does not promise that: tests compare the rule with every hosting price that was
-read and with the EC2 price beside it, and a price computed this way is marked as unchecked wherever it is shown.
+read and whose EC2 price is known. A price computed this way is marked as unchecked wherever it is shown.
 `tierfleet prices refresh` replaces it.
 """
 

@@ -15,10 +15,7 @@ HOURS_OF_DAY = 24
 
 @dataclass(frozen=True)
 class MeanInstances:
-    """Instances of one endpoint, averaged over a month: at its lower bounds, as expected, at its upper bounds.
-
-    short_share: of the time, when the calls would need more than the upper bound.
-    """
+    """Instances of one endpoint, averaged over a month: at its lower bounds, as expected, at its upper bounds."""
 
     at_min: float
     expected: float
@@ -55,7 +52,7 @@ def mean_instances(tier: Tier, calls_per_hour: Sequence[float] | None = None) ->
 
 
 def _bounds_by_hour_of_day(tier: Tier) -> list[list[_Bounds]]:
-    """For each hour of a day in UTC, how long in a year which bounds hold."""
+    """For each hour of the day in UTC, the bounds that apply and for how many hours of the year."""
     changes = sorted(
         (moment, scheduled.min, scheduled.max)
         for _, scheduled in sorted(tier.scaling.schedules.items())
@@ -64,7 +61,7 @@ def _bounds_by_hour_of_day(tier: Tier) -> list[list[_Bounds]]:
     begin, end = datetime(REFERENCE_YEAR, 1, 1, tzinfo=UTC), datetime(REFERENCE_YEAR + 1, 1, 1, tzinfo=UTC)
     if not changes:
         return [[_Bounds(1.0, tier.instances.min, tier.instances.max)] for _ in range(HOURS_OF_DAY)]
-    # Before the first change of the year the last one of the year before holds.
+    # Until the first change of a year, the last change of the year before applies.
     stretches = [(begin, *changes[-1][1:]), *(change for change in changes if begin <= change[0] < end)]
     held: list[dict[tuple[int, int], float]] = [{} for _ in range(HOURS_OF_DAY)]
     for (start, minimum, maximum), stop in zip(stretches, [*(s[0] for s in stretches[1:]), end], strict=True):

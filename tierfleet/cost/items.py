@@ -82,7 +82,7 @@ def _hours(fires: Sequence[datetime]) -> float:
 
 
 def _custom_metrics(bill: Bill, tier: str | None, names: int, hours: float, item: str) -> None:
-    # Billed by the hour in which a metric is sent.
+    # CloudWatch bills a metric for each hour in which it is sent.
     metrics = names * min(hours / HOURS_PER_MONTH, 1.0)
     usd = bill.unit("cloudwatch_custom_metric_month").of(metrics)
     bill.add((tier, None), item, f"{names} metrics, {hours:.3g} hours a month", usd)
@@ -122,7 +122,7 @@ def storage(bill: Bill, config: FleetConfig, served: Mapping[str, list[str]], us
         return
     month = bill.unit("s3_storage_gb_month")
     a_tenant = usage.artefact_megabytes * usage.versions_kept * 1e6 / BYTES_PER_GB
-    # One price tier holds for the bucket, whatever the fleet's tiers.
+    # S3's price tier depends on the whole bucket, not on a fleet's tier.
     month.of(a_tenant * sum(count for _, count in _stored(config, served, usage)))
     for place, count in _stored(config, served, usage):
         detail = f"{count * usage.versions_kept:,} artefacts of {usage.artefact_megabytes:g} MB"
@@ -143,9 +143,9 @@ def _stored(config: FleetConfig, served: Mapping[str, list[str]], usage: Usage) 
 
 def whole_fleet(bill: Bill, config: FleetConfig, served: Mapping[str, list[str]], usage: Usage) -> None:
     """What belongs to no tier."""
-    everybody = (None, None)
-    alarms(bill, everybody, fleet_alarms(config))
-    bill.add(everybody, "dashboard", "1", bill.unit("cloudwatch_dashboard_month").of(1))
+    fleet_wide = (None, None)
+    alarms(bill, fleet_wide, fleet_alarms(config))
+    bill.add(fleet_wide, "dashboard", "1", bill.unit("cloudwatch_dashboard_month").of(1))
     _custom_metrics(bill, None, len(S3_REQUEST_METRICS), HOURS_PER_MONTH, "S3 request metrics")
     warm_ups = [tier.warm_up for tier in config.multi_model_tiers.values() if tier.warm_up]
     if warm_ups:
@@ -160,7 +160,7 @@ def whole_fleet(bill: Bill, config: FleetConfig, served: Mapping[str, list[str]]
     received = usage.callers * usage.restarts_per_month
     usd = bill.unit("appconfig_request").of(polls) + bill.unit("appconfig_configuration_received").of(received)
     detail = f"{usage.callers} caller{'' if usage.callers == 1 else 's'}: {polls:,.0f} polls, {received:,.0f} documents"
-    bill.add(everybody, "route polling", detail, usd)
+    bill.add(fleet_wide, "route polling", detail, usd)
     if usage.nat_gateways:
         hours = usage.nat_gateways * HOURS_PER_MONTH
-        bill.add(everybody, "NAT gateways", f"{usage.nat_gateways}", bill.unit("nat_gateway_hour").of(hours))
+        bill.add(fleet_wide, "NAT gateways", f"{usage.nat_gateways}", bill.unit("nat_gateway_hour").of(hours))

@@ -11,6 +11,7 @@ from tierfleet.cost.prices import UNITS_FROM, PriceTable
 from tierfleet.cost.usage import Usage
 from tierfleet.errors import InputError
 from tierfleet.instance_types import describe
+from tierfleet.text import counted
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,8 @@ def _add_notes(bill: Bill, config: FleetConfig, usage: Usage) -> None:
     if any(tier.warm_up for tier in config.multi_model_tiers.values()):
         notes.append("a warm-up runs until its deadline, which is the most it can")
     if usage.artefact_megabytes is not None:
-        lie = "version of each model lies" if usage.versions_kept == 1 else "versions of each model lie"
-        notes.append(f"{usage.versions_kept} {lie} in the bucket (--versions-kept)")
+        versions = counted(usage.versions_kept, "version")
+        notes.append(f"{versions} of each model in the bucket (--versions-kept)")
     starts = "caller process that starts" if usage.callers == 1 else "caller processes that start"
     notes.append(f"{usage.callers} {starts} anew {usage.restarts_per_month:g} times a month (--callers)")
     defaults = [

@@ -128,7 +128,7 @@ def _parsed(content: bytes, url: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{url} is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise InputError(f"{url} holds {type(document).__name__}, not an object; expected a price list file")
+        raise InputError(f"{url} is a {type(document).__name__}, not an object; expected a price list file")
     return document
 
 

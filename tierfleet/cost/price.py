@@ -35,7 +35,7 @@ class Price:
     usd: float
     source: PriceSource
     through: float | None = None
-    """The quantity a month up to which the price holds; None: any quantity."""
+    """The quantity a month up to which the price applies; None: any quantity."""
     sku: str | None = None
     """AWS's own id, where the price was refreshed."""
     second: PriceSource | None = None
@@ -43,7 +43,7 @@ class Price:
     derived: bool = False
     """Computed from EC2's price, not read."""
     borrowed_from: str | None = None
-    """The region whose price it is, where the table has none of `region`."""
+    """The region whose price this is, where the table has none for `region`."""
 
     @property
     def unchecked(self) -> bool:

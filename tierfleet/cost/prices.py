@@ -42,7 +42,7 @@ UNITS: Final = (
     "nat_gateway_hour",
     "nat_gateway_gb",
 )
-# Instances are nearly all of a bill. A region whose small units are not in the table is priced with this region's.
+# Instances are nearly all of a bill. Where the table lacks a region's small units, this region's are used.
 UNITS_FROM: Final = "us-east-1"
 
 
@@ -66,7 +66,7 @@ class PriceTable:
 
     @property
     def another_region(self) -> str:
-        """A region to price a fleet in whose own has no prices."""
+        """A region whose prices can be used where a fleet's own region has none."""
         return UNITS_FROM if UNITS_FROM in self.regions or not self.regions else self.regions[0]
 
     def hourly_price(self, instance_type: str, region: str) -> Price:
@@ -159,7 +159,7 @@ def load_prices(file: Path | None = None) -> PriceTable:
 def _tables(document: Mapping[str, Any], key: str, mistakes: list[str]) -> list[tuple[str, Mapping[str, Any]]]:
     tables = document.get(key)
     if not isinstance(tables, Mapping) or not all(isinstance(value, Mapping) for value in tables.values()):
-        mistakes.append(f"[{key}]: is missing or holds no tables; see tierfleet/data/prices.toml for the form")
+        mistakes.append(f"[{key}]: is missing or has no tables; see tierfleet/data/prices.toml for the form")
         return []
     return list(tables.items())
 
@@ -186,7 +186,7 @@ def _price(
     if not _is_amount(usd):
         mistakes.append(f"{where}: usd = {usd!r}; write a number from 0")
     elif through is not None and not _is_amount(through):
-        mistakes.append(f"{where}: through = {through!r}; write the quantity a month up to which the price holds")
+        mistakes.append(f"{where}: through = {through!r}; write the quantity a month up to which the price applies")
     elif line.get("source") not in sources or (second is not None and second not in sources):
         wrong = "source" if line.get("source") not in sources else "second"
         mistakes.append(f"{where}: {wrong} = {line.get(wrong)!r}; name one of [sources]: {', '.join(sources)}")

@@ -158,13 +158,13 @@ def test_a_list_of_tenants_in_a_file_of_its_own_belongs_to_the_fleet(repository:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["diff", "--against", "nowhere"], "git knows no commit 'nowhere'"),
-        (["diff", "--against", "--help"], "git knows no commit '--help'"),
+        (["diff", "--against", "nowhere"], "git has no commit 'nowhere'"),
+        (["diff", "--against", "--help"], "git has no commit '--help'"),
         (["diff", "config/absent.toml"], "config/absent.toml is neither here nor in HEAD"),
         (["diff", "absent/x.toml"], "there is no directory absent"),
         (["diff", "/usr"], "is in no git repository"),
         (["diff", "a", "b", "c"], "give one fleet file, or two assemblies"),
-        (["cost", "--diff", "--against", "nowhere"], "git knows no commit 'nowhere'"),
+        (["cost", "--diff", "--against", "nowhere"], "git has no commit 'nowhere'"),
         (["cost"], "0 files given"),
     ],
 )

@@ -203,7 +203,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a whale with the id of a hash": (
         whale(tenants={"h-abcdefghijkl": {"model": "h-abcdefghijkl/1.tar.gz"}}),
         "h-abcdefghijkl",
-        "stand for longer ids",
+        "replace longer ids",
     ),
     "a region that does not exist": ({"region": "eu-west-9"}, "region", "did you mean eu-west-"),
     "a region in capitals": ({"region": "EU-WEST-1"}, "region", "not a region"),

@@ -137,7 +137,7 @@ DIMENSION = ("terms", "OnDemand", "*", "*", "priceDimensions", "*")
         ((), b"\xff\xfe{", "is not JSON"),
         ((), b'{"offerCode": "AmazonSageMaker", "products": {', "is not JSON"),
         ((), b"[" * 100_000, "is not JSON"),
-        ((), b"[]", "holds list, not an object"),
+        ((), b"[]", "is a list, not an object"),
         (("offerCode",), "AmazonS3", "offerCode is 'AmazonS3'; expected AmazonSageMaker"),
         (("products",), [], "products is missing or not an object"),
         (("products", "*"), "m5", "is not a price list file"),

@@ -49,7 +49,7 @@ def _bakes(where: str, guardrail: Guardrail, shift: str, severity: Severity) -> 
 
 
 def _share(where: str, tier: MultiModelTier | DedicatedTier, guardrail: Guardrail, shift: str) -> Iterator[Problem]:
-    """The alarms judge all calls of the endpoint, so what the first step takes must be able to set them off."""
+    """The alarms watch all calls of the endpoint, so the first step's share must be able to set them off."""
     most = tier.most_instances
     key, value, share = {
         "CANARY": ("canary_instances", guardrail.canary_instances, guardrail.canary_instances / most),

@@ -33,7 +33,7 @@ def check_tier(name: str, tier: MultiModelTier | DedicatedTier) -> Iterator[Prob
         yield from _warm_up(where, tier, tier.warm_up)
     if isinstance(tier, MultiModelTier) and tier.guardrail:
         message = "watches updates in place, and a change of a shared endpoint is a new endpoint instead"
-        fix = "remove it: the warm gate keeps an image that answers nobody from the routes"
+        fix = "remove it: the warm gate keeps an image that cannot answer out of the routes"
         yield Problem(where, "guardrail", None, message, fix, severity="note")
     if tier.guardrail:
         yield from check_guardrail(where, tier, tier.guardrail)
@@ -42,7 +42,7 @@ def check_tier(name: str, tier: MultiModelTier | DedicatedTier) -> Iterator[Prob
 def _pinned_models(where: str, tier: DedicatedTier) -> Iterator[Problem]:
     for tenant, dedicated in sorted(tier.tenants.items()):
         if not dedicated.model.startswith(f"{tenant}/"):
-            message = f"a tenant's models stand under its own id, {tenant}/<version>.tar.gz"
+            message = f"a tenant's models are below its own id, {tenant}/<version>.tar.gz"
             fix = "pin a model of this tenant"
             yield Problem(f"{where}.tenants.{tenant}", "model", dedicated.model, message, fix)
 
