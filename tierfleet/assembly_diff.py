@@ -59,7 +59,7 @@ def replacements(before: Path | None, after: Path | None) -> list[ResourceChange
     """The resources that CloudFormation will replace: a new one is made, then the old one is deleted.
 
     They are the resources whose create-only properties differ, or refer to a replaced resource. Nested
-    stacks hand nothing on here. Raises FileNotFoundError for a directory without an assembly.
+    stacks pass nothing on here. Raises FileNotFoundError for a directory without an assembly.
     """
     old, new = _resources(before), _resources(after)
     both = sorted(old.keys() & new.keys())
@@ -136,12 +136,12 @@ def read_template(file: Path) -> dict[str, Any]:
         template: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = "brackets nest too deep" if isinstance(error, RecursionError) else error
-        raise ValueError(f"{file} is no template: {reason}; synthesise again") from error
+        raise ValueError(f"{file} is not a template: {reason}; synthesise again") from error
     resources = template.get("Resources", {}) if isinstance(template, dict) else None
     if not isinstance(resources, dict) or not all(
         isinstance(resource, dict) and isinstance(resource.get("Type"), str) for resource in resources.values()
     ):
-        raise ValueError(f"{file} is no template: it has no table of resources with a type; synthesise again")
+        raise ValueError(f"{file} is not a template: it has no table of resources with a type; synthesise again")
     return dict(template)
 
 

@@ -67,11 +67,11 @@ TAG_VALUE: Final = Limit(256, "characters a tag's value", _TAGS, "iam:tagValueTy
 # Regions where SageMaker hosts models and CloudFormation has no AWS::SageMaker::Model, EndpointConfig and Endpoint.
 # Source: the regional schemas of cfn-lint 1.58.0, which are CloudFormation's own.
 REGIONS_WITHOUT_TYPES: Final = frozenset(("me-central-1", "us-gov-east-1"))
-# What CloudFormation hands to a service as an integer is one of 32 bits.
+# CloudFormation passes integers of 32 bits to a service.
 INTEGER: Final = 2**31 - 1
 # The years of a cron and of a one-time schedule.
 SCHEDULE_YEARS: Final = (1970, 2199)
-# Answers take at most 60 s, a load goes on for 360 s: an alarm with a higher limit never goes off.
+# A call takes at most 60 s and a load 360 s: an alarm with a higher limit never fires.
 # Source: docs.aws.amazon.com/sagemaker/latest/dg/invoke-multi-model-endpoint.html
 LONGEST_CALL_SECONDS: Final = 60
 LONGEST_LOAD_SECONDS: Final = 360

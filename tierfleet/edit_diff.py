@@ -33,8 +33,8 @@ class EditDiff:
 def edit_diff(path: Path, against: str, *, region: str | None = None) -> EditDiff:
     """The difference between a fleet file, or a directory of them, now and in the commit `against`.
 
-    region: whose prices are used; None: the fleet's own. Both versions are synthesised by the code that is
-    here now, side by side. Raises GitVersionsError, SynthesisError,
+    region: whose prices are used; None: the fleet's own. Both versions are synthesised by the
+    present code. Raises GitVersionsError, SynthesisError,
     and ConfigError for a version that cannot be used.
     """
     with tempfile.TemporaryDirectory(prefix="tierfleet-diff-") as temporary:

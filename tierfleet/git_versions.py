@@ -1,4 +1,4 @@
-"""Fleet files as a commit has them and as they are now, copied side by side for a comparison."""
+"""Fleet files of a commit and of now, copied for a comparison."""
 
 import subprocess
 import tomllib
@@ -28,7 +28,7 @@ class Versions:
 
 
 def with_origins(text: str, versions: Sequence[Versions]) -> str:
-    """A text with the copies in it called by the commit and path, or the path, that they were copied from."""
+    """The text, with each copy's name replaced by the commit and path it was copied from."""
     for version in versions:
         for folder, origin in version.origins.items():
             text = text.replace(f"{folder}/", origin)
@@ -38,8 +38,8 @@ def with_origins(text: str, versions: Sequence[Versions]) -> str:
 def changed_versions(path: Path, against: str, folder: Path) -> list[Versions]:
     """The fleet files that differ from the commit `against`, copied to `folder`/before and `folder`/after.
 
-    path: a fleet file, or a directory of them, where those count too that only the commit has. A file differs when its
-    bytes do, or those of a list of tenants that it names. Raises GitVersionsError for a name unknown to git.
+    path: a fleet file, or a directory of them, including files that only the commit has. A file differs when its
+    bytes differ, or the bytes of a tenant list that it names. Raises GitVersionsError for a name unknown to git.
     """
     directory = path if path.is_dir() else path.parent
     _check(directory, against)
@@ -59,7 +59,7 @@ def changed_versions(path: Path, against: str, folder: Path) -> list[Versions]:
     for name in _names(path, against) if path.is_dir() else [path.name]:
         old, new = _with_lists(name, committed), _with_lists(name, present)
         if not old and not new:
-            raise GitVersionsError(f"{path} is neither here nor in {against}; check the path")
+            raise GitVersionsError(f"{path} exists neither here nor in {against}; check the path")
         if old != new:
             copies = [_copied(files, folder / when) for when, files in (("before", old), ("after", new))]
             before, after = (copy and copy / name for copy in copies)
@@ -75,7 +75,7 @@ def _check(directory: Path, against: str) -> None:
     except FileNotFoundError:
         raise GitVersionsError("git is not installed; install it, or give two versions to compare") from None
     if repository.returncode:
-        raise GitVersionsError(f"{directory.resolve()} is in no git repository; give two versions to compare")
+        raise GitVersionsError(f"{directory.resolve()} is not in a git repository; give two versions to compare")
     # A name that begins with a dash would be an option.
     if (
         against.startswith("-")

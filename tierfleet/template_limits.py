@@ -70,7 +70,7 @@ def _faults(limit: PropertyLimit, value: Any) -> Iterator[str]:
     elif limit.pattern is not None and isinstance(value, str) and not re.fullmatch(limit.pattern, value):
         yield f"is {value!r}, which does not match {limit.pattern}"
     if limit.distinct and len({json.dumps(item, sort_keys=True) for item in value}) < len(value):
-        yield "lists one thing twice"
+        yield "lists an item twice"
 
 
 def _values(properties: Any, path: str) -> Iterator[Any]:
@@ -95,7 +95,7 @@ def _values(properties: Any, path: str) -> Iterator[Any]:
 
 
 def _resources(template: Template) -> Iterator[str]:
-    """What takes more than one property, or an expression."""
+    """Limits that need more than one property, or an expression."""
     for name, resource in template.get("Resources", {}).items():
         properties = resource.get("Properties", {})
         yield from (f"{name}: {fault}" for fault in _tags(resource["Type"], properties.get("Tags", [])))

@@ -24,8 +24,8 @@ LEFT_OUT: Final = ("__pycache__", "*.pyc", ".*_cache", "*.egg-info", "*.so", "bu
 
 
 def generation(config: FleetConfig, tier: MultiModelTier) -> str:
-    """Six characters of base32 (30 bits of SHA-256), such as `q3f7xk`. The instance type is not part of it: the name
-    says it already."""
+    """Six characters of base32 (30 bits of SHA-256), such as `q3f7xk`. The instance type is not part of it, since
+    the name has it already."""
     return _short(instance_settings(config, tier))
 
 
@@ -90,7 +90,7 @@ def guardrail_id(tier: MultiModelTier | DedicatedTier) -> str:
 
 @cache
 def image_content(directory: Path = _CONTAINER) -> str:
-    """SHA-256 of the files that the image `tierfleet` is built from; of none where only the package is installed."""
+    """SHA-256 of the sources of the image `tierfleet`; of no files where only the package is installed."""
     files = sorted(path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
     kept = [file for file in files if not any(fnmatchcase(part, out) for part in file.parts for out in LEFT_OUT)]
     hashes = [[file.as_posix(), hashlib.sha256((directory / file).read_bytes()).hexdigest()] for file in kept]

@@ -1,4 +1,4 @@
-"""How long a rollback alarm takes to go off: alarm windows and the bakes of a guardrail are derived from each other.
+"""How long a rollback alarm takes to fire; alarm windows and guardrail bakes are derived from each other.
 
 SageMaker looks at the alarms while a step bakes. A bake that is shorter than what the alarms need lets a version that
 fails every call take all traffic.

@@ -43,7 +43,14 @@ class CheckedFile:
 
 
 def load(path: Path) -> FleetConfig:
-    """The fleet of one file. Raises ConfigError with every error of the file."""
+    """The fleet of one file.
+
+    >>> fleet = load(Path("config/fraud-prod.toml"))
+    >>> fleet.region, fleet.default_tier, sorted(fleet.tiers["whale"].tenants)
+    ('eu-west-1', 'tail', ['m01', 'm04', 'm12', 'm18', 'm29'])
+
+    Raises ConfigError with every error of the file.
+    """
     checked = check_file(path)
     if checked.config is None:
         raise ConfigError(errors_of(checked.problems))

@@ -1,4 +1,4 @@
-"""The route document: which endpoint serves a tenant. One derivation for stack, client, Lambda and local fleet."""
+"""The route document: which endpoint serves a tenant. Stack, client, Lambda and local emulator all derive it here."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ ROUTE_SCHEMA: Mapping[str, Any] = {
         "fleet": {"type": "string", "minLength": 1},
         "environment": {"type": "string", "minLength": 1},
         "default_tier": {"type": "string", "minLength": 1},
-        # Not required: a document of before must stay deployable, should a deployment be taken back.
+        # Not required: older documents must still validate after a rollback.
         "models_bucket": {"type": "string", "minLength": 3, "maxLength": 63},
         "ttl_seconds": {"type": "integer", "minimum": 15, "maximum": 3600},
         # Sections in the model bucket (hosted_routes).
@@ -177,5 +177,5 @@ def _warm_ups(config: FleetConfig) -> dict[str, Any]:
 
 
 def fleet_vcpus(tier: MultiModelTier) -> int:
-    """vCPUs of a tier's initial instances: what bounds loads and calls under way at once."""
+    """vCPUs of a tier's initial instances, which limit concurrent loads and calls."""
     return describe(tier.instance_type).vcpus * tier.instances.initial

@@ -12,7 +12,7 @@ from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
 # Resources of the root stack: of every fleet, of the first warm-up, of a shared tier and its options, of a whale's
 # nested stack, of a route document in parts; and the resources inside a whale's stack.
 FLEET_RESOURCES = 26
-# The two route guards carry no tags.
+# The two route guards have no tags.
 _UNTAGGED_RESOURCES = 2
 FIRST_WARM_UP_RESOURCES = 6
 MULTI_MODEL_RESOURCES = 15

@@ -10,7 +10,7 @@ from tierfleet.cost.bill import Place
 from tierfleet.cost.monthly_cost import FleetCost
 from tierfleet.errors import InputError
 
-# Less than a cent is rounding.
+# Anything below half a cent is rounding.
 _CENT: Final = 0.005
 # Keys that change no cost by themselves.
 _FREE_KEYS: Final = ("alarms", "models_per_instance", "model_cache", "guardrail", "default")
@@ -18,13 +18,16 @@ _FREE_KEYS: Final = ("alarms", "models_per_instance", "model_cache", "guardrail"
 
 @dataclass(frozen=True)
 class CostChange:
-    """One tier, tenant or the whole fleet (both None): US dollars a month before and after, and the reasons."""
+    """What an edit changes in one tier, one tenant or, where both are None, the whole fleet."""
 
     tier: str | None
     tenant: str | None
     usd_before: float
+    """US dollars a month; 0 for a new tier or tenant."""
     usd_after: float
+    """US dollars a month; 0 for a removed tier or tenant."""
     reasons: tuple[str, ...]
+    """The keys that differ, such as `instances.min 2 -> 3`."""
 
     @property
     def usd(self) -> float:
@@ -51,7 +54,19 @@ Priced = tuple[FleetConfig, FleetCost]
 
 
 def cost_diff(old: Priced | None, new: Priced | None, *, every_place: bool = False) -> CostDiff:
-    """The change from `old` to `new`, priced by the same table and usage; None: no such fleet before, or after.
+    """The change from `old` to `new`, priced with the same table and usage; None: no such fleet before, or after.
+
+    >>> from pathlib import Path
+    >>> from tierfleet.config import load
+    >>> from tierfleet.cost.monthly_cost import monthly_cost
+    >>> from tierfleet.cost.prices import load_prices
+    >>> prices, fleet = load_prices(), load(Path("config/churn-prod.toml"))
+    >>> tail = fleet.tiers["tail"]
+    >>> smaller = tail.model_copy(update={"volume_size_in_gb": 256})
+    >>> edited = fleet.model_copy(update={"tiers": {"tail": smaller}})
+    >>> diff = cost_diff((fleet, monthly_cost(fleet, prices)), (edited, monthly_cost(edited, prices)))
+    >>> round(diff.usd, 2), diff.changes[0].reasons
+    (-215.04, ('volume_size_in_gb 512 -> 256',))
 
     every_place: include places that cost the same, so that the changes add up to the totals.
     Raises ValueError where both are None.

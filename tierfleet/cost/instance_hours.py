@@ -21,6 +21,7 @@ class MeanInstances:
     expected: float
     at_max: float
     short_share: float = 0.0
+    """Share of the time, 0 to 1, in which the calls would need more than the upper bound."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def _bounds_by_hour_of_day(tier: Tier) -> list[list[_Bounds]]:
 
 
 def _seconds_by_hour(start: datetime, stop: datetime) -> list[tuple[int, float]]:
-    """How a stretch of time divides over the hours of the day."""
+    """The seconds of a time span in each hour of the day."""
     whole_days, rest = divmod((stop - start).total_seconds(), 86_400)
     shares = [(hour, whole_days * 3600.0) for hour in range(HOURS_OF_DAY)] if whole_days else []
     at = start.hour * 3600 + start.minute * 60 + start.second

@@ -42,7 +42,9 @@ def endpoint(bill: Bill, place: Place, tier: Tier, mean: MeanInstances) -> None:
         bill.add(place, "volumes", detail, usd[1], (usd[0], usd[2]))
     if mean.short_share:
         name, share = place[1] or place[0], f"{mean.short_share:.0%}".replace("%", " %")
-        bill.notes.append(f"{name} would need more than its most instances {share} of the time, which are not priced")
+        bill.notes.append(
+            f"{name} would need more than its upper bound {share} of the time; those instances are not priced"
+        )
     alarms(bill, place, endpoint_alarms(tier))
 
 
@@ -69,7 +71,7 @@ def warm_up(bill: Bill, name: str, tier: MultiModelTier) -> None:
     usd = bill.unit("lambda_request").of(runs) + bill.unit("scheduler_invocation").of(runs)
     usd += bill.unit("lambda_arm_gb_second").of(runs * seconds * WARM_UP_MEMORY_GB)
     usd += bill.unit("appconfig_request").of(runs) + bill.unit("appconfig_configuration_received").of(runs)
-    # A pointer for each listed tenant, and at most a model.
+    # For each listed tenant, a pointer and at most one model.
     usd += bill.unit("s3_get_request").of(2 * runs * tenants)
     detail = f"{runs:.3g} runs of at most {seconds} s, {tenants} tenant{'' if tenants == 1 else 's'}"
     bill.add((name, None), "warm-up", detail, usd)
@@ -91,7 +93,7 @@ def _custom_metrics(bill: Bill, tier: str | None, names: int, hours: float, item
 def shared_calls(
     bill: Bill, name: str, tier: MultiModelTier, traffic: Traffic, tenants: list[str], usage: Usage
 ) -> None:
-    """What the calls to a shared tier read from S3, and what they log."""
+    """S3 requests and logs of the calls to a shared tier."""
     month = {tenant: traffic.calls_per_day(tenant) * DAYS_PER_MONTH for tenant in tenants}
     most_pointer_reads = usage.callers * HOURS_PER_MONTH * 3600 / POINTER_TTL_SECONDS
     pointers = sum(min(calls, most_pointer_reads) for calls in month.values())
@@ -109,7 +111,7 @@ def shared_calls(
 
 
 def endpoint_logs(bill: Bill, place: Place, calls_per_day: float, usage: Usage) -> None:
-    """What a container writes to its log group."""
+    """The container's log group."""
     gigabytes = calls_per_day * DAYS_PER_MONTH * usage.log_bytes_per_call / BYTES_PER_GB
     if gigabytes:
         usd = bill.unit("cloudwatch_logs_ingested_gb").of(gigabytes)
@@ -142,7 +144,7 @@ def _stored(config: FleetConfig, served: Mapping[str, list[str]], usage: Usage) 
 
 
 def whole_fleet(bill: Bill, config: FleetConfig, served: Mapping[str, list[str]], usage: Usage) -> None:
-    """What belongs to no tier."""
+    """Items of the whole fleet."""
     fleet_wide = (None, None)
     alarms(bill, fleet_wide, fleet_alarms(config))
     bill.add(fleet_wide, "dashboard", "1", bill.unit("cloudwatch_dashboard_month").of(1))

@@ -16,14 +16,19 @@ from tierfleet.text import counted
 
 @dataclass(frozen=True)
 class FleetCost:
-    """The bill of one fleet, with all it rests on. notes: what was assumed; left_out: what is not in it."""
+    """The bill of one fleet, with the prices and assumptions behind it."""
 
     fleet: str
+    """Fleet and environment, such as `fraud-prod`."""
     region: str
+    """Whose prices are used."""
     lines: tuple[CostLine, ...]
     prices: tuple[Price, ...]
+    """Every price that a line needed."""
     notes: tuple[str, ...]
+    """What was assumed."""
     left_out: tuple[str, ...]
+    """What the bill does not include, and which option adds it."""
 
     @property
     def usd(self) -> float:
@@ -54,8 +59,18 @@ def monthly_cost(
 ) -> FleetCost:
     """The cost of a month of 730 hours, without free tiers, discounts and taxes.
 
-    region: the prices of another region than the fleet's, to compare. Raises UnknownPriceError where the table lacks
-    a price, and InputError for usage that does not fit the fleet.
+    >>> from pathlib import Path
+    >>> from tierfleet.config import load
+    >>> from tierfleet.cost.prices import load_prices
+    >>> cost = monthly_cost(load(Path("config/churn-prod.toml")), load_prices())
+    >>> round(cost.usd, 2), round(cost.usd_at_max, 2)
+    (3088.88, 4115.54)
+    >>> max(cost.lines, key=lambda line: line.usd).detail
+    '6 (6 to 8) x ml.r5.2xlarge at $0.605 an hour'
+
+    usage: what the fleet file does not say, such as traffic; None: nothing is known. region: another region whose
+    prices to use. Raises UnknownPriceError with every price that the table lacks, and InputError for usage that does
+    not fit the fleet.
     """
     usage = usage or Usage()
     bill = Bill(prices, region or config.region)

@@ -18,7 +18,7 @@ def cost_text(
     width: int | None = None,
     verbose: bool = True,
 ) -> str:
-    """The bill as a table, then what it rests on. tenants: US dollars by tenant, the dearest are shown.
+    """The bill as a table, then its assumptions. tenants: US dollars by tenant; the most expensive are shown.
 
     width: columns to wrap at; None: any. verbose: with the source of every price.
     """
@@ -133,7 +133,7 @@ def _amounts(*usd: float) -> list[str]:
 
 def signed(usd: float) -> str:
     """Dollars with their sign, for example +$12.30."""
-    # A change of less than half a cent is none, and has no sign.
+    # A change of less than half a cent counts as none, and has no sign.
     return "$0.00" if abs(usd) < 0.005 else f"{'-' if usd < 0 else '+'}${abs(usd):,.2f}"
 
 

@@ -160,9 +160,9 @@ def test_a_list_of_tenants_in_a_file_of_its_own_belongs_to_the_fleet(repository:
     [
         (["diff", "--against", "nowhere"], "git has no commit 'nowhere'"),
         (["diff", "--against", "--help"], "git has no commit '--help'"),
-        (["diff", "config/absent.toml"], "config/absent.toml is neither here nor in HEAD"),
+        (["diff", "config/absent.toml"], "config/absent.toml exists neither here nor in HEAD"),
         (["diff", "absent/x.toml"], "there is no directory absent"),
-        (["diff", "/usr"], "is in no git repository"),
+        (["diff", "/usr"], "is not in a git repository"),
         (["diff", "a", "b", "c"], "give one fleet file, or two assemblies"),
         (["cost", "--diff", "--against", "nowhere"], "git has no commit 'nowhere'"),
         (["cost"], "0 files given"),

@@ -86,7 +86,7 @@ def test_traffic_moves_instances_requests_and_logs() -> None:
 def test_an_endpoint_whose_calls_outgrow_its_bounds_is_named() -> None:
     enough, more = (cost(fleet(), traffic=flat(w1=86_400.0 * calls)) for calls in (40, 40_000))
     assert not any("not priced" in note for note in enough.notes)
-    assert "w1 would need more than its most instances 100 % of the time, which are not priced" in more.notes
+    assert "w1 would need more than its upper bound 100 % of the time; those instances are not priced" in more.notes
 
 
 def test_without_a_model_cache_every_call_fetches_its_model() -> None:
