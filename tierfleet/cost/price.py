@@ -24,6 +24,8 @@ class PriceSource:
     """The address of AWS's own price list; None for a copy or a quotation of it."""
     sha256: str | None = None
     """The checksum of the file behind `aws_url`, as downloaded."""
+    checked: bool = False
+    """Whoever wrote the table answers for it, as for the prices of a contract. No shipped source says so."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Price:
 
     @property
     def unchecked(self) -> bool:
-        """Neither AWS's own price list nor two independent sources give this price."""
-        confirmed = self.source.aws_url is not None or self.second is not None
+        """No file of AWS's, no second source and no word of the table's author confirms this price."""
+        confirmed = self.source.aws_url is not None or self.second is not None or self.source.checked
         return self.derived or self.borrowed_from is not None or self.source.check or not confirmed
 
     @property

@@ -14,6 +14,7 @@ def write_prices(table: PriceTable, file: Path) -> None:
     for source in _sources(table):
         lines += [f"[sources.{json.dumps(source.name)}]", f"date = {source.as_of}", f"text = {json.dumps(source.text)}"]
         lines += ["check = true"] if source.check else []
+        lines += ["checked = true"] if source.checked else []
         lines += [f"aws_url = {json.dumps(source.aws_url)}"] if source.aws_url else []
         lines += [f"sha256 = {json.dumps(source.sha256)}"] if source.sha256 else []
         lines.append("")

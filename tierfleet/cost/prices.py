@@ -173,7 +173,7 @@ def _source(name: str, table: Mapping[str, Any], mistakes: list[str]) -> PriceSo
     for key, value in (("aws_url", url), ("sha256", sha256)):
         if value is not None and not isinstance(value, str):
             mistakes.append(f"[sources.{name}] {key} = {value!r}; write a string")
-    return PriceSource(name, as_of, text, table.get("check") is True, url, sha256)
+    return PriceSource(name, as_of, text, table.get("check") is True, url, sha256, table.get("checked") is True)
 
 
 def _price(

@@ -63,6 +63,13 @@ def test_every_shipped_price_has_a_second_source_or_is_unchecked() -> None:
             assert price.second.as_of.year >= 2023
 
 
+def test_a_table_of_ones_own_may_answer_for_its_prices(tmp_path: Path) -> None:
+    prices = load_prices(table(tmp_path, SOUND.replace('text = "a bill"', 'text = "our contract"\nchecked = true')))
+    assert not prices.hourly_price("ml.m5.large", "eu-west-1").unchecked
+    assert load_prices(table(tmp_path, SOUND)).hourly_price("ml.m5.large", "eu-west-1").unchecked
+    assert not any(source.checked for source in load_prices().sources.values())
+
+
 def test_nearly_every_region_has_prices_and_the_others_say_what_to_do() -> None:
     table = load_prices()
     without = {region for region in hosting_regions() if region not in table.regions}
