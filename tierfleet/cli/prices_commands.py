@@ -88,10 +88,8 @@ def prices_refresh(
     try:
         table = load_prices(prices)
         check_writable(file, "--out" if output else "--prices")
-        # China's prices are in yuan, and its price list is elsewhere.
-        everywhere = sorted(name for name in hosting_regions() if not name.startswith("cn-"))
-        wanted = everywhere if all_regions else list(dict.fromkeys(region or table.regions))
-        with counter("regions", len(wanted)) as told:
+        wanted = None if all_regions else list(dict.fromkeys(region or table.regions))
+        with counter("regions", len(wanted or hosting_regions())) as told:
             refreshed = refresh(download, table, wanted, datetime.now(UTC).date(), told=told)
     except InputError as error:
         fail(str(error))

@@ -12,7 +12,7 @@ from tierfleet.cost.offer_files import Fetch, OfferFile, Product, read_offer_fil
 from tierfleet.cost.price import Price, PriceSource
 from tierfleet.cost.prices import PriceTable
 from tierfleet.errors import InputError
-from tierfleet.instance_types import hosting_types
+from tierfleet.instance_types import hosting_regions, hosting_types
 
 _Read = TypeVar("_Read")
 
@@ -56,7 +56,7 @@ class Refreshed:
     kept: tuple[str, ...]
     """`REGION NAME` of prices that AWS's files do not have: the old line and its old date remain."""
     absent: tuple[str, ...]
-    """`REGION UNIT` of units that neither AWS's files nor the old table have."""
+    """`REGION UNIT` of units that neither AWS's files nor the old table have; `REGION` of a region without files."""
     changed: tuple[PriceChange, ...]
     """The largest change first."""
     added: tuple[Price, ...]
@@ -69,18 +69,24 @@ class Refreshed:
 def refresh(
     fetch: Fetch,
     table: PriceTable,
-    regions: Sequence[str],
+    regions: Sequence[str] | None,
     today: date,
     *,
     told: Callable[[str], None] = lambda _: None,
 ) -> Refreshed:
     """The table with every price of `regions` in AWS's files; other regions remain as they are.
 
-    told: is called with each region before it is read. Raises InputError with everything that is wrong with the files:
-    then there is no new table.
+    regions: None: every region that hosts models and is in all the files. told: is called with each region before it is
+    read. Raises InputError with everything that is wrong with the files; then there is no new table.
     """
     problems: list[str] = []
     addresses = {service: _or_problem(problems, region_addresses, fetch, service) for service in SERVICES}
+    left_out: list[str] = []
+    if regions is None:
+        listed = [set(by_region) for by_region in addresses.values() if by_region is not None]
+        everywhere = set.intersection(*listed) if listed else set()
+        regions = sorted(hosting_regions() & everywhere)
+        left_out = sorted(hosting_regions() - everywhere)
     offers: dict[str, dict[str, OfferFile]] = {}
     for region in regions:
         told(region)
@@ -121,7 +127,9 @@ def refresh(
         for price in prices.values()
     }
     new = replace(table, sources=sources, hosting=hosting, units=units, ec2=Ec2Prices(table.ec2.source, rest))
-    return _compared(table, new, regions, Refreshed(new, tuple(sorted(kept)), tuple(sorted(absent)), (), (), (), 0))
+    return _compared(
+        table, new, regions, Refreshed(new, tuple(sorted(kept)), tuple(left_out + sorted(absent)), (), (), (), 0)
+    )
 
 
 def _or_problem(problems: list[str], read: Callable[..., _Read], *arguments: object) -> _Read | None:

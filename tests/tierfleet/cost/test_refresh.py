@@ -84,6 +84,17 @@ def test_a_region_that_the_table_has_not_is_added() -> None:
     assert new.table.unit_price("lambda_request", "eu-north-1").usd == 0.0000002
 
 
+def test_all_regions_are_those_that_every_file_knows() -> None:
+    server = OfferServer(IRELAND, "us-east-1", "eu-north-1")
+    index = "/offers/v1.0/aws/AWSLambda/current/region_index.json"
+    server.put(index, {"regions": {name: one for name, one in server.get(index)["regions"].items() if name != IRELAND}})
+    asked: list[str] = []
+    new = refresh(server, load_prices(), None, TODAY, told=asked.append)
+    assert asked == ["eu-north-1", "us-east-1"]
+    assert {IRELAND, "cn-north-1", "sa-east-1"} <= set(new.absent)
+    assert new.table.hosting[IRELAND] == load_prices().hosting[IRELAND]
+
+
 def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
     new = refresh(OfferServer(IRELAND), load_prices(), [IRELAND], TODAY).table
     file = tmp_path / "prices.toml"
