@@ -46,7 +46,7 @@ def cost(
     log_bytes_per_call: Annotated[float, typer.Option(help="What the container logs for a call.")] = 0.0,
     nat_gateways: Annotated[int, typer.Option(help="Of a VPC without an S3 gateway endpoint.")] = 0,
     region: Annotated[str | None, typer.Option(help="Price it as in this region.")] = None,
-    prices: Annotated[Path | None, typer.Option(help="A price table; default: the one that comes along.")] = None,
+    prices: Annotated[Path | None, typer.Option(help="A price table; default: the shipped one.")] = None,
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name the source of every price.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown for a pull request.")] = False,

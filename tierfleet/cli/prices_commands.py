@@ -22,7 +22,7 @@ from tierfleet.text import counted, signed_percent
 
 app = typer.Typer(no_args_is_help=True, help="The table of AWS's list prices.")
 
-Table = Annotated[Path | None, typer.Option("--prices", help="A price table; default: the one that comes along.")]
+Table = Annotated[Path | None, typer.Option("--prices", help="A price table; default: the shipped one.")]
 _MOST_CHANGES_SHOWN: Final = 20
 
 

@@ -131,6 +131,9 @@ def _add_notes(bill: Bill, config: FleetConfig, usage: Usage) -> None:
     notes.append("a month has 730 hours; list prices on demand, without free tiers, Savings Plans, discounts and taxes")
     if bill.region != config.region:
         notes.append(f"priced as in {bill.region}, although the fleet is in {config.region}")
+    unchecked = sorted(name for name, price in bill.used.items() if name.startswith("ml.") and price.unchecked)
+    if unchecked:
+        notes.append(f"unchecked prices: {', '.join(unchecked)} (no second source; tierfleet prices refresh)")
     borrowed = sorted(price.name for price in bill.used.values() if price.borrowed_from)
     if borrowed:
         notes.append(

@@ -36,6 +36,7 @@ def test_the_bill_names_tiers_tenants_assumptions_and_sources() -> None:
     assert [f"m{number}" in whales for number in ("01", "04", "12", "18", "29")] == [True] * 5
     assert "x ml.m5.large at $0.128 an hour (unchecked)" in whales
     assert "11 of them unchecked: --verbose names the sources" in whales
+    assert "assumed: unchecked prices: ml.m5.large, ml.m5.xlarge (no second source; tierfleet prices refresh)" in whales
     assert "unchecked price: ml.m5.large: 2023-12-31" in run("cost", FRAUD, "--verbose")
 
 
