@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 CDK    := node_modules/.bin/cdk
 
 # The tests of moves and rollbacks, whose order rests on CloudFormation's.
-MOVES  := $(addprefix tests/local_cloud/,test_guardrail_serving.py test_local_cancel.py test_local_order.py \
-            test_local_real_fleet.py test_moves_serving.py)
+MOVES  := $(addprefix tests/local_cloud/,serving/test_guardrail.py serving/test_moves.py serving/test_real_fleet.py \
+            services/cloudformation/test_order.py services/stacks/test_cancel.py)
 
 # jsii prints a banner on Node 20 (end of life); the value is the major version it should keep quiet about.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = 18,20
@@ -19,7 +19,7 @@ step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-boto3-next test-early-start test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
-        picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-server bench-warm-up \
+        picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-planner-truth bench-server bench-warm-up \
         bench-forest bench-forest-fleet boto3-next exactness-forest fuzz fuzz-forest image limits sbom security clean
 
 help:  ## Show this help
@@ -175,6 +175,9 @@ security: install .build/security/.installed  ## Parliament and Checkov on every
 
 bench-planner: install  ## Measure the cache model beside libCacheSim, and a trace of 100 M requests (minutes, 2 GB of disk)
 	$(BIN)/python -m benchmarks.planner
+
+bench-planner-truth: install  ## Compare plans with an independent simulation of the same calls on twelve fleets (half a minute)
+	$(BIN)/python -m benchmarks.planner_truth
 
 bench-forest-fleet: install  ## 4,000 distinct models of 44 MB in one server, every tenant called, Zipf traffic (19 GiB of memory)
 	$(BIN)/python -m benchmarks.forest_fleet

@@ -109,7 +109,7 @@ def run(directory: Path, *, share: int) -> dict[str, Any]:
                 measured[name] = call(client, tenants)
                 if not cold_first:
                     cold_first, *_ = call(client, cold)
-    return judged(measured, cold_first)
+    return evaluated(measured, cold_first)
 
 
 def publish_models(cloud: LocalCloud, config: FleetConfig, models: Path) -> None:
@@ -131,7 +131,7 @@ def caller(cloud: LocalCloud, config: FleetConfig) -> FleetClient:
     return FleetClient(config.fleet, config.environment, region=config.region, aws=aws)
 
 
-def judged(measured: dict[str, tuple[list[float], list[float], list[float]]], cold: list[float]) -> dict[str, Any]:
+def evaluated(measured: dict[str, tuple[list[float], list[float], list[float]]], cold: list[float]) -> dict[str, Any]:
     """The table's rows and every bar, measured and met or not."""
     rows: dict[str, list[float]] = {}
     bars: list[dict[str, Any]] = []

@@ -11,7 +11,10 @@ from tierfleet.runtime.names import alarm_topic
 
 
 class AlarmTopic(Construct):
-    """The topic of a fleet's alarms; subscribe to it by hand, once. Defines AWS::SNS::Topic and its policy."""
+    """The topic of a fleet's alarms.
+
+    `AlarmTopic(self, "Alarms", config=config)` defines AWS::SNS::Topic and its policy. Subscribe to it by hand, once.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig) -> None:
         super().__init__(scope, construct_id)
@@ -23,7 +26,7 @@ class AlarmTopic(Construct):
             master_key=kms.Key.from_key_arn(self, "Key", key_arn) if key_arn else None,
             enforce_ssl=True,
         )
-        # EventBridge ignores topic policies with a condition: the event would be dropped without a word.
+        # EventBridge ignores topic policies with a condition: the event would be dropped silently.
         # Source: docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
         # CloudWatch sends both keys. Source: docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
         here = {

@@ -1,4 +1,7 @@
-"""Literal ARNs of what a fleet names literally. No references between stacks: they would deadlock a demotion."""
+"""ARNs of resources that a fleet names literally.
+
+A reference between stacks would deadlock the demotion of a tenant, so no stack refers to another one.
+"""
 
 from tierfleet.config import FleetConfig
 from tierfleet.images import partition_of

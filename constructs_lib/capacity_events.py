@@ -1,4 +1,4 @@
-"""Scaling that reached its ceiling."""
+"""The event that scaling has reached its maximum."""
 
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -9,8 +9,11 @@ from tierfleet.config import FleetConfig
 
 
 class CapacityEvents(Construct):
-    """Tells the topic when an endpoint scaled to its maximum. One rule for the whole fleet, so that a promotion
-    leaves it alone. Defines AWS::Events::Rule."""
+    """Tells the topic when an endpoint has scaled to its maximum.
+
+    `CapacityEvents(self, "Capacity", config=config, topic=topic)` defines one AWS::Events::Rule for the whole fleet, so
+    that promoting a tenant does not change it.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig, topic: sns.ITopic) -> None:
         super().__init__(scope, construct_id)

@@ -1,12 +1,12 @@
-"""The whale's tier: an endpoint of its own, its model always in memory."""
+"""A dedicated endpoint: one tenant, with its model always in memory."""
 
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from constructs_lib import arns, endpoint_parts, invoke_grants
-from constructs_lib.alarms import AlarmAudience
-from constructs_lib.endpoint_alarms import EndpointAlarms, latency_alarm, server_errors_alarm
+from constructs_lib.alarms import AlarmAudience, add_alarms
+from constructs_lib.endpoint_alarms import EndpointAlarms, dedicated_rollback_alarms, instance_alarms
 from constructs_lib.endpoint_metrics import EndpointMetrics
 from constructs_lib.variant_scaling import VariantScaling
 from tierfleet.config import DedicatedTier, FleetConfig, routes
@@ -14,10 +14,12 @@ from tierfleet.runtime.names import MODELS_PREFIX
 
 
 class DedicatedEndpoint(Construct):
-    """A single-model endpoint for one tenant, scaled, watched, and updated behind a guardrail.
+    """A single-model endpoint for one tenant, with scaling, alarms and a guardrail for updates.
 
-    Defines AWS::SageMaker::Model (Mode SingleModel, the pinned artefact), EndpointConfig and Endpoint, its scaling
-    and its alarms. Promote a tenant by adding its line to `[tiers.<tier>.tenants]`.
+    `[tiers.whale.tenants]` with the line `m01 = { model = "m01/2027-09-14.tar.gz" }` becomes one of these.
+
+    Defines AWS::SageMaker::Model (Mode SingleModel, with the pinned artefact), EndpointConfig and Endpoint, the scaling
+    of the endpoint and its alarms.
     """
 
     def __init__(
@@ -56,19 +58,16 @@ class DedicatedEndpoint(Construct):
             tier=tier,
             routing=sagemaker.CfnEndpointConfig.RoutingConfigProperty(routing_strategy="LEAST_OUTSTANDING_REQUESTS"),
         )
-        self.metrics = EndpointMetrics(self.endpoint_name)
+        self.metrics = EndpointMetrics(self.endpoint_name, tier.hosting)
         self.endpoint = endpoint_parts.endpoint(
             self,
             endpoint_name=self.endpoint_name,
             endpoint_config=endpoint_config,
             tier=tier,
-            rollback_alarms=[
-                latency_alarm(self, self.metrics, tier.alarms, audience),
-                server_errors_alarm(self, self.metrics, tier.alarms, audience),
-            ],
+            rollback_alarms=add_alarms(self, dedicated_rollback_alarms(self.metrics, tier.alarms), audience),
         )
         self.endpoint_config_name = endpoint_config.attr_endpoint_config_name
-        alarms = EndpointAlarms(self, "Alarms", metrics=self.metrics, tier=tier, limits=tier.alarms, audience=audience)
+        alarms = EndpointAlarms(self, "Alarms", specs=instance_alarms(self.metrics, tier), audience=audience)
         scaling = VariantScaling(
             self,
             "Scaling",
@@ -78,11 +77,11 @@ class DedicatedEndpoint(Construct):
             scale_on_cache=None,
             audience=audience,
         )
-        # They come after the endpoint and go before it. A reference would not wait until it is in service.
+        # Created after the endpoint and deleted before it. A reference alone would not wait until it is in service.
         for later in (alarms, scaling):
             later.node.add_dependency(self.endpoint)
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Lets the grantee call this tenant's endpoint, its predecessor and its successors on this tier."""
+        """Lets the grantee call this tenant's endpoint and every earlier or later one of this tenant on this tier."""
         name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
         return invoke_grants.grant_dedicated(grantee, self._config, name)

@@ -1,164 +1,186 @@
-"""When an endpoint is bad."""
+"""When an endpoint is bad: the alarms of endpoints with instances, as tables of specs."""
 
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
-from constructs_lib.alarms import AlarmAudience, expression_alarm, metric_alarm
+from constructs_lib.alarms import AlarmAudience, AlarmSpec, MetricMath, add_alarms
 from constructs_lib.endpoint_metrics import (
     MICROSECONDS_PER_MILLISECOND,
     MICROSECONDS_PER_SECOND,
     EndpointMetrics,
 )
-from tierfleet.config import Tier
+from tierfleet.config import DedicatedTier, MultiModelTier
 from tierfleet.config.guardrail_time import ROLLBACK_DATAPOINTS, ROLLBACK_PERIOD_SECONDS
-from tierfleet.config.model import DedicatedAlarmLimits, EndpointAlarmLimits, MultiModelAlarmLimits
+from tierfleet.config.model import DedicatedAlarmLimits, MultiModelAlarmLimits
+from tierfleet.config.section import ErrorLimits
 
 FIVE_MINUTES = 300
 ONE_HOUR = 3600
 
 
-def server_errors_alarm(
-    scope: Construct, metrics: EndpointMetrics, limits: EndpointAlarmLimits, audience: AlarmAudience
-) -> cloudwatch.CfnAlarm:
-    """5XX ratio. A literal name, since it must exist before the endpoint whose rollback it triggers."""
-    return expression_alarm(
-        scope,
-        "ServerErrors",
+def server_errors(metrics: EndpointMetrics, limits: ErrorLimits) -> AlarmSpec:
+    """The ratio of 5XX. It has a literal name, since it must exist before the endpoint that it may roll back."""
+    return AlarmSpec(
+        id="ServerErrors",
         name=metrics.alarm_name("server-errors"),
-        expression=f"IF(invocations >= {limits.min_requests / 5:.12g}, errors / invocations, 0)",
-        label="5XX ratio",
-        inputs={"errors": metrics.errors_5xx, "invocations": metrics.invocations},
-        comparison="GreaterThanThreshold",
+        watches=MetricMath(
+            f"IF(invocations >= {limits.min_requests / 5:.12g}, errors / invocations, 0)",
+            "5XX ratio",
+            {"errors": metrics.errors_5xx, "invocations": metrics.invocations},
+        ),
         threshold=limits.max_5xx_ratio,
         period_seconds=ROLLBACK_PERIOD_SECONDS,
         datapoints=ROLLBACK_DATAPOINTS,
-        description=audience.description(
-            f"More than {100 * limits.max_5xx_ratio:g} % of the calls fail with 5XX in three of five minutes.",
-            "server-errors",
-        ),
-        actions=[audience.topic_arn],
-        ok_actions=[audience.topic_arn],
+        meaning=f"More than {100 * limits.max_5xx_ratio:g} % of the calls fail with 5XX in three of five minutes.",
+        section="server-errors",
     )
 
 
-def latency_alarm(
-    scope: Construct, metrics: EndpointMetrics, limits: DedicatedAlarmLimits, audience: AlarmAudience
-) -> cloudwatch.CfnAlarm:
-    """ModelLatency p99 of a whale. A literal name, since it must exist before the endpoint."""
-    limit = limits.max_model_latency_p99_milliseconds
-    return metric_alarm(
-        scope,
-        "ModelLatency",
+def client_errors(metrics: EndpointMetrics, limits: ErrorLimits) -> AlarmSpec:
+    """The ratio of 4XX."""
+    return AlarmSpec(
+        id="ClientErrors",
+        name=metrics.alarm_name("client-errors"),
+        watches=MetricMath(
+            f"IF(invocations >= {limits.min_requests}, errors / invocations, 0)",
+            "4XX ratio",
+            {"errors": metrics.errors_4xx, "invocations": metrics.invocations},
+        ),
+        threshold=limits.max_4xx_ratio,
+        period_seconds=FIVE_MINUTES,
+        datapoints=(2, 2),
+        meaning=f"More than {100 * limits.max_4xx_ratio:g} % of the calls are refused with 4XX.",
+        section="client-errors",
+    )
+
+
+def model_latency(metrics: EndpointMetrics, limit_milliseconds: float) -> AlarmSpec:
+    """ModelLatency p99 of one tenant's endpoint. It has a literal name, since it must exist before the endpoint."""
+    return AlarmSpec(
+        id="ModelLatency",
         name=metrics.alarm_name("model-latency"),
-        metric=metrics.latency_p99,
-        comparison="GreaterThanThreshold",
-        threshold=limit * MICROSECONDS_PER_MILLISECOND,
+        watches=metrics.latency_p99,
+        threshold=limit_milliseconds * MICROSECONDS_PER_MILLISECOND,
         period_seconds=ROLLBACK_PERIOD_SECONDS,
         datapoints=ROLLBACK_DATAPOINTS,
-        missing="notBreaching",
-        description=audience.description(
-            f"ModelLatency p99 is above {limit:g} ms in three of five minutes.", "model-latency"
-        ),
-        actions=[audience.topic_arn],
-        ok_actions=[audience.topic_arn],
+        meaning=f"ModelLatency p99 is above {limit_milliseconds:g} ms in three of five minutes.",
+        section="model-latency",
     )
 
 
-class EndpointAlarms(Construct):
-    """What every endpoint is watched for once it exists: 4XX, memory, disk, and load beyond the scaling target.
+def memory(metrics: EndpointMetrics, limit_percent: float) -> AlarmSpec:
+    """MemoryUtilization, before the container is killed."""
+    return AlarmSpec(
+        id="Memory",
+        name=metrics.alarm_name("memory"),
+        watches=metrics.memory,
+        threshold=limit_percent,
+        period_seconds=FIVE_MINUTES,
+        datapoints=(3, 3),
+        missing="missing",
+        meaning=f"MemoryUtilization is above {limit_percent:g} %: the container may be killed.",
+        section="memory",
+    )
 
-    Defines AWS::CloudWatch::Alarm.
-    """
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        metrics: EndpointMetrics,
-        tier: Tier,
-        limits: EndpointAlarmLimits,
-        audience: AlarmAudience,
-    ) -> None:
-        super().__init__(scope, construct_id)
-        topic = [audience.topic_arn]
-        expression_alarm(
-            self,
-            "ClientErrors",
-            name=metrics.alarm_name("client-errors"),
-            expression=f"IF(invocations >= {limits.min_requests}, errors / invocations, 0)",
-            label="4XX ratio",
-            inputs={"errors": metrics.errors_4xx, "invocations": metrics.invocations},
-            comparison="GreaterThanThreshold",
-            threshold=limits.max_4xx_ratio,
-            period_seconds=FIVE_MINUTES,
-            datapoints=(2, 2),
-            description=audience.description(
-                f"More than {100 * limits.max_4xx_ratio:g} % of the calls are refused with 4XX.", "client-errors"
-            ),
-            actions=topic,
-            ok_actions=topic,
-        )
-        metric_alarm(
-            self,
-            "Memory",
-            name=metrics.alarm_name("memory"),
-            metric=metrics.memory,
-            comparison="GreaterThanThreshold",
-            threshold=limits.max_memory_percent,
-            period_seconds=FIVE_MINUTES,
-            datapoints=(3, 3),
-            missing="missing",
-            description=audience.description(
-                f"MemoryUtilization is above {limits.max_memory_percent:g} %: the container may be killed.",
-                "memory",
-            ),
-            actions=topic,
-            ok_actions=topic,
-        )
-        metric_alarm(
-            self,
-            "Disk",
+def dedicated_rollback_alarms(metrics: EndpointMetrics, limits: DedicatedAlarmLimits) -> list[AlarmSpec]:
+    """What rolls an update of a dedicated endpoint back."""
+    return [
+        model_latency(metrics, limits.max_model_latency_p99_milliseconds),
+        server_errors(metrics, limits),
+    ]
+
+
+def instance_alarms(metrics: EndpointMetrics, tier: MultiModelTier | DedicatedTier) -> list[AlarmSpec]:
+    """What every endpoint with instances is watched for: 4XX, memory, disk, and load beyond the scaling target."""
+    limits, target = tier.alarms, tier.scaling.target_invocations_per_minute
+    return [
+        client_errors(metrics, limits),
+        memory(metrics, limits.max_memory_percent),
+        AlarmSpec(
+            id="Disk",
             name=metrics.alarm_name("disk"),
-            metric=metrics.disk,
-            comparison="GreaterThanThreshold",
+            watches=metrics.disk,
             threshold=limits.max_disk_percent,
             period_seconds=FIVE_MINUTES,
             datapoints=(3, 3),
             missing="missing",
-            description=audience.description(
-                f"DiskUtilization is above {limits.max_disk_percent:g} %: models are fetched from S3 again.",
-                "disk",
-            ),
-            actions=topic,
-            ok_actions=topic,
-        )
-        target = tier.scaling.target_invocations_per_minute
-        metric_alarm(
-            self,
-            "AboveScalingTarget",
+            meaning=f"DiskUtilization is above {limits.max_disk_percent:g} %: models are fetched from S3 again.",
+            section="disk",
+        ),
+        AlarmSpec(
+            id="AboveScalingTarget",
             name=metrics.alarm_name("above-scaling-target"),
-            metric=metrics.invocations_per_instance,
-            comparison="GreaterThanThreshold",
+            watches=metrics.invocations_per_instance,
             threshold=1.2 * target,
             period_seconds=60,
             datapoints=(15, 15),
-            missing="notBreaching",
-            description=audience.description(
-                f"InvocationsPerInstance is 20 % above the scaling target ({target:g} a minute) for 15 minutes: "
-                "scaling is blocked, by a quota or instances.max.",
-                "above-scaling-target",
+            meaning=f"InvocationsPerInstance is 20 % above the scaling target ({target:g} a minute) for 15 minutes: "
+            "scaling is blocked, by a quota or instances.max.",
+            section="above-scaling-target",
+        ),
+    ]
+
+
+def cache_alarms(metrics: EndpointMetrics, limits: MultiModelAlarmLimits) -> list[AlarmSpec]:
+    """What the model cache of a multi-model endpoint is watched for: hit ratio, loading wait and churn."""
+    return [
+        AlarmSpec(
+            id="CacheHitRatio",
+            name=metrics.alarm_name("cache-hit-ratio"),
+            watches=MetricMath(
+                f"IF(lookups >= {limits.min_requests}, hits / lookups, 1)",
+                "ModelCacheHit ratio",
+                {"hits": metrics.cache_hits, "lookups": metrics.cache_lookups},
             ),
-            actions=topic,
-            ok_actions=topic,
-        )
+            comparison="LessThanThreshold",
+            threshold=limits.min_cache_hit_ratio,
+            period_seconds=FIVE_MINUTES,
+            datapoints=(3, 3),
+            meaning=f"Fewer than {100 * limits.min_cache_hit_ratio:g} % of the calls find their model in memory.",
+            section="cache-degraded",
+        ),
+        AlarmSpec(
+            id="LoadingWait",
+            name=metrics.alarm_name("loading-wait"),
+            watches=metrics.longest_loading_wait,
+            threshold=limits.max_loading_wait_seconds * MICROSECONDS_PER_SECOND,
+            period_seconds=FIVE_MINUTES,
+            datapoints=(3, 3),
+            meaning=f"Some caller waits more than {limits.max_loading_wait_seconds:g} s for a model to load.",
+            section="cache-degraded",
+        ),
+        AlarmSpec(
+            id="ModelChurn",
+            name=metrics.alarm_name("model-churn"),
+            watches=metrics.unloads,
+            threshold=limits.max_unloads_per_hour,
+            period_seconds=ONE_HOUR,
+            datapoints=(1, 1),
+            meaning=f"More than {limits.max_unloads_per_hour} models were unloaded within the hour: "
+            "the cache thrashes.",
+            section="cache-degraded",
+        ),
+    ]
+
+
+class EndpointAlarms(Construct):
+    """The alarms of a table that an endpoint gets once it exists.
+
+    `EndpointAlarms(self, "Alarms", specs=instance_alarms(metrics, tier), audience=audience)` defines an
+    AWS::CloudWatch::Alarm for each spec.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, specs: list[AlarmSpec], audience: AlarmAudience) -> None:
+        super().__init__(scope, construct_id)
+        add_alarms(self, specs, audience)
 
 
 class CacheAlarms(Construct):
-    """What the model cache of a multi-model endpoint is watched for: hit ratio, loading wait, churn.
+    """The alarms on the model cache of a multi-model endpoint, and one composite alarm that speaks for them.
 
-    Defines AWS::CloudWatch::Alarm without actions of their own, and one AWS::CloudWatch::CompositeAlarm that tells
-    the topic; it keeps silent while a warm-up runs, since a warm-up is a burst of misses.
+    The three AWS::CloudWatch::Alarm have no actions. The AWS::CloudWatch::CompositeAlarm tells the topic, and stays
+    silent while a warm-up runs, because a warm-up is a burst of misses.
     """
 
     def __init__(
@@ -172,56 +194,7 @@ class CacheAlarms(Construct):
         warm_up_running_alarm_arn: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        hit_ratio = expression_alarm(
-            self,
-            "CacheHitRatio",
-            name=metrics.alarm_name("cache-hit-ratio"),
-            expression=f"IF(lookups >= {limits.min_requests}, hits / lookups, 1)",
-            label="ModelCacheHit ratio",
-            inputs={"hits": metrics.cache_hits, "lookups": metrics.cache_lookups},
-            comparison="LessThanThreshold",
-            threshold=limits.min_cache_hit_ratio,
-            period_seconds=FIVE_MINUTES,
-            datapoints=(3, 3),
-            description=audience.description(
-                f"Fewer than {100 * limits.min_cache_hit_ratio:g} % of the calls find their model in memory.",
-                "cache-degraded",
-            ),
-            actions=[],
-        )
-        loading_wait = metric_alarm(
-            self,
-            "LoadingWait",
-            name=metrics.alarm_name("loading-wait"),
-            metric=metrics.longest_loading_wait,
-            comparison="GreaterThanThreshold",
-            threshold=limits.max_loading_wait_seconds * MICROSECONDS_PER_SECOND,
-            period_seconds=FIVE_MINUTES,
-            datapoints=(3, 3),
-            missing="notBreaching",
-            description=audience.description(
-                f"Some caller waits more than {limits.max_loading_wait_seconds:g} s for a model to load.",
-                "cache-degraded",
-            ),
-            actions=[],
-        )
-        churn = metric_alarm(
-            self,
-            "ModelChurn",
-            name=metrics.alarm_name("model-churn"),
-            metric=metrics.unloads,
-            comparison="GreaterThanThreshold",
-            threshold=limits.max_unloads_per_hour,
-            period_seconds=ONE_HOUR,
-            datapoints=(1, 1),
-            missing="notBreaching",
-            description=audience.description(
-                f"More than {limits.max_unloads_per_hour} models were unloaded within the hour: the cache thrashes.",
-                "cache-degraded",
-            ),
-            actions=[],
-        )
-        alarms = (hit_ratio, loading_wait, churn)
+        alarms = add_alarms(self, cache_alarms(metrics, limits), audience, actions=())
         suppressor = warm_up_running_alarm_arn
         self.composite_arn = cloudwatch.CfnCompositeAlarm(
             self,

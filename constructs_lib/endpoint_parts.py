@@ -1,4 +1,4 @@
-"""What both kinds of endpoint have in common: typed parts of their L1 resources."""
+"""What the endpoints with instances have in common: typed parts of their L1 resources."""
 
 from collections.abc import Sequence
 
@@ -29,8 +29,11 @@ def endpoint_config(
     tier: MultiModelTier | DedicatedTier,
     routing: sagemaker.CfnEndpointConfig.RoutingConfigProperty | None = None,
 ) -> sagemaker.CfnEndpointConfig:
-    """The EndpointConfig of one variant. It carries no name: every property is create-only, so each change makes a
-    new one beside the old, which a fixed name would forbid."""
+    """The EndpointConfig of one variant.
+
+    It has no physical name. Every property is create-only, so each change creates a new EndpointConfig before the old
+    one is deleted, and a fixed name would forbid that.
+    """
     resource = sagemaker.CfnEndpointConfig(
         scope,
         "EndpointConfig",
@@ -50,13 +53,13 @@ def endpoint_config(
             )
         ],
         kms_key_id=config.encryption.volume_kms_key_arn,
-        # Left out, SageMaker turns the detailed (paid) metrics on for new configurations.
+        # Without it SageMaker turns detailed (paid) metrics on for new configurations.
         metrics_config=sagemaker.CfnEndpointConfig.MetricsConfigProperty(
             enable_detailed_observability=config.detailed_observability, enable_enhanced_metrics=False
         ),
     )
     if isinstance(tier, DedicatedTier):
-        # "To update an endpoint, you must create a new EndpointConfig", also where its guardrail alone is another.
+        # "To update an endpoint, you must create a new EndpointConfig", also when only the guardrail changes.
         # docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.html
         resource.override_logical_id(f"{cdk.Stack.of(scope).get_logical_id(resource)}{guardrail_id(tier)}")
     return resource
@@ -70,14 +73,17 @@ def endpoint(
     tier: MultiModelTier | DedicatedTier,
     rollback_alarms: Sequence[cloudwatch.CfnAlarm],
 ) -> sagemaker.CfnEndpoint:
-    """The Endpoint. The rollback alarms exist before it and are named literally: a guardrail names its alarms, and
-    alarms that named the endpoint by reference would close a circle."""
+    """The Endpoint, created after its rollback alarms.
+
+    The guardrail names the alarms and the alarms name the endpoint. The alarms use its literal name, because a
+    reference would make that a circle.
+    """
     resource = sagemaker.CfnEndpoint(
         scope,
         "Endpoint",
         endpoint_name=endpoint_name,
         endpoint_config_name=endpoint_config.attr_endpoint_config_name,
-        # Left out, an update would set an endpoint that scaled to 8 back to its initial count in mid-day.
+        # Without it an update would set an endpoint that has scaled to 8 instances back to its initial count.
         retain_all_variant_properties=True,
         deployment_config=(
             deployment_config(tier.guardrail, tier.guardrail.shift(tier.fewest_instances), rollback_alarms)
@@ -93,7 +99,7 @@ def endpoint(
 def deployment_config(
     guardrail: Guardrail, shift: str, rollback_alarms: Sequence[cloudwatch.CfnAlarm]
 ) -> sagemaker.CfnEndpoint.DeploymentConfigProperty:
-    """Blue/green with the alarms that take an update back."""
+    """Blue/green deployment with the alarms that roll an update back."""
     capacity = sagemaker.CfnEndpoint.CapacitySizeProperty
     return sagemaker.CfnEndpoint.DeploymentConfigProperty(
         blue_green_update_policy=sagemaker.CfnEndpoint.BlueGreenUpdatePolicyProperty(

@@ -11,14 +11,16 @@ from tierfleet.runtime.names import ALL_TENANTS, MODELS_PREFIX, hashed_tenant
 
 
 class ExecutionRole(Construct):
-    """The role of a Model: read its models, pull the image, write its logs and metrics, nothing more.
+    """The role of a Model: it reads the models, pulls the image, and writes logs and metrics.
 
-    All shared endpoints of a fleet have one. Each dedicated endpoint (`tenant`) has its own, which
-    reads the artefacts of that tenant alone. It reads all versions, not the pinned one only: while an update runs, and
-    after its rollback, instances of the old version start with the same role.
+    `ExecutionRole(self, "ExecutionRole", config=config, image_repository_arn=arn, tenant="m01")` reads `models/m01/*`
+    and nothing else of the bucket. Without `tenant` it reads all models: the multi-model endpoints of a fleet share
+    that role. A tenant's role reads every version, not only the pinned one, because instances of the old version may
+    start during an update and after its rollback.
 
-    Defines AWS::IAM::Role with its policy inline: whoever refers to the role waits for both. It must outlive the
-    endpoints: DeleteEndpoint uses it. Source: docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html
+    Defines AWS::IAM::Role with an inline policy, so that whatever refers to the role waits for both. The role must
+    outlive the endpoints, because DeleteEndpoint uses it.
+    Source: docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html
     """
 
     def __init__(
@@ -34,10 +36,10 @@ class ExecutionRole(Construct):
         self.model_keys = f"{MODELS_PREFIX}*" if tenant is None else f"{MODELS_PREFIX}{tenant}/*"
         """Pattern of the keys it reads."""
         # An endpoint's name is fleet, environment, tier, tenant and type. Tier and type may change while the old
-        # endpoint still runs, and with them whether the tenant is named by its id or by its hash.
+        # endpoint still runs. The new name may hold the tenant's hash where the old one has its id.
         words = [ALL_TENANTS] if tenant is None else [tenant, hashed_tenant(tenant)]
         self.endpoint_names = [f"{config.fleet}--{config.environment}--*--{word}--*" for word in words]
-        """Patterns of the endpoints whose logs it writes and whose rollback alarms it reads."""
+        """Patterns of the endpoints. The role writes their logs and reads their rollback alarms."""
         bucket_arn = arns.models_bucket(config)
         statement = iam.PolicyStatement
         statements = [
@@ -75,7 +77,7 @@ class ExecutionRole(Construct):
                 resources=["*"],
                 conditions={"StringEquals": {"cloudwatch:namespace": ["AWS/SageMaker", "/aws/sagemaker/Endpoints"]}},
             ),
-            # The guardrails read the alarms that take an update back.
+            # The guardrails read the alarms that roll an update back.
             statement(
                 sid="ReadRollbackAlarms",
                 actions=["cloudwatch:DescribeAlarms"],

@@ -1,4 +1,4 @@
-"""One page that says how the fleet is."""
+"""The dashboard of a fleet."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from constructs_lib.endpoint_metrics import (
     MICROSECONDS_PER_SECOND,
     EndpointMetrics,
 )
-from constructs_lib.metric import fleet_metric
+from constructs_lib.metric import Metric, fleet_metric
 from constructs_lib.model_store import model_bytes_downloaded
 from tierfleet.config import FleetConfig, MultiModelTier, routes
 from tierfleet.runtime import metrics
@@ -27,10 +27,11 @@ _Item = TypeVar("_Item")
 
 
 class FleetDashboard(Construct):
-    """The dashboard of a fleet: cache, loads, latency, instances and alarms, per tier.
+    """The dashboard of a fleet: cache, loads, latency, instances and alarms of each tier.
 
-    Defines AWS::CloudWatch::Dashboard. The body is plain data (no widget constructs): its names are literal, and a
-    fleet of 150 whales stays one call.
+    `FleetDashboard(self, "Dashboard", config=config, cache_alarm_arns=arns)` defines one AWS::CloudWatch::Dashboard.
+    The body is plain data instead of widget constructs, because its names are literal and a fleet of 150 dedicated
+    endpoints would need thousands of jsii calls.
     """
 
     def __init__(
@@ -40,16 +41,24 @@ class FleetDashboard(Construct):
         self._region = config.region
         self._widgets: list[dict[str, Any]] = []
         whales = {
-            tenant: EndpointMetrics(routes.endpoint_name(config, name, tenant))
+            tenant: EndpointMetrics(routes.endpoint_name(config, name, tenant), tier.hosting)
             for name, tier in config.dedicated_tiers.items()
             for tenant in sorted(tier.tenants)
         }
-        self._alarms(config, cache_alarm_arns, [whale.endpoint_name for whale in whales.values()])
+        serverless = {
+            tenant: EndpointMetrics(routes.endpoint_name(config, name, tenant), tier.hosting)
+            for name, tier in config.serverless_tiers.items()
+            for tenant in sorted(tier.tenants)
+        }
+        own = [endpoint.endpoint_name for endpoint in (*whales.values(), *serverless.values())]
+        self._alarms(config, cache_alarm_arns, own)
         for name, tier in config.multi_model_tiers.items():
-            self._shared_tier(name, tier, EndpointMetrics(routes.endpoint_name(config, name)))
+            self._shared_tier(name, tier, EndpointMetrics(routes.endpoint_name(config, name), tier.hosting))
         self._loads_from_s3(config)
         for chunk in _chunks(list(whales.items()), _ENDPOINTS_A_WIDGET):
             self._whales(config, dict(chunk))
+        for chunk in _chunks(list(serverless.items()), _ENDPOINTS_A_WIDGET):
+            self._serverless(config, dict(chunk))
         cloudwatch.CfnDashboard(
             self,
             "Dashboard",
@@ -132,14 +141,35 @@ class FleetDashboard(Construct):
     def _whales(self, config: FleetConfig, whales: dict[str, EndpointMetrics]) -> None:
         self._add("text", 24, 1, {"markdown": "## Dedicated tenants: an endpoint each"})
         limits = sorted({t.alarms.max_model_latency_p99_milliseconds for t in config.dedicated_tiers.values()})
-        rows: list[_Row] = []
-        for index, (tenant, endpoint) in enumerate(whales.items()):
-            rows.append(endpoint.latency_p99.row(id=f"m{index}", visible=False, period=60))
-            rows.append(_math(f"m{index} / {MICROSECONDS_PER_MILLISECOND}", tenant))
+        rows = _scaled({tenant: e.latency_p99 for tenant, e in whales.items()}, MICROSECONDS_PER_MILLISECOND)
         self._graph("ModelLatency p99 (milliseconds)", rows, *(("alarm above", limit) for limit in limits))
         self._graph("Calls per minute", [e.invocations.row(label=tenant, period=60) for tenant, e in whales.items()])
         self._graph("Calls and errors", _calls_and_errors(list(whales.values())))
         self._graph("Instances", _instances(whales))
+
+    def _serverless(self, config: FleetConfig, endpoints: dict[str, EndpointMetrics]) -> None:
+        tiers = config.serverless_tiers.values()
+        self._add("text", 24, 1, {"markdown": "## Serverless tenants: an endpoint without instances each"})
+        latencies = sorted({tier.alarms.max_model_latency_p99_milliseconds for tier in tiers})
+        self._graph(
+            "ModelLatency p99 (milliseconds)",
+            _scaled({tenant: e.latency_p99 for tenant, e in endpoints.items()}, MICROSECONDS_PER_MILLISECOND),
+            *(("alarm above", limit) for limit in latencies),
+        )
+        setups = {tenant: e.metric("ModelSetupTime", "p99") for tenant, e in endpoints.items()}
+        self._graph(
+            "ModelSetupTime p99: starts of containers (seconds)",
+            _scaled(setups, MICROSECONDS_PER_SECOND),
+            *(("alarm above", limit) for limit in sorted({tier.alarms.max_model_setup_seconds for tier in tiers})),
+        )
+        utilisation = "ServerlessConcurrentExecutionsUtilization"
+        self._graph(
+            "Calls under way as a share of max_concurrency",
+            [e.metric(utilisation, "Maximum").row(label=tenant, period=60) for tenant, e in endpoints.items()],
+            *(("alarm from", limit) for limit in sorted({tier.alarms.max_concurrency_utilization for tier in tiers})),
+            most=1,
+        )
+        self._graph("Calls and errors", _calls_and_errors(list(endpoints.values())))
 
     def _graph(self, title: str, rows: list[_Row], *limits: tuple[str, float], most: float | None = None) -> None:
         properties: dict[str, Any] = {
@@ -164,6 +194,14 @@ def _math(expression: str, label: str) -> _Row:
     return [{"expression": expression, "label": label}]
 
 
+def _scaled(metrics_by_label: dict[str, Metric], divisor: int) -> list[_Row]:
+    rows: list[_Row] = []
+    for index, (label, metric) in enumerate(metrics_by_label.items()):
+        rows.append(metric.row(id=f"m{index}", visible=False, period=60))
+        rows.append(_math(f"m{index} / {divisor}", label))
+    return rows
+
+
 def _calls_and_errors(endpoints: Sequence[EndpointMetrics]) -> list[_Row]:
     summed = {
         "calls": [endpoint.invocations for endpoint in endpoints],
@@ -179,7 +217,7 @@ def _calls_and_errors(endpoints: Sequence[EndpointMetrics]) -> list[_Row]:
 
 
 def _instances(endpoints: dict[str, EndpointMetrics]) -> list[_Row]:
-    """SageMaker publishes no instance count, but every call counts 1 in one metric and 1/instances in the other."""
+    """SageMaker publishes no instance count. A call counts 1 in Invocations and 1/instances in the other metric."""
     rows: list[_Row] = []
     for index, (label, endpoint) in enumerate(endpoints.items()):
         rows.append(endpoint.invocations.row(id=f"c{index}", visible=False))

@@ -13,11 +13,10 @@ from tierfleet.runtime.names import RESERVED_TENANT_PATTERN, hashed_tenant
 def grant_shared(
     grantee: iam.IGrantable, config: FleetConfig, endpoint_name: str, tenants: Sequence[str] | None
 ) -> iam.Grant:
-    """Lets the grantee call a shared endpoint, of this name or pattern, for these tenants' models only; None means
-    every model of it.
+    """Lets the grantee call a multi-model endpoint, of this name or pattern, for these tenants' models only.
 
-    Without the condition a caller may invoke any model below the prefix. The slash matters: `m1*` would also match
-    m10. An empty list raises ValueError: it must not read as everyone.
+    `tenants=["m1"]` allows `m1/*`. None allows every model. An empty list raises ValueError, because it must not mean
+    every model. The slash matters: `m1*` would also match m10.
     Source: docs.aws.amazon.com/sagemaker/latest/dg/multi-model-endpoint-security.html
     """
     conditions = None
@@ -34,16 +33,20 @@ def grant_shared(
 
 
 def whatever_it_is_made_of(endpoint_name: str) -> str:
-    """Pattern of an endpoint's name with each instance type and generation: while a deployment replaces the endpoint,
-    callers call the old one until the flip and the new one from then on. No word holds `--`, so it reaches no other."""
+    """Pattern of an endpoint's name with any instance type and generation.
+
+    While a deployment replaces an endpoint, callers use the old one until the routes change and the new one after. No
+    word contains `--`, so the pattern matches no other tier or tenant.
+    """
     return f"{endpoint_name.rpartition('--')[0]}--*"
 
 
 def grant_future_dedicated(grantee: iam.IGrantable, config: FleetConfig, tenant: str) -> iam.Grant:
-    """Lets the grantee call any dedicated endpoint this tenant has or gets: a promotion must not wait for IAM.
+    """Lets the grantee call any endpoint of its own that this tenant has now or gets later.
 
-    The wildcards cannot reach another tenant: `--` never occurs inside a word of an endpoint's name. The tenant stands
-    there by its id, or by its hash where the name would be too long. Raises ValueError for an id of the hash's form.
+    Promoting a tenant then does not wait for IAM. The wildcards cannot match another tenant, because no word of an
+    endpoint's name contains `--`. The name holds the tenant's id, or its hash if the name would be too long. Raises
+    ValueError for an id that has the form of a hash.
     """
     if re.fullmatch(RESERVED_TENANT_PATTERN, tenant):
         raise ValueError(f"tenant {tenant}: ids of this form stand for other tenants in endpoint names; use another id")

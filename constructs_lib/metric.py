@@ -11,12 +11,19 @@ from tierfleet.runtime import metrics
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric under one statistic; `dimensions` = (name, value) pairs, all that it is published with."""
+    """A metric under one statistic.
+
+    `Metric("AWS/SageMaker", "Invocations", "Sum", (("EndpointName", "a"), ("VariantName", "AllTraffic")))`
+    """
 
     namespace: str
+    """CloudWatch's namespace. A wrong one reads as no data."""
     name: str
+    """CloudWatch's MetricName."""
     statistic: str
+    """Sum, SampleCount, Average, Minimum, Maximum, or a percentile such as p99."""
     dimensions: tuple[tuple[str, str], ...]
+    """(name, value) of every dimension that the metric is published with."""
 
     @property
     def dimension_properties(self) -> list[cloudwatch.CfnAlarm.DimensionProperty]:
@@ -57,7 +64,7 @@ def function_metric(function_name: str, name: str) -> Metric:
 
 
 def rule_metric(rule_name: str, name: str) -> Metric:
-    """The sum of one of EventBridge's metrics of a rule, such as FailedInvocations: events no target took.
+    """The sum of one of EventBridge's metrics of a rule, such as FailedInvocations: events that no target accepted.
 
     Source: docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
     """
@@ -65,7 +72,7 @@ def rule_metric(rule_name: str, name: str) -> Metric:
 
 
 def schedule_group_metric(group_name: str, name: str) -> Metric:
-    """The sum of one of EventBridge Scheduler's metrics, such as InvocationDroppedCount: retries did not help.
+    """The sum of one of EventBridge Scheduler's metrics, such as InvocationDroppedCount: events never delivered.
 
     Source: docs.aws.amazon.com/scheduler/latest/UserGuide/monitoring-cloudwatch.html
     """

@@ -1,4 +1,4 @@
-"""Where the models live: stateful, retained, and closed to overwriting."""
+"""The bucket of the models: stateful, retained, and protected from overwriting."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -15,7 +15,7 @@ _REQUEST_METRICS = "models"
 
 
 def model_bytes_downloaded(config: FleetConfig) -> Metric:
-    """Bytes of models read from S3: SageMaker counts downloads, but not their size."""
+    """Bytes of models read from S3. SageMaker counts downloads, but does not publish their size."""
     dimensions = (("BucketName", arns.models_bucket_name(config)), ("FilterId", _REQUEST_METRICS))
     return Metric("AWS/S3", "BytesDownloaded", "Sum", dimensions)
 
@@ -23,9 +23,10 @@ def model_bytes_downloaded(config: FleetConfig) -> Metric:
 class ModelStore(Construct):
     """The bucket of a fleet's models (`models/<tenant>/<version>.tar.gz`) and catalog (`catalog/<tenant>.json`).
 
-    Defines AWS::S3::Bucket and its policy: TLS only, and no model key is ever written twice, since the instances'
-    caches would go on serving the old bytes. Deleting a key would free it for a second write, so whoever may write
-    models may not delete them: only the principals in `models.gc_principal_arns` may, and those may not write them.
+    `ModelStore(self, "Models", config=config)` defines AWS::S3::Bucket and its policy. The policy allows TLS only, and
+    no model key is ever written twice, because the caches of the instances would keep serving the old bytes. Deleting a
+    key would allow a second write. So principals that write models cannot delete them: only the principals in
+    `models.gc_principal_arns` delete models, and they cannot write them.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig) -> None:

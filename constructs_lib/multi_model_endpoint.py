@@ -1,4 +1,4 @@
-"""The shared tier: one endpoint whose instances' memory is a cache of many tenants' models."""
+"""A multi-model endpoint: the memory of its instances is a cache of many tenants' models."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from constructs_lib import arns, endpoint_parts, invoke_grants
-from constructs_lib.alarms import AlarmAudience
-from constructs_lib.endpoint_alarms import EndpointAlarms, server_errors_alarm
+from constructs_lib.alarms import AlarmAudience, add_alarm
+from constructs_lib.endpoint_alarms import EndpointAlarms, instance_alarms, server_errors
 from constructs_lib.endpoint_metrics import EndpointMetrics
 from constructs_lib.variant_scaling import VariantScaling
 from tierfleet.config import FleetConfig, MultiModelTier, routes
@@ -17,10 +17,12 @@ from tierfleet.runtime.names import MODELS_PREFIX
 
 
 class MultiModelEndpoint(Construct):
-    """One multi-model endpoint for all tenants of a tier, scaled and watched.
+    """One multi-model endpoint for all tenants of a tier, with scaling and alarms.
 
-    Defines AWS::SageMaker::Model (Mode MultiModel), EndpointConfig and Endpoint, its scaling and its alarms. The
-    tenants' models are not resources: they are objects below one S3 prefix, loaded when called.
+    `[tiers.tail]` with `hosting = "multi-model"` becomes one of these.
+
+    Defines AWS::SageMaker::Model (Mode MultiModel), EndpointConfig and Endpoint, the scaling of the endpoint and its
+    alarms. The tenants' models are not resources. They are objects below one S3 prefix, loaded when they are called.
     """
 
     def __init__(
@@ -56,10 +58,10 @@ class MultiModelEndpoint(Construct):
         )
         # CreateModel fails while the role does not exist with its policy.
         model.node.add_dependency(execution_role)
-        # No routing strategy: what LEAST_OUTSTANDING_REQUESTS does to model affinity is not documented.
+        # No routing strategy: AWS does not document what LEAST_OUTSTANDING_REQUESTS does to model affinity.
         endpoint_config = endpoint_parts.endpoint_config(self, model=model, config=config, tier=tier)
-        self.metrics = EndpointMetrics(self.endpoint_name)
-        alarm = server_errors_alarm(self, self.metrics, tier.alarms, audience)
+        self.metrics = EndpointMetrics(self.endpoint_name, tier.hosting)
+        alarm = add_alarm(self, server_errors(self.metrics, tier.alarms), audience)
         self.endpoint = endpoint_parts.endpoint(
             self,
             endpoint_name=self.endpoint_name,
@@ -68,7 +70,7 @@ class MultiModelEndpoint(Construct):
             rollback_alarms=[alarm],
         )
         self.endpoint_config_name = endpoint_config.attr_endpoint_config_name
-        alarms = EndpointAlarms(self, "Alarms", metrics=self.metrics, tier=tier, limits=tier.alarms, audience=audience)
+        alarms = EndpointAlarms(self, "Alarms", specs=instance_alarms(self.metrics, tier), audience=audience)
         self.scaling = VariantScaling(
             self,
             "Scaling",
@@ -78,12 +80,12 @@ class MultiModelEndpoint(Construct):
             scale_on_cache=tier.scale_on_cache,
             audience=audience,
         )
-        # They come after the endpoint and go before it. A reference would not wait until it is in service.
+        # Created after the endpoint and deleted before it. A reference alone would not wait until it is in service.
         for later in (alarms, self.scaling):
             later.node.add_dependency(self.endpoint)
 
     def grant_invoke(self, grantee: iam.IGrantable, *, tenants: Sequence[str] | None = None) -> iam.Grant:
-        """Lets the grantee call this endpoint, its predecessor and its successors for the models of `tenants`; for
-        every model where it is None."""
+        """Lets the grantee call this endpoint, and every earlier or later one of this tier, for the models of
+        `tenants`. None means every model."""
         name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
         return invoke_grants.grant_shared(grantee, self._config, name, tenants)

@@ -12,7 +12,10 @@ _CONTAINER = Path(__file__).resolve().parent.parent / "container"
 
 
 class ServingImage(Construct):
-    """Resolves `container.image`: a stock image by region, our own server as an ECR image asset, or a URI as it is."""
+    """The image that `container.image` names.
+
+    A stock image becomes the URI of the region, `tierfleet` becomes an ECR image asset, and a URI stays as it is.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig) -> None:
         super().__init__(scope, construct_id)

@@ -4,7 +4,7 @@ from aws_cdk import aws_applicationautoscaling as autoscaling
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
-from constructs_lib.alarms import AlarmAudience, expression_alarm, metric_alarm
+from constructs_lib.alarms import AlarmAudience, AlarmSpec, MetricMath, add_alarm
 from constructs_lib.endpoint_metrics import EndpointMetrics
 from tierfleet.config import ScaleOnCache, Tier
 from tierfleet.runtime.names import VARIANT_NAME
@@ -14,10 +14,12 @@ _AdjustmentProperty = autoscaling.CfnScalingPolicy.StepAdjustmentProperty
 
 
 class VariantScaling(Construct):
-    """Scales a variant on InvocationsPerInstance, by the clock, and, for a shared tier, on cache unloads.
+    """Scales a variant on InvocationsPerInstance, by schedule and, for a multi-model endpoint, on cache unloads.
 
-    Defines AWS::ApplicationAutoScaling::ScalableTarget and ScalingPolicy, and the alarms that drive step scaling.
-    No RoleARN: Application Auto Scaling uses its service-linked role.
+    `max_requests_per_second = 40` and `safety_factor = 0.5` become a target of 1,200 invocations a minute.
+
+    Defines AWS::ApplicationAutoScaling::ScalableTarget and ScalingPolicy, and the alarms that drive step scaling. There
+    is no RoleARN, because Application Auto Scaling uses its service-linked role.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class VariantScaling(Construct):
                     target_value=tier.scaling.target_invocations_per_minute,
                     scale_out_cooldown=tier.scaling.scale_out_cooldown_seconds,
                     scale_in_cooldown=tier.scaling.scale_in_cooldown_seconds,
-                    # Target tracking would take back, within 15 minutes, what the cache policy added.
+                    # Target tracking would remove within 15 minutes what the cache policy added.
                     disable_scale_in=scale_on_cache is not None,
                 )
             ),
@@ -83,48 +85,41 @@ class VariantScaling(Construct):
         self, metrics: EndpointMetrics, tier: Tier, scale_on_cache: ScaleOnCache, audience: AlarmAudience
     ) -> None:
         per_quarter_hour = scale_on_cache.max_unloads_per_hour / 4
-        metric_alarm(
-            self,
-            "CacheThrashing",
+        thrashing = AlarmSpec(
+            id="CacheThrashing",
             name=metrics.alarm_name("cache-thrashing"),
-            metric=metrics.unloads,
-            comparison="GreaterThanThreshold",
+            watches=metrics.unloads,
             threshold=per_quarter_hour,
             period_seconds=_QUARTER_HOUR,
             datapoints=(2, 2),
-            missing="notBreaching",
-            description=audience.description(
-                f"More than {scale_on_cache.max_unloads_per_hour} unloads an hour: scaling adds "
-                f"{scale_on_cache.add_instances} instance(s).",
-                "cache-degraded",
-            ),
-            actions=[self._step("ScaleOutOnCache", scale_on_cache.add_instances, scale_on_cache)],
+            meaning=f"More than {scale_on_cache.max_unloads_per_hour} unloads an hour: scaling adds "
+            f"{scale_on_cache.add_instances} instance(s).",
+            section="cache-degraded",
         )
-        expression_alarm(
-            self,
-            "Calm",
+        calm = AlarmSpec(
+            id="Calm",
             name=metrics.alarm_name("calm"),
-            # Below half the target, one instance fewer still stays below it, down to two instances.
-            expression=(
+            watches=MetricMath(
+                # Below half the target, one instance fewer still stays below it, down to two instances.
                 f"IF(invocations < {tier.scaling.target_invocations_per_minute * 15 / 2:.12g} "
-                f"AND FILL(unloads, 0) <= {per_quarter_hour / 10:.12g}, 1, 0)"
+                f"AND FILL(unloads, 0) <= {per_quarter_hour / 10:.12g}, 1, 0)",
+                "calm",
+                {"invocations": metrics.invocations_per_instance, "unloads": metrics.unloads},
             ),
-            label="calm",
-            inputs={"invocations": metrics.invocations_per_instance, "unloads": metrics.unloads},
             comparison="GreaterThanOrEqualToThreshold",
             threshold=1,
             period_seconds=_QUARTER_HOUR,
             datapoints=(4, 4),
-            description=audience.description(
-                "Little traffic and hardly an unload for an hour: scaling removes one instance, down to "
-                "instances.min. Not an incident.",
-                "cache-degraded",
-            ),
-            actions=[self._step("ScaleInOnCalm", -1, scale_on_cache)],
+            meaning="Little traffic and hardly an unload for an hour: scaling removes one instance, down to "
+            "instances.min. Not an incident.",
+            section="cache-degraded",
         )
+        out = self._step("ScaleOutOnCache", scale_on_cache.add_instances, scale_on_cache)
+        add_alarm(self, thrashing, audience, actions=[out])
+        add_alarm(self, calm, audience, actions=[self._step("ScaleInOnCalm", -1, scale_on_cache)])
 
     def _step(self, construct_id: str, adjustment: int, scale_on_cache: ScaleOnCache) -> str:
-        """Defines a step-scaling policy; returns its ARN, the action of the alarm that triggers it."""
+        """Defines a step-scaling policy. Returns its ARN, for the alarm that triggers it."""
         policy = autoscaling.CfnScalingPolicy(
             self,
             construct_id,

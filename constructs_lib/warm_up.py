@@ -1,4 +1,4 @@
-"""Loads models before their callers come."""
+"""Loads models before they are called."""
 
 import shutil
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from aws_cdk import aws_scheduler_targets as scheduler_targets
 from constructs import Construct
 
 from constructs_lib import arns
-from constructs_lib.alarms import AlarmAudience, expression_alarm, metric_alarm
+from constructs_lib.alarms import AlarmAudience, AlarmSpec, MetricMath, add_alarm
 from constructs_lib.metric import Metric, fleet_metric, function_metric, rule_metric, schedule_group_metric
 from constructs_lib.routes.table import RouteTable
 from tierfleet.config import FleetConfig, routes
@@ -41,11 +41,11 @@ class _CopySources:
 
 
 class WarmUp(Construct):
-    """One handler, two functions: one for schedules and endpoint events, one for the gates of a deployment.
+    """One handler in two functions: one for schedules and endpoint events, one for the gates of a deployment.
 
-    Defines AWS::Lambda::Function, AWS::Scheduler::Schedule for each warm-up, AWS::Events::Rule for endpoints that come
-    into service, and the alarm on failures. The lists stand in the route document, so that a change of a list
-    changes nothing else.
+    `WarmUp(self, "WarmUp", config=config, route_table=routes, audience=audience)` defines both AWS::Lambda::Function,
+    an AWS::Scheduler::Schedule for each warm-up, an AWS::Events::Rule for endpoints that come into service, and the
+    alarm on failures. The lists of tenants are in the route document, so that a change of a list changes nothing else.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class WarmUp(Construct):
                 image=cdk.DockerImage.from_registry("never-used"), local=cast(cdk.ILocalBundling, _CopySources())
             ),
         )
-        # Several events tell of one change of an endpoint: one run at a time, and the repeats find the models warm.
-        # Lambda drops what still waits after five minutes, and no destination reports it.
+        # One change of an endpoint sends several events. Runs do not overlap, and the later ones find the models warm.
+        # Lambda drops an event that has waited for five minutes, and reports it to no destination.
         self.function = self._function(
             "Function",
             reserved_concurrent_executions=1,
@@ -81,7 +81,7 @@ class WarmUp(Construct):
         undelivered = {}
         group = None
         if tiers:
-            # A group of its own: Scheduler counts what it drops for a group only.
+            # A group of its own, because Scheduler counts dropped events by group only.
             group = scheduler.ScheduleGroup(self, "Schedules", removal_policy=cdk.RemovalPolicy.DESTROY)
             undelivered["unscheduled"] = schedule_group_metric(group.schedule_group_name, "InvocationDroppedCount")
         for name, settings in tiers.items():
@@ -100,7 +100,7 @@ class WarmUp(Construct):
                 ),
             )
             if group:
-                # It names the group by its literal name, which CloudFormation sees no dependency in.
+                # It uses the group's literal name, in which CloudFormation sees no dependency.
                 schedule.node.add_dependency(group)
         if tiers:
             rule = events.Rule(
@@ -145,8 +145,8 @@ class WarmUp(Construct):
             )
         )
         role.add_to_policy(
-            # S3 answers 403 for a missing key too: GetObject carries no prefix, and without the condition the whole
-            # bucket could be listed. So the warm-up asks by a list of that one key.
+            # S3 answers GetObject of a missing key with 403, because the role may not list the whole bucket. So the
+            # warm-up lists that one key instead.
             iam.PolicyStatement(
                 sid="ListCatalog",
                 actions=["s3:ListBucket"],
@@ -163,7 +163,7 @@ class WarmUp(Construct):
                 )
             )
         role.add_to_policy(
-            # Every shared endpoint, by pattern: while a tier is retyped both its old and its new one are warmed.
+            # A pattern, because the old and the new endpoint are both warmed while the instance type of a tier changes.
             iam.PolicyStatement(
                 sid="WarmSharedEndpoints",
                 actions=["sagemaker:InvokeEndpoint"],
@@ -197,9 +197,9 @@ class WarmUp(Construct):
         )
 
     def _grant_gate(self) -> None:
-        """The gate reads the document about to be deployed, the endpoint it waits for, and its stack's state; it gives
-        a new shared endpoint the instances of its predecessor, sets the retention of the endpoint's logs, and may start
-        its own next run. The route guard takes routes back."""
+        """The gate reads the next route document, the endpoint that it waits for, and the state of its stack. It
+        gives a new multi-model endpoint as many instances as the old one has, sets the retention of the endpoint's
+        logs, and may start its own next run. The route guard restores the routes."""
         config = self._config
         stack_name = cdk.Stack.of(self).stack_name
         role = self.gate_function.grant_principal
@@ -220,7 +220,7 @@ class WarmUp(Construct):
             actions=["logs:CreateLogGroup", "logs:PutRetentionPolicy"],
             resource_arns=[arns.endpoint_logs(config, f"{config.fleet}--{config.environment}--*")],
         )
-        # In the function's own policy: in the role's it would need the function's ARN, which waits for the role.
+        # In the function's policy. The role's policy would need the function's ARN, which waits for the role.
         self.gate_function.add_permission("NextRun", principal=role, action="lambda:InvokeFunction")
         iam.Grant.add_to_principal(
             grantee=role,
@@ -229,47 +229,40 @@ class WarmUp(Construct):
         )
 
     def _failure_alarm(self, audience: AlarmAudience, undelivered: Mapping[str, Metric]) -> None:
-        """`undelivered`: what Scheduler and EventBridge could not hand to Lambda, by the name in the expression."""
+        """`undelivered`: what Scheduler and EventBridge could not deliver to Lambda, by its name in the expression."""
         name = self.function.function_name
-        words = ("failed", "left", "errors", "dropped", *undelivered)
-        expression_alarm(
-            self,
-            "Failures",
-            expression=" + ".join(f"FILL({word}, 0)" for word in words),
-            label="models not warmed",
-            inputs={
-                "failed": fleet_metric(self._config, metrics.WARM_UP_FAILED),
-                "left": fleet_metric(self._config, metrics.WARM_UP_LEFT),
-                "errors": function_metric(name, "Errors"),
-                # A schedule or event that met a run and waited for five minutes: Lambda drops it without a run.
-                # docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
-                "dropped": function_metric(name, "AsyncEventsDropped"),
-                **undelivered,
-            },
-            comparison="GreaterThanThreshold",
+        inputs = {
+            "failed": fleet_metric(self._config, metrics.WARM_UP_FAILED),
+            "left": fleet_metric(self._config, metrics.WARM_UP_LEFT),
+            "errors": function_metric(name, "Errors"),
+            # Lambda drops a schedule or event that has waited for five minutes while another run was under way.
+            # docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+            "dropped": function_metric(name, "AsyncEventsDropped"),
+            **undelivered,
+        }
+        spec = AlarmSpec(
+            id="Failures",
+            watches=MetricMath(" + ".join(f"FILL({word}, 0)" for word in inputs), "models not warmed", inputs),
             threshold=0,
             period_seconds=300,
             # Two periods: FILL would count a datapoint that arrives late as a zero.
             datapoints=(1, 2),
-            description=audience.description("Models could not be warmed: their callers meet a cold start.", "warm-up"),
-            actions=[audience.topic_arn],
-            ok_actions=[audience.topic_arn],
+            meaning="Models could not be warmed: their callers meet a cold start.",
+            section="warm-up",
         )
+        add_alarm(self, spec, audience)
 
     def _running_alarm(self, audience: AlarmAudience) -> Any:
-        return metric_alarm(
-            self,
-            "Running",
+        spec = AlarmSpec(
+            id="Running",
             # Printed when a run begins: Lambda publishes its own Invocations only when the run is over.
-            metric=fleet_metric(self._config, metrics.WARM_UP_STARTED),
+            watches=fleet_metric(self._config, metrics.WARM_UP_STARTED),
             comparison="GreaterThanOrEqualToThreshold",
             threshold=1,
             period_seconds=300,
             # A run ends within 15 minutes of its start.
             datapoints=(1, 3),
-            missing="notBreaching",
-            description=audience.description(
-                "A warm-up runs: cache alarms keep silent meanwhile. Not an incident.", "warm-up"
-            ),
-            actions=[],
+            meaning="A warm-up runs: cache alarms keep silent meanwhile. Not an incident.",
+            section="warm-up",
         )
+        return add_alarm(self, spec, audience, actions=())

@@ -16,6 +16,7 @@ from typing import Any
 from local_cloud.core import early_start
 from local_cloud.core.disk_problems import DiskError, disk_problems_named
 from local_cloud.core.guarded import guard
+from local_cloud.core.patching import PatchError
 from local_cloud.core.state_file import State
 from local_cloud.data_plane.launch import DataPlaneProcess
 from local_cloud.data_plane.settings import DataPlaneSettings
@@ -36,6 +37,9 @@ def main() -> None:
     except DiskError as error:
         # Its log may be what the disk has no room for; whoever starts it reads this instead.
         print(json.dumps({"failed": str(error)}), flush=True)
+        os._exit(1)
+    except PatchError as error:
+        print(json.dumps({"refused": str(error)}), flush=True)
         os._exit(1)
 
 

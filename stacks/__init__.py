@@ -2,7 +2,7 @@
 
 import os
 
-# Before aws_cdk is imported: else jsii prints eleven lines on Node 20, which has reached its end of life but works.
+# Before aws_cdk is imported. Otherwise jsii prints eleven lines on Node 20 (works, but end of life).
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
 from aws_cdk import App

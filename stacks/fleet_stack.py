@@ -1,4 +1,4 @@
-"""Everything of a fleet that may be replaced."""
+"""The part of a fleet that may be replaced."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_sns as sns
@@ -10,6 +10,7 @@ from constructs_lib.capacity_events import CapacityEvents
 from constructs_lib.endpoint_alarms import CacheAlarms
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.fleet_dashboard import FleetDashboard
+from constructs_lib.gates.compared_tenants import ComparedTenants
 from constructs_lib.gates.moved_tenants import MovedTenants
 from constructs_lib.gates.warm_gate import WarmGate
 from constructs_lib.multi_model_endpoint import MultiModelEndpoint
@@ -23,7 +24,7 @@ from tierfleet.config.rules.fleet import least_bake_seconds
 
 
 class FleetStack(cdk.Stack):
-    """Roles, tiers, routes, warm-up, alarms and dashboard; the Deployment of the routes comes last."""
+    """Roles, tiers, routes, warm-up, alarms and dashboard. The Deployment of the routes comes last."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig) -> None:
         super().__init__(
@@ -47,8 +48,8 @@ class FleetStack(cdk.Stack):
                 document=route_table.document,
             )
         CapacityEvents(self, "Capacity", config=config, topic=topic)
-        # Two: AWS does not say in which order CloudFormation sends back what it updated. One comes before every
-        # endpoint, one after; so one is sent back before any nested stack, whichever way round. The later one waits.
+        # Two guards, because AWS does not say in which order CloudFormation rolls updates back. One comes before every
+        # endpoint and one after, so in either order one is rolled back before any nested stack. The later one waits.
         first_guard = RouteGuard(
             self, "FirstGuard", route_table=route_table, guard_function=warm_up.gate_function, wait_seconds=0
         )
@@ -66,7 +67,7 @@ class FleetStack(cdk.Stack):
                 execution_role=execution_role.role,
                 audience=audience,
             )
-            # Permissions take a while to be known everywhere: they stand before the minutes an endpoint takes.
+            # IAM permissions take a while to propagate. They are created before the endpoint, which takes minutes.
             shared.endpoint.node.add_dependency(warm_up.gate_function, first_guard)
             gate = WarmGate(
                 shared,
@@ -77,8 +78,8 @@ class FleetStack(cdk.Stack):
                 log_retention_days=config.log_retention_days,
                 tier_name=name,
             )
-            # The gate warms the list of the document that is about to be deployed. It may set the instance count, so
-            # the endpoint's bounds are registered by then.
+            # The gate warms the list of the next route document. It may set the instance count, so the scaling bounds
+            # must be registered before it runs.
             gate.node.add_dependency(route_table.document, shared.scaling.target)
             gates.append(gate)
             cache = CacheAlarms(
@@ -94,14 +95,14 @@ class FleetStack(cdk.Stack):
         MovedTenants(self, "Moved", gate_function=warm_up.gate_function, route_table=route_table, after=gates)
 
         whales = Construct(self, "Whales")
-        for name, dedicated in config.dedicated_tiers.items():
-            for tenant in sorted(dedicated.tenants):
+        for name, own in config.tenant_endpoint_tiers.items():
+            for tenant in sorted(own.tenants):
                 whale = WhaleStack(
                     whales,
                     tenant,
                     config=config,
                     tier_name=name,
-                    tier=dedicated,
+                    tier=own,
                     image_uri=image.uri,
                     image_repository_arn=image.repository_arn,
                     gate_function=warm_up.gate_function,
@@ -110,6 +111,15 @@ class FleetStack(cdk.Stack):
                 # The function's ARN alone would let the gate start before the function can be called.
                 whale.node.add_dependency(warm_up.gate_function, first_guard)
 
+        if config.serverless_tiers:
+            ComparedTenants(
+                self,
+                "Compared",
+                config=config,
+                gate_function=warm_up.gate_function,
+                route_table=route_table,
+                after=[*gates, whales],
+            )
         FleetDashboard(self, "Dashboard", config=config, cache_alarm_arns=cache_alarm_arns)
         everything = [child for child in self.node.children if child is not topic]
         last_guard = RouteGuard(
@@ -117,7 +127,7 @@ class FleetStack(cdk.Stack):
             "LastGuard",
             route_table=route_table,
             guard_function=warm_up.gate_function,
-            wait_seconds=least_bake_seconds(config.routes.ttl_seconds),
+            wait_seconds=least_bake_seconds(config.routes.ttl_seconds, config.tiers),
         )
         last_guard.node.add_dependency(*everything)
         RouteDeployment(self, "Deployment", route_table=route_table, after=[last_guard])

@@ -1,4 +1,4 @@
-"""What outlives a fleet's endpoints."""
+"""The part of a fleet that outlives its endpoints."""
 
 import aws_cdk as cdk
 from constructs import Construct
@@ -11,7 +11,7 @@ from tierfleet.config import FleetConfig
 class ModelsStack(cdk.Stack):
     """The model bucket and the alarm topic. Deploy it first, publish models, then deploy the fleet.
 
-    Both have literal names, so that no other stack refers to this one.
+    Both have literal names, so no other stack needs a reference to this one.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig) -> None:

@@ -1,4 +1,6 @@
-"""One whale: a nested stack, so that its change is one diff and its ids never move when others come or go."""
+"""One tenant's own endpoint as a nested stack: a change of it is one diff, and other tenants never move its ids."""
+
+from collections.abc import Callable
 
 import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
@@ -8,11 +10,23 @@ from constructs_lib.alarms import AlarmAudience
 from constructs_lib.dedicated_endpoint import DedicatedEndpoint
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.gates.warm_gate import WarmGate
-from tierfleet.config import DedicatedTier, FleetConfig
+from constructs_lib.serverless_endpoint import ServerlessEndpoint
+from tierfleet.config import FleetConfig
+from tierfleet.config.model import TenantEndpointTier
+
+_ENDPOINTS: dict[str, Callable[..., DedicatedEndpoint | ServerlessEndpoint]] = {
+    "dedicated": DedicatedEndpoint,
+    "serverless": ServerlessEndpoint,
+}
+"""The construct of each hosting shape with an endpoint for each tenant."""
 
 
 class WhaleStack(cdk.NestedStack):
-    """A dedicated endpoint with its scaling and alarms, and the gate that checks what it runs."""
+    """One tenant's own endpoint with its alarms, and the gate that checks what it runs.
+
+    Its ids are the same for every hosting shape, so that a tenant that moves from one to another is a replacement: the
+    new endpoint is created first, and the old one is deleted after the routes have changed.
+    """
 
     def __init__(
         self,
@@ -21,19 +35,19 @@ class WhaleStack(cdk.NestedStack):
         *,
         config: FleetConfig,
         tier_name: str,
-        tier: DedicatedTier,
+        tier: TenantEndpointTier,
         image_uri: str,
         image_repository_arn: str,
         gate_function: lambda_.IFunction,
         audience: AlarmAudience,
     ) -> None:
-        super().__init__(scope, construct_id, description=f"tierfleet: dedicated endpoint of {construct_id}")
+        super().__init__(scope, construct_id, description=f"tierfleet: {tier.hosting} endpoint of {construct_id}")
         cdk.Tags.of(self).add("tier", tier_name)
         cdk.Tags.of(self).add("tenant", construct_id)
         execution_role = ExecutionRole(
             self, "ExecutionRole", config=config, image_repository_arn=image_repository_arn, tenant=construct_id
         )
-        whale = DedicatedEndpoint(
+        whale = _ENDPOINTS[tier.hosting](
             self,
             "Endpoint",
             config=config,

@@ -4,12 +4,13 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-# The jsii child inherits these when it starts, so they stand before the first import of aws_cdk. The validator alone
+# The jsii child inherits these when it starts, so they are set before the first import of aws_cdk. The validator alone
 # would take longer than all tests; `make synth` keeps it on.
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
@@ -20,13 +21,18 @@ from hypothesis import HealthCheck, settings
 from local_cloud.testing.fleets import CONFIG, ROOT, Synth, read_templates
 from tierfleet.config import FleetConfig
 
-# readline leaves them in the environment of whoever starts the tests, and so in that of xdist's workers: every command
-# would take itself to be on a terminal of that width.
+# The first import of readline sets COLUMNS and LINES in the environment of the process, which os.environ does not show:
+# every command that a test starts would format for a terminal of that width. So import it first, then unset both.
+with suppress(ImportError):
+    import readline  # noqa: F401
 for _size in ("COLUMNS", "LINES"):
     os.environ.pop(_size, None)
+    os.unsetenv(_size)
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.
+# A shell that starts the tests in the background makes them, and all that they start, ignore Ctrl-C; nohup adds SIGHUP.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    signal.signal(_number, signal.SIG_DFL)
 
 # A slow machine is not a failure: no deadline for an example, nor for drawing it. Every run tries the same examples, so
 # that a failure is the change's; `pytest --hypothesis-profile explore` tries others.

@@ -101,14 +101,14 @@ class Case:
 ROWS: list[tuple[str, dict[str, Case]]] = [
     ("a tenant is promoted", {"": Case(whale(tenants={"w2": MODELS["w2"]}), DOCUMENT)}),
     (
-        "a tenant is demoted, or moves to another shared tier",
+        "a tenant is demoted, or moves to another multi-model tier",
         {
             "": Case(whale(tenants={"w2": DELETE}), DOCUMENT, whale(tenants=MODELS)),
             "moved": Case({"tiers": {"rare": {"tenants": ["t1"]}}}, DOCUMENT, {"tiers": {"rare": SECOND}}),
         },
     ),
     (
-        "shared tier: `instance_type`",
+        "multi-model tier: `instance_type`",
         {
             "instance_type": Case(tail(instance_type="ml.r5.large"), NEW_SHARED),
             # Of a third tier: tail and whale stay as they are, and its nested stack comes with its endpoint.
@@ -116,7 +116,7 @@ ROWS: list[tuple[str, dict[str, Case]]] = [
         },
     ),
     (
-        "shared tier: `image`",
+        "multi-model tier: `image`",
         {
             **{key: Case(edit, BOTH) for key, edit in OF_BOTH.items()},
             **{key: Case(tail(**edit), NEW_SHARED) for key, edit in OF_A_TIER.items()},

@@ -49,14 +49,23 @@ def milliseconds(seconds: float) -> str:
         return "without end"
     if seconds < 0.0095:
         return f"{seconds * 1000:.2g} ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.3g} s" if seconds < 999.5 else f"{seconds:,.0f} s"
 
 
 def duration(seconds: float) -> str:
     """A time that may be long: 43 ms, 2.9 s, 13 min, 1.5 h."""
     if seconds < 120 or seconds == float("inf"):
         return milliseconds(seconds)
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.2g} h"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.2g} h" if seconds < 99.5 * 3600 else f"{seconds / 3600:,.0f} h"
+
+
+def days(number: float) -> str:
+    """A length in days: 0.5 days, 30 days, 1,500 days."""
+    return f"{number:.3g} days" if number < 999.5 else f"{number:,.0f} days"
 
 
 def a_second(calls: float) -> str:

@@ -1,10 +1,11 @@
 """Hit ratios and call times of real multi-model endpoints, beside an exact simulation and the planner's prediction.
 
-    python -m benchmarks.cache [--quick] [--requests N] [--no-stock] [--json FILE]
+    python -m benchmarks.cache [--quick] [--requests N] [--no-stock] [--forests] [--json FILE]
 
 4,000 tenants call as the churn fleet does, one by one and in sessions of 3, through the stand-in's InvokeEndpoint:
 endpoints of five sizes on one and two instances, with and without injected latencies. Every answer is compared with
 the tenant's own model. docs/cache.md says how to read it. Exits 1 if a bar is missed.
+`--forests` sends the same requests to flat forests of the same models in the same memory, and prints both.
 """
 
 import argparse
@@ -23,7 +24,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.cache import fleet
+from benchmarks.cache import fleet, forests
 from benchmarks.cache.density import stock_density
 from benchmarks.cache.models import Models, train_and_measure
 from benchmarks.cache.results import HEAD, PERCENTILES, Bar, Density, judge
@@ -40,10 +41,13 @@ def main() -> int:
     parser.add_argument("--requests", type=int, help="counted requests an endpoint (default 2500; quick 500)")
     parser.add_argument("--no-stock", action="store_true", help="leave the stock stack out, which needs Java 17")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
+    parser.add_argument("--forests", action="store_true", help="flat forests and Boosters in the same memory, alone")
     options = parser.parse_args()
     quick, started, load_before = options.quick, time.monotonic(), os.getloadavg()[0]
     print(f"{platform.platform()}, {os.cpu_count()} processors, load average {load_before:.1f}")
     models = train_and_measure()
+    if options.forests:
+        return forests.compare(models, requests=options.requests or (500 if quick else 2500), file=options.json)
     sizes = [125, 500] if quick else [size.models for size in fleet.SIZES]
     bench = Bench(
         models,

@@ -144,7 +144,11 @@ class Stand:
         """Empty instances of the same budgets."""
         return [
             Instance(
-                row["instance"], row["memory_budget_mib"] * 2**20, row["disk_budget_bytes"], self.models.fixed_bytes
+                row["instance"],
+                row["memory_budget_mib"] * 2**20,
+                row["disk_budget_bytes"],
+                self.models.fixed_bytes,
+                self.models.load_factor,
             )
             for row in self.rows(endpoint)
         ]
@@ -178,7 +182,7 @@ class Stand:
 
 @contextlib.contextmanager
 def stand(models: Models, tenants: list[str], **settings: Any) -> Iterator[Stand]:
-    """A stand-in with the tenants' models published."""
+    """A local emulator with the tenants' models published."""
     with (
         tempfile.TemporaryDirectory(prefix="tierfleet-cache-") as directory,
         start(Path(directory), account=ACCOUNT, serving="models", **settings) as cloud,

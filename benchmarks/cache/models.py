@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import xgboost
+from tierfleet_forest.convert import convert
 from tierfleet_server.model.archive import pack
+from tierfleet_server.model.load_limits import LOAD_FACTOR
 
 from benchmarks.cache.simulation import Sizes
 from benchmarks.model_server import processes
@@ -35,10 +37,12 @@ class Kind:
 
 @dataclass(frozen=True)
 class Models:
-    """The boosters, and what a server counts beside them."""
+    """The models of one form, and what a server counts besides them."""
 
     kinds: tuple[Kind, ...]
     fixed_bytes: int
+    load_factor: float
+    """Bytes of memory that the server asks for a load, per byte of the file."""
 
     def of(self, tenant: str) -> Kind:
         """The tenant's booster: by its name, so that size has nothing to do with popularity."""
@@ -48,13 +52,18 @@ class Models:
         return {tenant: self.of(tenant).sizes for tenant in tenants}
 
 
-def train_and_measure() -> Models:
+def train_and_measure(*, forests: bool = False) -> Models:
     """Train; then load each kind several times into a server of its own and see what it counts.
 
-    So a model's size in memory is known before the run, not drawn from it.
+    So a model's size in memory is known before the run, not drawn from it. With `forests`, the same models as flat
+    forests.
     """
     boosters = _train()
     files = [bytes(booster.save_raw("ubj")) for booster in boosters]
+    name, load_factor = "model.ubj", LOAD_FACTOR["ubj"]
+    if forests:
+        files = [convert(file) for file in files]
+        name, load_factor = "model.forest", LOAD_FACTOR["forest"]
     row = np.array([ROW.split(b",")], dtype=np.float32)
     scores = [float(booster.inplace_predict(row)[0]) for booster in boosters]
     with (
@@ -64,20 +73,21 @@ def train_and_measure() -> Models:
         directory = Path(scratch)
         # What the server counts beside models grows until it has seen some hundred: Python's own tables do.
         for number in range(_CHURNED):
-            _load_and_ask(server, directory, f"churned{number}", files[number % len(files)], 1)
+            _load_and_ask(server, directory / f"churned{number}" / name, files[number % len(files)], 1)
             server.ask("DELETE", f"/models/churned{number}-0")
         fixed = int(server.metric("memory_used_bytes"))
         resident = []
         for number, file in enumerate(files):
             before = server.metric("memory_used_bytes")
-            _load_and_ask(server, directory, f"kind{number}", file, _COPIES)
+            _load_and_ask(server, directory / f"kind{number}" / name, file, _COPIES)
             resident.append(round((server.metric("memory_used_bytes") - before) / _COPIES))
     return Models(
         tuple(
-            Kind(pack({"model.ubj": file}), Sizes(size, len(file)), score)
+            Kind(pack({name: file}), Sizes(size, len(file)), score)
             for file, size, score in zip(files, resident, scores, strict=True)
         ),
         fixed,
+        load_factor,
     )
 
 
@@ -95,12 +105,12 @@ def _train() -> list[xgboost.Booster]:
     return [whole[number : number + _LEAST_TREES + _MORE_TREES * number] for number in range(KINDS)]
 
 
-def _load_and_ask(server: processes.Process, directory: Path, name: str, file: bytes, copies: int) -> None:
-    place = directory / name
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "model.ubj").write_bytes(file)
+def _load_and_ask(server: processes.Process, file: Path, content: bytes, copies: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    name = file.parent.name
     for copy in range(copies):
-        server.load(f"{name}-{copy}", place)
+        server.load(f"{name}-{copy}", file.parent)
         status, reply = server.invoke(f"{name}-{copy}", ROW)
         if status != 200:
             raise RuntimeError(f"{name}: {status} {reply[:200]!r}")

@@ -13,7 +13,6 @@ from benchmarks.cache.results import PERCENTILES, Latency, Measured
 from benchmarks.cache.simulation import (
     FROM_S3,
     HIT,
-    LOAD_FACTOR,
     LOW_WATER,
     OUTCOMES,
     outcomes,
@@ -35,7 +34,17 @@ LATENCY_SIZE = 500
 class Bench:
     """The models, the sequences, and what was measured so far."""
 
-    def __init__(self, models: Models, *, requests: int, latency_requests: int, sizes: list[int]) -> None:
+    def __init__(
+        self,
+        models: Models,
+        *,
+        requests: int,
+        latency_requests: int,
+        sizes: list[int],
+        memory_of: Models | None = None,
+    ) -> None:
+        """`memory_of`: the models that the instances' memory is sized for, where they are not `models`."""
+        self.memory_of = memory_of or models
         self.models, self.requests, self.latency_requests = models, requests, latency_requests
         self.sizes = [size for size in fleet.SIZES if size.models in sizes]
         self.traffic = {
@@ -47,7 +56,8 @@ class Bench:
 
     def before(self, traffic: Sequences, size: fleet.Size) -> list[str]:
         """The history, as far back as it matters to caches of this size; models differ, so a little further."""
-        on_disk = size.models * fleet.DISK_TO_MEMORY
+        share = fleet.mean_resident_bytes(self.memory_of) / fleet.mean_resident_bytes(self.models)
+        on_disk = size.models * share * fleet.DISK_TO_MEMORY
         return traffic.last_before(round(on_disk + on_disk**0.5))
 
     def tenants(self) -> list[str]:
@@ -67,7 +77,10 @@ class Bench:
         holds back for a load; a plain cache is on average half a model below its capacity.
         """
         resident, file = fleet.mean_resident_bytes(self.models), fleet.mean_file_bytes(self.models)
-        in_use = budget_mib * (1 + LOW_WATER) / 2 - (self.models.fixed_bytes + LOAD_FACTOR * file - resident) / 2**20
+        in_use = (
+            budget_mib * (1 + LOW_WATER) / 2
+            - (self.models.fixed_bytes + self.models.load_factor * file - resident) / 2**20
+        )
         return in_use + resident / 2 / 2**20
 
     def predicted(self, burstiness: str, row: dict[str, Any], instances: int) -> LevelShares:
@@ -188,7 +201,8 @@ class Bench:
     ) -> None:
         """Every endpoint of each size at the same time; latencies when they have ended."""
         settings: dict[str, Any] = dict(INJECTED) if injected else {}
-        with fleet.stand(self.models, self.tenants(), scale=fleet.scale(self.models), **settings) as stand:
+        scale = fleet.scale(self.memory_of)
+        with fleet.stand(self.models, self.tenants(), scale=scale, **settings) as stand:
             for size in [size for size in self.sizes if size.models in sizes]:
                 runs = [(count, name) for count in instance_counts for name in BURSTINESS]
                 names = [f"{name.replace(' ', '-')}-{size.models}-{count}" for count, name in runs]

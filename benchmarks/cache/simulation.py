@@ -33,6 +33,7 @@ class Instance:
     memory_bytes: float
     disk_bytes: float
     fixed_bytes: float
+    load_factor: float = LOAD_FACTOR
     memory: "OrderedDict[str, Sizes]" = field(default_factory=OrderedDict)  # least recently used first
     disk: "OrderedDict[str, Sizes]" = field(default_factory=OrderedDict)
     used_bytes: float = 0.0
@@ -73,7 +74,7 @@ class Instance:
     def _load(self, model: str, sizes: Sizes) -> None:
         while True:
             ceiling = self.memory_bytes * (LOW_WATER if self.full and self.memory else 1.0)
-            if self.used_bytes + LOAD_FACTOR * sizes.file_bytes <= ceiling:
+            if self.used_bytes + self.load_factor * sizes.file_bytes <= ceiling:
                 break
             self.full = self.was_full = True
             self._unload(next(iter(self.memory)))

@@ -1,14 +1,15 @@
 """No call is lost by a move: a fraud-shaped fleet of real models on the stand-in, moved under 200 requests/s.
 
-    python -m benchmarks.tier_move [--quick] [--whole-bake] [--early-start MODE] [--json] [--keep DIRECTORY]
+    python -m benchmarks.tier_move [--quick | --part N] [--whole-bake] [--early-start MODE] [--json]
 
 70 merchants with models of their own; three client processes (Python on two lines of boto3, Node); every prediction is
 compared with the model's own. Bars: no call failed, none wrong; a whale's p99 during each move at most twice that at
-rest; the hit ratio in the five minutes after a flip of the shared endpoint at least 0.95 of that before. `--quick`
-promotes, demotes, rolls one version out and cancels an update. `--early-start` says whether CloudFormation lets a
-resource begin before the endpoint that it refers to is ready (off, creation, always). Callers hold a route for 15 s and
-give up a call after 10, so of each bake 40 s pass in wall time (2 x TTL + a call) and the rest is skipped;
-`--whole-bake` waits all of it. Exits 1 if a bar is missed.
+rest; the hit ratio in the five minutes after a flip of the shared endpoint at least 0.95 of that before.
+
+`--quick` promotes, demotes, rolls one version out and cancels an update; `--part` runs some of the moves.
+`--early-start` says whether CloudFormation lets a resource begin before the endpoint that it refers to is ready (off,
+creation, always). Callers hold a route for 15 s and give up a call after 10, so of each bake 40 s pass in wall time
+(2 x TTL + a call) and the rest is skipped; `--whole-bake` waits all of it. Exits 1 if a bar is missed.
 """
 
 import argparse
@@ -77,49 +78,6 @@ class Move:
     during: "Callable[[Bench], None] | None" = None
 
 
-def moves(*, quick: bool) -> list[Move]:
-    retyped: dict[str, Any] = {"tail_instance_type": "ml.c5.xlarge", "whale_instance_type": "ml.c5.xlarge"}
-    forward = {"m01": V2, "m04": V1}
-    if quick:
-        return [
-            Move(
-                name="cancelled during the bake",
-                config=fleet(pins={**PINS, "m18": V1}, tail_instance_type="ml.c5.xlarge"),
-                fails=True,
-                during=cancel_the_update,
-            ),
-            Move(name="promote m07", config=fleet(pins={**PINS, "m07": V1})),
-            Move(name="demote m07", config=fleet(pins=PINS)),
-            Move(name="m01 to v2", config=fleet(pins=forward), versions=("m01", V1, V2)),
-        ]
-    return [
-        Move(name=TAIL_RETYPE, config=fleet(pins=PINS, tail_instance_type="ml.c5.xlarge")),
-        Move(name="retype the whales", config=fleet(pins=PINS, **retyped)),
-        Move(name="m01 to v2", config=fleet(pins=forward, **retyped), versions=("m01", V1, V2)),
-        Move(name="m01 back to v1", config=fleet(pins=PINS, **retyped), versions=("m01", V2, V1)),
-        Move(name="promote m07, publish m12", config=fleet(pins={**PINS, "m07": V1}, **retyped), during=publish_m12),
-        Move(name="demote m07", config=fleet(pins=PINS, **retyped)),
-        Move(
-            name="fails before the Deployment",
-            config=fleet(pins={**PINS, "m08": BROKEN}, whale_instance_type="ml.c5.xlarge"),
-            fails=True,
-        ),
-        Move(
-            name="cancelled during the bake",
-            config=fleet(pins={**PINS, "m18": V1}, whale_instance_type="ml.c5.xlarge"),
-            fails=True,
-            during=cancel_the_update,
-        ),
-        Move(
-            name="Deployment taken back",
-            config=fleet(pins={**PINS, "m18": V1}, **retyped),
-            fails=True,
-            during=report_route_errors,
-        ),
-        Move(name=NEW_GENERATION, config=fleet(pins=PINS, tail_volume_size_in_gb=100, **retyped)),
-    ]
-
-
 @dataclass
 class Bench:
     cloud: LocalCloud
@@ -159,9 +117,76 @@ def cancel_the_update(bench: Bench) -> None:
     cloudformation.cancel_update_stack(StackName=f"{bench.config.fleet}-{bench.config.environment}-Fleet")
 
 
+RETYPED: Final[dict[str, Any]] = {"tail_instance_type": "ml.c5.xlarge", "whale_instance_type": "ml.c5.xlarge"}
+FORWARD: Final = {"m01": V2, "m04": V1}
+
+# Each part begins with the fleet as the part before it leaves it, so that one alone shows what all of them show.
+PARTS: Final = (
+    (
+        Move(name=TAIL_RETYPE, config=fleet(pins=PINS, tail_instance_type="ml.c5.xlarge")),
+        Move(name="retype the whales", config=fleet(pins=PINS, **RETYPED)),
+    ),
+    (
+        Move(name="m01 to v2", config=fleet(pins=FORWARD, **RETYPED), versions=("m01", V1, V2)),
+        Move(name="m01 back to v1", config=fleet(pins=PINS, **RETYPED), versions=("m01", V2, V1)),
+    ),
+    (
+        Move(
+            name="promote m07, publish m12",
+            config=fleet(pins={**PINS, "m07": V1}, **RETYPED),
+            during=publish_m12,
+        ),
+        Move(name="demote m07", config=fleet(pins=PINS, **RETYPED)),
+        Move(
+            name="fails before the Deployment",
+            config=fleet(pins={**PINS, "m08": BROKEN}, whale_instance_type="ml.c5.xlarge"),
+            fails=True,
+        ),
+    ),
+    (
+        Move(
+            name="cancelled during the bake",
+            config=fleet(pins={**PINS, "m18": V1}, whale_instance_type="ml.c5.xlarge"),
+            fails=True,
+            during=cancel_the_update,
+        ),
+        Move(
+            name="Deployment taken back",
+            config=fleet(pins={**PINS, "m18": V1}, **RETYPED),
+            fails=True,
+            during=report_route_errors,
+        ),
+    ),
+    (Move(name=NEW_GENERATION, config=fleet(pins=PINS, tail_volume_size_in_gb=100, **RETYPED)),),
+)
+
+QUICK: Final = (
+    Move(
+        name="cancelled during the bake",
+        config=fleet(pins={**PINS, "m18": V1}, tail_instance_type="ml.c5.xlarge"),
+        fails=True,
+        during=cancel_the_update,
+    ),
+    Move(name="promote m07", config=fleet(pins={**PINS, "m07": V1})),
+    Move(name="demote m07", config=fleet(pins=PINS)),
+    Move(name="m01 to v2", config=fleet(pins=FORWARD), versions=("m01", V1, V2)),
+)
+
+
+def chosen(*, quick: bool, part: int | None) -> tuple[FleetConfig, list[Move]]:
+    """The fleet that is deployed first, and the moves: the quick ones, those of one part (from 1 on), or all."""
+    if quick:
+        return fleet(pins=PINS), list(QUICK)
+    if part is None:
+        return fleet(pins=PINS), [move for moves in PARTS for move in moves]
+    return fleet(pins=PINS, **(RETYPED if part > 1 else {})), list(PARTS[part - 1])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="promote, demote and one version, about 4 minutes")
+    parser.add_argument("--part", type=int, choices=range(1, len(PARTS) + 1), help="the moves of one part only")
+    parser.add_argument("--after-flip-seconds", type=float, default=AFTER_FLIP_SECONDS, help="of the hit ratio's bar")
     parser.add_argument("--whole-bake", action="store_true", help="wait each bake's 2 minutes")
     parser.add_argument("--early-start", choices=get_args(EarlyStart), default="creation")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -172,7 +197,12 @@ def main() -> int:
         directory = arguments.keep or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)
         result = run(
-            directory, quick=arguments.quick, whole_bake=arguments.whole_bake, early_start=arguments.early_start
+            directory,
+            quick=arguments.quick,
+            part=arguments.part,
+            whole_bake=arguments.whole_bake,
+            early_start=arguments.early_start,
+            after_flip_seconds=arguments.after_flip_seconds,
         )
     result["early_start"] = arguments.early_start
     result["total_seconds"] = round(time.monotonic() - started, 1)
@@ -180,10 +210,18 @@ def main() -> int:
     return 0 if all(bar["met"] for bar in result["bars"]) else 1
 
 
-def run(directory: Path, *, quick: bool, whole_bake: bool, early_start: EarlyStart) -> dict[str, Any]:
-    """Synthesise everything, deploy, move under traffic, and judge."""
+def run(
+    directory: Path,
+    *,
+    quick: bool,
+    part: int | None,
+    whole_bake: bool,
+    early_start: EarlyStart,
+    after_flip_seconds: float,
+) -> dict[str, Any]:
+    """Synthesise everything, deploy, move under traffic, and compare with the bars."""
     clients = (fleet_traffic.this_python(), fleet_traffic.next_boto3_python(), fleet_traffic.node())
-    first, planned = fleet(pins=PINS), moves(quick=quick)
+    first, planned = chosen(quick=quick, part=part)
     say("synthesising")
     folders = [
         synthesise(config, directory / f"assembly-{n}")
@@ -246,7 +284,7 @@ def run(directory: Path, *, quick: bool, whole_bake: bool, early_start: EarlySta
                 if move.name == TAIL_RETYPE:
                     tail_flip = clock.flips[flips]
             traffic.phase(LAST_REST)
-            until = max(time.time() + 15, (tail_flip or 0) + AFTER_FLIP_SECONDS)
+            until = max(time.time() + 15, (tail_flip or 0) + after_flip_seconds)
             wait(LAST_REST, until - time.time(), traffic)
             if clock.problem:
                 raise clock.problem
@@ -255,8 +293,8 @@ def run(directory: Path, *, quick: bool, whole_bake: bool, early_start: EarlySta
             load_average = os.getloadavg()[1]
             summary = traffic.stop()
             before = cache.ratio(rest_began, rest_ended)
-            after = cache.ratio(tail_flip, tail_flip + AFTER_FLIP_SECONDS) if tail_flip else None
-    return judged(summary, [move.name for move in planned], surprises, before, after, load_average)
+            after = cache.ratio(tail_flip, tail_flip + after_flip_seconds) if tail_flip else None
+    return evaluated(summary, [move.name for move in planned], surprises, before, after, load_average)
 
 
 def carry_out(bench: Bench, move: Move, folder: Path) -> list[str]:
@@ -297,7 +335,7 @@ def wait(what: str, seconds: float, traffic: fleet_traffic.Running) -> None:
         time.sleep(min(1.0, left))
 
 
-def judged(
+def evaluated(
     summary: Summary,
     names: list[str],
     surprises: list[str],

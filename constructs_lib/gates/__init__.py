@@ -1,1 +1,1 @@
-"""The gates of a deployment: behind each shared endpoint, and before the routes for tenants that move."""
+"""The gates of a deployment: after each new endpoint, and before the routes change for tenants that move."""

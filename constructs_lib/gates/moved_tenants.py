@@ -1,4 +1,4 @@
-"""What stands between a tenant's move to a shared endpoint and the flip of its route."""
+"""The gate before the routes change for tenants that move to a multi-model endpoint."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ from constructs_lib.routes.table import RouteTable
 
 
 class MovedTenants(Construct):
-    """Loads the models of demoted tenants, and of those that come from another shared tier, where they go.
+    """Loads the models of tenants that move to a multi-model endpoint, before their calls arrive there.
 
-    A gate of its own, since a move changes neither the endpoint nor its configuration. It runs with each new version of
-    the route document and compares it with the deployed one.
+    It runs with each new version of the route document and compares it with the deployed one. A gate of its own is
+    needed because a move changes neither the endpoint nor its configuration.
 
     Defines a custom resource of type Custom::WarmMovedTenants.
     """
@@ -27,7 +27,7 @@ class MovedTenants(Construct):
         route_table: RouteTable,
         after: Sequence[IDependable],
     ) -> None:
-        """after: the gates of the shared endpoints, so that these are in service and their lists are loaded."""
+        """after: the gates of the multi-model endpoints. These are then in service, with their lists loaded."""
         super().__init__(scope, construct_id)
         cdk.CustomResource(
             self,

@@ -1,4 +1,4 @@
-"""What stands between a new endpoint and the flip of the routes."""
+"""The gate between a new endpoint and the change of the routes."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
@@ -7,9 +7,10 @@ from constructs import Construct
 
 
 class WarmGate(Construct):
-    """Holds a deployment until a new endpoint really runs the configuration asked for and, for a shared tier, until
-    its models are warm. Fails when SageMaker's guardrail took the update back by itself: CloudFormation would count
-    that as success and delete the configuration in use.
+    """Holds a deployment until an endpoint runs its new configuration and, for a multi-model tier, its models are warm.
+
+    It fails if SageMaker has rolled the update back by itself. CloudFormation would count that as success and delete
+    the configuration that is in use.
 
     Defines a custom resource of type Custom::WarmGate.
     """
@@ -29,8 +30,8 @@ class WarmGate(Construct):
         properties = {
             "EndpointName": endpoint.attr_endpoint_name,
             "EndpointConfigName": endpoint_config_name,
-            # The group is SageMaker's and outlives its endpoint. As a resource it would fail the next endpoint of that
-            # name, or its logs would go with the endpoint.
+            # SageMaker creates the log group and keeps it after the endpoint. As a resource of the stack it would make
+            # the next endpoint of that name fail, or its logs would be deleted with the endpoint.
             "LogRetentionDays": str(log_retention_days),
         }
         self.resource = cdk.CustomResource(
@@ -38,7 +39,7 @@ class WarmGate(Construct):
             "Gate",
             service_token=gate_function.function_arn,
             resource_type="Custom::WarmGate",
-            # CloudFormation's longest. The handler answers sooner, or starts its next run when one is not enough.
+            # CloudFormation's maximum. The handler answers sooner, or starts another run if one is not enough.
             service_timeout=cdk.Duration.hours(1),
             properties=properties if tier_name is None else {**properties, "Tier": tier_name},
         )

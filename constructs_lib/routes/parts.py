@@ -1,4 +1,4 @@
-"""What of a large route document lies in the model bucket."""
+"""The parts of a large route document that are objects in the model bucket."""
 
 import tempfile
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ from tierfleet.runtime.route_parts import RESOURCE_TYPE
 
 
 class RouteParts(Construct):
-    """Puts the parts into the model bucket before AppConfig hosts the document that names them, and keeps them there.
+    """Writes the parts to the model bucket before AppConfig hosts the document that names them, and keeps them there.
 
-    They come with the deployment as assets, since a template has no room for them. Defines a custom resource of type
-    Custom::RouteParts, which the document depends on.
+    The parts are assets of the deployment, because a template has no room for them. Defines a custom resource of type
+    Custom::RouteParts. The document depends on it.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct, IDependable
 
 from constructs_lib import arns
-from constructs_lib.alarms import AlarmAudience, metric_alarm
+from constructs_lib.alarms import AlarmAudience, AlarmSpec, add_alarm
 from constructs_lib.metric import fleet_metric
 from tierfleet.config import FleetConfig, routes
 from tierfleet.config.hosted_routes import hosted_routes
@@ -21,7 +21,9 @@ from tierfleet.runtime.route_guard import RESOURCE_TYPE
 
 
 class RouteTable(Construct):
-    """The route document and all that hosts it, except its Deployment.
+    """The route document and everything that hosts it, except its Deployment.
+
+    `RouteTable(self, "Routes", config=config, audience=audience).document` is the hosted version.
 
     Defines AWS::AppConfig::Application, ConfigurationProfile (with a draft-04 validator), HostedConfigurationVersion,
     DeploymentStrategy and Environment (with one monitor: the clients' RouteErrors).
@@ -44,7 +46,7 @@ class RouteTable(Construct):
             type="AWS.Freeform",
             validators=[
                 appconfig.CfnConfigurationProfile.ValidatorsProperty(
-                    type="JSON_SCHEMA", content=json.dumps(routes.ROUTE_SCHEMA, separators=(",", ":"))
+                    type="JSON_SCHEMA", content=json.dumps(routes.route_schema(config), separators=(",", ":"))
                 )
             ],
         )
@@ -73,7 +75,7 @@ class RouteTable(Construct):
             "Environment",
             application_id=application.ref,
             name=config.environment,
-            # Exactly one, and never a cache, memory or latency alarm: AppConfig rolls back on INSUFFICIENT_DATA too.
+            # Exactly one, and no cache, memory or latency alarm: AppConfig also rolls back on INSUFFICIENT_DATA.
             monitors=[
                 appconfig.CfnEnvironment.MonitorsProperty(
                     alarm_arn=alarm.attr_arn, alarm_role_arn=monitor_role.role_arn
@@ -109,7 +111,7 @@ class RouteTable(Construct):
         )
 
     def grant_take_back(self, grantee: iam.IGrantable) -> None:
-        """Lets the grantee list this environment's deployments, and stop or revert them."""
+        """Lets the grantee list, stop and revert the deployments of this environment."""
         environment = f"application/{self.application_id}/environment/{self.environment_id}"
         iam.Grant.add_to_principal(
             grantee=grantee,
@@ -122,7 +124,7 @@ class RouteTable(Construct):
         )
 
     def deployment_properties(self) -> dict[str, str]:
-        """What the next Deployment deploys, and where."""
+        """The properties that name the next Deployment: application, environment, profile and version."""
         return {
             "ApplicationId": self.application_id,
             "EnvironmentId": self.environment_id,
@@ -131,28 +133,22 @@ class RouteTable(Construct):
         }
 
     def _route_errors_alarm(self, audience: AlarmAudience) -> cloudwatch.CfnAlarm:
-        return metric_alarm(
-            self,
-            "RouteErrors",
-            metric=fleet_metric(self._config, metrics.ROUTE_ERRORS),
-            comparison="GreaterThanThreshold",
+        spec = AlarmSpec(
+            id="RouteErrors",
+            watches=fleet_metric(self._config, metrics.ROUTE_ERRORS),
             threshold=self._config.routes.max_route_errors_per_minute,
             period_seconds=60,
             datapoints=(1, 1),
-            missing="notBreaching",
-            description=audience.description(
-                "Clients reach endpoints that are not there; AppConfig takes the last route change back.",
-                "route-errors",
-            ),
-            actions=[audience.topic_arn],
-            ok_actions=[audience.topic_arn],
+            meaning="Clients reach endpoints that are not there; AppConfig takes the last route change back.",
+            section="route-errors",
         )
+        return add_alarm(self, spec, audience)
 
     def _monitor_role(self, alarm: cloudwatch.CfnAlarm) -> iam.Role:
         role = iam.Role(
             self,
             "MonitorRole",
-            # Without a condition, as AppConfig's guide gives it: nothing says that AppConfig sends aws:SourceAccount.
+            # Without a condition, as in AppConfig's guide. AWS documents no aws:SourceAccount here.
             # docs.aws.amazon.com/appconfig/latest/userguide/setting-up-appconfig.html
             assumed_by=iam.ServicePrincipal("appconfig.amazonaws.com"),
             description="AppConfig reads the alarm that takes a route change back",
@@ -164,10 +160,10 @@ class RouteTable(Construct):
 
 
 class RouteGuard(Construct):
-    """Puts the routes back when the stack rolls back, before an endpoint that they name is deleted.
+    """Restores the routes when the stack rolls back, before an endpoint that they name is deleted.
 
-    It changes with every Deployment, so that CloudFormation takes it back with every Deployment: in place, and in
-    place comes before every deletion. `wait_seconds` is what callers then get to let go of the routes.
+    It changes with every Deployment, so a rollback of a Deployment updates it in place, and CloudFormation makes
+    updates in place before deletions. `wait_seconds` is the time that callers then get to read the routes again.
 
     Defines a custom resource of type Custom::RouteGuard.
     """
@@ -187,7 +183,7 @@ class RouteGuard(Construct):
             "Guard",
             service_token=guard_function.function_arn,
             resource_type=RESOURCE_TYPE,
-            # The function's own limit; it waits for no next run.
+            # The function's own limit. It starts no further run.
             service_timeout=cdk.Duration.minutes(15),
             properties={**route_table.deployment_properties(), "WaitSeconds": str(wait_seconds)},
         )
@@ -195,8 +191,10 @@ class RouteGuard(Construct):
 
 
 class RouteDeployment(Construct):
-    """The flip: clients use the new document from here on. The last resource of a fleet, because it cannot be taken
-    back: had anything after it failed, the rollback would delete endpoints that clients are already sent to.
+    """The change of the routes: from here on clients use the new document.
+
+    It is the last resource of a fleet, because it cannot be undone. If a later resource failed, the rollback would
+    delete endpoints that clients already use.
 
     Defines AWS::AppConfig::Deployment, after everything in `after`, nested stacks included.
     """

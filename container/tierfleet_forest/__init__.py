@@ -8,9 +8,9 @@ from .convert import convert
 from .tree_model import ConvertError
 
 try:
-    from ._forest import Forest, ForestError, load, loads
+    from ._forest import Forest, ForestError, csv_rows, csv_text, load, loads
 except ImportError as error:
-    from .uncompiled import Forest, ForestError, load, loads  # type: ignore[assignment]
+    from .uncompiled import Forest, ForestError, csv_rows, csv_text, load, loads  # type: ignore[assignment]
 
     available = False
     unavailable_reason = f"the compiled part is missing ({error}); build it with a C compiler: pip install ."
@@ -19,5 +19,6 @@ else:
     unavailable_reason = ""
 
 __all__ = [
-    "ConvertError", "Forest", "ForestError", "available", "convert", "load", "loads", "unavailable_reason",
+    "ConvertError", "Forest", "ForestError", "available", "convert", "csv_rows", "csv_text", "load", "loads",
+    "unavailable_reason",
 ]  # fmt: skip

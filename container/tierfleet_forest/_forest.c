@@ -17,6 +17,8 @@
 #define RELEASE_ABOVE 50000
 /* Freeing more than this gives memory back to the system, which takes a while. */
 #define RELEASE_FREE_ABOVE (1u << 20)
+/* Text of more bytes than this is read without the interpreter. */
+#define RELEASE_TEXT_ABOVE 4096
 /* Margins of so many bytes are worked out on the stack. */
 #define SMALL_BYTES 1024
 /* A row of text of so many features is read on the stack. */
@@ -164,6 +166,66 @@ static PyObject *forest_raw(PyObject *self, PyObject *rows)
     return outputs_of(&((ForestObject *)self)->forest, rows, 0);
 }
 
+/* ---- Contributions ---- */
+
+static void run_contributions(const Forest *f, const float *rows, size_t count, void *memory, char *out)
+{
+    const size_t row_bytes = (size_t)f->head.outputs * ((size_t)f->head.features + 1) * sizeof(float);
+    forest_start_contributions(f, memory);
+    for (size_t i = 0; i < count; i++)
+        forest_contributions(f, rows + i * f->head.features, memory, (float *)(void *)(out + i * row_bytes));
+}
+
+static PyObject *forest_explain(PyObject *self, PyObject *argument)
+{
+    const ForestObject *object = (const ForestObject *)self;
+    const Forest *f = &object->forest;
+    const State *state = PyType_GetModuleState(Py_TYPE(self));
+    const char *refusal = forest_no_contributions(f);
+    if (refusal)
+        return PyErr_Format(state->error, "%s", refusal);
+    Py_buffer view;
+    if (PyObject_GetBuffer(argument, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT))
+        return NULL;
+    const Py_ssize_t rows = rows_in(f, &view);
+    /* 2^16 outputs of 2^24 features in 4 bytes: below 2^43 a row. */
+    const size_t row_bytes = (size_t)f->head.outputs * ((size_t)f->head.features + 1) * sizeof(float);
+    PyObject *result = NULL;
+    void *memory = NULL, *moved = NULL;
+    const float *values = view.buf;
+    if (rows < 0)
+        goto end;
+    if ((size_t)rows > (size_t)PY_SSIZE_T_MAX / 2 / row_bytes) {
+        PyErr_NoMemory();
+        goto end;
+    }
+    if ((uintptr_t)view.buf % _Alignof(float)) {
+        if ((moved = malloc((size_t)view.len)))
+            memcpy(moved, view.buf, (size_t)view.len);
+        values = moved;
+    }
+    memory = malloc(forest_contribution_bytes(f));
+    if (!memory || !values) {
+        PyErr_NoMemory();
+        goto end;
+    }
+    if (!(result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)((size_t)rows * row_bytes))))
+        goto end;
+    char *out = PyBytes_AsString(result);
+    if ((uint64_t)rows * f->contribution_work <= RELEASE_ABOVE) {
+        run_contributions(f, values, (size_t)rows, memory, out);
+    } else { /* nobody else knows these bytes yet */
+        Py_BEGIN_ALLOW_THREADS
+        run_contributions(f, values, (size_t)rows, memory, out);
+        Py_END_ALLOW_THREADS
+    }
+end:
+    free(memory);
+    free(moved);
+    PyBuffer_Release(&view);
+    return result;
+}
+
 /* ---- A row of text in, text out ---- */
 
 static double slow_number(const char *text, char **stop)
@@ -176,29 +238,78 @@ static double slow_number(const char *text, char **stop)
     return value;
 }
 
-/* The scores as repr() writes them, joined by commas. */
+/* Scores as repr() writes them: a row's joined by commas, rows by line feeds. Returns the length, or -1 with an exception.
+   `text`: room for LONGEST_REPR each. Many are written without the interpreter; it is needed for what forest_repr does not
+   write, and then for a few more, since to wait for it takes longer. */
+#define LONGEST_REPR 32 /* with a comma; no float64 has more than 24 characters */
+#define ODD_NUMBERS 32
+#define RELEASE_NUMBERS_ABOVE 64
+
+static Py_ssize_t write_number(double value, char *text)
+{
+    const size_t length = forest_repr(value, text);
+    if (length)
+        return (Py_ssize_t)length;
+    char *number = PyOS_double_to_string(value, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
+    if (!number)
+        return -1;
+    const size_t digits = strlen(number);
+    memcpy(text, number, digits);
+    PyMem_Free(number);
+    return (Py_ssize_t)digits;
+}
+
+static char *separate(char *at, size_t number, size_t outputs)
+{
+    if (number)
+        *at++ = number % outputs ? ',' : '\n';
+    return at;
+}
+
+static Py_ssize_t write_csv(const double *scores, size_t count, size_t outputs, char *text)
+{
+    char *at = text;
+    for (size_t i = 0; i < count;) {
+        if (count - i > RELEASE_NUMBERS_ABOVE) {
+            Py_BEGIN_ALLOW_THREADS
+            for (size_t length = 1; i < count; i++) {
+                char *const place = separate(at, i, outputs);
+                length = forest_repr(scores[i], place);
+                if (!length)
+                    break;
+                at = place + length;
+            }
+            Py_END_ALLOW_THREADS
+        }
+        for (size_t odd = 0; i < count && odd < ODD_NUMBERS; i++, odd++) {
+            at = separate(at, i, outputs);
+            const Py_ssize_t length = write_number(scores[i], at);
+            if (length < 0)
+                return -1;
+            at += length;
+        }
+    }
+    return at - text;
+}
+
+/* The scores of one row. */
 static PyObject *csv_of(const Forest *f, const void *scores)
 {
     char small[SMALL_BYTES], *text = small;
-    const size_t longest = 32; /* a repr() and a comma; no float64 has more than 24 characters */
-    if (f->scores * longest > sizeof small && !(text = malloc(f->scores * longest)))
+    if (f->scores * (size_t)LONGEST_REPR > sizeof small && !(text = malloc(f->scores * (size_t)LONGEST_REPR)))
         return PyErr_NoMemory();
     PyObject *result = NULL;
-    size_t length = 0;
+    char *at = text;
     for (uint32_t o = 0; o < f->scores; o++) {
         const double score = f->head.sum_bytes == FOREST_FLOAT32 ? (double)((const float *)scores)[o]
                                                                  : ((const double *)scores)[o];
-        char *number = PyOS_double_to_string(score, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
-        if (!number)
+        at = separate(at, o, f->scores);
+        const Py_ssize_t length = write_number(score, at);
+        if (length < 0)
             goto end;
-        const size_t digits = strlen(number);
-        if (o)
-            text[length++] = ',';
-        memcpy(text + length, number, digits);
-        length += digits;
-        PyMem_Free(number);
+        at += length;
     }
-    result = PyBytes_FromStringAndSize(text, (Py_ssize_t)length);
+    result = PyBytes_FromStringAndSize(text, at - text);
 end:
     if (text != small)
         free(text);
@@ -281,6 +392,26 @@ static PyObject *get_row_work(PyObject *self, void *unused)
     return PyLong_FromUnsignedLongLong(((ForestObject *)self)->forest.row_work);
 }
 
+static PyObject *get_contribution_work(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(((ForestObject *)self)->forest.contribution_work);
+}
+
+static PyObject *get_contribution_bytes(PyObject *self, void *unused)
+{
+    (void)unused;
+    const Forest *f = &((ForestObject *)self)->forest;
+    return PyLong_FromSize_t(forest_no_contributions(f) ? 0 : forest_contribution_bytes(f));
+}
+
+static PyObject *get_no_contributions(PyObject *self, void *unused)
+{
+    (void)unused;
+    const char *refusal = forest_no_contributions(&((ForestObject *)self)->forest);
+    return PyUnicode_FromString(refusal ? refusal : "");
+}
+
 static PyObject *get_metadata(PyObject *self, void *unused)
 {
     (void)unused;
@@ -290,9 +421,17 @@ static PyObject *get_metadata(PyObject *self, void *unused)
 
 #define COUNT(field) (void *)offsetof(Forest, field)
 static PyGetSetDef attributes[] = {
-        {"features", get_count, NULL, "Values of a row.", COUNT(head.features)},
+    {"contribution_bytes", get_contribution_bytes, NULL,
+     "Memory that `contributions` works in, besides its result; 0 where there are none.", NULL},
+    {"contribution_work", get_contribution_work, NULL,
+     "The most steps that the contributions of one row take, 1 to 1.3 ns each: one for each node, one for each feature\n"
+     "above a node, and for each leaf the square of that. 0 without covers.", NULL},
+    {"depth", get_count, NULL, "Levels of the deepest tree, at least 1 unless there are no trees.", COUNT(depth)},
+    {"features", get_count, NULL, "Values of a row.", COUNT(head.features)},
     {"form", get_form, NULL, "'A' (four bytes a node) or 'B' (eight).", NULL},
     {"metadata", get_metadata, NULL, "The file's metadata: a JSON object as bytes, or none.", NULL},
+    {"no_contributions", get_no_contributions, NULL, "Why `contributions` raises ForestError; empty where it does not.",
+     NULL},
     {"outputs", get_count, NULL, "Margins of a row.", COUNT(head.outputs)},
     {"path_length", get_path_length, NULL, "The most nodes that one row visits.", NULL},
     {"row_work", get_row_work, NULL,
@@ -311,6 +450,10 @@ static PyMethodDef methods[] = {
      "ValueError."},
     {"margins", forest_raw, METH_O,
      "margins(rows) -> list of float\n\nThe same before the objective's transform, `outputs` of them a row."},
+    {"contributions", forest_explain, METH_O,
+     "contributions(rows) -> bytes\n\nWhat each feature adds to each margin, as XGBoost's pred_contribs: float32 values of "
+     "the shape (rows, outputs,\nfeatures + 1), the last of an output being its bias. Raises ForestError where "
+     "`no_contributions` says why not."},
     {"predict_csv", forest_predict_csv, METH_O,
      "predict_csv(body) -> bytes or None\n\nScores of one row of comma separated numbers as text, joined by commas. None: "
      "the body is anything but\n`features` finite numbers, so that it needs a closer look."},
@@ -424,7 +567,81 @@ static PyObject *loads(PyObject *module, PyObject *data)
     return result;
 }
 
+static PyObject *csv_rows(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    PyObject *body;
+    Py_ssize_t start, stop;
+    unsigned int features;
+    Py_buffer out;
+    if (!PyArg_ParseTuple(arguments, "SnnIw*", &body, &start, &stop, &features, &out))
+        return NULL;
+    char *text;
+    Py_ssize_t length;
+    PyObject *result = NULL;
+    if (PyBytes_AsStringAndSize(body, &text, &length))
+        goto end;
+    if (start < 0 || start > stop || stop > length || !features || (uintptr_t)out.buf % _Alignof(float)) {
+        PyErr_SetString(PyExc_ValueError, "csv_rows needs 0 <= start <= stop <= len(body), features, and room for float32");
+        goto end;
+    }
+    const size_t most = (size_t)out.len / sizeof(float) / features;
+    size_t at = (size_t)start, rows;
+    if ((size_t)(stop - start) <= RELEASE_TEXT_ABOVE) {
+        rows = forest_csv_rows(text, &at, (size_t)stop, features, most, out.buf);
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        rows = forest_csv_rows(text, &at, (size_t)stop, features, most, out.buf);
+        Py_END_ALLOW_THREADS
+    }
+    result = Py_BuildValue("nn", (Py_ssize_t)rows, (Py_ssize_t)at);
+end:
+    PyBuffer_Release(&out);
+    return result;
+}
+
+static PyObject *csv_text(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    PyObject *list, *result = NULL;
+    Py_ssize_t outputs;
+    if (!PyArg_ParseTuple(arguments, "On", &list, &outputs))
+        return NULL;
+    const Py_ssize_t count = PyList_Size(list);
+    if (count < 0)
+        return NULL;
+    if (outputs < 1)
+        return PyErr_Format(PyExc_ValueError, "a row has %zd numbers; it must have at least one", outputs);
+    double *scores = malloc((size_t)count * sizeof *scores + 1);
+    char *text = malloc((size_t)count * LONGEST_REPR + 1);
+    if (!scores || !text) {
+        PyErr_NoMemory();
+        goto end;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *number = PyList_GetItem(list, i);
+        scores[i] = number ? PyFloat_AsDouble(number) : -1;
+        if (scores[i] == -1 && PyErr_Occurred())
+            goto end;
+    }
+    const Py_ssize_t length = write_csv(scores, (size_t)count, (size_t)outputs, text);
+    if (length >= 0)
+        result = PyBytes_FromStringAndSize(text, length);
+end:
+    free(scores);
+    free(text);
+    return result;
+}
+
 static PyMethodDef functions[] = {
+    {"csv_text", csv_text, METH_VARARGS,
+     "csv_text(numbers, columns) -> bytes\n\nA list of float as repr() writes them, `columns` of them a line, joined by commas; "
+     "lines joined by line feeds.\nOther threads run meanwhile. Raises TypeError or ValueError."},
+    {"csv_rows", csv_rows, METH_VARARGS,
+     "csv_rows(body, start, stop, features, out) -> (rows, next_start)\n\nRows of comma separated numbers from body[start] "
+     "on, a line a row, written to the float32 buffer `out` until\nit is full or a line needs a closer look; the last line "
+     "ends at body[stop]. Empty and `nan` are missing. Other\nthreads run meanwhile. `next_start` is where the next line "
+     "begins, stop + 1 after the last. Raises ValueError."},
     {"load", load, METH_O,
      "load(file) -> Forest\n\nThe forest in a regular file, read into memory and checked completely. `file`: a path, or the "
      "descriptor of an open\nfile, which is read from its place on. Raises ForestError for a file that is damaged or of "

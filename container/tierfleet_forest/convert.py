@@ -13,23 +13,31 @@ from .model_document import Document, read_document
 from .writer import write_forest
 
 
-def convert(model: bytes | str | os.PathLike[str] | Any, *, metadata: Mapping[str, Any] | None = None) -> bytes:
+def convert(
+    model: bytes | str | os.PathLike[str] | Any,
+    *,
+    contributions: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+) -> bytes:
     """The flat forest of a model: the bytes or the path of a file, or a fitted scikit-learn estimator.
 
     Files are XGBoost's UBJ and JSON and LightGBM's text. All rounds in a file are kept, as `Booster.predict` scores
-    them. `metadata` is added to what the model says of itself. Raises ConvertError for a model that is not covered, and
-    OSError if the file cannot be read.
+    them. `contributions` keeps what `Forest.contributions` needs, which doubles a large file; only XGBoost's models
+    have it. `metadata` is added to what the model says of itself. Raises ConvertError for a model that is not covered,
+    and OSError if the file cannot be read.
     """
     if sklearn_model.is_sklearn(model):
         found = sklearn_model.tree_model(model)
-        return write_forest(replace(found, metadata={**found.metadata, **(metadata or {})}))
+        found = replace(found, metadata={**found.metadata, **(metadata or {})})
+        return write_forest(found, contributions=contributions)
     data = model if isinstance(model, bytes) else Path(model).read_bytes()
     if not lightgbm_model.is_lightgbm(data):
-        return convert_document(read_document(data), data, metadata=metadata)
+        return convert_document(read_document(data), data, contributions=contributions, metadata=metadata)
     found = lightgbm_model.tree_model(data)
     version = data[data.index(b"=") + 1 : 64].split(maxsplit=1)[0].decode()
     source = _source(data, "text", "lightgbm", version)
-    return write_forest(replace(found, metadata={**found.metadata, "source": source, **(metadata or {})}))
+    found = replace(found, metadata={**found.metadata, "source": source, **(metadata or {})})
+    return write_forest(found, contributions=contributions)
 
 
 def convert_document(
@@ -37,6 +45,7 @@ def convert_document(
     data: bytes,
     *,
     reader: xgboost_model.Version | None = None,
+    contributions: bool = False,
     metadata: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The same for an XGBoost model that was read already, or changed since; `data` is the file that it came from.
@@ -46,7 +55,8 @@ def convert_document(
     model = xgboost_model.tree_model(document, reader)
     form = "binary" if data[:1] != b"{" else "json" if data[1:65].lstrip()[:1] in (b'"', b"}") else "ubj"
     source = _source(data, form, "xgboost", ".".join(str(int(part)) for part in document["version"]))
-    return write_forest(replace(model, metadata={**model.metadata, "source": source, **(metadata or {})}))
+    model = replace(model, metadata={**model.metadata, "source": source, **(metadata or {})})
+    return write_forest(model, contributions=contributions)
 
 
 def _source(data: bytes, form: str, library: str, version: str) -> dict[str, str]:

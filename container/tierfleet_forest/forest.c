@@ -51,11 +51,35 @@ static inline float float_of(uint32_t bits)
     return value;
 }
 
+/* A node that splits: which slot it asks, how far its pair is, on which side the row goes on, which children split. */
+typedef struct {
+    uint32_t slot, distance, right, inner[2];
+} Split;
+
+#define MAX_SHAP_DEPTH 1024u /* levels of a tree whose contributions are worked out: their memory grows with its square */
+
+/* How many different features one path can meet, at most. */
+static uint32_t path_features(const ForestHead *h, uint32_t depth)
+{
+    const uint32_t asked = h->columns + h->category_splits;
+    return depth < asked ? depth : asked;
+}
+
+/* Counts the work of contributions at one level of a tree: `depth` below the root, 2 x `above` nodes of which `inner` split.
+   A node costs the features above it, a leaf their square. No sum reaches 2^60: a file has at most 2^31 leaves. */
+static void add_level(Forest *f, uint32_t depth, uint32_t above, uint32_t inner)
+{
+    const uint64_t met = path_features(&f->head, depth < MAX_SHAP_DEPTH ? depth : MAX_SHAP_DEPTH);
+    const uint64_t nodes = 2 * (uint64_t)above, leaves = nodes > inner ? nodes - inner : 0;
+    if (f->head.covers)
+        f->contribution_work += nodes * (met + 1) + leaves * met * met;
+}
+
 /* ---- Form A: four bytes a node, slots of whole numbers ---- */
 #define NAME(x) x##_a
 #define WORD uint32_t
 #define SLOT uint16_t
-#define SLOT_OF_A(w) ((uint8_t)(w))
+#define SLOT_OF(w) ((uint8_t)(w))
 #define THRESHOLD_OF_A(w) ((uint8_t)((w) >> 8))
 #define DISTANCE_OF(w) ((w) >> 18)
 #define LEFT_INNER(w) ((w) >> 16 & 1)
@@ -63,24 +87,24 @@ static inline float float_of(uint32_t bits)
 #define INNER(w, right) ((w) >> (16 + (right)) & 1)
 #define LEAF_OF(w) (w)
 /* The sign bit of threshold - slot: shorter than a comparison. */
-#define GOES_RIGHT(w, slots) ((uint32_t)((int32_t)THRESHOLD_OF_A(w) - (int32_t)(slots)[SLOT_OF_A(w)]) >> 31)
-#define SOUND(w, limits) (THRESHOLD_OF_A(w) < (limits)[SLOT_OF_A(w)])
+#define GOES_RIGHT(w, slots) ((uint32_t)((int32_t)THRESHOLD_OF_A(w) - (int32_t)(slots)[SLOT_OF(w)]) >> 31)
+#define SOUND(w, limits) (THRESHOLD_OF_A(w) < (limits)[SLOT_OF(w)])
 #include "forest_walk.h"
 
 /* ---- Form B: eight bytes a node, slots of float ---- */
 #define NAME(x) x##_b
 #define WORD uint64_t
 #define SLOT float
-#define SLOT_OF_B(w) ((uint32_t)(w) & 4095)
+#define SLOT_OF(w) ((uint32_t)(w) & 4095)
 #define THRESHOLD_OF_B(w) float_of((uint32_t)((w) >> 32))
 #define DISTANCE_OF(w) ((uint32_t)(w) >> 14)
 #define LEFT_INNER(w) ((uint32_t)(w) >> 12 & 1)
 #define RIGHT_INNER(w) ((uint32_t)(w) >> 13 & 1)
 #define INNER(w, right) ((uint32_t)(w) >> (12 + (right)) & 1)
 #define LEAF_OF(w) ((uint32_t)((w) >> 32))
-#define GOES_RIGHT(w, slots) ((uint32_t)!((slots)[SLOT_OF_B(w)] < THRESHOLD_OF_B(w)))
+#define GOES_RIGHT(w, slots) ((uint32_t)!((slots)[SLOT_OF(w)] < THRESHOLD_OF_B(w)))
 /* Minus infinity is what a missing value that goes left is, and it must be below every threshold. */
-#define SOUND(w, limits) (((limits)[SLOT_OF_B(w)] != 0) & (THRESHOLD_OF_B(w) > -INFINITY))
+#define SOUND(w, limits) (((limits)[SLOT_OF(w)] != 0) & (THRESHOLD_OF_B(w) > -INFINITY))
 #include "forest_walk.h"
 
 /* ---- The check ---- */
@@ -107,8 +131,8 @@ static int check_head(const ForestHead *h, size_t count, char *why)
 {
     if (memcmp(h->magic, "FLATFRST", 8) != 0)
         BAD("it does not begin with FLATFRST");
-    if (h->version != 1)
-        BAD("it has version %" PRIu32 "; this reader knows version 1", h->version);
+    if (h->version != 1 && h->version != 2)
+        BAD("it has version %" PRIu32 "; this reader knows versions 1 and 2", h->version);
     if (h->file_bytes != count)
         BAD("it has %zu bytes and says that it has %" PRIu64, count, h->file_bytes);
     if (h->node_bytes != FOREST_FORM_A && h->node_bytes != FOREST_FORM_B)
@@ -137,6 +161,12 @@ static int check_head(const ForestHead *h, size_t count, char *why)
         if (ranges[i].value < ranges[i].least || ranges[i].value > ranges[i].most)
             BAD("%s is %" PRIu32 "; it must be %" PRIu32 " to %" PRIu32, ranges[i].name, ranges[i].value,
                 ranges[i].least, ranges[i].most);
+    if (h->covers != (h->version == 2))
+        BAD("covers is %" PRIu32 " in version %" PRIu32 "; it must be 0 in version 1 and 1 in version 2", h->covers,
+            h->version);
+    if (h->covers && (wide || h->vector_leaves))
+        BAD("it has covers with sum_bytes %" PRIu32 " and vector_leaves %" PRIu32 "; they must be 4 and 0", h->sum_bytes,
+            h->vector_leaves);
     if (!isfinite(h->transform_parameter))
         BAD("transform_parameter is not finite");
     for (size_t i = 0; i < sizeof h->reserved; i++)
@@ -175,6 +205,9 @@ static int find_sections(Forest *f, const uint8_t *bytes, size_t count, char *wh
         {"probe margins", &f->probe_margins, h->probes, outputs * sum},
         {"probe scores", &f->probe_scores, h->probes, f->scores * sum},
         {"metadata", (const void **)&f->metadata, h->metadata_bytes, 1},
+        {"root covers", (const void **)&f->root_covers, h->covers ? trees : 0, 4},
+        {"tree means", (const void **)&f->tree_means, h->covers ? trees : 0, 4},
+        {"covers", (const void **)&f->covers, h->covers ? h->words : 0, 4},
     };
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
         if (!(*sections[i].where = section(&rest, sections[i].count, sections[i].item_bytes)))
@@ -242,6 +275,26 @@ static int check_category_split(const Forest *f, uint32_t number, uint16_t *limi
     return FOREST_OK;
 }
 
+/* No walk depends on a cover. But a negative one or NaN is damage, and would make a number of every contribution. */
+static int check_covers(const Forest *f, char *why)
+{
+    if (!f->head.covers)
+        return FOREST_OK;
+    const struct {
+        const char *name;
+        const float *values;
+        uint32_t count;
+    } sections[] = {{"root covers", f->root_covers, f->head.trees}, {"covers", f->covers, f->head.words}};
+    for (size_t s = 0; s < 2; s++) {
+        uint32_t bad = 0;
+        for (uint32_t i = 0; i < sections[s].count; i++)
+            bad |= !(sections[s].values[i] >= 0 && sections[s].values[i] <= FLT_MAX);
+        if (bad)
+            BAD("its %s have a number below 0, infinite, or not a number", sections[s].name);
+    }
+    return FOREST_OK;
+}
+
 static int check_trees(Forest *f, const uint16_t *limits, char *why)
 {
     const ForestHead *h = &f->head;
@@ -289,6 +342,8 @@ int forest_open(Forest *f, const void *bytes, size_t count, char *why)
         limits[0] = 1;
     if (!failed)
         failed = check_trees(f, limits, why);
+    if (!failed)
+        failed = check_covers(f, why);
     f->row_work += f->path_length + (uint64_t)f->head.trees * (f->head.vector_leaves ? f->head.outputs : 1);
     return failed;
 }
@@ -593,6 +648,8 @@ void forest_margins(const Forest *f, const float *row, void *margins)
             ((double *)margins)[o] /= h->divisor;
 }
 
+#include "forest_shap.h"
+
 /* ---- From margins to scores ---- */
 
 static void scores_float(const ForestHead *h, float *m)
@@ -788,39 +845,53 @@ static uint64_t take_digits(const char **at, const char *end, uint64_t digits, i
     return digits;
 }
 
+/* A number that ends where its cell does, read by the short way: 1 if that is exact. Otherwise *at does not move. */
+static int short_number(const char **at, const char *end, double *value)
+{
+    const char *place = *at;
+    const int negative = place < end && *place == '-';
+    place += place < end && (*place == '-' || *place == '+');
+    int taken = 0, before = 0, places = 0;
+    uint64_t digits = take_digits(&place, end, 0, &taken, &before);
+    if (place < end && *place == '.') {
+        place++;
+        digits = take_digits(&place, end, digits, &taken, &places);
+    }
+    if (!(before + places && (place == end || *place == ',' || *place == '\n' || *place == '\r')))
+        return 0;
+    if (!places || !digits)
+        *value = (double)digits; /* up to 19 digits, rounded once */
+    else if (taken <= 15 && places <= 22)
+        *value = (double)digits / ten_to[places]; /* both are exact, so the quotient is rounded once */
+    else if (places <= QUOTIENT_PLACES)
+        *value = quotient(digits, places);
+    else
+        return 0;
+    *value = negative ? -*value : *value;
+    *at = place;
+    return 1;
+}
+
+static int starts_a_number(char first)
+{
+    return first == '-' || first == '+' || first == '.' || (unsigned)(first - '0') < 10;
+}
+
 int forest_csv_row(const char *text, size_t count, uint32_t features, float *row, double (*slow)(const char *, char **))
 {
     const char *at = text, *end = text + count;
     for (uint32_t i = 0; i < features; i++) {
-        const char *start = at;
-        int negative = at < end && *at == '-';
-        at += at < end && (*at == '-' || *at == '+');
-        int taken = 0, before = 0, places = 0;
-        uint64_t digits = take_digits(&at, end, 0, &taken, &before);
-        if (at < end && *at == '.') {
-            at++;
-            digits = take_digits(&at, end, digits, &taken, &places);
-        }
-        const int whole = before + places && (at == end || *at == ',' || *at == '\n' || *at == '\r');
         double value;
-        if (whole && (!places || !digits)) {
-            value = (double)digits; /* up to 19 digits, rounded once */
-        } else if (whole && taken <= 15 && places <= 22) {
-            value = (double)digits / ten_to[places]; /* both are exact, so the quotient is rounded once */
-        } else if (whole && places <= QUOTIENT_PLACES) {
-            value = quotient(digits, places);
-        } else {
-            const char first = start < end ? *start : 0;
-            if (!(first == '-' || first == '+' || first == '.' || (unsigned)(first - '0') < 10))
+        if (!short_number(&at, end, &value)) {
+            if (at == end || !starts_a_number(*at))
                 return 0;
             char *stop = NULL;
-            value = slow(start, &stop);
+            value = slow(at, &stop);
             if (!stop)
                 return 0;
             at = stop;
-            negative = 0; /* the sign is in the value */
         }
-        row[i] = (float)(negative ? -value : value);
+        row[i] = (float)value;
         if (!(fabsf(row[i]) <= FLT_MAX))
             return 0;
         if (i + 1 < features) {
@@ -832,3 +903,169 @@ int forest_csv_row(const char *text, size_t count, uint32_t features, float *row
     at += at < end && *at == '\n';
     return at == end;
 }
+
+static const char *skip_digits(const char *at, const char *end)
+{
+    while (at < end && (unsigned)(*at - '0') < 10)
+        at++;
+    return at;
+}
+
+/* Where a decimal number ends that may have an exponent; NULL if there is none, or if it is longer than any needs to be. */
+static const char *number_end(const char *at, const char *end)
+{
+    const char *const start = at;
+    at += at < end && (*at == '-' || *at == '+');
+    const char *digits = at;
+    at = skip_digits(at, end);
+    ptrdiff_t count = at - digits;
+    if (at < end && *at == '.') {
+        digits = ++at;
+        at = skip_digits(at, end);
+        count += at - digits;
+    }
+    if (count && at < end && (*at == 'e' || *at == 'E')) {
+        at++;
+        at += at < end && (*at == '-' || *at == '+');
+        digits = at;
+        at = skip_digits(at, end);
+        if (at == digits)
+            return NULL;
+    }
+    return count && at - start < 512 ? at : NULL;
+}
+
+/* The place after a cell and the spaces around it; NULL if it is anything but a finite number, `nan` or empty. */
+static const char *plain_cell(const char *at, const char *end, float *value)
+{
+    double number;
+    while (at < end && *at == ' ')
+        at++;
+    if (at == end || *at == ',' || *at == '\n' || *at == '\r') {
+        number = NAN;
+    } else if (end - at >= 3 && (at[0] | 32) == 'n' && (at[1] | 32) == 'a' && (at[2] | 32) == 'n') {
+        number = NAN;
+        at += 3;
+    } else if (!short_number(&at, end, &number)) {
+        /* strtod rounds correctly, as float() does. In a locale with another decimal point it stops too early. */
+        const char *stop = number_end(at, end);
+        char *stopped = NULL;
+        number = stop ? strtod(at, &stopped) : 0;
+        if (!stop || stopped != stop)
+            return NULL;
+        at = stop;
+    }
+    while (at < end && *at == ' ')
+        at++;
+    *value = (float)number;
+    return isnan(number) || fabsf(*value) <= FLT_MAX ? at : NULL;
+}
+
+size_t forest_csv_rows(const char *text, size_t *start, size_t stop, uint32_t features, size_t most, float *rows)
+{
+    const char *line = text + *start, *const end = text + stop;
+    size_t count = 0;
+    for (; count < most && line <= end; count++) {
+        const char *at = line;
+        for (uint32_t i = 0; at && i < features; i++) {
+            at = plain_cell(at, end, rows + count * features + i);
+            if (at && i + 1 < features)
+                at = at < end && *at == ',' ? at + 1 : NULL;
+        }
+        while (at && at < end && *at == '\r')
+            at++;
+        if (!at || (at < end && *at != '\n'))
+            break;
+        line = at + 1;
+    }
+    *start = (size_t)(line - text);
+    return count;
+}
+
+/* ---- Text from numbers ---- */
+
+#ifdef __SIZEOF_INT128__
+/* The digits of `number`, at least `least` of them, so that they end before `end`: where they begin. */
+static char *digits_before(char *end, uint64_t number, int least)
+{
+    for (; number || least > 0; number /= 10, least--)
+        *--end = (char)('0' + number % 10);
+    return end;
+}
+
+/* mantissa / 2^shift in 15 to 17 digits: the fewest that are nearer to it than any other double, as a multiple of
+   10^-*places. `point` is the place of its first digit: 1 for 1 to 9, 0 for 0.1 to 1. */
+static uint64_t shortest(uint64_t mantissa, int shift, int point, int *places)
+{
+    /* Half the distance to the next double is 2^-(shift + halves). */
+    const int halves = 54 - (64 - __builtin_clzll(mantissa));
+    for (int digits = 15;; digits++) {
+        unsigned __int128 ten = 1;
+        *places = digits - point;
+        for (int left = *places; left > 0; left -= left < 19 ? left : 19)
+            ten *= (uint64_t)(left < 19 ? ten_to[left] : 1e19);
+        const unsigned __int128 scaled = mantissa * ten, half = (unsigned __int128)1 << shift >> 1;
+        unsigned __int128 whole = scaled >> shift, rest = scaled - (whole << shift);
+        if (rest > half || (rest == half && whole & 1)) {
+            whole++;
+            rest = ((unsigned __int128)1 << shift) - rest;
+        }
+        if (digits == 17 || rest << halves <= ten)
+            return (uint64_t)whole;
+    }
+}
+
+size_t forest_repr(double value, char *text)
+{
+    const float narrow = (float)value;
+    char *at = text, reversed[24], *const end = reversed + sizeof reversed;
+    if ((double)narrow != value || !(fabsf(narrow) < 16777216.0f) || (narrow != 0 && fabsf(narrow) < 1e-10f))
+        return 0;
+    uint32_t bits;
+    memcpy(&bits, &narrow, 4);
+    if (!(bits & 0x7FFFFF) && fabsf(narrow) < 1e-4f && narrow != 0)
+        return 0; /* the double below a power of two is nearer than the one above */
+    if (bits >> 31)
+        *at++ = '-';
+    const double size = fabs(value);
+    if (size == floor(size)) {
+        const char *digits = digits_before(end, (uint64_t)size, 1);
+        memcpy(at, digits, (size_t)(end - digits));
+        at += end - digits;
+        memcpy(at, ".0", 2);
+        return (size_t)(at + 2 - text);
+    }
+    int point = 1, places;
+    while (point < 8 && size >= ten_to[point])
+        point++;
+    while (size < 1 && point > -9 && size * ten_to[1 - point] < 1)
+        point--;
+    const uint64_t number = shortest((bits & 0x7FFFFF) | 0x800000, 150 - (int)(bits >> 23 & 255), point, &places);
+    const char *digits = digits_before(end, number, size < 1e-4 ? 1 : places + 1), *last = end;
+    while (last[-1] == '0' && last - digits > 1)
+        last--;
+    const ptrdiff_t before = size < 1e-4 ? 1 : end - digits - places;
+    memcpy(at, digits, (size_t)before);
+    at += before;
+    if (last - digits > before) {
+        *at++ = '.';
+        memcpy(at, digits + before, (size_t)(last - digits - before));
+        at += last - digits - before;
+    }
+    if (size < 1e-4) { /* as repr() does; the exponent has two digits */
+        const int exponent = 1 - point;
+        memcpy(at, "e-", 2);
+        at[2] = (char)('0' + exponent / 10);
+        at[3] = (char)('0' + exponent % 10);
+        at += 4;
+    }
+    return (size_t)(at - text);
+}
+#else
+size_t forest_repr(double value, char *text)
+{
+    (void)value;
+    (void)text;
+    return 0;
+}
+#endif

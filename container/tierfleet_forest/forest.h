@@ -1,4 +1,4 @@
-/* A flat forest in memory: docs/flat-forest.md, version 1. No Python, no global state but the table of the CRC-32. */
+/* A flat forest in memory: docs/flat-forest.md, versions 1 and 2. No Python; the only global state is the CRC-32's table. */
 #ifndef TIERFLEET_FOREST_H
 #define TIERFLEET_FOREST_H
 
@@ -20,8 +20,8 @@ typedef struct {
     uint32_t node_bytes, features, outputs, trees, words, columns, thresholds, category_splits, category_words;
     uint32_t leaf_rows, sum_bytes, vector_leaves, weighted, divisor, transform, probes;
     double transform_parameter;
-    uint32_t metadata_bytes;
-    uint8_t reserved[28];
+    uint32_t metadata_bytes, covers;
+    uint8_t reserved[24];
 } ForestHead;
 
 typedef struct {
@@ -48,8 +48,11 @@ typedef struct {
     const uint32_t *category_bits, *first;
     const uint16_t *tree_outputs;
     const char *metadata;
+    const float *root_covers, *tree_means, *covers; /* NULL where the head's covers is 0 */
     uint64_t path_length; /* the most nodes that one row visits */
     uint64_t row_work;    /* that, and the slots that a row fills and the values that it adds */
+    uint64_t contribution_work; /* the most steps that one row's contributions take; 0 without covers */
+    uint32_t depth;       /* of the deepest tree */
     uint32_t scores;      /* how many scores a row has */
     void *owned;          /* what forest_close frees, or NULL */
 } Forest;
@@ -80,6 +83,19 @@ void forest_margins(const Forest *forest, const float *row, void *margins);
 /* From the margins of a row to its scores, in place: forest->scores of them. */
 void forest_scores(const Forest *forest, void *margins);
 
+/* Why there are no contributions, or NULL. */
+const char *forest_no_contributions(const Forest *forest);
+
+/* Memory that forest_contributions works in: bytes, aligned as malloc does. One call at a time may use it. */
+size_t forest_contribution_bytes(const Forest *forest);
+
+/* To be called once on the memory, before any row. */
+void forest_start_contributions(const Forest *forest, void *memory);
+
+/* TreeSHAP of a row, tree path-dependent: outputs x (features + 1) x float. The last of an output is its bias; all of
+   them add up to its margin. Only where forest_no_contributions is NULL. */
+void forest_contributions(const Forest *forest, const float *row, void *memory, float *contributions);
+
 /* Margins or scores of the probe rows that are not those in the file: FOREST_BAD. */
 int forest_probe(const Forest *forest, char *why);
 
@@ -88,5 +104,14 @@ int forest_probe(const Forest *forest, char *why);
    `slow` reads one number where the short way is not exact: NULL in `stop` if it is none. */
 int forest_csv_row(const char *text, size_t count, uint32_t features, float *row,
                    double (*slow)(const char *text, char **stop));
+
+/* Lines of comma separated numbers from text[*start] on: at most `most` whole rows, up to text[stop], which is where the last
+   line ends. Returns how many it read, and in *start where the next line begins, stop + 1 after the last. An empty cell and
+   `nan` are missing values. It stops before the first line that needs a closer look. `text` must have a 0 at or after `stop`. */
+size_t forest_csv_rows(const char *text, size_t *start, size_t stop, uint32_t features, size_t most, float *rows);
+
+/* `value` as Python's repr() writes it, without a 0 after it: its length, at most 24. 0 if it is not of an ordinary size, or
+   no float32. */
+size_t forest_repr(double value, char *text);
 
 #endif

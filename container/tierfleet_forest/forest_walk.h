@@ -2,7 +2,7 @@
    NAME(x)            x with the form's suffix
    WORD, SLOT         the types of a node word and of a slot
    SLOTS              how many slots there are
-   DISTANCE_OF(w), LEFT_INNER(w), RIGHT_INNER(w), LEAF_OF(w)    fields of a word, as uint32_t
+   SLOT_OF(w), DISTANCE_OF(w), LEFT_INNER(w), RIGHT_INNER(w), LEAF_OF(w)    fields of a word, as uint32_t
    INNER(w, right)    whether the child on that side is a node
    GOES_RIGHT(w, slots)       0 or 1
    SOUND(w, limits)           whether the slot and the threshold may be asked for */
@@ -21,7 +21,7 @@ static uint32_t NAME(check_trees)(Forest *f, const uint16_t *limits, uint32_t *l
         const uint32_t count = (t + 1 < h->trees ? f->first[t + 1] : h->words) - f->first[t];
         const WORD root = ((const WORD *)f->roots)[t];
         uint32_t bad = !SOUND(root, limits) | (DISTANCE_OF(root) != 0);
-        uint32_t listed = 0, level_end, depth = 1;
+        uint32_t listed = 0, level_begin = 0, level_end, above = 1, depth = 1;
         list[listed] = 0;
         listed += LEFT_INNER(root);
         list[listed] = 1;
@@ -34,6 +34,9 @@ static uint32_t NAME(check_trees)(Forest *f, const uint16_t *limits, uint32_t *l
         depth += listed > 0;
         for (uint32_t i = 0; i < listed; i++) {
             if (i == level_end) {
+                add_level(f, depth - 1, above, level_end - level_begin);
+                above = level_end - level_begin;
+                level_begin = level_end;
                 depth++;
                 level_end = listed;
             }
@@ -57,7 +60,11 @@ static uint32_t NAME(check_trees)(Forest *f, const uint16_t *limits, uint32_t *l
         }
         if (bad)
             return t + 1;
+        if (listed)
+            add_level(f, depth - 1, above, level_end - level_begin);
+        add_level(f, depth, listed ? level_end - level_begin : 1, 0);
         f->path_length += depth;
+        f->depth = depth > f->depth ? depth : f->depth;
     }
     return 0;
 }
@@ -96,6 +103,12 @@ static void NAME(leaves)(const Forest *f, const SLOT *slots, uint32_t from, uint
     }
     for (uint32_t i = 0; i < count; i++)
         leaves[i] = LEAF_OF(words[places[i]]);
+}
+
+/* What a node's word says, and which way the row goes. */
+static inline Split NAME(split)(const SLOT *slots, WORD word)
+{
+    return (Split){SLOT_OF(word), DISTANCE_OF(word), GOES_RIGHT(word, slots), {LEFT_INNER(word), RIGHT_INNER(word)}};
 }
 
 #undef NAME

@@ -1,4 +1,4 @@
-"""The names and numbers of docs/flat-forest.md, version 1, and how a file is put together. Standard library only."""
+"""The names and numbers of docs/flat-forest.md, and how a file is put together. Standard library only."""
 
 import struct
 import zlib
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 MAGIC = b"FLATFRST"
 VERSION = 1
+VERSION_WITH_COVERS = 2
 ALIGNMENT = 64
 HEAD_BYTES = 128
 
-# magic, version, crc32, file_bytes; then the counts in the order of `_COUNTS`, the parameter, the metadata's length.
-HEAD = struct.Struct("<8sIIQ16Id I28x")
+# magic, version, crc32, file_bytes; the counts in the order of `_COUNTS`; the parameter, the metadata's length, covers.
+HEAD = struct.Struct("<8sIIQ16Id II24x")
 _COUNTS = (
     "node_bytes", "features", "outputs", "trees", "words", "columns", "thresholds", "category_splits",
     "category_words", "leaf_rows", "sum_bytes", "vector_leaves", "weighted", "divisor", "transform", "probes",
@@ -55,7 +56,8 @@ class Parts:
     """A file's sections as little-endian bytes, in the file's order; docs/flat-forest.md says what each is.
 
     `tree_outputs` is empty with one output or vector leaves, `weights` without DART, `leaf_table` where leaves stand
-    in the words, the three of the probes where there are none.
+    in the words, the three of the probes where there are none. The three after the metadata are empty unless
+    `with_covers`.
     """
 
     node_bytes: int
@@ -76,6 +78,10 @@ class Parts:
     probe_margins: bytes = b""
     probe_scores: bytes = b""
     metadata: bytes = b""
+    root_covers: bytes = b""
+    tree_means: bytes = b""
+    covers: bytes = b""
+    with_covers: bool = False
     sum_bytes: int = FLOAT32
     vector_leaves: bool = False
     divisor: int = 1
@@ -89,7 +95,7 @@ def assemble(parts: Parts) -> bytes:
     sections = (
         parts.base, parts.columns, parts.thresholds, parts.category_splits, parts.category_bits, parts.roots,
         parts.first, parts.tree_outputs, parts.weights, parts.leaf_table, parts.words, parts.probe_rows,
-        parts.probe_margins, parts.probe_scores, parts.metadata,
+        parts.probe_margins, parts.probe_scores, parts.metadata, parts.root_covers, parts.tree_means, parts.covers,
     )  # fmt: skip
     body = b"".join(piece for section in sections for piece in (section, bytes(-len(section) % ALIGNMENT)))
     counts = {
@@ -111,8 +117,8 @@ def assemble(parts: Parts) -> bytes:
         "probes": len(parts.probe_rows) // (4 * parts.features),
     }
     head = HEAD.pack(
-        MAGIC, VERSION, 0, HEAD_BYTES + len(body), *(counts[name] for name in _COUNTS),
-        parts.transform_parameter, len(parts.metadata),
+        MAGIC, VERSION_WITH_COVERS if parts.with_covers else VERSION, 0, HEAD_BYTES + len(body),
+        *(counts[name] for name in _COUNTS), parts.transform_parameter, len(parts.metadata), int(parts.with_covers),
     )  # fmt: skip
     return with_crc(head + body)
 
@@ -123,10 +129,23 @@ def with_crc(data: bytes) -> bytes:
     return data[:CRC_OFFSET] + crc.to_bytes(4, "little") + data[CRC_FROM:]
 
 
+def metadata_of(data: bytes) -> bytes:
+    """A file's metadata; raises ValueError if it is no flat forest, or is cut short."""
+    if not data.startswith(MAGIC) or len(data) < HEAD_BYTES:
+        raise ValueError("it is no flat forest")
+    fields = head(data)
+    length, trees, words = (int(fields[name]) for name in ("metadata_bytes", "trees", "words"))
+    covers = (4 * trees, 4 * trees, 4 * words) if fields["covers"] else ()
+    after = sum(-(-count // ALIGNMENT) * ALIGNMENT for count in (length, *covers))
+    if after > len(data) - HEAD_BYTES:
+        raise ValueError("its metadata does not fit into it")
+    return data[len(data) - after :][:length]
+
+
 def head(data: bytes) -> dict[str, int | float]:
     """The head's fields by name; raises struct.error for fewer than 128 bytes."""
     _, version, crc32, file_bytes, *rest = HEAD.unpack_from(data)
     return {
         "version": version, "crc32": crc32, "file_bytes": file_bytes, **dict(zip(_COUNTS, rest, strict=False)),
-        "transform_parameter": rest[-2], "metadata_bytes": rest[-1],
+        "transform_parameter": rest[-3], "metadata_bytes": rest[-2], "covers": rest[-1],
     }  # fmt: skip

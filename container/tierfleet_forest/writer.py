@@ -17,27 +17,31 @@ _ALIGNED_WORDS = 24  # longer trees begin at a line of the cache
 _MAX_PROBE_BYTES = 1 << 16
 
 
-def write_forest(model: TreeModel, *, node_bytes: int | None = None, probes: int = 2) -> bytes:
+def write_forest(
+    model: TreeModel, *, node_bytes: int | None = None, probes: int = 2, contributions: bool = False
+) -> bytes:
     """The file's bytes; raises ConvertError for a model that neither form has room for.
 
     node_bytes: layout.FORM_A or FORM_B; None takes A where it has room and the file is not small. probes: so many rows
-    with their margins and scores, for the reader to compare; none where a row is longer than 64 KiB.
+    with their margins and scores, for the reader to compare; none where a row is longer than 64 KiB. contributions:
+    also what `Forest.contributions` needs, four bytes a node; raises ConvertError where the model does not have it.
     """
     found = walk(model)
     if len(model.roots) > layout.MAX_TREES or not 1 <= model.features <= layout.MAX_FEATURES:
         raise ConvertError(f"{len(model.roots)} trees of {model.features} features are beyond the format's limits")
     if np.isnan(model.threshold[found.inner[_is_numeric(model, found.inner)]]).any():
         raise ConvertError("a tree compares with NaN; save the model again")
+    covers = _checked_covers(model, found) if contributions else None
     if node_bytes is not None:
-        return _written(model, found, node_bytes, probes)
+        return _written(model, found, node_bytes, probes, covers)
     try:
-        data = _written(model, found, FORM_A, probes)
+        data = _written(model, found, FORM_A, probes, covers)
     except _NoRoomError:
-        return _written(model, found, FORM_B, probes)
+        return _written(model, found, FORM_B, probes, covers)
     if len(data) >= _SMALL_BYTES:
         return data
     try:
-        return _written(model, found, FORM_B, probes)
+        return _written(model, found, FORM_B, probes, covers)
     except _NoRoomError:
         return data
 
@@ -57,9 +61,46 @@ class _Questions(NamedTuple):
     category_bits: Numbers
 
 
-def _written(model: TreeModel, found: Walk, form: int, probes: int) -> bytes:
+def _checked_covers(model: TreeModel, found: Walk) -> Numbers:
+    """The covers of all places, float32, if contributions follow from them; raises ConvertError."""
+    if model.base.dtype.itemsize != layout.FLOAT32 or model.vector_leaves:
+        raise ConvertError(
+            "contributions are covered for XGBoost's models with one value in a leaf; convert this one without them"
+        )
+    cover = model.cover.astype(np.float32)
+    reached = np.flatnonzero(found.tree >= 0)
+    if not np.isfinite(cover[reached]).all() or (cover[reached] < 0).any() or not (cover[found.inner] > 0).all():
+        raise ConvertError(
+            "the trees lack the sums of Hessians (sum_hessian) that contributions need; convert the model without them"
+        )
+    return cover
+
+
+def _tree_means(model: TreeModel, cover: Numbers) -> Numbers:
+    """By tree the mean of its leaves by cover: what XGBoost adds to the bias, every step rounded to float32."""
+    levels, at = [], model.roots
+    while len(at):
+        inner = at[model.left[at] >= 0]
+        levels.append(inner)
+        at = np.concatenate([model.left[inner], model.right[inner]])
+    mean = model.threshold.astype(np.float32)
+    for places in reversed(levels):
+        left, right = model.left[places], model.right[places]
+        mean[places] = (mean[left] * cover[left] + mean[right] * cover[right]) / cover[places]
+    means: Numbers = mean[model.roots]
+    return means
+
+
+def _written(model: TreeModel, found: Walk, form: int, probes: int, covers: Numbers | None) -> bytes:
     questions = _questions(model, found, form)
-    roots, first, words = _words(model, found, questions, form)
+    roots, first, words, word = _words(model, found, questions, form)
+    root_covers = tree_means = word_covers = np.zeros(0, np.float32)
+    if covers is not None:
+        splits = model.left[model.roots] >= 0
+        root_covers, tree_means = np.where(splits, covers[model.roots], 0), _tree_means(model, covers)
+        word_covers = np.zeros(len(words), np.float32)
+        below = (found.tree >= 0) & ~_is_root(model)
+        word_covers[word[below]] = covers[below]
     metadata = json.dumps(dict(model.metadata), separators=(",", ":"), ensure_ascii=False).encode()
     sums = model.base.dtype.newbyteorder("<")
     rows = probe_rows(model, found, probes if 4 * model.features <= _MAX_PROBE_BYTES else 0)
@@ -85,6 +126,10 @@ def _written(model: TreeModel, found: Walk, form: int, probes: int) -> bytes:
             probe_margins=expected.astype(sums).tobytes(),
             probe_scores=scores(model, expected).astype(sums).tobytes(),
             metadata=metadata,
+            root_covers=root_covers.astype("<f4").tobytes(),
+            tree_means=tree_means.astype("<f4").tobytes(),
+            covers=word_covers.astype("<f4").tobytes(),
+            with_covers=covers is not None,
             sum_bytes=model.base.dtype.itemsize,
             vector_leaves=model.vector_leaves,
             divisor=model.divisor,
@@ -185,8 +230,16 @@ def _bits(categories: tuple[int, ...], words: int) -> Numbers:
     return found
 
 
-def _words(model: TreeModel, found: Walk, questions: _Questions, form: int) -> tuple[Numbers, Numbers, Numbers]:
-    """The root words, the number of each tree's first word, and the words."""
+def _is_root(model: TreeModel) -> Numbers:
+    is_root = np.zeros(len(model.left), np.bool_)
+    is_root[model.roots] = True
+    return is_root
+
+
+def _words(
+    model: TreeModel, found: Walk, questions: _Questions, form: int
+) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """The root words, the number of each tree's first word, the words, and by place the number of its word."""
     dtype = np.dtype("<u4" if form == FORM_A else "<u8")
     trees, splits = len(model.roots), model.left >= 0
     line_words = layout.ALIGNMENT // form
@@ -202,8 +255,7 @@ def _words(model: TreeModel, found: Walk, questions: _Questions, form: int) -> t
     pair[order] = first[tree] + 2 * (np.arange(len(order)) - (np.cumsum(pairs) - pairs)[tree])
     word = pair.copy()
     word[model.left[order]], word[model.right[order]] = pair[order], pair[order] + 1
-    is_root = np.zeros(len(model.left), np.bool_)
-    is_root[model.roots] = True
+    is_root = _is_root(model)
     distance = np.where(splits & ~is_root, pair - word, 0)
     if distance.max(initial=0) >= layout.DISTANCES[form]:
         raise _NoRoomError(
@@ -218,7 +270,7 @@ def _words(model: TreeModel, found: Walk, questions: _Questions, form: int) -> t
     words[first[leaf]] = words[first[leaf] + 1] = values[model.roots[leaf]]
     roots = values[model.roots]
     roots[leaf] = 0 if form == FORM_A else int(np.float32(0.5).view(np.uint32)) << 32
-    return roots.astype(dtype), first, words
+    return roots.astype(dtype), first, words, word
 
 
 def _values(

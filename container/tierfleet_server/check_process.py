@@ -181,17 +181,17 @@ def _refused(status: int | None, message: str) -> bytes:
 
 
 def _check_and_try(reply: socket.socket, url: str, admitted: Admitted, server: Version) -> native.Handle:
-    found = prepare(url, server, admitted.size_bytes)
+    prepared = prepare(url, server, admitted.size_bytes)
     fields = {
         # The server needs no names, and a million of them would be memory that admission did not count.
-        "facts": {**vars(found.facts), "feature_names": ()},
-        "fingerprint": found.fingerprint.hex(),
+        "facts": {**vars(prepared.facts), "feature_names": ()},
+        "fingerprint": prepared.fingerprint.hex(),
     }
     # What was checked is on its way, or in a file that is sealed, before XGBoost sees any of it.
-    held = [found.held] if isinstance(found.held, int) else found.held
-    send(reply, b"\n".join([json.dumps(fields).encode(), *found.preprocessing.pieces()]), held)
+    held = [prepared.held] if isinstance(prepared.held, int) else prepared.held
+    send(reply, b"\n".join([json.dumps(fields).encode(), *prepared.preprocessing.pieces()]), held)
     before = heap.in_use_bytes()
-    handle = open_checked(bytes_of(found.held), found.facts)
+    handle = open_checked(bytes_of(prepared.held), prepared.facts)
     after = heap.in_use_bytes()
     grown = after - before if after is not None and before is not None else None
     send(reply, json.dumps({"heap_bytes": grown}).encode())

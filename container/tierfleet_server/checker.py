@@ -106,8 +106,8 @@ class Checker:
         held: bytes | int = b""
         try:
             text, held = receive(reply)
-            found = json.loads(text[: text.find(b"\n")] if b"\n" in text else text)
-            if "refused" not in found:
+            answer = json.loads(text[: text.find(b"\n")] if b"\n" in text else text)
+            if "refused" not in answer:
                 verdict = json.loads(receive(reply)[0])
                 if "refused" not in verdict:
                     if isinstance(held, int):  # until it is gone, the memory of the trial is in use as well
@@ -116,7 +116,7 @@ class Checker:
                     if prepared.fingerprint:
                         self._survived.add(prepared.fingerprint, text, prepared.heap_bytes)
                     return prepared
-                found = verdict
+                answer = verdict
         except BlockingIOError:
             close(held)
             self.close()
@@ -128,7 +128,7 @@ class Checker:
             close(held)
             raise
         close(held)
-        code, message = found["refused"]
+        code, message = answer["refused"]
         if code is None:
             raise MemoryError(message)
         raise BadModel(message) if code == 400 else Refusal(code, message)
@@ -192,11 +192,11 @@ class _Survived:
 
 def _prepared(held: bytes | int, text: bytes, heap_bytes: int | None) -> Prepared:
     head, *steps = text.split(b"\n")
-    found = json.loads(head)
-    facts = found["facts"]
+    fields = json.loads(head)
+    facts = fields["facts"]
     for name in ("feature_names", "version"):
         facts[name] = tuple(facts[name])
-    fingerprint = bytes.fromhex(found["fingerprint"])
+    fingerprint = bytes.fromhex(fields["fingerprint"])
     return Prepared(held, ModelFacts(**facts), Preprocessing.from_pieces(steps), heap_bytes, fingerprint)
 
 

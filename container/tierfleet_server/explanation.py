@@ -65,19 +65,19 @@ def explain(body: bytes, content_type: str, model: Explainable, *, end: float = 
             check_reply(done + rows.rows, cost.reply_bytes_a_row, head_bytes)
             before = meter.seconds
             pieces = _explained(model, rows, done)
-            found = None
+            answer = None
             while True:
                 try:
-                    wanted = pieces.send(found)
+                    wanted = pieces.send(answer)
                 except StopIteration:
                     break
                 if isinstance(wanted, bytes):
                     reply += wanted
                     meter.pause()
-                    found = yield None
+                    answer = yield None
                     meter.go_on()
                 else:
-                    found = yield wanted
+                    answer = yield wanted
             done += rows.rows
             meter.pause()
             meter.go_on()

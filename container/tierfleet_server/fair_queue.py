@@ -79,6 +79,12 @@ class FairQueue(Generic[Item]):
         self._items -= 1
         self._forget(owner, share)
 
+    def charge(self, owner: str, seconds: float) -> None:
+        """An owner with work here was given so much elsewhere, which counts against its share here too."""
+        share = self._shares.get(owner)
+        if share is not None:
+            share.clock += seconds
+
     def remove(self, owner: str, item: Item) -> bool:
         """Take back an item that waits; whether it did."""
         share = self._shares.get(owner)

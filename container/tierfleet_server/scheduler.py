@@ -48,12 +48,20 @@ class Scheduler:
         self._changed = threading.Condition(threading.Lock())
         # Only one of the threads at a time competes with the event loop for the interpreter.
         self._interpreter = interpreter or threading.Lock()
+        self._beside: list[Scheduler] = []
         self._running = 0
         self._reserved_until = 0.0
 
     def beside(self, name: str, threads: int) -> "Scheduler":
-        """Another one, with threads and queues of its own; of all threads one at a time has the interpreter."""
-        return Scheduler(threads, most_per_owner=self._most_per_owner, name=name, interpreter=self._interpreter)
+        """Another scheduler, with threads and queues of its own.
+
+        Only one of all these threads runs Python at a time. What an owner is given by one scheduler counts against its
+        share in the other, so an owner that uses both has one share.
+        """
+        other = Scheduler(threads, most_per_owner=self._most_per_owner, name=name, interpreter=self._interpreter)
+        self._beside.append(other)
+        other._beside.append(self)
+        return other
 
     def reserve_a_processor(self) -> None:
         """The event loop has answered a small request: for a while one thread fewer works."""
@@ -119,6 +127,9 @@ class Scheduler:
                 self._queue.spent(owner, spent)
                 if going_on:
                     self._queue.add(owner, job)
+            for other in self._beside:
+                with other._changed:
+                    other._queue.charge(owner, spent)
             del job
 
     def _take(self) -> tuple[str, _Job]:

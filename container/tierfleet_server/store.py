@@ -120,11 +120,11 @@ class Store:
 
     def by_form(self) -> dict[str, tuple[int, int]]:
         """How many models of each form there are, and the memory counted for them, in bytes."""
-        found: dict[str, tuple[int, int]] = {}
+        forms: dict[str, tuple[int, int]] = {}
         for loaded in self.models.values():
-            count, size_bytes = found.get(loaded.model.form, (0, 0))
-            found[loaded.model.form] = count + 1, size_bytes + loaded.size_bytes
-        return found
+            count, size_bytes = forms.get(loaded.model.form, (0, 0))
+            forms[loaded.model.form] = count + 1, size_bytes + loaded.size_bytes
+        return forms
 
     async def _load(self, name: str, url: str) -> Loaded:
         loop = asyncio.get_running_loop()
@@ -213,5 +213,5 @@ class Store:
 
 
 def _object_bytes(model: Model) -> int:
-    found: int = getattr(model, "object_bytes", 0)
-    return found
+    size_bytes: int = getattr(model, "object_bytes", 0)
+    return size_bytes

@@ -36,12 +36,14 @@ def come_first() -> None:
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(_SLACK_NS), 0, 0, 0)
         number = _SCHED_SETATTR.get(os.uname().machine)
-        if number is not None and os.getpriority(os.PRIO_PROCESS, 0) == 0:
-            wanted = _Attributes(size=ctypes.sizeof(_Attributes), runtime_ns=_SLICE_NS)
+        if number is not None:
+            nice = os.getpriority(os.PRIO_PROCESS, 0)
+            wanted = _Attributes(size=ctypes.sizeof(_Attributes), nice=nice, runtime_ns=_SLICE_NS)
             libc.syscall(number, 0, ctypes.byref(wanted), 0)
 
 
 def give_way() -> None:
     """Let the other threads have a processor first."""
     with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        nice = os.getpriority(os.PRIO_PROCESS, os.getpid())  # of the thread that came first
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice + _NICE)

@@ -1,4 +1,4 @@
-"""Trains the colleague's model of docs/five-models.md; the files beside it are what XGBoost 3.4.1 wrote.
+"""Trains the colleague's model of docs/five-models.md; XGBoost 3.4.1 wrote the other files of this folder.
 
 `python train.py` needs numpy and xgboost alone. It writes 1.ubj, 100 rows and the scores that its own predict gives.
 """

@@ -3,7 +3,7 @@
 //   node caller.mjs '{"fleet":"fraud","environment":"prod","region":"eu-west-1"}' m37 0.3,1.0
 //
 // Without a tenant it reads lines of JSON {"tenant", "body"} from standard input and answers each with one line, in the
-// order the replies come; an "id" comes back with its answer.
+// order in which the replies arrive; an "id" is returned with its answer.
 
 import { createHash } from "node:crypto";
 import { createInterface } from "node:readline";
@@ -26,7 +26,7 @@ const PATIENCE_MS = 1000;
 // One request of routes or a pointer as a whole: the SDK's own timeout ends with the reply's head.
 const LOOKUP_MS = 8000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
-// What S3 says of a pointer that no longer serves; anything else it says leaves the old one in use.
+// S3's errors after which a pointer is no longer used; after any other error the old one is used.
 const FINAL = ["NoSuchKey", "NoSuchBucket", "RemovedError", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "Forbidden"];
 const POINTERS_KEPT = 10_000;
 // The SDK's own limit is 50, and a call that waits 3 s for a socket fails as one that cannot connect.
@@ -73,7 +73,7 @@ export class FleetCaller {
     });
     const timer = setTimeout(() => ending.abort(), Math.min(LONGEST_TIMER_MS, deadlineSeconds * 1000));
     try {
-      // A reply that drips meets no timeout of the SDK's.
+      // A slow reply never reaches the SDK's timeout.
       return await Promise.race([this.#call(tenant, body, contentType, deadlineSeconds, ending), late]);
     } finally {
       clearTimeout(timer);
@@ -148,7 +148,7 @@ export class FleetCaller {
     if (!this.#routes) return this.#polling;
     const poll = this.#polling.catch(() => {
       this.#pollAt = performance.now() + FORCED_REFRESH_PAUSE_MS; // 2: AppConfig failed, keep the document
-      this.#waitAt = Infinity; // and nobody waits for it until it answers again
+      this.#waitAt = Infinity; // and no call waits for it until it answers again
     });
     if (now >= this.#waitAt) {
       const late = await Promise.race([poll.then(() => false), sleep(PATIENCE_MS).then(() => true)]);
@@ -199,7 +199,7 @@ export class FleetCaller {
     if (text) {
       const routes = JSON.parse(text);
       if (routes?.version !== 1) throw new Error(`route document version ${routes?.version} is not 1`);
-      const part = routes.parts?.tenants; // 2: the tenants of shared tiers of a large fleet
+      const part = routes.parts?.tenants; // 2: the tenants of multi-model tiers of a large fleet
       if (part !== undefined) routes.tenants = { ...(await this.#part(routes.models_bucket, part)), ...routes.tenants };
       if (!isRoutes(routes)) throw new Error("the route document is malformed");
       if (routes.fleet !== this.fleet || routes.environment !== this.environment) {
@@ -225,7 +225,7 @@ export class FleetCaller {
     const bytes = await reply.Body.transformToByteArray();
     const content = JSON.parse(Buffer.from(bytes).toString());
     if (`routes/${createHash("sha256").update(bytes).digest("hex")}.json` !== Key || content?.constructor !== Object) {
-      throw new Error(`s3://${Bucket}/${Key} does not hold what its name says`);
+      throw new Error(`s3://${Bucket}/${Key} has bytes whose SHA-256 is not the one in its name`);
     }
     this.#heldPart = { key: Key, content };
     return content;
@@ -364,7 +364,7 @@ async function pause(error, kind, failures, deadline) {
   await sleep(milliseconds);
 }
 
-/** Where only the connection's end would end a body, nobody could tell a whole one from one that was cut. */
+/** Without a length, a complete body cannot be told from a truncated one. */
 function framed(next) {
   return async (request) => {
     const result = await next(request);

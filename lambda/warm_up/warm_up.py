@@ -4,7 +4,8 @@ Three callers, told apart by the event:
 - the schedule, or a person: {"tier": "tail"}, optionally with "tenants", a list, hottest first;
 - EventBridge: an endpoint's state change to IN_SERVICE;
 - CloudFormation: the warm gate, a custom resource between an endpoint and the deployment of its route; the one for
-  tenants that move to a shared endpoint; the route guard, which puts the routes back when an update is taken back; and,
+  tenants that move to a shared endpoint; the one that compares the old and the new endpoint of tenants that move; the
+  route guard, which puts the routes back when an update is taken back; and,
   of a large fleet, the custom resource that puts parts of the route document into the model bucket.
 docs/warm-up.md says what each does and what the log lines and metrics mean.
 """
@@ -23,10 +24,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tierfleet.runtime import clients, metrics, route_guard, route_parts
 from tierfleet.runtime.appconfig import NoRoutesDeployedError, deployed_routes, newest_hosted_routes
 from tierfleet.runtime.aws_errors import classify
+from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
 from tierfleet.runtime.names import ROUTES_PREFIX
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.route_parts import PartReader
-from tierfleet.runtime.warm_up import custom_resource, gate
+from tierfleet.runtime.warm_up import comparison, custom_resource, gate, takeover
 from tierfleet.runtime.warm_up.custom_resource import Answer
 from tierfleet.runtime.warm_up.gate import Waiting
 from tierfleet.runtime.warm_up.moved_tenants import moved_tenants
@@ -87,6 +89,12 @@ class Aws:
         return client
 
     @cached_property
+    def comparing_runtime(self) -> "SageMakerRuntimeClient":
+        client = clients.cold_path_client(connections=CONNECTIONS, read_timeout_seconds=LONGEST_ANSWER_SECONDS)
+        clients.bound_in_time(client)
+        return client
+
+    @cached_property
     def s3(self) -> "S3Client":
         client = clients.s3_client(connections=CONNECTIONS)
         clients.bound_in_time(client)
@@ -135,6 +143,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if "RequestType" in event:
         if event.get("ResourceType") == route_guard.RESOURCE_TYPE:
             return _answer_route_guard(event)
+        if event.get("ResourceType") == comparison.RESOURCE_TYPE:
+            return _answer_comparison(event, context)
         return _answer_gate(event, context)
     if event.get("source") == "aws.sagemaker":
         return _on_endpoint_event(event, context)
@@ -220,6 +230,44 @@ def _answer_route_guard(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"succeeded": answer.succeeded, "reason": answer.reason}
 
 
+def _answer_comparison(request: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    try:
+        answer = _compare(request, context)
+    except Exception as error:
+        answer = Answer(succeeded=False, reason=_sentence(error))
+    _log("comparison answers", request=request["RequestType"], succeeded=answer.succeeded, reason=answer.reason)
+    physical_resource_id = request.get("PhysicalResourceId", request["LogicalResourceId"])
+    custom_resource.send(request, answer, physical_resource_id=physical_resource_id)
+    return {"succeeded": answer.succeeded, "reason": answer.reason}
+
+
+def _compare(request: Mapping[str, Any], context: Any) -> Answer:
+    """Ask the old and the new endpoint of each tenant that moves for the probe's score."""
+    if request["RequestType"] == "Delete":
+        return Answer(succeeded=True, reason="nothing to do on delete")
+    if (answer := gate.answer_of_a_rollback(request, AWS.cloudformation)) is not None:
+        return answer
+    known = settings()
+    hosted = _hosted_routes(known)
+    try:
+        moved = comparison.moves(_deployed_routes(), hosted)
+    except NoRoutesDeployedError:
+        return Answer(succeeded=True, reason="no routes are deployed yet: no tenant moves")
+    if hosted.probe is None:
+        return Answer(succeeded=True, reason="the routes have no probe to compare with")
+    outcomes = comparison.compare(
+        moved,
+        hosted.probe,
+        runtime=AWS.comparing_runtime,
+        s3=AWS.s3,
+        models_bucket=known.models_bucket,
+        most_seconds=_seconds_left(context),
+    )
+    for outcome in outcomes:
+        _log("tenant compared", tenant=outcome.tenant, outcome=outcome.word, reason=outcome.reason)
+    return comparison.answer(outcomes)
+
+
 def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:
     """The answer to CloudFormation; Waiting: the next run of this function gives it."""
     if request["RequestType"] == "Delete":
@@ -251,13 +299,29 @@ def _gate(request: Mapping[str, Any], context: Any) -> Answer | Waiting:
             report = _warm(routes, tier, context, endpoint_name=endpoint_name)
     except Exception as error:
         return Answer(succeeded=True, reason=f"endpoint {endpoint_name} stays cold: {_sentence(error)}")
-    if old_endpoint and report.failed and not report.warmed:
-        # No guardrail watches a flip, so an image that answers nobody must not get to it.
-        why = f"none of {len(report.failed)} probes was answered: {next(iter(report.failed.values()))}"
-        return Answer(
-            succeeded=False, reason=f"endpoint {endpoint_name} does not serve, {old_endpoint} still does; {why}"
-        )
+    if old_endpoint and (why := _refusal(routes, tier, context, report, endpoint_name, old_endpoint)):
+        return Answer(succeeded=False, reason=why)
     return _warmed(f"endpoint {endpoint_name} is warmed up", report.counts)
+
+
+def _refusal(
+    routes: RouteDocument, tier: str, context: Any, report: WarmUpReport, endpoint_name: str, old_endpoint: str
+) -> str | None:
+    """Why the new endpoint must not get the routes: no guardrail watches the flip to it."""
+
+    def probe_old(tenants: Sequence[str]) -> WarmUpReport:
+        plan = plan_warm_up(
+            routes,
+            tier,
+            endpoint_name=old_endpoint,
+            tenants=tenants,
+            most_seconds=min(_seconds_left(context), takeover.COMPARISON_SECONDS),
+        )
+        old = warm(plan, runtime=AWS.runtime, s3=AWS.s3, models_bucket=settings().models_bucket)
+        _log("compared with the old endpoint", tier=tier, endpoint=old_endpoint, **old.counts, tenants=list(tenants))
+        return old
+
+    return takeover.refusal(report, endpoint_name=endpoint_name, old_endpoint=old_endpoint, probe_old=probe_old)
 
 
 def _wait(request: Mapping[str, Any], context: Any, run: int) -> Answer | Waiting | None:

@@ -11,9 +11,9 @@ _TARGET_MODEL = re.compile(r"\S[\x20-\x7e]{0,1023}")
 Response = tuple[int, dict[str, str], bytes]
 
 
-def check_body(body: bytes) -> None:
-    if len(body) > MAX_BODY_BYTES:
-        raise ServiceError("ValidationError", f"Request body of {len(body)} bytes exceeds {MAX_BODY_BYTES} bytes.")
+def check_body(body: bytes, most: int = MAX_BODY_BYTES) -> None:
+    if len(body) > most:
+        raise ServiceError("ValidationError", f"Request body of {len(body)} bytes exceeds {most} bytes.")
 
 
 def check_target_model(target_model: str | None, *, multi_model: bool) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvloop
 
+from local_cloud.data_plane import serverless
 from local_cloud.data_plane.callers import Callers
 from local_cloud.data_plane.control import LONGEST_LINE_BYTES, serve_control
 from local_cloud.data_plane.fleets import Fleets
@@ -68,9 +69,11 @@ async def _serve(arguments: argparse.Namespace) -> None:
         loop.add_signal_handler(number, control_ended.cancel)
     await loop.create_server(lambda: ClientConnection(front), sock=listener, backlog=1024)
     measuring = loop.create_task(gauges.measure_for_ever())
+    stopping_idle = loop.create_task(serverless.stop_idle_for_ever(fleets.stop_idle))
     gc.freeze()  # what was imported is never looked through again: collections stay short
     await asyncio.wait([control_ended])
     measuring.cancel()
+    stopping_idle.cancel()
     fleets.kill()
 
 

@@ -69,7 +69,8 @@ def _set_faults(
         for fault in faults.get("slow_model_server", [])
     ]
     failing = [
-        FailingModelServer(fault["endpoint"], fault.get("config")) for fault in faults.get("failing_model_server", [])
+        FailingModelServer(fault["endpoint"], fault.get("config"), _names("models", fault.get("models")))
+        for fault in faults.get("failing_model_server", [])
     ]
     throttled = [
         Throttled(fault["endpoint"], int(_between(0, fault["refused_of_ten"], 10)))
@@ -84,6 +85,14 @@ def _set_faults(
     for endpoint, _, instance, _ in fleets.everything():
         instance.disk_is_full = endpoint.name in disk_full
     return {}
+
+
+def _names(what: str, given: Any) -> frozenset[str] | None:
+    if given is None:
+        return None
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise ValueError(f"{what} is a list of names, got {given!r}")
+    return frozenset(given)
 
 
 def _between(least: float, given: Any, most: float) -> float:

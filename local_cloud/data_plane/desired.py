@@ -8,18 +8,32 @@ Scope = tuple[str, str]
 
 
 @dataclass(frozen=True)
+class ServerlessSpec:
+    """A variant without instances."""
+
+    memory_mib: int
+    """Memory of one container."""
+    max_concurrency: int
+    """Calls under way at once; each has a container of its own."""
+    provisioned_concurrency: int
+    """Containers that are always kept."""
+
+
+@dataclass(frozen=True)
 class VariantSpec:
-    """One production variant of a fleet: `count` instances of one container."""
+    """One production variant of a fleet: `count` instances of one container, or containers as calls need them."""
 
     name: str
     count: int
     weight: float
-    instance_type: str
+    instance_type: str | None
+    """None for a serverless variant."""
     volume_gib: int | None
     multi_model: bool
     model_data_url: str | None
     environment: dict[str, str]
     cache_disabled: bool = False
+    serverless: ServerlessSpec | None = None
     credentials: tuple[str, str, str] | None = None
     """Access key, secret key and session token to fetch artefacts with; None: the account's own."""
 
@@ -55,5 +69,11 @@ def read_endpoint(message: dict[str, Any]) -> EndpointSpec:
 
 
 def _read_variant(message: dict[str, Any]) -> VariantSpec:
-    credentials = message["credentials"]
-    return VariantSpec(**{**message, "credentials": tuple(credentials) if credentials else None})
+    credentials, without_instances = message["credentials"], message["serverless"]
+    return VariantSpec(
+        **{
+            **message,
+            "credentials": tuple(credentials) if credentials else None,
+            "serverless": ServerlessSpec(**without_instances) if without_instances else None,
+        }
+    )

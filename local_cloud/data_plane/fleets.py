@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from local_cloud.data_plane import serverless
 from local_cloud.data_plane.desired import EndpointSpec, FleetSpec, Scope, VariantSpec
 from local_cloud.data_plane.instances.artefacts import Artefacts
 from local_cloud.data_plane.instances.instance import Instance
@@ -34,6 +35,8 @@ class Variant:
     spec: VariantSpec
     instances: list[Instance] = field(default_factory=list)
     served_weight: float = 0.0  # requests per weight, so that the shares come out exactly
+    began: bool = False  # of a serverless variant: the container that proves its image and model has been started
+    calls: serverless.Calls = field(default_factory=serverless.Calls)
 
 
 @dataclass
@@ -177,23 +180,44 @@ class Fleets:
         for *_, instance, _retiring in self.everything():
             instance.kill()
 
+    def start_one(self, endpoint: Endpoint, fleet: Fleet, variant: Variant) -> Instance:
+        """One more instance of a variant, or one more container of a serverless one."""
+        instance_id = f"i-{next(self._numbers)}"
+        instance = Instance(
+            instance_id,
+            variant.spec,
+            scope=endpoint.spec.scope,
+            directory=self._directory / instance_id,
+            settings=self._settings,
+            artefacts=self._artefacts,
+            observe=self.observer(endpoint.spec, fleet.spec, variant.spec.name),
+            starting=self._starting,
+            ended=partial(self._take_lines, endpoint.spec),
+        )
+        instance.disk_is_full = endpoint.spec.name in self.disk_full_endpoints
+        variant.instances.append(instance)
+        return instance
+
+    def stop_idle(self) -> None:
+        """Stop the containers of serverless variants that had no call for a while."""
+        for endpoint in self.endpoints.values():
+            for fleet in endpoint.fleets.values():
+                for variant in fleet.variants.values():
+                    spec, seconds = variant.spec.serverless, self._settings.serverless_idle_seconds
+                    idle = serverless.idle_containers(spec, variant.instances, seconds) if spec else []
+                    for instance in idle:
+                        variant.instances.remove(instance)
+                        self._retire(endpoint, fleet, instance)
+
     def _resize(self, endpoint: Endpoint, fleet: Fleet, variant: Variant) -> None:
+        if variant.spec.serverless is not None:
+            spec, instances = variant.spec.serverless, variant.instances
+            for _ in range(serverless.containers_to_start(spec, instances, began=variant.began)):
+                self.start_one(endpoint, fleet, variant)
+            variant.began = True
+            return
         while len(variant.instances) < variant.spec.count:
-            instance_id = f"i-{next(self._numbers)}"
-            variant.instances.append(
-                Instance(
-                    instance_id,
-                    variant.spec,
-                    scope=endpoint.spec.scope,
-                    directory=self._directory / instance_id,
-                    settings=self._settings,
-                    artefacts=self._artefacts,
-                    observe=self.observer(endpoint.spec, fleet.spec, variant.spec.name),
-                    starting=self._starting,
-                    ended=partial(self._take_lines, endpoint.spec),
-                )
-            )
-            variant.instances[-1].disk_is_full = endpoint.spec.name in self.disk_full_endpoints
+            self.start_one(endpoint, fleet, variant)
         while len(variant.instances) > variant.spec.count:
             self._retire(endpoint, fleet, variant.instances.pop())
 

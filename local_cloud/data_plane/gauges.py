@@ -62,8 +62,11 @@ class Gauges:
     def _values(self, instance: Instance) -> dict[str, float]:
         cache = instance.cache
         used_mib = self._memory_bytes.get(instance.id, 0.0) / _MIB
+        memory = min(100.0, 100 * used_mib / instance.memory_budget_mib)
+        if instance.spec.serverless is not None:
+            return {"MemoryUtilization": memory}
         values = {
-            "MemoryUtilization": min(100.0, 100 * used_mib / instance.memory_budget_mib),
+            "MemoryUtilization": memory,
             "DiskUtilization": 100 * (cache.disk.used_bytes if cache else 0) / max(1, instance.disk_budget_bytes),
             "CPUUtilization": self._cpu_percent.get(instance.id, 0.0),
         }

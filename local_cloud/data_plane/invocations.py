@@ -6,12 +6,14 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from local_cloud.core import invocation_rules
 from local_cloud.core.errors import ServiceError
-from local_cloud.data_plane import invocation_errors, routing
-from local_cloud.data_plane.desired import Scope
+from local_cloud.core.invocation_rules import MAX_BODY_BYTES
+from local_cloud.data_plane import invocation_errors, routing, serverless
+from local_cloud.data_plane.desired import EndpointSpec, Scope
 from local_cloud.data_plane.fleets import Endpoint, Fleet, Fleets, Variant
 from local_cloud.data_plane.instances.container_client import ContainerGoneError, ContainerReply
 from local_cloud.data_plane.instances.instance import Instance
@@ -39,10 +41,20 @@ class SlowModelServer:
 
 @dataclass(frozen=True)
 class FailingModelServer:
-    """A fault: the endpoint's instances of one configuration (None: of any) answer every request with 500."""
+    """A fault: an endpoint's instances answer requests with 500."""
 
     endpoint: str
     config: str | None
+    """The endpoint configuration whose instances fail; None means all of them."""
+    models: frozenset[str] | None
+    """The TargetModel values that fail; None means every request."""
+
+    def fails(self, endpoint: str, config: str, target_model: str | None) -> bool:
+        return (
+            self.endpoint == endpoint
+            and self.config in (None, config)
+            and (self.models is None or target_model in self.models)
+        )
 
 
 @dataclass
@@ -106,14 +118,32 @@ class Invocations:
             raise invocation_rules.endpoint_not_found(endpoint_name, scope[0])
         if any(fault.endpoint == endpoint_name and fault.refuses() for fault in self.throttled):
             raise invocation_errors.throttled()
-        invocation_rules.check_body(body)
         fleet, variant = _choose(endpoint, _text(headers, b"target-variant"))
+        invocation_rules.check_body(body, serverless.MAX_BODY_BYTES if variant.spec.serverless else MAX_BODY_BYTES)
         model = _text(headers, b"target-model")
         invocation_rules.check_target_model(model, multi_model=variant.spec.multi_model)
         observe = self.fleets.observer(endpoint.spec, fleet.spec, variant.spec.name)
         observe("Invocations", 1)
+        if variant.spec.serverless is not None:
+            spec, start = variant.spec.serverless, partial(self.fleets.start_one, endpoint, fleet, variant)
+            taken = serverless.container(spec, variant.instances, variant.calls, start=start, observe=observe)
+            async with taken as instance:
+                return await self._answer(endpoint, fleet, instance, model, headers, body, started)
         observe("InvocationsPerInstance", 1 / max(1, len(variant.instances)))
         instance = self._instance(variant, model)
+        return await self._answer(endpoint, fleet, instance, model, headers, body, started)
+
+    async def _answer(
+        self,
+        endpoint: Endpoint,
+        fleet: Fleet,
+        instance: Instance,
+        model: str | None,
+        headers: Headers,
+        body: bytes,
+        started: float,
+    ) -> Answer:
+        observe = self.fleets.observer(endpoint.spec, fleet.spec, instance.spec.name)
         instance.counters.requests += 1
         instance.enter(model or "")
         try:
@@ -128,8 +158,8 @@ class Invocations:
         if reply.status == 0:
             raise invocation_errors.response_timed_out()
         if not 200 <= reply.status < 300:
-            raise invocation_errors.model_error(reply.status, reply.body, log_stream_arn=_log(scope, endpoint_name))
-        return _passed_on(reply, variant.spec.name)
+            raise invocation_errors.model_error(reply.status, reply.body, log_stream_arn=_log(endpoint.spec))
+        return _passed_on(reply, instance.spec.name)
 
     def _instance(self, variant: Variant, model: str | None) -> Instance:
         if model is None:
@@ -152,7 +182,7 @@ class Invocations:
         """The container's reply, status 0 if none came in time, and how long it took."""
         passed = [(name, headers[name]) for name in _TO_CONTAINER if name in headers]
         if model is None:
-            return await self._timed(endpoint, fleet, instance, b"/invocations", passed, body)
+            return await self._timed(endpoint, fleet, instance, None, b"/invocations", passed, body)
         cache, path = instance.cache, b"/models/%s/invoke" % container_name(model).encode()
         if cache is None:
             raise invocation_errors.no_instance(instance.reason)
@@ -163,11 +193,11 @@ class Invocations:
             instance.counters.hits += hit
             if not hit:
                 await self._wait_for_model(instance, model, observe)
-            reply, seconds = await self._timed(endpoint, fleet, instance, path, passed, body)
+            reply, seconds = await self._timed(endpoint, fleet, instance, model, path, passed, body)
             if reply.status == 404 and instance.cache is cache:
                 cache.forget(model)  # unloaded behind our back: once more, with a load
                 await self._wait_for_model(instance, model, observe)
-                reply, seconds = await self._timed(endpoint, fleet, instance, path, passed, body)
+                reply, seconds = await self._timed(endpoint, fleet, instance, model, path, passed, body)
             return reply, seconds
         finally:
             cache.leave(model)
@@ -193,6 +223,7 @@ class Invocations:
         endpoint: Endpoint,
         fleet: Fleet,
         instance: Instance,
+        model: str | None,
         path: bytes,
         headers: list[tuple[bytes, bytes]],
         body: bytes,
@@ -202,7 +233,7 @@ class Invocations:
             if slow.endpoint == endpoint.spec.name and slow.config in (None, fleet.spec.config_name):
                 await asyncio.sleep(slow.milliseconds / 1000)
         for fault in self.failing:
-            if fault.endpoint == endpoint.spec.name and fault.config in (None, fleet.spec.config_name):
+            if fault.fails(endpoint.spec.name, fleet.spec.config_name, model):
                 return ContainerReply(500, {}, b"injected fault"), time.perf_counter() - started
         if instance.client is None:
             raise invocation_errors.instance_lost(instance.reason)
@@ -250,6 +281,6 @@ def _text(headers: Headers, name: bytes) -> str | None:
     return None if value is None else value.decode("utf-8", "replace")
 
 
-def _log(scope: Scope, endpoint_name: str) -> str:
-    account, region = scope
-    return f"arn:aws:logs:{region}:{account}:log-group:/aws/sagemaker/Endpoints/{endpoint_name}"
+def _log(endpoint: EndpointSpec) -> str:
+    account, region = endpoint.scope
+    return f"arn:aws:logs:{region}:{account}:log-group:/aws/sagemaker/Endpoints/{endpoint.name}"

@@ -5,10 +5,10 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from local_cloud.data_plane.container_size import MODELS_SHARE_OF_MEMORY, ContainerSize, of_serverless
+from local_cloud.data_plane.desired import VariantSpec
 from tierfleet import instance_types
 
-# What the container's limit leaves for models: the model server's own reserve (docs/container.md).
-_MODELS_SHARE_OF_MEMORY = 0.9
 # Volume of an instance without local disks where the configuration names no size, in GiB. An estimate.
 _DEFAULT_VOLUME_GIB = 30
 # Local NVMe, in GB a vCPU, of the smallest of the d families. Source: docs.aws.amazon.com/ec2/latest/instancetypes.
@@ -32,6 +32,7 @@ class DataPlaneSettings:
     max_loading_seconds         a load is given up after this
     max_response_seconds        a container that has not answered by then has failed the request
     start_seconds               an instance that is not healthy by then has failed
+    serverless_idle_seconds     a container of a serverless endpoint that had no call for so long is stopped
     spill_in_flight             requests of one model on its instance before a second instance loads it too
     """
 
@@ -44,6 +45,7 @@ class DataPlaneSettings:
     max_loading_seconds: float = 360.0
     max_response_seconds: float = 60.0
     start_seconds: float = 60.0
+    serverless_idle_seconds: float = 300.0
     spill_in_flight: int = 4
 
     def __post_init__(self) -> None:
@@ -67,10 +69,20 @@ class DataPlaneSettings:
     def from_json(cls, text: str) -> "DataPlaneSettings":
         return cls(**json.loads(text))
 
+    def size_of(self, spec: VariantSpec) -> ContainerSize:
+        """What one instance of a variant, or one serverless container, has. Raises ValueError for an unknown type."""
+        if spec.serverless is not None:
+            return of_serverless(spec.serverless, self.scale)
+        if spec.instance_type is None:
+            raise ValueError(f"variant {spec.name} has neither an instance type nor a serverless configuration")
+        memory = self.memory_budget_mib(spec.instance_type)
+        disk = self.disk_budget_bytes(spec.instance_type, spec.volume_gib)
+        return ContainerSize(memory, disk, instance_types.describe(spec.instance_type).vcpus)
+
     def memory_budget_mib(self, instance_type: str) -> int:
         """MiB for models on one instance, at least 1; raises ValueError for a type nobody hosts models on."""
         memory_mib = instance_types.describe(instance_type).memory_gib * 1024
-        return max(1, round(memory_mib * _MODELS_SHARE_OF_MEMORY * self.scale))
+        return max(1, round(memory_mib * MODELS_SHARE_OF_MEMORY * self.scale))
 
     def disk_budget_bytes(self, instance_type: str, volume_gib: int | None) -> int:
         """Bytes for artefacts on one instance; raises ValueError as above."""

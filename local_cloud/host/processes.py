@@ -259,6 +259,8 @@ def _wait_until_ready(process: "subprocess.Popen[str]", state_dir: Path) -> int:
     process.wait()
     if "failed" in said:
         raise DiskError(said["failed"])
+    if "refused" in said:
+        raise RuntimeError(said["refused"])
     log = (state_dir / _LOG_FILE).read_text()[-2000:]
     raise RuntimeError(f"the stand-in ended with {process.returncode} before it was ready:\n{log}")
 

@@ -82,6 +82,8 @@ def _quotas(request: dict[str, Any]) -> list[dict[str, Any]]:
     }
     values["Number of instances across active endpoints"] = quotas.DEFAULT_INSTANCES_ACROSS_ENDPOINTS
     values["Maximum number of instances per endpoint"] = quotas.DEFAULT_INSTANCES_PER_ENDPOINT
+    values[quotas.SERVERLESS_ENDPOINTS] = quotas.DEFAULT_SERVERLESS_ENDPOINTS
+    values[quotas.SERVERLESS_CONCURRENCY] = quotas.DEFAULT_SERVERLESS_CONCURRENCY
     return [_described(name, value) for name, value in values.items()]
 
 

@@ -6,11 +6,12 @@ import pytest
 from aws_cdk.assertions import Template
 from synthesis import AUDIENCE, TOPIC_ARN, alarm, only, resources, template_of
 
-from constructs_lib.endpoint_alarms import CacheAlarms, EndpointAlarms, server_errors_alarm
+from constructs_lib.alarms import add_alarm
+from constructs_lib.endpoint_alarms import CacheAlarms, EndpointAlarms, instance_alarms, server_errors
 from constructs_lib.endpoint_metrics import EndpointMetrics
 from local_cloud.testing.fleets import fleet
 
-METRICS = EndpointMetrics("shop--test--tail--all--mme-m5-xlarge")
+METRICS = EndpointMetrics("shop--test--tail--all--mme-m5-xlarge", "multi-model")
 RUNNING = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:running"
 ALARM = "AWS::CloudWatch::Alarm"
 
@@ -20,8 +21,8 @@ def alarms_template(suppressor: str | None = RUNNING, **limits: Any) -> Template
     tier = config.multi_model_tiers["tail"]
 
     def build(stack: Any) -> None:
-        server_errors_alarm(stack, METRICS, tier.alarms, AUDIENCE)
-        EndpointAlarms(stack, "Alarms", metrics=METRICS, tier=tier, limits=tier.alarms, audience=AUDIENCE)
+        add_alarm(stack, server_errors(METRICS, tier.alarms), AUDIENCE)
+        EndpointAlarms(stack, "Alarms", specs=instance_alarms(METRICS, tier), audience=AUDIENCE)
         CacheAlarms(
             stack,
             "Cache",

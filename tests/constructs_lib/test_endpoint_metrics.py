@@ -4,10 +4,12 @@ import pytest
 
 from constructs_lib.endpoint_metrics import EndpointMetrics
 from constructs_lib.metric import Metric, fleet_metric
+from local_cloud.services.sagemaker import metrics as emulated
+from local_cloud.services.sagemaker import observations
+from tierfleet.config.published_metrics import INSTANCES, PUBLISHED, REQUESTS, NotPublishedError
 
-METRICS = EndpointMetrics("shop--test--tail--all--mme-m5-xlarge")
+METRICS = EndpointMetrics("shop--test--tail--all--mme-m5-xlarge", "multi-model")
 EVERY_METRIC = sorted(name for name, value in vars(EndpointMetrics).items() if isinstance(value, property))
-EVERY_METRIC.remove("_dimensions")
 
 # (name, namespace, statistic) as docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html lists them.
 DOCUMENTED = {
@@ -43,6 +45,29 @@ def test_a_metric_has_the_documented_name_namespace_and_statistic(attribute: str
 def test_a_metric_has_both_dimensions_since_endpoint_name_alone_matches_nothing(attribute: str) -> None:
     metric: Metric = getattr(METRICS, attribute)
     assert metric.dimensions == (("EndpointName", METRICS.endpoint_name), ("VariantName", "AllTraffic"))
+
+
+@pytest.mark.parametrize("attribute", EVERY_METRIC)
+def test_a_dedicated_endpoint_has_no_metric_of_the_model_cache(attribute: str) -> None:
+    whale = EndpointMetrics("shop--test--whale--w1--dedicated-m5-large", "dedicated")
+    if DOCUMENTED[attribute][0].startswith(("ModelCache", "ModelLoad", "ModelUnload", "ModelDownload", "LoadedModel")):
+        with pytest.raises(NotPublishedError, match="publishes no"):
+            getattr(whale, attribute)
+    else:
+        assert getattr(whale, attribute).name == DOCUMENTED[attribute][0]
+
+
+def test_a_statistic_that_is_not_documented_is_refused() -> None:
+    with pytest.raises(NotPublishedError, match=r"ModelLoadingWaitTime .* has no statistic p99; it has Average"):
+        METRICS.metric("ModelLoadingWaitTime", "p99")
+
+
+def test_the_local_emulator_publishes_in_the_same_namespaces_and_units() -> None:
+    for hosting in ("multi-model", "dedicated"):
+        for name, metric in PUBLISHED[hosting].items():
+            if metric.namespace == REQUESTS and name != "OverheadLatency":
+                assert observations.UNITS[name] == metric.unit
+    assert (REQUESTS, INSTANCES) == (emulated.REQUESTS, emulated.INSTANCES)
 
 
 def test_a_dashboard_row_carries_namespace_name_dimensions_and_options() -> None:

@@ -28,7 +28,7 @@ def scaling_template(**tail: Any) -> Template:
             stack,
             "Scaling",
             endpoint=endpoint,
-            metrics=EndpointMetrics(NAME),
+            metrics=EndpointMetrics(NAME, "multi-model"),
             tier=tier,
             scale_on_cache=tier.scale_on_cache,
             audience=AUDIENCE,

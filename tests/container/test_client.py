@@ -114,5 +114,5 @@ def test_what_the_server_says_reaches_the_caller(
     assert server.load("m99", tmp_path).status == 200
     row = trained["binary"].rows[:1].tolist()
     assert len(fleet.predict("m99", row)) == 1
-    with pytest.raises(ContributionsUnavailableError, match=r"its scores are not explained: .* no finite numbers"):
+    with pytest.raises(ContributionsUnavailableError, match=r"its scores cannot be explained: .* no finite numbers"):
         fleet.explain("m99", row)

@@ -111,3 +111,21 @@ def test_nothing_is_lost_and_nothing_is_kept(events: list[tuple[str, str]]) -> N
     for owner in in_turn:
         queue.spent(owner, 1.0)
     assert not queue._shares
+
+
+def test_what_an_owner_is_given_elsewhere_counts_against_its_share() -> None:
+    queue: FairQueue[int] = FairQueue()
+    for owner in ("both", "other"):
+        queue.add(owner, 0)
+    spent = {"both": 0.0, "other": 0.0}
+    for _ in range(400):
+        taken = queue.take()
+        assert taken is not None
+        owner, item = taken
+        queue.spent(owner, 1.0)
+        queue.add(owner, item)
+        spent[owner] += 1
+        queue.charge("both", 0.25)  # its explanations, at a quarter of a processor
+        spent["both"] += 0.25
+        queue.charge("nobody", 1.0)
+    assert abs(spent["both"] - spent["other"]) <= 3

@@ -79,3 +79,34 @@ def test_while_small_requests_go_on_every_job_ends(now: list[float]) -> None:
         assert work.most == 1
 
     asyncio.run(scenario())
+
+
+def test_an_owner_has_one_share_of_two_schedulers() -> None:
+    """One owner asks both schedulers for as much as it can get; the other only one of them, and gets as much in all."""
+    spent = {"both": 0.0, "one": 0.0}
+
+    def steps(owner: str, stop: threading.Event) -> Steps:
+        while not stop.is_set():
+            started = time.thread_time()
+            while time.thread_time() - started < 0.002:
+                pass
+            spent[owner] += time.thread_time() - started
+            yield None
+        return b""
+
+    async def scenario() -> None:
+        stop = threading.Event()
+        predict = Scheduler(1, most_per_owner=8)
+        explain = predict.beside("explain", 1)
+        jobs = [
+            asyncio.create_task(scheduler.run(owner, steps(owner, stop), 60))
+            for scheduler, owner in ((predict, "both"), (predict, "one"), (explain, "both"))
+        ]
+        async with asyncio.timeout(60):
+            while sum(spent.values()) < 1:
+                await asyncio.sleep(0.01)
+        stop.set()
+        await asyncio.gather(*jobs)
+
+    asyncio.run(scenario())
+    assert spent["one"] > 0.4 * sum(spent.values())  # a third, if each scheduler had shares of its own

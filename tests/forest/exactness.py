@@ -72,6 +72,12 @@ def trained(description: Description) -> tuple[xgboost.Booster, Any, TreeModel]:
     return booster, rows, tree_model(read_document(bytes(booster.save_raw("ubj"))))
 
 
+def explained(booster: xgboost.Booster, rows: Any) -> Any:
+    """XGBoost's contributions: float32 of (rows, outputs, features + 1)."""
+    data = xgboost.DMatrix(rows, nthread=1)
+    return booster.predict(data, pred_contribs=True, strict_shape=True, validate_features=False).astype(np.float32)
+
+
 def compare(booster: xgboost.Booster, rows: Any, predict: Predict) -> Compared:
     """Margins and scores of `Booster.predict`, and those of a forest."""
     data = xgboost.DMatrix(rows, nthread=1)
@@ -83,4 +89,4 @@ def compare(booster: xgboost.Booster, rows: Any, predict: Predict) -> Compared:
     return Compared(len(rows), int(differ[0].sum()), int(differ[1].sum()))
 
 
-__all__ = ["Compared", "compare", "forests", "near", "reader", "same", "telling_rows", "trained"]
+__all__ = ["Compared", "compare", "explained", "forests", "near", "reader", "same", "telling_rows", "trained"]

@@ -5,6 +5,7 @@ NumPy's scalars only round sums to float32 or float64. It shares nothing with th
 
 import ctypes
 import ctypes.util
+import itertools
 import json
 import math
 import struct
@@ -24,13 +25,14 @@ class PageForest:
 
     def __init__(self, data: bytes) -> None:
         magic, version, crc32, file_bytes = struct.unpack_from("<8sIIQ", data)
-        assert (magic, version, file_bytes) == (b"FLATFRST", 1, len(data))
+        assert (magic, file_bytes) == (b"FLATFRST", len(data))
         assert crc32 == zlib.crc32(data[16:])
         (
             self.node_bytes, self.features, self.outputs, self.trees, words, columns, thresholds, splits, bits,
             leaf_rows, self.sum_bytes, self.vectors, weighted, self.divisor, self.transform, probes,
-            self.parameter, metadata,
-        ) = struct.unpack_from("<16IdI", data, 24)  # fmt: skip
+            self.parameter, metadata, covers,
+        ) = struct.unpack_from("<16IdII", data, 24)  # fmt: skip
+        assert version == 1 + covers
         self._data, self._at = data, 128
         sums, node = ("f" if self.sum_bytes == 4 else "d"), ("I" if self.node_bytes == 4 else "Q")
         self.number: Any = np.float32 if self.sum_bytes == 4 else np.float64
@@ -52,7 +54,11 @@ class PageForest:
         self._values(sums, probes * self.outputs)
         self._values(sums, probes * (1 if self.transform == 5 else self.outputs))
         self.metadata = json.loads(data[self._at : self._at + metadata] or b"{}")
-        assert self._at + -(-metadata // 64) * 64 == len(data)
+        self._at += -(-metadata // 64) * 64
+        self.root_covers = self._values("f", self.trees if covers else 0)
+        self.tree_means = self._values("f", self.trees if covers else 0)
+        self.covers = self._values("f", words if covers else 0)
+        assert self._at == len(data)
 
     def _values(self, kind: str, count: int) -> tuple[Any, ...]:
         return tuple(value for (value,) in self._records(kind, count))
@@ -77,6 +83,80 @@ class PageForest:
                         value = value * np.float32(self.weights[tree])
                     sums[output] = sums[output] + value
             return [value / self.number(self.divisor) for value in sums] if self.divisor != 1 else sums
+
+    def contributions(self, row: list[float]) -> list[list[float]]:
+        """By output what each feature adds, and the bias: Shapley values by their definition, in double."""
+        slots = self._slots(row)
+        found = [[0.0] * self.features + [float(base)] for base in self.base]
+        for tree in range(self.trees):
+            weight = float(np.float32(self.weights[tree])) if self.weights else 1.0
+            sums = found[self._output(tree)]
+            sums[-1] += weight * self.tree_means[tree]
+            if not self.root_covers[tree]:
+                continue
+            asked = sorted(self._asked(tree))
+            values = {
+                known: self._expected(tree, slots, known)
+                for size in range(len(asked) + 1)
+                for known in itertools.combinations(asked, size)
+            }
+            for feature, known in ((feature, known) for feature in asked for known in values if feature not in known):
+                share = 1 / (len(asked) * math.comb(len(asked) - 1, len(known)))
+                with_it = tuple(sorted((*known, feature)))
+                sums[feature] += weight * share * (values[with_it] - values[known])
+        return found
+
+    def _asked(self, tree: int) -> set[int]:
+        return {self._feature(word) for word, _, _ in self._nodes(tree)}
+
+    def _nodes(self, tree: int) -> list[tuple[int, int, float]]:
+        """Word, pair and cover of every node of a tree."""
+        found = [(self.roots[tree], self.first[tree], self.root_covers[tree])]
+        for word, pair, _ in found:
+            for side in (0, 1):
+                if word >> ((16 if self.node_bytes == 4 else 12) + side) & 1:
+                    child = self.words[pair + side]
+                    found.append((child, pair + side + self._distance(child), self.covers[pair + side]))
+        return found
+
+    def _distance(self, word: int) -> int:
+        return word >> 18 if self.node_bytes == 4 else word >> 14 & 0x3FFFF
+
+    def _feature(self, word: int) -> int:
+        """The feature that a node asks; 0 where nothing fills slot 0."""
+        slot = word & (255 if self.node_bytes == 4 else 4095)
+        for feature, _, count, left, right, _ in self.columns:
+            windows = (count + 255) // 256 if self.node_bytes == 4 else 1
+            if any(begin != _NONE and begin <= slot < begin + windows for begin in (left, right)):
+                return int(feature)
+        return next((int(split[0]) for split in self.splits if split[3] == slot), 0)
+
+    def _expected(self, tree: int, slots: dict[int, float], known: tuple[int, ...]) -> float:
+        """The tree's value of a row of which only those features are known."""
+
+        def below(word: int, pair: int, cover: float) -> float:
+            sides = [int(self._goes_right(word, slots))] if self._feature(word) in known else [0, 1]
+            total = 0.0
+            for side in sides:
+                child, own = self.words[pair + side], self.covers[pair + side]
+                share = 1.0 if len(sides) == 1 else own / cover
+                inner = word >> ((16 if self.node_bytes == 4 else 12) + side) & 1
+                leaf = child if self.node_bytes == 4 else child >> 32
+                value = (
+                    below(child, pair + side + self._distance(child), own)
+                    if inner
+                    else float(self._leaf_value(leaf, 0))
+                )
+                total += share * value
+            return total
+
+        return below(self.roots[tree], self.first[tree], self.root_covers[tree])
+
+    def _goes_right(self, word: int, slots: dict[int, float]) -> bool:
+        if self.node_bytes == 4:
+            return slots[word & 255] > (word >> 8 & 255)
+        threshold = struct.unpack("<f", struct.pack("<I", word >> 32))[0]
+        return not slots[word & 4095] < threshold
 
     def scores(self, margins: list[Any]) -> list[Any]:
         """The scores of one row's margins."""
@@ -150,18 +230,13 @@ class PageForest:
         """The 32 bits of the leaf that a row ends at."""
         word, pair = self.roots[tree], self.first[tree]
         while True:
-            if self.node_bytes == 4:
-                right = slots[word & 255] > (word >> 8 & 255)
-                inner = word >> (16 + right) & 1
-            else:
-                threshold = struct.unpack("<f", struct.pack("<I", word >> 32))[0]
-                right = not slots[word & 4095] < threshold
-                inner = word >> (12 + right) & 1
+            right = self._goes_right(word, slots)
+            inner = word >> ((16 if self.node_bytes == 4 else 12) + right) & 1
             place = pair + right
             word = self.words[place]
             if not inner:
                 return int(word if self.node_bytes == 4 else word >> 32)
-            pair = place + (word >> 18 if self.node_bytes == 4 else word >> 14 & 0x3FFFF)
+            pair = place + self._distance(word)
 
     def _output(self, tree: int) -> int:
         return self.tree_outputs[tree] if self.tree_outputs else 0

@@ -24,7 +24,7 @@ def random_parts(random: Generator, **fixed: Any) -> Parts:
     sum_bytes = fixed.get("sum_bytes", int(random.choice([4, 4, 8])))
     sums = np.dtype(f"<f{sum_bytes}")
     outputs = int(random.choice([1, 1, 2, 5]))
-    vectors = bool(random.random() < 0.25)
+    vectors = bool(random.random() < 0.25) if "vector_leaves" not in fixed else fixed["vector_leaves"]
     features = int(random.integers(1, 12))
     columns, thresholds, splits, bits, questions = _questions(random, form, features)
     trees = int(random.choice([0, 1, 3, 20, 140], p=[0.05, 0.25, 0.4, 0.2, 0.1]))
@@ -32,6 +32,9 @@ def random_parts(random: Generator, **fixed: Any) -> Parts:
     roots, first, words = _trees(random, form, trees, questions, leaf_rows)
     table = _numbers(random, leaf_rows * (outputs if vectors else 1), sums)
     weighted = sum_bytes == 4 and random.random() < 0.3
+    may_have_covers = sum_bytes == 4 and not vectors
+    with_covers = fixed["with_covers"] if "with_covers" in fixed else may_have_covers and bool(random.random() < 0.5)
+    covers = _covers(form, roots, first, words, random) if with_covers else (b"", b"", b"")
     parts: dict[str, Any] = {
         "node_bytes": form,
         "features": features,
@@ -48,6 +51,8 @@ def random_parts(random: Generator, **fixed: Any) -> Parts:
         "leaf_table": table.tobytes(),
         "words": words.tobytes(),
         "metadata": b'{"objective":"none"}' if random.random() < 0.5 else b"",
+        **dict(zip(("root_covers", "tree_means", "covers"), covers, strict=True)),
+        "with_covers": with_covers,
         "sum_bytes": sum_bytes,
         "vector_leaves": vectors,
         "divisor": int(random.choice([1, 3, 10])) if sum_bytes == 8 else 1,
@@ -55,6 +60,42 @@ def random_parts(random: Generator, **fixed: Any) -> Parts:
         "transform_parameter": float(random.choice([1.0, 0.7, 2.5])) if sum_bytes == 8 else 1.0,
     }
     return Parts(**{**parts, **fixed})
+
+
+def _covers(form: int, roots: Any, first: Any, words: Any, random: Generator) -> tuple[bytes, bytes, bytes]:
+    """Root covers, tree means and covers of a file's trees, whose leaves have any weight."""
+    covers, means = np.zeros(len(words), "<f4"), []
+    flag, distance = (16, 18) if form == FORM_A else (12, 14)
+    places = 14 if form == FORM_A else 18
+
+    def fill(begin: int, word: int, pair: int) -> tuple[float, float]:
+        total = mean = 0.0
+        for side in (0, 1):
+            at = begin + pair + side
+            child = int(words[at])
+            if word >> flag + side & 1:
+                cover, value = fill(begin, child, pair + side + (child >> distance & (1 << places) - 1))
+            else:
+                cover = float(np.float32(random.uniform(0.1, 9)))
+                bits = child if form == FORM_A else child >> 32
+                value = float(np.uint32(bits).view(np.float32))
+            covers[at] = cover
+            total, mean = total + cover, mean + cover * value
+        return total, mean / total
+
+    own = []
+    for tree, word in enumerate(roots.tolist()):
+        begin = int(first[tree])
+        end = int(first[tree + 1]) if tree + 1 < len(first) else len(words)
+        if end - begin == 2 and words[begin] == words[begin + 1]:
+            own.append(0.0)
+            bits = int(words[begin]) if form == FORM_A else int(words[begin]) >> 32
+            means.append(float(np.uint32(bits).view(np.float32)))
+        else:
+            cover, mean = fill(begin, word, 0)
+            own.append(cover)
+            means.append(mean)
+    return np.array(own, "<f4").tobytes(), np.array(means, "<f4").tobytes(), covers.tobytes()
 
 
 def random_file(random: Generator, **fixed: Any) -> bytes:

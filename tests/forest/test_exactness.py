@@ -47,11 +47,12 @@ def test_margins_and_scores_are_xgboosts(objective: str, data: Any) -> None:
 
 @cache
 def _document(objective: str) -> Any:
-    booster, _, _ = trained(_replaced(objective=objective))
+    booster, _, _ = trained(replaced(objective=objective))
     return json.loads(bytes(booster.save_raw("json")))
 
 
-def _replaced(**changes: Any) -> Description:
+def replaced(**changes: Any) -> Description:
+    """A small model's description with changes."""
     return Description(**{**_PLAIN.__dict__, **changes})
 
 
@@ -85,7 +86,7 @@ def _text(value: np.float32) -> str:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_infinite_values_go_as_in_place_prediction_has_them(sign: int) -> None:
     for changes in ({}, {"categorical": 1.0, "to_onehot": 1}, {"categorical": 0.5, "to_onehot": 100}):
-        booster, rows, model = trained(_replaced(**changes))
+        booster, rows, model = trained(replaced(**changes))
         rows = rows.copy()
         rows[np.arange(len(rows)), np.arange(len(rows)) % 4] = sign * np.float32(np.inf)
         expected = booster.inplace_predict(rows, predict_type="margin", validate_features=False)

@@ -69,6 +69,19 @@ def _leaf_table(number: int) -> Parts:
     )  # fmt: skip
 
 
+def _u32_of(data: bytes, *changes: tuple[int, int]) -> bytes:
+    for at, value in changes:
+        data = data[:at] + struct.pack("<I", value) + data[at + 4 :]
+    return with_crc(data)
+
+
+def _covers(trees: int, words: int, wrong: float = 1.0) -> dict[str, Any]:
+    covers = np.ones(words, "<f4")
+    covers[-1] = wrong
+    ones = np.ones(trees, "<f4").tobytes()
+    return {"with_covers": True, "root_covers": ones, "tree_means": ones, "covers": covers.tobytes()}
+
+
 NODE = 1 | 1 << 8 | 1 << 18
 WRONG: dict[str, tuple[bytes | Parts, str]] = {
     "empty": (b"", "0 bytes"),
@@ -77,7 +90,7 @@ WRONG: dict[str, tuple[bytes | Parts, str]] = {
     "cut short": (with_crc(DATA[:-64]), "has 512 bytes and says that it has 576"),
     "longer": (with_crc(DATA + bytes(64)), "has 640 bytes and says that it has 576"),
     "another magic": (with_crc(b"FLATFRSX" + DATA[8:]), "FLATFRST"),
-    "another version": (with_crc(DATA[:8] + b"\2\0\0\0" + DATA[12:]), "version 2"),
+    "another version": (with_crc(DATA[:8] + b"\3\0\0\0" + DATA[12:]), "version 3"),
     "a changed byte": (DATA[:450] + b"\xff" + DATA[451:], "CRC-32"),
     "node_bytes": (_u32(24, 5), "node_bytes is 5"),
     "no features": (_u32(28, 0), "features is 0"),
@@ -101,6 +114,20 @@ WRONG: dict[str, tuple[bytes | Parts, str]] = {
     "parameter": (_u32(92, 0x7FF00000), "transform_parameter"),
     "metadata longer than the file": (_u32(96, 1 << 31), "metadata"),
     "reserved bytes": (_u32(124, 1), "byte 124"),
+    "covers in version 1": (_u32(100, 1), "covers is 1 in version 1"),
+    "version 2 without covers": (with_crc(DATA[:8] + b"\2\0\0\0" + DATA[12:]), "covers is 0 in version 2"),
+    "covers that are not there": (_u32_of(DATA, (8, 2), (100, 1)), "root covers"),
+    "covers of sums in double": (replace(_leaf_table(2), **_covers(1, 2)), "covers with sum_bytes 8"),
+    "covers of vectors": (
+        replace(_leaf_table(2), sum_bytes=4, vector_leaves=True, **_covers(1, 2)), "vector_leaves 1",
+    ),
+    "too few covers": (replace(EXAMPLE, **{**_covers(2, 6), "covers": b""}), "its covers (6 x 4 bytes) do not fit"),
+    "a cover below 0": (replace(EXAMPLE, **_covers(2, 6, wrong=-1.0)), "its covers have a number below 0"),
+    "a cover of NaN": (replace(EXAMPLE, **_covers(2, 6, wrong=np.nan)), "its covers have a number"),
+    "an infinite cover": (replace(EXAMPLE, **_covers(2, 6, wrong=np.inf)), "its covers have a number"),
+    "a root's cover": (
+        replace(EXAMPLE, **{**_covers(2, 6), "root_covers": np.float32([1, -1]).tobytes()}), "its root covers have",
+    ),
     "bytes after the last section": (_u32(96, 0), "64 bytes follow its last section"),
     "column's feature": (_columns(feature=2), "column 1 has feature 2"),
     "column's missing": (_columns(missing=3), "missing 3"),
@@ -164,6 +191,7 @@ def test_what_was_changed_was_sound_before() -> None:
     assert tierfleet_forest.loads(DATA).trees == 2
     assert tierfleet_forest.loads(assemble(_split())).trees == 2
     assert tierfleet_forest.loads(assemble(_form_b(1))).trees == 1
+    assert tierfleet_forest.loads(assemble(replace(EXAMPLE, **_covers(2, 6)))).no_contributions == ""
     assert tierfleet_forest.loads(assemble(_leaf_table(2))).margins(np.float32([9])) == [2.0]
     probe = np.float32([0.4, 0]).tobytes()
     scores = np.float32([float.fromhex("0x1.d9291ep-1")])
@@ -264,6 +292,8 @@ def test_damage_with_a_right_crc_does_no_harm(kind: int) -> None:
                 continue
             rows = random.standard_normal((3, parts.features)).astype(np.float32)
             assert len(forest.predict(rows)) == 3 * forest.scores
+            if not forest.no_contributions:
+                assert len(forest.contributions(rows)) == 12 * forest.outputs * (parts.features + 1)
             walked += 1
     assert walked > 100
 

@@ -90,6 +90,29 @@ def _kinds() -> dict[str, tuple[dict[str, Any], Callable[[Parts], bool]]]:
     }  # fmt: skip
 
 
+def _kinds_with_covers() -> dict[str, tuple[dict[str, Any], Callable[[Parts], bool]]]:
+    def few(parts: Parts) -> bool:
+        return len(parts.words) > 100 and len(parts.first) <= 80 and 2 <= parts.features <= 6
+
+    def categories(parts: Parts) -> bool:
+        return few(parts) and len(parts.category_splits) >= 32 and len(parts.category_bits) >= 8
+
+    def several(parts: Parts) -> bool:
+        return few(parts) and parts.outputs > 1
+
+    def weighted(parts: Parts) -> bool:
+        return few(parts) and bool(parts.weights)
+
+    plain = {"sum_bytes": 4, "vector_leaves": False, "with_covers": True}
+    return {
+        "covers, form A": ({**plain, "node_bytes": FORM_A, "transform": layout.SIGMOID}, few),
+        "covers, form B": ({**plain, "node_bytes": FORM_B, "transform": layout.IDENTITY}, few),
+        "covers, categories": (plain, categories),
+        "covers, several outputs": ({**plain, "transform": layout.SOFTMAX}, several),
+        "covers, weights of trees": (plain, weighted),
+    }
+
+
 def _vector(name: str, parts: Parts, rows: Any) -> dict[str, Any]:
     data = assemble(parts)
     forest = PageForest(data)
@@ -102,7 +125,12 @@ def _vector(name: str, parts: Parts, rows: Any) -> dict[str, Any]:
             title: [[float(value).hex() for value in row] for row in values]
             for title, values in (("rows", rows.tolist()), ("margins", margins), ("scores", scores))
         },
+        **({"contributions": [_contributions(forest, row) for row in rows.tolist()]} if parts.with_covers else {}),
     }
+
+
+def _contributions(forest: PageForest, row: list[float]) -> list[str]:
+    return [value.hex() for output in forest.contributions(row) for value in output]
 
 
 def main() -> None:
@@ -110,8 +138,8 @@ def main() -> None:
     random = np.random.default_rng(1)
     rows = np.float32([[0.4, 0], [0.5, -2], [0.5, 2], [np.nan, 3], [1, np.nan], [np.inf, -np.inf]])
     vectors = [_vector("the worked example", worked_example(), rows)]
-    for name, (fixed, wanted) in _kinds().items():
-        given = {key: value for key, value in fixed.items() if key != "trees"}
+    for name, (fixed, wanted) in {**_kinds(), **_kinds_with_covers()}.items():
+        given = {"with_covers": False, **{key: value for key, value in fixed.items() if key != "trees"}}
         while True:
             parts = random_parts(random, **given)
             most = 3 * _MOST_BYTES if "256" in name else _MOST_BYTES
@@ -119,7 +147,7 @@ def main() -> None:
                 break
         vectors.append(_vector(name, parts, telling_rows(random, parts, 12)))
     lines = ",\n".join(json.dumps(vector) for vector in vectors)
-    text = f'{{"format": "flat forest, version 1", "vectors": [\n{lines}\n]}}\n'
+    text = f'{{"format": "flat forest, versions 1 and 2", "vectors": [\n{lines}\n]}}\n'
     (ROOT / "docs" / "flat-forest-vectors.json").write_text(text)
 
 

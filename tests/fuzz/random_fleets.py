@@ -18,6 +18,7 @@ from tests.fuzz.fleet_files import synthesise_and_check
 from tests.fuzz.toml_mutations import toml_of
 from tierfleet.config import FleetConfig, load
 from tierfleet.config.guardrail_time import BAKE_SECONDS
+from tierfleet.config.serverless import REGIONS as SERVERLESS_REGIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,7 +64,12 @@ def random_document(chosen: random.Random) -> dict[str, Any]:
         "routes": {"ttl_seconds": chosen.choice((15, 60)), "bake_minutes": chosen.choice((5, 1440))},
         "tiers": _tiers(chosen),
     }
-    if chosen.random() < 0.5:
+    own_image = image["image"] in ("sagemaker-xgboost", "tierfleet")
+    if region in SERVERLESS_REGIONS and own_image and chosen.random() < 0.5:
+        document["tiers"]["rare"] = _serverless(chosen)
+        document["network_isolation"] = False
+        document["routes"]["bake_minutes"] = 1440
+    elif chosen.random() < 0.5:
         document["network"] = {
             "subnets": [f"subnet-{n:017x}" for n in range(chosen.randint(2, 16))],
             "security_group_ids": [f"sg-{n:08x}" for n in range(chosen.randint(1, 5))],
@@ -150,6 +156,21 @@ def _dedicated(chosen: random.Random, number: int) -> dict[str, Any]:
     }
     if chosen.random() < 0.5:
         tier["guardrail"] = _guardrail(chosen, tier)
+    return tier
+
+
+def _serverless(chosen: random.Random) -> dict[str, Any]:
+    concurrency = chosen.choice((1, 10, 200))
+    tenants = [f"r-{n}" for n in range(chosen.choice((0, 1, 5)))]
+    tier: dict[str, Any] = {
+        "hosting": "serverless",
+        "memory_size_in_mb": chosen.choice((1024, 3072, 6144)),
+        "max_concurrency": concurrency,
+        "alarms": {"max_model_latency_p99_milliseconds": chosen.choice((0.5, 59_999))},
+        "tenants": {tenant: {"model": f"{tenant}/{'v' * chosen.randint(1, 60)}.tar.gz"} for tenant in tenants},
+    }
+    if chosen.random() < 0.5:
+        tier["provisioned_concurrency"] = chosen.randint(1, concurrency)
     return tier
 
 

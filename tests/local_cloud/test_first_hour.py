@@ -100,7 +100,7 @@ def test_what_cannot_be_deployed_is_said_before_anything_starts(run: Run, tmp_pa
         (("--deploy", "--models", "nowhere"), "nowhere does not exist"),
         (("--deploy", "--models", "models", "--sample-models"), "give one of them"),
         (("--sample-models",), "add --deploy"),
-        (("--config", "other.toml"), "two fleet files are named, shop-test.toml and --config other.toml"),
+        (("--config", "other.toml"), "two fleet files are given, shop-test.toml and --config other.toml"),
     ):
         refused = run("local", "up", "shop-test.toml", *arguments)
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from in_process import NOON, enter, metrics_at_noon
 from synthesis import AUDIENCE, alarm, template_of
 
-from constructs_lib.endpoint_alarms import latency_alarm, server_errors_alarm
+from constructs_lib.alarms import add_alarms
+from constructs_lib.endpoint_alarms import dedicated_rollback_alarms
 from constructs_lib.endpoint_metrics import EndpointMetrics
 from constructs_lib.endpoint_parts import deployment_config
 from local_cloud.core.clock import clock
@@ -41,9 +42,8 @@ def alarms() -> dict[str, dict[str, Any]]:
     tier = config.dedicated_tiers["whale"]
 
     def build(stack: Any) -> None:
-        metrics = EndpointMetrics(WHALE)
-        server_errors_alarm(stack, metrics, tier.alarms, AUDIENCE)
-        latency_alarm(stack, metrics, tier.alarms, AUDIENCE)
+        metrics = EndpointMetrics(WHALE, "dedicated")
+        add_alarms(stack, dedicated_rollback_alarms(metrics, tier.alarms), AUDIENCE)
 
     template: Template = template_of(config, build)
     return {name: dict(alarm(template, section=name)) for name in ("server-errors", "model-latency")}

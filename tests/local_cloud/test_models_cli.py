@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from local_cloud.host.cdk_cli import environment
 from local_cloud.testing.account import Account
 from local_cloud.testing.fleet_template import IMAGE, ROLE_ARN
-from local_cloud.testing.fleets import document
+from local_cloud.testing.fleets import DELETE, document
+from tests.forest.compiled import needs_compiled
 from tierfleet.cli import app
 from tierfleet.models.publish import publish
 from tierfleet.runtime.names import catalog_key, models_bucket
@@ -282,3 +283,34 @@ def test_a_missing_bucket_is_one_sentence(shop: Shop, command: str) -> None:
     output = shop.run(command, *arguments, code=2)
     said = "on shop--test--models--123123123123--eu-west-1: there is no such bucket; it comes with cdk deploy shop-test"
     assert said in output
+
+
+@needs_compiled
+def test_published_models_are_converted_and_their_sources_collected(shop: Shop) -> None:
+    shop.publish("t1/1", "t2/1", "t2/2")
+    shop.write(container={"image": "tierfleet", "version": DELETE})
+
+    def convert(*arguments: str, code: int = 0) -> Any:
+        result = runner.invoke(app, ["models", "convert", "--config", str(shop.config), *arguments])
+        assert result.exit_code == code, result.output
+        return json.loads(result.stdout) if "--json" in arguments else " ".join(result.output.split())
+
+    assert "would convert" in convert("--dry-run", "--tenant", "t1")
+    done = convert("--json")
+    assert done["summary"] == {"converted": 2}
+    assert [item["after"] for item in done["conversions"]] == ["t1/1-forest.tar.gz", "t2/2-forest.tar.gz"]
+    assert "2 tenants: 2 unchanged" in convert()
+    kept = shop.json("gc", "--grace-hours", "0")
+    assert (kept["sources"], kept["unneeded_sources"]) == (2, [])
+    assert "nothing is published of t9" in convert("--tenant", "t9", code=2)
+    for wrong, says in (
+        (["--forest", "both"], "give none, beside or alone"),
+        (["--forest", "none", "--contribs"], "leave one out"),
+        (["model.ubj"], "not both"),
+    ):
+        assert says in convert(*wrong, code=2)
+    shop.write(container={"image": "sagemaker-xgboost", "version": "3.0-5"})
+    assert "may read no flat forests" in convert(code=2)
+    alone = runner.invoke(app, ["models", "convert"])
+    assert alone.exit_code == 2
+    assert "--config with a fleet file" in " ".join(alone.output.split())

@@ -12,8 +12,8 @@ from botocore.awsrequest import AWSResponse
 from ministack.core.responses import set_request_account_id, set_request_region
 from ministack.services import cloudwatch
 
-from local_cloud import emulator
-from local_cloud.core.clock import ClockAsTimeModule, clock
+from local_cloud import emulator, patches
+from local_cloud.core.clock import clock
 from local_cloud.services.sagemaker import endpoint_states, metrics, observations
 
 ACCOUNT, REGION = "555566667777", "eu-west-1"
@@ -30,9 +30,9 @@ class _Raw(io.BytesIO):
 def metrics_at_noon() -> Iterator[Any]:
     """A CloudWatch client on an empty store, on a clock that stands at NOON."""
     before, clock_before = dict(vars(cloudwatch)), dict(vars(clock))
-    cloudwatch.time = ClockAsTimeModule()
-    emulator._install_metrics()
-    emulator._install_alarms()
+    for patch in patches.CLOUDWATCH:
+        patch.apply()
+    metrics.gauges = emulator.gauges
     clock.set_mode("manual")
     clock.move_to(NOON)
     cloudwatch.reset()

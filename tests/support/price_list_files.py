@@ -22,6 +22,10 @@ UNITS: list[tuple[str, str, str, list[tuple[str, str, str]]]] = [
     ("AmazonCloudWatch", "Data Payload", "DataProcessing-Bytes", [("0", "Inf", "0.6")]),
     ("AWSLambda", "Serverless", "Request-ARM", [("0", "Inf", "0.0000002")]),
     ("AWSLambda", "Serverless", "Lambda-GB-Second-ARM", [("0", "7500000000", "0.0000133334")]),
+    *(
+        ("AmazonSageMaker", "ML Serverless", f"ServerlessInf:Mem-{gigabytes}GB", [("0", "Inf", f"{gigabytes}e-5")])
+        for gigabytes in range(1, 7)
+    ),
 ]
 HOSTING = {"ml.m5.large": "7.1000000000", "ml.r5.large": "7.2000000000"}
 

@@ -31,6 +31,7 @@ class Fleet:
         self.account = account
         self._synth, self._archive_of = synth, archive_of
         self.most_guard_seconds = 1
+        self.first_models: tuple[str, ...] = ("t1/1", "t2/1", "t3/1", "w1/2027-01-01")
         self._synthesised: dict[str, dict[str, cloud_assembly.AssembledStack]] = {}
         self._first_generation: str | None = None
         self.config = self.changed()
@@ -82,7 +83,7 @@ class Fleet:
         self._first_generation = generation(config, config.multi_model_tiers["tail"])
         stacks = self.synthesise(**changes)
         assert self.deploy(stacks[MODELS]) == "CREATE_COMPLETE"
-        self.publish("t1/1", "t2/1", "t3/1", "w1/2027-01-01")
+        self.publish(*self.first_models)
         assert self.deploy(stacks[FLEET]) == "CREATE_COMPLETE", self.reasons()
 
     def update(self, **changes: Any) -> str:

@@ -16,7 +16,8 @@ Template = Mapping[str, Any]
 # Namespace and dimensions of each metric, as AWS and the runtime publish them.
 _REQUESTS = (
     "ModelLoadingWaitTime ModelDownloadingTime ModelLoadingTime ModelUnloadingTime ModelCacheHit Invocations "
-    "InvocationsPerInstance Invocation4XXErrors Invocation5XXErrors InvocationModelErrors ModelLatency OverheadLatency"
+    "InvocationsPerInstance Invocation4XXErrors Invocation5XXErrors InvocationModelErrors ModelLatency OverheadLatency "
+    "ModelSetupTime ServerlessConcurrentExecutionsUtilization"
 )
 _INSTANCES = "LoadedModelCount CPUUtilization MemoryUtilization DiskUtilization"
 _VARIANT = ("EndpointName", "VariantName")
@@ -30,7 +31,7 @@ METRICS = {
 }
 # docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html lists the statistics of each metric.
 _SUM_ONLY = {"Invocations", "InvocationsPerInstance"}
-_PERCENTILES = {"ModelLatency"}
+_PERCENTILES = {"ModelLatency", "ModelSetupTime"}
 
 # Every wildcard an Allow statement may hold: action, resource as a regular expression, why it must be one.
 _ACCOUNT = r"[a-z0-9-]+:[0-9]{12}"
@@ -80,6 +81,11 @@ ALLOWED_WILDCARDS = (
         "sagemaker:InvokeEndpoint",
         rf"arn:aws[a-z-]*:sagemaker:{_ACCOUNT}:endpoint/{_FLEET}--\*--[a-z0-9-]+--\*",
         "a tenant's future dedicated endpoint (a promotion must not wait for IAM), or all shared ones (warm-up)",
+    ),
+    (
+        "sagemaker:InvokeEndpoint",
+        rf"arn:aws[a-z-]*:sagemaker:{_ACCOUNT}:endpoint/{_FLEET}--\*",
+        "the comparing gate probes the endpoint that a tenant moves from, which the new template does not name",
     ),
     (
         "sagemaker:UpdateEndpointWeightsAndCapacities",
@@ -182,6 +188,13 @@ def _metric(name: str, namespace: Any, metric: Any, dimensions: tuple[str, ...])
         yield f"{name}: {namespace} {metric} is published with {METRICS[namespace, metric]}, not {dimensions}"
 
 
+def _is_serverless(template: Template, endpoint: Mapping[str, Any]) -> bool:
+    """Whether the configuration of an endpoint has a variant without instances, whose scaling nothing can undo."""
+    name, _ = endpoint["EndpointConfigName"]["Fn::GetAtt"]
+    variants = template["Resources"][name]["Properties"]["ProductionVariants"]
+    return all("ServerlessConfig" in variant for variant in variants)
+
+
 def endpoints(template: Template) -> Iterator[str]:
     """Names that block their own replacement, and updates that take capacity away or fail."""
     for kind, key in (("Model", "ModelName"), ("EndpointConfig", "EndpointConfigName")):
@@ -191,7 +204,7 @@ def endpoints(template: Template) -> Iterator[str]:
     for name, properties in _of(template, "AWS::SageMaker::Endpoint"):
         if text_of(properties.get("EndpointName", "")).lower() != text_of(properties.get("EndpointName", "")):
             yield f"{name}: EndpointName is not lower case, IAM's ARNs are"
-        if properties.get("RetainAllVariantProperties") is not True:
+        if properties.get("RetainAllVariantProperties") is not True and not _is_serverless(template, properties):
             yield f"{name}: RetainAllVariantProperties is not true, an update would undo scaling"
         policy = properties.get("DeploymentConfig", {}).get("BlueGreenUpdatePolicy", {})
         if policy and "WaitIntervalInSeconds" not in policy["TrafficRoutingConfiguration"]:

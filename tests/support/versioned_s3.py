@@ -104,7 +104,8 @@ class VersionedS3:
         current = self._current(Key)
         if current is None:
             raise _error("404", "HeadObject")
-        return {"Metadata": current[1], "ContentLength": len(current[0])}
+        modified = self._keys[Key][-1][3]
+        return {"Metadata": current[1], "ContentLength": len(current[0]), "LastModified": modified}
 
     def put_object(
         self,

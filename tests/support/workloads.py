@@ -12,7 +12,7 @@ from tierfleet.cost.prices import load_prices
 from tierfleet.cost.usage import Usage
 from tierfleet.planning.profiles.latency import Network
 from tierfleet.planning.profiles.profile_files import load_profiles
-from tierfleet.planning.request import Question
+from tierfleet.planning.request import PlanRequest
 from tierfleet.planning.search.fleet_model import FleetModel
 from tierfleet.planning.search.option_prices import OptionPrices
 from tierfleet.planning.search.requirements import Requirements
@@ -61,16 +61,22 @@ def model(workload: Workload, profile: str = "stock", config: FleetConfig | None
     return FleetModel(config, workload, PROFILES[profile], prices, Requirements(**required), Network(), {})
 
 
-def tiering(workload: Workload, now: frozenset[str] = frozenset(), rules: TieringRules | None = None) -> Tiering:
+def tiering(workload: Workload, today: frozenset[str] = frozenset(), rules: TieringRules | None = None) -> Tiering:
     rules = rules or TieringRules()
     assigned = assign_tiers(
-        workload.tenants, workload.calls_per_day, workload.peak_per_second, rules, dedicated_now=now
+        workload.tenants, workload.calls_per_day_now, workload.peak_per_second, rules, dedicated_today=today
     )
-    return Tiering(assigned=assigned, now=now, keep=frozenset(), anyway=frozenset(), band=rules.band)
+    return Tiering(
+        assigned=assigned,
+        dedicated_today=today,
+        keep=frozenset(),
+        dedicated_without_traffic=frozenset(),
+        band=rules.band,
+    )
 
 
-def question(workload: Workload, config: Path | FleetConfig, profile: str = "stock", **more: Any) -> Question:
-    return Question(
+def plan_request(workload: Workload, config: Path | FleetConfig, profile: str = "stock", **more: Any) -> PlanRequest:
+    return PlanRequest(
         config=load(config) if isinstance(config, Path) else config,
         workload=workload,
         source="a test",

@@ -88,8 +88,9 @@ def test_a_stock_image_resolves_to_its_published_uri(image: str, version: str, r
 
 @pytest.mark.parametrize("file", FLEET_FILES, ids=lambda file: file.stem)
 def test_the_route_document_satisfies_the_draft_04_schema_appconfig_checks(file: Path) -> None:
-    Draft4Validator.check_schema(routes.ROUTE_SCHEMA)
-    Draft4Validator(routes.ROUTE_SCHEMA).validate(routes.route_document(load(file)))
+    config = load(file)
+    Draft4Validator.check_schema(routes.route_schema(config))
+    Draft4Validator(routes.route_schema(config)).validate(routes.route_document(config))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""The tierfleet command: each module reads arguments, calls one function and prints. No logic."""
+"""The tierfleet command. Each module reads arguments, calls one function and prints the result."""
+
+from tierfleet.cli import startup  # first, since the other imports take a second
+
+# isort: split
 
 import sys
 from importlib.metadata import version
@@ -21,25 +25,40 @@ from tierfleet.cli.examples import add_examples
 from tierfleet.cli.file_first import put_file_first
 from tierfleet.cli.invoke import command as invoke_command
 from tierfleet.cli.local import commands as local_commands
-from tierfleet.cli.plan import calibrate_command, fleet_command
+from tierfleet.cli.plan import backtest_command, calibrate_command, fleet_command, replay_command
 from tierfleet.cli.plan import commands as plan_commands
 
-# As they are needed one after the other.
+# The order in which a new user needs them, as --help lists them.
 _IN_ORDER_OF_USE = ("local", "config", "diff", "cost", "models", "invoke", "warm", "plan", "prices", "preflight")
+_MODELS_IN_ORDER_OF_USE = ("validate", "package", "convert", "publish", "list", "rollback", "remove", "gc")
+_PLAN_IN_ORDER_OF_USE = ("fleet", "curve", "synthesize", "calibrate")
 
 
 class _InOrderOfUse(TyperGroup):
+    order: tuple[str, ...] = _IN_ORDER_OF_USE
+
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=_IN_ORDER_OF_USE.index)
+        known = {name: place for place, name in enumerate(self.order)}
+        return sorted(super().list_commands(ctx), key=lambda name: known.get(name, len(known)))
 
 
-app = typer.Typer(cls=_InOrderOfUse, no_args_is_help=True, help="Tiered hosting of many small models on SageMaker.")
+class _ModelsInOrderOfUse(_InOrderOfUse):
+    order = _MODELS_IN_ORDER_OF_USE
+
+
+class _PlanInOrderOfUse(_InOrderOfUse):
+    order = _PLAN_IN_ORDER_OF_USE
+
+
+app = typer.Typer(cls=_InOrderOfUse, no_args_is_help=True, help="Host many small models on SageMaker, in tiers.")
 app.add_typer(local_commands.app, name="local")
 app.add_typer(config_commands.app, name="config")
-app.add_typer(models_commands.app, name="models")
+app.add_typer(models_commands.app, name="models", cls=_ModelsInOrderOfUse)
 plan_commands.app.command("fleet")(fleet_command.plan_fleet)
+plan_commands.app.command("replay")(replay_command.plan_replay)
+plan_commands.app.command("backtest")(backtest_command.plan_backtest)
 plan_commands.app.command("calibrate")(calibrate_command.calibrate)
-app.add_typer(plan_commands.app, name="plan")
+app.add_typer(plan_commands.app, name="plan", cls=_PlanInOrderOfUse)
 app.add_typer(prices_commands.app, name="prices")
 app.command("diff")(diff_command.diff)
 app.command("cost")(cost_commands.cost)
@@ -54,7 +73,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Begin with: tierfleet local up config/fraud-dev.toml --deploy --sample-models")
+@app.callback(epilog="Start with: tierfleet local up config/fraud-dev.toml --deploy --sample-models")
 def _options(
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -71,6 +90,7 @@ add_examples(app)
 def main() -> None:
     """Entry point of the `tierfleet` command."""
     terminal.make_printable()
+    startup.finish()
     try:
         app()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A fleet's AWS as the commands use it: its clients, and every failure as one sentence with exit code 2."""
+"""The AWS clients of a fleet for the commands. Every failure becomes one sentence and exit code 2."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ def bucket_of(fleet: FleetConfig) -> str:
 
 
 def s3_of(fleet: FleetConfig, *, connections: int) -> "S3Client":
-    """In the fleet's region, whatever the environment says."""
+    """A client in the fleet's region, whatever the environment variables say."""
     return s3_client(connections=connections, session=Session(region_name=fleet.region))
 
 
@@ -40,7 +40,7 @@ def sagemaker_of(fleet: FleetConfig) -> "SageMakerClient":
 
 
 def routes_of(fleet: FleetConfig) -> RouteDocument | None:
-    """The routes that callers see, None before the first deployment."""
+    """The deployed routes; None before the first deployment."""
     try:
         return read_routes(fleet.fleet, fleet.environment, session=Session(region_name=fleet.region))
     except NoRoutesDeployedError:
@@ -48,7 +48,7 @@ def routes_of(fleet: FleetConfig) -> RouteDocument | None:
 
 
 def read_routes(fleet: str, environment: str, *, session: Session, endpoint_url: str | None = None) -> RouteDocument:
-    """As callers see them now. Raises RoutesError, and botocore's errors."""
+    """The deployed routes. Raises RoutesError, and botocore's errors."""
     client = appconfigdata_client(session=session, endpoint_url=endpoint_url)
     bound_in_time(client)
     try:
@@ -65,7 +65,7 @@ def read_routes(fleet: str, environment: str, *, session: Session, endpoint_url:
 
 @contextmanager
 def any_failure_or_fail(asked: str) -> Iterator[None]:
-    """Around `aws_or_fail`, where nothing but AWS and the credentials' source is asked: a source may raise anything."""
+    """End the command on any exception. For code that only calls AWS: a source of credentials may raise anything."""
     try:
         yield
     except (typer.Exit, MemoryError):
@@ -76,7 +76,7 @@ def any_failure_or_fail(asked: str) -> Iterator[None]:
 
 @contextmanager
 def aws_or_fail(asked: str, *, permissions: str = MODELS_PERMISSIONS) -> Iterator[None]:
-    """What AWS refuses or does not answer, and a broken pointer or route document, end the command with a sentence.
+    """End the command with one sentence if AWS refuses or does not answer, or a pointer or route document is invalid.
 
     asked, permissions: as in `aws_problem`.
     """

@@ -25,9 +25,9 @@ def config_check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check fleet files and print every problem at once. Exit code 2 if one of them cannot be used."""
+    """Check fleet files and print every problem. Exit code 2 if a file is invalid."""
     if not files and not _DEFAULT_DIRECTORY.is_dir():
-        fail(f"no fleet files: there is no {_DEFAULT_DIRECTORY.resolve()}; name them, or run this beside config/")
+        fail(f"no fleet files: {_DEFAULT_DIRECTORY.resolve()} does not exist; name them, or run this next to config/")
     checked = check_files(files or [_DEFAULT_DIRECTORY])
     if as_json:
         problems = [vars(problem) for file in checked for problem in file.problems]
@@ -43,7 +43,7 @@ def config_check(
 
 @app.command("show")
 def config_show(file: Annotated[Path, typer.Argument(help="A fleet file.")], as_json: Json = False) -> None:
-    """Explain one fleet file: its tiers, endpoints, scaling targets, warm-ups and quotas."""
+    """Explain a fleet file: its tiers, endpoints, scaling targets, warm-ups and quotas."""
     config = load_or_fail(file)
     if as_json:
         out.print_json(config.model_dump_json())
@@ -60,5 +60,5 @@ def config_schema() -> None:
 
 @app.command("reference")
 def config_reference() -> None:
-    """Print every key with meaning, unit and default as Markdown (docs/configuration.md holds this output)."""
+    """Print every key with meaning, unit and default as Markdown (docs/configuration.md contains this output)."""
     typer.echo(configuration_markdown(), nl=False)

@@ -1,4 +1,4 @@
-"""How every command prints, and how it ends when it cannot go on."""
+"""How every command prints, and how it ends on an error."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from rich.markup import escape
 from tierfleet.config import CheckedFile, FleetConfig, check_file
 
 out = Console(soft_wrap=True, highlight=False)
-# For tables: a pipe has no width of its own, and 80 columns would cut names off.
+# For tables: a pipe has no width, and 80 columns would truncate names.
 wide = Console(width=None if out.is_terminal or "COLUMNS" in os.environ else 120, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -25,19 +25,19 @@ _STYLE: Final = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
 def columns(console: Console = out) -> int | None:
-    """The terminal's width, or COLUMNS; None where the output goes elsewhere, which has no width."""
+    """The terminal's width, or COLUMNS; None if the output is not a terminal."""
     return shutil.get_terminal_size().columns if console.is_terminal or "COLUMNS" in os.environ else None
 
 
 def print_json(data: object) -> None:
-    """The answer to --json, always with the same indentation; what JSON does not know is a text."""
+    """Print the output of --json with the standard indentation. Types that JSON does not know become strings."""
     typer.echo(json.dumps(data, indent=2, default=str))
 
 
 def say(
     severity: Literal["error", "warning", "note"], message: str, *, check: str | None = None, console: Console = err
 ) -> None:
-    """Print one problem, on a terminal broken between words; check: the name of the check that found it."""
+    """Print one problem, on a terminal wrapped between words. check: the name of the check that found it."""
     found_by = f" [dim]({escape(check)})[/]" if check else ""
     console.print(f"[{_STYLE[severity]}]{severity}[/]: {escape(message)}{found_by}", soft_wrap=columns(console) is None)
 
@@ -76,17 +76,30 @@ def print_problems(console: Console, file: CheckedFile, told: Callable[[str], st
 
 @contextmanager
 def planning_or_fail() -> Iterator[None]:
-    """Bad input, a file that cannot be used, or a missing package ends the command with one error and exit code 2."""
+    """End the command with one error and exit code 2 for invalid input, an unusable file or a missing package."""
     try:
         yield
     except ModuleNotFoundError as error:
         fail(f"{error.name} is not installed; the planner needs: pip install 'tierfleet[planning]'")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
+        if _is_ctrl_c(error):
+            raise KeyboardInterrupt from error
+        if isinstance(error, RuntimeError):
+            raise
         fail(str(error))
 
 
+def _is_ctrl_c(error: Exception) -> bool:
+    """DuckDB and the creation of a class turn Ctrl-C into an error of their own."""
+    if isinstance(error.__cause__, KeyboardInterrupt):
+        return True
+    return any(
+        str(part).lower().startswith(("query interrupted", "interrupt error")) for part in (error, error.__cause__)
+    )
+
+
 def json_text(value: Any) -> str:
-    """Indented by two. What has no end, or is no number, is null: JSON knows neither Infinity nor NaN."""
+    """JSON with the standard indentation. Infinity and NaN become null, which JSON does not have."""
     return json.dumps(_finite(value), default=str, allow_nan=False, indent=2)
 
 

@@ -1,4 +1,4 @@
-"""Contributions as text for a terminal: a few lines per row, the largest first."""
+"""Contributions as text for a terminal: some lines per row, the largest contribution first."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,17 +10,17 @@ _MOST_FEATURES = 10
 _BAR_CHARACTERS = 24
 
 
-def contributions_text(found: Contributions) -> RenderableType:
-    """Of each row its score, its margin, and the features that contribute most; of several outputs the highest."""
-    return Group(*(part for number, row in enumerate(found.rows) for part in _row(found, number, row)))
+def contributions_text(explained: Contributions) -> RenderableType:
+    """The score, the margin and the largest contributions of each row; of several outputs the one with most margin."""
+    return Group(*(part for number, row in enumerate(explained.rows) for part in _row(explained, number, row)))
 
 
-def _row(found: Contributions, number: int, row: RowContributions) -> list[RenderableType]:
+def _row(explained: Contributions, number: int, row: RowContributions) -> list[RenderableType]:
     place, output = max(enumerate(row.outputs), key=lambda pair: pair[1].margin)
     several = f", output {place} of {len(row.outputs)} (the highest)" if len(row.outputs) > 1 else ""
     score = row.score if isinstance(row.score, float) else row.score[min(place, len(row.score) - 1)]
     line = f"row {number}: score {score:.6g}{several}, margin {output.margin:.4g} = bias {output.bias:.4g} and"
-    reasons = found.reasons(number, place)
+    reasons = explained.reasons(number, place)
     shown, others = reasons[:_MOST_FEATURES], reasons[_MOST_FEATURES:]
     if others:
         shown.append((f"{len(others)} others", sum(contribution for _, contribution in others)))

@@ -1,4 +1,4 @@
-"""`tierfleet cost`: what a fleet costs a month, and what an edit changes in it."""
+"""`tierfleet cost`: the monthly cost of a fleet, and how an edit changes it."""
 
 import tempfile
 from collections.abc import Callable
@@ -27,37 +27,41 @@ def cost(
         list[Path] | None,
         typer.Argument(
             metavar="FILE",
-            help="A fleet file; with --diff one or a directory, default config, or the old and the new one.",
+            help="A fleet file. With --diff: a file, a directory (default: config), or an old and a new file.",
             show_default=False,
         ),
     ] = None,
     config: ConfigOption = None,
     diff: Annotated[
-        bool, typer.Option("--diff", help="Compare with git's HEAD, or two files with each other.")
+        bool, typer.Option("--diff", help="Compare with a commit (--against), or two files with each other.")
     ] = False,
     against: Against = "HEAD",
-    traffic: Annotated[Path | None, typer.Option(help="CSV: tenant,requests_per_day, or a rates table.")] = None,
-    artefact_megabytes: Annotated[float | None, typer.Option(help="Size of one packed model.")] = None,
-    tail_tenants: Annotated[int | None, typer.Option(help="Tenants of the default tier.")] = None,
-    versions_kept: Annotated[int, typer.Option(help="Versions of a model in the bucket.")] = 1,
-    cold_share: Annotated[float | None, typer.Option(help="Calls that fetch their model from S3, 0 to 1.")] = None,
-    callers: Annotated[int, typer.Option(help="Processes that poll the routes.")] = 1,
-    client_metrics: Annotated[bool, typer.Option("--client-metrics", help="Callers publish metrics.")] = False,
-    log_bytes_per_call: Annotated[float, typer.Option(help="What the container logs for a call.")] = 0.0,
-    nat_gateways: Annotated[int, typer.Option(help="Of a VPC without an S3 gateway endpoint.")] = 0,
-    region: Annotated[str | None, typer.Option(help="Price it as in this region.")] = None,
+    traffic: Annotated[Path | None, typer.Option(help="A CSV of tenant,requests_per_day, or a rates table.")] = None,
+    artefact_megabytes: Annotated[float | None, typer.Option(help="The size of one artefact.")] = None,
+    tail_tenants: Annotated[int | None, typer.Option(help="The number of tenants on the default tier.")] = None,
+    versions_kept: Annotated[int, typer.Option(help="The versions of each model in the bucket.")] = 1,
+    cold_share: Annotated[float | None, typer.Option(help="The share of calls that load their model, 0 to 1.")] = None,
+    callers: Annotated[int, typer.Option(help="The number of processes that poll the routes.")] = 1,
+    client_metrics: Annotated[bool, typer.Option("--client-metrics", help="The callers publish metrics.")] = False,
+    log_bytes_per_call: Annotated[float, typer.Option(help="The bytes that the container logs for a call.")] = 0.0,
+    call_milliseconds: Annotated[
+        float | None,
+        typer.Option(help="The duration of a call to a serverless endpoint; default: its latency alarm's limit."),
+    ] = None,
+    nat_gateways: Annotated[int, typer.Option(help="The NAT gateways of a VPC without an S3 gateway endpoint.")] = 0,
+    region: Annotated[str | None, typer.Option(help="Use the prices of this region.")] = None,
     prices: Annotated[Path | None, typer.Option(help="A price table; default: the shipped one.")] = None,
     as_json: Json = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name the source of every price.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the source of every price.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown for a pull request.")] = False,
 ) -> None:
-    """What a fleet costs a month at AWS's list prices; with --diff what an edit changes. Needs no account."""
+    """Show what a fleet costs a month at AWS's list prices, or with --diff what an edit changes. Needs no account."""
     given = [*(files or []), *([config] if config else [])]
     if len(given) > 1 + diff or not (given or diff):
         files_given = counted(len(given), "file")
         fail(f"{files_given} given; give one fleet file, or with --diff the old one and the new one")
     if as_json and markdown:
-        fail("--json and --markdown exclude each other; give one")
+        fail("--json and --markdown cannot be combined; give one")
     try:
         table = load_prices(prices)
         usage = Usage(
@@ -69,6 +73,7 @@ def cost(
             callers=callers,
             client_metrics=client_metrics,
             log_bytes_per_call=log_bytes_per_call,
+            milliseconds_per_call=call_milliseconds,
             nat_gateways=nat_gateways,
         )
     except InputError as error:
@@ -90,7 +95,7 @@ def cost(
             except (InputError, GitVersionsError) as error:
                 fail(str(error))
             if not pairs and not as_json:
-                typer.echo(f"{given[0] if given else _DIRECTORY} is as in {against}: no change")
+                typer.echo(f"{given[0] if given else _DIRECTORY} is the same as in {against}: no change")
                 return
 
             def told(text: str) -> str:
@@ -120,7 +125,7 @@ def _print_diffs(
     markdown: bool,
     verbose: bool,
 ) -> None:
-    """Every fleet's change; one that cannot be priced does not hide the others, but ends with exit code 2."""
+    """Print the change of every fleet. A fleet without prices does not hide the others, but the exit code is 2."""
     diffs, failed = [], []
     for old, new in pairs:
         try:
@@ -128,11 +133,11 @@ def _print_diffs(
         except InputError as error:
             failed.append(told(f"{new or old}: {error}"))
     if as_json:
-        found = [diff_json(diff) for diff in diffs]
-        print_json(found[0] if len(pairs) == len(found) == 1 else found)
+        documents = [diff_json(diff) for diff in diffs]
+        print_json(documents[0] if len(pairs) == len(documents) == 1 else documents)
     for diff in () if as_json else diffs:
         typer.echo(diff_markdown(diff) if markdown else diff_text(diff, width=columns(), verbose=verbose))
     if markdown and failed:
-        typer.echo("\n".join(["### Cost not known", "", *(f"- {message}" for message in failed)]))
+        typer.echo("\n".join(["### Cost unknown", "", *(f"- {message}" for message in failed)]))
     if failed:
         fail("\n".join(failed))

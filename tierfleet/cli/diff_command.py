@@ -28,18 +28,19 @@ def diff(
         list[Path] | None,
         typer.Argument(
             metavar="FILE",
-            help="A fleet file or a directory of them; default: config. Or two assemblies (cdk synth --output).",
+            help="A fleet file or a directory of them (default: config), or two assemblies (cdk synth --output).",
             show_default=False,
         ),
     ] = None,
     config: ConfigOption = None,
     against: Against = "HEAD",
-    region: Annotated[str | None, typer.Option(help="Price it as in this region.")] = None,
+    region: Annotated[str | None, typer.Option(help="Use the prices of this region.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what the edit of a fleet file does: a summary, then each resource. Needs no account.
+    """Show what an edit of a fleet file changes: a summary, then each resource. Needs no account.
 
-    The file is compared with git's HEAD, or with --against: + is added, ~ modified, - removed, nested stacks included.
+    It compares the file with git's HEAD, or with --against. + is added, ~ modified, - removed. Nested stacks are
+    included.
     """
     named = [*(paths or []), *([config] if config else [])]
     if len(named) == 2 and config is None:
@@ -50,18 +51,18 @@ def diff(
         _print("", changes, replaced, ["not compared: two assemblies have no prices"], as_json=as_json)
         return
     if len(named) > 1:
-        fail(f"{len(named)} paths are named; give one fleet file, or two assemblies")
+        fail(f"{len(named)} paths are given; give one fleet file, or two assemblies")
     path = named[0] if named else _DIRECTORY
     try:
         with err.status("synthesising both versions"):
-            found = edit_diff(path, against, region=region)
+            edit = edit_diff(path, against, region=region)
     except (ConfigError, ValueError) as error:
         fail(str(error))
-    if not found.files and not as_json:
-        out.print(escape(f"{path} is as in {against}: nothing changes"))
+    if not edit.files and not as_json:
+        out.print(escape(f"{path} is the same as in {against}: nothing changes"))
         return
-    title = f"{', '.join(found.files)} against {against}: "
-    _print(title, found.changes, found.replaced, _cost_lines(found), found.endpoints, as_json=as_json)
+    title = f"{', '.join(edit.files)} against {against}: "
+    _print(title, edit.changes, edit.replaced, _cost_lines(edit), edit.endpoints, as_json=as_json)
 
 
 def _print(
@@ -93,17 +94,17 @@ def _print(
 
 
 def _kinds(replaced: Sequence[ResourceChange]) -> str:
-    """How many of each type, endpoints first and the parts of AppConfig, which every edit replaces, last."""
+    """The number of each type: endpoints first, and AppConfig's, which every edit replaces, last."""
     kinds = Counter(change.resource_type.split("::", 1)[1] for change in replaced)
     order = sorted(kinds, key=lambda kind: (kind.startswith("AppConfig"), not kind.startswith("SageMaker"), kind))
     return ", ".join(f"{kinds[kind]} {kind.rpartition('::')[2]}" for kind in order)
 
 
-def _cost_lines(found: EditDiff) -> list[str]:
-    several = len(found.costs) + len(found.unpriced) > 1
+def _cost_lines(edit: EditDiff) -> list[str]:
+    several = len(edit.costs) + len(edit.unpriced) > 1
     lines = [
         f"{cost.after.fleet + ' ' if several else ''}{signed(cost.usd)} a month, "
         f"${cost.before.usd:,.2f} -> ${cost.after.usd:,.2f}"
-        for cost in found.costs
+        for cost in edit.costs
     ]
-    return lines + [f"not known: {reason}" for reason in found.unpriced]
+    return lines + [f"unknown: {reason}" for reason in edit.unpriced]

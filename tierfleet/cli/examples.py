@@ -1,5 +1,6 @@
-"""One example for the end of each command's help."""
+"""The help of each command: its docstring, wrapped by the terminal, and an example at the end."""
 
+import inspect
 from typing import Final
 
 import typer
@@ -38,11 +39,15 @@ EXAMPLES: Final = {
 
 
 def add_examples(app: typer.Typer, above: str = "") -> None:
-    """Give each command of the group, and of the groups in it, its example."""
+    """Complete the help of all commands of the group and of its subgroups."""
     for group in app.registered_groups:
         if group.typer_instance is not None:
             add_examples(group.typer_instance, f"{group.name} ")
     for command in app.registered_commands:
+        if command.help is None and command.callback is not None:
+            # Typer keeps the line breaks of a docstring, which are those of our editor, not of the terminal.
+            paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+            command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
         arguments = EXAMPLES.get(f"{above}{command.name}")
         if arguments is not None:
             command.epilog = f"Example: tierfleet {above}{command.name} {arguments}".rstrip()

@@ -1,7 +1,7 @@
-"""Commands whose first argument is the fleet file: `--config` names it too, and `--local` calls the stand-in.
+"""Commands whose first argument is the fleet file accept `--config` instead, and `--local` to call the local emulator.
 
-The functions of these commands know neither. The command puts the file where its function expects it, and with --local
-lets the AWS clients that the function makes talk to the stand-in.
+The functions of these commands have neither option. The command puts the file where its function expects it. With
+--local it makes the function's AWS clients call the local emulator.
 """
 
 import os
@@ -24,11 +24,11 @@ _options_app = typer.Typer(add_completion=False)
 
 @_options_app.command()
 def _options(config: ConfigOption = None, local: Local = False) -> None:
-    """Both options, as Typer makes them."""
+    """Both options, built by Typer."""
 
 
 class FileFirst(TyperCommand):
-    """FILE may be `--config FILE`, anywhere among the arguments."""
+    """A command whose FILE may be given as `--config FILE`, anywhere among the arguments."""
 
     calls_aws = False
 
@@ -36,7 +36,7 @@ class FileFirst(TyperCommand):
         super().__init__(*arguments, **settings)
         for option in get_command(_options_app).params:
             if option.name == "config" or (option.name == "local" and self.calls_aws):
-                # What they say is taken before the function's own arguments are read.
+                # Their values are read before the function's own arguments.
                 option.expose_value = False
                 self.params.append(option)
 
@@ -56,20 +56,20 @@ class FileFirst(TyperCommand):
 
 
 class FileFirstAws(FileFirst):
-    """The same, of a command that calls AWS."""
+    """The same for a command that calls AWS, so it has --local too."""
 
     calls_aws = True
 
 
 def put_file_first(app: typer.Typer, commands: Sequence[str], *, calls_aws: bool) -> None:
-    """Make these commands of the group such ones."""
+    """Give these commands of the group --config, and --local if they call AWS."""
     for command in app.registered_commands:
         if command.name in commands:
             command.cls = FileFirstAws if calls_aws else FileFirst
 
 
 def _taken(args: Sequence[str], *, with_local: bool) -> tuple[list[str], str | None, bool]:
-    """The arguments without --config and --local, and what those say."""
+    """The arguments without --config and --local, and the values of these two."""
     left: list[str] = []
     file, local, words = None, False, iter(args)
     for word in words:
@@ -78,7 +78,7 @@ def _taken(args: Sequence[str], *, with_local: bool) -> tuple[list[str], str | N
         elif word == "--config":
             file = next(words, None)
             if file is None:
-                fail("--config needs a fleet file after it")
+                fail("--config needs a fleet file, for example --config config/fraud-dev.toml")
         elif word.startswith("--config="):
             file = word.partition("=")[2]
         elif word == "--local" and with_local:
@@ -90,7 +90,7 @@ def _taken(args: Sequence[str], *, with_local: bool) -> tuple[list[str], str | N
 
 @contextmanager
 def _standin() -> Iterator[None]:
-    """The SDK's own variables name the stand-in in here, and no profile of the user's does."""
+    """Set the SDK's variables to the local emulator, and ignore the user's profiles."""
     from local_cloud.host.cdk_cli import environment
 
     cloud = running_standin()

@@ -1,4 +1,4 @@
-"""Which fleet a command calls, with whose credentials, and where: AWS, or the stand-in on this machine."""
+"""Which fleet a command calls, with which credentials, and where: at AWS, or in the local emulator."""
 
 import contextlib
 import os
@@ -21,24 +21,33 @@ from tierfleet.runtime.route_document import RouteDocument, RoutesError
 
 Fleet = Annotated[str | None, typer.Option("--fleet", help="The fleet's name, with --environment.")]
 Environment = Annotated[str | None, typer.Option("--environment", help="The fleet's environment.")]
-Region = Annotated[str | None, typer.Option("--region", help="With --fleet; default: the credentials' own.")]
-Local = Annotated[bool, typer.Option("--local", help="Call the stand-in that runs here (tierfleet local up).")]
+Region = Annotated[str | None, typer.Option("--region", help="With --fleet; default: the region of your profile.")]
+Local = Annotated[bool, typer.Option("--local", help="Call the local emulator (tierfleet local up).")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FleetChoice:
-    """account, config: None where the fleet was named; endpoint_url: None for AWS; standin: a LocalCloud, else None."""
+    """The fleet that a command calls."""
 
     fleet: str
     environment: str
+
     account: str | None
+    """None if the fleet was given by name."""
+
     config: FleetConfig | None
+    """None if the fleet was given by name."""
+
     session: boto3.Session
+
     endpoint_url: str | None
+    """None: AWS."""
+
     standin: Any
+    """The LocalCloud that is called; None: AWS."""
 
     def deployed_routes(self) -> RouteDocument:
-        """As callers see them now; ends the command where there are none."""
+        """The deployed routes. Ends the command if there are none."""
         asked = f"the routes of {self.fleet} {self.environment}"
         with (
             any_failure_or_fail(asked),
@@ -51,10 +60,10 @@ class FleetChoice:
                 fail(f"{error}; {self._remedy()}")
 
     def loaded_models(self) -> Callable[[str, str], bool | None]:
-        """Whether an instance of (endpoint) holds (target model) now; None where nobody says, as on AWS."""
+        """A function: whether an instance of (endpoint) has (target model) in memory; None if unknown, as on AWS."""
         rows: list[dict[str, Any]] = []
         if self.standin is not None:
-            # An HTTP error: a stand-in whose endpoints run no models does not know the question.
+            # The local emulator answers with an HTTP error if its endpoints run no models.
             with contextlib.suppress(OSError, ValueError):
                 rows = self.standin.admin("instances")
 
@@ -75,18 +84,18 @@ class FleetChoice:
 def choose_fleet(
     config: Path | None, fleet: str | None, environment: str | None, region: str | None, *, local: bool
 ) -> FleetChoice:
-    """The fleet of the options, with `local` and none of them the one that the stand-in runs.
+    """The fleet that the options name; with `local` and no name, the one in the local emulator.
 
-    Wrong or missing ones end the command with exit code 2.
+    Invalid or missing options end the command with exit code 2.
     """
     if local and config is None and fleet is None:
         config = remembered()
     if config is None and fleet is None:
-        fail("which fleet? give --config FILE, or --fleet NAME --environment NAME, or --local for the stand-in's")
+        fail("no fleet is given: give --config FILE, --fleet NAME --environment NAME, or --local")
     if config is not None and fleet is not None:
-        fail(f"which fleet? --config {config} and --fleet {fleet} each name one: give one of them")
+        fail(f"--config {config} and --fleet {fleet} both name a fleet: give one of them")
     if config is not None and (environment is not None or region is not None):
-        fail("--config says environment and region: leave --environment and --region out")
+        fail("--config already has environment and region: leave --environment and --region out")
     if config is None and environment is None:
         fail(f"--fleet {fleet} needs --environment")
     file = load_or_fail(config) if config is not None else None
@@ -110,18 +119,21 @@ def choose_fleet(
 
 
 def _local_session(account: str, region: str) -> boto3.Session:
-    """A 12-digit access key is the account it belongs to. The user's own profile may not steer a call to loopback."""
+    """A session for the local emulator, which takes a 12-digit access key as the account.
+
+    It ignores the user's profile, which must not redirect calls to loopback.
+    """
     variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
     session = botocore.session.Session(session_vars=variables)
     return boto3.Session(account, "local", region_name=region, botocore_session=session)
 
 
 def _aws_session(region: str | None) -> boto3.Session:
-    asked = "the fleet at AWS (--local calls the stand-in)"
+    asked = "the fleet at AWS (--local calls the local emulator)"
     with any_failure_or_fail(asked), aws_or_fail(asked):
         session = boto3.Session(region_name=region)
         if session.get_credentials() is None:
             raise NoCredentialsError
     if session.region_name is None:
-        fail("there is no region; give --region or --config, or set AWS_DEFAULT_REGION")
+        fail("no region is given: give --region or --config, or set AWS_DEFAULT_REGION")
     return session

@@ -1,7 +1,7 @@
-"""The fleet file that a command is about.
+"""The fleet file of a command.
 
-Every command takes it as `--config FILE`, and those whose first argument it can be take it there too. Where a stand-in
-runs, its folder remembers the file that was last named to `local up` or `local deploy`.
+Every command takes it as `--config FILE`, and most as an argument. The folder of the local emulator remembers the last
+file of `local up` or `local deploy`.
 """
 
 from pathlib import Path
@@ -18,33 +18,33 @@ File = Annotated[
 ]
 LocalFile = Annotated[
     Path | None,
-    typer.Argument(metavar="FILE", help="The fleet file; default: the one the stand-in runs.", show_default=False),
+    typer.Argument(metavar="FILE", help="The fleet file; default: the last one in the emulator.", show_default=False),
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="The fleet file, as an option.", show_default=False)
+    Path | None, typer.Option("--config", metavar="FILE", help="Another way to give FILE.", show_default=False)
 ]
 
-# Of a stand-in that was started without a file, in a clone.
+# For a local emulator that was started without a file, in a clone.
 DEFAULT_FILE = Path("config/fraud-dev.toml")
-# With the files that `local down` removes.
+# Among the files that `local down` removes.
 _MEMORY = STATE / "scratch" / "fleet-file"
 
 
 def named(file: Path | None, config: Path | None) -> Path | None:
-    """The file that was named, by argument or option; ends the command where two different ones are."""
+    """The file given as argument or option. Ends the command if these are two different files."""
     if file is not None and config is not None and file != config:
-        fail(f"two fleet files are named, {file} and --config {config}: give one of them")
+        fail(f"two fleet files are given, {file} and --config {config}: give one of them")
     return file if file is not None else config
 
 
 def remember(file: Path) -> None:
-    """Keep it for the commands that name none, until `local down`."""
+    """Keep the file for commands that give none, until `local down`."""
     _MEMORY.parent.mkdir(parents=True, exist_ok=True)
     _MEMORY.write_text(str(file.resolve()), encoding="utf-8")
 
 
 def remembered() -> Path | None:
-    """What the stand-in's folder remembers, shown from here where it is below; None where it remembers none."""
+    """The remembered file, relative to the current directory if it is below; None if there is none."""
     try:
         file = Path(_MEMORY.read_text(encoding="utf-8"))
     except OSError:
@@ -53,8 +53,8 @@ def remembered() -> Path | None:
 
 
 def local_file(file: Path | None, config: Path | None) -> Path:
-    """The named file, else the remembered one, else DEFAULT_FILE; ends the command where there is none of them."""
-    found = named(file, config) or remembered() or DEFAULT_FILE
-    if found == DEFAULT_FILE and not found.exists() and named(file, config) is None:
-        fail("which fleet? name its file: tierfleet local up FILE remembers it for all further commands")
-    return found
+    """The given file, else the remembered one, else DEFAULT_FILE. Ends the command if none exists."""
+    path = named(file, config) or remembered() or DEFAULT_FILE
+    if path == DEFAULT_FILE and not path.exists() and named(file, config) is None:
+        fail("no fleet file is given: tierfleet local up FILE remembers it for all further commands")
+    return path

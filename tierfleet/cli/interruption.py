@@ -1,7 +1,7 @@
-"""How a command ends that a signal interrupts: a last line that says what it leaves behind, and exit code 128 + signal.
+"""Ends a command after a signal, with a line that says what is left and exit code 128 + signal.
 
-Ctrl-C (SIGINT): 130, SIGTERM: 143, SIGHUP: 129. A signal that the parent process has ignored, as nohup does with
-SIGHUP, stays ignored.
+Ctrl-C (SIGINT): 130, SIGTERM: 143, SIGHUP: 129. A signal that the parent process ignores, as nohup ignores SIGHUP,
+stays ignored.
 """
 
 import signal
@@ -19,7 +19,7 @@ _LIKE_CTRL_C = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, where Ctrl-C raises KeyboardInterrupt."""
+    """Raised for SIGTERM and SIGHUP, as KeyboardInterrupt for Ctrl-C."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -27,15 +27,15 @@ class Interrupted(KeyboardInterrupt):
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:
-    """128 + the signal's number."""
+    """128 + the number of the signal."""
     return 128 + (interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT)
 
 
 @contextmanager
 def signals_raised() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise Interrupted in here, as Ctrl-C raises KeyboardInterrupt."""
+    """Raise Interrupted for SIGTERM and SIGHUP, as Python raises KeyboardInterrupt for Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python lets only the main thread listen
+        yield  # Python allows signal handlers in the main thread only
         return
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
@@ -54,7 +54,7 @@ def signals_raised() -> Iterator[None]:
 
 @contextmanager
 def if_interrupted(sentence: str) -> Iterator[None]:
-    """What is left, and what to do, should Ctrl-C, SIGTERM or SIGHUP come in here."""
+    """On Ctrl-C, SIGTERM or SIGHUP print this sentence, what is left and what to do, and end the command."""
     try:
         with signals_raised():
             yield

@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from tierfleet.aws_problem import AwsProblemError
-from tierfleet.cli import catalog_commands
+from tierfleet.cli import catalog_commands, convert_command
 from tierfleet.cli.aws import aws_or_fail, bucket_of, s3_of
 from tierfleet.cli.catalog_commands import Config
 from tierfleet.cli.console import Json, columns, err, fail, load_or_fail, out, print_json, say
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.columns import in_columns
-from tierfleet.models import pointer
+from tierfleet.models import pointer, sources
 from tierfleet.models.files import ModelFile, PassedOver, every_model, find_models, passed_over
 from tierfleet.models.findings import Finding, Severity, Validated
 from tierfleet.models.fleet_fit import fleet_findings
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Package, publish, list, roll back and remove tenants' models.")
 catalog_commands.add_to(app)
+convert_command.add_to(app)
 
 Models = Annotated[Path, typer.Argument(help="A model <tenant>/<version>.ubj, or a directory of them.")]
 Paths = Annotated[list[Path], typer.Argument(help="Models <tenant>/<version>.tar.gz, .ubj or .json, or directories.")]
@@ -60,10 +61,14 @@ FleetOption = Annotated[Path | None, typer.Option("--config", help="A fleet file
 Missing = Annotated[float | None, typer.Option(help="The number that stood for a missing value in training, as -999.")]
 LibsvmBase = Annotated[int, typer.Option(min=0, max=1, help="1 if callers count libsvm columns from 1.")]
 FlatForest = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--forest", help="none, beside or alone: a flat forest for the dense server, with the UBJ or without."
+        "--forest",
+        help="none, beside or alone: a flat forest, with the UBJ or without; default: alone for the dense server.",
     ),
+]
+Contribs = Annotated[
+    bool, typer.Option("--contribs", help="The flat forest explains its scores too, which doubles its memory.")
 ]
 Steps = Annotated[Path | None, typer.Option("--preprocessing", help="A JSON file of preprocessing steps.")]
 
@@ -78,10 +83,11 @@ def models_package(
     missing: Missing = None,
     libsvm_base: LibsvmBase = 0,
     preprocessing: Steps = None,
-    forest: FlatForest = "none",
+    forest: FlatForest = None,
+    contribs: Contribs = False,
 ) -> None:
     """Make the artefacts for an image: compared with the file's own scores; one <tenant>/<version>.tar.gz each."""
-    options = _options(rounds, missing, libsvm_base, preprocessing, forest)
+    options = _options(rounds, missing, libsvm_base, preprocessing, forest, contribs)
     target = _target(config, image)
     passed = _passed_over([models])
     try:
@@ -98,6 +104,8 @@ def models_package(
             try:
                 made = package(model, target, options)
                 artefact.parent.mkdir(parents=True, exist_ok=True)
+                if made.source:
+                    sources.write_beside(artefact, made.source)
                 artefact.write_bytes(made.archive)
                 said.add(model, made)
                 out.print(escape(str(artefact)))
@@ -111,49 +119,6 @@ def models_package(
         fail("\n".join(refused))
     if passed:
         raise typer.Exit(1)
-
-
-@app.command("convert")
-def models_convert(
-    model: Annotated[Path, typer.Argument(help="A model: UBJ, JSON or XGBoost's old binary format.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The converted model, .ubj or .json.")],
-    image: Annotated[
-        str, typer.Option("--to", help="tierfleet, a stock tag such as 1.7-1, or an XGBoost version.")
-    ] = "tierfleet",
-    rounds: Rounds = None,
-    as_json: Json = False,
-) -> None:
-    """Write a model as another XGBoost reads it, with the same scores on every row."""
-    _need_xgboost("models convert")
-    from tierfleet_server.model.refusal import BadModel
-    from tierfleet_server.publishing.packaging import converted_model
-
-    target = _target(None, image)
-    assert target is not None  # noqa: S101 - an image is given
-    if output.suffix not in (".ubj", ".json"):
-        fail(f"{output}: the ending must be .ubj or .json, which says what is written")
-    try:
-        done = converted_model(
-            model.read_bytes(), output.suffix[1:], reader=target.reader, rounds=_options(rounds).rounds
-        )
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_bytes(done.data)
-    except BadModel as error:
-        fail(f"{model}: {error}")
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}")
-    if as_json:
-        typer.echo(
-            json.dumps(
-                {"file": str(output), "size_bytes": len(done.data), "notes": done.notes, "warnings": done.warnings}
-            )
-        )
-        return
-    for note in done.notes:
-        say("note", f"{model}: {note}", check="package")
-    for warning in done.warnings:
-        say("warning", f"{model}: {warning}", check="package")
-    out.print(escape(f"{output}  {size(len(done.data))}"))
 
 
 @app.command("validate")
@@ -199,7 +164,8 @@ def models_publish(
     missing: Missing = None,
     libsvm_base: LibsvmBase = 0,
     preprocessing: Steps = None,
-    forest: FlatForest = "none",
+    forest: FlatForest = None,
+    contribs: Contribs = False,
     skip_validation: Annotated[
         bool, typer.Option("--skip-validation", help="They were validated before: upload at once.")
     ] = False,
@@ -210,7 +176,7 @@ def models_publish(
     Run it again after an interruption: what is published is skipped, what is half done is completed.
     """
     fleet = load_or_fail(config)
-    options, target = _options(rounds, missing, libsvm_base, preprocessing, forest), target_of(fleet)
+    options, target = _options(rounds, missing, libsvm_base, preprocessing, forest, contribs), target_of(fleet)
     passed = _passed_over(paths)
     models, bucket = _every_model(paths), bucket_of(fleet)
     if not skip_validation:
@@ -232,9 +198,9 @@ def models_publish(
         try:
             left = "what was published stays: run the same command again to complete the rest"
             with if_interrupted(left), counter("publishing", len(models)) as one:
-                made = partial(_archive, target, options, said, skip_validation)
+                made = partial(_package, target, options, said, skip_validation)
                 outcomes = refused + list(
-                    publish_all(s3, bucket=bucket, models=models, jobs=jobs, archive_of=made, done=one)
+                    publish_all(s3, bucket=bucket, models=models, jobs=jobs, package_of=made, done=one)
                 )
         except AwsProblemError as error:
             fail(f"{error}; run the same command again when that is mended: it completes what is missing")
@@ -262,10 +228,10 @@ class Said:
             say(severity, f"{files[0]}{several}: {sentence}", check="package", console=err)
 
 
-def _archive(target: Target, options: PackageOptions, said: Said, verify: bool, model: ModelFile) -> bytes:
+def _package(target: Target, options: PackageOptions, said: Said, verify: bool, model: ModelFile) -> Package:
     made = package(model, target, options, verify=verify)
     said.add(model, made)
-    return made.archive
+    return made
 
 
 def _options(
@@ -273,7 +239,8 @@ def _options(
     missing: float | None = None,
     libsvm_base: int = 0,
     preprocessing: Path | None = None,
-    forest: str = "none",
+    forest: str | None = None,
+    contribs: bool = False,
 ) -> PackageOptions:
     if rounds not in (None, "all", "best"):
         fail(f"--rounds {rounds}: give all or best")
@@ -287,9 +254,18 @@ def _options(
             fail(f"--preprocessing {preprocessing}: {error.strerror}")
         except ValueError as error:
             fail(f"--preprocessing {preprocessing} is not JSON: {error}")
-    if forest not in ("none", "beside", "alone"):
+    if forest not in (None, "none", "beside", "alone"):
         fail(f"--forest {forest}: give none, beside or alone")
-    return PackageOptions(cast("RoundsKept", rounds or "auto"), missing, libsvm_base, steps, cast("Forest", forest))
+    if contribs and forest == "none":
+        fail("--contribs is about flat forests, and --forest none asks for none; leave one out")
+    return PackageOptions(
+        cast("RoundsKept", rounds or "auto"),
+        missing,
+        libsvm_base,
+        steps,
+        cast("Forest", forest) if forest else "auto",
+        contribs,
+    )
 
 
 def _target(config: Path | None, image: str | None) -> Target | None:

@@ -1,4 +1,4 @@
-"""`tierfleet preflight`: what can be proven about an account before the first deployment."""
+"""`tierfleet preflight`: check an account before the first deployment."""
 
 import re
 from functools import cache
@@ -30,22 +30,22 @@ def preflight(
     local: Local = False,
     as_json: Json = False,
 ) -> None:
-    """Check an account before a fleet is deployed there: credentials, quotas, image, bucket, keys, VPC, bootstrap.
+    """Check an account before the first deployment: credentials, quotas, image, bucket, keys, VPC, CDK bootstrap.
 
-    It only reads. Exit code 0 if everything is proven; 1 if there is a problem, or something could not be looked at;
-    2 if the fleet file cannot be used.
+    It only reads. Exit code 0 if every check passed; 1 if one failed or could not be made; 2 if the fleet file is
+    invalid.
     """
     path = named(file, config) or (remembered() if local else None)
     if path is None:
-        fail("which fleet? name its file: tierfleet preflight config/fraud-prod.toml")
+        fail("no fleet file is given, for example: tierfleet preflight config/fraud-prod.toml")
     choice = choose_fleet(path, None, None, None, local=local)
-    assert choice.config is not None  # noqa: S101 - it was chosen by its file
+    assert choice.config is not None  # noqa: S101 - the fleet was given by its file
 
     @cache
     def client(service: str) -> Any:
         return clients.control_client(service, session=choice.session, endpoint_url=choice.endpoint_url)
 
-    with if_interrupted("it only reads; run it again"), counter("looking at the account", len(CHECKS)) as one:
+    with if_interrupted("nothing was changed; run it again"), counter("checking the account", len(CHECKS)) as one:
         findings = run_preflight(Account(config=choice.config, client=client), begins=lambda _area: one())
     assumptions = _assumptions()
     if as_json:
@@ -68,9 +68,7 @@ def _print(findings: list[Finding], assumptions: list[str]) -> None:
     counts = {status: sum(finding.status == status for finding in findings) for status in _STYLE}
     out.print(", ".join(f"{count} {status}" for status, count in counts.items() if count))
     if assumptions:
-        settle = (
-            f"No command can settle these {len(assumptions)} before a deployment (docs/aws-assumptions.md says how):"
-        )
+        settle = f"These {len(assumptions)} can only be settled by a deployment (docs/aws-assumptions.md says how):"
         out.print(f"\n{sentence(settle, columns())}")
         for assumption in assumptions:
             number, _, text = assumption.partition(" ")
@@ -78,7 +76,7 @@ def _print(findings: list[Finding], assumptions: list[str]) -> None:
 
 
 def _assumptions() -> list[str]:
-    """The numbered headings of docs/aws-assumptions.md; none where the docs are not installed."""
+    """The numbered headings of docs/aws-assumptions.md; none if the docs are not installed."""
     try:
         text = _ASSUMPTIONS.read_text(encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""`tierfleet prices`: the table of AWS's list prices that costs are computed from."""
+"""`tierfleet prices`: the table of AWS's list prices."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from tierfleet.files import check_writable
 from tierfleet.instance_types import hosting_regions
 from tierfleet.text import counted, signed_percent
 
-app = typer.Typer(no_args_is_help=True, help="The table of AWS's list prices.")
+app = typer.Typer(no_args_is_help=True, help="Show and refresh the table of AWS's list prices.")
 
 Table = Annotated[Path | None, typer.Option("--prices", help="A price table; default: the shipped one.")]
 _MOST_CHANGES_SHOWN: Final = 20
@@ -32,7 +32,7 @@ def prices_show(
     region: Annotated[str | None, typer.Option(help="Only this region.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Every price with its date and sources; one that has no second source is marked as unchecked."""
+    """Show every price with its date and sources; one that has no second source is marked as unchecked."""
     try:
         table = load_prices(prices)
     except InputError as error:
@@ -40,7 +40,7 @@ def prices_show(
     regions = [region] if region else table.regions
     if region and region not in table.regions:
         have = ", ".join(table.regions)
-        fail(f"no price of {region} in {table.file}, which has {have}; run tierfleet prices refresh --region {region}")
+        fail(f"{table.file} has no prices of {region}, only of {have}; run tierfleet prices refresh --region {region}")
     shown = [
         price
         for name in regions
@@ -79,9 +79,9 @@ def prices_refresh(
     region: Annotated[list[str] | None, typer.Option(help="Regions; default: those of the table.")] = None,
     all_regions: Annotated[bool, typer.Option("--all-regions", help="Every region that hosts models.")] = False,
     prices: Table = None,
-    output: Annotated[Path | None, typer.Option("--out", help="Write here instead of over the table.")] = None,
+    output: Annotated[Path | None, typer.Option("--out", help="Write to this file; default: the table.")] = None,
 ) -> None:
-    """Read the prices again from AWS's public price list files, and say what changed. Needs no account."""
+    """Read the prices from AWS's public price list files, and say what changed. Needs no account."""
     if region and all_regions:
         fail("--region and --all-regions exclude each other; give one")
     file = output or prices or shipped_prices_file()
@@ -96,8 +96,8 @@ def prices_refresh(
     try:
         write_prices(refreshed.table, file)
     except OSError as error:
-        fail(f"{file} cannot be written: {error}; give another place with --out")
-    out.print(escape(f"{file} written"))
+        fail(f"{file} cannot be written: {error}; give another file with --out")
+    out.print(escape(f"wrote {file}"))
     for line in _report(refreshed):
         out.print(escape(sentence(line, columns())))
 
@@ -114,9 +114,9 @@ def _report(refreshed: Refreshed) -> list[str]:
         gone = ", ".join(f"{price.region} {price.name}" for price in refreshed.gone)
         lines.append(f"derived before, not in AWS's files, removed: {gone}")
     if refreshed.kept:
-        lines.append(f"not in AWS's files, kept as they were: {', '.join(refreshed.kept)}")
+        lines.append(f"not in AWS's files, so unchanged: {', '.join(refreshed.kept)}")
     if refreshed.absent:
-        lines.append(f"not in AWS's files, absent: {', '.join(refreshed.absent)}")
+        lines.append(f"not in AWS's files, so missing: {', '.join(refreshed.absent)}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""A progress bar for long work: on a terminal with rate and time left, elsewhere silent. All are thread-safe."""
+"""Progress bars for long work, with rate and remaining time. Silent if the output is not a terminal. Thread-safe."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ class _RateColumn(ProgressColumn):
 
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar that is told (how many are done, of how many)."""
+    """A bar; call the function with (number done, total)."""
     with _bars() as bars:
         task = bars.add_task(what, total=total)
         yield lambda done, of: bars.update(task, completed=done, total=of if of is not None else total)
@@ -24,7 +24,7 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int
 
 @contextmanager
 def counter(what: str, total: int) -> Iterator[Callable[..., None]]:
-    """A bar that moves on by one at each call, whatever it is called with."""
+    """A bar; each call of the function, with any arguments, advances it by one."""
     with _bars() as bars:
         task = bars.add_task(what, total=total)
         yield lambda *_: bars.advance(task)
@@ -32,7 +32,7 @@ def counter(what: str, total: int) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def advancing(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar that is told how many more are done; total: None if nobody knows."""
+    """A bar; call the function with the number of further steps. total: None if unknown."""
     with _bars() as bars:
         task = bars.add_task(what, total=total)
         yield lambda more: bars.advance(task, more)
@@ -40,7 +40,7 @@ def advancing(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def steps() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each kind of work: told its name, how many are done, and of how many; of 0: how many more are done."""
+    """A bar for each kind of work; call the function with (name, number done, total), or (name, further steps, 0)."""
     with _bars() as bars:
         tasks = {}
 

@@ -1,4 +1,4 @@
-"""The stand-in that runs on this machine, as every command finds it, and how a command ends when it goes away."""
+"""Finds the local emulator for a command, and ends the command if the emulator stops."""
 
 import os
 import signal
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from local_cloud import LocalCloud
 
 STATE = Path(".local-cloud")
-# How often a command looks whether the stand-in still answers, and how often in a row it may not: a busy machine takes
-# its time. Of one that is gone or stopped the kernel knows.
+# How often a command checks the emulator, and how many checks in a row may fail: a busy machine is slow. The kernel
+# knows whether the process has ended or is stopped.
 _LOOK_EVERY_SECONDS = 2.0
 _UNANSWERED_LOOKS = 5
 _SURE_LOOKS = 2
 
 
 def running_standin() -> "LocalCloud":
-    """The stand-in of this directory; ends the command where none answers."""
+    """The local emulator of this directory. Ends the command if none answers."""
     from local_cloud import NotRunningError, running
 
     try:
@@ -37,7 +37,7 @@ def running_standin() -> "LocalCloud":
 
 @contextmanager
 def standin_or_fail(cloud: "LocalCloud | None" = None) -> Iterator[None]:
-    """A stand-in that goes away or hangs meanwhile ends the command with a sentence, whatever the command waits for."""
+    """End the command with one sentence if the local emulator stops or hangs, whatever the command waits for."""
     try:
         with nullcontext() if cloud is None else _watched(cloud):
             yield
@@ -45,17 +45,17 @@ def standin_or_fail(cloud: "LocalCloud | None" = None) -> Iterator[None]:
         raise  # it answered
     except (URLError, ConnectionError, TimeoutError, exceptions.ConnectionError, exceptions.HTTPClientError) as error:
         problem = cloud.problem() if cloud is not None else None
-        fail(problem or f"the stand-in does not answer any more ({error}); start it with tierfleet local up")
+        fail(problem or f"the local emulator does not answer ({error}); start it with tierfleet local up")
 
 
 class _GoneError(SystemExit):
-    """No Exception: botocore and others would go on after one."""
+    """Not an Exception: botocore and others would catch it and continue."""
 
 
 @contextmanager
 def _watched(cloud: "LocalCloud") -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python lets only the main thread be interrupted
+        yield  # Python allows signal handlers in the main thread only
         return
     done, problems = threading.Event(), list[str]()
 
@@ -80,9 +80,9 @@ def _watched(cloud: "LocalCloud") -> Iterator[None]:
             yield
         finally:
             done.set()
-            signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # one that is on its way must not end the command
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # a signal sent just now must not end the command
             signal.signal(signal.SIGUSR2, before)
     except _GoneError:
         if not problems:
-            raise  # an outer one's
+            raise  # of an outer _watched
         fail(problems[0])

@@ -1,10 +1,10 @@
-"""What every command owes a terminal: text that it can show, and a sentence instead of a traceback."""
+"""Makes output printable on every terminal, and turns an OSError into a sentence instead of a traceback."""
 
 import codecs
 import io
 import sys
 
-# The characters of our tables, bars and arrows in ASCII; every other one that cannot be shown is a question mark.
+# ASCII forms of the characters in tables, bars and arrows. Any other unprintable character becomes a question mark.
 _IN_ASCII = {
     "█": "#",
     "░": ".",
@@ -20,7 +20,7 @@ _IN_ASCII = {
 
 
 def make_printable() -> None:
-    """Let standard output and error print any text in the terminal's own encoding, whatever that is."""
+    """Let standard output and error print every text in the encoding of the terminal."""
     codecs.register_error("tierfleet", _replaced)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -28,7 +28,7 @@ def make_printable() -> None:
 
 
 def problem(error: OSError) -> int:
-    """Print what a file or the system refused as one sentence; returns the exit code 2."""
+    """Print the error as one sentence and return exit code 2."""
     reason = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename else ""
     print(f"error: {where}{reason[:1].lower()}{reason[1:]}; check the path and its permissions", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`tierfleet warm`: what the warm-up function does, by hand and with a progress bar."""
+"""`tierfleet warm`: run the warm-up by hand, with a progress bar."""
 
 import re
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from tierfleet.runtime.warm_up.plan import WarmUpPlan, plan_warm_up
 from tierfleet.runtime.warm_up.report import WarmUpReport
 from tierfleet.runtime.warm_up.run import warm as run_warm_up
 
-# As many as the longest load of all, one after the other, could want; the function has 780.
+# The same as the warm-up function's.
 DEFAULT_DEADLINE_SECONDS = 780.0
 MOST_CONCURRENCY = 256
 _STYLE = {"warmed": "green", "failed": "red", "missing": "yellow", "skipped": "dim", "left": "yellow"}
@@ -36,41 +36,43 @@ def warm(
     environment: Environment = None,
     region: Region = None,
     local: Local = False,
-    tier: Annotated[str | None, typer.Option(help="A multi-model tier; default: the one that has a warm-up.")] = None,
-    tenants: Annotated[str | None, typer.Option(help="m07,m08: instead of the list, hottest first.")] = None,
+    tier: Annotated[str | None, typer.Option(help="A multi-model tier; default: the one with a warm-up.")] = None,
+    tenants: Annotated[
+        str | None, typer.Option(help="Warm these instead of the warm-up list, hottest first, for example m07,m08.")
+    ] = None,
     from_config: Annotated[
-        bool, typer.Option("--from-config", help="The list and probe of --config, not those of the deployed routes.")
+        bool, typer.Option("--from-config", help="Use the list and probe of --config, not of the deployed routes.")
     ] = False,
-    endpoint: Annotated[str | None, typer.Option(help="Instead of the tier's endpoint in the routes.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Warm this endpoint instead of the tier's.")] = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, max=MOST_CONCURRENCY, help="Probes at once; default: the tier's own.")
+        int | None, typer.Option(min=1, max=MOST_CONCURRENCY, help="Concurrent probes; default: the tier's.")
     ] = None,
     deadline_seconds: Annotated[
-        float | None, typer.Option(min=1, help="Of the whole run; default: the tier's own.")
+        float | None, typer.Option(min=1, help="The longest time of the run; default: the tier's.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Load tenants' models on a shared endpoint, hottest last.
+    """Load tenants' models on a multi-model endpoint, the hottest last.
 
-    Exit code 0 if every tenant is warm, or skipped since another tier serves it; 1 if one failed, was left or has no
-    model; 2 if no run could start; 130 after Ctrl-C.
+    Exit code 0 if every tenant is warm or served by another tier; 1 if a tenant failed, was left or has no model; 2 if
+    the run could not start; 130 after Ctrl-C.
     """
     chosen = named(file, config)
     if from_config and chosen is None and not local:
         fail("--from-config needs a fleet file: give --config")
     if from_config and tenants is not None:
-        fail("--tenants and --from-config each say whom to warm: give one of them")
+        fail("--tenants and --from-config both say which tenants to warm: give one of them")
     names = None if tenants is None else [name for name in tenants.replace(",", " ").split() if name]
     wrong = [name for name in names or () if not re.fullmatch(WORD_PATTERN, name)]
     if names == [] or wrong:
-        fail(f"--tenants is {tenants!r}, allowed: tenant ids with commas between them, such as m07,m08")
+        fail(f"--tenants is {tenants!r}, allowed: tenant ids separated by commas, such as m07,m08")
     choice = choose_fleet(chosen, fleet, environment, region, local=local)
     if from_config and choice.config is None:
-        fail("--from-config needs a fleet file: give --config, or name none with --local")
+        fail("--from-config needs a fleet file: give --config, or --local alone")
     deployed = choice.deployed_routes()
     routes = parse_routes(route_json(choice.config)) if from_config and choice.config else deployed
     plan = _plan(routes, deployed, tier, names, endpoint, concurrency, deadline_seconds)
-    left = "what is loaded stays loaded; run it again for the rest"
+    left = "loaded models stay loaded; run it again for the rest"
     with if_interrupted(left), standin_or_fail(choice.standin):
         report = _run(choice, deployed, plan)
     if as_json:
@@ -92,7 +94,7 @@ def _plan(
 ) -> WarmUpPlan:
     shared = {route.endpoint for route in deployed.tiers.values()}
     if endpoint in {route.endpoint for route in deployed.tenants.values()} - shared:
-        fail(f"{endpoint} is a tenant's own endpoint: its model is always in memory")
+        fail(f"{endpoint} is a dedicated endpoint: its model is always in memory")
     if tier is None:
         tier = deployed.tier_at(endpoint) if endpoint else None
     if tier is None:
@@ -101,7 +103,7 @@ def _plan(
         return plan_warm_up(
             routes,
             tier,
-            # A new list may be warmed where the old one is; an endpoint that is not deployed cannot.
+            # A new list can be warmed on the deployed endpoint. A new endpoint cannot be warmed before it is deployed.
             endpoint_name=endpoint or (deployed.tiers[tier].endpoint if tier in deployed.tiers else None),
             tenants=tenants,
             concurrency=concurrency,
@@ -115,7 +117,7 @@ def _plan(
 def _run(choice: FleetChoice, deployed: RouteDocument, plan: WarmUpPlan) -> WarmUpReport:
     bucket = deployed.models_bucket
     if bucket is None:
-        with aws_or_fail("the account of these credentials", permissions="with --config it is not asked for"):
+        with aws_or_fail("the account of these credentials", permissions="with --config this call is not needed"):
             account = choice.account or clients.caller_account(choice.session, region=None)
         bucket = models_bucket(choice.fleet, choice.environment, account, str(choice.session.region_name))
     runtime = clients.cold_path_client(
@@ -139,7 +141,7 @@ def _print(plan: WarmUpPlan, report: WarmUpReport) -> None:
     for why in dict.fromkeys(report.failed.values()):
         _print_outcome("failed", "red", [tenant for tenant, reason in report.failed.items() if reason == why], why)
     for tenant in report.missing:
-        _print_outcome("missing", "yellow", [tenant], "nothing is published, or the archive is gone")
+        _print_outcome("missing", "yellow", [tenant], "nothing is published, or the artefact was deleted")
     for tenant, why in report.skipped.items():
         _print_outcome("skipped", "dim", [tenant], why)
     if report.left:

@@ -20,16 +20,19 @@ from tierfleet.config.files import (
     with_tuples,
 )
 from tierfleet.config.generation import check_generations
-from tierfleet.config.model import MAX_WORD_CHARACTERS, DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.config.model import AnyTier, DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.config.problems import ConfigError, Problem, errors_of, from_pydantic
 from tierfleet.config.rules.fleet import check_fleet
 from tierfleet.config.rules.size import check_sizes
+from tierfleet.config.section import MAX_WORD_CHARACTERS
+from tierfleet.config.serverless import ServerlessTier
 from tierfleet.config.shapes import how_to_write, known_keys
 from tierfleet.runtime.names import WORD_PATTERN
 
-_TIER_MODELS: dict[str, type[MultiModelTier | DedicatedTier]] = {
+_TIER_MODELS: dict[str, type[AnyTier]] = {
     "multi-model": MultiModelTier,
     "dedicated": DedicatedTier,
+    "serverless": ServerlessTier,
 }
 
 
@@ -124,7 +127,7 @@ def check_file(path: Path) -> CheckedFile:
     return CheckedFile(path, config, tuple(replace(item, file=file, value=plain(item.value)) for item in problems))
 
 
-def _has_one_default(tiers: Mapping[str, MultiModelTier | DedicatedTier]) -> bool:
+def _has_one_default(tiers: Mapping[str, AnyTier]) -> bool:
     return sum(isinstance(tier, MultiModelTier) and tier.default for tier in tiers.values()) == 1
 
 
@@ -191,11 +194,22 @@ def _validate_tiers(tables: dict[str, Any], problems: list[Problem]) -> dict[str
             message, fix = "a tier is a table", f'write [tiers.{name}] and below it hosting = "multi-model"'
             problems.append(Problem("tiers", name, table, message, fix))
         elif model is None:
-            message, fix = "must be multi-model or dedicated", "say how the tier is hosted"
+            message, fix = f"must be one of {', '.join(_TIER_MODELS)}", "say how the tier is hosted"
             problems.append(Problem(f"tiers.{name}", "hosting", hosting, message, fix))
         else:
+            reported = len(problems)
             _validate(tiers, name, model, table, problems, ("tiers",))
+            problems[reported:] = [_of_another_shape(problem, str(hosting)) for problem in problems[reported:]]
     return tiers
+
+
+def _of_another_shape(problem: Problem, hosting: str) -> Problem:
+    """Says whose key it is, where a tier has a key of another hosting shape."""
+    has_it = [word for word, model in _TIER_MODELS.items() if problem.key in model.model_fields]
+    if problem.table.count(".") != 1 or not has_it or hosting in has_it:
+        return problem
+    message = f"a {hosting} tier has no {problem.key}; {' and '.join(has_it)} tiers have one"
+    return replace(problem, message=message, fix="remove it, or choose another hosting")
 
 
 def _validate(

@@ -4,68 +4,37 @@ Shapes and ranges live here; rules that need more than one table live in `rules`
 The docstring below each key is the text of docs/configuration.md and of the JSON Schema.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from tierfleet.aws_limits import (
-    INTEGER,
-    KMS_KEY_PATTERN,
-    LONGEST_CALL_SECONDS,
-    LONGEST_LOAD_SECONDS,
-    PRINCIPAL_PATTERN,
-    SECURITY_GROUP_PATTERN,
-    SUBNET_PATTERN,
-)
+from tierfleet.aws_limits import LONGEST_CALL_SECONDS, LONGEST_LOAD_SECONDS
 from tierfleet.config.guardrail_time import BAKE_SECONDS
-from tierfleet.config.schedule import check_schedule, check_timezone
-from tierfleet.images import check_region, is_ecr_uri
-from tierfleet.instance_types import check_instance_type
-from tierfleet.runtime.names import GENERATION_PATTERN, WORD_PATTERN
-
-
-def _check_distinct(items: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted(item for item, count in Counter(items).items() if count > 1)
-    if twice:
-        more = f" and {len(twice) - 5} more" if len(twice) > 5 else ""
-        raise ValueError(f"lists {', '.join(twice[:5])}{more} more than once; each id must be a different one")
-    return items
-
-
-MAX_WORD_CHARACTERS = 40
-Word = Annotated[str, Field(pattern=rf"^{WORD_PATTERN}$", max_length=MAX_WORD_CHARACTERS)]
-TenantId = Word
-Schedule = Annotated[str, AfterValidator(check_schedule)]
-TimeZone = Annotated[str, AfterValidator(check_timezone)]
-InstanceTypeName = Annotated[str, AfterValidator(check_instance_type)]
-Region = Annotated[str, AfterValidator(check_region)]
-PrincipalArn = Annotated[str, Field(pattern=rf"^{PRINCIPAL_PATTERN}$")]
-KmsKeyArn = Annotated[str, Field(pattern=rf"^{KMS_KEY_PATTERN}$")]
-SubnetId = Annotated[str, Field(pattern=rf"^{SUBNET_PATTERN}$")]
-SecurityGroupId = Annotated[str, Field(pattern=rf"^{SECURITY_GROUP_PATTERN}$")]
-# With the longest bucket in front of it, ModelDataUrl has 1,024 characters.
-ModelKey = Annotated[str, Field(pattern=rf"^{WORD_PATTERN}/[A-Za-z0-9][A-Za-z0-9._-]*\.tar\.gz$", max_length=948)]
-Seconds = Annotated[int, Field(ge=0, le=3600)]
-# CloudWatch's own least number above 0 is 8.5e-109; a limit below this one means nothing.
-SMALLEST_LIMIT = 1e-6
-# What AWS takes as an integer of 32 bits.
-Count = Annotated[int, Field(ge=1, le=INTEGER)]
-
-
-# What CloudWatch Logs allows. docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
-LogRetentionDays = Literal[
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
-]  # fmt: skip
-
-
-class Section(BaseModel):
-    """One table of a fleet file: frozen, and a key it does not know is an error."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+from tierfleet.config.section import (
+    SMALLEST_LIMIT,
+    Count,
+    ErrorLimits,
+    InstanceTypeName,
+    KmsKeyArn,
+    LogRetentionDays,
+    ModelKey,
+    PinnedModel,
+    PrincipalArn,
+    Region,
+    Schedule,
+    Seconds,
+    Section,
+    SecurityGroupId,
+    SubnetId,
+    TenantId,
+    TimeZone,
+    Word,
+    check_distinct,
+)
+from tierfleet.config.serverless import ServerlessTier
+from tierfleet.images import is_ecr_uri
+from tierfleet.runtime.names import GENERATION_PATTERN
 
 
 class Container(Section):
@@ -84,11 +53,11 @@ class Container(Section):
 class Network(Section):
     """The VPC the containers run in; leave the table out for SageMaker's own network."""
 
-    subnets: Annotated[tuple[SubnetId, ...], Field(min_length=2, max_length=16), AfterValidator(_check_distinct)]
+    subnets: Annotated[tuple[SubnetId, ...], Field(min_length=2, max_length=16), AfterValidator(check_distinct)]
     """At least two subnet ids in different availability zones; they need an S3 endpoint for the models.
     -> AWS::SageMaker::Model VpcConfig.Subnets"""
     security_group_ids: Annotated[
-        tuple[SecurityGroupId, ...], Field(min_length=1, max_length=5), AfterValidator(_check_distinct)
+        tuple[SecurityGroupId, ...], Field(min_length=1, max_length=5), AfterValidator(check_distinct)
     ]
     """Security groups of the containers. -> VpcConfig.SecurityGroupIds"""
 
@@ -111,7 +80,7 @@ class Models(Section):
     """Who may delete models. The model bucket's policy denies it to all others: a deleted key could be written
     again, and instances would keep serving the old bytes."""
 
-    gc_principal_arns: Annotated[tuple[PrincipalArn, ...], Field(max_length=10), AfterValidator(_check_distinct)] = ()
+    gc_principal_arns: Annotated[tuple[PrincipalArn, ...], Field(max_length=10), AfterValidator(check_distinct)] = ()
     """Roles (or users) that run `models gc --delete` and `models remove --artefacts`, by their exact ARNs; none: no
     model is ever deleted. They may not write models. -> AWS::S3::BucketPolicy"""
 
@@ -216,20 +185,11 @@ class ScaleOnCache(Section):
     -> StepScalingPolicyConfiguration.Cooldown"""
 
 
-class EndpointAlarmLimits(Section):
-    """Limits every endpoint is watched for."""
+class EndpointAlarmLimits(ErrorLimits):
+    """Limits of every endpoint with instances."""
 
-    max_5xx_ratio: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=1)] = 0.01
-    """Share of invocations that may fail with 5XX; at 1 the alarm could never go off. On the stock image bad payloads
-    count here too."""
-    max_4xx_ratio: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=1)] = 0.05
-    """Share of invocations that may be refused with 4XX."""
-    max_memory_percent: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=100)] = 95
-    """MemoryUtilization, a guard against running out. A full cache is a multi-model endpoint's normal state."""
     max_disk_percent: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=100)] = 85
     """DiskUtilization. The disk is the second level of the model cache."""
-    min_requests: Count = 100
-    """Requests in five minutes below which ratios are ignored: one cold call at night is not an incident."""
 
 
 class MultiModelAlarmLimits(EndpointAlarmLimits):
@@ -259,7 +219,7 @@ class WarmUp(Section):
     -> AWS::Scheduler::Schedule ScheduleExpression"""
     timezone: TimeZone = "UTC"
     """IANA time zone of the schedule, summer time included. -> ScheduleExpressionTimezone"""
-    tenants: Annotated[tuple[TenantId, ...], AfterValidator(_check_distinct)] = ()
+    tenants: Annotated[tuple[TenantId, ...], AfterValidator(check_distinct)] = ()
     """Whose models to load, hottest first. A tenant on another tier is skipped."""
     tenants_file: str | None = None
     """Or a file beside this one with one tenant a line (`#` starts a comment), for long lists."""
@@ -332,7 +292,7 @@ class MultiModelTier(Tier):
     """`multi-model`: one endpoint for all tenants of the tier."""
     default: bool = False
     """True for the one tier that serves every tenant no other tier names."""
-    tenants: Annotated[tuple[TenantId, ...], AfterValidator(_check_distinct)] = ()
+    tenants: Annotated[tuple[TenantId, ...], AfterValidator(check_distinct)] = ()
     """Tenants of a further shared tier; the default tier lists none."""
     first_generation: Annotated[str, Field(pattern=rf"^{GENERATION_PATTERN}$")] | None = None
     """The generation whose endpoint name carries no suffix. A generation is six characters for what the instances are
@@ -353,7 +313,7 @@ class MultiModelTier(Tier):
     """For an update in place, which no edit of a fleet file makes: a change of a shared endpoint is a new endpoint."""
 
 
-class DedicatedTenant(Section):
+class DedicatedTenant(PinnedModel):
     """A whale: a tenant with an endpoint of its own."""
 
     model: ModelKey
@@ -374,7 +334,11 @@ class DedicatedTier(Tier):
     """How a new version gets its traffic."""
 
 
-AnyTier = Annotated[MultiModelTier | DedicatedTier, Field(discriminator="hosting")]
+InstanceTier = MultiModelTier | DedicatedTier
+"""A tier whose endpoints have instances."""
+TenantEndpointTier = DedicatedTier | ServerlessTier
+"""A tier with an endpoint for each tenant."""
+AnyTier = Annotated[MultiModelTier | DedicatedTier | ServerlessTier, Field(discriminator="hosting")]
 
 
 def _isolated_by_default(sound: dict[str, Any]) -> bool:
@@ -438,6 +402,21 @@ class FleetConfig(Section):
     def dedicated_tiers(self) -> dict[str, DedicatedTier]:
         """Dedicated tiers by name, in name order."""
         return {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, DedicatedTier)}
+
+    @property
+    def serverless_tiers(self) -> dict[str, ServerlessTier]:
+        """Serverless tiers by name, in name order."""
+        return {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, ServerlessTier)}
+
+    @property
+    def instance_tiers(self) -> dict[str, InstanceTier]:
+        """The tiers whose endpoints have instances, by name, in name order."""
+        return {**self.multi_model_tiers, **self.dedicated_tiers}
+
+    @property
+    def tenant_endpoint_tiers(self) -> dict[str, TenantEndpointTier]:
+        """The tiers with an endpoint for each tenant, by name, in name order."""
+        return {name: tier for name, tier in sorted(self.tiers.items()) if not isinstance(tier, MultiModelTier)}
 
     @property
     def default_tier(self) -> str:

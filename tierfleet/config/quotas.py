@@ -13,10 +13,18 @@ DEFAULT_INSTANCES_PER_ENDPOINT = 4
 # Types that are not listed here have a default of 0 "for endpoint usage".
 DEFAULT_INSTANCES_OF_TYPE = {"ml.m6g.large": 2, "ml.m6g.xlarge": 1, "ml.t2.medium": 2}
 
+# A new account's; the developer guide still prints 50 endpoints. Service Quotas may word the names otherwise
+# (docs/aws-assumptions.md).
+SERVERLESS_ENDPOINTS = "Maximum number of serverless endpoints"
+SERVERLESS_CONCURRENCY = "Maximum total concurrency across all serverless endpoints"
+DEFAULT_SERVERLESS_ENDPOINTS = 5
+DEFAULT_SERVERLESS_CONCURRENCY = 10
+
 
 @dataclass(frozen=True)
 class Quota:
-    """One quota in instances: what the fleet uses at most, what an update doubles it to, what a new account has."""
+    """One quota, in instances, endpoints or calls: what the fleet uses at most, needs while it updates, and may use in
+    a new account."""
 
     name: str
     at_maximum: int
@@ -30,14 +38,14 @@ class Quota:
 
 
 def quotas(config: FleetConfig) -> list[Quota]:
-    """The instance quotas of one fleet.
+    """The quotas of one fleet.
 
     An update builds the new instances beside the old ones (blue/green), and one deployment may update every
     endpoint: so each count is needed twice.
     """
     of_type: Counter[str] = Counter()
     largest = 0
-    for tier in config.tiers.values():
+    for tier in config.instance_tiers.values():
         endpoints = len(tier.tenants) if isinstance(tier, DedicatedTier) else 1
         of_type[tier.instance_type] += endpoints * tier.most_instances
         largest = max(largest, tier.most_instances if endpoints else 0)
@@ -53,6 +61,20 @@ def quotas(config: FleetConfig) -> list[Quota]:
             DEFAULT_INSTANCES_ACROSS_ENDPOINTS,
         ),
         Quota("Maximum number of instances per endpoint", largest, largest, DEFAULT_INSTANCES_PER_ENDPOINT),
+        *_serverless(config),
+    ]
+
+
+def _serverless(config: FleetConfig) -> list[Quota]:
+    """The two quotas of serverless endpoints. An update adds no endpoint and no concurrency."""
+    tiers = config.serverless_tiers.values()
+    if not tiers:
+        return []
+    endpoints = sum(len(tier.tenants) for tier in tiers)
+    concurrency = sum(len(tier.tenants) * tier.max_concurrency for tier in tiers)
+    return [
+        Quota(SERVERLESS_ENDPOINTS, endpoints, endpoints, DEFAULT_SERVERLESS_ENDPOINTS),
+        Quota(SERVERLESS_CONCURRENCY, concurrency, concurrency, DEFAULT_SERVERLESS_CONCURRENCY),
     ]
 
 

@@ -18,11 +18,13 @@ from tierfleet.config.model import (
     ScheduledCapacity,
     Tier,
 )
+from tierfleet.config.serverless import ServerlessTenant, ServerlessTier
 
 # The name of each table in a fleet file, in the order of the reference.
 _TIER_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ('[tiers.<tier>], hosting = "multi-model"', MultiModelTier),
     ('[tiers.<tier>], hosting = "dedicated"', DedicatedTier),
+    ('[tiers.<tier>], hosting = "serverless"', ServerlessTier),
     ("[tiers.<tier>.tenants]: `<tenant> = { ... }`", DedicatedTenant),
     ("[tiers.<tier>.scaling.schedules.<name>]", ScheduledCapacity),
 )
@@ -52,14 +54,14 @@ def configuration_markdown() -> str:
     seen: set[type[BaseModel]] = set()
     for name, field in FleetConfig.model_fields.items():
         for model in _models(field.annotation):
-            if model not in (MultiModelTier, DedicatedTier):
+            if model not in (MultiModelTier, DedicatedTier, ServerlessTier):
                 sections.append(_section(f"[{name}]", model))
                 seen.add(model)
     for title, model in _TIER_TABLES:
         sections.append(_section(title, model))
         for name, field in model.model_fields.items():
             for inner in _models(field.annotation):
-                if inner not in seen and inner not in (DedicatedTenant, ScheduledCapacity):
+                if inner not in seen and inner not in (DedicatedTenant, ServerlessTenant, ScheduledCapacity):
                     seen.add(inner)
                     sections.append(_section(f"[tiers.<tier>.{name}]", inner))
     return "\n".join(sections)

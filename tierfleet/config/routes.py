@@ -1,13 +1,16 @@
 """The route document: which endpoint serves a tenant. Stack, client, Lambda and local emulator all derive it here."""
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from tierfleet.config.generation import name_suffix
-from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.config.model import FleetConfig, MultiModelTier, TenantEndpointTier
+from tierfleet.config.serverless import ServerlessTier
 from tierfleet.instance_types import describe
 from tierfleet.runtime import names, route_parts
+from tierfleet.runtime.hosting import SHAPES
 
 # AppConfig's validators know no newer draft than 04. Kept by hand; tests check every fleet's document against it.
 ROUTE_SCHEMA: Mapping[str, Any] = {
@@ -103,12 +106,22 @@ ROUTE_SCHEMA: Mapping[str, Any] = {
 }
 
 
+def route_schema(config: FleetConfig) -> dict[str, Any]:
+    """ROUTE_SCHEMA for the shapes of one fleet. A shape without a tier is not in it, so a shape that tierfleet learns
+    changes no validator that is deployed."""
+    schema = copy.deepcopy(dict(ROUTE_SCHEMA))
+    own = sorted({tier.hosting for tier in config.tiers.values() if not SHAPES[tier.hosting].shared} | {"dedicated"})
+    schema["properties"]["tiers"]["additionalProperties"]["oneOf"][1]["properties"]["hosting"]["enum"] = own
+    return schema
+
+
 def endpoint_name(config: FleetConfig, tier: str, tenant: str | None = None) -> str:
-    """Name of the endpoint of a shared tier, or of one tenant of a dedicated tier; at most 63 characters."""
+    """Name of the endpoint of a multi-model tier, or of one tenant of another tier; at most 63 characters."""
     settings = config.tiers[tier]
     suffix = name_suffix(config, settings) if isinstance(settings, MultiModelTier) else None
     words = config.fleet, config.environment, tier, tenant
-    return names.endpoint_name(*words, settings.hosting, settings.instance_type, suffix)
+    instance_type = None if isinstance(settings, ServerlessTier) else settings.instance_type
+    return names.endpoint_name(*words, settings.hosting, instance_type, suffix)
 
 
 def route_document(config: FleetConfig) -> dict[str, Any]:
@@ -138,16 +151,19 @@ def route_json(config: FleetConfig) -> str:
 
 
 def _tier(config: FleetConfig, name: str) -> dict[str, str]:
-    if isinstance(config.tiers[name], DedicatedTier):
-        return {"hosting": "dedicated"}
-    return {"hosting": "multi-model", "endpoint": endpoint_name(config, name)}
+    hosting = config.tiers[name].hosting
+    return (
+        {"hosting": hosting, "endpoint": endpoint_name(config, name)}
+        if SHAPES[hosting].shared
+        else {"hosting": hosting}
+    )
 
 
 def _exceptions(config: FleetConfig) -> dict[str, dict[str, str]]:
     exceptions = {}
     for name, tier in config.tiers.items():
         for tenant in tier.tenants:
-            if isinstance(tier, DedicatedTier):
+            if not isinstance(tier, MultiModelTier):
                 route = {
                     "endpoint": endpoint_name(config, name, tenant),
                     "model_version": _pinned_version(tier, tenant),
@@ -158,7 +174,7 @@ def _exceptions(config: FleetConfig) -> dict[str, dict[str, str]]:
     return dict(sorted(exceptions.items()))
 
 
-def _pinned_version(tier: DedicatedTier, tenant: str) -> str:
+def _pinned_version(tier: TenantEndpointTier, tenant: str) -> str:
     """`2026-11-14` of `m01/2026-11-14.tar.gz`, as a pointer would name it."""
     return tier.tenants[tenant].model.partition("/")[2].removesuffix(".tar.gz")
 

@@ -7,7 +7,8 @@ synthesis. Tests compare both with real templates.
 import json
 from collections.abc import Mapping
 
-from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.config.model import AnyTier, FleetConfig, MultiModelTier
+from tierfleet.config.serverless import ServerlessTier
 
 # Resources of the root stack: of every fleet, of the first warm-up, of a shared tier and its options, of a whale's
 # nested stack, of a route document in parts; and the resources inside a whale's stack.
@@ -21,6 +22,9 @@ WARM_UP_RESOURCES = 1
 NESTED_STACK_RESOURCES = 1
 ROUTE_PARTS_RESOURCES = 1
 WHALE_RESOURCES = 13
+SERVERLESS_RESOURCES = 12
+# The gate that compares the endpoints of tenants that move: in fleets with a serverless tier.
+COMPARISON_RESOURCES = 1
 
 # Bytes of the root template, without its route document, at short names; then by character of a name.
 _FLEET_BYTES = 31_340
@@ -30,6 +34,7 @@ _MULTI_MODEL_BYTES = 23_400
 _SCALE_ON_CACHE_BYTES = 4_540
 _WARM_UP_BYTES = 1_070
 _WHALE_BYTES = 2_730
+_COMPARISON_BYTES = 1_500
 # The custom resource that copies the parts of a route document, and its permissions.
 ROUTE_PARTS_BYTES = 2_630
 _SCHEDULE_BYTES = 175
@@ -42,7 +47,7 @@ _WHALE_NAME_BYTES = 17
 # Most, but not all, resources take tags.
 _TAGGED_SHARE = 0.75
 
-Tiers = Mapping[str, MultiModelTier | DedicatedTier]
+Tiers = Mapping[str, AnyTier]
 
 
 def root_resources(tiers: Tiers) -> int:
@@ -56,7 +61,14 @@ def root_resources(tiers: Tiers) -> int:
         + SCALE_ON_CACHE_RESOURCES * sum(tier.scale_on_cache is not None for tier in shared)
         + WARM_UP_RESOURCES * warmed
         + NESTED_STACK_RESOURCES * whales(tiers)
+        + COMPARISON_RESOURCES * any(isinstance(tier, ServerlessTier) for tier in tiers.values())
     )
+
+
+def nested_resources(tiers: Tiers) -> int:
+    """Resources of all nested stacks."""
+    serverless = sum(len(tier.tenants) for tier in tiers.values() if isinstance(tier, ServerlessTier))
+    return SERVERLESS_RESOURCES * serverless + WHALE_RESOURCES * (whales(tiers) - serverless)
 
 
 def frame_bytes(config: FleetConfig) -> int:
@@ -69,6 +81,7 @@ def frame_bytes(config: FleetConfig) -> int:
     size = _FLEET_BYTES + _FLEET_NAME_BYTES * names
     size += _FIRST_WARM_UP_BYTES * any(tier.warm_up for tier in config.multi_model_tiers.values())
     size += _FIRST_WHALE_BYTES * bool(whales(config.tiers))
+    size += _COMPARISON_BYTES * bool(config.serverless_tiers)
     for name, tier in config.tiers.items():
         if isinstance(tier, MultiModelTier):
             size += _MULTI_MODEL_BYTES + environment + _TIER_NAME_BYTES * (len(name) - 4)
@@ -87,7 +100,7 @@ def frame_bytes(config: FleetConfig) -> int:
 
 def whales(tiers: Tiers) -> int:
     """How many tenants have an endpoint of their own."""
-    return sum(len(tier.tenants) for tier in tiers.values() if isinstance(tier, DedicatedTier))
+    return sum(len(tier.tenants) for tier in tiers.values() if not isinstance(tier, MultiModelTier))
 
 
 def json_length(text: str) -> int:

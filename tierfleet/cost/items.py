@@ -138,7 +138,7 @@ def _stored(config: FleetConfig, served: Mapping[str, list[str]], usage: Usage) 
             count = usage.tail_tenants
         if count:
             yield (name, None), count
-    for name, tier in config.dedicated_tiers.items():
+    for name, tier in config.tenant_endpoint_tiers.items():
         for tenant in sorted(tier.tenants):
             yield (name, tenant), 1
 
@@ -154,7 +154,7 @@ def whole_fleet(bill: Bill, config: FleetConfig, served: Mapping[str, list[str]]
         fires = [fire for w in warm_ups for fire in fire_times(w.schedule, w.timezone, REFERENCE_YEAR)]
         _custom_metrics(bill, None, len(WARM_UP_METRICS), _hours(fires), "warm-up metrics")
     if usage.client_metrics:
-        tenants = sum(map(len, served.values())) + sum(len(t.tenants) for t in config.dedicated_tiers.values())
+        tenants = sum(map(len, served.values())) + sum(len(t.tenants) for t in config.tenant_endpoint_tiers.values())
         named = min(usage.named_tenants, tenants) if usage.traffic else usage.named_tenants
         # The fleet's own, the named tenants', and those of all others together.
         _custom_metrics(bill, None, len(CLIENT_METRICS) * (named + 2), HOURS_PER_MONTH, "client metrics")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tierfleet.config import DedicatedTier, FleetConfig
-from tierfleet.cost import items
+from tierfleet.cost import items, serverless
 from tierfleet.cost.bill import Bill, CostLine, Place
 from tierfleet.cost.instance_hours import mean_instances
 from tierfleet.cost.price import Price, UnknownPriceError
@@ -89,6 +89,12 @@ def monthly_cost(
             items.endpoint(bill, (name, tenant), dedicated, mean_instances(dedicated, calls))
             if usage.traffic:
                 items.endpoint_logs(bill, (name, tenant), usage.traffic.calls_per_day(tenant), usage)
+    for name, without_instances in config.serverless_tiers.items():
+        for tenant in sorted(without_instances.tenants):
+            per_day = usage.traffic.calls_per_day(tenant) if usage.traffic else None
+            serverless.endpoint(bill, (name, tenant), without_instances, per_day, usage)
+            if usage.traffic:
+                items.endpoint_logs(bill, (name, tenant), usage.traffic.calls_per_day(tenant), usage)
     items.storage(bill, config, served, usage)
     items.whole_fleet(bill, config, served, usage)
     if bill.unknown:
@@ -152,11 +158,12 @@ def _add_notes(bill: Bill, config: FleetConfig, usage: Usage) -> None:
     if usage.artefact_megabytes is not None:
         versions = counted(usage.versions_kept, "version")
         notes.append(f"{versions} of each model in the bucket (--versions-kept)")
+    serverless.add_notes(bill, config, usage)
     starts = "caller process that starts" if usage.callers == 1 else "caller processes that start"
     notes.append(f"{usage.callers} {starts} anew {usage.restarts_per_month:g} times a month (--callers)")
     defaults = [
         name
-        for name, tier in sorted(config.tiers.items())
+        for name, tier in sorted(config.instance_tiers.items())
         if tier.volume_size_in_gb is None
         and not describe(tier.instance_type).local_nvme
         and not (isinstance(tier, DedicatedTier) and not tier.tenants)

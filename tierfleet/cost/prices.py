@@ -45,6 +45,13 @@ UNITS: Final = (
 # Instances are nearly all of a bill. Where the table lacks a region's small units, this region's are used.
 UNITS_FROM: Final = "us-east-1"
 
+# One second of a container of 1 to 6 GB: while a call runs, kept warm, and while a call runs in a warm one.
+SERVERLESS_UNITS: Final = tuple(
+    f"{unit}_{gigabytes}gb_second"
+    for unit in ("serverless", "serverless_provisioned", "serverless_provisioned_usage")
+    for gigabytes in range(1, 7)
+)
+
 
 @dataclass(frozen=True)
 class PriceTable:
@@ -77,11 +84,11 @@ class PriceTable:
         return price
 
     def unit_price(self, unit: str, region: str) -> Price:
-        """One of UNITS. Raises UnknownPriceError, and KeyError for a name that is none of them.
+        """One of UNITS or SERVERLESS_UNITS. Raises UnknownPriceError, and KeyError for a name that is none of them.
 
         Where a region has hosting prices but not this one, it is the price of `UNITS_FROM`.
         """
-        if unit not in UNITS:
+        if unit not in (*UNITS, *SERVERLESS_UNITS):
             raise KeyError(unit)
         price = self.units.get(region, {}).get(unit)
         if price is None and self.hosting.get(region):
@@ -137,9 +144,9 @@ def load_prices(file: Path | None = None) -> PriceTable:
             elif table == "unit":
                 into = units.setdefault(region, {})
                 mistakes += [
-                    f"[regions.{region}.unit] {key}: not a unit; known: {', '.join(UNITS)}"
+                    f"[regions.{region}.unit] {key}: not a unit; known: {', '.join((*UNITS, *SERVERLESS_UNITS))}"
                     for key in lines
-                    if key not in UNITS
+                    if key not in (*UNITS, *SERVERLESS_UNITS)
                 ]
             else:
                 mistakes.append(f"[regions.{region}.{table}]: unknown table; known: {HOSTING_INSTANCE_HOUR}, unit")

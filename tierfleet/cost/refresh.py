@@ -29,6 +29,10 @@ USAGE_TYPES: Final[Mapping[str, tuple[str, str]]] = {
     "cloudwatch_logs_ingested_gb": ("AmazonCloudWatch", "DataProcessing-Bytes"),
     "lambda_request": ("AWSLambda", "Request-ARM"),
     "lambda_arm_gb_second": ("AWSLambda", "Lambda-GB-Second-ARM"),
+    **{
+        f"serverless_{gigabytes}gb_second": (_SAGEMAKER, f"ServerlessInf:Mem-{gigabytes}GB")
+        for gigabytes in range(1, 7)
+    },
 }
 SERVICES: Final = tuple(dict.fromkeys(service for service, _ in USAGE_TYPES.values()))
 # Region prefixes look like EU-, EUC1- or USE1-; us-east-1 has some usage types without one.

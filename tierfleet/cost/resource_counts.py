@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tierfleet.config import FleetConfig, MultiModelTier, Tier
+from tierfleet.config.serverless import ServerlessTier
 from tierfleet.runtime import metrics
 
 # Request metrics of a bucket that is read and written; S3 publishes those of the other request types only when such
@@ -57,6 +58,9 @@ class AlarmCount:
 _ENDPOINT = AlarmCount(alarms=5, alarm_metrics=7)
 # ModelLatency of a dedicated endpoint.
 _DEDICATED = AlarmCount(alarms=1, alarm_metrics=1)
+# constructs_lib/serverless_endpoint.py: 5XX and 4XX ratio (two metrics each), latency, memory, concurrency, model setup
+# and overhead.
+_SERVERLESS = AlarmCount(alarms=7, alarm_metrics=9)
 # Hit ratio (two metrics), loading wait, churn, and the composite over them.
 _CACHE = AlarmCount(alarms=3, alarm_metrics=4, composite=1)
 # constructs_lib/variant_scaling.py: AlarmHigh and AlarmLow of target tracking; without scale-in there is no AlarmLow.
@@ -69,8 +73,10 @@ _FLEET = AlarmCount(alarms=2, alarm_metrics=5)
 _WARM_UP = AlarmCount(alarms=1, alarm_metrics=3)
 
 
-def endpoint_alarms(tier: Tier) -> AlarmCount:
+def endpoint_alarms(tier: Tier | ServerlessTier) -> AlarmCount:
     """Alarms and scaling policies of one endpoint of `tier`."""
+    if isinstance(tier, ServerlessTier):
+        return _SERVERLESS
     if not isinstance(tier, MultiModelTier):
         return _ENDPOINT + _DEDICATED + _TARGET_TRACKING
     return _ENDPOINT + _CACHE + _TARGET_TRACKING + (_SCALE_ON_CACHE if tier.scale_on_cache else AlarmCount())

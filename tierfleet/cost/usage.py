@@ -24,6 +24,7 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "restarts_per_month": (0, 1e9),
     "named_tenants": (0, 1000),
     "log_bytes_per_call": (0, 1e9),
+    "milliseconds_per_call": (0.001, 60_000),
     "nat_gateways": (0, 1000),
 }
 
@@ -65,7 +66,8 @@ class Usage:
     cold_share: of the calls to shared tiers, those that fetch the model from S3, 0 to 1.
     callers: processes that hold a FleetClient, all the time; each starts anew restarts_per_month times.
     client_metrics: whether callers publish metrics; named_tenants: as ClientSettings has it.
-    log_bytes_per_call: what the container logs to CloudWatch. nat_gateways: where a VPC has no S3 gateway endpoint.
+    log_bytes_per_call: what the container logs to CloudWatch. milliseconds_per_call: how long a call to a serverless
+    endpoint runs. nat_gateways: where a VPC has no S3 gateway endpoint.
     """
 
     traffic: Traffic | None = None
@@ -78,6 +80,7 @@ class Usage:
     client_metrics: bool = False
     named_tenants: int = 20
     log_bytes_per_call: float = 0.0
+    milliseconds_per_call: float | None = None
     nat_gateways: int = 0
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.batch import percentile
 from tierfleet.runtime.client.errors import CallError
 from tierfleet.runtime.client.settings import ClientSettings
+from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
 from tierfleet.runtime.names import models_bucket
 
 # Of the calls: tenants with endpoints of their own, tenants on a warm-up list, everyone else.
@@ -132,7 +133,7 @@ def drive(cloud: LocalCloud, fleet: FleetConfig) -> Iterator[Drive]:
     aws = clients.calling_clients(
         session=session,
         region=fleet.region,
-        read_timeout_seconds=settings.deadline_seconds,
+        read_timeout_seconds=LONGEST_ANSWER_SECONDS,
         connections=settings.connections,
         endpoint_url=cloud.endpoint_url,
     )

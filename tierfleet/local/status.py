@@ -188,7 +188,8 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
                 EndpointStatus(
                     name=found["EndpointName"],
                     status=endpoint["EndpointStatus"],
-                    instances=sum(v["CurrentInstanceCount"] for v in endpoint.get("ProductionVariants", [])),
+                    # A serverless variant has no count of instances.
+                    instances=sum(v.get("CurrentInstanceCount", 0) for v in endpoint.get("ProductionVariants", [])),
                     min_instances=target.get("MinCapacity"),
                     max_instances=target.get("MaxCapacity"),
                 )

@@ -16,6 +16,7 @@ Stored = Literal["uploaded", "already there"]
 # One PutObject. Source: docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html
 MAX_UPLOAD_BYTES = 5 * 1024**3
 _CHECKSUM = "sha256"
+_SOURCE = "source-sha256"
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 _ABSENT = ("NoSuchKey", "404")
 # A request more is cheap beside an upload that is then refused.
@@ -37,6 +38,7 @@ class StoredArtefact:
 
     sha256: str
     size_bytes: int
+    source_sha256: str | None = None
 
 
 def head(s3: "S3Client", bucket: str, target_model: str) -> StoredArtefact | None:
@@ -49,13 +51,23 @@ def head(s3: "S3Client", bucket: str, target_model: str) -> StoredArtefact | Non
             return None
         raise
     recorded = reply["Metadata"].get(_CHECKSUM)
-    return StoredArtefact(recorded or _read_sha256(s3, bucket, key), reply["ContentLength"])
+    sha256 = recorded or _read_sha256(s3, bucket, key)
+    return StoredArtefact(sha256, reply["ContentLength"], reply["Metadata"].get(_SOURCE))
 
 
-def store(s3: "S3Client", bucket: str, target_model: str, archive: bytes, *, expected: bool = False) -> Stored:
+def store(
+    s3: "S3Client",
+    bucket: str,
+    target_model: str,
+    archive: bytes,
+    *,
+    expected: bool = False,
+    source_sha256: str | None = None,
+) -> Stored:
     """Upload an artefact under its key, or find the same bytes there; S3 checks the SHA-256 of what arrives.
 
-    expected: it is probably there. Raises OtherBytesError if the key holds other bytes, else botocore's errors.
+    expected: it is probably there. source_sha256: of the file in `source/` that it was made from, recorded with it.
+    Raises OtherBytesError if the key holds other bytes, else botocore's errors.
     """
     digest = hashlib.sha256(archive)
     for look in (expected or len(archive) >= _LOOK_FIRST_BYTES, True):
@@ -73,7 +85,7 @@ def store(s3: "S3Client", bucket: str, target_model: str, archive: bytes, *, exp
                 Body=archive,
                 IfNoneMatch="*",
                 ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
-                Metadata={_CHECKSUM: digest.hexdigest()},
+                Metadata={_CHECKSUM: digest.hexdigest(), **({_SOURCE: source_sha256} if source_sha256 else {})},
             )
         except ClientError as error:
             if error.response["Error"]["Code"] not in _TAKEN:

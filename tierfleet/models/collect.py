@@ -17,6 +17,7 @@ from tierfleet.models import pointer
 from tierfleet.models.bucket import KeyVersion, read_artefacts, read_pointers
 from tierfleet.models.pointer import Entry, Held
 from tierfleet.models.references import Deployed
+from tierfleet.models.sources import StoredSource, delete_unneeded, find_unneeded
 from tierfleet.runtime.catalog import CatalogError
 from tierfleet.runtime.names import MODELS_PREFIX, catalog_key
 from tierfleet.text import moment, stamp
@@ -64,6 +65,8 @@ class Collection:
     problems: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
     pointers_deleted: int = 0
+    sources: list[StoredSource] = field(default_factory=list)
+    sources_deleted: list[StoredSource] = field(default_factory=list)
 
     def of(self, *fates: Fate) -> list[Artefact]:
         return [artefact for artefact in self.artefacts if artefact.fate in fates]
@@ -111,6 +114,8 @@ def find_garbage(
                 version_ids=[version.version_id for version in versions],
             )
         )
+    kept = [item.target_model for item in found.of("kept") if item.size_bytes]
+    found.sources = find_unneeded(s3, bucket, kept=kept, now=now, grace=grace, tenant=tenant)
     return found, held
 
 
@@ -146,6 +151,8 @@ def delete_garbage(
         _delete(s3, bucket, condemned[start : start + _DELETES_AT_ONCE], permanently=permanently)
         done(len(condemned[: start + _DELETES_AT_ONCE]))
     found.pointers_deleted = _delete_pointers(s3, bucket, held, found, now)
+    found.sources_deleted, problems = delete_unneeded(s3, bucket, found.sources, now=now, permanently=permanently)
+    found.problems += problems
 
 
 def _pointers(

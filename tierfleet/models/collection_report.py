@@ -4,6 +4,7 @@ from typing import Any
 
 from tierfleet.columns import in_columns, sentence
 from tierfleet.models.collect import Artefact, Collection
+from tierfleet.models.sources import StoredSource
 from tierfleet.text import counted, size
 
 
@@ -36,6 +37,11 @@ def collection_lines(
     hidden = sum(item.hidden_bytes for item in found.of("garbage", "failed"))
     if hidden and not permanently:
         lines.append(f"already deleted: {size(hidden)} of old versions; the lifecycle rule or --permanently frees them")
+    unneeded = found.sources_deleted if deleting else [source for source in found.sources if not source.needed]
+    unneeded = [source for source in unneeded if source.size_bytes]
+    if unneeded:
+        what = "deleted" if deleting else "would go"
+        lines.append(f"{what}: {counted(len(unneeded), 'source')} that no artefact names, {size(_bytes(unneeded))}")
     if found.pointers_deleted:
         lines.append(f"forgotten: {counted(found.pointers_deleted, 'removed tenant')} of whom nothing is left")
     lines += [f"left alone: {stranger} is no artefact's key" for stranger in found.strangers]
@@ -53,4 +59,12 @@ def collection_json(found: Collection, *, versioned: bool, deleting: bool) -> di
         "deleted_bytes": sum(item.size_bytes for item in found.of("deleted")),
         "garbage_bytes": sum(item.size_bytes for item in found.of("garbage", "deleted", "failed")),
         "pointers_deleted": found.pointers_deleted,
+        "sources": len(found.sources),
+        "source_bytes": _bytes(found.sources),
+        "unneeded_sources": [source.key for source in found.sources if not source.needed],
+        "deleted_sources": [source.key for source in found.sources_deleted],
     }
+
+
+def _bytes(sources: list[StoredSource]) -> int:
+    return sum(source.size_bytes for source in sources)

@@ -138,7 +138,7 @@ def _candidates(path: Path) -> Iterator[Path]:
         yield path if path.parent.name else path.resolve()
         return
     for suffix in SUFFIXES:
-        yield from path.glob(f"*/*{suffix}")
+        yield from (file for file in path.glob(f"*/*{suffix}") if not file.parent.name.startswith("."))
 
 
 def _version(file: Path) -> str:

@@ -1,9 +1,10 @@
 """Whether a model fits the tier that would serve it: its disk, its memory, and the count of models the file assumes."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from tierfleet.config.serverless import ServerlessTier
 from tierfleet.instance_types import describe
 from tierfleet.models.findings import Facts, Finding, Validated
 from tierfleet.text import size
@@ -22,6 +23,8 @@ _STOCK_RESERVE_BYTES: Final = 3 * _GIB
 _OWN_LOADING: Final = 5.0
 _OWN_RESERVE_BYTES: Final = 256 * _MIB
 _OWN_RESERVE_SHARE: Final = 0.1
+# Whatever the memory. Source: docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
+_SERVERLESS_DISK_BYTES: Final = 5 * _GIB
 
 
 def tier_of(fleet: "FleetConfig", tenant: str) -> str:
@@ -34,6 +37,8 @@ def findings(fleet: "FleetConfig", tenant: str, *, file_bytes: int, facts: Facts
     name = tier_of(fleet, tenant)
     tier, found = fleet.tiers[name], []
     needed_disk = file_bytes + facts.size_bytes
+    if isinstance(tier, ServerlessTier):
+        return list(_serverless_findings(fleet, name, tier, needed_disk, _loading_bytes(fleet, facts)))
     if tier.volume_size_in_gb is not None and needed_disk > tier.volume_size_in_gb * _GIB:
         message = (
             f"takes {size(needed_disk)} of disk, packed and unpacked, and tier {name} has volume_size_in_gb = "
@@ -48,6 +53,24 @@ def findings(fleet: "FleetConfig", tenant: str, *, file_bytes: int, facts: Facts
         )
         found.append(Finding("error", "size", message))
     return found
+
+
+def _serverless_findings(
+    fleet: "FleetConfig", name: str, tier: ServerlessTier, needed_disk: int, loading: int
+) -> Iterator[Finding]:
+    if needed_disk > _SERVERLESS_DISK_BYTES:
+        message = (
+            f"takes {size(needed_disk)} of disk, packed and unpacked, and a serverless container has "
+            f"{size(_SERVERLESS_DISK_BYTES)}; host the tenant on a dedicated tier"
+        )
+        yield Finding("error", "size", message)
+    budget = _memory_for_models(fleet, tier.memory_size_in_mb * _MIB)
+    if budget is not None and loading > budget:
+        message = (
+            f"needs about {size(loading)} of memory to load, and a container of tier {name} has {size(max(0, budget))} "
+            "for models; raise memory_size_in_mb"
+        )
+        yield Finding("error", "size", message)
 
 
 def fleet_findings(fleet: "FleetConfig", validated: Sequence[Validated]) -> list[Finding]:
@@ -78,7 +101,10 @@ def _is_ours(fleet: "FleetConfig") -> bool:
 
 def _budget_bytes(fleet: "FleetConfig", instance_type: str) -> int | None:
     """What an instance has for models; None for an image whose needs are not known."""
-    memory = describe(instance_type).memory_gib * _GIB
+    return _memory_for_models(fleet, describe(instance_type).memory_gib * _GIB)
+
+
+def _memory_for_models(fleet: "FleetConfig", memory: int) -> int | None:
     if _is_ours(fleet):
         return int(memory - max(_OWN_RESERVE_BYTES, _OWN_RESERVE_SHARE * memory))
     return memory - _STOCK_RESERVE_BYTES if fleet.container.image == "sagemaker-xgboost" else None

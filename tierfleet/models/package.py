@@ -4,8 +4,9 @@ import tarfile
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from tierfleet.models import sources
 from tierfleet.models.files import ModelFile
 
 if TYPE_CHECKING:
@@ -22,23 +23,29 @@ class PackageOptions:
     """What a user asks of packaging.
 
     missing: the number that stood for a missing value in training. libsvm_base: 1 if callers count columns from 1.
-    forest: put a flat forest beside the model, or alone in its place, if it gives the same scores.
+    forest: put a flat forest beside the model, or alone in its place, if it gives the same scores; "auto": alone for
+    the dense server, none for AWS's image. contributions: the forest can explain its scores, which doubles it.
     """
 
     rounds: "Rounds" = "auto"
     missing: float | None = None
     libsvm_base: int = 0
     preprocessing: dict[str, Any] = field(default_factory=dict)
-    forest: "Forest" = "none"
+    forest: "Forest | Literal['auto']" = "auto"
+    contributions: bool = False
 
 
 @dataclass(frozen=True)
 class Package:
-    """An artefact, and what was done to make it and what to know of it, in sentences."""
+    """An artefact, and what was done to make it and what to know of it, in sentences.
+
+    source: the file that it was made from, where a flat forest is all that the artefact holds.
+    """
 
     archive: bytes
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    source: bytes = b""
 
 
 def package_file(model: ModelFile) -> bytes:
@@ -51,21 +58,25 @@ def package(
 ) -> Package:
     """The tar.gz of a model file for an image, by default the dense server.
 
-    An artefact that was packaged before is taken as it is; one that holds a bare model too, if the image reads that
+    An artefact that was packaged before is taken as it is; so is one that holds a bare model, if the image reads that
     exactly. verify: compare scores, which validation has done already. Raises ValueError with one sentence for a model
     that must not be served.
     """
     # Needs XGBoost: the extra "models".
+    from tierfleet_server.model.flat_forest import is_forest
     from tierfleet_server.model.refusal import BadModel
     from tierfleet_server.publishing.packaging import forest_alone, metadata_of, pack_served, served_model
 
     from tierfleet.models.target import DENSE
 
     content, chosen, asked = model.file.read_bytes(), target or DENSE, options or PackageOptions()
+    # An archive that a user made is changed only on request.
+    forest: Forest = asked.forest if asked.forest != "auto" else "none" if model.packaged else chosen.forest
     bare = bare_model(content) if model.packaged else content
     if bare is None:
-        no_forest = "was packaged before and gets no flat forest; package the file that training wrote"
-        return Package(content, warnings=() if asked.forest == "none" else (no_forest,))
+        no_forest = "was packaged before and stays as it is; package the file that training wrote"
+        given = asked.contributions or asked.forest in ("beside", "alone")
+        return Package(content, warnings=(no_forest,) if given else (), source=sources.beside(model.file, content))
     try:
         served = served_model(
             bare,
@@ -73,11 +84,12 @@ def package(
             stock=chosen.stock,
             rounds=asked.rounds,
             verify=verify,
-            forest=asked.forest != "none",
+            forest=forest,
+            contributions=asked.contributions,
         )
-        if asked.forest == "alone":
+        if forest == "alone":
             served = forest_alone(served, stock=chosen.stock)
-        if model.packaged and served.data == bare and asked == PackageOptions():
+        if model.packaged and served.data == bare and not served.forest and asked == PackageOptions():
             return Package(content, tuple(served.notes), tuple(served.warnings))
         metadata = metadata_of(
             served,
@@ -86,7 +98,9 @@ def package(
             libsvm_base=asked.libsvm_base,
             preprocessing=asked.preprocessing,
         )
-        return Package(pack_served(served, metadata), tuple(served.notes), tuple(served.warnings))
+        archive = pack_served(served, metadata)
+        source = bare if is_forest(served.data) else b""
+        return Package(archive, tuple(served.notes), tuple(served.warnings), source)
     except BadModel as error:
         raise ValueError(f"{model.file}: {error}") from error
 

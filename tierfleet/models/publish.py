@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from tierfleet.models import artefacts, pointer
+from tierfleet.models import artefacts, pointer, sources
 from tierfleet.models.artefacts import OtherBytesError, PublishError
 from tierfleet.runtime.catalog import CatalogError
 from tierfleet.runtime.names import WORD_PATTERN
@@ -60,13 +60,23 @@ def check_names(tenant: str, version: str) -> str:
 
 
 def publish(
-    s3: "S3Client", *, bucket: str, tenant: str, version: str, archive: bytes, now: datetime | None = None
+    s3: "S3Client",
+    *,
+    bucket: str,
+    tenant: str,
+    version: str,
+    archive: bytes,
+    source: bytes = b"",
+    replacing: str | None = None,
+    now: datetime | None = None,
 ) -> Publication:
     """Upload the tar.gz `archive` as `models/<tenant>/<version>.tar.gz` and make it the tenant's current version.
 
-    A rerun after a crash completes what is missing. `now`: UTC, for the pointer's `published_at`.
-    Raises PublishError for a malformed tenant or version, for a version whose key holds other bytes or that gc
-    deletes, for a broken pointer, and where another publisher moved the pointer meanwhile (LostRaceError);
+    A rerun after a crash completes what is missing. source: the file that the artefact was made from, where that is not
+    in it; kept under `source/` before the artefact is uploaded. replacing: the target model that must be current, so
+    that a version made from it replaces nothing newer; LostRaceError otherwise. `now`: UTC, for the pointer's
+    `published_at`. Raises PublishError for a malformed tenant or version, for a version whose key holds other bytes or
+    that gc deletes, for a broken pointer, and where another publisher moved the pointer meanwhile (LostRaceError);
     botocore's errors for anything else.
     """
     target_model = check_names(tenant, version)
@@ -81,7 +91,12 @@ def publish(
     is_current = held.entry.target_model == target_model
     if is_current and held.entry.sha256 not in (None, sha256):
         raise OtherBytesError(f"{target_model} is current with other bytes; publish under a new version")
-    stored = artefacts.store(s3, bucket, target_model, archive, expected=is_current)
+    if replacing is not None and not is_current and held.entry.target_model != replacing:
+        raise LostRaceError(_lost(tenant, target_model, held.entry, stored=False))
+    source_sha256 = sources.named_by(archive)
+    if source and not is_current:
+        sources.keep(s3, bucket, tenant, source, now)
+    stored = artefacts.store(s3, bucket, target_model, archive, expected=is_current, source_sha256=source_sha256)
     moved = held.entry
     if not is_current:
 
@@ -116,8 +131,10 @@ def _refuse_collected(entry: pointer.Entry, target_model: str, now: datetime) ->
         )
 
 
-def _lost(tenant: str, target_model: str, now: pointer.Entry) -> str:
+def _lost(tenant: str, target_model: str, now: pointer.Entry, *, stored: bool = True) -> str:
     there = f"{now.target_model} is current" if now.target_model else "the tenant was removed"
+    if not stored:
+        return f"another publisher moved the pointer of {tenant} meanwhile: {there}; run the command again"
     return (
         f"another publisher moved the pointer of {tenant} meanwhile: {there}; {target_model} is stored and not "
         "current: publish it again if it should be"

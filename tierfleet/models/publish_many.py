@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tierfleet.aws_problem import AwsProblemError, aws_problem, every_call_meets
 from tierfleet.models import pointer
 from tierfleet.models.files import ModelFile
-from tierfleet.models.package import package_file
+from tierfleet.models.package import Package, package
 from tierfleet.models.publish import LostRaceError, Publication, PublishError, check_names, publish
 from tierfleet.runtime.catalog import CatalogError
 
@@ -65,7 +65,7 @@ def publish_all(
     bucket: str,
     models: Sequence[ModelFile],
     jobs: int,
-    archive_of: Callable[[ModelFile], bytes] = package_file,
+    package_of: Callable[[ModelFile], Package] = package,
     done: Callable[[Outcome], None] = lambda _: None,
 ) -> Iterable[Outcome]:
     """Publish models, `jobs` tenants at a time, and say what became of each, in the order in which they end.
@@ -74,7 +74,7 @@ def publish_all(
     meet (no credentials, no such bucket) raises AwsProblemError after the models under way.
     """
     tenants = [list(group) for _, group in groupby(sorted(models, key=_order), key=lambda model: model.tenant)]
-    run = _Run(s3, bucket, archive_of, done)
+    run = _Run(s3, bucket, package_of, done)
     with ThreadPoolExecutor(jobs, "publish") as pool:
         futures = [pool.submit(run.tenant, group) for group in tenants]
         try:
@@ -97,10 +97,10 @@ class _Run:
         self,
         s3: "S3Client",
         bucket: str,
-        archive_of: Callable[[ModelFile], bytes],
+        package_of: Callable[[ModelFile], Package],
         done: Callable[[Outcome], None],
     ) -> None:
-        self._s3, self._bucket, self._archive_of, self._done = s3, bucket, archive_of, done
+        self._s3, self._bucket, self._package_of, self._done = s3, bucket, package_of, done
         self._room = _Room(_ROOM_BYTES)
         self.stopped = threading.Event()
         self.problem: str | None = None
@@ -147,9 +147,14 @@ class _Run:
             return Outcome(model, "failed", message)
 
     def _published(self, model: ModelFile) -> Outcome:
-        archive = self._archive_of(model)
+        made = self._package_of(model)
         publication = publish(
-            self._s3, bucket=self._bucket, tenant=model.tenant, version=model.version, archive=archive
+            self._s3,
+            bucket=self._bucket,
+            tenant=model.tenant,
+            version=model.version,
+            archive=made.archive,
+            source=made.source,
         )
         if publication.pointer == "unchanged":
             status: Status = "unchanged" if publication.artefact == "already there" else "completed"

@@ -21,7 +21,7 @@ def pins(fleets: Sequence["FleetConfig"]) -> dict[str, str]:
     return {
         tenant.model: f"pinned by [tiers.{name}.tenants] {who}"
         for fleet in fleets
-        for name, tier in fleet.dedicated_tiers.items()
+        for name, tier in fleet.tenant_endpoint_tiers.items()
         for who, tenant in tier.tenants.items()
     }
 

@@ -25,7 +25,7 @@ def sample_versions(fleet: FleetConfig) -> dict[str, str]:
     }
     pinned = {
         tenant: own.model.split("/", 1)[1].removesuffix(".tar.gz")
-        for tier in fleet.dedicated_tiers.values()
+        for tier in fleet.tenant_endpoint_tiers.values()
         for tenant, own in tier.tenants.items()
     }
     return {**warmed, **pinned} or {_TENANT: VERSION}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from tierfleet_server.publishing.versions import IMAGE_XGBOOST, Version, dotted
 
 if TYPE_CHECKING:
+    from tierfleet_server.publishing.packaging import Forest
+
     from tierfleet.config import FleetConfig
 
 _STOCK_IMAGE = "sagemaker-xgboost"
@@ -20,10 +22,14 @@ STOCK_VERSIONS: dict[str, Version] = {
 
 @dataclass(frozen=True)
 class Target:
-    """An image: `reader` is the XGBoost in it, `stock` whether it is AWS's."""
+    """An image: `reader` is the XGBoost in it, `stock` whether it is AWS's.
+
+    `forest` is what it is given unless a user says otherwise: a flat forest alone where every instance reads them.
+    """
 
     reader: Version = IMAGE_XGBOOST
     stock: bool = False
+    forest: "Forest" = "none"
 
     @property
     def name(self) -> str:
@@ -31,13 +37,20 @@ class Target:
         return f"the stock image of XGBoost {dotted(self.reader)}" if self.stock else "the dense server"
 
 
-DENSE = Target()
+DENSE = Target(forest="alone")
+# Of an image that is not known: it may be an older dense server, which reads no forests.
+_UNKNOWN = Target()
 
 
 def target_of(fleet: "FleetConfig | None") -> Target:
-    """The image of a fleet; the dense server's where there is no fleet, or an image that is not known."""
-    if fleet is None or fleet.container.image != _STOCK_IMAGE:
+    """The image of a fleet; the dense server's where there is no fleet.
+
+    Of an image that is not known what the dense server reads, without flat forests.
+    """
+    if fleet is None or fleet.container.image == "tierfleet":
         return DENSE
+    if fleet.container.image != _STOCK_IMAGE:
+        return _UNKNOWN
     return stock_target(fleet.container.version or "") or DENSE
 
 

@@ -1,4 +1,8 @@
-"""Write a plan into the fleet file: comments and order kept, checked before anything is replaced. Deploys nothing."""
+"""Write a plan into the fleet file. Comments and order stay, and the file is checked before it is replaced.
+
+change = pinned(change, config, ["m07=2026-11-14"], catalog_reader(config))    # pins.py
+write(file_edits(path, config, change))
+"""
 
 import difflib
 import re
@@ -15,14 +19,14 @@ from tierfleet.config import ConfigError, FleetConfig, check_file
 from tierfleet.config.problems import errors_of
 from tierfleet.errors import InputError
 from tierfleet.files import write_whole
-from tierfleet.planning.change import Target
+from tierfleet.planning.change import FleetChange
 from tierfleet.planning.search.proposed import dedicated_tenants, dedicated_tier_name, proposed_tail
 from tierfleet.runtime.names import WORD_PATTERN
 
 
 @dataclass(frozen=True)
 class FileEdit:
-    """One file as it is and as it is to be."""
+    """One file before and after the change."""
 
     path: Path
     before: str
@@ -35,17 +39,17 @@ class FileEdit:
         return "".join(difflib.unified_diff(old, new, str(self.path), f"{self.path} (planned)"))
 
 
-def file_edits(path: Path, config: FleetConfig, target: Target) -> list[FileEdit]:
-    """The fleet file, and the file of its warm-up list if it has one, as the plan wants them; only what changes.
+def file_edits(path: Path, config: FleetConfig, change: FleetChange) -> list[FileEdit]:
+    """The changed files: the fleet file, and the file of its warm-up list if it has one.
 
-    Raises InputError where a promoted tenant has no pin or no tier to join.
+    Raises InputError if a promoted tenant has no pin or no tier to join.
     """
     before = _text(path)
-    document: Any = tomlkit.parse(before)
+    document: Any = tomlkit.parse(_without_tables(before, config, change))
     name = config.default_tier
     tail = config.multi_model_tiers[name]
     table = document["tiers"][name]
-    new = proposed_tail(tail, target.instance_type, target.instances)
+    new = proposed_tail(tail, change.instance_type, change.instances)
     if new.instance_type != tail.instance_type:
         table["instance_type"] = new.instance_type
     for key in ("min", "max", "initial"):
@@ -56,23 +60,26 @@ def file_edits(path: Path, config: FleetConfig, target: Target) -> list[FileEdit
         table["scaling"]["max_requests_per_second"] = int(rate) if rate == int(rate) else rate
     if new.volume_size_in_gb != tail.volume_size_in_gb:
         del table["volume_size_in_gb"]
-    if target.models_per_instance not in (None, tail.models_per_instance):
-        table["models_per_instance"] = target.models_per_instance
-    _tenants(document, config, target)
-    found = []
-    if target.warm_up is not None and tail.warm_up is not None and target.warm_up != tail.warm_up.tenants:
+    if change.models_per_instance not in (None, tail.models_per_instance):
+        _set(table, "models_per_instance", change.models_per_instance)
+    _tenants(document, config, change)
+    changed = []
+    if change.warm_up is not None and tail.warm_up is not None and change.warm_up != tail.warm_up.tenants:
         if tail.warm_up.tenants_file is None:
-            table["warm_up"]["tenants"] = _array(table["warm_up"]["tenants"], target.warm_up)
+            table["warm_up"]["tenants"] = _array(table["warm_up"]["tenants"], change.warm_up)
         else:
             file = path.parent / tail.warm_up.tenants_file
             text = _text(file)
-            found.append(FileEdit(file, text, _same_ends(text, _lines(text, target.warm_up))))
-    found.insert(0, FileEdit(path, before, _same_ends(before, tomlkit.dumps(document))))
-    return [edit for edit in found if edit.before != edit.after]
+            changed.append(FileEdit(file, text, _same_ends(text, _lines(text, change.warm_up))))
+    changed.insert(0, FileEdit(path, before, _same_ends(before, tomlkit.dumps(document))))
+    return [edit for edit in changed if edit.before != edit.after]
 
 
 def write(edits: Sequence[FileEdit]) -> None:
-    """Check the edited files as a whole, then replace each at once. Raises ConfigError; then nothing was written."""
+    """Check the changed files together, then replace each of them whole.
+
+    Raises ConfigError if the result is invalid and InputError if a file has changed meanwhile; nothing is written then.
+    """
     with tempfile.TemporaryDirectory(prefix="tierfleet-") as folder:
         for edit in edits:
             _copy_siblings(edit.path.parent, Path(folder))
@@ -91,27 +98,39 @@ def write(edits: Sequence[FileEdit]) -> None:
 
 
 def _text(file: Path) -> str:
-    """With the line ends that it has."""
+    """The text with its own line ends."""
     return file.read_bytes().decode()
 
 
 def _same_ends(before: str, after: str) -> str:
-    """With Windows' line ends where the file had no others."""
+    """`after` with CRLF if all lines of `before` end so."""
     windows = before.count("\r\n") == before.count("\n") > 0
     return after.replace("\r\n", "\n").replace("\n", "\r\n") if windows else after
 
 
 def _copy_siblings(directory: Path, folder: Path) -> None:
-    """What a fleet file may refer to: text files beside it."""
+    """Copy the text files that a fleet file may refer to."""
     for file in directory.glob("*.txt"):
         (folder / file.name).write_bytes(file.read_bytes())
 
 
-def _tenants(document: Any, config: FleetConfig, target: Target) -> None:
-    now = dedicated_tenants(config)
-    for tenant in target.demoted(config):
-        del document["tiers"][now[tenant]]["tenants"][tenant]
-    promoted = target.promoted(config)
+def _without_tables(text: str, config: FleetConfig, change: FleetChange) -> str:
+    """The text without the tables of demoted tenants, if each has a table of its own.
+
+    tomlkit counts the comments below a table as part of it, although they are about what follows.
+    """
+    today = dedicated_tenants(config)
+    for tenant in change.demoted(config):
+        header = re.escape(f"[tiers.{today[tenant]}.tenants.{tenant}]")
+        text = re.sub(rf"^{header}[^\n]*\n(?:[^\[#\s][^\n]*\n)*", "", text, flags=re.MULTILINE)
+    return text
+
+
+def _tenants(document: Any, config: FleetConfig, change: FleetChange) -> None:
+    today = dedicated_tenants(config)
+    for tenant in change.demoted(config):
+        document["tiers"][today[tenant]].get("tenants", {}).pop(tenant, None)
+    promoted = change.promoted(config)
     if not promoted:
         return
     joins = dedicated_tier_name(config)
@@ -127,7 +146,7 @@ def _tenants(document: Any, config: FleetConfig, target: Target) -> None:
             f"{', '.join(wrong)} would be dedicated, and a fleet file holds no such name: a tenant id must match "
             f"{WORD_PATTERN}; rename it in the traffic, or leave it where it is with --keep"
         )
-    missing = [tenant for tenant in promoted if tenant not in target.pins]
+    missing = [tenant for tenant in promoted if tenant not in change.pins]
     if missing:
         options = " ".join(f"--pin {tenant}=VERSION" for tenant in missing)
         raise InputError(
@@ -137,37 +156,60 @@ def _tenants(document: Any, config: FleetConfig, target: Target) -> None:
     table = document["tiers"][joins]
     if "tenants" not in table:
         table["tenants"] = tomlkit.table()
+    as_tables = any(_has_header(table["tenants"], item) for item in table["tenants"].values())
     for tenant in promoted:
-        # Parsed, since only then it has the spaces that the other lines have.
-        line = tomlkit.parse(f'{tenant} = {{ model = "{target.pins[tenant]}" }}\n')[tenant]
-        _append(table["tenants"], tenant, line)
+        _pin(table["tenants"], tenant, change.pins[tenant], as_tables=as_tables)
 
 
-def _append(table: Any, key: str, value: Item) -> None:
-    """Below the table's last line: what follows it, such as the comment above the next table, belongs to others."""
-    keys = list(table.keys())
-    if keys and isinstance(table, Table):
-        # tomlkit has no public way; its own append goes behind the comments.
-        table.value._insert_after(keys[-1], key, value)
+def _pin(tenants: Any, tenant: str, model: str, *, as_tables: bool) -> None:
+    """Add a tenant in the form of the others: a line, or a table of its own below the last one."""
+    if as_tables:
+        last: Any = list(tenants.values())[-1]
+        own = tomlkit.table()
+        own["model"] = model
+        # Comments and blank lines at the end of the last table are about what follows it.
+        follows = len(last.value.body)
+        while follows and last.value.body[follows - 1][0] is None:
+            follows -= 1
+        own.value.body.extend(last.value.body[follows:])
+        del last.value.body[follows:]
+        last.add(tomlkit.nl())
+        tenants[tenant] = own
+        return
+    # Parsed, so that it has the same spaces as the other lines.
+    _set(tenants, tenant, tomlkit.parse(f'{tenant} = {{ model = "{model}" }}\n')[tenant])
+
+
+def _has_header(parent: Any, item: Item) -> bool:
+    """Whether an item is a table that begins with its name in brackets; others are values, or have dotted keys."""
+    return isinstance(item, Table) and item.display_name is not None and f"[{item.display_name}]" in parent.as_string()
+
+
+def _set(table: Any, key: str, value: Any) -> None:
+    """Set a key. A new one goes below the table's last value, above comments and tables that follow."""
+    values = [name for name, item in table.items() if not _has_header(table, item)]
+    if key not in table and values and isinstance(table, Table):
+        # tomlkit has no public method for it; its append goes behind the comments.
+        table.value._insert_after(values[-1], key, value)
     else:
         table[key] = value
 
 
 def _array(old: Array, tenants: Sequence[str]) -> Item:
-    """In the old one's form: as many a line as its first line has."""
+    """In the form of the old array: as many tenants a line as in its first line."""
     lines = [line for line in old.as_string().splitlines() if '"' in line]
     if len(lines) <= 1 and "\n" not in old.as_string():
         return tomlkit.item(list(tenants))
-    a_line = max(lines[0].count('"') // 2, 1)
+    per_line = max(lines[0].count('"') // 2, 1)
     indent = lines[0][: len(lines[0]) - len(lines[0].lstrip())] or "    "
-    rows = [tenants[start : start + a_line] for start in range(0, len(tenants), a_line)]
+    rows = [tenants[start : start + per_line] for start in range(0, len(tenants), per_line)]
     text = "".join(indent + ", ".join(f'"{name}"' for name in row) + ",\n" for row in rows)
     array: Any = tomlkit.parse(f"tenants = [\n{text}]\n")["tenants"]
     return array  # type: ignore[no-any-return]
 
 
 def _lines(text: str, tenants: Sequence[str]) -> str:
-    """A list's file: its head of comments, then a tenant a line."""
+    """The text of a list's file: its leading comments, then a tenant a line."""
     head = []
     for line in text.splitlines(keepends=True):
         if line.strip() and not line.lstrip().startswith("#"):

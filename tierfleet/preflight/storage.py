@@ -61,7 +61,7 @@ def _models(account: Account, s3: Any, bucket: str) -> Iterator[Finding]:
             yield Finding(area="models", status="problem", message=message, remedy=publish)
     pinned = {
         tenant: f"{MODELS_PREFIX}{settings.model}"
-        for tier in config.dedicated_tiers.values()
+        for tier in config.tenant_endpoint_tiers.values()
         for tenant, settings in tier.tenants.items()
     }
     missing = [tenant for tenant, key in sorted(pinned.items()) if not _exists(s3, bucket, key)]

@@ -1,4 +1,4 @@
-"""Reads the route document from AppConfig: as deployed, or the newest hosted version, deployed or not."""
+"""Reads the route document from AppConfig: the deployed one, or the newest hosted version."""
 
 import math
 import threading
@@ -19,28 +19,30 @@ if TYPE_CHECKING:
     from mypy_boto3_appconfigdata.client import AppConfigDataClient
 
 
-# AppConfig's own interval where a session asks for none, and the shortest that a session may ask for: API reference,
-# StartConfigurationSession.
+# AppConfig's default interval, and the range that a session may request: API reference, StartConfigurationSession.
 DEFAULT_POLL_SECONDS: Final = 60
 SHORTEST_POLL_SECONDS: Final = 15
 LONGEST_POLL_SECONDS: Final = 86_400
 
 
 class NoRoutesDeployedError(RoutesError):
-    """Nothing has been deployed yet: the fleet's first deployment is still on its way."""
+    """No routes are deployed: the fleet's first deployment is not finished."""
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """document: None means unchanged since the last fetch; next_poll_seconds: not sooner again than that."""
+    """The result of a poll."""
 
     document: RouteDocument | None
+    """None: unchanged since the last fetch."""
+
     next_poll_seconds: float
+    """The shortest time until the next poll."""
 
 
 @dataclass(frozen=True)
 class _Latest:
-    """An answer of AppConfig; content: empty for "as before"."""
+    """A reply of AppConfig. content: empty if nothing changed."""
 
     content: bytes
     next_token: str | None
@@ -48,10 +50,10 @@ class _Latest:
 
 
 class RouteSession:
-    """A configuration session of AppConfig: opened once, then asked with the token of the answer before.
+    """A configuration session of AppConfig: opened once, then polled with the token of the last reply. Thread-safe.
 
-    The identifiers are AppConfig ids or names. poll_seconds: the interval asked of AppConfig, 15 to 86,400;
-    None leaves AppConfig's own. read_part, sections: as in parse_routes. Thread-safe.
+    The identifiers are AppConfig ids or names. poll_seconds: the interval to request, 15 to 86,400; None: AppConfig's
+    default. read_part, sections: as in parse_routes.
     """
 
     def __init__(
@@ -79,15 +81,15 @@ class RouteSession:
         self._lock = threading.Lock()
 
     def fetch(self, *, new_session: bool = False) -> Fetched:
-        """The document, or None for "as before"; a new session always brings it whole.
+        """The document, or None if it did not change. A new session always returns the document.
 
         Raises RoutesError, and botocore's errors.
         """
         with self._lock:
-            # A token is good for one call, whatever becomes of that call.
+            # A token is valid for one call, even if that call fails.
             token, self._token = (None if new_session else self._token), None
             latest = self._asked(token)
-            # A document that cannot be read leaves no token behind: the next session brings it again.
+            # After an invalid document no token is kept: the next session returns the document again.
             document = self._parse(latest.content) if latest.content else None
             self._token = latest.next_token
             return Fetched(document, latest.next_poll_seconds)
@@ -99,12 +101,12 @@ class RouteSession:
             try:
                 return self._latest(token, first=False)
             except ClientError:
-                # A token lives for 24 hours; what else is wrong will be wrong again.
+                # A token expires after 24 hours. Any other error occurs again.
                 return self._latest(self._first_token(), first=True)
         except ClientError as error:
             if error.response["Error"]["Code"] == "ResourceNotFoundException":
                 raise NoRoutesDeployedError(
-                    f"AppConfig knows no deployed routes of application {self._application_id} "
+                    f"AppConfig has no deployed routes of application {self._application_id} "
                     f"({error.response['Error'].get('Message') or 'not found'})"
                 ) from error
             raise
@@ -118,13 +120,13 @@ class RouteSession:
             reply = self._client.get_latest_configuration(ConfigurationToken=token)
             content = reply["Configuration"].read()
         if first and not content:
-            raise NoRoutesDeployedError(f"AppConfig holds no deployed routes of application {self._application_id}")
+            raise NoRoutesDeployedError(f"AppConfig has no deployed routes of application {self._application_id}")
         next_poll_seconds = _poll_seconds(reply.get("NextPollIntervalInSeconds"))
         return _Latest(content, reply.get("NextPollConfigurationToken"), next_poll_seconds)
 
 
 def _poll_seconds(said: object) -> float:
-    """What AppConfig asks for, within what a session may ask of AppConfig: an odd reply must not end the polling."""
+    """AppConfig's interval within the allowed range: an invalid reply must not stop the polling."""
     if not isinstance(said, int | float) or not 0 < said < math.inf:
         return DEFAULT_POLL_SECONDS
     return float(min(said, LONGEST_POLL_SECONDS))
@@ -138,9 +140,9 @@ def deployed_routes(
     profile_id: str,
     read_part: ReadPart | None = None,
 ) -> RouteDocument:
-    """The document that callers see now, by a new configuration session (so never a cached one).
+    """The deployed document, read in a new configuration session, so it is never a cached one.
 
-    The identifiers are AppConfig ids or names; read_part: as in parse_routes. Raises RoutesError, and botocore's
+    The identifiers are AppConfig ids or names. read_part: as in parse_routes. Raises RoutesError, and botocore's
     ClientError.
     """
     session = RouteSession(
@@ -152,16 +154,16 @@ def deployed_routes(
     )
     document = session.fetch(new_session=True).document
     if document is None:
-        raise NoRoutesDeployedError(f"AppConfig holds no deployed routes of application {application_id}")
+        raise NoRoutesDeployedError(f"AppConfig has no deployed routes of application {application_id}")
     return document
 
 
 def newest_hosted_routes(
     client: "AppConfigClient", *, application_id: str, profile_id: str, read_part: ReadPart | None = None
 ) -> RouteDocument:
-    """The hosted version with the greatest number: what is about to be deployed, for who runs before that.
+    """The hosted version with the highest number, for gates, which run before it is deployed.
 
-    The identifiers are AppConfig ids; read_part: as in parse_routes. Raises RoutesError, and botocore's ClientError.
+    The identifiers are AppConfig ids. read_part: as in parse_routes. Raises RoutesError, and botocore's ClientError.
     """
     pages = client.get_paginator("list_hosted_configuration_versions").paginate(
         ApplicationId=application_id, ConfigurationProfileId=profile_id
@@ -182,8 +184,10 @@ def hosted_routes(
     version: int,
     read_part: ReadPart | None = None,
 ) -> RouteDocument:
-    """One hosted version, deployed or not; read_part: as in parse_routes. Raises RoutesError, and botocore's
-    ClientError."""
+    """One hosted version, deployed or not. read_part: as in parse_routes.
+
+    Raises RoutesError, and botocore's ClientError.
+    """
     reply = client.get_hosted_configuration_version(
         ApplicationId=application_id, ConfigurationProfileId=profile_id, VersionNumber=version
     )

@@ -1,8 +1,7 @@
-"""What an AWS error means for the call that got it.
+"""Classifies AWS errors by what they mean for the call.
 
-The texts and codes are those SageMaker, S3 and botocore give, InvokeEndpoint above all. A multi-model
-endpoint of the stock XGBoost image answers 503 for a busy container and for a bad payload alike: there the
-text decides.
+The texts and codes are those of SageMaker, S3 and botocore. A multi-model endpoint of the stock XGBoost image answers
+503 for a busy container and for an invalid payload; only the text differs.
 """
 
 import ssl
@@ -20,11 +19,11 @@ _LONGEST_DETAIL_CHARACTERS: Final = 300
 
 
 class CredentialsError(Exception):
-    """The credentials cannot be renewed; the message is one sentence that says why."""
+    """The credentials cannot be renewed. The message is one sentence that says why."""
 
 
 class Kind(StrEnum):
-    """What happened, in one word that logs and metrics can count."""
+    """What happened, as a word for logs and metrics."""
 
     MODEL_NOT_READY = "model-not-ready"
     THROTTLED = "throttled"
@@ -63,20 +62,20 @@ _SAME_FOR_EVERY_TENANT: Final = frozenset({Kind.DENIED, Kind.UNKNOWN_ENDPOINT, K
 _MEANING: Final[Mapping[Kind, str]] = {
     Kind.MODEL_NOT_READY: "the model is still loading",
     Kind.THROTTLED: "AWS throttles the calls",
-    Kind.UNAVAILABLE: "the service is unavailable for now",
-    Kind.DEPENDENCY: "something SageMaker depends on failed",
+    Kind.UNAVAILABLE: "the service is unavailable",
+    Kind.DEPENDENCY: "a service that SageMaker depends on failed",
     Kind.CONTAINER_BUSY: "the model server has no free worker",
     Kind.OUT_OF_MEMORY: "the instance had no memory left for the model",
-    Kind.READ_TIMEOUT: "no answer in time; the model may go on loading",
+    Kind.READ_TIMEOUT: "no answer in time; the model may still be loading",
     Kind.CONNECTION: "the connection failed",
     Kind.PAYLOAD_OR_MODEL: "the model server rejected the payload or cannot use the model",
     Kind.PAYLOAD: "the model server rejected the payload",
-    Kind.NOT_ACCEPTABLE: "the model server cannot answer in the form that was asked for",
+    Kind.NOT_ACCEPTABLE: "the model server cannot answer in the requested format",
     Kind.MODEL: "the model failed",
-    Kind.MISSING_MODEL: "there is no such model archive, or the endpoint's role may not read it",
-    Kind.UNKNOWN_ENDPOINT: "there is no such endpoint",
-    Kind.UNKNOWN_BUCKET: "there is no such bucket",
-    Kind.REQUEST: "the request itself is wrong",
+    Kind.MISSING_MODEL: "the artefact does not exist, or the endpoint's role may not read it",
+    Kind.UNKNOWN_ENDPOINT: "the endpoint does not exist",
+    Kind.UNKNOWN_BUCKET: "the bucket does not exist",
+    Kind.REQUEST: "the request is invalid",
     Kind.DENIED: "access denied",
     Kind.UNEXPECTED: "unexpected error",
 }
@@ -105,7 +104,7 @@ _KIND_OF_CODE: Final[Mapping[str, Kind]] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an error is, whether trying again can help, and one sentence for a person."""
+    """The kind of an error, and one sentence for a person."""
 
     kind: Kind
     sentence: str
@@ -116,12 +115,12 @@ class Verdict:
 
     @property
     def same_for_every_tenant(self) -> bool:
-        """No other tenant's call to the same endpoint or bucket would fare better."""
+        """Whether every tenant's call to the same endpoint or bucket would fail."""
         return self.kind in _SAME_FOR_EVERY_TENANT
 
 
 def classify(error: Exception) -> Verdict:
-    """The verdict on any exception a boto3 call may raise; never raises itself."""
+    """The verdict on any exception that a boto3 call may raise. Never raises."""
     if isinstance(error, ClientError):
         response = _mapping(error.response)
         said = _mapping(response.get("Error"))
@@ -138,7 +137,7 @@ def _verdict(kind: Kind, detail: str) -> Verdict:
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    """What should be an object of a reply; whoever wrote the reply may have sent anything."""
+    """A part of a reply that should be an object; empty if it is not."""
     return value if isinstance(value, Mapping) else {}
 
 
@@ -165,7 +164,7 @@ def _kind_of_reply(response: Mapping[str, Any]) -> Kind:
     if code in {"ValidationError", "ValidationException"}:
         return _kind_of_validation_error(message)
     if code in {"AccessDenied", "AccessDeniedException"} and "s3:listbucket" in message:
-        # S3 says so of a *missing* key to a caller that may not list the bucket.
+        # S3 answers so for a *missing* key to a caller that may not list the bucket.
         return Kind.MISSING_MODEL
     return _KIND_OF_CODE.get(code) or _kind_of_status(
         _whole_number(_mapping(response.get("ResponseMetadata")).get("HTTPStatusCode"))
@@ -173,7 +172,7 @@ def _kind_of_reply(response: Mapping[str, Any]) -> Kind:
 
 
 def _kind_of_status(status: int) -> Kind:
-    """Of a reply whose code says nothing, such as a load balancer's empty 503: botocore makes "503" its code."""
+    """For a reply without a known code, such as a load balancer's empty 503, to which botocore gives the code "503"."""
     if status == 429:
         return Kind.THROTTLED
     if status in {401, 403}:
@@ -208,7 +207,7 @@ def _kind_of_exception(error: Exception) -> Kind:
         case TimeoutError():
             return Kind.READ_TIMEOUT
         case urllib3.exceptions.HTTPError() | HTTPException() | ssl.SSLError() | ConnectionError():
-            # Where botocore reads the body of an error, nothing turns these into its own.
+            # While botocore reads the body of an error, it does not convert these into its own.
             return Kind.CONNECTION
         case (
             CredentialsError()

@@ -1,8 +1,8 @@
-"""boto3 clients with the retry mode and the timeouts stated, because the defaults differ between versions.
+"""boto3 clients with explicit retry modes and timeouts, because the defaults differ between versions.
 
-botocore 1.44 changed the default retry mode from legacy to standard, and Lambda's own boto3 may be either.
-Session, region and endpoint URL come by boto3's own means: AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL and
-AWS_ENDPOINT_URL_<SERVICE> keep working.
+botocore 1.44 changed the default retry mode from legacy to standard, and Lambda's boto3 may be either.
+Session, region and endpoint URL are resolved by boto3: AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL and
+AWS_ENDPOINT_URL_<SERVICE> work.
 """
 
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime.client import SageMakerRuntimeClient
 
 CONNECT_TIMEOUT_SECONDS: Final = 3
-# SageMaker answers a cold call within 60 seconds, and says ModelNotReadyException if the model needs longer.
+# SageMaker answers a cold call within 60 seconds; if the model needs longer, with ModelNotReadyException.
 COLD_READ_TIMEOUT_SECONDS: Final = 70
 CONTROL_READ_TIMEOUT_SECONDS: Final = 20
 CONTROL_ATTEMPTS: Final = 4
 # Routes and pointers are a few kilobytes, and a caller waits for them.
 LOOKUP_READ_TIMEOUT_SECONDS: Final = 5
-# One such request as a whole, however slowly its reply drips.
+# One such request as a whole, however slow its reply.
 LOOKUP_SECONDS: Final = CONNECT_TIMEOUT_SECONDS + LOOKUP_READ_TIMEOUT_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallingClients:
-    """What FleetClient calls AWS with. They must not retry by themselves; appconfigdata: None without AppConfig."""
+    """FleetClient's AWS clients. They must not retry. appconfigdata: None without AppConfig."""
 
     runtime: "SageMakerRuntimeClient"
     s3: "S3Client"
@@ -45,21 +45,25 @@ class CallingClients:
                 client.close()
 
     def bound_in_time(self) -> None:
-        """Have all that their calls wait for end within the calling thread's time limit (time_limit.py)."""
+        """Limit every wait of their calls to the calling thread's time limit (time_limit.py)."""
         bound_in_time(self.runtime, self.s3, self.appconfigdata)
 
 
 def cold_path_client(
-    *, connections: int, session: boto3.Session | None = None, endpoint_url: str | None = None
+    *,
+    connections: int,
+    read_timeout_seconds: float = COLD_READ_TIMEOUT_SECONDS,
+    session: boto3.Session | None = None,
+    endpoint_url: str | None = None,
 ) -> "SageMakerRuntimeClient":
-    """InvokeEndpoint for calls that may have to load a model first; connections: how many threads share it.
+    """A client for InvokeEndpoint calls that may load a model first. connections: how many threads share it.
 
-    It never retries: whoever calls knows its deadline and classifies the error (tierfleet.runtime.aws_errors),
-    and botocore retries ModelNotReadyException in one mode and not in the other.
+    It never retries: the caller knows its deadline and classifies the error (tierfleet.runtime.aws_errors), and
+    botocore retries ModelNotReadyException in only one mode.
     """
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=COLD_READ_TIMEOUT_SECONDS,
+        read_timeout=read_timeout_seconds,
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=connections,
     )
@@ -70,7 +74,7 @@ def cold_path_client(
 
 
 def s3_client(*, connections: int, session: boto3.Session | None = None, endpoint_url: str | None = None) -> "S3Client":
-    """The catalog's reader; connections: how many threads share it."""
+    """A client that reads the catalog. connections: how many threads share it."""
     config = _control_config().merge(Config(max_pool_connections=connections))
     client: S3Client = (session or boto3.Session()).client("s3", config=config, endpoint_url=endpoint_url)
     return client
@@ -96,12 +100,12 @@ def sagemaker_client(*, session: boto3.Session | None = None) -> "SageMakerClien
 
 
 def cloudformation_client(*, session: boto3.Session | None = None) -> Any:
-    """Untyped: one call of it does not pay for another package of type stubs."""
+    """Untyped: one call does not justify another package of type stubs."""
     return (session or boto3.Session()).client("cloudformation", config=_control_config())
 
 
 def control_client(service: str, *, session: boto3.Session | None = None, endpoint_url: str | None = None) -> Any:
-    """A client of any service for a few calls, untyped as `cloudformation_client`."""
+    """A client of any service for a few calls, untyped like `cloudformation_client`."""
     return (session or boto3.Session()).client(service, config=_control_config(), endpoint_url=endpoint_url)
 
 
@@ -114,10 +118,10 @@ def calling_clients(
     with_appconfigdata: bool = True,
     endpoint_url: str | None = None,
 ) -> CallingClients:
-    """FleetClient's clients; connections: how many threads share them; region: the session's own, unless given.
-    endpoint_url: of all three services, instead of AWS's own.
+    """FleetClient's clients. connections: how many threads share them. region: by default the session's.
+    endpoint_url: of all three services, instead of AWS's.
 
-    None of them retries: the call's deadline decides, and one error has one policy (tierfleet.runtime.client.retries).
+    None of them retries: tierfleet.runtime.client.retries does, within the call's deadline.
     """
     runtime = _calling_config(read_timeout_seconds, connections=connections)
     lookup = _calling_config(LOOKUP_READ_TIMEOUT_SECONDS, connections=connections)
@@ -133,8 +137,8 @@ def calling_clients(
 
 
 def bound_in_time(*aws_clients: Any) -> None:
-    """Have all that these clients' calls wait for end within the calling thread's time limit (time_limit.py)."""
-    # Not before a client is made: who imports this module to read a pointer pays for neither.
+    """Limit every wait of these clients' calls to the calling thread's time limit (time_limit.py)."""
+    # Imported here: a process that only reads a pointer needs neither.
     from tierfleet.runtime.connections import guard
     from tierfleet.runtime.credentials import renew_aside
 
@@ -144,7 +148,7 @@ def bound_in_time(*aws_clients: Any) -> None:
 
 
 def caller_account(session: boto3.Session, *, region: str | None) -> str:
-    """The account of the session's credentials: what they say themselves, else one call of STS."""
+    """The account of the session's credentials: the one that they name, else by one call of STS."""
     credentials = session.get_credentials()
     known: str | None = getattr(credentials, "account_id", None)
     if known:
@@ -165,7 +169,7 @@ def _calling_config(read_timeout_seconds: float, *, connections: int) -> Config:
         read_timeout=read_timeout_seconds,
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=connections,
-        # A load balancer drops idle connections without a word; the next call would wait for its timeout.
+        # A load balancer drops idle connections silently; the next call would wait for its timeout.
         tcp_keepalive=True,
     )
 

@@ -1,7 +1,7 @@
-"""The connections of botocore's clients: bounded in time as a whole, strict about replies, and never shared by a fork.
+"""Connections for botocore's clients: limited in total time, strict about replies, and never shared after a fork.
 
-botocore reads through urllib3, whose timeouts are between two bytes, and whose pools a forked process would share with
-its parent: each would then read replies to the other's requests.
+botocore reads through urllib3. Its timeouts are between two bytes, and a forked process would share its pools with the
+parent: each would read replies to the other's requests.
 """
 
 import contextlib
@@ -38,30 +38,31 @@ _lookups: SingleFlight[tuple[str, int], list[tuple[Any, ...]]] = SingleFlight("t
 
 
 def guard(client: Any) -> None:
-    """Have a boto3 client open only guarded connections from now on; what is no boto3 client is left alone."""
+    """Have a boto3 client open only guarded connections from now on. Other objects, such as fakes, are left alone."""
     endpoint = getattr(client, "_endpoint", None)
     if endpoint is None:
         return
     classes = endpoint.http_session._pool_classes_by_scheme
     if classes["http"] is not _HTTPPool:
-        # One dict that the session's own manager shares with the managers of its proxies.
+        # The session's manager shares this dict with the managers of its proxies.
         classes.update(http=_HTTPPool, https=_HTTPSPool)
         make_readable(client)
-        # Pools that it has already would go on making connections of botocore's own.
+        # Existing pools would still make botocore's own connections.
         endpoint.http_session.close()
 
 
 def forget_in_child() -> None:
-    """After a fork: close the child's copies of all connections, whose other copies the parent goes on using.
+    """After a fork: close the child's copies of all connections. The parent still uses its own.
 
-    Nothing is sent: a TLS goodbye would end the parent's session. No lock is taken: whoever held it does not exist.
+    Nothing is sent: a TLS close would end the parent's session. No lock is taken: the thread that held it does not
+    exist.
     """
     global _lookups
     _lookups = SingleFlight("tierfleet-dns")
     for connection in list(_connections):
         sock, connection.sock = connection.sock, None
         if sock is not None:
-            # A proxy's TLS inside TLS is no socket; it stays as it is, unused.
+            # TLS inside a proxy's TLS is not a socket; it stays open and unused.
             with contextlib.suppress(OSError, AttributeError):
                 os.close(sock.detach())
     _connections.clear()
@@ -75,7 +76,7 @@ class _Guarded:
 
     _request_begins = False
 
-    # Of the connections that this is mixed into.
+    # Attributes of the connections that this is mixed into.
     sock: socket.socket | None
     host: str
     port: int
@@ -89,7 +90,7 @@ class _Guarded:
         super().__init__(*args, **options)
 
     def _new_conn(self) -> socket.socket:
-        """Connect to the first address that answers; look-up and attempts together stay within the connect timeout."""
+        """Connect to the first address that answers. DNS and all attempts together take at most the connect timeout."""
         connection = cast("Any", self)
         seconds = seconds_allowed(self.timeout)
         try:
@@ -114,7 +115,7 @@ class _Guarded:
             try:
                 for option in self.socket_options or ():
                     sock.setsockopt(*option)
-                # One address that is silent leaves time for the others.
+                # An address that does not answer leaves time for the others.
                 sock.settimeout(None if left is None else left / (len(addresses) - number))
                 if self.source_address:
                     sock.bind(self.source_address)
@@ -130,18 +131,18 @@ class _Guarded:
         raise failure
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, *args: Any, **options: Any) -> Any:
-        # Not on a new connection, which may hold TLS session tickets: they are read with the first reply.
+        # Not on a new connection: TLS session tickets may wait there, and are read with the first reply.
         self._request_begins = self.sock is not None and self._exchange.answered_before
         target_model = (headers or {}).get(_TARGET_MODEL)
-        # A tenant's row has one score, whichever endpoint and version it comes from.
+        # The same row of a tenant gets the same answer from every version's key, so only the tenant counts.
         self._exchange.asked((body, target_model.split(b"/")[0] if isinstance(target_model, bytes) else url))
         return super().request(method, url, body, headers, *args, **options)  # type: ignore[misc]
 
     def send(self, data: Any) -> None:
         connection = cast("Any", self)
         if self._request_begins and self.sock is not None and wait_for_read(self.sock, 0):
-            # urllib3 looks too, but a reply that comes twice may come until now.
-            raise ReplyError("a reply came before its request, or the connection was closed")
+            # urllib3 checks too, but earlier: a duplicated reply may have arrived since.
+            raise ReplyError("a reply arrived before its request, or the connection was closed")
         self._request_begins = False
         if self.sock is None and connection.auto_open:
             connection.connect()
@@ -159,10 +160,10 @@ class _HTTPSConnection(_Guarded, AWSHTTPSConnection):  # type: ignore[misc]
 
 
 class _IdleConnections:
-    """A pool's connections, as urllib3 asks a LifoQueue for them, but without its lock.
+    """A pool's idle connections, with the methods of LifoQueue that urllib3 uses, but without a lock.
 
-    A signal handler that raises can leave the queue module's lock taken for ever, with every later call waiting for it.
-    A deque's own operations need none.
+    A signal handler that raises can leave LifoQueue's lock locked forever, and every later call would hang. A deque
+    needs no lock.
     """
 
     def __init__(self, maxsize: int) -> None:
@@ -185,7 +186,7 @@ class _IdleConnections:
         self._idle.append(connection)
 
     def forget(self) -> None:
-        """Hold no connection, only urllib3's places for new ones."""
+        """Drop all connections, and keep urllib3's placeholders for new ones."""
         self._idle.clear()
         self._idle.extend([None] * self.maxsize)
 
@@ -209,7 +210,7 @@ class _HTTPSPool(AWSHTTPSConnectionPool):
 
 
 def _addresses(host: str, port: int, seconds: float | None) -> list[tuple[Any, ...]]:
-    """As getaddrinfo gives them; raises TimeoutError. A look-up cannot be cut short, so it has a thread of its own."""
+    """The addresses from getaddrinfo. It cannot be interrupted, so it runs in its own thread. Raises TimeoutError."""
     name = host.strip("[]")
     with contextlib.suppress(ValueError):
         ipaddress.ip_address(name)
@@ -223,4 +224,4 @@ def _look_up(name: str, port: int) -> list[tuple[Any, ...]]:
     try:
         return cast("list[tuple[Any, ...]]", socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
     except UnicodeError as error:
-        raise OSError(f"{name!r} is no host name") from error
+        raise OSError(f"{name!r} is not a host name") from error

@@ -1,7 +1,7 @@
-"""Why rows got their scores: what the dense server answers to `Accept: application/json; contribs=true`.
+"""Contributions of features to scores: the dense server's reply to `Accept: application/json; contribs=true`.
 
-`{"feature_names": [...], "predictions": [{"score": s, "bias": b, "contributions": [...]}, ...]}`; with several outputs
-`bias` is a list with one number for each, and `contributions` one with a list for each.
+`{"feature_names": [...], "predictions": [{"score": s, "bias": b, "contributions": [...]}, ...]}`. With several outputs
+`bias` has one number, and `contributions` one list, for each output.
 """
 
 import json
@@ -16,74 +16,86 @@ Scores = list[float] | list[list[float]]
 
 
 class NoContributionsError(ValueError):
-    """The reply has scores and no contributions: that image does not know them."""
+    """The reply has scores but no contributions: its image cannot compute them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputContributions:
     """What each feature adds to one output of one row: SHAP values, as XGBoost's `pred_contribs` computes them.
 
-    contributions: one per feature, in the order of `Contributions.feature_names`. bias: what the output is without any
-    of them. Both in the units of the margin, which is the score before the objective's transform (for binary:logistic
-    the log-odds).
+    The unit is the margin's: the score before the objective's transform, for binary:logistic the log-odds.
     """
 
     contributions: tuple[float, ...]
+    """One per feature, in the order of `Contributions.feature_names`."""
+
     bias: float
+    """The output without any feature."""
 
     @property
     def margin(self) -> float:
-        """Bias and contributions together, which XGBoost's own margin differs from by rounding to float32."""
+        """The sum of bias and contributions. XGBoost's own margin is rounded to float32."""
         return math.fsum((self.bias, *self.contributions))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowContributions:
-    """One row: its score, as `predict` gives it, and its outputs: one, or one for each class, target or quantile.
-
-    multi:softmax has a single score, the class, and an output for each class.
-    """
+    """The score and contributions of one row."""
 
     score: float | list[float]
+    """As `predict` returns it."""
+
     outputs: tuple[OutputContributions, ...]
+    """One, or one for each class, target or quantile. multi:softmax has one score, the class, and an output for each
+    class."""
 
     @property
     def contributions(self) -> tuple[float, ...]:
-        """Those of the one output; raises ValueError if there are several."""
+        """Of the only output; raises ValueError if there are several."""
         return self._only.contributions
 
     @property
     def bias(self) -> float:
-        """That of the one output; raises ValueError if there are several."""
+        """Of the only output; raises ValueError if there are several."""
         return self._only.bias
 
     @property
     def margin(self) -> float:
-        """That of the one output; raises ValueError if there are several."""
+        """Of the only output; raises ValueError if there are several."""
         return self._only.margin
 
     @property
     def _only(self) -> OutputContributions:
         if len(self.outputs) != 1:
-            raise ValueError(f"the row has {len(self.outputs)} outputs; name one: outputs[0]")
+            raise ValueError(f"the row has {len(self.outputs)} outputs; choose one, for example outputs[0]")
         return self.outputs[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contributions:
-    """The rows of one call, in the order in which they were sent, and the names of the features."""
+    """The explained rows of one call, in the order in which they were sent.
+
+    >>> explained = fleet.explain("m37", [[0.3, 1.0, 12.5]])
+    >>> explained.feature_names
+    ('amount', 'country', 'age')
+    >>> explained.reasons()[:2]
+    [('age', 12.5), ('country', 1.0)]
+    """
 
     feature_names: tuple[str, ...]
     rows: tuple[RowContributions, ...]
 
     def reasons(self, row: int = 0, output: int = 0) -> list[tuple[str, float]]:
-        """Every feature and its contribution to one output of one row, the largest first, whatever its sign."""
-        found = zip(self.feature_names, self.rows[row].outputs[output].contributions, strict=True)
-        return sorted(found, key=lambda reason: -abs(reason[1]))
+        """Each feature and its contribution to one output of one row, the largest absolute value first."""
+        named = zip(self.feature_names, self.rows[row].outputs[output].contributions, strict=True)
+        return sorted(named, key=lambda reason: -abs(reason[1]))
 
 
 def parse_contributions(body: bytes) -> Contributions:
-    """Raises NoContributionsError for a reply with scores alone, ValueError for one that is not of that form."""
+    """The contributions in a reply.
+
+    Raises NoContributionsError if the reply has only scores, ValueError if it is malformed.
+    """
     text = body.decode("utf-8").strip()
     try:
         document = json.loads(text)
@@ -106,23 +118,23 @@ def parse_contributions(body: bytes) -> Contributions:
 
 
 def number_of(value: Any, text: str) -> float:
-    """A number of a reply; raises ValueError, in which `text` is the whole reply."""
+    """A number in a reply. Raises ValueError; text: the whole reply, for the message."""
     if value is None:
-        raise ValueError(f"the reply has null for a number, which is not finite: {start_of(text)}")
+        raise ValueError(f"the reply has null for a number that is not finite: {start_of(text)}")
     # Python reads 1_0, and digits of every script, as numbers.
     odd = isinstance(value, str) and ("_" in value or not value.isascii())
     if odd or isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"the reply has something else than numbers: {start_of(text)}")
+        raise ValueError(f"the reply has a value that is not a number: {start_of(text)}")
     try:
         return float(value)
     except OverflowError:
-        raise ValueError(f"the reply has a number beyond every float: {start_of(text)}") from None
+        raise ValueError(f"the reply has a number too large for a float: {start_of(text)}") from None
     except ValueError:
-        raise ValueError(f"the reply has something else than numbers: {start_of(text)}") from None
+        raise ValueError(f"the reply has a value that is not a number: {start_of(text)}") from None
 
 
 def start_of(text: str) -> str:
-    """A reply for a message."""
+    """The first characters of a reply, for a message."""
     return repr(text[:60])
 
 
@@ -137,8 +149,8 @@ def _row(prediction: Any, features: int, text: str) -> RowContributions:
     if not all(isinstance(one, list) and len(one) == features for one in contributions):
         raise ValueError(f"the reply has a row without one contribution for each of {features} features")
     outputs = tuple(
-        OutputContributions(contributions=tuple(number_of(value, text) for value in one), bias=number_of(of_none, text))
-        for of_none, one in zip(bias, contributions, strict=True)
+        OutputContributions(contributions=tuple(number_of(value, text) for value in one), bias=number_of(base, text))
+        for base, one in zip(bias, contributions, strict=True)
     )
     if isinstance(score, list):
         return RowContributions(score=[number_of(value, text) for value in score], outputs=outputs)

@@ -1,4 +1,4 @@
-"""Error replies whose body is not what AWS documents: botocore's parser raises whatever such a body makes it meet."""
+"""Repairs error replies whose body AWS does not document: botocore's parser raises arbitrary exceptions for them."""
 
 import json
 from typing import Any, Final
@@ -9,7 +9,7 @@ _LONGEST_TEXT_CHARACTERS: Final = 2_000
 
 
 def make_readable(client: Any) -> None:
-    """Have a boto3 client read any error body; its status and error type still say what happened."""
+    """Have a boto3 client accept any error body. Its status and error type still say what happened."""
     if client.meta.service_model.service_name in _JSON_SERVICES:
         client.meta.events.register("before-parse", _make_readable)
 
@@ -20,7 +20,7 @@ def _make_readable(response_dict: dict[str, Any], **_: Any) -> None:
 
 
 def readable(body: bytes) -> bytes:
-    """A JSON object with the fields of `body` that have the type AWS gives them; other bodies become its message."""
+    """A JSON object with the fields of `body` that have AWS's types. Any other body becomes its message."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""What a connection remembers of its last request and reply: a reply that comes twice must not be taken for the next.
+"""Detects duplicated replies on a connection, so that one is never used for the next request.
 
-HTTP/1.1 does not say which request a reply answers. AWS numbers its replies. A server that does not is known by its
-bytes: two different requests that are answered alike are suspicious, until a new connection brings the same again.
+HTTP/1.1 does not say which request a reply answers. AWS numbers its replies. For other servers the bytes are compared:
+the same reply to two different requests is suspicious, until a new connection returns it again.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ Digest = tuple[int, int]
 
 
 class _Servers:
-    """Of this process, by address: the last suspicious reply, and who is known to answer alike."""
+    """Servers that this process called, by address: the last suspicious reply, and servers known to repeat replies."""
 
     def __init__(self) -> None:
         self.suspects: dict[object, Digest] = {}
@@ -26,7 +26,7 @@ _servers = _Servers()
 
 
 class Exchange:
-    """Of one connection, which one thread uses at a time. server: its address."""
+    """The last request and reply of one connection, which one thread uses at a time. server: its address."""
 
     __slots__ = ("_answered", "_asked", "_digest", "_request_id", "_server", "answered_before")
 
@@ -36,19 +36,19 @@ class Exchange:
         self.connected()
 
     def connected(self) -> None:
-        """The connection is new; what it was made for is asked already."""
-        # Whether the connection has brought a reply.
+        """Reset for a new connection. Its first request has already been recorded."""
+        # Whether the connection has returned a reply.
         self.answered_before = False
         self._answered: object = None
         self._request_id: str | None = None
         self._digest: Digest | None = None
 
     def asked(self, request: object) -> None:
-        """A request is about to be sent; request: what tells it from another one."""
+        """Record a request that is about to be sent. request: what distinguishes it from others."""
         self._asked = request
 
     def repeats_number(self, headers: Mapping[str, Any]) -> bool:
-        """Whether the reply, of which the head is here, has the number of the reply before."""
+        """Whether the reply with these headers has the same number as the last reply."""
         self.answered_before = True
         request_id = headers.get(_REQUEST_IDS[0]) or headers.get(_REQUEST_IDS[1])
         repeated = request_id is not None and request_id == self._request_id
@@ -56,7 +56,7 @@ class Exchange:
         return repeated
 
     def repeats_bytes(self, digest: Digest) -> bool:
-        """Whether the reply, all of which is here, may be the reply before; digest: of its bytes."""
+        """Whether a complete reply may be a copy of the last reply. digest: of its bytes."""
         before, self._digest = self._digest, digest
         answered, self._answered = self._answered, self._asked
         if self._request_id is not None or self._server in _servers.alike:

@@ -1,8 +1,7 @@
 """tierfleet's own CloudWatch metrics, written as Embedded Metric Format lines.
 
-One JSON line in a CloudWatch log group, such as a Lambda function's standard output, becomes metrics: no API
-call, and no permission beyond the log group's. Format: CloudWatch user guide, "Embedded metric format
-specification".
+CloudWatch Logs turns one JSON line, such as a Lambda function's standard output, into metrics: no API call, and no
+permission beyond the log group's. Format: CloudWatch user guide, "Embedded metric format specification".
 """
 
 import json
@@ -43,7 +42,7 @@ UNITS: Final[Mapping[str, str]] = {
 }
 
 
-# The format takes no more values of one metric in one line.
+# The format's limit for values of one metric in one line.
 MOST_VALUES: Final = 100
 
 
@@ -58,10 +57,10 @@ def emf_line(
 ) -> str:
     """One line of JSON, without a newline, that CloudWatch turns into the given metrics.
 
-    values: metric name (a key of UNITS; another raises KeyError) to value, or up to 100 values, in that metric's unit.
+    values: metric name (a key of UNITS, else KeyError) to a value, or up to 100 values, in that metric's unit.
     tier: adds the dimension set [Fleet, Environment, Tier] to [Fleet, Environment].
-    tenant: the only dimension set is [Fleet, Environment, Tenant]; the fleet's own line counts those calls too.
-    timestamp_milliseconds: since the Unix epoch; now, unless given.
+    tenant: makes [Fleet, Environment, Tenant] the only dimension set; the fleet's line counts those calls too.
+    timestamp_milliseconds: since the Unix epoch; by default now.
     """
     dimensions = {"Fleet": fleet, "Environment": environment}
     dimension_sets = [list(dimensions)]

@@ -1,37 +1,39 @@
-"""The literal names that stacks, clients and the warm-up function agree on without asking each other.
+"""The literal names that stacks, clients and the warm-up function derive independently.
 
-A word (fleet, environment, tier, tenant) matches WORD_PATTERN, so the separator `--` cannot occur inside one:
-two different lists of words never give the same name, and no name is a prefix of another tenant's.
-Lengths and words are checked where the configuration is read, not here.
+A word (fleet, environment, tier, tenant) matches WORD_PATTERN, so the separator `--` cannot occur inside one. Two
+different lists of words never give the same name, and no name is a prefix of another tenant's. The configuration checks
+words and lengths.
 """
 
 import base64
 import hashlib
 from typing import Final
 
+from tierfleet.runtime.hosting import SHAPES
+
 VARIANT_NAME: Final = "AllTraffic"
 ROUTES_PROFILE: Final = "routes"
 MODELS_PREFIX: Final = "models/"
+SOURCES_PREFIX: Final = "source/"
 CATALOG_PREFIX: Final = "catalog/"
-# Parts of a route document that is too large for its template.
+# Objects with parts of a route document that is too large for its template.
 ROUTES_PREFIX: Final = "routes/"
 ALL_TENANTS: Final = "all"
 WORD_PATTERN: Final = r"[a-z0-9]+(-[a-z0-9]+)*"
 
-# `tierfleet.config.generation`: what the name of a shared endpoint ends in.
+# `tierfleet.config.generation`: the end of a multi-model endpoint's name.
 GENERATION_PATTERN: Final = "[a-z2-7]{6}"
 
 MAX_ENDPOINT_NAME_CHARACTERS: Final = 63
 
-# The form of `hashed_tenant`: no tenant with an endpoint of its own may have such an id.
+# The form of `hashed_tenant`: no dedicated tenant may have such an id.
 RESERVED_TENANT_PATTERN: Final = "h-[a-z2-7]{12}"
 
-# Where a generation makes a name too long, so many characters of a hash stand for instance type and generation: as many
-# as the shortest type has, `m5-large`, so that a name that fits without a generation fits with every one.
+# If a generation makes a name too long, this many characters of a hash replace instance type and generation. The
+# shortest type, `m5-large`, has as many, so a name that fits without a generation fits with every one.
 HASHED_SLUG_CHARACTERS: Final = 8
 
 _SEPARATOR: Final = "--"
-_HOSTING_SLUGS: Final = {"multi-model": "mme", "dedicated": "dedicated"}
 
 
 def endpoint_name(
@@ -40,18 +42,25 @@ def endpoint_name(
     tier: str,
     tenant: str | None,
     hosting: str,
-    instance_type: str,
+    instance_type: str | None,
     generation: str | None = None,
 ) -> str:
-    """`fraud--prod--tail--all--mme-m5-xlarge`; hosting: "multi-model" or "dedicated"; tenant None: shared.
+    """The name of an endpoint, at most 63 characters.
 
-    Hosting and instance type are part of the name because neither can change in place on an endpoint that
-    scales: a change makes a new endpoint, a route flip and a delete. generation: of a shared endpoint, other settings
-    of its instances; its name ends in it, `mme-m5-xlarge-q3f7xk`. Where the words make more than 63 characters,
-    `hashed_tenant` takes the tenant's place, as for most UUIDs, and a hash that of type and generation.
+    >>> endpoint_name("fraud", "prod", "tail", None, "multi-model", "ml.m5.xlarge", "q3f7xk")
+    'fraud--prod--tail--all--mme-m5-xlarge-q3f7xk'
+    >>> endpoint_name("fraud", "prod", "whale", "m01", "dedicated", "ml.m5.large")
+    'fraud--prod--whale--m01--dedicated-m5-large'
+
+    tenant: None for a multi-model endpoint. hosting: a key of SHAPES. instance_type: None for a shape without
+    instances, such as `fraud--prod--rare--m7--serverless`. generation: of a multi-model
+    endpoint. Hosting and instance type are part of the name because neither can change in place on an endpoint that
+    scales: a change creates a new endpoint, and the old one is deleted after the routes switched. If the words are
+    too long, `hashed_tenant` replaces the tenant, as for most UUIDs, and a hash replaces type and generation.
     """
-    hosted, type_words = _HOSTING_SLUGS[hosting], instance_type.removeprefix("ml.").replace(".", "-")
-    slug = "-".join([hosted, type_words, *([generation] if generation else [])])
+    hosted = SHAPES[hosting].name_word
+    type_words = [instance_type.removeprefix("ml.").replace(".", "-")] if instance_type else []
+    slug = "-".join([hosted, *type_words, *([generation] if generation else [])])
     words = [fleet, environment, tier, tenant or ALL_TENANTS]
     name = _SEPARATOR.join([*words, slug])
     if len(name) <= MAX_ENDPOINT_NAME_CHARACTERS:
@@ -64,18 +73,18 @@ def endpoint_name(
 
 
 def hashed_tenant(tenant: str) -> str:
-    """`h-` and 12 characters (60 bits of SHA-256) that stand for a tenant in an endpoint's name. Ids of this form are
+    """`h-` and 12 characters (60 bits of SHA-256) that replace a tenant in an endpoint's name. Ids of this form are
     reserved, so a hash is never another tenant's id."""
     return "h-" + _hash(tenant)[:12]
 
 
 def models_bucket(fleet: str, environment: str, account: str, region: str) -> str:
-    """`fraud--prod--models--111122223333--eu-west-1`: the bucket of model archives and catalog pointers."""
+    """`fraud--prod--models--111122223333--eu-west-1`: the bucket of artefacts and pointers."""
     return _SEPARATOR.join([fleet, environment, "models", account, region])
 
 
 def alarm_topic(fleet: str, environment: str) -> str:
-    """`fraud--prod--alarms`: the SNS topic every alarm of the fleet notifies."""
+    """`fraud--prod--alarms`: the SNS topic that every alarm of the fleet notifies."""
     return _SEPARATOR.join([fleet, environment, "alarms"])
 
 
@@ -85,7 +94,7 @@ def routes_application(fleet: str, environment: str) -> str:
 
 
 def catalog_key(tenant: str) -> str:
-    """`catalog/m37.json`: the object that says which version of a tenant's model is current."""
+    """`catalog/m37.json`: the tenant's pointer."""
     return f"{CATALOG_PREFIX}{tenant}.json"
 
 

@@ -1,5 +1,5 @@
-"""The route document: which endpoint serves a tenant, and whom to keep warm. Only exceptions are listed.
-Of a large fleet, "parts" names objects of the model bucket with the tenants of shared tiers and the warm_up
+"""The route document: which endpoint serves a tenant, and which tenants to keep warm. Only exceptions are listed.
+In a large fleet, "parts" names objects of the model bucket with the tenants of multi-model tiers and the warm_up
 (route_parts).
 
 {"version": 1, "fleet": "fraud", "environment": "prod", "default_tier": "tail",
@@ -19,51 +19,67 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tierfleet.runtime.hosting import SHAPES, HostingShape
 from tierfleet.runtime.route_parts import KEY_PATTERN, TENANTS, WARM_UP, ReadPart, RoutePartError
 
 VERSION: Final = 1
-MULTI_MODEL: Final = "multi-model"
-DEDICATED: Final = "dedicated"
 # The fleet file allows 15 to 3,600 (docs/configuration.md).
 LONGEST_TTL_SECONDS: Final = 86_400
 
 
 class RoutesError(Exception):
-    """The route document cannot be read; the message is one sentence that says why."""
+    """The route document is missing or invalid. The message is one sentence that says why."""
 
 
 @dataclass(frozen=True)
 class TierRoute:
-    """hosting: "multi-model" or "dedicated"; endpoint: the shared one, None where each tenant has its own."""
+    """The route of a tier."""
 
     hosting: str
+    """A key of SHAPES."""
+
     endpoint: str | None
+    """The multi-model endpoint; None where each tenant has its own endpoint."""
 
 
 @dataclass(frozen=True)
 class TenantRoute:
-    """endpoint: the tenant's own endpoint, None on a tier that shares one. model_version: the one that the fleet file
-    pins there; None on a shared tier, and in a document of before it was part of it."""
+    """The route of a listed tenant."""
 
     tier: str
+
     endpoint: str | None
+    """The tenant's dedicated endpoint; None on a multi-model tier."""
+
     model_version: str | None = None
+    """The version pinned to a dedicated endpoint; None on a multi-model tier and in older documents."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """Where one tenant's calls go; shared: the endpoint holds many tenants' models, so a call names its model.
-    model_version: as in TenantRoute."""
+    """Where one tenant's calls go."""
 
     tier: str
+    """Name of the tier."""
+
     endpoint: str
-    shared: bool
+    """Name of the endpoint."""
+
+    shape: HostingShape
+    """How the endpoint is hosted: whether a call names its model, how long it may take and how large it may be."""
+
     model_version: str | None
+    """As in TenantRoute."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether the endpoint holds many tenants' models, so that each call names its model."""
+        return self.shape.shared
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A valid row in the container's own input format; an invalid one would count as a server error."""
+    """A valid row in the container's input format. An invalid one would count as a server error."""
 
     content_type: str
     body: str
@@ -71,42 +87,52 @@ class Probe:
 
 @dataclass(frozen=True)
 class TierWarmUp:
-    """tenants: hottest first; concurrency: probes in flight at once; deadline_seconds: of one whole run."""
+    """The warm-up of a tier."""
 
     tenants: tuple[str, ...]
+    """Hottest first."""
+
     concurrency: int
+    """Concurrent probes."""
+
     deadline_seconds: float
+    """The longest time of one run."""
 
 
 @dataclass(frozen=True)
 class RouteDocument:
-    """models_bucket, ttl_seconds (how long a caller may use the document before it asks again): None in a document
-    of before they were part of it."""
+    """The routes of a fleet."""
 
     fleet: str
     environment: str
     default_tier: str
+
     models_bucket: str | None
+    """None in older documents."""
+
     ttl_seconds: int | None
+    """How long a caller uses the document before it polls again; None in older documents."""
+
     tiers: Mapping[str, TierRoute]
     tenants: Mapping[str, TenantRoute]
     probe: Probe | None
     warm_ups: Mapping[str, TierWarmUp]
 
     def tier_of(self, tenant: str) -> str:
-        """The tier that serves a tenant; any name that is not listed is on the default tier."""
+        """The tier that serves a tenant. A tenant that is not listed is on the default tier."""
         route = self.tenants.get(tenant)
         return route.tier if route else self.default_tier
 
     def route_of(self, tenant: str) -> Route:
-        """Raises RoutesError if the tenant's tier has no endpoint for it."""
+        """Where the tenant's calls go. Raises RoutesError if the tenant's tier has no endpoint for it."""
         exception = self.tenants.get(tenant)
         if exception is None:
             return self._route(self.default_tier, None)
         return self._route(exception.tier, exception.endpoint, exception.model_version)
 
     def default_route(self) -> Route | None:
-        """The shared endpoint that can serve any tenant, since every model lies under its one prefix; None: no such."""
+        """The default tier's multi-model endpoint, which can serve every tenant since all models are below its prefix;
+        None if the default tier has none."""
         if self.tiers[self.default_tier].endpoint is None:
             return None
         return self._route(self.default_tier, None)
@@ -116,10 +142,10 @@ class RouteDocument:
         endpoint = own_endpoint or settings.endpoint
         if endpoint is None:
             raise RoutesError(f"tier {tier!r} has no endpoint for a tenant that is not listed")
-        return Route(tier, endpoint, shared=settings.hosting == MULTI_MODEL, model_version=model_version)
+        return Route(tier, endpoint, SHAPES[settings.hosting], model_version)
 
     def tier_at(self, endpoint_name: str) -> str | None:
-        """The tier whose tenants share this endpoint; None for a whale's own or one not in the routes."""
+        """The tier of this multi-model endpoint; None for a dedicated endpoint or one that is not in the routes."""
         return next((name for name, tier in self.tiers.items() if tier.endpoint == endpoint_name), None)
 
 
@@ -129,9 +155,9 @@ def parse_routes(
     read_part: ReadPart | None = None,
     sections: Collection[str] = (TENANTS, WARM_UP),
 ) -> RouteDocument:
-    """The document, with the parts of these sections that it has in S3.
+    """Parse a document, and read the parts of these sections that are in S3.
 
-    Raises RoutesError for anything but a complete document of version 1, and whatever read_part raises but
+    Raises RoutesError unless the document is complete and has version 1, and every exception of read_part but
     RoutePartError.
     """
     try:
@@ -142,7 +168,7 @@ def parse_routes(
             )
         for section, key in (document.get("parts") or {}).items():
             if section not in (TENANTS, WARM_UP):
-                raise ValueError(f"part {_shown(section)} is not known: update this tierfleet")
+                raise ValueError(f"part {_shown(section)} is unknown: update this tierfleet")
             if section in sections:
                 document[section] = {**_part(document, key, read_part), **(document.get(section) or {})}
         return _document(document)
@@ -157,7 +183,7 @@ def _part(document: Mapping[str, Any], key: object, read_part: ReadPart | None) 
     if not re.fullmatch(KEY_PATTERN, key):
         raise ValueError(f"{_shown(key)} is not the key of a part, allowed: {KEY_PATTERN}")
     if read_part is None:
-        raise RoutesError(f"s3://{bucket}/{key} is a part of the routes, and there is nothing here to read it with")
+        raise RoutesError(f"s3://{bucket}/{key} is a part of the routes, which cannot be read here")
     part = json.loads(read_part(bucket, key))
     if not isinstance(part, dict):
         raise ValueError(f"s3://{bucket}/{key} is {_shown(part)}, allowed: an object")
@@ -216,19 +242,19 @@ def _ttl_or_none(value: Any) -> int | None:
 
 
 def _hosting(value: object) -> str:
-    if value not in (MULTI_MODEL, DEDICATED):
-        raise ValueError(f"hosting is {_shown(value)}, allowed: {MULTI_MODEL} or {DEDICATED}")
-    return str(value)
+    if not isinstance(value, str) or value not in SHAPES:
+        raise ValueError(f"hosting is {_shown(value)}, allowed: {', '.join(SHAPES)}; update this tierfleet")
+    return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{_shown(value)} is not a text")
+        raise ValueError(f"{_shown(value)} is not a string")
     return value
 
 
 def _shown(value: object) -> str:
-    """A value of the document for a person: its start, whatever it is."""
+    """The start of a value of the document, for a message."""
     try:
         return repr(value)[:80]
     except ValueError:

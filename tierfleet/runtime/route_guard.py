@@ -1,9 +1,9 @@
-"""The route guard: a rollback puts the routes back before it deletes the endpoints that they name.
+"""The route guard: on a rollback it puts the routes back before CloudFormation deletes the endpoints that they name.
 
-When an update is cancelled during AppConfig's bake, callers have the new routes already. CloudFormation deletes the
-Deployment with StopDeployment, which leaves a deployment that bakes as it is; then it deletes the new endpoints. The
-guard is a custom resource that changes with each Deployment. CloudFormation sends it back to its earlier properties
-before it deletes anything, and it stops or reverts the deployment with AllowRevert, which works in every state.
+When an update is cancelled during AppConfig's bake, callers already have the new routes. CloudFormation deletes the
+Deployment with StopDeployment, which does not stop a baking deployment, and then deletes the new endpoints. The guard
+is a custom resource that changes with each Deployment. CloudFormation restores its earlier properties before it
+deletes anything; the guard then stops or reverts the deployment with AllowRevert, which works in every state.
 docs.aws.amazon.com/appconfig/latest/userguide/appconfig-deploying-reverting.html
 """
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from mypy_boto3_appconfigdata.client import AppConfigDataClient
 
 RESOURCE_TYPE: Final = "Custom::RouteGuard"
-# A deployment that is over without being served. Every other state is of one that is served, or may be soon.
+# A deployment in these states is not served. In every other state it is, or may be soon.
 NOT_SERVED: Final = frozenset({"ROLLED_BACK", "REVERTED"})
 LONGEST_STOP_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 2.0
-# Of the guard that waits: StartDeployment may have been called in the moment in which the update was cancelled.
+# For the guard that waits: StartDeployment may have been called just when the update was cancelled.
 LOOK_AGAIN_SECONDS: Final = 5.0
-# What one run of the function may spend on callers; those that hold a route for longer heal by themselves.
+# How long one run of the function may wait for callers. Callers that keep a route longer recover by themselves.
 LONGEST_WAIT_SECONDS: Final = 600.0
 
 
@@ -54,13 +54,15 @@ def answer(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Answer:
-    """The answer to CloudFormation. Only an Update in a stack that rolls back does anything.
+    """Answer CloudFormation. Only an Update in a stack that rolls back has an effect.
 
-    request: properties ApplicationId, EnvironmentId, ConfigurationProfileId, ConfigurationVersion (of the hosted
-    document) and WaitSeconds (how long callers get, once the routes are back, before endpoints may go; 0: none).
+    request: its properties are ApplicationId, EnvironmentId, ConfigurationProfileId, ConfigurationVersion (of the
+    hosted document) and WaitSeconds (how long callers get after the routes are back, before endpoints are deleted; 0:
+    none).
     read_part: as in parse_routes.
-    FAILED where the document that is taken back is still served: the stack then stays in UPDATE_ROLLBACK_FAILED with
-    every endpoint alive. Raises botocore's errors.
+
+    FAILED if the rolled-back document is still served: the stack then stays in UPDATE_ROLLBACK_FAILED with every
+    endpoint alive. Raises botocore's errors.
     """
     if request["RequestType"] != "Update":
         return Answer(succeeded=True, reason=f"nothing to put back on {request['RequestType']}")
@@ -72,7 +74,7 @@ def answer(
     wait_seconds = min(max(_seconds(back), _seconds(taken_back)), LONGEST_WAIT_SECONDS)
     routes = Routes(back["ApplicationId"], back["EnvironmentId"], back["ConfigurationProfileId"], read_part)
     if version == earlier:
-        return Answer(succeeded=True, reason=f"route document {version} stays")
+        return Answer(succeeded=True, reason=f"route document {version} did not change")
     if not _was_deployed(appconfig, routes, version):
         if wait_seconds:
             sleep(LOOK_AGAIN_SECONDS)
@@ -87,7 +89,7 @@ def answer(
         sleep(wait_seconds)
     return Answer(
         succeeded=True,
-        reason=f"route document {version} is taken back, {earlier} is served; callers had {wait_seconds:g} s",
+        reason=f"route document {version} is rolled back, {earlier} is served; callers had {wait_seconds:g} s",
     )
 
 
@@ -98,7 +100,7 @@ def _still_served(
     version: str,
     earlier: str,
 ) -> str | None:
-    """Stop or revert the deployment of `version` if it is the one in effect; why it is still served, else None."""
+    """Stop or revert the deployment of `version` if it is in effect. Why it is still served; None if it is not."""
     newest = _in_effect(appconfig, routes)
     if newest is not None and newest["ConfigurationVersion"] == version:
         number, state = newest["DeploymentNumber"], newest["State"]
@@ -112,7 +114,7 @@ def _still_served(
         except ClientError as error:
             if error.response["Error"]["Code"] != "BadRequestException":
                 raise
-            # Its monitor, or a person, was faster; or it is on its way back.
+            # Its monitor or a person already stopped it, or it is being reverted.
             return f"deployment {number} of route document {version} is {state}: {error.response['Error']['Message']}"
         return f"deployment {number} of route document {version} is being stopped"
     hosted = [_hosted(appconfig, routes, number) for number in (version, earlier)]
@@ -132,7 +134,7 @@ def _still_served(
 
 
 def _in_effect(appconfig: "AppConfigClient", routes: Routes) -> Mapping[str, Any] | None:
-    """The newest deployment that was not taken back."""
+    """The newest deployment that was not rolled back or reverted."""
     for item in _deployments(appconfig, routes):
         if item["State"] not in NOT_SERVED:
             return item
@@ -140,7 +142,7 @@ def _in_effect(appconfig: "AppConfigClient", routes: Routes) -> Mapping[str, Any
 
 
 def _was_deployed(appconfig: "AppConfigClient", routes: Routes, version: str) -> bool:
-    """Whether one of the newest deployments, back to the one in effect, is of this document."""
+    """Whether one of the newest deployments, up to the one in effect, is of this document."""
     for item in _deployments(appconfig, routes):
         if item["ConfigurationVersion"] == version:
             return True

@@ -1,7 +1,7 @@
 """Parts of a route document that is too large to be hosted whole: objects of the model bucket, named by content.
 
-A part is one section of the document as JSON. Its key holds the SHA-256 of its bytes, so a key never means anything
-else, and a part that was read once need not be read again.
+A part is one section of the document as JSON. Its key contains the SHA-256 of its bytes, so a key never changes its
+content, and a part is read only once.
 """
 
 import hashlib
@@ -24,18 +24,18 @@ TENANTS: Final = "tenants"
 WARM_UP: Final = "warm_up"
 RESOURCE_TYPE: Final = "Custom::RouteParts"
 KEY_PATTERN: Final = rf"{ROUTES_PREFIX}[0-9a-f]{{64}}\.json"
-# A document has two; the others are those of the document before.
+# Two for the current document and two for the last one.
 _KEPT: Final = 4
 _DENIED_ATTEMPTS: Final = 13
 _DENIED_PAUSE_SECONDS: Final = 10.0
 _THERE_ALREADY: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 
 ReadPart = Callable[[str, str], bytes]
-"""Bucket and key to the part's bytes; raises RoutePartError or botocore's errors."""
+"""Takes bucket and key, returns the part's bytes; raises RoutePartError or botocore's errors."""
 
 
 class RoutePartError(Exception):
-    """A part is not what its key says; the message is one sentence."""
+    """A part does not match its key. The message is one sentence."""
 
 
 def part_key(content: bytes) -> str:
@@ -44,14 +44,14 @@ def part_key(content: bytes) -> str:
 
 
 class PartReader:
-    """Reads parts from S3 and keeps the last ones. s3: makes the client, at the first part that has to be read."""
+    """Reads parts from S3 and caches the last ones. s3: makes the client, when the first part is read."""
 
     def __init__(self, s3: Callable[[], "S3Client"]) -> None:
         self._s3 = s3
         self._kept: dict[str, bytes] = {}
 
     def __call__(self, bucket: str, key: str) -> bytes:
-        """A part's bytes. Raises RoutePartError, and botocore's errors."""
+        """The bytes of a part. Raises RoutePartError, and botocore's errors."""
         kept = self._kept.get(key)
         if kept is not None:
             return kept
@@ -63,9 +63,9 @@ class PartReader:
 
 
 def check_content(content: bytes, key: str, where: str) -> None:
-    """Raises RoutePartError unless the content is what the key is named after."""
+    """Raises RoutePartError unless the content matches its key."""
     if not re.fullmatch(KEY_PATTERN, key) or part_key(content) != key:
-        raise RoutePartError(f"{where} does not hold what its name says: {len(content)} bytes of other content")
+        raise RoutePartError(f"{where} has {len(content)} bytes whose SHA-256 is not the one in its name")
 
 
 def copy_parts(
@@ -75,11 +75,11 @@ def copy_parts(
     parts: Sequence[Mapping[str, Any]],
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Put each part into the model bucket unless it is there; how many were put.
+    """Copy each part into the model bucket unless it exists there. Returns how many were copied.
 
     parts: as in the custom resource, {"Key", "SourceBucket", "SourceKey"}; the source is the deployment's asset.
-    The permission to read it is of the same deployment and takes a while to be known everywhere, so "access denied" is
-    believed after two minutes only. Raises RoutePartError, and botocore's errors.
+    The same deployment grants the permission to read it, and IAM takes a while to spread, so "access denied" is retried
+    for two minutes. Raises RoutePartError, and botocore's errors.
     """
     put = 0
     for part in parts:
@@ -95,9 +95,9 @@ def copy_parts(
 
 
 def _copy(s3: "S3Client", bucket: str, key: str, source: Mapping[str, str]) -> bool:
-    """Whether it was put, since it was not there."""
+    """Whether it was copied, because it did not exist."""
     if _is_there(s3, bucket, key):
-        # On the way back to an older document its asset may be gone.
+        # On a rollback to an older document its asset may no longer exist.
         return False
     content = s3.get_object(Bucket=source["Bucket"], Key=source["Key"])["Body"].read()
     check_content(content, key, f"s3://{source['Bucket']}/{source['Key']}")

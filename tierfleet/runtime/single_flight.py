@@ -1,4 +1,4 @@
-"""Several threads that want the same read at the same moment share one."""
+"""Threads that need the same read at the same time share one."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -10,13 +10,13 @@ Result = TypeVar("Result")
 
 
 class StillReadingError(TimeoutError):
-    """The caller would wait no longer; the read goes on. A read that met a timeout itself raises another one."""
+    """The caller's time is over, but the read continues. A timeout of the read itself is another TimeoutError."""
 
 
 class SingleFlight(Generic[Key, Result]):
-    """At most one read per key is under way; whoever asks meanwhile gets its result or its error.
+    """Runs at most one read per key. Callers that ask during it get its result or its error.
 
-    A read has a thread of its own, so no caller waits longer than it wants to, and none cuts another's read short.
+    A read has its own thread, so each caller has its own time limit and none interrupts another's read.
     """
 
     def __init__(self, name: str) -> None:
@@ -25,13 +25,13 @@ class SingleFlight(Generic[Key, Result]):
         self._flights: dict[Key, Future[Result]] = {}
 
     def start(self, key: Key, read: Callable[[], Result]) -> Future[Result]:
-        """The read under way for this key, else `read`, started now."""
+        """The running read for this key; otherwise start `read`."""
         with self._lock:
             flight = self._flights.get(key)
             if flight is None:
                 flight = Future()
                 threading.Thread(target=self._fly, args=(key, read, flight), name=self._name, daemon=True).start()
-                # Not before the thread runs: a start that failed must not leave others waiting.
+                # Only after the thread started: a failed start must not leave others waiting.
                 self._flights[key] = flight
             return flight
 
@@ -42,7 +42,7 @@ class SingleFlight(Generic[Key, Result]):
             return flight.result(min(max(0.0, timeout_seconds), threading.TIMEOUT_MAX))
         except TimeoutError as error:
             if not flight.done() or flight.exception() is not error:
-                raise StillReadingError("it did not come in time") from error
+                raise StillReadingError("the read did not end in time") from error
             if isinstance(error, StillReadingError):
                 # The read itself waited for another one.
                 raise TimeoutError(str(error)) from error
@@ -60,6 +60,6 @@ class SingleFlight(Generic[Key, Result]):
 
     def _land(self, key: Key, flight: "Future[Result]") -> None:
         with self._lock:
-            # A starter that was stopped by a signal's handler has left no entry.
+            # If a signal handler stopped the starting thread, there is no entry.
             if self._flights.get(key) is flight:
                 del self._flights[key]

@@ -1,4 +1,4 @@
-"""HTTP/1.1 replies read by the book. http.client takes a head that was cut for a whole one, and a drip for progress."""
+"""Reads HTTP/1.1 replies strictly. http.client accepts a truncated head, and its timeout restarts with every byte."""
 
 import io
 import re
@@ -11,22 +11,22 @@ from typing import Any, Final, cast
 from tierfleet.runtime.exchange import Exchange
 from tierfleet.runtime.time_limit import seconds_allowed
 
-# SageMaker's own limit is 25 MB; a reply without end must not fill the caller's memory before its deadline.
+# SageMaker's limit is 25 MB. An endless reply must not fill the caller's memory before the deadline.
 LARGEST_REPLY_BYTES: Final = 32 * 1024 * 1024
 MOST_INTERIM_REPLIES: Final = 16
 
 _LONGEST_LINE_BYTES: Final = 65_536
-# Enough for any head and the scores' beginning.
+# Enough for any head and the first scores.
 _DIGESTED_BYTES: Final = 8_192
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
 class ReplyError(HTTPException):
-    """The bytes are no whole reply to the request."""
+    """The bytes are not a complete reply to the request."""
 
 
 class _SocketReader(io.RawIOBase):
-    """A socket's bytes within the thread's time limit. ended: the peer has closed."""
+    """Reads a socket within the thread's time limit. ended: whether the peer has closed."""
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
         self._socket = sock
@@ -60,11 +60,11 @@ class _SocketReader(io.RawIOBase):
 
     @property
     def digest(self) -> tuple[int, int]:
-        """Of all bytes so far, or of the first thousands of many."""
+        """CRC of the first 8 KiB, and the number of bytes read."""
         return self._crc, self._bytes_read
 
     def has_more(self, buffered: io.BufferedReader) -> bool:
-        """Whether bytes beyond those read are here already; nothing can be read after it."""
+        """Whether more bytes have already arrived. Nothing can be read after this call."""
         self._drained = True
         return bool(buffered.peek(1))
 
@@ -73,16 +73,15 @@ class _SocketReader(io.RawIOBase):
             self._socket.settimeout(0)
             return self._socket.recv_into(buffer)
         except OSError:
-            # Nothing yet; or the connection has failed, then its next request will say so.
+            # No bytes yet. If the connection has failed, its next request reports it.
             return None
 
 
 class StrictResponse(HTTPResponse):
-    """Refuses what a proxy or a broken connection made of a reply, with an HTTPException:
+    """A reply that raises HTTPException if a proxy or a broken connection damaged it.
 
-    a head without its end; a body that only the connection's end ends, unless it is an error's; two lengths, or one
-    that is no number; bytes after its end; more than LARGEST_REPLY_BYTES; the reply to the request before. It skips
-    interim replies, a few of them.
+    It refuses a truncated head, a body without a length (unless it is an error's), two lengths or an invalid one, bytes
+    after the end, more than LARGEST_REPLY_BYTES, and a copy of the last reply. It skips a few interim replies.
     """
 
     def __init__(
@@ -103,14 +102,14 @@ class StrictResponse(HTTPResponse):
     def begin(self, **options: Any) -> None:
         if self.headers is not None:
             return
-        # Newer Pythons say how many headers they take.
+        # Newer Pythons pass the maximum number of headers.
         super().begin(**options)
         if self._reader.ended:
-            raise ReplyError("the head of the reply was cut")
+            raise ReplyError("the head of the reply is truncated")
         headers = cast("HTTPMessage", self.headers)
         self._check_framing(headers)
         if self._exchange.repeats_number(headers):
-            raise ReplyError("the reply is the one to the request before")
+            raise ReplyError("the reply answers the previous request")
 
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(MOST_INTERIM_REPLIES):
@@ -125,7 +124,7 @@ class StrictResponse(HTTPResponse):
         raise ReplyError(f"more than {MOST_INTERIM_REPLIES} interim replies")
 
     def _check_framing(self, headers: HTTPMessage) -> None:
-        # From the first line that is no header the parser takes all of the head for a body.
+        # After a line that is not a header, the parser treats the rest of the head as the body.
         unparsed = headers.get_payload()
         if (isinstance(unparsed, str) and unparsed) or any(
             isinstance(defect, MissingHeaderBodySeparatorDefect) for defect in headers.defects
@@ -134,7 +133,7 @@ class StrictResponse(HTTPResponse):
         lengths = headers.get_all("content-length", [])
         encodings = headers.get_all("transfer-encoding", [])
         if encodings and (len(encodings) > 1 or not self.chunked or lengths):
-            raise ReplyError(f"the reply's Transfer-Encoding is {encodings[0][:40]!r}, beside {len(lengths)} lengths")
+            raise ReplyError(f"the reply's Transfer-Encoding is {encodings[0][:40]!r}, with {len(lengths)} lengths")
         if len(lengths) > 1 or any(not _LENGTH.fullmatch(length.strip()) for length in lengths):
             raise ReplyError(f"the reply's Content-Length is {', '.join(lengths)[:40]!r}")
         if lengths and int(lengths[0]) > LARGEST_REPLY_BYTES:
@@ -156,7 +155,7 @@ class StrictResponse(HTTPResponse):
         more = complete and self._reader.has_more(self.fp)
         super()._close_conn()  # type: ignore[misc]
         if more:
-            # The length is wrong, or the reply came twice: the next reply on this connection would be another's.
+            # The length is wrong, or the reply is duplicated: the next request would read the rest of it.
             raise ReplyError("the reply has more bytes than it announced")
         if complete and self.status < 300 and self._exchange.repeats_bytes(self._reader.digest):
-            raise ReplyError("the reply is that to the request before, byte by byte")
+            raise ReplyError("the reply has the same bytes as the reply to the previous request")

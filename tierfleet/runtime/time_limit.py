@@ -1,6 +1,6 @@
-"""How long the requests that a thread makes may take in all, down to the last byte of a reply.
+"""Limits the total time of a thread's requests, down to the last byte of a reply.
 
-A socket's own timeout is between two bytes: a reply that drips, one byte a second, never meets it.
+A socket's own timeout is between two bytes: a reply of one byte a second never reaches it.
 """
 
 import threading
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 class _Limit(threading.local):
-    # By time.monotonic; None: no limit.
+    # A time of time.monotonic; None: no limit.
     moment: float | None = None
 
 
@@ -19,9 +19,9 @@ _limit = _Limit()
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Within it, this thread's guarded connections (connections.py) end by a timeout after `seconds` in all.
+    """Limit this thread's guarded connections (connections.py) to `seconds` in total, then TimeoutError.
 
-    The shorter one counts where two are nested.
+    Of two nested limits the shorter one counts.
     """
     before = _limit.moment
     moment = time.monotonic() + seconds
@@ -33,9 +33,9 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def seconds_allowed(most: float | None) -> float | None:
-    """What the next wait for a socket may take: the shorter of `most` and what is left; None: no limit.
+    """The longest time of the next wait for a socket: the shorter of `most` and the remaining time; None: no limit.
 
-    Raises TimeoutError if nothing is left.
+    Raises TimeoutError if no time is left.
     """
     moment = _limit.moment
     if moment is None:

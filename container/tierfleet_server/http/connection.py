@@ -1,6 +1,7 @@
 """HTTP/1.1 on one connection: bytes in, one request after the other to the contract, replies out."""
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -12,7 +13,7 @@ from ..request_memory import MAX_CONNECTIONS, Pool, RequestMemory
 from .request_reader import BODY, WHOLE, RequestReader
 
 _READ_BYTES = 16 * 1024  # at once, and so all that a connection holds unparsed
-_READ_BODY_BYTES = 256 * 1024
+_READ_BODY_BYTES = 64 * 1024  # of a long body at once
 _JOINED_BYTES = 64 * 1024  # of a reply's body, up to which it is sent in one piece with its head
 _UNSENT_BYTES = 16 * 1024  # of a reply, before it counts as unread
 _REQUESTS_A_TURN = 16  # that one connection may ask for before others have their turn
@@ -60,6 +61,25 @@ class ServerState:
     def __post_init__(self) -> None:
         self.now = self.loop.time
         self.head_buffer = self.buffer[:_READ_BYTES]
+        self._long_bodies: deque[Connection] = deque()
+        self._reads_in_turn = False
+
+    def let_read_in_turn(self, connection: "Connection") -> None:
+        """Resume a connection that has read a piece of a long body: one connection at a time.
+
+        So a small request waits for one piece. Otherwise libuv reads up to 32 pieces of each connection in one turn of
+        the loop, if the clients send fast enough.
+        """
+        self._long_bodies.append(connection)
+        if not self._reads_in_turn:
+            self._reads_in_turn = True
+            self.loop.call_soon(self._read_next)
+
+    def _read_next(self) -> None:
+        self._long_bodies.popleft().go_on()
+        self._reads_in_turn = bool(self._long_bodies)
+        if self._reads_in_turn:
+            self.loop.call_soon(self._read_next)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -175,7 +195,7 @@ class Connection(asyncio.BufferedProtocol):
             self._stage = _READING
             self._timed = False
             self.deadline = self._server.now() + self._server.idle_seconds
-            self._go_on()
+            self.go_on()
 
     # Receiving:
 
@@ -187,7 +207,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             while at < end and self._stage == _READING:
                 if requests == _REQUESTS_A_TURN:
-                    server.loop.call_soon(self._go_on)
+                    server.loop.call_soon(self.go_on)
                     break
                 at = reader.feed(data, at)
                 if reader.stage == WHOLE:
@@ -207,6 +227,9 @@ class Connection(asyncio.BufferedProtocol):
             self._unparsed = data[at:]
         if self._unparsed or self._stage in (_SHORT_OF_MEMORY, _UNREAD):
             self._pause()
+        elif end > _READ_BYTES and reader.stage == BODY:
+            self._pause()
+            server.let_read_in_turn(self)
         if self._held or self._unparsed or reader.held_bytes:
             self._hold()
 
@@ -247,7 +270,7 @@ class Connection(asyncio.BufferedProtocol):
         self._stage = _READING
         self.deadline = self._server.now() + self._server.request_seconds
         self._let_body_come()
-        self._server.loop.call_soon(self._go_on)
+        self._server.loop.call_soon(self.go_on)
 
     def _hold(self) -> None:
         """Count what is kept of requests that have not begun."""
@@ -259,7 +282,7 @@ class Connection(asyncio.BufferedProtocol):
             pool.give(self._held - held)
         self._held = held
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Read the next request, or the rest of this one."""
         transport = self._transport
         if transport is None or transport.is_closing() or self._stage != _READING:
@@ -321,7 +344,7 @@ class Connection(asyncio.BufferedProtocol):
             reply = failed(request)
         self._task = None
         self._reply(reply, bool(self._unparsed))
-        self._go_on()
+        self.go_on()
 
     def _turn_away(self, why: str, more: bool) -> None:
         """Answer 503 instead of making the answer."""
@@ -451,7 +474,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._waits_for.leave(self)
                 self._waits_for = None
             self._turn_away(why, bool(self._unparsed))
-            self._go_on()
+            self.go_on()
         elif self._reader.begun:
             self._refuse(Refusal(408, "the request did not arrive in time; send it whole"))
         else:

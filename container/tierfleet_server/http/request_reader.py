@@ -127,12 +127,12 @@ class RequestReader:
         return end + length
 
     def _feed_more_head(self, data: bytes, at: int) -> int:
-        found = data.find(b"\r\n\r\n", at)
-        end = found + 4 if found >= 0 else len(data)
+        head_end = data.find(b"\r\n\r\n", at)
+        end = head_end + 4 if head_end >= 0 else len(data)
         before = self._head[-3:]
-        found = (before + data[at : at + 3]).find(b"\r\n\r\n")
-        if found >= 0:  # it began in what came before
-            end = at + found + 4 - len(before)
+        head_end = (before + data[at : at + 3]).find(b"\r\n\r\n")
+        if head_end >= 0:  # it began in what came before
+            end = at + head_end + 4 - len(before)
         self._feed_piece(data[at:end])
         if self._head.endswith(b"\r\n\r\n") and self._head != b"\r\n\r\n":
             self._begin()

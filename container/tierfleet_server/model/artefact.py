@@ -127,12 +127,12 @@ _DEFAULTS: dict[str, Any] = {"missing": None, "libsvm_base": 0}
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in members:
             raise BadModel(f"{METADATA} holds {shown(name)} twice in one object; publish the model again")
-        found[name] = value
-    return found
+        members[name] = value
+    return members
 
 
 def root_of(path: Path) -> Path:
@@ -145,9 +145,9 @@ def model_path(directory: Path) -> Path:
     try:
         if stat.S_ISREG(directory.lstat().st_mode):
             return directory
-        with os.scandir(directory) as found:
+        with os.scandir(directory) as scanned:
             # No more than say what is wrong: an artefact may hold a million files.
-            listed = list(islice(found, _MAX_ENTRIES + 1))
+            listed = list(islice(scanned, _MAX_ENTRIES + 1))
     except OSError as error:
         raise Refusal(404, f"no model at {shown(str(directory))}: {error.strerror}") from None
     if len(listed) > _MAX_ENTRIES:

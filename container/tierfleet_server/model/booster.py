@@ -1,6 +1,7 @@
 """A loaded model: what the server asks for scores, whatever holds the trees."""
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -109,20 +110,27 @@ class BoosterModel:
     def names_json(self) -> bytes:
         """Those of the metadata, else of the model file, else XGBoost's own: f0, f1 and so on."""
         if not self._names:
-            found = self.preprocessing.feature_names or self._handle.feature_names()
-            names = bytearray()
-            for name in found:
-                names += json.dumps(name).encode() + b", "
-            if not names:
-                names += b"".join([b'"f%d", ' % column for column in range(self.features)])
-            self._names = bytes(names[:-2])
+            self._names = names_json(self.preprocessing.feature_names or self._handle.feature_names(), self.features)
         return self._names
 
 
+def names_json(names: Iterable[str], features: int) -> bytes:
+    """Names of features as the items of a JSON list; XGBoost's own if there are none."""
+    text = bytearray()
+    for name in names:
+        text += json.dumps(name).encode() + b", "
+    if not text:
+        text += b"".join([b'"f%d", ' % column for column in range(features)])
+    return bytes(text[:-2])
+
+
+def names_json_bytes(names: Sequence[str], features: int) -> int:
+    """The most that `names_json` takes."""
+    return json_bytes(names) if names else features * len(f'"f{features}", ')
+
+
 def _names_bytes(facts: ModelFacts, names: tuple[str, ...]) -> int:
-    if names:
-        return json_bytes(names)
-    return facts.names_bytes or facts.features * len(f'"f{facts.features}", ')
+    return facts.names_bytes if facts.names_bytes and not names else names_json_bytes(names, facts.features)
 
 
 def open_model(data: bytes) -> tuple[native.Handle, ModelFacts]:

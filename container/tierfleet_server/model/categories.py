@@ -11,10 +11,10 @@ from .ubj import Bytes, TypedArray, UbjError
 _TYPES = 32  # numbers of XGBoost's own for the types of its arrays; 3.4 uses up to 22
 
 
-def check_categories(data: Bytes, found: object, features: int) -> None:
+def check_categories(data: Bytes, cats_object: object, features: int) -> None:
     """UbjError unless every place that `cats` names lies within it. XGBoost trusts these numbers."""
     names = ("enc", "feature_segments", "sorted_idx")
-    cats = known("cats", found, (*names, "is_ref", "sorted"), names)
+    cats = known("cats", cats_object, (*names, "is_ref", "sorted"), names)
     if not isinstance(cats["enc"], list) or len(cats["enc"]) not in (0, features):
         raise UbjError(f"its cats do not fit {features} features")
     counts = [_column(data, column) for column in cats["enc"]]
@@ -28,8 +28,8 @@ def check_categories(data: Bytes, found: object, features: int) -> None:
         raise UbjError("its cats hold a flag that is neither true nor false")
 
 
-def _column(data: Bytes, found: Any) -> int:
-    column = known("cats.enc", found, ("offsets", "type", "values"), ("values",))
+def _column(data: Bytes, value: Any) -> int:
+    column = known("cats.enc", value, ("offsets", "type", "values"), ("values",))
     values = column["values"]
     size = values.length if isinstance(values, TypedArray) else len(numbers(data, values))
     if "offsets" not in column:

@@ -1,6 +1,8 @@
 """A model that is a flat forest (docs/flat-forest.md): read and checked here, since no byte of it can do harm."""
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import tierfleet_forest
@@ -9,14 +11,18 @@ from tierfleet_forest.layout import MAGIC
 
 from ..thread_priority import give_way
 from . import artefact
-from .booster import Rows
+from .booster import Rows, names_json, names_json_bytes
+from .explaining import explaining_forest
 from .load_limits import Admitted
 from .model_file import MAX_PATH_LENGTH
 from .parameters import MAX_FEATURES, MAX_OUTPUTS
 from .preprocessing import Preprocessing
 from .refusal import BadModel, Refusal
 
-_METADATA_LIMIT_BYTES = 4 * 1024 * 1024
+# Longer metadata in a forest is not parsed, because admission does not count what parsing takes. 256 KiB has room for
+# the names of some 20,000 features; `.tierfleet/metadata.json`, which is counted, may hold more.
+_METADATA_LIMIT_BYTES = 256 * 1024
+_SOURCE_SHA256 = re.compile(rb'"source"\s*:\s*\{[^{}]*"sha256"\s*:\s*"([0-9a-f]{64})"')
 FORM = "forest"  # of an `Admitted`
 
 
@@ -27,8 +33,8 @@ class ForestModel:
     """
 
     __slots__ = (
-        "_predict", "features", "form", "heap_bytes", "object_bytes", "outputs", "predict_csv", "preprocessing",
-        "work_per_row",
+        "_forest", "_names", "_predict", "explaining", "features", "form", "heap_bytes", "object_bytes", "outputs",
+        "predict_csv", "preprocessing", "work_per_row",
     )  # fmt: skip
 
     def __init__(self, forest: tierfleet_forest.Forest, preprocessing: Preprocessing) -> None:
@@ -39,14 +45,39 @@ class ForestModel:
         self.object_bytes = preprocessing.object_bytes
         self.preprocessing = preprocessing
         self.work_per_row = forest.row_work // 2 + 1
+        self._forest = forest
         self._predict = forest.predict
         self.predict_csv = forest.predict_csv
+        self._names = b""
+        names = () if forest.no_contributions else self._feature_names()
+        self.explaining = explaining_forest(forest, names_json_bytes(names, forest.features))
 
     def predict(self, rows: Rows) -> list[float]:
         """Scores, row after row; other threads run meanwhile where that takes long."""
         return self._predict(rows.owner)
 
     predict_now = predict
+
+    def contributions(self, rows: Rows) -> bytes:
+        """The same as XGBoost's `pred_contribs`, with all outputs also where there is one."""
+        return self._forest.contributions(rows.owner)
+
+    def names_json(self) -> bytes:
+        """Those of the artefact's metadata, else of the forest's own, else XGBoost's own: f0, f1 and so on."""
+        if not self._names:
+            self._names = names_json(self._feature_names(), self.features)
+        return self._names
+
+    def _feature_names(self) -> Sequence[str]:
+        if self.preprocessing.feature_names:
+            return self.preprocessing.feature_names
+        metadata = self._forest.metadata
+        try:
+            names = json.loads(metadata)["feature_names"] if len(metadata) <= _METADATA_LIMIT_BYTES else []
+        except (ValueError, RecursionError, KeyError, TypeError, IndexError):
+            return ()
+        usable = isinstance(names, list) and len(names) == self.features and all(isinstance(n, str) for n in names)
+        return names if usable else ()
 
 
 def is_forest(head: bytes) -> bool:
@@ -116,10 +147,7 @@ def _refuse_costly(forest: tierfleet_forest.Forest) -> None:
             raise BadModel(f"the forest has {value} {name}; at most {most} are served; train a smaller model")
 
 
-def _source_sha256(metadata: bytes) -> object:
-    if len(metadata) > _METADATA_LIMIT_BYTES:
-        return None
-    try:
-        return json.loads(metadata)["source"]["sha256"]
-    except (ValueError, RecursionError, KeyError, TypeError, IndexError):
-        return None
+def _source_sha256(metadata: bytes) -> str | None:
+    """The checksum of the file that a forest was made from; JSON is not parsed for it."""
+    source = _SOURCE_SHA256.search(metadata)
+    return source[1].decode() if source else None

@@ -120,15 +120,15 @@ def read_tree(data: Bytes, at: int) -> tuple[Tree, int] | None:
     parameters = at + layout.after_id.size
     end = parameters + len(layout.parameters)
     if not layout.parameters or data[parameters:end] != layout.parameters:
-        found = _PARAMETERS.match(data, parameters)
-        if found is None:
+        match = _PARAMETERS.match(data, parameters)
+        if match is None:
             return None
-        lengths, texts = found.group(1, 3, 5), found.group(2, 4, 6)
+        lengths, texts = match.group(1, 3, 5), match.group(2, 4, 6)
         if b"".join(lengths) != bytes(map(len, texts)) or max(lengths) > b"\x0a" or int(texts[2]) != nodes:
             return None
         if int(texts[0]) > nodes or int(texts[1]) > MAX_FEATURES:
             return None
-        layout.parameters, end = found[0], found.end()
+        layout.parameters, end = match[0], match.end()
     left, _, parents, right, _, split, kinds, _ = layout.places
     if data[at + kinds : at + kinds + nodes].strip(b"\0"):
         return None

@@ -1,6 +1,5 @@
 """From an extracted artefact to a loaded model."""
 
-import mmap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from . import artefact, native
 from .booster import BoosterModel, Model, open_checked
 from .flat_forest import FORM, find_forest, is_forest, load_forest
 from .load_limits import Admitted
+from .memory_file import unmap
 from .model_file import file_format
 from .prepared import Prepared, prepare, take
 
@@ -42,13 +42,11 @@ def load_model(
     admitted = admitted or size_on_disk(url)
     if admitted.form == FORM:
         return load_forest(find_forest(Path(url)) or artefact.model_path(Path(url)), admitted)
-    found = prepare(url, admitted)
-    with _loading[found.held_in_file]:
-        data = take(found.held)
+    prepared = prepare(url, admitted)
+    with _loading[prepared.held_in_file]:
+        data = take(prepared.held)
         try:
-            handle = open_checked(data, found.facts)
+            handle = open_checked(data, prepared.facts)
         finally:
-            # Unmapping 44 MB takes a millisecond; only close() does it without holding the interpreter.
-            if isinstance(data, mmap.mmap):
-                data.close()
-    return BoosterModel(handle, found.facts, found.preprocessing, found.heap_bytes)
+            unmap(data)
+    return BoosterModel(handle, prepared.facts, prepared.preprocessing, prepared.heap_bytes)

@@ -1,5 +1,6 @@
 """Files in memory: where a model is kept that was read once, and that nobody changes or cuts short any more."""
 
+import ctypes
 import errno
 import fcntl
 import mmap
@@ -7,13 +8,17 @@ import os
 import tempfile
 from io import FileIO
 
+import numpy as np
+
 from .ubj import Bytes
+
+_libc = ctypes.CDLL(None)
 
 # Up to here reading the bytes and sending them on costs less than a file in memory and its two mappings.
 SMALL_BYTES = 1 << 20
-# Pages are mapped at once: thousands of faults would cost more.
-_MAP_FLAGS = mmap.MAP_PRIVATE | getattr(mmap, "MAP_POPULATE", 0)
-_BLOCK_BYTES = 1 << 26
+# No system call works on more than this. Many hosts do not pre-empt a thread in the kernel, so one call that copies or
+# unmaps 44 MB makes the event loop wait for milliseconds.
+_BLOCK_BYTES = 1 << 18
 
 
 class NoMemoryError(MemoryError):
@@ -64,7 +69,21 @@ def bytes_of(held: bytes | int) -> Bytes:
     """Bytes as they are; those of an open file without reading them into this process's heap."""
     if isinstance(held, bytes):
         return held
-    return mmap.mmap(held, 0, flags=_MAP_FLAGS, prot=mmap.PROT_READ) if os.fstat(held).st_size else b""
+    # Not with MAP_POPULATE: Python keeps the interpreter while it maps a file.
+    return mmap.mmap(held, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) if os.fstat(held).st_size else b""
+
+
+def unmap(data: Bytes) -> None:
+    """Unmap the bytes of a file, without the interpreter and in small steps; nothing for other bytes."""
+    if not isinstance(data, mmap.mmap):
+        return
+    if hasattr(mmap, "MADV_DONTNEED"):
+        start = int(np.frombuffer(data, np.uint8).ctypes.data)
+        for at in range(0, len(data), _BLOCK_BYTES):
+            _libc.madvise(
+                ctypes.c_void_p(start + at), ctypes.c_size_t(min(_BLOCK_BYTES, len(data) - at)), mmap.MADV_DONTNEED
+            )
+    data.close()
 
 
 def close(held: bytes | int) -> None:

@@ -98,19 +98,19 @@ def refuse_newer(version: Version, server: Version) -> None:
 def json_version(data: Bytes) -> Version:
     """The XGBoost version that saved a JSON model; BadModel if it does not say, or says it twice."""
     last = max(0, len(data) - 4096)
-    found = list(islice(_JSON_VERSION.finditer(data, last), 2)) or list(islice(_JSON_VERSION.finditer(data), 2))
-    if len(found) != 1:
-        many = "more than one XGBoost version" if found else "no XGBoost version"
+    versions = list(islice(_JSON_VERSION.finditer(data, last), 2)) or list(islice(_JSON_VERSION.finditer(data), 2))
+    if len(versions) != 1:
+        many = "more than one XGBoost version" if versions else "no XGBoost version"
         raise BadModel(f"the JSON model names {many}; save it with Booster.save_model")
-    major, minor, patch = (int(part) for part in found[0].groups())
+    major, minor, patch = (int(part) for part in versions[0].groups())
     return major, minor, patch
 
 
 def check_json_base_score(data: Bytes, version: Version) -> None:
     """BadModel for a base_score of a JSON model that XGBoost would read as 0.5, which its UBJ form hides."""
-    for found in _JSON_BASE_SCORE.finditer(data):
+    for match in _JSON_BASE_SCORE.finditer(data):
         try:
-            check_base_score(found[1].decode(errors="replace"), version)
+            check_base_score(match[1].decode(errors="replace"), version)
         except UbjError as error:
             raise BadModel(f"the JSON model is damaged: {error}; publish it again") from None
 
@@ -168,8 +168,8 @@ def json_bytes(names: Iterable[str]) -> int:
     return sum(len(json.dumps(name)) + len(", ") for name in names)
 
 
-def _version(data: Bytes, found: object) -> Version:
-    parts = numbers(data, found).tolist()
+def _version(data: Bytes, value: object) -> Version:
+    parts = numbers(data, value).tolist()
     if len(parts) != 3 or not all(0 <= part < 1000 for part in parts) or parts[0] < 1:
         raise UbjError("its version is not three numbers")
     return parts[0], parts[1], parts[2]
@@ -177,11 +177,11 @@ def _version(data: Bytes, found: object) -> Version:
 
 def _names(learner: dict[str, Any], features: int) -> tuple[str, ...]:
     names, types = learner.get("feature_names", []), learner.get("feature_types", [])
-    for place, found in (("feature_names", names), ("feature_types", types)):
-        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+    for place, texts in (("feature_names", names), ("feature_types", types)):
+        if not isinstance(texts, list) or not all(isinstance(name, str) for name in texts):
             raise UbjError(f"its {place} are not texts")
-        if len(found) not in (0, features):
-            raise UbjError(f"it has {len(found)} {place} for {features} features")
+        if len(texts) not in (0, features):
+            raise UbjError(f"it has {len(texts)} {place} for {features} features")
     if len(longest := max(names, key=len, default="")) > MAX_NAME_LENGTH:
         raise BadModel(f"a feature's name has {len(longest)} characters; this server takes at most {MAX_NAME_LENGTH}")
     if odd := set(types) - _FEATURE_TYPES:
@@ -189,8 +189,8 @@ def _names(learner: dict[str, Any], features: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _check_objective(found: object, parameters: dict[str, str], outputs: int) -> str:
-    objective = known("objective", found, _OBJECTIVE, ("name",))
+def _check_objective(value: object, parameters: dict[str, str], outputs: int) -> str:
+    objective = known("objective", value, _OBJECTIVE, ("name",))
     if not isinstance(objective["name"], str) or not 1 <= len(objective["name"]) <= 64:
         raise UbjError(f"its objective is {shown(objective['name'])}")
     for place, value in objective.items():
@@ -206,8 +206,8 @@ def _check_objective(found: object, parameters: dict[str, str], outputs: int) ->
     return objective["name"]
 
 
-def _check_booster(data: Bytes, found: object, features: int, outputs: int) -> tuple[str, int, int, Paths]:
-    booster = known("gradient_booster", found, ("gbtree", "model", "name", "weight_drop"), ("name",))
+def _check_booster(data: Bytes, value: object, features: int, outputs: int) -> tuple[str, int, int, Paths]:
+    booster = known("gradient_booster", value, ("gbtree", "model", "name", "weight_drop"), ("name",))
     kind = booster["name"]
     if kind == "gblinear":
         model = known("model", booster["model"], ("boosted_rounds", "param", "weights"), ("weights",))
@@ -266,13 +266,13 @@ def _check_forest(data: Bytes, model: dict[str, Any], features: int, outputs: in
     return len(trees), rounds, paths
 
 
-def _floats(place: str, found: object) -> int:
+def _floats(place: str, value: object) -> int:
     """How many numbers an array of them holds; XGBoost writes it typed, or as a list."""
-    if isinstance(found, TypedArray) and found.kind in (b"d", b"D"):
-        return found.length
-    if isinstance(found, list) and all(isinstance(item, float) for item in found):
-        return len(found)
-    raise UbjError(f"its {place} is {shown(found)}; it must be an array of numbers")
+    if isinstance(value, TypedArray) and value.kind in (b"d", b"D"):
+        return value.length
+    if isinstance(value, list) and all(isinstance(item, float) for item in value):
+        return len(value)
+    raise UbjError(f"its {place} is {shown(value)}; it must be an array of numbers")
 
 
 def _dotted(version: Version) -> str:

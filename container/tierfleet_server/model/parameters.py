@@ -108,10 +108,10 @@ _NEEDED: Mapping[str, Collection[str]] = {
 OBJECTIVE_PARAMETERS = frozenset(_TABLES) - {"learner_model_param", "gbtree_model_param", "tree_param"}
 
 
-def check_parameters(place: str, found: object) -> dict[str, str]:
+def check_parameters(place: str, value: object) -> dict[str, str]:
     """The parameters of one place, for example `tree_param`; UbjError for a name or value that XGBoost never writes."""
     rules = _TABLES[place]
-    parameters: dict[str, str] = known(place, found, rules, _NEEDED.get(place, ()))
+    parameters: dict[str, str] = known(place, value, rules, _NEEDED.get(place, ()))
     for name, value in parameters.items():
         sound, allowed = rules[name]
         if not isinstance(value, str) or not sound(value):
@@ -119,17 +119,17 @@ def check_parameters(place: str, found: object) -> dict[str, str]:
     return parameters
 
 
-def known(place: str, found: object, names: Collection[str], needed: Collection[str] = ()) -> dict[str, Any]:
+def known(place: str, value: object, names: Collection[str], needed: Collection[str] = ()) -> dict[str, Any]:
     """An object of the document; UbjError if it is none, holds a name XGBoost does not write or lacks a needed one."""
-    if not isinstance(found, dict):
-        raise UbjError(f"its {place} is {shown(found)}; it must be an object")
-    for name in found:
+    if not isinstance(value, dict):
+        raise UbjError(f"its {place} is {shown(value)}; it must be an object")
+    for name in value:
         if name not in names:
             raise UbjError(f"its {place} holds {shown(name)}, which XGBoost 1.6 to 3.4 do not write")
     for name in needed:
-        if name not in found:
+        if name not in value:
             raise UbjError(f"its {place} lacks {name!r}")
-    return found
+    return value
 
 
 def whole(place: str, value: object, low: int, high: int) -> int:

@@ -128,8 +128,8 @@ def _array(data: Bytes, at: int, depth: int, shortcut: Shortcut, budget: _Budget
             items.append(number.unpack_from(data, at + 1)[0])
             at += 1 + number.size
             continue
-        found = shortcut(data, at) if data[at] == 0x7B else None
-        item, at = found or _value(data, at, depth + 1, shortcut, budget)
+        shortened = shortcut(data, at) if data[at] == 0x7B else None
+        item, at = shortened or _value(data, at, depth + 1, shortcut, budget)
         items.append(item)
     return items, at if counted else at + 1
 

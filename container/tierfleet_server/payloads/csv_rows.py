@@ -12,6 +12,7 @@ from .text import PIECE_BYTES, Pause, check_utf8, count, end_without, find
 
 # A line of no more cells than this is read at once.
 _SHORT = 4096
+_ODD_PIECE_BYTES = 4096
 # As many whole cells of a line as there are, each with the comma after it: a comma in quotes ends none.
 _CELLS = re.compile(rb'(?:(?:"(?:[^"]|"")*+"|[^",])[^,]*+,|,)*+')
 _UNENDED = "row {} has a quote that does not end; close it on the same line"
@@ -28,8 +29,20 @@ def read(body: bytes, features: int, categories: Categories, pace: Pace) -> Bloc
     check_room(pace.rows_in_all, features)
     filling = Filling(features, pace)
     at = 0
+    plain = not categories and features <= _SHORT
     while at <= stop:
-        end = stop if stop - at <= PIECE_BYTES else body.rfind(b"\n", at, at + PIECE_BYTES)
+        if plain:
+            at = filling.add_lines(body, at, stop)
+            pace.read = at / len(body)
+            block = filling.rest_if_full()
+            if block is not None:
+                yield block
+                continue
+            if at > stop:
+                break
+        # What the compiled reader leaves to Python: the line at `at`, and some that follow it.
+        piece = _ODD_PIECE_BYTES if plain else PIECE_BYTES
+        end = stop if stop - at <= piece else body.rfind(b"\n", at, at + piece)
         lines: list[str | None]
         if end < 0 or features > _SHORT:
             end = yield from find(body, b"\n", at, stop)
@@ -105,8 +118,8 @@ def _pieces(body: bytes, start: int, stop: int, row: int, quoted: bool) -> Itera
     at = start
     while stop - at > LONGEST_CELL:
         if quoted:
-            found = _CELLS.match(body, at, at + LONGEST_CELL)
-            end = found.end() if found else at
+            match = _CELLS.match(body, at, at + LONGEST_CELL)
+            end = match.end() if match else at
         else:
             end = body.rfind(b",", at, at + LONGEST_CELL) + 1
         if end <= at:

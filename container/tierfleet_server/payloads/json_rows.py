@@ -19,24 +19,24 @@ def read(body: bytes, features: int, categories: Categories, pace: Pace) -> Bloc
     """Blocks of rows; raises Refusal."""
     try:
         cursor = Cursor((yield from as_utf8(body)))
-        found = False
+        has_rows = False
         if cursor.peek() == "[":
             yield from _rows(cursor, features, categories, pace)
-            found = True
+            has_rows = True
         elif cursor.peek() == "{":
-            found = yield from _members(cursor, features, categories, pace)
+            has_rows = yield from _members(cursor, features, categories, pace)
         else:
             yield from cursor.skip()
         cursor.end()
     except (NotJson, RecursionError) as error:
         raise Refusal(400, f"the body is not JSON: {shown(str(error))}") from None
-    if not found:
+    if not has_rows:
         raise Refusal(400, _NO_ROWS)
 
 
 def _members(cursor: Cursor, features: int, categories: Categories, pace: Pace) -> Generator[Block | None, None, bool]:
     """The members of the outermost object; whether `instances` held rows. If there are several, the last one counts."""
-    found = False
+    has_rows = False
     members = 0
     cursor.take("{", "Expecting value")
     if cursor.peek() == "}":
@@ -47,15 +47,15 @@ def _members(cursor: Cursor, features: int, categories: Categories, pace: Pace) 
             yield from cursor.skip()
         elif cursor.peek() == "[":
             yield from _rows(cursor, features, categories, pace)
-            found = True
+            has_rows = True
         else:
             yield from cursor.skip()
-            found = False
+            has_rows = False
         members += 1
         if members % STEPS == 0:
             yield None
         if cursor.take(",}", "Expecting ',' delimiter") == "}":
-            return found
+            return has_rows
 
 
 def _key(cursor: Cursor) -> Generator[None, None, str | None]:
@@ -136,7 +136,7 @@ def _long_row(cursor: Cursor, filling: Filling, categories: Categories) -> _Row:
         cursor.take("[", "")
         yield from _list(cursor, filling, categories)
         return
-    found = False
+    has_features = False
     if first == "{":
         cursor.take("{", "")
         members = 0
@@ -148,13 +148,13 @@ def _long_row(cursor: Cursor, filling: Filling, categories: Categories) -> _Row:
             if name == "features" and cursor.peek() == "[":
                 cursor.take("[", "")
                 yield from _list(cursor, filling, categories)
-                found = True
+                has_features = True
             else:
                 yield from cursor.skip()
-                found = found and name != "features"
+                has_features = has_features and name != "features"
             if cursor.take(",}", "Expecting ',' delimiter") == "}":
                 break
-    if not found:
+    if not has_features:
         raise Refusal(400, f'row {row} is too long and no row; a row is a list, or {{"features": [...]}}')
 
 

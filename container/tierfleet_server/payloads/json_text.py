@@ -99,17 +99,17 @@ class Cursor:
 
     def take(self, wanted: str, expecting: str) -> str:
         """The next character, which must be one of `wanted`; the cursor is behind it."""
-        found = self.peek()
-        if not found or found not in wanted:
+        character = self.peek()
+        if not character or character not in wanted:
             raise self.error(expecting)
         self._at += 1
-        return found
+        return character
 
     def more(self) -> bool:
         """Go behind the comma or the end of a list: whether it was a comma."""
-        found = _COMMA.match(self._text, self._at)
-        if found is not None:
-            self._at = found.end()
+        match = _COMMA.match(self._text, self._at)
+        if match is not None:
+            self._at = match.end()
             return True
         return self.take(",]", "Expecting ',' delimiter") == ","
 

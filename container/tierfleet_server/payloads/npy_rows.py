@@ -32,9 +32,9 @@ def _header(body: bytes) -> _Header:
     if length_bytes is not None:
         start = 8 + length_bytes
         stop = start + int.from_bytes(body[8:start], "little")
-        found = _HEADER.fullmatch(body, start, stop) if stop <= min(len(body), start + _MAX_HEADER_BYTES) else None
-        if found is not None:
-            fields = {found[at] or found[at + 1]: found[at + 2] for at in (1, 4, 7)}
+        match = _HEADER.fullmatch(body, start, stop) if stop <= min(len(body), start + _MAX_HEADER_BYTES) else None
+        if match is not None:
+            fields = {match[at] or match[at + 1]: match[at + 2] for at in (1, 4, 7)}
             if fields.keys() == {b"descr", b"fortran_order", b"shape"}:
                 order = fields[b"fortran_order"]
                 if order in (b"True", b"False") and fields[b"descr"][:1] in b"'\"":

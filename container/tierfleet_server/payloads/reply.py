@@ -6,6 +6,7 @@ import math
 from array import array
 
 import numpy as np
+from tierfleet_forest import csv_text
 
 from ..model.refusal import Refusal
 from ..reply_size import BYTES_A_NUMBER, BYTES_A_ROW, MAX_REPLY_BYTES
@@ -60,7 +61,7 @@ class Rendering:
         else:
             if self.rows:
                 self._body += b", " if content_type == JSON else b"\n"
-            self._body += (_csv if content_type == CSV else _json)(scores, outputs, content_type).encode()
+            self._body += csv_text(scores, outputs) if content_type == CSV else _json(scores, outputs, content_type)
         self.rows += rows
 
     def check_all(self, rows: int) -> None:
@@ -86,18 +87,11 @@ def render(scores: list[float], rows: int, content_type: str) -> bytes | bytearr
     return rendering.finish()
 
 
-def _csv(scores: list[float], outputs: int, _: str) -> str:
-    if outputs == 1:
-        return "\n".join(map(repr, scores))
-    lines = (scores[at : at + outputs] for at in range(0, len(scores), outputs))
-    return "\n".join(",".join(map(repr, line)) for line in lines)
-
-
-def _json(scores: list[float], outputs: int, content_type: str) -> str:
+def _json(scores: list[float], outputs: int, content_type: str) -> bytes:
     finite = [score if math.isfinite(score) else None for score in scores]
     per_row: list[object] = list(finite)
     if outputs > 1:
         per_row = [finite[at : at + outputs] for at in range(0, len(finite), outputs)]
     if content_type == JSON_LINES:
-        return "\n".join(json.dumps({"score": score}) for score in per_row)
-    return json.dumps([{"score": score} for score in per_row])[1:-1]
+        return "\n".join(json.dumps({"score": score}) for score in per_row).encode()
+    return json.dumps([{"score": score} for score in per_row])[1:-1].encode()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from tierfleet_forest import csv_rows
 
 from ..cost import Pace
 from ..model.refusal import Refusal, shown
@@ -50,9 +51,26 @@ class Filling:
             del self._values[before:]
             raise
 
+    def add_lines(self, body: bytes, start: int, stop: int) -> int:
+        """Whole rows of csv from body[start] on, by the compiled reader: where the first line begins that it left.
+
+        It leaves what follows a full block, and a line that needs a closer look.
+        """
+        # A row has a byte at least for each value: its comma or the end of its line.
+        most = min(self._rows - (self.row - self._first), (stop - start) // self.features + 1)
+        out = np.empty(most * self.features, np.float32)
+        rows, start = csv_rows(body, start, stop, self.features, out)
+        self._values.frombytes(out[: rows * self.features].view(np.uint8).data)
+        self.row += rows
+        return start
+
     def full(self) -> Block | None:
         """The row has all its values: the block, if it was its last."""
         self.row += 1
+        return self.rest_if_full()
+
+    def rest_if_full(self) -> Block | None:
+        """The block, if it has all its rows."""
         return self.rest() if self.row - self._first == self._rows else None
 
     def rest(self) -> Block | None:

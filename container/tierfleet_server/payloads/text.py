@@ -38,20 +38,20 @@ def check_utf8(body: bytes, errors: str = "strict") -> Pause:
 
 def count(body: bytes, what: bytes, start: int, stop: int) -> Generator[None, None, int]:
     """How often the byte `what` is in body[start:stop]."""
-    found = 0
+    hits = 0
     for at in range(start, stop, _COUNT_BYTES):
-        found += body.count(what, at, min(at + _COUNT_BYTES, stop))
+        hits += body.count(what, at, min(at + _COUNT_BYTES, stop))
         if stop - start > PIECE_BYTES:
             yield
-    return found
+    return hits
 
 
 def find(body: bytes, what: bytes, start: int, stop: int) -> Generator[None, None, int]:
     """Where the first byte `what` is in body[start:stop]; -1 if it is not there."""
     for at in range(start, stop, PIECE_BYTES):
-        found = body.find(what, at, min(at + PIECE_BYTES, stop))
-        if found >= 0:
-            return found
+        place = body.find(what, at, min(at + PIECE_BYTES, stop))
+        if place >= 0:
+            return place
         yield
     return -1
 

@@ -128,40 +128,40 @@ def differences(document: Document, form: str, source: Version, reader: Version)
     """Why XGBoost `reader` would not load the file as it is, or score it otherwise; empty if it reads it exactly."""
     objective = learner_of(document)["objective"]
     kind, model, weights = booster_of(document)
-    found = []
+    reasons = []
     if form == "ubj" and reader < FIRST_WITH_UBJ:
-        found.append(f"XGBoost {reader[0]}.{reader[1]} reads no UBJ")
+        reasons.append(f"XGBoost {reader[0]}.{reader[1]} reads no UBJ")
     if form == "binary" and reader > LAST_WITH_BINARY:
-        found.append(f"XGBoost {reader[0]}.{reader[1]} no longer reads the old binary format")
+        reasons.append(f"XGBoost {reader[0]}.{reader[1]} no longer reads the old binary format")
     if form == "binary" and reader < source and source[:2] != reader[:2]:
-        found.append(f"the old binary format of {source[0]}.{source[1]} was not written for {reader[0]}.{reader[1]}")
+        reasons.append(f"the old binary format of {source[0]}.{source[1]} was not written for {reader[0]}.{reader[1]}")
     if form == "json" and reader < FIRST_WITH_UBJ <= source:
-        found.append("1.6 and newer write default_left as numbers")
+        reasons.append("1.6 and newer write default_left as numbers")
     if reader < (1, 3, 0) and reader[:2] != source[:2]:
-        found.append("1.0 to 1.2 read only their own files")
+        reasons.append("1.0 to 1.2 read only their own files")
     if "[" in str(learner_of(document)["learner_model_param"]["base_score"]) and reader < _FIRST_WITH_VECTOR_BASE:
-        found.append("3.1 and newer write base_score as an array, which older ones read as 0.5")
+        reasons.append("3.1 and newer write base_score as an array, which older ones read as 0.5")
     if weights is not None and _dart_layout(document) != _dart_layout_of(reader) and reader < (3, 3, 0):
-        found.append("3.3 and newer keep DART's weights in another place, where older ones do not see them")
+        reasons.append("3.3 and newer keep DART's weights in another place, where older ones do not see them")
     if kind == "gblinear" and reader >= _FIRST_WITH_VECTOR_BASE and not model.get("boosted_rounds"):
-        found.append("3.1 and newer read base_score otherwise if gblinear does not say its rounds")
-    if not any(text.startswith("3.1") for text in found) and not _same_bits(
+        reasons.append("3.1 and newer read base_score otherwise if gblinear does not say its rounds")
+    if not any(text.startswith("3.1") for text in reasons) and not _same_bits(
         base_margins(document, source), base_margins(document, reader)
     ):
-        found.append("1.3 changed what base_score means for binary:logitraw")
+        reasons.append("1.3 changed what base_score means for binary:logitraw")
     if kind != "gblinear" and _order_matters(document, kind, source, reader):
-        found.append("XGBoost added base_score after the trees until 1.2 (DART's until 1.3), and before them since")
+        reasons.append("XGBoost added base_score after the trees until 1.2 (DART's until 1.3), and before them since")
     name = str(objective["name"])
     if name in _RANKING:
         if reader < (2, 0, 0) and "lambda_rank_param" not in objective:
-            found.append("2.0 and newer do not write the ranking parameters that older ones ask for")
+            reasons.append("2.0 and newer do not write the ranking parameters that older ones ask for")
     else:
-        found += [
+        reasons += [
             f"XGBoost {reader[0]}.{reader[1]} asks for parameters of {name} that {source[0]}.{source[1]} does not write"
             for which, first, end in _INSISTS
             if name == which and first <= reader < end and "reg_loss_param" not in objective
         ]
-    return found
+    return reasons
 
 
 def converted(document: Document, source: Version, reader: Version) -> Document:
@@ -174,25 +174,25 @@ def converted(document: Document, source: Version, reader: Version) -> Document:
     kind, _, _ = booster_of(document)
     if kind == "gblinear" and source >= (3, 1, 0):
         base = np.repeat(base[:1], outputs)
-    found = deepcopy(document)
-    learner, parameters = learner_of(found), learner_of(found)["learner_model_param"]
+    converted = deepcopy(document)
+    learner, parameters = learner_of(converted), learner_of(converted)["learner_model_param"]
     order = kind != "gblinear" and _order_matters(document, kind, source, reader)
     parameters.setdefault("num_target", "1")
     parameters.setdefault("boost_from_average", "1")
     objective = learner["objective"]
     parameters["base_score"] = scientific(_first_base(document))
-    if order or not _same_bits(base_margins(found, reader), base):
+    if order or not _same_bits(base_margins(converted, reader), base):
         name = str(objective["name"])
         plain_logitraw = name == "binary:logitraw" and reader < (1, 3, 0)
         parameters["base_score"] = "1E0" if name in _LOG else "5E-1" if name in _NEUTRAL or plain_logitraw else "0E0"
-        _fold_in(found, kind, base, last=order and adds_base_last(kind, source))
+        _fold_in(converted, kind, base, last=order and adds_base_last(kind, source))
     _write_objective(objective, reader, outputs)
-    _write_booster(found, reader)
+    _write_booster(converted, reader)
     learner.setdefault("attributes", {})
     learner.setdefault("feature_names", [])
     learner.setdefault("feature_types", [])
-    found["version"] = list(reader)
-    return found
+    converted["version"] = list(reader)
+    return converted
 
 
 def scientific(value: np.float32) -> str:

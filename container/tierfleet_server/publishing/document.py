@@ -37,12 +37,12 @@ def read_document(data: Bytes) -> Document:
     try:
         if data[:1] == b"{" and data[1:65].lstrip()[:1] in (b'"', b"}"):
             return _json_document(data[:])
-        found = _arrays(data, outline(data))
+        document = _arrays(data, outline(data))
     except UbjError as error:
         raise BadModel(f"the UBJ model is damaged: {error}; save it again with Booster.save_model") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise BadModel("the model file holds no model")
-    return found
+    return document
 
 
 def to_ubj(document: Document) -> bytes:
@@ -59,22 +59,22 @@ def to_json(document: Document) -> bytes:
 
 def _json_document(text: bytes) -> Document:
     def keep_booleans_out(members: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(members)
-        if len(found) != len(members):
+        values = dict(members)
+        if len(values) != len(members):
             raise UbjError("a name stands twice in one object")
-        for name, value in found.items():
+        for name, value in values.items():
             dtype = _DTYPE_OF.get(name)
             if dtype is not None and isinstance(value, list):
-                found[name] = np.array(value, np.float64).astype(dtype)
-        return found
+                values[name] = np.array(value, np.float64).astype(dtype)
+        return values
 
     try:
-        found = json.loads(text, object_pairs_hook=keep_booleans_out)
+        document = json.loads(text, object_pairs_hook=keep_booleans_out)
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
         raise BadModel(f"the JSON model is damaged ({str(error)[:120]}); save it again with save_model") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise BadModel("the JSON file holds no model")
-    return found
+    return document
 
 
 def _arrays(data: Bytes, value: Any) -> Any:

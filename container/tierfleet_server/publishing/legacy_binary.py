@@ -75,13 +75,13 @@ def read(data: bytes) -> dict[str, Any]:
     else:
         outputs = max(1, classes) * max(1, targets) if (major, minor) >= _FIRST_WITH_PARALLEL else None
         gradient_booster = _forest(reader, outputs, dart=booster == "dart")
-    found = {}
+    attributes = {}
     if attributes:
-        found = {reader.text(): reader.text() for _ in range(_bounded(reader.count(), reader))}
+        attributes = {reader.text(): reader.text() for _ in range(_bounded(reader.count(), reader))}
     version = [major, minor, 0] if (major, minor) > (0, 0) else [1, 0, 0]
     return {
         "learner": {
-            "attributes": {name: value for name, value in found.items() if not name.startswith("SAVED_PARAM_")},
+            "attributes": {name: value for name, value in attributes.items() if not name.startswith("SAVED_PARAM_")},
             "feature_names": [],
             "feature_types": [],
             "gradient_booster": gradient_booster,
@@ -92,7 +92,7 @@ def read(data: bytes) -> dict[str, Any]:
                 "num_feature": str(features),
                 "num_target": str(max(1, targets) if (major, minor) >= _FIRST_WITH_PARALLEL else 1),
             },
-            "objective": _objective(objective, classes, found),
+            "objective": _objective(objective, classes, attributes),
         },
         "version": version,
     }
@@ -105,14 +105,14 @@ def _bounded(count: int, reader: _Reader) -> int:
 
 
 def _objective(name: str, classes: int, attributes: dict[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": name}
+    objective: dict[str, Any] = {"name": name}
     parameter = next((value for start, value in _PARAMETERS.items() if name.startswith(start)), "reg_loss_param")
     if parameter:
         saved = {"num_class": str(classes)} if name.startswith("multi:") else {}
         if "SAVED_PARAM_max_delta_step" in attributes and name == "count:poisson":
             saved["max_delta_step"] = attributes["SAVED_PARAM_max_delta_step"]
-        found[parameter] = saved
-    return found
+        objective[parameter] = saved
+    return objective
 
 
 def _forest(reader: _Reader, outputs: int | None, *, dart: bool) -> dict[str, Any]:

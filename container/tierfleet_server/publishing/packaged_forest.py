@@ -16,6 +16,7 @@ from .versions import IMAGE_XGBOOST, Version, dotted
 
 # The reader allows a file's probes as much: C libraries differ in the last place of an exponential.
 _MAX_SCORE_DISTANCE = 4
+_EXPLAINED_ROWS = 4  # a row of a large model takes XGBoost a sixth of a second
 
 
 class PackagedForest(NamedTuple):
@@ -27,37 +28,55 @@ class PackagedForest(NamedTuple):
 
 
 def packaged_forest(
-    document: Document, source: Version, trees: int | None, ubj: bytes, packaged: bytes
+    document: Document,
+    source: Version,
+    trees: int | None,
+    ubj: bytes,
+    file: bytes,
+    *,
+    contributions: bool = False,
 ) -> PackagedForest:
     """The forest of a document that XGBoost `source` saved, or of its first so many `trees`.
 
-    `ubj` is the form of it that the dense server reads; `packaged` is the file that the forest names as its source.
-    Its margins of at least 1,024 rows must be those of the file bit for bit: every threshold and its neighbours,
-    missing values, categories. Where the installed XGBoost reads `ubj`, its margins and scores are compared too.
+    `ubj` is the form of it that the dense server reads; `file` is the one that the forest names as its source.
+    contributions: with the covers of the nodes, if the model has them. Its margins of at least 1,024 rows must be those
+    of the file bit for bit: every threshold and its neighbours, missing values, categories. Where the installed XGBoost
+    reads `ubj`, its margins and scores are compared too.
     """
     if not tierfleet_forest.available:
         return PackagedForest(b"", f"no flat forest: {tierfleet_forest.unavailable_reason}")
     try:
         # As the dense image's XGBoost reads it, so that a forest and the Booster beside it agree.
-        data = convert_document(read_document(ubj), packaged, reader=IMAGE_XGBOOST)
+        data = convert_document(read_document(ubj), file, reader=IMAGE_XGBOOST)
     except ConvertError as error:
         return PackagedForest(b"", f"no flat forest, XGBoost serves it: {error}")
+    note = ""
+    if contributions:
+        try:
+            data = convert_document(read_document(ubj), file, reader=IMAGE_XGBOOST, contributions=True)
+        except ConvertError as error:
+            note = f"the flat forest has no contributions: {error}"
     forest = tierfleet_forest.loads(data)
     rows = sample_rows(document)
     shape = (len(rows), -1)
-    found = np.array(forest.margins(rows), np.float32).reshape(shape)
-    differ = _differ(found, margins(document, rows, source, trees))
+    forest_margins = np.array(forest.margins(rows), np.float32).reshape(shape)
+    differ = _differ(forest_margins, margins(document, rows, source, trees))
     who = "the file"
     if not differ.any() and native.version()[:2] >= IMAGE_XGBOOST[:2]:
         who = f"XGBoost {dotted(native.version())}"
         handle, call = native.Handle(ubj), (rows.ctypes.data, *rows.shape)
-        differ = _differ(found, np.array(handle.margins(*call), np.float32).reshape(shape))
+        differ = _differ(forest_margins, np.array(handle.margins(*call), np.float32).reshape(shape))
         by_xgboost = np.array(handle.predict_dmatrix(*call), np.float32).reshape(shape)
         differ |= _differ(np.array(forest.predict(rows), np.float32).reshape(shape), by_xgboost, _MAX_SCORE_DISTANCE)
+        if not forest.no_contributions:
+            rows = rows[:_EXPLAINED_ROWS]
+            explained = np.frombuffer(handle.contributions(rows.ctypes.data, *rows.shape), np.float32)
+            own = np.frombuffer(forest.contributions(rows), np.float32)
+            differ = np.append(differ, _differ(own.reshape(len(rows), -1), explained.reshape(len(rows), -1)))
     if differ.any():
         why = f"{int(differ.sum())} of {len(rows)} compared rows would be scored otherwise than by {who}"
         return PackagedForest(b"", "", f"no flat forest: {why}; XGBoost serves it. Please report it with the file")
-    return PackagedForest(data)
+    return PackagedForest(data, note)
 
 
 def _differ(one: Floats, other: Floats, most: int = 0) -> npt.NDArray[np.bool_]:

@@ -34,6 +34,8 @@ from .tree_scores import booster_of, learner_of, margins
 from .versions import IMAGE_XGBOOST, Version, dotted
 
 Forest = Literal["none", "beside", "alone"]
+# A forest hardly compresses (to 84 %), and unpacking it then takes longer than fetching what that saves: docs/adr/0054.
+FOREST_GZIP_LEVEL = 0
 _ESTIMATED = ("reg:squarederror", "binary:logistic", "reg:logistic", "binary:logitraw", "reg:absoluteerror")
 
 
@@ -64,16 +66,18 @@ def package_model(
     libsvm_base: int = 0,
     feature_names: list[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
-    gzip_level: int = GZIP_LEVEL,
+    gzip_level: int | None = None,
     forest: Forest = "none",
+    contributions: bool = False,
 ) -> tuple[bytes, Metadata]:
     """The tar.gz of a saved model, and its metadata; raises BadModel if it must not be served.
 
     reader: the XGBoost of the image. stock: whether it is AWS's, which knows neither metadata nor preprocessing.
     missing: the number that stood for a missing value in training. libsvm_base: 1 if callers count columns from 1.
-    forest: put a flat forest `beside` the model or `alone` in its place, if it gives the same scores.
+    forest: put a flat forest `beside` the model or `alone` in its place, if it gives the same scores. contributions:
+    the forest can explain its scores, which doubles it. gzip_level: by default the one of the shortest cold call.
     """
-    served = served_model(model, reader=reader, stock=stock, rounds=rounds, forest=forest != "none")
+    served = served_model(model, reader=reader, stock=stock, rounds=rounds, forest=forest, contributions=contributions)
     if forest == "alone":
         served = forest_alone(served, stock=stock)
     metadata = metadata_of(
@@ -87,9 +91,12 @@ def package_model(
     return pack_served(served, metadata, gzip_level=gzip_level), metadata
 
 
-def pack_served(served: Served, metadata: Metadata, *, gzip_level: int = GZIP_LEVEL) -> bytes:
+def pack_served(served: Served, metadata: Metadata, *, gzip_level: int | None = None) -> bytes:
     """The tar.gz of a model and its metadata, with its flat forest if it has one."""
-    name = FOREST.name if is_forest(served.data) else MODEL_FILE
+    alone = is_forest(served.data)
+    name = FOREST.name if alone else MODEL_FILE
+    if gzip_level is None:
+        gzip_level = FOREST_GZIP_LEVEL if alone else GZIP_LEVEL
     files = {name: served.data, str(METADATA): metadata.to_json().encode()}
     if served.forest:
         files[str(FOREST)] = served.forest
@@ -112,12 +119,14 @@ def served_model(
     stock: bool = False,
     rounds: Rounds = "auto",
     verify: bool = True,
-    forest: bool = False,
+    forest: Forest = "none",
+    contributions: bool = False,
 ) -> Served:
     """The bytes that an image with XGBoost `reader` is to be given; raises BadModel if none give it the file's scores.
 
     verify: compare at least 1,024 rows with the file's own scores. forest: make a flat forest too, which is compared
-    always; the notes say why there is none.
+    always; the notes say why there is none. One that is to be `alone` names the file itself as its source, one `beside`
+    the model the bytes of that.
     """
     form = _form(model)
     document = read_document(model)
@@ -126,15 +135,18 @@ def served_model(
         raise BadModel(f"the file {other}")
     try:
         served = _served(model, form, document, reader=reader, stock=stock, rounds=rounds, verify=verify)
-        return _with_forest(served, document) if forest else served
+        if forest == "none":
+            return served
+        source = model if forest == "alone" else served.data
+        return _with_forest(served, document, source, contributions=contributions)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         why = f"{type(error).__name__}: {str(error)[:80]}"
         raise BadModel(f"the {_FORMS[form]} model is not one that XGBoost saved ({why}); save it again") from None
 
 
-def _with_forest(served: Served, document: Document) -> Served:
+def _with_forest(served: Served, document: Document, source: bytes, *, contributions: bool) -> Served:
     trees = served.kept.trees if served.kept.cut else None
-    made = packaged_forest(document, served.source, trees, served.ubj, served.data)
+    made = packaged_forest(document, served.source, trees, served.ubj, source, contributions=contributions)
     return served._replace(
         forest=made.data,
         notes=[*served.notes, *filter(None, [made.note])],
@@ -276,14 +288,14 @@ def _compare(document: Document, source: Version, kept: RoundsKept, data: bytes,
     rows = sample_rows(document)
     trees = kept.trees if kept.cut else None
     expected = margins(document, rows, source, trees)
-    found = [("", margins(read_document(data), rows, reader))]
+    opinions = [("", margins(read_document(data), rows, reader))]
     if native.version()[:2] >= IMAGE_XGBOOST[:2]:
         # Whatever is installed reads the form of the dense server: a second opinion, by XGBoost itself.
         handle = native.Handle(ubj)
         shape = (len(rows), -1)
         by_xgboost = handle.margins(rows.ctypes.data, *rows.shape)
-        found.append((f" by XGBoost {dotted(native.version())}", np.array(by_xgboost, np.float32).reshape(shape)))
-    for who, scores in found:
+        opinions.append((f" by XGBoost {dotted(native.version())}", np.array(by_xgboost, np.float32).reshape(shape)))
+    for who, scores in opinions:
         differ = ~((scores == expected) | (np.isnan(scores) & np.isnan(expected))).all(axis=1)
         if differ.any():
             row = int(np.flatnonzero(differ)[0])
@@ -297,20 +309,20 @@ def _compare(document: Document, source: Version, kept: RoundsKept, data: bytes,
 def _warnings(document: Document, source: Version, model: dict[str, Any], kind: str) -> list[str]:
     learner = learner_of(document)
     objective, parameters = str(learner["objective"]["name"]), learner["learner_model_param"]
-    found = []
+    problems = []
     if objective == "binary:logitraw" and source < (1, 3, 0):
-        found.append(
+        problems.append(
             f"XGBoost 1.3 changed the meaning of base_score for binary:logitraw: this model gives the scores of "
             f"{dotted(source)}, and the file itself gives others in 1.3 and newer (base_score is "
             f"{parameters['base_score']})"
         )
     if kind != "gblinear" and _looks_saved_again(objective, parameters, source, model["trees"][0]):
-        found.append(
+        problems.append(
             "base_score is exactly 0.5, and the first tree looks trained from another: unless the training labels "
             "average 0.5, XGBoost 3.1 or newer saved it, an older one loaded and saved it again, and every score is "
             "wrong; publish the file that training wrote"
         )
-    return found
+    return problems
 
 
 def _looks_saved_again(objective: str, parameters: dict[str, Any], source: Version, tree: dict[str, Any]) -> bool:

@@ -141,10 +141,10 @@ def _scikit_learn(document: Document) -> dict[str, Any] | None:
     if not isinstance(text, str):
         return None
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def _trained_further(wrapper: dict[str, Any], best: int, count: int) -> bool:

@@ -131,15 +131,15 @@ def margins(document: Document, rows: Floats, version: Version, trees: int | Non
     forest = forest_of(document)
     if trees is not None:
         forest = replace(forest, first=forest.first[:trees])
-    found = np.tile(base, (len(rows), 1))
+    sums = np.tile(base, (len(rows), 1))
     base_last = adds_base_last(kind, version)
     if base_last:
-        found = np.zeros_like(found)
+        sums = np.zeros_like(sums)
     for number, leaves in _leaves(forest, rows):
         group = forest.groups[number]
         values = leaves if forest.weights is None else leaves * forest.weights[number]
-        found[:, group] += values
-    return found + base if base_last else found
+        sums[:, group] += values
+    return sums + base if base_last else sums
 
 
 def forest_of(document: Document) -> Forest:
@@ -214,11 +214,11 @@ def _follow_categories(forest: Forest, node: Any, value: Any, go_left: Any) -> N
 
 def _linear(weights: Any, rows: Floats, base: Floats) -> Floats:
     table = np.asarray(weights, np.float32).reshape(rows.shape[1] + 1, len(base))
-    found = np.tile(table[-1] + base, (len(rows), 1))
+    sums = np.tile(table[-1] + base, (len(rows), 1))
     for column in range(rows.shape[1]):
         value = rows[:, column, None]
-        found = np.where(np.isnan(value), found, found + value * table[column])
-    return found
+        sums = np.where(np.isnan(value), sums, sums + value * table[column])
+    return sums
 
 
 def _log(value: np.float32) -> np.float32:

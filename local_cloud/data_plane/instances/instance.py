@@ -22,7 +22,6 @@ from local_cloud.data_plane.instances.log_tail import LogTail
 from local_cloud.data_plane.instances.model_cache import ModelCache, Observe
 from local_cloud.data_plane.instances.process import ContainerProcess
 from local_cloud.data_plane.settings import DataPlaneSettings
-from tierfleet import instance_types
 
 _PING_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.02
@@ -63,9 +62,9 @@ class Instance:
         self.client: ContainerClient | None = None
         self.process: ContainerProcess | None = None
         self.disk_is_full = False  # a fault
-        self.memory_budget_mib = settings.memory_budget_mib(spec.instance_type)
-        self.disk_budget_bytes = settings.disk_budget_bytes(spec.instance_type, spec.volume_gib)
-        self.vcpus = instance_types.describe(spec.instance_type).vcpus
+        size = settings.size_of(spec)
+        self.memory_budget_mib, self.disk_budget_bytes, self.vcpus = size.memory_mib, size.disk_bytes, size.vcpus
+        self.idle_since = time.monotonic()
         self._reader, self._directory, self._settings = (scope, spec.credentials), directory, settings
         self._artefacts, self._observe, self._starting, self._ended = artefacts, observe, starting, ended
         self._log = directory / "container.log"
@@ -93,6 +92,7 @@ class Instance:
         if self.in_flight[model] <= 0:
             del self.in_flight[model]
         if not self.in_flight:
+            self.idle_since = time.monotonic()
             self._idle.set()
 
     def kill(self) -> None:

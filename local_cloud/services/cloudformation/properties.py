@@ -12,15 +12,15 @@ from ministack.core.responses import get_region
 
 from local_cloud.services.cloudformation import schemas
 
-# (resource type, property): why the emulator may ignore it. docs/local-cloud.md shows this list.
+# (resource type, property): why the emulator may ignore it. docs/local-cloud-rules.md shows this list.
 IGNORED: dict[tuple[str, str], str] = {
     (
         "AWS::S3::Bucket",
         "AccessControl",
-    ): "only `cdk bootstrap` sets it, for access logs that nobody writes here",
-    ("AWS::S3::Bucket", "BucketEncryption"): "nothing is encrypted in the stand-in",
-    ("AWS::S3::Bucket", "LifecycleConfiguration"): "objects do not age in the stand-in",
-    ("AWS::S3::Bucket", "MetricsConfigurations"): "the stand-in publishes no S3 request metrics",
+    ): "only `cdk bootstrap` sets it, for access logs that are not written here",
+    ("AWS::S3::Bucket", "BucketEncryption"): "nothing is encrypted here",
+    ("AWS::S3::Bucket", "LifecycleConfiguration"): "objects do not age here",
+    ("AWS::S3::Bucket", "MetricsConfigurations"): "the local emulator publishes no S3 request metrics",
 }
 
 

@@ -14,8 +14,18 @@ class Variant:
     instance_type: str | None
     instance_count: int
     weight: float
+    serverless: dict[str, int] | None = None
+    """ServerlessConfig of a variant without instances."""
 
     def described(self) -> dict[str, Any]:
+        if self.serverless is not None:
+            return {
+                "VariantName": self.name,
+                "CurrentWeight": self.weight,
+                "DesiredWeight": self.weight,
+                "CurrentServerlessConfig": self.serverless,
+                "DesiredServerlessConfig": self.serverless,
+            }
         return {
             "VariantName": self.name,
             "CurrentInstanceCount": self.instance_count,

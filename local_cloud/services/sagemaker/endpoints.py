@@ -5,7 +5,7 @@ from typing import Any
 from local_cloud.core.clock import clock
 from local_cloud.core.errors import ServiceError
 from local_cloud.services import scalable_targets
-from local_cloud.services.sagemaker import endpoint_configs, endpoint_states, tags, traffic_shift
+from local_cloud.services.sagemaker import endpoint_configs, endpoint_states, serverless, tags, traffic_shift
 from local_cloud.services.sagemaker.endpoint import Change, Endpoint, Variant, arn_of, described
 from local_cloud.services.sagemaker.endpoint_states import announce, find, lock
 from local_cloud.services.sagemaker.names import already_exists, arn, check_name, list_page
@@ -43,6 +43,7 @@ def update_endpoint(request: dict[str, Any]) -> dict[str, Any]:
             raise ServiceError("ValidationException", f'Cannot update failed endpoint "{arn_of(endpoint)}".')
         variants = _variants_of(request["EndpointConfigName"])
         _refuse_retyping_autoscaled(endpoint, variants)
+        serverless.refuse_to_become(endpoint, variants)
         deployment_config = request.get("DeploymentConfig", {})
         if request.get("RetainDeploymentConfig"):
             deployment_config = endpoint.deployment_config
@@ -81,6 +82,7 @@ def update_weights_and_capacities(request: dict[str, Any]) -> dict[str, Any]:
                 v.instance_type,
                 wanted.get(v.name, {}).get("DesiredInstanceCount", v.instance_count),
                 wanted.get(v.name, {}).get("DesiredWeight", v.weight),
+                serverless.updated(v.serverless, wanted.get(v.name, {}).get("ServerlessUpdateConfig")),
             )
             for v in endpoint.variants
         ]
@@ -126,6 +128,7 @@ def _variants_of(config_name: str) -> list[Variant]:
             variant.get("InstanceType"),
             int(variant.get("InitialInstanceCount", 1)),
             float(variant.get("InitialVariantWeight", 1)),
+            variant.get("ServerlessConfig"),
         )
         for variant in config["ProductionVariants"]
     ]

@@ -16,8 +16,8 @@ from local_cloud.services.sagemaker import endpoint_states, observations
 
 REQUESTS = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
-# The only one whose documented statistics have percentiles.
-_WITH_PERCENTILES = frozenset({"ModelLatency"})
+# Those whose documented statistics have percentiles.
+_WITH_PERCENTILES = frozenset({"ModelLatency", "ModelSetupTime"})
 # "If a variant's traffic becomes zero, SageMaker AI emits metrics with a value of zero."
 # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-policy.html
 _ZERO_WITHOUT_TRAFFIC = ("Invocations", "InvocationsPerInstance")
@@ -107,6 +107,8 @@ def _publish_silence(minute: int) -> None:
         dimensions = {"EndpointName": endpoint_name, "VariantName": variant_name}
         for idle in range(max(following, minute - _MAX_CATCH_UP_MINUTES), minute):
             for metric in _ZERO_WITHOUT_TRAFFIC:
+                if metric == "InvocationsPerInstance" and all(v.serverless for v in endpoint.variants):
+                    continue  # there are no instances
                 start = idle * MINUTE_SECONDS
                 store.put(REQUESTS, metric, dimensions, "None", start=start, seconds=MINUTE_SECONDS, values=[0.0])
         _next_idle_minute[scope, (endpoint_name, variant_name)] = max(following, minute)

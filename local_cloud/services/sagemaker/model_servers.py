@@ -10,7 +10,7 @@ from local_cloud.data_plane.desired import EndpointSpec, FleetSpec, VariantSpec
 from local_cloud.data_plane.link import DataPlaneLink
 from local_cloud.data_plane.settings import DataPlaneSettings
 from local_cloud.services.cloudwatch import endpoint_logs
-from local_cloud.services.sagemaker import endpoint_configs, execution_role, models, observations
+from local_cloud.services.sagemaker import endpoint_configs, execution_role, models, observations, serverless
 from local_cloud.services.sagemaker.endpoint import Change, Endpoint, Variant
 from local_cloud.services.sagemaker.serving import Containers, Started, injected_failure, never_healthy
 
@@ -133,7 +133,12 @@ class ModelServers:
                 self._problems.setdefault(key, {})[generation] = str(problem)
                 known[generation] = {}
         specs = tuple(
-            replace(known[generation][v.name], count=v.instance_count, weight=v.weight)
+            replace(
+                known[generation][v.name],
+                count=v.instance_count,
+                weight=v.weight,
+                serverless=serverless.spec_of(v.serverless),
+            )
             for v in variants
             if v.name in known[generation]
         )
@@ -150,17 +155,16 @@ class ModelServers:
     def _variant(self, variant: dict[str, Any]) -> VariantSpec:
         model = models.describe_model({"ModelName": variant["ModelName"]})
         containers = models.containers_of(model)
-        instance_type = variant.get("InstanceType")
-        if len(containers) != 1 or instance_type is None:
-            raise ValueError("the stand-in runs variants of instances with one container each, no pipelines")
-        self._settings.memory_budget_mib(instance_type)  # raises for a type without a size
+        if len(containers) != 1:
+            raise ValueError("the stand-in runs variants with one container each, no pipelines")
         (container,) = containers
         cache = container.get("MultiModelConfig", {}).get("ModelCacheSetting", "Enabled")
-        return VariantSpec(
+        spec = VariantSpec(
             name=variant["VariantName"],
             count=0,
             weight=1.0,
-            instance_type=instance_type,
+            instance_type=variant.get("InstanceType"),
+            serverless=serverless.spec_of(variant.get("ServerlessConfig")),
             volume_gib=variant.get("VolumeSizeInGB"),
             multi_model=container.get("Mode") == "MultiModel",
             model_data_url=container.get("ModelDataUrl"),
@@ -168,3 +172,5 @@ class ModelServers:
             cache_disabled=cache == "Disabled",
             credentials=execution_role.credentials(model["ExecutionRoleArn"]),
         )
+        self._settings.size_of(spec)  # raises for a type without a size
+        return spec

@@ -26,6 +26,8 @@ UNITS = {
     "ModelDownloadingTime": "Microseconds",
     "ModelLoadingTime": "Microseconds",
     "ModelUnloadingTime": "Microseconds",
+    "ModelSetupTime": "Microseconds",
+    "ServerlessConcurrentExecutionsUtilization": "None",
 }
 
 

@@ -1,6 +1,7 @@
 """Flat forests in the server: the Booster's replies byte for byte, all of their memory counted, no checker asked."""
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Callable
@@ -71,6 +72,47 @@ def test_every_reply_is_the_boosters(
         found, expected = (server.invoke(f"{name}-{kind}", wrong) for name in ("forest", "booster"))
         assert found == expected
         assert found.status == 400 or rows.shape[1] != 8
+
+
+@pytest.mark.parametrize("kind", COVERED)
+def test_contributions_are_the_boosters_byte_for_byte(
+    kind: str, trained: dict[str, Trained], artefacts: dict[str, Path], server: RunningServer, tmp_path: Path
+) -> None:
+    assert server.load(f"booster-c-{kind}", artefacts[kind]).status == 200
+    for name, kept in (("with", True), ("without", False)):
+        forest = tierfleet_forest.convert(trained[kind].saved, contributions=kept)
+        assert server.load(f"{name}-{kind}", artefact(tmp_path / name, forest)).status == 200
+    body = SENT["text/csv"](trained[kind].rows)
+    by_forest, expected = (
+        server.invoke(f"{name}-{kind}", body, accept="application/json; contribs=true")
+        for name in ("with", "booster-c")
+    )
+    assert by_forest == expected
+    assert by_forest.status == 200
+    assert server.ask("GET", f"/models/with-{kind}").json["contribs"]["available"]
+    refused = server.invoke(f"without-{kind}", body, accept="application/json; contribs=true")
+    assert refused.status == 406
+    assert "no covers" in refused.json["message"]
+    assert server.ask("GET", f"/models/without-{kind}").json["contribs"]["why"] == refused.json["message"]
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({"feature_names": [f"ü {n}" for n in range(8)]}, [f"ü {n}" for n in range(8)]),
+        ({"feature_names": ["a"]}, [f"f{n}" for n in range(8)]),
+        ({"feature_names": [*range(8)]}, [f"f{n}" for n in range(8)]),
+        ({"feature_names": [f"{n}" * 40_000 for n in range(8)]}, [f"f{n}" for n in range(8)]),
+        ({}, [f"f{n}" for n in range(8)]),
+    ],
+)
+def test_a_forest_s_own_names_are_used_where_they_can_be(
+    own: dict[str, Any], expected: list[str], trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    model = replace(tree_model(read_document(trained["binary"].saved)), metadata=own)
+    forest = load(artefact(tmp_path / "m", write_forest(model, contributions=True)))
+    assert json.loads(b"[" + forest.names_json() + b"]") == expected
+    assert len(forest.names_json()) <= forest.explaining.names_bytes
 
 
 def test_both_forms_are_counted_in_full_and_given_back(trained: dict[str, Trained], start: Any, tmp_path: Path) -> None:

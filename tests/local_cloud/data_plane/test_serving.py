@@ -471,6 +471,7 @@ def test_permissions_are_checked_where_they_are_enforced(guarded: Served) -> Non
         {"slow_model_server": ["tail"], "s3_failing": True},
         {"throttled": [{"endpoint": "tail"}]},
         {"throttled": 3},
+        {"failing_model_server": [{"endpoint": "tail", "models": "m02.tar.gz"}]},
         {"kill_instance": {"name": "tail"}},
         {"kill_instance": {"endpoint": "no-such"}},
     ],

@@ -151,7 +151,7 @@ def test_a_driver_that_is_ended_at_any_moment_leaves_no_process(tmp_path: Path, 
                 break
         time.sleep(source.uniform(0, 0.8))  # any moment will do
         process.send_signal(end)
-        process.wait()
+        process.wait(60)
     wait_until_none_names(tmp_path)
 
 
@@ -206,7 +206,7 @@ def test_a_guardian_ends_grandchildren_that_hear_no_signal(tmp_path: Path, who: 
     guardian = guard(leader.pid, parent=parent.pid)
     for process in {"leader": (leader,), "parent": (parent,)}[who]:
         process.kill()
-        process.wait()
+        process.wait(60)
     wait_until_none_names(tmp_path)
     for process in itertools.chain([parent] if who == "leader" else [], [leader]):
         process.kill()

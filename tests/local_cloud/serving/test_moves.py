@@ -82,6 +82,33 @@ def test_a_new_image_that_answers_nobody_never_gets_the_routes(shop: Fleet) -> N
     assert shop.live_endpoints() == live
 
 
+@pytest.mark.parametrize("bad_before", [False, True], ids=["the image fails it", "the model is bad"])
+def test_a_new_image_that_fails_one_tenant_never_gets_the_routes_unless_the_model_is_bad(
+    shop: Fleet, bad_before: bool
+) -> None:
+    before, live = shop.served_routes(), shop.live_endpoints()
+    other = {**change(tail="ml.r5.xlarge"), "container": {"version": "3.0-5"}}
+    other["tiers"]["tail"]["warm_up"] = {"tenants": ["t1", "t2", "t3"]}
+    new, old = routes.endpoint_name(shop.changed(**other), "tail"), before["tiers"]["tail"]["endpoint"]
+    failing = [{"endpoint": endpoint, "models": ["t2/1.tar.gz"]} for endpoint in (new, *([old] * bad_before))]
+    shop.account.cloud.admin("faults", {"failing_model_server": failing})
+    with Callers(shop.account, ("t1", "t3", "w1")) as callers:
+        status = shop.update(**other)
+        callers.more(20)
+    shop.account.cloud.admin("faults", {})
+
+    assert callers.failed() == []
+    if bad_before:
+        assert status == "UPDATE_COMPLETE", shop.reasons()
+        assert shop.served_routes()["tiers"]["tail"]["endpoint"] == new
+        assert shop.update(**change(tail="ml.r5.xlarge")) == "UPDATE_COMPLETE", shop.reasons()
+    else:
+        assert status == "UPDATE_ROLLBACK_COMPLETE"
+        assert f"{new} fails tenants that {old} serves: 1 of 3 probes failed" in shop.reasons()
+        assert shop.served_routes() == before
+        assert shop.live_endpoints() == live
+
+
 def test_a_new_image_is_warm_before_its_callers_come_with_the_instances_of_before(shop: Fleet) -> None:
     account = shop.account
     old = shop.served_routes()["tiers"]["tail"]["endpoint"]

@@ -44,7 +44,7 @@ def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
         (400, "ExpiredTokenException", "the credentials have expired (ExpiredTokenException)", f"get new ones: {WHO}"),
         (403, "InvalidAccessKeyId", "AWS does not accept the credentials (InvalidAccessKeyId)", WHO),
         (429, "ThrottlingException", "AWS throttles the calls (ThrottlingException: down)", "try again in a minute"),
-        (500, "InternalError", "the service is unavailable for now (InternalError: down)", "try again in a minute"),
+        (500, "InternalError", "the service is unavailable (InternalError: down)", "try again in a minute"),
         (400, "Odd", "unexpected error (Odd: down)", "trying again will not help: correct what AWS names"),
     ],
 )
@@ -61,7 +61,7 @@ def test_an_account_that_cannot_be_asked_for(aws: FakeAws) -> None:
     aws.down = {"sts"}
     sentence = refused("warm", *NAMED)
     said = "GetCallerIdentity on the account of these credentials: access denied (down)"
-    assert sentence == f"{said}; with --config it is not asked for; {WHO}"
+    assert sentence == f"{said}; with --config this call is not needed; {WHO}"
     assert aws.count("InvokeEndpoint") == 0
 
 
@@ -98,7 +98,7 @@ def test_no_credentials(command: str, profile: str | None, said: str, monkeypatc
         ("InvalidAccessKeyId", "AWS does not accept the credentials (InvalidAccessKeyId)", True),
         ("PermanentRedirect", "is in another region than the fleet file says", True),
         ("SlowDown", "AWS throttles the calls", False),
-        ("InternalError", "the service is unavailable for now", False),
+        ("InternalError", "the service is unavailable", False),
     ],
 )
 def test_what_aws_refuses_is_one_sentence_that_says_what_to_do(code: str, sentence: str, for_all: bool) -> None:

@@ -118,7 +118,7 @@ def test_one_fleet_without_a_price_does_not_hide_the_others(tmp_path: Path) -> N
     (tmp_path / "shop-test.toml").write_text(tomlkit.dumps(changed))
     shown = run("cost", "--diff", tmp_path, tmp_path, "--markdown", code=2)
     assert "### Cost of fraud-prod: $0.00 a month" in shown
-    assert "### Cost not known" in shown
+    assert "### Cost unknown" in shown
     assert "no price of ml.r5d.xlarge in eu-west-1" in shown
 
 
@@ -135,7 +135,7 @@ def test_an_unknown_price_ends_with_2_and_says_what_to_add(tmp_path: Path) -> No
     ("arguments", "message"),
     [
         ([CHURN, FRAUD], "2 files given; give one fleet file"),
-        ([CHURN, "--json", "--markdown"], "exclude each other"),
+        ([CHURN, "--json", "--markdown"], "cannot be combined"),
         ([CHURN, "--cold-share", "2"], "cold_share is 2.0, allowed: 0 to 1"),
         ([CHURN, "--nat-gateways", "1"], "no [network]"),
         ([CHURN, "--traffic", "absent.csv"], "absent.csv cannot be read"),
@@ -163,7 +163,7 @@ def test_prices_are_shown_with_date_and_source() -> None:
     found = json.loads(run("prices", "show", "--json"))
     assert len({price["region"] for price in found}) == 24
     assert all(price["unchecked"] for price in found if price["derived"])
-    assert "no price of eu-west-9" in run("prices", "show", "--region", "eu-west-9", code=2)
+    assert "has no prices of eu-west-9" in run("prices", "show", "--region", "eu-west-9", code=2)
 
 
 def test_costs_need_no_numerical_package() -> None:

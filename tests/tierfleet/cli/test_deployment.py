@@ -47,7 +47,7 @@ def test_the_screen_fits_and_shows_what_is_under_way_first(width: int) -> None:
     console = Console(width=width, record=True, file=io.StringIO())
     stacks = [stack_progress("shop-test-Fleet", "UPDATE_IN_PROGRESS", EVENTS), stack_progress("other", "X", long)]
 
-    console.print(deployment_screen(stacks, START + timedelta(seconds=61)))
+    console.print(deployment_screen(stacks, width, START + timedelta(seconds=61)))
 
     lines = [line.rstrip() for line in console.export_text().splitlines()]
     assert max(map(len, lines)) <= width

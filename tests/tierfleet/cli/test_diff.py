@@ -65,7 +65,7 @@ def promote(repository: Path) -> None:
 
 
 def test_an_edit_is_compared_with_the_last_commit(repository: Path) -> None:
-    assert run("diff") == "config is as in HEAD: nothing changes\n"
+    assert run("diff") == "config is the same as in HEAD: nothing changes\n"
     promote(repository)
 
     lines = run("diff").splitlines()
@@ -78,7 +78,7 @@ def test_an_edit_is_compared_with_the_last_commit(repository: Path) -> None:
     assert run("diff", "config/shop-test.toml").splitlines() == lines
     assert run("diff", "--config", "config/shop-test.toml").splitlines() == lines
     git("commit", "--quiet", "--all", "--message", "second")
-    assert run("diff") == "config is as in HEAD: nothing changes\n"
+    assert run("diff") == "config is the same as in HEAD: nothing changes\n"
     assert run("diff", "--against", "start").splitlines()[1:] == lines[1:]
 
 
@@ -117,7 +117,7 @@ def test_a_first_generation_that_is_edited_with_its_settings_is_a_cold_update_an
 
 
 def test_the_cost_of_an_edit_is_compared_with_the_last_commit(repository: Path) -> None:
-    assert run("cost", "--diff") == "config is as in HEAD: no change\n"
+    assert run("cost", "--diff") == "config is the same as in HEAD: no change\n"
     promote(repository)
 
     output = run("cost", "--diff")
@@ -226,7 +226,7 @@ def test_a_list_and_a_price_of_a_commit_are_named_so_too(repository: Path) -> No
 
 def test_the_cost_of_a_diff_may_be_priced_as_elsewhere(repository: Path) -> None:
     write(repository, region="sa-east-1")
-    assert "cost: not known: shop-test: no price is known in sa-east-1" in run("diff")
+    assert "cost: unknown: shop-test: no price is known in sa-east-1" in run("diff")
     assert "cost: $0.00 a month" in run("diff", "--region", "eu-west-1")
 
 
@@ -255,5 +255,5 @@ def test_a_file_differs_when_its_bytes_do(repository: Path, edits: dict[str, byt
 
 
 def test_outside_a_repository_two_versions_must_be_given(tmp_path: Path) -> None:
-    with pytest.raises(GitVersionsError, match="no git repository"):
+    with pytest.raises(GitVersionsError, match="is not in a git repository"):
         changed_versions(ROOT.parent.parent, "HEAD", tmp_path)

@@ -126,7 +126,7 @@ def test_what_is_not_deployed_is_one_sentence_and_2(aws: FakeAws) -> None:
     aws.routes = None
     result = invoke("m37", *NAMED)
     assert result.exit_code == 2
-    assert "AppConfig holds no deployed routes of application fraud--prod" in result.stderr
+    assert "AppConfig has no deployed routes of application fraud--prod" in result.stderr
     assert "deploy fraud-prod/Fleet" in result.stderr
 
 
@@ -134,9 +134,9 @@ def test_what_is_not_deployed_is_one_sentence_and_2(aws: FakeAws) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["m37"], "give --config FILE, or --fleet NAME --environment NAME"),
+        (["m37"], "give --config FILE, --fleet NAME --environment NAME"),
         (["m37", "--fleet", "fraud"], "needs --environment"),
-        (["m37", "--config", "x.toml", "--fleet", "fraud"], "each name one: give one of them"),
+        (["m37", "--config", "x.toml", "--fleet", "fraud"], "both name a fleet: give one of them"),
         (["m37", "--config", str(CONFIG / "fraud-prod.toml"), "--region", "eu-west-1"], "leave --environment"),
         (["m37", *NAMED, "--body", "1", "--rows", "x"], "give one of them"),
         (["m37", *NAMED, "--rows", "nowhere.csv"], "nowhere.csv cannot be read: No such file"),
@@ -162,7 +162,7 @@ def test_without_credentials_or_region_it_says_what_to_set(monkeypatch: pytest.M
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     result = invoke("m37", *NAMED)
-    assert (result.exit_code, "there is no region" in result.stderr) == (2, True)
+    assert (result.exit_code, "no region is given" in result.stderr) == (2, True)
 
 
 @pytest.mark.usefixtures("no_credentials")
@@ -188,8 +188,8 @@ def test_local_finds_the_stand_in_and_needs_no_credentials(
 @pytest.mark.parametrize(
     ("rows", "shown"),
     [
-        ([(SHARED, ["m37/v1.tar.gz"], False)], "in memory: before the call an instance held it"),
-        ([(SHARED, ["m38/v1.tar.gz"], False)], "loaded for this call: before the call no instance held it"),
+        ([(SHARED, ["m37/v1.tar.gz"], False)], "in memory: before the call an instance had it in memory"),
+        ([(SHARED, ["m38/v1.tar.gz"], False)], "loaded for this call: before the call no instance had it in memory"),
         ([(SHARED, ["m37/v1.tar.gz"], True)], "in memory: a guess"),
         (None, "in memory: a guess"),
     ],
@@ -272,16 +272,16 @@ def test_contribs_where_there_are_none_is_one_sentence(aws: FakeAws) -> None:
     result = invoke("m37", *NAMED, "--body", "1", "--contribs")
     assert (result.exit_code, result.stdout) == (1, "")
     words = " ".join(result.stderr.split())
-    assert "its scores are not explained: the reply has no contributions" in words
+    assert "its scores cannot be explained: the reply has no contributions" in words
     assert "contributions need the image tierfleet" in words
 
 
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--contribs", "--count", "2"), "--contribs is of one call"),
-        (("--contribs", "--explain"), "--contribs is of one call"),
-        (("--contribs", "--accept", "text/csv"), "--contribs says itself what to accept"),
+        (("--contribs", "--count", "2"), "--contribs explains one call"),
+        (("--contribs", "--explain"), "--contribs explains one call"),
+        (("--contribs", "--accept", "text/csv"), "--contribs sets the type of the reply"),
     ],
 )
 def test_contribs_and_what_contradicts_it(options: tuple[str, ...], why: str) -> None:

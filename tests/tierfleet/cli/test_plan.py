@@ -90,16 +90,76 @@ def test_sizes_must_come_from_somewhere(tmp_path):
     assert "the first 9 are skipped; skip fewer" in answer.output
 
 
-def test_a_curve_says_why_it_has_no_optimum(trace, tmp_path):
-    arguments = ["plan", "curve", str(trace), "--resident-mib", "247", "--capacity-models", "500", "--belady"]
-    assert (
-        "Belady's optimum is that of one instance: it is left out" in run(app, [*arguments, "--instances", "2"]).output
-    )
-    assert "Belady" not in run(app, [*arguments, "--json"]).stderr
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--belady", "--instances", "2"], "--belady and --instances contradict each other, since Belady's optimum is"),
+        (["--model-bytes-column", "size"], "--model-bytes-column and --resident-mib contradict each other"),
+        (["--mean-gap-seconds", "9"], "--mean-gap-seconds does nothing without --calls-per-session"),
+        (["--calls-per-session", "1", "--mean-gap-seconds", "9"], "--calls-per-session 1 has no second call"),
+        (["--time-unit", "min"], "--time-unit min: give one of s, ms, us, ns"),
+        (["--time-unit", "s", "--time-format", "%Y"], "--time-unit is for numbers and --time-format for text"),
+        (["--time-format", "iso"], "--time-format iso: write it as in strptime"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(trace, options, message):
+    answer = run(app, ["plan", "curve", str(trace), "--resident-mib", "247", *options])
+    assert answer.exit_code == 2
+    assert message in " ".join(answer.output.split())
+
+
+def test_an_optimum_needs_a_trace(tmp_path):
     file = tmp_path / "rates.toml"
     file.write_text("[requests_per_day]\na = 5\nb = 3\n")
     answer = run(app, ["plan", "curve", str(file), "--resident-mib", "1", "--belady"])
-    assert "Belady's optimum needs a trace" in answer.output
+    assert answer.exit_code == 2
+    assert "for which --belady mean nothing" in " ".join(answer.output.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "times"),
+    [
+        (["--time-format", "%d.%m.%Y %H:%M"], ["02.11.2026 08:00", "02.11.2026 09:00", "02.11.2026 10:00"]),
+        (
+            ["--time-format", "%d/%m/%Y %H:%M %z"],
+            ["02/11/2026 10:00 +0200", "02/11/2026 09:00 +0000", "02/11/2026 10:00 +0000"],
+        ),
+        (["--time-unit", "s"], ["1793606400", "1793610000", "1793613600"]),
+        (["--time-unit", "ms"], ["1793606400000", "1793610000000", "1793613600000"]),
+        (["--time-unit", "ms"], ["0", "3600000", "7200000"]),
+    ],
+)
+def test_times_are_read_as_they_are_said_to_be_written(tmp_path, options, times):
+    file = tmp_path / "trace.csv"
+    file.write_text(
+        "tenant,timestamp\n" + "".join(f"{tenant},{time}\n" for tenant, time in zip("aba", times, strict=True))
+    )
+    answer = run(app, ["plan", "curve", str(file), "--resident-mib", "1", "--capacity-models", "2", "--json", *options])
+    assert answer.exit_code == 0, answer.output
+    # Two calls an hour apart and a third after another hour: no unload in a cache of both, and a hit of three.
+    [row] = json.loads(answer.stdout)["rows"]
+    assert row["lru"] == pytest.approx(1 / 3)
+    assert ("relative trace" in answer.stderr) == (times[0] == "0")
+
+
+def test_a_unit_is_not_guessed_where_it_is_given(tmp_path):
+    file = tmp_path / "trace.csv"
+    file.write_text("tenant,timestamp\na,0\nb,86400000\n")
+    days = {}
+    for unit in ("s", "ms"):
+        answer = run(
+            app, ["plan", "curve", str(file), "--resident-mib", "1", "--skip-days", "5000", "--time-unit", unit]
+        )
+        days[unit] = " ".join(answer.output.split())
+    assert "the trace has 1,000 days" in days["s"]
+    assert "the trace has 1 days" in days["ms"]
+
+
+def test_a_time_zone_that_does_nothing_is_said(tmp_path):
+    file = tmp_path / "trace.csv"
+    file.write_text("tenant,timestamp\na,2026-11-02T08:00:00Z\nb,2026-11-02T09:00:00Z\n")
+    answer = run(app, ["plan", "curve", str(file), "--resident-mib", "1", "--timezone", "Europe/London"])
+    assert "--timezone Europe/London has no effect" in " ".join(answer.output.split())
 
 
 def test_the_latency_of_a_trace_is_shown(tmp_path):

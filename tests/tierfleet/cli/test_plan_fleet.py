@@ -166,7 +166,7 @@ def test_claims_and_a_session_s_length_reach_the_plan(rates: Path, fraud: Path) 
     ("arguments", "message"),
     [
         (["--model-megabytes", "30", "--tenant-p99", "g1"], "--tenant-p99 g1: write NAME=NUMBER"),
-        (["--model-megabytes", "30", "--tenant-p99", "nobody=5"], "nobody, who is not in the traffic"),
+        (["--model-megabytes", "30", "--tenant-p99", "nobody=5"], "--tenant-p99 nobody: no such tenant in the traffic"),
         (["--model-megabytes", "30", "--keep", "nobody"], "--keep nobody: no such tenant"),
         (["--model-megabytes", "30", "--claim", "x=80"], "write MODELS=PERCENT"),
         (["--model-megabytes", "30", "--claim", "500=180"], "percent above 0 and up to 100"),
@@ -229,7 +229,7 @@ def test_a_container_that_nobody_measured_needs_a_profile(rates: Path, fraud: Pa
     fraud.write_text(text)
     code, _, notes = plan(rates, "--config", fraud, "--model-megabytes", 30)
     assert code == 2
-    assert f"nobody has measured the container {uri}" in notes
+    assert f"the container {uri} has no profile" in notes
     assert plan(rates, "--config", fraud, "--model-megabytes", 30, "--profile", "stock")[0] == 0
 
 
@@ -284,17 +284,24 @@ def test_a_fleet_without_a_dedicated_tier_gets_the_table_to_add(rates: Path, tmp
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--least-instances", 5, "--most-instances", 3), ("--least-instances is 5", "--most-instances 3")),
+        (("--least-instances", 5, "--most-instances", 3), ("--min-instances is 5", "--max-instances 3")),
         (("--mean-gap-seconds", 60), ("--mean-gap-seconds does nothing without --calls-per-session",)),
         (("--pin", "g1=v1"), ("--pin does nothing without --apply",)),
         (
             ("--apply", "--pin", "nobody=v1"),
-            ("--pin names nobody, and the plan gives endpoints of their own to g1, g2",),
+            ("--pin names nobody, and the plan gives dedicated endpoints to g1, g2",),
         ),
         (
             ("--skip-days", 1, "--strict", "--timezone", "UTC", "--pin", "g1=v1"),
             ("--skip-days, --strict, --timezone mean nothing", "--pin does nothing"),
         ),
+        (
+            ("--apply", "--region", "us-east-1"),
+            ("--apply would write sizes for us-east-1 into the file of a fleet in eu",),
+        ),
+        (("--claim-usd", 5), ("--claim-usd does nothing without --claim",)),
+        (("--min-instances", 2, "--least-instances", 2), ("--least-instances is the former name of --min-instances",)),
+        (("--time-unit", "s"), ("for which --time-unit mean nothing",)),
         (("--tenant-column", "t", "--timestamp-column", "s", "--model-bytes-column", "b"), ("mean nothing",)),
     ],
 )
@@ -307,6 +314,35 @@ def test_options_that_contradict_each_other_or_do_nothing_are_refused(
     flat = " ".join(errors.split())
     assert all(text in flat for text in words)
     assert fraud.read_text() == before
+
+
+def test_the_former_names_of_the_instance_bounds_still_work(rates: Path, fraud: Path) -> None:
+    more = ("--model-megabytes", 30, "--json")
+    old, new = (
+        json.loads(plan(rates, "--config", fraud, *more, f"--{low}-instances", 3, f"--{high}-instances", 4)[1])
+        for low, high in (("least", "most"), ("min", "max"))
+    )
+    assert old == new
+    assert old["chosen"]["instances"] in (3, 4)
+
+
+def test_the_report_never_overwrites_an_input(rates: Path, fraud: Path) -> None:
+    before = fraud.read_text(), rates.read_text()
+    for file in (fraud, rates):
+        code, _, errors = plan(rates, "--config", fraud, "--model-megabytes", 30, "--html", file)
+        assert (code, "would overwrite an input of the plan" in " ".join(errors.split())) == (2, True)
+    assert (fraud.read_text(), rates.read_text()) == before
+
+
+def test_models_far_outside_the_measured_sizes_are_named(rates: Path, fraud: Path) -> None:
+    def notices(megabytes: float) -> list[str]:
+        text = plan(rates, "--config", fraud, "--model-megabytes", megabytes, "--json")[1]
+        return [notice for notice in json.loads(text)["notices"] if "extrapolated" in notice]
+
+    assert notices(50) == []
+    [notice] = notices(600)
+    assert notice.startswith("profile stock was measured with models of 0.1 to 44.2 MB; 62 of 62 models are outside")
+    assert "such as one of 600 MB" in notice
 
 
 def test_a_trace_of_seconds_is_said_to_be_extrapolated(fraud: Path, tmp_path: Path) -> None:

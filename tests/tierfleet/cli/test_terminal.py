@@ -5,9 +5,11 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,23 @@ def test_the_help_lists_the_commands_in_the_order_of_use() -> None:
     listed = re.findall(r"^│ ([a-z]+)  ", shown, re.MULTILINE)
     assert listed == ["local", "config", "diff", "cost", "models", "invoke", "warm", "plan", "prices", "preflight"]
     assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(("group", "first"), [("models", "validate"), ("plan", "fleet"), ("local", "up")])
+def test_the_help_of_a_group_begins_with_the_first_command_to_use(group: str, first: str) -> None:
+    shown = runner.invoke(app, [group, "--help"], env={"COLUMNS": "80"}).stdout
+    assert re.findall(r"^│ ([a-z]+)  ", shown, re.MULTILINE)[0] == first
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_help_text_is_wrapped_by_the_terminal_alone(width: int) -> None:
+    """A line of a docstring that ends early would show as a line that its first word would still fit."""
+    for name in COMMANDS:
+        shown = runner.invoke(app, [*name.split(), "--help"], env={"COLUMNS": str(width)}).stdout
+        above = [line.strip() for line in shown.partition("╭")[0].splitlines()]
+        for line, following in pairwise(above):
+            if line and following and not line.startswith("Usage:"):
+                assert len(line) + 1 + len(following.split()[0]) > width - 2, f"{name}: {line}"
 
 
 def test_the_version_is_told() -> None:
@@ -116,6 +135,76 @@ def test_an_ascii_terminal_gets_ascii(locale: dict[str, str], arguments: list[st
     assert (done.stdout + done.stderr).isascii()
     assert done.returncode == (2 if "check" in arguments else 0)
     assert b"Traceback" not in done.stderr
+
+
+OFFLINE = [
+    *([*name.split(), "--help"] for name in COMMANDS),
+    *(["config", name, "config/fraud-prod.toml"] for name in ("check", "show")),
+    *(["config", name] for name in ("schema", "reference")),
+    ["cost", "config/fraud-prod.toml", "--verbose"],
+    ["cost", "--diff", "config/fraud-dev.toml", "config/fraud-prod.toml"],
+    ["prices", "show"],
+    ["models", "validate", "tests/→.ubj"],
+    ["models", "package", "tests/→.ubj", "-o", "→"],
+    ["models", "convert", "tests/→.ubj", "-o", "→"],
+    ["plan", "curve", "tests/→.csv", "--resident-mib", "30"],
+    ["plan", "fleet", "tests/→.csv", "--config", "config/fraud-dev.toml"],
+    ["invoke", "→", "--local"],
+    ["warm", "--local", "--tenants", "→"],
+    ["preflight", "→.toml"],
+    *(["local", name] for name in ("status", "events", "drive", "down")),
+]
+SWEEP = """
+import json, sys
+from tierfleet.cli import app, terminal
+terminal.make_printable()
+for arguments in json.loads(sys.argv[1]):
+    try:
+        app(arguments)
+    except SystemExit as end:
+        print(end.code)
+"""
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}])
+def test_every_command_works_on_an_ascii_terminal(locale: dict[str, str], tmp_path: Path) -> None:
+    shutil.copytree(CONFIG, tmp_path / "config")
+    environment = {**os.environ, "PYTHONCOERCECLOCALE": "0", "COLUMNS": "80", **locale}
+    program = [sys.executable, "-c", SWEEP, json.dumps(OFFLINE)]
+    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, check=False)
+
+    assert (done.stdout + done.stderr).isascii()
+    assert b"Traceback" not in done.stderr
+    ends = re.findall(rb"^\d+$", done.stdout, re.MULTILINE)
+    assert (done.returncode, len(ends)) == (0, len(OFFLINE)), done.stderr[-500:]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["models", "package", "1.ubj", "-o"],
+        ["models", "convert", "1.ubj", "-o"],
+        ["plan", "synthesize", "churn", "--days", "0.01", "--requests-per-day", "100", "--out"],
+        ["plan", "fleet", "rates.csv", "--config", "shop-test.toml", "--model-megabytes", "9", "--html"],
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_sentence(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m01").mkdir()
+    shutil.copy(ROOT / "examples" / "newest-xgboost" / "1.ubj", tmp_path)
+    (tmp_path / "shop-test.toml").write_text(tomlkit.dumps(document()))
+    (tmp_path / "rates.csv").write_text("tenant,requests_per_day\na,1000\n")
+    (tmp_path / "file").write_text("not a folder")
+
+    done = subprocess.run(
+        [TIERFLEET, *arguments, "file/below"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "error" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

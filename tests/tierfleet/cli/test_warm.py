@@ -68,17 +68,17 @@ def test_failed_and_missing_tenants_are_told_with_reasons_and_end_with_1(aws: Fa
 def test_a_gone_endpoint_is_one_sentence_and_the_rest_is_left(aws: FakeAws) -> None:
     result = warm(*NAMED, "--endpoint", "fraud--prod--tail--all--mme-m6i-xlarge")
     assert result.exit_code == 1
-    assert "failed  m03: there is no such endpoint" in result.stdout
+    assert "failed  m03: the endpoint does not exist" in result.stdout
     assert "left    m02: for the same reason" in result.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give --config FILE, or --fleet NAME"),
+        ([], "give --config FILE, --fleet NAME"),
         ([*NAMED, "--from-config"], "--from-config needs a fleet file: give --config"),
-        ([*NAMED, "--tenants", "M1,m2"], "allowed: tenant ids with commas between them"),
-        ([*NAMED, "--tenants", ","], "allowed: tenant ids with commas between them"),
+        ([*NAMED, "--tenants", "M1,m2"], "allowed: tenant ids separated by commas"),
+        ([*NAMED, "--tenants", ","], "allowed: tenant ids separated by commas"),
         ([*NAMED, "--tier", "shark"], "tier 'shark' is not in the routes"),
         ([*NAMED, "--tier", "whale"], "only multi-model tiers are warmed"),
         ([*NAMED, "--endpoint", whale("m01")], "its model is always in memory"),
@@ -114,4 +114,4 @@ def test_ctrl_c_says_what_is_left_and_ends_with_130(aws: FakeAws, monkeypatch: p
     monkeypatch.setattr("tierfleet.cli.warm_command.run_warm_up", interrupted)
     result = warm(*NAMED)
     assert result.exit_code == 130
-    assert result.stderr == "interrupted; what is loaded stays loaded; run it again for the rest\n"
+    assert result.stderr == "interrupted; loaded models stay loaded; run it again for the rest\n"

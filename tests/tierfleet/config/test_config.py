@@ -199,8 +199,8 @@ BROKEN: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
         [("", "fleet, environment", "shop-test.toml")],
     ),
     "hosting unknown": (
-        {"tiers": {"tail": {"hosting": "serverless"}}},
-        [("tiers.tail", "hosting", "multi-model or dedicated")],
+        {"tiers": {"tail": {"hosting": "async"}}},
+        [("tiers.tail", "hosting", "one of multi-model, dedicated, serverless")],
     ),
     "wrong shapes everywhere at once": (
         {

@@ -158,7 +158,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation] if annotation.__name__ not in ("DedicatedTier", "DedicatedTenant") else []
+        return [annotation] if annotation.__name__ not in ("DedicatedTier", "DedicatedTenant", "ServerlessTier") else []
     return [model for part in get_args(annotation) for model in models_of(part)]
 
 

@@ -125,9 +125,9 @@ def test_a_caller_reads_no_more_than_its_own_sections() -> None:
     [
         ({"parts": {"tenants": "models/m01/1.tar.gz"}}, "not the key of a part"),
         ({"parts": {"surprise": "routes/x.json"}}, "update this tierfleet"),
-        ({"parts": {"tenants": 1}}, "not a text"),
+        ({"parts": {"tenants": 1}}, "not a string"),
         ({"parts": ["tenants"]}, "malformed"),
-        ({"models_bucket": None}, "not a text"),
+        ({"models_bucket": None}, "not a string"),
     ],
 )
 def test_a_document_with_broken_parts_is_refused(change: dict[str, Any], words: str) -> None:
@@ -143,7 +143,7 @@ def test_a_part_that_is_no_object_is_refused(content: bytes) -> None:
 
 
 def test_a_split_document_without_a_reader_says_what_is_missing() -> None:
-    with pytest.raises(RoutesError, match=re.escape("there is nothing here to read it with")):
+    with pytest.raises(RoutesError, match=re.escape("which cannot be read here")):
         parse_routes(json.dumps(split()[0]))
 
 

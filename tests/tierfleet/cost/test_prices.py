@@ -38,7 +38,7 @@ def test_the_shipped_table_prices_every_example_fleet() -> None:
     for file in FLEET_FILES:
         config = load(file)
         assert all(prices.unit_price(unit, config.region).usd > 0 for unit in UNITS)
-        for tier in config.tiers.values():
+        for tier in config.instance_tiers.values():
             assert prices.hourly_price(tier.instance_type, config.region).usd > 0
 
 

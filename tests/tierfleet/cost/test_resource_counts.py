@@ -24,9 +24,9 @@ def all_alarms(config: FleetConfig) -> AlarmCount:
     total = fleet_alarms(config)
     for shared in config.multi_model_tiers.values():
         total += endpoint_alarms(shared)
-    for dedicated in config.dedicated_tiers.values():
-        for _ in dedicated.tenants:
-            total += endpoint_alarms(dedicated)
+    for own in config.tenant_endpoint_tiers.values():
+        for _ in own.tenants:
+            total += endpoint_alarms(own)
     return total
 
 
@@ -57,7 +57,11 @@ def test_target_tracking_makes_two_alarms_and_one_where_it_may_not_scale_in(file
     ]
     expected = sum(1 if found.get("DisableScaleIn") else 2 for found in configurations)
     assert all_alarms(load(file)).target_tracking == expected
-    endpoints = sum(resource["Type"] == "AWS::SageMaker::Endpoint" for resource in resources(file.stem))
+    endpoints = sum(
+        "InstanceType" in resource["Properties"]["ProductionVariants"][0]
+        for resource in resources(file.stem)
+        if resource["Type"] == "AWS::SageMaker::EndpointConfig"
+    )
     assert len(configurations) == endpoints
 
 

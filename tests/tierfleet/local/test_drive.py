@@ -165,5 +165,5 @@ def test_a_stand_in_that_goes_away_meanwhile_is_one_sentence(
     monkeypatch.setattr("tierfleet.local.status.fleet_status", gone)
     result = CliRunner().invoke(app, ["local", *command])
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: the stand-in does not answer any more (Could not connect")
+    assert result.stderr.startswith("error: the local emulator does not answer (Could not connect")
     assert standin.calls == 0

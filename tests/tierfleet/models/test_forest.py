@@ -1,5 +1,6 @@
 """Flat forests from the command line: packaged beside a model or in its place, and validated."""
 
+import hashlib
 import io
 import tarfile
 from pathlib import Path
@@ -10,6 +11,8 @@ from small_models import small_model
 from typer.testing import CliRunner
 
 from tierfleet.cli import app
+from tierfleet.models.files import find_models
+from tierfleet.models.package import package
 
 runner = CliRunner()
 pytestmark = pytest.mark.skipif(not tierfleet_forest.available, reason="the compiled reader is not built")
@@ -70,10 +73,38 @@ def test_a_damaged_forest_is_found(models: Path, tmp_path: Path) -> None:
         assert "CRC-32" in run("validate", tmp_path / forest, code=2)
 
 
+def test_a_forest_is_the_default_and_keeps_its_source_beside(models: Path, tmp_path: Path) -> None:
+    run("package", models, "-o", tmp_path / "out")
+    with tarfile.open(tmp_path / "out" / "acme" / "v1.tar.gz") as archive:
+        assert "model.forest" in archive.getnames()
+    content = (models / "acme" / "v1.ubj").read_bytes()
+    [kept] = (tmp_path / "out" / ".source").iterdir()
+    assert kept.read_bytes() == content
+    assert kept.name == f"{hashlib.sha256(content).hexdigest()}.ubj"
+    # What is published from there brings its source along.
+    [packaged] = find_models(tmp_path / "out")
+    assert package(packaged).source == content
+    kept.write_bytes(content[:-1])
+    assert package(packaged).source == b""
+
+
+def test_contributions_are_a_choice_and_cost_memory(models: Path, tmp_path: Path) -> None:
+    sizes = []
+    for options in ([], ["--contribs"]):
+        run("package", models, "-o", tmp_path / "out", *options)
+        with tarfile.open(tmp_path / "out" / "acme" / "v1.tar.gz") as archive:
+            data = archive.extractfile("model.forest").read()  # type: ignore[union-attr]
+        assert (tierfleet_forest.loads(data).no_contributions == "") == bool(options)
+        sizes.append(len(data))
+    assert sizes[0] < sizes[1]
+    told = run("package", models, "-o", tmp_path / "out", "--forest", "none", "--contribs", code=2)
+    assert "leave one out" in told
+
+
 def test_what_was_packaged_before_is_taken_as_it_is_and_said(models: Path, tmp_path: Path) -> None:
     run("package", models, "-o", tmp_path / "once")
     told = run("package", tmp_path / "once", "-o", tmp_path / "twice", "--forest", "alone")
-    assert "was packaged before and gets no flat forest" in told
+    assert "was packaged before and stays as it is" in told
     once, twice = (tmp_path / name / "acme" / "v1.tar.gz" for name in ("once", "twice"))
     assert once.read_bytes() == twice.read_bytes()
 

@@ -4,12 +4,17 @@ import pickle
 import tarfile
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from small_models import small_model
 
+from tests.forest.compiled import needs_compiled
+from tierfleet.config import FleetConfig
 from tierfleet.models.files import ModelFile, find_models
-from tierfleet.models.package import package_file
+from tierfleet.models.package import PackageOptions, package, package_file
+from tierfleet.models.target import named_target, target_of
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +26,26 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@needs_compiled
 def test_a_model_is_packaged_with_its_metadata(model: Path) -> None:
     [found] = find_models(model.parent.parent)
     assert found == ModelFile("acme", "v1", model)
-    with tarfile.open(fileobj=BytesIO(package_file(found))) as archive:
-        assert archive.getnames() == [".tierfleet/metadata.json", "xgboost-model"]
+    for forest, file in (("auto", "model.forest"), ("none", "xgboost-model")):
+        made = package(found, options=PackageOptions(forest=forest))
+        with tarfile.open(fileobj=BytesIO(made.archive)) as archive:
+            assert archive.getnames() == [".tierfleet/metadata.json", file]
+        assert made.source == (model.read_bytes() if forest == "auto" else b"")
+
+
+@needs_compiled
+def test_the_stock_image_and_one_that_is_not_known_get_no_forest_by_themselves(model: Path) -> None:
+    [found] = find_models(model.parent.parent)
+    for image in ("sagemaker-xgboost", "registry/own:1"):
+        fleet = SimpleNamespace(container=SimpleNamespace(image=image, version="3.0-5"))
+        made = package(found, target_of(cast("FleetConfig", fleet)))
+        with tarfile.open(fileobj=BytesIO(made.archive)) as archive:
+            assert "xgboost-model" in archive.getnames()
+    assert target_of(None) == named_target("tierfleet")
 
 
 def test_one_file_is_found_by_its_own_path(model: Path) -> None:

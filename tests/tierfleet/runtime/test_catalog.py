@@ -69,7 +69,7 @@ def test_a_denied_read_stays_what_it_is(s3: Stubber) -> None:
         ("{", "malformed"),
         ("[]", "malformed"),
         ('{"tenant": "m37"}', "malformed: KeyError"),
-        (json.dumps({**POINTER, "tenant": "m38"}), "of tenant 'm38'"),
+        (json.dumps({**POINTER, "tenant": "m38"}), "belongs to tenant 'm38'"),
         (json.dumps({**POINTER, "target_model": "m38/1.tar.gz"}), "points to 'm38/1.tar.gz'"),
         (json.dumps({**POINTER, "target_model": "m37"}), "points to"),
         (json.dumps({**POINTER, "target_model": "m37/"}), "points to"),

@@ -100,7 +100,7 @@ def test_permissions_that_are_not_known_everywhere_yet_are_waited_for() -> None:
 
 def test_an_asset_of_other_bytes_is_not_copied() -> None:
     bucket = Bucket(**{"assets/asset.json": b"other"})
-    with pytest.raises(RoutePartError, match="does not hold what its name says"):
+    with pytest.raises(RoutePartError, match="SHA-256 is not the one in its name"):
         copy(bucket, asset(b"{}"))
     assert list(bucket.objects) == ["assets/asset.json"]
 
@@ -175,7 +175,10 @@ def test_a_caller_that_never_had_routes_says_which_part_is_wrong(
 ) -> None:
     aws.routes = split_route_document(aws, TENANTS)
     aws.parts = dict.fromkeys(aws.parts, "{}")
-    with client(aws, boto_session) as fleet, pytest.raises(RoutesUnavailableError, match="does not hold what its name"):
+    with (
+        client(aws, boto_session) as fleet,
+        pytest.raises(RoutesUnavailableError, match="SHA-256 is not the one in its name"),
+    ):
         fleet.invoke("m07", b"1", deadline_seconds=3)
 
 

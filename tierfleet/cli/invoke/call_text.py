@@ -16,16 +16,16 @@ _BAR_CHARACTERS = 40
 
 
 def reply_line(reply: Reply) -> str:
-    """Where one reply came from, in one line."""
+    """The source of a reply, in one line."""
     version = f" version {reply.model_version}" if reply.model_version else ""
-    fallback = ", by fallback: the routed endpoint is gone" if reply.fell_back else ""
+    fallback = ", as a fallback: the endpoint in the routes does not exist" if reply.fell_back else ""
     attempts = f", {reply.attempts} attempts" if reply.attempts > 1 else ""
     took = f"{reply.timings.total_seconds * 1000:.1f} ms"
     return f"{reply.tenant}{version} on {reply.endpoint} (tier {reply.tier}{fallback}) in {took}{attempts}"
 
 
 def batch_text(report: BatchReport, width: int | None) -> RenderableType:
-    """Percentiles, a histogram, and who answered what. width: of the terminal; None: there is none."""
+    """Percentiles, a histogram, and the calls by endpoint. width: of the terminal; None: no terminal."""
     parts: list[RenderableType] = []
     latencies = report.latencies_seconds
     rate = f", {report.calls / report.seconds:.0f} a second" if report.seconds else ""
@@ -39,14 +39,14 @@ def batch_text(report: BatchReport, width: int | None) -> RenderableType:
     if report.retries:
         parts.append(Text(f"{report.retries} retries"))
     if report.fell_back:
-        parts.append(Text(f"{report.fell_back} answered by the default tier: their endpoint is gone", "yellow"))
+        parts.append(Text(f"{report.fell_back} answered by the default tier: the endpoint does not exist", "yellow"))
     for name, calls in report.errors.items():
         parts.append(Text(sentence(f"{name}: {report.error_examples[name]}", width, first=f"{calls:>7}  "), "red"))
     return Group(*parts)
 
 
 def explanation_text(explanation: Explanation, width: int | None) -> RenderableType:
-    """Route, model, cache, then every request in order. width: of the terminal; None: there is none."""
+    """Route, model, cache, then every request in order. width: of the terminal; None: no terminal."""
     facts = [("route", explanation.why)]
     reply = explanation.first
     if reply is not None:
@@ -71,7 +71,7 @@ def explanation_text(explanation: Explanation, width: int | None) -> RenderableT
 
 
 def _steps(requests: Sequence[TracedRequest], width: int | None) -> list[str]:
-    """A row for each request; below it why it failed, if it did."""
+    """A row for each request, followed by the reason if it failed."""
     first_start = requests[0].started_seconds if requests else 0.0
     rows = [
         (
@@ -84,14 +84,14 @@ def _steps(requests: Sequence[TracedRequest], width: int | None) -> list[str]:
         for request in requests
     ]
     head, *lines = in_columns([("at", "took", "request", "status", "outcome"), *rows], width, shrink=(2,))
-    found = [head]
+    steps = [head]
     for line, request in zip(lines, requests, strict=True):
-        found += [line, *([sentence(request.failure, width, first=" " * 4)] if request.failure else [])]
-    return found
+        steps += [line, *([sentence(request.failure, width, first=" " * 4)] if request.failure else [])]
+    return steps
 
 
 def _headers(requests: Sequence[TracedRequest], width: int | None) -> list[str]:
-    """What InvokeEndpoint was sent and answered, where it was the last request."""
+    """The headers of InvokeEndpoint, sent and received, if it was the last request."""
     fields = [
         (mark, name, value)
         for request in requests[-1:]

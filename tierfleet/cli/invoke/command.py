@@ -1,4 +1,4 @@
-"""`tierfleet invoke`: call one tenant's model, once or many times, and see what happened."""
+"""`tierfleet invoke`: call one tenant's model once or many times, or explain a call."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -24,10 +24,11 @@ from tierfleet.runtime.client.batch import call_many
 from tierfleet.runtime.client.errors import CallError, RequestInvalidError, RoutesUnavailableError
 from tierfleet.runtime.client.explain import explain, reply_json, where_json
 from tierfleet.runtime.client.reply import JSON, Reply
-from tierfleet.runtime.client.settings import LONGEST_ANSWER_SECONDS, ClientSettings
+from tierfleet.runtime.client.settings import ClientSettings
+from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
 from tierfleet.runtime.route_document import RouteDocument
 
-# Each thread is one call under way; more than this measures this machine.
+# Each thread makes one call at a time. More threads would measure this machine.
 MOST_CONCURRENCY = 256
 
 
@@ -39,30 +40,39 @@ def invoke(
     environment: Environment = None,
     region: Region = None,
     local: Local = False,
-    body: Annotated[str | None, typer.Option(help="What to send; default: the probe of the deployed routes.")] = None,
-    body_file: Annotated[Path | None, typer.Option(help="A file to send as it is; - is standard input.")] = None,
-    rows: Annotated[Path | None, typer.Option(help="A CSV file of features, no header; empty is missing.")] = None,
-    content_type: Annotated[str | None, typer.Option(help="Of the body; default: text/csv, or the probe's.")] = None,
-    accept: Annotated[str, typer.Option(help="What the model server should answer in.")] = JSON,
-    count: Annotated[int, typer.Option(min=1, help="How many calls.")] = 1,
-    concurrency: Annotated[int, typer.Option(min=1, max=MOST_CONCURRENCY, help="How many calls at once.")] = 1,
-    deadline_seconds: Annotated[float, typer.Option(min=0.001, help="Of each call.")] = LONGEST_ANSWER_SECONDS,
+    body: Annotated[str | None, typer.Option(help="The body to send; default: the probe of the routes.")] = None,
+    body_file: Annotated[Path | None, typer.Option(help="A file to send unchanged; - is standard input.")] = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="A CSV file of features without a header; an empty cell is a missing value.")
+    ] = None,
+    content_type: Annotated[
+        str | None, typer.Option(help="The type of the body; default: text/csv, or the probe's.")
+    ] = None,
+    accept: Annotated[str, typer.Option(help="The type of the reply.")] = JSON,
+    count: Annotated[int, typer.Option(min=1, help="The number of calls.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, max=MOST_CONCURRENCY, help="The number of concurrent calls.")] = 1,
+    deadline_seconds: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="The longest time of each call; default: 70, or 250 for a serverless endpoint."),
+    ] = None,
     contribs: Annotated[
         bool, typer.Option("--contribs", help="Show what each feature contributes to the scores (SHAP).")
     ] = False,
-    explain_it: Annotated[bool, typer.Option("--explain", help="Call twice and show route, cache and steps.")] = False,
+    explain_it: Annotated[
+        bool, typer.Option("--explain", help="Call twice and show the route, the cache and each request.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Call a tenant's model where the fleet serves it now.
+    """Call a tenant's model.
 
-    Exit code 1 if a call failed, 2 if none could be made, 130 after Ctrl-C.
+    Exit code 1 if a call failed, 2 if no call could be made, 130 after Ctrl-C.
     """
     if explain_it and count > 1:
-        fail("--explain is of one call: leave --count out")
+        fail("--explain explains one call: leave --count out")
     if contribs and (count > 1 or explain_it):
-        fail("--contribs is of one call: leave --count and --explain out")
+        fail("--contribs explains one call: leave --count and --explain out")
     if contribs and accept != JSON:
-        fail("--contribs says itself what to accept: leave --accept out")
+        fail("--contribs sets the type of the reply: leave --accept out")
     given = given_body(body, body_file, rows, content_type)
     choice = choose_fleet(named(file, config), fleet, environment, region, local=local)
     routes = choice.deployed_routes()
@@ -73,7 +83,7 @@ def invoke(
     aws = clients.calling_clients(
         session=choice.session,
         region=None,
-        read_timeout_seconds=min(LONGEST_ANSWER_SECONDS, deadline_seconds),
+        read_timeout_seconds=min(LONGEST_ANSWER_SECONDS, deadline_seconds or LONGEST_ANSWER_SECONDS),
         connections=settings.connections,
         endpoint_url=choice.endpoint_url,
     )
@@ -83,7 +93,7 @@ def invoke(
         return client.invoke(tenant, content, content_type=content_type, accept=accept)
 
     try:
-        with if_interrupted("calls under way are not waited for"), standin_or_fail(choice.standin):
+        with if_interrupted("calls that are still running are abandoned"), standin_or_fail(choice.standin):
             if contribs:
                 _contribs(client, tenant, content, content_type, as_json=as_json)
             elif explain_it:
@@ -130,13 +140,13 @@ def _once(call: Callable[[], Reply], *, as_json: bool) -> None:
 
 def _contribs(client: FleetClient, tenant: str, content: bytes, content_type: str, *, as_json: bool) -> None:
     try:
-        reply, found = client.explain_body(tenant, content, content_type=content_type)
+        reply, explained = client.explain_body(tenant, content, content_type=content_type)
     except CallError as error:
         _end_with(error)
     if as_json:
-        print_json({**asdict(found), **where_json(reply)})
+        print_json({**asdict(explained), **where_json(reply)})
         return
-    out.print(contributions_text(found))
+    out.print(contributions_text(explained))
     err.print(f"[dim]{escape(reply_line(reply))}[/]")
 
 

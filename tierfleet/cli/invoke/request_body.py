@@ -1,4 +1,4 @@
-"""What `tierfleet invoke` sends."""
+"""The body that `tierfleet invoke` sends."""
 
 import csv
 import sys
@@ -12,12 +12,12 @@ from tierfleet.runtime.route_document import RouteDocument
 def given_body(
     body: str | None, body_file: Path | None, rows: Path | None, content_type: str | None
 ) -> tuple[bytes, str] | None:
-    """The body and its content type, by the one option that says it; None: none does.
+    """The body and content type that the options give; None if they give none.
 
-    Options that contradict each other, or a file that cannot be read, end the command with exit code 2.
+    Contradicting options, or a file that cannot be read, end the command with exit code 2.
     """
     if sum(option is not None for option in (body, body_file, rows)) > 1:
-        fail("--body, --body-file and --rows each say what to send: give one of them")
+        fail("--body, --body-file and --rows all give the body: give one of them")
     if rows is not None and content_type not in {None, CSV}:
         fail(f"--rows are sent as {CSV}, not as {content_type}: use --body-file")
     try:
@@ -34,7 +34,7 @@ def given_body(
 
 
 def probe_body(routes: RouteDocument, content_type: str | None) -> tuple[bytes, str]:
-    """The probe of the routes, a valid row; ends the command where they have none."""
+    """The probe of the routes, a valid row. Ends the command if there is none."""
     if routes.probe is None:
         fail("the deployed routes have no probe to send: give --body, --body-file or --rows")
     return routes.probe.body.encode(), content_type or routes.probe.content_type

@@ -6,6 +6,8 @@ from typing import Final
 
 from rich.text import Text
 
+from tierfleet.columns import sentence, shortened
+
 # By section of docs/runbook.md.
 NEXT_COMMANDS: Final = {
     "server-errors": "tierfleet invoke TENANT --local --explain",
@@ -24,28 +26,34 @@ _LINK: Final = re.compile(r"^(.*?)\s*What to do: (\S+?)(?:#(\S+))?$", re.DOTALL)
 _TARGET_TRACKING: Final = "TargetTracking-"
 
 
-def alarm_lines(red_alarms: Sequence[str], descriptions: Mapping[str, str]) -> Text:
-    """The red ones. Those by which target tracking scales are red when an endpoint is idle, and only counted."""
+def alarm_lines(red_alarms: Sequence[str], descriptions: Mapping[str, str], width: int) -> Text:
+    """The red ones, in lines of at most `width` characters; only a link may be longer.
+
+    Alarms by which target tracking scales are red when an endpoint is idle. They are only counted.
+    """
     tracking = [name for name in red_alarms if name.startswith(_TARGET_TRACKING)]
     harmless = [name for name in red_alarms if _NO_INCIDENT in descriptions.get(name, "")]
     red = [name for name in red_alarms if name not in tracking and name not in harmless]
     text = Text("alarms  ", "bold red" if red else "green")
     text.append("" if red else "none is red", "default")
     for number, name in enumerate(red):
-        text.append("\n        " * (number > 0) + name, "red")
+        text.append("\n        " * (number > 0) + shortened(name, width - 8), "red")
         for line in _advice(descriptions.get(name, "")):
-            text.append(f"\n          {line}", "default")
+            text.append("\n" + sentence(line, width, first=" " * 10), "default")
     for name in harmless:
-        text.append(f"\n        {descriptions[name].partition(_NO_INCIDENT)[0].strip()}", "dim")
+        told = descriptions[name].partition(_NO_INCIDENT)[0].strip()
+        text.append("\n" + sentence(told, width, first=" " * 8), "dim")
     if tracking:
-        text.append(f" (and {len(tracking)} by which target tracking scales)", "dim")
+        counted = f"(and {len(tracking)} by which target tracking scales)"
+        last = text.plain.rpartition("\n")[2]
+        text.append(f" {counted}" if len(f"{last} {counted}") <= width else f"\n        {counted}", "dim")
     return text
 
 
 def _advice(description: str) -> list[str]:
-    found = _LINK.match(description)
-    if not found:
+    parts = _LINK.match(description)
+    if not parts:
         return [description] if description else []
-    reason, page, section = found.groups()
+    reason, page, section = parts.groups()
     lines = [reason, f"runbook: {page}#{section}" if section else f"runbook: {page}"]
     return lines + [f"next: {NEXT_COMMANDS[section]}"] * (section in NEXT_COMMANDS)

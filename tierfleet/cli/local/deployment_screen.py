@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tierfleet.cli.console import out
+from tierfleet.columns import shortened
 from tierfleet.config import FleetConfig
 
 if TYPE_CHECKING:
@@ -66,28 +67,29 @@ def watching_stacks(cloud: "LocalCloud", fleet: FleetConfig) -> Iterator[None]:
 
 def stack_progress(name: str, status: str, events: Sequence[Mapping[str, Any]]) -> StackProgress:
     """A stack from its events as DescribeStackEvents lists them, the newest first: those of the last operation."""
-    found: dict[str, ResourceProgress] = {}
+    resources: dict[str, ResourceProgress] = {}
     for event in events:
         if event["ResourceType"] == _STACK and event["LogicalResourceId"] == name:
             if event["ResourceStatus"] in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"):
                 break
             continue
         logical_id = event["LogicalResourceId"]
-        if logical_id not in found:
-            found[logical_id] = ResourceProgress(
+        if logical_id not in resources:
+            resources[logical_id] = ResourceProgress(
                 logical_id, event["ResourceType"], event["ResourceStatus"], event["Timestamp"]
             )
-    return StackProgress(name, status, tuple(found.values()))
+    return StackProgress(name, status, tuple(resources.values()))
 
 
-def deployment_screen(stacks: Sequence[StackProgress], now: datetime | None = None) -> RenderableType:
-    """Each stack with what is under way and what has just been completed; fits any width."""
+def deployment_screen(stacks: Sequence[StackProgress], width: int, now: datetime | None = None) -> RenderableType:
+    """Each stack with what is under way and what has just been completed, in lines of at most `width` characters."""
     lines: list[RenderableType] = []
     for stack in stacks:
         under_way = [row for row in stack.resources if row.status.endswith("_IN_PROGRESS")]
         ended = [row for row in stack.resources if not row.status.endswith("_IN_PROGRESS")]
         count = f"{len(ended)} resource{'' if len(ended) == 1 else 's'} done"
-        lines.append(Text.assemble((stack.name, "bold"), f"  {stack.status}  ", (count, "dim"), no_wrap=True))
+        name = shortened(stack.name, width - len(f"  {stack.status}  {count}"))
+        lines.append(Text.assemble((name, "bold"), f"  {stack.status}  ", (count, "dim"), no_wrap=True))
         rows = Table.grid(padding=(0, 1), expand=True)
         rows.add_column(no_wrap=True, min_width=4)
         rows.add_column(no_wrap=True, min_width=24)
@@ -130,7 +132,7 @@ class _Screen:
 
     def render(self) -> RenderableType:
         self._spinner.update(text=Text(f"{time.monotonic() - self._started:.0f} s", "dim"))
-        return Group(deployment_screen(self._stacks), self._spinner)
+        return Group(deployment_screen(self._stacks, out.width), self._spinner)
 
     def _look(self) -> Iterator[StackProgress]:
         """The stacks under way: the two of the fleet, and its nested ones, which have the name of theirs in front."""

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tierfleet.cli.local.alarm_lines import alarm_lines
+from tierfleet.columns import fitting, shortened
 
 if TYPE_CHECKING:
     from tierfleet.local.drive import DriveSummary
@@ -52,29 +53,44 @@ class _FleetScreen:
     errors: "Sequence[ErrorStatus]"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        stacks = "  ".join(f"{name} {_status(state)}" for name, state in self.status.stacks.items())
-        yield Text.from_markup(f"[bold]{stacks or 'no stack is deployed'}[/]")
+        yield from _stacks(self.status, options.max_width)
         yield ""
         if options.max_width >= _WIDE:
             yield _endpoints(self.status, self.instances)
         else:
-            yield from _narrow_endpoints(self.status, self.instances)
+            yield from _narrow_endpoints(self.status, self.instances, options.max_width)
         yield ""
-        yield alarm_lines(self.status.red_alarms, self.status.alarm_descriptions)
+        yield alarm_lines(self.status.red_alarms, self.status.alarm_descriptions, options.max_width)
         if self.errors:
             yield from _told(self.errors)
-        yield Text.from_markup(_routes(self.status))
+        yield from _routes(self.status, options.max_width)
         if abs(self.status.clock_ahead_seconds) >= 1:
-            yield _clock(self.status.clock_ahead_seconds)
+            yield from _clock(self.status.clock_ahead_seconds, options.max_width)
         if self.driven is not None:
             yield ""
             yield traffic_table(self.driven)
             yield from error_lines(self.driven)
 
 
+def _stacks(status: "FleetStatus", width: int) -> Iterator[Text]:
+    """All of them on one line, or one on each where they do not fit."""
+    if not status.stacks:
+        yield Text("no stack is deployed", "bold")
+        return
+    one_line = sum(len(f"{name} {state}  ") for name, state in status.stacks.items()) - 2 <= width
+    stacks = [
+        Text.assemble((shortened(name, width - len(state) - 1), "bold"), " ", (state, _colour(state)))
+        for name, state in status.stacks.items()
+    ]
+    if one_line:
+        yield Text("  ").join(stacks)
+    else:
+        yield from stacks
+
+
 def error_lines(driven: "DriveSummary") -> Iterator[Text]:
     """How often each kind of error was seen, and how often a second."""
-    for kind, count in sorted(driven.errors.items(), key=lambda found: -found[1]):
+    for kind, count in sorted(driven.errors.items(), key=lambda item: -item[1]):
         rate = count / driven.seconds if driven.seconds else 0.0
         yield Text(f"{count:,} {kind} ({rate:.2g} a second)", "red")
 
@@ -123,11 +139,14 @@ def _endpoints(status: "FleetStatus", instances: "Sequence[InstanceStatus]") -> 
     return table
 
 
-def _narrow_endpoints(status: "FleetStatus", instances: "Sequence[InstanceStatus]") -> Iterator[RenderableType]:
+def _narrow_endpoints(
+    status: "FleetStatus", instances: "Sequence[InstanceStatus]", width: int
+) -> Iterator[RenderableType]:
     """The same for 80 columns: each endpoint on a line of its own, its instances below it without the bar."""
     yield _narrow_table([Text(heading, "dim") for heading in _NARROW])
     for endpoint in status.endpoints:
-        yield Text.from_markup(f"[bold]{_short(endpoint)}[/]  {_state(endpoint)}", overflow="ellipsis")
+        state = Text.from_markup(_state(endpoint))
+        yield Text.assemble((shortened(_short(endpoint), width - state.cell_len - 2), "bold"), "  ", state)
         for instance in instances:
             if instance.endpoint == endpoint.name:
                 cells = _instance(instance)
@@ -185,18 +204,34 @@ def _memory_numbers(used_mib: float | None, budget_mib: float) -> str:
     return "" if used_mib is None else f"{used_mib:,.{decimals}f}/{budget_mib:,.{decimals}f}"
 
 
-def _routes(status: "FleetStatus") -> str:
-    moved = [f"{who} [dim]→[/] {endpoint.split('--', 2)[-1]}" for who, endpoint in status.routes.items()]
-    return "[bold]routes[/]  " + ("\n        ".join(moved) or "none are deployed")
+def _routes(status: "FleetStatus", width: int) -> Iterator[Text]:
+    """A line for each route. The endpoint loses its middle where both do not fit, and only then the tenant."""
+    if not status.routes:
+        yield Text.assemble(("routes  ", "bold"), "none are deployed")
+    for number, (who, endpoint) in enumerate(status.routes.items()):
+        name, room = endpoint.split("--", 2)[-1], width - len("routes   → ")
+        of_who, of_name = fitting(fitting([len(who), len(name)], room, (1,)), room, (0,))
+        line = Text("routes  " if number == 0 else "        ", "bold", no_wrap=True, overflow="ellipsis")
+        yield line.append_text(
+            Text.assemble(
+                (shortened(who, of_who), "not bold"), (" → ", "not bold dim"), (shortened(name, of_name), "not bold")
+            )
+        )
 
 
-def _clock(ahead_seconds: float) -> Text:
-    """Metrics lie on a clock that was moved: what `date` says is not when they are."""
+def _clock(ahead_seconds: float, width: int) -> Iterator[Text]:
+    """Metrics are dated by a clock that was moved, so `date` does not say when they were. The command is not broken."""
     seconds = round(ahead_seconds)
-    apart = f"{timedelta(seconds=abs(seconds))} {'ahead of' if seconds > 0 else 'behind'}"
-    line = Text("clock   ", style="yellow")
-    return line.append(f"{apart} this machine's; its now is $(date -u -d '{seconds:+} seconds' +%FT%TZ)", style="")
+    apart = f"{timedelta(seconds=abs(seconds))} {'ahead of' if seconds > 0 else 'behind'} this machine's; its now is"
+    command = f"$(date -u -d '{seconds:+} seconds' +%FT%TZ)"
+    lines = [f"{apart} {command}"] if len(f"clock   {apart} {command}") <= width else [apart, command]
+    for number, line in enumerate(lines):
+        yield Text.assemble(("clock   " if number == 0 else "        ", "yellow"), line)
 
 
 def _status(word: str) -> str:
-    return f"[{'green' if word in _GOOD_STATUSES else 'yellow'}]{word}[/]"
+    return f"[{_colour(word)}]{word}[/]"
+
+
+def _colour(status: str) -> str:
+    return "green" if status in _GOOD_STATUSES else "yellow"

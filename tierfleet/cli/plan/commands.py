@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from tierfleet.cli.console import Json, json_text, out, planning_or_fail, say, wide
+from tierfleet.cli.option_groups import grouped
+from tierfleet.cli.plan.trace_options import TraceOptions
 from tierfleet.cli.progress import advancing
 
 if TYPE_CHECKING:
@@ -49,8 +51,10 @@ def plan_synthesize(
 
 
 @app.command("curve")
+@grouped
 def plan_curve(
     source: Annotated[str, typer.Argument(help="A trace (file, pattern or s3://), or a table of rates.")],
+    trace: TraceOptions,
     resident_mib: Annotated[
         float | None, typer.Option(min=0.001, help="Memory of a loaded model; by default its artefact's size.")
     ] = None,
@@ -63,42 +67,26 @@ def plan_curve(
     instances: Annotated[int, typer.Option(min=1, max=1000, help="A model lives on one of them.")] = 1,
     skip_days: Annotated[float, typer.Option(min=0, help="The first days fill the cache and are not counted.")] = 0,
     belady: Annotated[bool, typer.Option("--belady", help="Add what a cache that knows the future does.")] = False,
-    calls_per_session: Annotated[float | None, typer.Option(min=1, help="Rates: the burstiness.")] = None,
-    mean_gap_seconds: Annotated[
-        float | None, typer.Option(min=0, help="Rates: between the calls of a session. Default: 600.")
-    ] = None,
-    tenant_column: str | None = None,
-    timestamp_column: str | None = None,
-    model_bytes_column: str | None = None,
-    latency_column: str | None = None,
-    timezone: Annotated[str | None, typer.Option(help="Of times without a zone, such as Europe/London.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Rows that cannot be used are an error.")] = False,
+    latency_column: Annotated[str | None, typer.Option(help="Its percentiles are shown.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show the hit ratio of the shared cache at several capacities."""
     with planning_or_fail(), tempfile.TemporaryDirectory(prefix="tierfleet-") as folder:
         from tierfleet.planning.cache import curve_table
         from tierfleet.planning.sources import refuse_idle_options, sessions_of
-        from tierfleet.planning.traffic.trace_columns import Columns
 
         refuse_idle_options(
             source,
             {
+                **trace.given(),
                 "--skip-days": skip_days or None,
-                "--tenant-column": tenant_column,
-                "--timestamp-column": timestamp_column,
-                "--model-bytes-column": model_bytes_column,
                 "--latency-column": latency_column,
-                "--timezone": timezone,
-                "--strict": strict,
-                "--calls-per-session": calls_per_session,
-                "--mean-gap-seconds": mean_gap_seconds,
+                "--belady": belady,
+                "--instances": instances if instances > 1 else None,
+                "--resident-mib": resident_mib,
             },
         )
-        sessions = sessions_of(calls_per_session, mean_gap_seconds)
-        columns = Columns(
-            tenant=tenant_column, timestamp=timestamp_column, model_bytes=model_bytes_column, latency=latency_column
-        )
+        sessions = sessions_of(trace.calls_per_session, trace.mean_gap_seconds)
         with advancing("passing over the trace", None) as advance:
             table = curve_table.tabulate(
                 source,
@@ -110,7 +98,7 @@ def plan_curve(
                 skip_days=skip_days,
                 with_belady=belady,
                 sessions=sessions,
-                reading=curve_table.Reading(columns, timezone, strict),
+                reading=trace.reading(latency_column),
                 progress=advance,
             )
     for notice in table.notices:

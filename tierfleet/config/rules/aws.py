@@ -5,15 +5,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from tierfleet import aws_limits, images
-from tierfleet.config.model import DedicatedTier, Encryption, Models, MultiModelTier
+from tierfleet.config.model import AnyTier, Encryption, InstanceTier, Models, MultiModelTier
 from tierfleet.config.problems import Problem
+from tierfleet.config.serverless import ServerlessTier
 from tierfleet.instance_types import describe
 from tierfleet.runtime import names
 
 # The tags that tierfleet sets itself.
 OUR_TAGS = ("fleet", "environment", "tier", "tenant")
 
-_Tiers = Mapping[str, MultiModelTier | DedicatedTier]
+_InstanceTiers = Mapping[str, InstanceTier]
 
 
 def check_tags(tags: Mapping[str, str]) -> Iterator[Problem]:
@@ -104,14 +105,15 @@ def check_fleet_name(fleet: str, environment: str, account: str, region: str) ->
             yield Problem("", "region", region, message, "use another region")
 
 
-def check_endpoint_names(fleet: str, environment: str, tiers: _Tiers) -> Iterator[Problem]:
+def check_endpoint_names(fleet: str, environment: str, tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
     """Every endpoint's name fits, and no two tenants share one."""
     most = aws_limits.ENDPOINT_NAME.most
     owner: dict[str, str] = {}
     for name, tier in sorted(tiers.items()):
-        tenants = sorted(tier.tenants) if isinstance(tier, DedicatedTier) else [None]
+        tenants = [None] if isinstance(tier, MultiModelTier) else sorted(tier.tenants)
+        instance_type = None if isinstance(tier, ServerlessTier) else tier.instance_type
         for tenant in tenants:
-            endpoint = names.endpoint_name(fleet, environment, name, tenant, tier.hosting, tier.instance_type)
+            endpoint = names.endpoint_name(fleet, environment, name, tenant, tier.hosting, instance_type)
             where, key = (f"tiers.{name}.tenants", tenant) if tenant else ("tiers", name)
             if len(endpoint) > most:
                 message = f"its endpoint name {endpoint} has {len(endpoint)} characters, SageMaker takes {most}"
@@ -122,7 +124,7 @@ def check_endpoint_names(fleet: str, environment: str, tiers: _Tiers) -> Iterato
                 yield Problem(where, key, None, message, "give one of them another id")
 
 
-def check_schedule_counts(tiers: _Tiers) -> Iterator[Problem]:
+def check_schedule_counts(tiers: _InstanceTiers) -> Iterator[Problem]:
     """Application Auto Scaling's quota of scheduled actions."""
     most = aws_limits.SCHEDULED_ACTIONS.most
     for name, tier in tiers.items():
@@ -132,7 +134,7 @@ def check_schedule_counts(tiers: _Tiers) -> Iterator[Problem]:
             yield Problem(f"tiers.{name}.scaling", "schedules", None, message, f"remove {count - most}")
 
 
-def check_volume_key(encryption: Encryption, tiers: _Tiers) -> Iterator[Problem]:
+def check_volume_key(encryption: Encryption, tiers: _InstanceTiers) -> Iterator[Problem]:
     """Local disks take no key."""
     key = encryption.volume_kms_key_arn
     for name, tier in tiers.items():

@@ -1,11 +1,12 @@
 """Rules that need more than one table of a fleet file. Each yields problems and never stops at the first."""
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tierfleet.config.model import DedicatedTier, MultiModelTier, Routes
+from tierfleet.config.model import AnyTier, InstanceTier, MultiModelTier, Routes
 from tierfleet.config.problems import Problem
 from tierfleet.config.rules.aws import (
     check_collectors,
@@ -26,12 +27,10 @@ from tierfleet.config.rules.container import (
 )
 from tierfleet.config.rules.size import check_counts
 from tierfleet.config.rules.tier import check_tier
+from tierfleet.config.serverless import ServerlessTier, check_serverless
 from tierfleet.instance_types import hosted_in, hosting_regions
 from tierfleet.runtime import names
-
-# The longest call a client may have under way when its route changes: boto3's read timeout for a cold model.
-IN_FLIGHT_SECONDS = 70
-_AnyTier = MultiModelTier | DedicatedTier
+from tierfleet.runtime.hosting import REAL_TIME_ANSWER_SECONDS, SHAPES
 
 
 def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound: bool) -> list[Problem]:
@@ -41,13 +40,14 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
     own problems are already reported. `file_stem`: the file's name without `.toml`. `every_tier_is_sound`: whether
     `parts` has all tiers of the file; otherwise a missing default tier is no problem.
     """
-    tiers: Mapping[str, _AnyTier] = parts.get("tiers", {})
+    tiers: Mapping[str, AnyTier] = parts.get("tiers", {})
+    with_instances = {name: tier for name, tier in tiers.items() if not isinstance(tier, ServerlessTier)}
     problems = [*_default_tier(tiers, every_tier_is_sound), *_tenants(tiers), *_warm_ups(tiers)]
-    problems += [*check_counts(tiers), *check_schedule_counts(tiers)]
+    problems += [*check_counts(tiers), *check_schedule_counts(with_instances)]
     for name, tier in tiers.items():
         problems += check_tier(name, tier)
     if "routes" in parts:
-        problems += _bake(parts["routes"])
+        problems += _bake(parts["routes"], tiers)
     if "tags" in parts:
         problems += check_tags(parts["tags"])
     if "container" in parts:
@@ -59,12 +59,12 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
     if parts.keys() >= {"container", "network_isolation"}:
         problems += check_isolation(parts["container"], parts["network_isolation"])
     if parts.keys() >= {"container", "region"}:
-        problems += check_image(parts["container"], parts["region"], tiers)
+        problems += check_image(parts["container"], parts["region"], with_instances)
     if "region" in parts:
         problems += check_region_types(parts["region"])
-        problems += _hosting_region(tiers, parts["region"])
+        problems += _hosting_region(with_instances, parts["region"])
     if "encryption" in parts:
-        problems += check_volume_key(parts["encryption"], tiers)
+        problems += check_volume_key(parts["encryption"], with_instances)
     if parts.keys() >= {"encryption", "region"}:
         problems += check_keys(parts["encryption"], parts["region"], parts.get("account"))
     if parts.keys() >= {"models", "account", "region"}:
@@ -74,10 +74,18 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
         problems += check_endpoint_names(parts["fleet"], parts["environment"], tiers)
     if parts.keys() >= {"fleet", "environment", "account", "region"}:
         problems += check_fleet_name(parts["fleet"], parts["environment"], parts["account"], parts["region"])
+    problems += check_serverless(
+        {name: tier for name, tier in tiers.items() if isinstance(tier, ServerlessTier)},
+        region=parts.get("region"),
+        has_network=parts.get("network") is not None,
+        network_isolation=parts.get("network_isolation"),
+        image=parts["container"].image if "container" in parts else None,
+        account=parts.get("account"),
+    )
     return problems
 
 
-def _default_tier(tiers: Mapping[str, _AnyTier], every_tier_is_sound: bool) -> Iterator[Problem]:
+def _default_tier(tiers: Mapping[str, AnyTier], every_tier_is_sound: bool) -> Iterator[Problem]:
     shared = {name: tier for name, tier in tiers.items() if isinstance(tier, MultiModelTier)}
     defaults = [name for name, tier in shared.items() if tier.default]
     if len(defaults) > 1 or (not defaults and every_tier_is_sound):
@@ -94,7 +102,7 @@ def _default_tier(tiers: Mapping[str, _AnyTier], every_tier_is_sound: bool) -> I
             yield Problem(f"tiers.{name}", "tenants", [], message, fix, severity="warning")
 
 
-def _tenants(tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
+def _tenants(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
     tiers_of: dict[str, list[str]] = defaultdict(list)
     for name, tier in sorted(tiers.items()):
         for tenant in tier.tenants:
@@ -102,7 +110,7 @@ def _tenants(tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
         if names.ALL_TENANTS in tier.tenants:
             message = f"{names.ALL_TENANTS!r} means a shared endpoint in endpoint names"
             yield Problem(f"tiers.{name}.tenants", names.ALL_TENANTS, None, message, "give the tenant another id")
-        for tenant in tier.tenants if isinstance(tier, DedicatedTier) else ():
+        for tenant in () if isinstance(tier, MultiModelTier) else tier.tenants:
             if re.fullmatch(names.RESERVED_TENANT_PATTERN, tenant):
                 message = "ids of this form replace longer ids in endpoint names"
                 yield Problem(f"tiers.{name}.tenants", tenant, None, message, "give the tenant another id")
@@ -120,7 +128,7 @@ def _tenants(tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
                 yield Problem(f"tiers.{name}.warm_up.tenants", tenant, None, message, fix, severity="note")
 
 
-def _warm_ups(tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
+def _warm_ups(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
     first: dict[tuple[str, str], str] = {}
     for name, tier in sorted(tiers.items()):
         if isinstance(tier, MultiModelTier) and tier.warm_up:
@@ -132,23 +140,28 @@ def _warm_ups(tiers: Mapping[str, _AnyTier]) -> Iterator[Problem]:
                 yield Problem(where, "schedule", tier.warm_up.schedule, message, fix, severity="warning")
 
 
-def least_bake_seconds(ttl_seconds: int) -> int:
-    """How long an endpoint must outlive the routes that name it."""
-    return 2 * ttl_seconds + IN_FLIGHT_SECONDS
+def least_bake_seconds(ttl_seconds: int, tiers: Mapping[str, AnyTier]) -> int:
+    """How long an endpoint must outlive the routes that name it: two polls, and the longest call of any tier."""
+    return 2 * ttl_seconds + _longest_call_seconds(tiers)
 
 
-def _bake(routes: Routes) -> Iterator[Problem]:
-    needed = least_bake_seconds(routes.ttl_seconds)
+def _longest_call_seconds(tiers: Mapping[str, AnyTier]) -> int:
+    hostings = {tier.hosting for tier in tiers.values()}
+    return math.ceil(max([REAL_TIME_ANSWER_SECONDS, *(SHAPES[word].longest_answer_seconds for word in hostings)]))
+
+
+def _bake(routes: Routes, tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
+    needed, call = least_bake_seconds(routes.ttl_seconds, tiers), _longest_call_seconds(tiers)
     if routes.bake_minutes * 60 < needed:
         message = (
-            f"must be at least {needed} s (2 x ttl_seconds + {IN_FLIGHT_SECONDS} s): a client may hold the old route "
+            f"must be at least {needed} s (2 x ttl_seconds + {call} s): a client may hold the old route "
             "that long, and the old endpoint is deleted after the bake"
         )
         fix = f"set bake_minutes = {-(-needed // 60)} or more, or lower ttl_seconds"
         yield Problem("routes", "bake_minutes", routes.bake_minutes, message, fix)
 
 
-def _hosting_region(tiers: Mapping[str, _AnyTier], region: str) -> Iterator[Problem]:
+def _hosting_region(tiers: Mapping[str, InstanceTier], region: str) -> Iterator[Problem]:
     for name, tier in tiers.items():
         if tier.instance_type not in hosted_in(region):
             elsewhere = sorted(other for other in hosting_regions() if tier.instance_type in hosted_in(other))

@@ -12,13 +12,14 @@ from tierfleet.aws_limits import (
 )
 from tierfleet.config import routes
 from tierfleet.config.hosted_routes import hosted_routes, template_bytes
-from tierfleet.config.model import DedicatedTier, FleetConfig
+from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.config.problems import Problem
 from tierfleet.config.template_size import (
     NESTED_STACK_RESOURCES,
     ROUTE_PARTS_RESOURCES,
     WHALE_RESOURCES,
     Tiers,
+    nested_resources,
     root_resources,
     whales,
 )
@@ -29,7 +30,7 @@ _EVENT_PATTERN_CHARACTERS = 140
 def check_counts(tiers: Tiers) -> Iterator[Problem]:
     """Resources of the root stack and of the whole tree, and scalable targets."""
     dedicated = whales(tiers)
-    shared = len(tiers) - sum(isinstance(tier, DedicatedTier) for tier in tiers.values())
+    shared = sum(isinstance(tier, MultiModelTier) for tier in tiers.values())
     root, most = root_resources(tiers), STACK_RESOURCES.most
     fix = "move tenants to a shared tier or split the fleet in two"
     if root > most:
@@ -38,7 +39,7 @@ def check_counts(tiers: Tiers) -> Iterator[Problem]:
             f"CloudFormation takes {most}"
         )
         yield Problem("tiers", "tenants", None, message, "use fewer shared tiers or split the fleet in two")
-    total, most = root + dedicated * WHALE_RESOURCES, OPERATION_RESOURCES.most
+    total, most = root + nested_resources(tiers), OPERATION_RESOURCES.most
     if total > most:
         each = NESTED_STACK_RESOURCES + WHALE_RESOURCES
         fits = max(0, (most - total + dedicated * each) // each)
@@ -47,8 +48,9 @@ def check_counts(tiers: Tiers) -> Iterator[Problem]:
             f"({fits} dedicated tenants)"
         )
         yield Problem("tiers", "tenants", None, message, fix)
-    if dedicated + shared > SCALABLE_TARGETS.most:
-        message = f"{dedicated + shared} endpoints need as many scalable targets, AWS allows {SCALABLE_TARGETS.most}"
+    scaled = shared + sum(len(tier.tenants) for tier in tiers.values() if isinstance(tier, DedicatedTier))
+    if scaled > SCALABLE_TARGETS.most:
+        message = f"{scaled} endpoints need as many scalable targets, AWS allows {SCALABLE_TARGETS.most}"
         yield Problem("tiers", "tenants", None, message, "move tenants to a shared tier or another region")
 
 

@@ -2,18 +2,26 @@
 
 from collections.abc import Iterator
 
-from tierfleet.config.model import DedicatedTier, MultiModelTier, WarmUp
+from tierfleet.config.model import AnyTier, InstanceTier, MultiModelTier, TenantEndpointTier, WarmUp
 from tierfleet.config.problems import Problem
 from tierfleet.config.rules.guardrail import check_guardrail
+from tierfleet.config.serverless import ServerlessTier
 from tierfleet.instance_types import describe
 
 # A warm-up fills at most this share of the measured capacity, so that it evicts nothing it just loaded.
 MAX_WARM_UP_SHARE = 0.7
 
 
-def check_tier(name: str, tier: MultiModelTier | DedicatedTier) -> Iterator[Problem]:
+def check_tier(name: str, tier: AnyTier) -> Iterator[Problem]:
     """Every problem within one tier."""
     where = f"tiers.{name}"
+    if not isinstance(tier, MultiModelTier):
+        yield from _pinned_models(where, tier)
+    if not isinstance(tier, ServerlessTier):
+        yield from _instances(where, tier)
+
+
+def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
     instance_type = describe(tier.instance_type)
     if instance_type.burstable:
         message = "a burstable type cannot autoscale, and every endpoint scales"
@@ -27,9 +35,7 @@ def check_tier(name: str, tier: MultiModelTier | DedicatedTier) -> Iterator[Prob
         message = "one instance: losing it or its availability zone is an outage"
         fix = "set min = 2 where callers depend on it"
         yield Problem(f"{where}.instances", "min", tier.instances.min, message, fix, severity="note")
-    if isinstance(tier, DedicatedTier):
-        yield from _pinned_models(where, tier)
-    elif tier.warm_up:
+    if isinstance(tier, MultiModelTier) and tier.warm_up:
         yield from _warm_up(where, tier, tier.warm_up)
     if isinstance(tier, MultiModelTier) and tier.guardrail:
         message = "watches updates in place, and a change of a shared endpoint is a new endpoint instead"
@@ -39,7 +45,7 @@ def check_tier(name: str, tier: MultiModelTier | DedicatedTier) -> Iterator[Prob
         yield from check_guardrail(where, tier, tier.guardrail)
 
 
-def _pinned_models(where: str, tier: DedicatedTier) -> Iterator[Problem]:
+def _pinned_models(where: str, tier: TenantEndpointTier) -> Iterator[Problem]:
     for tenant, dedicated in sorted(tier.tenants.items()):
         if not dedicated.model.startswith(f"{tenant}/"):
             message = f"a tenant's models are below its own id, {tenant}/<version>.tar.gz"

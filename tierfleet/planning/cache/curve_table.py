@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tierfleet import text
 from tierfleet.errors import InputError
 from tierfleet.planning.cache.bounds import belady, resource_bound, static_optimum
 from tierfleet.planning.cache.che import che_per_instance
@@ -17,7 +18,7 @@ from tierfleet.planning.traffic.requests import Progress
 from tierfleet.planning.traffic.sessions import Sessions
 from tierfleet.planning.traffic.trace import read_trace
 from tierfleet.planning.traffic.trace_columns import Columns
-from tierfleet.text import milliseconds
+from tierfleet.planning.traffic.trace_sql import BY_THEMSELVES, TimeForm
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Reading:
     columns: Columns
     timezone: str | None
     strict: bool
+    form: TimeForm = BY_THEMSELVES
 
 
 def tabulate(
@@ -88,12 +90,18 @@ def tabulate(
         counted = f"{rates.requests_per_day.sum():,.0f} requests a day"
     else:
         trace = read_trace(
-            source, folder, columns=reading.columns, timezone=reading.timezone, strict=reading.strict, progress=progress
+            source,
+            folder,
+            columns=reading.columns,
+            timezone=reading.timezone,
+            strict=reading.strict,
+            form=reading.form,
+            progress=progress,
         )
         requests, notices = trace.requests, trace.notices
         if trace.latency_milliseconds:
             measured = ", ".join(
-                f"p{percent} {milliseconds(ms / 1000)}" for percent, ms in trace.latency_milliseconds.items()
+                f"p{percent} {text.milliseconds(ms / 1000)}" for percent, ms in trace.latency_milliseconds.items()
             )
             notices = (*notices, f"the trace's own latency: {measured}")
         sizes = _resident(requests.tenants, requests.model_bytes, resident_mib)
@@ -101,7 +109,7 @@ def tabulate(
             notices = (*notices, "Belady's optimum is that of one instance: it is left out")
         days = requests.duration_seconds / 86_400
         if skip_days and skip_days >= days:
-            raise InputError(f"the trace has {days:.3g} days, and the first {skip_days:g} are skipped; skip fewer")
+            raise InputError(f"the trace has {text.days(days)}, and the first {skip_days:g} are skipped; skip fewer")
         curve = miss_ratio_curve(
             requests,
             sizes,

@@ -73,7 +73,7 @@ def random(state: NDArray[np.uint64]) -> float:
 
 
 @inlined
-def _to_top(newer: NDArray[np.int32], older: NDArray[np.int32], base: int, head: int, who: int, linked: bool) -> None:
+def to_top(newer: NDArray[np.int32], older: NDArray[np.int32], base: int, head: int, who: int, linked: bool) -> None:
     """Make `who` the newest of the list at `base`; take it out of its place first if it is linked."""
     if linked:
         above, below = newer[base + who], older[base + who]
@@ -87,7 +87,7 @@ def _to_top(newer: NDArray[np.int32], older: NDArray[np.int32], base: int, head:
 
 
 @inlined
-def _make_room(
+def make_room(
     caches: Caches, cache: int, base: int, tenants: int, room: int, now: float, counted: bool, tally: Tally
 ) -> None:
     """Evict the oldest models of one level of one instance until at most `room` bytes are used."""
@@ -128,10 +128,10 @@ def request(caches: Caches, instance: int, who: int, now: float, counted: bool, 
             size, capacity = caches.size_bytes[level, who], caches.capacity_bytes[level]
             if size > capacity:
                 continue
-            _make_room(caches, cache, base, tenants, capacity - size, now, counted, tally)
+            make_room(caches, cache, base, tenants, capacity - size, now, counted, tally)
             caches.used_bytes[cache] += size
             present[base + who] = True
-        _to_top(newer, older, base, tenants, who, linked)
+        to_top(newer, older, base, tenants, who, linked)
     caches.last_seconds[instance, who] = now
     return outcome
 

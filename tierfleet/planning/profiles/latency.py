@@ -30,6 +30,8 @@ Array = NDArray[np.float64]
 _POINTS: Final = 4096
 _Z95, _Z99 = NormalDist().inv_cdf(0.95), NormalDist().inv_cdf(0.99)
 _SIZE, _OVERHEAD, _PREDICT, _FIRST_BYTE, _FETCH, _WAIT = range(6)
+# From a trace, what is drawn for fetches is in the waits already.
+_RUNNING: Final = _FETCH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,20 +161,39 @@ def load_steps(profile: Profile, model_mb: Array, *, vcpus: int, network: Networ
 
 
 def latency_of_events(
-    profile: Profile, model_mb: Array, events: LoadEvents, *, network: Network, weights: Array | None = None
+    profile: Profile,
+    model_mb: Array,
+    events: LoadEvents,
+    *,
+    vcpus: int,
+    network: Network,
+    weights: Array | None = None,
 ) -> Latency:
-    """Call times of one tier from what its calls met in a trace; arguments as in `latency`."""
-    warm = (_overhead(network) + _predict(profile, _sampled(model_mb, weights))) / 1000
+    """Call times of one tier from what its calls met in a trace; arguments as in `latency`.
+
+    A load that runs takes a processor: where it leaves less than one for each, a call takes as much longer.
+    """
+    sizes = _sampled(model_mb, weights)
+    overhead, predict = _overhead(network) / 1000, _predict(profile, sizes) / 1000
+    warm = overhead + predict * _slowed(events.beside, vcpus)
     shares = events.shares
     at = _uniform()[:, _WAIT]
+    answer = overhead + predict
     return Latency(
         warm,
-        warm + events.disk(at),
-        warm + events.cold(at),
+        answer + events.disk(at),
+        answer + events.cold(at),
         Shares(shares.warm, shares.disk, shares.cold, shares.waiting),
         LoadWait(events.busy, 1.0, 0.0),
-        warm + events.waiting(at),
+        answer + events.waiting(at),
     )
+
+
+def _slowed(beside: Array, vcpus: int) -> Array:
+    """How many times as long a prediction takes, by the loads that run on its instance (shares of 0, 1, 2, ...)."""
+    running = np.searchsorted(np.cumsum(beside), _uniform()[:, _RUNNING] * (1 - 1e-12), side="right")
+    slowed: Array = np.maximum((np.minimum(running, len(beside) - 1) + 1) / vcpus, 1.0)
+    return slowed
 
 
 @cache

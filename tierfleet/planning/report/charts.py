@@ -1,10 +1,11 @@
-"""The report's charts: small SVGs without scripts, drawn by matplotlib, that a phone and a printer take as they are."""
+"""The report's charts: small SVGs without scripts, drawn by matplotlib, legible on a phone and in print."""
 
 import html
 import io
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -12,13 +13,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from tierfleet.planning.search.plan import FleetOption, Plan, TierLatency
+from tierfleet.planning.plan import Plan
+from tierfleet.planning.report.text import latency_text, option_text
+from tierfleet.planning.search.fleet_option import FleetOption, Percentiles, TierLatency
+from tierfleet.text import a_second, percent
 
-# Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; line styles differ for readers in grey.
 _BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#666666"
-_SERIES: Final = (_BLUE, _ORANGE, _GREEN, _PURPLE)
+_LAYERS: Final = (_BLUE, _ORANGE)
+# A container has the same colour in all reports, whichever one is planned; containers of the user's own get the rest.
+_SHIPPED: Final = {"stock": _BLUE, "tierfleet": _ORANGE, "mapped": _GREEN}
+_OTHERS: Final = (_PURPLE, "#56b4e9", "#a6761d", "#000000")
 _STYLE: Final[Any] = {
-    # Text stays text: it can be searched, and the file stays small.
+    # Text as text can be searched, and keeps the file small.
     "svg.fonttype": "none",
     "svg.hashsalt": "tierfleet",
     "text.parse_math": False,
@@ -39,47 +46,67 @@ _COUNT: Final = FuncFormatter(lambda value, _: f"{value:,.0f}")
 _DOLLARS: Final = FuncFormatter(lambda value, _: f"${value:,.0f}")
 
 
-def miss_ratio_chart(plan: Plan) -> str:
-    """The shared tier as one cache: misses by models in memory, with the bounds, the plan and what was published."""
+@dataclass(frozen=True)
+class Chart:
+    """One chart: its caption, and an SVG whose alternative text says what it shows."""
+
+    caption: str
+    svg: str
+
+
+def charts(plan: Plan) -> list[Chart]:
+    """Those that the plan has data for."""
+    drawn = [_miss_ratio_chart(plan)] if plan.traffic.curve else []
+    drawn += [_cost_chart(plan), _traffic_chart(plan)]
+    return [*drawn, _latency_chart(plan)] if plan.service_levels.latencies else drawn
+
+
+def _miss_ratio_chart(plan: Plan) -> Chart:
+    """The shared tier as one cache: misses by models in memory, with bounds, the plan and published ratios."""
+    curve, held = plan.traffic.curve, max(plan.traffic.models_in_memory, 1)
+    loads = 1 - plan.answer.shown.hit_ratio
 
     def draw(axes: Axes) -> None:
-        models = [point.models for point in plan.curve]
-        lru = [1 - point.hit_ratio for point in plan.curve]
-        method = "LRU, from the trace" if plan.curve[0].lru is not None else "LRU, by approximation"
+        models = [point.models for point in curve]
+        lru = [1 - point.hit_ratio for point in curve]
+        method = "LRU, from the trace" if curve[0].lru is not None else "LRU, by approximation"
         axes.plot(models, lru, color=_BLUE, linewidth=2, label=method)
-        static = [1 - point.static for point in plan.curve]
-        axes.plot(models, static, color=_GREEN, linestyle="--", label="best fixed set")
-        known = [(point.models, 1 - point.belady) for point in plan.curve if point.belady is not None]
+        axes.plot(models, [1 - point.static for point in curve], color=_GREEN, linestyle="--", label="best fixed set")
+        known = [(point.models, 1 - point.belady) for point in curve if point.belady is not None]
         if known:
             axes.plot(*zip(*known, strict=True), color=_GREY, linestyle=":", label="clairvoyant (no cache beats it)")
-        shown = plan.shown
-        held = min(shown.models_per_instance * shown.instances, plan.tail_tenants)
-        axes.plot([held], [1 - shown.hit_ratio], "*", color=_RED, markersize=13, label="this plan")
-        claimed = [(claim.models, 1 - claim.claimed) for claim in plan.claims if claim.claimed is not None]
+        axes.plot([held], [loads], "*", color=_RED, markersize=13, label="this plan")
+        claimed = [(ratio.models, 1 - ratio.claimed) for ratio in plan.traffic.published if ratio.claimed is not None]
         if claimed:
             axes.plot(
-                *zip(*claimed, strict=True), "x", color=_ORANGE, markersize=9, markeredgewidth=2.5, label="claimed"
+                *zip(*claimed, strict=True), "x", color=_ORANGE, markersize=9, markeredgewidth=2.5, label="published"
             )
         _log_scale(axes, models, _COUNT)
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.set_xlabel("models in memory, all instances")
         axes.set_ylabel("calls that load their model")
-        # At its place while the curve leaves it free.
+        # The lower left corner is free while the curve begins high.
         axes.legend(loc="lower left" if lru[0] > 0.5 else "upper right")
 
-    return _svg("miss-ratio curve", draw)
+    points = [curve[index] for index in sorted({0, len(curve) // 2, len(curve) - 1})]
+    listed = ", ".join(f"{percent(1 - point.hit_ratio)} with {point.models:,.0f} models" for point in points)
+    alt = (
+        f"Line chart of the share of calls that load their model against models in memory: {listed}. "
+        f"This plan: {percent(loads)} with {held:,} models."
+    )
+    return Chart("Miss-ratio curve of the shared tier, as one cache", _svg("miss-ratio", alt, draw))
 
 
-def traffic_chart(plan: Plan) -> str:
-    """Calls a second through the day, one layer a tier."""
+def _traffic_chart(plan: Plan) -> Chart:
+    """Calls a second through the day, a layer for each tier."""
+    hours_by_tier = plan.traffic.hours_by_tier
 
     def draw(axes: Axes) -> None:
         hours = [*range(24), 24]
-        layers = [[*values, values[-1]] for values in plan.hours_by_tier.values()]
-        axes.stackplot(
-            hours, *layers, labels=list(plan.hours_by_tier), colors=_SERIES[: len(layers)], step="post", alpha=0.85
-        )
+        layers = [[*values, values[-1]] for values in hours_by_tier.values()]
+        colours = _LAYERS[: len(layers)]
+        axes.stackplot(hours, *layers, labels=list(hours_by_tier), colors=colours, step="post", alpha=0.85)
         axes.set_xlim(0, 24)
         axes.set_xticks(range(0, 25, 4))
         axes.set_ylim(0)
@@ -87,29 +114,34 @@ def traffic_chart(plan: Plan) -> str:
         axes.set_ylabel("calls a second")
         axes.legend(loc="upper left")
 
-    return _svg("traffic by hour and tier", draw)
+    def peak(values: Sequence[float]) -> str:
+        return f"{a_second(max(values))} at {values.index(max(values))} h, least {a_second(min(values))}"
+
+    listed = "; ".join(f"{tier} most {peak(values)}" for tier, values in hours_by_tier.items())
+    alt = f"Area chart of calls a second in each hour of a mean day, UTC, by tier: {listed}."
+    return Chart("Traffic by hour and tier", _svg("traffic", alt, draw))
 
 
-def cost_chart(plan: Plan) -> str:
-    """Cost against hit ratio: what no other fleet beats in both, by container; the plan, and today."""
+def _cost_chart(plan: Plan) -> Chart:
+    """Cost against hit ratio by container: the fleets that no other beats in both; the plan, and today."""
+    shown, levels = plan.answer.shown, plan.service_levels
+    label = "this plan" if plan.answer.chosen else "nearest"
 
     def draw(axes: Axes) -> None:
-        prototypes = {found.name for found in plan.containers if found.prototype}
-        for (name, front), colour in zip(plan.fronts.items(), _SERIES, strict=False):
+        prototypes = {container.name for container in plan.search.containers if container.prototype}
+        for name, front in plan.search.fronts.items():
             if front:
                 mark = " (PROTOTYPE)" if name in prototypes else ""
-                style = ":" if name in prototypes else "-"
+                line = f"{':' if name in prototypes else '-'}o"
                 xs, ys = _cost_and_hits(front)
-                axes.plot(
-                    xs, ys, f"{style}o", color=colour, markersize=4, label=f"{name}{mark}", drawstyle="steps-post"
-                )
-        axes.plot(*_cost_and_hits((plan.today,)), "s", color=_GREY, markersize=7, label="today")
-        label = "this plan" if plan.chosen else "nearest"
-        axes.plot(*_cost_and_hits((plan.shown,)), "*", color=_RED, markersize=13, label=label)
-        if plan.required_usd is not None:
-            axes.axvline(plan.required_usd, color=_RED, linewidth=0.8, linestyle="--")
-        if plan.required_hit_ratio is not None:
-            axes.axhline(plan.required_hit_ratio, color=_RED, linewidth=0.8, linestyle="--")
+                colour = _colour(name, list(plan.search.fronts))
+                axes.plot(xs, ys, line, color=colour, markersize=4, label=f"{name}{mark}", drawstyle="steps-post")
+        axes.plot(*_cost_and_hits((plan.answer.today,)), "s", color=_GREY, markersize=7, label="today")
+        axes.plot(*_cost_and_hits((shown,)), "*", color=_RED, markersize=13, label=label)
+        if levels.required_usd is not None:
+            axes.axvline(levels.required_usd, color=_RED, linewidth=0.8, linestyle="--")
+        if levels.required_hit_ratio is not None:
+            axes.axhline(levels.required_hit_ratio, color=_RED, linewidth=0.8, linestyle="--")
         axes.xaxis.set_major_formatter(_DOLLARS)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(_PERCENT)
@@ -118,25 +150,32 @@ def cost_chart(plan: Plan) -> str:
         axes.set_ylabel("hit ratio of the shared tier")
         axes.legend(loc="lower right")
 
-    return _svg("cost against hit ratio", draw)
+    ends = [(name, front[0], front[-1]) for name, front in plan.search.fronts.items() if front]
+    listed = "; ".join(f"{name} from {option_text(first)} to {option_text(last)}" for name, first, last in ends)
+    alt = (
+        f"Step chart of the hit ratio against cost by container, only fleets that no other beats in both: {listed}. "
+        f"{label.capitalize()}: {option_text(shown)}. Today: {option_text(plan.answer.today)}."
+    )
+    return Chart("Cost against hit ratio", _svg("cost", alt, draw))
 
 
-def latency_chart(plan: Plan) -> str:
+def _latency_chart(plan: Plan) -> Chart:
     """p50, p95 and p99 of each tier by class of call."""
+    latencies = plan.service_levels.latencies
     rows = [
-        (f"{times.tier}\n{name}{'' if math.isfinite(found.p99) else ', no end'}", found)
-        for times in plan.latencies
-        for name, found in _classes(times)
+        (f"{times.tier}\n{name}{'' if math.isfinite(calls.p99) else ', no end'}", calls)
+        for times in latencies
+        for name, calls in _classes(times)
     ]
-    known = [value for _, found in rows for value in (found.p50, found.p99) if math.isfinite(value)]
+    known = [value for _, calls in rows for value in (calls.p50, calls.p99) if math.isfinite(value)]
 
     def draw(axes: Axes) -> None:
-        for place, (_, found) in enumerate(rows):
-            # A queue of loads that never ends has no place on an axis.
-            if not math.isfinite(found.p99):
+        for place, (_, calls) in enumerate(rows):
+            # A queue that never ends has no place on an axis.
+            if not math.isfinite(calls.p99):
                 continue
-            axes.plot([found.p50, found.p99], [place, place], color="#bbbbbb", linewidth=2, zorder=1)
-            for value, colour, marker in ((found.p50, _BLUE, "o"), (found.p95, _ORANGE, "s"), (found.p99, _RED, "D")):
+            axes.plot([calls.p50, calls.p99], [place, place], color="#bbbbbb", linewidth=2, zorder=1)
+            for value, colour, marker in ((calls.p50, _BLUE, "o"), (calls.p95, _ORANGE, "s"), (calls.p99, _RED, "D")):
                 axes.plot([value], [place], marker, color=colour, markersize=6)
         for name, colour, marker in (("p50", _BLUE, "o"), ("p95", _ORANGE, "s"), ("p99", _RED, "D")):
             axes.plot([], [], marker, color=colour, label=name)
@@ -146,22 +185,30 @@ def latency_chart(plan: Plan) -> str:
         axes.set_xlabel("call time, as callers see it")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.13), ncols=3)
 
-    return _svg("latency percentiles", draw)
+    shares = [(times.tier, times.outside_share) for times in latencies if times.outside_share is not None]
+    outside = ", ".join(f"{tier} {percent(share)}" for tier, share in shares)
+    caption = f"Latency percentiles{f'; calls outside the SLA: {outside}' if outside else ''}"
+    alt = f"Dot chart of call times on a logarithmic axis. {'; '.join(map(latency_text, latencies))}."
+    return Chart(caption, _svg("latency", alt, draw))
 
 
-def _classes(times: TierLatency) -> list[tuple[str, Any]]:
-    found = [("warm", times.warm)]
-    if times.loads is not None:
-        found += [("cold", times.loads), ("all calls", times.every)]
-    return found
+def _classes(times: TierLatency) -> list[tuple[str, Percentiles]]:
+    if times.loads is None:
+        return [("warm", times.warm)]
+    return [("warm", times.warm), ("cold", times.loads), ("all calls", times.every)]
 
 
-def _cost_and_hits(options: tuple[FleetOption, ...]) -> tuple[list[float], list[float]]:
+def _colour(container: str, containers: Sequence[str]) -> str:
+    others = sorted(name for name in containers if name not in _SHIPPED)
+    return _SHIPPED.get(container) or _OTHERS[others.index(container) % len(_OTHERS)]
+
+
+def _cost_and_hits(options: Sequence[FleetOption]) -> tuple[list[float], list[float]]:
     return [option.usd for option in options], [option.hit_ratio for option in options]
 
 
 def _log_scale(axes: Axes, values: Sequence[float], formatter: FuncFormatter) -> None:
-    """With labels enough for a short range, and not too many for a long one."""
+    """A logarithmic axis with enough labels for a short range, and not too many for a long one."""
     wide = max(values) / min(values)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide < 100 else (1, 3) if wide < 1e4 else (1,)))
@@ -169,8 +216,8 @@ def _log_scale(axes: Axes, values: Sequence[float], formatter: FuncFormatter) ->
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _svg(name: str, draw: Callable[[Axes], None]) -> str:
-    """Narrow, so that the letters stay legible on a phone."""
+def _svg(name: str, alt: str, draw: Callable[[Axes], None]) -> str:
+    """A figure narrow enough for a phone. name: makes its ids unique. alt: for screen readers."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(5.4, 3.7), layout="constrained")
         draw(figure.subplots())
@@ -179,13 +226,11 @@ def _svg(name: str, draw: Callable[[Axes], None]) -> str:
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return _own_ids(svg, name.replace(" ", "-")).replace(
-        "<svg ", f'<svg role="img" aria-label="{html.escape(name)}" ', 1
-    )
+    return _unique_ids(svg, name).replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)
 
 
-def _own_ids(svg: str, prefix: str) -> str:
-    """Several charts share a page: ids that nothing refers to go, the others get the chart's name."""
+def _unique_ids(svg: str, prefix: str) -> str:
+    """Several charts share a page: ids that are not used go, the others get the chart's name."""
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", svg)
     return re.sub(r'(url\(#|href="#)', rf"\1{prefix}-", svg)

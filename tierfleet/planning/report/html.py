@@ -1,15 +1,27 @@
-"""A plan as one HTML page: no network, no script; for a screen, a phone and a printer."""
+"""A plan as one HTML page without network and scripts, for a screen, a phone and a printer."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
 
-from tierfleet.planning.report.charts import cost_chart, latency_chart, miss_ratio_chart, traffic_chart
-from tierfleet.planning.report.text import describe, headline, hit_ratio_text, traffic_text
-from tierfleet.planning.search.plan import Comparison, Plan
+from tierfleet.planning.plan import Plan
+from tierfleet.planning.report.charts import Chart, charts
+from tierfleet.planning.report.tables import MEETS, MISSES, table
+from tierfleet.planning.report.text import (
+    bill_text,
+    container_text,
+    difference_text,
+    headline,
+    hit_ratio_text,
+    option_text,
+    origin_text,
+    traffic_text,
+    verdict_text,
+)
+from tierfleet.planning.search.fleet_option import Comparison
 from tierfleet.text import dollars, gibibytes, milliseconds, percent, points
 
-_MOST_DECISIONS = 40
+_MAX_DECISIONS = 40
 
 
 def report_html(plan: Plan) -> str:
@@ -26,138 +38,144 @@ def report_html(plan: Plan) -> str:
 
 def _body(plan: Plan) -> Iterator[str]:
     yield f"<h1>Plan of {escape(plan.fleet)}</h1>"
-    yield f'<p class="soft">{escape(plan.region)}, {escape(plan.container)}; traffic from {escape(plan.source)}</p>'
-    yield f"<p>{escape(traffic_text(plan))}.</p>"
-    yield f"<p>Required: {escape(plan.requirements)}.</p>"
+    source = f"{traffic_text(plan)}, from {plan.traffic.source}; fleet in {plan.region}"
+    yield f'<p class="soft">{escape(_sentence(source))}</p>'
+    yield f'<p class="soft">{escape(_sentence(origin_text(plan)))}</p>'
     yield _answer(plan)
     yield _figures(plan)
-    yield '<div class="charts">'
-    if plan.curve:
-        yield _figure("Miss-ratio curve of the shared tier, as one cache", miss_ratio_chart(plan))
-    yield _figure("Cost against hit ratio", cost_chart(plan))
-    yield _figure("Traffic by hour and tier", traffic_chart(plan))
-    if plan.latencies:
-        yield _figure(f"Latency percentiles{_outside(plan)}", latency_chart(plan))
-    yield "</div>"
+    yield f'<div class="charts">{"".join(map(_figure, charts(plan)))}</div>'
     yield from _moves(plan)
     yield from _decisions(plan)
     yield from _alternatives(plan)
-    yield from _claims(plan)
+    yield from _published(plan)
     yield from _sensitivity(plan)
-    yield from _costs(plan)
-    yield from _list("Notices", plan.notices)
-    yield from _list("Assumptions", plan.assumptions)
-    yield from _list("Prices, with their dates", plan.prices_of)
+    yield from _bill(plan)
+    yield from _list("Notices", plan.notes.notices)
+    yield from _list("Assumptions", plan.notes.assumptions)
+    yield from _list("Prices, with their dates", plan.money.prices_of)
 
 
 def _answer(plan: Plan) -> str:
-    none = "" if plan.chosen else " none"
-    lines = [f"<strong>{escape(headline(plan))}</strong>"]
-    if plan.runner_up is not None and plan.why_runner_up_lost is not None:
-        lines.append(f"Next: {escape(describe(plan.runner_up))}: {escape(plan.why_runner_up_lost)}.")
-    if plan.cheaper is not None:
-        lines.append(f"Cheaper: {escape(describe(plan.cheaper))}, but {escape('; '.join(plan.cheaper.failures))}.")
+    """What to decide by: verdict, container, difference to today, bill, the next fleet and a cheaper one."""
+    answer = plan.answer
+    lines = [
+        f"<strong>{escape(headline(plan))}</strong>",
+        *([f'<span class="good">{escape(_sentence(verdict_text(plan)))}</span>'] if answer.chosen else []),
+        escape(_sentence(container_text(plan))),
+        escape(_sentence(difference_text(plan))),
+        escape(f"Bill of {dollars(answer.shown.usd)} a month: {bill_text(plan)}."),
+    ]
+    if answer.runner_up is not None and answer.why_runner_up_lost is not None:
+        lines.append(escape(f"Next: {option_text(answer.runner_up)}. {_sentence(answer.why_runner_up_lost)}"))
+    if answer.cheaper is not None:
+        lines.append(escape(f"Cheaper: {option_text(answer.cheaper)}."))
     paragraphs = "".join(f"<p>{line}</p>" for line in lines)
-    return f'<div class="answer{none}">{paragraphs}</div>'
+    return f'<div class="answer{"" if answer.chosen else " none"}">{paragraphs}</div>'
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _figures(plan: Plan) -> str:
-    shown = plan.shown
-    loads = next((times.loads for times in plan.latencies if times.loads is not None), None)
+    shown, traffic = plan.answer.shown, plan.traffic
+    loads = next((times.loads for times in plan.service_levels.latencies if times.loads is not None), None)
     named = {
         "a month": dollars(shown.usd),
-        "today": dollars(plan.today.usd),
+        "today": dollars(plan.answer.today.usd),
         "hit ratio": hit_ratio_text(shown),
         "loads an hour": f"{shown.loads_per_hour:,.0f}",
         "warm p95": "" if shown.warm_p95_seconds is None else milliseconds(shown.warm_p95_seconds),
         "cold p95": "next to none" if loads is None else milliseconds(loads.p95),
-        "models in memory": f"{min(shown.models_per_instance * shown.instances, plan.tail_tenants):,}"
-        f" of {plan.tail_tenants:,}",
+        "models in memory": f"{traffic.models_in_memory:,} of {traffic.tail_tenants:,}",
         "memory for models": gibibytes(shown.model_memory_mib),
     }
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in named.items())
     return f'<dl class="figures">{cells}</dl>'
 
 
-def _outside(plan: Plan) -> str:
-    shares = [(times.tier, times.outside_share) for times in plan.latencies if times.outside_share is not None]
-    listed = ", ".join(f"{tier} {percent(share)}" for tier, share in shares)
-    return f"; calls outside the SLA: {listed}" if listed else ""
-
-
-def _figure(caption: str, svg: str) -> str:
-    return f"<figure><figcaption>{escape(caption)}</figcaption>{svg}</figure>"
+def _figure(chart: Chart) -> str:
+    return f"<figure><figcaption>{escape(chart.caption)}</figcaption>{chart.svg}</figure>"
 
 
 def _moves(plan: Plan) -> Iterator[str]:
+    answer = plan.answer
     yield "<h2>Proposed moves and edits</h2>"
-    if not plan.moves and not plan.edits:
-        why = "the fleet file stays as it is" if plan.chosen else "nothing meets the requirements"
+    if not answer.moves and not answer.edits:
+        why = "the fleet file stays as it is" if answer.chosen else "no fleet meets the requirements"
         yield f"<p>None: {why}.</p>"
-    if plan.moves:
-        rows = ((move.tenant, move.from_tier, move.to_tier, move.reason) for move in plan.moves)
-        yield _table(("tenant", "from", "to", "why"), rows)
-    if plan.edits:
-        yield _table(("in the fleet file", "now", "planned"), ((e.where, e.before, e.after) for e in plan.edits))
+    if answer.moves:
+        rows = ((move.tenant, move.from_tier, move.to_tier, move.reason) for move in answer.moves)
+        yield table("Moves between tiers", ("tenant", "from", "to", "why"), rows)
+    if answer.edits:
+        edits = ((edit.where, edit.before, edit.after) for edit in answer.edits)
+        yield table("Edits of the fleet file", ("in the fleet file", "now", "planned"), edits)
 
 
 def _decisions(plan: Plan) -> Iterator[str]:
+    decisions = plan.answer.decisions
     yield "<h2>Tiers</h2>"
-    shown = plan.decisions[:_MOST_DECISIONS]
-    yield _table(
+    shown = decisions[:_MAX_DECISIONS]
+    yield table(
+        "Tier of each tenant",
         ("tenant", "tier", "#share", "#calls a day", "why"),
         ((d.tenant, d.tier, percent(d.share), f"{d.calls_per_day:,.0f}", d.reason) for d in shown),
     )
-    rest = f" {len(plan.decisions) - len(shown)} more are in the JSON." if len(plan.decisions) > len(shown) else ""
-    rule = escape(plan.tiering_rule)
-    yield f'<p class="soft">{plan.tail_tenants:,} tenants share one endpoint.{rest} Rule: {rule}.</p>'
+    rest = f" {len(decisions) - len(shown)} more are in the JSON." if len(decisions) > len(shown) else ""
+    rule = escape(plan.answer.tiering_rule)
+    yield f'<p class="soft">{plan.traffic.tail_tenants:,} tenants share one endpoint.{rest} Rule: {rule}.</p>'
 
 
 def _alternatives(plan: Plan) -> Iterator[str]:
-    for title, found in (("Containers, each at its cheapest", plan.containers), ("Other tiers", plan.tierings)):
-        if found:
+    groups = (
+        ("Containers, each at its cheapest", "container", plan.search.containers),
+        ("Other tiers", "dedicated tenants", plan.search.tierings),
+    )
+    for title, first, comparisons in groups:
+        if comparisons:
             yield f"<h2>{title}</h2>"
-            columns = ("", "fleet", "#a month", "#hit ratio", "#warm p95", "#cold p95", "#memory", "")
-            yield _table(columns, map(_comparison, found))
+            columns = (first, "verdict", "fleet", "#a month", "#hit ratio", "#warm p95", "#cold p95", "#memory")
+            yield table(title, columns, map(_comparison, comparisons))
 
 
-def _comparison(found: Comparison) -> Sequence[str]:
-    name = f"{found.name} (PROTOTYPE)" if found.prototype else found.name
-    option = found.best or found.nearest
+def _comparison(comparison: Comparison) -> Sequence[str]:
+    name = f"{comparison.name} (PROTOTYPE)" if comparison.prototype else comparison.name
+    option = comparison.best or comparison.nearest
     if option is None:
-        return (name, "none", "", "", "", "", "", "")
+        return (name, f"{MISSES}the memory for the biggest model", "none", "", "", "", "", "")
     dedicated = f" + {len(option.dedicated)} dedicated" if option.dedicated else ""
-    verdict = "meets all" if found.best else f"does not: {'; '.join(option.failures)}"
     return (
         name,
+        MEETS if comparison.best else f"{MISSES}{'; '.join(option.failures)}",
         f"{option.name}{dedicated}",
         dollars(option.usd),
         points(option.hit_ratio),
         _time(option.warm_p95_seconds),
         _time(option.cold_p95_seconds),
         gibibytes(option.model_memory_mib),
-        verdict,
     )
 
 
-def _claims(plan: Plan) -> Iterator[str]:
-    if not plan.claims:
+def _published(plan: Plan) -> Iterator[str]:
+    traffic = plan.traffic
+    if not traffic.published:
         return
-    yield "<h2>Published claims beside what is computed</h2>"
-    if plan.claimed_usd is not None:
-        yield f"<p>Claimed cost: {dollars(plan.claimed_usd)} a month.</p>"
-    profiles = list(plan.claims[0].memory_mib)
+    yield "<h2>Published hit ratios, and the computed ones</h2>"
+    if traffic.published_usd is not None:
+        yield f"<p>Published cost: {dollars(traffic.published_usd)} a month.</p>"
+    profiles = list(traffic.published[0].memory_mib)
     rows = []
-    for claim in plan.claims:
-        point = claim.point
+    for ratio in traffic.published:
+        point = ratio.point
         held = [
-            f"{gibibytes(claim.memory_mib[name])}: {claim.cheapest[name] or 'no type holds it'}"
-            + (f", {dollars(usd)}" if (usd := claim.usd[name]) is not None else "")
+            f"{gibibytes(ratio.memory_mib[name])}: {ratio.cheapest[name] or 'no type holds it'}"
+            + (f", {dollars(usd)}" if (usd := ratio.usd[name]) is not None else "")
             for name in profiles
         ]
-        ratios = (claim.claimed, point.hit_ratio, point.static, point.belady)
-        rows.append([f"{claim.models:,}", *("" if ratio is None else points(ratio) for ratio in ratios), *held])
-    yield _table(
+        ratios = (ratio.claimed, point.hit_ratio, point.static, point.belady)
+        rows.append([f"{ratio.models:,}", *("" if each is None else points(each) for each in ratios), *held])
+    yield table(
+        "Published and computed hit ratios",
         (
             "#models",
             "#claimed",
@@ -171,56 +189,44 @@ def _claims(plan: Plan) -> Iterator[str]:
 
 
 def _sensitivity(plan: Plan) -> Iterator[str]:
-    if not plan.sensitivity:
+    cases = plan.service_levels.sensitivity
+    if not cases:
         return
     yield "<h2>If things change</h2>"
-    yield _table(
-        ("", "#hit ratio", "#change", "#cold p95", ""),
+    yield table(
+        "The planned fleet under other circumstances",
+        ("circumstance", "verdict", "#hit ratio", "#change", "#cold p95"),
         (
             (
                 case.what if case.exact else f"{case.what} *",
+                MEETS if case.meets else f"{MISSES}{'; '.join(case.failures)}",
                 points(case.hit_ratio),
                 f"{case.change * 100:+.1f}",
                 _time(case.cold_p95_seconds),
-                "meets all" if case.meets else f"does not: {'; '.join(case.failures)}",
             )
-            for case in plan.sensitivity
+            for case in cases
         ),
     )
-    yield '<p class="soft">Change in points of the hit ratio. * by Che\'s approximation, else by the trace.</p>'
+    approximate = " * by Che's approximation; without it by the trace." if not all(case.exact for case in cases) else ""
+    yield f'<p class="soft">Change in points of the hit ratio.{approximate}</p>'
 
 
-def _costs(plan: Plan) -> Iterator[str]:
-    yield "<h2>Cost and quotas</h2>"
-    total = ("together", dollars(sum(plan.cost_by_tier.values())))
-    yield _table(("tier", "#a month"), [*((tier, dollars(usd)) for tier, usd in plan.cost_by_tier.items()), total])
-    if plan.quotas:
-        rows = ((quota.name, str(quota.needed), str(quota.default)) for quota in plan.quotas)
-        yield _table(("quota to ask AWS for", "#instances", "#default"), rows)
+def _bill(plan: Plan) -> Iterator[str]:
+    yield "<h2>Bill and quotas</h2>"
+    total = ("together", "", "", dollars(sum(line.usd for line in plan.money.bill)))
+    lines = ((line.group, line.tier, line.detail, dollars(line.usd)) for line in plan.money.bill)
+    yield table("Monthly bill", ("item", "tier", "quantity and price", "#a month"), [*lines, total])
+    tiers = ((tier, dollars(usd)) for tier, usd in plan.money.by_tier.items())
+    yield table("Monthly bill by tier", ("tier", "#a month"), tiers)
+    if plan.answer.quotas:
+        rows = ((quota.name, str(quota.needed), str(quota.default)) for quota in plan.answer.quotas)
+        yield table("Quotas to ask AWS for", ("quota to ask AWS for", "#instances", "#default"), rows)
 
 
 def _list(title: str, lines: Sequence[str]) -> Iterator[str]:
     if lines:
         yield f"<h2>{escape(title)}</h2>"
         yield "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A column that begins with # holds numbers. A table of two or three columns is as wide as it must be."""
-    kinds = {"#": ' class="number"', "fleet": ' class="fleet"'}
-    classes = [kinds.get(column[:1]) or kinds.get(column, "") for column in columns]
-    narrow = ' class="narrow"' if len(columns) <= 3 else ""
-    head = "".join(f"<th{c}>{escape(name.removeprefix('#'))}</th>" for c, name in zip(classes, columns, strict=True))
-    lines = ["".join(f"<td{c}>{_cell(v)}</td>" for c, v in zip(classes, row, strict=True)) for row in rows]
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<div class="wide"><table{narrow}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _cell(value: str) -> str:
-    text = escape(value)
-    if value == "meets all":
-        return f'<span class="good">{text}</span>'
-    return f'<span class="bad">{text}</span>' if value.startswith("does not: ") else text
 
 
 def _time(seconds: float | None) -> str:

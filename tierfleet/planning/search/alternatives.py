@@ -1,8 +1,8 @@
-"""The chosen fleet in other circumstances: what it can take before it fails.
+"""The planned fleet compared: under other circumstances, with other containers, with other dedicated tenants.
 
-From a trace by a pass over it, changed as the circumstance says; other sessions, which a trace cannot have, and
-everything where only rates are known, by Che's approximation. Each is compared with the planned fleet by the same
-method and in the first placement of the tenants on the instances.
+A trace is changed as the circumstance says and simulated again. Other sessions, which a trace cannot show, and
+everything from rates are estimated by Che's approximation. Each circumstance is compared with the planned fleet by the
+same method and in the first placement of the tenants on the instances.
 """
 
 from collections.abc import Iterator
@@ -11,24 +11,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tierfleet.planning.search.fleet_model import FleetModel
-from tierfleet.planning.search.instance_need import beyond_max
-from tierfleet.planning.search.plan import FleetOption, Sensitivity
+from tierfleet.planning.search.fleet_option import Comparison, FleetOption, Sensitivity
+from tierfleet.planning.search.search import Bounds, Progress, SearchResult, Tiering, search
+from tierfleet.planning.search.service_levels import beyond_max
 from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.sessions import INDEPENDENT, Sessions
 from tierfleet.planning.traffic.workload import Workload
+from tierfleet.text import counted, dollars, milliseconds
 
-# What bursts are compared with where the traffic has none: three calls, ten minutes apart on average.
+# The bursts that independent calls are compared with: three calls, ten minutes apart on average.
 _SOME_BURSTS = Sessions(3.0, 600.0)
-
-
-# A tenant that joins calls when the one it is like does, from this to ten minutes more later: never at the same moment.
+# An added tenant calls after the one that it copies, by this to ten minutes more: never at the same moment.
 _LATER_SECONDS = 60.0
-# They join the last calls of the trace, so many at most: a second copy of a big trace would not fit the memory.
-_MOST_JOINED = 3_000_000
+# Added tenants join the last calls of the trace, at most so many: memory does not hold a second copy of a big trace.
+_MAX_CALLS_TO_JOIN = 3_000_000
 
 
 @dataclass(frozen=True)
-class _Circumstances:
+class _Circumstance:
     what: str
     workload: Workload
     instances: int
@@ -38,62 +38,123 @@ class _Circumstances:
         return self.workload.requests is not None
 
 
-def sensitivity(model: FleetModel, option: FleetOption) -> tuple[Sensitivity, ...]:
-    """The fleet as planned, then one circumstance after the other."""
-    found: list[Sensitivity] = []
-    base: dict[bool, float] = {}
-    for case in _circumstances(model.workload, option.instances, frozenset(option.dedicated)):
-        other = _of(model, case.workload)
-        # The cost is that of the planned fleet: what scaling would add is not in question here.
-        free = replace(other, requirements=replace(model.requirements, usd=None))
-        dedicated = frozenset(option.dedicated)
-        if case.exact not in base:
-            planned = _of(model, model.workload if case.exact else replace(model.workload, requests=None))
-            base[case.exact] = planned.option(option.instance_type, option.instances, dedicated).hit_ratio
+def sensitivity(
+    model: FleetModel, option: FleetOption, progress: Progress = lambda *_: None
+) -> tuple[Sensitivity, ...]:
+    """The fleet as planned, then under one circumstance after the other."""
+    results: list[Sensitivity] = []
+    planned_hit_ratio: dict[bool, float] = {}
+    dedicated = frozenset(option.dedicated)
+    for case in _circumstances(model.workload, option.instances, dedicated):
+        progress("if things change", 1, 0)
+        # The budget is left out: instances that scaling adds are no part of the planned cost.
+        other = replace(_with_workload(model, case.workload), requirements=replace(model.requirements, usd=None))
+        if case.exact not in planned_hit_ratio:
+            workload = model.workload if case.exact else replace(model.workload, requests=None)
+            planned = _with_workload(model, workload).option(option.instance_type, option.instances, dedicated)
+            planned_hit_ratio[case.exact] = planned.hit_ratio
         as_planned = case.workload is model.workload and case.instances == option.instances
-        expected = option if as_planned else free.option(option.instance_type, case.instances, dedicated)
-        judged = free.judged(replace(expected, usd=option.usd))
-        failures = (*judged.failures, *beyond_max(free, option))
-        found.append(
+        expected = option if as_planned else other.option(option.instance_type, case.instances, dedicated)
+        evaluated = other.evaluate(replace(expected, usd=option.usd))
+        failures = (*evaluated.failures, *beyond_max(other, option))
+        results.append(
             Sensitivity(
                 case.what,
-                judged.hit_ratio,
-                0.0 if as_planned else judged.hit_ratio - base[case.exact],
-                judged.cold_p95_seconds,
+                evaluated.hit_ratio,
+                0.0 if as_planned else evaluated.hit_ratio - planned_hit_ratio[case.exact],
+                evaluated.cold_p95_seconds,
                 not failures,
                 failures,
                 case.exact,
             )
         )
-    return tuple(found)
+    return tuple(results)
 
 
-def _of(model: FleetModel, workload: Workload) -> FleetModel:
-    """The model of another workload; of its own, with the passes that were done already."""
+def compared(name: str, title: str, result: SearchResult) -> Comparison:
+    """The outcome of a search as one line of a comparison."""
+    some = result.options[0] if result.options else None
+    return Comparison(name, title, bool(some and some.prototype), result.best, result.nearest)
+
+
+def tiering_alternatives(
+    model: FleetModel,
+    tiering: Tiering,
+    bounds: Bounds,
+    chosen: frozenset[str],
+    *,
+    progress: Progress = lambda *_: None,
+) -> Iterator[Comparison]:
+    """The cheapest fleets with other tenants dedicated: those of today, and none."""
+    alternatives = {"as today": tiering.dedicated_today, "nobody dedicated": frozenset[str]()}
+    for name, dedicated in alternatives.items():
+        if dedicated == chosen or (name == "nobody dedicated" and dedicated == tiering.dedicated_today):
+            continue
+        fixed = tuple(replace(tier, dedicated=tier.tenant in dedicated) for tier in tiering.assigned)
+        other = replace(
+            tiering,
+            assigned=fixed,
+            keep=frozenset(tier.tenant for tier in fixed),
+            dedicated_without_traffic=frozenset(),
+        )
+        title = ", ".join(sorted(dedicated)) if len(dedicated) <= 8 else f"{len(dedicated)} tenants"
+        yield compared(name, title, search(model, other, bounds, name=f"tiers {name}", progress=progress))
+
+
+def why_it_lost(best: FleetOption, other: FleetOption, *, kept_as_today: bool = False) -> str:
+    """What a reader chooses between: how the other fleet differs in price, hit ratio, cold calls and instances."""
+    apart = other.usd - best.usd
+    parts = [f"{dollars(abs(apart))} a month {'less' if apart < 0 else 'more'}"]
+    gain = other.hit_ratio - best.hit_ratio
+    if abs(gain) >= 5e-4:
+        parts.append(f"hit ratio {abs(gain) * 100:.1f} points {'higher' if gain > 0 else 'lower'}")
+    else:
+        parts.append("the same hit ratio")
+    parts += _cold_calls_differ(best.cold_p95_seconds, other.cold_p95_seconds)
+    if more := other.instances - best.instances:
+        parts.append(f"{counted(abs(more), 'instance')} {'more' if more > 0 else 'fewer'}")
+    text = ", ".join(parts)
+    if kept_as_today and apart < 0:
+        return f"{text}; too little to change today's type and count for"
+    return text
+
+
+def _cold_calls_differ(best: float | None, other: float | None) -> Iterator[str]:
+    """Cold p95 in seconds, if the two differ by more than a tenth."""
+    if other is None and best is not None:
+        yield "next to no cold call"
+    elif other is not None and (best is None or abs(other / best - 1) > 0.1):
+        yield f"cold p95 {milliseconds(other)}"
+
+
+def _with_workload(model: FleetModel, workload: Workload) -> FleetModel:
+    """The model with another workload; with its own, the model itself and the passes that it has done."""
     if workload is model.workload:
         return model
     return replace(model, workload=workload, tails={}, _sizes={}, _events={}, _failures={})
 
 
-def _circumstances(workload: Workload, instances: int, dedicated: frozenset[str]) -> Iterator[_Circumstances]:
+def _circumstances(workload: Workload, instances: int, dedicated: frozenset[str]) -> Iterator[_Circumstance]:
     plain = replace(workload, requests=None)
     sessions = workload.rates.sessions
-    yield _Circumstances("as planned", workload, instances)
-    yield _Circumstances("traffic x 2", _busier(workload, 2.0), instances)
-    yield _Circumstances("models x 1.5", _more_tenants(workload, dedicated), instances)
+    yield _Circumstance("as planned", workload, instances)
+    if workload.upper is not None:
+        yield _Circumstance("upper end of the forecast", workload.upper, instances)
+    yield _Circumstance("traffic x 2", _busier(workload, 2.0), instances)
+    yield _Circumstance("models x 1.5", _more_tenants(workload, dedicated), instances)
     if instances > 1:
-        yield _Circumstances("one instance lost", workload, instances - 1)
+        yield _Circumstance("one instance lost", workload, instances - 1)
     if sessions.calls > 1:
-        yield _Circumstances("independent calls", _bursts(plain, INDEPENDENT), instances)
+        yield _Circumstance("independent calls", _bursts(plain, INDEPENDENT), instances)
         twice = Sessions(2 * sessions.calls, sessions.mean_gap_seconds)
-        yield _Circumstances(f"sessions of {twice.calls:.2g} calls", _bursts(plain, twice), instances)
+        yield _Circumstance(f"sessions of {twice.calls:.2g} calls", _bursts(plain, twice), instances)
     else:
         name = f"sessions of {_SOME_BURSTS.calls:.2g} calls"
-        yield _Circumstances(name, _bursts(plain, _SOME_BURSTS), instances)
+        yield _Circumstance(name, _bursts(plain, _SOME_BURSTS), instances)
 
 
 def _busier(workload: Workload, factor: float) -> Workload:
-    """The same calls in a shorter time: everybody calls more often."""
+    """The same calls in a shorter time."""
     rates = replace(workload.rates, requests_per_day=workload.rates.requests_per_day * factor)
     busier = replace(workload, rates=rates, calls_by_hour=workload.calls_by_hour * factor)
     if workload.requests is None:
@@ -105,7 +166,7 @@ def _busier(workload: Workload, factor: float) -> Workload:
 
 
 def _more_tenants(workload: Workload, dedicated: frozenset[str]) -> Workload:
-    """Half as many tenants again on the shared tier, which call and weigh what every second of those there does."""
+    """Half as many tenants again on the shared tier: copies of every second one there, with its calls and its size."""
     by_calls = np.argsort(-workload.calls_per_day, kind="stable")
     order = [index for index in by_calls.tolist() if workload.tenants[index] not in dedicated][1::2]
     index = np.array([*range(len(workload.tenants)), *order])
@@ -123,23 +184,23 @@ def _more_tenants(workload: Workload, dedicated: frozenset[str]) -> Workload:
     )
     if workload.requests is None:
         return joined
-    start = max(len(workload.requests) - _MOST_JOINED, 0)
+    start = max(len(workload.requests) - _MAX_CALLS_TO_JOIN, 0)
     recent = replace(
         workload.requests, tenant=workload.requests.tenant[start:], seconds=workload.requests.seconds[start:]
     )
     counted_from = workload.counted_from_seconds
-    if start:  # the first third of what is left fills the caches
+    if start:  # the first third of the kept calls fills the caches
         counted_from = max(counted_from, float(recent.seconds[len(recent) // 3]))
     return replace(joined, requests=_joined(recent, names, order), counted_from_seconds=counted_from)
 
 
 def _joined(requests: Requests, names: tuple[str, ...], order: list[int]) -> Requests:
-    """The trace with further tenants at the end of `names`, each like the one at its place in `order`."""
+    """The trace with added tenants at the end of `names`; each copies the tenant at its place in `order`."""
     joins = np.full(len(requests.tenants), -1, np.int32)
     joins[order] = np.arange(len(requests.tenants), len(names), dtype=np.int32)
     kept = joins[requests.tenant] >= 0
     tenant = np.concatenate([requests.tenant, joins[requests.tenant[kept]]])
-    # The golden ratio spreads them.
+    # Multiples of the golden ratio spread evenly over 0 to 1.
     later = _LATER_SECONDS + 600 * ((tenant[len(requests) :] * 0.6180339887) % 1.0)
     seconds = np.concatenate([requests.seconds, requests.seconds[kept] + later])
     in_time = np.argsort(seconds, kind="stable")

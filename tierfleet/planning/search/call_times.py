@@ -1,6 +1,5 @@
 """Call times of whole tiers, and their percentiles by class of call."""
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -8,22 +7,24 @@ from numpy.typing import NDArray
 
 from tierfleet.planning.profiles.latency import Latency, Network, Shares, latency
 from tierfleet.planning.profiles.profile import Profile
-from tierfleet.planning.search.plan import Percentiles, TierLatency
-from tierfleet.planning.search.requirements import LEAST_JUDGED_SHARE, Requirements
-from tierfleet.planning.search.tiering import TailShare
-from tierfleet.planning.traffic.workload import Workload
-from tierfleet.text import milliseconds
+from tierfleet.planning.search.fleet_option import Percentiles, TierLatency
+from tierfleet.planning.search.requirements import MIN_EVALUATED_SHARE
 
 Array = NDArray[np.float64]
 
-# Nothing lies between caller and container: what ModelLatency measures.
+# No network between caller and container: what ModelLatency measures.
 CONTAINER_ONLY: Final = Network(overhead_p50_ms=1e-3, overhead_p99_ms=2e-3)
 
 
 def always_in_memory(profile: Profile, model_mb: Array, calls: Array, network: Network) -> Latency:
-    """Where no call ever waits for a load. model_mb, calls: one of each a tenant."""
+    """Call times of an endpoint where no call waits for a load. model_mb, calls: one value a tenant."""
     shares = Shares(1.0, 0.0, 0.0)
     return latency(profile, model_mb, shares, vcpus=1, loads_per_second=0.0, network=network, weights=calls)
+
+
+def container_times(profile: Profile, model_mb: Array, calls: Array) -> Latency:
+    """ModelLatency where every model is in memory."""
+    return always_in_memory(profile, model_mb, calls, CONTAINER_ONLY)
 
 
 def container_p99(profile: Profile, model_mb: Array, calls: Array) -> float:
@@ -32,20 +33,15 @@ def container_p99(profile: Profile, model_mb: Array, calls: Array) -> float:
 
 
 def loads_percentile(times: Latency, percent: float) -> float | None:
-    """Seconds: of the calls that wait for a load, their own or a running one; None where there is next to none."""
-    found = _loads(times)
-    return None if found is None else _weighted(*found, percent)
-
-
-def container_times(profile: Profile, model_mb: Array, calls: Array) -> Latency:
-    """ModelLatency where every model is in memory."""
-    return always_in_memory(profile, model_mb, calls, CONTAINER_ONLY)
+    """Seconds: of calls that wait for a load, their own or a running one; None if there are next to none."""
+    loads = _loads(times)
+    return None if loads is None else _weighted(*loads, percent)
 
 
 def tier_latency(
     tier: str, times: Latency, container_p99_seconds: float, outside_share: float | None = None
 ) -> TierLatency:
-    """The percentiles of one tier. outside_share: of its calls, those that miss what is required."""
+    """The percentiles of one tier. outside_share: share of its calls that miss the requirements, 0 to 1."""
     warm = np.percentile(times.warm, [50, 95, 99])
     loads = _loads(times)
     return TierLatency(
@@ -66,8 +62,8 @@ def tier_latency(
 
 
 def _loads(times: Latency) -> tuple[Array, Array] | None:
-    """Seconds and weights of the calls that load."""
-    if 1 - times.shares.warm < LEAST_JUDGED_SHARE:
+    """Seconds and weights of the calls that wait for a load."""
+    if 1 - times.shares.warm < MIN_EVALUATED_SHARE:
         return None
     weights = np.concatenate([np.full(len(seconds), share) for seconds, share in times.loads])
     return np.concatenate([seconds for seconds, _ in times.loads]), weights
@@ -77,32 +73,3 @@ def _weighted(seconds: Array, weights: Array, percent: float) -> float:
     order = np.argsort(seconds)
     reached = np.cumsum(weights[order]) / weights.sum()
     return float(seconds[order][min(int(np.searchsorted(reached, percent / 100 - 1e-12)), len(order) - 1)])
-
-
-def dedicated_failures(
-    required: Requirements, profile: Profile, workload: Workload, dedicated: frozenset[str]
-) -> list[str]:
-    """Of all dedicated tenants together, then of single ones, in the container."""
-    failures = []
-    own = np.array([name in dedicated for name in workload.tenants], np.bool_)
-    if required.whale_p99_seconds is not None and own.any():
-        p99 = container_p99(profile, workload.model_mb[own], workload.calls_per_day[own])
-        if p99 > required.whale_p99_seconds:
-            failures.append(f"dedicated p99 {milliseconds(p99)}, required {milliseconds(required.whale_p99_seconds)}")
-    for name, limit_seconds in sorted(required.tenant_p99_seconds.items()):
-        if name in dedicated and name in workload.tenants:
-            index = workload.tenants.index(name)
-            p99 = container_p99(profile, workload.model_mb[index : index + 1], np.ones(1))
-            if p99 > limit_seconds:
-                failures.append(f"{name} p99 {milliseconds(p99)}, required {milliseconds(limit_seconds)}")
-    return failures
-
-
-def shared_failures(required: Requirements, on_tail: Mapping[str, TailShare]) -> list[str]:
-    """Of tenants that the search would have promoted, had they been allowed to go."""
-    limits = required.tenant_p99_seconds
-    return [
-        f"{name} p99 {milliseconds(tail.p99_seconds)} on the shared tier, required {milliseconds(limits[name])}"
-        for name, tail in sorted(on_tail.items())
-        if tail.p99_seconds > limits[name]
-    ]

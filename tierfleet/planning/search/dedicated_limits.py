@@ -1,10 +1,9 @@
-"""What an endpoint of one tenant must hold: its model in memory, its calls at their peak, SageMaker's time limit.
+"""What a dedicated endpoint must do: hold its model in memory, carry its calls at their peak, answer within 60 s.
 
-dedicated_endpoint(config, "m01", new_tier)      # -> its tier's type and instances
-dedicated_problems(profile, endpoint, tenant)    # -> sentences; none where all is well
+dedicated_problems(profile, endpoint, tenant)    # -> sentences; an empty list if all is well
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,8 +14,10 @@ from tierfleet.instance_types import describe
 from tierfleet.planning.profiles.latency import waiting_seconds
 from tierfleet.planning.profiles.load_queue import load_wait
 from tierfleet.planning.profiles.profile import Profile
-from tierfleet.planning.search.call_times import container_times
+from tierfleet.planning.search.call_times import container_p99, container_times
 from tierfleet.planning.search.proposed import dedicated_tenants, dedicated_tier_name, instances_for_peak
+from tierfleet.planning.search.requirements import Requirements
+from tierfleet.planning.search.tiering import TailShare
 from tierfleet.planning.traffic.workload import Workload
 from tierfleet.text import a_second, duration, gibibytes, milliseconds, percent
 
@@ -27,41 +28,68 @@ INVOCATION_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class TenantLoad:
-    """A tenant and what it asks of an endpoint of its own. p99_seconds: required in the container; None: nothing."""
+    """What one tenant asks of a dedicated endpoint."""
 
     name: str
     model_mb: float
+    """The model file, 10**6 bytes."""
     peak_per_second: float
+    """Calls a second in its busiest hour."""
     p99_seconds: float | None
+    """Required in the container; None: nothing is required."""
 
 
 def dedicated_endpoints(
     config: FleetConfig, tenants: Iterable[str], new_tier: DedicatedTier | None
 ) -> list[DedicatedTier | None]:
-    """The dedicated tier that each tenant is in or would join; None where there is none to join."""
-    now, joins, tiers = dedicated_tenants(config), dedicated_tier_name(config), config.dedicated_tiers
-    return [tiers.get(now.get(tenant, joins), new_tier) for tenant in tenants]
+    """The dedicated tier that each tenant is in or would join; None if there is none to join."""
+    today, joins, tiers = dedicated_tenants(config), dedicated_tier_name(config), config.dedicated_tiers
+    return [tiers.get(today.get(tenant, joins), new_tier) for tenant in tenants]
 
 
 def too_big(config: FleetConfig, workload: Workload, profile: Profile, new_tier: DedicatedTier) -> dict[str, str]:
-    """Tenants whose model does not fit an instance of the dedicated tier that they would join, each with the reason."""
-    found = {}
+    """Tenants whose model does not fit an instance of the dedicated tier they would join, each with the reason."""
+    reasons = {}
     endpoints = dedicated_endpoints(config, workload.tenants, new_tier)
     for name, model_mb, endpoint in zip(workload.tenants, workload.model_mb.tolist(), endpoints, strict=True):
         if endpoint is not None and (text := _memory_problem(profile, endpoint, model_mb)):
-            found[name] = text
-    return found
+            reasons[name] = text
+    return reasons
 
 
-def dedicated_failures_under_load(
+def dedicated_failures(
     config: FleetConfig,
     workload: Workload,
     profile: Profile,
+    required: Requirements,
     new_tier: DedicatedTier | None,
     dedicated: Collection[str],
-    p99_seconds: dict[str, float],
 ) -> list[str]:
-    """What the endpoints of these tenants do not hold, a sentence each. p99_seconds: required, by tenant."""
+    """The requirements that dedicated endpoints miss: all of them together, single tenants, each under its peak."""
+    failures = []
+    own = np.array([name in dedicated for name in workload.tenants], np.bool_)
+    if required.dedicated_p99_seconds is not None and own.any():
+        p99 = container_p99(profile, workload.model_mb[own], workload.calls_per_day[own])
+        if p99 > required.dedicated_p99_seconds:
+            limit = milliseconds(required.dedicated_p99_seconds)
+            failures.append(f"dedicated p99 {milliseconds(p99)}, required {limit}")
+    for name, limit_seconds in sorted(required.tenant_p99_seconds.items()):
+        if name in dedicated and name in workload.tenants:
+            index = workload.tenants.index(name)
+            p99 = container_p99(profile, workload.model_mb[index : index + 1], np.ones(1))
+            if p99 > limit_seconds:
+                failures.append(f"{name} p99 {milliseconds(p99)}, required {milliseconds(limit_seconds)}")
+    return [*failures, *_failures_under_load(config, workload, profile, required, new_tier, dedicated)]
+
+
+def _failures_under_load(
+    config: FleetConfig,
+    workload: Workload,
+    profile: Profile,
+    required: Requirements,
+    new_tier: DedicatedTier | None,
+    dedicated: Collection[str],
+) -> list[str]:
     failures = []
     peaks = workload.peak_per_second
     for index, endpoint in enumerate(dedicated_endpoints(config, workload.tenants, new_tier)):
@@ -71,14 +99,14 @@ def dedicated_failures_under_load(
                 name=name,
                 model_mb=float(workload.model_mb[index]),
                 peak_per_second=float(peaks[index]),
-                p99_seconds=p99_seconds.get(name),
+                p99_seconds=required.tenant_p99_seconds.get(name, required.dedicated_p99_seconds),
             )
             failures += dedicated_problems(profile, endpoint, load)
     return failures
 
 
 def dedicated_problems(profile: Profile, endpoint: DedicatedTier, tenant: TenantLoad) -> list[str]:
-    """What an endpoint of this tier does not hold for this tenant."""
+    """What goes wrong if this tenant has an endpoint of this tier, a sentence each."""
     if text := _memory_problem(profile, endpoint, tenant.model_mb):
         return [f"{tenant.name}: {text}"]
     times = container_times(profile, np.array([tenant.model_mb]), np.ones(1)).warm
@@ -96,10 +124,20 @@ def dedicated_problems(profile: Profile, endpoint: DedicatedTier, tenant: Tenant
     return []
 
 
+def shared_failures(required: Requirements, on_tail: Mapping[str, TailShare]) -> list[str]:
+    """Tenants on the shared tier that miss their required p99, because they may not be promoted."""
+    limits = required.tenant_p99_seconds
+    return [
+        f"{name} p99 {milliseconds(tail.p99_seconds)} on the shared tier, required {milliseconds(limits[name])}"
+        for name, tail in sorted(on_tail.items())
+        if tail.p99_seconds > limits[name]
+    ]
+
+
 def _memory_problem(profile: Profile, endpoint: DedicatedTier, model_mb: float) -> str | None:
     needed = profile.resident_mib(model_mb)
-    there = profile.model_memory_mib(describe(endpoint.instance_type).memory_gib)
-    if needed <= there:
+    room = profile.model_memory_mib(describe(endpoint.instance_type).memory_gib)
+    if needed <= room:
         return None
     name = endpoint.instance_type
-    return f"its model takes {gibibytes(needed)} of memory, and an {name} has {gibibytes(there)} for models"
+    return f"its model takes {gibibytes(needed)} of memory, and an {name} has {gibibytes(room)} for models"

@@ -1,4 +1,4 @@
-"""What each option of a search costs, fast: only what differs between options is priced anew."""
+"""What each option of a search costs. Fast: only the part of the bill that differs between options is priced again."""
 
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -11,6 +11,7 @@ from tierfleet.cost.monthly_cost import FleetCost, monthly_cost
 from tierfleet.cost.price import UnknownPriceError
 from tierfleet.cost.prices import PriceTable
 from tierfleet.cost.usage import Usage
+from tierfleet.instance_types import InstanceType
 from tierfleet.planning.search.proposed import proposed_config
 
 _PER_INSTANCE: Final = ("instances", "volumes")
@@ -18,22 +19,21 @@ _PER_INSTANCE: Final = ("instances", "volumes")
 
 @dataclass
 class OptionPrices:
-    """Prices of fleets that differ in the shared tier's type and count and in who is dedicated.
-
-    usage: with the traffic; its cold_share is the option's own.
-    """
+    """Prices of fleets that differ in the shared tier's type and count and in their dedicated tenants."""
 
     config: FleetConfig
     prices: PriceTable
     usage: Usage
+    """With the traffic. Each option has a cold_share of its own."""
     new_tier: DedicatedTier | None
+    """The tier that promoted tenants join if the fleet has no dedicated tier."""
     _rest: dict[frozenset[str], tuple[float, tuple[float, ...]]] = field(default_factory=dict)
     _endpoints: dict[tuple[str, int, frozenset[str]], float] = field(default_factory=dict)
 
-    def usd(self, instance_type: str, instances: int, dedicated: frozenset[str], s3_share: float) -> float:
-        """US dollars a month. s3_share: of the calls to the shared tier, those that fetch a model from S3."""
-        rest, calls_by_hour = self._of_tiering(instance_type, instances, dedicated)
-        key = (instance_type, instances, dedicated)
+    def usd(self, instance_type: InstanceType, instances: int, dedicated: frozenset[str], s3_share: float) -> float:
+        """US dollars a month. s3_share: share of the shared tier's calls that fetch a model from S3, 0 to 1."""
+        rest, calls_by_hour = self._rest_of_bill(instance_type, instances, dedicated)
+        key = (instance_type.name, instances, dedicated)
         if key not in self._endpoints:
             tail = self._tail(instance_type, instances, dedicated)
             bill = Bill(self.prices, self.config.region)
@@ -45,13 +45,15 @@ class OptionPrices:
         get = self.prices.unit_price("s3_get_request", self.config.region)
         return rest + self._endpoints[key] + get.of(fetched)
 
-    def cost(self, instance_type: str, instances: int, dedicated: frozenset[str], s3_share: float) -> FleetCost:
+    def cost(
+        self, instance_type: InstanceType, instances: int, dedicated: frozenset[str], s3_share: float
+    ) -> FleetCost:
         """The whole bill of one option."""
         usage = replace(self.usage, cold_share=s3_share)
         return monthly_cost(self._config(instance_type, instances, dedicated), self.prices, usage)
 
-    def _of_tiering(
-        self, instance_type: str, instances: int, dedicated: frozenset[str]
+    def _rest_of_bill(
+        self, instance_type: InstanceType, instances: int, dedicated: frozenset[str]
     ) -> tuple[float, tuple[float, ...]]:
         """All but the shared tier's instances and volumes, and that tier's calls by hour."""
         if dedicated not in self._rest:
@@ -70,10 +72,10 @@ class OptionPrices:
         others = {tenant for tier in self.config.multi_model_tiers.values() for tenant in tier.tenants}
         return traffic.together([name for name in traffic.calls_per_hour if name not in dedicated | others])
 
-    def _tail(self, instance_type: str, instances: int, dedicated: frozenset[str]) -> MultiModelTier:
+    def _tail(self, instance_type: InstanceType, instances: int, dedicated: frozenset[str]) -> MultiModelTier:
         return self._config(instance_type, instances, dedicated).multi_model_tiers[self.config.default_tier]
 
-    def _config(self, instance_type: str, instances: int, dedicated: frozenset[str]) -> FleetConfig:
+    def _config(self, instance_type: InstanceType, instances: int, dedicated: frozenset[str]) -> FleetConfig:
         return proposed_config(
             self.config,
             instance_type=instance_type,

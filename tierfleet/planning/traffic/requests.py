@@ -52,6 +52,17 @@ class Requests:
         return counts
 
 
+def requests_of(requests: Requests, chosen: NDArray[np.bool_]) -> Requests | None:
+    """The requests of some of the tenants, a boolean for each; None where they have none."""
+    index = np.cumsum(chosen).astype(np.int32) - 1
+    kept = chosen[requests.tenant]
+    if not kept.any():
+        return None
+    names = tuple(name for name, keep in zip(requests.tenants, chosen.tolist(), strict=True) if keep)
+    tenant = index[requests.tenant[kept]]
+    return Requests(names, tenant, np.asarray(requests.seconds[kept]), requests.model_bytes[chosen])
+
+
 def whole_bytes(mib: NDArray[np.float64]) -> NDArray[np.int64]:
     """Resident sizes in MiB -> whole bytes, at least one. Raises ValueError where a size is not positive."""
     wrong = np.flatnonzero(~(np.isfinite(mib) & (mib > 0)))

@@ -15,7 +15,7 @@ from tierfleet.planning.traffic.requests import Progress, Requests
 from tierfleet.planning.traffic.trace_columns import Columns
 from tierfleet.planning.traffic.trace_files import Relation, relation
 from tierfleet.planning.traffic.trace_notices import about
-from tierfleet.planning.traffic.trace_sql import RAW, given, reason_of, seconds_of, zone_of
+from tierfleet.planning.traffic.trace_sql import BY_THEMSELVES, RAW, TimeForm, given, reason_of, seconds_of, zone_of
 
 # Longer traces are kept in files and mapped, so that the system may drop what nobody reads.
 _MOST_IN_MEMORY: Final = 8_000_000
@@ -60,6 +60,7 @@ def read_trace(
     columns: Columns | None = None,
     timezone: str | None = None,
     strict: bool = False,
+    form: TimeForm = BY_THEMSELVES,
     memory_mib: int = MEMORY_MIB,
     progress: Progress | None = None,
 ) -> Trace:
@@ -67,7 +68,7 @@ def read_trace(
 
     folder: must be new or empty, and stay as long as the Trace is used: big traces are mapped from it.
     timezone: of times without a zone, for example Europe/London; then some may have a zone and some not.
-    strict: rows that cannot be used are an error, not left out.
+    strict: rows that cannot be used are an error, not left out. form: how the times are written.
     Raises InputError for a trace that cannot be planned with.
     """
     if timezone is not None and timezone not in zoneinfo.available_timezones():
@@ -76,7 +77,7 @@ def read_trace(
         connection.execute(f"SET TimeZone = {quoted(timezone or 'UTC')}")
         files = relation(connection, source, columns or Columns())
         try:
-            _stage(connection, files, timezone or "UTC")
+            _stage(connection, files, timezone or "UTC", form)
             rows, bad_rows = _bad_rows(connection)
             _refuse(source, rows, bad_rows, strict)
             notices = [*_zone_notices(connection, source, timezone), *files.assumed]
@@ -91,7 +92,7 @@ def read_trace(
     return Trace(requests, files.shape, rows, bad_rows, tuple(notices), latency)
 
 
-def _stage(connection: duckdb.DuckDBPyConnection, files: Relation, timezone: str) -> None:
+def _stage(connection: duckdb.DuckDBPyConnection, files: Relation, timezone: str, form: TimeForm) -> None:
     """The table `staged`: seconds, model_bytes and latency as numbers, and why a row is bad."""
     # NaN is how data frames write that a number is not known.
     connection.execute(f"""
@@ -99,8 +100,8 @@ def _stage(connection: duckdb.DuckDBPyConnection, files: Relation, timezone: str
         WITH source AS ({files.sql}),
         read_ AS (
             SELECT * EXCLUDE (model_bytes, latency), {given("moment", files.moment_type)} AS time_given,
-                {seconds_of("moment", files.moment_type, timezone)} AS seconds,
-                {zone_of("moment", files.moment_type)} AS zone,
+                {seconds_of("moment", files.moment_type, timezone, form)} AS seconds,
+                {zone_of("moment", files.moment_type, form)} AS zone,
                 model_bytes AS model_bytes_read, TRY_CAST(model_bytes AS DOUBLE) AS model_bytes,
                 latency AS latency_read, TRY_CAST(latency AS DOUBLE) AS latency
             FROM source
@@ -158,6 +159,8 @@ def _zone_notices(connection: duckdb.DuckDBPyConnection, source: str, timezone: 
         )
     if without and timezone is None:
         return ["the times have no zone and were read as UTC; --timezone says otherwise"]
+    if timezone is not None and not without:
+        return [f"--timezone {timezone} has no effect: every time has a zone of its own, or is a Unix time"]
     return []
 
 

@@ -55,6 +55,11 @@ def _quiet(requests: Requests) -> list[str]:
 def _early(requests: Requests) -> list[str]:
     if requests.seconds[-1] >= _LEAST_UNIX_SECONDS:
         return []
+    if requests.seconds[0] < _DAY:
+        return [
+            "the times count from 0: this is a relative trace; hours of the day and days of the week are counted from "
+            "Thursday, 1 January 1970, so the rhythm of the day is right and its hours are not"
+        ]
     first, last = _day(requests, 0), _day(requests, len(requests) - 1)
     return [f"the times are from {first} to {last}: hours of the day and weekends follow these dates; are they right?"]
 

@@ -1,21 +1,28 @@
 """What a fleet is planned for: who calls how often and when, and how big each model is."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tierfleet import text
 from tierfleet.cost.usage import Traffic
 from tierfleet.errors import InputError
 from tierfleet.planning.traffic.rates import Rates, rates_of
-from tierfleet.planning.traffic.requests import Requests
+from tierfleet.planning.traffic.requests import Requests, requests_of
 from tierfleet.planning.traffic.sessions import Sessions
 
 Array = NDArray[np.float64]
 
 HOURS_OF_WEEK: Final = 168
 _CHUNK: Final = 1 << 22
+_WEEK_SECONDS: Final = 7 * 86_400.0
+# So many times its mean calls in the last week: a tenant that was launched or has grown.
+_GROWN: Final = 2.0
+_MOST_FILLING_DAYS: Final = 10.0
+_FILLING_SHARE: Final = 1 / 3
 # Less of an hour than this tells no rate.
 _LEAST_SECONDS: Final = 1200.0
 # 1 January 1970 was a Thursday; weeks start on Monday.
@@ -36,6 +43,8 @@ class Workload:
     calls_by_hour: Array
     requests: Requests | None
     counted_from_seconds: float
+    upper: "Workload | None" = None
+    """What it may come to at most where this is a forecast: the upper end of its interval."""
 
     @property
     def tenants(self) -> tuple[str, ...]:
@@ -46,27 +55,51 @@ class Workload:
         return self.rates.requests_per_day
 
     @property
+    def calls_per_day_now(self) -> Array:
+        """The same for tenants that call much more often in the last week than in the whole trace: as in that week."""
+        if self.requests is None or self.requests.duration_seconds < 1.99 * _WEEK_SECONDS:
+            return self.calls_per_day
+        start = self.requests.index_at(float(self.requests.seconds[-1]) - _WEEK_SECONDS)
+        lately = np.bincount(self.requests.tenant[start:], minlength=len(self.tenants)) / 7
+        now: Array = np.where(lately >= _GROWN * self.calls_per_day, lately, self.calls_per_day)
+        return now
+
+    @property
     def peak_per_second(self) -> Array:
-        """Calls a second of each tenant in its own busiest hour."""
-        peaks: Array = self.calls_by_hour.max(axis=1, initial=0.0) / 3600
-        return peaks
+        """Calls a second of each tenant in its own busiest hour; from rates, in the busiest hour of its mean week."""
+        return self._busiest_hours[0]
 
     @property
     def peak_together_per_second(self) -> float:
         """Calls a second of all tenants in their common busiest hour."""
-        return float(self.calls_by_hour.sum(axis=0).max()) / 3600
+        return self._busiest_hours[1]
+
+    @cached_property
+    def _busiest_hours(self) -> tuple[Array, float]:
+        if self.requests is not None:
+            return _busiest_hours(self.requests)
+        peaks: Array = self.calls_by_hour.max(axis=1, initial=0.0) / 3600
+        return peaks, float(self.calls_by_hour.sum(axis=0).max()) / 3600
 
     def only(self, chosen: NDArray[np.bool_]) -> "Workload":
         """The same for some of the tenants; a boolean for each."""
         rates = self.rates.of(chosen)
-        requests = None if self.requests is None else _requests_of(self.requests, rates.tenants, chosen)
+        requests = None if self.requests is None else requests_of(self.requests, chosen)
         return replace(
             self,
             rates=rates,
             model_mb=self.model_mb[chosen],
             calls_by_hour=self.calls_by_hour[chosen],
             requests=requests,
+            upper=None if self.upper is None else self.upper.without(self._names(~chosen)),
         )
+
+    def without(self, names: frozenset[str]) -> "Workload":
+        """The same without these tenants."""
+        return self.only(np.array([name not in names for name in self.tenants], np.bool_))
+
+    def _names(self, chosen: NDArray[np.bool_]) -> frozenset[str]:
+        return frozenset(name for name, one in zip(self.tenants, chosen.tolist(), strict=True) if one)
 
     def traffic(self) -> Traffic:
         """Calls in each hour of a mean day, for the cost."""
@@ -86,13 +119,18 @@ def workload_from_trace(
         raise InputError("all requests have the same time; a plan needs a trace that takes some")
     if counted_from >= requests.seconds[-1]:
         days = requests.duration_seconds / 86_400
-        raise InputError(f"the trace has {days:.3g} days, and the first {skip_days:g} are skipped; skip fewer")
+        raise InputError(f"the trace has {text.days(days)}, and the first {skip_days:g} are skipped; skip fewer")
     rates = rates_of(requests)
     if rates.tenants != requests.tenants:
         raise ValueError("the rates of a trace must name its tenants in its order")
     if sessions is not None:
         rates = replace(rates, sessions=sessions)
     return Workload(rates, model_mb, _calls_by_hour(requests), requests, counted_from)
+
+
+def filling_days(days: float) -> float:
+    """Without a word about it, so much of a trace of `days` fills the caches first."""
+    return min(_MOST_FILLING_DAYS, days * _FILLING_SHARE)
 
 
 def workload_from_rates(rates: Rates, model_mb: Array) -> Workload:
@@ -127,13 +165,23 @@ def model_megabytes(
     return sizes
 
 
-def _requests_of(requests: Requests, names: tuple[str, ...], chosen: NDArray[np.bool_]) -> Requests | None:
-    index = np.cumsum(chosen).astype(np.int32) - 1
-    kept = chosen[requests.tenant]
-    if not kept.any():
-        return None
-    tenant = index[requests.tenant[kept]]
-    return Requests(names, tenant, np.asarray(requests.seconds[kept]), requests.model_bytes[chosen])
+def _busiest_hours(requests: Requests) -> tuple[Array, float]:
+    """Calls a second of each tenant in its busiest hour, and of all in theirs: real hours, not means of some."""
+    first, last = float(requests.seconds[0]), float(requests.seconds[-1])
+    most, together = np.zeros(len(requests.tenants)), 0.0
+    hour = first // 3600
+    at = 0
+    while at < len(requests):
+        end = requests.index_at((hour + 1) * 3600)
+        # The trace may begin or end within the hour; of too short a part the whole hour is assumed to be as quiet.
+        covered = min((hour + 1) * 3600, last) - max(hour * 3600, first)
+        seconds = covered if covered >= _LEAST_SECONDS else 3600.0
+        counts = np.bincount(requests.tenant[at:end], minlength=len(most))
+        np.maximum(most, counts / seconds, out=most)
+        together = max(together, (end - at) / seconds)
+        at = end
+        hour = float(requests.seconds[at]) // 3600 if at < len(requests) else hour
+    return most, together
 
 
 def _calls_by_hour(requests: Requests) -> Array:

@@ -1,4 +1,4 @@
-"""FleetClient calls any tenant's model, wherever the fleet serves it now. Everything that a caller needs is here."""
+"""FleetClient, its settings, its reply and its errors: all that a caller imports."""
 
 from tierfleet.runtime.client.client import FleetClient
 from tierfleet.runtime.client.errors import (

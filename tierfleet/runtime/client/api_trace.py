@@ -1,6 +1,6 @@
-"""Every request that a client's calls make of AWS, with its time, outcome and headers: to explain one call to a person.
+"""Traces every AWS request of a call with its time, outcome and headers, for `tierfleet invoke --explain`.
 
-It listens to botocore's own events, so a client that is not traced pays nothing.
+It uses botocore's events, so a client that is not traced has no overhead.
 """
 
 import threading
@@ -20,22 +20,32 @@ _SECRET_HEADERS: Final = frozenset({"authorization", "x-amz-security-token"})
 
 @dataclass(frozen=True, kw_only=True)
 class TracedRequest:
-    """One request. service, operation: AWS's words. started_seconds: since the trace began; seconds: until the reply's
-    headers, or the failure. status: of HTTP, None without a reply. failure: one sentence, None if it was answered.
-    sent, received: headers, without credentials and signature."""
+    """One request to AWS."""
 
     service: str
     operation: str
+
     started_seconds: float
+    """Since the trace started."""
+
     seconds: float
+    """Until the headers of the reply, or the failure."""
+
     status: int | None
+    """The HTTP status, None without a reply."""
+
     failure: str | None
+    """One sentence, None if the request succeeded."""
+
     sent: Mapping[str, str]
+    """Request headers, without credentials and signature."""
+
     received: Mapping[str, str]
+    """Reply headers."""
 
 
 class ApiTrace:
-    """What the watched clients asked since the last `take`; thread-safe."""
+    """The requests of the watched clients since the last `take`; thread-safe."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -52,7 +62,7 @@ class ApiTrace:
                 client.meta.events.register("after-call-error", self._failed)
 
     def take(self) -> list[TracedRequest]:
-        """The requests that ended, in the order they started; the next `take` has the later ones only."""
+        """The finished requests in the order they started. The next `take` returns only later ones."""
         with self._lock:
             taken, self._requests = self._requests, []
         return sorted(taken, key=lambda request: request.started_seconds)
@@ -63,7 +73,7 @@ class ApiTrace:
     def _answered(self, *, http_response: Any, parsed: Mapping[str, Any], context: Mapping[str, Any], **_: Any) -> None:
         failure = None
         if http_response.status_code >= 300:
-            # A failed reply's fields stand beside its Error, as in the exception that the caller gets.
+            # A failed reply has its other fields next to Error, as in the exception that the caller gets.
             failure = classify(ClientError({**parsed}, "")).sentence  # type: ignore[typeddict-item]
         self._note(context, status=http_response.status_code, failure=failure, received=http_response.headers)
 

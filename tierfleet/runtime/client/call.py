@@ -1,4 +1,4 @@
-"""One call of one tenant: find the endpoint and the model, send, and heal what can be healed before the deadline."""
+"""One call of one tenant: find the endpoint and the model, send, and recover from errors until the deadline."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from tierfleet.runtime.client.errors import (
 from tierfleet.runtime.client.metrics import CallMetrics
 from tierfleet.runtime.client.pointer_cache import PointerCache, PointerSource
 from tierfleet.runtime.client.reply import Reply, Timings
+from tierfleet.runtime.client.request_check import check_body_size
 from tierfleet.runtime.client.retries import Retries
 from tierfleet.runtime.client.route_cache import RouteCache
 from tierfleet.runtime.route_document import Route, RouteDocument, RoutesError
@@ -29,17 +30,17 @@ from tierfleet.runtime.time_limit import time_limit
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime.client import SageMakerRuntimeClient
 
-# SageMaker answers so, or with an error.
+# SageMaker answers with this status, or with an error.
 OK: Final = 200
 
 
 class StatusError(Exception):
-    """InvokeEndpoint was answered with a status that is neither 200 nor an error."""
+    """InvokeEndpoint returned a status that is neither 200 nor an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What all calls of one FleetClient share."""
+    """The objects that all calls of one FleetClient share."""
 
     runtime: "SageMakerRuntimeClient"
     routes: RouteCache
@@ -51,14 +52,18 @@ class Services:
 
 
 class Call:
-    """The state of one call; it belongs to one thread. started, deadline: by the services' clock."""
+    """One call, in one thread. started, deadline: times of the services' clock. extends: the caller gave no deadline,
+    so the call may take as long as the tenant's hosting shape allows."""
 
-    def __init__(self, services: Services, tenant: str, *, started: float, deadline: float) -> None:
+    def __init__(
+        self, services: Services, tenant: str, *, started: float, deadline: float, extends: bool = False
+    ) -> None:
         self._services = services
         self._clock = services.clock
         self._tenant = tenant
         self._started = started
         self._deadline = deadline
+        self._extends = extends
         self._retries = Retries(jitter=services.jitter)
         self._document: RouteDocument | None = None
         self._route: Route | None = None
@@ -72,17 +77,18 @@ class Call:
         self._calling_seconds = 0.0
 
     def run(self, body: bytes, *, content_type: str, accept: str) -> Reply:
-        """The reply; raises CallError."""
+        """Make the call and return its reply. Raises CallError."""
         self._waiting_seconds = self._clock() - self._started
         while True:
             route = self._resolve()
+            check_body_size(body, route.shape, tenant=self._tenant)
             sent_at = self._clock()
             try:
                 content, replied_type = self._send(route, body, content_type, accept)
             except MemoryError:
                 raise
             except Exception as error:
-                # Whatever it is: botocore lets more through than its own errors.
+                # Every exception: botocore raises more than its own errors.
                 self._calling_seconds += self._clock() - sent_at
                 self._heal(error, route)
             else:
@@ -90,7 +96,7 @@ class Call:
                 return self._reply(route, content, replied_type)
 
     def _resolve(self) -> Route:
-        """The route, with the pointer read if the endpoint is shared, while there is time to use them."""
+        """Find the route and, on a multi-model endpoint, the pointer. Raises CallError when no time is left."""
         while True:
             if self._seconds_left() <= 0:
                 raise self._too_late()
@@ -98,7 +104,7 @@ class Call:
             try:
                 if self._route is None:
                     self._document = self._services.routes.current(seconds_left=self._seconds_left())
-                    self._route = self._document.route_of(self._tenant)
+                    self._take_route(self._document.route_of(self._tenant))
                 elif self._route.shared and self._pointer is None:
                     self._pointer, self._pointer_source = self._services.pointers.get(
                         self._tenant, seconds_left=self._seconds_left()
@@ -124,15 +130,15 @@ class Call:
         if route.shared and self._pointer is not None:
             request["TargetModel"] = self._pointer.target_model
         self._attempts += 1
-        with time_limit(self._seconds_left()):
+        with time_limit(min(self._seconds_left(), route.shape.longest_answer_seconds)):
             response = self._services.runtime.invoke_endpoint(**request)
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", OK)
             if status != OK:
-                raise StatusError(f"InvokeEndpoint was answered with status {status}")
+                raise StatusError(f"InvokeEndpoint returned status {status}")
             return response["Body"].read(), response.get("ContentType", "")
 
     def _heal(self, error: Exception, route: Route) -> None:
-        """Return if another attempt is due, with what it needs changed; else raise the call's error."""
+        """Prepare the next attempt, or raise the call's error if there is none."""
         verdict = classify(error)
         if verdict.kind is Kind.UNKNOWN_ENDPOINT:
             self._services.metrics.route(metrics.ROUTE_ERRORS)
@@ -147,11 +153,11 @@ class Call:
             raise call_error(verdict, tenant=self._tenant, endpoint=route.endpoint) from error
 
     def _reroute(self) -> bool:
-        """After an endpoint that is gone: to where newer routes send the tenant, else to the default tier."""
+        """After a missing endpoint: follow newer routes, or fall back to the default tier. False if neither works."""
         routes = self._services.routes
         begun = routes.refreshes_begun
         while True:
-            # A refresh that began after the endpoint was found gone knows all there is to know.
+            # A refresh that started after the endpoint was missing is conclusive.
             settled = routes.refreshes_ended > begun
             if self._take_newer_route():
                 return True
@@ -166,10 +172,10 @@ class Call:
     def _take_newer_route(self) -> bool:
         if self._document is None:
             return False
-        # Half of the time is left to the default tier, should AppConfig be silent.
+        # If AppConfig does not answer, half of the time is left for the default tier.
         newer = self._services.routes.newer_than(self._document, seconds_left=self._seconds_left() / 2)
         if newer != self._document:
-            # Routes that changed may name an endpoint again that was gone a moment ago.
+            # New routes may name an endpoint that has been created again.
             self._gone.clear()
         self._document = newer
         try:
@@ -185,11 +191,16 @@ class Call:
             self._fell_back = True
         else:
             self._fell_back = False
-        self._route = route
+        self._take_route(route)
         return True
 
+    def _take_route(self, route: Route) -> None:
+        self._route = route
+        if self._extends:
+            self._deadline = max(self._deadline, self._started + route.shape.longest_answer_seconds)
+
     def _renew_pointer(self) -> bool:
-        """After a missing archive, which is no error if a newer version was published since the pointer was read."""
+        """After a missing artefact: whether a newer version was published since the pointer was read."""
         old = self._pointer
         if old is None or self._pointer_renewed:
             return False
@@ -204,7 +215,7 @@ class Call:
         return newer != old
 
     def _pause(self, error: Exception, lookup: Lookup | None = None) -> None:
-        """Wait before the next attempt (of `lookup`), or raise the call's error if there is none or no time for it."""
+        """Wait for the next attempt (of `lookup`), or raise the call's error if there is none or no time is left."""
         verdict = classify(error)
         seconds = self._retries.pause_seconds(verdict)
         out_of_time = seconds is not None and seconds >= self._seconds_left()

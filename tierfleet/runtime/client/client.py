@@ -1,4 +1,4 @@
-"""FleetClient: calls any tenant's model, wherever the fleet serves it now."""
+"""FleetClient calls any tenant's model on the endpoint that serves it now."""
 
 import math
 import os
@@ -33,29 +33,41 @@ from tierfleet.runtime.client.tenant_slots import Claim
 from tierfleet.runtime.clients import CallingClients
 from tierfleet.runtime.contributions import CONTRIBS, Contributions, NoContributionsError, Scores
 from tierfleet.runtime.credentials import session_after_fork
+from tierfleet.runtime.hosting import REAL_TIME_ANSWER_SECONDS
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.single_flight import SingleFlight
 
-# What the dense server says of a model that it cannot explain, and the stock image on a shared endpoint of any Accept
-# that it does not know; there it says the same of a bad row.
+# The dense server answers so for a model that it cannot explain. The stock image on a multi-model endpoint answers so
+# for any unknown Accept, and also for an invalid row.
 _NO_CONTRIBUTIONS: Final = frozenset({Kind.NOT_ACCEPTABLE, Kind.PAYLOAD_OR_MODEL})
 
 
 class FleetClient:
-    """The models of one fleet in one environment; thread-safe, made to live as long as the process.
+    """The models of one fleet in one environment.
 
-        with FleetClient("fraud", "prod", region="eu-west-1") as fleet:
-            scores = fleet.predict("m37", [[0.3, 1.0, 12.5]])
-            reply = fleet.invoke("m37", b"0.3,1.0,12.5", deadline_seconds=2)
+    >>> fleet = FleetClient("fraud", "prod", region="eu-west-1")
+    >>> fleet.predict("m37", [[0.3, 1.0, 12.5]])
+    [50.8]
+    >>> reply = fleet.invoke("m37", b"0.3,1.0,12.5", deadline_seconds=2)
+    >>> reply.predictions, reply.tier, reply.model_version
+    ([50.8], 'tail', 'v1')
+    >>> fleet.close()
 
-    account: of the fleet, whose models bucket is named after it. Without one the routes name the bucket; those of a
-    fleet that was deployed before they did take the account of the credentials, by one call of STS if need be.
-    region: of the fleet; without one it is the session's.
-    routes_file, routes: a route document on disk (read again every TTL) or in hand, instead of AppConfig.
-    emit: takes each metric line (docs/calling.md); by default standard output in a Lambda function, else none.
-    aws: clients instead of those made from the session; they must not retry by themselves.
-    After a fork it makes connections and caches of its own in the child at its first call there; with `aws` it
-    refuses. docs/calling.md has the errors, the retries and the policy a caller needs.
+    Use one client per process, for all tenants and threads: it caches routes and pointers and pools connections.
+    As a context manager it closes itself. In a forked child it makes its own connections and caches at the first call.
+
+    account: the fleet's account. Only needed for routes of an older fleet that do not name the models bucket; without
+    it the account of the credentials is used, with one call of STS if necessary.
+    region: the fleet's region; by default the session's.
+    settings: deadlines, cache times and limits; by default `ClientSettings()`.
+    routes_file, routes: a route document on disk (read again every TTL) or in memory, instead of AppConfig.
+    emit: a function that takes each metric line (docs/calling.md); by default standard output inside a Lambda function,
+    else no metrics.
+    session: a boto3 session; by default a new one.
+    aws: boto3 clients instead of those made from the session. They must not retry, and cannot be used after a fork.
+
+    Raises ValueError for an invalid fleet, environment or combination of arguments, and if no region is known. Calls
+    raise CallError; docs/calling.md lists the errors, the retries and the IAM policy that a caller needs.
     """
 
     def __init__(
@@ -79,11 +91,11 @@ class FleetClient:
             if not TENANT.fullmatch(word):
                 raise ValueError(f"{what} is {word!r}, allowed: {names.WORD_PATTERN}")
         if routes is not None and routes_file is not None:
-            raise ValueError("routes and routes_file are both given, allowed: one of them")
+            raise ValueError("both routes and routes_file are given, allowed: one of them")
         self._session = session
         first_session = session or boto3.Session()
         if aws is None and region is None and first_session.region_name is None:
-            raise ValueError("there is no region; give region, a session that has one, or set AWS_DEFAULT_REGION")
+            raise ValueError("no region is known; give region or a session that has one, or set AWS_DEFAULT_REGION")
         self._options = ClientOptions(
             fleet=fleet,
             environment=environment,
@@ -111,14 +123,24 @@ class FleetClient:
         accept: str = JSON,
         deadline_seconds: float | None = None,
     ) -> Reply:
-        """Send one body, at most 6 MB, to the tenant's current model.
+        """Send one body to the tenant's current model and return its reply.
 
-        deadline_seconds: the call ends by then, answered or not; None: that of the settings.
-        Raises CallError (tierfleet.runtime.client.errors), whatever went wrong.
+        >>> reply = fleet.invoke("m37", b"0.3,1.0,12.5", deadline_seconds=2)
+        >>> reply.body, reply.content_type
+        (b'{"predictions": [{"score": 50.8}]}', 'application/json')
+        >>> reply.endpoint, reply.pointer.value, reply.attempts
+        ('fraud--prod--tail--all--mme-m5-xlarge', 'cached', 1)
+
+        body: at most 6 MB, the limit of InvokeEndpoint; 4 MB to a serverless endpoint.
+        content_type, accept: the format of the body, and of the reply.
+        deadline_seconds: when the call ends, answered or not; by default that of the settings.
+
+        Raises CallError (tierfleet.runtime.client.errors) for every failure.
         """
         clock = self._options.clock
         started = clock()
-        seconds = self._options.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
+        given = self._options.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
+        seconds = REAL_TIME_ANSWER_SECONDS if given is None else given
         check_request(tenant, body, content_type, accept, seconds)
         state: ProcessState | None = None
         claim = Claim(tenant)
@@ -128,17 +150,18 @@ class FleetClient:
             try:
                 if not state.slots.take(claim, timeout_seconds=seconds - (clock() - started)):
                     raise TenantBusyError(
-                        f"tenant {tenant}: {state.slots.limit} calls of it were under way for {seconds:g} s; "
+                        f"tenant {tenant}: its {state.slots.limit} calls were still running after {seconds:g} s; "
                         "send fewer at once, or raise calls_per_tenant",
                         tenant=tenant,
                     )
-                call = Call(state.services, tenant, started=started, deadline=started + seconds)
+                deadline = started + seconds
+                call = Call(state.services, tenant, started=started, deadline=deadline, extends=given is None)
                 reply = call.run(body, content_type=content_type, accept=accept)
             finally:
                 try:
                     state.slots.give_back(claim)
                 except BaseException:
-                    # A signal's handler raised in it, or before it began.
+                    # A signal handler raised inside it, or before it started.
                     state.slots.give_back(claim)
                     raise
             answered = True
@@ -154,15 +177,20 @@ class FleetClient:
     def predict(
         self, tenant: str, rows: Iterable[Sequence[float | None]], *, deadline_seconds: float | None = None
     ) -> Scores:
-        """The scores of rows of features, in their order; None and NaN are missing values.
+        """Score rows of features.
 
-        A list of one float per row: the probability of binary:logistic, the value of a regression, the class of
-        multi:softmax. For a model with several scores per row (multi:softprob, several targets or quantiles) a list of
-        lists, one per row, each with one float per class, target or quantile. The model decides, not the rows: it is
-        the same for one row and for many, and on every image.
+        >>> fleet.predict("m37", [[0.3, 1.0, 12.5], [0.5, 0.0, 2.5]])
+        [50.8, 40.0]
 
-        Raises ValueError for rows that are no table, ReplyFormatError for a reply that is neither, and CallError as
-        `invoke` does.
+        rows: features in the model's order; None and NaN are missing values.
+
+        Returns one float per row, in the order of the rows: the probability of binary:logistic, the value of a
+        regression, the class of multi:softmax. For a model with several scores per row (multi:softprob, several targets
+        or quantiles) it returns one list per row, with one float per class, target or quantile. This depends on the
+        model only, not on the number of rows or the image.
+
+        Raises ValueError if the rows are not a table of numbers, ReplyFormatError if the reply has no score for each
+        row, and CallError as `invoke` does.
         """
         body = csv_rows(rows)
         reply = self.invoke(tenant, body, deadline_seconds=deadline_seconds)
@@ -172,30 +200,44 @@ class FleetClient:
         except ValueError as error:
             raise self._format_error(reply, str(error)) from error
         if len(scores) != sent:
-            raise self._format_error(reply, f"{sent} rows were sent and the scores of {len(scores)} came back")
+            raise self._format_error(reply, f"{sent} rows were sent and {len(scores)} scores came back")
         return scores
 
     def explain(
         self, tenant: str, rows: Iterable[Sequence[float | None]], *, deadline_seconds: float | None = None
     ) -> Contributions:
-        """What each feature contributes to the scores of rows, in their order: SHAP values and the scores themselves.
+        """Score rows of features and say what each feature contributes to the score (SHAP values).
 
-        Contributions and bias of an output add up to its margin, the score before the objective's transform. It costs
-        the endpoint 10 to 500 times what a score does: ask for the rows whose reasons somebody reads.
-        Raises as `predict`, and ContributionsUnavailableError where the image is not "tierfleet" or the model cannot be
-        explained.
+        >>> explained = fleet.explain("m37", [[0.3, 1.0, 12.5]])
+        >>> explained.reasons(row=0)
+        [('age', 12.5), ('country', 1.0), ('amount', 0.3)]
+        >>> row = explained.rows[0]
+        >>> row.score, row.bias, row.contributions
+        (50.8, 37.0, (0.3, 1.0, 12.5))
+
+        Bias and contributions of an output add up to its margin, the score before the objective's transform. An
+        explanation takes the endpoint 10 to 500 times as long as a score, so request it only for rows whose reasons you
+        need.
+
+        Raises as `predict` does, and ContributionsUnavailableError if the image is not "tierfleet" or the model cannot
+        be explained.
         """
         body = csv_rows(rows)
-        reply, found = self.explain_body(tenant, body, deadline_seconds=deadline_seconds)
+        reply, contributions = self.explain_body(tenant, body, deadline_seconds=deadline_seconds)
         sent = body.count(b"\n") + 1
-        if len(found.rows) != sent:
-            raise self._format_error(reply, f"{sent} rows were sent and {len(found.rows)} were explained")
-        return found
+        if len(contributions.rows) != sent:
+            raise self._format_error(reply, f"{sent} rows were sent and {len(contributions.rows)} were explained")
+        return contributions
 
     def explain_body(
         self, tenant: str, body: bytes, *, content_type: str = CSV, deadline_seconds: float | None = None
     ) -> tuple[Reply, Contributions]:
-        """The same for a body as `invoke` takes it, such as JSON with the texts of categories; and the reply itself."""
+        """Explain a body, such as JSON with category names, and return the reply too.
+
+        >>> reply, explained = fleet.explain_body("m37", b"0.3,1.0,12.5")
+        >>> explained.feature_names
+        ('amount', 'country', 'age')
+        """
         try:
             reply = self.invoke(
                 tenant, body, content_type=content_type, accept=CONTRIBS, deadline_seconds=deadline_seconds
@@ -213,15 +255,15 @@ class FleetClient:
             raise self._format_error(reply, str(error)) from error
 
     def flush_metrics(self) -> None:
-        """Write the collected metric lines now: at the end of a Lambda handler, which may be frozen after it."""
+        """Write the collected metric lines now. Call it at the end of a Lambda handler, before the function freezes."""
         state = self._state
         if state is not None and state.process_id == os.getpid():
             state.metrics.flush()
 
     def close(self) -> None:
-        """Write the last metric lines and close the connections; no call may be under way.
+        """Write the last metric lines and close the connections. No call may be running.
 
-        In a forked child it closes what the child made, never the parent's.
+        In a forked child it closes the child's connections only.
         """
         state = self._state
         if state is not None and state.process_id == os.getpid():
@@ -239,7 +281,7 @@ class FleetClient:
         raise TypeError("a FleetClient cannot be sent to another process; make one there")
 
     def forget_in_child(self) -> None:
-        """After a fork, in the child, before any other thread: the parent's state is not the child's."""
+        """Drop the parent's state. Runs in a forked child, before any other thread starts."""
         if self._state is not None:
             self._state.free_locks()
         self._state = None
@@ -247,18 +289,18 @@ class FleetClient:
 
     @property
     def _services(self) -> Services:
-        """What this process's calls share."""
+        """What the calls of this process share."""
         return self._state_here("-", math.inf).services
 
     def _state_here(self, tenant: str, seconds: float) -> ProcessState:
-        """This process's state, made now if it is a forked child's first call; seconds: how long to wait for that."""
+        """The state of this process, created at a forked child's first call. seconds: how long to wait for that."""
         state = self._state
         if state is not None and state.process_id == os.getpid():
             return state
         if self._options.aws is not None:
             raise RequestInvalidError(
-                f"tenant {tenant}: this FleetClient came through a fork with the clients it was given, whose "
-                "connections are the parent's; make it after the fork, or leave aws out",
+                f"tenant {tenant}: this FleetClient was forked together with the clients in aws, whose connections "
+                "belong to the parent; create it after the fork, or leave aws out",
                 tenant=tenant,
             )
         try:
@@ -271,7 +313,7 @@ class FleetClient:
     def _renewed(self) -> ProcessState:
         state = self._state
         if state is not None and state.process_id == os.getpid():
-            # Another thread's renewal ended between this one's look and its turn.
+            # Another thread created it in the meantime.
             return state
         session = boto3.Session() if self._session is None else session_after_fork(self._session)
         self._state = ProcessState(self._options, session)

@@ -1,4 +1,4 @@
-"""What a call of a tenant's model can fail with: one class per thing to do about it, one clear sentence each."""
+"""The errors of a call: one class for each thing a caller can do about it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +10,17 @@ from tierfleet.runtime.route_document import RoutesError
 
 
 class CallError(Exception):
-    """A call that was not answered. Its text is one sentence with the tenant, the endpoint and what to do.
+    """A call that was not answered.
 
-    tenant: whose call; endpoint: where it was sent last, None if it was not sent; kind: what happened, for logs and
-    metrics, None if no reply of AWS was at fault.
+    >>> try:
+    ...     fleet.invoke("m38", b"1,2,3")
+    ... except CallError as error:
+    ...     print(type(error).__name__, error.tenant, error.kind.value)
+    ModelMissingError m38 missing-model
+
+    Its text is one sentence with the tenant, the endpoint and what to do.
+    tenant: the tenant that was called. endpoint: the endpoint of the last attempt, None if none was made. kind: what
+    happened, for logs and metrics; None if AWS returned no error.
     """
 
     def __init__(self, sentence: str, *, tenant: str, endpoint: str | None = None, kind: Kind | None = None) -> None:
@@ -24,19 +31,19 @@ class CallError(Exception):
 
 
 class RequestInvalidError(CallError):
-    """The call itself is wrong: no tenant id, too large a body, a bad argument. The same call fails again."""
+    """The call is invalid: not a tenant id, too large a body, a bad argument. The same call would fail again."""
 
 
 class RoutesUnavailableError(CallError):
-    """No route document could be read, so nobody knows where the tenant's model is served."""
+    """No route document could be read, so the tenant's endpoint is unknown."""
 
 
 class CatalogUnavailableError(CallError):
-    """The tenant's pointer could not be read, or cannot be used."""
+    """The tenant's pointer could not be read, or is invalid."""
 
 
 class ModelMissingError(CallError):
-    """Nothing is published for the tenant, or the archive its pointer names is gone."""
+    """Nothing is published for the tenant, or the artefact that its pointer names was deleted."""
 
 
 class EndpointGoneError(CallError):
@@ -44,7 +51,7 @@ class EndpointGoneError(CallError):
 
 
 class PayloadRejectedError(CallError):
-    """The model server rejected the body, or (the stock image does not tell) cannot use the model."""
+    """The model server rejected the body. The stock image reports an unusable model in the same way."""
 
 
 class ModelFailedError(CallError):
@@ -52,23 +59,23 @@ class ModelFailedError(CallError):
 
 
 class AccessDeniedError(CallError):
-    """The caller's identity may not do what the call needs."""
+    """The caller's identity lacks a permission that the call needs."""
 
 
 class TenantBusyError(CallError):
-    """As many calls of this tenant are under way as one may have, and none ended before the deadline."""
+    """The tenant's other calls used all its slots until the deadline."""
 
 
 class DeadlineExceededError(CallError):
-    """No answer before the caller's deadline; `kind` says what the last attempt met."""
+    """No answer came before the deadline. `kind` says how the last attempt failed."""
 
 
 class ServiceFailedError(CallError):
-    """AWS kept failing; the attempts are used up."""
+    """AWS failed on every attempt."""
 
 
 class ReplyFormatError(CallError):
-    """The reply's body does not hold what was asked for, row by row."""
+    """The reply's body does not have what was requested for each row."""
 
 
 class ContributionsUnavailableError(CallError):
@@ -77,7 +84,7 @@ class ContributionsUnavailableError(CallError):
 
 @dataclass(frozen=True)
 class Lookup:
-    """What a call reads of AWS before it can be sent; error: what a read that fails ends the call with."""
+    """What a call reads from AWS before it can be sent. error: the error of a read that fails."""
 
     what: str
     source: str
@@ -106,14 +113,14 @@ _REMEDY: Final[Mapping[type[CallError], str]] = {
     CatalogUnavailableError: "check the account, the region and the models bucket given to FleetClient",
     RequestInvalidError: "correct the request",
     AccessDeniedError: "check the credentials, and compare the caller's policy with docs/calling.md",
-    ServiceFailedError: "try again later, and look at the endpoint's alarms",
+    ServiceFailedError: "try again later, and check the endpoint's alarms",
     DeadlineExceededError: "give the call more time, or warm the tenant up",
 }
 _NETWORK: Final = "check the network, the region and AWS_ENDPOINT_URL"
 
 
 def call_error(verdict: Verdict, *, tenant: str, endpoint: str | None, out_of_time: bool = False) -> CallError:
-    """The error a verdict ends a call with; out_of_time: another attempt was due, but the deadline came first."""
+    """The error for a verdict. out_of_time: another attempt was due, but the deadline came first."""
     error = DeadlineExceededError if out_of_time else _ERROR_OF_KIND.get(verdict.kind, ServiceFailedError)
     remedy = _NETWORK if verdict.kind is Kind.CONNECTION else _REMEDY[error]
     return error(
@@ -122,23 +129,23 @@ def call_error(verdict: Verdict, *, tenant: str, endpoint: str | None, out_of_ti
 
 
 def contributions_error(why: str, *, tenant: str, endpoint: str | None, kind: Kind | None = None) -> CallError:
-    """The error of a call whose scores are not explained."""
+    """The error of a call whose scores cannot be explained."""
     sentence = (
-        f"{_where(tenant, endpoint)}: its scores are not explained: {why}; contributions need the image tierfleet, and "
-        "a model that it can explain (docs/calling.md)"
+        f"{_where(tenant, endpoint)}: its scores cannot be explained: {why}; "
+        "contributions need the image tierfleet and a model that it can explain (docs/calling.md)"
     )
     return ContributionsUnavailableError(sentence, tenant=tenant, endpoint=endpoint, kind=kind)
 
 
 def unexpected_error(error: Exception, *, tenant: str) -> CallError:
-    """The error of a call that failed outside of its requests, such as where no thread could be started."""
+    """The error of a call that failed outside its requests, for example because no thread could be started."""
     return call_error(classify(error), tenant=tenant, endpoint=None)
 
 
 def unread_error(
     verdict: Verdict, lookup: Lookup, *, tenant: str, endpoint: str | None, out_of_time: bool = False
 ) -> CallError:
-    """The error of a call that was not sent, since AWS did not give its routes or its pointer."""
+    """The error of a call that was not sent because AWS did not return its routes or pointer."""
     if verdict.kind in {Kind.DENIED, Kind.UNKNOWN_BUCKET}:
         remedy = _REMEDY[_ERROR_OF_KIND[verdict.kind]]
     else:
@@ -151,7 +158,7 @@ def unread_error(
 
 
 def lookup_error(failure: RoutesError | CatalogError, *, tenant: str, endpoint: str | None) -> CallError:
-    """The error of a call whose routes or pointer cannot be used."""
+    """The error of a call whose routes or pointer are invalid."""
     where = _where(tenant, endpoint)
     if isinstance(failure, RoutesError):
         remedy = "deploy the fleet, or check its name, environment, account and region"
@@ -165,11 +172,11 @@ def lookup_error(failure: RoutesError | CatalogError, *, tenant: str, endpoint: 
 
 
 def too_late_error(lookup: Lookup | None, *, seconds: float, tenant: str, endpoint: str | None) -> CallError:
-    """The error of a call whose time ran out between two attempts, or while it waited for `lookup`."""
+    """The error of a call that ran out of time between two attempts, or while it waited for `lookup`."""
     if lookup is None:
         why, remedy = "the deadline passed", _REMEDY[DeadlineExceededError]
     else:
-        why, remedy = f"its {lookup.what} did not come from {lookup.source}", f"{_NETWORK}, or give the call more time"
+        why, remedy = f"{lookup.source} did not return its {lookup.what}", f"{_NETWORK}, or give the call more time"
     sentence = f"{_where(tenant, endpoint)}: {why} after {seconds:.1f} s; {remedy}"
     return DeadlineExceededError(sentence, tenant=tenant, endpoint=endpoint)
 

@@ -1,4 +1,4 @@
-"""One call, explained: why it went where it went, which model it named, what each step took, and what was cached."""
+"""Explains one call: its route, the model it named, how long each step took, and whether the model was in memory."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -10,8 +10,8 @@ from tierfleet.runtime.client.errors import CallError
 from tierfleet.runtime.client.reply import Reply
 from tierfleet.runtime.route_document import RouteDocument, RoutesError
 
-# The stock XGBoost image loads a small model in 1.9 s, the dense server a 44 MB one in 0.1 s (docs/container.md); a
-# first call also opens its connection.
+# The stock XGBoost image loads a small model in 1.9 s, the dense server a 44 MB model in 0.1 s (docs/container.md). A
+# first call also opens a connection.
 COLD_FROM_SECONDS: Final = 0.5
 WARM_TO_SECONDS: Final = 0.1
 
@@ -29,22 +29,32 @@ class CacheState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """A call and, if it was answered, a second one right after it.
-
-    why: the route, in one sentence. target_model: the key the call named, None on a dedicated endpoint.
-    cache, cache_why: a guess from both calls' times, unless the platform says it. requests: of the first call.
-    first, repeat: the replies, None where the call failed; error: why the first one did.
-    """
+    """A call and, if it was answered, a second one right after it."""
 
     tenant: str
+
     why: str
+    """The route, in one sentence."""
+
     target_model: str | None
+    """The key that the call named; None on a dedicated endpoint."""
+
     cache: CacheState
+    """A guess from the times of both calls, unless the platform knows it."""
+
     cache_why: str
+
     requests: tuple[TracedRequest, ...]
+    """The requests of the first call."""
+
     first: Reply | None
+    """None if the call failed."""
+
     repeat: Reply | None
+    """None if a call failed."""
+
     error: CallError | None
+    """Why the first call failed."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, texts and numbers, ready for json.dumps; times in seconds."""
@@ -61,7 +71,7 @@ class Explanation:
 
 
 def reply_json(reply: Reply) -> dict[str, Any]:
-    """A reply as plain data: its predictions, or its body as text where it has none that can be read."""
+    """A reply as plain data: its predictions, or its body as text if it has no readable predictions."""
     try:
         content: dict[str, Any] = {"predictions": reply.predictions}
     except ValueError:
@@ -70,7 +80,7 @@ def reply_json(reply: Reply) -> dict[str, Any]:
 
 
 def where_json(reply: Reply) -> dict[str, Any]:
-    """Where a reply came from, and how, as plain data."""
+    """The route, attempts and timings of a reply, as plain data."""
     return {
         "content_type": reply.content_type,
         "tenant": reply.tenant,
@@ -94,8 +104,8 @@ def explain(
 ) -> Explanation:
     """Call twice and explain the first call.
 
-    invoke: one call of the tenant by a client whose requests `trace` watches. routes: as deployed.
-    in_memory: what the platform said before the call about (endpoint, target model), None if it says nothing.
+    invoke: makes one call of the tenant with a client that `trace` watches. routes: the deployed ones.
+    in_memory: whether an instance of (endpoint, target model) had the model before the call; None if unknown.
     """
     trace.take()
     first, error = _attempt(invoke)
@@ -136,11 +146,11 @@ def _why(tenant: str, routes: RouteDocument, reply: Reply | None) -> str:
         route = routes.route_of(tenant)
     except RoutesError as error:
         return f"{sentence}: {error}"
-    sentence += ", whose endpoint is shared" if route.shared else ", on an endpoint of its own"
+    sentence += ", with a multi-model endpoint" if route.shared else ", with a dedicated endpoint"
     if reply is not None and reply.fell_back:
-        return f"{sentence}; that endpoint is gone, so the default tier answered"
+        return f"{sentence}; that endpoint does not exist, so the default tier answered"
     if reply is not None and reply.endpoint != route.endpoint:
-        return f"{sentence}; the routes changed meanwhile"
+        return f"{sentence}; the routes changed in the meantime"
     return sentence
 
 
@@ -154,19 +164,19 @@ def _cache_state(
     if first is None:
         return CacheState.UNKNOWN, "the call was not answered"
     if target_model is None:
-        return CacheState.IN_MEMORY, "a dedicated endpoint holds its one model"
+        return CacheState.IN_MEMORY, "a dedicated endpoint always has its model in memory"
     said = in_memory(first.endpoint, target_model)
     if said is not None:
         state = CacheState.IN_MEMORY if said else CacheState.LOADED
-        return state, f"before the call {'an' if said else 'no'} instance held it, says the platform"
+        return state, f"before the call {'an' if said else 'no'} instance had it in memory, as the local emulator knows"
     if any(request.operation == INVOKE and request.status == 429 for request in requests):
-        return CacheState.LOADED, "an attempt was told that the model is still loading"
+        return CacheState.LOADED, "SageMaker answered an attempt with: the model is still loading"
     if repeat is None:
-        return CacheState.UNKNOWN, "there is no second answer to compare with"
+        return CacheState.UNKNOWN, "there is no second reply to compare with"
     slower = first.timings.calling_seconds - repeat.timings.calling_seconds
     times = f"{first.timings.calling_seconds * 1000:.0f} ms, then {repeat.timings.calling_seconds * 1000:.0f} ms"
     if slower >= COLD_FROM_SECONDS:
-        return CacheState.LOADED, f"a guess by the time of two calls: {times}"
+        return CacheState.LOADED, f"a guess from the times of two calls: {times}"
     if slower <= WARM_TO_SECONDS:
-        return CacheState.IN_MEMORY, f"a guess by the time of two calls: {times}; a very quick load looks the same"
-    return CacheState.UNKNOWN, f"two calls took {times}: a quick load, or the connection"
+        return CacheState.IN_MEMORY, f"a guess from the times of two calls: {times}; a very fast load looks the same"
+    return CacheState.UNKNOWN, f"two calls took {times}: a fast load, or a new connection"

@@ -1,4 +1,4 @@
-"""What a fork must not hand to the child: connections, locks that another thread held, counts not yet written."""
+"""Cleans up in a forked child: the parent's connections, locks that other threads held, counts not yet written."""
 
 import os
 import weakref
@@ -15,12 +15,12 @@ _clients: "weakref.WeakSet[_Forgetful]" = weakref.WeakSet()
 
 
 def forget_in_child(client: _Forgetful) -> None:
-    """Call client.forget_in_child() in every child that this process forks, while the child has one thread."""
+    """Call client.forget_in_child() in every child that this process forks, before it starts threads."""
     _clients.add(client)
 
 
 def _in_child() -> None:
-    # First: nothing that is freed below may find a connection to say goodbye on.
+    # First, so that nothing freed below can send a TLS close on the parent's connections.
     connections.forget_in_child()
     for client in list(_clients):
         client.forget_in_child()

@@ -1,7 +1,7 @@
-"""A caller's metrics: the fleet's, and one set per tenant for the busiest ones. CloudWatch has none per model.
+"""A caller's metrics for the fleet and for the busiest tenants. CloudWatch has none per model.
 
-Metrics are billed per name and hour, so at most `named_tenants` tenants get their own dimension in an hour; the
-others share OTHER_TENANTS.
+Metrics are billed per name and hour, so at most `named_tenants` tenants get their own dimension in an hour. The others
+share OTHER_TENANTS.
 """
 
 import logging
@@ -15,11 +15,11 @@ from typing import Final
 
 from tierfleet.runtime import metrics
 
-# No tenant can be called so: an id has no underscore.
+# Never a tenant id, which has no underscore.
 OTHER_TENANTS: Final = "_other"
 FLUSH_SECONDS: Final = 10.0
 NAMES_KEPT_SECONDS: Final = 3600.0
-# What is not written in time is forgotten, oldest first, rather than kept without end.
+# If more calls wait to be written, the oldest are dropped, so that memory stays bounded.
 MOST_CALLS_BUFFERED: Final = 50_000
 
 _log = logging.getLogger(__name__)
@@ -28,20 +28,20 @@ Emit = Callable[[str], object]
 
 
 def default_emit() -> Emit | None:
-    """Standard output inside a Lambda function, where a line becomes metrics by itself; nothing elsewhere."""
+    """Standard output inside a Lambda function, where each line becomes metrics; None elsewhere."""
     return _to_standard_output if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else None
 
 
 def _to_standard_output(line: str) -> None:
-    # One write, since other threads print too, and half a line is no metric.
+    # One write: other threads print too, and half a line is not a metric.
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 class CallMetrics:
-    """Collects calls and writes them every 10 s from a thread of its own; a caller pays an append.
+    """Collects calls and writes them every 10 s in a background thread; a call costs one append. Thread-safe.
 
-    emit: takes one line of Embedded Metric Format; None switches all of it off. Thread-safe.
+    emit: takes one line of Embedded Metric Format; None disables metrics.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class CallMetrics:
         self._closed = threading.Event()
 
     def call(self, tenant: str, seconds: float, *, answered: bool) -> None:
-        """Count one call, its duration and whether it was answered."""
+        """Record one call, its duration and whether it was answered."""
         if self._emit is None:
             return
         self._calls.append((tenant, seconds, answered))
@@ -77,7 +77,7 @@ class CallMetrics:
             self._start()
 
     def route(self, name: str) -> None:
-        """Count one RouteErrors or RouteFallback: the stack's rollback monitor watches them."""
+        """Count one RouteErrors, RouteFallback or StalePointers. The stack's rollback monitor watches RouteErrors."""
         if self._emit is None:
             return
         with self._lock:
@@ -86,7 +86,7 @@ class CallMetrics:
             self._start()
 
     def flush(self) -> None:
-        """Write what is collected, now and in this thread. A line that cannot be written is logged and dropped."""
+        """Write the collected calls now, in this thread. A line that cannot be written is logged and dropped."""
         emit = self._emit
         if emit is None:
             return
@@ -113,7 +113,7 @@ class CallMetrics:
             try:
                 thread.start()
             except RuntimeError as error:
-                # No more threads may be had, or the interpreter ends. The next call tries again, and close() writes.
+                # No thread can be started, or the interpreter exits. The next call tries again, and close() writes.
                 _log.warning("metric lines are not written for now: %s", error)
                 return
             self._thread = thread
@@ -123,7 +123,7 @@ class CallMetrics:
             self.flush()
 
     def _lines(self) -> Iterator[str]:
-        # Only one flush drains at a time, so the length can only grow meanwhile.
+        # One flush drains at a time, so the length can only grow.
         calls = [self._calls.popleft() for _ in range(len(self._calls))]
         with self._lock:
             route_counts, self._route_counts = self._route_counts, Counter()
@@ -140,7 +140,7 @@ class CallMetrics:
             yield from self._lines_of(own_calls, name)
 
     def _choose_names(self, calls: Counter[str]) -> None:
-        """Free places go to the busiest of this flush; every hour all places go to the busiest of the last hour."""
+        """Give free names to the busiest tenants of this flush; every hour, all names to those of the last hour."""
         if self._clock() - self._named_at >= NAMES_KEPT_SECONDS:
             self._names = {tenant for tenant, _ in self._calls_since_named.most_common(self._named_tenants)}
             self._calls_since_named.clear()

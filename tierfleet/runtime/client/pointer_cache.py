@@ -1,4 +1,4 @@
-"""Catalog pointers as a caller holds them: one read per tenant and interval, the last one while S3 is down."""
+"""A caller's catalog pointers: one read per tenant and interval; the last pointer is used while S3 fails."""
 
 import logging
 import random
@@ -14,9 +14,9 @@ from tierfleet.runtime.aws_errors import Kind, classify
 from tierfleet.runtime.catalog import CatalogError, NoSuchModelError, Pointer
 from tierfleet.runtime.single_flight import SingleFlight
 
-# How long S3 is left alone after it failed, and how long "no model" is believed.
+# How long to wait after S3 failed, and how long "no model" is cached.
 RETRY_PAUSE_SECONDS: Final = 5.0
-# How long a caller waits for a newer pointer where an old one could serve: S3 may be silent as well as failing.
+# How long a caller waits for a newer pointer when it has an old one: S3 may hang instead of failing.
 PATIENCE_SECONDS: Final = 1.0
 _LEAST_OF_TTL: Final = 0.8
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class PointerSource(StrEnum):
-    """Where a pointer came from: memory, S3, or memory past its time because S3 is down."""
+    """Where a pointer came from: the cache, S3, or an expired cache entry because S3 failed."""
 
     CACHED = "cached"
     READ = "read"
@@ -42,9 +42,10 @@ class _Entry:
 class PointerCache:
     """The newest pointers, at most `size` of them; thread-safe.
 
-    ttl_seconds: a new version is seen within it (each entry lives for 0.8 to 1 of it, so that they do not expire
-    together). stale_seconds: while S3 is down, or gives what is no pointer, one serves until it is that old.
-    stale_used: called whenever one is kept so.
+    ttl_seconds: how long a pointer is used; each entry expires after 0.8 to 1 of it, so that they do not expire
+    together.
+    stale_seconds: the maximum age of a pointer while S3 fails or returns an invalid pointer.
+    stale_used: called each time an expired pointer is used.
     """
 
     def __init__(
@@ -73,9 +74,9 @@ class PointerCache:
         return len(self._entries)
 
     def get(self, tenant: str, *, seconds_left: float) -> tuple[Pointer, PointerSource]:
-        """The tenant's pointer; seconds_left: how long to wait for another thread's read of it.
+        """The tenant's pointer. seconds_left: how long to wait for another thread's read of it.
 
-        Raises NoSuchModelError, CatalogError, TimeoutError, and botocore's errors if there is nothing to serve.
+        Raises NoSuchModelError, and CatalogError, TimeoutError or botocore's errors if there is no usable pointer.
         """
         with self._lock:
             entry = self._entries.get(tenant)
@@ -87,7 +88,7 @@ class PointerCache:
         try:
             entry = self._flights.run(tenant, lambda: self._refresh(tenant), timeout_seconds=patience)
         except (TimeoutError, RuntimeError) as error:
-            # RuntimeError: no thread may be had for the read.
+            # RuntimeError: no thread can be started for the read.
             if entry is None or not usable:
                 raise
             why = "S3 has not answered yet" if isinstance(error, TimeoutError) else str(error)
@@ -95,7 +96,7 @@ class PointerCache:
         return self._answer(tenant, entry, entry.source)
 
     def newer_than(self, seen: Pointer, *, seconds_left: float) -> Pointer:
-        """After a missing archive: the pointer now, which is `seen` or equal to it if nothing newer is published.
+        """After a missing artefact: the current pointer, equal to `seen` if nothing newer is published.
 
         Raises as `get` does.
         """
@@ -115,7 +116,7 @@ class PointerCache:
         held = self._entries.get(tenant)
         now = self._clock()
         if held is not None and now < held.good_until:
-            # Another thread's read ended between this one's look and its turn.
+            # Another thread read it in the meantime.
             return held
         try:
             pointer: Pointer | None = self._read_pointer(tenant)
@@ -136,7 +137,7 @@ class PointerCache:
         return entry
 
     def _stale(self, tenant: str, held: _Entry | None, error: Exception) -> _Entry:
-        """What serves while S3 is down, or gives what is no pointer. An access that was taken away is neither."""
+        """The entry to use while S3 fails or returns an invalid pointer. Raises the error if access was denied."""
         verdict = classify(error)
         final = verdict.kind in {Kind.DENIED, Kind.UNKNOWN_BUCKET, Kind.REQUEST}
         if held is None or held.pointer is None or self._too_old(held) or final:
@@ -144,7 +145,7 @@ class PointerCache:
         return self._again_later(tenant, held, str(error) if isinstance(error, CatalogError) else verdict.sentence)
 
     def _kept(self, tenant: str, held: _Entry, why: str) -> _Entry:
-        """What serves while S3 does not answer; a read under way goes on and its result is used when it comes."""
+        """The entry to use while S3 does not answer. The running read continues, and its result is used later."""
         with self._lock:
             now = self._entries.get(tenant)
             if now is not None and now is not held:

@@ -1,7 +1,7 @@
-"""What a FleetClient holds in one process: connections, slots, caches, metrics. A forked child makes its own.
+"""The state of a FleetClient in one process: connections, slots, caches, metrics. A forked child creates its own.
 
-A child that used its parent's connections would read replies to the parent's requests, a lock that another thread held
-at the fork would never be given back, and metric lines would be written twice.
+A child that used its parent's connections would read replies to the parent's requests. A lock that another thread held
+during the fork would never be released, and metric lines would be written twice.
 """
 
 import os
@@ -21,23 +21,24 @@ from tierfleet.runtime.client.call import Services
 from tierfleet.runtime.client.metrics import CallMetrics, Emit, default_emit
 from tierfleet.runtime.client.pointer_cache import PointerCache
 from tierfleet.runtime.client.route_cache import FetchRoutes, RouteCache, fixed_routes, routes_in_file
-from tierfleet.runtime.client.settings import LONGEST_ANSWER_SECONDS, ClientSettings
+from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.client.tenant_slots import TenantSlots
 from tierfleet.runtime.clients import LOOKUP_SECONDS, CallingClients
+from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
 from tierfleet.runtime.route_document import RouteDocument
 from tierfleet.runtime.route_parts import TENANTS, PartReader
 from tierfleet.runtime.single_flight import SingleFlight
 from tierfleet.runtime.time_limit import time_limit
 
-# Finding out the account takes a look-up of STS, after one of the credentials' source.
+# The account takes a call of STS, after a read from the source of the credentials.
 ACCOUNT_SECONDS: Final = 2 * LOOKUP_SECONDS
-# The warm-up lists are not a caller's business.
+# Callers do not need the warm-up lists.
 _CALLERS_SECTIONS: Final = (TENANTS,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientOptions:
-    """What FleetClient was given; the fields are its own parameters."""
+    """The arguments of FleetClient."""
 
     fleet: str
     environment: str
@@ -66,7 +67,8 @@ class ProcessState:
         self._aws = options.aws or clients.calling_clients(
             session=session,
             region=options.region,
-            read_timeout_seconds=min(LONGEST_ANSWER_SECONDS, settings.deadline_seconds),
+            # The longest of all shapes: each call ends within the time of its own shape (call.py).
+            read_timeout_seconds=min(LONGEST_ANSWER_SECONDS, settings.deadline_seconds or LONGEST_ANSWER_SECONDS),
             connections=settings.connections,
             with_appconfigdata=options.routes is None and options.routes_file is None,
         )
@@ -104,16 +106,16 @@ class ProcessState:
         )
 
     def free_locks(self) -> None:
-        """In a child whose fork was made inside a call, which goes on there: no other thread will give a lock back.
+        """Replace all locks, in a child that was forked during a call: the threads that held them do not exist there.
 
-        What such a call still waits for does not come, so it ends by its deadline.
+        That call continues in the child, but what it waits for never comes, so it ends by its deadline.
         """
         routes, pointers = self.services.routes, self.services.pointers
         for holder in (self.slots, routes, pointers, self.metrics, routes._flights, pointers._flights):
             holder._lock = threading.Lock()
 
     def close(self) -> None:
-        """Write the last metric lines, and close the connections that are its own."""
+        """Write the last metric lines and close this state's connections."""
         self.metrics.close()
         if self._options.aws is None:
             self._aws.close()
@@ -132,7 +134,7 @@ class ProcessState:
             application_id=names.routes_application(options.fleet, options.environment),
             environment_id=options.environment,
             profile_id=names.ROUTES_PROFILE,
-            # The interval is not known before the routes are: AppConfig is asked to allow any, the cache keeps it.
+            # The interval is unknown before the routes are read: AppConfig allows any, and the cache applies it.
             poll_seconds=options.settings.route_ttl_seconds or SHORTEST_POLL_SECONDS,
             read_part=read_part,
             sections=_CALLERS_SECTIONS,

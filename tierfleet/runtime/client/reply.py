@@ -1,8 +1,8 @@
-"""What a call brought back, and the scores in it, whichever image and tier wrote them.
+"""The reply of a call and the scores in it, from every image and tier.
 
-The stock XGBoost image answers the same request in other bytes on a multi-model and on a dedicated endpoint:
-`[0.1, 0.2]` and `{"predictions": [{"score": 0.1}, …]}` as JSON, one line and one line per row as CSV. Of several scores
-per row it makes `[[0.1, 0.9], …]` and `{"predictions": [{"score": [0.1, 0.9]}, …]}`, and `[0.1, 0.9],[…]` as CSV.
+The stock XGBoost image answers the same request differently on a multi-model and on a dedicated endpoint: `[0.1,
+0.2]` and `{"predictions": [{"score": 0.1}, …]}` as JSON, one line and one line per row as CSV. Several scores per row
+are `[[0.1, 0.9], …]` and `{"predictions": [{"score": [0.1, 0.9]}, …]}` as JSON, `[0.1, 0.9],[…]` as CSV.
 """
 
 import json
@@ -20,66 +20,91 @@ JSON: Final = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where a call's time went, in seconds: waiting for a slot and between attempts, finding the endpoint and the
-    model's version, InvokeEndpoint (all attempts), and all of it together."""
+    """How long the parts of a call took, in seconds."""
 
     waiting_seconds: float
+    """Waiting for a slot, and between attempts."""
+
     resolving_seconds: float
+    """Finding the endpoint and the model version."""
+
     calling_seconds: float
+    """All attempts of InvokeEndpoint."""
+
     total_seconds: float
+    """The whole call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """One answered call.
+    """An answered call.
 
-    body, content_type: as the model server sent them. tier, endpoint: what served it; fell_back: the default tier,
-    because the routed endpoint is gone. model_version: of the pointer; on a dedicated endpoint what the routes pin,
-    which the endpoint may be ahead of while it changes (docs/calling.md), None in older routes. pointer: where the
-    pointer came from, None on a dedicated endpoint. attempts: InvokeEndpoint calls, from 1.
+    >>> reply = fleet.invoke("m37", b"0.3,1.0,12.5")
+    >>> reply.predictions
+    [50.8]
+    >>> reply.endpoint, reply.model_version
+    ('fraud--prod--tail--all--mme-m5-xlarge', 'v1')
     """
 
     body: bytes
+    """As the model server sent it."""
+
     content_type: str
+    """As the model server sent it."""
+
     tenant: str
+
     tier: str
+    """The tier that answered."""
+
     endpoint: str
+    """The endpoint that answered."""
+
     fell_back: bool
+    """Whether the default tier answered because the endpoint in the routes does not exist."""
+
     model_version: str | None
+    """On a multi-model endpoint the pointer's version. On a dedicated endpoint the version in the routes, which may be
+    older than the one that answered during a rollout (docs/calling.md); None in routes of an older fleet."""
+
     pointer: PointerSource | None
+    """Where the pointer came from; None on a dedicated endpoint."""
+
     attempts: int
+    """InvokeEndpoint calls, from 1."""
+
     timings: Timings
 
     @property
     def predictions(self) -> Scores:
-        """A score per row, or a list of scores per row where the model has several (`parse_scores`).
+        """One score per row, or a list of scores per row if the model has several (`parse_scores`).
 
-        Raises ValueError if the body holds anything else.
+        Raises ValueError if the body has anything else.
         """
         return parse_scores(self.body)
 
     @property
     def contributions(self) -> Contributions:
-        """Those of a call with `accept=CONTRIBS`; raises ValueError if the body holds none."""
+        """The contributions of a call with `accept=CONTRIBS`; raises ValueError if the body has none."""
         return parse_contributions(self.body)
 
 
 def parse_scores(body: bytes, *, rows: int | None = None) -> Scores:
     """The scores in a reply of any image on any tier, as JSON, JSON lines or CSV.
 
-    One float per row; for a model with several scores per row (multi:softprob, several targets or quantiles) one list
-    of floats per row, all of the same length. rows: how many were sent, if known.
+    Returns one float per row. For a model with several scores per row (multi:softprob, several targets or quantiles) it
+    returns one list of floats per row, all of the same length. rows: how many were sent, if known.
 
-    The bytes decide, not the content type: some servers state one type and send another. Only two forms can be read in
-    two ways. A single line `0.1,0.9` is two rows of a score each, as the stock image writes them, or, where one row was
-    sent, a row of two scores. A list `[0.1, 0.9]` is always two rows. So ask for JSON, in which nothing is in doubt.
+    The format follows from the bytes, not from the content type: some servers declare one type and send another. A
+    single line `0.1,0.9` is ambiguous: two rows with one score each, as the stock image writes them, or, if one row
+    was sent, a row of two scores. A list `[0.1, 0.9]` is always two rows. JSON is never ambiguous, so request JSON.
 
-    Raises ValueError for anything else: other shapes, rows of different lengths, texts, and null, which stands for a
-    score that is no finite number.
+    Raises ValueError for anything else: other shapes, rows of different lengths, texts, and null, which means that a
+    score is not finite.
     """
     text = body.decode("utf-8").strip()
-    found = _json_rows(text) if text[:1] in {"[", "{"} else _csv_rows(text, rows)
-    scores = [_row_scores(row, text) for row in found]
+    table = _json_rows(text) if text[:1] in {"[", "{"} else _csv_rows(text, rows)
+    scores = [_row_scores(row, text) for row in table]
     one, several = [], []
     for score in scores:
         if isinstance(score, list):
@@ -137,7 +162,7 @@ def csv_rows(rows: Iterable[Sequence[float | None]]) -> bytes:
         try:
             values = [float("nan") if value is None else float(value) for value in row]
         except (TypeError, OverflowError) as error:
-            raise ValueError(f"row {number} has a feature that is no number: {error}") from error
+            raise ValueError(f"row {number} has a feature that is not a number: {error}") from error
         width = len(values) if width is None else width
         if not values or len(values) != width:
             raise ValueError(f"row {number} has {len(values)} features, allowed: {width or 'at least 1'}")
@@ -145,5 +170,5 @@ def csv_rows(rows: Iterable[Sequence[float | None]]) -> bytes:
             raise ValueError(f"row {number} has an infinite feature, allowed: numbers, None and nan")
         lines.append(",".join(map(repr, values)))
     if not lines:
-        raise ValueError("there are no rows to score")
+        raise ValueError("no rows were given, allowed: at least 1")
     return "\n".join(lines).encode()

@@ -1,4 +1,4 @@
-"""What a call may be given: checked before anything is asked of AWS."""
+"""Checks the arguments of a call before it asks AWS."""
 
 import math
 import re
@@ -6,15 +6,16 @@ from typing import Final
 
 from tierfleet.runtime import names
 from tierfleet.runtime.client.errors import RequestInvalidError
+from tierfleet.runtime.hosting import HostingShape
 
 TENANT: Final = re.compile(names.WORD_PATTERN)
-# A greater whole number is no float.
+# A larger integer does not fit a float.
 _MOST_SECONDS: Final = 10**300
 _HEADER_VALUE: Final = re.compile(r"[!-~]([ -~]{0,1022}[!-~])?")
 
 
 def check_request(tenant: object, body: object, content_type: object, accept: object, seconds: object) -> None:
-    """Raises RequestInvalidError for what no deployment of the fleet could answer."""
+    """Raises RequestInvalidError if the arguments are invalid, whatever the fleet has deployed."""
     wrong = []
     if not isinstance(tenant, str) or not TENANT.fullmatch(tenant):
         wrong.append(f"{_shown(tenant)} is not a tenant id, allowed: {names.WORD_PATTERN}")
@@ -26,14 +27,28 @@ def check_request(tenant: object, body: object, content_type: object, accept: ob
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds <= math.inf:
         wrong.append(f"deadline_seconds is {_shown(seconds)}, allowed: a number")
     elif isinstance(seconds, int) and abs(seconds) > _MOST_SECONDS:
-        wrong.append(f"deadline_seconds is beyond every clock, allowed: at most {_MOST_SECONDS:g}")
+        wrong.append(f"deadline_seconds is too large, allowed: at most {_MOST_SECONDS:g}")
     if wrong:
         who = tenant if isinstance(tenant, str) else _shown(tenant)
         raise RequestInvalidError(f"{'; '.join(wrong)}; correct the request", tenant=who[:80])
 
 
+def check_body_size(body: bytes | str, shape: HostingShape, *, tenant: str) -> None:
+    """Raises RequestInvalidError for a body that the hosting shape cannot take."""
+    most = shape.max_body_bytes
+    if most is None:
+        return
+    size = len(body.encode()) if isinstance(body, str) else len(body)
+    if size > most:
+        raise RequestInvalidError(
+            f"tenant {tenant}: the body has {size:,} bytes, a {shape.hosting} endpoint takes {most:,} "
+            f"({most // 2**20} MB); send fewer rows a call, or host the tenant on a dedicated or multi-model tier",
+            tenant=tenant,
+        )
+
+
 def _shown(value: object) -> str:
-    """A value for a person: its start, whatever it is."""
+    """The start of a value, for a message."""
     try:
         return repr(value)[:80]
     except Exception:

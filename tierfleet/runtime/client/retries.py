@@ -1,4 +1,4 @@
-"""Which errors of one call are tried again, how often, and after which pause."""
+"""Which errors of a call are retried, how often, and after which pause."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -6,8 +6,8 @@ from typing import Final
 
 from tierfleet.runtime.aws_errors import Kind, Verdict
 
-# Attempts of one call that may end in this way before the call gives up; a kind that is not listed gets one.
-# A model that is still loading is asked for until the deadline.
+# Attempts of one call that may fail in this way. Kinds that are not listed are not retried. A model that is still
+# loading is retried until the deadline.
 MOST_ATTEMPTS: Final[Mapping[Kind, float]] = {
     Kind.MODEL_NOT_READY: float("inf"),
     Kind.THROTTLED: 5,
@@ -20,7 +20,7 @@ MOST_ATTEMPTS: Final[Mapping[Kind, float]] = {
 }
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 2.0
-# A load takes seconds: asking for it more often only takes workers from it.
+# A load takes seconds, and more frequent attempts only use up workers.
 FIRST_LOADING_PAUSE_SECONDS: Final = 0.5
 
 
@@ -32,10 +32,10 @@ class Retries:
         self._failures: dict[Kind, int] = {}
 
     def pause_seconds(self, verdict: Verdict) -> float | None:
-        """Count one failure; how long to wait before the next attempt, None: there is none.
+        """Count one failure and return how long to wait before the next attempt; None if there is none.
 
-        Pauses double up to 2 s, and are drawn between half and all of that, so that callers who failed together do
-        not come back together.
+        Pauses double up to 2 s, each drawn at random between half and all of that, so that callers that failed together
+        do not retry together.
         """
         failures = self._failures[verdict.kind] = self._failures.get(verdict.kind, 0) + 1
         if failures >= MOST_ATTEMPTS.get(verdict.kind, 1):

@@ -1,4 +1,4 @@
-"""The routes as a caller holds them: polled in the background, re-read at once when an endpoint is gone."""
+"""A caller's routes: polled in the background, and read again immediately when an endpoint does not exist."""
 
 import logging
 import threading
@@ -13,12 +13,12 @@ from tierfleet.runtime.route_document import RouteDocument, RoutesError, parse_r
 from tierfleet.runtime.route_parts import TENANTS, WARM_UP, ReadPart
 from tierfleet.runtime.single_flight import SingleFlight
 
-# An endpoint that is gone makes every caller of it ask; AppConfig is asked at most this often.
+# Every caller of a deleted endpoint refreshes; a process asks AppConfig at most this often.
 FORCED_REFRESH_PAUSE_SECONDS: Final = 5.0
-# Of a document that does not say.
+# For a document without one.
 DEFAULT_TTL_SECONDS: Final = 60
 RETRY_PAUSE_SECONDS: Final = 5.0
-# How long a caller waits for newer routes where old ones could serve: AppConfig may be silent as well as failing.
+# How long a caller waits for newer routes when it has old ones: AppConfig may hang instead of failing.
 PATIENCE_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
@@ -31,8 +31,7 @@ class FetchRoutes(Protocol):
 def routes_in_file(
     file: Path, *, read_part: ReadPart | None = None, sections: Collection[str] = (TENANTS, WARM_UP)
 ) -> FetchRoutes:
-    """Reads the whole file each time; read_part, sections: as in parse_routes. A file that cannot be read raises
-    RoutesError."""
+    """Read the whole file each time. read_part, sections: as in parse_routes. It raises RoutesError."""
 
     def fetch(*, new_session: bool) -> Fetched:  # noqa: ARG001 - a file is read whole every time
         try:
@@ -45,9 +44,9 @@ def routes_in_file(
 
 
 def fixed_routes(document: RouteDocument) -> FetchRoutes:
-    """The same document for ever."""
+    """Always the same document."""
 
-    def fetch(*, new_session: bool) -> Fetched:  # noqa: ARG001 - there is nothing newer
+    def fetch(*, new_session: bool) -> Fetched:  # noqa: ARG001 - the document never changes
         return Fetched(document, float("inf"))
 
     return fetch
@@ -56,11 +55,12 @@ def fixed_routes(document: RouteDocument) -> FetchRoutes:
 class RouteCache:
     """The current route document of one fleet; thread-safe.
 
-    A document past its interval is used while a background thread asks for a newer one; a document past two
-    intervals (the process was idle) is not used before a newer one was waited for, a second at most. While AppConfig is
-    down, the last one serves.
-    ttl_seconds: that interval; None: the document's own. AppConfig may ask for a longer one.
-    refreshes_begun, refreshes_ended: forced ones, one after the other.
+    After one interval the document is used while a background thread asks for a newer one. After two intervals (the
+    process was idle) a call first waits for a newer one, for at most a second. While AppConfig fails, the last document
+    is used.
+
+    ttl_seconds: that interval; None: the document's own. AppConfig may require a longer one.
+    refreshes_begun, refreshes_ended: counts of forced refreshes, which run one at a time.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class RouteCache:
 
     @property
     def held(self) -> RouteDocument | None:
-        """The last document read, however old; None before the first."""
+        """The last document, of any age; None before the first."""
         return self._document
 
     def current(self, *, seconds_left: float) -> RouteDocument:
-        """The document to route by; seconds_left: how long to wait for another thread's read.
+        """The document to use. seconds_left: how long to wait for another thread's read.
 
-        Raises RoutesError, TimeoutError or botocore's errors, if there has never been a document.
+        Raises RoutesError, TimeoutError or botocore's errors if there has never been a document.
         """
         document = self._document
         if document is not None:
@@ -105,7 +105,7 @@ class RouteCache:
                 try:
                     self._flights.start(False, self._poll)
                 except RuntimeError as error:
-                    # No thread may be had: that is no reason to refuse routes that may still be used.
+                    # No thread can be started. The routes are still valid.
                     self._note_failure(error)
                 return document
         patience = seconds_left if document is None else min(seconds_left / 2, PATIENCE_SECONDS)
@@ -116,14 +116,14 @@ class RouteCache:
                 raise
             with self._lock:
                 if self._document is document and self._clock() >= self._wait_at:
-                    # Until AppConfig answers again nobody waits for it.
+                    # Until AppConfig answers again, no call waits for it.
                     self._wait_at = float("inf")
             return document
 
     def newer_than(self, seen: RouteDocument, *, seconds_left: float) -> RouteDocument:
-        """After an unknown endpoint in `seen`: a newer document, by a new configuration session unless one is here.
+        """After an unknown endpoint in `seen`: a newer document, read in a new configuration session if necessary.
 
-        It is `seen` itself if none could be had: the last forced refresh was under 5 s ago, or this one failed.
+        Returns `seen` if there is none: the last forced refresh was less than 5 s ago, or this one failed.
         """
         try:
             return self._flights.run(True, lambda: self._force(seen), timeout_seconds=seconds_left)
@@ -131,7 +131,7 @@ class RouteCache:
             return seen
 
     def seconds_until_refresh(self) -> float:
-        """How long `newer_than` will not ask again; 0 or more."""
+        """How long until `newer_than` may ask AppConfig again; 0 or more."""
         return max(0.0, self._forced_at + FORCED_REFRESH_PAUSE_SECONDS - self._clock())
 
     def _poll(self) -> RouteDocument:
@@ -157,8 +157,8 @@ class RouteCache:
             document = fetched.document
             if document is not None and (document.fleet, document.environment) != (self._fleet, self._environment):
                 raise RoutesError(
-                    f"the routes are those of {document.fleet} {document.environment}, "
-                    f"not of {self._fleet} {self._environment}"
+                    f"the routes belong to {document.fleet} {document.environment}, "
+                    f"not to {self._fleet} {self._environment}"
                 )
         except Exception as error:
             self._note_failure(error)
@@ -181,4 +181,4 @@ class RouteCache:
             self._poll_at = self._clock() + RETRY_PAUSE_SECONDS
             self._wait_at = float("inf")
         reason = str(error) if isinstance(error, RoutesError) else classify(error).sentence
-        _log.warning("routes of %s %s not refreshed, the last ones serve: %s", self._fleet, self._environment, reason)
+        _log.warning("routes of %s %s not refreshed, using the last ones: %s", self._fleet, self._environment, reason)

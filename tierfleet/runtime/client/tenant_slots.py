@@ -1,4 +1,4 @@
-"""How many calls of one tenant may be under way: a backfill of one must not starve the others."""
+"""Limits the concurrent calls of one tenant, so that one tenant's backfill does not starve the others."""
 
 import threading
 from collections import deque
@@ -6,13 +6,13 @@ from typing import Final
 
 
 class Claim:
-    """One call's, from before it asks for a slot until after it gave it back."""
+    """One call's claim to a slot, from before it asks for one until after it gave it back."""
 
     __slots__ = ("not_yet", "tenant")
 
     def __init__(self, tenant: str) -> None:
         self.tenant: Final = tenant
-        # Taken until the slot is handed over. An Event has a lock that a signal's handler can leave taken.
+        # Locked until the slot is handed over. A signal handler could leave an Event's lock locked.
         self.not_yet: threading.Lock | None = None
 
 
@@ -25,10 +25,10 @@ class _Slots:
 
 
 class TenantSlots:
-    """At most `limit` calls per tenant, first come first served; memory for the tenants that are calling only.
+    """At most `limit` calls per tenant, first come first served. It uses memory only for tenants with running calls.
 
-    A signal handler may raise in any line here, as task queues stop a task: a slot is its claim's from one step to the
-    next, so that giving the claim back, once more if that was interrupted, always frees it.
+    A signal handler may raise in any line here, as task queues do to stop a task. A slot always belongs to its claim,
+    so giving the claim back, again if that was interrupted, always frees the slot.
     """
 
     def __init__(self, limit: int) -> None:
@@ -37,7 +37,7 @@ class TenantSlots:
         self._tenants: dict[str, _Slots] = {}
 
     def take(self, claim: Claim, *, timeout_seconds: float) -> bool:
-        """Whether a slot came free in time; the claim must be given back, also if none did or this raised."""
+        """Whether a slot was free in time. Always give the claim back, also if none was or this raised."""
         with self._lock:
             slots = self._tenants.get(claim.tenant)
             if slots is None:
@@ -51,11 +51,11 @@ class TenantSlots:
         if not_yet.acquire(timeout=min(max(0.0, timeout_seconds), threading.TIMEOUT_MAX)):
             return True
         with self._lock:
-            # It may have been handed over just now.
+            # It may have been handed over in the meantime.
             return claim in slots.taken
 
     def give_back(self, claim: Claim) -> None:
-        """Free the claim's slot, or its place in the queue; nothing if it has neither."""
+        """Free the claim's slot, or its place in the queue, if it has one."""
         with self._lock:
             slots = self._tenants.get(claim.tenant)
             if slots is None:

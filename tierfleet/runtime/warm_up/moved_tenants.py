@@ -1,6 +1,7 @@
 """Who comes to a shared endpoint with the next route document: demoted, or moved from another shared tier."""
 
-from tierfleet.runtime.route_document import DEDICATED, RouteDocument
+from tierfleet.runtime.hosting import SHAPES
+from tierfleet.runtime.route_document import RouteDocument
 
 
 def moved_tenants(deployed: RouteDocument, hosted: RouteDocument) -> dict[str, tuple[str, ...]]:
@@ -24,7 +25,7 @@ def moved_tenants(deployed: RouteDocument, hosted: RouteDocument) -> dict[str, t
 
 
 def _had_its_own(deployed: RouteDocument, tenant: str) -> bool:
-    return deployed.tiers[deployed.tier_of(tenant)].hosting == DEDICATED
+    return not SHAPES[deployed.tiers[deployed.tier_of(tenant)].hosting].shared
 
 
 def _hottest_first(tenants: list[str], tier: str, deployed: RouteDocument, hosted: RouteDocument) -> list[str]:

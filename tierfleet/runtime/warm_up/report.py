@@ -1,7 +1,7 @@
 """What a warm-up run did with each listed tenant."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -9,17 +9,35 @@ from typing import Any
 class WarmUpReport:
     """Where each listed tenant ended: in exactly one of warmed, failed, missing, skipped and left.
 
-    failed and skipped: tenant to one sentence; missing: nothing is published; left: not finished when the run
-    had to stop; stopped: why it had to; the order is the plan's, hottest first.
+    Tenants are in the order of the plan, hottest first.
     """
 
     warmed: tuple[str, ...]
+    """The model answered the probe."""
+
     failed: Mapping[str, str]
+    """Tenant to one sentence that says why its model did not answer."""
+
     missing: tuple[str, ...]
+    """Nothing is published for the tenant, or its archive is gone."""
+
     skipped: Mapping[str, str]
+    """Tenant to one sentence that names the tier that serves it."""
+
     left: tuple[str, ...]
+    """Not finished when the run had to stop."""
+
     seconds: float
+    """How long the run took."""
+
     stopped: str | None
+    """Why the run stopped before the end of the list."""
+
+    probe_errors: Mapping[str, str] = field(default_factory=dict)
+    """Tenant to why the endpoint did not answer its last probe: failed, missing, or left while it was tried again.
+
+    A model that was still loading when the run stopped is not here, nor is a tenant whose pointer could not be read.
+    """
 
     @property
     def counts(self) -> dict[str, int]:

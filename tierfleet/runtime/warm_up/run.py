@@ -92,6 +92,7 @@ class _Run:
         self.warmed: set[str] = set()
         self.missing: set[str] = set()
         self.failed: dict[str, str] = {}
+        self.probe_errors: dict[str, str] = {}
         self.stopped: str | None = None
 
     def work(self) -> None:
@@ -113,6 +114,7 @@ class _Run:
                 left=left,
                 seconds=round(self.clock() - self.started, 3),
                 stopped=stopped,
+                probe_errors={t: self.probe_errors[t] for t in self.plan.tenants if t in self.probe_errors},
             )
 
     def _next_tenant(self) -> str | None:
@@ -157,10 +159,17 @@ class _Run:
                 verdict = classify(error)
             else:
                 with self.lock:
+                    self.probe_errors.pop(tenant, None)
                     self.warmed.add(tenant)
                 self.ended(tenant)
                 return
-            if not verdict.retryable or self._tried_enough(verdict, attempt, first_try):
+            last = not verdict.retryable or self._tried_enough(verdict, attempt, first_try)
+            with self.lock:
+                if last or verdict.kind is not Kind.MODEL_NOT_READY:
+                    self.probe_errors[tenant] = verdict.sentence
+                else:
+                    self.probe_errors.pop(tenant, None)
+            if last:
                 self._note_verdict(tenant, verdict)
                 return
             pause = self._backoff_seconds(attempt)

@@ -3,12 +3,16 @@
 import io
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from local_cloud.testing.fleets import ROOT
 from tierfleet.cli.local.alarm_lines import NEXT_COMMANDS
+from tierfleet.cli.local.deployment_screen import ResourceProgress, StackProgress, deployment_screen
 from tierfleet.cli.local.screen import fleet_screen
 from tierfleet.local.drive import DriveSummary, TierTraffic
 from tierfleet.local.status import EndpointStatus, ErrorStatus, FleetStatus, InstanceStatus
@@ -156,6 +160,69 @@ def test_a_narrow_screen_has_every_number_and_no_wrapped_line(width: int) -> Non
     assert row(lines, "i-1").split()[-len(numbers) :] == numbers
     heading = row(lines, "status")
     assert heading.index("req/s") + len("req/s") == row(lines, "i-1").index("1,234") + len("1,234")
+
+
+NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=63)
+STATES = st.sampled_from(["Creating", "InService", "RollingBack", "Updating", "OutOfService", "SystemUpdating"])
+STACK_STATES = st.sampled_from(["CREATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"])
+SENTENCES = st.lists(NAMES, min_size=1, max_size=20).map(" ".join)
+
+
+@st.composite
+def statuses(draw: st.DrawFn) -> FleetStatus:
+    endpoints = [f"fleet--env--{name}" for name in draw(st.lists(NAMES, max_size=3, unique=True))]
+    alarms = draw(st.lists(st.one_of(NAMES, NAMES.map("TargetTracking-{}".format)), max_size=4, unique=True))
+    page = "https://example.com/runbook.md"
+    told = {
+        name: f"{draw(SENTENCES)} {draw(st.sampled_from(['Not an incident.', '']))} What to do: {page}#disk"
+        for name in alarms
+    }
+    return FleetStatus(
+        stacks=draw(st.dictionaries(NAMES, STACK_STATES, max_size=2)),
+        endpoints=tuple(
+            EndpointStatus(name, draw(STATES), 20, 1, draw(st.sampled_from([None, 20]))) for name in endpoints
+        ),
+        red_alarms=tuple(alarms),
+        routes={draw(NAMES): name for name in endpoints},
+        alarm_descriptions=told,
+        clock_ahead_seconds=draw(st.sampled_from([0.0, 93_600.0, -1e9])),
+    )
+
+
+@given(statuses(), st.sampled_from([80, 81, 100, 115]))
+def test_no_line_of_any_fleet_is_longer_than_the_screen_or_goes_on_in_the_next(status: FleetStatus, width: int) -> None:
+    instances = [replace(SHARED, endpoint=endpoint.name) for endpoint in status.endpoints]
+    errors = tuple(ErrorStatus(endpoint.name, "ModelError 400", 10**9, 0.5) for endpoint in status.endpoints)
+    lines = [line.rstrip() for line in drawn(*instances, status=status, errors=errors, width=width)]
+
+    assert max(map(len, lines)) <= width
+    begins = ("alarms", "routes", "errors", "clock", "no stack", " ")
+    others = [line for line in lines if line and not line.startswith(begins)]
+    stacks = 1 if sum(len(f"{n} {s}  ") for n, s in status.stacks.items()) - 2 <= width else len(status.stacks)
+    assert len(others) <= len(status.endpoints) + stacks
+    assert len([line for line in lines if " → " in line]) == len(status.routes)
+
+
+@given(st.lists(st.tuples(NAMES, NAMES, STACK_STATES), max_size=3), st.sampled_from([80, 81, 120]))
+def test_no_line_of_a_deployment_is_longer_than_the_screen(rows: list[tuple[str, str, str]], width: int) -> None:
+    now = datetime(2027, 1, 1, tzinfo=UTC)
+    stacks = [
+        StackProgress(
+            f"shop-test-Fleet-{name}",
+            status,
+            (ResourceProgress(resource, "AWS::ApplicationAutoScaling::ScalableTarget", "CREATE_IN_PROGRESS", now),),
+        )
+        for name, resource, status in rows
+    ]
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(deployment_screen(stacks, width, now))
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+
+    assert max(map(len, lines), default=0) <= width
+    assert len([line for line in lines if line]) == 2 * len(stacks)
+    assert len([line for line in lines if line.endswith("1 resource done") or "0 resources done" in line]) == len(
+        stacks
+    )
 
 
 def test_a_red_alarm_says_why_and_what_to_do() -> None:

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from brute_force import MIB, PlainCache, requests_of
+from brute_force import MIB, requests_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from workloads import PRICES, model, tiering
 
+from benchmarks.planner_truth.simulation import Call, Machine, simulate
 from local_cloud.testing.fleets import fleet
 from tierfleet.instance_types import describe
 from tierfleet.planning.cache.load_events import CallShares, LoadSteps, simulate_loads
@@ -20,6 +21,7 @@ from tierfleet.planning.search.alternatives import sensitivity
 from tierfleet.planning.search.call_times import loads_percentile
 from tierfleet.planning.search.candidates import candidate_types
 from tierfleet.planning.search.search import Bounds, search
+from tierfleet.planning.search.service_levels import latencies
 from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.workload import workload_from_trace
 
@@ -42,30 +44,19 @@ def _steps(load: list[float], places: int, *, from_disk: float = 0.0, fetch: flo
 
 def _plainly(
     requests: Requests, sizes: list[int], fleet: CacheFleet, steps: LoadSteps, owners: NDArray[np.int16]
-) -> dict[str, list[float]]:
-    """The wait of each call by class, in order."""
-    memory = [PlainCache(int(fleet.memory_mib * MIB)) for _ in range(fleet.instances)]
-    disk = [PlainCache(int(fleet.disk_mib * MIB)) for _ in range(fleet.instances)]
-    free = [[0.0] * steps.loads_at_once for _ in range(fleet.instances)]
-    ready: dict[int, float] = {}
-    waits: dict[str, list[float]] = {"warm": [], "waiting": [], "disk": [], "cold": []}
-    for who, now in zip(requests.tenant.tolist(), requests.seconds.tolist(), strict=True):
-        on, size = int(owners[who]), sizes[who] * MIB
-        was_in_memory = who in memory[on].held
-        on_disk = (who in disk[on].held) if was_in_memory else disk[on].request(who, size)
-        if was_in_memory and on_disk:
-            disk[on].request(who, size)
-        memory[on].request(who, size)
-        if was_in_memory:
-            wait = ready[who] - now
-            waits["waiting" if wait > 0 else "warm"].append(max(wait, 0.0))
-            continue
-        fetched = 0.25 + 2.0 * float(steps.fetch[who]) + 0.5
-        begin = now + (float(steps.from_disk[who]) if on_disk else max(fetched, float(steps.from_disk[who])))
-        place = min(range(len(free[on])), key=lambda number: free[on][number])
-        ready[who] = free[on][place] = max(begin, free[on][place]) + float(steps.load[who])
-        waits["disk" if on_disk else "cold"].append(ready[who] - now)
-    return waits
+) -> list[Call]:
+    """The same in plain Python."""
+    in_bytes = [size * MIB for size in sizes]
+    machine = Machine(
+        memory_bytes=int(fleet.memory_mib * MIB),
+        disk_bytes=int(fleet.disk_mib * MIB),
+        places=steps.loads_at_once,
+        load=lambda who: float(steps.load[who]),
+        from_disk=lambda who: float(steps.from_disk[who]),
+        from_s3=lambda who: max(0.25 + 2.0 * float(steps.fetch[who]) + 0.5, float(steps.from_disk[who])),
+    )
+    calls = zip(requests.tenant.tolist(), requests.seconds.tolist(), strict=True)
+    return simulate(calls, owners.tolist(), machine, in_bytes, in_bytes)
 
 
 @settings(max_examples=150, deadline=None)
@@ -93,15 +84,24 @@ def test_every_call_waits_as_long_as_in_a_plain_simulation(
     fleet = CacheFleet(memory_mib=memory_mib, disk_mib=disk_mib, instances=instances)
     steps = _steps(loads, places, from_disk=0.75, fetch=0.125)
     owners = instance_by_hash(requests.tenants, instances)
-    found = simulate_loads(requests, np.array(sizes, float), fleet, steps)
-    expected = _plainly(requests, sizes, fleet, steps, owners)
-    shares = CallShares(**{name: len(waits) / len(calls) for name, waits in expected.items()})
-    assert _as_tuple(found.shares) == pytest.approx(_as_tuple(shares))
-    for name in ("waiting", "disk", "cold"):
-        waits = np.sort(expected[name])
+    events = simulate_loads(requests, np.array(sizes, float), fleet, steps)
+    plain = _plainly(requests, sizes, fleet, steps, owners)
+    outcomes = [call.outcome for call in plain]
+    shares = [outcomes.count(name) / len(calls) for name in ("warm", "waiting", "disk", "s3")]
+    assert _as_tuple(events.shares) == pytest.approx(shares)
+    beside = [sum(call.outcome == "warm" and call.loads_beside == n for call in plain) for n in range(places + 1)]
+    assert shares[0] == 0 or events.beside == pytest.approx(np.array(beside) / sum(beside))
+    for who in range(len(loads)):
+        of_tenant = [call for call in plain if call.tenant == who]
+        counts = [sum(call.outcome == name for call in of_tenant) for name in ("warm", "waiting", "disk", "s3")]
+        assert events.by_tenant[who, :4].tolist() == counts
+        waits = [call.wait_seconds for call in of_tenant]
+        assert events.waited_by_tenant[who] == pytest.approx([sum(waits), max(waits, default=0.0)])
+    for name, outcome in (("waiting", "waiting"), ("disk", "disk"), ("cold", "s3")):
+        waits = np.sort([call.wait_seconds for call in plain if call.outcome == outcome])
         if len(waits):
             middle_of_each = (np.arange(len(waits)) + 0.5) / len(waits)
-            answers = getattr(found, name)(middle_of_each)
+            answers = getattr(events, name)(middle_of_each)
             clear = waits > 1e-4  # below that all waits are in one bin
             assert answers[clear] == pytest.approx(waits[clear], rel=1.001 * (_HALF_A_BIN - 1))
 
@@ -118,19 +118,33 @@ def nightly(tenants: int, days: int, within_seconds: float) -> Requests:
     return requests_of(np.concatenate(who).tolist(), np.concatenate(at).tolist(), count=tenants)
 
 
-@pytest.mark.parametrize(
-    ("instance_type", "instances", "cold_p95_seconds"), [("ml.m5.large", 2, 787.0), ("ml.r5.xlarge", 10, 10.3)]
-)
-def test_a_nightly_burst_waits_for_minutes(instance_type: str, instances: int, cold_p95_seconds: float) -> None:
+def test_a_nightly_burst_waits_for_minutes() -> None:
     requests, model_mb, network = nightly(1200, 8, 20.0), np.full(1200, 40.0), Network()
-    profile, machine = load_profiles()["stock"], describe(instance_type)
-    fleet = CacheFleet(memory_mib=profile.model_memory_mib(machine.memory_gib), disk_mib=27_000, instances=instances)
+    profile, machine = load_profiles()["stock"], describe("ml.m5.large")
+    fleet = CacheFleet(memory_mib=profile.model_memory_mib(machine.memory_gib), disk_mib=27_000, instances=2)
     steps = load_steps(profile, model_mb, vcpus=machine.vcpus, network=network)
     resident = np.full(1200, profile.resident_mib(40.0))
     events = simulate_loads(requests, resident, fleet, steps, counted_from_seconds=86_400.0)
-    times = latency_of_events(profile, model_mb, events, network=network)
-    # Figures of an independent event simulation of the same profile.
-    assert loads_percentile(times, 95) == pytest.approx(cold_p95_seconds, rel=0.05)
+    times = latency_of_events(profile, model_mb, events, vcpus=machine.vcpus, network=network)
+    # The figure of another event simulation of the same profile.
+    assert loads_percentile(times, 95) == pytest.approx(787.0, rel=0.05)
+
+
+def test_a_running_load_slows_the_warm_calls_beside_it() -> None:
+    profile, network = load_profiles()["stock"], Network()
+    # One model is called all the time; the other 20 come in turn and always load.
+    tenants = [who for number in range(200) for who in (0, 1 + number % 20)]
+    requests = requests_of(tenants, [0.5 * number for number in range(400)], count=21)
+    model_mb = np.full(21, 40.0)
+    steps = load_steps(profile, model_mb, vcpus=2, network=network)
+    resident = np.full(21, profile.resident_mib(40.0))
+    events = simulate_loads(requests, resident, CacheFleet(memory_mib=10 * resident[0]), steps)
+    assert events.beside[2] > 0.5
+    two, many = (
+        latency_of_events(profile, model_mb, events, vcpus=vcpus, network=network, weights=np.eye(21)[0])
+        for vcpus in (2, 64)
+    )
+    assert np.percentile(two.warm, 95) > 1.2 * np.percentile(many.warm, 95)
 
 
 def test_calls_that_come_in_a_burst_to_one_model_wait_for_its_load_and_are_no_hits() -> None:
@@ -146,13 +160,13 @@ def test_a_plan_from_a_trace_sees_the_burst_that_an_hours_mean_hides() -> None:
     requests = nightly(1200, 8, 20.0)
     workload = workload_from_trace(requests, np.full(1200, 40.0), skip_days=1)
     judge = model(workload, cold_p95_seconds=15.0)
-    few = judge.judged(judge.option("ml.m5.large", 2, frozenset()))
+    few = judge.evaluate(judge.option(describe("ml.m5.large"), 2, frozenset()))
     assert few.cold_p95_seconds > 700
     assert not few.meets
-    [times] = judge.latencies(few, "whale")
+    [times] = latencies(judge, few, "whale")
     assert times.outside_share == pytest.approx(0.98, abs=0.02)
     by_rates = model(replace(workload, requests=None), cold_p95_seconds=15.0)
-    hidden = by_rates.judged(by_rates.option("ml.m5.large", 2, frozenset()))
+    hidden = by_rates.evaluate(by_rates.option(describe("ml.m5.large"), 2, frozenset()))
     assert hidden.cold_p95_seconds < 15
 
 
@@ -163,11 +177,11 @@ def test_circumstances_of_a_trace_come_from_passes_over_it() -> None:
     requests = requests_of(tenants.tolist(), np.sort(86_400 * random.random(20_000)).tolist(), count=300)
     workload = workload_from_trace(requests, np.full(300, 40.0), skip_days=0.1)
     planned = model(workload, min_hit_ratio=0.3)
-    option = planned.option("ml.m5.large", 2, frozenset())
+    option = planned.option(describe("ml.m5.large"), 2, frozenset())
     cases = {case.what: case for case in sensitivity(planned, option)}
     assert cases["as planned"].hit_ratio == option.hit_ratio
     assert cases["as planned"].change == 0
-    assert cases["one instance lost"].hit_ratio == planned.option("ml.m5.large", 1, frozenset()).hit_ratio
+    assert cases["one instance lost"].hit_ratio == planned.option(describe("ml.m5.large"), 1, frozenset()).hit_ratio
     assert cases["traffic x 2"].hit_ratio == pytest.approx(option.hit_ratio, abs=1e-9)
     assert cases["models x 1.5"].hit_ratio < option.hit_ratio
     assert {what for what, case in cases.items() if not case.exact} == {
@@ -191,7 +205,9 @@ def test_renamed_tenants_get_the_same_plan() -> None:
         renamed = replace(requests, tenants=names, tenant=order[requests.tenant].astype(np.int32))
         workload = workload_from_trace(renamed, np.full(150, 40.0), skip_days=1)
         found = search(
-            model(workload, cold_p95_seconds=30.0), tiering(workload), Bounds(types=CANDIDATES, least=2, most=8)
+            model(workload, cold_p95_seconds=30.0),
+            tiering(workload),
+            Bounds(types=CANDIDATES, min_instances=2, max_instances=8),
         )
         answers.add((found.best.name, found.best.hit_ratio_range is not None))
     assert len(answers) == 1
@@ -203,12 +219,12 @@ def test_what_meets_everything_meets_it_in_every_placement() -> None:
     tenants = random.choice(40, 20_000, p=popularity / popularity.sum())
     requests = requests_of(tenants.tolist(), np.sort(86_400 * random.random(20_000)).tolist(), count=40)
     judge = model(workload_from_trace(requests, np.full(40, 40.0), skip_days=0.1))
-    option = judge.judged(judge.option("ml.m5.large", 2, frozenset()))
+    option = judge.evaluate(judge.option(describe("ml.m5.large"), 2, frozenset()))
     worst = judge.in_every_placement(option)
     low, high = worst.hit_ratio_range
     assert low == worst.hit_ratio <= option.hit_ratio <= high
     assert low < high
-    [times] = judge.latencies(worst, "whale")
+    [times] = latencies(judge, worst, "whale")
     assert times.warm.share == pytest.approx(worst.hit_ratio, abs=0.01)
-    one = judge.judged(judge.option("ml.m5.large", 1, frozenset()))
+    one = judge.evaluate(judge.option(describe("ml.m5.large"), 1, frozenset()))
     assert judge.in_every_placement(one) is one

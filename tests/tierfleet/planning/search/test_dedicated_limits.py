@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from workloads import FRAUD, PROFILES, model, question, steady, zipf
+from workloads import FRAUD, PROFILES, model, plan_request, steady, zipf
 
 from local_cloud.testing.fleets import fleet
 from tierfleet.config import load
+from tierfleet.instance_types import describe
 from tierfleet.planning.planner import make_plan
 from tierfleet.planning.profiles.profile import PredictTime
 from tierfleet.planning.search.dedicated_limits import TenantLoad, dedicated_problems
@@ -57,13 +58,13 @@ def test_a_tenant_whose_model_has_no_room_on_a_dedicated_endpoint_is_not_promote
     workload = steady(calls)
     sizes = np.where(np.array(workload.tenants) == "giant", 60_000.0, 20.0)
     big = replace(workload, model_mb=sizes)
-    plan, _ = make_plan(question(workload, fleet(region="us-east-1"), requirements=Requirements()))
-    assert plan.chosen is not None
-    assert "giant" in plan.chosen.dedicated
-    plan, _ = make_plan(question(big, fleet(region="us-east-1"), requirements=Requirements()))
-    shown = plan.chosen or plan.nearest
+    plan, _ = make_plan(plan_request(workload, fleet(region="us-east-1"), requirements=Requirements()))
+    assert plan.answer.chosen is not None
+    assert "giant" in plan.answer.chosen.dedicated
+    plan, _ = make_plan(plan_request(big, fleet(region="us-east-1"), requirements=Requirements()))
+    shown = plan.answer.chosen or plan.answer.nearest
     assert shown is None or "giant" not in shown.dedicated
-    [reason] = [decision.reason for decision in plan.decisions if decision.tenant == "giant"]
+    [reason] = [decision.reason for decision in plan.answer.decisions if decision.tenant == "giant"]
     assert "worth an endpoint of its own, but its model takes" in reason
 
 
@@ -73,7 +74,7 @@ def test_an_endpoint_that_is_there_and_too_small_is_a_failure_of_the_fleet_as_it
     name = min(whale.tenants)
     workload = steady({name: 100_000.0, "other": 1_000.0}, model_mb=20_000.0)
     judge = model(workload, config=config)
-    option = judge.judged(judge.option("ml.m5.xlarge", 2, frozenset({name})))
+    option = judge.evaluate(judge.option(describe("ml.m5.xlarge"), 2, frozenset({name})))
     assert any(text.startswith(f"{name}: its model takes") for text in option.failures)
 
 

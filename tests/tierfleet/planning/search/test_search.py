@@ -9,26 +9,26 @@ from workloads import PRICES, model, steady, tiering, zipf
 
 from local_cloud.testing.fleets import fleet
 from tierfleet.instance_types import describe
-from tierfleet.planning.search.alternatives import sensitivity
+from tierfleet.planning.search.alternatives import sensitivity, why_it_lost
 from tierfleet.planning.search.candidates import candidate_types
-from tierfleet.planning.search.comparisons import why_it_lost
 from tierfleet.planning.search.fleet_model import FleetModel
-from tierfleet.planning.search.plan import FleetOption
+from tierfleet.planning.search.fleet_option import FleetOption
 from tierfleet.planning.search.search import Bounds, _cheapest, pareto_front, search
+from tierfleet.planning.search.service_levels import latencies
 from tierfleet.planning.traffic.sessions import Sessions
 
 CONFIG = fleet(region="us-east-1")
 TYPES = candidate_types(CONFIG, PRICES)[0]
-BOUNDS = Bounds(types=TYPES, least=2, most=6)
+BOUNDS = Bounds(types=TYPES, min_instances=2, max_instances=6)
 WORKLOAD = steady(zipf(1000, 100_000))
 
 
 def test_only_types_with_a_price_that_the_image_runs_on_are_candidates() -> None:
     with_price, without = candidate_types(CONFIG, PRICES)
-    assert "ml.m5.xlarge" in with_price
-    assert "ml.m7i.xlarge" in with_price
-    assert "ml.c5d.xlarge" in without
-    assert not any(describe(name).graviton or describe(name).burstable for name in (*with_price, *without))
+    assert describe("ml.m5.xlarge") in with_price
+    assert describe("ml.m7i.xlarge") in with_price
+    assert describe("ml.c5d.xlarge") in without
+    assert not any(candidate.graviton or candidate.burstable for candidate in (*with_price, *without))
 
 
 @pytest.mark.parametrize("profile", ["stock", "tierfleet", "mapped"])
@@ -38,12 +38,12 @@ def test_the_pruned_search_finds_what_looking_at_everything_finds(profile: str, 
     found = search(found_by, tiering(WORKLOAD), BOUNDS)
     nobody: frozenset[str] = frozenset()
     everything = [
-        found_by.judged(found_by.option(name, count, nobody))
-        for name in TYPES
-        if found_by.fits(name, nobody)
+        found_by.evaluate(found_by.option(instance_type, count, nobody))
+        for instance_type in TYPES
+        if found_by.fits(instance_type, nobody)
         for count in range(2, 7)
-        if found_by.prices.usd(name, count, nobody, 0) <= 3000
-        and found_by.option(name, count, nobody).hit_ratio >= hit_ratio
+        if found_by.prices.usd(instance_type, count, nobody, 0) <= 3000
+        and found_by.option(instance_type, count, nobody).hit_ratio >= hit_ratio
     ]
     cheapest = min((option.usd for option in everything if option.meets), default=None)
     assert (found.best.usd if found.best else None) == pytest.approx(cheapest)
@@ -66,7 +66,7 @@ def test_of_fleets_that_cost_hardly_more_the_one_with_the_better_service_is_chos
     small = steady(zipf(400, 40_000), model_mb=10.0)
     options = [
         replace(
-            model(small).option(name, count, frozenset()),
+            model(small).option(describe(name), count, frozenset()),
             usd=usd,
             hit_ratio=ratio,
             disk_share=0.0,
@@ -83,7 +83,10 @@ def test_of_fleets_that_cost_hardly_more_the_one_with_the_better_service_is_chos
     best, runner_up, _ = _cheapest(model(small), options)
     assert best.name == "2 x ml.r5.2xlarge"
     assert runner_up.name == "10 x ml.r5.xlarge"
-    assert why_it_lost(best, runner_up) == "$4.00 a month less; its hit ratio of 93.5 % is 6.5 points lower"
+    assert (
+        why_it_lost(best, runner_up)
+        == "$4.00 a month less, hit ratio 6.5 points lower, cold p95 2.56 s, 8 instances more"
+    )
 
 
 def test_the_runner_up_costs_more_and_says_what_for() -> None:
@@ -104,7 +107,7 @@ def test_where_nothing_meets_all_the_nearest_says_what_it_misses() -> None:
     assert found.nearest.usd <= 1000
     assert any(failure.startswith("cold p95") for failure in found.nearest.failures)
     # With every model in memory nobody waits.
-    rich = search(model(WORKLOAD, cold_p95_seconds=1.0), tiering(WORKLOAD), replace(BOUNDS, most=40))
+    rich = search(model(WORKLOAD, cold_p95_seconds=1.0), tiering(WORKLOAD), replace(BOUNDS, max_instances=40))
     assert rich.best.hit_ratio == pytest.approx(1.0)
     assert rich.best.cold_p95_seconds is None
 
@@ -112,7 +115,7 @@ def test_where_nothing_meets_all_the_nearest_says_what_it_misses() -> None:
 def test_the_busiest_hour_sets_the_fewest_instances() -> None:
     # 200 calls/s; an ml.m5.xlarge is meant for 25.
     busy = steady(zipf(20, 200 * 86400.0))
-    found = search(model(busy), tiering(busy), replace(BOUNDS, types=("ml.m5.xlarge",), most=20))
+    found = search(model(busy), tiering(busy), replace(BOUNDS, types=(describe("ml.m5.xlarge"),), max_instances=20))
     assert found.best.instances == 8
 
 
@@ -129,7 +132,7 @@ def test_a_required_p99_buys_an_endpoint_or_a_bigger_cache_whichever_is_cheaper(
 
 
 def test_more_memory_never_hits_less_and_more_traffic_of_the_same_kind_hits_the_same() -> None:
-    found = search(model(WORKLOAD), tiering(WORKLOAD), replace(BOUNDS, types=("ml.r5.xlarge",)))
+    found = search(model(WORKLOAD), tiering(WORKLOAD), replace(BOUNDS, types=(describe("ml.r5.xlarge"),)))
     ratios = [option.hit_ratio for option in sorted(found.options, key=lambda option: option.instances)]
     assert ratios == sorted(ratios)
     cases = {case.what: case for case in sensitivity(model(WORKLOAD, min_hit_ratio=0.3), found.options[0])}
@@ -144,13 +147,13 @@ def test_half_as_many_models_again_join_those_that_share_and_not_the_whales() ->
     workload = steady(calls)
     planned = model(workload, config=fleet(region="us-east-1"))
     whales = frozenset({"w1", "w2", "w3"})
-    option = planned.option("ml.m5.large", 2, whales)
+    option = planned.option(describe("ml.m5.large"), 2, whales)
     cases = {case.what: case for case in sensitivity(planned, option)}
     assert cases["models x 1.5"].hit_ratio < cases["as planned"].hit_ratio
     # The same 60 tenants and every second of them again, without anybody else.
     order = sorted(zipf(60, 20_000).items(), key=lambda item: -item[1])
     alone = steady(dict(order) | {f"{name}+": rate for name, rate in order[1::2]})
-    expected = model(alone).option("ml.m5.large", 2, frozenset())
+    expected = model(alone).option(describe("ml.m5.large"), 2, frozenset())
     assert cases["models x 1.5"].hit_ratio == pytest.approx(expected.hit_ratio)
 
 
@@ -158,7 +161,7 @@ def test_twice_the_traffic_fails_where_the_file_allows_too_few_instances() -> No
     tight = fleet(region="us-east-1", tiers={"tail": {"instances": {"min": 2, "max": 2, "initial": 2}}})
     busy = steady(zipf(20, 40 * 86400.0))
     planned = model(busy, config=tight)
-    cases = {case.what: case for case in sensitivity(planned, planned.option("ml.m5.xlarge", 2, frozenset()))}
+    cases = {case.what: case for case in sensitivity(planned, planned.option(describe("ml.m5.xlarge"), 2, frozenset()))}
     assert cases["as planned"].meets
     assert not cases["traffic x 2"].meets
     assert cases["traffic x 2"].failures == ("tail needs 4 x ml.m5.xlarge in its busiest hour, and may have 2",)
@@ -166,11 +169,11 @@ def test_twice_the_traffic_fails_where_the_file_allows_too_few_instances() -> No
 
 def test_the_share_outside_the_sla_is_that_of_the_classes_that_break_it() -> None:
     judge = model(WORKLOAD, cold_p95_seconds=1.0, warm_p95_seconds=0.3)
-    option = judge.option("ml.m5.xlarge", 2, frozenset())
-    [times] = judge.latencies(option, "whale")
+    option = judge.option(describe("ml.m5.xlarge"), 2, frozenset())
+    [times] = latencies(judge, option, "whale")
     # A load of the stock container takes longer than a second, and no warm call takes 300 ms.
     assert times.outside_share == pytest.approx(1 - option.hit_ratio)
-    assert model(WORKLOAD).latencies(option, "whale")[0].outside_share is None
+    assert latencies(model(WORKLOAD), option, "whale")[0].outside_share is None
 
 
 def test_big_models_that_are_called_rarely_make_the_cold_calls() -> None:
@@ -178,7 +181,7 @@ def test_big_models_that_are_called_rarely_make_the_cold_calls() -> None:
     sizes = np.array([5.0] * 10 + [45.0] * 200)
     workload = replace(steady(calls), model_mb=sizes)
     planned = model(workload)
-    option = planned.judged(planned.option("ml.m5.xlarge", 2, frozenset()))
+    option = planned.evaluate(planned.option(describe("ml.m5.xlarge"), 2, frozenset()))
     assert 0.99 < option.hit_ratio < 1
     # Of the stock container: 2.9 s for 45 MB, 2.1 s for 5 MB, and the fetch on top.
     assert option.cold_p95_seconds > 3.5
@@ -190,7 +193,7 @@ def test_a_required_p99_is_judged_of_a_tenant_that_may_not_leave_the_shared_tier
     workload = steady(calls)
     judge = model(workload, tenant_p99_seconds={"vip": 0.05})
     kept = replace(tiering(workload), keep=frozenset({"vip"}))
-    found = search(judge, kept, replace(BOUNDS, types=("ml.m5.xlarge",), most=3))
+    found = search(judge, kept, replace(BOUNDS, types=(describe("ml.m5.xlarge"),), max_instances=3))
     assert found.best is None
     assert any(
         text.startswith("vip p99 2.9") and "on the shared tier, required 50 ms" in text
@@ -200,15 +203,15 @@ def test_a_required_p99_is_judged_of_a_tenant_that_may_not_leave_the_shared_tier
 
 def test_bursts_turn_into_independent_calls_in_the_sensitivity() -> None:
     bursty = steady(zipf(500, 50_000), sessions=Sessions(5.0, 300.0))
-    option = model(bursty).option("ml.m5.xlarge", 2, frozenset())
+    option = model(bursty).option(describe("ml.m5.xlarge"), 2, frozenset())
     cases = {case.what: case.change for case in sensitivity(model(bursty), option)}
     assert cases["independent calls"] < 0 < cases["sessions of 10 calls"]
 
 
 def test_shares_of_an_option_make_one_and_the_disk_takes_what_memory_lost() -> None:
     config = fleet(region="us-east-1", tiers={"tail": {"volume_size_in_gb": 500}})
-    with_disk: FleetOption = model(WORKLOAD, config=config).option("ml.m5.xlarge", 2, frozenset())
-    without = model(WORKLOAD).option("ml.m5.xlarge", 2, frozenset())
+    with_disk: FleetOption = model(WORKLOAD, config=config).option(describe("ml.m5.xlarge"), 2, frozenset())
+    without = model(WORKLOAD).option(describe("ml.m5.xlarge"), 2, frozenset())
     for option in (with_disk, without):
         assert option.hit_ratio + option.disk_share + option.cold_share == pytest.approx(1)
     assert with_disk.hit_ratio == without.hit_ratio

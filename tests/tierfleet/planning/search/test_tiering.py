@@ -90,17 +90,17 @@ def test_between_the_limits_everybody_stays_where_it_is() -> None:
     calls = small | {"w": 100_000.0}
     # 20 % of the tier it would join: below 25 %, above 25 % less the band of 30 %.
     assert not assigned(calls)["w"].dedicated
-    stays = assigned(calls, dedicated_now={"w"})["w"]
+    stays = assigned(calls, dedicated_today={"w"})["w"]
     assert stays.dedicated
     assert "within the band of 30 %" in stays.reason
-    assert not assigned(small | {"w": 80_000.0}, dedicated_now={"w"})["w"].dedicated
+    assert not assigned(small | {"w": 80_000.0}, dedicated_today={"w"})["w"].dedicated
 
 
 def test_a_kept_tenant_stays_on_either_tier() -> None:
     small = {f"s{n}": 1000.0 for n in range(40)}
     calls = small | {"w": 1e6}
     assert not assigned(calls, keep={"w"})["w"].dedicated
-    kept = assigned(calls, keep={"s1"}, dedicated_now={"s1"})["s1"]
+    kept = assigned(calls, keep={"s1"}, dedicated_today={"s1"})["s1"]
     assert kept.dedicated
     assert "kept where it is" in kept.reason
 
@@ -132,7 +132,7 @@ traffic = st.dictionaries(
 def test_a_second_plan_changes_nothing_and_the_order_does_not_matter(calls, random, share, band) -> None:
     rules = TieringRules(dominant_share=share, band=band)
     first = dedicated(assigned(calls, rules=rules))
-    assert dedicated(assigned(calls, rules=rules, dedicated_now=first)) == first
+    assert dedicated(assigned(calls, rules=rules, dedicated_today=first)) == first
     if len(set(calls.values())) == len(calls):
         items = list(calls.items())
         random.shuffle(items)
@@ -143,5 +143,5 @@ def test_a_second_plan_changes_nothing_and_the_order_does_not_matter(calls, rand
 def test_kept_tenants_never_move(calls, data) -> None:
     keep = data.draw(st.sets(st.sampled_from(sorted(calls))))
     now = data.draw(st.sets(st.sampled_from(sorted(calls))))
-    found = dedicated(assigned(calls, dedicated_now=now, keep=keep))
+    found = dedicated(assigned(calls, dedicated_today=now, keep=keep))
     assert found & keep == now & keep

@@ -66,15 +66,15 @@ def test_a_line_of_several_numbers_is_read_by_the_rows_that_were_sent(numbers: l
         (b"[[0.1, 0.9], 0.1]", "rows with different numbers of scores"),
         (b"0.1,0.9\n0.1", "rows with different numbers of scores"),
         (b"[[0.1, 0.9, 0.2], [0.1, 0.2]]", "rows with different numbers of scores"),
-        (b"[[[0.1, 0.9]]]", "something else than numbers"),
-        (b"[[[0.1, 0.9], [0.1, 0.9]]]", "something else than numbers"),
-        (b'[{"score": [0.1, "x"]}]', "something else than numbers"),
-        (b"[[]]", "something else than numbers"),
-        (b'{"score": {"score": 1}}', "something else than numbers"),
-        (b'{"predictions": [{"score": null}]}', "null for a number, which is not finite"),
+        (b"[[[0.1, 0.9]]]", "a value that is not a number"),
+        (b"[[[0.1, 0.9], [0.1, 0.9]]]", "a value that is not a number"),
+        (b'[{"score": [0.1, "x"]}]', "a value that is not a number"),
+        (b"[[]]", "a value that is not a number"),
+        (b'{"score": {"score": 1}}', "a value that is not a number"),
+        (b'{"predictions": [{"score": null}]}', "null for a number that is not finite"),
         (b"[[0.1, null]]", "null for a number"),
-        (b"1_0", "something else than numbers"),
-        ("\u0661".encode(), "something else than numbers"),
+        (b"1_0", "a value that is not a number"),
+        ("\u0661".encode(), "a value that is not a number"),
         (b"[0.1", "no JSON"),
         (b'{"score": 1}\n{"score"', "no JSON"),
         (b'{"predictions": 3}', "no list of predictions"),
@@ -101,12 +101,12 @@ def test_predict_gives_a_list_per_row(form: str, tenant: str, endpoint: str, aws
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (json.dumps(SCORES[:1]), "2 rows were sent and the scores of 1 came back"),
-        (json.dumps([*SCORES, SCORES[0]]), "2 rows were sent and the scores of 3 came back"),
-        ("[]", "2 rows were sent and the scores of 0 came back"),
+        (json.dumps(SCORES[:1]), "2 rows were sent and 1 scores came back"),
+        (json.dumps([*SCORES, SCORES[0]]), "2 rows were sent and 3 scores came back"),
+        ("[]", "2 rows were sent and 0 scores came back"),
         ("[[0.1, 0.9], 0.1]", "rows with different numbers of scores"),
-        ("<html>", "something else than numbers"),
-        ("", "2 rows were sent and the scores of 0 came back"),
+        ("<html>", "a value that is not a number"),
+        ("", "2 rows were sent and 0 scores came back"),
         ("[" * 20_000, "no JSON|too deeply"),
     ],
 )
@@ -146,7 +146,7 @@ def test_explain_gives_every_output(aws: FakeAws, fleet: FleetClient) -> None:
     assert [(output.bias, output.contributions) for output in row.outputs] == [(0.5, (0.25, -2.0)), (-0.5, (1.0, 2.0))]
     assert [output.margin for output in row.outputs] == [-1.25, 2.5]
     for read in (lambda: row.bias, lambda: row.contributions, lambda: row.margin):
-        with pytest.raises(ValueError, match=r"2 outputs; name one: outputs\[0\]"):
+        with pytest.raises(ValueError, match=r"2 outputs; choose one, for example outputs\[0\]"):
             read()
     reply, found = fleet.explain_body("m01", b"[[1, null]]", content_type="application/json")
     assert (found.rows[0], reply.endpoint, reply.predictions) == (row, whale("m01"), [[0.25, 0.75]])
@@ -197,7 +197,7 @@ def test_where_there_are_no_contributions_the_error_says_why(
     with pytest.raises(errors.ContributionsUnavailableError, match=why) as caught:
         fleet.explain(tenant, ROWS)
     assert (caught.value.tenant, caught.value.endpoint, caught.value.kind) == (tenant, endpoint, kind)
-    assert str(caught.value).startswith(f"tenant {tenant} on endpoint {endpoint}: its scores are not explained: ")
+    assert str(caught.value).startswith(f"tenant {tenant} on endpoint {endpoint}: its scores cannot be explained: ")
     assert "contributions need the image tierfleet" in str(caught.value)
     assert aws.count("InvokeEndpoint") == 1
 
@@ -214,7 +214,7 @@ def test_other_errors_stay_what_they_are(aws: FakeAws, fleet: FleetClient) -> No
     with pytest.raises(ValueError, match="no rows"):
         fleet.explain("m37", [])
     aws.containers[SHARED] = says(REFUSED, status=406)
-    with pytest.raises(errors.RequestInvalidError, match="cannot answer in the form that was asked for"):
+    with pytest.raises(errors.RequestInvalidError, match="cannot answer in the requested format"):
         fleet.invoke("m37", b"1", accept="image/png")
 
 
@@ -226,14 +226,14 @@ BROKEN: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda row: row.update(contributions=[0.25, 1, 2]), "one contribution for each of 2 features"),
     (lambda row: row.update(contributions=0.25), "one contribution for each of 2 features"),
     (lambda row: row.update(contributions=[0.25, None]), "null for a number"),
-    (lambda row: row.update(contributions=[0.25, "x"]), "something else than numbers"),
+    (lambda row: row.update(contributions=[0.25, "x"]), "a value that is not a number"),
     (lambda row: row.update(contributions=[[0.25, 1]]), "one contribution for each of 2 features|numbers"),
     (lambda row: row.update(bias=None), "null for a number"),
     (lambda row: row.update(bias=[]), "bias and contributions differ"),
     (lambda row: row.update(bias=[0.5]), "bias and contributions differ"),
     (lambda row: row.update(bias=[0.5, 0.25]), "one contribution for each of 2 features"),
-    (lambda row: row.update(bias=True), "something else than numbers"),
-    (lambda row: row.update(score=[[1]]), "something else than numbers"),
+    (lambda row: row.update(bias=True), "a value that is not a number"),
+    (lambda row: row.update(score=[[1]]), "a value that is not a number"),
     (lambda row: row.update(bias=[1, 2], contributions=[[1, 2], [3, 4]]), "different numbers of outputs"),
 ]
 

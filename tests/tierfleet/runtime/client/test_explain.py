@@ -58,7 +58,7 @@ def test_a_cold_call_is_shown_request_by_request(explained: Explained) -> None:
     assert explanation.target_model == "m37/v1.tar.gz"
     assert (
         explanation.why
-        == "m37 is not listed in the routes, so it is on the default tier tail, whose endpoint is shared"
+        == "m37 is not listed in the routes, so it is on the default tier tail, with a multi-model endpoint"
     )
     sent = explanation.requests[-1].sent
     assert sent["X-Amzn-SageMaker-Target-Model"] == "m37/v1.tar.gz"
@@ -75,7 +75,7 @@ def test_no_credential_is_shown(explained: Explained) -> None:
 
 def test_a_whale_needs_no_pointer_and_is_in_memory(explained: Explained) -> None:
     explanation = explained("m01")
-    assert explanation.why == "m01 is listed in the routes on tier whale, on an endpoint of its own"
+    assert explanation.why == "m01 is listed in the routes on tier whale, with a dedicated endpoint"
     assert (explanation.target_model, explanation.cache) == (None, CacheState.IN_MEMORY)
     assert "GetObject" not in [request.operation for request in explanation.requests]
 
@@ -110,13 +110,13 @@ def test_a_request_without_a_reply_has_no_status(explained: Explained, aws: Fake
     aws.s3_error = (500, "InternalError")
     explanation = explained("m37")
     assert {(r.status, r.failure) for r in explanation.requests if r.operation == "GetObject"} == {
-        (500, "the service is unavailable for now (InternalError: down)")
+        (500, "the service is unavailable (InternalError: down)")
     }
 
 
 def test_a_fallback_says_so(aws: FakeAws, explained: Explained) -> None:
     aws.endpoints.remove(whale("m01"))
-    assert explained("m01").why.endswith("that endpoint is gone, so the default tier answered")
+    assert explained("m01").why.endswith("that endpoint does not exist, so the default tier answered")
 
 
 @pytest.mark.parametrize(
@@ -150,4 +150,4 @@ def test_what_the_platform_says_counts_more_than_the_times(explained: Explained,
 def test_routes_that_change_meanwhile_are_said(aws: FakeAws, explained: Explained) -> None:
     explained("m07")
     aws.routes = route_document(whales=("m01", "m07"))
-    assert explained("m07").why.endswith("; the routes changed meanwhile")
+    assert explained("m07").why.endswith("; the routes changed in the meantime")

@@ -256,7 +256,7 @@ def test_clients_that_were_given_are_refused_in_a_child_and_serve_on_in_the_pare
     calls(client, 2)
 
     def child() -> None:
-        with pytest.raises(RequestInvalidError, match="make it after the fork, or leave aws out"):
+        with pytest.raises(RequestInvalidError, match="create it after the fork, or leave aws out"):
             client.invoke("m37", b"1")
         client.close()
         # The clients themselves share no connection with the parent.

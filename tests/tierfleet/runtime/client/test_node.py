@@ -111,7 +111,7 @@ def test_a_part_of_other_bytes_is_refused(aws: FakeAws, url: str) -> None:
     caller = Caller(url, deadlineSeconds=2)
     [answer] = caller.ask(("m07", "1"))
     caller.end()
-    assert "does not hold what its name says" in answer["error"]
+    assert "has bytes whose SHA-256 is not the one in its name" in answer["error"]
 
 
 def assert_answered(answers: list[dict[str, Any]]) -> None:

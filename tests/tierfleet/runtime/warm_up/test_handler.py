@@ -144,6 +144,26 @@ class StubbedAws:
                 },
             )
 
+    def refused(self, endpoint: str, *tenants: str) -> None:
+        """The endpoint answers 424, in the order of the probes."""
+        for tenant in tenants:
+            pointer = {"tenant": tenant, "version": "1", "target_model": f"{tenant}/1.tar.gz"}
+            self.stubs["s3"].add_response("get_object", {"Body": body(json.dumps(pointer).encode())})
+            self.stubs["runtime"].add_client_error(
+                "invoke_endpoint",
+                "ModelError",
+                "boom",
+                http_status_code=424,
+                expected_params={
+                    "EndpointName": endpoint,
+                    "TargetModel": f"{tenant}/1.tar.gz",
+                    "ContentType": "text/csv",
+                    "Body": b"0,0,0",
+                    "CustomAttributes": "tierfleet-warm-up",
+                    "InferenceId": "tierfleet-warm-up",
+                },
+            )
+
     def unpublished(self, tenant: str) -> None:
         key = {"Bucket": BUCKET, "Key": f"catalog/{tenant}.json"}
         self.stubs["s3"].add_client_error("get_object", "NoSuchKey", "no", expected_params=key)
@@ -420,7 +440,7 @@ def test_parts_that_are_not_what_they_should_be_fail_the_deployment(
     warm_up.handler(parts_request(cloudformation, "Update", part_of(b"{}")), Context())
     answer = only_answer(cloudformation)
     assert (answer["Status"], answer["PhysicalResourceId"]) == ("FAILED", OLD)
-    assert "s3://assets/asset.json does not hold what its name says" in answer["Reason"]
+    assert "SHA-256 is not the one in its name" in answer["Reason"]
 
 
 def test_parts_stay_when_the_resource_goes(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
@@ -553,13 +573,11 @@ def test_a_new_endpoint_that_cannot_get_the_instances_of_its_predecessor_fails_t
     assert "quota" in only_answer(cloudformation)["Reason"]
 
 
-@pytest.mark.parametrize(
-    ("deployed", "answered", "status"), [(OLD, 0, "FAILED"), (OLD, 1, "SUCCESS"), (NEW, 0, "SUCCESS")]
-)
-def test_a_new_endpoint_that_answers_no_probe_never_gets_to_the_flip(
-    aws: StubbedAws, cloudformation: ResponseUrl, deployed: str, answered: int, status: str
+@pytest.mark.parametrize(("deployed", "status"), [(OLD, "FAILED"), (NEW, "SUCCESS")])
+def test_a_new_endpoint_that_answers_no_probe_never_gets_the_routes(
+    aws: StubbedAws, cloudformation: ResponseUrl, deployed: str, status: str
 ) -> None:
-    """An endpoint that serves already, and one that answers somebody, only stay cold."""
+    """An endpoint that serves already only stays cold."""
     aws.stack("UPDATE_IN_PROGRESS")
     aws.endpoint(NEW, "Config-New")
     aws.deployed(document(deployed, "m02", "m03"))
@@ -567,11 +585,7 @@ def test_a_new_endpoint_that_answers_no_probe_never_gets_to_the_flip(
         aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(2))
         aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
     aws.hosted(document(NEW, "m02", "m03"))
-    for tenant in ("m03", "m02")[: 2 - answered]:
-        pointer = {"tenant": tenant, "version": "1", "target_model": f"{tenant}/1.tar.gz"}
-        aws.stubs["s3"].add_response("get_object", {"Body": body(json.dumps(pointer).encode())})
-        aws.stubs["runtime"].add_client_error("invoke_endpoint", "ModelError", "boom", http_status_code=424)
-    aws.probed(NEW, *("m03", "m02")[2 - answered :])
+    aws.refused(NEW, "m03", "m02")
     warm_up.handler(gate_request(cloudformation), Context())
     assert only_answer(cloudformation)["Status"] == status
     if status == "FAILED":
@@ -579,6 +593,30 @@ def test_a_new_endpoint_that_answers_no_probe_never_gets_to_the_flip(
             f"{NEW} does not serve, {OLD} still does; none of 2 probes was answered"
             in only_answer(cloudformation)["Reason"]
         )
+
+
+@pytest.mark.parametrize(("old_answers", "status"), [(True, "FAILED"), (False, "SUCCESS")])
+def test_a_tenant_that_only_the_old_endpoint_answers_fails_the_deployment(
+    aws: StubbedAws, cloudformation: ResponseUrl, old_answers: bool, status: str
+) -> None:
+    """A bad model, which neither endpoint answers, holds up no deployment."""
+    aws.stack("UPDATE_IN_PROGRESS")
+    aws.endpoint(NEW, "Config-New")
+    aws.deployed(document(OLD, "m02", "m03"))
+    aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(2))
+    aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
+    aws.hosted(document(NEW, "m02", "m03"))
+    aws.refused(NEW, "m03")
+    aws.probed(NEW, "m02")
+    (aws.probed if old_answers else aws.refused)(OLD, "m03")
+    warm_up.handler(gate_request(cloudformation), Context())
+    answer = only_answer(cloudformation)
+    assert answer["Status"] == status
+    if old_answers:
+        assert "1 of 2 probes failed" in answer["Reason"]
+        assert "m03: the model failed (ModelError: boom)" in answer["Reason"]
+    else:
+        assert (answer["Data"]["Warmed"], answer["Data"]["Failed"]) == (1, 1)
 
 
 def test_the_gate_warms_by_name_whatever_the_document_calls_the_tiers_endpoint(

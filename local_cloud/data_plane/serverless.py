@@ -1,0 +1,95 @@
+"""Serverless variants: containers that are started for calls and stopped when none come.
+
+AWS gives no figure for how long an idle container is kept, nor the error code above MaxConcurrency; both are ours.
+https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from local_cloud.data_plane import invocation_errors
+from local_cloud.data_plane.desired import ServerlessSpec
+from local_cloud.data_plane.instances.instance import Instance
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.02
+_UTILIZATION = "ServerlessConcurrentExecutionsUtilization"
+
+
+@dataclass
+class Calls:
+    """The calls of one variant under way, those that wait for a container included."""
+
+    under_way: int = 0
+
+
+def containers_to_start(spec: ServerlessSpec, instances: Sequence[Instance], *, began: bool) -> int:
+    """How many containers a variant needs without any call: the provisioned ones, and one when it begins, which proves
+    that image and model work."""
+    least = max(spec.provisioned_concurrency, 0 if began else 1)
+    return max(0, least - len(instances))
+
+
+def idle_containers(spec: ServerlessSpec, instances: Sequence[Instance], idle_seconds: float) -> list[Instance]:
+    """The containers to stop: without a call for so long, and beyond the provisioned ones."""
+    now = time.monotonic()
+    idle = [
+        instance
+        for instance in instances
+        if (instance.was_healthy or instance.status == "Failed")
+        and not instance.in_flight
+        and now - instance.idle_since >= idle_seconds
+    ]
+    return idle[: max(0, len(instances) - spec.provisioned_concurrency)]
+
+
+async def stop_idle_for_ever(stop_idle: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        stop_idle()
+
+
+@asynccontextmanager
+async def container(
+    spec: ServerlessSpec,
+    instances: Sequence[Instance],
+    calls: Calls,
+    *,
+    start: Callable[[], Instance],
+    observe: Callable[[str, float], None],
+) -> AsyncIterator[Instance]:
+    """A container for one call: an idle one, or a new one after a cold start. Raises ServiceError above MaxConcurrency,
+    and where the container does not start."""
+    if calls.under_way >= spec.max_concurrency:
+        observe(_UTILIZATION, 1.0)
+        raise invocation_errors.throttled()
+    calls.under_way += 1
+    observe(_UTILIZATION, calls.under_way / spec.max_concurrency)
+    try:
+        free = [instance for instance in instances if not instance.in_flight]
+        taken = next((instance for instance in free if instance.in_service), None)
+        if taken is None:
+            taken = next((instance for instance in free if instance.status == "Starting"), None) or start()
+        # Before the first wait, so that two calls never share a container.
+        taken.enter("")
+        try:
+            if not taken.in_service:
+                began = time.perf_counter()
+                await _until_in_service(taken)
+                observe("ModelSetupTime", (time.perf_counter() - began) * 1e6)
+            yield taken
+        finally:
+            taken.leave("")
+    finally:
+        calls.under_way -= 1
+
+
+async def _until_in_service(instance: Instance) -> None:
+    while not instance.in_service:
+        if instance.status in ("Failed", "Stopped"):
+            raise invocation_errors.no_instance(instance.reason)
+        await asyncio.sleep(_POLL_SECONDS)

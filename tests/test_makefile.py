@@ -1,0 +1,32 @@
+"""Every make target names files and modules that exist: a moved test would otherwise run no more, in silence."""
+
+import importlib.util
+import re
+import subprocess
+
+import pytest
+
+from local_cloud.testing.fleets import ROOT
+
+TARGETS = re.findall(r"^([a-z][a-z0-9-]*):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_a_target_runs_exists(target: str) -> None:
+    # --assume-old: how the environment is installed is not the question.
+    printed = subprocess.run(
+        ["make", "--dry-run", "--assume-old=install", target], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    files = re.findall(r"(?<=\s)(?:tests|tools|benchmarks|local_cloud)/[\w./-]*\.py", printed)
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+    modules = re.findall(r"python -m ((?:benchmarks|tests|tools)[\w.]*)", printed)
+    assert [module for module in modules if importlib.util.find_spec(module) is None] == []
+
+
+def test_the_moves_are_tested_with_either_early_start() -> None:
+    printed = subprocess.run(
+        ["make", "--dry-run", "--assume-old=install", "test-early-start"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    runs = [line for line in printed.splitlines() if "--early-start" in line]
+    assert [line.count("tests/local_cloud/") for line in runs] == [5, 5]

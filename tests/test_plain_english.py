@@ -1,0 +1,135 @@
+"""The words of CONTRIBUTING.md: one word for one thing, in code, messages and documentation."""
+
+import ast
+import io
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local_cloud.testing.fleets import ROOT
+
+# What not to write, and what to write instead.
+DIALECT = {
+    r"stand-ins?": "local emulator, ministack, or fake",
+    r"local cloud": "local emulator",
+    r"(?-i:MMEs?)": "multi-model endpoint",
+    r"shared endpoints?": "multi-model endpoint",
+    r"shared tiers?": "multi-model tier",
+    r"artifacts?": "artefact",
+    r"(?:stand|stands|stood)(?!-)": "is",
+    r"of which|of whom": "whose, or a second sentence",
+    r"those (?:that|who)": "the ones that, or the noun",
+    r"nobody": "no one, no caller",
+    r"anyway": "even so, or nothing",
+    r"mend(?:s|ed|ing)?": "fix",
+    r"judg(?:e|es|ed|ing)": "check, decide",
+    r"beside": "next to, with",
+    r"anew": "again",
+    r"in silence": "silently",
+    r"passed over": "skipped",
+    r"belongs? into": "belongs in",
+    r"yardsticks?": "reference",
+    r"hence|whence|thereof|therein|whilst|albeit": "a modern word",
+}
+PATTERN = re.compile("|".join(rf"(?P<w{n}>(?<![\w-]){words}(?![\w-]))" for n, words in enumerate(DIALECT)), re.I)
+INSTEAD = list(DIALECT.values())
+
+# Names that others gave, and the rules themselves.
+ALLOWED = re.compile(r"aws:cloudformation|artifacts?\.amazonaws|model artifacts? location|ModelArtifacts", re.I)
+RULES = {"CONTRIBUTING.md", "tests/test_plain_english.py"}
+
+# Folders and files that were written before the rules. Clean one, then take its line out.
+NOT_YET_CLEAN: tuple[str, ...] = (
+    "CHANGELOG.md",
+    "Makefile",
+    "README.md",
+    "app.py",
+    "benchmarks/",
+    "config/",
+    "constructs_lib/",
+    "container/",
+    "docs/",
+    "examples/",
+    "lambda/",
+    "local_cloud/",
+    "stacks/",
+    "tests/",
+    "tierfleet/",
+    "tools/",
+)
+
+SUFFIXES = {".py", ".md", ".toml", ".mjs", ".js", ".c", ".h"}
+
+
+def files() -> list[str]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [
+        name
+        for name in listed.splitlines()
+        if (Path(name).suffix in SUFFIXES or Path(name).name == "Makefile")
+        and name not in RULES
+        and not name.startswith(NOT_YET_CLEAN)
+        and (ROOT / name).exists()
+    ]
+
+
+def prose(name: str, text: str) -> Iterator[tuple[int, str]]:
+    """The lines a person reads: of Python its comments and the strings of several words, else every line."""
+    if not name.endswith(".py"):
+        yield from enumerate(text.splitlines(), 1)
+        return
+    fstring = getattr(tokenize, "FSTRING_MIDDLE", None)  # Python 3.12 splits f-strings into pieces
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        words = token.type in (tokenize.STRING, fstring) and " " in token.string
+        if words or token.type == tokenize.COMMENT:
+            yield from enumerate(token.string.splitlines(), token.start[0])
+
+
+def dialect(name: str, text: str) -> list[str]:
+    lines = []
+    if PATTERN.search(text):
+        for number, line in prose(name, text):
+            for match in PATTERN.finditer(ALLOWED.sub("", line)):
+                assert match.lastgroup
+                lines.append(f"{name}:{number}: {match[0]!r}; write: {INSTEAD[int(match.lastgroup[1:])]}")
+    if name.endswith(".py") and re.search(r"\bfound\b", text):
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == "found":
+                lines.append(f"{name}:{node.lineno}: a variable called 'found'; write: the noun")
+    return lines
+
+
+def test_texts_use_the_words_of_the_glossary() -> None:
+    problems = [line for name in files() for line in dialect(name, (ROOT / name).read_text(encoding="utf-8"))]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "word"),
+    [
+        ("x.md", "The stand-in deploys it.", "'stand-in'"),
+        ("x.py", "# Nobody reads this.\n", "'Nobody'"),
+        ("x.py", 'raise ValueError(f"line {n} must be mended")\n', "'mended'"),
+        ("x.py", "found = 1\n", "'found'"),
+        ("x.py", "for found in range(3):\n    pass\n", "'found'"),
+    ],
+)
+def test_dialect_is_reported(name: str, text: str, word: str) -> None:
+    assert word in "".join(dialect(name, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.py", "stand_in = emulator.stand\n"),
+        ("x.py", 'tenant = "nobody"\n'),
+        ("x.py", "# a standard of understanding\n"),
+        ("x.md", "[the tier](adr/0045-the-stand-in-starts-dependents-early.md)"),
+    ],
+)
+def test_names_and_links_are_no_dialect(name: str, text: str) -> None:
+    assert dialect(name, text) == []

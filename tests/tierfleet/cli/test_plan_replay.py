@@ -1,0 +1,65 @@
+"""`tierfleet plan replay` and `plan backtest`: what a user sees, and the exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from local_cloud.testing.fleets import CONFIG
+from tierfleet.cli import app
+
+run = CliRunner().invoke
+CHURN = CONFIG / "churn-prod.toml"
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("trace") / "churn.csv"
+    answer = run(app, ["plan", "synthesize", "churn", "--days", "2", "--requests-per-day", "5000", "-o", str(file)])
+    assert answer.exit_code == 0
+    return file
+
+
+def test_a_replay_in_words_and_as_json(trace: Path) -> None:
+    arguments = ["plan", "replay", str(trace), "--config", str(CHURN)]
+    answer = run(app, arguments, env={"COLUMNS": "80"})
+    assert answer.exit_code == 0
+    for words in ("churn-prod: ", "tail: 6 x ml.r5.2xlarge", "in memory", "outside what is required", "2026-11-02 00"):
+        assert words in answer.stdout
+    document = json.loads(run(app, [*arguments, "--json"]).stdout)
+    [tail] = document["endpoints"]
+    assert document["calls"] == tail["calls"] == sum(hour["calls"] for hour in tail["hours"])
+    assert tail["in_memory"] + tail["waited_for_running_load"] + tail["from_disk"] + tail["from_s3"] == tail["calls"]
+    assert {"tenant", "calls", "outside", "longest_wait_seconds"} <= tail["tenants"][0].keys()
+    assert tail["instances"] == [["2026-11-02T00:00:00+00:00", 6]]
+
+
+def test_a_backtest_compares_and_ends_with_1_if_something_was_not_kept(trace: Path) -> None:
+    arguments = ["plan", "backtest", str(trace), "--config", str(CHURN), "--json"]
+    kept = run(app, [*arguments, "--min-hit-ratio", "0"])
+    assert kept.exit_code == 0
+    document = json.loads(kept.stdout)
+    assert document["failures"] == []
+    assert document["planned_fleet"].endswith(document["rest"]["endpoints"][0]["instance_type"])
+    # The first calls of a day and a half cannot all be hits.
+    not_kept = run(app, [*arguments, "--min-hit-ratio", "0.999"])
+    assert not_kept.exit_code == 1
+    assert "hit ratio" in json.loads(not_kept.stdout)["failures"][0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config", "nowhere.toml"], "nowhere.toml"),
+        (["--config", str(CHURN), "--skip-days", "9"], "skip fewer"),
+        (["--config", str(CHURN), "--profile", "x"], "'x' is no profile"),
+        (["--config", str(CHURN), "--tenant-column", "who"], "no column 'who'"),
+        (["--config", str(CHURN), "--cold-p95-seconds", "0"], "give a number above 0"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_error(trace: Path, arguments: list[str], words: str) -> None:
+    answer = run(app, ["plan", "replay", str(trace), *arguments])
+    assert answer.exit_code == 2
+    assert words in answer.stderr
+    assert "Traceback" not in answer.stderr

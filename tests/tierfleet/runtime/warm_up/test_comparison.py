@@ -1,0 +1,185 @@
+"""The gate that asks the old and the new endpoint of each tenant that moves for the probe's score."""
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tierfleet.runtime.route_document import Probe, RouteDocument, parse_routes
+from tierfleet.runtime.time_limit import seconds_allowed
+from tierfleet.runtime.warm_up.comparison import MOST_ATTEMPTS, answer, compare, moves
+
+TAIL, WHALE, RARE = "f--p--tail--all--mme-m5-large", "f--p--whale--m1--dedicated-m5-large", "f--p--rare--m1--serverless"
+ENDPOINTS = {"whale": WHALE, "rare": RARE}
+PROBE = Probe("text/csv", "1,2,3")
+
+
+def routes(tier: str | None = None, version: str = "1", **more: str) -> RouteDocument:
+    """m1 on this tier; None: on the default one. more: tenant to tier, as m1's endpoint is named."""
+    placed = {**({"m1": tier} if tier else {}), **more}
+    document = {
+        "version": 1,
+        "fleet": "f",
+        "environment": "p",
+        "default_tier": "tail",
+        "tiers": {
+            "tail": {"hosting": "multi-model", "endpoint": TAIL},
+            "whale": {"hosting": "dedicated"},
+            "rare": {"hosting": "serverless"},
+        },
+        "tenants": {
+            tenant: {"tier": name, "endpoint": ENDPOINTS[name].replace("m1", tenant), "model_version": version}
+            for tenant, name in placed.items()
+        },
+    }
+    return parse_routes(json.dumps(document))
+
+
+class Runtime:
+    """Answers by endpoint: bytes, or errors that are raised in turn before the bytes."""
+
+    def __init__(self, **replies: Any) -> None:
+        self.replies = {ENDPOINTS.get(name, TAIL): reply for name, reply in replies.items()}
+        self.requests: list[Mapping[str, Any]] = []
+        self.seconds_allowed: dict[str, float | None] = {}
+
+    def invoke_endpoint(self, **request: Any) -> dict[str, Any]:
+        self.requests.append(request)
+        self.seconds_allowed[request["EndpointName"]] = seconds_allowed(None)
+        reply = self.replies[request["EndpointName"]]
+        if isinstance(reply, list):
+            reply = reply.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return {"Body": io.BytesIO(reply)}
+
+
+class Catalog:
+    def __init__(self, version: str | None = "1") -> None:
+        self.version = version
+
+    def get_object(self, **_: object) -> dict[str, Any]:
+        if self.version is None:
+            raise ClientError({"Error": {"Code": "NoSuchKey", "Message": ""}}, "GetObject")
+        pointer = {"tenant": "m1", "version": self.version, "target_model": f"m1/{self.version}.tar.gz"}
+        return {"Body": io.BytesIO(json.dumps(pointer).encode())}
+
+
+def error(code: str, message: str = "") -> Exception:
+    return ClientError({"Error": {"Code": code, "Message": message}}, "InvokeEndpoint")
+
+
+def outcome(
+    old: RouteDocument, new: RouteDocument, runtime: Runtime, catalog: Catalog | None = None
+) -> tuple[str, str]:
+    clock = iter(range(10_000))
+    (found,) = compare(
+        moves(old, new),
+        PROBE,
+        runtime=runtime,  # type: ignore[arg-type]
+        s3=catalog or Catalog(),  # type: ignore[arg-type]
+        models_bucket="b",
+        most_seconds=700,
+        sleep=lambda _: None,
+        clock=lambda: float(next(clock)),
+    )
+    return found.word, found.reason
+
+
+def test_only_tenants_whose_endpoint_changes_are_moves() -> None:
+    assert moves(routes("rare", m2="whale"), routes("rare", version="2", m2="whale")) == []
+    assert [(m.tenant, m.old.tier, m.new.tier) for m in moves(routes("whale"), routes(m2="rare"))] == [
+        ("m1", "whale", "tail"),
+        ("m2", "tail", "rare"),
+    ]
+
+
+@pytest.mark.parametrize(("old", "new"), [(None, "rare"), ("rare", None), ("whale", "rare"), ("rare", "whale")])
+def test_each_move_is_compared_and_the_stock_images_two_formats_are_the_same_score(
+    old: str | None, new: str | None
+) -> None:
+    runtime = Runtime(tail=b"[0.25]", whale=b'{"predictions": [{"score": 0.25}]}', rare=b"0.2500000001\n")
+    assert outcome(routes(old), routes(new), runtime) == ("equal", "")
+    named = {request["EndpointName"]: request.get("TargetModel") for request in runtime.requests}
+    assert len(named) == 2
+    assert all(target == ("m1/1.tar.gz" if name == TAIL else None) for name, target in named.items())
+
+
+def test_another_score_of_the_same_version_fails_the_deployment() -> None:
+    word, reason = outcome(routes(), routes("rare"), Runtime(tail=b"[0.25]", rare=b"[0.26]"))
+    assert word == "failed"
+    assert f"version 1 scores the probe [0.25] on {TAIL} and [0.26] on {RARE}; the tolerance is 1e-06" in reason
+
+
+def test_another_version_may_have_another_score_but_must_answer() -> None:
+    runtime = Runtime(tail=b"[0.25]", rare=b"[0.9]")
+    assert outcome(routes(), routes("rare", version="2"), runtime) == ("answers", "")
+    assert outcome(routes(), routes("rare"), Runtime(rare=b"[0.9]"), Catalog(None)) == ("answers", "")
+
+
+def test_a_new_endpoint_that_does_not_answer_fails_the_deployment() -> None:
+    runtime = Runtime(tail=b"[0.25]", rare=[error("ServiceUnavailable")] * MOST_ATTEMPTS)
+    word, reason = outcome(routes(), routes("rare"), runtime)
+    assert (word, f"the new endpoint {RARE} gave no score" in reason) == ("failed", True)
+    assert len(runtime.requests) == MOST_ATTEMPTS
+    denied = Runtime(tail=b"[0.25]", rare=error("ValidationError", "Endpoint x of account y not found."))
+    assert outcome(routes(), routes("rare"), denied)[0] == "failed"
+    assert len(denied.requests) == 1
+
+
+def test_throttled_probes_are_sent_again() -> None:
+    runtime = Runtime(tail=b"[0.25]", rare=[error("ThrottlingException"), b"[0.25]"])
+    assert outcome(routes(), routes("rare"), runtime) == ("equal", "")
+
+
+def test_an_old_endpoint_that_does_not_answer_does_not_hold_up_its_repair() -> None:
+    runtime = Runtime(tail=[error("ServiceUnavailable")] * MOST_ATTEMPTS, rare=b"[0.25]")
+    assert outcome(routes(), routes("rare"), runtime) == ("answers", "")
+
+
+def test_a_reply_that_is_no_score_is_an_answer() -> None:
+    assert outcome(routes(), routes("rare"), Runtime(tail=b"<a/>", rare=b"<b/>")) == ("answers", "")
+
+
+def test_a_move_to_a_shared_endpoint_without_a_published_model_is_not_probed() -> None:
+    runtime = Runtime(whale=b"[0.25]")
+    assert outcome(routes("whale"), routes(), runtime, Catalog(None)) == ("unpublished", "")
+    assert runtime.requests == []
+
+
+def test_a_cold_serverless_call_gets_minutes_and_the_others_seconds() -> None:
+    runtime = Runtime(tail=b"[0.25]", rare=b"[0.25]")
+    outcome(routes(), routes("rare"), runtime)
+    assert 240 < float(runtime.seconds_allowed[RARE] or 0) <= 250
+    assert 60 < float(runtime.seconds_allowed[TAIL] or 0) <= 70
+
+
+def test_a_tenant_that_no_time_is_left_for_fails_the_deployment() -> None:
+    runtime = Runtime(tail=b"[0.25]", rare=b"[0.25]")
+    (found,) = compare(
+        moves(routes(), routes("rare")),
+        PROBE,
+        runtime=runtime,  # type: ignore[arg-type]
+        s3=Catalog(),  # type: ignore[arg-type]
+        models_bucket="b",
+        most_seconds=0,
+    )
+    assert "there was no time left" in answer([found]).reason
+
+
+def test_the_answer_says_which_tenants_failed_and_counts_the_others() -> None:
+    failed = [outcome_of(f"m{n}", "failed", "why") for n in range(5)]
+    told = answer([*failed, outcome_of("m9", "equal")])
+    assert (told.succeeded, told.reason.count("why"), "and 2 more tenants" in told.reason) == (False, 3, True)
+    told = answer([outcome_of("m1", "equal"), outcome_of("m2", "answers")])
+    assert (told.succeeded, told.reason) == (True, "2 tenants move: 1 equal, 1 answers")
+    assert answer([]).succeeded
+
+
+def outcome_of(tenant: str, word: str, reason: str = "") -> Any:
+    from tierfleet.runtime.warm_up.comparison import Outcome
+
+    return Outcome(tenant, word, reason)

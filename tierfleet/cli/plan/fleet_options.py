@@ -1,0 +1,141 @@
+"""The options of `tierfleet plan fleet` in four groups, each translated into the planner's terms."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from tierfleet.cli.plan.trace_options import TraceOptions, traffic_option
+from tierfleet.config import FleetConfig
+from tierfleet.errors import InputError
+
+if TYPE_CHECKING:
+    from tierfleet.cost.prices import PriceTable
+    from tierfleet.planning.profiles.profile import Profile
+    from tierfleet.planning.search.requirements import Requirements
+    from tierfleet.planning.sources import Source
+
+_SLA: Final = "What is required"
+_CHOICE: Final = "What may be chosen"
+_OUTPUT: Final = "Output"
+
+
+def _sla(text: str) -> Any:
+    return typer.Option(help=text, rich_help_panel=_SLA)
+
+
+def _choice(text: str, **more: Any) -> Any:
+    return typer.Option(help=text, rich_help_panel=_CHOICE, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequirementOptions:
+    """What the fleet must achieve. The alarm limits of the fleet file are the defaults."""
+
+    budget_usd: Annotated[float | None, _sla("A month, for everything.")] = None
+    min_hit_ratio: Annotated[float | None, _sla("Default: alarms.min_cache_hit_ratio.")] = None
+    warm_p95_milliseconds: Annotated[float | None, _sla("Of calls whose model is in memory.")] = None
+    cold_p95_seconds: Annotated[
+        float | None, _sla("Of calls that wait for a load. Default: alarms.max_loading_wait_seconds.")
+    ] = None
+    tenant_p99: Annotated[list[str] | None, _sla("TENANT=MILLISECONDS in the container; repeatable.")] = None
+
+    def requirements(self, fleet: FleetConfig) -> "Requirements":
+        """Raises InputError."""
+        from tierfleet.planning.search.requirements import requirements_of
+        from tierfleet.planning.sources import numbers
+
+        warm = self.warm_p95_milliseconds
+        return requirements_of(
+            fleet,
+            min_hit_ratio=self.min_hit_ratio,
+            warm_p95_seconds=None if warm is None else warm / 1000,
+            cold_p95_seconds=self.cold_p95_seconds,
+            usd=self.budget_usd,
+            tenant_p99_seconds={
+                name: number / 1000 for name, number in numbers("--tenant-p99", self.tenant_p99 or []).items()
+            },
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrafficOptions(TraceOptions):
+    """How the traffic is read."""
+
+    model_megabytes: Annotated[float | None, traffic_option("Where the source has no sizes.", min=0.001)] = None
+    packed: Annotated[bool, traffic_option("Sizes are those of tar.gz artefacts.", "--packed")] = False
+    skip_days: Annotated[float | None, traffic_option("Days that only fill the caches.", min=0)] = None
+    horizon: Annotated[str | None, traffic_option("Plan for what the trace comes to in 90d, 12w, ...")] = None
+
+    def given(self) -> Mapping[str, object]:
+        """Option to value, for `refuse_idle_options`."""
+        return {**super().given(), "--skip-days": self.skip_days, "--horizon": self.horizon}
+
+    def read(self, source: str, folder: Path, profile: "Profile", progress: Callable[[int], None]) -> "Source":
+        """The traffic of a trace or of a table of rates. Raises InputError."""
+        from tierfleet.planning.sources import read_source, sessions_of
+
+        return read_source(
+            source,
+            folder,
+            reading=self.reading(),
+            default_megabytes=self.model_megabytes,
+            packed=self.packed,
+            profile=profile,
+            skip_days=self.skip_days,
+            sessions=sessions_of(self.calls_per_session, self.mean_gap_seconds),
+            horizon=self.horizon,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceOptions:
+    """What the search may choose."""
+
+    profile: Annotated[str | None, _choice("Container; default: the file's own.")] = None
+    profiles: Annotated[Path | None, _choice("A profiles file; default: the shipped one.")] = None
+    prices: Annotated[Path | None, _choice("A price table.")] = None
+    region: Annotated[str | None, _choice("Plan as in this region: its prices, its types.")] = None
+    keep: Annotated[list[str] | None, _choice("A tenant that stays on its tier; repeatable.")] = None
+    band: Annotated[float, _choice("Hysteresis of tiers.", min=0, max=0.9)] = 0.3
+    min_instances: Annotated[int | None, _choice("Default: 2, or 1 as in the file.", min=1, max=100)] = None
+    max_instances: Annotated[int | None, _choice("Default: 20.", min=1, max=100)] = None
+    least_instances: Annotated[int | None, _choice("", min=1, max=100, hidden=True)] = None
+    most_instances: Annotated[int | None, _choice("", min=1, max=100, hidden=True)] = None
+
+    def loaded(self) -> "tuple[PriceTable, dict[str, Profile]]":
+        """The price table and the profiles by name. Raises InputError."""
+        from tierfleet.cost.prices import load_prices
+        from tierfleet.planning.profiles.profile_files import load_profiles
+
+        return load_prices(self.prices), load_profiles(self.profiles)
+
+    def instance_bounds(self) -> tuple[int | None, int]:
+        """Fewest instances, None for the default, and most. Raises InputError where an alias gives a second value."""
+        for name, alias in (("min", "least"), ("max", "most")):
+            if None not in (getattr(self, f"{name}_instances"), getattr(self, f"{alias}_instances")):
+                raise InputError(f"--{alias}-instances is the former name of --{name}-instances: give one of them")
+        return (self.min_instances or self.least_instances), (self.max_instances or self.most_instances or 20)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What is printed and written."""
+
+    claim: Annotated[
+        list[str] | None,
+        typer.Option(help="MODELS=PERCENT, a published hit ratio; repeatable.", rich_help_panel=_OUTPUT),
+    ] = None
+    claim_usd: Annotated[float | None, typer.Option(help="Its published cost.", rich_help_panel=_OUTPUT)] = None
+    html: Annotated[Path | None, typer.Option(help="Write the report here.", rich_help_panel=_OUTPUT)] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Edit the fleet file; prints the diff.", rich_help_panel=_OUTPUT)
+    ] = False
+    pin: Annotated[
+        list[str] | None,
+        typer.Option(help="TENANT=VERSION of a new dedicated tenant; repeatable.", rich_help_panel=_OUTPUT),
+    ] = None

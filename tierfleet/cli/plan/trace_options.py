@@ -1,0 +1,64 @@
+"""Options that say how a trace is read, shared by the commands that take one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from tierfleet.planning.cache.curve_table import Reading
+
+_TRAFFIC: Final = "Traffic"
+
+
+def traffic_option(text: str = "", *names: str, **more: Any) -> Any:
+    """An option of the panel about traffic. names: of a switch, which would have a --no-... otherwise."""
+    return typer.Option(*names, help=text, rich_help_panel=_TRAFFIC, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceOptions:
+    """Columns, times and bad rows of a trace; and the burstiness that replaces the source's own."""
+
+    calls_per_session: Annotated[float | None, traffic_option("Burstiness; 1: independent.", min=1)] = None
+    mean_gap_seconds: Annotated[
+        float | None, traffic_option("Between the calls of a session. Default: 600.", min=0)
+    ] = None
+    tenant_column: Annotated[str | None, traffic_option()] = None
+    timestamp_column: Annotated[str | None, traffic_option()] = None
+    model_bytes_column: Annotated[str | None, traffic_option()] = None
+    time_unit: Annotated[str | None, traffic_option("Of Unix times: s, ms, us or ns. Default: by their magnitude.")] = (
+        None
+    )
+    time_format: Annotated[str | None, traffic_option("Of times as text, such as '%d.%m.%Y %H:%M:%S'.")] = None
+    timezone: Annotated[str | None, traffic_option("Of times without a zone, such as Europe/London.")] = None
+    strict: Annotated[bool, traffic_option("Rows that cannot be used are an error.", "--strict")] = False
+
+    def given(self) -> Mapping[str, object]:
+        """Option to value, for `refuse_idle_options`."""
+        return {
+            "--tenant-column": self.tenant_column,
+            "--timestamp-column": self.timestamp_column,
+            "--model-bytes-column": self.model_bytes_column,
+            "--time-unit": self.time_unit,
+            "--time-format": self.time_format,
+            "--timezone": self.timezone,
+            "--strict": self.strict,
+            "--calls-per-session": self.calls_per_session,
+            "--mean-gap-seconds": self.mean_gap_seconds,
+        }
+
+    def reading(self, latency_column: str | None = None) -> "Reading":
+        """How the trace is read. Raises InputError."""
+        from tierfleet.planning.cache.curve_table import Reading
+        from tierfleet.planning.traffic.trace_columns import Columns
+        from tierfleet.planning.traffic.trace_sql import TimeForm
+
+        columns = Columns(
+            tenant=self.tenant_column,
+            timestamp=self.timestamp_column,
+            model_bytes=self.model_bytes_column,
+            latency=latency_column,
+        )
+        return Reading(columns, self.timezone, self.strict, TimeForm(self.time_unit, self.time_format))

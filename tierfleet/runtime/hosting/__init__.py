@@ -1,0 +1,24 @@
+"""The hosting shapes: one module each, and this table."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from tierfleet.runtime.hosting.dedicated import DEDICATED
+from tierfleet.runtime.hosting.multi_model import MULTI_MODEL
+from tierfleet.runtime.hosting.serverless import SERVERLESS
+from tierfleet.runtime.hosting.shape import REAL_TIME_ANSWER_SECONDS, HostingShape
+
+SHAPES: Final[Mapping[str, HostingShape]] = {shape.hosting: shape for shape in (MULTI_MODEL, DEDICATED, SERVERLESS)}
+"""Every shape by the word of `hosting`."""
+
+LONGEST_ANSWER_SECONDS: Final = max(shape.longest_answer_seconds for shape in SHAPES.values())
+
+__all__ = [
+    "DEDICATED",
+    "LONGEST_ANSWER_SECONDS",
+    "MULTI_MODEL",
+    "REAL_TIME_ANSWER_SECONDS",
+    "SERVERLESS",
+    "SHAPES",
+    "HostingShape",
+]

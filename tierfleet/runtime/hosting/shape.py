@@ -1,0 +1,26 @@
+"""What a caller must know about a hosting shape."""
+
+from dataclasses import dataclass
+from typing import Final
+
+# SageMaker answers within 60 s. A model that needs longer to load is answered with ModelNotReadyException.
+REAL_TIME_ANSWER_SECONDS: Final = 70.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostingShape:
+    """One hosting shape of SageMaker, as clients, gates and endpoint names see it.
+
+    `SHAPES["serverless"].longest_answer_seconds` is 250: a cold call may take that long.
+    """
+
+    hosting: str
+    """The word of the fleet file and of the route document."""
+    name_word: str
+    """The first word of the last part of an endpoint's name, such as `mme` in `mme-m5-xlarge`."""
+    shared: bool
+    """Whether one endpoint serves many tenants. A call then names its model (TargetModel)."""
+    longest_answer_seconds: float = REAL_TIME_ANSWER_SECONDS
+    """How long a client waits for one answer, unless the caller's deadline is shorter."""
+    max_body_bytes: int | None = None
+    """The largest request that can be answered; None leaves that to SageMaker."""
