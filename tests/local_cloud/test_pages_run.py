@@ -53,6 +53,14 @@ def uncommented(text: str) -> list[str]:
     return [line for line in (re.split(r"\s+# ", line)[0].strip() for line in text.splitlines()) if line]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_commands_is_one_that_is_run(page: Path) -> None:
+    """A block of another kind, or an indented one, would be skipped silently."""
+    rest = _BLOCK.sub("", page.read_text())
+    assert set(re.findall(r"^```(\w+)", rest, re.MULTILINE)) <= {"toml", "json", "python"}
+    assert re.findall(r"^(?: {4}|\$ )(?:tierfleet|make|pip|cdk|git|source) .*", rest, re.MULTILINE) == []
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """The files of this clone as git knows them, committed into a repository of their own."""

@@ -115,9 +115,9 @@ def _value(shape: Any, words: list[str]) -> Any:
 
 def _s3(account: Account, command: Command) -> Any:
     """`aws s3 ls` and `aws s3 cp s3://... -`."""
-    found = re.fullmatch(r"s3://([^/]+)/(.*)", command.positional[0])
-    assert found
+    address = re.fullmatch(r"s3://([^/]+)/(.*)", command.positional[0])
+    assert address
     if command.operation == "ls":
-        return account.client("s3").list_objects_v2(Bucket=found[1], Prefix=found[2]).get("Contents", [])
+        return account.client("s3").list_objects_v2(Bucket=address[1], Prefix=address[2]).get("Contents", [])
     assert (command.operation, command.positional[1:]) == ("cp", ["-"])
-    return account.client("s3").get_object(Bucket=found[1], Key=found[2])["Body"].read()
+    return account.client("s3").get_object(Bucket=address[1], Key=address[2])["Body"].read()

@@ -28,7 +28,7 @@ class _Raw(io.BytesIO):
 
 @contextmanager
 def metrics_at_noon() -> Iterator[Any]:
-    """A CloudWatch client on an empty store, on a clock that stands at NOON."""
+    """A CloudWatch client on an empty store, on a clock that stays at NOON."""
     before, clock_before = dict(vars(cloudwatch)), dict(vars(clock))
     for patch in patches.CLOUDWATCH:
         patch.apply()

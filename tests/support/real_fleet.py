@@ -37,7 +37,7 @@ class Fleet:
         self.config = self.changed()
 
     def changed(self, **changes: Any) -> FleetConfig:
-        """The small fleet with these changes; what it was created with is its shared endpoint's first generation."""
+        """The small fleet with these changes. Its multi-model endpoint keeps the generation it was created with."""
         config = fleet(account=self.account.id, **changes)
         if self._first_generation is None:
             return config

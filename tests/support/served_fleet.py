@@ -45,7 +45,7 @@ def score_of(item: str) -> float:
 
 
 def warm_up(fleet: Fleet, *tenants: str) -> dict[str, Any]:
-    """Run the deployed function for these tenants of the shared tier, and wait for its report."""
+    """Run the deployed function for these tenants of the multi-model tier, and wait for its report."""
     resources = fleet.account.client("cloudformation").get_paginator("list_stack_resources")
     (function,) = [
         resource["PhysicalResourceId"]
