@@ -125,8 +125,7 @@ def _assumptions(
         (
             "loads wait for each other, and slow warm calls down, as in the trace, call by call"
             if workload.requests is not None
-            else "loads wait for each other in the busiest hour as an M/G/c queue; warm calls that they slow down are not "
-            "in it"
+            else "loads wait for each other in the busiest hour as an M/G/c queue; they do not slow warm calls down"
         ),
         "a cold call is one that waits for a load, its own or, from a trace, a running one; the percentile of a class "
         "with less than one call in 10,000 does not count. Deployments, scaling and lost instances cause further cold "
