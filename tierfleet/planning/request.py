@@ -7,7 +7,7 @@ resolved.tiering, resolved.bounds, resolved.models
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 import numpy as np
@@ -45,6 +45,8 @@ class PlanRequest:
     """Where the traffic comes from, for the reader."""
     days: float | None
     """Length of the trace; None for rates."""
+    period: tuple[datetime, datetime] | None = None
+    """First and last request of the trace, UTC, also where the workload is a forecast; None for rates."""
     requirements: Requirements
     prices: PriceTable
     profiles: Mapping[str, Profile]

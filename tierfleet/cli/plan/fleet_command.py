@@ -86,6 +86,7 @@ def _plan(
                 workload=read.workload,
                 source=source,
                 days=read.days,
+                period=read.period,
                 requirements=requirements,
                 prices=prices,
                 profiles=profiles,
