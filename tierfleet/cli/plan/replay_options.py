@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tierfleet.cli.plan.trace_options import traffic_option
+from tierfleet.cli.plan.trace_options import ReadingOptions, traffic_option
 from tierfleet.config import FleetConfig
 
 if TYPE_CHECKING:
@@ -16,35 +16,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceOptions:
+class TraceOptions(ReadingOptions):
     """How the trace is read."""
 
     model_megabytes: Annotated[float | None, traffic_option("Where the trace has no sizes.", min=0.001)] = None
     packed: Annotated[bool, traffic_option("Sizes are those of tar.gz artefacts.", "--packed")] = False
-    tenant_column: Annotated[str | None, traffic_option()] = None
-    timestamp_column: Annotated[str | None, traffic_option()] = None
-    model_bytes_column: Annotated[str | None, traffic_option()] = None
-    time_unit: Annotated[str | None, traffic_option("Of Unix times: s, ms, us or ns. Default: by their magnitude.")] = (
-        None
-    )
-    time_format: Annotated[str | None, traffic_option("Of times as text, such as '%d.%m.%Y %H:%M:%S'.")] = None
-    timezone: Annotated[str | None, traffic_option("Of times without a zone.")] = None
-    strict: Annotated[bool, traffic_option("Rows that cannot be used are an error.", "--strict")] = False
 
     def read(self, source: str, folder: Path, profile: "Profile", progress: Callable[[int], None]) -> "Calls":
         """The calls of a trace. Raises InputError."""
-        from tierfleet.planning.cache.curve_table import Reading
         from tierfleet.planning.replay.trace_source import read_calls
-        from tierfleet.planning.traffic.trace_columns import Columns
-        from tierfleet.planning.traffic.trace_sql import TimeForm
 
-        columns = Columns(
-            tenant=self.tenant_column, timestamp=self.timestamp_column, model_bytes=self.model_bytes_column
-        )
         return read_calls(
             source,
             folder,
-            reading=Reading(columns, self.timezone, self.strict, TimeForm(self.time_unit, self.time_format)),
+            reading=self.reading(),
             default_megabytes=self.model_megabytes,
             packed_ratio=profile.artefact_mb_per_model_mb if self.packed else None,
             progress=progress,
