@@ -54,6 +54,8 @@ class Requests:
 
 def requests_of(requests: Requests, chosen: NDArray[np.bool_]) -> Requests | None:
     """The requests of some of the tenants, a boolean for each; None where they have none."""
+    if chosen.all():
+        return requests
     index = np.cumsum(chosen).astype(np.int32) - 1
     kept = chosen[requests.tenant]
     if not kept.any():
