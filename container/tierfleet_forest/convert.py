@@ -59,8 +59,9 @@ def convert_document(
     return write_forest(model, contributions=contributions)
 
 
-def _source(data: bytes, form: str, library: str, version: str) -> dict[str, str]:
-    return {"sha256": hashlib.sha256(data).hexdigest(), "format": form, "library": library, "version": version}
+def _source(data: bytes, form: str, library: str, version: str) -> dict[str, str | int]:
+    sha256 = hashlib.sha256(data).hexdigest()
+    return {"sha256": sha256, "size_bytes": len(data), "format": form, "library": library, "version": version}
 
 
 def write_file(path: str | os.PathLike[str], forest: bytes) -> None:

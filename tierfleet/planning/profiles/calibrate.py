@@ -4,6 +4,7 @@ A server of its own, `python -m tierfleet_server` on loopback, loads copies of e
 whole process tree (Linux), its models; shared libraries are left out.
 """
 
+import json
 import os
 import platform
 import statistics
@@ -27,10 +28,15 @@ LEAST_MB, MOST_COPIES = 40.0, 300
 
 @dataclass(frozen=True)
 class Measured:
-    """One artefact: sizes in MB, medians over its copies. resident_mib: of one copy; predict: one row, in ms."""
+    """One artefact: sizes in MB, medians over its copies.
+
+    model_mb: of the file that XGBoost reads, also where the artefact holds a flat forest of it. file_mb: unpacked.
+    resident_mib: of one copy; predict: one row, in ms.
+    """
 
     model_mb: float
     artefact_mb: float
+    file_mb: float
     resident_mib: float
     load_seconds: float
     extract_seconds: float
@@ -46,7 +52,7 @@ def measure(artefacts: Sequence[Path], *, copies: int, settle_seconds: float | N
     for artefact in artefacts:
         with tempfile.TemporaryDirectory(prefix="tierfleet-calibrate-") as scratch:
             directories, seconds = _extract(artefact, Path(scratch), copies)
-            model_mb = sum(file.stat().st_size for file in directories[0].iterdir() if file.is_file()) / 1e6
+            file_mb = sum(file.stat().st_size for file in directories[0].iterdir() if file.is_file()) / 1e6
             with calibration_server(Path(scratch)) as server:
                 before = pss_mib(server.pid)
                 loads = []
@@ -57,7 +63,8 @@ def measure(artefacts: Sequence[Path], *, copies: int, settle_seconds: float | N
                 resident = (pss_mib(server.pid) - before) / len(directories)
                 times = sorted(server.answer_row("copy-0") * 1000 for _ in range(PREDICTIONS))
             yield Measured(
-                model_mb=model_mb,
+                model_mb=_source_mb(directories[0]) or file_mb,
+                file_mb=file_mb,
                 artefact_mb=artefact.stat().st_size / 1e6,
                 resident_mib=resident,
                 load_seconds=statistics.median(loads),
@@ -94,12 +101,23 @@ def calibrated(
         # The process itself lives in the share that it keeps free.
         fixed_mib=0.0,
         artefact_mb_per_model_mb=sum(found.artefact_mb for found in by_size) / total_mb,
-        file_mb_per_model_mb=1.0,
+        file_mb_per_model_mb=sum(found.file_mb for found in by_size) / total_mb,
         extract_seconds_per_model_mb=sum(found.extract_seconds for found in by_size) / total_mb,
         resident=tuple((found.model_mb, max(found.resident_mib, 0.0)) for found in by_size),
         load=tuple((found.model_mb, found.load_seconds) for found in by_size),
         predict=tuple((found.model_mb, found.predict) for found in by_size),
     )
+
+
+def _source_mb(directory: Path) -> float:
+    """The size of the file that an artefact's flat forest was made from; 0 where it holds none, or does not say."""
+    from tierfleet_forest.layout import metadata_of
+
+    try:
+        source = json.loads(metadata_of((directory / "model.forest").read_bytes()))["source"]
+        return float(source["size_bytes"]) / 1e6
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def _at(times: Sequence[float], share: float) -> float:

@@ -106,7 +106,7 @@ def test_what_is_no_profile_is_one_clear_error(tmp_path: Path, text: str) -> Non
 
 def found(model_mb: float, resident_mib: float) -> Measured:
     times = PredictTime(p50=1, p95=2, p99=3)
-    return Measured(model_mb, model_mb / 2, resident_mib, 0.1 * model_mb, 0.01 * model_mb, times)
+    return Measured(model_mb, model_mb / 2, model_mb, resident_mib, 0.1 * model_mb, 0.01 * model_mb, times)
 
 
 def test_a_profile_comes_of_measurements_in_any_order() -> None:
