@@ -185,7 +185,7 @@ def test_the_command_writes_a_table_that_prices_a_fleet(
     file = tmp_path / "mine.toml"
     result = CliRunner().invoke(app, ["prices", "refresh", "--region", "eu-west-1", "--out", str(file)])
     assert result.exit_code == 0, result.output
-    assert f"{file} written" in result.output
+    assert f"wrote {file}" in result.output
     assert "so unchanged: eu-west-1 appconfig_configuration_received" in result.output
     bill = CliRunner().invoke(app, ["cost", str(CONFIG / "fraud-prod.toml"), "--prices", str(file), "--verbose"])
     assert "x ml.m5.large at $7.1 an hour" in bill.output
