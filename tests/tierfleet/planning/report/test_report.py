@@ -120,7 +120,11 @@ def test_every_table_has_scopes_and_every_chart_says_what_it_shows(plan: Plan, p
 
 
 def test_a_container_has_one_colour_whichever_is_planned() -> None:
-    orders = (["tierfleet", "booster", "stock"], ["stock", "booster", "tierfleet", "own"], ["own", "stock", "tierfleet"])
+    orders = (
+        ["tierfleet", "booster", "stock"],
+        ["stock", "booster", "tierfleet", "own"],
+        ["own", "stock", "tierfleet"],
+    )
     colours = [{name: _colour(name, order) for name in order} for order in orders]
     for name in ("stock", "tierfleet", "booster", "own"):
         assert len({found[name] for found in colours if name in found}) == 1
