@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar o
 step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-boto3-next test-early-start test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
+.PHONY: help install demo test test-long test-boto3-next test-early-start test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
         picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-planner-truth bench-server bench-warm-up \
         bench-forest bench-forest-density bench-forest-fleet boto3-next exactness-forest fuzz fuzz-forest image limits sbom security clean
 
@@ -55,7 +55,7 @@ examples/node/node_modules/.package-lock.json: examples/node/package.json exampl
 
 install: $(VENV)/.installed node_modules/.package-lock.json examples/node/node_modules/.package-lock.json  ## Install Python packages into .venv and the pinned CDK CLI
 
-demo: $(VENV)/.demo-installed node_modules/.package-lock.json  ## Check the yardstick fleets, serve one on loopback, move a merchant under traffic (no AWS account)
+demo: $(VENV)/.demo-installed node_modules/.package-lock.json  ## Check the example fleets, serve one on loopback, move a merchant under traffic (no AWS account)
 	$(BIN)/python tools/demo.py
 
 test: install  ## Run every test, two files at a time
@@ -85,7 +85,7 @@ schema: install  ## Rewrite config/fleet.schema.json and the reference in docs/c
 	$(BIN)/python tools/reference.py
 	$(BIN)/python tools/create_only.py
 
-picture: install  ## Draw docs/first-hour.svg anew: a fleet served, called and edited
+picture: install  ## Draw docs/first-hour.svg again: a fleet served, called and edited
 	$(BIN)/python tools/demo_picture.py
 
 fuzz: install  ## Hostile models, archives, payloads, HTTP, replies and fleet files for 10 minutes (SECONDS=600 SEED=1)
@@ -97,14 +97,14 @@ limits: install  ## Walk the templates of 200 random fleets with the table of AW
 exactness-forest: install  ## Compare flat forests with XGBoost bit for bit: 300 models and more, 10 M rows, files of every version (30 minutes)
 	$(BIN)/python -m tests.forest.long_run --versions all
 
-bench-forest: install  ## Measure flat forests beside XGBoost (PEERS=1: and treelite, ONNX Runtime, oneDAL, installed first)
+bench-forest: install  ## Compare flat forests with XGBoost (PEERS=1: and treelite, ONNX Runtime, oneDAL, installed first)
 	$(BIN)/python -m benchmarks.forest --markdown $(if $(PEERS),--peers)
 	$(BIN)/python -m benchmarks.forest_server
 
 fuzz-forest: install  ## Damaged flat forests against the compiled reader, under ASan and UBSan (SECONDS=600 SEED=1)
 	$(BIN)/python -m tests.forest.fuzz_forest --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
-bench: install  ## Measure synthesis, the client and the stand-in (the model server: make bench-server)
+bench: install  ## Measure synthesis, the client and the local emulator (the model server: make bench-server)
 	$(BIN)/python -m benchmarks.synth
 	$(BIN)/python -m benchmarks.client
 	$(BIN)/python -m benchmarks.stand_in
@@ -113,6 +113,9 @@ bench: install  ## Measure synthesis, the client and the stand-in (the model ser
 boto3-next: install
 	test -x .build/boto3-next/bin/python || $(PYTHON) -m venv .build/boto3-next
 	.build/boto3-next/bin/python -m pip install --quiet boto3==1.44.5 pytest==9.2.0 hypothesis==6.170.15 jsonschema==4.26.0
+
+test-long: install  ## What make test leaves out: every hosting served and called, each move between two of them (2 minutes)
+	$(BIN)/pytest tests/long
 
 test-boto3-next: boto3-next  ## Run the client's and the warm-up's tests on the next boto3 line, whose retry defaults differ
 	.build/boto3-next/bin/python -m pytest --confcutdir=tests/tierfleet/runtime -q tests/tierfleet/runtime
@@ -173,7 +176,7 @@ security: install .build/security/.installed  ## Parliament and Checkov on every
 	CDK_VALIDATION=false $(BIN)/python tools/every_option.py .build/security/assembly
 	.build/security/bin/python tools/security_scan.py .build/security/assembly
 
-bench-planner: install  ## Measure the cache model beside libCacheSim, and a trace of 100 M requests (minutes, 2 GB of disk)
+bench-planner: install  ## Compare the cache model with libCacheSim, and a trace of 100 M requests (minutes, 2 GB of disk)
 	$(BIN)/python -m benchmarks.planner
 
 bench-planner-truth: install  ## Compare plans with an independent simulation of the same calls on twelve fleets (half a minute)
@@ -185,13 +188,13 @@ bench-forest-fleet: install  ## 4,000 distinct models of 44 MB in one server, ev
 bench-forest-density: install  ## 400 tenants in 3 GiB: stock density, Boosters and flat forests side by side (10 minutes, 5 GiB of memory)
 	$(BIN)/python -m benchmarks.forest_density
 
-bench-cache: install  ## Hit ratios and call times of real endpoints beside the planner (needs Java 17 for the stock stack)
+bench-cache: install  ## Hit ratios and call times of real endpoints compared with the planner (needs Java 17 for the stock stack)
 	$(BIN)/python -m benchmarks.cache
 
 bench-server: install  ## Measure the dense model server (needs wrk and Java 17)
 	$(BIN)/python -m benchmarks.model_server
 
-bench-neighbours: install  ## Measure small calls beside other tenants' costliest requests and loads (needs Java 17)
+bench-neighbours: install  ## Measure small calls during other tenants' costliest requests and loads (needs Java 17)
 	$(BIN)/python -m benchmarks.neighbours --markdown
 
 clean:  ## Remove everything that was built or installed

@@ -1,4 +1,4 @@
-"""A bench's fleet: synthesised in this process, deployed into the stand-in by boto3."""
+"""A bench's fleet: synthesised in this process, deployed into the local emulator by boto3."""
 
 import json
 from pathlib import Path

@@ -2,12 +2,12 @@
 
     python -m benchmarks.first_calls [--quick] [--json]
 
-A fleet of fraud-dev's shape on the stand-in, with real models and model servers: a shared endpoint, a second one, and
-merchants with endpoints of their own. Three deployments: another version of the image (a new generation of both shared
-endpoints), a demotion of all merchants with their own endpoints at once, a move of tenants from the second shared
-endpoint to the first. After each, callers come: every tenant that had to be warm is called once, then again. Bar: the
-p95 of the first InvokeEndpoint is at most 1.2 of that of the later ones. Tenants that nobody warmed show what a cold
-first call takes. `--quick` takes a third of the tenants. Exits 1 if a bar is missed.
+A fleet of fraud-dev's shape on the local emulator, with real models and model servers: two shared endpoints, and
+merchants with dedicated endpoints. Three deployments: another version of the image (a new generation of both shared
+endpoints), a demotion of all dedicated merchants at once, a move of tenants from the second shared endpoint to the
+first. After each, every tenant that had to be warm is called once, then again. Bar: the p95 of the first InvokeEndpoint
+is at most 1.2 of that of the later ones. Tenants that were not warmed show how long a cold first call takes. `--quick`
+takes a third of the tenants. Exits 1 if a bar is missed.
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""What InvokeEndpoint's front in the stand-in takes: `python -m benchmarks.invoke_front [--seconds 5]`; needs wrk.
+"""What InvokeEndpoint's front in the local emulator costs: `python -m benchmarks.invoke_front [--seconds 5]`
+
+It needs wrk.
 
 The emulator's own front, answering a constant, against the data plane, answering a model, at rest and while stacks of
 150 alarms come and go; and the same model asked directly, which is what the front adds to. docs/adr/0021 has a run.

@@ -1,6 +1,6 @@
-"""How fast models are validated, published, listed and collected: many tiny models into the stand-in on loopback.
+"""How fast models are validated, published, listed and collected: many tiny models into the local emulator on loopback.
 
-The stand-in answers in one Python process on the same machine, so the figures are floors: S3 is not the limit there.
+The local emulator answers in one Python process on the same machine, and S3 itself is not the limit there.
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""How long the stand-in takes: 150 whales by boto3, fraud-dev by the CDK CLI. `--quick` means 10 whales and no CLI."""
+"""How long the local emulator takes to deploy 150 dedicated endpoints by boto3, and fraud-dev by the CDK CLI.
+
+`--quick` means 10 dedicated endpoints and no CLI.
+"""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""The embedded AWS stand-in: an emulator on loopback that deploys our templates, without an AWS account."""
+"""The local emulator: AWS's services and model servers on loopback, into which our templates are deployed."""
 
 from local_cloud.data_plane.settings import SettingsError
 from local_cloud.host.processes import LocalCloud, NotRunningError, find, running, start

@@ -1,4 +1,4 @@
-"""What only a stand-in has: its clock, its event log, its faults. Under /_tierfleet/ on the same port."""
+"""The local emulator's own paths, under /_tierfleet/: its clock, its event log, its faults."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ Answer = dict[str, Any] | list[dict[str, Any]]
 
 
 def application(stop: asyncio.Event) -> Callable[..., Any]:
-    """The ASGI application: our few paths, and the emulator for everything else."""
+    """The ASGI application: our few paths, and ministack for everything else."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -50,7 +50,7 @@ def application(stop: asyncio.Event) -> Callable[..., Any]:
 
 
 async def _admin(scope: Any, receive: Any, stop: asyncio.Event) -> tuple[int, Answer]:
-    """The answer to one of our own paths; a request that makes no sense is a sentence too."""
+    """Answer a request to one of our own paths. An invalid request is answered with a sentence."""
     try:
         body = await _body(receive)
         query = {key: values[0] for key, values in parse_qs(scope["query_string"].decode()).items()}
@@ -77,7 +77,7 @@ async def _body(receive: Any) -> bytes:
 
 
 def _problem(headers: dict[bytes, bytes]) -> ServiceError | None:
-    """Of a request in AWS's JSON protocol: one that is too large, or for a service that the stand-in has not."""
+    """The error for a request in AWS's JSON protocol that is too large, or for a service that is not emulated."""
     target = headers.get(b"x-amz-target", b"").decode("latin-1")
     if not target:
         return None
@@ -86,7 +86,9 @@ def _problem(headers: dict[bytes, bytes]) -> ServiceError | None:
     known = [prefix for patterns in router.SERVICE_PATTERNS.values() for prefix in patterns.get("target_prefixes", [])]
     if target.startswith(tuple(known)):
         return None
-    return ServiceError("UnknownOperationException", f"the stand-in has no service with the operation {target[:200]!r}")
+    return ServiceError(
+        "UnknownOperationException", f"the local emulator has no service with the operation {target[:200]!r}"
+    )
 
 
 async def _send(send: Any, status: int, answer: Answer, content_type: bytes) -> None:
@@ -136,7 +138,7 @@ async def _answer(
 
 
 def _move_clock(request: dict[str, Any]) -> dict[str, Any]:
-    """Both or neither: nothing moves where one of them is wrong. Raises ValueError."""
+    """Set the mode and move the clock. Raises ValueError, and changes nothing, if either is wrong."""
     seconds = float(request.get("advance_seconds", 0))
     if not -_MOST_SECONDS <= seconds <= _MOST_SECONDS:
         raise ValueError(f"advance_seconds must be between {-_MOST_SECONDS:g} and {_MOST_SECONDS:g}, got {seconds:g}")
@@ -159,7 +161,7 @@ def _cloudformation() -> dict[str, Any]:
 
 
 def _set_cloudformation(request: dict[str, Any]) -> dict[str, Any]:
-    """How CloudFormation behaves where AWS leaves it open; what is not named stays. Raises ValueError."""
+    """Set how CloudFormation behaves where AWS leaves it open. Settings that are not named stay. Raises ValueError."""
     mode = early_start.check(request.get("early_start", stack_early_start.mode))
     waits = request.get("cancel_waits_for_the_resource", stack_cancel.waits_for_the_resource)
     if not isinstance(waits, bool):

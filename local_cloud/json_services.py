@@ -81,7 +81,7 @@ async def quotas(_method: str, _path: str, headers: dict[str, str], body: bytes,
 
 
 async def logs(method: str, path: str, headers: dict[str, str], body: bytes, query: Any) -> Response:
-    """The emulator's, except for requests that are none and the operation that we replace."""
+    """ministack's, except for requests that are none and the operation that we replace."""
     try:
         request = request_shapes.read(body)
         if headers.get("x-amz-target", "").endswith(".FilterLogEvents"):
@@ -98,7 +98,7 @@ def _answer(service: str, operations: dict[str, Operation], headers: dict[str, s
         request = request_shapes.read(body)
         operation = operations.get(name)
         if operation is None:
-            raise ServiceError("UnknownOperationException", f"the stand-in has no {service} operation {name!r}")
+            raise ServiceError("UnknownOperationException", f"the local emulator has no {service} operation {name!r}")
         request_shapes.check(service, name, request)
         prefix = _IAM_PREFIXES.get(service, service)
         iam.require(headers, f"{prefix}:{name}", _resource(service, request))
@@ -107,7 +107,7 @@ def _answer(service: str, operations: dict[str, Operation], headers: dict[str, s
         return error_response(error, content_type=_JSON)
     except Exception:
         app.logger.exception("%s %s failed", service, name)
-        failure = ServiceError("InternalFailure", "The stand-in failed; its log says why.", status=500)
+        failure = ServiceError("InternalFailure", "The local emulator failed; its log says why.", status=500)
         return error_response(failure, content_type=_JSON)
 
 

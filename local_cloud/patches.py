@@ -37,7 +37,7 @@ def _patch(owner: Any, name: str, was: str, replacement: Any, why: str) -> Patch
 
 _CLOCK: Final = ClockAsTimeModule()
 _CLOCK_WHY: Final = (
-    "it reads the wall clock; the other services stay on it, since a queue that polls must not stand still"
+    "it reads the wall clock; the other services stay on it, since a queue that polls needs a clock that runs"
 )
 _API: Final = "(params, cbor_data, is_cbor, is_json=False)"
 _DEPLOY: Final = (

@@ -1,7 +1,7 @@
-"""The stand-in's process: `python -m local_cloud.server`. Started by `processes.start`, not by hand.
+"""The local emulator's process: `python -m local_cloud.server`. Started by `processes.start`, not by hand.
 
 It binds 127.0.0.1 only, says on standard output that it is ready, and ends when its parent does. With real models
-the data plane, a process of its own, has the port; the emulator then listens behind it on one that nobody is told.
+the data plane, a process of its own, has the port; ministack then listens behind it on an unpublished one.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from local_cloud.data_plane.settings import DataPlaneSettings
 
 # Of the control plane and its Lambda functions: on SageMaker they share no processor with the instances.
 _NICENESS = 10
-_guardians: list[object] = []  # kept: nobody waits for one
+_guardians: list[object] = []  # kept: they are not waited for
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
         with disk_problems_named(arguments.state_dir):
             _run(arguments, listener)
     except DiskError as error:
-        # Its log may be what the disk has no room for; whoever starts it reads this instead.
+        # Its log may be what the disk has no room for; the process that starts it reads this instead.
         print(json.dumps({"failed": str(error)}), flush=True)
         os._exit(1)
     except PatchError as error:
@@ -44,13 +44,13 @@ def main() -> None:
 
 
 def _run(arguments: argparse.Namespace, listener: socket.socket) -> None:
-    _configure_emulator(arguments, listener.getsockname()[1])
+    _configure_ministack(arguments, listener.getsockname()[1])
     data_plane = None
     if arguments.data_plane is not None:
         public, listener = listener, _listen(0)
         data_plane = DataPlaneProcess.start(
             public,
-            emulator_port=listener.getsockname()[1],
+            ministack_port=listener.getsockname()[1],
             directory=arguments.state_dir / "scratch" / "instances",
             settings=arguments.data_plane,
             enforce_iam=arguments.enforce_iam,
@@ -63,7 +63,7 @@ def _run(arguments: argparse.Namespace, listener: socket.socket) -> None:
     finally:
         if data_plane is not None:
             data_plane.stop()
-        # Lambda workers are our children; nothing outlives the stand-in.
+        # Lambda workers are our children; nothing outlives the local emulator.
         if os.getpgrp() == os.getpid():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             os.killpg(os.getpgrp(), signal.SIGTERM)
@@ -92,8 +92,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _configure_emulator(arguments: argparse.Namespace, port: int) -> None:
-    """The emulator reads its environment on import, so this comes first."""
+def _configure_ministack(arguments: argparse.Namespace, port: int) -> None:
+    """ministack reads its environment on import, so this comes first."""
     scratch = arguments.state_dir / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     for name in [name for name in os.environ if name.startswith(("AWS_", "MINISTACK_", "LAMBDA_", "LOCALSTACK_"))]:
@@ -182,7 +182,7 @@ def _announce(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
     state.write(arguments.state_dir)
     try:
         print(json.dumps({"ready": True, "port": port}), flush=True)
-    except OSError:  # it was killed while it waited: nobody knows of this process
+    except OSError:  # the parent was killed while it waited, so this process is unknown
         state.remove(arguments.state_dir)
         stop.set()
 

@@ -1,4 +1,4 @@
-"""What happens by itself: schedules, endpoints that settle, metrics, alarms, scaling."""
+"""What happens without a request: schedules, changes of endpoints, metrics, alarms, scaling."""
 
 import math
 import threading
@@ -14,25 +14,25 @@ from local_cloud.services.cloudwatch import alarm_evaluation, composite_alarms
 from local_cloud.services.sagemaker import endpoint_states, metrics, serving
 
 _TICK_SECONDS = 0.25
-# How long alarms and scaling rest between two looks of the ticker, on the stand-in's clock. AWS looks once a minute.
+# How long the ticker waits between two evaluations of alarms and scaling, on our clock. AWS evaluates once a minute.
 _EVALUATION_SECONDS = 5.0
 # How long observations gather before they become datapoints, on the wall clock.
 _GATHERING_SECONDS = 1.0
 
 _evaluated_at = -math.inf
 _published_at = -math.inf
-# One at a time: two would fire one schedule twice, and one would date what is of before the other's step of the clock.
+# One at a time: two would fire one schedule twice, and date events before the other's step of the clock.
 _ticking = threading.RLock()
 
 
 def tick() -> None:
-    """Bring everything that happens by itself up to now, in every account and region."""
+    """Bring everything up to now, in every account and region."""
     with _ticking:
         _tick(evaluate=True)
 
 
 def advance(seconds: float) -> None:
-    """Move the clock, and bring everything up to the new moment; what happened until now is of before."""
+    """Move the clock, and bring everything up to the new moment. What was observed so far is dated before it."""
     with _ticking:
         serving.server.collect()
         clock.advance(seconds)
@@ -59,7 +59,7 @@ def _tick(*, evaluate: bool) -> None:
             composite_alarms.deliver_all_due()
             if evaluate:
                 controller.act()
-        except Exception as error:  # one account's trouble holds up no other
+        except Exception as error:  # an error in one account must not delay the others
             failures.append(error)
     if failures:
         raise failures[0]

@@ -1,6 +1,6 @@
 """Every row of "Which change does what" (docs/architecture.md): what a deployment updates, replaces and runs again.
 
-What callers meet and what warms it is run on the stand-in: tests/local_cloud/serving/test_real_fleet.py,
+What callers meet and what warms it is tested in the local emulator: tests/local_cloud/serving/test_real_fleet.py,
 test_moves_serving.py and test_guardrail_serving.py.
 """
 
@@ -207,10 +207,10 @@ def assembly_of(synth: Synth) -> Callable[..., Path]:
     done: dict[str, Path] = {}
 
     def of(*changes: dict[str, Any]) -> Path:
-        found = document()
+        edited = document()
         for change in changes:
-            merged(found, change)
-        config = FleetConfig.model_validate_json(json.dumps(found))
+            merged(edited, change)
+        config = FleetConfig.model_validate_json(json.dumps(edited))
         key = config.model_dump_json()
         if key not in done:
             done[key] = synth(config)

@@ -34,10 +34,10 @@ def before(template: dict[str, Any]) -> dict[str, set[str]]:
     def close(logical_id: str, path: tuple[str, ...] = ()) -> set[str]:
         assert logical_id not in path, f"a circle: {path}"
         if logical_id not in closed:
-            found = set(direct[logical_id])
+            known = set(direct[logical_id])
             for need in direct[logical_id]:
-                found |= close(need, (*path, logical_id))
-            closed[logical_id] = found
+                known |= close(need, (*path, logical_id))
+            closed[logical_id] = known
         return closed[logical_id]
 
     return {logical_id: close(logical_id) for logical_id in resources}

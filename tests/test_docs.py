@@ -35,15 +35,15 @@ def anchors(page: Path) -> set[str]:
 
 def commands(words: str) -> list[TyperCommand]:
     """What `tierfleet` is followed by: a command, or several with commas between them."""
-    found, named, left = get_command(app), [], words.split()
-    while isinstance(found, TyperGroup) and left and re.fullmatch(r"[a-z]+,?", left[0]):
-        group, several = found, True
+    command, named, left = get_command(app), [], words.split()
+    while isinstance(command, TyperGroup) and left and re.fullmatch(r"[a-z]+,?", left[0]):
+        group, several = command, True
         while several and left:
             word = left.pop(0)
             several = word.endswith(",")
             assert word.strip(",") in group.commands, f"tierfleet {words}: no command {word.strip(',')}"
-            found = group.commands[word.strip(",")]
-            named.append(found)
+            command = group.commands[word.strip(",")]
+            named.append(command)
     return [command for command in named if isinstance(command, TyperCommand)]
 
 
@@ -87,3 +87,35 @@ def test_the_documentation_says_which_commands_print_no_json() -> None:
     spans = [span.split(", ") for span in re.findall(r"`([^`]+)`", listed[1])]
     groups = [(first.split()[0], [first.split()[1], *rest]) for first, *rest in spans]
     assert {f"{group} {name}" for group, names in groups for name in names} == without
+
+
+def test_the_front_page_links_every_page() -> None:
+    front = (ROOT / "docs" / "index.md").read_text()
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert {name for name in pages if f"]({name}" not in front} == set()
+
+
+def test_every_page_says_first_what_the_reader_can_do_after_it() -> None:
+    """One paragraph below the title, before any section, list or table."""
+    without = []
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        first = page.read_text().split("\n\n")[1]
+        if re.match(r"[#|`-]", first):
+            without.append(page.name)
+    assert without == []
+
+
+def test_the_tree_of_the_architecture_has_every_package() -> None:
+    tree = (ROOT / "docs" / "architecture.md").read_text().partition("## Parts")[2].partition("## Stacks")[0]
+    packages = {
+        file.parent.name
+        for root in ("tierfleet", "local_cloud", "container")
+        for file in (ROOT / root).rglob("__init__.py")
+        if file.parent.parent.name not in {"cli", "services"}
+    }
+    assert {name for name in packages if f"{name}/" not in tree} == set()
+
+
+def test_no_two_assumptions_have_one_number() -> None:
+    numbers = re.findall(r"^### (\d+)\.", (ROOT / "docs" / "aws-assumptions.md").read_text(), re.MULTILINE)
+    assert sorted(map(int, numbers)) == list(range(1, len(numbers) + 1))

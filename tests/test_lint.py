@@ -33,7 +33,7 @@ def test_cdk_nag_finds_nothing_that_is_not_acknowledged(tmp_path: Path) -> None:
 
 def test_each_acknowledgement_answers_a_finding_and_gives_a_reason(tmp_path: Path) -> None:
     app = app_with_nag(tmp_path)
-    given = [found for _, found in acknowledgements(FleetStage(app, EVERYTHING_ON), EVERYTHING_ON)]
+    given = [finding for _, finding in acknowledgements(FleetStage(app, EVERYTHING_ON), EVERYTHING_ON)]
     with pytest.raises(RuntimeError) as failure:
         app.synth()
     asked_for = set(re.findall(r"Acknowledge with 'AwsSolutions::(.+)'", str(failure.value)))
@@ -42,7 +42,7 @@ def test_each_acknowledgement_answers_a_finding_and_gives_a_reason(tmp_path: Pat
 
 
 def cfn_lint(regions: list[str], templates: list[Path]) -> subprocess.CompletedProcess[str]:
-    # W3005: CDK writes DependsOn beside a reference that implies it.
+    # W3005: CDK writes DependsOn next to a reference that implies it.
     command = [Path(sys.executable).with_name("cfn-lint"), "--ignore-checks", "W3005", "--regions", *regions]
     return subprocess.run([*command, "--", *templates], capture_output=True, text=True, check=False)
 

@@ -28,9 +28,9 @@ def test_a_finding_without_an_answer_is_reported() -> None:
 
 def test_an_answer_that_nothing_needs_and_one_without_a_reason_are_reported() -> None:
     assert "remove the answer" in security_scan.unanswered([], [ANSWER])[0]
-    found = [("CKV_1", "fraud TopicA", "x")]
-    assert security_scan.unanswered(found, [ANSWER]) == []
-    assert "too short" in security_scan.unanswered(found, [{**ANSWER, "reason": "because"}])[0]
+    findings = [("CKV_1", "fraud TopicA", "x")]
+    assert security_scan.unanswered(findings, [ANSWER]) == []
+    assert "too short" in security_scan.unanswered(findings, [{**ANSWER, "reason": "because"}])[0]
 
 
 def test_every_answer_of_ours_is_whole() -> None:

@@ -36,10 +36,10 @@ def test_the_templates_are_those_of_the_snapshot(
     stem: str, templates: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     snapshot = SNAPSHOTS / f"{stem}.json"
-    found = normalised(templates, stem)
+    current = normalised(templates, stem)
     if request.config.getoption("--update-snapshots"):
-        snapshot.write_text(found)
+        snapshot.write_text(current)
     expected = snapshot.read_text() if snapshot.exists() else ""
-    if found != expected:
-        lines = difflib.unified_diff(expected.splitlines(), found.splitlines(), "snapshot", "now", lineterm="", n=4)
+    if current != expected:
+        lines = difflib.unified_diff(expected.splitlines(), current.splitlines(), "snapshot", "now", lineterm="", n=4)
         pytest.fail("\n".join([f"{snapshot.name} differs; if you meant it: make snapshot-update", *list(lines)[:200]]))

@@ -20,7 +20,7 @@ def test_one_action_has_one_version() -> None:
     versions: dict[str, set[str]] = {}
     for action, version in re.findall(r"uses: (\S+)@(.+)", text):
         versions.setdefault(action, set()).add(version)
-    assert all(len(found) == 1 for found in versions.values()), versions
+    assert all(len(pins) == 1 for pins in versions.values()), versions
 
 
 def test_no_workflow_runs_what_it_downloads_or_may_write_by_default() -> None:
@@ -31,14 +31,14 @@ def test_no_workflow_runs_what_it_downloads_or_may_write_by_default() -> None:
 
 
 def test_every_file_of_pins_is_audited() -> None:
-    """A direct dependency that constraints.txt does not name would be audited by nobody."""
+    """A direct dependency that constraints.txt does not name would not be audited."""
     makefile = (ROOT / "Makefile").read_text()
     assert "--requirement constraints.txt" in makefile
     assert "--require-hashes --requirement container/requirements.txt" in makefile
     constrained = {_name(line) for line in _pins(ROOT / "constraints.txt")}
     for file in ROOT.glob("requirements*.txt"):
         if file.name in ("requirements-supply-chain.txt", "requirements-security.txt"):
-            continue  # runs beside, and is part of nothing
+            continue  # a separate tool, part of no release
         missing = {_name(line) for line in _pins(file)} - constrained
         assert not missing, f"{file.name}: add {sorted(missing)} to constraints.txt"
 

@@ -28,12 +28,12 @@ def sound(synth: Synth) -> dict[str, Any]:
 
 def first(template: dict[str, Any], kind: str, key: str = "") -> dict[str, Any]:
     """Properties of the first resource of a type, or of the first that has a property."""
-    found: dict[str, Any] = next(
+    resource: dict[str, Any] = next(
         resource["Properties"]
         for resource in template["Resources"].values()
         if resource["Type"] == kind and (not key or key in resource["Properties"])
     )
-    return found
+    return resource
 
 
 def shared_model(template: dict[str, Any]) -> dict[str, Any]:
@@ -261,7 +261,7 @@ def test_no_fleet_makes_any_of_these_mistakes(assembly: Path) -> None:
     files = sorted(assembly.rglob("*.template.json"))
     assert len(files) >= 6
     findings = {file.name: check_template(json.loads(file.read_text())) for file in files}
-    assert {name: found for name, found in findings.items() if found} == {}
+    assert {name: problems for name, problems in findings.items() if problems} == {}
 
 
 def test_every_section_that_an_alarm_links_stands_in_the_runbook(assembly: Path) -> None:

@@ -1,4 +1,4 @@
-"""No call is lost by a move: a fraud-shaped fleet of real models on the stand-in, moved under 200 requests/s.
+"""No call is lost by a move: a fraud-shaped fleet of real models on the local emulator, moved under 200 requests/s.
 
     python -m benchmarks.tier_move [--quick | --part N] [--whole-bake] [--early-start MODE] [--json]
 
@@ -68,14 +68,16 @@ NEW_GENERATION: Final = "another disk of the shared one"
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """One deployment under load. versions: right for a tenant while it runs, and after it. fails: it must be rolled
-    back. during: called beside the deployment."""
+    """One deployment under load."""
 
     name: str
     config: FleetConfig
     versions: tuple[str, str, str] | None = None
+    """Tenant, its version before, its version after. Both are right while the move runs."""
     fails: bool = False
+    """Whether the deployment must be rolled back."""
     during: "Callable[[Bench], None] | None" = None
+    """Called during the deployment, in a thread of its own."""
 
 
 @dataclass
@@ -187,6 +189,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="promote, demote and one version, about 4 minutes")
     parser.add_argument("--part", type=int, choices=range(1, len(PARTS) + 1), help="the moves of one part only")
     parser.add_argument("--after-flip-seconds", type=float, default=AFTER_FLIP_SECONDS, help="of the hit ratio's bar")
+    parser.add_argument(
+        "--requests-per-second", type=float, default=REQUESTS_PER_SECOND, help="fewer on a busy machine"
+    )
     parser.add_argument("--whole-bake", action="store_true", help="wait each bake's 2 minutes")
     parser.add_argument("--early-start", choices=get_args(EarlyStart), default="creation")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -203,6 +208,7 @@ def main() -> int:
             whole_bake=arguments.whole_bake,
             early_start=arguments.early_start,
             after_flip_seconds=arguments.after_flip_seconds,
+            requests_per_second=arguments.requests_per_second,
         )
     result["early_start"] = arguments.early_start
     result["total_seconds"] = round(time.monotonic() - started, 1)
@@ -218,6 +224,7 @@ def run(
     whole_bake: bool,
     early_start: EarlyStart,
     after_flip_seconds: float,
+    requests_per_second: float,
 ) -> dict[str, Any]:
     """Synthesise everything, deploy, move under traffic, and compare with the bars."""
     clients = (fleet_traffic.this_python(), fleet_traffic.next_boto3_python(), fleet_traffic.node())
@@ -253,7 +260,7 @@ def run(
             fleet=first.fleet,
             environment=first.environment,
             region=first.region,
-            requests_per_second=REQUESTS_PER_SECOND,
+            requests_per_second=requests_per_second,
             tenants=traffic_of(models),
             call_deadline_seconds=CALL_DEADLINE_SECONDS,
         )
@@ -305,9 +312,9 @@ def carry_out(bench: Bench, move: Move, folder: Path) -> list[str]:
     if move.versions:
         tenant, old, new = move.versions
         traffic.versions(tenant, old, new)
-    beside = threading.Thread(target=move.during, args=(bench,)) if move.during else None
-    if beside:
-        beside.start()
+    during = threading.Thread(target=move.during, args=(bench,)) if move.during else None
+    if during:
+        during.start()
     began = time.monotonic()
     failure = ""
     try:
@@ -315,8 +322,8 @@ def carry_out(bench: Bench, move: Move, folder: Path) -> list[str]:
     except assembly.DeploymentError as error:
         failure = str(error)
     say(f"{move.name}: {time.monotonic() - began:.0f} s {failure[:160]}")
-    if beside:
-        beside.join()
+    if during:
+        during.join()
     surprise = bool(failure) != move.fails
     if move.versions:
         traffic.versions(tenant, old if surprise else new)

@@ -1,7 +1,7 @@
 """Leaves out the waiting that no caller could notice, and only that.
 
-The stand-in's clock runs as the wall's. It is moved to the end of an instance's start (its process must still become
-healthy by itself), of a roll-back and of a deletion, which callers do not wait for, and to the end of a bake once
+The local emulator's clock runs as the wall's. It is moved to the end of an instance's start (its process must still
+become healthy by itself), of a rollback and of a deletion, which callers do not wait for, and to the end of a bake once
 callers have had, in wall time, what they hold a route for. A shorter bake is the harder test: the old endpoint goes
 earlier.
 """

@@ -1,4 +1,4 @@
-"""The fleet of the bench: fraud-dev's, at the moments of its moves, with models of which each predicts differently."""
+"""The fleet of the bench: fraud-dev's, at the moments of its moves, with models that all predict differently."""
 
 import json
 import random
@@ -97,9 +97,9 @@ def traffic_of(models: list[Model]) -> tuple[Tenant, ...]:
             weight=_weight(tenant),
             bodies=bodies(),
             versions=(V1,),
-            expected={model.version: model.predictions for model in found},
+            expected={model.version: model.predictions for model in models},
         )
-        for tenant, found in by_tenant.items()
+        for tenant, models in by_tenant.items()
     )
 
 

@@ -29,7 +29,7 @@ from .settings import Settings, SettingsError  # noqa: E402
 from .store import Store  # noqa: E402
 from .thread_priority import come_first  # noqa: E402
 
-# A thread that reads a big request in Python gives way to the event loop after so long.
+# After so long a thread that reads a large request in Python hands the interpreter to the event loop.
 _SWITCH_SECONDS = 0.00003
 
 
@@ -104,5 +104,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # Without waiting for threads: a load or a batch that outlasted the drain has nobody left to answer to.
+    # Do not wait for threads: the clients of loads and batches that outlasted the drain are gone.
     os._exit(main())

@@ -1,9 +1,9 @@
-"""`python -m tierfleet_server.check_process SOCKET VERSION`: where bytes that nobody has checked are read.
+"""`python -m tierfleet_server.check_process SOCKET VERSION`: reads unchecked bytes.
 
-One process, with XGBoost loaded and a single thread, forks a child for each model file. The child checks the file,
-answers with the very bytes that it checked, and has XGBoost load them and score a row, all under the limits of
-`load_limits`. So a file can only end its own child, and nothing of it is left for the next one. The child is forked
-and warmed up before it is needed, which takes some 5 ms out of a load's time.
+A single-threaded process with XGBoost loaded forks a child for each model file. The child checks the file, replies with
+the bytes that it checked, and lets XGBoost load them and score a row, all within `load_limits`. So a file can only end
+its own child and leaves nothing behind for the next one. The child is forked and warmed up in advance, which saves 5 ms
+of a load.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ from .model.model_file import Version  # noqa: E402
 from .model.prepared import check, prepare  # noqa: E402
 from .model.refusal import Refusal  # noqa: E402
 
-_NICE = 10  # where processors are short, invocations go before loads
-_NICE_BIG = 5  # and small models go before big ones
+_NICE = 10  # calls come before loads
+_NICE_BIG = 5  # small models come before large ones
 _STATUS = struct.Struct("=i?")
 
 
@@ -43,7 +43,7 @@ class _Running:
 
 
 class _Parent:
-    """Forks children, gives each one job, ends those that take too long and tells how each one ended."""
+    """Forks children, gives each one job, ends slow ones and reports how each one ended."""
 
     def __init__(self, control: socket.socket, server: Version) -> None:
         self._control, self._server = control, server
@@ -60,7 +60,7 @@ class _Parent:
         self._spare_pid, self._spare = self._fork()
 
     def run(self) -> None:
-        """Until the server closes its end; then every child is ended."""
+        """Run until the server closes its end, then end every child."""
         send(self._control, b"")
         try:
             while True:
@@ -85,7 +85,7 @@ class _Parent:
             try:
                 send(self._spare, job, [reply])
                 break
-            except OSError:  # somebody ended the child that waited for this
+            except OSError:  # something ended the waiting child
                 self._spare.close()
                 self._spare_pid, self._spare = self._fork()
         os.close(reply)
@@ -140,7 +140,7 @@ def _kill(pid: int) -> None:
 
 
 def _warm_up(model: bytes, server: Version) -> None:
-    """Do once with a model of our own what a load does, so that the load itself need not copy the pages it uses."""
+    """Load a model of our own first, so that the real load does not have to copy the pages that it writes."""
     ubj, facts = check(model, server)
     open_checked(ubj, facts)
 
@@ -160,7 +160,7 @@ def _child(jobs: socket.socket, server: Version, smallest: bytes) -> NoReturn:
     with socket.socket(fileno=reply_file) as reply:
         try:
             _kept = _check_and_try(reply, url, admitted, server)
-            os._exit(0)  # without the time that freeing the model takes
+            os._exit(0)  # freeing the model would take time
         except Refusal as refusal:
             send(reply, _refused(refusal.status, refusal.message))
         except NoMemoryError as error:
@@ -183,11 +183,11 @@ def _refused(status: int | None, message: str) -> bytes:
 def _check_and_try(reply: socket.socket, url: str, admitted: Admitted, server: Version) -> native.Handle:
     prepared = prepare(url, server, admitted.size_bytes)
     fields = {
-        # The server needs no names, and a million of them would be memory that admission did not count.
+        # The server needs no names, and admission did not count a million of them.
         "facts": {**vars(prepared.facts), "feature_names": ()},
         "fingerprint": prepared.fingerprint.hex(),
     }
-    # What was checked is on its way, or in a file that is sealed, before XGBoost sees any of it.
+    # The checked bytes are sent, or sealed in a file, before XGBoost sees them.
     held = [prepared.held] if isinstance(prepared.held, int) else prepared.held
     send(reply, b"\n".join([json.dumps(fields).encode(), *prepared.preprocessing.pieces()]), held)
     before = heap.in_use_bytes()
@@ -199,7 +199,7 @@ def _check_and_try(reply: socket.socket, url: str, admitted: Admitted, server: V
 
 
 def main() -> int:
-    """Serve until the server closes its end. The platform's SIGTERM is for the server, which drains first."""
+    """Serve until the server closes its end. Ignore the platform's SIGTERM: the server drains first."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICE)

@@ -1,6 +1,6 @@
 """The server's end of the process that reads, checks and tries model files (`check_process`).
 
-Whatever a file does there, the server lives on, and so does every other load.
+A file that crashes that process affects neither the server nor other loads.
 """
 
 import json
@@ -23,9 +23,9 @@ from .model.prepared import Prepared, close, read_small
 from .model.preprocessing import Preprocessing
 from .model.refusal import BadModel, Refusal
 
-_MARGIN_SECONDS = 30  # the process itself ends what takes too long; this long after it, the process is believed to hang
+_MARGIN_SECONDS = 30  # after the process's own time limit, until we assume that it hangs
 _START_SECONDS = 120  # on a busy machine
-# One thread, since it forks; and glibc's heap in huge pages: a big model is tried in a third of the time so.
+# One thread because it forks. Huge pages for glibc's heap cut the trial of a large model to a third of the time.
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -37,11 +37,11 @@ _STATUS = struct.Struct("=i?")
 
 
 class _GoneError(Exception):
-    """The process that starts the checks is not there any more."""
+    """The process that starts the checks has ended."""
 
 
 class Checker:
-    """Any number of threads may use it at once. A process that ended is started again by the next load."""
+    """Safe for several threads. The next load restarts a process that has ended."""
 
     def __init__(self, server: Version) -> None:
         self._server = server
@@ -51,15 +51,15 @@ class Checker:
         self._survived = _Survived()
 
     def start(self) -> None:
-        """Start the process unless it runs, and wait until it is ready; it ends when this one does."""
+        """Start the process unless it runs, and wait until it is ready. It ends with this process."""
         with self._lock:
             self._start()
 
     def prepare(self, url: str, admitted: Admitted) -> Prepared:
-        """As `prepared.prepare`, in the other process, where XGBoost has loaded and used the model too.
+        """Do `prepared.prepare` in the other process, where XGBoost also loads and uses the model.
 
-        A small model whose very bytes have been there before is not sent there again. Raises Refusal, BadModel, also
-        for a model that takes more than what was `admitted`, or MemoryError.
+        A small model whose bytes have passed before is not sent again. Raises Refusal, MemoryError, or BadModel, also
+        for a model that takes more than was `admitted`.
         """
         if admitted.form == "ubj" and admitted.size_bytes <= SMALL_BYTES:
             data, fingerprint = read_small(url, admitted.size_bytes)
@@ -67,7 +67,7 @@ class Checker:
             if known is not None:
                 return _prepared(data, *known)
         for _ in range(_ATTEMPTS):
-            # Somebody ended the whole process, which says nothing of this model; the next attempt starts it again.
+            # The whole process was ended, which says nothing about this model. The next attempt restarts it.
             with suppress(_GoneError):
                 return self._prepare(url, admitted)
         raise MemoryError("the check of the model was ended by the system")
@@ -86,7 +86,7 @@ class Checker:
                     self._ask(json.dumps([url, *admitted]).encode(), its.fileno(), write_status)
                 finally:
                     os.close(write_status)
-            # The kernel's own timeout: with Python's each call costs two, and none can wait for all of the bytes.
+            # The kernel's timeout: with Python's, each receive takes two system calls and cannot wait for all bytes.
             wait = admitted.clock_seconds + _MARGIN_SECONDS
             mine.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", wait, 0))
             return self._answer(mine, read_status, admitted)
@@ -110,7 +110,7 @@ class Checker:
             if "refused" not in answer:
                 verdict = json.loads(receive(reply)[0])
                 if "refused" not in verdict:
-                    if isinstance(held, int):  # until it is gone, the memory of the trial is in use as well
+                    if isinstance(held, int):  # the trial's memory is in use until its process has ended
                         _read(status)
                     prepared = _prepared(held, text, verdict["heap_bytes"])
                     if prepared.fingerprint:
@@ -165,7 +165,7 @@ class Checker:
 
 
 class _Survived:
-    """What was found about small models that survived, by the fingerprint of their files: the latest, some MiB."""
+    """Facts of small models that passed, by the fingerprint of their files: the latest ones, some MiB."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -201,14 +201,14 @@ def _prepared(held: bytes | int, text: bytes, heap_bytes: int | None) -> Prepare
 
 
 def _read(status: int) -> bytes:
-    """How a load's process ended, once it has; nothing if the one that started it did not live to tell."""
+    """Wait until a load's process ends: its status, or nothing if its parent ended too."""
     poll = select.poll()
     poll.register(status, select.POLLIN)
     return os.read(status, _STATUS.size) if poll.poll(_MARGIN_SECONDS * 1000) else b""
 
 
 def _ended(status: bytes, admitted: Admitted) -> Exception:
-    """What it means that a load's process ended without an answer."""
+    """The error to raise when a load's process ended without an answer."""
     if len(status) != _STATUS.size:
         return _GoneError()
     code, too_long = _STATUS.unpack(status)
@@ -218,7 +218,7 @@ def _ended(status: bytes, admitted: Admitted) -> Exception:
             f"reading the model takes more than {spent}, far more than one of {admitted.size_bytes} bytes needs; "
             "save it as UBJ with Booster.save_model('model.ubj') and publish it again"
         )
-    if code == -signal.SIGKILL:  # what the kernel ends a process with for its memory
+    if code == -signal.SIGKILL:  # the kernel's signal when memory runs out
         return MemoryError("the check of the model was ended by the system")
     what = f"with signal {-code}" if code < 0 else f"with code {code}"
     return BadModel(f"XGBoost ended {what} while it read the model; publish it again")

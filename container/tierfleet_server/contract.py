@@ -30,9 +30,8 @@ from .settings import Settings
 from .store import Loaded, Store
 
 DEDICATED_MODEL = "model"
-ALLOWED = "GET, HEAD, POST, DELETE, OPTIONS"  # somewhere
-# A row's fewest bytes in a body are one a feature, a separator; and two in libsvm, a label.
-# Texts, rows and scores between a body and its reply: of a whole body by its bytes and scores, and of a block at most.
+ALLOWED = "GET, HEAD, POST, DELETE, OPTIONS"  # by at least one path
+# What exists between a body and its reply: texts, rows and scores, by the body's bytes and scores, and at most a block.
 _TEXT_BYTES, _SCORE_BYTES, _BLOCK_BYTES = 64, 64, 3 * 1024 * 1024
 _MAX_QUERY_FIELDS = 16
 _INLINE_SECONDS = 0.0002
@@ -55,7 +54,7 @@ class Request:
 
 @dataclass(slots=True)
 class Reply:
-    """One HTTP reply; `headers` are those beside the body's type and length, as whole lines with CRLF."""
+    """One HTTP reply; `headers` are further lines, each with CRLF, without the body's type and length."""
 
     status: int
     content_type: str
@@ -67,18 +66,18 @@ Answer = Reply | Coroutine[Any, Any, Reply]
 
 
 class Contract:
-    """Answers requests. `draining` makes the health check fail, so that no new ones are sent."""
+    """Answers requests. While `draining`, the health check fails so that the platform sends no new ones."""
 
     def __init__(self, settings: Settings, store: Store, metrics: Metrics, memory: RequestMemory) -> None:
         self.draining = False
         self._settings, self._store, self._metrics, self._memory = settings, store, metrics, memory
         threads, most = settings.predict_threads, settings.max_waiting_per_model
         self._scheduler = Scheduler(threads, most_per_owner=most)
-        # No step of an explanation can be cut, and one may take seconds: predictions have threads of their own.
-        self._explainer = self._scheduler.beside("explain", max(1, threads // 2))
+        # A step of an explanation cannot be interrupted and may take seconds, so predictions have separate threads.
+        self._explainer = self._scheduler.companion("explain", max(1, threads // 2))
 
     def answer(self, request: Request) -> Answer:
-        """The reply, or a coroutine that makes it where that takes long. Never raises."""
+        """The reply, or a coroutine for it if that takes long. Never raises."""
         path = request.path
         try:
             if self._settings.multi_model:
@@ -93,7 +92,7 @@ class Contract:
             return failed(request)
 
     def work_bytes(self, request: Request) -> int:
-        """The most that the answer to a request may take beside its body, its reply included."""
+        """The most memory that a request needs besides its body, with its reply."""
         if not is_invocation(request) or request.method != b"POST":
             return 0
         name = _model_name(request.path[8:-7]) if self._settings.multi_model else DEDICATED_MODEL
@@ -104,27 +103,27 @@ class Contract:
         try:
             contribs = self._wanted(request).contribs
         except Refusal:
-            return 0  # it is refused for that
+            return 0  # the request will be refused
         least = 2 if b"libsvm" in request.headers.get(b"content-type", b"").lower() else max(1, model.features)
         rows = len(request.body) // least + 1
         built = len(request.body) * _TEXT_BYTES + rows * (model.features * 8 + model.outputs * _SCORE_BYTES)
         if contribs and isinstance(model, Explainable) and not model.explaining.refusal:
             cost = model.explaining
             reply = cost.names_bytes + rows * cost.reply_bytes_a_row
-            # The names are kept with the model from its first explanation on.
+            # The model keeps its names after the first explanation.
             return min(built, _BLOCK_BYTES) + min(reply, MAX_REPLY_BYTES) + cost.work_bytes + cost.names_bytes
         reply = rows * bytes_a_row(model.outputs)
         return min(built, _BLOCK_BYTES) + min(reply, MAX_REPLY_BYTES)
 
     def _wanted(self, request: Request) -> Wanted:
-        """The form that Accept asks for; raises Refusal (406)."""
+        """The reply format that Accept asks for; raises Refusal (406)."""
         return wanted(request.headers.get(b"accept", b"").decode("latin-1"), self._settings.default_accept)
 
     def _is_invocation(self, request: Request) -> bool:
-        """Whether /models/.../invoke invokes a model, and does not name one that is itself called so.
+        """Whether /models/.../invoke invokes a model rather than names a model that ends in `/invoke`.
 
         `/models/invoke` is the model `invoke`; GET and DELETE of `/models/x/invoke` are for a model of the name
-        `x/invoke` where there is one. `/models/x%2Finvoke` is that model for every method.
+        `x/invoke` if it exists. `/models/x%2Finvoke` is that model for every method.
         """
         if len(request.path) <= len(b"/models/invoke"):
             return False
@@ -293,12 +292,12 @@ class Contract:
 
 
 def is_invocation(request: Request) -> bool:
-    """Whether nobody needs the answer once the client has gone, as with predictions and not with loads."""
+    """Whether the answer can be dropped when the client has gone: true for predictions, false for loads."""
     return request.path == b"/invocations" or request.path.endswith(b"/invoke")
 
 
 def memory_owner(path: bytes) -> bytes:
-    """With whom a request shares its part of the memory: those to the same model; `b""` if it need not share."""
+    """The owner of a request's memory: requests to one model share it; `b""` if there is nothing to share."""
     return path if path.endswith(b"/invoke") else b""
 
 
@@ -306,11 +305,11 @@ def _model_name(path: bytes) -> str:
     if len(path) <= _USUAL_NAME_BYTES:
         name: str = _usual_name(path)
         return name
-    return unquote(path.decode("ascii", "replace"))  # the cache would hold megabytes of such
+    return unquote(path.decode("ascii", "replace"))  # such names would fill the cache with megabytes
 
 
 def _explainable(model: Model) -> Explainable:
-    """The model, if it can tell what features contribute; raises Refusal (406)."""
+    """The model if it has contributions; raises Refusal (406)."""
     if not isinstance(model, Explainable):
         raise Refusal(406, f"a model of this kind has no contributions; ask for {JSON} without contribs")
     if model.explaining.refusal:
@@ -323,7 +322,7 @@ def _no_memory() -> Refusal:
 
 
 def _plain_csv_row(body: bytes, content_type: str, accept: str, model: Model) -> bytes | bytearray | None:
-    """The reply to the commonest request; None for any other."""
+    """The reply to one plain csv row; None for any other request."""
     if content_type != "text/csv" or model.preprocessing:
         return None
     if accept == "text/csv" and isinstance(model, ForestModel):
@@ -335,9 +334,9 @@ def _plain_csv_row(body: bytes, content_type: str, accept: str, model: Model) ->
 
 
 def _begin(steps: Steps) -> bytes | bytearray | None:
-    """Do the steps as long as a small request takes: what they return, or None if there are more of them to do.
+    """Do steps for as long as a small request takes: their result, or None if steps remain.
 
-    What a body holds beside its rows is nothing that its size tells: a thread does the rest of a strange one.
+    A body's size does not say what it holds besides rows, so a thread does the rest of an unusual one.
     """
     scores, end = None, time.perf_counter() + _INLINE_SECONDS
     try:
@@ -352,7 +351,7 @@ def _begin(steps: Steps) -> bytes | bytearray | None:
 
 
 def refused(refusal: Refusal, request: Request, name: str | None = None, url: str | None = None) -> Reply:
-    """The reply to a request that is refused, with a log line."""
+    """Log a refusal and return the reply to it."""
     extra = {"model": name, "url": url, "status": refusal.status, "request_id": _request_id(request)}
     logger.warning(refusal.message, extra=extra)
     body = {"code": refusal.status, "type": refusal.kind, "message": refusal.message}
@@ -363,9 +362,9 @@ def refused(refusal: Refusal, request: Request, name: str | None = None, url: st
 
 
 def failed(request: Request, name: str | None = None, error: BaseException | None = None) -> Reply:
-    """The reply where the server itself is at fault: the log has the traceback of the error, the caller its id.
+    """Log an internal error with its traceback and return a reply with the request's id.
 
-    `error` is the one that is being handled unless it is given.
+    error: the error that is being handled if it is not given.
     """
     request_id = _request_id(request)
     extra = {"model": name, "status": 500, "request_id": request_id}

@@ -1,6 +1,6 @@
-"""One request for contributions as steps: read a block of rows, score it, explain it, write what was found.
+"""One request for contributions as steps: read a block of rows, score it, explain it, write the result.
 
-The reply is the JSON of a prediction with more members:
+The reply is a prediction's JSON with more members:
 `{"feature_names": [...], "predictions": [{"score": s, "bias": b, "contributions": [...]}, ...]}`. Bias and
 contributions of a row add up to its margin, the score before the objective's transform. With several outputs `bias` is
 a list with one number for each, and `contributions` one with a list for each.
@@ -21,15 +21,15 @@ from .payloads.reply import check_reply
 from .prediction import SURE_SECONDS, refuse_hopeless
 
 Steps = Generator[Any, Any, bytes | bytearray]
-# So many are written at once: nobody else has the interpreter meanwhile.
+# Numbers written at once, while no other thread has the interpreter.
 _PIECE_NUMBERS = 512
 _PIECE_CHARACTERS = 16 * 1024
-# XGBoost keeps the numbers of a thread's last block for as long as the model is loaded: blocks of 32 KiB of them.
+# XGBoost keeps the numbers of each thread's last block while the model is loaded, so blocks have 32 KiB of them.
 _NUMBERS_FACTOR = 8
 
 
 class _Meter:
-    """Processor time of steps that may run in one thread after the other."""
+    """Processor time of steps that may run in different threads."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -43,9 +43,9 @@ class _Meter:
 
 
 def explain(body: bytes, content_type: str, model: Explainable, *, end: float = math.inf) -> Steps:
-    """The steps to the reply's body, as of `prediction.predict`; raises Refusal.
+    """The steps to the reply's body, like `prediction.predict`; raises Refusal.
 
-    `end`: by when the reply must be there (`time.monotonic`).
+    end: the deadline of the reply (`time.monotonic`).
     """
     cost = model.explaining
     if cost.refusal:
@@ -92,7 +92,7 @@ def explain(body: bytes, content_type: str, model: Explainable, *, end: float = 
 
 
 def _explained(model: Explainable, rows: Rows, first: int) -> Generator[Any, Any, None]:
-    """A block's part of the reply in pieces of bytes; in between what the scheduler is to call."""
+    """A block's part of the reply in pieces of bytes, and calls for the scheduler in between."""
     scores = yield partial(model.predict, rows)
     numbers = memoryview((yield partial(model.contributions, rows))).cast("f")
     width = model.features + 1
@@ -124,5 +124,5 @@ def _check_finite(values: Iterable[float], row: int) -> None:
     if not math.isfinite(sum(values)):
         raise Refusal(
             406, f"the contributions to row {row} are no finite numbers; the trees of this model lack the sums of "
-            "Hessians that training stores with them, or its scores are beyond float32",
+            "Hessians that training stores, or its scores are beyond float32",
         )  # fmt: skip

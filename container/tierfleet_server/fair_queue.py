@@ -1,7 +1,7 @@
-"""Whose turn it is: each owner of waiting work gets the same share of what is spent (start-time fair queueing).
+"""Start-time fair queueing: each owner of waiting work gets the same share.
 
-An owner's clock shows what was spent on it. The one whose clock is furthest behind is next; one who comes back after a
-pause begins at the others' time, so a pause saves nothing, and debt is not forgotten.
+An owner's clock counts what was spent on it, and the owner furthest behind is next. An owner that returns after a pause
+starts at the others' time, so a pause saves no credit and forgives no debt.
 """
 
 import heapq
@@ -18,27 +18,27 @@ class _Share(Generic[Item]):
         self.clock = clock
         self.waiting: deque[Item] = deque()
         self.in_turn = 0
-        self.typical = 0.0  # what a turn cost lately, charged when one begins
+        self.typical = 0.0  # recent cost of a turn, charged when a turn begins
         self.queued = False  # it has a place in the heap
 
 
 class FairQueue(Generic[Item]):
-    """Items by owner; those of one owner take turns. Not safe for several threads at once."""
+    """Items by owner; an owner's items take turns. Not safe for several threads."""
 
     def __init__(self) -> None:
         self._shares: dict[str, _Share[Item]] = {}
-        self._heap: list[tuple[float, int, str]] = []  # a clock as it was, the order of arrival, the owner
+        self._heap: list[tuple[float, int, str]] = []  # a clock when it was queued, the order of arrival, the owner
         self._arrivals = 0
         self._now = 0.0
-        self._items = 0  # that wait or have their turn
+        self._items = 0  # that wait or are in turn
 
     def waiting(self, owner: str) -> int:
-        """Items of this owner that wait or have their turn."""
+        """The number of this owner's items that wait or are in turn."""
         share = self._shares.get(owner)
         return 0 if share is None else len(share.waiting) + share.in_turn
 
     def add(self, owner: str, item: Item) -> None:
-        """An item of this owner waits for its turn, after the owner's others."""
+        """Queue an item after the owner's other items."""
         share = self._shares.get(owner)
         if share is None:
             share = self._shares[owner] = _Share(self._now)
@@ -49,7 +49,7 @@ class FairQueue(Generic[Item]):
         self._enqueue(owner, share)
 
     def take(self) -> tuple[str, Item] | None:
-        """The owner and the item whose turn begins; None if nothing waits."""
+        """Begin the next turn: its owner and item; None if nothing waits."""
         while self._heap:
             clock, _, owner = heapq.heappop(self._heap)
             share = self._shares.get(owner)
@@ -58,7 +58,7 @@ class FairQueue(Generic[Item]):
             share.queued = False
             if not share.waiting:
                 continue
-            if clock < share.clock:  # it was charged after it had got its place
+            if clock < share.clock:  # it was charged after it was queued
                 self._enqueue(owner, share)
                 continue
             self._now = max(self._now, share.clock)
@@ -71,7 +71,7 @@ class FairQueue(Generic[Item]):
         return None
 
     def spent(self, owner: str, seconds: float) -> None:
-        """A turn of this owner has ended and cost so much."""
+        """End a turn of this owner that cost so many seconds."""
         share = self._shares[owner]
         share.clock += seconds - share.typical
         share.typical = seconds if not share.typical else 0.75 * share.typical + 0.25 * seconds
@@ -80,13 +80,13 @@ class FairQueue(Generic[Item]):
         self._forget(owner, share)
 
     def charge(self, owner: str, seconds: float) -> None:
-        """An owner with work here was given so much elsewhere, which counts against its share here too."""
+        """Charge an owner that has work here for what it got from another queue."""
         share = self._shares.get(owner)
         if share is not None:
             share.clock += seconds
 
     def remove(self, owner: str, item: Item) -> bool:
-        """Take back an item that waits; whether it did."""
+        """Remove a waiting item; True if it waited."""
         share = self._shares.get(owner)
         if share is None or item not in share.waiting:
             return False
@@ -102,7 +102,7 @@ class FairQueue(Generic[Item]):
             heapq.heappush(self._heap, (share.clock, self._arrivals, owner))
 
     def _forget(self, owner: str, share: _Share[Item]) -> None:
-        """Owners without work are kept only while they owe."""
+        """Forget an owner without work unless it is in debt."""
         if not self._items:
             self._shares.clear()
             self._heap.clear()

@@ -1,4 +1,4 @@
-"""One JSON object a line on standard output, written by its own thread: a stuck reader stops no request."""
+"""JSON lines on standard output, written by a separate thread so that a blocked reader stops no request."""
 
 import json
 import logging
@@ -55,7 +55,7 @@ class _Queue(logging.handlers.QueueHandler):
 def start_logging(level: int, metrics: Metrics) -> Callable[[], None]:
     """Send the server's log lines of `level` and above to standard output.
 
-    To be called at the end: the result. It writes what is left, unless nobody reads it within 2 s.
+    Call the result at the end: it writes what is left, for at most 2 s if the reader is blocked.
     """
     stream = logging.StreamHandler(sys.stdout)
     stream.setFormatter(_JsonFormatter())

@@ -1,9 +1,9 @@
-"""How much memory this container may use: the tightest cgroup limit, or else the machine's memory."""
+"""The memory that this container may use: the lowest cgroup limit, or else the machine's memory."""
 
 from pathlib import Path
 
 MIB = 1024 * 1024
-# Of the reserve, for what is counted nowhere: pages that the allocators keep, stacks, the log's queue.
+# Part of the reserve for what is not counted: pages that the allocators keep, stacks, the log's queue.
 SLACK_BYTES = 32 * MIB
 
 
@@ -18,7 +18,7 @@ def memory_limit_bytes(root: Path = Path("/")) -> int:
             mount, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
         else:
             continue
-        # Inside a container the path may be the host's; then only the mount's own root exists.
+        # In a container the path may be the host's, and then only the root of the mount exists.
         inside = mount / path.lstrip("/")
         for group in (inside, *inside.parents):
             limits += [int(text) for text in _lines(group / name) if text.isdigit()]
@@ -28,7 +28,7 @@ def memory_limit_bytes(root: Path = Path("/")) -> int:
 
 
 def budget_bytes(limit_bytes: int, *, budget_mib: int | None = None, reserve_mib: int | None = None) -> int:
-    """What models may use: the setting, or the limit minus a reserve (256 MiB or 10 %, the larger).
+    """What models may use: the setting, or the limit less a reserve (256 MiB or 10 %, whichever is larger).
 
     The reserve pays for Python, NumPy and the requests in flight.
     """
@@ -44,16 +44,16 @@ def budget_bytes(limit_bytes: int, *, budget_mib: int | None = None, reserve_mib
 
 
 def requests_bytes(limit_bytes: int, budget: int, *, own_bytes: int) -> int:
-    """What requests in flight may use of the reserve, `own_bytes` being what the server takes at rest.
+    """What requests in flight may use of the reserve. own_bytes: memory of the server at rest.
 
-    A budget that was set leaves more than the reserve would be, or nothing: no more than the usual reserve is used.
+    An explicit budget may leave more than the usual reserve, or nothing; requests get no more than the usual reserve.
     """
     reserve = min(max(256 * MIB, limit_bytes // 10), limit_bytes - budget)
     return reserve - own_bytes - SLACK_BYTES
 
 
 def resident_bytes(root: Path = Path("/")) -> int:
-    """Memory of this process and its children, shared pages split between those that share them; 0 if unknown."""
+    """Memory of this process and its children, shared pages counted in proportion (PSS); 0 if unknown."""
     rollups = [root / "proc/self/smaps_rollup"]
     for listing in (root / "proc/self/task").glob("*/children"):
         rollups += [root / "proc" / child / "smaps_rollup" for line in _lines(listing) for child in line.split()]

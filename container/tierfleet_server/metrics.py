@@ -11,7 +11,7 @@ _BUCKETS_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 
 
 
 class Metrics:
-    """What happened since the start. Touched by the event loop's thread only."""
+    """Counters since the start. Only the event loop's thread uses them."""
 
     def __init__(self) -> None:
         self.invocations: Counter[int] = Counter()
@@ -29,7 +29,7 @@ class Metrics:
         self._seconds += seconds
 
     def explained(self, status: int, seconds: float) -> None:
-        """Count one invocation that asked for contributions, beside `invoked`."""
+        """Count one invocation that asked for contributions, in addition to `invoked`."""
         self.explanations[status] += 1
         self._explanation_seconds += seconds
 
@@ -82,7 +82,12 @@ class Metrics:
         seconds = self._explanation_seconds
         metric("explanation_seconds_total", "counter", "Time from whole request to reply, of those.", [("", seconds)])
         metric("explanations_waiting", "gauge", "Of those waiting, with contribs.", [("", explainer.waiting)])
-        metric("log_records_dropped_total", "counter", "Log lines nobody read.", [("", self.log_records_dropped)])
+        metric(
+            "log_records_dropped_total",
+            "counter",
+            "Log lines that the reader was too slow for.",
+            [("", self.log_records_dropped)],
+        )
         running, samples = 0, []
         for limit, count in zip((*map(str, _BUCKETS_SECONDS), "+Inf"), self._durations, strict=True):
             running += count

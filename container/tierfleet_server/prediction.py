@@ -12,9 +12,9 @@ from .payloads.payload import read_blocks
 from .payloads.reply import Rendering
 
 Scores = list[float]
-# What a job yields: None where others may go first, or a call that releases the interpreter and whose result it wants.
+# A job yields None where other jobs may go first, or a call that releases the interpreter; it is sent the result.
 Steps = Generator[Callable[[], Scores] | None, Scores | None, bytes | bytearray]
-SURE_SECONDS = 1.0  # of processor time, before it is said that a request cannot be finished in time
+SURE_SECONDS = 1.0  # of processor time, before a request is refused because it cannot be in time
 
 
 def predict(
@@ -22,7 +22,7 @@ def predict(
 ) -> Steps:
     """The steps to the reply's body; raises Refusal.
 
-    `end`: by when the reply must be there (`time.monotonic`). `now`: the request costs little.
+    end: the deadline of the reply (`time.monotonic`). now: the request is cheap.
     """
     score = model.predict_now if now else model.predict
     pace = Pace(model)

@@ -1,9 +1,9 @@
 """Memory of requests in flight, counted against the reserve before it is used.
 
-A body is counted before it is read, as its length; a batch once more before it is scored, as what its rows and its
-reply may take. What does not fit waits, and TCP holds its sender back. Small and big have pools of their own, and the
-requests to one model a share of each: neither keeps others waiting. A batch that has been counted needs no more of
-anything, so that waiting always ends.
+A body is counted as its length before it is read. A batch is counted again before it is scored, for its rows and its
+reply. What does not fit waits, and TCP holds its sender back. Small and large requests have separate pools, and the
+requests to one model have a share of each, so one model's requests do not block others. A request asks for its scoring
+memory last, so there is no deadlock.
 """
 
 from collections import deque
@@ -14,7 +14,7 @@ from .model.refusal import Refusal
 
 SMALL_BODY_BYTES = 64 * 1024
 SMALL_WORK_BYTES = 4 * MIB
-# The least that serves one request of any size, whatever the reserve: 25 MiB of body, 64 of reply, and the small ones.
+# Enough for one request of any size: 25 MiB of body, 64 of reply, and the small ones. Smaller reserves do not count.
 MIN_LIMIT_BYTES = 128 * MIB
 MAX_WAITING = 256  # in a pool; each holds 16 KiB here and up to 128 in the kernel
 MAX_CONNECTIONS = 1024
@@ -22,17 +22,17 @@ RETRY_SECONDS = 1
 
 
 class Waiter(Protocol):
-    """What waits for memory."""
+    """Something that waits for memory."""
 
     def granted(self, pool: "Pool", size_bytes: int) -> None:
-        """So many bytes are counted for it now. It must not give any back to this pool before it returns."""
+        """The bytes are counted now. The waiter must not give any back to this pool before it returns."""
 
 
 class Pool:
-    """A part of the memory, shared by owners: one may have as much as it leaves free, so there is some for the next.
+    """Memory that owners share. One owner may hold as much as it leaves free.
 
-    What one owner waits for keeps no other waiting. Those who have a share are served first come, first served; an
-    owner who holds nothing always has one. The owner `b""` has no limit but the pool's.
+    A waiting owner does not block others. Owners with a share left are served in order of arrival, and an owner that
+    holds nothing always has one. The owner `b""` is limited by the pool only.
     """
 
     __slots__ = ("_held", "in_use_bytes", "limit_bytes", "waiting")
@@ -44,7 +44,7 @@ class Pool:
         self._held: dict[bytes, int] = {}  # bytes by owner
 
     def take(self, size_bytes: int, owner: bytes = b"") -> bool:
-        """Count bytes, unless these do not fit, are beyond the owner's share, or others wait whose turn is first."""
+        """Count bytes; False if they do not fit, exceed the owner's share, or others are first."""
         if not self._fits(size_bytes) or not self._has_share(size_bytes, owner):
             return False
         if self.waiting and (self._next() is not None or any(entry[1] == owner for entry in self.waiting)):
@@ -53,7 +53,7 @@ class Pool:
         return True
 
     def wait(self, size_bytes: int, owner: bytes, waiter: Waiter) -> bool:
-        """Have one wait for what `take` did not give; False if too many wait, of this owner or of all."""
+        """Wait for what `take` refused; False if too many wait, of this owner or in all."""
         own = sum(entry[1] == owner for entry in self.waiting) if owner else 0
         if own >= MAX_WAITING - len(self.waiting):
             return False
@@ -61,13 +61,13 @@ class Pool:
         return True
 
     def add(self, size_bytes: int, owner: bytes = b"") -> None:
-        """Count bytes that are in use already, whether they fit or not."""
+        """Count bytes that are in use already, even if they do not fit."""
         self.in_use_bytes += size_bytes
         if owner:
             self._held[owner] = self._held.get(owner, 0) + size_bytes
 
     def give(self, size_bytes: int, owner: bytes = b"") -> None:
-        """Count bytes no longer, and let in whoever has waited longest, as far as there is room and share."""
+        """Return bytes, and grant those that have waited longest, as room and shares allow."""
         self.in_use_bytes -= size_bytes
         if owner:
             held = self._held.pop(owner, 0) - size_bytes
@@ -80,7 +80,7 @@ class Pool:
             waiter.granted(self, granted_bytes)
 
     def leave(self, waiter: Waiter) -> None:
-        """Let one wait no longer."""
+        """Stop waiting."""
         self.waiting = deque(entry for entry in self.waiting if entry[2] is not waiter)
         self.give(0)
 
@@ -92,7 +92,7 @@ class Pool:
         return not held or held + size_bytes <= self.limit_bytes - self.in_use_bytes
 
     def _next(self) -> int | None:
-        """Which of those who wait is next; None if each is beyond its owner's share."""
+        """The index of the next waiter; None if every owner is beyond its share."""
         beyond: set[bytes] = set()
         for at, (size_bytes, owner, _) in enumerate(self.waiting):
             if owner not in beyond:
@@ -103,7 +103,7 @@ class Pool:
 
 
 class RequestMemory:
-    """What requests may use of `limit_bytes`: a third for bodies, the rest for scoring; of each a quarter for small."""
+    """The pools in `limit_bytes`: a third for bodies, the rest for scoring; a quarter of each is for small requests."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = max(limit_bytes, MIN_LIMIT_BYTES)
@@ -115,18 +115,18 @@ class RequestMemory:
         self.refused = 0  # requests, since the start
 
     def body(self, length: int) -> tuple[Pool, int]:
-        """Where a body of `length` bytes is counted, and as how many."""
+        """The pool of a body of `length` bytes, and the bytes to count."""
         if length <= SMALL_BODY_BYTES:
             return self.small_bodies, length
         return self.big_bodies, min(length, self.big_bodies.limit_bytes)
 
     def work(self, size_bytes: int) -> tuple[Pool, int]:
-        """Where so many bytes of scoring are counted, and as how many."""
+        """The pool of so many bytes of scoring, and the bytes to count."""
         pool = self.small_work if size_bytes <= SMALL_WORK_BYTES else self.big_work
         return pool, min(size_bytes, pool.limit_bytes)
 
     def refusal(self, why: str) -> Refusal:
-        """A 503, counted; `why` is the first half of its sentence."""
+        """Count and return a 503; `why` is the first half of its sentence."""
         self.refused += 1
         return Refusal(503, f"{why}; try again, or send smaller batches", headers={"retry-after": str(RETRY_SECONDS)})
 

@@ -1,7 +1,7 @@
-"""Threads that do invocations in small steps, so that no model's requests hold up the others'.
+"""Threads that do invocations in small steps, so that one model's requests do not block others.
 
-A job is a generator (`prediction.Steps`). A turn of a thread ends where the job yields None; then the model that has
-had the least processor time is next.
+A job is a generator (`prediction.Steps`). A turn ends where the job yields None, and the model with the least processor
+time is next.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from .model.refusal import Refusal, shown
 from .thread_priority import give_way
 
 Steps = Generator[Callable[[], Any] | None, Any, Any]
-# So long after a small request one processor is left to the event loop: calls that come at 20 a second meet no batch.
+# For so long after a small request one processor is left to the event loop: enough for calls at 20 a second.
 _RESERVED_SECONDS = 0.05
 
 
 class _Job:
-    """`abandoned`: nobody waits for it any more."""
+    """`abandoned`: its caller no longer waits."""
 
     __slots__ = ("abandoned", "future", "loop", "steps")
 
@@ -35,7 +35,7 @@ class _Job:
 
 
 class Scheduler:
-    """Runs jobs by owner. `run` is for the event loop's thread only, and so are the counters."""
+    """Runs jobs by owner. Only the event loop's thread may use `run` and the counters."""
 
     def __init__(
         self, threads: int, *, most_per_owner: int, name: str = "predict", interpreter: "threading.Lock | None" = None
@@ -46,31 +46,31 @@ class Scheduler:
         self._started = False
         self._queue: FairQueue[_Job] = FairQueue()
         self._changed = threading.Condition(threading.Lock())
-        # Only one of the threads at a time competes with the event loop for the interpreter.
+        # Only one thread at a time competes with the event loop for the interpreter.
         self._interpreter = interpreter or threading.Lock()
-        self._beside: list[Scheduler] = []
+        self._companions: list[Scheduler] = []
         self._running = 0
         self._reserved_until = 0.0
 
-    def beside(self, name: str, threads: int) -> "Scheduler":
+    def companion(self, name: str, threads: int) -> "Scheduler":
         """Another scheduler, with threads and queues of its own.
 
         Only one of all these threads runs Python at a time. What an owner is given by one scheduler counts against its
         share in the other, so an owner that uses both has one share.
         """
         other = Scheduler(threads, most_per_owner=self._most_per_owner, name=name, interpreter=self._interpreter)
-        self._beside.append(other)
-        other._beside.append(self)
+        self._companions.append(other)
+        other._companions.append(self)
         return other
 
     def reserve_a_processor(self) -> None:
-        """The event loop has answered a small request: for a while one thread fewer works."""
+        """Pause one thread for a while, because the event loop has answered a small request."""
         self._reserved_until = time.monotonic() + _RESERVED_SECONDS
 
     async def run(self, owner: str, steps: Steps, seconds: float) -> Any:
-        """What the steps return or raise, as a value: an error's traceback would keep the request's body.
+        """The result of the steps, or their error as a value: a raised error's traceback would keep the request's body.
 
-        It is a Refusal (503) if the owner has too much waiting or `seconds` have passed. When the task is cancelled,
+        It is a Refusal (503) if too many jobs of the owner wait or `seconds` have passed. When the task is cancelled,
         the job ends at its next step.
         """
         job = _Job(steps)
@@ -82,7 +82,7 @@ class Scheduler:
         if full:
             self.turned_away += 1
             return Refusal(
-                503, f"{self._most_per_owner} requests to model {shown(owner)} wait already; "
+                503, f"{self._most_per_owner} requests to model {shown(owner)} are waiting already; "
                 "send fewer at once, or give the model an endpoint of its own",
             )  # fmt: skip
         self._start()
@@ -109,12 +109,12 @@ class Scheduler:
         if not self._started:
             self._started = True
             for number in range(self._threads):
-                # A daemon: a step that outlasts the drain has nobody left to answer to.
+                # A daemon, because the client of a step that outlasts the drain is gone.
                 threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
 
     def _work(self) -> None:
         give_way()
-        np.seterr(over="ignore")  # of this thread; what is beyond float32 is refused by name
+        np.seterr(over="ignore")  # for this thread; values beyond float32 are refused with their place
         while True:
             with self._changed:
                 owner, job = self._take()
@@ -127,7 +127,7 @@ class Scheduler:
                 self._queue.spent(owner, spent)
                 if going_on:
                     self._queue.add(owner, job)
-            for other in self._beside:
+            for other in self._companions:
                 with other._changed:
                     other._queue.charge(owner, spent)
             del job
@@ -142,7 +142,7 @@ class Scheduler:
                 self._changed.wait()
 
     def _turn(self, job: _Job) -> bool:
-        """Whether the job goes on after it."""
+        """Do one turn; True if the job continues."""
         outcome: Any
         try:
             result = None
@@ -157,7 +157,7 @@ class Scheduler:
         except StopIteration as done:
             outcome = done.value
         except BaseException as error:
-            # Its frames would keep the body for as long as anyone keeps the error.
+            # Its frames would keep the body as long as the error lives.
             error.__context__ = None
             outcome = error.with_traceback(None) if isinstance(error, Refusal | MemoryError) else error
         with contextlib.suppress(RuntimeError):  # the loop has ended

@@ -1,4 +1,4 @@
-"""Everything that can be set, read once from the environment at start."""
+"""The settings, read from the environment at start."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -14,10 +14,10 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the server was told. docs/container.md lists every variable and default (a test compares)."""
+    """The settings; docs/container.md lists every variable and default (a test compares)."""
 
     multi_model: bool = False
-    host: str = "0.0.0.0"  # noqa: S104 - SageMaker reaches the container from outside of it
+    host: str = "0.0.0.0"  # noqa: S104 - SageMaker connects from outside the container
     port: int = 8080
     model_directory: Path = Path("/opt/ml/model")
     max_request_bytes: int = 6 * 1024 * 1024

@@ -1,6 +1,6 @@
-"""The models in memory: admitted within a budget, loaded beside invocations, one load at a time a model.
+"""The models in memory: admitted within a budget and loaded while calls are answered, one load a model.
 
-All state belongs to the event loop's thread; only reading and freeing models happens in others.
+All state belongs to the event loop's thread. Other threads only read and free models.
 """
 
 import asyncio
@@ -16,16 +16,16 @@ from .model.booster import Model
 from .model.load_limits import Admitted
 from .model.refusal import Refusal, shown
 
-# So many files are read and checked at once, small and big ones apart: none waits for a slow one of another tenant.
+# Files that are read and checked at once, small and large ones separately, so none waits for another tenant's slow
+# file.
 CHECKS_AT_ONCE = 4
-# After a refusal for lack of memory, loads are refused until this share of the budget is free again:
-# else each small unload would be followed by a load that fails.
+# After a 507, a load must stay below this share of the budget. Otherwise a load would fail after each small unload.
 LOW_WATER = 0.95
 
 
 @dataclass(slots=True)
 class Loaded:
-    """A model in memory. `size_bytes` is what it took where it was tried, or else what this process grew by."""
+    """A model in memory. `size_bytes` is what it took in the trial, or else what this process grew by."""
 
     name: str
     url: str
@@ -37,8 +37,8 @@ class Loaded:
 class Store:
     """The loaded models by name.
 
-    `size_on_disk` and `load_model` are passed in, so that the store knows no format. Both run in threads, several at
-    once; the memory of those that run is counted as used.
+    `size_on_disk` and `load_model` are parameters, so the store knows no format. Both run in threads, several at once.
+    The memory of running loads counts as used.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Store:
         return max(0, in_use - self._baseline) + self._objects_bytes
 
     async def trim_when_idle(self) -> None:
-        """Return freed memory to the system whenever that is due; never ends."""
+        """Return freed memory to the system when it is due, forever."""
         while True:
             await asyncio.sleep(heap.TRIM_CHECK_SECONDS)
             if self._trimmer.due():
@@ -95,7 +95,7 @@ class Store:
         return await asyncio.shield(task)
 
     async def unload(self, name: str) -> None:
-        """Free a model, after its load if that is still running; raises Refusal (404) if there is none."""
+        """Free a model, after its load if that is running; raises Refusal (404) if it is not loaded."""
         running = self._loading.get(name)
         if running is not None:
             await asyncio.wait([running[1]])
@@ -119,7 +119,7 @@ class Store:
         return page, names[limit - 1] if len(names) > limit else None
 
     def by_form(self) -> dict[str, tuple[int, int]]:
-        """How many models of each form there are, and the memory counted for them, in bytes."""
+        """For each form the number of models and the bytes counted for them."""
         forms: dict[str, tuple[int, int]] = {}
         for loaded in self.models.values():
             count, size_bytes = forms.get(loaded.model.form, (0, 0))
@@ -160,7 +160,7 @@ class Store:
             self.full = True
             raise Refusal(507, f"no memory to load model {shown(name)}; unload others and try again") from None
         except Exception as error:
-            # Its frames would keep the file's bytes for as long as anyone keeps the error.
+            # Its frames would keep the file's bytes as long as the error lives.
             error.__context__ = None
             raise error.with_traceback(None) from None
         after = heap.in_use_bytes()
@@ -170,7 +170,7 @@ class Store:
         grown += _object_bytes(model)
         used = self.used_bytes() + _object_bytes(model)
         if used > self.budget_bytes and self.models:
-            del model  # freed here and now, and not when the last one lets go of the error
+            del model  # free it now, not with the error
             self.full = True
             raise Refusal(
                 507,
@@ -182,7 +182,7 @@ class Store:
         return Loaded(name, url, model, size_bytes, time.perf_counter() - started)
 
     def _admit(self, name: str, needed: int) -> bool:
-        """Whether there is memory for a load now; False if there will be, once the loads that run have ended."""
+        """True if a load fits now, False if it will after the running loads; raises Refusal (507)."""
         if needed > self.budget_bytes:
             raise Refusal(
                 507,
@@ -204,7 +204,7 @@ class Store:
         return True
 
     async def _release(self, holder: list[Loaded]) -> None:
-        # The last reference is dropped in the other thread: freeing a big model takes milliseconds.
+        # The other thread drops the last reference, because freeing a large model takes milliseconds.
         await asyncio.get_running_loop().run_in_executor(self._releaser, self._drop, holder)
 
     def _drop(self, holder: list[Loaded]) -> None:

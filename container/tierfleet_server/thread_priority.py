@@ -1,6 +1,6 @@
-"""Which thread the processors and the interpreter are given to first. Each function is about the thread that calls it.
+"""Priorities for processors and the interpreter. Each function changes the thread that calls it.
 
-Linux only; elsewhere nothing happens.
+Linux only; elsewhere they do nothing.
 """
 
 import contextlib
@@ -12,11 +12,11 @@ _NICE = 5
 _PR_SET_TIMERSLACK = 29
 _SLACK_NS = 1_000
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
-_SLICE_NS = 100_000  # the shortest that Linux gives
+_SLICE_NS = 100_000  # the shortest that Linux allows
 
 
 class _Attributes(ctypes.Structure):
-    """`struct sched_attr`; of an ordinary thread `runtime_ns` is the slice it asks for."""
+    """`struct sched_attr`; for an ordinary thread `runtime_ns` is the slice that it requests."""
 
     _fields_ = (
         ("size", ctypes.c_uint32), ("policy", ctypes.c_uint32), ("flags", ctypes.c_uint64), ("nice", ctypes.c_int32),
@@ -28,9 +28,9 @@ class _Attributes(ctypes.Structure):
 def come_first() -> None:
     """Wake up on time.
 
-    A thread waits for the interpreter by a timer, which Linux lets be 50 us late. And since Linux 6.12 a thread that
-    wakes up waits until the one that runs has had its slice of 3 ms, unless its own slice is shorter; before that,
-    `nice` decides alone.
+    A thread waits for the interpreter with a timer, which Linux may delay by 50 us. Since Linux 6.12 a thread that
+    wakes up waits for the end of the running thread's slice of 3 ms unless its own slice is shorter. Before 6.12 only
+    `nice` counts.
     """
     with contextlib.suppress(AttributeError):
         libc = ctypes.CDLL(None)
@@ -43,7 +43,7 @@ def come_first() -> None:
 
 
 def give_way() -> None:
-    """Let the other threads have a processor first."""
+    """Run after the other threads."""
     with contextlib.suppress(OSError, AttributeError):
-        nice = os.getpriority(os.PRIO_PROCESS, os.getpid())  # of the thread that came first
+        nice = os.getpriority(os.PRIO_PROCESS, os.getpid())  # that of the main thread
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice + _NICE)

@@ -340,7 +340,7 @@ def _wait(request: Mapping[str, Any], context: Any, run: int) -> Answer | Waitin
 
 
 def _predecessor(tier: str, endpoint_name: str) -> str | None:
-    """The endpoint that serves the tier so far, under another name; None where there is none or nobody can say."""
+    """The endpoint that serves the tier so far, under another name; None if there is none or it is not known."""
     try:
         return predecessor(_deployed_routes(), tier, endpoint_name)
     except NoRoutesDeployedError:
@@ -361,7 +361,7 @@ def _warm_moved_tenants(request: Mapping[str, Any], context: Any) -> Answer:
             try:
                 moved = moved_tenants(_deployed_routes(), hosted)
             except NoRoutesDeployedError:
-                return Answer(succeeded=True, reason="no routes are deployed yet: nobody has moved")
+                return Answer(succeeded=True, reason="no routes are deployed yet, so no tenant has moved")
         counts: Counter[str] = Counter()
         for number, (tier, tenants) in enumerate(moved.items()):
             # Each tier has its share of the time that is left, however long those before it took.
@@ -371,7 +371,7 @@ def _warm_moved_tenants(request: Mapping[str, Any], context: Any) -> Answer:
     except Exception as error:
         return Answer(succeeded=True, reason=f"tenants that move stay cold: {_sentence(error)}")
     if not moved:
-        return Answer(succeeded=True, reason="nobody moves to a shared endpoint")
+        return Answer(succeeded=True, reason="no tenant moves to a shared endpoint")
     return _warmed(f"tenants that move to {', '.join(moved)}", counts)
 
 

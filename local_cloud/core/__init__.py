@@ -1,1 +1,1 @@
-"""What every part of the local cloud stands on: the clock, errors, the event log, subprocesses."""
+"""What every other part uses: the clock, errors, the event log, subprocesses."""

@@ -1,4 +1,4 @@
-"""The stand-in's clock: everything that takes minutes on AWS is measured on it."""
+"""The local emulator's clock: everything that takes minutes on AWS is measured on it."""
 
 import threading
 import time
@@ -6,17 +6,17 @@ from typing import Literal, get_args
 
 Mode = Literal["skip", "real", "manual"]
 
-# How long a waiter sleeps in real time before it looks again at what it waits for.
+# How long a wait sleeps in real time before it checks again.
 _LOOK_AGAIN_SECONDS = 0.02
 
 
 class Clock:
     """Seconds since the epoch. It is the wall clock until `advance` or the mode manual moves it.
 
-    skip    the wall clock, plus whatever was advanced. Whoever waits for a timetable brings that timetable forward
+    skip    the wall clock, plus whatever was advanced. A wait for a timetable brings that timetable forward
             instead of the clock: minutes cost nothing, and the clock does not run ahead
     real    the same, but waits take as long as they take
-    manual  stands still; only `advance` moves it
+    manual  does not run; only `advance` moves it
     """
 
     def __init__(self) -> None:
@@ -31,12 +31,12 @@ class Clock:
 
     @property
     def skips_waits(self) -> bool:
-        """Whether who waits for a timetable brings it forward."""
+        """Whether a wait for a timetable brings it forward."""
         return self._mode == "skip"
 
     @property
     def ahead_seconds(self) -> float:
-        """How far it is ahead of the wall clock; negative where it is behind. 0 unless it was moved."""
+        """How far it is ahead of the wall clock, 0 unless it was moved; negative if it is behind."""
         return self._stopped_at - time.time() if self._mode == "manual" else self._offset_seconds
 
     def now(self) -> float:
@@ -67,7 +67,7 @@ class Clock:
                 self.advance(ahead)
 
     def wait_towards(self, moment: float) -> None:
-        """Return at the moment or a little earlier: the caller looks at what it waits for and calls again."""
+        """Return at the moment or a little earlier. The caller checks what it waits for and calls again."""
         with self._moved:
             if self.now() < moment:
                 self._moved.wait(_LOOK_AGAIN_SECONDS)
@@ -77,7 +77,7 @@ clock = Clock()
 
 
 class ClockAsTimeModule:
-    """Stands in for the `time` module inside one emulator service, so that it lives on our clock."""
+    """Replaces the `time` module inside one service of ministack, so that it uses our clock."""
 
     time = staticmethod(clock.now)
 

@@ -1,4 +1,4 @@
-"""What a disk refuses, as a sentence that names the path and says what to do."""
+"""Errors of a disk as sentences that name the path and say what to do."""
 
 import contextlib
 import errno
@@ -46,7 +46,7 @@ class DiskError(RuntimeError):
 
 @contextlib.contextmanager
 def disk_problems_named(directory: Path) -> Iterator[None]:
-    """An OSError of writing below a directory becomes a DiskError; others pass."""
+    """Turn an OSError of writing below a directory into a DiskError. Other errors pass."""
     try:
         yield
     except OSError as error:
@@ -56,7 +56,7 @@ def disk_problems_named(directory: Path) -> Iterator[None]:
 
 
 def unwritable(directory: Path) -> str | None:
-    """Why the disk takes no small file there, as a sentence; None where it does. Leaves nothing."""
+    """Why no small file can be written there, as a sentence; None if it can. Leaves no file."""
     probe = directory / f".probe-{os.getpid()}"
     try:
         with probe.open("wb", buffering=0) as file:
@@ -70,7 +70,7 @@ def unwritable(directory: Path) -> str | None:
 
 
 def disk_problem(error: OSError, path: Path) -> str:
-    """The sentence; the path is the error's own where it has one, else the one given."""
+    """The sentence. The path is the error's own if it has one, else the one given."""
     named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else path
     number = error.errno or 0
     reason = _REASONS.get(number, error.strerror or str(error))
@@ -80,15 +80,15 @@ def disk_problem(error: OSError, path: Path) -> str:
 
 
 def is_disk_problem(error: BaseException | None) -> bool:
-    """Whether the disk refused something, not what was read from it."""
+    """Whether the disk caused the error, rather than the content of a file."""
     return isinstance(error, OSError) and error.errno in _REASONS
 
 
 def disk_problem_printed(text: str, path: Path) -> str | None:
-    """The same sentence, where another program printed such an error of its own; None where it did not."""
+    """The same sentence for an error that another program printed; None if it printed none."""
     for number, words in _PRINTED.items():
-        if found := re.search(rf"(?:{words})[^\n]*?(?:['\"](?P<path>/[^'\"\n]+)['\"])?\s*$", text, re.MULTILINE):
-            return disk_problem(OSError(number, os.strerror(number), found["path"] or str(path)), path)
+        if match := re.search(rf"(?:{words})[^\n]*?(?:['\"](?P<path>/[^'\"\n]+)['\"])?\s*$", text, re.MULTILINE):
+            return disk_problem(OSError(number, os.strerror(number), match["path"] or str(path)), path)
     return None
 
 

@@ -1,8 +1,8 @@
-"""Which resources of a stack let others begin before they are ready; what it means is in services/stacks."""
+"""Which resources of a stack let others begin before they are ready. services/stacks implements it."""
 
 from typing import Literal, get_args
 
-# off      everybody waits for an endpoint's end, as before 2024
+# off      every resource waits for an endpoint's end, as before 2024
 # creation an endpoint that is created lets others begin: AWS's announcement speaks of creation
 # always   one that is updated too: not announced, and not ruled out
 EarlyStart = Literal["off", "creation", "always"]

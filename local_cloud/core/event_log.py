@@ -1,4 +1,4 @@
-"""What happened in the stand-in, in order: the record that tests of ordering read."""
+"""What happened in the local emulator, in order: the record that tests of ordering read."""
 
 import threading
 from typing import Any

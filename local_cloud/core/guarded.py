@@ -1,4 +1,4 @@
-"""Sees to it that a process group ends with the process that it works for, however that ends."""
+"""Makes a process group end with the process that it works for, however that ends."""
 
 import subprocess
 import sys

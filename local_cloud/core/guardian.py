@@ -18,7 +18,7 @@ _ROUNDS, _ROUND_SECONDS = 20, 0.05
 
 
 def main(leader: int, parent: int | None) -> None:
-    """Wait for the end of either; where it is the parent's, the leader may first end by itself."""
+    """Wait for the end of either. If the parent has ended, the leader may first end by itself."""
     watched = {pid: _descriptor(pid) for pid in (leader, parent) if pid is not None}
     while not (gone := [pid for pid in watched if _gone(pid, watched[pid])]):
         _sleep(watched)
@@ -29,7 +29,7 @@ def main(leader: int, parent: int | None) -> None:
         deadline = time.monotonic() + _END_SECONDS
         while not _gone(leader, watched[leader]) and time.monotonic() < deadline:
             _sleep({leader: watched[leader]}, deadline)
-    # More than once: one may have been starting meanwhile. A leader that nobody waits for stays a member.
+    # More than once: one may have been starting meanwhile. A leader that was not waited for stays a member.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         for _ in range(_ROUNDS):
             os.killpg(leader, signal.SIGKILL)
@@ -37,7 +37,7 @@ def main(leader: int, parent: int | None) -> None:
 
 
 def _descriptor(pid: int) -> int | None:
-    """Readable once the process has ended; None where the system has no such thing, or no such process."""
+    """A descriptor that is readable once the process has ended; None without such a process, or support for it."""
     if not hasattr(os, "pidfd_open"):
         return None
     with contextlib.suppress(OSError):
@@ -56,7 +56,7 @@ def _gone(pid: int, descriptor: int | None) -> bool:
 
 
 def _sleep(descriptors: dict[int, int | None], deadline: float | None = None) -> None:
-    """Until one of them may have ended, at once where the kernel tells."""
+    """Sleep until one of them may have ended."""
     waited_for = [descriptor for descriptor in descriptors.values() if descriptor is not None]
     if len(waited_for) < len(descriptors):
         time.sleep(_LOOK_AGAIN_SECONDS)

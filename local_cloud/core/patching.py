@@ -94,7 +94,7 @@ _MISSING = object()
 
 
 def value(owner: Any, name: str) -> Any:
-    """What a name stands for in a module or class: `attribute`, `attribute.attribute` or `attribute[key]`."""
+    """The value of a name in a module or class: `attribute`, `attribute.attribute` or `attribute[key]`."""
     attributes, key = _split(name)
     for attribute in attributes.split("."):
         owner = getattr(owner, attribute, _MISSING)

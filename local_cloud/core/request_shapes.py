@@ -1,4 +1,4 @@
-"""Requests to the services that we add, held against AWS's own description of them, which botocore carries."""
+"""Validates requests to the services that we add against AWS's description of them, which botocore contains."""
 
 import functools
 import json
@@ -37,7 +37,7 @@ def check(service: str, operation: str, request: dict[str, Any]) -> None:
         return
     try:
         report = ParamValidator().validate(request, shape)
-    except (ValueError, OverflowError, OSError, RuntimeError) as error:  # a timestamp that is none
+    except (ValueError, OverflowError, OSError, RuntimeError) as error:  # not a timestamp
         raise ServiceError("SerializationException", f"1 validation error detected: {error}") from None
     errors = [error for error in report._errors if error[0] != "unknown field"]
     wrong_type = any(kind == "invalid type" for kind, *_ in errors)
@@ -50,7 +50,7 @@ def check(service: str, operation: str, request: dict[str, Any]) -> None:
 
 
 def _out_of_range(value: Any, shape: Shape, path: str) -> Iterator[str]:
-    """What botocore leaves to the service: upper limits and enumerated values."""
+    """Check what botocore leaves to the service: upper limits and enumerated values."""
     most = shape.metadata.get("max")
     if isinstance(shape, StructureShape):
         for name, member in shape.members.items():

@@ -1,4 +1,4 @@
-"""What a running stand-in writes into its state directory, so that other processes find it."""
+"""What a running local emulator writes into its state directory, so that other processes find it."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ _LOOK_AGAIN_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class State:
-    """Where a stand-in answers, and which process it is."""
+    """The address and the process of a local emulator."""
 
     endpoint_url: str
     region: str
@@ -35,7 +35,7 @@ class State:
 
     @staticmethod
     def read(state_dir: Path) -> "State | None":
-        """None where there is none, or none that a stand-in wrote."""
+        """The state in a directory; None if there is none."""
         try:
             read = json.loads((state_dir / _NAME).read_text())
             state = State(*(read[field.name] for field in fields(State)))
@@ -53,7 +53,7 @@ class State:
                 (state_dir / name).unlink(missing_ok=True)
 
     def runs(self, state_dir: Path) -> bool:
-        """Whether that process is alive and a stand-in of this directory, not another that got its number."""
+        """Whether that process is alive and is the emulator of this directory, not another one with the same number."""
         command = _command(self.pid)
         return "local_cloud.server" in command and str(state_dir) in command
 
@@ -62,7 +62,7 @@ class State:
         return _process_state(self.pid).startswith(("T", "t"))
 
     def end(self, seconds: float) -> None:
-        """SIGTERM, then SIGKILL to its group, where it leads one, after that time."""
+        """Send SIGTERM, and after that time SIGKILL to its group, if it leads one."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
             os.kill(self.pid, signal.SIGCONT)  # a stopped process hears nothing else
@@ -74,7 +74,7 @@ class State:
 
 
 def _command(pid: int) -> list[str] | str:
-    """Its words where the system keeps them apart, else all of them as one text."""
+    """Its arguments, or all of them as one text if the system does not separate them."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")

@@ -1,4 +1,4 @@
-"""What every subprocess of the local cloud needs: a port of its own, and an end that comes with its parent's."""
+"""What every subprocess needs: a free port, and an end when its parent ends."""
 
 import ctypes
 import signal
@@ -19,7 +19,7 @@ def end_with_parent() -> None:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """A free port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""`python -m local_cloud.data_plane`: started by the stand-in's process, not by hand.
+"""`python -m local_cloud.data_plane`: started by the local emulator's process, not by hand.
 
 It is given the listening socket of the public port and a socket to the control plane, and ends with either.
 """
@@ -25,7 +25,7 @@ from local_cloud.data_plane.instances.container_client import ContainerClient
 from local_cloud.data_plane.invocations import Invocations
 from local_cloud.data_plane.settings import DataPlaneSettings
 
-# A thread that unpacks an artefact gives way to the requests this often.
+# How often a thread that unpacks an artefact yields to requests.
 _SWITCH_SECONDS = 0.0005
 
 
@@ -33,20 +33,20 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--listener", type=int, required=True, help="file descriptor")
     parser.add_argument("--control", type=int, required=True, help="file descriptor")
-    parser.add_argument("--emulator-port", type=int, required=True)
+    parser.add_argument("--ministack-port", type=int, required=True)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--settings", type=DataPlaneSettings.from_json, required=True)
     parser.add_argument("--enforce-iam", action="store_true")
     arguments = parser.parse_args()
     sys.setswitchinterval(_SWITCH_SECONDS)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the stand-in, which ends this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the local emulator, which ends this
     uvloop.run(_serve(arguments))
     sys.stdout.flush()
-    os._exit(0)  # threads that still download must not hold it
+    os._exit(0)  # running downloads must not delay it
 
 
 def _inherited(descriptor: int) -> socket.socket:
-    """A socket that this process was given. Its own children, the containers, do not get it as well."""
+    """A socket that this process inherited. Its children, the containers, do not inherit it."""
     os.set_inheritable(descriptor, False)
     given = socket.socket(fileno=descriptor)
     given.setblocking(False)
@@ -55,11 +55,11 @@ def _inherited(descriptor: int) -> socket.socket:
 
 async def _serve(arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
-    artefacts = Artefacts(f"http://127.0.0.1:{arguments.emulator_port}", arguments.settings)
+    artefacts = Artefacts(f"http://127.0.0.1:{arguments.ministack_port}", arguments.settings)
     fleets = Fleets(arguments.settings, artefacts, arguments.directory)
     invocations = Invocations(fleets, arguments.settings)
-    callers = Callers(ContainerClient(arguments.emulator_port), enforce_iam=arguments.enforce_iam)
-    front = Front(invocations, callers, arguments.emulator_port)
+    callers = Callers(ContainerClient(arguments.ministack_port), enforce_iam=arguments.enforce_iam)
+    front = Front(invocations, callers, arguments.ministack_port)
     gauges = Gauges(fleets)
     listener = _inherited(arguments.listener)
     control = _inherited(arguments.control)

@@ -1,4 +1,4 @@
-"""Whose account a request belongs to, and whether it may invoke: the emulator knows, so it is asked where needed."""
+"""The account of a request, and whether it may invoke. ministack knows both, and is asked if needed."""
 
 import json
 import re
@@ -15,13 +15,13 @@ _ASK_SECONDS = 30.0
 
 
 class Callers:
-    """An access key that is an account's number needs no question; any other key is asked about once.
+    """An access key that is an account's number is known; any other key is asked about once.
 
-    Where IAM is enforced, every request is: the emulator gets it whole, and permits it or answers the error.
+    With IAM enforced, ministack gets every request whole, and permits it or answers the error.
     """
 
-    def __init__(self, emulator: ContainerClient, *, enforce_iam: bool) -> None:
-        self._emulator, self._enforce_iam = emulator, enforce_iam
+    def __init__(self, ministack: ContainerClient, *, enforce_iam: bool) -> None:
+        self._ministack, self._enforce_iam = ministack, enforce_iam
         self._known: dict[tuple[bytes, bytes], Scope] = {}
 
     async def identify(self, path: bytes, headers: Headers, body: bytes) -> Scope | Answer:
@@ -34,7 +34,7 @@ class Callers:
             return self._known[key, region]
         passed = [(name, value) for name, value in headers.items() if name != b"content-length"]  # host is signed
         try:
-            reply = await self._emulator.ask(b"POST", path, headers=passed, body=body, timeout_seconds=_ASK_SECONDS)
+            reply = await self._ministack.ask(b"POST", path, headers=passed, body=body, timeout_seconds=_ASK_SECONDS)
         except (ContainerGoneError, TimeoutError) as error:
             return refused(no_instance(f"the control plane does not answer: {error}"))
         if PERMIT_HEADER not in reply.headers:

@@ -30,7 +30,7 @@ async def serve_control(
         except ValueError as error:
             answer = {"error": str(error)}
         except Exception as error:
-            # Faults of a wrong shape, given by hand, must not end the data plane; nor may one endpoint's trouble.
+            # Invalid faults, given by hand, must not end the data plane; nor may an error of one endpoint.
             answer = {"error": f"{type(error).__name__}: {error}"}
         writer.write(json.dumps(answer).encode() + b"\n")
 
@@ -63,7 +63,7 @@ def _answer(
 def _set_faults(
     faults: dict[str, Any], fleets: Fleets, invocations: Invocations, artefacts: Artefacts
 ) -> dict[str, Any]:
-    """Replace the injected faults: all of them, or none where one has a wrong shape."""
+    """Replace all injected faults, or none if one is invalid."""
     slow = [
         SlowModelServer(fault["endpoint"], fault.get("config"), _between(0, fault["milliseconds"], _MOST_MILLISECONDS))
         for fault in faults.get("slow_model_server", [])
@@ -103,7 +103,7 @@ def _between(least: float, given: Any, most: float) -> float:
 
 
 def _kill(fleets: Fleets, endpoint: str, instance: str | None = None) -> dict[str, Any]:
-    """SIGKILL to the container of one instance of an endpoint: the one named, else the first that is in service."""
+    """Send SIGKILL to the container of one instance: the one named, else the first that is in service."""
     for spec, _, candidate, _ in fleets.everything():
         if spec.name == endpoint and candidate.process and instance in (None, candidate.id):
             pid = candidate.process.pid

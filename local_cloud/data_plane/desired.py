@@ -1,4 +1,4 @@
-"""What the control plane wants to run, as it says it over the link."""
+"""What the control plane wants to run, as it is sent over the link."""
 
 from dataclasses import dataclass
 from typing import Any

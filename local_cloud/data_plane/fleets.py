@@ -1,4 +1,4 @@
-"""Endpoints as they run here: their fleets of instances, brought to what the control plane wants."""
+"""The endpoints that run here. Their fleets of instances follow what the control plane wants."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ Observed = tuple[str, str, str, str, str, str, float]
 """account, region, endpoint, variant, config, metric, value"""
 
 
-# A container imports NumPy and XGBoost when it starts, a second of one processor; half of them stay with what serves.
+# A container imports NumPy and XGBoost at its start, a second of one processor. Half of them stay free for requests.
 _STARTS_AT_A_TIME = max(1, (os.cpu_count() or 2) // 2)
 _OBSERVATIONS_KEPT = 500_000
 _LINES_KEPT = 100_000
@@ -50,7 +50,7 @@ class Fleet:
         return [instance for variant in self.variants.values() for instance in variant.instances]
 
     def next_variant(self) -> Variant:
-        """The variant in turn, by weight."""
+        """The variant of the next request, by weight."""
         variant = min(self.variants.values(), key=lambda v: (v.served_weight + 1) / max(v.spec.weight, 1e-9))
         variant.served_weight += 1
         return variant
@@ -72,7 +72,7 @@ class Endpoint:
     requests: int = 0
 
     def next_fleet(self) -> Fleet | None:
-        """The fleet in turn: of 100 requests, as many as its share, evenly spread."""
+        """The fleet of the next request: each gets its share of 100 requests, evenly spread."""
         self.requests += 1
         fleets = [self.fleets[spec.generation] for spec in self.spec.fleets]
         for fleet in fleets[1:]:
@@ -122,8 +122,8 @@ class Fleets:
 
     def states(self, spec: EndpointSpec) -> dict[int, dict[str, str]]:
         endpoint = self.endpoints.get((spec.scope, spec.name))
-        found = endpoint.fleets.items() if endpoint else ()
-        return {generation: dict(zip(("state", "reason"), fleet.state(), strict=True)) for generation, fleet in found}
+        fleets = endpoint.fleets.items() if endpoint else ()
+        return {generation: dict(zip(("state", "reason"), fleet.state(), strict=True)) for generation, fleet in fleets}
 
     def take_observations(self) -> list[Observed]:
         taken = list(self.observations)
@@ -131,7 +131,7 @@ class Fleets:
         return taken
 
     def take_lines(self) -> list[Line]:
-        """What containers have printed since the last call; an empty line for each instance that has begun."""
+        """What containers have printed since the last call, and an empty line for each new instance."""
         for endpoint, _, instance, _ in self.everything():
             self._take_lines(endpoint, instance)
         taken = list(self.lines)
@@ -146,7 +146,7 @@ class Fleets:
         self.lines.extend((*names, milliseconds, line) for milliseconds, line in instance.printed.take())
 
     def everything(self) -> list[tuple[EndpointSpec, FleetSpec, Instance, bool]]:
-        """Every instance with the endpoint and fleet it belongs to, and whether it is on its way out."""
+        """Every instance with its endpoint and fleet, and whether it is retiring."""
         running = [
             (endpoint.spec, fleet.spec, instance, False)
             for endpoint in self.endpoints.values()
@@ -156,7 +156,7 @@ class Fleets:
         return running + [(endpoint, fleet, i, True) for i, (endpoint, fleet, _) in self._retiring.items()]
 
     def described(self) -> list[dict[str, Any]]:
-        """For people and tests, in the order of starting."""
+        """Every instance for people and tests, in the order of starting."""
         return sorted(
             (
                 {

@@ -1,4 +1,4 @@
-"""The public port: InvokeEndpoint is answered here, everything else goes to the emulator, byte for byte.
+"""The public port: InvokeEndpoint is answered here, everything else goes to ministack, byte for byte.
 
 A client of AWS's never sends a request before it has the whole answer to the last, so a connection is either
 in the middle of an invocation or in the middle of something else.
@@ -15,7 +15,7 @@ import httptools
 
 from local_cloud.data_plane.callers import Callers
 from local_cloud.data_plane.invocations import Answer, Headers, Invocations
-from local_cloud.data_plane.relay import EmulatorConnection, RelayEnd
+from local_cloud.data_plane.relay import MinistackConnection, RelayEnd
 
 _INVOCATION = re.compile(rb"POST /endpoints/([^/? ]+)/invocations HTTP/1\.[01]\r\n")
 _LONGEST_REQUEST_LINE_BYTES = 64 * 1024
@@ -28,8 +28,8 @@ _STATUS_LINES |= {424: b"HTTP/1.1 424 Failed Dependency\r\n", 530: b"HTTP/1.1 53
 class Front:
     """What every connection shares."""
 
-    def __init__(self, invocations: Invocations, callers: Callers, emulator_port: int) -> None:
-        self.invocations, self.callers, self.emulator_port = invocations, callers, emulator_port
+    def __init__(self, invocations: Invocations, callers: Callers, ministack_port: int) -> None:
+        self.invocations, self.callers, self.ministack_port = invocations, callers, ministack_port
 
     async def answer(self, endpoint_name: str, path: bytes, headers: Headers, body: bytes) -> Answer:
         caller = await self.callers.identify(path, headers, body)
@@ -83,7 +83,7 @@ class ClientConnection(RelayEnd):
         except httptools.HttpParserUpgrade:
             self._tunnel = not invocation
         except httptools.HttpParserError:
-            self._tunnel = True  # the emulator says what is wrong with it
+            self._tunnel = True  # ministack says what is wrong with it
             if invocation:
                 self._refuse(400)
 
@@ -129,10 +129,12 @@ class ClientConnection(RelayEnd):
         try:
             answer = await self._front.answer(unquote(endpoint.decode("latin-1")), path, headers, body)
         except Exception:
-            # One request's trouble is not its connection's, nor another's.
+            # An error of one request must not affect its connection or other requests.
             with contextlib.suppress(OSError):
                 traceback.print_exc()
-            answer = Answer(500, [(b"x-amzn-errortype", b"InternalFailure")], b'{"Message": "The stand-in failed."}')
+            answer = Answer(
+                500, [(b"x-amzn-errortype", b"InternalFailure")], b'{"Message": "The local emulator failed."}'
+            )
         except BaseException:
             self.close()
             raise
@@ -145,18 +147,18 @@ class ClientConnection(RelayEnd):
             self.close()
 
     def _refuse(self, status: int) -> None:
-        """Answer a request that is none, and close: what follows it cannot be read either."""
+        """Answer an invalid request, and close: what follows it cannot be read either."""
         self._tunnel = True
         self.write(_STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.close()
 
     def _pass_on(self, data: bytes) -> None:
         if self._other is None:
-            self._other = EmulatorConnection(self, self._front.emulator_port, self._emulator_closed)
+            self._other = MinistackConnection(self, self._front.ministack_port, self._ministack_closed)
         self._other.write(data)
 
-    def _emulator_closed(self) -> None:
-        """As the emulator closes a connection, so do we, unless an invocation is under way."""
+    def _ministack_closed(self) -> None:
+        """Close as ministack does, unless an invocation is in progress."""
         self._other = None
         if self._endpoint is None:
             self.close()

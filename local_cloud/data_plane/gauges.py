@@ -21,7 +21,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Gauges:
-    """Memory is what the dense model server says its models use; of any other container, all of its processes'."""
+    """Memory is what the dense model server reports for its models; for any other container, that of its processes."""
 
     def __init__(self, fleets: Fleets) -> None:
         self._fleets = fleets
@@ -81,11 +81,11 @@ class Gauges:
         self._measure_cpu(instance.id, process.pid)
         with contextlib.suppress(ContainerGoneError, TimeoutError):
             reply = await client.ask(b"GET", b"/metrics", timeout_seconds=_ASK_SECONDS)
-            if found := _USED.search(reply.body):
-                self._memory_bytes[instance.id] = float(found[1])
+            if counted := _USED.search(reply.body):
+                self._memory_bytes[instance.id] = float(counted[1])
                 self._count_themselves.add(instance.id)
         if instance.id in self._count_themselves:
-            return  # one that was too busy to tell keeps its last figure: its processes' would be another
+            return  # a server that was too busy to answer keeps its last figure
         used = await asyncio.to_thread(process_memory.tree_bytes, process.pid)
         if used is not None:
             self._memory_bytes[instance.id] = used
@@ -101,7 +101,7 @@ class Gauges:
 
 
 def _cpu_seconds(pid: int) -> float | None:
-    """CPU time of a process so far, user and system; None where the system does not tell (only Linux does)."""
+    """CPU time of a process so far, user and system; None if the system does not tell (only Linux does)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""The data plane's process, as the stand-in's process starts and ends it."""
+"""The data plane's process, as the local emulator's process starts and ends it."""
 
 import contextlib
 import socket
@@ -28,7 +28,7 @@ class DataPlaneProcess:
         cls,
         public: socket.socket,
         *,
-        emulator_port: int,
+        ministack_port: int,
         directory: Path,
         settings: DataPlaneSettings,
         enforce_iam: bool,
@@ -37,7 +37,7 @@ class DataPlaneProcess:
         mine, its = socket.socketpair()
         with public, its:
             command = [sys.executable, "-m", "local_cloud.data_plane", "--listener", str(public.fileno())]
-            command += ["--control", str(its.fileno()), "--emulator-port", str(emulator_port)]
+            command += ["--control", str(its.fileno()), "--ministack-port", str(ministack_port)]
             command += ["--directory", str(directory), "--settings", settings.to_json()]
             process = subprocess.Popen(
                 command + ["--enforce-iam"] * enforce_iam,
@@ -55,7 +55,7 @@ class DataPlaneProcess:
             code = self._process.wait()
             if not self._stopping:
                 with contextlib.suppress(OSError):  # a log that the disk has no room for
-                    print(f"the data plane ended with {code}; the stand-in stops", file=sys.stderr, flush=True)
+                    print(f"the data plane ended with {code}; the local emulator stops", file=sys.stderr, flush=True)
                 tell()
 
         threading.Thread(target=watch, daemon=True, name="data-plane-watch").start()

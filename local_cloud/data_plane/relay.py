@@ -41,10 +41,10 @@ class RelayEnd(asyncio.Protocol):
             self._transport.close()
 
 
-class EmulatorConnection(RelayEnd):
-    """The emulator's side of one client's connection; what is written before it is there waits.
+class MinistackConnection(RelayEnd):
+    """ministack's side of one client's connection; what is written before it is there waits.
 
-    on_closed: called once the emulator has closed it, or could not be reached.
+    on_closed: called once ministack has closed it, or could not be reached.
     """
 
     def __init__(self, client: RelayEnd, port: int, on_closed: Callable[[], None]) -> None:

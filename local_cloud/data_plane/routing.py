@@ -12,7 +12,7 @@ from local_cloud.data_plane.instances.instance import Instance
 
 
 def of_dedicated(instances: Sequence[Instance]) -> Instance | None:
-    """The instance with the fewest requests; None when none is in service."""
+    """The instance with the fewest requests; None if no instance is in service."""
     return min((i for i in instances if i.in_service), key=lambda i: i.requests_in_flight, default=None)
 
 

@@ -89,7 +89,8 @@ async def container(
 
 
 async def _until_in_service(instance: Instance) -> None:
-    while not instance.in_service:
+    # Not `in_service`: a container that is to be stopped still answers the calls that it has.
+    while instance.status != "InService":
         if instance.status in ("Failed", "Stopped"):
             raise invocation_errors.no_instance(instance.reason)
         await asyncio.sleep(_POLL_SECONDS)

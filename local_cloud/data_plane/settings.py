@@ -21,32 +21,30 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class DataPlaneSettings:
-    """How instances are sized and delayed. Seconds and milliseconds are wall-clock time.
-
-    scale                       share of an instance type's memory and disk that an instance here gets
-    command                     a container of your own, `{port}` filled in; empty: the dense model server
-    s3_mb_per_second            how fast artefacts come, MB = 10^6 bytes; 0: as fast as they can
-    s3_first_byte_milliseconds  how long S3 takes to begin
-    network_milliseconds        added to each InvokeEndpoint
-    max_loading_wait_seconds    a caller waits this long for a model, then gets ModelNotReadyException
-    max_loading_seconds         a load is given up after this
-    max_response_seconds        a container that has not answered by then has failed the request
-    start_seconds               an instance that is not healthy by then has failed
-    serverless_idle_seconds     a container of a serverless endpoint that had no call for so long is stopped
-    spill_in_flight             requests of one model on its instance before a second instance loads it too
-    """
+    """How instances are sized and delayed. Seconds and milliseconds are wall-clock time."""
 
     scale: float = 1.0
+    """Share of the instance type's memory and disk that an instance gets, above 0, at most 1."""
     command: str = ""
+    """A container of your own, `{port}` filled in; empty: the dense model server."""
     s3_mb_per_second: float = 0.0
+    """How fast artefacts come, MB = 10^6 bytes; 0: as fast as possible."""
     s3_first_byte_milliseconds: float = 0.0
+    """How long S3 takes to begin."""
     network_milliseconds: float = 0.0
+    """Added to each InvokeEndpoint."""
     max_loading_wait_seconds: float = 60.0
+    """A caller waits this long for a model, then gets ModelNotReadyException."""
     max_loading_seconds: float = 360.0
+    """A load that takes longer has failed."""
     max_response_seconds: float = 60.0
+    """A container that has not answered by then has failed the request."""
     start_seconds: float = 60.0
+    """An instance that is not healthy by then has failed."""
     serverless_idle_seconds: float = 300.0
+    """A container of a serverless endpoint without a call for so long is stopped."""
     spill_in_flight: int = 4
+    """Requests of one model on its instance before a second instance loads it too."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -80,7 +78,7 @@ class DataPlaneSettings:
         return ContainerSize(memory, disk, instance_types.describe(spec.instance_type).vcpus)
 
     def memory_budget_mib(self, instance_type: str) -> int:
-        """MiB for models on one instance, at least 1; raises ValueError for a type nobody hosts models on."""
+        """MiB for models on one instance, at least 1; raises ValueError for a type that is not used for hosting."""
         memory_mib = instance_types.describe(instance_type).memory_gib * 1024
         return max(1, round(memory_mib * MODELS_SHARE_OF_MEMORY * self.scale))
 

@@ -1,4 +1,4 @@
-"""How a program asks the stand-in's own paths: one request, one deadline for all of it."""
+"""How a program asks the local emulator's own paths: one request, one deadline for all of it."""
 
 import contextlib
 import http
@@ -18,7 +18,7 @@ def ask(url: str, request: dict[str, Any] | None, *, seconds: float) -> Any:
     """The answer's JSON: GET without a request, POST with one.
 
     Raises HTTPError for what is refused, TimeoutError where the answer is not whole in time, also when it drips, and
-    ConnectionError where nothing listens or what listens is no stand-in.
+    ConnectionError where nothing listens or what listens is no local emulator.
     """
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=seconds)
@@ -55,4 +55,4 @@ def ask(url: str, request: dict[str, Any] | None, *, seconds: float) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise ConnectionError("what answers there is no stand-in") from None
+        raise ConnectionError("what answers there is no local emulator") from None

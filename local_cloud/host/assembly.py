@@ -36,7 +36,7 @@ class AssembledStack:
 
 
 def stacks(assembly: Path) -> Iterator[AssembledStack]:
-    """The stacks of one assembly (of one Stage), those that others depend on first."""
+    """The stacks of one assembly (of one Stage) in the order of their dependencies."""
     artifacts = json.loads((assembly / "manifest.json").read_text())["artifacts"]
     waiting = {k: v for k, v in artifacts.items() if v["type"] == "aws:cloudformation:stack"}
     while waiting:
@@ -56,7 +56,7 @@ def stacks(assembly: Path) -> Iterator[AssembledStack]:
 
 
 def publish_assets(cloud: LocalCloud, assembly: Path, account: str, region: str) -> None:
-    """Upload every file asset to the bucket its manifest names, and stand in for `cdk bootstrap`."""
+    """Upload every file asset to the bucket its manifest names, as `cdk bootstrap` and `cdk-assets` would."""
     s3 = cloud.client("s3", account, region=region)
     ssm = cloud.client("ssm", account, region=region)
     ssm.put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String", Overwrite=True)

@@ -1,4 +1,4 @@
-"""The real CDK CLI, pointed at the stand-in."""
+"""The real CDK CLI, pointed at the local emulator."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ class CdkError(RuntimeError):
 
 
 def environment(cloud: LocalCloud, account: str) -> dict[str, str]:
-    """The variables by which the CDK CLI and any AWS SDK talk to the stand-in, and to nothing else."""
+    """The variables by which the CDK CLI and any AWS SDK talk to the local emulator, and to nothing else."""
     return {
         "AWS_ENDPOINT_URL": cloud.endpoint_url,
         # A 12-digit access key is the account it belongs to.
@@ -37,8 +37,8 @@ def environment(cloud: LocalCloud, account: str) -> dict[str, str]:
 def bootstrap(cloud: LocalCloud, account: str, region: str) -> None:
     """`cdk bootstrap`, once per account and region."""
     ssm = cloud.client("ssm", account, region=region)
-    found = ssm.get_parameters(Names=["/cdk-bootstrap/hnb659fds/version"])
-    if not found["Parameters"]:
+    versions = ssm.get_parameters(Names=["/cdk-bootstrap/hnb659fds/version"])
+    if not versions["Parameters"]:
         # Outside the repository there is no cdk.json, so the CLI does not synthesise every fleet first.
         run(cloud, account, ["bootstrap", f"aws://{account}/{region}"], directory=cloud.state_dir)
 

@@ -1,4 +1,4 @@
-"""Starts and stops the stand-in's process, from Python.
+"""Starts and stops the local emulator's process, from Python.
 
 Example:
     with start(Path(".local-cloud")) as cloud:
@@ -40,7 +40,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class NotRunningError(RuntimeError):
-    """No stand-in answers for this state directory."""
+    """No local emulator answers for this state directory."""
 
 
 @dataclass
@@ -81,10 +81,10 @@ class LocalCloud:
         return self.session(self.account, region=self.region)
 
     def admin(self, name: str, request: dict[str, Any] | None = None, *, seconds: float = 60.0) -> Any:
-        """Call one of the stand-in's own paths: GET without a request, POST with one.
+        """Call one of the local emulator's own paths: GET without a request, POST with one.
 
         Raises HTTPError for what it refuses, TimeoutError where the answer is not whole by then, ConnectionError where
-        there is none or no answer of a stand-in's.
+        there is none or no answer of a local emulator's.
         """
         return ask(f"{self.endpoint_url}/_tierfleet/{name}", request, seconds=seconds)
 
@@ -92,10 +92,10 @@ class LocalCloud:
         """Why it cannot answer, as a sentence that says what to do; None where it answers. Takes 10 s at most."""
         state = self._state
         if not state.runs(self.state_dir):
-            return f"the stand-in of {self.state_dir} is gone; start it with tierfleet local up"
+            return f"the local emulator of {self.state_dir} is gone; start it with tierfleet local up"
         if state.stopped():
             return (
-                f"the stand-in of {self.state_dir}, process {self.pid}, is stopped; continue it with kill -CONT "
+                f"the local emulator of {self.state_dir}, process {self.pid}, is stopped; continue it with kill -CONT "
                 f"{self.pid}, or end it with tierfleet local down"
             )
         try:
@@ -103,13 +103,13 @@ class LocalCloud:
                 return None
         except (OSError, LookupError, TypeError) as error:
             if not state.runs(self.state_dir):
-                return f"the stand-in of {self.state_dir} is gone; start it with tierfleet local up"
+                return f"the local emulator of {self.state_dir} is gone; start it with tierfleet local up"
             why = f" ({error})" if str(error) else ""
         else:
             why = " (another process does)"
         return (
-            f"the stand-in of {self.state_dir}, process {self.pid}, does not answer at {self.endpoint_url}{why}; wait "
-            "and try again, or end it with tierfleet local down"
+            f"the local emulator of {self.state_dir}, process {self.pid}, does not answer at {self.endpoint_url}{why}; "
+            "wait and try again, or end it with tierfleet local down"
         )
 
     def may_be_busy(self) -> bool:
@@ -158,17 +158,21 @@ def start(
     early_start: EarlyStart = DEFAULT,
     **settings: Any,
 ) -> LocalCloud:
-    """Start the stand-in and wait until it answers.
+    """Start the local emulator and wait until it answers.
 
-    It ends with this process, even when that crashes. A `detached` one ends by `running(state_dir).stop()`.
-    Endpoints answer a constant, or are served by real instances; `settings` are those of
-    `data_plane.settings.DataPlaneSettings`, for example scale=0.01. early_start: which resources of a stack let others
-    begin before they are ready; by default those that are created, as AWS announced it. Raises SettingsError for wrong
-    settings, ValueError for another early_start, RuntimeError where it cannot start, and DiskError where its directory
-    cannot be written.
+    >>> with start(Path(".local-cloud"), serving="models", scale=0.01) as cloud:
+    ...     cloud.client("sagemaker").list_endpoints()
+
+    It ends with this process, even if that crashes. A `detached` one ends by `running(state_dir).stop()`. With
+    `serving="constant"` endpoints answer a constant; with "models" real instances serve, and `settings` are the fields
+    of `data_plane.settings.DataPlaneSettings`. `early_start` says which resources of a stack let others begin before
+    they are ready: by default new ones, as AWS announced it. Raises SettingsError for wrong settings, ValueError for
+    another early_start, RuntimeError if it cannot start, and DiskError if its directory cannot be written.
     """
     if settings and serving == "constant":
-        raise SettingsError(f"a stand-in that runs no model has no settings; leave {', '.join(sorted(settings))} out")
+        raise SettingsError(
+            f"a local emulator that runs no model has no settings; leave {', '.join(sorted(settings))} out"
+        )
     data_plane = from_options(settings)
     state_dir = state_dir.resolve()
     command = [sys.executable, "-m", "local_cloud.server", "--state-dir", str(state_dir), "--port", str(port)]
@@ -191,7 +195,7 @@ def start(
         try:
             bound_port = _wait_until_ready(process, state_dir)
         except BaseException:
-            # Ctrl-C too: nobody would know of this process.
+            # Ctrl-C too, or an unknown process would be left.
             _kill_group(process.pid)
             process.wait()
             _close_pipes(process)
@@ -202,18 +206,18 @@ def start(
 
 @contextlib.contextmanager
 def _starting_alone(state_dir: Path) -> Iterator[None]:
-    """Of two that start a stand-in in one directory at once, one goes on; raises RuntimeError for the other one."""
+    """Two processes cannot start a local emulator in one directory at once: raises RuntimeError in the second."""
     state_dir.mkdir(parents=True, exist_ok=True)
     directory = os.open(state_dir, os.O_RDONLY)
     try:
         try:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RuntimeError(f"a stand-in is being started in {state_dir} right now; wait for it") from None
+            raise RuntimeError(f"a local emulator is being started in {state_dir} right now; wait for it") from None
         with contextlib.suppress(NotRunningError):
             raise RuntimeError(
-                f"the stand-in of {state_dir} is already running at {find(state_dir).endpoint_url}; use it, or stop "
-                "it first with tierfleet local down"
+                f"the local emulator of {state_dir} is already running at {find(state_dir).endpoint_url}; use it, or "
+                "stop it first with tierfleet local down"
             )
         state_dir.mkdir(exist_ok=True)  # what a crashed one left is gone now, the directory too
         yield
@@ -222,7 +226,7 @@ def _starting_alone(state_dir: Path) -> Iterator[None]:
 
 
 def running(state_dir: Path) -> LocalCloud:
-    """The stand-in that was started with this state directory, by this process or another, and answers.
+    """The local emulator that was started with this state directory, by this process or another, and answers.
 
     Raises NotRunningError within 10 s, for one that is there and does not answer too.
     """
@@ -237,10 +241,10 @@ def find(state_dir: Path) -> LocalCloud:
     directory = state_dir.resolve()
     state = State.read(directory)
     if state is None:
-        raise NotRunningError(f"no stand-in was started in {state_dir}; start it with tierfleet local up")
+        raise NotRunningError(f"no local emulator was started in {state_dir}; start it with tierfleet local up")
     if not state.runs(directory):
         _remove_files(directory)
-        raise NotRunningError(f"the stand-in of {state_dir} is gone; start it with tierfleet local up")
+        raise NotRunningError(f"the local emulator of {state_dir} is gone; start it with tierfleet local up")
     return LocalCloud(state.endpoint_url, state.region, state.account, directory, state.pid)
 
 
@@ -262,7 +266,7 @@ def _wait_until_ready(process: "subprocess.Popen[str]", state_dir: Path) -> int:
     if "refused" in said:
         raise RuntimeError(said["refused"])
     log = (state_dir / _LOG_FILE).read_text()[-2000:]
-    raise RuntimeError(f"the stand-in ended with {process.returncode} before it was ready:\n{log}")
+    raise RuntimeError(f"the local emulator ended with {process.returncode} before it was ready:\n{log}")
 
 
 def _close_pipes(process: "subprocess.Popen[str]") -> None:
@@ -272,7 +276,7 @@ def _close_pipes(process: "subprocess.Popen[str]") -> None:
 
 
 def _kill_group(pid: int) -> None:
-    """The stand-in leads its own process group, so this reaches its Lambda workers and nothing else."""
+    """The local emulator leads its own process group, so this reaches its Lambda workers and nothing else."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 

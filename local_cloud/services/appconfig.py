@@ -1,6 +1,6 @@
 """AppConfig deployments as CloudFormation sees them: bake, monitor, stop.
 
-The emulator's AppConfig API rolls out and bakes; its CloudFormation type skips both, and its monitor
+ministack's AppConfig API rolls out and bakes; its CloudFormation type skips both, and its monitor
 knows neither INSUFFICIENT_DATA nor disabled actions.
 https://docs.aws.amazon.com/appconfig/latest/userguide/monitoring-deployments.html
 """
@@ -51,7 +51,7 @@ def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> tupl
 
 def stop(application: str, environment: str, number: int, *rest: Any) -> Any:
     """StopDeployment, noted in the event log where it put routes back."""
-    answer = _emulator_stop(application, environment, number, *rest)
+    answer = _ministack_stop(application, environment, number, *rest)
     if answer[0] < 300:
         event_log.record("RoutesTakenBack", f"{application}/{environment}/{number}")
     return answer
@@ -60,7 +60,7 @@ def stop(application: str, environment: str, number: int, *rest: Any) -> Any:
 def advance(record: dict[str, Any], now: float) -> None:
     """Bring a deployment up to now, where a wait for it was skipped to where it would be; dated now at the latest."""
     events = len(record.get("_Events", []))
-    _emulator_advance(record, now + record.get("_SkippedSeconds", 0.0))
+    _ministack_advance(record, now + record.get("_SkippedSeconds", 0.0))
     for event in record.get("_Events", [])[events:]:
         event["OccurredAt"] = _not_after(event["OccurredAt"], now)
     if "CompletedAt" in record:
@@ -136,5 +136,5 @@ def _why(record: dict[str, Any]) -> str:
     return next((e["Description"] for e in record.get("_Events", []) if e["EventType"] == "ROLLBACK_STARTED"), "")
 
 
-_emulator_advance = appconfig._advance_deployment
-_emulator_stop = appconfig._stop_deployment
+_ministack_advance = appconfig._advance_deployment
+_ministack_stop = appconfig._stop_deployment

@@ -1,9 +1,9 @@
-"""IAM for the services we add: the emulator's evaluator, called with AWS's actions, resources and keys."""
+"""IAM for the services we add: ministack's evaluator, called with AWS's actions, resources and keys."""
 
 import json
 from typing import Any
 
-from ministack import app as emulator
+from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.iam_evaluator import AuthError, enforce
 from ministack.core.responses import get_account_id, get_region
@@ -16,7 +16,7 @@ from local_cloud.core.errors import ServiceError
 
 def require(headers: dict[str, str], iam_action: str, resource_arn: str, **condition_keys: str | None) -> None:
     """Raise AccessDeniedException unless the caller may; condition keys that are None are absent."""
-    if not emulator.AUTH:
+    if not ministack_app.AUTH:
         return
     context = {key.replace("__", ":"): value for key, value in condition_keys.items() if value is not None}
     denied = enforce(
@@ -51,12 +51,12 @@ _CONFIGURATION_DATA = {
 
 def pin_request_origin(source_ip: str, _secure_transport: bool) -> None:
     """Plain HTTP on loopback counts as aws:SecureTransport, or every bucket that demands it would refuse."""
-    _emulator_pin_request_origin(source_ip, True)
+    _ministack_pin_request_origin(source_ip, True)
 
 
 def action(service: str, method: str, path: str, *rest: Any) -> str | None:
-    """The emulator lets AppConfig's data calls pass unchecked: they sign as appconfig, with other paths."""
-    known: str | None = _emulator_action(service, method, path, *rest)
+    """ministack lets AppConfig's data calls pass unchecked: they sign as appconfig, with other paths."""
+    known: str | None = _ministack_action(service, method, path, *rest)
     return _CONFIGURATION_DATA.get((method, path)) or known
 
 
@@ -66,7 +66,7 @@ def resource(service: str, method: str, path: str, headers: dict[str, str], body
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsappconfig.html
     """
     if (method, path) not in _CONFIGURATION_DATA:
-        return str(_emulator_resource(service, method, path, headers, body, *rest))
+        return str(_ministack_resource(service, method, path, headers, body, *rest))
     session = _appconfig_session(path, body, rest[0])
     if session is None:
         return "*"
@@ -80,11 +80,11 @@ def resource(service: str, method: str, path: str, headers: dict[str, str], body
 def s3_context(
     action: str, query: dict[str, Any] | None, path: str = "", headers: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """The emulator's condition keys of an S3 request, and those of conditional writes, which it does not know.
+    """ministack's condition keys of an S3 request, and those of conditional writes, which it does not know.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
     """
-    context: dict[str, Any] = _emulator_s3_context(action, query, path, headers)
+    context: dict[str, Any] = _ministack_s3_context(action, query, path, headers)
     if action == "s3:PutObject":
         # Starting a multipart upload, and its parts, create no object.
         creates = not {"uploads", "partNumber"} & (query or {}).keys()
@@ -96,11 +96,11 @@ def s3_context(
 
 
 def condition_key(key: str, context: Any) -> Any:
-    """The emulator's value of a key; aws:PrincipalArn of a session is its role's ARN, not the session's own.
+    """ministack's value of a key; aws:PrincipalArn of a session is its role's ARN, not the session's own.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
     """
-    value = _emulator_condition_key(key, context)
+    value = _ministack_condition_key(key, context)
     if key.lower() == "aws:principalarn" and isinstance(value, str) and ":assumed-role/" in value:
         role = roles._roles.get(value.split("/")[1])
         return role["Arn"] if role else value
@@ -130,8 +130,8 @@ def _appconfig_session(path: str, body: bytes, query: dict[str, Any]) -> tuple[s
     )
 
 
-_emulator_pin_request_origin = emulator.pin_request_origin
-_emulator_action = iam_actions.extract_iam_action
-_emulator_resource = iam_actions.extract_resource_arn
-_emulator_s3_context = iam_actions.s3_service_context
-_emulator_condition_key = iam_evaluator._resolve_condition_key
+_ministack_pin_request_origin = ministack_app.pin_request_origin
+_ministack_action = iam_actions.extract_iam_action
+_ministack_resource = iam_actions.extract_resource_arn
+_ministack_s3_context = iam_actions.s3_service_context
+_ministack_condition_key = iam_evaluator._resolve_condition_key

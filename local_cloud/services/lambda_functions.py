@@ -1,4 +1,4 @@
-"""Lambda's reserved concurrency and its asynchronous invocation, both of which the emulator leaves half out.
+"""Lambda's reserved concurrency and asynchronous invocation, which ministack implements in part only.
 
 Its CloudFormation type drops the concurrency; its rules and schedules drop a throttled event and know neither
 retries nor an OnFailure destination. That copies of one event do not warm side by side rests on both.
@@ -85,12 +85,12 @@ def _run_from_queue(function: dict[str, Any], event: dict[str, Any]) -> None:
 def drain_log(worker: Any, **_waits: float) -> str:
     """What a function wrote during an invocation, all of it.
 
-    The emulator stops to listen after 5 ms of silence; what comes later would be the next invocation's, or nobody's.
+    ministack stops listening after 5 ms of silence. Later lines would be logged with the next invocation, or lost.
     """
     deadline = time.monotonic() + _LOG_SECONDS
     while time.monotonic() < deadline and _unread_bytes(worker):
         time.sleep(0.001)
-    log: str = _emulator_drain_log(worker, first_line_wait=0.1, idle_confirm=0.05, hard_cap=_LOG_SECONDS)
+    log: str = _ministack_drain_log(worker, first_line_wait=0.1, idle_confirm=0.05, hard_cap=_LOG_SECONDS)
     return log
 
 
@@ -102,4 +102,4 @@ def _unread_bytes(worker: Any) -> int:
     return unread
 
 
-_emulator_drain_log = lambda_runtime.Worker._drain_stderr_bounded
+_ministack_drain_log = lambda_runtime.Worker._drain_stderr_bounded

@@ -1,6 +1,6 @@
 """AWS::Scheduler::Schedule with all its properties, and every schedule expression by tierfleet's own parser.
 
-The emulator's type drops the time zone and the dates, and its ticker reads every cron expression as UTC.
+ministack's type drops the time zone and the dates, and its ticker reads every cron expression as UTC.
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 """
 
@@ -28,13 +28,13 @@ _Created = tuple[str, dict[str, Any]]
 
 
 class ZonedExpression(str):
-    """A schedule expression that remembers its time zone on the way to the emulator's ticker."""
+    """A schedule expression that remembers its time zone on the way to ministack's ticker."""
 
     zone: ZoneInfo
 
 
 class ZonedCron(tuple[Any, ...]):
-    """A parsed cron expression and its time zone, in place of the emulator's tuple of fields."""
+    """A parsed cron expression and its time zone, in place of ministack's tuple of fields."""
 
     cron: RecurringCron
     zone: ZoneInfo
@@ -47,20 +47,20 @@ def leave_to_the_ticker() -> None:
 def create_schedule(name: str, body: dict[str, Any]) -> Any:
     if refusal := _refusal(body):
         return refusal
-    response = _emulator_create(name, _zoned(body))
+    response = _ministack_create(name, _zoned(body))
     if response[0] < 400 and body["ScheduleExpression"].startswith("cron("):
-        # The next occurrence counts from the creation, not from the first time the ticker comes by.
+        # The next occurrence counts from the creation, not from the first tick.
         key = (get_account_id(), get_region(), f"{body.get('GroupName', 'default')}/{name}")
         scheduler._schedule_last_fired[key] = clock.now()
     return response
 
 
 def update_schedule(name: str, body: dict[str, Any]) -> Any:
-    return _refusal(body) or _emulator_update(name, _zoned(body))
+    return _refusal(body) or _ministack_update(name, _zoned(body))
 
 
 def parse_cron_fields(expression: str) -> ZonedCron | None:
-    """The cron of an expression, in UTC unless it remembers a zone; None for what is no cron that AWS takes."""
+    """The cron of an expression, in UTC unless it remembers a zone; None for a cron expression that AWS refuses."""
     if not isinstance(schedule := _parse(expression), RecurringCron):
         return None
     zoned = ZonedCron()
@@ -131,5 +131,5 @@ def _answer(name: str, properties: dict[str, Any], response: Any) -> _Created:
     return name, {"Arn": scheduler._schedule_arn(properties.get("GroupName", "default"), name)}
 
 
-_emulator_create = scheduler._create_schedule
-_emulator_update = scheduler._update_schedule
+_ministack_create = scheduler._create_schedule
+_ministack_update = scheduler._update_schedule

@@ -1,6 +1,6 @@
 """Service Quotas: the SageMaker quotas of a new account, and requests for more, which stay pending.
 
-The stand-in enforces no quota. Values are those that `tierfleet config show` counts against; quota codes are made
+The local emulator enforces no quota. The values are what `tierfleet config show` counts against; quota codes are made
 from the names, since AWS lists its own only to accounts.
 https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/Welcome.html
 """
@@ -22,14 +22,14 @@ _requests = AccountRegionScopedDict()
 
 
 def list_services(request: dict[str, Any]) -> dict[str, Any]:
-    found, following = _page([dict(_SERVICE)], request)
-    return {"Services": found, **following}
+    services, following = _page([dict(_SERVICE)], request)
+    return {"Services": services, **following}
 
 
 def list_service_quotas(request: dict[str, Any]) -> dict[str, Any]:
-    found = [quota for quota in _quotas(request) if request.get("QuotaCode") in (None, quota["QuotaCode"])]
-    found, following = _page(found, request)
-    return {"Quotas": found, **following}
+    quotas = [quota for quota in _quotas(request) if request.get("QuotaCode") in (None, quota["QuotaCode"])]
+    quotas, following = _page(quotas, request)
+    return {"Quotas": quotas, **following}
 
 
 def get_service_quota(request: dict[str, Any]) -> dict[str, Any]:
@@ -64,9 +64,9 @@ def get_requested_change(request: dict[str, Any]) -> dict[str, Any]:
 def list_requested_changes(request: dict[str, Any]) -> dict[str, Any]:
     """Also by quota: the filters that a request names, all of them."""
     filters = {key: request[key] for key in ("ServiceCode", "QuotaCode", "Status") if key in request}
-    found = [held for held in _requests.values() if all(held[key] == value for key, value in filters.items())]
-    found, following = _page(found, request)
-    return {"RequestedQuotas": found, **following}
+    changes = [held for held in _requests.values() if all(held[key] == value for key, value in filters.items())]
+    changes, following = _page(changes, request)
+    return {"RequestedQuotas": changes, **following}
 
 
 def clear() -> None:
@@ -75,7 +75,7 @@ def clear() -> None:
 
 def _quotas(request: dict[str, Any]) -> list[dict[str, Any]]:
     if request["ServiceCode"] != _SERVICE["ServiceCode"]:
-        raise _missing(f"service {request['ServiceCode']}; the stand-in knows sagemaker")
+        raise _missing(f"service {request['ServiceCode']}; the local emulator knows sagemaker")
     values = {
         f"{name} for endpoint usage": quotas.DEFAULT_INSTANCES_OF_TYPE.get(name, 0)
         for name in sorted(instance_types.hosting_types())

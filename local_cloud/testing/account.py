@@ -1,4 +1,4 @@
-"""An AWS account in the stand-in, as a test uses it."""
+"""An AWS account in the local emulator, as a test uses it."""
 
 import json
 import time
@@ -86,7 +86,7 @@ class Account:
         ]
 
     def log(self, *actions: str) -> list[tuple[str, str]]:
-        """(action, resource) of the stand-in's event log, in order; all actions unless some are named."""
+        """(action, resource) of the local emulator's event log, in order; all actions unless some are named."""
         entries = self.cloud.admin(f"events?account={self.id}")
         return [(e["action"], e["resource"]) for e in entries if not actions or e["action"] in actions]
 

@@ -93,14 +93,14 @@ def test_server_cache_and_routing_do_what_the_simulation_says(
 
     async def work() -> list[str]:
         running = [Instance(name, memory_bytes, disk_bytes) for name in names]
-        found = []
+        outcomes = []
         for model in requests:
             chosen = routing.of_multi_model(running, model, spill_in_flight=4)  # type: ignore[arg-type]
             assert isinstance(chosen, Instance)
-            found.append(await chosen.request(model))
+            outcomes.append(await chosen.request(model))
         assert [list(instance.cache.memory) for instance in running] == [list(one.memory) for one in simulated]
         assert [list(instance.cache.disk.models) for instance in running] == [list(one.disk) for one in simulated]
-        return found
+        return outcomes
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(heap, "in_use_bytes", lambda: None)

@@ -78,17 +78,17 @@ def test_rows_and_reasons_are_xgboosts_own(
     (one,) = fleet.predict(tenant, rows[:1].tolist())
     assert one == scores[0]
 
-    found = fleet.explain(tenant, rows.tolist())
+    explained = fleet.explain(tenant, rows.tolist())
     types = model.booster.feature_types
     data = xgboost.DMatrix(rows, feature_types=types, enable_categorical=types is not None)
     expected = model.booster.predict(data, pred_contribs=True, strict_shape=True)
     margins = model.booster.predict(data, output_margin=True, strict_shape=True)
-    got = [[[*output.contributions, output.bias] for output in row.outputs] for row in found.rows]
+    got = [[[*output.contributions, output.bias] for output in row.outputs] for row in explained.rows]
     assert np.array_equal(np.array(got, np.float32), expected)
-    assert [row.score for row in found.rows] == scores
-    summed = np.array([[output.margin for output in row.outputs] for row in found.rows])
+    assert [row.score for row in explained.rows] == scores
+    summed = np.array([[output.margin for output in row.outputs] for row in explained.rows])
     assert np.allclose(summed, margins, rtol=1e-5, atol=1e-5)
-    assert found.feature_names == tuple(f"f{column}" for column in range(rows.shape[1]))
+    assert explained.feature_names == tuple(f"f{column}" for column in range(rows.shape[1]))
 
 
 def test_every_form_of_a_dense_reply_gives_the_same_rows(fleet: FleetClient, trained: dict[str, Trained]) -> None:

@@ -1,4 +1,4 @@
-"""Contributions are XGBoost's own, bit for bit; what cannot be explained is said; nobody waits for explanations."""
+"""Contributions have XGBoost's bits; a model without them says why; predictions do not wait for explanations."""
 
 import json
 import math
@@ -49,24 +49,24 @@ def contributions_of(booster: xgboost.Booster, rows: Matrix) -> Matrix:
     """XGBoost's own: (rows, outputs, features + 1)."""
     types = booster.feature_types
     data = xgboost.DMatrix(rows, feature_types=types, enable_categorical=types is not None)
-    found: Matrix = booster.predict(data, pred_contribs=True, strict_shape=True, validate_features=False)
-    return found
+    values: Matrix = booster.predict(data, pred_contribs=True, strict_shape=True, validate_features=False)
+    return values
 
 
 def margins_of(booster: xgboost.Booster, rows: Matrix) -> Matrix:
     types = booster.feature_types
     data = xgboost.DMatrix(rows, feature_types=types, enable_categorical=types is not None)
-    found: Matrix = booster.predict(data, output_margin=True, strict_shape=True, validate_features=False)
-    return found
+    values: Matrix = booster.predict(data, output_margin=True, strict_shape=True, validate_features=False)
+    return values
 
 
 def read(body: bytes | bytearray) -> tuple[list[str], Matrix, Matrix]:
     """Names, contributions in XGBoost's order, and scores of a reply."""
     document = json.loads(body)
     rows = document["predictions"]
-    found = [np.column_stack([np.atleast_2d(row["contributions"]), np.atleast_1d(row["bias"])]) for row in rows]
+    contributions = [np.column_stack([np.atleast_2d(row["contributions"]), np.atleast_1d(row["bias"])]) for row in rows]
     scores = [np.atleast_1d(row["score"]) for row in rows]
-    return document["feature_names"], np.array(found, np.float32), np.array(scores, np.float32)
+    return document["feature_names"], np.array(contributions, np.float32), np.array(scores, np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +82,11 @@ def test_every_kind_is_explained_as_xgboost_does(kind: str, loaded: RunningServe
     expected, margins = contributions_of(model.booster, model.rows), margins_of(model.booster, model.rows)
     answer = loaded.invoke(kind, as_csv(model.rows), accept=CONTRIBS)
     assert (answer.status, answer.content_type) == (200, "application/json"), answer.body[:300]
-    names, found, scores = read(answer.body)
+    names, contributions, scores = read(answer.body)
     assert names == [f"f{column}" for column in range(model.rows.shape[1])]
-    assert np.array_equal(found, expected)
+    assert np.array_equal(contributions, expected)
     assert np.array_equal(scores.reshape(model.scores.shape), model.scores)
-    assert np.allclose(found.astype(np.float64).sum(axis=2), margins, rtol=1e-5, atol=1e-5)
+    assert np.allclose(contributions.astype(np.float64).sum(axis=2), margins, rtol=1e-5, atol=1e-5)
     described = loaded.ask("GET", f"/models/{kind}").json
     assert described["contribs"]["available"]
     assert 0 < described["contribs"]["secondsPerRow"] < 0.01
@@ -150,13 +150,13 @@ def test_any_model_in_any_blocks_sums_to_its_margin_and_equals_xgboost(
             patch.setattr(explanation, "_PIECE_CHARACTERS", 20 * piece)
             patch.setattr(cost.Pace, "_rows", lambda _pace, _seconds: block)
             answer = run_through(explain(body, content_type, model))
-        called, found, _ = read(answer)
+        called, contributions, _ = read(answer)
         assert called == [f"ü {column}" if names else f"f{column}" for column in range(features)]
-        assert np.array_equal(found, contributions_of(trained, rows))
+        assert np.array_equal(contributions, contributions_of(trained, rows))
         margins = margins_of(trained, rows)
-        assert np.allclose(found.astype(np.float64).sum(axis=2), margins, rtol=1e-4, atol=1e-4)
+        assert np.allclose(contributions.astype(np.float64).sum(axis=2), margins, rtol=1e-4, atol=1e-4)
         counted = model.explaining
-        assert counted.numbers_a_row >= found[0].size
+        assert counted.numbers_a_row >= contributions[0].size
         assert len(answer) <= counted.names_bytes + len(rows) * counted.reply_bytes_a_row + 64
 
 
@@ -172,9 +172,9 @@ def test_what_preprocessing_made_of_a_row_is_explained_with_the_metadata_s_names
     assert server.load("steps", tmp_path / "a").status == 200
     answer = server.invoke("steps", b"7,,3,4,5,6,7,x\n-7,1,5,4,5,6,7,", accept=CONTRIBS)
     rows = np.array([[1, 0.5, 1, 4, 5, 6, 7, 1], [-1, 1, 2, 4, 5, 6, 7, np.nan]], np.float32)
-    found_names, found, _ = read(answer.body)
+    found_names, contributions, _ = read(answer.body)
     assert found_names == names
-    assert np.array_equal(found, contributions_of(model.booster, rows))
+    assert np.array_equal(contributions, contributions_of(model.booster, rows))
 
 
 def test_names_survive_the_process_that_checks(tmp_path: Path, trained: dict[str, Trained]) -> None:
@@ -208,11 +208,11 @@ def test_a_model_without_sums_of_hessians_scores_and_is_not_explained(
         assert server.invoke("bare", row).status == 200
         answer = server.invoke("bare", row, accept=CONTRIBS)
         if answer.status == 200:
-            _, found, _ = read(answer.body)
-            assert np.isfinite(found).all()
+            _, contributions, _ = read(answer.body)
+            assert np.isfinite(contributions).all()
         else:
             assert answer.status == 406
-            assert "sums of Hessians that training stores with them" in answer.json["message"]
+            assert "sums of Hessians that training stores" in answer.json["message"]
             assert "Stack" not in answer.json["message"]
     finally:
         server.unload("bare")
@@ -237,12 +237,12 @@ def facts_of(saved: bytes, **changes: Any) -> Any:
 def test_what_costs_too_much_is_refused_whatever_makes_it_so(
     changes: dict[str, Any], why: str, trained: dict[str, Trained]
 ) -> None:
-    found = explaining.explaining(facts_of(trained["binary"].saved, **changes), 100).refusal
+    refusal = explaining.explaining(facts_of(trained["binary"].saved, **changes), 100).refusal
     if not why:
-        assert found == ""
+        assert refusal == ""
         return
-    assert re.search(why, found)
-    assert "; train it with" in found
+    assert re.search(why, refusal)
+    assert "; train it with" in refusal
 
 
 @pytest.fixture(scope="module")

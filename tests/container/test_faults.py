@@ -301,7 +301,7 @@ def test_ping_fails_while_it_drains_and_who_is_slow_to_ask_is_answered_too(start
             time.sleep(0.01)
         asking.sendall(b"host: x\r\n\r\n")
         first = whole_reply(asking)
-        time.sleep(1.6)  # until nobody can connect any more, and some
+        time.sleep(1.6)  # until no client can connect, and some more
         silent.sendall(b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\n")
         second = whole_reply(silent)
     for reply in (first, second):

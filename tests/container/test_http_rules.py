@@ -39,19 +39,19 @@ def connection(ready: RunningServer) -> Iterator[socket.socket]:
 def exchange(connection: socket.socket, sent: bytes, replies: int = 1) -> list[tuple[int, bytes, bytes]]:
     """Status, head and body of so many replies (none of them to HEAD), or of those before the server closes."""
     connection.sendall(sent)
-    data, found = b"", []
-    while len(found) < replies:
+    data, answers = b"", []
+    while len(answers) < replies:
         head, end, rest = data.partition(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head)
         if end and length and len(rest) >= int(length[1]):
-            found.append((int(head.split()[1]), head, rest[: int(length[1])]))
+            answers.append((int(head.split()[1]), head, rest[: int(length[1])]))
             data = rest[int(length[1]) :]
             continue
         part = connection.recv(65536)
         if not part:
             break
         data += part
-    return found
+    return answers
 
 
 def posted(*headers: bytes, body: bytes = ROW) -> bytes:
@@ -278,17 +278,17 @@ def pieces_of(sent: bytes, cuts: list[int]) -> list[bytes]:
 
 def requests_of(pieces: list[bytes]) -> list[object]:
     """What a reader makes of the pieces: requests, and at last the status of a refusal."""
-    reader, found = RequestReader(6 * 1024 * 1024), []
+    reader, requests = RequestReader(6 * 1024 * 1024), []
     try:
         for piece in pieces:
             at = 0
             while at < len(piece):
                 at = reader.feed(piece, at)
                 if reader.stage == WHOLE:
-                    found.append((reader.method, reader.keep_alive, reader.take()))
+                    requests.append((reader.method, reader.keep_alive, reader.take()))
     except Refusal as refusal:
-        return [*found, refusal.status]
-    return [*found, reader.stage == BODY]
+        return [*requests, refusal.status]
+    return [*requests, reader.stage == BODY]
 
 
 def test_streams_of_requests(ready: RunningServer) -> None:

@@ -57,7 +57,7 @@ def test_a_pool_is_never_over_its_limit_and_is_fair(steps: list[tuple[str, int]]
         if step == "ask":
             one = Waiting(number)
             if pool.take(number):
-                assert not queue, "nobody overtakes one that waits"
+                assert not queue, "no request overtakes a waiting one"
                 one.has = True
                 holding.append(one)
             else:
@@ -265,6 +265,14 @@ def test_slow_senders_lose_the_memory_that_others_wait_for(
 class Unread(asyncio.Transport):
     """A transport on which nothing is sent."""
 
+    reads = True
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 
@@ -282,7 +290,7 @@ def test_what_is_sent_behind_a_body_stays_with_the_sender() -> None:
         )  # fmt: skip
         connection, sizes = Connection(state), []
         connection.connection_made(Unread())
-        for data in (head(LIMIT) + b"1", b"1" * (256 * 1024)):
+        for data in (head(LIMIT) + b"1", b"1" * (64 * 1024)):
             sizes.append(len(connection.get_buffer(-1)))
             state.buffer[: len(data)] = data
             connection.buffer_updated(len(data))
@@ -298,7 +306,34 @@ def test_what_is_sent_behind_a_body_stays_with_the_sender() -> None:
         return sizes
 
     small = 16 * 1024
-    assert asyncio.run(read_sizes()) == [small, 256 * 1024, small + 100, small + 1]
+    assert asyncio.run(read_sizes()) == [small, 64 * 1024, small + 100, small + 1]
+
+
+def test_connections_with_long_bodies_read_one_piece_in_turn() -> None:
+    async def turns() -> list[list[bool]]:
+        state = ServerState(
+            contract=None, loop=asyncio.get_running_loop(), memory=RequestMemory(0), max_request_bytes=LIMIT,  # type: ignore[arg-type]
+            request_seconds=30, reply_seconds=30, idle_seconds=30,
+        )  # fmt: skip
+        transports = [Unread() for _ in range(3)]
+        connections = [Connection(state) for _ in transports]
+        for connection, transport in zip(connections, transports, strict=True):
+            connection.connection_made(transport)
+            for data in (head(LIMIT), b"1" * len(state.buffer)):
+                state.buffer[: len(data)] = data
+                connection.buffer_updated(len(data))
+        reading = [[transport.reads for transport in transports]]
+        connections[1].connection_lost(None)  # its turn passes
+        for _ in range(4):
+            await asyncio.sleep(0)
+            reading.append([transport.reads for transport in transports])
+        for connection in (connections[0], connections[2]):
+            connection.connection_lost(None)
+        assert state.memory.in_use_bytes == 0
+        return reading
+
+    none, first, both = [False] * 3, [True, False, False], [True, False, True]
+    assert asyncio.run(turns()) == [none, first, first, both, both]
 
 
 def test_a_large_reply_is_sent_as_it_is_and_not_copied() -> None:

@@ -158,7 +158,10 @@ def test_a_queue_does_not_grow_without_end(start: Start, neighbours: dict[str, P
             ask(stack, server, "chain", b"1\n" * 300_000)
         wait_until(server, "invocations_waiting", 3)
         answer = server.invoke("chain", b"1\n" * 3000)
-        assert (answer.status, "3 requests to model 'chain' wait already" in answer.json["message"]) == (503, True)
+        assert (answer.status, "3 requests to model 'chain' are waiting already" in answer.json["message"]) == (
+            503,
+            True,
+        )
         assert server.invoke("other", b"1\n" * 3000).status == 200
     assert server.metric("invocations_turned_away_total") == 1
 

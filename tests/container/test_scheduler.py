@@ -97,7 +97,7 @@ def test_an_owner_has_one_share_of_two_schedulers() -> None:
     async def scenario() -> None:
         stop = threading.Event()
         predict = Scheduler(1, most_per_owner=8)
-        explain = predict.beside("explain", 1)
+        explain = predict.companion("explain", 1)
         jobs = [
             asyncio.create_task(scheduler.run(owner, steps(owner, stop), 60))
             for scheduler, owner in ((predict, "both"), (predict, "one"), (explain, "both"))

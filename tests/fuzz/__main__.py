@@ -31,28 +31,28 @@ def main() -> int:
     ]
     if not options.json:
         print(f"seed {options.seed}, about {options.seconds:.0f} s, findings are kept in .build/fuzz", flush=True)
-    started, lanes, found = time.monotonic(), sum(map(len, HALVES)), []
+    started, lanes, reports = time.monotonic(), sum(map(len, HALVES)), []
     for process in halves:
         process.start()
-    while len(found) < lanes and (any(process.is_alive() for process in halves) or not results.empty()):
+    while len(reports) < lanes and (any(process.is_alive() for process in halves) or not results.empty()):
         if not options.json and sys.stdout.isatty():
-            _progress(options.seconds, started, len(found), lanes)
+            _progress(options.seconds, started, len(reports), lanes)
         try:
-            found.append(results.get(timeout=2))
+            reports.append(results.get(timeout=2))
         except Exception:  # noqa: S112 - queue.Empty: nothing has ended meanwhile
             continue
     for process in halves:
         process.join(30)
-    findings = [finding for lane in found for finding in lane["findings"]]
-    if len(found) < lanes:
-        findings.append(f"{lanes - len(found)} lanes ended without a result")
+    findings = [finding for lane in reports for finding in lane["findings"]]
+    if len(reports) < lanes:
+        findings.append(f"{lanes - len(reports)} lanes ended without a result")
     if options.json:
-        print(json.dumps({"seed": options.seed, "lanes": found, "findings": findings}, indent=2))
+        print(json.dumps({"seed": options.seed, "lanes": reports, "findings": findings}, indent=2))
         return 1 if findings else 0
     print(f"\n{time.monotonic() - started:.0f} s")
     print("| lane | cases | refused | findings | slowest, s | memory beyond what was counted, MiB |")
     print("|---|---|---|---|---|---|")
-    for lane in found:
+    for lane in reports:
         over = f"{max(0, lane['greatest_over_bytes']) / 2**20:.0f}" if lane["greatest_over_bytes"] else "-"
         counts = f"{lane['cases']:,} | {lane['refused']:,} | {len(lane['findings'])}"
         print(f"| {lane['name']} | {counts} | {lane['slowest_seconds']:.1f} | {over} |")

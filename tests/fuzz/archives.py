@@ -22,7 +22,7 @@ def header(name: bytes = b"m", size: int | bytes = 0, kind: bytes = b"0", magic:
 
 
 def padded(content: bytes) -> bytes:
-    """Content as it stands in a tar."""
+    """Content as it is in a tar."""
     return content + bytes(-len(content) % _BLOCK)
 
 

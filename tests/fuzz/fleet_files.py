@@ -2,7 +2,7 @@
 
     python -m tests.fuzz.fleet_files --mutations 20000 --seed 1 --synthesise 60
 
-Every mutation goes through the check that all commands share; of those that pass, some are also priced and synthesised.
+Every mutation goes through the check that all commands share; some that pass are also priced and synthesised.
 """
 
 # Seeded numbers are no secrets.
@@ -90,7 +90,7 @@ def fuzz(mutations: int, seed: int, synthesise: Synthesise | None = None, synths
 
 
 def _bases() -> list[tuple[dict[str, Any], dict[str, bytes]]]:
-    """Documents to start from, with the files that lie beside them."""
+    """Documents to start from, with the files next to them."""
     from local_cloud.testing.fleets import FLEET_FILES, document
 
     lists = {file.name: file.read_bytes() for file in (ROOT / "config").glob("*.txt")}

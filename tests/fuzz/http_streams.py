@@ -4,7 +4,7 @@ A stream is made of a seed, so that a failure can be had again. It is sent in ra
 many answers there are and with which status: an honest stream is answered in full; after a request whose framing is in
 doubt nothing is answered any more, so no second request can hide in it.
 
-Not named http.py: a script beside it would import it instead of the standard library's package.
+Not named http.py: a script in this folder would import it instead of the standard library's package.
 """
 
 import argparse

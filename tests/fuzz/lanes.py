@@ -78,7 +78,7 @@ def server() -> Iterator[tuple[RunningServer, Path]]:
 
 
 def hostile_models(lane: Lane, seconds: float, seed: int) -> None:
-    """Mutated models of every kind are loaded and called, while a good model is called beside them."""
+    """Mutated models of every kind are loaded and called, while callers use a good model."""
     seeds = models.seeds()
     swept = (
         (f"{kind}: {label}", data)
@@ -266,7 +266,7 @@ def fleets(lane: Lane, seconds: float, seed: int) -> None:
         lane.findings += [f"fleet files: {fault}" for fault in summary.faults]
 
 
-# The two halves run beside each other; each lane's share of the time.
+# The two halves run in parallel. The numbers are each lane's share of the time.
 HALVES: tuple[tuple[tuple[str, Callable[[Lane, float, int], None], float], ...], ...] = (
     (("models", hostile_models, 0.75), ("archives", hostile_archives, 0.25)),
     (

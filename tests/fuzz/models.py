@@ -75,7 +75,7 @@ def _long(value: int) -> bytes:
 
 
 def unparse(node: Node) -> bytes:
-    """The document that a tree of nodes stands for."""
+    """The document of a tree of nodes."""
     if node.marker == "S":
         return b"S" + _long(len(node.raw)) + node.raw
     if node.marker == "{":
@@ -179,10 +179,10 @@ def mutations(models: Mapping[str, bytes], seed: int) -> Iterator[tuple[str, byt
         kind = random.choice(kinds)
         model = models[kind]
         if model[1:2] != b"L":
-            yield f"{kind}: {(found := _changed_json(random, model))[0]}", found[1]
+            yield f"{kind}: {(changed := _changed_json(random, model))[0]}", changed[1]
             continue
         if random.random() < 0.1:
-            yield f"{kind}: {(found := _changed_bytes(random, model))[0]}", found[1]
+            yield f"{kind}: {(changed := _changed_bytes(random, model))[0]}", changed[1]
             continue
         root, labels = parse(model), []
         for _ in range(random.choice([1, 1, 1, 2, 3])):

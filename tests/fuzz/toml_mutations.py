@@ -330,12 +330,12 @@ def _text(text: str) -> str:
 
 def _paths(value: Any, path: Path = ()) -> list[Path]:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    found: list[Path] = []
+    paths: list[Path] = []
     for key, item in items:
-        found.append((*path, key))
+        paths.append((*path, key))
         if len(path) < 8:
-            found += _paths(item, (*path, key))
-    return found
+            paths += _paths(item, (*path, key))
+    return paths
 
 
 def _at(value: Any, path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""One stand-in for the whole run, empty for each module; every test has an AWS account of its own in it."""
+"""One local emulator for the whole run, empty for each module; every test has an AWS account of its own in it."""
 
 import itertools
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Commands end in bounded time, with one sentence, whatever state the stand-in is in and whatever signal comes."""
+"""Commands end in bounded time, with one sentence, whatever the local emulator's state and the signal."""
 
 import json
 import os
@@ -33,7 +33,7 @@ COMMANDS = [
     ["invoke", "m01", "--local", "--config", FLEET],
     ["warm", "--local", "--config", FLEET],
 ]
-# Listens as a stand-in's process would, and answers as told.
+# Listens as a local emulator's process would, and answers as told.
 IMPOSTOR = """
 import socket, sys, time
 how, port_file = sys.argv[3:]
@@ -189,7 +189,7 @@ def test_a_port_that_another_program_got_after_a_crash_is_not_asked(cloud: Local
 
 
 @pytest.mark.parametrize("end", [signal.SIGSTOP, signal.SIGKILL])
-def test_a_command_that_waits_for_the_stand_in_ends_when_it_stops_or_dies(
+def test_a_command_that_waits_for_the_local_emulator_ends_when_it_stops_or_dies(
     cloud: LocalCloud, end: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(stand_in, "_LOOK_EVERY_SECONDS", 0.1)
@@ -245,7 +245,7 @@ def test_a_signal_while_it_starts_leaves_no_stand_in(tmp_path: Path, number: sig
     if up.returncode == 0:  # it had started before the signal came
         assert command(["local", "down"], tmp_path).returncode == 0
     else:
-        assert (up.returncode, printed, said) == (code, "", "interrupted; no stand-in is left running\n")
+        assert (up.returncode, printed, said) == (code, "", "interrupted; no local emulator is left running\n")
     wait_until_none_names(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""What the emulator's own types leave out and the stand-in puts back: time zones, reserved concurrency."""
+"""What ministack's own types leave out and the local emulator puts back: time zones, reserved concurrency."""
 
 import json
 from datetime import UTC, datetime
@@ -65,10 +65,10 @@ def test_schedule_fires_at_the_hour_of_its_time_zone(account: Account) -> None:
     seconds = (due - now).total_seconds() % 86400
 
     def messages(wait_seconds: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=wait_seconds).get(
+        messages: list[dict[str, Any]] = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=wait_seconds).get(
             "Messages", []
         )
-        return found
+        return messages
 
     account.advance(seconds - 60)
     before = messages(0)

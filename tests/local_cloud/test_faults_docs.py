@@ -10,8 +10,8 @@ PAGE = (TESTS.parent / "docs" / "reliability.md").read_text()
 
 def names_of(pattern: str) -> set[str]:
     """The names of the tests in these files."""
-    found = (node for file in TESTS.rglob(pattern) for node in ast.parse(file.read_text()).body)
-    return {node.name for node in found if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+    nodes = (node for file in TESTS.rglob(pattern) for node in ast.parse(file.read_text()).body)
+    return {node.name for node in nodes if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
 
 
 def test_every_test_that_the_page_names_exists() -> None:

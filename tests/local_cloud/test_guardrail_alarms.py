@@ -1,6 +1,6 @@
 """Any guardrail that `config check` accepts takes a bad version back in time, with AWS's delay of metrics.
 
-The alarms are our template's, evaluated by the stand-in; traffic moves as the stand-in's timetable says.
+The alarms are our template's, evaluated by the local emulator; traffic moves as the local emulator's timetable says.
 """
 
 import copy
@@ -183,11 +183,15 @@ def test_every_guardrail_that_is_accepted_takes_a_bad_version_back_in_time(
 def _judge(alarms: dict[str, dict[str, Any]], directory: Path, data: st.DataObject) -> list[str]:
     """The shift of an accepted guardrail, once both alarms have gone off in time; "refused" for any other."""
     whale = data.draw(whales)
-    found = checked(directory, document(tiers={"whale": whale}))
-    about = [p for p in found.problems if "guardrail" in str(p) or "5XX alarm" in str(p) or "rollback alarms" in str(p)]
-    if found.config is None or about:
+    file_checked = checked(directory, document(tiers={"whale": whale}))
+    about = [
+        p
+        for p in file_checked.problems
+        if "guardrail" in str(p) or "5XX alarm" in str(p) or "rollback alarms" in str(p)
+    ]
+    if file_checked.config is None or about:
         return ["refused"]
-    tier = found.config.dedicated_tiers["whale"]
+    tier = file_checked.config.dedicated_tiers["whale"]
     instances = data.draw(st.integers(tier.fewest_instances, tier.most_instances))
     phase = data.draw(st.sampled_from(range(0, 60, SLOT)))
     steps = timetable(tier, instances, second=data.draw(st.integers(0, 59)))
@@ -214,8 +218,8 @@ def test_the_default_guardrail_goes_off_within_its_first_bake(
 ) -> None:
     for second in (0, 31):
         steps = timetable(whale(type=kind), instances=2, second=second)
-        found = [gone_off_at(name, alarms[name], steps, phase=phase, calls=100.0) for phase in (0, 50)]
-        assert all(at is not None and steps[0].ends_at < at <= steps[1].ends_at for at in found), found
+        moments = [gone_off_at(name, alarms[name], steps, phase=phase, calls=100.0) for phase in (0, 50)]
+        assert all(at is not None and steps[0].ends_at < at <= steps[1].ends_at for at in moments), moments
 
 
 def test_what_was_shipped_first_let_a_bad_version_have_all_traffic(alarms: dict[str, dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Whatever is sent to the stand-in's port, it answers as AWS does or closes, goes on, and serves the others."""
+"""Whatever is sent to the local emulator's port, it answers as AWS does or closes, goes on, and serves the others."""
 
 import json
 import random
@@ -177,8 +177,8 @@ def test_a_request_of_any_shape_is_answered_as_aws_does(
     shape = botocore.session.Session().get_service_model(service).operation_model(operation).input_shape
     source = random.Random(operation)  # noqa: S311 - tests, no secret
     right = sound(shape)
-    found = list(places(right))
-    odd = [replaced(right, source.choice(found), source.choice(ODD)) for _ in range(25)]
+    all_places = list(places(right))
+    odd = [replaced(right, source.choice(all_places), source.choice(ODD)) for _ in range(25)]
     odd += [{name: value} for name in shape.members for value in source.sample(ODD, 2)]
     bodies = [json.dumps(request).encode() for request in odd] + (BODIES if operation.startswith("List") else [])
     for body in bodies:

@@ -1,4 +1,4 @@
-"""`tierfleet models` against the stand-in: a tenant's models from the first publish to the last byte collected."""
+"""`tierfleet models` against the local emulator: from a tenant's first publish to the last byte collected."""
 
 import json
 from collections.abc import Iterator
@@ -84,8 +84,8 @@ class Shop:
         )
 
     def fates(self, *arguments: str, code: int = 0) -> dict[str, str]:
-        found = self.json("gc", "--grace-hours", "0", *arguments, code=code)
-        return {item["target_model"].removesuffix(".tar.gz"): item["fate"] for item in found["artefacts"]}
+        report = self.json("gc", "--grace-hours", "0", *arguments, code=code)
+        return {item["target_model"].removesuffix(".tar.gz"): item["fate"] for item in report["artefacts"]}
 
 
 @pytest.fixture
@@ -168,9 +168,9 @@ def test_the_list_shows_what_each_tenant_serves_and_what_is_wrong(shop: Shop) ->
 
 def test_a_rollback_goes_to_the_previous_version_or_to_the_one_named(shop: Shop) -> None:
     shop.publish("t1/1", "t1/2", "t1/3")
-    assert "t1: 3 -> 2; callers follow within 60 s" in shop.run("rollback", "t1")
+    assert "t1: 3 -> 2; callers use it within 60 s" in shop.run("rollback", "t1")
     assert "t1: 2 -> 1" in shop.run("rollback", "t1", "--to", "1")
-    assert "t1: 1 is current already" in shop.run("rollback", "t1", "--to", "1")
+    assert "t1: 1 is already current" in shop.run("rollback", "t1", "--to", "1")
     assert "t1/7.tar.gz is not in" in shop.run("rollback", "t1", "--to", "7", code=2)
     assert "tenant t7 has no published model" in shop.run("rollback", "t7", code=2)
     assert shop.json("list", "--tenant", "t1")["models"][0]["previous"] == "2"
@@ -178,7 +178,7 @@ def test_a_rollback_goes_to_the_previous_version_or_to_the_one_named(shop: Shop)
 
 def test_publishing_for_a_whale_says_that_its_pin_decides(shop: Shop) -> None:
     output = shop.run("publish", shop.models("w1/2027-02-02"), "--skip-validation")
-    assert "pinned by [tiers.whale.tenants] w1: its endpoint goes on serving w1/2027-01-01.tar.gz; change" in output
+    assert "pinned by [tiers.whale.tenants] w1: its endpoint still serves w1/2027-01-01.tar.gz; change" in output
     assert "warning" not in shop.run(
         "publish", shop.models("w1/2027-01-01") + "/w1/2027-01-01.tar.gz", "--skip-validation"
     )
@@ -186,7 +186,7 @@ def test_publishing_for_a_whale_says_that_its_pin_decides(shop: Shop) -> None:
 
 def test_rolling_a_whale_back_says_that_its_pin_decides(shop: Shop) -> None:
     shop.publish("w1/2027-01-01", "w1/2027-02-02")
-    assert "its own endpoint serves the pin w1/2027-01-01.tar.gz; change that line and deploy" in shop.run(
+    assert "its dedicated endpoint still serves w1/2027-01-01.tar.gz; change that line and deploy" in shop.run(
         "rollback", "w1"
     )
 
@@ -196,8 +196,8 @@ def test_a_tenant_is_removed_in_two_steps(shop: Shop) -> None:
     output = shop.run("remove", "t1")
     assert "t1 is removed, t1/2.tar.gz was current; 2 artefacts" in output
     assert "instances keep a loaded model until they evict it" in output
-    assert "t1 stands in the warm-up list of [tiers.tail]" in output
-    assert "t1 was removed at" in shop.run("remove", "t1")
+    assert "t1 is on the warm-up list of [tiers.tail]" in output
+    assert "t1 was already removed at" in shop.run("remove", "t1")
     assert "kept: 2 artefacts" in shop.run("remove", "t1", "--artefacts"), "the grace period"
     assert "deleted: 2 artefacts" in shop.run("remove", "t1", "--artefacts", "--grace-hours", "0", "--permanently")
     kept = [item["Key"] for item in shop.s3.list_object_versions(Bucket=shop.bucket, Prefix="models/")["Versions"]]
@@ -302,7 +302,7 @@ def test_published_models_are_converted_and_their_sources_collected(shop: Shop) 
     assert "2 tenants: 2 unchanged" in convert()
     kept = shop.json("gc", "--grace-hours", "0")
     assert (kept["sources"], kept["unneeded_sources"]) == (2, [])
-    assert "nothing is published of t9" in convert("--tenant", "t9", code=2)
+    assert "nothing is published for t9" in convert("--tenant", "t9", code=2)
     for wrong, says in (
         (["--forest", "both"], "give none, beside or alone"),
         (["--forest", "none", "--contribs"], "leave one out"),
@@ -310,7 +310,7 @@ def test_published_models_are_converted_and_their_sources_collected(shop: Shop) 
     ):
         assert says in convert(*wrong, code=2)
     shop.write(container={"image": "sagemaker-xgboost", "version": "3.0-5"})
-    assert "may read no flat forests" in convert(code=2)
+    assert "may not read flat forests" in convert(code=2)
     alone = runner.invoke(app, ["models", "convert"])
     assert alone.exit_code == 2
     assert "--config with a fleet file" in " ".join(alone.output.split())

@@ -53,6 +53,14 @@ def uncommented(text: str) -> list[str]:
     return [line for line in (re.split(r"\s+# ", line)[0].strip() for line in text.splitlines()) if line]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_commands_is_one_that_is_run(page: Path) -> None:
+    """A block of another kind, or an indented one, would be skipped silently."""
+    rest = _BLOCK.sub("", page.read_text())
+    assert set(re.findall(r"^```(\w+)", rest, re.MULTILINE)) <= {"toml", "json", "python"}
+    assert re.findall(r"^(?: {4}|\$ )(?:tierfleet|make|pip|cdk|git|source) .*", rest, re.MULTILINE) == []
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """The files of this clone as git knows them, committed into a repository of their own."""
@@ -111,7 +119,7 @@ def test_every_command_of_the_page_runs(
     finally:
         stop(clone)
     assert account == ACCOUNT_COMMANDS[page.name]
-    assert not (clone / ".local-cloud").exists(), "the page leaves the stand-in running"
+    assert not (clone / ".local-cloud").exists(), "the page leaves the local emulator running"
 
 
 def test_what_is_kept_was_trained_by_the_words_of_the_page() -> None:
@@ -151,10 +159,10 @@ def this_python(file: Path) -> None:
 
 def assert_shown(text: str, printed: str) -> None:
     """Every line of the page is printed, in this order; between `...` and the next line anything may stand."""
-    found = iter(printed.splitlines())
+    lines = iter(printed.splitlines())
     for line in text.splitlines():
         if line.strip() not in ("...", ""):
-            assert any(candidate == line for candidate in found), f"not printed, or not in this order: {line}"
+            assert any(candidate == line for candidate in lines), f"not printed, or not in this order: {line}"
 
 
 def stop(directory: Path) -> None:

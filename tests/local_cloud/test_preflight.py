@@ -1,4 +1,4 @@
-"""`tierfleet preflight` as a process against the stand-in: an empty account, a prepared one, and one with a fleet."""
+"""`tierfleet preflight` as a process against the local emulator: an empty, a prepared and a used account."""
 
 import json
 import os
@@ -105,7 +105,7 @@ def test_a_fleet_in_a_vpc_with_keys_is_proven_before_and_after_its_deployment(
     assert [finding["area"] for finding in findings].count("network") == 3
     assert [finding["area"] for finding in findings].count("keys") == 3
 
-    # The emulator would skip a topic's key, so the stand-in refuses one.
+    # ministack would skip a topic's key, so the local emulator refuses one.
     shop.create(network=changes["network"], encryption={"bucket_kms_key_arn": key, "volume_kms_key_arn": key})
     code, findings = preflight(directory, file)
     assert (code, problems(findings)) == (1, {"quotas"}), findings

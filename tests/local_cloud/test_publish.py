@@ -1,4 +1,4 @@
-"""Publishing a model against the stand-in's S3: what two conditional writes promise."""
+"""Publishing a model against the local emulator's S3: what two conditional writes promise."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A stand-in that was reset is as empty as a new one."""
+"""A local emulator that was reset is as empty as a new one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every `aws` command of docs/runbook.md and docs/aws-assumptions.md is answered by the stand-in, as the pages say."""
+"""Every `aws` command of docs/runbook.md and docs/aws-assumptions.md works in the local emulator as the pages say."""
 
 import re
 import time
@@ -116,7 +116,7 @@ WITH_TRAFFIC = {
 
 
 def test_every_command_of_the_runbook_is_answered(shop: Fleet) -> None:
-    """Metrics asked for up to `date` are there: the stand-in's clock agrees with it."""
+    """Metrics asked for up to `date` are there: the local emulator's clock agrees with it."""
     done = run("runbook.md", shop.account)
     refused = [(str(command), reply) for command, reply in done if isinstance(reply, ClientError)]
     assert refused == []
@@ -153,4 +153,6 @@ def test_every_command_of_the_assumptions_is_answered_or_named_as_missing(shop: 
     refused = {f"{c.service} {c.operation}": str(reply) for c, reply in done if isinstance(reply, ClientError)}
 
     assert refused.keys() == {"pricing get-products"}
-    assert "the stand-in has no service with the operation 'AWSPriceListService.GetProducts'" in refused.popitem()[1]
+    assert (
+        "the local emulator has no service with the operation 'AWSPriceListService.GetProducts'" in refused.popitem()[1]
+    )

@@ -1,4 +1,4 @@
-"""The `aws` commands of a page of docs/, run as bash would start them, by boto3 against the stand-in.
+"""The `aws` commands of a page of docs/, run as bash would start them, by boto3 against the local emulator.
 
 bash expands a block with an `aws` that only writes its arguments down, so quoting, variables and $(date ...) are the
 page's own. The AWS CLI itself is no dependency: it pins another botocore than the one that is tested here.
@@ -115,9 +115,9 @@ def _value(shape: Any, words: list[str]) -> Any:
 
 def _s3(account: Account, command: Command) -> Any:
     """`aws s3 ls` and `aws s3 cp s3://... -`."""
-    found = re.fullmatch(r"s3://([^/]+)/(.*)", command.positional[0])
-    assert found
+    address = re.fullmatch(r"s3://([^/]+)/(.*)", command.positional[0])
+    assert address
     if command.operation == "ls":
-        return account.client("s3").list_objects_v2(Bucket=found[1], Prefix=found[2]).get("Contents", [])
+        return account.client("s3").list_objects_v2(Bucket=address[1], Prefix=address[2]).get("Contents", [])
     assert (command.operation, command.positional[1:]) == ("cp", ["-"])
-    return account.client("s3").get_object(Bucket=found[1], Key=found[2])["Body"].read()
+    return account.client("s3").get_object(Bucket=address[1], Key=address[2])["Body"].read()

@@ -1,4 +1,4 @@
-"""The emulator's CloudWatch in the test's own process, with our metrics in it, behind unmodified boto3."""
+"""ministack's CloudWatch in the test's own process, with our metrics in it, behind unmodified boto3."""
 
 import asyncio
 import io
@@ -28,7 +28,7 @@ class _Raw(io.BytesIO):
 
 @contextmanager
 def metrics_at_noon() -> Iterator[Any]:
-    """A CloudWatch client on an empty store, on a clock that stands at NOON."""
+    """A CloudWatch client on an empty store, on a clock that stays at NOON."""
     before, clock_before = dict(vars(cloudwatch)), dict(vars(clock))
     for patch in patches.CLOUDWATCH:
         patch.apply()

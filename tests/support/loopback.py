@@ -26,7 +26,7 @@ BUCKET = f"{FLEET}--{ENVIRONMENT}--models--{ACCOUNT}--{REGION}"
 # The options that name the fleet to a command.
 NAMED = ("--fleet", FLEET, "--environment", ENVIRONMENT)
 SHARED = "fraud--prod--tail--all--mme-m5-xlarge"
-# Of a further shared tier.
+# Of a further multi-model tier.
 SECOND = "fraud--prod--second--all--mme-m5-large"
 WHALES_VERSION = "pinned"
 # A test that fails while it holds a reply leaves no thread for longer.
@@ -54,7 +54,7 @@ def route_document(*, shared: str = SHARED, whales: tuple[str, ...] = ("m01",)) 
 
 
 def split_route_document(aws: "FakeAws", tenants: dict[str, Any]) -> dict[str, Any]:
-    """A document whose tenants of shared tiers are a part, which is put into the bucket."""
+    """A document whose tenants of multi-model tiers are a part, which is put into the bucket."""
     content = json.dumps(tenants)
     key = part_key(content.encode())
     aws.parts[key] = content

@@ -79,7 +79,7 @@ def _hierarchies() -> Iterator[tuple[str, Path, str]]:
 
 
 def pss_bytes(pid: int) -> int:
-    """Memory of a process and all below it, each shared page split between those that share it."""
+    """Memory of a process and all below it, each shared page split between its owners."""
     total = 0
     for one in (pid, *(below for child in children(pid) for below in (child, *children(child)))):
         with contextlib.suppress(OSError, ProcessLookupError):

@@ -1,6 +1,6 @@
 """What cdk-nag's AwsSolutions rules find and we mean so: each finding of each construct with its reason.
 
-An acknowledgement names the finding to the letter, so a second wildcard beside a listed one is still an error.
+An acknowledgement names the finding to the letter, so a second wildcard next to a listed one is still an error.
 """
 
 from collections.abc import Iterator
@@ -33,9 +33,9 @@ def acknowledgements(stage: cdk.Stage, config: FleetConfig) -> Iterator[tuple[IC
 
 
 def _reasons(stage: cdk.Stage, config: FleetConfig) -> Iterator[tuple[IConstruct, Reasons]]:
-    found = stage.node.find_all()
-    route_tables = [construct for construct in found if isinstance(construct, RouteTable)]
-    for construct in found:
+    constructs = stage.node.find_all()
+    route_tables = [construct for construct in constructs if isinstance(construct, RouteTable)]
+    for construct in constructs:
         if isinstance(construct, ModelStore):
             yield construct, _model_store()
         elif isinstance(construct, ExecutionRole):
@@ -108,7 +108,7 @@ def _warm_up(warm_up: WarmUp, route_table: RouteTable, config: FleetConfig) -> R
             "began. Read only."
         ),
         _resource(arns.endpoint(config, f"{config.fleet}--{config.environment}--*--{ALL_TENANTS}--*")): (
-            "The shared endpoints of this fleet: while a tier is retyped both its old and its new one are warmed. No "
+            "The multi-model endpoints of this fleet: while a tier is retyped its old and its new one are warmed. No "
             "dedicated endpoint's name has this word."
         ),
         _resource(arns.endpoint(config, f"{config.fleet}--{config.environment}--*")): (

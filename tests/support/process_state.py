@@ -25,7 +25,7 @@ def children(pid: int) -> list[int]:
 
 def processes_naming(directory: Path) -> dict[int, str]:
     """Every process whose arguments or environment name a directory, with its arguments; zombies left out."""
-    found = {}
+    processes = {}
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid() and exists(int(process.name)):
             try:
@@ -33,8 +33,8 @@ def processes_naming(directory: Path) -> dict[int, str]:
             except OSError:  # it ended meanwhile
                 continue
             if str(directory).encode() in arguments + environment:
-                found[int(process.name)] = arguments.replace(b"\0", b" ").decode(errors="replace")
-    return found
+                processes[int(process.name)] = arguments.replace(b"\0", b" ").decode(errors="replace")
+    return processes
 
 
 def wait_until_none_names(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""The small fleet of the tests as synthesised, deployed into an account of the stand-in."""
+"""The small fleet of the tests as synthesised, deployed into an account of the local emulator."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class Fleet:
         self.config = self.changed()
 
     def changed(self, **changes: Any) -> FleetConfig:
-        """The small fleet with these changes; what it was created with is its shared endpoint's first generation."""
+        """The small fleet with these changes. Its multi-model endpoint keeps the generation it was created with."""
         config = fleet(account=self.account.id, **changes)
         if self._first_generation is None:
             return config
@@ -105,8 +105,8 @@ class Fleet:
         return document
 
     def live_endpoints(self) -> set[str]:
-        found = self.account.client("sagemaker").get_paginator("list_endpoints").paginate()
-        return {endpoint["EndpointName"] for page in found for endpoint in page["Endpoints"]}
+        pages = self.account.client("sagemaker").get_paginator("list_endpoints").paginate()
+        return {endpoint["EndpointName"] for page in pages for endpoint in page["Endpoints"]}
 
     def routes_name_live_endpoints(self) -> bool:
         """Each in service, and the configuration it serves still exists."""

@@ -14,11 +14,11 @@ from pathlib import Path
 
 MARK = "PYTEST_RUN_OF_TIERFLEET"
 _ROUNDS = 20
-_started: "list[subprocess.Popen[bytes]]" = []  # kept: nobody waits for one, and Python would warn
+_started: "list[subprocess.Popen[bytes]]" = []  # kept: no code waits for one, and Python would warn
 
 
 def start(mark: str) -> None:
-    """Watch this process. The stand-in's own guardians carry no mark: they end what has an environment of its own."""
+    """Watch this process. The local emulator's guardians have no mark: they end processes of their environment."""
     if sys.platform == "linux":
         reaper = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, str(os.getpid()), mark],

@@ -79,7 +79,7 @@ class Client:
 
 
 def hold_free_port() -> socket.socket:
-    """A socket on a free port of the loopback interface that nobody else is given while it is open.
+    """A socket on a free port of the loopback interface that no other process gets while it is open.
 
     A server that reuses addresses, as servers do, may listen on it all the same (Linux).
     """

@@ -45,7 +45,7 @@ def score_of(item: str) -> float:
 
 
 def warm_up(fleet: Fleet, *tenants: str) -> dict[str, Any]:
-    """Run the deployed function for these tenants of the shared tier, and wait for its report."""
+    """Run the deployed function for these tenants of the multi-model tier, and wait for its report."""
     resources = fleet.account.client("cloudformation").get_paginator("list_stack_resources")
     (function,) = [
         resource["PhysicalResourceId"]
@@ -163,11 +163,11 @@ class Callers:
 
     def scores(self, since: float = 0.0) -> Mapping[str, set[float]]:
         """The different scores that each tenant's callers got in calls that began at or after a moment."""
-        found: dict[str, set[float]] = {}
+        scores: dict[str, set[float]] = {}
         for seen in self.seen:
             if seen.score is not None and seen.began >= since:
-                found.setdefault(seen.tenant, set()).add(seen.score)
-        return found
+                scores.setdefault(seen.tenant, set()).add(seen.score)
+        return scores
 
     def _pause(self, seconds: float) -> None:
         self._pauses.seconds = getattr(self._pauses, "seconds", 0.0) + seconds

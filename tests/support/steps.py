@@ -12,5 +12,5 @@ def run_through(steps: Generator[Any, Any, bytes | bytearray]) -> bytes | bytear
             call = steps.send(result)
             result = call() if call is not None else None
     except StopIteration as done:
-        found: bytes | bytearray = done.value
-        return found
+        returned: bytes | bytearray = done.value
+        return returned

@@ -42,14 +42,14 @@ def only(template: Template, kind: str) -> Mapping[str, Any]:
 
 def alarm(template: Template, *, section: str = "", contains: str = "") -> Mapping[str, Any]:
     """The properties of the only alarm whose description links this runbook section and contains this text."""
-    found = [
+    alarms = [
         resource["Properties"]
         for resource in resources(template, "AWS::CloudWatch::Alarm").values()
         if resource["Properties"]["AlarmDescription"].endswith(f"#{section}" if section else "")
         and contains in resource["Properties"]["AlarmDescription"]
     ]
-    assert len(found) == 1, f"{len(found)} alarms link #{section} and contain {contains!r}"
-    properties: Mapping[str, Any] = found[0]
+    assert len(alarms) == 1, f"{len(alarms)} alarms link #{section} and contain {contains!r}"
+    properties: Mapping[str, Any] = alarms[0]
     return properties
 
 

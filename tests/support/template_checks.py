@@ -90,7 +90,7 @@ ALLOWED_WILDCARDS = (
     (
         "sagemaker:UpdateEndpointWeightsAndCapacities",
         rf"arn:aws[a-z-]*:sagemaker:{_ACCOUNT}:endpoint/{_FLEET}--\*--all--\*",
-        "a new shared endpoint gets its predecessor's instances; its type is part of its name",
+        "a new multi-model endpoint gets its predecessor's instances; its type is part of its name",
     ),
     (
         "cloudformation:DescribeStacks",

@@ -63,7 +63,7 @@ class Client:
 
 
 class VersionedS3:
-    """One bucket, and a clock that stands still."""
+    """One bucket, and a clock that does not move."""
 
     def __init__(self, *, versioned: bool = True) -> None:
         self.versioned = versioned

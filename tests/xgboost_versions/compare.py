@@ -55,9 +55,9 @@ _FORMS = (".ubj", ".json", ".bin")
 
 def interpreter(python: str) -> str | None:
     """A Python of that version: on the path, or of pyenv."""
-    found = shutil.which(f"python{python}")
+    on_path = shutil.which(f"python{python}")
     others = sorted((Path.home() / ".pyenv" / "versions").glob(f"{python}.*/bin/python"))
-    for candidate in [*([found] if found else []), *map(str, others)]:
+    for candidate in [*([on_path] if on_path else []), *map(str, others)]:
         told = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False)
         if told.returncode == 0 and f"Python {python}." in told.stdout:
             return candidate
@@ -84,7 +84,7 @@ def install(version: str) -> Path | None:
 
 
 def score(python: Path, work: list[dict[str, Any]], scratch: Path) -> list[str | None]:
-    """Why each file was not scored, None for those that were. A file that ends the process is found by halving."""
+    """Why each file was not scored, None if it was. A file that ends the process is located by halving."""
     if not work:
         return []
     file = scratch / "work.json"
@@ -174,8 +174,8 @@ def _compare(
         if why is not None:
             wrong.append(f"{label}: {why}")
             continue
-        own, found = np.load(_own(file)), np.load(item["scores"])
-        if own.shape == found.shape and np.array_equal(own, found, equal_nan=True):
+        own, theirs = np.load(_own(file)), np.load(item["scores"])
+        if own.shape == theirs.shape and np.array_equal(own, theirs, equal_nan=True):
             counts[source, image, how] += 1
         else:
             wrong.append(f"{label}: scores differ")

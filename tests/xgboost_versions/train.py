@@ -45,14 +45,14 @@ def matrix(rows, label, **more):
 
 def train(parameters, label="real", rounds=7, classes=0, first=None, **more):
     rows, values = data(label, classes)
-    found = matrix(rows, values, **more)
+    table = matrix(rows, values, **more)
     if label.startswith("relevance"):
-        found.set_group([40] * (ROWS // 40))
+        table.set_group([40] * (ROWS // 40))
     if first:
-        first(found, values)
+        first(table, values)
     settings = dict({"nthread": 1, "seed": 3, "max_depth": 3, "verbosity": 0}, **parameters)
     settings = {name: value for name, value in settings.items() if value is not None}
-    return xgboost.train(settings, found, rounds)
+    return xgboost.train(settings, table, rounds)
 
 
 def bounds(found, values):
@@ -69,12 +69,12 @@ def early_stopped(continue_rounds=0, parallel=1):
     parameters = {"nthread": 1, "seed": 3, "max_depth": 5, "eta": 0.8, "num_parallel_tree": parallel, "verbosity": 0}
     if parallel > 1:
         parameters.update(subsample=0.8)
-    found, other = matrix(rows[:250], values[:250]), matrix(rows[250:], values[250:])
+    train_rows, other = matrix(rows[:250], values[:250]), matrix(rows[250:], values[250:])
     booster = xgboost.train(
-        parameters, found, 60, evals=[(other, "valid")], early_stopping_rounds=4, verbose_eval=False
+        parameters, train_rows, 60, evals=[(other, "valid")], early_stopping_rounds=4, verbose_eval=False
     )
     if continue_rounds:
-        booster = xgboost.train(parameters, found, continue_rounds, xgb_model=booster)
+        booster = xgboost.train(parameters, train_rows, continue_rounds, xgb_model=booster)
     return booster
 
 
@@ -108,12 +108,12 @@ def named(parameters, label):
 
 def own_objective():
     rows, values = data()
-    found = matrix(rows, values)
+    table = matrix(rows, values)
 
     def squared(scores, train_data):
         return scores - train_data.get_label(), np.ones(len(scores), np.float32)
 
-    return xgboost.train({"nthread": 1, "max_depth": 3, "verbosity": 0, "base_score": 0.25}, found, 7, obj=squared)
+    return xgboost.train({"nthread": 1, "max_depth": 3, "verbosity": 0, "base_score": 0.25}, table, 7, obj=squared)
 
 
 def pruned():

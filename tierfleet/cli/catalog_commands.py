@@ -1,4 +1,4 @@
-"""`tierfleet models list, rollback, remove, gc`: what is published, and taking it back."""
+"""`tierfleet models list, rollback, remove, gc`."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,13 +23,13 @@ from tierfleet.models.remove import RemoveError, check_removed, obstacles, remov
 from tierfleet.models.rollback import RollbackError, roll_back
 from tierfleet.text import counted, moment, size
 
-Config = Annotated[Path, typer.Argument(help="The fleet file that says whose bucket it is.")]
+Config = Annotated[Path, typer.Argument(help="The fleet file.")]
 Tenant = Annotated[str, typer.Argument(help="The tenant's id.")]
 Permanently = Annotated[
-    bool, typer.Option("--permanently", help="Delete every version of the keys; nothing brings them back.")
+    bool, typer.Option("--permanently", help="Delete every version of the keys. This cannot be undone.")
 ]
 GraceHours = Annotated[
-    int, typer.Option(min=0, max=48, help="Keep what was uploaded, current or removed less than this ago.")
+    int, typer.Option(min=0, max=48, help="Keep artefacts that were uploaded, current or removed since then.")
 ]
 _DEFAULT_GRACE_HOURS = DEFAULT_GRACE // timedelta(hours=1)
 
@@ -42,11 +42,11 @@ def add_to(app: typer.Typer) -> None:
 
 def _list(
     config: Config,
-    tenants: Annotated[list[str] | None, typer.Option("--tenant", help="Only this tenant; may be repeated.")] = None,
+    tenants: Annotated[list[str] | None, typer.Option("--tenant", help="Only this tenant; repeatable.")] = None,
     tier: Annotated[str | None, typer.Option(help="Only tenants of this tier.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List what each tenant serves. Exit code 2 if a pointer is broken or names an artefact that is not there."""
+    """List each tenant's model version. Exit code 2 if a pointer is invalid or its artefact is missing."""
     fleet = load_or_fail(config)
     if tier is not None and tier not in fleet.tiers:
         fail(f"--tier {tier}: the fleet file has {', '.join(sorted(fleet.tiers))}")
@@ -61,7 +61,7 @@ def _list(
     else:
         _print_rows(rows)
     if unknown:
-        fail(f"nothing is published or pinned of {', '.join(unknown)}")
+        fail(f"nothing is published or pinned for {', '.join(unknown)}")
     if any(row.broken for row in rows):
         raise typer.Exit(2)
 
@@ -69,10 +69,10 @@ def _list(
 def _rollback(
     config: Config,
     tenant: Tenant,
-    to: Annotated[str | None, typer.Option(help="The version; default: the one before the current one.")] = None,
+    to: Annotated[str | None, typer.Option(help="The version; default: the previous one.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make the version before the current one current again; callers follow within their pointer TTL (60 s)."""
+    """Make a tenant's previous version current again. Callers use it within their pointer TTL (60 s)."""
     fleet = load_or_fail(config)
     with aws_or_fail(bucket_of(fleet)):
         try:
@@ -84,26 +84,26 @@ def _rollback(
         print_json({**vars(done), "pinned": pinned})
         return
     if done.before == done.after:
-        out.print(escape(f"{tenant}: {done.after} is current already"))
+        out.print(escape(f"{tenant}: {done.after} is already current"))
     else:
-        out.print(escape(f"{tenant}: {done.before} -> {done.after}; callers follow within 60 s"))
+        out.print(escape(f"{tenant}: {done.before} -> {done.after}; callers use it within 60 s"))
     if pinned:
-        say("warning", f"its own endpoint serves the pin {pinned}; change that line and deploy")
+        say("warning", f"its dedicated endpoint still serves {pinned}; change that line and deploy")
 
 
 def _remove(
     config: Config,
     tenant: Tenant,
     artefacts: Annotated[
-        bool, typer.Option("--artefacts", help="The second step: delete the removed tenant's artefacts.")
+        bool, typer.Option("--artefacts", help="Delete the removed tenant's artefacts: the second step.")
     ] = False,
     permanently: Permanently = False,
     grace_hours: GraceHours = _DEFAULT_GRACE_HOURS,
     as_json: Json = False,
 ) -> None:
-    """Remove a tenant in two steps: its pointer now; its artefacts, with --artefacts, after the grace period.
+    """Remove a tenant in two steps: its pointer now, and with --artefacts its artefacts after the grace period.
 
-    Refused while the fleet file or the deployed routes name the tenant, or a SageMaker model holds its artefact.
+    It is refused while the fleet file or the deployed routes name the tenant, or a SageMaker model uses its artefact.
     """
     fleet = load_or_fail(config)
     bucket = bucket_of(fleet)
@@ -128,7 +128,7 @@ def _remove(
     for warning in warnings:
         say("warning", warning)
     what = (
-        f"was removed at {done.removed_at} already"
+        f"was already removed at {done.removed_at}"
         if done.already
         else f"is removed, {done.was or 'no pointer'} was current"
     )
@@ -139,24 +139,24 @@ def _remove(
     out.print(escape(sentence(then, columns(), first=f"from {after} on: ")))
     say(
         "warning",
-        "instances keep a loaded model until they evict it or are replaced, and answer whoever still names it in "
-        "TargetModel; take the permission away from callers that must not reach it",
+        "instances keep a loaded model until they evict it or are replaced, and answer calls that still name it in "
+        "TargetModel; remove the permission of callers that must not reach it",
     )
 
 
 def _gc(
     configs: Annotated[
-        list[Path], typer.Argument(help="The fleet file, and other versions of it whose pins count too.")
+        list[Path], typer.Argument(help="The fleet file, and other versions of it whose pins also count.")
     ],
-    delete: Annotated[bool, typer.Option("--delete", help="Delete; without it nothing is changed.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it nothing is changed.")] = False,
     permanently: Permanently = False,
     grace_hours: GraceHours = _DEFAULT_GRACE_HOURS,
     as_json: Json = False,
 ) -> None:
-    """Find the artefacts that no pointer, pin or SageMaker model refers to, and with --delete delete them."""
+    """List the artefacts that no pointer, pin or SageMaker model refers to. With --delete delete them."""
     fleets = load_all_or_fail(configs)
     if len({bucket_of(fleet) for fleet in fleets}) > 1:
-        fail("the fleet files are of several buckets; collect one at a time")
+        fail("the fleet files have different buckets; give those of one bucket")
     with aws_or_fail(bucket_of(fleets[0])):
         _collect(fleets, None, delete=delete, permanently=permanently, grace_hours=grace_hours, as_json=as_json)
 
@@ -169,7 +169,7 @@ def _collect(
     versioned = s3.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"
     deployed = read_deployed(sagemaker, bucket)
     with progress("reading pointers") as moved:
-        found, held = find_garbage(
+        garbage, held = find_garbage(
             s3,
             bucket=bucket,
             pins=pins(fleets),
@@ -180,10 +180,10 @@ def _collect(
             done=moved,
         )
     if delete:
-        with counter("deleting", len(found.of("garbage"))) as one:
+        with counter("deleting", len(garbage.of("garbage"))) as one:
             delete_garbage(
                 s3,
-                found,
+                garbage,
                 held,
                 bucket=bucket,
                 now=now,
@@ -192,15 +192,15 @@ def _collect(
                 done=one,
             )
     if as_json:
-        print_json(collection_json(found, versioned=versioned, deleting=delete))
+        print_json(collection_json(garbage, versioned=versioned, deleting=delete))
     else:
         for line in collection_lines(
-            found, versioned=versioned, deleting=delete, permanently=permanently, width=columns()
+            garbage, versioned=versioned, deleting=delete, permanently=permanently, width=columns()
         ):
             out.print(escape(line))
-        for problem in found.problems:
+        for problem in garbage.problems:
             say("error", problem)
-    if found.problems or found.of("failed"):
+    if garbage.problems or garbage.of("failed"):
         raise typer.Exit(2)
 
 

@@ -48,28 +48,26 @@ def _convert(
     ] = "tierfleet",
     rounds: Annotated[
         str | None,
-        typer.Option(help="all or best: what to keep of an early-stopped file; default: what its own predict scores."),
+        typer.Option(help="all or best: the rounds to keep of an early-stopped model; default: those predict uses."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A fleet file: convert what its tenants have published.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A fleet file: convert its published models.")] = None,
     tenants: Annotated[
-        list[str] | None, typer.Option("--tenant", help="With --config: only this tenant; may be repeated.")
+        list[str] | None, typer.Option("--tenant", help="With --config: only this tenant; repeatable.")
     ] = None,
-    forest: Annotated[
-        str, typer.Option(help="With --config: alone, beside or none, as models package takes it.")
-    ] = "alone",
+    forest: Annotated[str, typer.Option(help="With --config: alone, beside or none, as for models package.")] = "alone",
     contribs: Annotated[
-        bool, typer.Option("--contribs", help="With --config: flat forests that explain their scores.")
+        bool, typer.Option("--contribs", help="With --config: flat forests that can explain their scores.")
     ] = False,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="With --config: tenants at once.")] = 4,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="With --config: tenants in parallel.")] = 4,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --config: convert and compare, and upload nothing.")
+        bool, typer.Option("--dry-run", help="With --config: convert and compare, but upload nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a model file as another XGBoost reads it; or, with --config, make flat forests of published models.
+    """Convert a model file for another XGBoost version, or with --config published models to flat forests.
 
-    Each tenant's current version becomes a version of its own with the same scores, whose name ends in -forest. Run it
-    again after an interruption: what is converted is passed over.
+    With --config each tenant's current version becomes a new version with the same scores, whose name ends in -forest.
+    After an interruption run it again: it skips converted models.
     """
     if find_spec("xgboost") is None:
         fail("models convert needs XGBoost; pip install 'tierfleet[cli,models]'")
@@ -79,12 +77,12 @@ def _convert(
         if forest not in ("alone", "beside", "none"):
             fail(f"--forest {forest}: give none, beside or alone")
         if contribs and forest == "none":
-            fail("--contribs is about flat forests, and --forest none asks for none; leave one out")
+            fail("--contribs needs a flat forest, and --forest none makes none; leave one out")
         form = Form(cast("Forest", forest), contribs)
         _published(config, tenants or [], form, jobs=jobs, dry_run=dry_run, as_json=as_json)
         return
     if model is None or output is None:
-        fail("give a model file and --output, or --config with a fleet file for what is published")
+        fail("give a model file and --output, or --config with a fleet file for published models")
     if rounds not in (None, "all", "best"):
         fail(f"--rounds {rounds}: give all or best")
     _file(model, output, image, cast("Rounds", rounds or "auto"), as_json=as_json)
@@ -95,7 +93,7 @@ def _file(model: Path, output: Path, image: str, rounds: "Rounds", *, as_json: b
     from tierfleet_server.publishing.packaging import converted_model
 
     if output.suffix not in (".ubj", ".json"):
-        fail(f"{output}: the ending must be .ubj or .json, which says what is written")
+        fail(f"{output}: the file name must end in .ubj or .json, which sets the format")
     try:
         reader = named_target(image).reader
         done = converted_model(model.read_bytes(), output.suffix[1:], reader=reader, rounds=rounds)
@@ -127,25 +125,25 @@ def _published(config: Path, tenants: list[str], form: Form, *, jobs: int, dry_r
         fail(f"flat forests cannot be compared here: {tierfleet_forest.unavailable_reason}")
     if form.forest == "alone" and target.forest == "none":
         fail(
-            f"{config}: its image {fleet.container.image} may read no flat forests; convert with --forest beside, or "
-            'serve the fleet with image = "tierfleet" first'
+            f"{config}: its image {fleet.container.image} may not read flat forests; convert with --forest beside, or "
+            'deploy the fleet with image = "tierfleet" first'
         )
     with aws_or_fail(bucket):
         s3 = s3_of(fleet, connections=jobs)
         known = sorted(read_pointers(s3, bucket))
         unknown = sorted(set(tenants) - set(known))
         if unknown:
-            fail(f"nothing is published of {', '.join(unknown)}")
+            fail(f"nothing is published for {', '.join(unknown)}")
         chosen = tenants or known
         try:
-            left = "what was converted stays: run the same command again to complete the rest"
+            left = "converted models stay: run the same command again to complete the rest"
             with if_interrupted(left), counter("converting", len(chosen)) as one:
                 conversions = convert_published(
                     s3, bucket=bucket, tenants=chosen, target=target, form=form, jobs=jobs, dry_run=dry_run,
                     done=lambda _: one(),
                 )  # fmt: skip
         except AwsProblemError as error:
-            fail(f"{error}; run the same command again when that is solved: it completes what is missing")
+            fail(f"{error}; fix this and run the same command again: it completes the rest")
     if as_json:
         summary = Counter(conversion.status for conversion in conversions)
         print_json({"conversions": [asdict(conversion) for conversion in conversions], "summary": summary})
@@ -153,7 +151,7 @@ def _published(config: Path, tenants: list[str], form: Form, *, jobs: int, dry_r
         _print(conversions)
     for pinned, why in sorted(pins([fleet]).items()):
         if any(done.status == "converted" and done.before == pinned for done in conversions):
-            say("warning", f"{why}: its endpoint goes on serving {pinned}; change that line and deploy", console=err)
+            say("warning", f"{why}: its endpoint still serves {pinned}; change that line and deploy", console=err)
     if any(conversion.failed for conversion in conversions):
         raise typer.Exit(2)
 

@@ -59,8 +59,11 @@ def cost(
     """Show what a fleet costs a month at AWS's list prices, or with --diff what an edit changes. Needs no account."""
     given = [*(files or []), *([config] if config else [])]
     if len(given) > 1 + diff or not (given or diff):
-        files_given = counted(len(given), "file")
-        fail(f"{files_given} given; give one fleet file, or with --diff the old one and the new one")
+        fail(
+            f"{counted(len(given), 'fleet file')} given; give one, or with --diff an old and a new one"
+            if given
+            else "no fleet file is given, for example: tierfleet cost config/fraud-prod.toml"
+        )
     if as_json and markdown:
         fail("--json and --markdown cannot be combined; give one")
     try:

@@ -91,6 +91,9 @@ def choose_fleet(
     """
     if local and config is None and fleet is None:
         config = remembered()
+        if config is None:
+            running_standin()
+            fail("the local emulator has no fleet: run tierfleet local deploy FILE, or give --config FILE")
     if config is None and fleet is None:
         fail("no fleet is given: give --config FILE, --fleet NAME --environment NAME, or --local")
     if config is not None and fleet is not None:

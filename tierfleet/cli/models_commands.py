@@ -52,24 +52,24 @@ Paths = Annotated[list[Path], typer.Argument(help="Models <tenant>/<version>.tar
 
 Rounds = Annotated[
     str | None,
-    typer.Option(help="all or best: what to keep of early-stopped models; default: what their own predict scores."),
+    typer.Option(help="all or best: the rounds to keep of early-stopped models; default: those that predict uses."),
 ]
 For = Annotated[
     str | None,
-    typer.Option("--for", help="The image without a fleet file: tierfleet, a stock tag such as 1.7-1, or a version."),
+    typer.Option("--for", help="The image, without a fleet file: tierfleet, a stock tag such as 1.7-1, or a version."),
 ]
-FleetOption = Annotated[Path | None, typer.Option("--config", help="A fleet file: its image will read the models.")]
-Missing = Annotated[float | None, typer.Option(help="The number that stood for a missing value in training, as -999.")]
+FleetOption = Annotated[Path | None, typer.Option("--config", help="A fleet file; its image will read the models.")]
+Missing = Annotated[float | None, typer.Option(help="The number that meant a missing value in training, such as -999.")]
 LibsvmBase = Annotated[int, typer.Option(min=0, max=1, help="1 if callers count libsvm columns from 1.")]
 FlatForest = Annotated[
     str | None,
     typer.Option(
         "--forest",
-        help="none, beside or alone: a flat forest, with the UBJ or without; default: alone for the dense server.",
+        help="none, beside or alone: no flat forest, or one with or without the UBJ; dense server's default: alone.",
     ),
 ]
 Contribs = Annotated[
-    bool, typer.Option("--contribs", help="The flat forest explains its scores too, which doubles its memory.")
+    bool, typer.Option("--contribs", help="The flat forest can also explain its scores, which doubles its memory.")
 ]
 Steps = Annotated[Path | None, typer.Option("--preprocessing", help="A JSON file of preprocessing steps.")]
 
@@ -77,7 +77,7 @@ Steps = Annotated[Path | None, typer.Option("--preprocessing", help="A JSON file
 @app.command("package")
 def models_package(
     models: Models,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the artefacts go.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The directory for the artefacts.")],
     config: FleetOption = None,
     image: For = None,
     rounds: Rounds = None,
@@ -87,20 +87,20 @@ def models_package(
     forest: FlatForest = None,
     contribs: Contribs = False,
 ) -> None:
-    """Make the artefacts for an image: compared with the file's own scores; one <tenant>/<version>.tar.gz each."""
+    """Make an artefact <tenant>/<version>.tar.gz of each model for an image, and compare its scores with the file's."""
     options = _options(rounds, missing, libsvm_base, preprocessing, forest, contribs)
     target = _target(config, image)
     passed = _passed_over([models])
     try:
-        found = find_models(models)
+        files = find_models(models)
     except ValueError as error:
         fail(str(error))
-    if not all(model.packaged for model in found):
+    if not all(model.packaged for model in files):
         _need_xgboost("packaging")
     refused = []
     said = Said()
-    with counter("packaging", len(found)) as one:
-        for model in found:
+    with counter("packaging", len(files)) as one:
+        for model in files:
             artefact = output / model.tenant / f"{model.version}.tar.gz"
             try:
                 made = package(model, target, options)
@@ -128,12 +128,12 @@ def models_validate(
     config: Annotated[Path | None, typer.Option(help="A fleet file: also check its probe, image and tiers.")] = None,
     image: For = None,
     rounds: Rounds = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at work; default: one a processor.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Parallel processes; default: one per processor.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check models without uploading them, and print every finding of every file. Exit code 2 if one has an error.
 
-    Exit code 1 if all can be published, and files were passed over.
+    Exit code 1 if all models can be published but files were skipped.
     """
     _need_xgboost("models validate")
     fleet = load_or_fail(config) if config else None
@@ -160,7 +160,7 @@ def models_validate(
 def models_publish(
     config: Config,
     paths: Paths,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Tenants uploaded at once.")] = 8,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Tenants uploaded in parallel.")] = 8,
     rounds: Rounds = None,
     missing: Missing = None,
     libsvm_base: LibsvmBase = 0,
@@ -168,13 +168,13 @@ def models_publish(
     forest: FlatForest = None,
     contribs: Contribs = False,
     skip_validation: Annotated[
-        bool, typer.Option("--skip-validation", help="They were validated before: upload at once.")
+        bool, typer.Option("--skip-validation", help="Do not validate, because it was done before.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Upload models under keys that are never written twice, then make each its tenant's current version.
 
-    Run it again after an interruption: what is published is skipped, what is half done is completed.
+    After an interruption run it again: it skips published models and completes the rest.
     """
     fleet = load_or_fail(config)
     options, target = _options(rounds, missing, libsvm_base, preprocessing, forest, contribs), target_of(fleet)
@@ -197,23 +197,23 @@ def models_publish(
             models = [item.model for item in validated if item.ok]
         started, said = perf_counter(), Said()
         try:
-            left = "what was published stays: run the same command again to complete the rest"
+            left = "published models stay published: run the same command again to complete the rest"
             with if_interrupted(left), counter("publishing", len(models)) as one:
                 made = partial(_package, target, options, said, skip_validation)
                 outcomes = refused + list(
                     publish_all(s3, bucket=bucket, models=models, jobs=jobs, package_of=made, done=one)
                 )
         except AwsProblemError as error:
-            fail(f"{error}; run the same command again when that is mended: it completes what is missing")
+            fail(f"{error}; fix this and run the same command again: it completes the rest")
     if skip_validation:
-        said.print()  # else validation said so
+        said.print()  # validation would have printed the same
     _print_outcomes(outcomes, perf_counter() - started, pins([fleet]), as_json=as_json)
     if passed:
         raise typer.Exit(1)
 
 
 class Said:
-    """What packaging says of many models, each sentence once with the first file it is about."""
+    """The notes and warnings of packaging, each printed once with the first file that it concerns."""
 
     def __init__(self) -> None:
         self._files: dict[tuple[Severity, str], list[str]] = {}
@@ -246,7 +246,7 @@ def _options(
     if rounds not in (None, "all", "best"):
         fail(f"--rounds {rounds}: give all or best")
     if missing is not None and not math.isfinite(missing):
-        fail(f"--missing {missing}: NaN and empty cells are missing already; give a number such as -999")
+        fail(f"--missing {missing}: NaN and empty cells always mean missing; give a number such as -999")
     steps: dict[str, Any] = {}
     if preprocessing is not None:
         try:
@@ -258,7 +258,7 @@ def _options(
     if forest not in (None, "none", "beside", "alone"):
         fail(f"--forest {forest}: give none, beside or alone")
     if contribs and forest == "none":
-        fail("--contribs is about flat forests, and --forest none asks for none; leave one out")
+        fail("--contribs needs a flat forest, and --forest none makes none; leave one out")
     return PackageOptions(
         cast("RoundsKept", rounds or "auto"),
         missing,
@@ -271,7 +271,7 @@ def _options(
 
 def _target(config: Path | None, image: str | None) -> Target | None:
     if config is not None and image is not None:
-        fail("give --config or --for, not both: the fleet file names the image")
+        fail("give --config or --for, not both: a fleet file names its image")
     if config is not None:
         return target_of(load_or_fail(config))
     try:
@@ -283,7 +283,7 @@ def _target(config: Path | None, image: str | None) -> Target | None:
 def _passed_over(paths: list[Path]) -> list[PassedOver]:
     passed = passed_over(paths)
     for item in passed:
-        say("warning", f"{item.file} is passed over: it {item.why}", check="name", console=err)
+        say("warning", f"{item.file} is skipped: it {item.why}", check="name", console=err)
     return passed
 
 
@@ -301,7 +301,7 @@ def _print_outcomes(outcomes: list[Outcome], seconds: float, pinned: Mapping[str
         if len(outcomes) <= 20:
             rows = []
             for item in sorted(published, key=lambda item: item.target_model):
-                moved = "made current" if item.pointer == "moved" else "current before"
+                moved = "made current" if item.pointer == "moved" else "already current"
                 rows.append((item.target_model, size(item.size_bytes), f"{item.artefact}, {moved}"))
             for line in in_columns(rows, columns(), shrink=(0,), right=(1,)):
                 out.print(escape(line))
@@ -310,7 +310,7 @@ def _print_outcomes(outcomes: list[Outcome], seconds: float, pinned: Mapping[str
         out.print(f"{counted(len(outcomes), 'model')}: {shown}; {size(uploaded)} uploaded in {seconds:.1f} s ({rate})")
         for target, why in sorted(pinned.items()):
             if any(item.tenant == target.partition("/")[0] and item.target_model != target for item in published):
-                message = f"{why}: its endpoint goes on serving {target}; change that line and deploy to roll out"
+                message = f"{why}: its endpoint still serves {target}; change that line and deploy to roll out"
                 say("warning", message)
         for outcome in failed:
             if not outcome.message.startswith("validation"):

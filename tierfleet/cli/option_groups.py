@@ -39,6 +39,15 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return flat
 
 
+def given(*groups: Any) -> dict[str, object]:
+    """Option to value, as in `--tenant-column`, over all groups."""
+    return {
+        f"--{option.name.replace('_', '-')}": getattr(group, option.name)
+        for group in groups
+        for option in fields(group)
+    }
+
+
 def _parameter(option: Field[Any], hint: Any) -> inspect.Parameter:
     default = inspect.Parameter.empty if option.default is MISSING else option.default
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)

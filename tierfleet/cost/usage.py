@@ -1,6 +1,5 @@
 """How a fleet is used, as far as its cost depends on it: calls by tenant and hour, sizes, callers."""
 
-import csv
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from tierfleet.cost.instance_hours import HOURS_OF_DAY
+from tierfleet.cost.rate_rows import read_rows
 from tierfleet.errors import InputError
 from tierfleet.runtime.names import WORD_PATTERN
 
-_MOST_MISTAKES_SHOWN: Final = 10
-_RATES_TABLE: Final = {"tenant", "hour_of_day", "requests", "first_seconds", "last_seconds"}
+_MAX_NAMES_SHOWN: Final = 10
 _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "artefact_megabytes": (1e-6, 1e6),
     "tail_tenants": (0, 1e9),
@@ -100,71 +99,17 @@ def read_traffic(file: Path) -> Traffic:
 
     Other columns are left alone. Raises InputError with every mistake (the first ten of many).
     """
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            columns = set(reader.fieldnames or ())
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file} cannot be read: {error}; give a CSV file") from error
-    table = columns >= _RATES_TABLE
-    if missing := [name for name in ("tenant", "requests_per_day") if name not in columns and not table]:
-        raise InputError(
-            f"{file}: no column {' and no column '.join(missing)}; it has {', '.join(sorted(columns)) or 'none'}. "
-            "Write tenant,requests_per_day, or give the rates table of a trace"
-        )
-    mistakes: list[str] = []
-    hours: dict[str, list[float]] = {}
-    seen: set[tuple[str | None, ...]] = set()
-    for number, row in enumerate(rows, 2):
-        found = _of_table(row) if table else _of_day(row)
-        key = (row["tenant"], row.get("weekend"), row.get("hour_of_day")) if table else (row["tenant"],)
-        if isinstance(found, list) and key in seen:
-            found = f"tenant {row['tenant']} stands there twice; write one row for it"
-        seen.add(key)
-        if isinstance(found, str):
-            mistakes.append(f"{file}, line {number}: {found}")
+    table = read_rows(file)
+    names = dict.fromkeys(row.tenant for row in table.rows)
+    if wrong := [name for name in names if not re.fullmatch(WORD_PATTERN, name)]:
+        shown = ", ".join(map(repr, wrong[:_MAX_NAMES_SHOWN])) + (", ..." if len(wrong) > _MAX_NAMES_SHOWN else "")
+        raise InputError(f"{file}: tenant {shown} must match {WORD_PATTERN}, as tenants of a fleet do")
+    hours: dict[str, list[float]] = {name: [0.0] * HOURS_OF_DAY for name in names}
+    for row in table.rows:
+        numbers, of_tenant = row.numbers, hours[row.tenant]
+        if table.by_hour:
+            days = (numbers["last_seconds"] - numbers["first_seconds"]) / 86_400
+            of_tenant[int(numbers["hour_of_day"])] += numbers["requests"] / days
         else:
-            of_tenant = hours.setdefault(row["tenant"], [0.0] * HOURS_OF_DAY)
-            of_tenant[:] = [one + other for one, other in zip(of_tenant, found, strict=True)]
-    if mistakes:
-        rest = len(mistakes) - _MOST_MISTAKES_SHOWN
-        shown = mistakes[:_MOST_MISTAKES_SHOWN] + ([f"and {rest} more"] if rest > 0 else [])
-        raise InputError("\n".join(shown))
-    if not hours:
-        raise InputError(f"{file} has no rows; write one a tenant")
+            of_tenant[:] = [numbers["requests_per_day"] / HOURS_OF_DAY] * HOURS_OF_DAY
     return Traffic({tenant: tuple(calls) for tenant, calls in hours.items()})
-
-
-def _of_day(row: Mapping[str, str | None]) -> list[float] | str:
-    """Calls by hour of the day, or what is wrong with the row."""
-    calls = _number(row, "requests_per_day")
-    return _tenant(row) or (calls if isinstance(calls, str) else [calls / HOURS_OF_DAY] * HOURS_OF_DAY)
-
-
-def _of_table(row: Mapping[str, str | None]) -> list[float] | str:
-    found = [_number(row, column) for column in ("requests", "hour_of_day", "first_seconds", "last_seconds")]
-    if wrong := _tenant(row) or next((mistake for mistake in found if isinstance(mistake, str)), None):
-        return wrong
-    requests, hour, first, last = (number for number in found if not isinstance(number, str))
-    if not (hour.is_integer() and hour < HOURS_OF_DAY):
-        return f"hour_of_day = {row['hour_of_day']!r}; write a whole number from 0 to 23"
-    if not last > first:
-        return f"last_seconds = {row['last_seconds']!r} is not after first_seconds; a trace must take some time"
-    calls = [0.0] * HOURS_OF_DAY
-    calls[int(hour)] = requests / ((last - first) / 86_400)
-    return calls
-
-
-def _tenant(row: Mapping[str, str | None]) -> str | None:
-    tenant = row["tenant"] or ""
-    return None if re.fullmatch(WORD_PATTERN, tenant) else f"tenant {tenant!r} must match {WORD_PATTERN}"
-
-
-def _number(row: Mapping[str, str | None], column: str) -> float | str:
-    text = row[column] or ""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    return number if 0 <= number < math.inf else f"{column} = {text!r}; write a number from 0"

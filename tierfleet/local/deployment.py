@@ -1,4 +1,4 @@
-"""A fleet file deployed into the stand-in, in the order a first deployment needs."""
+"""A fleet file deployed into the local emulator, in the order a first deployment needs."""
 
 import re
 import time
@@ -26,31 +26,33 @@ def deploy_fleet(cloud: LocalCloud, fleet: FleetConfig, config: Path, models: Pa
     bucket and the models come first. Raises CdkError, with one sentence where a resource failed, and ValueError for
     models that cannot be published or, at a first deployment, are missing: before anything is deployed.
     """
-    found = None if models is None else find_models(models)
+    model_files = None if models is None else find_models(models)
     stage = f"{fleet.fleet}-{fleet.environment}"
     # Later on CloudFormation refuses them, and takes the update back; a first deployment would leave half a fleet.
     if not _stack_exists(cloud, fleet):
-        refuse_missing_models(fleet, found or [], lambda target_model: _is_there(cloud, fleet, target_model))
+        refuse_missing_models(fleet, model_files or [], lambda target_model: _is_there(cloud, fleet, target_model))
     yield "preparing the account (cdk bootstrap)"
     cdk_cli.bootstrap(cloud, fleet.account, fleet.region)
-    if found is None:
+    if model_files is None:
         yield f"synthesising and deploying {stage}/Models and {stage}/Fleet"
         yield _deploy(cloud, fleet, config, f"{stage}/Models", f"{stage}/Fleet")
         return
     yield f"synthesising and deploying {stage}/Models"
     yield _deploy(cloud, fleet, config, f"{stage}/Models")
-    yield f"publishing {len(found)} model{'' if len(found) == 1 else 's'}"
-    yield _publish(cloud, fleet, found)
+    yield f"publishing {len(model_files)} model{'' if len(model_files) == 1 else 's'}"
+    yield _publish(cloud, fleet, model_files)
     yield f"deploying {stage}/Fleet"
     yield _deploy(cloud, fleet, config, f"{stage}/Fleet", synthesised=True)
 
 
 def refuse_missing_models(
-    fleet: FleetConfig, found: Sequence[ModelFile], is_published: Callable[[str], bool] = lambda _target_model: False
+    fleet: FleetConfig,
+    model_files: Sequence[ModelFile],
+    is_published: Callable[[str], bool] = lambda _target_model: False,
 ) -> None:
     """Raise ValueError where a model that the fleet file pins is neither among `found` nor published already."""
     pinned = pins([fleet])
-    given = {f"{model.tenant}/{model.version}.tar.gz" for model in found}
+    given = {f"{model.tenant}/{model.version}.tar.gz" for model in model_files}
     missing = [target for target in sorted(pinned.keys() - given) if not is_published(target)]
     if missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")

@@ -1,4 +1,4 @@
-"""Traffic of a fleet's own shape, sent to the stand-in through FleetClient."""
+"""Traffic of a fleet's own shape, sent to the local emulator through FleetClient."""
 
 import random
 import threading
@@ -22,7 +22,7 @@ from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
 from tierfleet.runtime.names import models_bucket
 
-# Of the calls: tenants with endpoints of their own, tenants on a warm-up list, everyone else.
+# Share of the calls: tenants with dedicated endpoints, tenants on a warm-up list, all others.
 # The fraud fleet's own split: 5 merchants make 80 %, 50 make 19 % in business hours, 15 are occasional.
 SHARES = (0.80, 0.19, 0.01)
 _CALLERS = 32
@@ -43,11 +43,13 @@ class TierTraffic:
 
 @dataclass(frozen=True)
 class DriveSummary:
-    """seconds: since the first call; errors: how often each kind of CallError was seen."""
+    """What callers saw so far."""
 
     seconds: float
+    """Since the first call."""
     tiers: tuple[TierTraffic, ...]
     errors: dict[str, int]
+    """How often each kind of CallError was seen."""
 
     @property
     def requests(self) -> int:

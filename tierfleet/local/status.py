@@ -1,4 +1,4 @@
-"""What a fleet looks like in the stand-in, read through AWS's own API."""
+"""What a fleet looks like in the local emulator, read through AWS's own API."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -28,25 +28,26 @@ class EndpointStatus:
 
 @dataclass(frozen=True)
 class InstanceStatus:
-    """One instance: a real model server. hit_ratio is of the time since the last look, or since its start.
-
-    requests_per_second: since the last look; None at the first.
-    hit_ratio: of the calls that found their model in memory; None without calls, and on a dedicated endpoint.
-    """
+    """One instance: a real model server process."""
 
     endpoint: str
     instance: str
     status: str
     shared: bool
     retiring: bool
+    """Whether it answers its last requests."""
     traffic_percent: int
+    """Share of its endpoint's traffic that its fleet gets, 0 to 100."""
     requests_per_second: float | None
+    """Since the last look; None at the first."""
     hit_ratio: float | None
+    """Share of calls with their model in memory, 0 to 1, since the last look. None without calls or if dedicated."""
     loaded_models: int
     disk_models: int
     memory_used_mib: float | None
     memory_budget_mib: float
     load_wait_p95_milliseconds: float | None
+    """Of the last 2,000 calls that waited for a model."""
     cpu_percent: float
 
 
@@ -75,15 +76,15 @@ class InstanceWatch:
 
 @dataclass(frozen=True)
 class ErrorStatus:
-    """One class of error that InvokeEndpoint answered: the code, with the container's status if it had one.
-
-    count: since the stand-in started. per_second: since the last look; None at the first.
-    """
+    """One class of error that InvokeEndpoint answered."""
 
     endpoint: str
     kind: str
+    """The error code, with the container's status if it had one."""
     count: int
+    """Since the local emulator started."""
     per_second: float | None
+    """Since the last look; None at the first."""
 
 
 class ErrorWatch:
@@ -137,18 +138,20 @@ def _instance_status(row: dict[str, Any], before: dict[str, int] | None, seconds
 
 @dataclass(frozen=True)
 class FleetStatus:
-    """Endpoints in name order, alarms that are red, stacks with their status, the deployed exceptions of the routes.
-
-    alarm_descriptions: of the red ones that have one, by name.
-    clock_ahead_seconds: of this machine's clock; 0 unless somebody moved the stand-in's, negative where it is behind.
-    """
+    """What a fleet looks like now."""
 
     stacks: dict[str, str]
+    """Status by name."""
     endpoints: tuple[EndpointStatus, ...]
+    """In name order."""
     red_alarms: tuple[str, ...]
+    """Names, in order."""
     routes: dict[str, str]
+    """Endpoint by tenant that has one of its own, after `everyone else`."""
     alarm_descriptions: dict[str, str] = field(default_factory=dict)
+    """Of red alarms that have one, by name."""
     clock_ahead_seconds: float = 0.0
+    """How far the emulator's clock is ahead of this machine's: 0 unless it was moved, negative if behind."""
 
     def to_json(self, instances: Sequence[InstanceStatus] = (), errors: Sequence[ErrorStatus] = ()) -> dict[str, Any]:
         """The same, with the instances and what callers were told, as JSON-ready data."""
@@ -176,17 +179,17 @@ def fleet_status(cloud: LocalCloud, fleet: FleetConfig) -> FleetStatus:
     sagemaker = client("sagemaker")
     endpoints = []
     for page in sagemaker.get_paginator("list_endpoints").paginate(NameContains=prefix):
-        for found in page["Endpoints"]:
+        for summary in page["Endpoints"]:
             try:
-                endpoint = sagemaker.describe_endpoint(EndpointName=found["EndpointName"])
+                endpoint = sagemaker.describe_endpoint(EndpointName=summary["EndpointName"])
             except ClientError as error:
                 if classify(error).kind is not Kind.UNKNOWN_ENDPOINT:
                     raise
                 continue  # deleted since it was listed
-            target = targets.get(found["EndpointName"], {})
+            target = targets.get(summary["EndpointName"], {})
             endpoints.append(
                 EndpointStatus(
-                    name=found["EndpointName"],
+                    name=summary["EndpointName"],
                     status=endpoint["EndpointStatus"],
                     # A serverless variant has no count of instances.
                     instances=sum(v.get("CurrentInstanceCount", 0) for v in endpoint.get("ProductionVariants", [])),

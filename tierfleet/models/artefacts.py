@@ -19,7 +19,7 @@ _CHECKSUM = "sha256"
 _SOURCE = "source-sha256"
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 _ABSENT = ("NoSuchKey", "404")
-# A request more is cheap beside an upload that is then refused.
+# One more request is cheap compared with an upload that is then refused.
 _LOOK_FIRST_BYTES = 1_000_000
 _BLOCK_BYTES = 1 << 20
 

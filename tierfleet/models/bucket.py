@@ -57,29 +57,29 @@ def read_pointers(
     `done` hears how many of how many were read. Raises botocore's errors.
     """
     tenants = list(_tenants(s3, bucket))
-    found: dict[str, Held | CatalogError] = {}
+    pointers: dict[str, Held | CatalogError] = {}
     with ThreadPoolExecutor(READS_AT_ONCE, "pointer") as pool:
         try:
             for tenant, held in zip(tenants, pool.map(lambda t: _read(s3, bucket, t), tenants), strict=True):
                 if isinstance(held, CatalogError) or held.etag is not None:
-                    found[tenant] = held
-                done(len(found), len(tenants))
+                    pointers[tenant] = held
+                done(len(pointers), len(tenants))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return found
+    return pointers
 
 
 def read_targets(s3: "S3Client", bucket: str) -> tuple[dict[str, set[str]], int]:
     """The artefacts that can be read, by tenant, and how many calls that took. Raises botocore's errors."""
-    found: dict[str, set[str]] = {}
+    targets: dict[str, set[str]] = {}
     calls = 0
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=MODELS_PREFIX):
         calls += 1
         for item in page.get("Contents", []):
             target = item["Key"].removeprefix(MODELS_PREFIX)
-            found.setdefault(target.partition("/")[0], set()).add(target)
-    return found, calls
+            targets.setdefault(target.partition("/")[0], set()).add(target)
+    return targets, calls
 
 
 def read_artefacts(s3: "S3Client", bucket: str, *, tenant: str | None = None) -> Artefacts:
@@ -105,8 +105,8 @@ def read_artefacts(s3: "S3Client", bucket: str, *, tenant: str | None = None) ->
 def _tenants(s3: "S3Client", bucket: str) -> Iterator[str]:
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=CATALOG_PREFIX):
         for item in page.get("Contents", []):
-            if found := _POINTER_KEY.fullmatch(item["Key"]):
-                yield found[1]
+            if match := _POINTER_KEY.fullmatch(item["Key"]):
+                yield match[1]
 
 
 def _read(s3: "S3Client", bucket: str, tenant: str) -> Held | CatalogError:

@@ -3,7 +3,7 @@
 An artefact is kept while a pointer names it as current or previous, a fleet file pins it, a SageMaker model was made
 from it, or it is younger than the grace period: uploaded, current or of a tenant removed less than that ago. The rest
 is condemned first: its name goes into its tenant's pointer, on condition that the pointer is still the one that was
-read. From then on nobody can make it current, so the deletion that follows takes nothing from anyone.
+read. From then on no command can make it current, so the deletion that follows affects no tenant.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -94,16 +94,16 @@ def find_garbage(
     # Artefacts first: one that is uploaded later is not in the list, so it cannot be taken for garbage.
     artefacts = read_artefacts(s3, bucket, tenant=tenant)
     pointers = _pointers(s3, bucket, tenant, done)
-    found = Collection(strangers=artefacts.strangers)
+    collection = Collection(strangers=artefacts.strangers)
     held = {name: item for name, item in pointers.items() if isinstance(item, Held)}
-    found.problems = [str(item) for item in pointers.values() if isinstance(item, CatalogError)]
+    collection.problems = [str(item) for item in pointers.values() if isinstance(item, CatalogError)]
     for target, versions in sorted(artefacts.versions.items()):
         owner = target.partition("/")[0]
         said = pointers.get(owner, Held(Entry(tenant=owner), None))
         newest = max(versions, key=lambda version: version.modified)
         reason = pins.get(target) or deployed.why(target) or _reason(said, target, newest, now, grace)
         current = [version for version in versions if version.current and not version.delete_marker]
-        found.artefacts.append(
+        collection.artefacts.append(
             Artefact(
                 target_model=target,
                 size_bytes=sum(version.size_bytes for version in current),
@@ -114,9 +114,9 @@ def find_garbage(
                 version_ids=[version.version_id for version in versions],
             )
         )
-    kept = [item.target_model for item in found.of("kept") if item.size_bytes]
-    found.sources = find_unneeded(s3, bucket, kept=kept, now=now, grace=grace, tenant=tenant)
-    return found, held
+    kept = [item.target_model for item in collection.of("kept") if item.size_bytes]
+    collection.sources = find_unneeded(s3, bucket, kept=kept, now=now, grace=grace, tenant=tenant)
+    return collection, held
 
 
 def delete_garbage(
@@ -133,7 +133,7 @@ def delete_garbage(
     """Delete what `find_garbage` found, and note in `found` what became of it.
 
     permanently: every version of the keys; else a versioned bucket only hides them until its lifecycle rule comes.
-    `look_again` reads SageMaker's models once more, after nobody can publish these versions any more. `done` hears
+    `look_again` reads SageMaker's models once more, after these versions can no longer be published. `done` hears
     how many were deleted. Raises botocore's errors.
     """
     garbage = [item for item in found.of("garbage") if permanently or item.size_bytes]
@@ -243,7 +243,7 @@ def _delete(s3: "S3Client", bucket: str, condemned: Sequence[Artefact], *, perma
 
 
 def _delete_pointers(s3: "S3Client", bucket: str, held: Mapping[str, Held], found: Collection, now: datetime) -> int:
-    """Delete the pointers of removed tenants of whom nothing is left, once nothing recent stands in them."""
+    """Delete the pointers of removed tenants that have no artefact left, once the pointers have no recent entry."""
     left = {item.tenant for item in found.artefacts if item.size_bytes and item.fate != "deleted"}
     deleted = 0
     for tenant, item in sorted(held.items()):

@@ -43,7 +43,7 @@ def collection_lines(
         what = "deleted" if deleting else "would go"
         lines.append(f"{what}: {counted(len(unneeded), 'source')} that no artefact names, {size(_bytes(unneeded))}")
     if found.pointers_deleted:
-        lines.append(f"forgotten: {counted(found.pointers_deleted, 'removed tenant')} of whom nothing is left")
+        lines.append(f"forgotten: {counted(found.pointers_deleted, 'removed tenant')} without artefacts")
     lines += [f"left alone: {stranger} is no artefact's key" for stranger in found.strangers]
     return lines
 

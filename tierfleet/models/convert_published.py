@@ -2,7 +2,7 @@
 
 Each tenant's current version is read, converted, compared and published like any other: the artefact under a key that
 is free, then the pointer, on condition that it still names the version that was read. Run it again after an
-interruption: what is converted is passed over, what is half done is completed.
+interruption: it skips converted models and completes the rest.
 """
 
 import threading

@@ -41,7 +41,7 @@ def every_model(paths: Sequence[Path]) -> list[ModelFile]:
 
     Raises ValueError for a path that is not there or has none.
     """
-    found: dict[Path, ModelFile] = {}
+    models: dict[Path, ModelFile] = {}
     for path in paths:
         if not path.exists():
             raise ValueError(f"{path} does not exist; give a model file or a directory of <tenant>/<version>")
@@ -49,8 +49,8 @@ def every_model(paths: Sequence[Path]) -> list[ModelFile]:
         if not files:
             raise ValueError(f"{path} holds no models; expected <tenant>/<version> with {', '.join(SUFFIXES)}")
         for file in files:
-            found.setdefault(file.resolve(), ModelFile(file.parent.name, _version(file), file))
-    return list(found.values())
+            models.setdefault(file.resolve(), ModelFile(file.parent.name, _version(file), file))
+    return list(models.values())
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def passed_over(paths: Sequence[Path]) -> list[PassedOver]:
 
     Hidden files and texts, tables, scripts and pictures are left alone, unless they hold a model.
     """
-    found = []
+    skipped = []
     for path in paths:
         if not path.is_dir():
             continue
@@ -77,8 +77,8 @@ def passed_over(paths: Sequence[Path]) -> list[PassedOver]:
                 continue
             why = _why_not(file, len(inside.parts))
             if why is not None:
-                found.append(PassedOver(file, why))
-    return found
+                skipped.append(PassedOver(file, why))
+    return skipped
 
 
 def _why_not(file: Path, depth: int) -> str | None:
@@ -93,7 +93,7 @@ def _why_not(file: Path, depth: int) -> str | None:
     if what is not None and not name.endswith((*SUFFIXES, ".tgz")):
         return what
     if name.endswith(SUFFIXES) and file.name.endswith(SUFFIXES) and depth != 2:
-        lies = "lies a folder too deep" if depth > 2 else "lies beside the tenants' folders"
+        lies = "is a folder too deep" if depth > 2 else "is next to the tenants' folders"
         folder = file.resolve().parent.name
         itself = f", or give {file} itself if {folder} is its tenant" if depth < 2 and folder else ""
         return f"{lies}; move it to <tenant>/<version>{next(end for end in SUFFIXES if name.endswith(end))}{itself}"

@@ -35,7 +35,7 @@ def tier_of(fleet: "FleetConfig", tenant: str) -> str:
 def findings(fleet: "FleetConfig", tenant: str, *, file_bytes: int, facts: Facts) -> list[Finding]:
     """Errors of a model that its tier's instances could never load."""
     name = tier_of(fleet, tenant)
-    tier, found = fleet.tiers[name], []
+    tier, findings = fleet.tiers[name], []
     needed_disk = file_bytes + facts.size_bytes
     if isinstance(tier, ServerlessTier):
         return list(_serverless_findings(fleet, name, tier, needed_disk, _loading_bytes(fleet, facts)))
@@ -44,15 +44,15 @@ def findings(fleet: "FleetConfig", tenant: str, *, file_bytes: int, facts: Facts
             f"takes {size(needed_disk)} of disk, packed and unpacked, and tier {name} has volume_size_in_gb = "
             f"{tier.volume_size_in_gb}; raise it"
         )
-        found.append(Finding("error", "size", message))
+        findings.append(Finding("error", "size", message))
     budget, loading = _budget_bytes(fleet, tier.instance_type), _loading_bytes(fleet, facts)
     if budget is not None and loading > budget:
         message = (
             f"needs about {size(loading)} of memory to load, and an {tier.instance_type} of tier {name} has "
             f"{size(budget)} for models; choose a larger instance_type"
         )
-        found.append(Finding("error", "size", message))
-    return found
+        findings.append(Finding("error", "size", message))
+    return findings
 
 
 def _serverless_findings(
@@ -74,12 +74,12 @@ def _serverless_findings(
 
 
 def fleet_findings(fleet: "FleetConfig", validated: Sequence[Validated]) -> list[Finding]:
-    """A warning for each shared tier whose models_per_instance is more than its memory holds of these models."""
+    """A warning for each multi-model tier whose models_per_instance is more than fit its memory."""
     by_tier: dict[str, list[int]] = defaultdict(list)
     for item in validated:
         if item.facts is not None:
             by_tier[tier_of(fleet, item.model.tenant)].append(_resident_bytes(fleet, item.facts))
-    found = []
+    findings = []
     for name, tier in fleet.multi_model_tiers.items():
         budget = _budget_bytes(fleet, tier.instance_type)
         if not by_tier[name] or budget is None or tier.models_per_instance is None:
@@ -91,8 +91,8 @@ def fleet_findings(fleet: "FleetConfig", validated: Sequence[Validated]) -> list
                 f"{len(by_tier[name])} models take {size(int(average))} each on average, and {size(budget)} hold "
                 f"{int(budget / average)}"
             )
-            found.append(Finding("warning", "size", message))
-    return found
+            findings.append(Finding("warning", "size", message))
+    return findings
 
 
 def _is_ours(fleet: "FleetConfig") -> bool:

@@ -1,4 +1,4 @@
-"""What each tenant serves: the pointers beside the routes, the pins and the artefacts."""
+"""What each tenant serves: the pointers compared with the routes, the pins and the artefacts."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

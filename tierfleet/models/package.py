@@ -22,8 +22,8 @@ _METADATA_FOLDER = ".tierfleet"
 class PackageOptions:
     """What a user asks of packaging.
 
-    missing: the number that stood for a missing value in training. libsvm_base: 1 if callers count columns from 1.
-    forest: put a flat forest beside the model, or alone in its place, if it gives the same scores; "auto": alone for
+    missing: the number that meant a missing value in training. libsvm_base: 1 if callers count columns from 1.
+    forest: put a flat forest next to the model, or alone in its place, if it gives the same scores; "auto": alone for
     the dense server, none for AWS's image. contributions: the forest can explain its scores, which doubles it.
     """
 

@@ -1,4 +1,4 @@
-"""A tenant's pointer as its writers see it: read with its ETag, replaced only where nobody replaced it meanwhile.
+"""A tenant's pointer for its writers: read with its ETag, and replaced only if it has not changed since.
 
 catalog/m37.json:
 {"tenant": "m37", "version": "2027-09-14", "target_model": "m37/2027-09-14.tar.gz", "sha256": "…",
@@ -137,7 +137,7 @@ def read(s3: "S3Client", bucket: str, tenant: str) -> Held:
 
 
 def parse(content: bytes, tenant: str, where: str) -> Entry:
-    """The pointer in these bytes; raises CatalogError that says where it stands and what is wrong with it."""
+    """The pointer in these bytes. Raises CatalogError that says where it is and what is wrong with it."""
     try:
         document = json.loads(content)
         entry = Entry(**{name: document[name] for name in Entry.__dataclass_fields__ if name in document})
@@ -170,7 +170,7 @@ def _check(entry: Entry) -> None:
 def update(
     s3: "S3Client", bucket: str, held: Held, change: Callable[[Entry], Entry], *, also_if_moved: bool = False
 ) -> Held:
-    """Replace the pointer with what `change` makes of it, on condition that nobody else moved it.
+    """Replace the pointer with the result of `change`, on condition that it has not changed since it was read.
 
     Where only gc's notes changed, `change` gets the newer pointer and the write is tried again; with `also_if_moved`,
     always. Raises PointerMovedError, what `change` raises, and botocore's errors.

@@ -31,7 +31,7 @@ class LostRaceError(PublishError):
 
 @dataclass(frozen=True)
 class Publication:
-    """A published version. `artefact`: whether its bytes were uploaded now or stood there already, the same.
+    """A published version. `artefact`: whether its bytes were uploaded now or were already there, the same.
 
     `pointer`: whether it was moved now or named this version already.
     """

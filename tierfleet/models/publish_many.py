@@ -1,4 +1,4 @@
-"""Publishing many models at once: tenants beside each other, one tenant's versions after each other.
+"""Publishes many models: tenants in parallel, one tenant's versions one after the other.
 
 Each model is published as `publish` does, so an interrupted run is completed by running it again.
 """

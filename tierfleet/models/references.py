@@ -1,4 +1,4 @@
-"""What refers to artefacts beside the pointers: the pins of fleet files, and every model that SageMaker has."""
+"""What refers to artefacts besides the pointers: the pins of fleet files, and every model that SageMaker has."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ def pins(fleets: Sequence["FleetConfig"]) -> dict[str, str]:
 
 @dataclass
 class Deployed:
-    """What SageMaker's models refer to in one bucket; `models` are those that were described already."""
+    """What SageMaker's models refer to in one bucket; `models` are the ones that were already described."""
 
     targets: dict[str, str] = field(default_factory=dict)
     prefixes: dict[str, str] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Deployed:
 
 
 def read_deployed(sagemaker: "SageMakerClient", bucket: str, *, known: Deployed | None = None) -> Deployed:
-    """Read every model of the account and region; with `known`, only those that came since.
+    """Read every model of the account and region; with `known`, only newer ones.
 
     A model of the mode MultiModel over the whole of `models/` refers to no artefact by itself: it serves what the
     pointers name. Any other prefix keeps all that lies under it. Raises botocore's errors.
@@ -53,7 +53,7 @@ def read_deployed(sagemaker: "SageMakerClient", bucket: str, *, known: Deployed 
     new = [name for name in names if name not in known.models]
     with ThreadPoolExecutor(DESCRIBES_AT_ONCE, "describe") as pool:
         described = list(pool.map(lambda name: _describe(sagemaker, name), new))
-    found = Deployed(dict(known.targets), dict(known.prefixes), known.models | set(new))
+    deployed = Deployed(dict(known.targets), dict(known.prefixes), known.models | set(new))
     for name, model in zip(new, described, strict=True):
         for url in _urls(model):
             path = _path_in(bucket, url)
@@ -61,11 +61,11 @@ def read_deployed(sagemaker: "SageMakerClient", bucket: str, *, known: Deployed 
                 continue
             target = path.removeprefix(MODELS_PREFIX)
             if url.endswith(".tar.gz"):
-                found.targets[target] = f"deployed as SageMaker model {name}"
+                deployed.targets[target] = f"deployed as SageMaker model {name}"
             elif path != MODELS_PREFIX:
                 whole = "" if MODELS_PREFIX.startswith(path) else target
-                found.prefixes[whole] = f"under the prefix of SageMaker model {name}"
-    return found
+                deployed.prefixes[whole] = f"under the prefix of SageMaker model {name}"
+    return deployed
 
 
 def _describe(sagemaker: "SageMakerClient", name: str) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def obstacles(
             )
         warm_up = getattr(tier, "warm_up", None)
         if warm_up is not None and tenant in warm_up.tenants:
-            warnings.append(f"{tenant} stands in the warm-up list of [tiers.{name}], which will count it as missing")
+            warnings.append(f"{tenant} is on the warm-up list of [tiers.{name}], which will count it as missing")
     if routes is not None and tenant in routes.tenants:
         refusals.append(
             f"the deployed routes send {tenant} to {routes.tenants[tenant].endpoint or routes.tenants[tenant].tier}; "
@@ -86,6 +86,6 @@ def remove(s3: "S3Client", *, bucket: str, tenant: str, now: datetime | None = N
 
 
 def _check_id(tenant: str) -> None:
-    # An empty one, as an unset variable gives, would stand for everybody's artefacts.
+    # An empty tenant, as an unset variable gives, would match all artefacts.
     if not re.fullmatch(WORD_PATTERN, tenant):
         raise RemoveError(f"{tenant!r} is not a tenant id, allowed: {WORD_PATTERN}; name one tenant")

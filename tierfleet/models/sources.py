@@ -1,10 +1,10 @@
 """The files that flat forests were made from: `source/<tenant>/<sha256>.ubj` in the bucket, or `.json`.
 
-A forest cannot be trained further, nor be read by XGBoost, so publishing keeps the file beside it, once for each
+A forest cannot be trained further, nor be read by XGBoost, so publishing also keeps the file, once for each
 checksum. The artefact names it: in the metadata of its S3 object, and inside of the forest. gc deletes a source when no
 artefact of its tenant names it any more.
 
-On disk, `models package` keeps them in a hidden folder beside the tenants' folders: `.source/<sha256>.ubj`.
+On disk, `models package` keeps them in a hidden folder next to the tenants' folders: `.source/<sha256>.ubj`.
 """
 
 import base64
@@ -163,18 +163,18 @@ def _renewed(s3: "S3Client", bucket: str, source: StoredSource, now: datetime) -
 
 
 def _stored(s3: "S3Client", bucket: str, tenant: str | None) -> list[StoredSource]:
-    found: dict[str, StoredSource] = {}
+    stored: dict[str, StoredSource] = {}
     prefix = SOURCES_PREFIX + (f"{tenant}/" if tenant else "")
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Versions", []):
-            source = found.setdefault(item["Key"], StoredSource(item["Key"], 0, item["LastModified"], []))
+            source = stored.setdefault(item["Key"], StoredSource(item["Key"], 0, item["LastModified"], []))
             source.version_ids.append(item.get("VersionId", "null"))
             source.modified = max(source.modified, item["LastModified"])
             source.size_bytes = int(item.get("Size", 0)) if item["IsLatest"] else source.size_bytes
         for marker in page.get("DeleteMarkers", []):
-            if marker["Key"] in found:
-                found[marker["Key"]].version_ids.append(marker["VersionId"])
-    return [source for source in found.values() if len(source.key.split("/")) == 3]
+            if marker["Key"] in stored:
+                stored[marker["Key"]].version_ids.append(marker["VersionId"])
+    return [source for source in stored.values() if len(source.key.split("/")) == 3]
 
 
 def named_by(archive: bytes) -> str | None:

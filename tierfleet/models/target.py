@@ -55,12 +55,12 @@ def target_of(fleet: "FleetConfig | None") -> Target:
 
 
 def stock_target(tag: str) -> Target | None:
-    """The stock image of a tag such as `1.7-1`; a tag that is not listed is judged by its numbers. None for others."""
-    found = re.match(r"(\d+)\.(\d+)(?:-(\d+))?", tag)
-    if found is None:
+    """The stock image of a tag such as `1.7-1`; for a tag that is not listed its numbers decide. None for others."""
+    match = re.match(r"(\d+)\.(\d+)(?:-(\d+))?", tag)
+    if match is None:
         return None
     listed = STOCK_VERSIONS.get(re.sub(r"-cpu-py3$", "", tag))
-    return Target(listed or (int(found[1]), int(found[2]), int(found[3] or 0)), stock=True)
+    return Target(listed or (int(match[1]), int(match[2]), int(match[3] or 0)), stock=True)
 
 
 def named_target(name: str) -> Target:
@@ -71,10 +71,10 @@ def named_target(name: str) -> Target:
         target = stock_target(name)
         assert target is not None  # noqa: S101 - the pattern is the same
         return target
-    found = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?", name)
-    if found is None:
+    match = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?", name)
+    if match is None:
         raise ValueError(
             f"{name!r} is no image: give tierfleet, a tag of the stock image ({', '.join(STOCK_VERSIONS)}) or an "
             "XGBoost version such as 3.0"
         )
-    return Target((int(found[1]), int(found[2]), int(found[3] or 0)), stock=True)
+    return Target((int(match[1]), int(match[2]), int(match[3] or 0)), stock=True)

@@ -52,7 +52,7 @@ def unpack_with_findings(packed: Path, directory: Path, *, max_bytes: int) -> li
     except _OverheadError:
         findings.append(
             _error(
-                f"unpacks to more than {_MAX_OVERHEAD_BYTES >> 20} MiB beside its files, as a decompression bomb does"
+                f"unpacks to more than {_MAX_OVERHEAD_BYTES >> 20} MiB beyond its files, as a decompression bomb does"
             )
         )
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError, RecursionError) as error:
@@ -61,7 +61,7 @@ def unpack_with_findings(packed: Path, directory: Path, *, max_bytes: int) -> li
 
 
 class _Bounded:
-    """A stream of which only so many bytes may be read until the next `allow`."""
+    """A stream with a limited number of readable bytes until the next `allow`."""
 
     def __init__(self, stream: gzip.GzipFile) -> None:
         self._stream, self._left = stream, 0

@@ -8,6 +8,7 @@ from typing import Final
 
 from tierfleet import text
 from tierfleet.errors import InputError
+from tierfleet.planning.cache.che import CHE_NOTICE
 from tierfleet.planning.cache.curve_table import Reading
 from tierfleet.planning.horizon import horizon_days, workload_at_horizon
 from tierfleet.planning.profiles.profile import Profile
@@ -77,7 +78,7 @@ def read_source(
     if is_rates_file(source):
         rates = read_rates(source, sessions=sessions)
         sizes = model_megabytes(rates.tenants, rates.model_bytes, default_megabytes, ratio)
-        notices = ["hit ratios from rates are approximations; a trace is exact"]
+        notices = [CHE_NOTICE]
         if rates.rhythm.shape[1] == 1:
             notices.append(
                 "calls a day are spread evenly over its hours: the busiest hour is no busier than the others"

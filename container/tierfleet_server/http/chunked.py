@@ -1,7 +1,7 @@
 """Bodies in chunks (RFC 9112, 7.1).
 
-llhttp decodes them too, but it hands over a trailer as if it were a header, lets a trailer end the connection, and
-does not say where in its input a request ended.
+llhttp decodes them too, but it treats a trailer as a header, lets a trailer end the connection, and does not say where
+a request ended.
 """
 
 import re
@@ -18,13 +18,13 @@ _SIZE = re.compile(
 _TRAILER = re.compile(rb"%s:[\t -~\x80-\xff]*+\r\n" % _TOKEN)
 MAX_LINE_BYTES = 4096
 MAX_TRAILERS_BYTES = 8192
-# Lines cost more than the bytes in them: a body of one-byte chunks is parsed for as long as one 400 times its size.
+# Lines cost more than bytes: one-byte chunks take as long to parse as a body 400 times the size.
 MIN_AVERAGE_CHUNK_BYTES = 16
 _FREE_CHUNKS = 1024
 
 
 class ChunkedBody:
-    """Decodes one body, fed in any pieces. Trailers are checked and thrown away: they never change the request."""
+    """Decodes one body from pieces of any size. Trailers are checked and dropped; they never change the request."""
 
     __slots__ = ("_chunks", "_data_bytes", "_left", "_line", "_trailers", "done")
 
@@ -36,7 +36,7 @@ class ChunkedBody:
         self._chunks = self._data_bytes = 0
 
     def feed(self, data: bytes, at: int, out: BytesIO) -> int:
-        """Write to `out` what data holds of the body, from `at` on; returns where the body or the data ended.
+        """Write the body's bytes in data[at:] to `out`; returns where the body or the data ended.
 
         Raises Refusal (400 or 431).
         """

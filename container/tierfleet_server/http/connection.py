@@ -12,21 +12,21 @@ from ..model.refusal import Refusal
 from ..request_memory import MAX_CONNECTIONS, Pool, RequestMemory
 from .request_reader import BODY, WHOLE, RequestReader
 
-_READ_BYTES = 16 * 1024  # at once, and so all that a connection holds unparsed
+_READ_BYTES = 16 * 1024  # at once, which is also the most that a connection keeps unparsed
 _READ_BODY_BYTES = 64 * 1024  # of a long body at once
-_JOINED_BYTES = 64 * 1024  # of a reply's body, up to which it is sent in one piece with its head
+_JOINED_BYTES = 64 * 1024  # the longest body that is joined with its head
 _UNSENT_BYTES = 16 * 1024  # of a reply, before it counts as unread
 _REQUESTS_A_TURN = 16  # that one connection may ask for before others have their turn
 _LINGER_SECONDS = 2.0
 _WAIT_SECONDS = 20.0  # for memory; SageMaker gives up after 60
-# While others wait for memory, a body must come at this rate, after a first while.
+# While others wait for memory, a body must arrive at this rate after some seconds.
 _PACE_BYTES_A_SECOND = 64 * 1024
 _PACE_AFTER_SECONDS = 5.0
 _PROBE_SECONDS = 0.5
 _MANY_WAIT = "too many requests wait for memory already"
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
-# What a connection does. It reads in the first; in the others what the client sends stays with TCP.
+# What a connection does. It reads only in the first of them.
 _READING, _SHORT_OF_MEMORY, _ANSWERING, _UNREAD, _CLOSING = range(5)
 
 
@@ -34,7 +34,7 @@ class Answers(Protocol):
     """The contract, as a connection sees it."""
 
     def answer(self, request: Request) -> Answer:
-        """The reply to a request, or a coroutine that makes it. Never raises."""
+        """The reply to a request, or a coroutine for it. Never raises."""
 
     def work_bytes(self, request: Request) -> int:
         """The most that such a coroutine may take, its reply included."""
@@ -55,7 +55,7 @@ class ServerState:
     draining: bool = False
     last_data: float = 0.0  # when a client last connected or sent something while draining
     date: bytes = b""  # the Date header, with CRLF
-    # Every connection reads into it: what is kept is copied out before another can read.
+    # Every connection reads into it and copies out what it keeps.
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_READ_BODY_BYTES)))
 
     def __post_init__(self) -> None:
@@ -85,9 +85,10 @@ class ServerState:
 class Connection(asyncio.BufferedProtocol):
     """One client's connection.
 
-    One request at a time is received and answered; what a client sends meanwhile stays in the kernel, but for
-    `_READ_BYTES`. `deadline` is when the server may close it: for want of a whole request, of any, of memory, or of a
-    client that reads. It is None while a request is being answered. What cannot be parsed is refused, and is the last.
+    It receives and answers one request at a time. What a client sends meanwhile stays in the kernel, except
+    `_READ_BYTES`. `deadline` is when the server may close it because no whole request arrived, memory was short, or the
+    client did not read. It is None while a request is answered. The connection closes after bytes that cannot be
+    parsed.
     """
 
     __slots__ = (
@@ -102,13 +103,13 @@ class Connection(asyncio.BufferedProtocol):
         self._task: asyncio.Task[None] | None = None
         self._reader = RequestReader(server.max_request_bytes)
         self._claims: list[tuple[Pool, int]] = []  # bytes counted for the request
-        self._owner = b""  # for whom they are: requests to one model share the memory of pools with those to others
+        self._owner = b""  # whose memory that is: the model's
         self._counted = 0  # bytes of its body among them
         self._held = 0  # bytes of the small pool, for what is kept of later ones
         self._waits_for: Pool | None = None
         self._pending: tuple[Coroutine[Any, Any, Reply], Request] | None = None  # an answer that waits for memory
         self._granted_at = 0.0
-        self._droppable = False  # nobody needs the answer in the making once the client has gone
+        self._droppable = False  # the answer can be dropped if the client goes
         self._unparsed = b""
         self._timed = False  # the client has sent a part of a request
         self._paused = False
@@ -140,7 +141,7 @@ class Connection(asyncio.BufferedProtocol):
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
-        """The client is gone: an invocation ends, any other answer in the making is finished and thrown away."""
+        """The client is gone: an invocation is cancelled, any other answer is finished and dropped."""
         self._transport = None
         self._server.connections.discard(self)
         if self._task is not None and self._droppable:
@@ -155,7 +156,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._server.buffer[: left + _READ_BYTES] if left else self._server.head_buffer
 
     def buffer_updated(self, count: int) -> None:
-        """Bytes came in; after a refusal they are thrown away until the client has read why."""
+        """Handle received bytes; after a refusal drop them until the client has read why."""
         if self._stage == _CLOSING:
             return
         server = self._server
@@ -174,9 +175,9 @@ class Connection(asyncio.BufferedProtocol):
         return self._stage in (_SHORT_OF_MEMORY, _ANSWERING, _UNREAD)
 
     def _probe(self) -> None:
-        """Find out whether a client that has closed its side is there, while an invocation is made for it.
+        """Find out whether a client that closed its sending side still waits for its invocation.
 
-        One that has gone resets the connection when it is sent something. This interim answer is no news to others.
+        A client that has gone resets the connection when it is sent something. Others ignore this interim reply.
         HTTP/1.0 does not know it.
         """
         if self._transport is not None and self._task is not None and self._droppable and self._reader.knows_interim:
@@ -184,7 +185,7 @@ class Connection(asyncio.BufferedProtocol):
             self._server.loop.call_later(_PROBE_SECONDS, self._probe)
 
     def pause_writing(self) -> None:
-        """The client does not read its reply: make no more of them until it does."""
+        """The client does not read its reply, so start no further one."""
         self._writable = False
 
     def resume_writing(self) -> None:
@@ -200,7 +201,7 @@ class Connection(asyncio.BufferedProtocol):
     # Receiving:
 
     def _take(self, data: bytes) -> None:
-        """Go through what came, as far as the client's turn goes; keep the rest."""
+        """Process received bytes for the client's turn, and keep the rest."""
         reader, server = self._reader, self._server
         at, end, requests = 0, len(data), 0
         self._unparsed = b""
@@ -234,7 +235,7 @@ class Connection(asyncio.BufferedProtocol):
             self._hold()
 
     def _admit(self) -> None:
-        """Have the body counted before it comes, or wait until it can be."""
+        """Count the body before it arrives, or wait until it fits."""
         reader = self._reader
         self._counted = reader.most
         pool, size_bytes = self._server.memory.body(reader.most)
@@ -261,7 +262,7 @@ class Connection(asyncio.BufferedProtocol):
         return True
 
     def granted(self, pool: Pool, size_bytes: int) -> None:
-        """There is memory: let the body come, or make the answer."""
+        """There is memory: receive the body, or make the answer."""
         self._waits_for = None
         self._claims.append((pool, size_bytes))
         if self._pending is not None:
@@ -273,7 +274,7 @@ class Connection(asyncio.BufferedProtocol):
         self._server.loop.call_soon(self.go_on)
 
     def _hold(self) -> None:
-        """Count what is kept of requests that have not begun."""
+        """Count kept bytes of requests that have not begun."""
         held = self._reader.held_bytes + len(self._unparsed)
         pool = self._server.memory.small_bodies
         if held > self._held:
@@ -347,7 +348,7 @@ class Connection(asyncio.BufferedProtocol):
         self.go_on()
 
     def _turn_away(self, why: str, more: bool) -> None:
-        """Answer 503 instead of making the answer."""
+        """Reply 503 instead of making the answer."""
         assert self._pending is not None  # noqa: S101 - there is an answer not to make
         (answer, request), self._pending = self._pending, None
         answer.close()
@@ -358,12 +359,12 @@ class Connection(asyncio.BufferedProtocol):
         if transport is None:
             self._forget()
             return
-        # What was asked on this connection before it ends is answered; the last reply says that it ends.
+        # Requests that already arrived are answered; the last reply announces the end.
         keep = reader.keep_alive and (more or not (server.draining or self._ended))
         closing = b"" if keep else b"connection: close\r\n"
         if len(reply.body) <= _JOINED_BYTES or reader.method == b"HEAD":
             transport.write(_encoded(reply, reader.method, server.date, closing))
-        else:  # copying 64 MiB behind its head would take them twice, and 30 ms
+        else:  # joining 64 MiB with a head would take twice the memory, and 30 ms
             transport.write(_head(reply, server.date, closing))
             transport.write(reply.body)
         if self._writable:
@@ -382,7 +383,7 @@ class Connection(asyncio.BufferedProtocol):
             transport.close()
 
     def _count_unsent(self, transport: asyncio.Transport) -> None:
-        """From now on the request is counted as what the client has still to read of its reply."""
+        """Count the request as the unread part of its reply from now on."""
         claims, unsent = self._claims, transport.get_write_buffer_size()
         counted = sum(size_bytes for _, size_bytes in claims)
         pool = claims[-1][0] if claims else self._server.memory.small_bodies
@@ -392,10 +393,10 @@ class Connection(asyncio.BufferedProtocol):
         self._owner = owner
         self._claims = [(pool, unsent)]
         if unsent > counted and pool.in_use_bytes > pool.limit_bytes:
-            transport.abort()  # it grew beyond what was counted, and others need the memory
+            transport.abort()  # it exceeds what was counted, and others need the memory
 
     def _forget(self) -> None:
-        """The request needs no memory any more."""
+        """Return the request's memory."""
         self._counted = 0
         if self._claims:
             claims, self._claims = self._claims, []
@@ -403,7 +404,7 @@ class Connection(asyncio.BufferedProtocol):
                 pool.give(size_bytes, self._owner)
 
     def _let_go(self) -> None:
-        """Forget what was received, or waits; not what is being answered."""
+        """Forget received and waiting requests, but not the one that is being answered."""
         waited_for, self._waits_for = self._waits_for, None
         pending, self._pending = self._pending, None
         self._unparsed = b""
@@ -419,9 +420,9 @@ class Connection(asyncio.BufferedProtocol):
     # Refusing and closing:
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Say why, and hear no more of this client.
+        """Send a refusal as the last reply.
 
-        It may finish sending what is thrown away: a connection closed before could lose it the reply.
+        The client may finish sending, which is dropped: closing earlier could lose the reply.
         """
         transport, server = self._transport, self._server
         if self._stage == _CLOSING or transport is None:
@@ -441,7 +442,7 @@ class Connection(asyncio.BufferedProtocol):
             transport.resume_reading()
 
     def _make_room(self) -> None:
-        """There are too many connections: close the one that has been idle longest, or else refuse this one."""
+        """Close the connection that has been idle longest, or refuse this one if none is idle."""
         server = self._server
         idle = [other for other in server.connections if other is not self and not other.busy]
         if idle:
@@ -450,7 +451,7 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(server.memory.refusal(f"all {MAX_CONNECTIONS} connections are in use"))
 
     def late(self, now: float) -> bool:
-        """Whether the deadline has passed, or the client sends too slowly what others wait for."""
+        """Whether the deadline has passed, or the client sends too slowly while others wait for memory."""
         if self.deadline is not None and self.deadline < now:
             return True
         if self._stage != _READING or self._reader.stage != BODY or not any(pool.waiting for pool, _ in self._claims):
@@ -459,7 +460,7 @@ class Connection(asyncio.BufferedProtocol):
         return seconds > _PACE_AFTER_SECONDS and self._reader.received < seconds * _PACE_BYTES_A_SECOND
 
     def expire(self) -> None:
-        """Close: a client that has sent half a request, or waits for memory, is told why."""
+        """Close the connection, with a reason for a client that sent half a request or waits for memory."""
         transport = self._transport
         if transport is None:
             return

@@ -1,8 +1,8 @@
-"""The head of a request by RFC 9110 and RFC 9112, where llhttp checks less than they ask.
+"""The head of a request by RFC 9110 and RFC 9112, for the rules that llhttp does not check.
 
 llhttp refuses what could hide a second request: bare CR or LF, folded lines, NUL, a space before the colon, two
-lengths, a length beside a transfer coding. It accepts HTTP/0.9, 2.0, RTSP and ICE, any transfer codings before
-`chunked`, and knows nothing of Host, of targets, or of what this server can decode.
+lengths, a length with a transfer coding. It accepts HTTP/0.9, 2.0, RTSP and ICE, any transfer codings before
+`chunked`, and does not check Host, targets and what this server can decode.
 """
 
 import re
@@ -16,7 +16,7 @@ MAX_HEADER_LINES = 100
 
 _REQUEST_LINE = re.compile(rb"(?:\r\n)*([!-~]+) ([!-~]+) HTTP/1\.([01])\r\n")
 
-# RFC 3986: pchar, and what a query may hold beside it. `++` keeps a bad target from being tried in many ways.
+# RFC 3986: pchar, and the further characters of a query. `++` keeps a bad target from being tried in many ways.
 _PCHAR = rb"A-Za-z0-9\-._~!$&'()*+,;=:@"
 _ORIGIN = re.compile(
     rb"((?:/(?:[%s]++|%%[0-9A-Fa-f]{2})*+)++)(?:\?((?:[%s/?]++|%%[0-9A-Fa-f]{2})*+))?" % ((_PCHAR,) * 2)
@@ -28,15 +28,15 @@ _HOST = re.compile(
 )
 _MAX_HOST_BYTES = 255 + 6
 
-# Headers of which a request may have one. Others that come again are one list, in their order (RFC 9110, 5.3).
+# Headers that may not repeat. Others that repeat are one list, in their order (RFC 9110, 5.3).
 _SINGLE = frozenset({b"host", b"content-type"})
 
 
 def check_line(head: bytes) -> "re.Match[bytes]":
     """Method, target and minor version of the request line; raises Refusal (400).
 
-    RFC 9110 would have 505 for another version, and 501 for another transfer coding or method. But 5xx says that the
-    server is at fault, and its owner is paged for it.
+    RFC 9110 has 505 for another version and 501 for another transfer coding or method. But a 5xx is the server's fault
+    and pages its owner.
     """
     line = _REQUEST_LINE.match(head)
     if line is None:
@@ -45,7 +45,7 @@ def check_line(head: bytes) -> "re.Match[bytes]":
 
 
 def combined(head: bytes) -> dict[bytes, bytes]:
-    """The headers of a head that is well-formed, where one comes again; raises Refusal (400) if it may not."""
+    """The headers of a well-formed head with repeated ones; raises Refusal (400) if one may not repeat."""
     headers: dict[bytes, bytes] = {}
     for line in head.strip(b"\r\n").split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")

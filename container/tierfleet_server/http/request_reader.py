@@ -24,10 +24,10 @@ _CR = 13
 
 
 class RequestReader:
-    """Reads one request after the other. It keeps no byte that comes after the one it is at.
+    """Reads one request after the other. It keeps no byte after the current request.
 
-    `stage` is what it waits for: `HEAD`; `BODY`, which has `most` bytes or fewer (for one in chunks that is a guess,
-    which grows), and before which `expects` is known; or `WHOLE`: `take` hands the request over. Every Refusal that it
+    `stage` is `HEAD` or `BODY` while it waits for one of them, or `WHOLE` when `take` returns the request. A body has
+    at most `most` bytes (a guess that grows for chunked bodies); `expects` is known before it. Every Refusal that it
     raises ends the connection.
     """
 
@@ -39,11 +39,11 @@ class RequestReader:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._parser = httptools.HttpRequestParser(self)
-        self._head = b""  # as far as it has come
+        self._head = b""  # the part that has arrived
         self._lines = 0
         self._host: bytes | None = None  # the last valid one
         self._target = (b"", b"")
-        self.left = 0  # bytes of the body still to come
+        self.left = 0  # bytes of the body that are missing
         self._body: BytesIO | bytes | None = None
         self._chunked: ChunkedBody | None = None
         self.stage = HEAD
@@ -54,22 +54,22 @@ class RequestReader:
 
     @property
     def begun(self) -> bool:
-        """Whether a part of a request has come."""
+        """Whether a part of a request has arrived."""
         return self.stage != HEAD or self._head != b""
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of a head that is not whole."""
+        """Bytes of an incomplete head."""
         return len(self._head)
 
     @property
     def path(self) -> bytes:
-        """The path of the request whose head has come."""
+        """The path of the request whose head has arrived."""
         return self._target[0]
 
     @property
     def received(self) -> int:
-        """Bytes of the body that have come."""
+        """Received bytes of the body."""
         return self._body.tell() if isinstance(self._body, BytesIO) else 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -77,7 +77,7 @@ class RequestReader:
         self.headers[name.lower()] = value
 
     def take(self) -> Request:
-        """The whole request; the next one may come."""
+        """The whole request; the reader is ready for the next one."""
         body = self._body or b""
         if not isinstance(body, bytes):
             body = body.getvalue()
@@ -90,7 +90,7 @@ class RequestReader:
         return request
 
     def drop(self) -> dict[bytes, bytes]:
-        """Forget what has come; the headers of it."""
+        """Drop what has arrived; returns its headers."""
         headers, self.headers = self.headers, {}
         self._head = b""
         self._body = self._chunked = None
@@ -98,9 +98,9 @@ class RequestReader:
         return headers
 
     def feed(self, data: bytes, at: int) -> int:
-        """Read from `at` on, to the end of the head, of the body, or of the data; returns where that is.
+        """Read data[at:] to the end of the head, of the body, or of the data; returns that place.
 
-        A body that is there already is read with its head.
+        A body that has already arrived is read with its head.
         """
         if self.stage != HEAD:
             return self._feed_body(data, at)
@@ -143,12 +143,12 @@ class RequestReader:
         return end
 
     def _check_first_line(self) -> None:
-        """Of a head that is not whole: a client of HTTP/0.9 sends no more, and waits."""
+        """Check the first line of an incomplete head, because an HTTP/0.9 client sends no more and waits."""
         if self._lines and b"\n" in self._head.lstrip(b"\r\n"):
             check_line(self._head)
 
     def _feed_piece(self, piece: bytes) -> None:
-        """Have the parser check a piece of a head. It never gets what comes after, which is not its to read."""
+        """Parse a piece of a head. The parser never gets the bytes after the head."""
         self._head = head = self._head + piece if self._head else piece
         self._lines += piece.count(b"\n")
         if len(head) > MAX_HEAD_BYTES or self._lines > MAX_HEADER_LINES + 2:
@@ -163,7 +163,7 @@ class RequestReader:
             raise Refusal(400, f"this is not HTTP/1.1 ({error}); send a well-formed request") from None
 
     def _begin(self) -> int | None:
-        """The head is whole: refuse early what must not come; the body's length, None if it comes in chunks."""
+        """Check the complete head; returns the body's length, None if it is chunked."""
         headers, parser = self.headers, self._parser
         self.method, target, minor_version = check_line(self._head).groups()
         if len(headers) != self._lines - 2:
@@ -183,7 +183,7 @@ class RequestReader:
         else:
             length = int(headers.get(b"content-length", 0))
         self.expects = b"expect" in headers and expects_continue(headers, minor_version)
-        # HTTP/1.0 would wait for a header of that time before it believed in more than one reply.
+        # HTTP/1.0 clients need a header of that time to expect more than one reply.
         self.knows_interim = minor_version == b"1"
         self.keep_alive = self.knows_interim and parser.should_keep_alive()
         if length == 0:
@@ -197,7 +197,7 @@ class RequestReader:
         else:
             self.left = self.most = length
         self.stage = BODY
-        self._parser = httptools.HttpRequestParser(self)  # the last one would wait for the body
+        self._parser = httptools.HttpRequestParser(self)  # the old parser would wait for the body
         return length
 
     def _feed_body(self, data: bytes, at: int) -> int:

@@ -1,4 +1,4 @@
-"""The listening socket, the connections and the way they end."""
+"""The listening socket, the connections and the drain."""
 
 import asyncio
 import contextlib
@@ -17,15 +17,15 @@ _LINGER_SECONDS = 1.0
 _CLOSE_SECONDS = 0.05
 _QUIET_SECONDS = 0.3
 _SILENT_SECONDS = 5.0
-# What the kernel may hold of a connection, each way; it doubles the value. By itself it goes up to 6 MiB, which counts
-# against the container's memory, and clients are on the same machine.
+# The kernel's buffer of a connection, each way; the kernel doubles the value. The default grows to 6 MiB, which counts
+# against the container's memory. Clients are on the same machine.
 _SOCKET_BUFFER_BYTES = 64 * 1024
 
 
 class Server:
-    """Serves the contract on one port until `drain` has let the last request finish."""
+    """Serves the contract on one port until `drain` has finished."""
 
-    idle_seconds = 900.0  # longer than any client in front of it keeps a connection: the client closes first
+    idle_seconds = 900.0  # longer than clients keep a connection, so the client closes first
     reply_seconds = 60.0  # SageMaker waits no longer for a reply
 
     def __init__(self, settings: Settings, contract: Contract, memory: RequestMemory) -> None:
@@ -58,8 +58,8 @@ class Server:
     async def drain(self) -> None:
         """Stop without failing a request.
 
-        For a second the health check fails and each reply closes its connection, so that clients go
-        elsewhere; then no connection is taken, and requests under way get `drain_seconds` to finish.
+        For one second the health check fails and each reply closes its connection, so that clients go elsewhere. Then
+        no connection is accepted, and running requests get `drain_seconds` to finish.
         """
         state = self.state
         state.draining = self._contract.draining = True

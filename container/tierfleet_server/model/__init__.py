@@ -1,1 +1,1 @@
-"""An artefact and the model in it: what the server, the publisher and the local cloud share."""
+"""An artefact and its model; the server, the publisher and the local emulator share this package."""

@@ -1,4 +1,4 @@
-"""The tar.gz that an artefact travels in: packed the same way every time, unpacked without trusting it."""
+"""The tar.gz of an artefact: packed reproducibly, unpacked without trust."""
 
 import errno
 import gzip
@@ -24,7 +24,7 @@ _OURS = (PurePosixPath(METADATA), PurePosixPath(FOREST))
 
 
 def pack(files: dict[str, bytes], *, gzip_level: int = GZIP_LEVEL) -> bytes:
-    """A tar.gz of files by path; the same bytes for the same files, whoever packs them and when."""
+    """A tar.gz of files by path; the same files always give the same bytes."""
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=gzip_level, mtime=0, filename="") as stream,
@@ -38,11 +38,11 @@ def pack(files: dict[str, bytes], *, gzip_level: int = GZIP_LEVEL) -> bytes:
 
 
 def unpack(packed: Path, directory: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> None:
-    """Extract an artefact into a new directory; raises BadModel and leaves no directory if it is not one.
+    """Extract an artefact into a new directory; raises BadModel and leaves no directory if it is not an artefact.
 
-    Only regular files at the root and our metadata are allowed: no link, device, `..`, nor over `max_bytes` of files.
-    Everything else in it, headers, long names, folders and padding, may have 2 MiB, which is also what reading it
-    takes in memory. A disk that is full or fails raises OSError.
+    Only regular files at the root and our metadata are allowed: no link, device or `..`, and at most `max_bytes` of
+    files. Everything else in it (headers, long names, folders, padding) may have 2 MiB, and reading takes as much
+    memory. A disk that is full or fails raises OSError.
     """
     directory.mkdir(parents=True)
     try:
@@ -50,7 +50,7 @@ def unpack(packed: Path, directory: Path, *, max_bytes: int = MAX_UNPACKED_BYTES
             counted = _Counted(cast(IO[bytes], stream))
             with tarfile.open(fileobj=cast(IO[bytes], counted), mode="r|") as archive:
                 _extract(archive, counted, directory, max_bytes)
-            # Tar ends before gzip does; only gzip's end tells whether all of it came, and came right.
+            # Tar ends before gzip. Only gzip's end shows that everything arrived intact.
             while counted.read(_BLOCK_BYTES):
                 pass
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError, RecursionError) as error:
@@ -64,7 +64,7 @@ def unpack(packed: Path, directory: Path, *, max_bytes: int = MAX_UNPACKED_BYTES
 
 
 class _Counted:
-    """What gzip unpacks, up to the bytes of the files that were found so far and a bounded rest."""
+    """Unpacked bytes, limited to those of the allowed files and a bounded rest."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -75,12 +75,12 @@ class _Counted:
         self._left += file_bytes
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes; raises BadModel for a byte more than is allowed."""
+        """Up to `size` bytes; raises BadModel beyond the limit."""
         block = self._stream.read(min(size, _BLOCK_BYTES, self._left + 1))
         self._left -= len(block)
         if self._left < 0:
             raise BadModel(
-                f"the artefact holds more than {_MAX_OVERHEAD_BYTES >> 20} MiB beside its files: headers, folders or "
+                f"the artefact holds more than {_MAX_OVERHEAD_BYTES >> 20} MiB besides its files: headers, folders or "
                 "padding, as a decompression bomb does; pack it again"
             )
         return block

@@ -1,7 +1,7 @@
-"""The layout of an extracted model: one model file at the root, everything of ours in `.tierfleet/`.
+"""The layout of an extracted artefact: one model file at the root, our own files in `.tierfleet/`.
 
-SageMaker's stock XGBoost image loads every file at the root that has no leading dot as a booster and
-averages them; a directory with a leading dot it leaves alone. So one artefact serves on both images.
+SageMaker's stock XGBoost image loads every file at the root without a leading dot as a Booster and averages them. It
+ignores directories with a leading dot, so one artefact works on both images.
 """
 
 import json
@@ -20,7 +20,7 @@ from .refusal import BadModel, Refusal, shown
 from .ubj import Bytes
 
 METADATA = Path(".tierfleet/metadata.json")
-FOREST = Path(".tierfleet/model.forest")  # the same model as a flat forest, beside the file that other images read
+FOREST = Path(".tierfleet/model.forest")  # the same model as a flat forest, for artefacts that other images read too
 MODEL_FILE = "xgboost-model"
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
 _MAX_ENTRIES = 64  # an archive may unpack to 16 files
@@ -28,7 +28,7 @@ _MAX_ENTRIES = 64  # an archive may unpack to 16 files
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What packaging found out about a model; `crc32` and `size_bytes` are those of the model file."""
+    """What packaging recorded about a model; `crc32` and `size_bytes` are those of the model file."""
 
     format: int = 1
     features: int
@@ -46,14 +46,14 @@ class Metadata:
     libsvm_base: int = 0
 
     def to_json(self) -> str:
-        """The metadata as it stands in the artefact; without `missing` and `libsvm_base` where nobody set them."""
+        """The metadata as text for the artefact; `missing` and `libsvm_base` only if they are set."""
         unset = {"missing": None, "libsvm_base": 0}
         fields = {name: value for name, value in asdict(self).items() if name not in unset or value != unset[name]}
         return json.dumps(fields, indent=1, sort_keys=True) + "\n"
 
     @property
     def steps(self) -> dict[str, Any]:
-        """All that a row goes through: the preprocessing, and the two that depend on how the model was trained."""
+        """All steps for a row: the preprocessing, `missing` and `libsvm_base`."""
         more: dict[str, Any] = {"missing": self.missing} if self.missing is not None else {}
         if self.libsvm_base:
             more["libsvm_base"] = self.libsvm_base
@@ -81,7 +81,7 @@ class Metadata:
         return cls(**fields)
 
     def check(self, data: Bytes, facts: ModelFacts) -> Preprocessing:
-        """BadModel unless this describes that model file; the preprocessing it asks for."""
+        """The preprocessing; raises BadModel unless this describes the model file."""
         if self.size_bytes != len(data) or self.crc32 != zlib.crc32(data):
             raise BadModel(
                 f"the model file is not the one that was packaged: it has {len(data)} bytes, "
@@ -93,13 +93,15 @@ class Metadata:
         return replace(preprocessing, feature_names=names) if names != facts.feature_names else preprocessing
 
     def check_forest(self, features: int, *, size_bytes: int | None, source_sha256: object) -> Preprocessing:
-        """BadModel unless this describes a flat forest of so many features; the preprocessing it asks for.
+        """The preprocessing; raises BadModel unless this describes a flat forest of so many features.
 
-        size_bytes: of the forest where it is the model file itself. None: it stands beside that, and was made from the
-        file with `source_sha256`.
+        size_bytes: of the forest if it is the model file itself. None: it is next to the model file and was made from
+        the file with `source_sha256`.
         """
         if size_bytes is None and source_sha256 != self.sha256:
-            raise BadModel(f"{FOREST} was made from another model file than the one beside it; publish the model again")
+            raise BadModel(
+                f"{FOREST} was made from another model file than the one next to it; publish the model again"
+            )
         if size_bytes is not None and size_bytes != self.size_bytes:
             raise BadModel(
                 f"the forest is not the one that was packaged: it has {size_bytes} bytes, {shown(self.size_bytes)} "
@@ -146,7 +148,7 @@ def model_path(directory: Path) -> Path:
         if stat.S_ISREG(directory.lstat().st_mode):
             return directory
         with os.scandir(directory) as scanned:
-            # No more than say what is wrong: an artefact may hold a million files.
+            # Enough for the message: an artefact may have a million files.
             listed = list(islice(scanned, _MAX_ENTRIES + 1))
     except OSError as error:
         raise Refusal(404, f"no model at {shown(str(directory))}: {error.strerror}") from None
@@ -170,7 +172,7 @@ def model_path(directory: Path) -> Path:
 
 
 def open_model_file(path: Path) -> tuple[FileIO, int]:
-    """A regular file, and never a link, open for reading, and its bytes; raises Refusal or BadModel."""
+    """Open a regular file (never a link) for reading: the file and its size in bytes; raises Refusal or BadModel."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -202,7 +204,7 @@ def metadata_bytes(directory: Path) -> int:
         size = (directory / METADATA).lstat().st_size
     except FileNotFoundError:
         return 0
-    except OSError as error:  # it may be there: without it the model would be served without its preprocessing
+    except OSError as error:  # it may exist, and without it the model would be served without its preprocessing
         raise BadModel(f"cannot look for {METADATA}: {error.strerror}; publish the model again") from None
     if size > _METADATA_LIMIT_BYTES:
         raise BadModel(f"{METADATA} has more than {_METADATA_LIMIT_BYTES} bytes; publish the model again")

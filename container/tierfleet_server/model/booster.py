@@ -1,4 +1,4 @@
-"""A loaded model: what the server asks for scores, whatever holds the trees."""
+"""Loaded models: the interface that the server uses, and XGBoost's implementation."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from .ubj import Bytes
 
 
 class Rows(NamedTuple):
-    """Dense float32 values in memory, row after row, NaN being missing; `owner` keeps them alive."""
+    """Dense float32 values in memory, row by row, NaN for missing; `owner` keeps them alive."""
 
     address: int
     rows: int
@@ -25,7 +25,7 @@ class Rows(NamedTuple):
 
 
 class Model(Protocol):
-    """The seam for other formats than XGBoost's own. `form` says which, in one word for lists and metrics."""
+    """The interface of a model in any format. `form` names the format in lists and metrics."""
 
     form: str
     features: int
@@ -37,12 +37,12 @@ class Model(Protocol):
         """Scores, row after row; every row has the same number of them."""
 
     def predict_now(self, rows: Rows) -> list[float]:
-        """The same for a few rows, where letting other threads run meanwhile takes longer than the scores."""
+        """The same for a few rows, which take less time than a hand-over of the interpreter."""
 
 
 @runtime_checkable
 class Explainable(Model, Protocol):
-    """A model that can tell what each feature contributes to a score; `explaining` says at what cost, or why not."""
+    """A model with contributions of features; `explaining` has their cost, or why there are none."""
 
     explaining: Explaining
 
@@ -54,10 +54,10 @@ class Explainable(Model, Protocol):
 
 
 class BoosterModel:
-    """A model that XGBoost holds. `work_per_row`: the nodes that a row visits at worst, or the weights of gblinear.
+    """A model in XGBoost. `work_per_row`: the nodes that a row visits at worst, or the weights of gblinear.
 
-    `heap_bytes` is the memory that it took where it was tried, None if it was not; `object_bytes` what it has beside
-    that in Python's own objects, which the C allocator does not count.
+    `heap_bytes` is the memory of its trial, None without one. `object_bytes` is the memory of its Python objects, which
+    the C allocator does not count.
     """
 
     __slots__ = (
@@ -93,7 +93,7 @@ class BoosterModel:
         return self._predict(rows.address, rows.rows, rows.width)
 
     def predict_now(self, rows: Rows) -> list[float]:
-        """The same, without letting go of the interpreter for a gbtree model."""
+        """The same without releasing the interpreter, for a gbtree model."""
         return self._predict_now(rows.address, rows.rows, rows.width)
 
     def contributions(self, rows: Rows) -> bytes:
@@ -104,7 +104,7 @@ class BoosterModel:
             said = str(error).rpartition("Check failed: ")[2]
             raise Refusal(
                 406, f"XGBoost cannot compute contributions with this model ({said}); "
-                "its trees need the sums of Hessians that training stores with them",
+                "its trees need the sums of Hessians that training stores",
             ) from None  # fmt: skip
 
     def names_json(self) -> bytes:
@@ -140,7 +140,7 @@ def open_model(data: bytes) -> tuple[native.Handle, ModelFacts]:
 
 
 def open_checked(ubj: Bytes, facts: ModelFacts) -> native.Handle:
-    """A model from bytes that were checked; raises as `open_model`."""
+    """A model from checked bytes; raises like `open_model`."""
     try:
         handle = native.Handle(ubj)
     except BadModel:
@@ -157,7 +157,7 @@ def open_checked(ubj: Bytes, facts: ModelFacts) -> native.Handle:
 
 
 def _probe(handle: native.Handle, facts: ModelFacts) -> None:
-    """Score one empty row, since XGBoost sets some objectives up only at the first predict."""
+    """Score one empty row, because XGBoost initialises some objectives only at the first predict."""
     row = np.full(facts.features, np.nan, np.float32)
     predict = handle.predict_dense if facts.booster == "gbtree" else handle.predict_dmatrix
     try:

@@ -1,4 +1,4 @@
-"""What it costs to explain a row's scores by the contribution of each feature, and which models are refused it.
+"""The cost of a row's contributions, and the models that are refused them.
 
 Measured with XGBoost 3.0.5 on one processor: 2 ns a step of TreeSHAP (`forest.Paths`) and 10 ns a node; 0.4 to 0.5 ns
 for each tree, output and feature, since XGBoost clears and adds up a row of sums for each; 0.5 us to write a number.
@@ -24,10 +24,10 @@ _REPLY_BYTES_A_ROW, _REPLY_BYTES_AN_OUTPUT = 64, 4
 
 
 class Explaining(NamedTuple):
-    """Of one row: seconds of a processor, numbers and bytes in its reply, and the bytes that XGBoost takes meanwhile.
+    """For one row: processor seconds, numbers and bytes in its reply, and the memory that computing takes.
 
-    `names_bytes` is what the features' names take in a reply. `refusal` says why there are no contributions, and is
-    empty where there are.
+    `names_bytes` is the size of the features' names in a reply. `refusal` says why there are no contributions, and is
+    empty if there are.
     """
 
     seconds_a_row: float
@@ -39,7 +39,7 @@ class Explaining(NamedTuple):
 
 
 def explaining(facts: ModelFacts, names_bytes: int) -> Explaining:
-    """What the contributions of XGBoost's model cost; `names_bytes` is what its features' names take in a reply."""
+    """The cost of a Booster's contributions; `names_bytes` is the size of its features' names in a reply."""
     features, outputs, trees, depth = facts.features, facts.outputs, facts.trees, facts.depth
     # TreeSHAP keeps the paths of a tree, and its calls nest as deeply as the tree.
     paths = (depth + 3) ** 2
@@ -57,7 +57,7 @@ def explaining(facts: ModelFacts, names_bytes: int) -> Explaining:
 
 
 def explaining_forest(forest: Forest, names_bytes: int) -> Explaining:
-    """The same of a flat forest."""
+    """The same for a flat forest."""
     rows_bytes = _NUMBER_BYTES * _numbers(forest.features, forest.outputs)
     work_bytes = forest.contribution_bytes + rows_bytes
     steps_ns = forest.contribution_work * _FOREST_STEP_NS

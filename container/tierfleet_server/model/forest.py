@@ -1,4 +1,4 @@
-"""The trees of a UBJ model: found fast in the file, and checked to end before XGBoost walks them.
+"""The trees of a UBJ model, located fast in the file and checked to end before XGBoost walks them.
 
 XGBoost trusts the indices in a tree: one that leads outside of it ends the process.
 """
@@ -36,7 +36,7 @@ class Tree(NamedTuple):
 
 
 # A tree as XGBoost writes it: members in alphabetical order, each an array of one type. Those of the
-# categories are empty here, and `id` stands between the two groups.
+# categories are empty here, and `id` is between the two groups.
 _BEFORE_ID = (
     ("base_weights", b"d"), ("categories", b"l"), ("categories_nodes", b"l"), ("categories_segments", b"L"),
     ("categories_sizes", b"L"), ("default_left", b"U"),
@@ -137,10 +137,10 @@ def read_tree(data: Bytes, at: int) -> tuple[Tree, int] | None:
 
 
 class Paths(NamedTuple):
-    """How far a row walks: the depth of the deepest tree, and the sum of every tree's depth, which is at least 1.
+    """How far a row walks: the depth of the deepest tree, and the sum of all trees' depths, each at least 1.
 
-    `nodes` is how many there are; `shap` what TreeSHAP does for one row, in steps: for every node as many as features
-    are decided above it, for every leaf the square of that, and one for the node itself.
+    `nodes` is the number of nodes. `shap` is TreeSHAP's steps for one row: for every node the number of features
+    decided above it, for every leaf the square of that, and one for the node itself.
     """
 
     depth: int

@@ -1,6 +1,6 @@
-"""What the C allocator has handed out, which is where XGBoost keeps its trees.
+"""The bytes that the C allocator has handed out, where XGBoost keeps its trees.
 
-RSS does not shrink when models are freed and a file's size says little about its trees, so neither is used.
+RSS does not shrink when models are freed, and a file's size says little about its trees, so neither is used.
 """
 
 import ctypes
@@ -48,9 +48,9 @@ def in_use_bytes() -> int | None:
 
 
 class Trimmer:
-    """Returns freed memory to the system, rarely: a trim holds up every allocation for 10 ms.
+    """Returns freed memory to the system, rarely, because a trim blocks every allocation for 10 ms.
 
-    Loads and unloads that follow one another use the freed memory again, so it waits for a pause.
+    Successive loads and unloads reuse freed memory, so it waits for a pause.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A JSON model as UBJ, made in a process of its own.
+"""Converts a JSON model to UBJ in a separate process.
 
 XGBoost's JSON reader takes seconds for a big model, many times its memory for a hostile one, and ends the process on
 some damaged ones, so it runs under limits where only its own process can end. The UBJ it makes is checked like any.

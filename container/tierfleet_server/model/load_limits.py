@@ -1,6 +1,6 @@
-"""What a load may take, by the size of its file: the memory that admission counts, processor time, time by the clock.
+"""The limits of a load by the size of its file: memory for admission, processor time, wall-clock time.
 
-A model that needs more is refused. Measured with XGBoost 3.0.5 on models of 12 and 31 MiB, by the peak of what a
+A model beyond them is refused. Measured with XGBoost 3.0.5 on models of 12 and 31 MiB, by the peak of what a
 process holds: 4.7 to 5.05 bytes a byte of UBJ, which are the file, XGBoost's buffer of up to twice that, its document
 and the trees (1.56); some 8 of JSON, which becomes a tree of objects, and three files in memory beside it. 3 ms of
 processor time a MiB of UBJ, 20 of JSON.

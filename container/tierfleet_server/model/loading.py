@@ -12,8 +12,7 @@ from .memory_file import unmap
 from .model_file import file_format
 from .prepared import Prepared, prepare, take
 
-# XGBoost reads one small and one big model at a time, whatever is being checked meanwhile: its threads compete with
-# the requests'.
+# In this process XGBoost reads one small and one large model at a time, because these threads compete with requests.
 _loading = {False: threading.Lock(), True: threading.Lock()}
 
 

@@ -1,4 +1,4 @@
-"""Files in memory: where a model is kept that was read once, and that nobody changes or cuts short any more."""
+"""Files in memory that hold a model which was read once and cannot be changed or truncated any more."""
 
 import ctypes
 import errno
@@ -22,13 +22,13 @@ _BLOCK_BYTES = 1 << 18
 
 
 class NoMemoryError(MemoryError):
-    """The system has none left for a model's file, whatever the model."""
+    """The system has no memory left for a model's file."""
 
 
 def memory_file(content: FileIO | Bytes, size_bytes: int) -> int:
     """An open file in memory that holds the first `size_bytes` of `content`; NoMemoryError if there is none for it.
 
-    On Linux it is sealed: whoever else has it open cannot change it either.
+    On Linux it is sealed, so no process that has it open can change it.
     """
     try:
         copy = empty_memory_file()
@@ -60,7 +60,7 @@ def empty_memory_file() -> int:
 
 
 def seal(file: int) -> None:
-    """Let nobody change a file in memory any more, where the system can (Linux)."""
+    """Seal a file in memory against changes (Linux only)."""
     if hasattr(os, "memfd_create"):
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
 

@@ -1,4 +1,4 @@
-"""What a model file is and whether it may be served: the format, the version, and trees that end."""
+"""The facts of a model file and whether it may be served: format, version, trees that end."""
 
 import json
 import re
@@ -65,7 +65,7 @@ class ModelFacts:
 
 
 def file_format(data: bytes) -> str:
-    """`ubj` or `json`; BadModel for everything else, above all for what would execute code when loaded."""
+    """`ubj` or `json`; BadModel for everything else, such as files that execute code when loaded."""
     if data[:1] == b"{":
         return "json" if data[1:65].lstrip()[:1] == b'"' else "ubj"
     if data[:1] == b"\x80" or data[:2] in (b"(d", b"(l", b"cc", b"c_", b"cx", b"cn"):
@@ -82,7 +82,7 @@ def file_format(data: bytes) -> str:
 
 
 def refuse_newer(version: Version, server: Version) -> None:
-    """BadModel if XGBoost `server` would read a model saved by `version` wrongly, and without an error.
+    """Raise BadModel if XGBoost `server` would silently misread a model saved by `version`.
 
     From 3.1 base_score is written as an array, which 3.0 and older read as 0.5.
     """
@@ -222,7 +222,7 @@ def _check_booster(data: Bytes, value: object, features: int, outputs: int) -> t
         inner = known("gbtree", booster["gbtree"], ("model", "name"), ("model",))
     model = known("model", inner["model"], _FOREST, _FOREST_NEEDED)
     trees, rounds, paths = _check_forest(data, model, features, outputs)
-    # Up to 3.3 DART's weights are beside its trees; 3.4 calls it gbtree and has them among the trees' own members.
+    # Up to 3.3 DART's weights are next to its trees; 3.4 calls it gbtree and stores them in the trees' own object.
     dropped = booster.get("weight_drop", model.get("weight_drop"))
     if dropped is not None:
         kind = "dart"
@@ -238,7 +238,7 @@ def _check_forest(data: Bytes, model: dict[str, Any], features: int, outputs: in
     groups = numbers(data, model["tree_info"])
     if not isinstance(trees, list) or int(parameters["num_trees"]) != len(trees) or len(groups) != len(trees):
         raise UbjError("its counts of trees differ")
-    if not trees and (outputs > 1 or "iteration_indptr" not in model):  # XGBoost 3 cannot score the latter
+    if not trees and (outputs > 1 or "iteration_indptr" not in model):  # XGBoost 3 cannot score a model without rounds
         raise BadModel(
             f"the model was trained for no rounds: it has no trees for its {outputs} outputs and would score "
             "every row alike; train it for at least one round"
@@ -252,7 +252,7 @@ def _check_forest(data: Bytes, model: dict[str, Any], features: int, outputs: in
         raise UbjError(f"its trees do not make {outputs} outputs")
     if paths.depth > MAX_DEPTH or paths.length > MAX_PATH_LENGTH:
         raise BadModel(
-            f"one row would visit {paths.length} nodes of the model's trees, the deepest of which has {paths.depth} "
+            f"one row would visit {paths.length} nodes of the model's trees, and the deepest one has {paths.depth} "
             f"levels; this server takes at most {MAX_PATH_LENGTH} nodes and {MAX_DEPTH} levels; "
             "train it with a smaller max_depth or fewer rounds"
         )

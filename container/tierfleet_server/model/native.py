@@ -1,4 +1,4 @@
-"""XGBoost through its documented C API: no Python package is imported, so no SciPy and no pandas either.
+"""XGBoost through its documented C API, without its Python package, SciPy and pandas.
 
 Every call releases the GIL but `predict_dense_now`. One-row predicts take half the time of `Booster.inplace_predict`.
 """
@@ -76,7 +76,7 @@ def _address(values: Bytes | npt.NDArray[np.float32]) -> int:
 
 
 class _PerThread(threading.local):
-    """What a thread's predicts use again and again: a DMatrix to look through, slots for the result."""
+    """What a thread's predicts reuse: a proxy DMatrix, slots for the result."""
 
     def __init__(self) -> None:
         self.proxy = ctypes.c_void_p()
@@ -139,7 +139,7 @@ class Handle:
         return self._predict(_predict_dense, address, rows, width)
 
     def predict_dense_now(self, address: int, rows: int, width: int) -> list[float]:
-        """The same without letting go of the GIL, which another thread may be slow to give back."""
+        """The same without releasing the GIL, which another thread may return late."""
         return self._predict(_predict_dense_now, address, rows, width)
 
     def _predict(self, call: Callable[..., int], address: int, rows: int, width: int) -> list[float]:
@@ -163,7 +163,7 @@ class Handle:
         return self._through_dmatrix(address, rows, width, _CONTRIBUTIONS, _copy)
 
     def feature_names(self) -> Iterator[str]:
-        """The names of the columns; none if the model has none. To be read to the end in one thread and at once."""
+        """The names of the columns; none if the model has none. Read it to the end at once, in one thread."""
         count, names = ctypes.c_uint64(), ctypes.POINTER(ctypes.c_char_p)()
         _call("XGBoosterGetStrFeatureInfo", self._handle, b"feature_name", ctypes.byref(count), ctypes.byref(names))
         return ((names[at] or b"").decode(errors="replace") for at in range(count.value))

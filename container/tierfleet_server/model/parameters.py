@@ -1,7 +1,7 @@
-"""Every parameter that XGBoost reads again from a model file: its names, and what each may be.
+"""Every parameter that XGBoost reads from a model file: names and allowed values.
 
-XGBoost writes these numbers as text and believes what it reads back: a `size_leaf_vector` of -1 makes it allocate
-without end. The names are those that XGBoost 1.6 (the first with UBJ) to 3.4 write, the ranges those that it declares.
+XGBoost writes these numbers as text and trusts what it reads: a `size_leaf_vector` of -1 makes it allocate without end.
+The names are those of XGBoost 1.6 (the first with UBJ) to 3.4, the ranges those that it declares.
 """
 
 import re
@@ -86,7 +86,7 @@ _TABLES: Mapping[str, Mapping[str, _Rule]] = {
     "poisson_regression_param": {"max_delta_step": _float(0)},
     "tweedie_regression_param": {"tweedie_variance_power": _float(1, 2)},
     "pseudo_huber_param": {"huber_slope": _float()},
-    "pseduo_huber_param": {"huber_slope": _float()},  # so spelt by 1.6
+    "pseduo_huber_param": {"huber_slope": _float()},  # 1.6's spelling
     "quantile_loss_param": {"quantile_alpha": _floats(0, 1)},
     "expectile_loss_param": {"expectile_alpha": _floats(0, 1)},
     "aft_loss_param": {

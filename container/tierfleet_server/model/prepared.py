@@ -1,4 +1,4 @@
-"""From an extracted artefact to bytes that XGBoost may read: found, copied where nobody changes them, checked."""
+"""From an extracted artefact to bytes that XGBoost may read: located, copied to sealed memory, checked."""
 
 import hashlib
 from pathlib import Path
@@ -18,8 +18,8 @@ __all__ = ["SMALL_BYTES", "Prepared", "check", "close", "prepare", "read_small",
 class Prepared(NamedTuple):
     """A checked UBJ model: its bytes, or an open file that holds them, and the preprocessing it asks for.
 
-    `heap_bytes` is what it took in the process where it was tried, None if it was not; `fingerprint` is that of the
-    files that were read, empty for a big or a JSON model.
+    `heap_bytes` is the memory of its trial, None without one. `fingerprint` is that of the files, empty for a large or
+    a JSON model.
     """
 
     held: bytes | int
@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
 
     @property
     def held_in_file(self) -> bool:
-        """Whether the model is a big one, which is not held as bytes."""
+        """Whether the model is large and in a file."""
         return isinstance(self.held, int)
 
 
@@ -73,7 +73,7 @@ def _fingerprint(model: bytes, metadata: bytes | None) -> bytes:
 
 
 def take(held: bytes | int) -> Bytes:
-    """The bytes of a model that was prepared; its file, if it is in one, is closed."""
+    """The bytes of a prepared model; its file, if there is one, is closed."""
     try:
         return bytes_of(held)
     finally:
@@ -100,7 +100,7 @@ def _read(url: str, admitted_bytes: int | None) -> tuple[bytes | int, bytes | No
 
 
 def _held(path: Path, admitted_bytes: int | None) -> bytes | int:
-    # What was checked must be what is loaded, and a mapped file that somebody cuts short ends the process.
+    # The checked bytes must be the loaded bytes, and truncating a mapped file ends the process.
     source, size = artefact.open_model_file(path)
     with source:
         if admitted_bytes is not None and size > admitted_bytes:

@@ -1,4 +1,4 @@
-"""What a tenant's rows go through before the model: declared in the metadata as data, never as code."""
+"""The preprocessing of a tenant's rows: declared in the metadata as data, never as code."""
 
 import json
 import sys
@@ -17,14 +17,14 @@ _STEPS = ("categories", "fill", "clip", "scale")
 _SETTINGS = ("missing", "libsvm_base")  # of the metadata itself; `artefact` hands them on with the steps
 _MAX = float(np.finfo(np.float32).max)
 _LONGEST_CATEGORY = 4096  # characters, as of a feature's name
-_PIECE_ENTRIES = 512  # parsed in a fraction of a millisecond, for which nobody else has the interpreter
+_PIECE_ENTRIES = 512  # parsed in a fraction of a millisecond, which holds the interpreter
 _NUMBER_BYTES, _STEP_BYTES = 32, 256  # a float or int of its own; a column's step with its numbers
 _OWN_TABLE_BYTES = 512  # larger tables are from the C allocator, which counts them itself
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Steps by column number, applied in this order: categories, missing, fill, clip, scale. Empty = the row as it is.
+    """Steps by column number, in this order: categories, missing, fill, clip, scale. Empty: the row is unchanged.
 
     missing: the number that means a missing value in every column, if any. libsvm_base: the number of the first column
     in a libsvm row, 0 or 1. categories: text -> code. fill: the value of a missing one. clip: (lowest, highest).

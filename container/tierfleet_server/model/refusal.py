@@ -1,9 +1,9 @@
-"""The one way to say no: an HTTP status and a sentence for whoever sent the request."""
+"""Refusals: an HTTP status and a sentence for the sender of the request."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
 
-# Python 3.13 renamed these phrases; what callers compare does not depend on the server's Python.
+# Python 3.13 renamed these phrases, but callers compare them.
 _PHRASES = {
     413: "Request Entity Too Large",
     414: "Request-URI Too Long",

@@ -1,7 +1,7 @@
 """Reads a UBJSON document's outline without copying its arrays, and never past its end.
 
-XGBoost's own reader trusts the lengths in the file: a damaged one ends the process, and with it every
-other model. So each file is walked here first.
+XGBoost's own reader trusts the lengths in the file, and a damaged length ends the process with every model. So each
+file is walked here first.
 """
 
 import mmap
@@ -81,7 +81,7 @@ def _object(data: Bytes, at: int, depth: int, shortcut: Shortcut, budget: _Budge
     while data[at] != 0x7D:  # }
         key, at = _text(data, at)
         if key in members:
-            raise UbjError(f"{shown(key)} stands twice in one object")
+            raise UbjError(f"{shown(key)} occurs twice in one object")
         budget.spend(1)
         members[key], at = _value(data, at, depth + 1, shortcut, budget)
     return members, at + 1

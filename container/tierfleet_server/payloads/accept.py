@@ -10,7 +10,7 @@ CSV, JSON, JSON_LINES, NPY = "text/csv", "application/json", "application/jsonli
 CONTENT_TYPES = (CSV, JSON, JSON_LINES, NPY)
 _MAX_CHARACTERS = 2048
 _OWS = " \t"
-# A comma or a semicolon inside of quotes separates nothing.
+# Commas and semicolons in quotes do not separate.
 _RANGES = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*+"|")++')
 _PARAMETERS = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*+"|")++')
 # The RFC wants a leading digit and three decimals at most; Java's own client sends `q=.2`.
@@ -18,7 +18,7 @@ _WEIGHT = re.compile(r"0?\.[0-9]{1,16}|0\.?|1(?:\.0{0,16})?")
 
 
 class Wanted(NamedTuple):
-    """The form of a reply. `contribs`: with the contribution of every feature to every score."""
+    """The format of a reply. `contribs`: with the contribution of every feature to every score."""
 
     content_type: str
     contribs: bool = False
@@ -34,7 +34,7 @@ class _Range(NamedTuple):
 
 @lru_cache(maxsize=256)
 def wanted(accept: str, default: str) -> Wanted:
-    """The most wanted form of those there are, `default` among equals; raises Refusal (406) if there is none.
+    """The supported format with the highest weight, `default` among equals; raises Refusal (406) if there is none.
 
     `application/json; contribs=true` asks for contributions, which come in no other content type.
     """
@@ -72,7 +72,7 @@ def _range(text: str, accept: str) -> _Range:
 
 
 def _preference(form: Wanted, ranges: list[_Range]) -> tuple[float, int]:
-    """The weight of the range that fits a form most closely, and how early that range comes; 0 if none fits."""
+    """The weight and the position of the range that fits a format most closely; 0 if none fits."""
     names = (form.content_type, f"{form.content_type.split('/')[0]}/*", "*/*")
     fits = [(names.index(one.name), at) for at, one in enumerate(ranges)
             if one.contribs == form.contribs and one.name in names]  # fmt: skip

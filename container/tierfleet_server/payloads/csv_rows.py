@@ -13,7 +13,7 @@ from .text import PIECE_BYTES, Pause, check_utf8, count, end_without, find
 # A line of no more cells than this is read at once.
 _SHORT = 4096
 _ODD_PIECE_BYTES = 4096
-# As many whole cells of a line as there are, each with the comma after it: a comma in quotes ends none.
+# As many whole cells as possible, each with its comma; a comma in quotes ends no cell.
 _CELLS = re.compile(rb'(?:(?:"(?:[^"]|"")*+"|[^",])[^,]*+,|,)*+')
 _UNENDED = "row {} has a quote that does not end; close it on the same line"
 
@@ -40,7 +40,7 @@ def read(body: bytes, features: int, categories: Categories, pace: Pace) -> Bloc
                 continue
             if at > stop:
                 break
-        # What the compiled reader leaves to Python: the line at `at`, and some that follow it.
+        # The compiled reader leaves this line to Python, and the next lines with it.
         piece = _ODD_PIECE_BYTES if plain else PIECE_BYTES
         end = stop if stop - at <= piece else body.rfind(b"\n", at, at + piece)
         lines: list[str | None]
@@ -92,7 +92,7 @@ def _put(cells: list[str], plain: bool, filling: Filling, column: int, categorie
 
 
 def _long_line(body: bytes, start: int, stop: int, filling: Filling, categories: Categories) -> Pause:
-    """One line piece by piece: first how many cells it has, then what is in them."""
+    """One line piece by piece: first the number of its cells, then their values."""
     while stop > start and body[stop - 1 : stop] == b"\r":
         stop -= 1
     quoted = (yield from find(body, b'"', start, stop)) >= 0
@@ -130,7 +130,7 @@ def _pieces(body: bytes, start: int, stop: int, row: int, quoted: bool) -> Itera
 
 
 def one_plain_row(body: bytes, features: int) -> "array[float] | None":
-    """The commonest body by a shorter way; None for anything that needs a closer look."""
+    """One plain row, fast; None for any other body."""
     cells = body.split(b",")
     if len(cells) != features or b"_" in body:
         return None

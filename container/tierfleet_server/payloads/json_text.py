@@ -1,4 +1,4 @@
-"""A JSON document read value by value, each of bounded length, where `json.loads` would build all of it at once."""
+"""A JSON document read value by value, each of bounded length; `json.loads` would build everything at once."""
 
 import codecs
 import json
@@ -176,7 +176,7 @@ class Cursor:
         return end if end >= 0 else self._text.rfind(",", self._at)
 
     def skip(self) -> Pause:
-        """Walk through the next value, whatever its length, and build nothing."""
+        """Skip the next value of any length without building it."""
         stack: list[str] = []
         steps = 0
         while True:

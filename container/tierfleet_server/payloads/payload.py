@@ -1,4 +1,4 @@
-"""A request body as blocks of dense float32 rows for a model, or a sentence that says what is wrong with it."""
+"""A request body as blocks of dense float32 rows for a model, or a refusal."""
 
 from collections.abc import Callable, Generator
 from functools import partial
@@ -16,11 +16,11 @@ Reading = Generator[tuple[int, Rows] | None, None, None]
 
 
 def read_blocks(body: bytes, content_type: str, model: Model, pace: Pace) -> Reading:
-    """Rows in blocks of `pace.rows`, each with the number of its first row, preprocessed as the metadata says.
+    """Preprocessed rows in blocks of `pace.rows`, each with the number of its first row.
 
-    Raises Refusal (400, 413 or 415), perhaps after some blocks; nothing of the whole body's size is built. None comes
-    where others may go first. A block whose first row is 0 begins anew: what came before does not count.
-    Run it with `np.errstate(over="ignore")`.
+    Raises Refusal (400, 413 or 415), perhaps after some blocks; it builds nothing of the whole body's size. It yields
+    None where others may go first. A block that starts at row 0 replaces all earlier ones. Run it with
+    `np.errstate(over="ignore")`.
     """
     reader = _READERS.get(content_type)
     if reader is libsvm_rows.read:
@@ -29,7 +29,7 @@ def read_blocks(body: bytes, content_type: str, model: Model, pace: Pace) -> Rea
         raise Refusal(415, f"content type {shown(content_type)} is not read; send one of {', '.join(_READERS)}")
     if not (yield from has_content(body)):
         raise Refusal(400, f"the body is empty; send at least one row of {model.features} features")
-    # What cannot be read is said before what is infinite, wherever it is.
+    # Values that cannot be read are reported before infinite ones, in any order.
     infinite = scaled = None
     for block in reader(body, model.features, model.preprocessing.categories, pace):
         if block is None:
@@ -58,7 +58,7 @@ def read_blocks(body: bytes, content_type: str, model: Model, pace: Pace) -> Rea
 
 
 def read_rows(body: bytes, content_type: str, model: Model) -> Rows:
-    """All rows of a body at once; raises Refusal as `read_blocks`."""
+    """All rows of a body; raises Refusal like `read_blocks`."""
     parts: list[Rows] = []
     with np.errstate(over="ignore"):
         for block in read_blocks(body, content_type, model, Pace(model)):
@@ -71,7 +71,7 @@ def read_rows(body: bytes, content_type: str, model: Model) -> Rows:
 
 
 def one_plain_csv_row(body: bytes, model: Model) -> Rows | None:
-    """The commonest body by a shorter way; None for anything that needs a closer look."""
+    """One plain csv row, fast; None for any other body."""
     values = csv_rows.one_plain_row(body, model.features)
     return None if values is None else Rows(values.buffer_info()[0], 1, model.features, values)
 

@@ -1,4 +1,4 @@
-"""Scores as bytes, the same on a multi-model and on a dedicated endpoint."""
+"""Scores as bytes, equal on multi-model and dedicated endpoints."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from ..model.refusal import Refusal
 from ..reply_size import BYTES_A_NUMBER, BYTES_A_ROW, MAX_REPLY_BYTES
 from .accept import CSV, JSON, JSON_LINES, NPY
 
-# An npy head for any number of rows has this size; room is left for it, since moving 64 MiB holds the interpreter.
+# The size of an npy head for any number of rows. Its room is reserved, because moving 64 MiB holds the interpreter.
 _NPY_HEAD_BYTES = 128
 _BEGINS = {JSON: b'{"predictions": [', NPY: bytes(_NPY_HEAD_BYTES)}
 
@@ -20,7 +20,7 @@ _BEGINS = {JSON: b'{"predictions": [', NPY: bytes(_NPY_HEAD_BYTES)}
 def check_reply(rows: int, bytes_a_row: int, head_bytes: int = 0) -> None:
     """Raise Refusal (413) if a reply of so many rows, each with at most so many bytes, may be too big.
 
-    So the limit depends on nothing but how many rows and numbers there are.
+    So the limit depends only on the number of rows and numbers.
     """
     most = head_bytes + rows * bytes_a_row
     if most > MAX_REPLY_BYTES:
@@ -36,7 +36,7 @@ def bytes_a_row(numbers: int, content_type: str = JSON) -> int:
 
 
 class Rendering:
-    """The reply's body, grown by blocks of scores in row order; every float32 is written so that it reads back exactly.
+    """The reply's body from blocks of scores in row order. Every float32 is written so that it reads back exactly.
 
     csv: a line a row, its outputs joined by commas. json: {"predictions": [{"score": s}, ...]}, a list for
     several outputs. jsonlines: {"score": s} a line. npy: float32 of shape (rows,) or (rows, outputs).
@@ -65,7 +65,7 @@ class Rendering:
         self.rows += rows
 
     def check_all(self, rows: int) -> None:
-        """Raise Refusal (413) if `rows` rows like those that were added make too big a reply."""
+        """Raise Refusal (413) if `rows` rows like the added ones make the reply too large."""
         check_reply(rows, bytes_a_row(self._outputs, self._content_type))
 
     def finish(self) -> bytes | bytearray:

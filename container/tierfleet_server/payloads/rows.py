@@ -1,4 +1,4 @@
-"""Rows on their way from a body to a model: blocks of float32, and what every content type says no to."""
+"""Rows between a body and a model: blocks of float32, and the refusals of all content types."""
 
 import math
 from array import array
@@ -13,7 +13,7 @@ from tierfleet_forest import csv_rows
 from ..cost import Pace
 from ..model.refusal import Refusal, shown
 
-# libsvm says little and means much: a short body may stand for many empty columns.
+# A short libsvm body may mean many empty columns.
 MAX_DENSE_BYTES = 64 * 1024 * 1024
 LONGEST_CELL = 64 * 1024
 _NAMED = 40  # categories, more than fit into a message
@@ -22,7 +22,7 @@ Matrix = npt.NDArray[np.float32]
 
 
 class Block(NamedTuple):
-    """Rows `first` and following. A block whose first is 0 begins anew: what came before does not count."""
+    """Rows `first` and following. A block that starts at row 0 replaces all earlier ones."""
 
     first: int
     matrix: Matrix
@@ -32,7 +32,7 @@ Blocks = Generator[Block | None, None, None]
 
 
 class Filling:
-    """The block that is being read: values are added to the row `row`, until `full` says that it is whole."""
+    """The current block: values are added to the row `row` until `full` returns the block."""
 
     __slots__ = ("_first", "_pace", "_rows", "_values", "features", "row")
 
@@ -43,7 +43,7 @@ class Filling:
         self._values = array("f")
 
     def add(self, values: Iterable[float]) -> None:
-        """The row's next values; raises ValueError for what is no number, and then has none of them."""
+        """Add values to the row; raises ValueError and adds none of them if one is not a number."""
         before = len(self._values)
         try:
             self._values.extend(values)
@@ -52,9 +52,9 @@ class Filling:
             raise
 
     def add_lines(self, body: bytes, start: int, stop: int) -> int:
-        """Whole rows of csv from body[start] on, by the compiled reader: where the first line begins that it left.
+        """Read rows of csv from body[start] on with the compiled reader; returns where the next line begins.
 
-        It leaves what follows a full block, and a line that needs a closer look.
+        It stops at the end of the block, and before a line that is not plain numbers.
         """
         # A row has a byte at least for each value: its comma or the end of its line.
         most = min(self._rows - (self.row - self._first), (stop - start) // self.features + 1)
@@ -65,7 +65,7 @@ class Filling:
         return start
 
     def full(self) -> Block | None:
-        """The row has all its values: the block, if it was its last."""
+        """Finish the row; returns the block if it was its last row."""
         self.row += 1
         return self.rest_if_full()
 
@@ -74,7 +74,7 @@ class Filling:
         return self.rest() if self.row - self._first == self._rows else None
 
     def rest(self) -> Block | None:
-        """The block as far as it is filled, if it is; the next one begins."""
+        """The rows so far as a block, if there are any; starts the next block."""
         rows = self.row - self._first
         if not rows:
             return None
@@ -132,7 +132,7 @@ def code(text: object, row: int, column: int, codes: Mapping[str, float]) -> flo
 
 
 def refuse_categories(content_type: str, categories: Categories) -> None:
-    """Raise Refusal (415) where the content type has no texts and the model wants them."""
+    """Raise Refusal (415) if the model needs texts and the content type has none."""
     if categories:
         raise Refusal(
             415, f"{content_type} holds only numbers and this model maps texts to categories; "
@@ -141,5 +141,5 @@ def refuse_categories(content_type: str, categories: Categories) -> None:
 
 
 def too_long(row: int, column: int) -> Refusal:
-    """One cell that no number needs."""
+    """The refusal of a cell that is too long for a number."""
     return Refusal(400, f"row {row}, feature {column} has more than {LONGEST_CELL} characters; send a number")

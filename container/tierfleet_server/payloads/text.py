@@ -1,13 +1,13 @@
-"""Long bodies in pieces, so that no single call into C holds the interpreter for more than a fraction of a millisecond.
+"""Long bodies in pieces, so that no call into C holds the interpreter for more than a fraction of a millisecond.
 
-The functions are generators where they may take long: they yield None where others may go first.
+Functions that may take long are generators: they yield None where others may go first.
 """
 
 import codecs
 from collections.abc import Generator
 
 PIECE_BYTES = 64 * 1024
-_COUNT_BYTES = 16 * 1024  # counting goes by hits, of which every byte may be one
+_COUNT_BYTES = 16 * 1024  # the time depends on the hits, and every byte may be one
 Pause = Generator[None, None, None]
 
 

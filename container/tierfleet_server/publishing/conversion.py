@@ -1,6 +1,6 @@
-"""What XGBoost of one version reads of a model that another one saved, and the same model as that version writes it.
+"""What one version of XGBoost reads of another version's model, and the model as that version writes it.
 
-Judged by the version in the file and the version of the reader, never by the XGBoost that is installed. The rules come
+The rules depend on the version in the file and the version of the reader, never on the installed XGBoost. They come
 from loading every kind of model of ten versions in eleven (`make test-xgboost-versions`; docs/models.md has the table).
 """
 
@@ -28,7 +28,7 @@ _FIRST_WITH_CATEGORIES: Version = (1, 5, 0)
 _FIRST_WITH_VECTOR_BASE: Version = (3, 1, 0)
 _FIRST_WITH_TARGETS: Version = (1, 6, 0)
 _FIRST_WITH_FLOAT_AFT: Version = (2, 1, 0)
-# The first version with an objective, for those that 1.0 did not have.
+# The first version with an objective, for objectives that 1.0 did not have.
 _FIRST = {
     "reg:pseudohubererror": (1, 1, 0), "survival:aft": (1, 1, 0), "reg:absoluteerror": (1, 7, 0),
     "reg:quantileerror": (2, 0, 0), "reg:expectileerror": (3, 3, 0),
@@ -36,7 +36,7 @@ _FIRST = {
 _SLOPE, _SCALE = {"huber_slope": "1"}, {"scale_pos_weight": "1"}
 _RANK_1 = {"lambda_rank_param": {"fix_list_weight": "0", "num_pairsample": "1"}}
 _RANK_2: dict[str, dict[str, str]] = {"lambdarank_param": {}}
-# The parameters that a reader insists on, though scores do not depend on their values.
+# Parameters that a reader requires although scores do not depend on them.
 _PARAMETERS: dict[str, dict[str, dict[str, str]]] = {
     **{name: {"reg_loss_param": _SCALE} for name in (
         "reg:squarederror", "reg:linear", "reg:squaredlogerror", "reg:logistic", "binary:logistic",
@@ -69,7 +69,7 @@ _FILLED = (
 
 
 def version_of(document: Document) -> Version:
-    """The XGBoost that saved it; raises BadModel if the document does not say."""
+    """The version of XGBoost that saved it; raises BadModel if the document does not say."""
     version = document.get("version")
     if not isinstance(version, list) or len(version) != 3 or not all(type(part) is int for part in version):
         raise BadModel("the model does not say which XGBoost saved it; save it with Booster.save_model")
@@ -77,7 +77,7 @@ def version_of(document: Document) -> Version:
 
 
 def refuse_unreadable(document: Document, source: Version, reader: Version) -> None:
-    """BadModel if no file gives XGBoost `reader` the scores that this model has in `source`."""
+    """Raise BadModel if no file gives XGBoost `reader` the scores that this model has in `source`."""
     learner = learner_of(document)
     objective = str(learner["objective"]["name"])
     if objective not in _PARAMETERS and objective not in _RANKING:
@@ -167,7 +167,7 @@ def differences(document: Document, form: str, source: Version, reader: Version)
 def converted(document: Document, source: Version, reader: Version) -> Document:
     """The model as XGBoost `reader` writes it, with the scores it has in `source` before the objective's transform.
 
-    `refuse_unreadable` says whether those after it are the same too, and must have been asked.
+    Call `refuse_unreadable` first: it says whether the scores after the transform are the same too.
     """
     outputs = outputs_of(document)
     base = base_margins(document, source)
@@ -306,7 +306,7 @@ def _write_booster(document: Document, reader: Version) -> None:
     kind, model, weights = booster_of(document)
     model.pop("cats", None)
     if kind == "gblinear":
-        # Whatever it says, it is one round: 3.1 and newer take a booster of none for one that is not trained.
+        # Always one round: 3.1 and later treat a booster without rounds as untrained.
         model["boosted_rounds"] = max(1, int(model.get("boosted_rounds", 0)))
         learner["gradient_booster"] = {"model": model, "name": "gblinear"}
         return

@@ -1,6 +1,6 @@
-"""A model file as one plain document, whichever of XGBoost's three formats it is in, and back as UBJ or JSON.
+"""A model file in any of XGBoost's three formats as one document, and back as UBJ or JSON.
 
-Numbers of trees are NumPy arrays in big-endian order, as UBJ has them. What is not changed is written as it was read.
+Numbers of trees are NumPy arrays in big-endian order, as in UBJ. Unchanged parts are written as they were read.
 """
 
 import json
@@ -61,7 +61,7 @@ def _json_document(text: bytes) -> Document:
     def keep_booleans_out(members: list[tuple[str, Any]]) -> dict[str, Any]:
         values = dict(members)
         if len(values) != len(members):
-            raise UbjError("a name stands twice in one object")
+            raise UbjError("a name occurs twice in one object")
         for name, value in values.items():
             dtype = _DTYPE_OF.get(name)
             if dtype is not None and isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What a file is that is not a model as `Booster.save_model` writes it, and what to do instead."""
+"""Recognises files that are not models of `Booster.save_model`, and says what to do instead."""
 
 import json
 import re
@@ -26,7 +26,7 @@ _PICKLE = (b"(d", b"(l", b"cc", b"c_", b"cx", b"cn")
 
 
 def foreign_format(head: bytes) -> str | None:
-    """What a file is by its first 4 KiB, and what to do, as the rest of a sentence; None if it may be a model."""
+    """The kind of a file by its first 4 KiB and what to do, as the rest of a sentence; None if it may be a model."""
     if not head.strip():
         return "is empty; " + _SAVE
     if head[:1] == b"\x80" or head[:2] in _PICKLE:
@@ -56,7 +56,7 @@ def model_format(head: bytes) -> str | None:
 
 
 def foreign_document(document: dict[str, Any]) -> str | None:
-    """What a JSON or UBJ document is that is no model, as the rest of a sentence; None if it may be a model."""
+    """The kind of a JSON or UBJ document that is not a model, as the rest of a sentence; None if it may be a model."""
     learner = document.get("learner")
     if isinstance(learner, dict):
         booster = learner.get("gradient_booster")
@@ -81,5 +81,5 @@ def foreign_document(document: dict[str, Any]) -> str | None:
 
 
 def describe_bytes(data: Bytes) -> str:
-    """The first bytes of a file that is nothing known, for a sentence."""
+    """The first bytes of an unknown file, for a message."""
     return f"begins with {data[:8]!r}, which is no format of XGBoost's; {_SAVE}"

@@ -1,4 +1,4 @@
-"""XGBoost's old binary format, which 3.0 was the last to read: what SageMaker's training jobs wrote until 1.7.
+"""XGBoost's old binary format, which SageMaker's training jobs wrote until 1.7 and XGBoost reads until 3.0.
 
 Source: `LearnerModelParamLegacy`, `GBTreeModelParam`, `RegTree::Node` and `RTreeNodeStat` of XGBoost 1.0 to 1.7,
 compared with what 1.0.2, 1.2.1, 1.3.3, 1.5.2, 1.6.2 and 1.7.6 write. Everything is little-endian.

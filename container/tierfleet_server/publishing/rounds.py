@@ -1,4 +1,4 @@
-"""How many boosting rounds a model has, where its early stopping was best, and the same model cut there."""
+"""A model's boosting rounds, its best iteration of early stopping, and the model cut there."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Rounds = Literal["auto", "all", "best"]
 
 @dataclass(frozen=True)
 class RoundsKept:
-    """How much of a model is kept: `trees` of its trees, which are `rounds`; `note` says so where it is not all."""
+    """The kept part of a model: `trees` of its trees in `rounds` rounds; `note` says so if it is not all."""
 
     trees: int
     rounds: int
@@ -35,7 +35,7 @@ def starts_of_rounds(document: Document) -> list[int] | None:
 
 
 def kept_rounds(document: Document, rounds: Rounds) -> RoundsKept:
-    """Which rounds an artefact gets; raises BadModel for a cut that was asked for and cannot be made.
+    """The rounds of an artefact; raises BadModel for a requested cut that cannot be made.
 
     `Booster.predict` scores all rounds, so all are kept; scikit-learn's wrapper stops at the best iteration, so its
     files are cut there. `best_iteration` of a native file does not tell whether it was trained on after an early stop:

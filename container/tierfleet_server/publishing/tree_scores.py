@@ -1,8 +1,8 @@
 """The scores of a model document before the objective's transform, added up in float32 in the order XGBoost adds them.
 
-It stands beside XGBoost, not in front of it: packaging compares what is served with what this computes from the file as
-it was, so that no version of XGBoost that happens to be installed decides what the file meant. Held against XGBoost
-1.0.2 to 3.4.1 by tests/xgboost_versions.
+It is a second implementation for comparison: packaging compares what is served with what this computes from the
+original file, so the installed XGBoost does not decide what the file means. tests/xgboost_versions compares it with
+XGBoost 1.0.2 to 3.4.1.
 """
 
 import ctypes
@@ -70,7 +70,7 @@ def outputs_of(document: Document) -> int:
 def booster_of(document: Document) -> tuple[str, dict[str, Any], list[Any] | None]:
     """The booster's kind (gbtree, dart, gblinear), its model, and the weights of DART's trees.
 
-    DART lies in three places: until 3.2 around a gbtree, in 3.3 beside the model, from 3.4 inside of it.
+    DART's weights are in three places: until 3.2 around a gbtree, in 3.3 next to the model, from 3.4 inside it.
     """
     booster = learner_of(document)["gradient_booster"]
     inner = booster.get("gbtree", booster)
@@ -82,7 +82,7 @@ def booster_of(document: Document) -> tuple[str, dict[str, Any], list[Any] | Non
 
 
 def base_scores(document: Document) -> Floats:
-    """`base_score` as it stands in the file, one per output; raises BadModel if it is not numbers."""
+    """`base_score` as in the file, one per output; raises BadModel if it is not numbers."""
     text = str(learner_of(document)["learner_model_param"]["base_score"]).strip()
     parts = text[1:-1].split(",") if text.startswith("[") and text.endswith("]") else [text]
     outputs = outputs_of(document)

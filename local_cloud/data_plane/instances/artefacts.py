@@ -1,4 +1,4 @@
-"""Model artefacts from S3 onto an instance's disk: streamed, at the speed that was set, unpacked without trust."""
+"""Model artefacts from S3 to an instance's disk: streamed at the configured speed, and unpacked safely."""
 
 import asyncio
 import contextlib
@@ -33,9 +33,9 @@ Reader = tuple[Scope, tuple[str, str, str] | None]
 
 @dataclass
 class Artefacts:
-    """Fetches artefacts, with the execution role's credentials where IAM is enforced, else with the account's."""
+    """Fetches artefacts with the execution role's credentials if IAM is enforced, else with the account's."""
 
-    emulator_url: str
+    ministack_url: str
     settings: DataPlaneSettings
     failing: bool = False  # the fault "S3 does not answer"
     _clients: dict[Reader, Any] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class Artefacts:
             self._clients[reader] = session.client(
                 "s3",
                 region_name=region,
-                endpoint_url=self.emulator_url,
+                endpoint_url=self.ministack_url,
                 aws_access_key_id=access_key,
                 aws_secret_access_key=secret_key,
                 aws_session_token=token,

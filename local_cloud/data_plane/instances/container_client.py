@@ -51,7 +51,7 @@ class ContainerClient:
         return reply
 
     def close(self) -> None:
-        """Close the connections that nobody uses now; the others are closed as they end."""
+        """Close idle connections; the others are closed as they end."""
         self._closed = True
         for connection in self._idle:
             connection.close()
@@ -117,7 +117,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._reply is None:
-            self.close()  # nobody asked
+            self.close()  # an answer to no request
             return
         try:
             self._parser.feed_data(data)

@@ -1,4 +1,4 @@
-"""What one instance did since it started: for people and tests; the metrics are observations."""
+"""What one instance did since it started, for people and tests. Metrics come from observations."""
 
 from collections import deque
 from dataclasses import asdict, dataclass, field

@@ -133,7 +133,7 @@ class ModelCache:
         self.loading.pop(model, None)
         self._something_released.set()
         if not task.cancelled():
-            task.exception()  # nobody may be waiting for it
+            task.exception()  # there may be no waiter left
 
     async def _load_in_time(self, model: str) -> None:
         if (refused := self._refused.get(model)) and time.monotonic() < refused.until:
@@ -172,7 +172,7 @@ class ModelCache:
         self._observe("ModelDownloadingTime", (time.perf_counter() - started) * 1e6)
 
     async def _free_disk(self) -> None:
-        """Delete artefacts of unloaded models; where that is not enough, unload models that nobody uses."""
+        """Delete artefacts of unloaded models. If that is not enough, unload models without requests."""
         self.disk.evict(pinned=self.holds)
         while self.disk.over and (victim := self._unused()) is not None:
             await self._unload(victim)
@@ -209,7 +209,7 @@ class ModelCache:
             await self._free_memory(model, error)
 
     async def _free_memory(self, model: str, refusal: ServiceError) -> None:
-        """UNLOAD the least recently used model that nobody uses; wait for one if all are in use."""
+        """UNLOAD the least recently used model without requests; wait for one if all have some."""
         if (victim := self._unused()) is not None:
             await self._unload(victim)
             return

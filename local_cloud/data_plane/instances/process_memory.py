@@ -25,10 +25,10 @@ def _proportional_bytes(pid: int) -> int | None:
 
 
 def _children(pid: int) -> list[int]:
-    found: list[int] = []
+    children: list[int] = []
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text().split()]
+            children += [int(child) for child in (task / "children").read_text().split()]
     except OSError:
         pass
-    return found
+    return children

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Wish:
+class Decision:
     """What one policy asks for: a number of instances, or None to stay, which holds the others' scale-in back."""
 
     policy_name: str
@@ -15,21 +15,21 @@ class Wish:
     cause: str = ""
 
 
-def decided(capacity: int, minimum: int, maximum: int, wishes: Sequence[Wish]) -> tuple[int, Wish] | None:
-    """The new number of instances, within the bounds, and the wish it follows; None to leave it.
+def combined(capacity: int, minimum: int, maximum: int, decisions: Sequence[Decision]) -> tuple[int, Decision] | None:
+    """The new number of instances, within the bounds, and the decision it follows; None to leave it.
 
     Out if any policy asks for it, by the largest; in only if all that have a say ask for it, by the smallest step.
     https://docs.aws.amazon.com/autoscaling/application/userguide/target-tracking-scaling-policy-overview.html
     """
-    asked = [(wish.instances, wish) for wish in wishes if wish.instances is not None]
+    asked = [(decision.instances, decision) for decision in decisions if decision.instances is not None]
     if not asked:
         return None
-    wanted, wish = max(asked, key=lambda pair: pair[0])
+    wanted, decision = max(asked, key=lambda pair: pair[0])
     within = max(minimum, min(maximum, wanted))
     if wanted > capacity:
-        return (within, wish) if within > capacity else None
-    all_ask_for_less = wanted < capacity and len(asked) == len(wishes)
-    return (within, wish) if all_ask_for_less and within < capacity else None
+        return (within, decision) if within > capacity else None
+    all_ask_for_less = wanted < capacity and len(asked) == len(decisions)
+    return (within, decision) if all_ask_for_less and within < capacity else None
 
 
 def tracked(capacity: int, metric_value: float, target_value: float) -> int:

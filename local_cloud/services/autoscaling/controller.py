@@ -10,7 +10,7 @@ from typing import Any
 
 from local_cloud.core.clock import clock
 from local_cloud.services.autoscaling import activities, decisions, schedules
-from local_cloud.services.autoscaling.arithmetic import decided
+from local_cloud.services.autoscaling.arithmetic import combined
 from local_cloud.services.autoscaling.decisions import Alarm, Policy, PolicyKey
 from local_cloud.services.autoscaling.requests import RESOURCE_ID
 from local_cloud.services.sagemaker import endpoint_states
@@ -69,18 +69,18 @@ def _scale(
     key: Key, capacity: int, its_policies: list[tuple[PolicyKey, Policy]], triggered: dict[str, list[Alarm]]
 ) -> None:
     target = targets[key]
-    asked = [decisions.wish_of(policy_key, policy, capacity, triggered) for policy_key, policy in its_policies]
-    wishes = [wish for wish in asked if wish is not None]
-    decision = decided(capacity, int(target["MinCapacity"]), int(target["MaxCapacity"]), wishes)
-    if decision is None:
+    asked = [decisions.decision_of(policy_key, policy, capacity, triggered) for policy_key, policy in its_policies]
+    present = [decision for decision in asked if decision is not None]
+    chosen = combined(capacity, int(target["MinCapacity"]), int(target["MaxCapacity"]), present)
+    if chosen is None:
         return
-    instances, wish = decision
+    instances, decision = chosen
     direction = "out" if instances > capacity else "in"
     if _suspended(target, f"DynamicScaling{direction.title()}Suspended"):
         return
-    activity = activities.change_capacity(key, instances, cause=wish.cause)
+    activity = activities.change_capacity(key, instances, cause=decision.cause)
     if activity["StatusCode"] == "InProgress":
-        last_scalings[(*key, wish.policy_name, direction)] = (capacity, activity)
+        last_scalings[(*key, decision.policy_name, direction)] = (capacity, activity)
 
 
 def _suspended(target: dict[str, Any], what: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from ministack.services import cloudwatch
 
 from local_cloud.core.clock import clock
-from local_cloud.services.autoscaling.arithmetic import Wish, stepped, tracked
+from local_cloud.services.autoscaling.arithmetic import Decision, stepped, tracked
 from local_cloud.services.cloudwatch import alarm_evaluation
 from local_cloud.services.scalable_targets import last_scalings
 
@@ -30,22 +30,24 @@ def triggered_alarms() -> dict[str, list[Alarm]]:
     return triggered
 
 
-def wish_of(key: PolicyKey, policy: Policy, capacity: int, triggered: dict[str, list[Alarm]]) -> Wish | None:
+def decision_of(key: PolicyKey, policy: Policy, capacity: int, triggered: dict[str, list[Alarm]]) -> Decision | None:
     """What a policy asks for; None when it has no say, as a step policy whose alarms are quiet."""
     if policy["PolicyType"] == "TargetTrackingScaling":
-        return _tracking_wish(key, policy["TargetTrackingScalingPolicyConfiguration"], policy["Alarms"], capacity)
-    wishes = [_step_wish(key, policy, alarm, capacity) for alarm in triggered.get(policy["PolicyARN"], [])]
-    present = [wish for wish in wishes if wish is not None]
-    return max(present, key=lambda wish: wish.instances or 0, default=None)
+        return _tracking_decision(key, policy["TargetTrackingScalingPolicyConfiguration"], policy["Alarms"], capacity)
+    decisions = [_step_decision(key, policy, alarm, capacity) for alarm in triggered.get(policy["PolicyARN"], [])]
+    present = [decision for decision in decisions if decision is not None]
+    return max(present, key=lambda decision: decision.instances or 0, default=None)
 
 
-def _tracking_wish(
+def _tracking_decision(
     key: PolicyKey, configuration: dict[str, Any], alarms: list[dict[str, str]], capacity: int
-) -> Wish | None:
+) -> Decision | None:
     """Out on AlarmHigh, in on AlarmLow; with scale-in enabled and neither, the policy holds the capacity."""
     name, target_value = key[3], float(configuration["TargetValue"])
-    found = {kind: alarm for alarm in alarms for kind in ("AlarmHigh", "AlarmLow") if f"-{kind}-" in alarm["AlarmName"]}
-    red = {kind: cloudwatch._alarms.get(alarm["AlarmName"]) for kind, alarm in found.items()}
+    alarm_by_kind = {
+        kind: alarm for alarm in alarms for kind in ("AlarmHigh", "AlarmLow") if f"-{kind}-" in alarm["AlarmName"]
+    }
+    red = {kind: cloudwatch._alarms.get(alarm["AlarmName"]) for kind, alarm in alarm_by_kind.items()}
     red = {kind: alarm for kind, alarm in red.items() if alarm is not None and alarm["StateValue"] == "ALARM"}
     if high := red.get("AlarmHigh"):
         cooldown = float(configuration.get("ScaleOutCooldown", DEFAULT_COOLDOWN_SECONDS))
@@ -60,10 +62,10 @@ def _tracking_wish(
         values = [value for value in alarm_evaluation.datapoints(low) if value is not None]
         wanted = tracked(capacity, max(values), target_value) if values else capacity
         return _asking(name, low, wanted if wanted < capacity and not _cooling(key, "in", cooldown) else None)
-    return Wish(name, None)
+    return Decision(name, None)
 
 
-def _step_wish(key: PolicyKey, policy: Policy, alarm: Alarm, capacity: int) -> Wish | None:
+def _step_decision(key: PolicyKey, policy: Policy, alarm: Alarm, capacity: int) -> Decision | None:
     configuration = policy["StepScalingPolicyConfiguration"]
     cooldown = float(configuration.get("Cooldown", DEFAULT_COOLDOWN_SECONDS))
     breach = _breach(alarm, configuration.get("MetricAggregationType") or "Average")
@@ -78,9 +80,9 @@ def _step_wish(key: PolicyKey, policy: Policy, alarm: Alarm, capacity: int) -> W
     return _asking(policy["PolicyName"], alarm, None if held else wanted)
 
 
-def _asking(policy_name: str, alarm: Alarm, instances: int | None) -> Wish:
+def _asking(policy_name: str, alarm: Alarm, instances: int | None) -> Decision:
     cause = f"monitor alarm {alarm['AlarmName']} in state {alarm['StateValue']} triggered policy {policy_name}"
-    return Wish(policy_name, instances, cause)
+    return Decision(policy_name, instances, cause)
 
 
 def _breach(alarm: Alarm, aggregation: str) -> float:

@@ -17,7 +17,7 @@ def variant_of(request: dict[str, Any]) -> Variant:
     if request["ServiceNamespace"] != "sagemaker" or request["ScalableDimension"] != _DIMENSION:
         raise ServiceError(
             "ValidationException",
-            f"the stand-in scales sagemaker / {_DIMENSION} only, got "
+            f"the local emulator scales sagemaker / {_DIMENSION} only, got "
             f"{request['ServiceNamespace']} / {request['ScalableDimension']}",
         )
     match = RESOURCE_ID.fullmatch(request["ResourceId"])
@@ -53,8 +53,8 @@ def selected(request: dict[str, Any], key: tuple[str, ...], ids: list[str] | Non
     )
 
 
-def listed(field: str, found: list[dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
+def listed(field: str, items: list[dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
     shown, following = page(
-        found, max_results=request.get("MaxResults"), next_token=request.get("NextToken"), default_size=50
+        items, max_results=request.get("MaxResults"), next_token=request.get("NextToken"), default_size=50
     )
     return {field: shown, **following}

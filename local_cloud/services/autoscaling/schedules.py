@@ -48,16 +48,16 @@ def arm(key: ActionKey, after: float) -> None:
 
 def due(now: float) -> list[ActionKey]:
     """The actions whose time has come, in the order of their latest occurrence; each is armed anew."""
-    found: list[tuple[float, ActionKey]] = []
+    fired: list[tuple[float, ActionKey]] = []
     for key, moment in next_occurrences.items():
         if moment > now:
             continue
         latest = moment
         while (following := _next(scheduled_actions[key], latest)) is not None and following <= now:
             latest = following
-        found.append((latest, key))
+        fired.append((latest, key))
         arm(key, now)
-    return [key for _, key in sorted(found)]
+    return [key for _, key in sorted(fired)]
 
 
 def _next(action: Action, after: float) -> float | None:
@@ -73,5 +73,5 @@ def _occurrence(action: Action, after: float, *, anchor: float) -> float | None:
     schedule, moment = parse_schedule(action["Schedule"]), datetime.fromtimestamp(after, UTC)
     if isinstance(schedule, Rate):
         return schedule.next_fire(moment, datetime.fromtimestamp(anchor, UTC)).timestamp()
-    found = schedule.next_fire(moment, ZoneInfo(action.get("Timezone") or "UTC"))
-    return None if found is None else found.timestamp()
+    next_fire = schedule.next_fire(moment, ZoneInfo(action.get("Timezone") or "UTC"))
+    return None if next_fire is None else next_fire.timestamp()

@@ -55,8 +55,8 @@ def register_scalable_target(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_scalable_targets(request: dict[str, Any]) -> dict[str, Any]:
-    found = [t for key, t in targets.items() if selected(request, key, ids=request.get("ResourceIds"))]
-    return listed("ScalableTargets", found, request)
+    selected_targets = [t for key, t in targets.items() if selected(request, key, ids=request.get("ResourceIds"))]
+    return listed("ScalableTargets", selected_targets, request)
 
 
 def deregister_scalable_target(request: dict[str, Any]) -> dict[str, Any]:
@@ -98,12 +98,12 @@ def put_scaling_policy(request: dict[str, Any]) -> dict[str, Any]:
 
 def describe_scaling_policies(request: dict[str, Any]) -> dict[str, Any]:
     names = request.get("PolicyNames")
-    found = [
+    described = [
         {**policy, "Alarms": policy["Alarms"] or alarms.acting_on(policy["PolicyARN"])}
         for key, policy in policies.items()
         if selected(request, key) and (not names or key[3] in names)
     ]
-    return listed("ScalingPolicies", found, request)
+    return listed("ScalingPolicies", described, request)
 
 
 def delete_scaling_policy(request: dict[str, Any]) -> dict[str, Any]:
@@ -138,10 +138,10 @@ def put_scheduled_action(request: dict[str, Any]) -> dict[str, Any]:
 
 def describe_scheduled_actions(request: dict[str, Any]) -> dict[str, Any]:
     names = request.get("ScheduledActionNames")
-    found = [
+    actions = [
         action for key, action in scheduled_actions.items() if selected(request, key) and (not names or key[3] in names)
     ]
-    return listed("ScheduledActions", found, request)
+    return listed("ScheduledActions", actions, request)
 
 
 def delete_scheduled_action(request: dict[str, Any]) -> dict[str, Any]:
@@ -155,12 +155,12 @@ def delete_scheduled_action(request: dict[str, Any]) -> dict[str, Any]:
 
 def describe_scaling_activities(request: dict[str, Any]) -> dict[str, Any]:
     scaling_activities.settle()
-    found = [
+    described = [
         {name: value for name, value in activity.items() if not name.startswith("_")}
         for activity in reversed(activities.get("all", []))
         if selected(request, key_of(activity))
     ]
-    return listed("ScalingActivities", found, request)
+    return listed("ScalingActivities", described, request)
 
 
 def _check_steps(configuration: dict[str, Any]) -> None:

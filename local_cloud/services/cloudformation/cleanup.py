@@ -1,7 +1,7 @@
 """CloudFormation's clean-up phase, for a whole tree of stacks.
 
 On AWS nothing old is deleted until every resource of the root and its nested stacks is in place; then the
-root enters UPDATE_COMPLETE_CLEANUP_IN_PROGRESS. The emulator cleans up each nested stack on its own.
+root enters UPDATE_COMPLETE_CLEANUP_IN_PROGRESS. ministack cleans up each nested stack on its own.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-nested-stacks.html
 """
 
@@ -22,15 +22,14 @@ _STACK = "AWS::CloudFormation::Stack"
 async def deploy(
     stack_name: str, stack_id: str, template: dict[str, Any], parameters: dict[str, Any], *args: Any, **kwargs: Any
 ) -> None:
-    """The emulator's deployment of one stack, to the end of everything in it; around a root stack, the phases of the
-    whole tree."""
+    """Deploy one stack by ministack and wait for everything in it. A root stack then cleans up the whole tree."""
     nested = operation.get()
     current = nested or Operation(stack_name)
     current.depends_on[stack_name] = explicit_dependencies(template)
     token = operation.set(current)
     try:
-        await emulator_deploy(stack_name, stack_id, template, parameters, *args, **kwargs)
-        # No await between the emulator's last status and ours: nobody sees the stack complete too early.
+        await ministack_deploy(stack_name, stack_id, template, parameters, *args, **kwargs)
+        # No await between ministack's last status and ours, or a caller could see the stack complete too early.
         await _settle(cloudformation._stacks[stack_name], template, parameters, *args, **kwargs)
         if nested is None:
             await _clean_up(cloudformation._stacks[stack_name], current)
@@ -50,8 +49,7 @@ async def _settle(
     retain_except_on_create: bool = False,
     imports: dict[str, Any] | None = None,
 ) -> None:
-    """After the last resource: the end of those that were begun early, and a cancellation that came during the last
-    one."""
+    """After the last resource, wait for resources that began early, and handle a late cancellation."""
     complete = "UPDATE_COMPLETE" if is_update else "CREATE_COMPLETE"
     name = stack["StackName"]
     cancelled = is_update and bool(stack.get("_cancel_requested"))
@@ -101,7 +99,7 @@ def delete_resource(
     current = operation.get()
     stack = cloudformation._stacks.get(stack_name) if stack_name else None
     if current is None or stack is None:
-        emulator_delete(resource_type, physical_id, properties, stack_name, logical_id)
+        ministack_delete(resource_type, physical_id, properties, stack_name, logical_id)
         return
     rolling_back = stack["StackStatus"].startswith("UPDATE_ROLLBACK")
     forward = stack["StackStatus"] == "UPDATE_IN_PROGRESS"
@@ -109,7 +107,7 @@ def delete_resource(
         deletion = Deletion(str(stack_name), str(logical_id), resource_type, physical_id, properties, rolling_back)
         current.deletions.append(deletion)
         return
-    emulator_delete(resource_type, physical_id, properties, stack_name, logical_id)
+    ministack_delete(resource_type, physical_id, properties, stack_name, logical_id)
 
 
 async def roll_back(
@@ -129,7 +127,7 @@ async def roll_back(
             d for d in current.deletions if d.rolling_back or not (whole_tree or d.stack_name == stack_name)
         ]
     event_log.record("StackRollingBack", stack_name)
-    await emulator_roll_back(stack_name, stack_id, stack, failed, reason_override)
+    await ministack_roll_back(stack_name, stack_id, stack, failed, reason_override)
 
 
 async def _clean_up(root: dict[str, Any], current: Operation) -> None:
@@ -169,7 +167,7 @@ async def _run(deletion: Deletion) -> None:
     add_event("DELETE_IN_PROGRESS")
     try:
         await run_reentrant(
-            emulator_delete,
+            ministack_delete,
             deletion.resource_type,
             deletion.physical_id,
             deletion.properties,
@@ -203,6 +201,6 @@ def add_stack_event(stack: dict[str, Any], status: str) -> None:
     stacks._add_event(stack["StackId"], stack["StackName"], stack["StackName"], _STACK, status, "", stack["StackId"])
 
 
-emulator_deploy: Callable[..., Awaitable[None]] = stacks._deploy_stack_async
-emulator_roll_back: Callable[..., Awaitable[None]] = stacks._roll_back_operation
-emulator_delete: Callable[..., None] = provisioners._delete_resource
+ministack_deploy: Callable[..., Awaitable[None]] = stacks._deploy_stack_async
+ministack_roll_back: Callable[..., Awaitable[None]] = stacks._roll_back_operation
+ministack_delete: Callable[..., None] = provisioners._delete_resource

@@ -1,6 +1,6 @@
 """AWS::CloudFormation::Stack: a nested stack that rolls back and cleans up with its root.
 
-The emulator runs nested stacks inline: what a failed one has made stays behind, what a later failure sends
+ministack runs nested stacks inline: what a failed one has made stays behind, what a later failure sends
 back is made anew instead of restored, and old resources go before the root is done. Here a nested stack
 goes through the same deployment as a root.
 """
@@ -10,7 +10,7 @@ import copy
 from collections.abc import Coroutine
 from typing import Any
 
-from ministack import app as emulator
+from ministack import app as ministack_app
 from ministack.core.responses import get_account_id, get_region, new_uuid, now_iso
 from ministack.services import cloudformation
 from ministack.services.cloudformation import engine, helpers, provisioners, stacks
@@ -146,8 +146,8 @@ def _restore(stack: Stack) -> None:
 
 
 def _on_loop(work: Coroutine[Any, Any, None]) -> None:
-    """Run a stack's coroutine on the emulator's loop; nested stacks' handlers have their own thread."""
-    asyncio.run_coroutine_threadsafe(work, emulator._MAIN_LOOP).result()
+    """Run a stack's coroutine on ministack's loop; nested stacks' handlers have their own thread."""
+    asyncio.run_coroutine_threadsafe(work, ministack_app._MAIN_LOOP).result()
 
 
 def _template(parent_name: str, properties: dict[str, Any]) -> tuple[dict[str, Any], str]:

@@ -1,8 +1,8 @@
 """No property is skipped silently: checked before a handler runs, and watched while it runs.
 
 Before: the properties must fit CloudFormation's own schema (`resource_schemas`).
-While: a top-level property that an emulator's create handler never reads would have no effect, so it is an
-error, unless it stands in IGNORED with the reason why nothing depends on it here.
+While: a top-level property that ministack's create handler never reads would have no effect. It is an error, unless
+IGNORED lists it with the reason why nothing depends on it here.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from ministack.core.responses import get_region
 
 from local_cloud.services.cloudformation import schemas
 
-# (resource type, property): why the emulator may ignore it. docs/local-cloud-rules.md shows this list.
+# (resource type, property): why ministack may ignore it. docs/local-cloud-rules.md shows this list.
 IGNORED: dict[tuple[str, str], str] = {
     (
         "AWS::S3::Bucket",
@@ -72,7 +72,7 @@ def check(resource_type: str, logical_id: str, properties: dict[str, Any]) -> No
 
 
 def watched(resource_type: str, create: Callable[..., Any], delete: Callable[..., Any] | None) -> Callable[..., Any]:
-    """An emulator's create handler that fails when it leaves a property unread."""
+    """Wrap a create handler of ministack: it fails if it leaves a property unread."""
 
     def create_reading_everything(logical_id: str, properties: dict[str, Any], stack_name: str) -> Any:
         watching = WatchedProperties(properties)
@@ -85,7 +85,7 @@ def watched(resource_type: str, create: Callable[..., Any], delete: Callable[...
         if unread:
             if delete is not None:
                 delete(physical_id, properties)
-            raise ValueError(f"{resource_type} {logical_id}: the emulator would skip silently: {', '.join(unread)}")
+            raise ValueError(f"{resource_type} {logical_id}: ministack would skip silently: {', '.join(unread)}")
         return physical_id, attributes
 
     return create_reading_everything

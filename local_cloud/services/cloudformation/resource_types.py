@@ -1,4 +1,4 @@
-"""The table of CloudFormation resource types that we add to the emulator, or replace in it."""
+"""The table of CloudFormation resource types that we add to ministack, or replace in it."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ HANDLERS: dict[str, Handler] = {
     },
 }
 
-# Their handlers wait on the clock, so they must not run on the emulator's event loop.
+# Their handlers wait on the clock, so they must not run on ministack's event loop.
 WAITING_TYPES = frozenset({"AWS::SageMaker::Endpoint", "AWS::AppConfig::Deployment"})
 
 # Where a physical name is given and kept, a replacement is refused as CloudFormation refuses it.

@@ -51,7 +51,7 @@ def _errors(value: Any, node: Schema, root: Schema, path: str) -> list[str]:
         return _object_errors(value, node, root, path)
     if isinstance(value, list):
         items = node.get("items", {})
-        # The emulator resolves an empty CommaDelimitedList parameter to [""].
+        # ministack resolves an empty CommaDelimitedList parameter to [""].
         present = [(i, item) for i, item in enumerate(value) if item != ""]
         return [error for i, item in present for error in _errors(item, items, root, f"{path}/{i}")]
     return _scalar_errors(value, node, path)

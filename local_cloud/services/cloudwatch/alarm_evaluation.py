@@ -1,6 +1,6 @@
 """CloudWatch metric alarms on our clock: dimensions, M of N periods, missing data, metric math.
 
-The emulator's own evaluation ignores dimensions, periods, DatapointsToAlarm and TreatMissingData.
+ministack's own evaluation ignores dimensions, periods, DatapointsToAlarm and TreatMissingData.
 """
 
 import operator

@@ -1,6 +1,6 @@
 """Composite alarms: creation through CloudFormation, and the actions suppressor.
 
-The emulator evaluates the rule. It knows no suppressor, so its actions go through `dispatch_actions`.
+ministack evaluates the rule. It knows no suppressor, so its actions go through `dispatch_actions`.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-suppression.html
 """
 
@@ -25,7 +25,7 @@ def put(request: dict[str, Any]) -> dict[str, Any]:
             existing.pop(name, None)
     _pending_suppression[request["AlarmName"]] = {k: request[k] for k in _SUPPRESSION if k in request}
     try:
-        status, _, body = _emulator_put({}, request, False, True)
+        status, _, body = _ministack_put({}, request, False, True)
     finally:
         suppression = _pending_suppression.pop(request["AlarmName"])
     if status >= 400:
@@ -39,7 +39,7 @@ def put(request: dict[str, Any]) -> dict[str, Any]:
 def handle_put(params: Any, request: Any, is_cbor: bool, is_json: bool = False) -> Any:
     """PutCompositeAlarm on the wire, with the suppressor kept."""
     if not (is_cbor or is_json):
-        return _emulator_put(params, request, is_cbor, is_json)
+        return _ministack_put(params, request, is_cbor, is_json)
     try:
         put(request)
     except ServiceError as error:
@@ -56,7 +56,7 @@ def dispatch_actions(alarm: dict[str, Any], old_state: str, new_state: str, reas
         deliver_when_due(alarm)
         return
     event_log.record("AlarmActions", alarm["AlarmName"], state=new_state)
-    _emulator_dispatch(alarm, old_state, new_state, reason)
+    _ministack_dispatch(alarm, old_state, new_state, reason)
 
 
 def deliver_when_due(alarm: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def deliver_when_due(alarm: dict[str, Any]) -> None:
     for field in ("_undelivered", "ActionsSuppressedBy", "ActionsSuppressedReason"):
         alarm.pop(field, None)
     event_log.record("AlarmActions", alarm["AlarmName"], state=new_state)
-    _emulator_dispatch(alarm, old_state, new_state, reason)
+    _ministack_dispatch(alarm, old_state, new_state, reason)
 
 
 def deliver_all_due() -> None:
@@ -127,11 +127,11 @@ def _check(request: dict[str, Any]) -> None:
 
 def _alarm(name_or_arn: str) -> dict[str, Any] | None:
     name = name_or_arn.split(":alarm:")[-1]
-    found: dict[str, Any] | None = cloudwatch._alarms.get(name) or cloudwatch._composite_alarms.get(name)
-    return found
+    alarm: dict[str, Any] | None = cloudwatch._alarms.get(name) or cloudwatch._composite_alarms.get(name)
+    return alarm
 
 
-# The emulator dispatches the first transition while it creates the alarm, before the suppressor is stored.
+# ministack dispatches the first transition while it creates the alarm, before the suppressor is stored.
 _pending_suppression: dict[str, dict[str, Any]] = {}
-_emulator_put = cloudwatch._put_composite_alarm
-_emulator_dispatch = cloudwatch._dispatch_alarm_actions
+_ministack_put = cloudwatch._put_composite_alarm
+_ministack_dispatch = cloudwatch._dispatch_alarm_actions

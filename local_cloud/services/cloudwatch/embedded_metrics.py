@@ -13,8 +13,8 @@ from local_cloud.services.cloudwatch import store
 
 
 def emit_lambda_logs(function: dict[str, Any], request_id: str, log: str, *rest: Any, **options: Any) -> None:
-    """Into the function's log group, as the emulator does; then the metrics. A line that is none is only logged."""
-    _emulator_emit_logs(function, request_id, log, *rest, **options)
+    """Log as ministack does, then store the metrics. A line without metrics is only logged."""
+    _ministack_emit_logs(function, request_id, log, *rest, **options)
     for line in (log or "").splitlines():
         if '"_aws"' in line:
             try:
@@ -45,4 +45,4 @@ def _store(line: dict[str, Any]) -> None:
                 )
 
 
-_emulator_emit_logs = lambda_svc._emit_lambda_logs
+_ministack_emit_logs = lambda_svc._emit_lambda_logs

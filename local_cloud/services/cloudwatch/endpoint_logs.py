@@ -64,7 +64,7 @@ def store(lines: Iterable[Line]) -> None:
 
 
 def filter_log_events(request: dict[str, Any]) -> Any:
-    """The emulator's own leaves most of a pattern out, has no pages and does not know logStreamNamePrefix."""
+    """ministack's own leaves most of a pattern out, has no pages and does not know logStreamNamePrefix."""
     name = cloudwatch_logs._resolve_log_group_name(request)
     if name not in cloudwatch_logs._log_groups:
         return error_response_json("ResourceNotFoundException", "The specified log group does not exist.", 400)
@@ -95,8 +95,8 @@ def filter_log_events(request: dict[str, Any]) -> Any:
             if begin <= event["timestamp"] <= end
         ]
     events.sort(key=lambda event: (event["timestamp"], event.get("ingestionTime", 0)))
-    found = (event for event in events if matches(event["message"]))
-    page = list(itertools.islice(found, skipped, skipped + limit + 1))
+    matching = (event for event in events if matches(event["message"]))
+    page = list(itertools.islice(matching, skipped, skipped + limit + 1))
     answer: dict[str, Any] = {"events": page[:limit], "searchedLogStreams": []}
     if len(page) > limit:
         answer["nextToken"] = str(skipped + limit)

@@ -22,7 +22,7 @@ _ABSENT = object()
 
 
 class PatternError(ValueError):
-    """The pattern is none, or one that the stand-in does not know."""
+    """The pattern is none, or one that the local emulator does not know."""
 
 
 def matcher(pattern: str) -> Matcher:
@@ -31,7 +31,7 @@ def matcher(pattern: str) -> Matcher:
     if not pattern:
         return lambda _: True
     if pattern.startswith("["):
-        raise PatternError("the stand-in does not know patterns for space-delimited lines")
+        raise PatternError("the local emulator does not know patterns for space-delimited lines")
     if pattern.startswith("{"):
         if not pattern.endswith("}"):
             raise PatternError("the pattern has no closing }")
@@ -52,12 +52,12 @@ def _text(pattern: str) -> Matcher:
     terms: dict[str, list[Matcher]] = {"": [], "-": [], "?": []}
     position = 0
     while position < len(pattern.rstrip()):
-        found = _TERM.match(pattern, position)
-        if found is None:
+        match = _TERM.match(pattern, position)
+        if match is None:
             raise PatternError(f"the pattern cannot be read from {pattern[position:]!r} on")
-        kind, phrase, regex, word = found.groups()
+        kind, phrase, regex, word = match.groups()
         terms[kind].append(_contains(re.sub(r"\\(.)", r"\1", phrase) if phrase is not None else word, regex))
-        position = found.end()
+        position = match.end()
     if terms[""] or terms["-"]:
         return lambda message: (
             all(term(message) for term in terms[""]) and not any(term(message) for term in terms["-"])
@@ -86,11 +86,11 @@ class _Json:
         self._tokens: list[tuple[str, str]] = []
         position = 0
         while position < len(text.rstrip()):
-            found = _TOKEN.match(text, position)
-            if found is None or found.lastgroup is None:
+            token = _TOKEN.match(text, position)
+            if token is None or token.lastgroup is None:
                 raise PatternError(f"the pattern cannot be read from {text[position:]!r} on")
-            self._tokens.append((found.lastgroup, found[found.lastgroup]))
-            position = found.end()
+            self._tokens.append((token.lastgroup, token[token.lastgroup]))
+            position = token.end()
         self._next = 0
 
     def read(self) -> Callable[[Any], bool]:
@@ -154,32 +154,37 @@ def _comparison(path: str, operator: str, kind: str, value: str) -> Callable[[An
     if operator in ("=", "!="):
         if kind == "regex":
             compiled = _regex(value)
-            equal: Callable[[Any], bool] = lambda found: isinstance(found, str) and compiled.search(found) is not None  # noqa: E731
+
+            def equal(actual: Any) -> bool:
+                return isinstance(actual, str) and compiled.search(actual) is not None
         else:
-            equal = lambda found: _equals(found, value, number=kind == "word")  # noqa: E731
+
+            def equal(actual: Any) -> bool:
+                return _equals(actual, value, number=kind == "word")
+
         if operator == "=":
             return lambda document: equal(_at(document, path))
-        return lambda document: (found := _at(document, path)) is not _ABSENT and not equal(found)
+        return lambda document: (actual := _at(document, path)) is not _ABSENT and not equal(actual)
     try:
         limit = float(value)
     except ValueError:
         raise PatternError(f"{operator} compares numbers, got {value!r}") from None
 
     def compared(document: Any) -> bool:
-        found = _at(document, path)
-        if isinstance(found, bool) or not isinstance(found, int | float):
+        actual = _at(document, path)
+        if isinstance(actual, bool) or not isinstance(actual, int | float):
             return False
-        return {"<": found < limit, ">": found > limit, "<=": found <= limit, ">=": found >= limit}[operator]
+        return {"<": actual < limit, ">": actual > limit, "<=": actual <= limit, ">=": actual >= limit}[operator]
 
     return compared
 
 
-def _equals(found: Any, value: str, *, number: bool) -> bool:
-    if isinstance(found, str):
-        return fnmatchcase(found, re.sub(r"[\[\]?]", lambda special: f"[{special[0]}]", value))
-    if number and isinstance(found, int | float) and not isinstance(found, bool):
+def _equals(actual: Any, value: str, *, number: bool) -> bool:
+    if isinstance(actual, str):
+        return fnmatchcase(actual, re.sub(r"[\[\]?]", lambda special: f"[{special[0]}]", value))
+    if number and isinstance(actual, int | float) and not isinstance(actual, bool):
         try:
-            return found == float(value)
+            return actual == float(value)
         except ValueError:
             return False
     return False

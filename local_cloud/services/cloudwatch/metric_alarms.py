@@ -58,9 +58,9 @@ def put(name: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def handle_put(params: Any, request: Any, is_cbor: bool, is_json: bool = False) -> Any:
-    """PutMetricAlarm on the wire. boto3 speaks CBOR; the old Query protocol stays the emulator's."""
+    """PutMetricAlarm on the wire. boto3 speaks CBOR; the old Query protocol stays ministack's."""
     if not (is_cbor or is_json):
-        return _emulator_put(params, request, is_cbor, is_json)
+        return _ministack_put(params, request, is_cbor, is_json)
     try:
         alarm = put(request["AlarmName"], request)
     except ServiceError as error:
@@ -72,7 +72,7 @@ def handle_put(params: Any, request: Any, is_cbor: bool, is_json: bool = False) 
 
 def handle_set_state(params: Any, request: Any, is_cbor: bool, is_json: bool = False) -> Any:
     """SetAlarmState: the forced state holds until the next evaluation."""
-    response = _emulator_set_state(params, request, is_cbor, is_json)
+    response = _ministack_set_state(params, request, is_cbor, is_json)
     name = request.get("AlarmName") if is_cbor or is_json else cloudwatch._p(params, "AlarmName")
     if (alarm := cloudwatch._alarms.get(name)) is not None:
         alarm["_forced_until"] = clock.now() + alarm_evaluation.FORCED_STATE_SECONDS
@@ -100,7 +100,7 @@ def _check(name: str, request: dict[str, Any]) -> None:
     if request["ComparisonOperator"] not in alarm_evaluation._COMPARE:
         raise ServiceError(
             "ValidationError",
-            f"alarm {name}: the stand-in has no {request['ComparisonOperator']} (anomaly detection)",
+            f"alarm {name}: the local emulator has no {request['ComparisonOperator']} (anomaly detection)",
         )
     queries = request.get("Metrics")
     if not queries:
@@ -118,5 +118,5 @@ def _check(name: str, request: dict[str, Any]) -> None:
                 raise ServiceError("ValidationError", f"alarm {name}: {error}") from None
 
 
-_emulator_put = cloudwatch._put_metric_alarm
-_emulator_set_state = cloudwatch._set_alarm_state
+_ministack_put = cloudwatch._put_metric_alarm
+_ministack_set_state = cloudwatch._set_alarm_state

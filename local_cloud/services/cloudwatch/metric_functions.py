@@ -50,8 +50,8 @@ def _fill(arguments: list[ast.expr], place: Place) -> float | None:
 
 def _older(node: ast.expr, place: Place) -> list[tuple[float, int]]:
     """The values of earlier periods that have one, with how many periods earlier, newest first."""
-    found = ((place.at(index).value(node), index - place.index) for index in range(place.index + 1, place.periods))
-    return [(value, periods) for value, periods in found if value is not None]
+    values = ((place.at(index).value(node), index - place.index) for index in range(place.index + 1, place.periods))
+    return [(value, periods) for value, periods in values if value is not None]
 
 
 def _change(arguments: list[ast.expr], place: Place, *, a_second: bool) -> float | None:

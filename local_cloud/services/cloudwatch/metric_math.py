@@ -31,7 +31,7 @@ _EXPRESSIONS_KEPT = 4096
 
 
 class UnsupportedExpressionError(ValueError):
-    """An expression the stand-in cannot evaluate: an error, never a guess."""
+    """An expression the local emulator cannot evaluate: an error, never a guess."""
 
 
 def evaluate(expression: str, series_by_id: dict[str, Series], periods: int, period_seconds: int = 60) -> Series:

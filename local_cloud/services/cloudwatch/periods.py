@@ -17,11 +17,11 @@ def by_period(stat: dict[str, Any], start: float, end: float, period: int) -> di
     """The datapoints of `stat`'s Metric, in its Unit if it names one, by the start of their period."""
     metric = stat["Metric"]
     key = store.key_of(metric["Namespace"], metric["MetricName"], metric.get("Dimensions") or [])
-    found: defaultdict[float, list[store.Point]] = defaultdict(list)
+    points_by_period: defaultdict[float, list[store.Point]] = defaultdict(list)
     for point in store.between(key, start // period * period, end):
         if stat.get("Unit") in (None, point["Unit"]):
-            found[float(point["Timestamp"] // period * period)].append(point)
-    return found
+            points_by_period[float(point["Timestamp"] // period * period)].append(point)
+    return points_by_period
 
 
 def statistic_of(points: list[store.Point], statistic: str) -> float | None:
@@ -32,8 +32,9 @@ def statistic_of(points: list[store.Point], statistic: str) -> float | None:
 
 
 def check_statistic(statistic: str) -> None:
-    """Raise ServiceError for a statistic that the stand-in does not compute."""
+    """Raise ServiceError for a statistic that the local emulator does not compute."""
     if statistic not in _BASIC and not _PERCENTILE.fullmatch(statistic):
         raise ServiceError(
-            "ValidationError", f"the stand-in has no statistic {statistic!r}: {', '.join(_BASIC)} and p0 to p100 only"
+            "ValidationError",
+            f"the local emulator has no statistic {statistic!r}: {', '.join(_BASIC)} and p0 to p100 only",
         )

@@ -1,6 +1,6 @@
 """GetMetricData with metric math and pages, GetMetricStatistics: dimensions match as a whole.
 
-The emulator's own have no expressions, one order only, merge all metrics of a name when a query has no dimensions,
+ministack's own have no expressions, one order only, merge all metrics of a name when a query has no dimensions,
 and answer Average to a statistic that they do not know.
 """
 
@@ -23,16 +23,16 @@ Request = dict[str, Any]
 
 
 def handle_get_metric_data(params: Any, request: Request, is_cbor: bool, is_json: bool = False) -> Any:
-    """GetMetricData on the wire. boto3 speaks CBOR; the old Query protocol stays the emulator's."""
+    """GetMetricData on the wire. boto3 speaks CBOR; the old Query protocol stays ministack's."""
     if not (is_cbor or is_json):
-        return _emulator_get_metric_data(params, request, is_cbor, is_json)
+        return _ministack_get_metric_data(params, request, is_cbor, is_json)
     return _answer(get_metric_data, request, is_cbor, is_json)
 
 
 def handle_get_metric_statistics(params: Any, request: Request, is_cbor: bool, is_json: bool = False) -> Any:
     """GetMetricStatistics on the wire, as above."""
     if not (is_cbor or is_json):
-        return _emulator_get_metric_statistics(params, request, is_cbor, is_json)
+        return _ministack_get_metric_statistics(params, request, is_cbor, is_json)
     return _answer(get_metric_statistics, request, is_cbor, is_json)
 
 
@@ -79,7 +79,7 @@ def get_metric_statistics(request: Request) -> dict[str, Any]:
             f"{MAX_STATISTICS_DATAPOINTS}. You may reduce the datapoints requested by increasing Period, or "
             "decreasing the time range.",
         )
-    found = by_period({"Metric": request, "Unit": request.get("Unit")}, start, end, period)
+    points_by_period = by_period({"Metric": request, "Unit": request.get("Unit")}, start, end, period)
     datapoints = [
         {
             "Timestamp": moment,
@@ -88,7 +88,7 @@ def get_metric_statistics(request: Request) -> dict[str, Any]:
             "ExtendedStatistics": {s: value for s in extended if (value := statistic_of(points, s)) is not None}
             or None,
         }
-        for moment, points in sorted(found.items())
+        for moment, points in sorted(points_by_period.items())
     ]
     return {"Label": request["MetricName"], "Datapoints": datapoints}
 
@@ -136,13 +136,15 @@ def _periods(queries: list[Request]) -> dict[str, int]:
         for id in ready:
             text = expressions[id]["Expression"]
             metric_math.check(text, ids)
-            found = {periods[name] for name in metric_math.names_in(text)} or {int(expressions[id].get("Period") or 60)}
-            if len(found) > 1:
+            distinct = {periods[name] for name in metric_math.names_in(text)} or {
+                int(expressions[id].get("Period") or 60)
+            }
+            if len(distinct) > 1:
                 raise metric_math.UnsupportedExpressionError(
-                    f"the stand-in evaluates an expression over metrics of one period, got {sorted(found)} seconds in "
-                    f"{text!r}"
+                    "the local emulator evaluates an expression over metrics of one period, got "
+                    f"{sorted(distinct)} seconds in {text!r}"
                 )
-            periods[id] = found.pop()
+            periods[id] = distinct.pop()
     return periods
 
 
@@ -155,20 +157,22 @@ def _slots(start: float, end: float, period: int) -> list[float]:
 
 def _series(stat: Request, slots: list[float], period: int) -> Series:
     check_statistic(stat["Stat"])
-    found = by_period(stat, slots[-1], slots[0] + period, period)
-    return [statistic_of(found[moment], stat["Stat"]) if moment in found else None for moment in slots]
+    points_by_period = by_period(stat, slots[-1], slots[0] + period, period)
+    return [
+        statistic_of(points_by_period[moment], stat["Stat"]) if moment in points_by_period else None for moment in slots
+    ]
 
 
 def _result(query: Request, slots: list[float], series: Series, *, oldest_first: bool) -> dict[str, Any]:
-    found = [(moment, value) for moment, value in zip(slots, series, strict=True) if value is not None]
+    datapoints = [(moment, value) for moment, value in zip(slots, series, strict=True) if value is not None]
     if oldest_first:
-        found.reverse()
+        datapoints.reverse()
     metric = query.get("MetricStat", {}).get("Metric", {})
     return {
         "Id": query["Id"],
         "Label": query.get("Label") or metric.get("MetricName") or query["Id"],
-        "Timestamps": [moment for moment, _ in found],
-        "Values": [value for _, value in found],
+        "Timestamps": [moment for moment, _ in datapoints],
+        "Values": [value for _, value in datapoints],
         "StatusCode": "Complete",
     }
 
@@ -195,5 +199,5 @@ def _paged(results: list[dict[str, Any]], request: Request) -> dict[str, Any]:
     return answer
 
 
-_emulator_get_metric_data = cloudwatch._get_metric_data
-_emulator_get_metric_statistics = cloudwatch._get_metric_statistics
+_ministack_get_metric_data = cloudwatch._get_metric_data
+_ministack_get_metric_statistics = cloudwatch._get_metric_statistics

@@ -1,6 +1,6 @@
-"""The datapoints of the emulator's CloudWatch: in the order of time, aggregated by time slot, bounded in number.
+"""The datapoints of ministack's CloudWatch: in the order of time, aggregated by time slot, bounded in number.
 
-By itself the emulator keeps one record for each value, goes through all of them on every request, and while it
+By itself ministack keeps one record for each value, goes through all of them on every request, and while it
 drops old ones it loses what another thread adds.
 """
 
@@ -23,7 +23,7 @@ FINE_SECONDS = 3 * 3600
 MINUTE_SECONDS = 60
 
 Point = dict[str, Any]
-# (namespace, metric name, the emulator's text for the dimensions)
+# (namespace, metric name, ministack's text for the dimensions)
 Key = tuple[str, str, str]
 
 _lock = threading.RLock()
@@ -82,12 +82,12 @@ def put(
 
 
 def store_datum(namespace: str, name: str, dimensions: dict[str, str], timestamp: float, *rest: Any) -> None:
-    """PutMetricData's way in: the emulator appends, whatever the time of the datum."""
+    """PutMetricData's way in: ministack appends, whatever the time of the datum."""
     with _lock:
         key = (namespace, name, cloudwatch._dims_key(dimensions))
         before = cloudwatch._metrics.get(key)
         in_order = not before or before[-1]["Timestamp"] <= timestamp
-        _emulator_store_datum(namespace, name, dimensions, timestamp, *rest)
+        _ministack_store_datum(namespace, name, dimensions, timestamp, *rest)
         if not in_order:
             cloudwatch._metrics[key].sort(key=_time)
 
@@ -96,7 +96,7 @@ def percentile_samples(points: Iterable[Point]) -> list[tuple[float, float]] | N
     """(value, how often) for percentiles; None where a datapoint is a mere set of statistics, as in CloudWatch."""
     counted = [point["_values"] for point in points if "_values" in point]
     plain = [point for point in points if "_values" not in point]
-    samples = _emulator_percentile_samples(plain) if plain else []
+    samples = _ministack_percentile_samples(plain) if plain else []
     if samples is None:
         return None
     for values in counted:
@@ -105,7 +105,7 @@ def percentile_samples(points: Iterable[Point]) -> list[tuple[float, float]] | N
 
 
 def percentile(samples: list[tuple[float, float]], percent: float) -> float:
-    """The emulator's rule, linear between the two nearest ranks, without its walk over all samples."""
+    """ministack's rule, linear between the two nearest ranks, without its walk over all samples."""
     ordered = sorted(samples)
     reached = list(itertools.accumulate([count for _, count in ordered]))
     rank = percent / 100 * (reached[-1] - 1) if reached[-1] > 1 else 0.0
@@ -144,7 +144,7 @@ def _merge_slots(points: list[Point], start: float, end: float) -> None:
 
 
 def _merged(one: Point, other: Point) -> Point:
-    """A new datapoint: whoever reads the old one meanwhile sees it unchanged."""
+    """Return a new datapoint, so that a concurrent reader of the old one sees it unchanged."""
     a, b = one["_stat"], other["_stat"]
     merged = {
         **one,
@@ -168,5 +168,5 @@ def _time(point: Point) -> float:
     return float(point["Timestamp"])
 
 
-_emulator_store_datum = cloudwatch._store_datum
-_emulator_percentile_samples = cloudwatch._percentile_samples
+_ministack_store_datum = cloudwatch._store_datum
+_ministack_percentile_samples = cloudwatch._percentile_samples

@@ -72,7 +72,7 @@ class Endpoint:
         return next((s.ends_at for s in self.change.steps if s.ends_at > clock.now()), clock.now())
 
     def bring_forward(self) -> None:
-        """Whoever waits need not: the next moment of the timetable is now, and what follows moves along."""
+        """Bring the next moment of the timetable forward to now, and what follows with it."""
         if (ahead := self.next_moment() - clock.now()) <= 0:
             return
         if self.change is None:

@@ -7,7 +7,7 @@ from ministack.services import eventbridge
 
 from local_cloud.core import event_log
 
-# "SageMaker AI may send multiple events to EventBridge for each state change": consumers must stand it.
+# "SageMaker AI may send multiple events to EventBridge for each state change": consumers must cope with it.
 # https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
 EVENTS_PER_IN_SERVICE = 3
 events_per_in_service = EVENTS_PER_IN_SERVICE

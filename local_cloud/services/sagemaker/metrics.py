@@ -1,4 +1,4 @@
-"""SageMaker's endpoint metrics in the emulator's CloudWatch, made of what the instances did.
+"""SageMaker's endpoint metrics in ministack's CloudWatch, made of what the instances did.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
 """

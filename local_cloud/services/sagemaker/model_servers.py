@@ -1,4 +1,4 @@
-"""Endpoints served by real instances: says to the data plane what should run, and what became of it."""
+"""Endpoints served by real instances: tells the data plane what to run, and reports what became of it."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -32,7 +32,7 @@ class ModelServers:
         self._problems: dict[Key, dict[int, str]] = {}
 
     def follow(self, endpoint: Endpoint) -> None:
-        """Say what should run now, where that is not what was said last."""
+        """Tell the data plane what to run now, if it has changed."""
         key = (get_account_id(), get_region(), endpoint.name)
         fleets = self._fleets(key, endpoint)
         spec = EndpointSpec(key[:2], endpoint.name, endpoint.status in _ACCEPTING, fleets)
@@ -87,13 +87,13 @@ class ModelServers:
 
     def instances(self) -> list[dict[str, Any]]:
         """Every instance of every account, as GET /_tierfleet/instances shows it."""
-        found: list[dict[str, Any]] = self._link.ask("instances")
-        return found
+        rows: list[dict[str, Any]] = self._link.ask("instances")
+        return rows
 
     def errors(self) -> list[dict[str, Any]]:
         """What callers were told, by endpoint and class, as GET /_tierfleet/errors shows it."""
-        found: list[dict[str, Any]] = self._link.ask("errors")
-        return found
+        rows: list[dict[str, Any]] = self._link.ask("errors")
+        return rows
 
     def set_faults(self, faults: dict[str, Any]) -> None:
         """Replace the data plane's injected faults; raises DataPlaneError."""
@@ -145,7 +145,7 @@ class ModelServers:
         return (FleetSpec(generation, config_name, traffic_percent, specs),) if specs else ()
 
     def _read(self, config_name: str) -> dict[str, VariantSpec]:
-        """What each variant of a configuration runs; ValueError for what the data plane cannot run."""
+        """What each variant of a configuration runs. Raises ValueError for what the data plane cannot run."""
         try:
             config = endpoint_configs.describe_endpoint_config({"EndpointConfigName": config_name})
             return {v["VariantName"]: self._variant(v) for v in config["ProductionVariants"]}
@@ -156,7 +156,7 @@ class ModelServers:
         model = models.describe_model({"ModelName": variant["ModelName"]})
         containers = models.containers_of(model)
         if len(containers) != 1:
-            raise ValueError("the stand-in runs variants with one container each, no pipelines")
+            raise ValueError("the local emulator runs variants with one container each, no pipelines")
         (container,) = containers
         cache = container.get("MultiModelConfig", {}).get("ModelCacheSetting", "Enabled")
         spec = VariantSpec(

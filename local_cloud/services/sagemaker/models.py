@@ -1,4 +1,4 @@
-"""SageMaker models: what CreateModel accepts, and the artefacts it insists on."""
+"""SageMaker models: what CreateModel accepts, and the artefacts that must exist."""
 
 from typing import Any
 from urllib.parse import urlparse

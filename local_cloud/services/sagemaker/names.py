@@ -38,10 +38,10 @@ def already_exists(kind: str, name: str) -> ServiceError:
 
 def list_page(request: dict[str, Any], summaries: list[dict[str, Any]], name_field: str) -> dict[str, Any]:
     """One page of a List call: its filters, its order, its NextToken."""
-    found = [summary for summary in summaries if _matches(request, summary, name_field)]
+    matching = [summary for summary in summaries if _matches(request, summary, name_field)]
     sort_field = {"Name": name_field, "Status": "EndpointStatus"}.get(request.get("SortBy", ""), "CreationTime")
-    found.sort(key=lambda s: (s[sort_field], s[name_field]), reverse=request.get("SortOrder") != "Ascending")
-    shown, following = page(found, max_results=request.get("MaxResults"), next_token=request.get("NextToken"))
+    matching.sort(key=lambda s: (s[sort_field], s[name_field]), reverse=request.get("SortOrder") != "Ascending")
+    shown, following = page(matching, max_results=request.get("MaxResults"), next_token=request.get("NextToken"))
     plural = name_field.removesuffix("Name") + "s"
     return {plural: shown, **following}
 

@@ -1,6 +1,6 @@
-"""What the endpoints' instances did, value by value: what SageMaker's metrics are made of.
+"""What the endpoints' instances did, value by value. SageMaker's metrics are computed from it.
 
-Whoever publishes metrics takes the values from here. A buffer that nobody empties forgets the oldest.
+The publisher of metrics takes the values from here. A buffer that is not emptied forgets the oldest.
 """
 
 from collections import deque
@@ -32,7 +32,7 @@ UNITS = {
 
 
 class Observation(NamedTuple):
-    """One value of one metric, in the unit of `UNITS`, at a moment of the stand-in's clock."""
+    """One value of one metric, in the unit of `UNITS`, at a moment of the local emulator's clock."""
 
     time: float
     account: str

@@ -27,7 +27,7 @@ def handle(method: str, path: str, headers: dict[str, str], body: bytes) -> Resp
     match = _PATH.fullmatch(path)
     try:
         if method != "POST" or match is None:
-            raise ServiceError("ValidationError", f"the stand-in serves InvokeEndpoint only, got {method} {path}")
+            raise ServiceError("ValidationError", f"the local emulator serves InvokeEndpoint only, got {method} {path}")
         return _invoke(unquote(match["endpoint"]), headers, body)
     except ServiceError as error:
         return invocation_rules.error_response(error)

@@ -41,7 +41,7 @@ class Server(Protocol):
     unhealthy_model_data: set[str]
 
     def follow(self, endpoint: Endpoint, /) -> None:
-        """The endpoint is now like this; it may be as it was."""
+        """The endpoint is now like this; it may be unchanged."""
 
     def started(self, endpoint: Endpoint, change: Change, containers: Containers, /) -> Started | None:
         """What became of the instances of a change; None while they start."""

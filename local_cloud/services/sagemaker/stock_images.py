@@ -22,19 +22,19 @@ def batch_get_image(request: dict[str, Any]) -> Any:
         if region in images.publishing_accounts()
     }
     if not published or request.get("registryId") != images.publishing_accounts()[region]:
-        return _emulator_batch_get_image(request)
-    found, failures = [], []
+        return _ministack_batch_get_image(request)
+    described, failures = [], []
     for image_id in request.get("imageIds", []):
         tag = image_id.get("imageTag")
         if tag in published:
             digest = f"sha256:{hashlib.sha256(f'{name}:{tag}'.encode()).hexdigest()}"
             image = {"registryId": request["registryId"], "repositoryName": name, "imageManifest": "{}"}
             image |= {"imageId": {"imageTag": tag, "imageDigest": digest}, "imageManifestMediaType": _MANIFEST}
-            found.append(image)
+            described.append(image)
         else:
             reason = {"failureCode": "ImageNotFound", "failureReason": "Requested image not found"}
             failures.append({"imageId": image_id, **reason})
-    return json_response({"images": found, "failures": failures})
+    return json_response({"images": described, "failures": failures})
 
 
-_emulator_batch_get_image = ecr._batch_get_image
+_ministack_batch_get_image = ecr._batch_get_image

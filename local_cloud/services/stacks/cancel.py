@@ -1,7 +1,7 @@
 """CancelUpdateStack: what becomes of the resource that is in progress.
 
-The emulator looks for a cancellation between two resources: one that comes while the last resource is in progress is
-forgotten, and nested stacks hear of none. AWS does not say whether CloudFormation waits for the resource. Both ways are
+ministack looks for a cancellation between two resources: one that comes while the last resource is in progress is
+lost, and nested stacks get none. AWS does not say whether CloudFormation waits for the resource. Both ways are
 here: it is left where it is, or awaited.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn--stack-update-cancel.html
 """
@@ -24,8 +24,8 @@ waits_for_the_resource = False
 
 
 def cancel(params: Any) -> Any:
-    """The emulator's CancelUpdateStack, which reaches the nested stacks in progress too."""
-    answer = _emulator_cancel(params)
+    """ministack's CancelUpdateStack, which reaches the nested stacks in progress too."""
+    answer = _ministack_cancel(params)
     for root in list(cloudformation._stacks.values()):
         if not root.get("_cancel_requested") or root.get("RootId"):
             continue
@@ -36,7 +36,7 @@ def cancel(params: Any) -> Any:
 
 
 def leaves(stack_name: str) -> bool:
-    """Whether whoever waits for a resource of this stack is to leave it as it is."""
+    """Whether a wait for a resource of this stack must end, and leave the resource as it is."""
     return not waits_for_the_resource and is_cancelled(stack_name)
 
 
@@ -53,7 +53,7 @@ def refuse_to_begin(stack_name: str, logical_id: str) -> None:
 
 
 def until_cancelled(stack_name: str, call: Callable[[], Any]) -> Any:
-    """What `call` returns; RuntimeError as soon as the update is cancelled, while the call goes on unheard."""
+    """What `call` returns. Raises RuntimeError once the update is cancelled; the call goes on in the background."""
     outcome: list[Any] = []
 
     def run() -> None:
@@ -74,4 +74,4 @@ def until_cancelled(stack_name: str, call: Callable[[], Any]) -> Any:
     return result
 
 
-_emulator_cancel = handlers._ACTION_HANDLERS["CancelUpdateStack"]
+_ministack_cancel = handlers._ACTION_HANDLERS["CancelUpdateStack"]

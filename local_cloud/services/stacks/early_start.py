@@ -1,7 +1,7 @@
 """CloudFormation's early start: a resource that refers to another one may begin before that one is ready.
 
-Since 2024 an endpoint that is Creating has reached CONFIGURATION_COMPLETE, and whoever refers to it (Ref, GetAtt)
-begins; DependsOn waits for its end. The emulator deploys one resource after the other, so here an endpoint's handler
+Since 2024 an endpoint that is Creating has reached CONFIGURATION_COMPLETE, and a resource that refers to it (Ref,
+GetAtt) begins. DependsOn waits for its end. ministack deploys one resource after another. So here an endpoint's handler
 returns when SageMaker has taken the request, and its end is awaited before a resource that depends on it explicitly,
 and before the stack is complete.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-resource-configuration-complete.html
@@ -17,7 +17,7 @@ from local_cloud.core import event_log
 from local_cloud.core.early_start import DEFAULT, EarlyStart
 from local_cloud.services.stacks.operation import CANCELLED, Unsettled, explicit_dependencies, operation, refuse
 
-# Whose handlers return early. Of what takes time in the stand-in, only an endpoint has others that refer to it.
+# Whose handlers return early. Of the slow types in the local emulator, only endpoints are referred to by others.
 _EARLY_TYPES = ("AWS::SageMaker::Endpoint",)
 _COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 
@@ -25,11 +25,11 @@ mode: EarlyStart = DEFAULT
 
 
 def ordered(resources: dict[str, Any], conditions: dict[str, bool]) -> list[str]:
-    """The emulator's order, but whoever waits for an endpoint's end comes after everybody who need not.
+    """ministack's order, but resources that wait for an endpoint's end come after all others.
 
-    CloudFormation begins what it can; the emulator deploys one after the other. Raises ValueError for a circle.
+    CloudFormation begins what it can; ministack deploys one after the other. Raises ValueError for a circle.
     """
-    order: list[str] = emulator_topological_sort(resources, conditions)
+    order: list[str] = ministack_topological_sort(resources, conditions)
     if mode == "off":
         return order
     waiting: set[str] = set()
@@ -39,12 +39,12 @@ def ordered(resources: dict[str, Any], conditions: dict[str, bool]) -> list[str]
         endpoints = {need for need in explicit[logical_id] if resources.get(need, {}).get("Type") in _EARLY_TYPES}
         if endpoints or needs & waiting:
             waiting.add(logical_id)
-    # Both halves keep their order, so that nothing comes before what it needs: who needs a waiting one waits too.
+    # Both halves keep their order, so nothing comes before what it needs: what needs a waiting resource waits too.
     return [x for x in order if x not in waiting] + [x for x in order if x in waiting]
 
 
 def end_or_go_on(stack_name: str, logical_id: str, finish: Callable[[], None], *, created: bool) -> None:
-    """Wait for the end of an endpoint's change by `finish`, or leave that to whoever depends on it."""
+    """Wait for the end of an endpoint's change by `finish`, or leave that to the resources that depend on it."""
     current, stack = operation.get(), cloudformation._stacks.get(stack_name)
     early = mode == "always" or (mode == "creation" and created)
     if not early or current is None or stack is None or "ROLLBACK" in stack["StackStatus"]:
@@ -55,7 +55,7 @@ def end_or_go_on(stack_name: str, logical_id: str, finish: Callable[[], None], *
 
 
 def await_dependencies(stack_name: str, logical_id: str) -> None:
-    """Before a resource begins: the end of what it depends on explicitly. Raises RuntimeError where that failed."""
+    """Before a resource begins, wait for the end of its DependsOn. Raises RuntimeError if that failed."""
     current = operation.get()
     if current is None:
         return
@@ -65,7 +65,7 @@ def await_dependencies(stack_name: str, logical_id: str) -> None:
 
 
 def settle(stack_name: str, logical_id: str) -> str | None:
-    """Wait for the end of one endpoint's change; why it failed, else None."""
+    """Wait for the end of one endpoint's change. Returns why it failed, else None."""
     current = operation.get()
     unsettled = current.unsettled.pop((stack_name, logical_id), None) if current else None
     if current is None or unsettled is None:
@@ -82,7 +82,7 @@ def settle(stack_name: str, logical_id: str) -> str | None:
 
 
 def settle_all(stack_name: str) -> list[str]:
-    """Wait for everything of a stack; the logical ids of what failed."""
+    """Wait for everything of a stack. Returns the logical ids that failed."""
     current = operation.get()
     if current is None:
         return []
@@ -93,7 +93,7 @@ def settle_all(stack_name: str) -> list[str]:
 
 
 def is_unsettled(stack_name: str | None = None, logical_id: str | None = None) -> bool:
-    """Whether something, or this resource, was started and its end not awaited."""
+    """Whether any resource, or this one, was started and has not been waited for."""
     current = operation.get()
     if current is None:
         return False
@@ -103,7 +103,7 @@ def is_unsettled(stack_name: str | None = None, logical_id: str | None = None) -
 
 
 def add_event(stack_id: str, stack_name: str, logical_id: str, *rest: Any, **more: Any) -> None:
-    """The emulator's events, where a resource that others need not wait for is not complete yet."""
+    """Add an event as ministack does; a resource that began early is not complete yet."""
     resource_type, status, *others = rest
     current = operation.get()
     if status in _COMPLETE and current is not None and (stack_name, logical_id) in current.left:
@@ -113,18 +113,18 @@ def add_event(stack_id: str, stack_name: str, logical_id: str, *rest: Any, **mor
         status = status.replace("COMPLETE", "IN_PROGRESS")
         more = {**more, "detailed_status": "CONFIGURATION_COMPLETE"}
         cloudformation._stacks[stack_name]["_resources"][logical_id]["ResourceStatus"] = status
-    emulator_add_event(stack_id, stack_name, logical_id, resource_type, status, *others, **more)
+    ministack_add_event(stack_id, stack_name, logical_id, resource_type, status, *others, **more)
 
 
 def _say(stack_name: str, logical_id: str, status: str, reason: str = "") -> None:
     stack = cloudformation._stacks[stack_name]
     record = stack["_resources"].get(logical_id, {})
     record["ResourceStatus"] = status
-    emulator_add_event(
+    ministack_add_event(
         stack["StackId"], stack_name, logical_id, record.get("ResourceType", ""), status, reason,
         record.get("PhysicalResourceId", ""),
     )  # fmt: skip
 
 
-emulator_add_event: Callable[..., None] = stacks._add_event
-emulator_topological_sort: Callable[..., list[str]] = stacks._topological_sort
+ministack_add_event: Callable[..., None] = stacks._add_event
+ministack_topological_sort: Callable[..., list[str]] = stacks._topological_sort

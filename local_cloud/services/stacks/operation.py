@@ -1,4 +1,4 @@
-"""One create or update of a root stack, nested stacks included: what its parts tell one another."""
+"""The shared state of one create or update of a root stack, nested stacks included."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -24,15 +24,16 @@ class Deletion:
 
 @dataclass(frozen=True)
 class Unsettled:
-    """A resource that was begun and whose end nobody has awaited; finish: waits for it, and raises if it failed."""
+    """A resource that was started and has not been waited for."""
 
     finish: Callable[[], None]
+    """Waits for the end of its change, and raises if that failed."""
     created: bool
 
 
 @dataclass
 class Operation:
-    """Keys are (stack name, logical id) where a comment says nothing else."""
+    """Keys are (stack name, logical id) unless a comment says otherwise."""
 
     root_name: str
     deletions: list[Deletion] = field(default_factory=list)
@@ -42,9 +43,9 @@ class Operation:
     depends_on: dict[str, dict[str, frozenset[str]]] = field(default_factory=dict)
     unsettled: dict[tuple[str, str], Unsettled] = field(default_factory=dict)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
-    # Refused before their handler ran: there is nothing to send back.
+    # Refused before their handler ran, so there is nothing to roll back.
     not_begun: set[tuple[str, str]] = field(default_factory=set)
-    # Left where it was, since the update was cancelled meanwhile.
+    # Left as it was, since the update was cancelled meanwhile.
     left: set[tuple[str, str]] = field(default_factory=set)
 
 
@@ -53,11 +54,11 @@ operation: ContextVar[Operation | None] = ContextVar("operation", default=None)
 
 def explicit_dependencies(template: dict[str, Any]) -> dict[str, frozenset[str]]:
     """What each resource names in DependsOn."""
-    found = {}
+    dependencies = {}
     for logical_id, resource in template.get("Resources", {}).items():
         needs = resource.get("DependsOn", [])
-        found[logical_id] = frozenset([needs] if isinstance(needs, str) else needs)
-    return found
+        dependencies[logical_id] = frozenset([needs] if isinstance(needs, str) else needs)
+    return dependencies
 
 
 def refuse(stack_name: str, logical_id: str, reason: str = "") -> NoReturn:

@@ -73,8 +73,8 @@ def test_what_a_model_says_of_itself(trained: dict[str, Trained]) -> None:
     for kind, model in trained.items():
         if kind not in ("json", "old-json", "linear"):
             depths = [max(1, tree.count("\t") and max(_levels(tree))) for tree in model.booster.get_dump()]
-            found = check_ubj(model.saved)
-            assert (found.depth, found.path_length) == (max(depths), sum(depths))
+            facts = check_ubj(model.saved)
+            assert (facts.depth, facts.path_length) == (max(depths), sum(depths))
     linear = check_ubj(trained["linear"].saved)
     assert (linear.trees, linear.depth, linear.path_length) == (0, 0, 0)
 
@@ -136,7 +136,7 @@ def test_models_of_a_newer_xgboost(saved_by: tuple[int, int, int], server: tuple
 def test_a_newer_model_is_refused_by_the_server(
     server: RunningServer, trained: dict[str, Trained], tmp_path: Path
 ) -> None:
-    """The refusal stands between the caller and a wrong score: without it the model loads and answers 200."""
+    """Without the refusal the model loads and returns wrong scores with 200."""
     newer = trained["json"].saved
     newer = re.sub(rb'"base_score":"([^"]+)"', rb'"base_score":"[\1]"', newer)
     newer = newer.replace(b'"version":[3,0,5]', b'"version":[3,1,0]')
@@ -551,10 +551,10 @@ def test_many_names_are_looked_up_at_once(tmp_path: Path) -> None:
     directory = unpacked(tmp_path, archive)
     checker = Checker(native.version())
     try:
-        found = checker.prepare(str(directory), size_on_disk(str(directory)))
+        prepared = checker.prepare(str(directory), size_on_disk(str(directory)))
     finally:
         checker.close()
-    assert found.preprocessing.fill == dict.fromkeys(range(features), 1.0)
+    assert prepared.preprocessing.fill == dict.fromkeys(range(features), 1.0)
 
 
 def test_a_category_that_no_row_can_hold_is_refused(trained: dict[str, Trained]) -> None:

@@ -74,9 +74,9 @@ def test_what_was_checked_is_what_is_loaded(
     file = tmp_path / "model.ubj"
 
     def prepare_then_damage(url: str, admitted: Admitted) -> Prepared:
-        found = checker.prepare(url, admitted)
+        prepared = checker.prepare(url, admitted)
         file.write_bytes(b"{")
-        return found
+        return prepared
 
     file.write_bytes(saved)
     assert load_model(str(file), prepare=prepare_then_damage).features == 8

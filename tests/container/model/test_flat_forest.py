@@ -63,15 +63,15 @@ def test_every_reply_is_the_boosters(
     for content_type, encode in SENT.items():
         for accept in ("text/csv", "application/json", "application/jsonlines", "application/x-npy"):
             for body in (encode(rows[:1]), encode(np.nan_to_num(rows[:1])), encode(rows)):
-                found, expected = (
+                answer, expected = (
                     server.invoke(f"{name}-{kind}", body, content_type, accept) for name in ("forest", "booster")
                 )
-                assert found == expected
-                assert found.status == 200
+                assert answer == expected
+                assert answer.status == 200
     for wrong in (b"1,2", b"1,2,3,4,5,6,7,inf", b"1,2,3,4,5,6,7,x", b"1,2,3,4,5,6,7,1e39", b"1_0,2,3,4,5,6,7,8"):
-        found, expected = (server.invoke(f"{name}-{kind}", wrong) for name in ("forest", "booster"))
-        assert found == expected
-        assert found.status == 400 or rows.shape[1] != 8
+        answer, expected = (server.invoke(f"{name}-{kind}", wrong) for name in ("forest", "booster"))
+        assert answer == expected
+        assert answer.status == 400 or rows.shape[1] != 8
 
 
 @pytest.mark.parametrize("kind", COVERED)
@@ -212,8 +212,8 @@ def test_rows_are_preprocessed_as_for_a_booster(
         b"other,1,1,1,1,1,1,1",
         b"high,1,2,3,4,5,6,7\nlow,,,,,,,",
     ):
-        found, expected = (server.invoke(f"steps-{name}", body) for name in ("forest", "booster"))
-        assert found == expected
+        answer, expected = (server.invoke(f"steps-{name}", body) for name in ("forest", "booster"))
+        assert answer == expected
     assert server.invoke("steps-forest", b"high,1,2,3,4,5,6,7").status == 200
 
 
@@ -308,10 +308,10 @@ def test_where_the_reader_was_not_built_boosters_serve(
 def test_a_batch_is_the_same_in_blocks(trained: dict[str, Trained], tmp_path: Path) -> None:
     model = load(artefact(tmp_path / "m", tierfleet_forest.convert(trained["multi-class"].saved)))
     rows = np.ascontiguousarray(np.tile(trained["multi-class"].rows, (20, 1)))
-    found = model.predict(Rows(rows.ctypes.data, len(rows), rows.shape[1], rows))
+    scores = model.predict(Rows(rows.ctypes.data, len(rows), rows.shape[1], rows))
     expected = np.tile(trained["multi-class"].scores.ravel(), 20)
-    assert np.array_equal(np.float32(found), expected)
-    assert model.predict_now(Rows(rows.ctypes.data, len(rows), rows.shape[1], rows)) == found
+    assert np.array_equal(np.float32(scores), expected)
+    assert model.predict_now(Rows(rows.ctypes.data, len(rows), rows.shape[1], rows)) == scores
 
 
 def test_the_log_says_that_forests_cannot_be_read(start: Callable[..., RunningServer], tmp_path: Path) -> None:

@@ -336,9 +336,9 @@ def test_changed_archives_are_unpacked_or_refused(tmp_path: Path) -> None:
             messages.append((len(refusal.message), label, directory.exists()))
             continue
         unpacked += 1
-        found = [path for path in directory.rglob("*") if not path.is_dir()]
-        assert sum(path.stat().st_size for path in found) <= 4096, label
-        for path in (*found, *sorted(directory.rglob("*"), reverse=True), directory):
+        files = [path for path in directory.rglob("*") if not path.is_dir()]
+        assert sum(path.stat().st_size for path in files) <= 4096, label
+        for path in (*files, *sorted(directory.rglob("*"), reverse=True), directory):
             path.unlink(missing_ok=True) if not path.is_dir() else path.rmdir()
     assert unpacked > 10
     assert max(messages)[0] < 400
@@ -416,7 +416,7 @@ def test_a_base_score_of_json_that_is_no_number(
 def test_what_metadata_takes_in_memory_is_counted(
     limited: RunningServer, seeds: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """Python's own allocator has it: a 4 KB model with 40,000 categories takes 4.3 MiB, of which 1 was counted."""
+    """Python's own allocator has it: a 4 KB model with 40,000 categories takes 4.3 MiB, 1 was counted."""
     steps = {"categories": {"0": {f"c{number}": number + 1000 for number in range(40_000)}}}
     archive, _ = package_model(seeds["binary"], preprocessing=steps)
     (tmp_path / "a.tar.gz").write_bytes(archive)

@@ -16,10 +16,10 @@ def rows(body: bytes, content_type: str, **steps: Any) -> list[list[float]]:
     model: Any = SimpleNamespace(
         features=3, outputs=1, work_per_row=1, preprocessing=Preprocessing.from_metadata(steps, 3, ("a", "b", "c"))
     )
-    found = read_rows(body, content_type, model)
-    if isinstance(found.owner, np.ndarray):
-        return [[float(value) for value in row] for row in found.owner]
-    return [[float(value) for value in found.owner]]  # type: ignore[attr-defined]
+    rows = read_rows(body, content_type, model)
+    if isinstance(rows.owner, np.ndarray):
+        return [[float(value) for value in row] for row in rows.owner]
+    return [[float(value) for value in rows.owner]]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

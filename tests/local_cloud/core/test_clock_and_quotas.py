@@ -64,7 +64,7 @@ def test_a_deployment_that_waits_does_not_move_the_clock(unmoved: LocalCloud, ac
 def test_a_metric_is_there_when_it_is_asked_for_up_to_now(unmoved: LocalCloud, account: Account) -> None:
     account.put_metric("tierfleet", "RouteErrors", 3, Fleet="shop", Environment="test")
     now = time.time() + ahead(unmoved)
-    found = account.client("cloudwatch").get_metric_statistics(
+    answer = account.client("cloudwatch").get_metric_statistics(
         Namespace="tierfleet",
         MetricName="RouteErrors",
         Dimensions=[{"Name": "Fleet", "Value": "shop"}, {"Name": "Environment", "Value": "test"}],
@@ -73,7 +73,7 @@ def test_a_metric_is_there_when_it_is_asked_for_up_to_now(unmoved: LocalCloud, a
         Period=60,
         Statistics=["Sum"],
     )
-    assert [point["Sum"] for point in found["Datapoints"]] == [3.0]
+    assert [point["Sum"] for point in answer["Datapoints"]] == [3.0]
 
 
 def test_what_was_advanced_stays_and_is_told(unmoved: LocalCloud) -> None:
@@ -104,8 +104,8 @@ def test_quotas_are_listed_in_pages_and_found_by_code(quotas: Any) -> None:
     assert listed["ml.m6g.large for endpoint usage"]["Value"] == 2
     code = listed["ml.m5.xlarge for endpoint usage"]["QuotaCode"]
     for get in (quotas.get_service_quota, quotas.get_aws_default_service_quota):
-        found = get(ServiceCode="sagemaker", QuotaCode=code)["Quota"]
-        assert (found["QuotaName"], found["Value"], found["Adjustable"]) == (
+        answer = get(ServiceCode="sagemaker", QuotaCode=code)["Quota"]
+        assert (answer["QuotaName"], answer["Value"], answer["Adjustable"]) == (
             "ml.m5.xlarge for endpoint usage",
             0.0,
             True,

@@ -179,8 +179,8 @@ def test_the_cdk_cli_on_a_full_disk_is_one_sentence(disk: Path) -> None:
     ],
 )
 def test_what_other_programs_print_about_the_disk_is_understood(printed: str, sentence: str | None) -> None:
-    found = disk_problem_printed(printed, Path("/s"))
-    assert found is None if sentence is None else (found or "").startswith(sentence)
+    told = disk_problem_printed(printed, Path("/s"))
+    assert told is None if sentence is None else (told or "").startswith(sentence)
 
 
 def test_every_reason_has_a_path_and_something_to_do(tmp_path: Path) -> None:

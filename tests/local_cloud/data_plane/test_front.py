@@ -97,7 +97,7 @@ def test_a_client_that_asks_to_close_is_closed_on(served: Served) -> None:
     assert b"connection: close" in answer
 
 
-def test_what_is_no_http_is_refused_by_the_emulator_and_the_port_lives_on(served: Served) -> None:
+def test_what_is_no_http_is_refused_by_ministack_and_the_port_lives_on(served: Served) -> None:
     address = urlparse(served.cloud.endpoint_url)
     with socket.create_connection((str(address.hostname), int(address.port or 0)), 30) as client:
         client.sendall(b"\x16\x03\x01 not HTTP\r\n\r\n")

@@ -44,14 +44,14 @@ def test_however_it_is_written_the_same_lines_come(
     tmp_path_factory: pytest.TempPathFactory, parts: list[bytes]
 ) -> None:
     file = tmp_path_factory.mktemp("log") / "container.log"
-    tail, found = LogTail(file), []
+    tail, lines = LogTail(file), []
     with file.open("ab", buffering=0) as container:
         for part in [*parts, b"\n"]:
             container.write(part)
-            found += printed(tail)
+            lines += printed(tail)
     whole = b"".join(parts).split(b"\n")
     expected = [line.decode(errors="replace").rstrip("\r") for line in whole]
-    assert found == [line for line in expected if line.strip()]
+    assert lines == [line for line in expected if line.strip()]
 
 
 def test_a_line_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

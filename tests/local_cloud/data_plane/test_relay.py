@@ -1,4 +1,4 @@
-"""What goes to the emulator and back: whole, in order, and no faster than the slower end takes it."""
+"""What goes to ministack and back: whole, in order, and no faster than the slower end takes it."""
 
 import asyncio
 import socket
@@ -59,10 +59,10 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-@pytest.mark.parametrize("way", ["to the emulator", "to the client"])
+@pytest.mark.parametrize("way", ["to ministack", "to the client"])
 def test_a_peer_that_does_not_read_stops_the_other_and_nothing_is_lost(way: str) -> None:
     async def case(client: Streams, emulator: Streams, between: ClientConnection) -> None:
-        sender, receiver = (client, emulator) if way == "to the emulator" else (emulator, client)
+        sender, receiver = (client, emulator) if way == "to ministack" else (emulator, client)
         read_from: Any = between if sender is client else between._other
         sender[1].write(BODY)
         await until(lambda: not read_from._transport.is_reading())

@@ -26,7 +26,7 @@ _accounts = itertools.count(500000000001)
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    """A stand-in whose instances have a twentieth of a percent of an ml.m5.large: 4 MiB for models."""
+    """A local emulator whose instances have a twentieth of a percent of an ml.m5.large: 4 MiB for models."""
     directory = tmp_path_factory.mktemp("data-plane")
     with start(directory, serving="models", scale=0.0005, spill_in_flight=2) as running:
         yield running
@@ -344,13 +344,13 @@ def test_a_fault_below_the_instance_fails_cold_models_only(tail: Served, faults:
     assert tail.score("tail", "m02") == pytest.approx(score(2), rel=1e-6)
 
 
-def test_everything_but_invocations_reaches_the_emulator_whole(served: Served) -> None:
+def test_everything_but_invocations_reaches_ministack_whole(served: Served) -> None:
     body = os.urandom(9_000_000)
     served.account.upload("big", body)
     url = served.account.client("s3").generate_presigned_url(
         "get_object", Params={"Bucket": served.account.bucket, "Key": "big"}
     )
-    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - the stand-in's own
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - the local emulator's own
         assert answer.read() == body
 
 
@@ -364,7 +364,9 @@ def test_deletion_ends_the_containers(tail: Served) -> None:
     tail.wait_for(lambda: tail.instances("tail") == [])
 
 
-@pytest.mark.parametrize("ended", ["the stand-in by SIGKILL", "the stand-in by SIGTERM", "the data plane by SIGKILL"])
+@pytest.mark.parametrize(
+    "ended", ["the local emulator by SIGKILL", "the local emulator by SIGTERM", "the data plane by SIGKILL"]
+)
 def test_no_process_is_left(tmp_path: Path, ended: str) -> None:
     with start(tmp_path / "state", serving="models") as cloud:
         served = Served(Account(cloud, "600000000002"))
@@ -386,7 +388,7 @@ def parents_of(pid: int) -> set[int]:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A stand-in that enforces IAM and whose S3 is slower than callers wait, with the endpoint `tail`."""
+    """A local emulator that enforces IAM and whose S3 is slower than callers wait, with the endpoint `tail`."""
     account_id, directory = "600000000003", tmp_path_factory.mktemp("guarded")
     with start(
         directory,

@@ -1,4 +1,4 @@
-"""The stand-in's processes: what they inherit, and that they end with the process that they work for."""
+"""The local emulator's processes: what they inherit, and that they end with the process that they work for."""
 
 import itertools
 import os
@@ -24,7 +24,7 @@ from local_cloud.testing.served_account import Served
 REPOSITORY = Path(__file__).resolve().parents[3]
 ACCOUNT = "100000000001"
 SLEEPS = "import subprocess, time\n\ndef handler(event, context):\n    subprocess.run(['sleep', '600'])\n"
-# Starts everything that the stand-in can start, a line per step; nothing here ends it.
+# Starts everything that the local emulator can start, a line per step; nothing here ends it.
 DRIVER = """
 import sys, threading
 from pathlib import Path
@@ -62,13 +62,13 @@ def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
 
 
 def descriptors(pid: int) -> dict[int, str]:
-    found = {}
+    started = {}
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            found[int(link.name)] = str(link.readlink())
+            started[int(link.name)] = str(link.readlink())
         except OSError:  # closed meanwhile
             continue
-    return found
+    return started
 
 
 def listening_inodes(port: int) -> set[str]:
@@ -184,11 +184,11 @@ def _ignore_failure(invoke: Any) -> None:
 
 
 def test_what_a_thread_started_outlives_the_thread(tmp_path: Path) -> None:
-    found: list[LocalCloud] = []
-    thread = threading.Thread(target=lambda: found.append(start(tmp_path / "state", account=ACCOUNT)))
+    started: list[LocalCloud] = []
+    thread = threading.Thread(target=lambda: started.append(start(tmp_path / "state", account=ACCOUNT)))
     thread.start()
     thread.join()
-    (cloud,) = found
+    (cloud,) = started
     time.sleep(0.3)  # long enough for a signal at the thread's death
     assert cloud.admin("health") == {"pid": cloud.pid}
     cloud.stop()

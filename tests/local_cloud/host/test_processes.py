@@ -1,4 +1,4 @@
-"""The stand-in's process: loopback only, one at a time per directory, and nothing left behind."""
+"""The local emulator's process: loopback only, one at a time per directory, and nothing left behind."""
 
 import os
 import re
@@ -78,12 +78,12 @@ print(start(Path({str(tmp_path / "s")!r}), detached=True).pid)
 """
     started = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
 
-    found = running(tmp_path / "s")
-    answered = found.admin("health")
-    found.stop()
+    outcomes = running(tmp_path / "s")
+    answered = outcomes.admin("health")
+    outcomes.stop()
 
-    assert found.pid == answered["pid"] == int(started.stdout)
-    wait_until_gone(found.pid)
+    assert outcomes.pid == answered["pid"] == int(started.stdout)
+    wait_until_gone(outcomes.pid)
     with pytest.raises(NotRunningError):
         running(tmp_path / "s")
     assert list(tmp_path.iterdir()) == []
@@ -152,13 +152,13 @@ def test_of_two_that_start_at_once_one_is_refused(tmp_path: Path) -> None:
             return error
 
     with ThreadPoolExecutor(2) as both:
-        found = [future.result() for future in [both.submit(begin), both.submit(begin)]]
-    clouds = [cloud for cloud in found if isinstance(cloud, LocalCloud)]
+        outcomes = [future.result() for future in [both.submit(begin), both.submit(begin)]]
+    clouds = [cloud for cloud in outcomes if isinstance(cloud, LocalCloud)]
     for cloud in clouds:
         cloud.stop()
 
-    assert len(clouds) == 1, found
-    (refusal,) = [error for error in found if isinstance(error, RuntimeError)]
+    assert len(clouds) == 1, outcomes
+    (refusal,) = [error for error in outcomes if isinstance(error, RuntimeError)]
     assert re.search("being started in .* right now|already running", str(refusal))
     assert list(tmp_path.iterdir()) == []
 

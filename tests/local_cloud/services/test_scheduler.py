@@ -1,4 +1,4 @@
-"""Schedules on the stand-in are what `config check` takes, and nothing else: it is the same parser."""
+"""Schedules on the local emulator are what `config check` takes, and nothing else: it is the same parser."""
 
 from datetime import UTC, datetime
 from typing import Any

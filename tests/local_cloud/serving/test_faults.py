@@ -206,7 +206,7 @@ def test_a_sound_version_heals_a_poisoned_tenant_within_the_pointers_time(shop: 
 
 @pytest.mark.parametrize("hours", [26, -26])
 def test_a_jump_of_every_clock_costs_no_call(shop: Fleet, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
-    """The stand-in's clock and the callers' wall clock, both ways."""
+    """The local emulator's clock and the callers' wall clock, both ways."""
     wall, moment = time.time, botocore.auth.get_current_datetime
     with Callers(shop.account, ["t1", "t2", "w1"], pointer_ttl_seconds=1) as callers:
         callers.more(30)

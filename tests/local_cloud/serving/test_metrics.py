@@ -61,7 +61,7 @@ def read(tail: Served, since: float, *metrics: tuple[str, str]) -> dict[str, Any
         EndTime=datetime.fromtimestamp(hour + 3600, UTC),
     )
     values = [result["Values"] for result in answer["MetricDataResults"]]
-    return {f"{metric} {stat}": found for (metric, stat), found in zip(metrics, values, strict=True)}
+    return {f"{metric} {stat}": value for (metric, stat), value in zip(metrics, values, strict=True)}
 
 
 def test_calls_become_metrics_and_load_becomes_instances(tail: Served) -> None:

@@ -1,7 +1,7 @@
 """Tier moves of a small fleet of real models under calls: none fails, none is answered by another model.
 
-The stand-in's clock skips each bake, so an old endpoint goes while every caller still holds the routes that name it:
-harder than any deployment, and it leaves all to the client's healing. benchmarks/tier_move is the big one.
+The local emulator's clock skips each bake, so an old endpoint goes while every caller still holds the routes that name
+it: harder than any deployment, and it leaves all to the client's healing. benchmarks/tier_move is the big one.
 """
 
 import itertools

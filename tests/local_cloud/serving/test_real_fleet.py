@@ -111,10 +111,10 @@ def update_and_look_at_the_flip(shop: Fleet, **changes: Any) -> AtTheFlip:
     made: dict[str, set[str]] = {}
     for call in account.cloud.admin("invocations")[calls:]:
         made.setdefault(call["endpoint"], set()).add(call["target_model"])
-    found = AtTheFlip(shop.live_endpoints(), made, alarm_names(shop))
+    at_the_flip = AtTheFlip(shop.live_endpoints(), made, alarm_names(shop))
     account.cloud.admin("clock", {"mode": "skip"})
     assert account.settle(FLEET) == "UPDATE_COMPLETE", shop.reasons()
-    return found
+    return at_the_flip
 
 
 def alarm_names(shop: Fleet) -> set[str]:
@@ -140,11 +140,11 @@ def test_what_would_replace_shared_instances_is_a_new_endpoint_that_is_warm_befo
 ) -> None:
     shop.create()
     seen = len(shop.account.log())
-    found = update_and_look_at_the_flip(shop, **changes)
+    at_the_flip = update_and_look_at_the_flip(shop, **changes)
     new = f"{TAIL}-{generation(shop.config, shop.config.multi_model_tiers['tail'])}"
-    assert found.live == {TAIL, new, whale("w1")}
-    assert found.calls == {new: LISTED}
-    assert {f"{name}--memory" for name in (TAIL, new)} <= found.alarms
+    assert at_the_flip.live == {TAIL, new, whale("w1")}
+    assert at_the_flip.calls == {new: LISTED}
+    assert {f"{name}--memory" for name in (TAIL, new)} <= at_the_flip.alarms
     log = assert_flip_after(shop, seen, ("EndpointInService", new))
     assert ("EndpointUpdating", TAIL) not in log
     assert_order(log, ("ConfigurationComplete", shop.last_deployment()), ("EndpointDeleted", TAIL))
@@ -154,9 +154,9 @@ def test_what_would_replace_shared_instances_is_a_new_endpoint_that_is_warm_befo
 
 def test_a_demoted_tenant_is_warm_on_the_shared_endpoint_before_the_flip(shop: Fleet) -> None:
     shop.create(**promoted("t2", "t3"))
-    found = update_and_look_at_the_flip(shop, **promoted("t3"))
-    assert found.calls == {TAIL: {"t2/1.tar.gz"}}
-    assert whale("t2") in found.live
+    at_the_flip = update_and_look_at_the_flip(shop, **promoted("t3"))
+    assert at_the_flip.calls == {TAIL: {"t2/1.tar.gz"}}
+    assert whale("t2") in at_the_flip.live
     assert shop.live_endpoints() == {TAIL, whale("w1"), whale("t3")}
 
 
@@ -169,8 +169,8 @@ def test_tenants_that_move_between_shared_endpoints_are_warm_before_the_flip(sho
     rare = "shop--test--rare--all--mme-m5-large"
     assert update_and_look_at_the_flip(shop, tiers={"rare": second}).calls == {rare: {"t2/1.tar.gz", "t8/1.tar.gz"}}
 
-    found = update_and_look_at_the_flip(shop, tiers={"rare": {**second, "tenants": ["t8", "t9"]}})
-    assert found.calls == {TAIL: {"t2/1.tar.gz"}, rare: {"t9/1.tar.gz"}}
+    at_the_flip = update_and_look_at_the_flip(shop, tiers={"rare": {**second, "tenants": ["t8", "t9"]}})
+    assert at_the_flip.calls == {TAIL: {"t2/1.tar.gz"}, rare: {"t9/1.tar.gz"}}
     assert shop.live_endpoints() == {TAIL, rare, whale("w1")}
 
 
@@ -265,9 +265,9 @@ def test_route_errors_during_the_bake_take_routes_and_stack_back(shop: Fleet) ->
     assert shop.served_routes()["tenants"].keys() == {"t2", "w1"}
 
     (alarm,) = [
-        found["AlarmName"]
-        for found in shop.account.client("cloudwatch").describe_alarms()["MetricAlarms"]
-        if found.get("MetricName") == "RouteErrors"
+        at_the_flip["AlarmName"]
+        for at_the_flip in shop.account.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        if at_the_flip.get("MetricName") == "RouteErrors"
     ]
     shop.account.put_metric("tierfleet", "RouteErrors", 50, Fleet="shop", Environment="test")
     shop.account.wait_for(lambda: shop.account.alarm_state(alarm) == "ALARM")
@@ -338,5 +338,5 @@ def test_destroying_the_fleet_leaves_the_models(shop: Fleet) -> None:
     targets = shop.account.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="sagemaker")
     assert targets["ScalableTargets"] == []
     bucket = names.models_bucket("shop", "test", shop.account.id, "eu-west-1")
-    found = shop.account.client("s3").list_objects_v2(Bucket=bucket, Prefix=names.MODELS_PREFIX)
-    assert found["KeyCount"] == 4
+    at_the_flip = shop.account.client("s3").list_objects_v2(Bucket=bucket, Prefix=names.MODELS_PREFIX)
+    assert at_the_flip["KeyCount"] == 4

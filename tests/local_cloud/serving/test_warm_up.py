@@ -1,6 +1,6 @@
 """The warm-up handler as deployed, under its own role with IAM enforced: by gate, event and schedule.
 
-No model runs in the stand-in yet, so what a run costs is counted in probes, not in loads.
+No model runs in the local emulator yet, so what a run costs is counted in probes, not in loads.
 """
 
 import json
@@ -55,13 +55,13 @@ class WarmedFleet(Fleet):
         """The handler's log lines with this message, oldest first."""
         configuration = self.account.client("lambda").get_function_configuration(FunctionName=self.function(logical_id))
         pages = self.account.client("logs").get_paginator("filter_log_events")
-        found = []
+        lines = []
         for page in pages.paginate(logGroupName=configuration["LoggingConfig"]["LogGroup"]):
             for event in page["events"]:
                 if event["message"].startswith('{"message"'):
                     line = json.loads(event["message"])
-                    found += [line] * (line["message"] == message)
-        return found
+                    lines += [line] * (line["message"] == message)
+        return lines
 
     def runs(self) -> list[dict[str, Any]]:
         return self.logged("WarmUpF", "warm-up ended")
@@ -83,7 +83,7 @@ class WarmedFleet(Fleet):
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory, synth: Any) -> Iterator[WarmedFleet]:
-    """One fleet in a stand-in that enforces IAM. Its first deployment's gate has warmed it."""
+    """One fleet in a local emulator that enforces IAM. Its first deployment's gate has warmed it."""
     with start(tmp_path_factory.mktemp("warm-up"), account=ACCOUNT, enforce_iam=True) as cloud:
         # At noon, so that the schedule runs when a test moves the clock to its hour, and not at breakfast time.
         cloud.admin("clock", {"advance_seconds": (36 * 3600 - cloud.admin("clock")["now"] % 86400) % 86400})
@@ -208,7 +208,7 @@ def test_a_run_that_fails_is_not_retried(warmed: WarmedFleet) -> None:
         FunctionName=warmed.function("WarmUpF"), InvocationType="Event", Payload=b'{"tier": "gone"}'
     )
     warmed.account.wait_for(lambda: len(warmed.logged("WarmUpF", "warm-up failed")) > failures)
-    # The stand-in's first retry would come after a twentieth of a second.
+    # The local emulator's first retry would come after a twentieth of a second.
     time.sleep(0.5)
     assert len(warmed.logged("WarmUpF", "warm-up failed")) == failures + 1
 

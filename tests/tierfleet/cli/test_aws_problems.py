@@ -79,7 +79,7 @@ def test_no_answer(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
     ("profile", "said"),
-    [(None, "there are no AWS credentials"), ("nobody", "The config profile (nobody) could not be found")],
+    [(None, "there are no AWS credentials"), ("absent", "The config profile (absent) could not be found")],
 )
 def test_no_credentials(command: str, profile: str | None, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")

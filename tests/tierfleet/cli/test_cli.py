@@ -42,10 +42,10 @@ def test_check_speaks_json_to_scripts(tmp_path: Path) -> None:
     file = tmp_path / "shop-test.toml"
     file.write_text(tomlkit.dumps(document(routes={"ttl_seconds": 300})))
     result = runner.invoke(app, ["config", "check", str(file), "--json"])
-    found = json.loads(result.stdout)
+    answer = json.loads(result.stdout)
     assert result.exit_code == 2
-    assert not found["ok"]
-    assert [(p["severity"], p["table"], p["key"]) for p in found["problems"]] == [("error", "routes", "bake_minutes")]
+    assert not answer["ok"]
+    assert [(p["severity"], p["table"], p["key"]) for p in answer["problems"]] == [("error", "routes", "bake_minutes")]
 
 
 def test_show_names_every_endpoint_and_the_quotas() -> None:

@@ -44,10 +44,10 @@ def test_the_documentation_shows_what_the_command_prints() -> None:
 
 
 def test_json_holds_every_line_and_adds_up() -> None:
-    found = json.loads(run("cost", FRAUD, "--json"))
-    assert sum(line["usd"] for line in found["lines"]) == pytest.approx(found["usd_a_month"]["expected"])
-    assert {line["tenant"] for line in found["lines"] if line["tier"] == "whale"} == {"m01", "m04", "m12", "m18", "m29"}
-    assert all(price["as_of"] and price["source"] for price in found["prices"])
+    bill = json.loads(run("cost", FRAUD, "--json"))
+    assert sum(line["usd"] for line in bill["lines"]) == pytest.approx(bill["usd_a_month"]["expected"])
+    assert {line["tenant"] for line in bill["lines"] if line["tier"] == "whale"} == {"m01", "m04", "m12", "m18", "m29"}
+    assert all(price["as_of"] and price["source"] for price in bill["prices"])
 
 
 def test_traffic_shows_the_dearest_tenants(tmp_path: Path) -> None:
@@ -74,10 +74,10 @@ def test_a_promotion_is_one_line_of_the_difference(tmp_path: Path) -> None:
     shown = run("cost", "--diff", FRAUD, new)
     line = next(line for line in shown.splitlines() if "m07" in line)
     assert line.split() == ["whale", "m07", "0.00", "187.88", "+$187.88", "comes", "from", "tail"]
-    found = json.loads(run("cost", "--diff", FRAUD, new, "--json"))
-    assert found["usd_a_month"]["change"] == pytest.approx(187.88)
-    assert found["usd_a_month"]["change"] == pytest.approx(
-        found["usd_a_month"]["after"] - found["usd_a_month"]["before"]
+    change = json.loads(run("cost", "--diff", FRAUD, new, "--json"))
+    assert change["usd_a_month"]["change"] == pytest.approx(187.88)
+    assert change["usd_a_month"]["change"] == pytest.approx(
+        change["usd_a_month"]["after"] - change["usd_a_month"]["before"]
     )
 
 
@@ -131,7 +131,7 @@ def test_an_unknown_price_ends_with_2_and_says_what_to_add(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([CHURN, FRAUD], "2 files given; give one fleet file"),
+        ([CHURN, FRAUD], "2 fleet files given; give one"),
         ([CHURN, "--json", "--markdown"], "cannot be combined"),
         ([CHURN, "--cold-share", "2"], "cold_share is 2.0, allowed: 0 to 1"),
         ([CHURN, "--nat-gateways", "1"], "no [network]"),
@@ -155,8 +155,8 @@ def test_prices_are_shown_with_date_and_source() -> None:
     assert "2026-04-21" in shown
     assert "eu-west-1" not in shown
     assert "verify" in run("prices", "show", "--region", "eu-west-1")
-    found = json.loads(run("prices", "show", "--json"))
-    assert {price["region"] for price in found} == {"us-east-1", "eu-west-1"}
+    prices = json.loads(run("prices", "show", "--json"))
+    assert {price["region"] for price in prices} == {"us-east-1", "eu-west-1"}
     assert "has no prices of eu-west-9" in run("prices", "show", "--region", "eu-west-9", code=2)
 
 

@@ -33,9 +33,9 @@ EVENTS = [
 
 
 def test_a_stack_shows_the_resources_of_its_last_operation() -> None:
-    found = stack_progress("shop-test-Fleet", "UPDATE_IN_PROGRESS", EVENTS)
+    progress = stack_progress("shop-test-Fleet", "UPDATE_IN_PROGRESS", EVENTS)
 
-    assert [(row.logical_id, row.status) for row in found.resources] == [
+    assert [(row.logical_id, row.status) for row in progress.resources] == [
         ("Tail", "UPDATE_IN_PROGRESS"),
         ("Config", "CREATE_COMPLETE"),
     ]

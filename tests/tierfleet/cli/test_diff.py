@@ -109,11 +109,11 @@ def test_a_new_shared_endpoint_is_told_with_its_name(repository: Path) -> None:
 
 def test_a_first_generation_that_is_edited_with_its_settings_is_a_cold_update_and_told(repository: Path) -> None:
     config = fleet(container={"version": "3.0-5"})
-    found = generation(config, config.multi_model_tiers["tail"])
-    write(repository, container={"version": "3.0-5"}, tiers={"tail": {"first_generation": found}})
+    suffix = generation(config, config.multi_model_tiers["tail"])
+    write(repository, container={"version": "3.0-5"}, tiers={"tail": {"first_generation": suffix}})
     line = run("diff").splitlines()[2]
     assert line.startswith(f"tier tail: endpoint {NAME} is updated in place, and its callers meet an empty cache")
-    assert found in line
+    assert suffix in line
 
 
 def test_the_cost_of_an_edit_is_compared_with_the_last_commit(repository: Path) -> None:
@@ -121,11 +121,11 @@ def test_the_cost_of_an_edit_is_compared_with_the_last_commit(repository: Path) 
     promote(repository)
 
     output = run("cost", "--diff")
-    found = json.loads(run("cost", "--diff", "config/shop-test.toml", "--json"))
+    change = json.loads(run("cost", "--diff", "config/shop-test.toml", "--json"))
 
     assert "comes from tail" in output
-    assert found["usd_a_month"]["change"] > 0
-    assert f"cost: +${found['usd_a_month']['change']:,.2f} a month" in run("diff")
+    assert change["usd_a_month"]["change"] > 0
+    assert f"cost: +${change['usd_a_month']['change']:,.2f} a month" in run("diff")
     assert run("cost", "--diff", "--against", "HEAD").splitlines() == output.splitlines()
 
 
@@ -165,7 +165,7 @@ def test_a_list_of_tenants_in_a_file_of_its_own_belongs_to_the_fleet(repository:
         (["diff", "/usr"], "is in no git repository"),
         (["diff", "a", "b", "c"], "give one fleet file, or two assemblies"),
         (["cost", "--diff", "--against", "nowhere"], "git knows no commit 'nowhere'"),
-        (["cost"], "0 files given"),
+        (["cost"], "no fleet file is given"),
     ],
 )
 def test_what_git_does_not_know_is_one_sentence_and_2(repository: Path, arguments: list[str], words: str) -> None:
@@ -249,9 +249,11 @@ def test_a_file_differs_when_its_bytes_do(repository: Path, edits: dict[str, byt
     for name, content in edits.items():
         (config / name).write_bytes(content)
 
-    found = {f"{version.name}.toml" for version in changed_versions(config, "HEAD", repository.parent / "copies")}
+    changed = {f"{version.name}.toml" for version in changed_versions(config, "HEAD", repository.parent / "copies")}
 
-    assert found == {name for name, content in edits.items() if name.endswith(".toml") and before.get(name) != content}
+    assert changed == {
+        name for name, content in edits.items() if name.endswith(".toml") and before.get(name) != content
+    }
 
 
 def test_outside_a_repository_two_versions_must_be_given(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_local_finds_the_stand_in_and_needs_no_credentials(
 
     monkeypatch.setattr("local_cloud.running", running)
     assert invoke("m37", *NAMED, "--local").exit_code == 0
-    # The stand-in's account names the bucket where the routes are too old to.
+    # The local emulator's account names the bucket if the routes are too old to.
     aws.routes = older_route_document()
     assert invoke("m37", *NAMED, "--local", "--body", "1").exit_code == 0
     assert asked == [Path(".local-cloud")] * 2

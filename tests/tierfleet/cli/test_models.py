@@ -47,9 +47,9 @@ def test_validation_prints_every_finding_and_ends_with_2(models: Path) -> None:
     assert "m02/1.tar.gz: the artefact is truncated or no tar.gz" in result.output
     assert "m03/2.ubj: the model file begins with b'nothing'" in result.output
     assert "1 of 3 models can be published" in result.output
-    found = json.loads(runner.invoke(app, ["models", "validate", str(models), "--json"]).stdout)
-    assert (found["ok"], [file["ok"] for file in found["files"]]) == (False, [True, False, False])
-    assert found["files"][0]["facts"]["features"] == 10
+    answer = json.loads(runner.invoke(app, ["models", "validate", str(models), "--json"]).stdout)
+    assert (answer["ok"], [file["ok"] for file in answer["files"]]) == (False, [True, False, False])
+    assert answer["files"][0]["facts"]["features"] == 10
 
 
 @pytest.mark.usefixtures("no_credentials")

@@ -27,7 +27,7 @@ def rates(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fraud(tmp_path: Path) -> Path:
-    """The fraud fleet with nobody dedicated."""
+    """The fraud fleet without dedicated tenants."""
     lines = (CONFIG / "fraud-prod.toml").read_text().splitlines(keepends=True)
     file = tmp_path / "fraud-prod.toml"
     file.write_text("".join(line for line in lines if "{ model = " not in line))
@@ -217,7 +217,7 @@ def test_a_broken_trace_gets_one_clear_message(tmp_path: Path, lines: str, messa
     assert text == ""
 
 
-def test_a_container_that_nobody_measured_needs_a_profile(rates: Path, fraud: Path) -> None:
+def test_a_container_without_a_profile_needs_one(rates: Path, fraud: Path) -> None:
     uri = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/ours:1"
     text = fraud.read_text().replace('image = "sagemaker-xgboost"\nversion = "1.7-1"', f'image = "{uri}"')
     fraud.write_text(text)

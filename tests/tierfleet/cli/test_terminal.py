@@ -223,7 +223,7 @@ def test_json_has_one_indentation(arguments: list[str], monkeypatch: pytest.Monk
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / ".local-cloud").write_text("a file where the folder of the stand-in should be")
+    (tmp_path / ".local-cloud").write_text("a file where the folder of the local emulator should be")
     for file in (CONFIG / "fraud-dev.toml", CONFIG / "fraud-dev.toml" / "below"):
         done = subprocess.run(
             [TIERFLEET, "local", "up", str(file)], cwd=tmp_path, capture_output=True, text=True, check=False
@@ -298,7 +298,7 @@ def long_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "plan fleet rates.toml --config shop-test.toml --model-megabytes 30",
         "plan curve rates.toml --resident-mib 30 --capacity-models 100 --capacity-models 1000",
         "models validate absent --config shop-test.toml",
-        "invoke nobody",
+        "invoke unknown",
     ],
 )
 def test_what_a_command_prints_fits_the_terminal(long_names: Path, command: str, width: int) -> None:

@@ -46,12 +46,12 @@ TABLE = "tenant,weekend,hour_of_day,requests,first_seconds,last_seconds\n"
         ("tenant,requests_per_day\na,nan\n", "line 2: requests_per_day = 'nan'"),
         ("tenant,requests_per_day\na,many\n", "line 2: requests_per_day = 'many'"),
         ("tenant,requests_per_day\na\n", "line 2: requests_per_day = ''"),
-        ("tenant,requests_per_day\nA_1,1\n", "line 2: tenant 'A_1' must match"),
-        ("tenant,requests_per_day\na,1\na,2\n", "line 3: tenant a stands there twice; write one row for it"),
+        ("tenant,requests_per_day\nA_1,1\n", "tenant 'A_1' must match"),
+        ("tenant,requests_per_day\na,1\na,2\n", "line 3: duplicate tenant a, as in line 2; write one row for it"),
         (TABLE + "a,0,24,1,0,9\n", "line 2: hour_of_day = '24'; write a whole number from 0 to 23"),
         (TABLE + "a,0,9,x,0,9\n", "line 2: requests = 'x'"),
-        (TABLE + "a,0,9,1,9,9\n", "last_seconds = '9' is not after first_seconds"),
-        (TABLE + "a,0,9,1,0,9\na,0,9,1,0,9\n", "line 3: tenant a stands there twice"),
+        (TABLE + "a,0,9,1,9,9\n", "last_seconds = 9 is not after first_seconds"),
+        (TABLE + "a,0,9,1,0,9\na,0,9,1,0,9\n", "line 3: duplicate tenant a in hour 9, as in line 2"),
     ],
 )
 def test_a_broken_file_gets_one_clear_message(tmp_path: Path, text: str, message: str) -> None:

@@ -117,13 +117,15 @@ def test_calls_that_wait_when_it_is_stopped_are_not_sent(monkeypatch: pytest.Mon
             go.wait(10)
             return REPLY
 
-    def shutdown(pool: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        ended(pool, wait=False, cancel_futures=cancel_futures)
-        go.set()
-        ended(pool, wait=wait)
+    class Pool(ThreadPoolExecutor):
+        """Calls end only after those that wait have been cancelled. A pool of another test is not touched."""
 
-    ended = ThreadPoolExecutor.shutdown
-    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shutdown)
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            go.set()
+            super().shutdown(wait=wait)
+
+    monkeypatch.setattr("tierfleet.local.drive.ThreadPoolExecutor", Pool)
     driving = Drive(Slow(), b"1", "text/csv", {"m01": 1.0})  # type: ignore[arg-type]
     runner = threading.Thread(target=driving.run, kwargs={"requests_per_second": 5000, "seconds": 60})
     runner.start()

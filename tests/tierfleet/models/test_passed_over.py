@@ -49,7 +49,7 @@ def test_every_file_passed_over_is_named_and_the_exit_code_is_1(tmp_path: Path, 
         "m08/v1.tgz": "it is an archive under another ending; name it <tenant>/<version>.tar.gz",
         "xgboost-model": "it is a UBJ model under another ending; name it <tenant>/<version>.ubj",
     }.items():
-        assert f"{name} is passed over: {sentence}" in output
+        assert f"{name} is skipped: {sentence}" in output
     assert "1 of 1 model can be published" in output
 
 
@@ -57,8 +57,8 @@ def test_every_file_passed_over_is_named_and_the_exit_code_is_1(tmp_path: Path, 
     ("name", "content", "sentence"),
     [
         ("m/v1.UBJ", None, "name it <tenant>/<version>.ubj"),
-        ("m/deeper/v1.ubj", None, "lies a folder too deep; move it to <tenant>/<version>.ubj"),
-        ("v1.json", b'{"learner": {}}', "lies beside the tenants' folders; move it"),
+        ("m/deeper/v1.ubj", None, "is a folder too deep; move it to <tenant>/<version>.ubj"),
+        ("v1.json", b'{"learner": {}}', "is next to the tenants' folders; move it"),
         ("m/v1", None, "is a UBJ model under another ending"),
         ("m/v1.bin", b"binf\x00\x00", "is a model in XGBoost's old binary format under another ending"),
         ("m/dump.txt", b"booster[0]:\n0:[f0<1]", "is a text dump (dump_model)"),
@@ -121,7 +121,7 @@ def test_a_model_is_converted_by_hand(tmp_path: Path) -> None:
     for arguments, sentence in {
         ("--to", "1.5-1", "-o", "m.ubj"): "reads no UBJ; write .json",
         ("--to", "newest", "-o", "m.json"): "is no image",
-        ("-o", "m.bin"): "the ending must be .ubj or .json",
+        ("-o", "m.bin"): "must end in .ubj or .json",
         ("-o", "m.ubj", "--rounds", "some"): "give all or best",
     }.items():
         result = runner.invoke(app, ["models", "convert", str(source), *arguments])

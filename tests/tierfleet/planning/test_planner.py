@@ -71,7 +71,7 @@ def test_each_container_is_planned(churn: Plan) -> None:
     assert churn.answer.shown is churn.answer.nearest
 
 
-def test_nobody_of_the_churn_fleet_is_moved(churn: Plan) -> None:
+def test_no_tenant_of_the_churn_fleet_moves(churn: Plan) -> None:
     assert churn.answer.moves == ()
     assert churn.traffic.tail_tenants == 4000
     assert churn.answer.edits == ()
@@ -113,8 +113,8 @@ def test_a_fleet_that_is_right_stays_as_it_is(fraud: Workload) -> None:
     assert plan.answer.chosen.usd == pytest.approx(plan.answer.today.usd)
     assert change.promoted(load(FRAUD)) == change.demoted(load(FRAUD)) == []
     # Without whales it would be cheaper: what they are worth is not for the money to say.
-    nobody = next(found for found in plan.search.tierings if found.name == "nobody dedicated")
-    assert nobody.best.usd < plan.answer.chosen.usd
+    without = next(tiering for tiering in plan.search.tierings if tiering.name == "none dedicated")
+    assert without.best.usd < plan.answer.chosen.usd
     # 3 x ml.m5.large would cost less, and has room for every model in some placements only.
     assert make_plan(replace(asked, size_band=0.0))[0].answer.chosen.usd == plan.answer.chosen.usd
 
@@ -147,7 +147,7 @@ def test_a_whale_that_does_not_call_is_left_alone_and_named(fraud: Workload) -> 
     assert any("without a call in the traffic: m29" in notice for notice in plan.notes.notices)
 
 
-def test_of_equal_tenants_the_one_that_was_judged_against_the_others_is_shown() -> None:
+def test_of_equal_tenants_the_one_that_was_compared_with_the_others_is_shown() -> None:
     traffic = steady(dict.fromkeys(("a", "b", "c"), 5000.0))
     plan, _ = make_plan(plan_request(traffic, CHURN, requirements=requirements_of(load(CHURN)), profiles=STOCK))
     assert plan.answer.decisions[0].reason.startswith("33 % of calls, 33 % of those of the tenants up to its size")

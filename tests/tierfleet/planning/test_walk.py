@@ -75,10 +75,11 @@ def test_a_plan_request_enters_the_modules_that_the_documentation_lists(calls: l
     assert len(listed) <= 14
 
 
-def test_it_returns_to_a_module_that_it_has_left_three_times(calls: list[tuple[str, str]]) -> None:
+def test_it_returns_to_a_module_that_it_has_left_four_times(calls: list[tuple[str, str]]) -> None:
     order = {name: place for place, name in enumerate(walk(calls))}
     back = {(a, b) for a, b in calls if a in order and b in order and order[b] < order[a] and a not in GUIDES}
     assert {(a.rpartition(".")[2], b.rpartition(".")[2]) for a, b in back} == {
+        ("fleet_options", "sources"),  # options are checked, then the traffic is read
         ("answer", "search"),  # the tiers next to the chosen size
         ("alternatives", "search"),  # the same search with other tenants dedicated
         ("notes", "service_levels"),  # endpoints that outgrow their bounds

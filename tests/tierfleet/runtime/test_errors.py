@@ -19,7 +19,7 @@ from tierfleet.runtime.aws_errors import _MEANING, Kind, classify
 
 @dataclass
 class Service:
-    """A stand-in that gives every request the same reply and counts the requests."""
+    """A server that gives every request the same reply and counts the requests."""
 
     url: str = ""
     status: int = 200

@@ -1,4 +1,4 @@
-"""Names: exact forms, and the properties that IAM and routing stand on."""
+"""Names: exact forms, and the properties that IAM and routing rely on."""
 
 import fnmatch
 import re

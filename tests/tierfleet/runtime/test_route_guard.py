@@ -1,4 +1,4 @@
-"""The route guard against AppConfig's documented states: after its SUCCESS nobody is told the document taken back."""
+"""The route guard against AppConfig's documented states: after its SUCCESS no caller gets the rolled-back document."""
 
 import io
 import json
@@ -70,8 +70,8 @@ class AppConfig:
         self._tick()
         if self.now < self.changed_at + self.stale_seconds:
             return "2"
-        found = [d for d in self.deployments if d.state not in ("ROLLED_BACK", "REVERTED", "ROLLING_BACK")]
-        return found[-1].version
+        served = [d for d in self.deployments if d.state not in ("ROLLED_BACK", "REVERTED", "ROLLING_BACK")]
+        return served[-1].version
 
     def _tick(self) -> None:
         if self.later is not None and self.now >= self.later_seconds:

@@ -17,7 +17,7 @@ from tierfleet.cli.local.watch import watch
 from tierfleet.cli.stand_in import STATE, running_standin, standin_or_fail
 from tierfleet.columns import in_columns
 
-app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine: an AWS stand-in on loopback, no account.")
+app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine, in a local emulator of AWS: no account.")
 
 Models = Annotated[
     Path | None, typer.Option(metavar="DIRECTORY", help="Models to publish first: <tenant>/<version>.ubj")
@@ -57,7 +57,7 @@ def local_up(
     ] = False,
     early_start: EarlyStart = None,
 ) -> None:
-    """Start the stand-in for the account and region of a fleet file, and with --deploy serve the fleet.
+    """Start the local emulator for the account and region of a fleet file, and with --deploy serve the fleet.
 
     The file is remembered: the further commands need not name it. Without one it is config/fraud-dev.toml.
     """
@@ -80,13 +80,13 @@ def local_up(
     given: dict[str, Any] = {"early_start": early_start} if early_start else {}
     given |= {name: value for name, value in settings.items() if value != getattr(DataPlaneSettings, name)}
     serving: Literal["constant", "models"] = "constant" if constant else "models"
-    with if_interrupted("no stand-in is left running"):
+    with if_interrupted("no local emulator is left running"):
         try:
             cloud = start(STATE, account=fleet.account, region=fleet.region, detached=True, serving=serving, **given)
         except (RuntimeError, SettingsError) as error:
             fail(str(error))
     remember(chosen)
-    out.print(f"the stand-in answers at {cloud.endpoint_url}; for boto3 and the AWS CLI:")
+    out.print(f"the local emulator answers at {cloud.endpoint_url}; for boto3 and the AWS CLI:")
     for name, value in environment(cloud, fleet.account).items():
         out.print(f"  export {name}={value}")
     if deploy:
@@ -103,7 +103,7 @@ def local_deploy(
 ) -> None:
     """Deploy a fleet with the CDK CLI: bucket, models, then everything else. Run it again after each edit.
 
-    Exit code 2 if it failed, 130 after Ctrl-C and 143 after SIGTERM, which leave the stand-in to end the
+    Exit code 2 if it failed, 130 after Ctrl-C and 143 after SIGTERM, which leave the local emulator to end the
     stack update that it is in.
     """
     cloud = running_standin()
@@ -126,7 +126,7 @@ def local_status(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Endpoints, instances with their models, alarms, errors and the deployed routes of a fleet in the stand-in."""
+    """Show endpoints, instances, alarms, errors and the deployed routes of a fleet in the local emulator."""
     from tierfleet.local.status import ErrorWatch, InstanceWatch, fleet_status
 
     cloud, fleet = running_standin(), load_or_fail(local_file(file, config))
@@ -149,7 +149,7 @@ app.command("drive")(local_drive)
 def local_events(
     since: Annotated[int, typer.Option(help="Leave out the events up to this number.")] = 0, as_json: Json = False
 ) -> None:
-    """What happened in the stand-in, in order: endpoints, scaling, routes, clean-up."""
+    """List what happened in the local emulator, in order: endpoints, scaling, routes, clean-up."""
     cloud = running_standin()
     with standin_or_fail(cloud):
         events = [event for event in cloud.admin("events") if event["sequence"] > since]
@@ -163,7 +163,7 @@ def local_events(
 
 @app.command("down")
 def local_down() -> None:
-    """Stop the stand-in, whether or not it answers, and remove everything it made. Fine where none runs."""
+    """Stop the local emulator, whether or not it answers, and remove everything it made. It is fine if none runs."""
     from local_cloud import NotRunningError, find
 
     try:

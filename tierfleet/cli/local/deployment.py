@@ -1,4 +1,4 @@
-"""A fleet deployed into the stand-in, with what a person sees meanwhile."""
+"""A fleet deployed into the local emulator, with what a person sees meanwhile."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,9 +26,9 @@ def check_models(models: Path | None, *, sample_models: bool, fleet: FleetConfig
     if models is not None and sample_models:
         fail("--models and --sample-models each say what to publish: give one of them")
     try:
-        found = [] if models is None else find_models(models)
+        model_files = [] if models is None else find_models(models)
         if fleet is not None and not sample_models:
-            refuse_missing_models(fleet, found)
+            refuse_missing_models(fleet, model_files)
     except ValueError as error:
         fail(str(error))
 
@@ -40,7 +40,7 @@ def deploy_here(
     from local_cloud.host.cdk_cli import CdkError
     from tierfleet.local.deployment import deploy_fleet
 
-    left = "a stack update that had begun goes on in the stand-in (tierfleet local status); deploy again to complete it"
+    left = "a stack update that has begun goes on in the local emulator; deploy again to complete it"
     try:
         with if_interrupted(left), standin_or_fail(cloud), watching_stacks(cloud, fleet):
             if sample_models:

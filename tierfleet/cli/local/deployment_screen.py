@@ -1,4 +1,4 @@
-"""The resources of a fleet's stacks while they are deployed into the stand-in, drawn again and again."""
+"""The resources of a fleet's stacks while they are deployed into the local emulator, drawn again and again."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from local_cloud import LocalCloud
 
 _LOOKED_EVERY_SECONDS = 0.5
-# A stand-in that hangs must not hold the command that waits for the last look.
+# A local emulator that hangs must not hold the command that waits for the last look.
 _LAST_LOOK_SECONDS = 2.0
 _MOST_ROWS = 8
 _STACK = "AWS::CloudFormation::Stack"
@@ -50,7 +50,7 @@ class StackProgress:
 
 @contextmanager
 def watching_stacks(cloud: "LocalCloud", fleet: FleetConfig) -> Iterator[None]:
-    """Draw the stacks that are under way until the block ends; where nobody looks at a terminal, draw nothing."""
+    """Draw the stacks that are being deployed until the block ends. Draw nothing if the output is not a terminal."""
     if not out.is_terminal:
         yield
         return

@@ -21,7 +21,7 @@ def local_drive(
     seed: Annotated[int, typer.Option(help="Another one: other tenants at other moments.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Call a fleet in the stand-in as its tenants would: 80 % dedicated ones, 19 % those on warm-up lists, 1 % others.
+    """Call a fleet in the local emulator: 80 % dedicated tenants, 19 % tenants on warm-up lists, 1 % others.
 
     Every call sends the probe row by FleetClient. Exit code 1 if one was not answered, else 130 after
     Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, which end it early: the calls under way are waited for.

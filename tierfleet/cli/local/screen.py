@@ -1,4 +1,4 @@
-"""What a person watches: a fleet in the stand-in as tables, from the data of `tierfleet.local.status`."""
+"""What a person watches: a fleet in the local emulator as tables, from the data of `tierfleet.local.status`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ def error_lines(driven: "DriveSummary") -> Iterator[Text]:
 
 
 def _told(errors: "Sequence[ErrorStatus]") -> Iterator[Text]:
-    """Each class of error that callers were told since the stand-in started, and how often a second now."""
+    """Each class of error that callers were told since the local emulator started, and how often a second now."""
     for number, error in enumerate(errors):
         rate = f" ({error.per_second:.2g} a second)" if error.per_second is not None else ""
         line = Text("errors  " if number == 0 else "        ", "bold", no_wrap=True, overflow="ellipsis")

@@ -23,7 +23,7 @@ _DRAWN_EVERY_SECONDS = 1.0
 
 
 def watch(cloud: "LocalCloud", fleet: "FleetConfig") -> None:
-    """Draw the fleet every second until Ctrl-C or SIGTERM; where nobody looks at a terminal, once."""
+    """Draw the fleet every second until Ctrl-C or SIGTERM; once if the output is not a terminal."""
     from tierfleet.local.status import ErrorWatch, InstanceWatch, fleet_status
 
     instances, errors = InstanceWatch(cloud, fleet), ErrorWatch(cloud, fleet)
@@ -52,7 +52,7 @@ def watch_drive(
     seconds: float,
     seed: int,
 ) -> "tuple[DriveSummary, KeyboardInterrupt | None]":
-    """Drive for that long, drawing the fleet meanwhile if somebody looks. What callers saw, and what ended it early.
+    """Drive for that long, drawing the fleet on a terminal. Returns what callers saw, and what ended it early.
 
     Ctrl-C and SIGTERM do, and the calls under way are waited for; a second one ends that too.
     """

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tierfleet.cli.console import Json, json_text, out, planning_or_fail, say, wide
-from tierfleet.cli.option_groups import grouped
+from tierfleet.cli.option_groups import given, grouped
 from tierfleet.cli.plan.trace_options import TraceOptions
 from tierfleet.cli.progress import advancing
 
@@ -78,7 +78,7 @@ def plan_curve(
         refuse_idle_options(
             source,
             {
-                **trace.given(),
+                **given(trace),
                 "--skip-days": skip_days or None,
                 "--latency-column": latency_column,
                 "--belady": belady,

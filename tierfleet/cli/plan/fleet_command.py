@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from tierfleet.cli.config_commands import load_or_fail
 from tierfleet.cli.console import columns, err, fail, json_text, out, planning_or_fail
-from tierfleet.cli.option_groups import grouped
+from tierfleet.cli.option_groups import given, grouped
 from tierfleet.cli.plan.fleet_options import ChoiceOptions, OutputOptions, RequirementOptions, TrafficOptions
 from tierfleet.cli.progress import advancing, steps
 from tierfleet.config import FleetConfig
@@ -39,17 +39,7 @@ def plan_fleet(
         from tierfleet.files import check_writable
         from tierfleet.planning.sources import refuse_idle_options
 
-        refuse_idle_options(
-            source,
-            {
-                **traffic.given(),
-                "--skip-days": traffic.skip_days,
-                "--pin": output.pin,
-                "--apply": output.apply,
-                "--claim": output.claim,
-                "--claim-usd": output.claim_usd,
-            },
-        )
+        refuse_idle_options(source, given(traffic, choice, output))
         if output.apply and choice.region not in (None, fleet.region):
             fail(
                 f"--apply would write sizes for {choice.region} into the file of a fleet in {fleet.region}: leave out "

@@ -1,6 +1,6 @@
 """The options of `tierfleet plan fleet` in four groups, each translated into the planner's terms."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -68,10 +68,6 @@ class TrafficOptions(TraceOptions):
     packed: Annotated[bool, traffic_option("Sizes are those of tar.gz artefacts.", "--packed")] = False
     skip_days: Annotated[float | None, traffic_option("Days that only fill the caches.", min=0)] = None
     horizon: Annotated[str | None, traffic_option("Plan for what the trace comes to in 90d, 12w, ...")] = None
-
-    def given(self) -> Mapping[str, object]:
-        """Option to value, for `refuse_idle_options`."""
-        return {**super().given(), "--skip-days": self.skip_days, "--horizon": self.horizon}
 
     def read(self, source: str, folder: Path, profile: "Profile", progress: Callable[[int], None]) -> "Source":
         """The traffic of a trace or of a table of rates. Raises InputError."""

@@ -3,48 +3,33 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tierfleet.cli.plan.trace_options import ReadingOptions, traffic_option
 from tierfleet.config import FleetConfig
 
 if TYPE_CHECKING:
     from tierfleet.planning.profiles.profile import Profile
     from tierfleet.planning.replay.trace_source import Calls
 
-_TRAFFIC: Final = "Traffic"
-
-
-def _traffic(text: str = "", **more: Any) -> Any:
-    return typer.Option(help=text, rich_help_panel=_TRAFFIC, **more)
-
 
 @dataclass(frozen=True, kw_only=True)
-class TraceOptions:
+class TraceOptions(ReadingOptions):
     """How the trace is read."""
 
-    model_megabytes: Annotated[float | None, _traffic("Where the trace has no sizes.", min=0.001)] = None
-    packed: Annotated[bool, _traffic("Sizes are those of tar.gz artefacts.")] = False
-    tenant_column: Annotated[str | None, _traffic()] = None
-    timestamp_column: Annotated[str | None, _traffic()] = None
-    model_bytes_column: Annotated[str | None, _traffic()] = None
-    timezone: Annotated[str | None, _traffic("Of times without a zone.")] = None
-    strict: Annotated[bool, _traffic("Bad rows are an error.")] = False
+    model_megabytes: Annotated[float | None, traffic_option("Where the trace has no sizes.", min=0.001)] = None
+    packed: Annotated[bool, traffic_option("Sizes are those of tar.gz artefacts.", "--packed")] = False
 
     def read(self, source: str, folder: Path, profile: "Profile", progress: Callable[[int], None]) -> "Calls":
         """The calls of a trace. Raises InputError."""
-        from tierfleet.planning.cache.curve_table import Reading
         from tierfleet.planning.replay.trace_source import read_calls
-        from tierfleet.planning.traffic.trace_columns import Columns
 
-        columns = Columns(
-            tenant=self.tenant_column, timestamp=self.timestamp_column, model_bytes=self.model_bytes_column
-        )
         return read_calls(
             source,
             folder,
-            reading=Reading(columns, self.timezone, self.strict),
+            reading=self.reading(),
             default_megabytes=self.model_megabytes,
             packed_ratio=profile.artefact_mb_per_model_mb if self.packed else None,
             progress=progress,

@@ -1,6 +1,5 @@
 """Options that say how a trace is read, shared by the commands that take one."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -18,13 +17,9 @@ def traffic_option(text: str = "", *names: str, **more: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceOptions:
-    """Columns, times and bad rows of a trace; and the burstiness that replaces the source's own."""
+class ReadingOptions:
+    """Columns, times and bad rows of a trace."""
 
-    calls_per_session: Annotated[float | None, traffic_option("Burstiness; 1: independent.", min=1)] = None
-    mean_gap_seconds: Annotated[
-        float | None, traffic_option("Between the calls of a session. Default: 600.", min=0)
-    ] = None
     tenant_column: Annotated[str | None, traffic_option()] = None
     timestamp_column: Annotated[str | None, traffic_option()] = None
     model_bytes_column: Annotated[str | None, traffic_option()] = None
@@ -34,20 +29,6 @@ class TraceOptions:
     time_format: Annotated[str | None, traffic_option("Of times as text, such as '%d.%m.%Y %H:%M:%S'.")] = None
     timezone: Annotated[str | None, traffic_option("Of times without a zone, such as Europe/London.")] = None
     strict: Annotated[bool, traffic_option("Rows that cannot be used are an error.", "--strict")] = False
-
-    def given(self) -> Mapping[str, object]:
-        """Option to value, for `refuse_idle_options`."""
-        return {
-            "--tenant-column": self.tenant_column,
-            "--timestamp-column": self.timestamp_column,
-            "--model-bytes-column": self.model_bytes_column,
-            "--time-unit": self.time_unit,
-            "--time-format": self.time_format,
-            "--timezone": self.timezone,
-            "--strict": self.strict,
-            "--calls-per-session": self.calls_per_session,
-            "--mean-gap-seconds": self.mean_gap_seconds,
-        }
 
     def reading(self, latency_column: str | None = None) -> "Reading":
         """How the trace is read. Raises InputError."""
@@ -62,3 +43,13 @@ class TraceOptions:
             latency=latency_column,
         )
         return Reading(columns, self.timezone, self.strict, TimeForm(self.time_unit, self.time_format))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceOptions(ReadingOptions):
+    """How a trace or a table of rates is read, and the burstiness that replaces the source's own."""
+
+    calls_per_session: Annotated[float | None, traffic_option("Burstiness; 1: independent.", min=1)] = None
+    mean_gap_seconds: Annotated[
+        float | None, traffic_option("Between the calls of a session. Default: 600.", min=0)
+    ] = None

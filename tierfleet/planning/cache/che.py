@@ -11,6 +11,7 @@ admitted. Exact in the limit of many models; for a few dozen it is off by a poin
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,13 @@ from scipy.optimize import brentq
 
 from tierfleet.planning.traffic.rates import Rates
 from tierfleet.planning.traffic.sessions import Sessions
+
+# Measured against exact passes over public traces. Where every tenant calls in turn LRU hits nothing until all models
+# fit, and the approximation does not know the order.
+CHE_NOTICE: Final = (
+    "hit ratios from rates are Che's approximation: up to 14 points off on public traces of models, and 38 or more "
+    "where tenants call in turn, such as nightly batches; from a trace they are exact"
+)
 
 
 @dataclass(frozen=True)

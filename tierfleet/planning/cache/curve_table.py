@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tierfleet import text
 from tierfleet.errors import InputError
 from tierfleet.planning.cache.bounds import belady, resource_bound, static_optimum
-from tierfleet.planning.cache.che import che_per_instance
+from tierfleet.planning.cache.che import CHE_NOTICE, che_per_instance
 from tierfleet.planning.cache.lru import instance_by_hash
 from tierfleet.planning.cache.miss_ratio_curve import MissRatioCurve, miss_ratio_curve
 from tierfleet.planning.traffic.rates import Rates, rates_of
@@ -81,10 +81,10 @@ def tabulate(
     """
     if is_rates_file(source):
         rates = read_rates(source, sessions=sessions)
-        notices: tuple[str, ...] = ()
+        notices: tuple[str, ...] = (CHE_NOTICE,)
         sizes = _resident(rates.tenants, rates.model_bytes, resident_mib)
         if with_belady:
-            notices = ("Belady's optimum needs a trace: it knows the future",)
+            notices = (*notices, "Belady's optimum needs a trace: it knows the future")
         instance_of = instance_by_hash(rates.tenants, instances)
         rows = curve_from_rates(rates, sizes, instance_of, _capacities(sizes, capacities_mib, capacities_models))
         counted = f"{rates.requests_per_day.sum():,.0f} requests a day"

@@ -175,19 +175,23 @@ class LoadSimulation:
         edges = sorted({start, end, *middle, *range(start, end, _PIECE)})
         for low, high in pairwise(edges):
             self._keep_room(high - low)
-            load_kernel.run(
-                np.asarray(self._requests.tenant[low:high]),
-                np.asarray(self._requests.seconds[low:high]),
-                instance_of,
-                self._caches,
-                self._steps,
-                self._loads,
-                low >= self._first,
-                self._tally,
-                self._draws,
-            )
+            self._run(low, high, instance_of)
             if progress is not None:
                 progress(high - low)
+
+    def _run(self, start: int, end: int, instance_of: NDArray[np.int16], until: float = -np.inf) -> None:
+        load_kernel.run(
+            np.asarray(self._requests.tenant[start:end]),
+            np.asarray(self._requests.seconds[start:end]),
+            until,
+            instance_of,
+            self._caches,
+            self._steps,
+            self._loads,
+            start >= self._first,
+            self._tally,
+            self._draws,
+        )
 
     def empty_instance(self, instance: int) -> None:
         """Forget what is in the memory and on the disk of an instance: it is a new one."""
@@ -201,7 +205,7 @@ class LoadSimulation:
 
     def events(self) -> LoadEvents:
         """What the counted calls met, after all loads have ended."""
-        load_kernel.settle(self._caches, self._steps, self._loads, np.inf, self._tally)
+        self._run(len(self._requests), len(self._requests), np.zeros(len(self._requests.tenants), np.int16), np.inf)
         tally = self._tally
         outcomes = tally.by_tenant[:, : load_kernel.OUTCOMES].sum(axis=0)
         shares = outcomes / max(int(outcomes.sum()), 1)

@@ -90,14 +90,12 @@ def bin_seconds(edge: Array) -> Array:
     return seconds
 
 
-@compiled
-def _push(loads: Loads, when: float, spot: int) -> None:
-    """Add an event to the heap."""
-    seconds, order, spots, counters = loads.event_seconds, loads.event_order, loads.event_spot, loads.counters
-    at = counters[EVENTS]
-    number = counters[_ORDER]
-    counters[EVENTS] += 1
-    counters[_ORDER] += 1
+@inlined
+def _push(
+    seconds: Array, order: NDArray[np.int64], spots: NDArray[np.int64], count: int, number: int, when: float, spot: int
+) -> None:
+    """Add an event to a heap of `count`; `number`: how many events there were so far."""
+    at = count
     while at > 0:
         above = (at - 1) >> 1
         if seconds[above] <= when:
@@ -107,13 +105,9 @@ def _push(loads: Loads, when: float, spot: int) -> None:
     seconds[at], order[at], spots[at] = when, number, spot
 
 
-@compiled
-def _pop(loads: Loads) -> int:
-    """Take the first event out of the heap; returns its spot."""
-    seconds, order, spots, counters = loads.event_seconds, loads.event_order, loads.event_spot, loads.counters
-    taken = spots[0]
-    counters[EVENTS] -= 1
-    count = counters[EVENTS]
+@inlined
+def _pop(seconds: Array, order: NDArray[np.int64], spots: NDArray[np.int64], count: int) -> None:
+    """Take the first event out of a heap that has `count` others."""
     when, number, spot = seconds[count], order[count], spots[count]
     at = 0
     while True:
@@ -130,156 +124,13 @@ def _pop(loads: Loads) -> int:
         seconds[at], order[at], spots[at] = seconds[below], order[below], spots[below]
         at = below
     seconds[at], order[at], spots[at] = when, number, spot
-    return int(taken)
-
-
-@inlined
-def _hour(seconds: float, tally: Tally) -> int:
-    return int(seconds // 3600) - tally.from_hour
-
-
-@compiled
-def _count_wait(tally: Tally, outcome: int, who: int, called: float, wait: float, late_after: float) -> None:
-    place = int(_BINS_PER_DOUBLING * (np.log2(max(wait, 1e-9)) - _LEAST_LOG2))
-    tally.waits[outcome, min(max(place, 0), WAIT_BINS - 1)] += 1
-    hour = _hour(called, tally)
-    tally.by_hour[hour, outcome] += 1
-    tally.by_tenant[who, outcome] += 1
-    if wait > late_after:
-        tally.by_hour[hour, LATE] += 1
-        tally.by_tenant[who, LATE] += 1
-    tally.waited_by_hour[hour, 0] += wait
-    tally.waited_by_hour[hour, 1] = max(tally.waited_by_hour[hour, 1], wait)
-    tally.waited_by_tenant[who, 0] += wait
-    tally.waited_by_tenant[who, 1] = max(tally.waited_by_tenant[who, 1], wait)
-
-
-@compiled
-def _wait(loads: Loads, spot: int, now: float, outcome: int) -> None:
-    """Note a call that waits for the model at `spot`."""
-    node = int(loads.counters[FREE_NODE])
-    loads.counters[FREE_NODE] = loads.node_next[node]
-    loads.counters[FREE_NODES] -= 1
-    loads.node_next[node] = loads.first_waiting[spot]
-    loads.first_waiting[spot] = node
-    loads.node_seconds[node], loads.node_outcome[node] = now, outcome
-
-
-@compiled
-def _evict_until(caches: lru_kernel.Caches, loads: Loads, instance: int, room: int, now: float, tally: Tally) -> bool:
-    """Unload the models of an instance that were used longest ago, until `room` bytes are used; not what is loading."""
-    tenants = caches.size_bytes.shape[1]
-    cache = 2 * instance + lru_kernel.MEMORY
-    base = cache * (tenants + 1)
-    newer, older = caches.newer, caches.older
-    who = newer[base + tenants]
-    while caches.used_bytes[cache] > room:
-        if who == tenants:
-            return False
-        above = newer[base + who]
-        if loads.doing[instance * tenants + who] != _LOADING:
-            below = older[base + who]
-            newer[base + below], older[base + above] = above, below
-            caches.present[base + who] = False
-            caches.used_bytes[cache] -= caches.size_bytes[lru_kernel.MEMORY, who]
-            loads.counters[UNLOADS] += 1
-            hour = _hour(now, tally)
-            if 0 <= hour < len(tally.by_hour):
-                tally.by_hour[hour, EVICTED] += 1
-                tally.by_tenant[who, EVICTED] += 1
-        who = above
-    return True
-
-
-@compiled
-def _go_on(caches: lru_kernel.Caches, steps: Steps, loads: Loads, instance: int, now: float, tally: Tally) -> None:
-    """Give memory, and then places, to what is first in an instance's queue."""
-    tenants = caches.size_bytes.shape[1]
-    cache = 2 * instance + lru_kernel.MEMORY
-    base = cache * (tenants + 1)
-    running, capacity = loads.running[instance], caches.capacity_bytes[lru_kernel.MEMORY]
-    while running[_CLAIMS] >= 0:
-        who = running[_CLAIMS]
-        size = caches.size_bytes[lru_kernel.MEMORY, who]
-        # What never fits takes its time in vain.
-        if size <= capacity:
-            if not _evict_until(caches, loads, instance, capacity - size, now, tally):
-                break
-            caches.used_bytes[cache] += size
-            caches.present[base + who] = True
-            lru_kernel.to_top(caches.newer, caches.older, base, tenants, who, False)
-        loads.doing[instance * tenants + who] = _LOADING
-        running[_CLAIMS] = loads.next_in_queue[instance * tenants + who]
-    while running[_FIRST] != running[_CLAIMS] and running[_RUNS] < steps.loads_at_once:
-        who = running[_FIRST]
-        running[_FIRST] = loads.next_in_queue[instance * tenants + who]
-        running[_RUNS] += 1
-        _push(loads, now + steps.load[who], -1 - (instance * tenants + who))
-
-
-@compiled
-def settle(caches: lru_kernel.Caches, steps: Steps, loads: Loads, until: float, tally: Tally) -> None:
-    """Everything that ends by `until`: fetched models queue for a place, loaded ones answer the calls that wait."""
-    tenants = caches.size_bytes.shape[1]
-    while loads.counters[EVENTS] > 0 and loads.event_seconds[0] <= until:
-        now = loads.event_seconds[0]
-        event = _pop(loads)
-        spot = event if event >= 0 else -1 - event
-        instance, who = spot // tenants, spot % tenants
-        running = loads.running[instance]
-        if event >= 0:
-            loads.next_in_queue[spot] = -1
-            if running[_FIRST] < 0:
-                running[_FIRST] = who
-            else:
-                loads.next_in_queue[instance * tenants + running[_LAST]] = who
-            if running[_CLAIMS] < 0:
-                running[_CLAIMS] = who
-            running[_LAST] = who
-        else:
-            running[_RUNS] -= 1
-            loads.doing[spot] = _IDLE
-            base = (2 * instance + lru_kernel.MEMORY) * (tenants + 1)
-            if caches.present[base + who]:
-                lru_kernel.to_top(caches.newer, caches.older, base, tenants, who, True)
-            node = loads.first_waiting[spot]
-            loads.first_waiting[spot] = -1
-            while node >= 0:
-                called = loads.node_seconds[node]
-                if loads.node_outcome[node] >= 0:
-                    _count_wait(tally, loads.node_outcome[node], who, called, now - called, steps.late_after[who])
-                following = loads.node_next[node]
-                loads.node_next[node] = loads.counters[FREE_NODE]
-                loads.counters[FREE_NODE] = node
-                loads.counters[FREE_NODES] += 1
-                node = following
-        _go_on(caches, steps, loads, instance, now, tally)
-
-
-@inlined
-def _on_disk(
-    caches: lru_kernel.Caches, instance: int, who: int, now: float, admit: bool, tally: lru_kernel.Tally
-) -> bool:
-    """Whether the model's files are on the instance's disk; if so it is the last used one there."""
-    tenants = caches.size_bytes.shape[1]
-    cache = 2 * instance + lru_kernel.DISK
-    base = cache * (tenants + 1)
-    linked = caches.present[base + who]
-    if not linked:
-        size, capacity = caches.size_bytes[lru_kernel.DISK, who], caches.capacity_bytes[lru_kernel.DISK]
-        if not admit or size > capacity:
-            return False
-        lru_kernel.make_room(caches, cache, base, tenants, capacity - size, now, False, tally)
-        caches.used_bytes[cache] += size
-        caches.present[base + who] = True
-    lru_kernel.to_top(caches.newer, caches.older, base, tenants, who, linked)
-    return bool(linked)
 
 
 @compiled
 def run(
     tenant: NDArray[np.int32],
     seconds: Array,
+    until: float,
     instance_of: NDArray[np.int16],
     caches: lru_kernel.Caches,
     steps: Steps,
@@ -288,44 +139,182 @@ def run(
     tally: Tally,
     draws: lru_kernel.Tally,
 ) -> None:
-    """Serve a chunk of requests in time order. draws: for its random state alone.
+    """Serve a chunk of requests in time order, and after them what ends by `until`. draws: for its random state alone.
 
     A tenant of -1 - who is loaded ahead of its callers, by a warm-up: that is not counted.
+    One function with all arrays as local names: taking one out of a tuple costs more than the work on it.
     """
-    tenants = caches.size_bytes.shape[1]
-    for index in range(len(tenant)):
-        who, now = tenant[index], seconds[index]
+    newer, older, present, used, sizes = (
+        caches.newer,
+        caches.older,
+        caches.present,
+        caches.used_bytes,
+        caches.size_bytes,
+    )
+    disk_capacity, capacity = caches.capacity_bytes[lru_kernel.DISK], caches.capacity_bytes[lru_kernel.MEMORY]
+    doing, next_in_queue, first_waiting, running = loads.doing, loads.next_in_queue, loads.first_waiting, loads.running
+    event_seconds, event_order, event_spot = loads.event_seconds, loads.event_order, loads.event_spot
+    node_next, node_seconds, node_outcome = loads.node_next, loads.node_seconds, loads.node_outcome
+    load, from_disk, fetch, extract = steps.load, steps.from_disk, steps.fetch, steps.extract
+    first_byte, slowdown, late_after, places = steps.first_byte, steps.slowdown, steps.late_after, steps.loads_at_once
+    waits, by_hour, by_tenant, warm_beside = tally.waits, tally.by_hour, tally.by_tenant, tally.warm_beside
+    waited_by_hour, waited_by_tenant, loading_by_hour = (
+        tally.waited_by_hour,
+        tally.waited_by_tenant,
+        tally.loading_by_hour,
+    )
+    state, from_hour, hours = draws.state, tally.from_hour, len(by_hour)
+    counters = loads.counters
+    events, order, free_node, free_nodes = (
+        counters[EVENTS],
+        counters[_ORDER],
+        counters[FREE_NODE],
+        counters[FREE_NODES],
+    )
+    unloads = counters[UNLOADS]
+    tenants = sizes.shape[1]
+    for index in range(len(tenant) + 1):
+        now = seconds[index] if index < len(tenant) else until
+        # Everything that ends by now: fetched models queue, loaded ones answer the calls that wait.
+        while events > 0 and event_seconds[0] <= now:
+            then = event_seconds[0]
+            event = event_spot[0]
+            events -= 1
+            _pop(event_seconds, event_order, event_spot, events)
+            spot = event if event >= 0 else -1 - event
+            instance = spot // tenants
+            who = spot - instance * tenants
+            cache = 2 * instance + lru_kernel.MEMORY
+            base = cache * (tenants + 1)
+            if event >= 0:
+                next_in_queue[spot] = -1
+                if running[instance, _FIRST] < 0:
+                    running[instance, _FIRST] = who
+                else:
+                    next_in_queue[instance * tenants + running[instance, _LAST]] = who
+                if running[instance, _CLAIMS] < 0:
+                    running[instance, _CLAIMS] = who
+                running[instance, _LAST] = who
+            else:
+                running[instance, _RUNS] -= 1
+                doing[spot] = _IDLE
+                if present[base + who]:
+                    lru_kernel.to_top(newer, older, base, tenants, who, True)
+                node = first_waiting[spot]
+                first_waiting[spot] = -1
+                while node >= 0:
+                    called, outcome = node_seconds[node], node_outcome[node]
+                    if outcome >= 0:
+                        wait = then - called
+                        place = int(_BINS_PER_DOUBLING * (np.log2(max(wait, 1e-9)) - _LEAST_LOG2))
+                        hour = int(called // 3600) - from_hour
+                        waits[outcome, min(max(place, 0), WAIT_BINS - 1)] += 1
+                        by_hour[hour, outcome] += 1
+                        by_tenant[who, outcome] += 1
+                        if wait > late_after[who]:
+                            by_hour[hour, LATE] += 1
+                            by_tenant[who, LATE] += 1
+                        waited_by_hour[hour, 0] += wait
+                        waited_by_hour[hour, 1] = max(waited_by_hour[hour, 1], wait)
+                        waited_by_tenant[who, 0] += wait
+                        waited_by_tenant[who, 1] = max(waited_by_tenant[who, 1], wait)
+                    following = node_next[node]
+                    node_next[node] = free_node
+                    free_node = node
+                    free_nodes += 1
+                    node = following
+            # Memory, in order of the queue: the models used longest ago go, but none that loads.
+            while running[instance, _CLAIMS] >= 0:
+                who = running[instance, _CLAIMS]
+                size = sizes[lru_kernel.MEMORY, who]
+                # What never fits takes its time in vain.
+                if size <= capacity:
+                    oldest = newer[base + tenants]
+                    while used[cache] > capacity - size and oldest != tenants:
+                        above = newer[base + oldest]
+                        if doing[instance * tenants + oldest] != _LOADING:
+                            below = older[base + oldest]
+                            newer[base + below], older[base + above] = above, below
+                            present[base + oldest] = False
+                            used[cache] -= sizes[lru_kernel.MEMORY, oldest]
+                            unloads += 1
+                            hour = int(then // 3600) - from_hour
+                            if 0 <= hour < hours:
+                                by_hour[hour, EVICTED] += 1
+                                by_tenant[oldest, EVICTED] += 1
+                        oldest = above
+                    if used[cache] > capacity - size:
+                        break
+                    used[cache] += size
+                    present[base + who] = True
+                    lru_kernel.to_top(newer, older, base, tenants, who, False)
+                doing[instance * tenants + who] = _LOADING
+                running[instance, _CLAIMS] = next_in_queue[instance * tenants + who]
+            # Then places.
+            while running[instance, _FIRST] != running[instance, _CLAIMS] and running[instance, _RUNS] < places:
+                who = running[instance, _FIRST]
+                running[instance, _FIRST] = next_in_queue[instance * tenants + who]
+                running[instance, _RUNS] += 1
+                ends = then + load[who]
+                _push(event_seconds, event_order, event_spot, events, order, ends, -1 - (instance * tenants + who))
+                events += 1
+                order += 1
+        if index == len(tenant):
+            break
+        who = tenant[index]
         counts = counted and who >= 0
         if who < 0:
             who = -1 - who
-        if loads.counters[EVENTS] > 0 and loads.event_seconds[0] <= now:
-            settle(caches, steps, loads, now, tally)
-        instance = int(instance_of[who])
+        instance = instance_of[who]
         spot = instance * tenants + who
         base = (2 * instance + lru_kernel.MEMORY) * (tenants + 1)
-        doing, in_memory = loads.doing[spot], caches.present[base + who]
+        busy, in_memory = doing[spot], present[base + who]
         if in_memory:
-            lru_kernel.to_top(caches.newer, caches.older, base, tenants, who, True)
-        if doing != _IDLE or in_memory:
-            _on_disk(caches, instance, who, now, False, draws)
-            if doing != _IDLE:
-                _wait(loads, spot, now, WAITING if counts else -1)
-            elif counts:
-                hour = _hour(now, tally)
-                tally.by_hour[hour, WARM] += 1
-                tally.by_tenant[who, WARM] += 1
-                tally.warm_beside[loads.running[instance, _RUNS]] += 1
+            lru_kernel.to_top(newer, older, base, tenants, who, True)
+        disk = 2 * instance + lru_kernel.DISK
+        disk_base = disk * (tenants + 1)
+        on_disk = present[disk_base + who]
+        if on_disk:
+            lru_kernel.to_top(newer, older, disk_base, tenants, who, True)
+        if in_memory and busy == _IDLE:
+            if counts:
+                by_hour[int(now // 3600) - from_hour, WARM] += 1
+                by_tenant[who, WARM] += 1
+                warm_beside[running[instance, _RUNS]] += 1
             continue
-        loads.doing[spot] = _COMING
-        if _on_disk(caches, instance, who, now, True, draws):
-            loadable = now + steps.from_disk[who]
-            _wait(loads, spot, now, FROM_DISK if counts else -1)
-        else:
-            first_byte = steps.first_byte[int(lru_kernel.random(draws.state) * len(steps.first_byte))]
-            fetch = steps.fetch[who] * steps.slowdown[int(lru_kernel.random(draws.state) * len(steps.slowdown))]
-            # It is written to the disk before it is read from there, but is never quicker than that alone.
-            loadable = now + max(first_byte + fetch + steps.extract[who], steps.from_disk[who])
-            _wait(loads, spot, now, FROM_S3 if counts else -1)
-        if counts:
-            tally.loading_by_hour[_hour(now, tally)] += steps.load[who]
-        _push(loads, loadable, spot)
+        outcome = WAITING
+        if busy == _IDLE:
+            doing[spot] = _COMING
+            if on_disk:
+                outcome = FROM_DISK
+                loadable = now + from_disk[who]
+            else:
+                outcome = FROM_S3
+                size = sizes[lru_kernel.DISK, who]
+                if size <= disk_capacity:
+                    while used[disk] > disk_capacity - size:
+                        oldest = newer[disk_base + tenants]
+                        above = newer[disk_base + oldest]
+                        newer[disk_base + tenants], older[disk_base + above] = above, tenants
+                        present[disk_base + oldest] = False
+                        used[disk] -= sizes[lru_kernel.DISK, oldest]
+                    used[disk] += size
+                    present[disk_base + who] = True
+                    lru_kernel.to_top(newer, older, disk_base, tenants, who, False)
+                begins = first_byte[int(lru_kernel.random(state) * len(first_byte))]
+                fetched = fetch[who] * slowdown[int(lru_kernel.random(state) * len(slowdown))]
+                # It is written to the disk before it is read from there, but is never quicker than that alone.
+                loadable = now + max(begins + fetched + extract[who], from_disk[who])
+            if counts:
+                loading_by_hour[int(now // 3600) - from_hour] += load[who]
+            _push(event_seconds, event_order, event_spot, events, order, loadable, spot)
+            events += 1
+            order += 1
+        node = free_node
+        free_node = node_next[node]
+        free_nodes -= 1
+        node_next[node] = first_waiting[spot]
+        first_waiting[spot] = node
+        node_seconds[node], node_outcome[node] = now, outcome if counts else -1
+    counters[EVENTS], counters[_ORDER], counters[FREE_NODE] = events, order, free_node
+    counters[FREE_NODES], counters[UNLOADS] = free_nodes, unloads

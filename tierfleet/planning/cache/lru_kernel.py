@@ -87,7 +87,7 @@ def to_top(newer: NDArray[np.int32], older: NDArray[np.int32], base: int, head: 
 
 
 @inlined
-def make_room(
+def _make_room(
     caches: Caches, cache: int, base: int, tenants: int, room: int, now: float, counted: bool, tally: Tally
 ) -> None:
     """Evict the oldest models of one level of one instance until at most `room` bytes are used."""
@@ -128,7 +128,7 @@ def request(caches: Caches, instance: int, who: int, now: float, counted: bool, 
             size, capacity = caches.size_bytes[level, who], caches.capacity_bytes[level]
             if size > capacity:
                 continue
-            make_room(caches, cache, base, tenants, capacity - size, now, counted, tally)
+            _make_room(caches, cache, base, tenants, capacity - size, now, counted, tally)
             caches.used_bytes[cache] += size
             present[base + who] = True
         to_top(newer, older, base, tenants, who, linked)

@@ -39,7 +39,13 @@ def read_calls(
     if is_rates_file(source):
         raise InputError(f"{source} is a table of rates; a replay needs the calls one by one: give a trace")
     trace = read_trace(
-        source, folder, columns=reading.columns, timezone=reading.timezone, strict=reading.strict, progress=progress
+        source,
+        folder,
+        columns=reading.columns,
+        timezone=reading.timezone,
+        strict=reading.strict,
+        form=reading.form,
+        progress=progress,
     )
     sizes = model_megabytes(trace.requests.tenants, trace.requests.model_bytes, default_megabytes, packed_ratio)
     return Calls(trace.requests, sizes, trace.notices)

@@ -86,9 +86,9 @@ def tiering_alternatives(
     progress: Progress = lambda *_: None,
 ) -> Iterator[Comparison]:
     """The cheapest fleets with other tenants dedicated: those of today, and none."""
-    alternatives = {"as today": tiering.dedicated_today, "nobody dedicated": frozenset[str]()}
+    alternatives = {"as today": tiering.dedicated_today, "none dedicated": frozenset[str]()}
     for name, dedicated in alternatives.items():
-        if dedicated == chosen or (name == "nobody dedicated" and dedicated == tiering.dedicated_today):
+        if dedicated == chosen or (name == "none dedicated" and dedicated == tiering.dedicated_today):
             continue
         fixed = tuple(replace(tier, dedicated=tier.tenant in dedicated) for tier in tiering.assigned)
         other = replace(

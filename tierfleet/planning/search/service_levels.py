@@ -53,8 +53,11 @@ def burst_seconds(model: FleetModel, option: FleetOption) -> float:
     steps = load_steps(model.profile, cache.workload.model_mb, vcpus=option.instance_type.vcpus, network=model.network)
     slow = np.percentile(steps.first_byte, 95) + steps.fetch * np.percentile(steps.slowdown, 95) + steps.extract
     each = np.bincount(cache.instance_of(option.instances), weights=steps.load)
+    # As many loads run at once as there are slots, and as many models as the memory holds.
+    memory, resident = model.memory_mib(option.instance_type), float(model.sizes(frozenset(option.dedicated))[0].max())
+    slots = min(steps.loads_at_once, max(int(memory / resident), 1))
     # List scheduling ends at most one load after an even split (Graham 1969).
-    return float(slow.max() + each.max() / steps.loads_at_once + steps.load.max())
+    return float(slow.max() + each.max() / slots + steps.load.max())
 
 
 def beyond_max(model: FleetModel, option: FleetOption) -> list[str]:

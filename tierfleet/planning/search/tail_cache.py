@@ -1,4 +1,4 @@
-"""Hit ratios of the shared tier at any instance count and memory: each pass over the trace is done once."""
+"""Hit ratios of the shared tier at any instance count and memory, with one pass over the trace for each count."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,13 +14,13 @@ from tierfleet.planning.traffic.workload import Workload
 
 Array = NDArray[np.float64]
 
-# Which instance SageMaker loads a model on is not documented: so many placements at random are looked at.
+# AWS does not document which instance SageMaker loads a model on, so as many random placements are evaluated.
 PLACEMENTS: Final = 5
 
 
 @dataclass(frozen=True)
 class LevelShares:
-    """Of the calls: model in memory, on disk, in S3. Each 0 to 1, together 1."""
+    """Shares of the calls by where their model is. Each 0 to 1, together 1."""
 
     memory: float
     disk: float
@@ -29,10 +29,10 @@ class LevelShares:
 
 @dataclass
 class TailCache:
-    """The tenants of the shared tier as load on caches, every tenant on its own instance (model affinity).
+    """The caches of the shared tier's instances. Every tenant is on one instance (model affinity).
 
-    A placement says which: one of PLACEMENTS, drawn for the tenants in order of their calls, whatever their names.
-    From a trace the hit ratios are those of LRU, exactly; from rates alone, Che's approximation.
+    A placement says on which: one of PLACEMENTS, drawn for the tenants in order of their calls, independent of their
+    names. From a trace the hit ratios are those of LRU, exactly; from rates they are Che's approximation.
     """
 
     workload: Workload
@@ -51,7 +51,7 @@ class TailCache:
     ) -> LevelShares:
         """Where calls find their model. resident_mib, disk_mib: of each model. memory_mib, disk_room_mib: per instance.
 
-        The disk is a cache like the memory, of what was ever loaded: a model found on disk only is loaded from there.
+        The disk is a cache like the memory. A model that is on disk and not in memory is loaded from there.
         """
         in_memory = self.hit_ratio(resident_mib, memory_mib, instances, placement)
         reached = in_memory
@@ -74,14 +74,14 @@ class TailCache:
             # Sums of shares may end a rounding above 1.
             return min(che_per_instance(self.workload.rates, sizes_mib, capacity_mib, instance_of), 1.0)
         if (sizes_mib == sizes_mib[0]).all():
-            # Models of one size: one pass tells all sizes, counted in models.
+            # With models of one size one pass serves all sizes, counted in models.
             return self._curve(requests, np.ones(len(sizes_mib)), instances).hit_ratio(
                 capacity_mib / float(sizes_mib[0])
             )
         return self._curve(requests, sizes_mib, instances).hit_ratio(capacity_mib)
 
     def tenant_hit_ratios(self, sizes_mib: Array, capacity_mib: float, instances: int) -> Array:
-        """The same for each tenant, always by Che's approximation: a trace has too few calls of most of them."""
+        """The hit ratio of each tenant, always by Che's approximation: a trace has too few calls of most tenants."""
         rates, ratios = self.workload.rates, np.zeros(len(sizes_mib))
         instance_of = self.instance_of(instances)
         for instance in range(instances):
@@ -91,7 +91,7 @@ class TailCache:
         return ratios
 
     def loads_per_day(self, sizes_mib: Array, capacity_mib: float, instances: int) -> Array:
-        """Of each tenant, by Che's approximation at its mean rate: who loads, not when."""
+        """Loads of each tenant, by Che's approximation at its mean rate."""
         rates, loads = self.workload.rates, np.zeros(len(sizes_mib))
         steady = steady_rates(rates.tenants, rates.requests_per_day, rates.model_bytes, rates.sessions)
         instance_of = self.instance_of(instances)
@@ -103,7 +103,7 @@ class TailCache:
         return loads
 
     def all_fit(self, sizes_mib: Array, capacity_mib: float, instances: int) -> bool:
-        """Whether every model has its room in every placement, so that more memory changes nothing."""
+        """Whether every model fits in every placement, so that more memory has no effect."""
         if not len(sizes_mib):
             return True
         placements = range(PLACEMENTS) if instances > 1 else (0,)
@@ -128,7 +128,7 @@ class TailCache:
             self._curves[key] = miss_ratio_curve(
                 requests,
                 sizes_mib,
-                # Nothing of a few tenants may be left to count; then all of it counts.
+                # With few tenants no call may be left to count; then all of them count.
                 counted_from_seconds=min(self.workload.counted_from_seconds, float(requests.seconds[-1])),
                 instance_of=self.instance_of(instances),
             )

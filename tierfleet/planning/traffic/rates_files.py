@@ -1,6 +1,5 @@
 """Rates as a file holds them: a table of calls a day, or the one that sql/rates.sql makes of a trace."""
 
-import csv
 import json
 import math
 import tomllib
@@ -11,11 +10,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from tierfleet.cost.rate_rows import read_rows
 from tierfleet.errors import InputError
 from tierfleet.planning.traffic.rates import Rates, rates_from_table, steady_rates
 from tierfleet.planning.traffic.sessions import GAP_COLUMNS, INDEPENDENT, Sessions
 
-_TABLE_COLUMNS: Final = {"tenant", "weekend", "hour_of_day", "requests", "first_seconds", "last_seconds", *GAP_COLUMNS}
+# What a table by the hour must have for rates, besides what a bill needs.
+_FOR_RATES: Final = ("weekend", *GAP_COLUMNS)
 # Mistakes that are told of many.
 _MOST_TOLD: Final = 10
 
@@ -38,56 +39,38 @@ def read_rates(source: str, *, sessions: Sessions | None = None) -> Rates:
     CSV: columns tenant and requests_per_day, optionally model_bytes, or the table that sql/rates.sql makes, from which
     the burstiness is found. JSON and TOML: `requests_per_day` is a table of tenant to number; optionally `model_bytes`,
     another, and `sessions` with `calls` and `mean_gap_seconds`.
-    sessions: instead of what the file says. Raises InputError with every problem that was found.
+    sessions: instead of what the file says. Raises InputError with every mistake that was found.
     """
     file = Path(source)
-    try:
-        # Spreadsheets put a mark before the first column's name.
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{source} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{source} is no UTF-8 text: {error.reason} at byte {error.start:,}") from error
-    try:
-        if file.suffix == ".csv":
-            rates = _read_csv(source, text)
-        else:
-            rates = _read_tables(source, tomllib.loads(text) if file.suffix == ".toml" else json.loads(text))
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{source}: {error}") from error
+    rates = _of_rows(file) if file.suffix == ".csv" else _of_document(file)
     return rates if sessions is None else replace(rates, sessions=sessions)
 
 
-def _read_csv(source: str, text: str) -> Rates:
-    rows = list(csv.DictReader(text.splitlines()))
-    if rows and rows[0].keys() >= _TABLE_COLUMNS:
-        return _read_table(source, rows)
-    missing = [name for name in ("tenant", "requests_per_day") if rows and name not in rows[0]]
-    if missing:
-        raise InputError(f"{source} has no column {' and no column '.join(missing)}")
-    pairs = [(row["tenant"], row["requests_per_day"], row.get("model_bytes")) for row in rows]
-    return _checked(source, pairs, INDEPENDENT)
-
-
-def _read_table(source: str, rows: list[dict[str, str]]) -> Rates:
-    numbers = sorted(_TABLE_COLUMNS - {"tenant"})
-    problems: list[str] = []
-    values = {name: np.zeros(len(rows)) for name in numbers}
-    for line, row in enumerate(rows, 2):
-        for name in numbers:
-            values[name][line - 2] = _number(problems, f"line {line}", name, row[name])
-    _refuse(source, problems)
-    for name, most in (("weekend", 1), ("hour_of_day", 23)):
-        wrong = np.flatnonzero((values[name] > most) | (values[name] % 1 != 0))
-        problems += [f"{name} of line {i + 2} is {values[name][i]:g}; give 0 to {most}" for i in wrong]
-    problems += [f"line {line} names no tenant" for line, row in enumerate(rows, 2) if not row["tenant"]]
-    if not problems and not values["last_seconds"][0] > values["first_seconds"][0]:
-        problems.append("all requests have the same time; rates need a trace that takes some")
-    if not problems and not values["requests"].any():
-        problems.append("every count of requests is 0")
-    _refuse(source, problems)
-    names, index = np.unique([row["tenant"] for row in rows], return_inverse=True)
+def _of_rows(file: Path) -> Rates:
+    table = read_rows(file, also=_FOR_RATES)
+    counted = "requests" if table.by_hour else "requests_per_day"
+    if not any(row.numbers[counted] for row in table.rows):
+        raise InputError(f"{file}: {counted} is 0 in every row; give the calls of one tenant or more")
+    tenants = [row.tenant for row in table.rows]
+    if not table.by_hour:
+        daily = np.array([row.numbers["requests_per_day"] for row in table.rows])
+        sizes = np.array([row.numbers.get("model_bytes", math.nan) for row in table.rows])
+        return steady_rates(tuple(tenants), daily, sizes, INDEPENDENT)
+    values = {name: np.array([row.numbers[name] for row in table.rows]) for name in table.rows[0].numbers}
+    names, index = np.unique(tenants, return_inverse=True)
     return rates_from_table(tuple(names.tolist()), index, values, np.full(len(names), np.nan))
+
+
+def _of_document(file: Path) -> Rates:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        return _read_tables(str(file), tomllib.loads(text) if file.suffix == ".toml" else json.loads(text))
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is no UTF-8 text: {error.reason} at byte {error.start:,}") from error
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{file}: {error}") from error
 
 
 def _read_tables(source: str, document: Any) -> Rates:
@@ -116,7 +99,7 @@ def _checked(source: str, pairs: list[tuple[str, Any, Any]], sessions: Sessions)
     tenants = [tenant for tenant, _, _ in pairs]
     if not all(tenants):
         problems.append("a row names no tenant")
-    problems += [f"{tenant} stands there more than once" for tenant, rows in Counter(tenants).items() if rows > 1]
+    problems += [f"duplicate tenant {tenant}" for tenant, rows in Counter(tenants).items() if rows > 1]
     rates = [_number(problems, tenant, "requests_per_day", rate) for tenant, rate, _ in pairs]
     sizes = [math.nan if s in (None, "") else _number(problems, tenant, "model_bytes", s) for tenant, _, s in pairs]
     if pairs and not problems and sum(rates) == 0:

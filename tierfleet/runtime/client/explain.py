@@ -8,6 +8,7 @@ from typing import Any, Final
 from tierfleet.runtime.client.api_trace import ApiTrace, TracedRequest
 from tierfleet.runtime.client.errors import CallError
 from tierfleet.runtime.client.reply import Reply
+from tierfleet.runtime.hosting import SHAPES, HostingShape
 from tierfleet.runtime.route_document import RouteDocument, RoutesError
 
 # The stock XGBoost image loads a small model in 1.9 s, the dense server a 44 MB model in 0.1 s (docs/container.md). A
@@ -114,7 +115,7 @@ def explain(
     target_model = next(
         (request.sent.get(_TARGET_MODEL_HEADER) for request in reversed(requests) if request.operation == INVOKE), None
     )
-    cache, cache_why = _cache_state(first, repeat, requests, target_model, in_memory)
+    cache, cache_why = _cache_state(first, repeat, requests, target_model, in_memory, _shape(first, routes))
     return Explanation(
         tenant=tenant,
         why=_why(tenant, routes, first),
@@ -154,18 +155,25 @@ def _why(tenant: str, routes: RouteDocument, reply: Reply | None) -> str:
     return sentence
 
 
+def _shape(reply: Reply | None, routes: RouteDocument) -> HostingShape | None:
+    """How the endpoint that answered is hosted, as far as these routes know it."""
+    tier = routes.tiers.get(reply.tier) if reply is not None else None
+    return SHAPES[tier.hosting] if tier is not None else None
+
+
 def _cache_state(
     first: Reply | None,
     repeat: Reply | None,
     requests: Sequence[TracedRequest],
     target_model: str | None,
     in_memory: Callable[[str, str], bool | None],
+    shape: HostingShape | None,
 ) -> tuple[CacheState, str]:
     if first is None:
         return CacheState.UNKNOWN, "the call was not answered"
-    if target_model is None:
-        return CacheState.IN_MEMORY, "a dedicated endpoint always has its model in memory"
-    said = in_memory(first.endpoint, target_model)
+    if shape is not None and shape.always_in_memory:
+        return CacheState.IN_MEMORY, f"a {shape.hosting} endpoint always has its model in memory"
+    said = in_memory(first.endpoint, target_model) if target_model is not None else None
     if said is not None:
         state = CacheState.IN_MEMORY if said else CacheState.LOADED
         return state, f"before the call {'an' if said else 'no'} instance had it in memory, as the local emulator knows"

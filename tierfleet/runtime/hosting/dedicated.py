@@ -4,4 +4,4 @@ from typing import Final
 
 from tierfleet.runtime.hosting.shape import HostingShape
 
-DEDICATED: Final = HostingShape(hosting="dedicated", name_word="dedicated", shared=False)
+DEDICATED: Final = HostingShape(hosting="dedicated", name_word="dedicated", shared=False, always_in_memory=True)

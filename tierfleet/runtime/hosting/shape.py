@@ -20,6 +20,8 @@ class HostingShape:
     """The first word of the last part of an endpoint's name, such as `mme` in `mme-m5-xlarge`."""
     shared: bool
     """Whether one endpoint serves many tenants. A call then names its model (TargetModel)."""
+    always_in_memory: bool = False
+    """Whether the model is in memory before a call."""
     longest_answer_seconds: float = REAL_TIME_ANSWER_SECONDS
     """How long a client waits for one answer, unless the caller's deadline is shorter."""
     max_body_bytes: int | None = None

@@ -14,14 +14,14 @@ def moved_tenants(deployed: RouteDocument, hosted: RouteDocument) -> dict[str, t
     listed = {
         tenant for routes in (deployed, hosted) for warm_up in routes.warm_ups.values() for tenant in warm_up.tenants
     }
-    found: dict[str, list[str]] = {}
+    moved: dict[str, list[str]] = {}
     for tenant in {*deployed.tenants, *hosted.tenants, *listed}:
         tier = hosted.tier_of(tenant)
         if hosted.tiers[tier].endpoint is None:
             continue
         if deployed.tier_of(tenant) != tier or _had_its_own(deployed, tenant):
-            found.setdefault(tier, []).append(tenant)
-    return {tier: tuple(_hottest_first(tenants, tier, deployed, hosted)) for tier, tenants in sorted(found.items())}
+            moved.setdefault(tier, []).append(tenant)
+    return {tier: tuple(_hottest_first(tenants, tier, deployed, hosted)) for tier, tenants in sorted(moved.items())}
 
 
 def _had_its_own(deployed: RouteDocument, tenant: str) -> bool:

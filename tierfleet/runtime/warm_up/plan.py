@@ -8,15 +8,19 @@ from tierfleet.runtime.route_document import Probe, RouteDocument, RoutesError, 
 
 @dataclass(frozen=True, kw_only=True)
 class WarmUpPlan:
-    """One run. tenants: hottest first, each once; elsewhere: tenant to the reason why it is skipped."""
+    """One run of a warm-up."""
 
     endpoint_name: str
     tier: str
     tenants: tuple[str, ...]
+    """Hottest first, each once."""
     elsewhere: Mapping[str, str]
+    """Tenant to the reason why it is skipped."""
     probe: Probe
     concurrency: int
+    """Probes in flight, at least 1."""
     deadline_seconds: float
+    """When the run must have ended, 0 or more."""
 
 
 def plan_warm_up(

@@ -7,25 +7,25 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from local_cloud.services.autoscaling.arithmetic import Wish, decided, stepped, tracked
+from local_cloud.services.autoscaling.arithmetic import Decision, combined, stepped, tracked
 
 capacities = st.integers(0, 40)
-wishes = st.lists(st.builds(Wish, st.sampled_from(["requests", "calm"]), st.none() | capacities), max_size=6)
+decisions = st.lists(st.builds(Decision, st.sampled_from(["requests", "calm"]), st.none() | capacities), max_size=6)
 
 
-@given(capacities, capacities, capacities, wishes)
+@given(capacities, capacities, capacities, decisions)
 def test_never_outside_the_bounds_and_in_only_if_all_agree(
-    capacity: int, one: int, other: int, asked: list[Wish]
+    capacity: int, one: int, other: int, asked: list[Decision]
 ) -> None:
     minimum, maximum = sorted((one, other))
-    decision = decided(capacity, minimum, maximum, asked)
+    chosen = combined(capacity, minimum, maximum, asked)
 
-    if decision is None:
+    if chosen is None:
         return
-    instances, wish = decision
+    instances, decision = chosen
     assert minimum <= instances <= maximum
     assert instances != capacity
-    assert wish in asked
+    assert decision in asked
     if instances < capacity:
         assert all(each.instances is not None and each.instances < capacity for each in asked)
         assert instances == max(minimum, min(maximum, max(each.instances or 0 for each in asked)))
@@ -33,15 +33,15 @@ def test_never_outside_the_bounds_and_in_only_if_all_agree(
         assert any(each.instances is not None and each.instances > capacity for each in asked)
 
 
-@given(st.integers(1, 20), wishes)
-def test_out_if_any_policy_asks_and_there_is_room(capacity: int, asked: list[Wish]) -> None:
-    wanted = max((wish.instances or 0 for wish in asked), default=0)
+@given(st.integers(1, 20), decisions)
+def test_out_if_any_policy_asks_and_there_is_room(capacity: int, asked: list[Decision]) -> None:
+    wanted = max((decision.instances or 0 for decision in asked), default=0)
     assume(wanted > capacity)
 
-    decision = decided(capacity, 1, 40, asked)
+    chosen = combined(capacity, 1, 40, asked)
 
-    assert decision is not None
-    assert decision[0] == wanted
+    assert chosen is not None
+    assert chosen[0] == wanted
 
 
 @given(st.integers(1, 50), st.floats(0.1, 1e5), st.floats(1, 1e4))

@@ -1,4 +1,4 @@
-"""Scaling policies and scheduled actions act, on the stand-in's clock."""
+"""Scaling policies and scheduled actions act, on the local emulator's clock."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -39,14 +39,14 @@ class Tail:
     @property
     def endpoint(self) -> tuple[str, int]:
         """Its status and its instances."""
-        found = self.sagemaker.describe_endpoint(EndpointName="tail")
-        return found["EndpointStatus"], found["ProductionVariants"][0]["CurrentInstanceCount"]
+        described = self.sagemaker.describe_endpoint(EndpointName="tail")
+        return described["EndpointStatus"], described["ProductionVariants"][0]["CurrentInstanceCount"]
 
     @property
     def activities(self) -> list[tuple[str, str, str]]:
         """(status, description, cause) of each activity, newest first."""
-        found = self.scaling.describe_scaling_activities(ServiceNamespace="sagemaker")["ScalingActivities"]
-        return [(a["StatusCode"], a["Description"], a["Cause"]) for a in found]
+        described = self.scaling.describe_scaling_activities(ServiceNamespace="sagemaker")["ScalingActivities"]
+        return [(a["StatusCode"], a["Description"], a["Cause"]) for a in described]
 
     @property
     def bounds(self) -> tuple[int, int]:

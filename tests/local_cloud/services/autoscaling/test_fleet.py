@@ -64,20 +64,20 @@ class FraudDev(Fleet):
             self.account.advance(60)
 
     def instances(self) -> int:
-        found = self.account.client("sagemaker").describe_endpoint(EndpointName=TAIL)
-        return int(found["ProductionVariants"][0]["CurrentInstanceCount"])
+        described = self.account.client("sagemaker").describe_endpoint(EndpointName=TAIL)
+        return int(described["ProductionVariants"][0]["CurrentInstanceCount"])
 
     def last_cause(self) -> str:
-        found = self.account.client("application-autoscaling").describe_scaling_activities(
+        described = self.account.client("application-autoscaling").describe_scaling_activities(
             ServiceNamespace="sagemaker", ResourceId=VARIANT
         )["ScalingActivities"]
-        assert found[0]["StatusCode"] == "Successful", found[0]
-        return str(found[0]["Cause"])
+        assert described[0]["StatusCode"] == "Successful", described[0]
+        return str(described[0]["Cause"])
 
     def alarms(self, part: str) -> list[dict[str, Any]]:
         """The alarms, plain and composite, whose logical id contains this."""
-        found = self.account.client("cloudwatch").describe_alarms(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
-        return [a for a in found["MetricAlarms"] + found["CompositeAlarms"] if part in a["AlarmName"]]
+        described = self.account.client("cloudwatch").describe_alarms(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+        return [a for a in described["MetricAlarms"] + described["CompositeAlarms"] if part in a["AlarmName"]]
 
 
 @pytest.fixture(scope="module")

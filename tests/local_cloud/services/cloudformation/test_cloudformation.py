@@ -130,8 +130,8 @@ def test_scaling_changes_in_place_and_scheduled_actions_follow_the_template(acco
     scaling_api = account.client("application-autoscaling")
 
     def actions() -> list[str]:
-        found = scaling_api.describe_scheduled_actions(ServiceNamespace="sagemaker")["ScheduledActions"]
-        return [action["ScheduledActionName"] for action in found]
+        actions = scaling_api.describe_scheduled_actions(ServiceNamespace="sagemaker")["ScheduledActions"]
+        return [action["ScheduledActionName"] for action in actions]
 
     assert account.deploy(template) == "UPDATE_COMPLETE"
     with_action = actions()
@@ -176,14 +176,14 @@ def test_every_property_error_is_reported(
     assert complaint in failure(account, template)
 
 
-def test_unknown_property_of_an_emulator_type_is_refused_too(account: Account) -> None:
+def test_unknown_property_of_a_ministack_type_is_refused_too(account: Account) -> None:
     """https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html"""
     topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicNam": "alarms"}}
 
     assert "TopicNam: unknown property" in failure(account, {"Resources": {"Topic": topic}})
 
 
-def test_property_that_the_emulator_never_reads_is_refused(account: Account) -> None:
+def test_property_that_ministack_never_reads_is_refused(account: Account) -> None:
     """A valid property without effect would prove nothing.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-s3-bucket.html

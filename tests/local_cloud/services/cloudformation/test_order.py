@@ -1,4 +1,4 @@
-"""The order on which "no request is lost by a tier move" rests, read from the stand-in's event log."""
+"""The order on which "no request is lost by a tier move" rests, read from the local emulator's event log."""
 
 import json
 import time

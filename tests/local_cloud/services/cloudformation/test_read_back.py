@@ -73,16 +73,16 @@ def endpoint_config(reader: Reader, arn: str) -> Properties | None:
 
 
 def endpoint(reader: Reader, arn: str) -> Properties | None:
-    found = sagemaker(reader, "endpoint", "Endpoints", arn)
-    return found and found | {"DeploymentConfig": found.get("LastDeploymentConfig")}
+    described = sagemaker(reader, "endpoint", "Endpoints", arn)
+    return described and described | {"DeploymentConfig": described.get("LastDeploymentConfig")}
 
 
 def sagemaker(reader: Reader, kind: str, listed: str, arn: str) -> Properties | None:
     client, word = reader.client("sagemaker"), listed.removesuffix("s")
     pages = client.get_paginator(f"list_{kind}s").paginate()
     for name in [item[f"{word}Name"] for page in pages for item in page[listed] if item[f"{word}Arn"] == arn]:
-        found: Properties = getattr(client, f"describe_{kind}")(**{f"{word}Name": name})
-        return found | {"Tags": client.list_tags(ResourceArn=arn)["Tags"]}
+        described: Properties = getattr(client, f"describe_{kind}")(**{f"{word}Name": name})
+        return described | {"Tags": client.list_tags(ResourceArn=arn)["Tags"]}
     return None
 
 
@@ -106,99 +106,101 @@ def alarm(reader: Reader, name: str) -> Properties | None:
 
 
 def dashboard(reader: Reader, name: str) -> Properties:
-    found: Properties = reader.client("cloudwatch").get_dashboard(DashboardName=name)
-    return found
+    described: Properties = reader.client("cloudwatch").get_dashboard(DashboardName=name)
+    return described
 
 
 def application(reader: Reader, physical_id: str) -> Properties:
-    found: Properties = reader.client("appconfig").get_application(ApplicationId=physical_id)
-    return found
+    described: Properties = reader.client("appconfig").get_application(ApplicationId=physical_id)
+    return described
 
 
 def environment(reader: Reader, physical_id: str) -> Properties:
     application_id = reader.id_of("RoutesApplication")
-    found: Properties = reader.client("appconfig").get_environment(
+    described: Properties = reader.client("appconfig").get_environment(
         ApplicationId=application_id, EnvironmentId=physical_id
     )
-    return found
+    return described
 
 
 def profile(reader: Reader, physical_id: str) -> Properties:
-    found: Properties = reader.client("appconfig").get_configuration_profile(
+    described: Properties = reader.client("appconfig").get_configuration_profile(
         ApplicationId=reader.id_of("RoutesApplication"), ConfigurationProfileId=physical_id
     )
-    return found
+    return described
 
 
 def hosted_version(reader: Reader, physical_id: str) -> Properties:
-    found: Properties = reader.client("appconfig").get_hosted_configuration_version(
+    described: Properties = reader.client("appconfig").get_hosted_configuration_version(
         ApplicationId=reader.id_of("RoutesApplication"),
         ConfigurationProfileId=reader.id_of("RoutesProfile"),
         VersionNumber=int(physical_id),
     )
-    return found | {"Content": found["Content"].read().decode()}
+    return described | {"Content": described["Content"].read().decode()}
 
 
 def strategy(reader: Reader, physical_id: str) -> Properties:
-    found: Properties = reader.client("appconfig").get_deployment_strategy(DeploymentStrategyId=physical_id)
-    return found
+    described: Properties = reader.client("appconfig").get_deployment_strategy(DeploymentStrategyId=physical_id)
+    return described
 
 
 def deployment(reader: Reader, physical_id: str) -> Properties:
-    found: Properties = reader.client("appconfig").get_deployment(
+    described: Properties = reader.client("appconfig").get_deployment(
         ApplicationId=reader.id_of("RoutesApplication"),
         EnvironmentId=reader.id_of("RoutesEnvironment"),
         DeploymentNumber=int(physical_id),
     )
-    return found
+    return described
 
 
 def rule(reader: Reader, physical_id: str) -> Properties:
     client, name = reader.client("events"), physical_id.rpartition("/")[2]
-    found: Properties = client.describe_rule(Name=name)
+    described: Properties = client.describe_rule(Name=name)
     targets = client.list_targets_by_rule(Rule=name)["Targets"]
-    return found | {"EventPattern": json.loads(found["EventPattern"]), "Targets": targets}
+    return described | {"EventPattern": json.loads(described["EventPattern"]), "Targets": targets}
 
 
 def schedule(reader: Reader, name: str) -> Properties | None:
     client = reader.client("scheduler")
     for item in client.list_schedules(NamePrefix=name)["Schedules"]:
-        found: Properties = client.get_schedule(Name=name, GroupName=item["GroupName"])
-        return found
+        described: Properties = client.get_schedule(Name=name, GroupName=item["GroupName"])
+        return described
     return None
 
 
 def schedule_group(reader: Reader, name: str) -> Properties:
-    found: Properties = reader.client("scheduler").get_schedule_group(Name=name)
-    return found
+    described: Properties = reader.client("scheduler").get_schedule_group(Name=name)
+    return described
 
 
 def role(reader: Reader, name: str) -> Properties:
-    found: Properties = reader.client("iam").get_role(RoleName=name)["Role"]
-    return found
+    described: Properties = reader.client("iam").get_role(RoleName=name)["Role"]
+    return described
 
 
 def policy(reader: Reader, physical_id: str) -> Properties | None:
     client = reader.client("iam")
-    for found in client.list_roles()["Roles"]:
-        for inline in client.list_role_policies(RoleName=found["RoleName"])["PolicyNames"]:
+    for described in client.list_roles()["Roles"]:
+        for inline in client.list_role_policies(RoleName=described["RoleName"])["PolicyNames"]:
             if f"-{inline}-" in physical_id:
-                document: Properties = client.get_role_policy(RoleName=found["RoleName"], PolicyName=inline)
-                return document | {"Roles": [found["RoleName"]]}
+                document: Properties = client.get_role_policy(RoleName=described["RoleName"], PolicyName=inline)
+                return document | {"Roles": [described["RoleName"]]}
     return None
 
 
 def function(reader: Reader, name: str) -> Properties:
     client = reader.client("lambda")
-    found: Properties = client.get_function_configuration(FunctionName=name)
+    described: Properties = client.get_function_configuration(FunctionName=name)
     reserved = client.get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions")
-    return found | {"ReservedConcurrentExecutions": reserved}
+    return described | {"ReservedConcurrentExecutions": reserved}
 
 
 def event_invoke_config(reader: Reader, physical_id: str) -> Properties:
     name = physical_id.partition(":")[0]
-    found: Properties = reader.client("lambda").get_function_event_invoke_config(FunctionName=name, Qualifier="$LATEST")
-    return found | {"Qualifier": found["FunctionArn"].rpartition(":")[2]}
+    described: Properties = reader.client("lambda").get_function_event_invoke_config(
+        FunctionName=name, Qualifier="$LATEST"
+    )
+    return described | {"Qualifier": described["FunctionArn"].rpartition(":")[2]}
 
 
 def permission(reader: Reader, physical_id: str) -> Properties | None:
@@ -211,13 +213,13 @@ def permission(reader: Reader, physical_id: str) -> Properties | None:
 
 def log_group(reader: Reader, name: str) -> Properties | None:
     groups = reader.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
-    found = [group for group in groups if group["logGroupName"] == name]
-    return {"LogGroupName": name, "RetentionInDays": found[0].get("retentionInDays")} if found else None
+    described = [group for group in groups if group["logGroupName"] == name]
+    return {"LogGroupName": name, "RetentionInDays": described[0].get("retentionInDays")} if described else None
 
 
 def topic(reader: Reader, arn: str) -> Properties:
-    found: Properties = reader.client("sns").get_topic_attributes(TopicArn=arn)["Attributes"]
-    return found | {"TopicName": arn.rpartition(":")[2]}
+    described: Properties = reader.client("sns").get_topic_attributes(TopicArn=arn)["Attributes"]
+    return described | {"TopicName": arn.rpartition(":")[2]}
 
 
 def topic_policy(reader: Reader, _physical_id: str) -> Properties:
@@ -241,15 +243,15 @@ def bucket_policy(reader: Reader, _physical_id: str) -> Properties:
 
 
 def nested_stack(reader: Reader, stack_id: str) -> Properties | None:
-    found: Properties = reader.client("cloudformation").describe_stacks(StackName=stack_id)["Stacks"][0]
-    parameters = {item["ParameterKey"]: item["ParameterValue"] for item in found.get("Parameters", [])}
-    return None if found["StackStatus"] == "DELETE_COMPLETE" else found | {"Parameters": parameters}
+    described: Properties = reader.client("cloudformation").describe_stacks(StackName=stack_id)["Stacks"][0]
+    parameters = {item["ParameterKey"]: item["ParameterValue"] for item in described.get("Parameters", [])}
+    return None if described["StackStatus"] == "DELETE_COMPLETE" else described | {"Parameters": parameters}
 
 
 def gate(reader: Reader, physical_id: str) -> Properties | None:
     """A custom resource is no more than its request; the endpoint it stands behind is what one can read."""
-    found = reader.client("sagemaker").list_endpoints(NameContains=physical_id)["Endpoints"]
-    return next(iter(found), None)
+    described = reader.client("sagemaker").list_endpoints(NameContains=physical_id)["Endpoints"]
+    return next(iter(described), None)
 
 
 def guard(reader: Reader, _physical_id: str) -> Properties | None:
@@ -259,8 +261,8 @@ def guard(reader: Reader, _physical_id: str) -> Properties | None:
 
 def moved_gate(reader: Reader, physical_id: str) -> Properties | None:
     """It stands behind no endpoint: there is its stack's word for it."""
-    found = reader.client("cloudformation").describe_stack_resources(StackName=FLEET)["StackResources"]
-    return next((resource for resource in found if resource["PhysicalResourceId"] == physical_id), None)
+    described = reader.client("cloudformation").describe_stack_resources(StackName=FLEET)["StackResources"]
+    return next((resource for resource in described if resource["PhysicalResourceId"] == physical_id), None)
 
 
 # The change comes with the step's fleet file instead of an edit of the template.
@@ -338,8 +340,8 @@ TABLE = {
         "MovedGate", moved_gate, "no API returns a request; test_local_real_fleet has one", "its id is its logical id"
     ),
 }
-# Properties that no call returns: CloudFormation's own, write-only, or without effect in the stand-in. Tags are read
-# where we keep them ourselves.
+# Properties that no call returns: CloudFormation's own, write-only, or without effect in the local emulator. Tags are
+# read where we keep them ourselves.
 UNREAD = {
     "AWS::CloudFormation::Stack": {"TemplateURL"},
     "AWS::Lambda::Function": {"Code"},
@@ -359,7 +361,7 @@ class Seen:
 
     physical_id: str
     properties: Properties
-    found: Properties | None
+    described: Properties | None
     before_is_gone: bool
 
 
@@ -468,34 +470,34 @@ def read(row: Row, reader: Reader, physical_id: str) -> Properties | None:
         return None
 
 
-def differences(wanted: Any, found: Any, path: str = "") -> list[str]:
+def differences(wanted: Any, described: Any, path: str = "") -> list[str]:
     """Where a template's literal values are not what was read; what the template computes is left out."""
     if isinstance(wanted, dict):
         if any(key == "Ref" or key.startswith("Fn::") for key in wanted):
             return []
-        if not isinstance(found, dict):
-            return [f"{path}: {wanted!r} read as {found!r}"]
-        here = {key.lower(): value for key, value in found.items()}
+        if not isinstance(described, dict):
+            return [f"{path}: {wanted!r} read as {described!r}"]
+        here = {key.lower(): value for key, value in described.items()}
         return [d for key, value in wanted.items() for d in differences(value, here.get(key.lower()), f"{path}.{key}")]
     if isinstance(wanted, list):
-        if not isinstance(found, list) or len(found) != len(wanted):
-            return [f"{path}: {wanted!r} read as {found!r}"]
+        if not isinstance(described, list) or len(described) != len(wanted):
+            return [f"{path}: {wanted!r} read as {described!r}"]
         return [
             d
-            for pair in enumerate(zip(wanted, found, strict=True))
+            for pair in enumerate(zip(wanted, described, strict=True))
             for d in differences(*pair[1], f"{path}[{pair[0]}]")
         ]
-    same = wanted == found or str(wanted).lower() == str(found).lower()
-    return [] if same else [f"{path}: {wanted!r} read as {found!r}"]
+    same = wanted == described or str(wanted).lower() == str(described).lower()
+    return [] if same else [f"{path}: {wanted!r} read as {described!r}"]
 
 
 @pytest.fixture(scope="module")
 def history(cloud: LocalCloud, synth: Callable[..., Path]) -> History:
     cloud.admin("clock", {"mode": "skip"})
     cloud.admin("faults", {})
-    found = History(Fleet(Account(cloud, ACCOUNT), synth))
-    found.run()
-    return found
+    described = History(Fleet(Account(cloud, ACCOUNT), synth))
+    described.run()
+    return described
 
 
 def test_the_table_knows_every_resource_type_of_our_templates(templates: dict[str, dict[str, Any]]) -> None:
@@ -518,8 +520,8 @@ def test_it_is_read_back_as_the_template_says(history: History, kind: str, step:
     unread = UNREAD.get(kind, set()) | (set() if kind.startswith("AWS::SageMaker") else {"Tags"})
     wanted = {key: value for key, value in seen.properties.items() if key not in unread}
 
-    assert seen.found is not None
-    assert differences(wanted, seen.found) == []
+    assert seen.described is not None
+    assert differences(wanted, seen.described) == []
 
 
 @pytest.mark.parametrize("kind", [kind for kind, row in TABLE.items() if row.changes_in_place])

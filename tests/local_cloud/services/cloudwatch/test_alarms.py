@@ -1,4 +1,4 @@
-"""Alarms on the stand-in's clock: dimensions, periods, missing data, metric math, composite, suppressor."""
+"""Alarms on the local emulator's clock: dimensions, periods, missing data, metric math, composite, suppressor."""
 
 from typing import Any
 
@@ -106,7 +106,7 @@ def test_metric_math_alarm_with_a_traffic_guard(stopped: Account) -> None:
     assert [m["Id"] for m in alarm["Metrics"]] == ["ratio", "h", "n"]
 
 
-def test_metric_math_the_stand_in_cannot_do_is_refused(stopped: Account) -> None:
+def test_metric_math_the_local_emulator_cannot_do_is_refused(stopped: Account) -> None:
     """Never a guess: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html"""
     queries = hit_ratio(guard=1)
     queries[0]["Expression"] = "ANOMALY_DETECTION_BAND(h, 2)"

@@ -1,4 +1,4 @@
-"""GetMetricData and GetMetricStatistics of the stand-in: metric math, percentiles, order, pages, refusals."""
+"""GetMetricData and GetMetricStatistics of the local emulator: metric math, percentiles, order, pages, refusals."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -75,16 +75,16 @@ def get(account: Account, *queries: dict[str, Any], **more: Any) -> dict[str, li
     ],
 )
 def test_metric_math_of_a_query(measured: Account, expression: str, values: list[float]) -> None:
-    found = get(measured, math(expression), stat("A", ReturnData=False), stat("B", ReturnData=False))
+    series = get(measured, math(expression), stat("A", ReturnData=False), stat("B", ReturnData=False))
 
-    assert list(found) == ["e"]
-    assert found["e"][::-1] == pytest.approx(values)
+    assert list(series) == ["e"]
+    assert series["e"][::-1] == pytest.approx(values)
 
 
 def test_expressions_name_each_other_in_any_order(measured: Account) -> None:
-    found = get(measured, math("f * 2"), math("a + 1", "f"), stat("A"))
+    series = get(measured, math("f * 2"), math("a + 1", "f"), stat("A"))
 
-    assert found == {"e": [102, 82, 62, 42, 22], "f": [51, 41, 31, 21, 11], "a": [50, 40, 30, 20, 10]}
+    assert series == {"e": [102, 82, 62, 42, 22], "f": [51, 41, 31, 21, 11], "a": [50, 40, 30, 20, 10]}
 
 
 def test_newest_first_unless_told_otherwise_and_each_query_has_its_period(measured: Account) -> None:
@@ -153,7 +153,7 @@ def test_values_and_counts_have_every_statistic(account: Account) -> None:
         ([{**stat("A"), "Expression": "1"}], "query a: either MetricStat or Expression"),
     ],
 )
-def test_what_the_stand_in_cannot_answer_is_an_error(account: Account, queries: Any, told: str) -> None:
+def test_what_the_local_emulator_cannot_answer_is_an_error(account: Account, queries: Any, told: str) -> None:
     code, message = error_of(account.client("cloudwatch").get_metric_data, **query(*queries))
 
     assert code == "ValidationError"

@@ -105,7 +105,7 @@ def test_tags_are_listed_added_and_deleted(account: Account) -> None:
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "tier", "Value": "tail"}]
 
 
-def test_operation_the_stand_in_lacks_is_an_error(account: Account) -> None:
+def test_operation_the_local_emulator_lacks_is_an_error(account: Account) -> None:
     """Never a silent success: https://docs.aws.amazon.com/sagemaker/latest/APIReference/CommonErrors.html"""
     code, message = error_of(account.client("sagemaker").list_training_jobs)
 

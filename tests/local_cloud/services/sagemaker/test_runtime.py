@@ -107,7 +107,7 @@ def test_endpoint_answers_while_it_is_updated_and_rolled_back(fleet: Account) ->
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """A stand-in of its own that enforces IAM, with both endpoints and a user `caller` without any rights."""
+    """A local emulator of its own that enforces IAM, with both endpoints and a user `caller` without any rights."""
     account_id = "300000000001"
     with start(tmp_path_factory.mktemp("guarded"), account=account_id, enforce_iam=True) as cloud:
         account = Account(cloud, account_id)

@@ -52,8 +52,9 @@ def settle(shop: Fleet) -> str:
 
 
 def until_baking(shop: Fleet) -> None:
-    began = len(shop.account.log("ConfigurationDeploying"))
+    began, give_up = len(shop.account.log("ConfigurationDeploying")), time.monotonic() + 120
     while len(shop.account.log("ConfigurationDeploying")) == began:
+        assert time.monotonic() < give_up, shop.reasons()
         shop.account.advance(60)
         time.sleep(0.02)
 
@@ -156,8 +157,9 @@ def test_cancelled_while_an_endpoint_is_created(shop: Fleet, early_start: str) -
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_cancelled_in_the_gate(shop: Fleet, waits: bool) -> None:
-    """The gate waits for its endpoint, which a reference alone lets it do; it hears of the rollback by itself."""
-    shop.account.cloud.admin("cloudformation", {"cancel_waits_for_the_resource": waits})
+    """The gate waits for its endpoint, as it does where a reference alone lets it begin, and notices the rollback."""
+    settings = {"early_start": "creation", "cancel_waits_for_the_resource": waits}
+    shop.account.cloud.admin("cloudformation", settings)
     original = shop.template
 
     def referring(stack: Any) -> dict[str, Any]:
@@ -207,7 +209,9 @@ def test_in_clean_up_an_update_can_no_longer_be_cancelled_but_taken_back_by_the_
     routes, seen = shop.served_routes(), len(shop.account.log())
     shop.account.stop_clock()
     shop.start(**MOVE)
+    give_up = time.monotonic() + 120
     while ("StackCleaningUp", FLEET) not in shop.account.log()[seen:]:
+        assert time.monotonic() < give_up, shop.reasons()
         shop.account.advance(60)
         time.sleep(0.02)
     with pytest.raises(ClientError, match="cannot be called from current stack status"):
@@ -221,7 +225,7 @@ def test_in_clean_up_an_update_can_no_longer_be_cancelled_but_taken_back_by_the_
 
 
 def test_without_its_guards_a_cancelled_bake_leaves_routes_to_endpoints_that_are_gone(shop: Fleet) -> None:
-    """What the guards are for: the stand-in does what AWS's StopDeployment does."""
+    """What the guards are for: the local emulator does what AWS's StopDeployment does."""
     original = shop.template
 
     def unguarded(stack: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def test_a_model_that_fills_more_than_the_instance_is_named_with_both_sizes() ->
     assert not [text for text in dedicated_problems(STOCK, bigger, tenant(model_mb=5_000.0)) if "memory" in text]
 
 
-def test_latency_is_judged_under_the_tenants_own_peak() -> None:
+def test_latency_is_that_at_the_tenants_own_peak() -> None:
     slow = replace(STOCK, predict=((1.0, PredictTime(p50=30.0, p95=35.0, p99=40.0)),))
     assert dedicated_problems(slow, TIER, tenant(peak_per_second=1.0)) == []
     [queued] = dedicated_problems(slow, TIER, tenant(peak_per_second=100.0))

@@ -33,29 +33,29 @@ def test_only_types_with_a_price_that_the_image_runs_on_are_candidates() -> None
 @pytest.mark.parametrize("profile", ["stock", "booster"])
 @pytest.mark.parametrize("hit_ratio", [0.5, 0.9])
 def test_the_pruned_search_finds_what_looking_at_everything_finds(profile: str, hit_ratio: float) -> None:
-    found_by = model(WORKLOAD, profile, min_hit_ratio=hit_ratio, cold_p95_seconds=4.0, usd=3000.0)
-    found = search(found_by, tiering(WORKLOAD), BOUNDS)
-    nobody: frozenset[str] = frozenset()
+    judge = model(WORKLOAD, profile, min_hit_ratio=hit_ratio, cold_p95_seconds=4.0, usd=3000.0)
+    result = search(judge, tiering(WORKLOAD), BOUNDS)
+    none: frozenset[str] = frozenset()
     everything = [
-        found_by.evaluate(found_by.option(instance_type, count, nobody))
+        judge.evaluate(judge.option(instance_type, count, none))
         for instance_type in TYPES
-        if found_by.fits(instance_type, nobody)
+        if judge.fits(instance_type, none)
         for count in range(2, 7)
-        if found_by.prices.usd(instance_type, count, nobody, 0) <= 3000
-        and found_by.option(instance_type, count, nobody).hit_ratio >= hit_ratio
+        if judge.prices.usd(instance_type, count, none, 0) <= 3000
+        and judge.option(instance_type, count, none).hit_ratio >= hit_ratio
     ]
     cheapest = min((option.usd for option in everything if option.meets), default=None)
-    assert (found.best.usd if found.best else None) == pytest.approx(cheapest)
-    assert len(found.options) < found.possible
+    assert (result.best.usd if result.best else None) == pytest.approx(cheapest)
+    assert len(result.options) < result.possible
 
 
 def test_no_option_beats_one_on_the_front_in_both() -> None:
-    found = search(model(WORKLOAD, min_hit_ratio=0.5, usd=3000.0), tiering(WORKLOAD), BOUNDS)
-    assert found.best in found.front or any(found.best.name == option.name for option in found.front)
-    assert all(a.usd <= b.usd and a.hit_ratio < b.hit_ratio for a, b in pairwise(found.front))
-    for option in found.options:
-        assert any(front.usd <= option.usd and front.hit_ratio >= option.hit_ratio - 1e-9 for front in found.front)
-    assert pareto_front(found.front) == found.front
+    result = search(model(WORKLOAD, min_hit_ratio=0.5, usd=3000.0), tiering(WORKLOAD), BOUNDS)
+    assert result.best in result.front or any(result.best.name == option.name for option in result.front)
+    assert all(a.usd <= b.usd and a.hit_ratio < b.hit_ratio for a, b in pairwise(result.front))
+    for option in result.options:
+        assert any(front.usd <= option.usd and front.hit_ratio >= option.hit_ratio - 1e-9 for front in result.front)
+    assert pareto_front(result.front) == result.front
 
 
 def test_of_fleets_that_cost_hardly_more_the_one_with_the_better_service_is_chosen(
@@ -89,23 +89,23 @@ def test_of_fleets_that_cost_hardly_more_the_one_with_the_better_service_is_chos
 
 
 def test_the_runner_up_costs_more_and_says_what_for() -> None:
-    found = search(model(WORKLOAD, min_hit_ratio=0.5), tiering(WORKLOAD), BOUNDS)
-    assert found.best.usd < found.runner_up.usd
-    assert found.runner_up.meets
-    assert why_it_lost(found.best, found.runner_up).startswith(
-        f"${found.runner_up.usd - found.best.usd:,.0f} a month more"
+    result = search(model(WORKLOAD, min_hit_ratio=0.5), tiering(WORKLOAD), BOUNDS)
+    assert result.best.usd < result.runner_up.usd
+    assert result.runner_up.meets
+    assert why_it_lost(result.best, result.runner_up).startswith(
+        f"${result.runner_up.usd - result.best.usd:,.0f} a month more"
     )
-    assert found.cheaper.usd < found.best.usd
-    assert any("hit ratio" in failure for failure in found.cheaper.failures)
+    assert result.cheaper.usd < result.best.usd
+    assert any("hit ratio" in failure for failure in result.cheaper.failures)
 
 
 def test_where_nothing_meets_all_the_nearest_says_what_it_misses() -> None:
     # The stock container takes 2.9 s to load, whatever is bought.
-    found = search(model(WORKLOAD, cold_p95_seconds=1.0, min_hit_ratio=0.5, usd=1000.0), tiering(WORKLOAD), BOUNDS)
-    assert found.best is None
-    assert found.nearest.usd <= 1000
-    assert any(failure.startswith("cold p95") for failure in found.nearest.failures)
-    # With every model in memory nobody waits.
+    result = search(model(WORKLOAD, cold_p95_seconds=1.0, min_hit_ratio=0.5, usd=1000.0), tiering(WORKLOAD), BOUNDS)
+    assert result.best is None
+    assert result.nearest.usd <= 1000
+    assert any(failure.startswith("cold p95") for failure in result.nearest.failures)
+    # With every model in memory no call waits.
     rich = search(model(WORKLOAD, cold_p95_seconds=1.0), tiering(WORKLOAD), replace(BOUNDS, max_instances=40))
     assert rich.best.hit_ratio == pytest.approx(1.0)
     assert rich.best.cold_p95_seconds is None
@@ -114,27 +114,27 @@ def test_where_nothing_meets_all_the_nearest_says_what_it_misses() -> None:
 def test_the_busiest_hour_sets_the_fewest_instances() -> None:
     # 200 calls/s; an ml.m5.xlarge is meant for 25.
     busy = steady(zipf(20, 200 * 86400.0))
-    found = search(model(busy), tiering(busy), replace(BOUNDS, types=(describe("ml.m5.xlarge"),), max_instances=20))
-    assert found.best.instances == 8
+    result = search(model(busy), tiering(busy), replace(BOUNDS, types=(describe("ml.m5.xlarge"),), max_instances=20))
+    assert result.best.instances == 8
 
 
 def test_a_required_p99_buys_an_endpoint_or_a_bigger_cache_whichever_is_cheaper() -> None:
     calls = zipf(400, 20_000) | {"vip": 10.0}
     workload = steady(calls)
-    found = search(model(workload, tenant_p99_seconds={"vip": 0.05}), tiering(workload), BOUNDS)
+    result = search(model(workload, tenant_p99_seconds={"vip": 0.05}), tiering(workload), BOUNDS)
     # Two endpoints' worth of ml.m5.large against a cache that holds all 401 models.
-    assert found.best.dedicated == ("vip",)
-    assert found.best.meets
-    everything = [option for option in found.options if option.dedicated == ()]
-    assert all(option.usd > found.best.usd for option in everything)
+    assert result.best.dedicated == ("vip",)
+    assert result.best.meets
+    everything = [option for option in result.options if option.dedicated == ()]
+    assert all(option.usd > result.best.usd for option in everything)
     assert all(option.hit_ratio > 0.9 for option in everything)
 
 
 def test_more_memory_never_hits_less_and_more_traffic_of_the_same_kind_hits_the_same() -> None:
-    found = search(model(WORKLOAD), tiering(WORKLOAD), replace(BOUNDS, types=(describe("ml.r5.xlarge"),)))
-    ratios = [option.hit_ratio for option in sorted(found.options, key=lambda option: option.instances)]
+    result = search(model(WORKLOAD), tiering(WORKLOAD), replace(BOUNDS, types=(describe("ml.r5.xlarge"),)))
+    ratios = [option.hit_ratio for option in sorted(result.options, key=lambda option: option.instances)]
     assert ratios == sorted(ratios)
-    cases = {case.what: case for case in sensitivity(model(WORKLOAD, min_hit_ratio=0.3), found.options[0])}
+    cases = {case.what: case for case in sensitivity(model(WORKLOAD, min_hit_ratio=0.3), result.options[0])}
     assert cases["traffic x 2"].change == pytest.approx(0, abs=1e-6)
     assert cases["models x 1.5"].change < 0
     assert cases["one instance lost"].change < 0
@@ -187,16 +187,16 @@ def test_big_models_that_are_called_rarely_make_the_cold_calls() -> None:
     assert option.warm_p95_seconds < 0.05
 
 
-def test_a_required_p99_is_judged_of_a_tenant_that_may_not_leave_the_shared_tier() -> None:
+def test_a_required_p99_counts_for_a_tenant_that_may_not_leave_the_shared_tier() -> None:
     calls = zipf(400, 20_000) | {"vip": 10.0}
     workload = steady(calls)
     judge = model(workload, tenant_p99_seconds={"vip": 0.05})
     kept = replace(tiering(workload), keep=frozenset({"vip"}))
-    found = search(judge, kept, replace(BOUNDS, types=(describe("ml.m5.xlarge"),), max_instances=3))
-    assert found.best is None
+    result = search(judge, kept, replace(BOUNDS, types=(describe("ml.m5.xlarge"),), max_instances=3))
+    assert result.best is None
     assert any(
         text.startswith("vip p99 2.9") and "on the shared tier, required 50 ms" in text
-        for text in found.nearest.failures
+        for text in result.nearest.failures
     )
 
 

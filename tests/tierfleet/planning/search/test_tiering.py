@@ -20,12 +20,12 @@ def assigned(
 ) -> dict[str, TenantTier]:
     calls = np.array(list(calls_per_day.values()))
     peak = calls / 86400 * 2 if peaks is None else np.array([peaks[name] for name in calls_per_day])
-    found = assign_tiers(tuple(calls_per_day), calls, peak, rules or TieringRules(), **more)
-    return {tier.tenant: tier for tier in found}
+    tiers = assign_tiers(tuple(calls_per_day), calls, peak, rules or TieringRules(), **more)
+    return {tier.tenant: tier for tier in tiers}
 
 
-def dedicated(found: dict[str, TenantTier]) -> set[str]:
-    return {name for name, tier in found.items() if tier.dedicated}
+def dedicated(tiers: dict[str, TenantTier]) -> set[str]:
+    return {name for name, tier in tiers.items() if tier.dedicated}
 
 
 def fraud() -> tuple[dict[str, float], dict[str, float]]:
@@ -40,17 +40,17 @@ def fraud() -> tuple[dict[str, float], dict[str, float]]:
 
 
 def test_the_five_whales_of_the_fraud_fleet_are_found_with_their_reasons() -> None:
-    found = assigned(*fraud(), promised_p99_seconds=0.05)
-    assert dedicated(found) == WHALES
-    assert sum(not tier.dedicated for tier in found.values()) == 65
-    assert found["m04"].reason.startswith("18 % of calls, 47 % of the tier it would join")
-    assert "p99 SLA 50 ms" in found["m04"].reason
+    tiers = assigned(*fraud(), promised_p99_seconds=0.05)
+    assert dedicated(tiers) == WHALES
+    assert sum(not tier.dedicated for tier in tiers.values()) == 65
+    assert tiers["m04"].reason.startswith("18 % of calls, 47 % of the tier it would join")
+    assert "p99 SLA 50 ms" in tiers["m04"].reason
 
 
 def test_a_rate_is_written_out_in_a_reason() -> None:
-    found = assigned({"giant": 150.0 * 86_400} | {f"t{n}": 1000.0 for n in range(20)})
-    assert "300 calls/s at peak" in found["giant"].reason
-    assert found["t0"].reason.endswith("0.023 calls/s at peak")
+    tiers = assigned({"giant": 150.0 * 86_400} | {f"t{n}": 1000.0 for n in range(20)})
+    assert "300 calls/s at peak" in tiers["giant"].reason
+    assert tiers["t0"].reason.endswith("0.023 calls/s at peak")
 
 
 def test_the_five_are_found_far_around_the_default_limits() -> None:
@@ -59,7 +59,7 @@ def test_the_five_are_found_far_around_the_default_limits() -> None:
         assert dedicated(assigned(calls, peak, TieringRules(dominant_share=share))) == WHALES
 
 
-def test_nobody_of_the_churn_fleet_is_worth_an_endpoint() -> None:
+def test_no_tenant_of_the_churn_fleet_is_worth_an_endpoint() -> None:
     assert not dedicated(assigned(zipf(4000, 80_000, 0.81)))
 
 
@@ -73,16 +73,16 @@ def test_two_giants_do_not_hide_each_other() -> None:
 
 
 def test_a_giant_of_a_sleepy_fleet_is_left_where_it_is() -> None:
-    # 95 % of the calls, but one a minute disturbs nobody.
+    # 95 % of the calls, but one a minute disturbs no other tenant.
     small = {f"s{n}": 1.0 for n in range(40)}
     assert not dedicated(assigned(small | {"g": 1440.0}))
 
 
 def test_a_tenant_that_fills_a_dedicated_endpoint_gets_one() -> None:
     calls = dict.fromkeys("abcdefghij", 1e7)
-    found = assigned(calls, rules=TieringRules(filling_per_second=200))
-    assert dedicated(found) == set(calls)
-    assert "fills a dedicated endpoint" in found["a"].reason
+    tiers = assigned(calls, rules=TieringRules(filling_per_second=200))
+    assert dedicated(tiers) == set(calls)
+    assert "fills a dedicated endpoint" in tiers["a"].reason
 
 
 def test_between_the_limits_everybody_stays_where_it_is() -> None:
@@ -143,5 +143,5 @@ def test_a_second_plan_changes_nothing_and_the_order_does_not_matter(calls, rand
 def test_kept_tenants_never_move(calls, data) -> None:
     keep = data.draw(st.sets(st.sampled_from(sorted(calls))))
     now = data.draw(st.sets(st.sampled_from(sorted(calls))))
-    found = dedicated(assigned(calls, dedicated_today=now, keep=keep))
-    assert found & keep == now & keep
+    tiers = dedicated(assigned(calls, dedicated_today=now, keep=keep))
+    assert tiers & keep == now & keep

@@ -58,8 +58,8 @@ def raised(kind: type[BaseException]) -> BaseException:
 
 
 def classes_of(module: Any, base: type[BaseException]) -> list[type[BaseException]]:
-    found = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, base)]
-    return sorted(set(found), key=lambda kind: kind.__name__)
+    classes = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, base)]
+    return sorted(set(classes), key=lambda kind: kind.__name__)
 
 
 EVERY = [

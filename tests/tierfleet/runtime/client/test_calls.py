@@ -640,7 +640,7 @@ def test_routes_that_come_after_the_deadline_send_nothing(aws: FakeAws, connect:
 
 
 def test_a_reply_of_the_routed_endpoint_is_not_said_to_be_the_default_tiers(aws: FakeAws, fleet: FleetClient) -> None:
-    """The whale is gone, so is the old shared endpoint; routes that came meanwhile name a new one."""
+    """The dedicated endpoint and the old multi-model endpoint do not exist; newer routes name a new one."""
     fleet.invoke("m01", ROW)
     aws.endpoints -= {whale("m01"), SHARED}
     aws.endpoints.add(SHARED_AFTER_RETYPE)

@@ -128,13 +128,13 @@ SEVERAL = {"score": [0.25, 0.75], "bias": [0.5, -0.5], "contributions": [[0.25, 
 
 def test_explain_gives_contributions_by_name(aws: FakeAws, fleet: FleetClient) -> None:
     aws.containers[SHARED] = says(dense(ONE, OTHER))
-    found = fleet.explain("m37", ROWS)
-    assert found.feature_names == ("age", "amount")
-    first, second = found.rows
+    explained = fleet.explain("m37", ROWS)
+    assert explained.feature_names == ("age", "amount")
+    first, second = explained.rows
     assert (first.score, first.bias, first.contributions, first.margin) == (0.75, -0.5, (0.25, -2.0), -2.25)
     assert second.margin == 0.0
-    assert found.reasons() == [("amount", -2.0), ("age", 0.25)]
-    assert found.reasons(row=1) == [("amount", 0.5), ("age", 0.0)]
+    assert explained.reasons() == [("amount", -2.0), ("age", 0.25)]
+    assert explained.reasons(row=1) == [("amount", 0.5), ("age", 0.0)]
     assert aws.invocations[0]["accept"] == CONTRIBS == "application/json; contribs=true"
     assert aws.invocations[0]["content_type"] == "text/csv"
 
@@ -148,9 +148,9 @@ def test_explain_gives_every_output(aws: FakeAws, fleet: FleetClient) -> None:
     for read in (lambda: row.bias, lambda: row.contributions, lambda: row.margin):
         with pytest.raises(ValueError, match=r"2 outputs; choose one, for example outputs\[0\]"):
             read()
-    reply, found = fleet.explain_body("m01", b"[[1, null]]", content_type="application/json")
-    assert (found.rows[0], reply.endpoint, reply.predictions) == (row, whale("m01"), [[0.25, 0.75]])
-    assert reply.contributions == found
+    reply, explained = fleet.explain_body("m01", b"[[1, null]]", content_type="application/json")
+    assert (explained.rows[0], reply.endpoint, reply.predictions) == (row, whale("m01"), [[0.25, 0.75]])
+    assert reply.contributions == explained
 
 
 REFUSED = json.dumps({"code": 406, "type": "NotAcceptable", "message": "the deepest tree has 1025 levels"})
@@ -290,12 +290,12 @@ def test_any_json_is_rows_or_a_value_error(document: Any) -> None:
         assert len(widths) <= 1
         assert widths != {1}
     try:
-        found = parse_contributions(body)
+        parsed = parse_contributions(body)
     except ValueError:
         return
-    for row in found.rows:
+    for row in parsed.rows:
         for output in row.outputs:
-            assert len(output.contributions) == len(found.feature_names)
+            assert len(output.contributions) == len(parsed.feature_names)
             assert isinstance(output.margin, float) or math.isnan(output.margin)
 
 

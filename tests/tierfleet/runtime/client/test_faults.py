@@ -230,7 +230,7 @@ def test_a_name_of_several_addresses_is_tried_to_the_last(url: str, monkeypatch:
 
 
 def expiring(refresh: Callable[[], Any], *, in_seconds: float) -> boto3.Session:
-    """A session with credentials of which new ones come from `refresh`."""
+    """A session with credentials that `refresh` renews."""
     own = session()
     own._session._credentials = RefreshableCredentials(  # type: ignore[attr-defined]
         "a", "s", "t", datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=in_seconds), refresh, "test"
@@ -404,7 +404,7 @@ def test_a_held_pointer_serves_while_s3_gives_what_is_none(
         monkeypatch.setattr(aws, "pointers", {})
         moved[0] = 70
         assert client.invoke("m37", b"1").pointer is PointerSource.READ
-        # Nobody holds another tenant's.
+        # No other thread holds one of this tenant.
         monkeypatch.setattr(aws, "pointers", {"m40": garbage or " "})
         with pytest.raises(CallError):
             client.invoke("m40", b"1")

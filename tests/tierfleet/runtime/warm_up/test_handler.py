@@ -965,7 +965,7 @@ def test_where_nobody_moves_nothing_is_called(aws: StubbedAws, cloudformation: R
     aws.hosted(routed(m06="whale", m07="whale"))
     aws.deployed(routed(m06="whale"))
     warm_up.handler(moving_request(cloudformation), Context())
-    assert only_answer(cloudformation)["Reason"] == "nobody moves to a shared endpoint"
+    assert only_answer(cloudformation)["Reason"] == "no tenant moves to a shared endpoint"
 
 
 def test_before_the_first_deployment_of_routes_nobody_moves(aws: StubbedAws, cloudformation: ResponseUrl) -> None:

@@ -77,8 +77,8 @@ def test_whales_come_first_then_the_list_then_the_others() -> None:
 def test_exactly_those_who_come_to_a_shared_tier_are_named_once(
     before: dict[str, str], after: dict[str, str], listed: list[str]
 ) -> None:
-    found = moved_tenants(routes(before), routes(after, listed))
+    moved = moved_tenants(routes(before), routes(after, listed))
     for tenant in TENANTS:
         old, new = before.get(tenant, "tail"), after.get(tenant, "tail")
-        named = [tier for tier, tenants in found.items() for other in tenants if other == tenant]
+        named = [tier for tier, tenants in moved.items() for other in tenants if other == tenant]
         assert named == ([new] if new in SHARED and new != old else [])
