@@ -1,7 +1,7 @@
 """Flat forests against LightGBM and scikit-learn, bit for bit: `python -m tests.forest.other_libraries`.
 
 Installs both into an environment below .build/ and runs itself there: generated models of every kind that is covered,
-rows at their thresholds and the float32 beside them. Prints counts; exit code 1 if a margin or score differs in a bit.
+rows at their thresholds and the float32 next to them. Prints counts; exit code 1 if a margin or score differs in a bit.
 `--fixtures FILE` writes a small model of each kind with its rows and scores, which the tests read.
 """
 
@@ -72,7 +72,7 @@ def features(random: Any, rows: int, *, missing: bool) -> tuple[Any, Any]:
 
 
 def telling_rows(random: Any, model: TreeModel, trained_on: Any, count: int, *, missing: bool, infinite: bool) -> Any:
-    """Rows at the model's thresholds and beside them."""
+    """Rows at the model's thresholds and next to them."""
     rows = trained_on[random.integers(0, len(trained_on), count)].copy()
     splits, infinity = model.left >= 0, np.float32(np.inf)
     for feature in np.unique(model.feature[splits]):

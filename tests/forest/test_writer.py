@@ -27,7 +27,7 @@ CASES = Path(__file__).resolve().parents[1] / "model_cases"
 
 
 def grown(seed: int, sizes: list[int], *, features: int = 3, unused: int = 0) -> TreeModel:
-    """Trees with so many splits each, of random shape, whose nodes stand in any order; some lead nowhere."""
+    """Trees with so many splits each, of random shape, whose nodes are in any order; some lead nowhere."""
     generator = random.Random(seed)  # noqa: S311 - shapes, no secrets
     left: list[int] = []
     right: list[int] = []

@@ -25,13 +25,13 @@ from tierfleet.cli.progress import counter
 from tierfleet.columns import in_columns
 from tierfleet.models import pointer, sources
 from tierfleet.models.files import ModelFile, PassedOver, every_model, find_models, passed_over
-from tierfleet.models.findings import Finding, Severity, Validated
-from tierfleet.models.fleet_fit import fleet_findings
 from tierfleet.models.package import Package, PackageOptions, package
 from tierfleet.models.publish_many import Outcome, publish_all
 from tierfleet.models.references import pins
 from tierfleet.models.target import Target, named_target, target_of
-from tierfleet.models.validate import validate
+from tierfleet.models.validation.findings import Finding, Severity, Validated
+from tierfleet.models.validation.fleet_fit import fleet_findings
+from tierfleet.models.validation.validate import validate
 from tierfleet.runtime.catalog import CatalogError
 from tierfleet.text import counted, size
 

@@ -10,7 +10,7 @@ from loopback import BUCKET, REGION, FakeAws, serving
 from typer.testing import CliRunner
 from workloads import zipf
 
-from local_cloud.testing.fleets import CONFIG
+from local_cloud.testing.fleets import CONFIG, ROOT
 from tierfleet.cli import app
 from tierfleet.config import load
 from tierfleet.cost.ec2_prices import Ec2Prices
@@ -240,7 +240,11 @@ def test_sizes_of_another_container_are_not_written(rates: Path, fraud: Path) ->
     assert code == 2
     assert "not that of the file's container, sagemaker-xgboost; change [container] first" in notes
     assert "change [container] before you change sizes" in text
-    code, _, notes = plan(rates, "--config", fraud, *more, "--profile", "mapped")
+    prototypes = fraud.with_name("prototypes.toml")
+    shipped = (ROOT / "tierfleet" / "data" / "profiles.toml").read_text()
+    own = shipped[shipped.index("[profiles.booster]") :].replace("booster", "faster").replace("= false", "= true")
+    prototypes.write_text(own)
+    code, _, notes = plan(rates, "--config", fraud, *more, "--profiles", prototypes, "--profile", "faster")
     assert code == 2
     assert "prototype that nothing ships" in notes
     assert fraud.read_text() == before

@@ -123,7 +123,7 @@ def test_what_keeps_a_tenant_from_being_removed() -> None:
     ]
     assert warnings == []
     assert obstacles(fleet(), "t5", routes=None, deployed=Deployed()) == ([], [])
-    assert "in the warm-up list" in obstacles(fleet(), "t1", routes=None, deployed=Deployed())[1][0]
+    assert "on the warm-up list" in obstacles(fleet(), "t1", routes=None, deployed=Deployed())[1][0]
 
 
 def test_an_artefact_that_is_named_by_https_counts_too() -> None:

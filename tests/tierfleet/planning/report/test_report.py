@@ -65,7 +65,7 @@ def test_every_part_is_there_and_names_are_escaped(plan: Plan, page: Path) -> No
         "If things change",
         "Published hit ratios",
         "Prices, with their dates",
-        "mapped (PROTOTYPE)",
+        "booster",
         "best fixed set",
         f"${plan.answer.shown.usd:,.0f}",
     ):
@@ -143,9 +143,13 @@ def test_every_table_has_scopes_and_every_chart_says_what_it_shows(plan: Plan, p
 
 
 def test_a_container_has_one_colour_whichever_is_planned() -> None:
-    orders = (["tierfleet", "mapped", "stock"], ["stock", "mapped", "tierfleet", "own"], ["own", "stock", "tierfleet"])
+    orders = (
+        ["tierfleet", "booster", "stock"],
+        ["stock", "booster", "tierfleet", "own"],
+        ["own", "stock", "tierfleet"],
+    )
     colours = [{name: _colour(name, order) for name in order} for order in orders]
-    for name in ("stock", "tierfleet", "mapped", "own"):
+    for name in ("stock", "tierfleet", "booster", "own"):
         assert len({found[name] for found in colours if name in found}) == 1
     assert len(set(colours[1].values())) == 4
 

@@ -31,7 +31,7 @@ def test_only_types_with_a_price_that_the_image_runs_on_are_candidates() -> None
     assert not any(candidate.graviton or candidate.burstable for candidate in (*with_price, *without))
 
 
-@pytest.mark.parametrize("profile", ["stock", "tierfleet", "mapped"])
+@pytest.mark.parametrize("profile", ["stock", "booster"])
 @pytest.mark.parametrize("hit_ratio", [0.5, 0.9])
 def test_the_pruned_search_finds_what_looking_at_everything_finds(profile: str, hit_ratio: float) -> None:
     judge = model(WORKLOAD, profile, min_hit_ratio=hit_ratio, cold_p95_seconds=4.0, usd=3000.0)
