@@ -3,7 +3,7 @@
     python -m benchmarks.client_chaos [--calls 200000] [--seed 1] [--share 0.1] [--json]
 
 A truthful server on loopback answers each row with a score that names the row and the tenant, so a reply to another
-call shows. The proxy of chaos_proxy.py stands between. Two processes call from many threads each, and each forks in
+call shows. The proxy of chaos_proxy.py is in between. Two processes call from many threads each, and each forks in
 the middle of its calls: parent and child then go on side by side. Exits 1 if
 
 - a score is wrong, or anything but a CallError is raised;

@@ -2,9 +2,9 @@
 
     python -m benchmarks.first_calls [--quick] [--json]
 
-A fleet of fraud-dev's shape on the local emulator, with real models and model servers: two shared endpoints, and
+A fleet of fraud-dev's shape on the local emulator, with real models and model servers: two multi-model endpoints, and
 merchants with dedicated endpoints. Three deployments: another version of the image (a new generation of both shared
-endpoints), a demotion of all dedicated merchants at once, a move of tenants from the second shared endpoint to the
+endpoints), a demotion of all dedicated merchants at once, a move of tenants from the second multi-model endpoint to the
 first. After each, every tenant that had to be warm is called once, then again. Bar: the p95 of the first InvokeEndpoint
 is at most 1.2 of that of the later ones. Tenants that were not warmed show how long a cold first call takes. `--quick`
 takes a third of the tenants. Exits 1 if a bar is missed.
@@ -48,7 +48,7 @@ LISTED, MOVING, WHALES, COLD = 100, 100, 20, 40
 
 
 def fleet(*, listed: Sequence[str], second: Sequence[str], whales: Sequence[str], version: str) -> FleetConfig:
-    """fraud-dev with a second shared endpoint, these tenants and this version of the stock image."""
+    """fraud-dev with a second multi-model endpoint, these tenants and this version of the stock image."""
     document: dict[str, Any] = load(ROOT / "config" / "fraud-dev.toml").model_dump(mode="json", exclude_none=True)
     one = {"min": 1, "max": 1, "initial": 1}
     tail, whale = document["tiers"]["tail"], document["tiers"]["whale"]

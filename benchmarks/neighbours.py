@@ -1,4 +1,4 @@
-"""One-row calls of a small model beside other tenants' costliest requests and loads, in one run on loopback.
+"""One-row calls of a small model during other tenants' costliest requests and loads, in one run on loopback.
 
 `python -m benchmarks.neighbours [--quick] [--json FILE] [--markdown] [--only WORD] [--without-peer]`; needs Java 17 for
 the peer, multi-model-server 1.1.11. Rest and neighbour alternate, and each ratio is that of two measurements in a row.
@@ -185,7 +185,7 @@ def markdown(findings: list[Finding]) -> str:
     by_server: dict[str, dict[str, Finding]] = {}
     for finding in findings:
         by_server.setdefault(finding.neighbour, {})[finding.server] = finding
-    rows = ["| beside | p50 | p99 | `/ping` | | multi-model-server: p50 | p99 | `/ping` |", "|---" * 8 + "|"]
+    rows = ["| during | p50 | p99 | `/ping` | | multi-model-server: p50 | p99 | `/ping` |", "|---" * 8 + "|"]
     for neighbour, servers in by_server.items():
         mine, theirs = servers.get("ours"), servers.get("multi-model-server")
         rows.append(

@@ -1,11 +1,11 @@
-"""How fast the cache model is beside libCacheSim, whether both agree, and what a trace of 100 M requests needs.
+"""How fast the cache model is compared with libCacheSim, whether both agree, and what a trace of 100 M requests needs.
 
     python -m benchmarks.planner [--quick] [--json]
 
 libCacheSim simulates one LRU size; ours computes every size. Both run in this process on the same requests, in turns,
 so that a noisy machine harms both alike; each figure is the best CPU time of its runs (both use one thread).
 libCacheSim reads its binary format from the page cache, ours reads arrays; compilation (kept on disk by numba) is
-measured apart. The big trace is written as Parquet, then read, sorted and passed over by a process of its own, whose
+measured apart. The big trace is written as Parquet, then read, sorted and simulated by a process of its own, whose
 peak memory is taken. Exits 1 if a bar is missed or the two disagree.
 """
 

@@ -112,9 +112,9 @@ def measure(cloud: LocalCloud, models: list[ModelFile], jobs: int) -> dict[str, 
         s3.delete_object(Bucket=bucket, Key=pointer_key)
     now = datetime.now(UTC) + timedelta(days=2)
     keywords: dict[str, Any] = {"bucket": bucket, "now": now}
-    found, held = timed("gc, dry run", lambda: find_garbage(s3, pins={}, deployed=Deployed(), **keywords))
-    timed("gc --delete of a tenth", lambda: delete_garbage(s3, found, held, look_again=Deployed, **keywords))
-    assert len(found.of("deleted")) == len(models) // 10
+    collection, held = timed("gc, dry run", lambda: find_garbage(s3, pins={}, deployed=Deployed(), **keywords))
+    timed("gc --delete of a tenth", lambda: delete_garbage(s3, collection, held, look_again=Deployed, **keywords))
+    assert len(collection.of("deleted")) == len(models) // 10
     return table
 
 

@@ -143,14 +143,14 @@ def worker(cases: list[Case], passes: int) -> dict[str, Any]:
 def shape(cases: list[Case]) -> dict[str, Any]:
     """What is in the templates, and what warm-up lists change: counted, not timed."""
     process = WarmProcess()
-    found: dict[str, Any] = {"sizes": {}, "warm_up_calls": {}, "differing_templates": []}
+    report: dict[str, Any] = {"sizes": {}, "warm_up_calls": {}, "differing_templates": []}
     with tempfile.TemporaryDirectory() as scratch:
         for case in cases:
             outdir = Path(scratch) / case.name
             process.synth(case, outdir)
             templates = {file.name: file.read_text() for file in outdir.rglob("*.template.json")}
             counts = [len(json.loads(text)["Resources"]) for text in templates.values()]
-            found["sizes"][case.name] = {
+            report["sizes"][case.name] = {
                 "templates": len(templates),
                 "largest_resources": max(counts),
                 "all_resources": sum(counts),
@@ -159,12 +159,12 @@ def shape(cases: list[Case]) -> dict[str, Any]:
         reference: dict[str, str] = {}
         for number in WARM_UPS:
             outdir = Path(scratch) / f"warm-up-{number}"
-            _, found["warm_up_calls"][number] = process.synth(Case(5, number), outdir)
+            _, report["warm_up_calls"][number] = process.synth(Case(5, number), outdir)
             masked = {str(f.relative_to(outdir)): _without_route_document(f) for f in outdir.rglob("*.template.json")}
             reference = reference or masked
             differing = sorted(name for name in masked.keys() | reference if masked.get(name) != reference.get(name))
-            found["differing_templates"] += differing
-    return found
+            report["differing_templates"] += differing
+    return report
 
 
 def _without_route_document(file: Path) -> str:
@@ -279,10 +279,10 @@ class Bar:
 
 
 def bars(results: dict[str, Any]) -> list[Bar]:
-    """The promises of the synth, judged by this run's figures."""
+    """The promises of the synth, checked with this run's figures."""
     shape_found = results["shape"]
     calls = shape_found["warm_up_calls"]
-    found = [
+    verdicts = [
         Bar(
             "warm-up entries leave every template as it is, except the route document",
             f"{len(shape_found['differing_templates'])} other differences at {', '.join(map(str, WARM_UPS))} entries",
@@ -299,9 +299,9 @@ def bars(results: dict[str, Any]) -> list[Bar]:
         ratio = statistics.median(seconds[five]) / statistics.median(seconds[EMPTY])
         fastest = min(seconds[five]) / min(seconds[EMPTY])
         measured = f"{ratio:.2f} x (fastest against fastest {fastest:.2f} x)"
-        found.append(Bar(f"5 whales at most 1.6 x the empty stack, {way}", measured, ratio <= 1.6))
+        verdicts.append(Bar(f"5 whales at most 1.6 x the empty stack, {way}", measured, ratio <= 1.6))
     for way, line in results["lines"].items():
-        found.append(
+        verdicts.append(
             Bar(
                 f"cost per whale is linear (R^2 >= 0.98), {way}",
                 f"{1000 * line['seconds_per_whale']:.1f} ms a whale, R^2 {line['r_squared']:.3f}, last slope "
@@ -310,7 +310,7 @@ def bars(results: dict[str, Any]) -> list[Bar]:
             )
         )
     name, size = list(shape_found["sizes"].items())[-1]
-    found += [
+    verdicts += [
         Bar(
             f"{name}: a template has under 500 resources",
             f"{size['largest_resources']}",
@@ -321,7 +321,7 @@ def bars(results: dict[str, Any]) -> list[Bar]:
         ),
         Bar(f"{name}: under 2,400 resources in all", f"{size['all_resources']:,}", size["all_resources"] < 2400),
     ]
-    return found
+    return verdicts
 
 
 def table(results: dict[str, Any]) -> str:

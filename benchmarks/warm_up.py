@@ -148,12 +148,12 @@ def scheduled_run(cloud: LocalCloud, config: FleetConfig) -> dict[str, Any]:
 def runs(cloud: LocalCloud, config: FleetConfig) -> list[dict[str, Any]]:
     """The `warm-up ended` lines of the scheduled function, oldest first."""
     logs = cloud.client("logs", config.account, region=config.region)
-    found = []
+    events = []
     for group in logs.describe_log_groups()["logGroups"]:
         for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
             lines = [event["message"] for event in page["events"] if event["message"].startswith('{"message"')]
-            found += [line for line in map(json.loads, lines) if line["message"] == "warm-up ended"]
-    return found
+            events += [line for line in map(json.loads, lines) if line["message"] == "warm-up ended"]
+    return events
 
 
 def call(client: FleetClient, tenants: Sequence[str]) -> tuple[list[float], list[float], list[float]]:

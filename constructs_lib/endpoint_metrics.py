@@ -1,4 +1,4 @@
-"""The metrics of an endpoint as alarms and dashboards read them: which statistic of which metric, once."""
+"""The metrics of an endpoint as alarms and dashboards read them: metric and statistic, defined once."""
 
 from dataclasses import dataclass
 

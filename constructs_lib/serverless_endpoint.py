@@ -63,7 +63,7 @@ def serverless_alarms(metrics: EndpointMetrics, limits: ServerlessAlarmLimits) -
             threshold=overhead * MICROSECONDS_PER_SECOND,
             period_seconds=FIVE_MINUTES,
             datapoints=(2, 3),
-            meaning=f"Some caller waits more than {overhead:g} s beside the model's own time, cold start included.",
+            meaning=f"Some caller waits more than {overhead:g} s beyond the model's own time, cold start included.",
             section=_RUNBOOK_SECTION,
         ),
     ]

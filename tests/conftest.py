@@ -49,7 +49,7 @@ def pytest_sessionstart() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--early-start", default="creation", help="CloudFormation's early start in the stand-in: off, creation, always"
+        "--early-start", default="creation", help="CloudFormation's early start in the emulator: off, creation, always"
     )
     parser.addoption("--update-snapshots", action="store_true", help="rewrite tests/snapshots from this synth")
     parser.addoption("--pip", action="store_true", help="run what pages install with pip too, which needs a network")

@@ -264,13 +264,13 @@ def stack_of(assembly: Path, pattern: str) -> tuple[str, dict[str, Any]]:
 
 def endpoint_of(resources: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Logical id and properties of tail's or w1's endpoint."""
-    [found] = [
+    [row] = [
         (logical_id, resource["Properties"])
         for logical_id, resource in resources.items()
         if resource["Type"] == "AWS::SageMaker::Endpoint"
         and re.search("--tail--|--w1--", resource["Properties"]["EndpointName"])
     ]
-    return found
+    return row
 
 
 def test_the_gate_for_moved_tenants_runs_with_each_new_document(assembly_of: Callable[..., Path]) -> None:

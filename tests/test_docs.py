@@ -100,7 +100,7 @@ def test_every_page_says_first_what_the_reader_can_do_after_it() -> None:
     without = []
     for page in sorted((ROOT / "docs").glob("*.md")):
         first = page.read_text().split("\n\n")[1]
-        if re.match(r"[#|`-]", first):
+        if first.startswith(("#", "|", "```", "- ")):
             without.append(page.name)
     assert without == []
 

@@ -1,4 +1,4 @@
-"""Every make target names files and modules that exist: a moved test would otherwise run no more, in silence."""
+"""Every make target names files and modules that exist: a moved test would otherwise silently not run."""
 
 import importlib.util
 import re

@@ -18,7 +18,6 @@ DIALECT = {
     r"local cloud": "local emulator",
     r"(?-i:MMEs?)": "multi-model endpoint",
     r"shared endpoints?": "multi-model endpoint",
-    r"shared tiers?": "multi-model tier",
     r"artifacts?": "artefact",
     r"(?:stand|stands|stood)(?!-)": "is",
     r"of which|of whom": "whose, or a second sentence",
@@ -39,26 +38,27 @@ PATTERN = re.compile("|".join(rf"(?P<w{n}>(?<![\w-]){words}(?![\w-]))" for n, wo
 INSTEAD = list(DIALECT.values())
 
 # Names that others gave, and the rules themselves.
-ALLOWED = re.compile(r"ModelArtifacts|--forest beside|beside\|alone|beside or alone|`beside`", re.I)
+ALLOWED = re.compile(
+    r"ModelArtifacts|A shared endpoint came into service"  # AWS's name; a description in the templates
+    r"|--forest beside|beside\|alone|beside or alone|alone, beside or none|`beside`|str\(beside\)",  # an option's value
+    re.I,
+)
 RULES = {"CONTRIBUTING.md", "tests/test_plain_english.py"}
 
 # Folders and files that were written before the rules. Clean one, then take its line out.
 NOT_YET_CLEAN: tuple[str, ...] = (
-    "CHANGELOG.md",
-    "Makefile",
-    "README.md",
-    "app.py",
-    "benchmarks/",
-    "config/",
-    "constructs_lib/",
-    "container/",
-    "docs/",
-    "examples/",
-    "lambda/",
-    "local_cloud/",
-    "stacks/",
-    "tests/",
-    "tierfleet/",
+    "docs/configuration.md",
+    "docs/cost.md",
+    "docs/forest-models.md",
+    "docs/preflight.md",
+    "docs/reliability.md",
+    "tests/local_cloud/",
+    "tests/tierfleet/",
+    "tierfleet/config/",
+    "tierfleet/cost/",
+    "tierfleet/preflight/",
+    *(f"tierfleet/{name}.py" for name in ("assembly_diff", "aws_limits", "aws_problem", "columns", "edit_diff")),
+    *(f"tierfleet/{name}.py" for name in ("files", "git_versions", "template_limits", "text")),
     "tools/",
 )
 
@@ -97,8 +97,18 @@ def dialect(name: str, text: str) -> list[str]:
                 assert match.lastgroup
                 lines.append(f"{name}:{number}: {match[0]!r}; write: {INSTEAD[int(match.lastgroup[1:])]}")
     if name.endswith(".py") and re.search(r"\bfound\b", text):
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == "found":
+        tree = ast.parse(text)
+        # Fields of a class may be keys of a JSON document, which stay.
+        fields = {
+            id(line.target)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef)
+            for line in node.body
+            if isinstance(line, ast.AnnAssign)
+        }
+        for node in ast.walk(tree):
+            stored = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in fields
+            if stored and node.id == "found":
                 lines.append(f"{name}:{node.lineno}: a variable called 'found'; write: the noun")
     return lines
 

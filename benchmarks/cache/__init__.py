@@ -1,1 +1,1 @@
-"""Hit ratios and call times of real endpoints beside the planner."""
+"""Hit ratios and call times of real endpoints compared with the planner."""

@@ -1,8 +1,8 @@
-"""Hit ratios and call times of real multi-model endpoints, beside an exact simulation and the planner's prediction.
+"""Hit ratios and call times of real multi-model endpoints, of an exact simulation and of the planner's prediction.
 
     python -m benchmarks.cache [--quick] [--requests N] [--no-stock] [--forests] [--json FILE]
 
-4,000 tenants call as the churn fleet does, one by one and in sessions of 3, through the stand-in's InvokeEndpoint:
+4,000 tenants call as the churn fleet does, one by one and in sessions of 3, through the emulator's InvokeEndpoint:
 endpoints of five sizes on one and two instances, with and without injected latencies. Every answer is compared with
 the tenant's own model. docs/cache.md says how to read it. Exits 1 if a bar is missed.
 `--forests` sends the same requests to flat forests of the same models in the same memory, and prints both.
@@ -86,7 +86,7 @@ def describe_models(models: Models) -> None:
     resident, file = fleet.mean_resident_bytes(models), fleet.mean_file_bytes(models)
     print(
         f"{len(SHAPE.tenants):,} tenants, {len(files)} boosters of {min(files):.0f} to {max(files):.0f} kB; in memory "
-        f"{resident / 1e3:.0f} kB on average, {resident / file:.2f} x the file; beside models the server counts "
+        f"{resident / 1e3:.0f} kB on average, {resident / file:.2f} x the file; besides models the server counts "
         f"{models.fixed_bytes / 1e3:.0f} kB"
     )
 

@@ -1,4 +1,4 @@
-"""The endpoints: real model servers in the stand-in, at a scale that makes an instance hold so many models."""
+"""The endpoints: real model servers in the local emulator, at a scale that makes an instance hold so many models."""
 
 import contextlib
 import http.client
@@ -81,7 +81,7 @@ class Counted:
 
 
 class Stand:
-    """A running stand-in with the models in its S3."""
+    """A running emulator with the models in its S3."""
 
     def __init__(self, cloud: LocalCloud, models: Models) -> None:
         self.cloud, self.models = cloud, models
@@ -122,9 +122,9 @@ class Stand:
     def wait(self, endpoint: str) -> None:
         """Until the endpoint is in service."""
         deadline = time.monotonic() + _LIMIT_SECONDS
-        while (found := self.sagemaker.describe_endpoint(EndpointName=endpoint))["EndpointStatus"] != "InService":
-            if found["EndpointStatus"] == "Failed" or time.monotonic() > deadline:
-                raise RuntimeError(f"{endpoint} is {found['EndpointStatus']}: {found.get('FailureReason', '')}")
+        while (now := self.sagemaker.describe_endpoint(EndpointName=endpoint))["EndpointStatus"] != "InService":
+            if now["EndpointStatus"] == "Failed" or time.monotonic() > deadline:
+                raise RuntimeError(f"{endpoint} is {now['EndpointStatus']}: {now.get('FailureReason', '')}")
             time.sleep(0.1)
 
     def delete(self, endpoint: str) -> None:
@@ -137,7 +137,7 @@ class Stand:
             time.sleep(0.1)
 
     def rows(self, endpoint: str) -> list[dict[str, Any]]:
-        """Its instances, as the stand-in describes them."""
+        """Its instances, as the emulator describes them."""
         return [row for row in self.cloud.admin("instances") if row["endpoint"] == endpoint]
 
     def simulated(self, endpoint: str) -> list[Instance]:

@@ -71,7 +71,7 @@ def train_and_measure(*, forests: bool = False) -> Models:
         processes.running(processes.ours()) as server,
     ):
         directory = Path(scratch)
-        # What the server counts beside models grows until it has seen some hundred: Python's own tables do.
+        # What the server counts besides models grows until it has seen some hundred: Python's own tables do.
         for number in range(_CHURNED):
             _load_and_ask(server, directory / f"churned{number}" / name, files[number % len(files)], 1)
             server.ask("DELETE", f"/models/churned{number}-0")

@@ -72,7 +72,7 @@ HEAD = f"{'models':>6} {'inst.':>5}  {'requests':<23}{''.join(f'{c:>9}' for c in
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds, seen by the client, of requests one after the other on an endpoint that nobody else uses."""
+    """Milliseconds, seen by the client, of requests one after the other on an endpoint that no other client uses."""
 
     injected: bool
     found: str

@@ -129,8 +129,8 @@ class Bench:
         rows = stand.rows(name)
         instances_then = stand.simulated(name)
         outcomes(instances_then, before, self.sizes_of)
-        found = outcomes(instances_then, counted, self.sizes_of)
-        simulated = shares(found)
+        results = outcomes(instances_then, counted, self.sizes_of)
+        simulated = shares(results)
         plain = plain_lru_hit_ratio(
             traffic.last_before(4000),
             counted,
@@ -143,7 +143,7 @@ class Bench:
             )
         )
         predicted = self.predicted(burstiness, rows[0], instances)
-        same = (run.hits, run.from_s3) == (found.count(HIT), found.count(FROM_S3)) and [
+        same = (run.hits, run.from_s3) == (results.count(HIT), results.count(FROM_S3)) and [
             set(row["loaded_models"]) for row in rows
         ] == [{f"{model}.tar.gz" for model in instance.memory} for instance in instances_then]
         self.measured.append(
@@ -186,11 +186,11 @@ class Bench:
         earlier = self.before(traffic, size) + traffic.counted[: self.requests]
         outcomes(instances, earlier, self.sizes_of)
         counted = traffic.counted[self.requests :]
-        found = outcomes(instances, counted, self.sizes_of)
+        results = outcomes(instances, counted, self.sizes_of)
         sent = await Client(stand.port, fleet.ACCOUNT, self.models).send(name, counted)
         for outcome in OUTCOMES:
             milliseconds = [
-                1000 * seconds for seconds, was in zip(sent.seconds, found, strict=True) if was == outcome
+                1000 * seconds for seconds, was in zip(sent.seconds, results, strict=True) if was == outcome
             ]  # fmt: skip
             if milliseconds:
                 percentiles = tuple(round(float(p), 2) for p in np.percentile(milliseconds, PERCENTILES))

@@ -27,7 +27,7 @@ class Sizes:
 
 @dataclass
 class Instance:
-    """One instance's memory and disk. `fixed_bytes` is what the server counts beside models."""
+    """One instance's memory and disk. `fixed_bytes` is what the server counts besides models."""
 
     name: str
     memory_bytes: float
@@ -51,11 +51,11 @@ class Instance:
         if model in self.memory:
             self.memory.move_to_end(model)
             return HIT
-        found = FROM_DISK if model in self.disk else FROM_S3
-        if found == FROM_S3:
+        source = FROM_DISK if model in self.disk else FROM_S3
+        if source == FROM_S3:
             self._download(model, sizes)
         self._load(model, sizes)
-        return found
+        return source
 
     def _download(self, model: str, sizes: Sizes) -> None:
         self.disk[model] = sizes

@@ -1,4 +1,4 @@
-"""The stock stack as a container of the stand-in: multi-model-server with an XGBoost handler, within a memory budget.
+"""The stock stack as a container of the emulator: multi-model-server with an XGBoost handler, within a memory budget.
 
 `python -m benchmarks.cache.stock PORT MIB` is what `--container-command` runs. multi-model-server takes no port above
 32767 and knows no budget: this passes requests on, and answers a LOAD with 507 once the next model would not fit into

@@ -29,7 +29,7 @@ Progress = Callable[[int], None]
 class Sequences:
     """`before`: each model once, by its last use in the history, the most recent last. `counted`: the requests.
 
-    `later`: many more, which nobody sends; what a simulation makes of them shows how lucky the counted ones are.
+    `later`: many more, which are never sent; what a simulation makes of them shows how lucky the counted ones are.
     """
 
     before: list[str]
@@ -52,7 +52,7 @@ def sequences(burstiness: str, *, requests: int, seed: int) -> Sequences:
 
 
 def authorisation(account: str, service: str) -> str:
-    """Of a request to the stand-in, which reads whose it is and checks no signature."""
+    """Of a request to the local emulator, which reads whose it is and checks no signature."""
     return _AUTHORISATION.format(account=account, service=service)
 
 

@@ -1,1 +1,1 @@
-"""The dense model server beside its peer."""
+"""The dense model server compared with its peer."""

@@ -91,7 +91,7 @@ class Run:
 def loads_and_memory(run: Run, server: processes.Process, counts: dict[str, int], who: str) -> None:
     """Load models size by size: seconds and PSS per model, each having answered one row.
 
-    Each load stands beside `Booster.load_model` of the same file in this process, just before it.
+    Each load is compared with `Booster.load_model` of the same file in this process, just before it.
     """
     for size, count in counts.items():
         before = server.memory_mib()

@@ -37,7 +37,7 @@ def python_with(name: str, packages: list[str], *, system_site: bool = False) ->
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody uses; multi-model-server takes none above 32767."""
+    """A port of the loopback interface that is free; multi-model-server takes none above 32767."""
     for port in range(20_000 + os.getpid() % 5_000, 32_767):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -104,13 +104,13 @@ class Process:
             if entry.name.isdigit():
                 with contextlib.suppress(OSError, ValueError):
                     parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        tree, found = {self._process.pid}, True
-        while found:
-            found = False
+        tree, grew = {self._process.pid}, True
+        while grew:
+            grew = False
             for child, parent in parents.items():
                 if parent in tree and child not in tree:
                     tree.add(child)
-                    found = True
+                    grew = True
         return tree
 
     def cpu_seconds(self) -> float:

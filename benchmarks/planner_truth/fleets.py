@@ -108,7 +108,7 @@ def _growth() -> Case:
 
 
 def _launch() -> Case:
-    """From the tenth of 14 days on, a hundred new tenants, one of whom makes nearly half of all calls."""
+    """From the tenth of 14 days on, a hundred new tenants; one makes nearly half of all calls."""
     random = np.random.default_rng(24)
     old = _drawn(random, 30_000, 14, np.ones_like)
     new = 10 * DAY + _drawn(random, 20_000, 4, np.ones_like)

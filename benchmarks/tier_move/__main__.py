@@ -4,7 +4,7 @@
 
 70 merchants with models of their own; three client processes (Python on two lines of boto3, Node); every prediction is
 compared with the model's own. Bars: no call failed, none wrong; a whale's p99 during each move at most twice that at
-rest; the hit ratio in the five minutes after a flip of the shared endpoint at least 0.95 of that before.
+rest; the hit ratio in the five minutes after a flip of the multi-model endpoint at least 0.95 of that before.
 
 `--quick` promotes, demotes, rolls one version out and cancels an update; `--part` runs some of the moves.
 `--early-start` says whether CloudFormation lets a resource begin before the endpoint that it refers to is ready (off,
@@ -61,7 +61,7 @@ MOST_LATE: Final = 0.01
 SCALE: Final = 0.001
 PINS: Final = dict.fromkeys(WHALES, V1)
 REST, LAST_REST = "at rest", "at rest again"
-TAIL_RETYPE: Final = "retype the shared endpoint"
+TAIL_RETYPE: Final = "retype the multi-model endpoint"
 # What an edit of its image or its environment is too, but those would update the whales as well.
 NEW_GENERATION: Final = "another disk of the shared one"
 
@@ -90,7 +90,7 @@ class Bench:
 
 
 def publish_m12(bench: Bench) -> None:
-    """m12, on the shared endpoint, is retrained meanwhile: right are both versions until callers' pointers are old."""
+    """m12, on the multi-model endpoint, is retrained: both versions are right until callers' pointers expire."""
     (model,) = (model for model in bench.models if (model.tenant, model.version) == ("m12", V2))
     bench.traffic.versions("m12", V1, V2)
     make_current(bench.cloud, bench.config, model)

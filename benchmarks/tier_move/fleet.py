@@ -81,7 +81,7 @@ def publish_models(cloud: LocalCloud, config: FleetConfig, models: list[Model]) 
 
 
 def make_current(cloud: LocalCloud, config: FleetConfig, model: Model) -> None:
-    """Publish a version: callers of the shared endpoint take it up by themselves."""
+    """Publish a version: callers of the multi-model endpoint use it by themselves."""
     s3 = cloud.client("s3", config.account, region=config.region)
     publish(s3, bucket=bucket_of(config), tenant=model.tenant, version=model.version, archive=model.archive)
 

@@ -1,4 +1,4 @@
-"""The hit ratio of the shared endpoints over time, from their instances' own counters."""
+"""The hit ratio of the multi-model endpoints over time, from their instances' own counters."""
 
 import threading
 import time

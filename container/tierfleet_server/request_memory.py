@@ -67,7 +67,7 @@ class Pool:
             self._held[owner] = self._held.get(owner, 0) + size_bytes
 
     def give(self, size_bytes: int, owner: bytes = b"") -> None:
-        """Return bytes, and grant those that have waited longest, as room and shares allow."""
+        """Return bytes, and grant the requests that have waited longest, as memory and shares allow."""
         self.in_use_bytes -= size_bytes
         if owner:
             held = self._held.pop(owner, 0) - size_bytes

@@ -4,7 +4,7 @@ Three callers, told apart by the event:
 - the schedule, or a person: {"tier": "tail"}, optionally with "tenants", a list, hottest first;
 - EventBridge: an endpoint's state change to IN_SERVICE;
 - CloudFormation: the warm gate, a custom resource between an endpoint and the deployment of its route; the one for
-  tenants that move to a shared endpoint; the one that compares the old and the new endpoint of tenants that move; the
+  tenants that move to a multi-model endpoint; the one that compares their old and new endpoint; the
   route guard, which puts the routes back when an update is taken back; and,
   of a large fleet, the custom resource that puts parts of the route document into the model bucket.
 docs/warm-up.md says what each does and what the log lines and metrics mean.
@@ -172,7 +172,7 @@ def _on_endpoint_event(event: Mapping[str, Any], context: Any) -> dict[str, Any]
             return _skip(f"no routes are deployed yet, so the warm gate warms endpoint {name}: {error}")
     tier = routes.tier_at(name)
     if tier is None:
-        return _skip(f"endpoint {name} is no tier's shared endpoint in the deployed routes")
+        return _skip(f"endpoint {name} is no tier's multi-model endpoint in the deployed routes")
     if tier not in routes.warm_ups:
         return _skip(f"tier {tier} of endpoint {name} has no warm_up")
     with _failure_counted(tier):
@@ -351,7 +351,7 @@ def _predecessor(tier: str, endpoint_name: str) -> str | None:
 
 
 def _warm_moved_tenants(request: Mapping[str, Any], context: Any) -> Answer:
-    """Load what the next routes send to a shared endpoint. Models that stay cold do not fail the deployment."""
+    """Load what the next routes send to a multi-model endpoint. Models that stay cold do not fail the deployment."""
     if (answer := gate.answer_of_a_rollback(request, AWS.cloudformation)) is not None:
         return answer
     known = settings()
@@ -371,7 +371,7 @@ def _warm_moved_tenants(request: Mapping[str, Any], context: Any) -> Answer:
     except Exception as error:
         return Answer(succeeded=True, reason=f"tenants that move stay cold: {_sentence(error)}")
     if not moved:
-        return Answer(succeeded=True, reason="no tenant moves to a shared endpoint")
+        return Answer(succeeded=True, reason="no tenant moves to a multi-model endpoint")
     return _warmed(f"tenants that move to {', '.join(moved)}", counts)
 
 

@@ -22,7 +22,7 @@ _UTILIZATION = "ServerlessConcurrentExecutionsUtilization"
 
 @dataclass
 class Calls:
-    """The calls of one variant under way, those that wait for a container included."""
+    """The running calls of one variant, with the calls that wait for a container."""
 
     under_way: int = 0
 

@@ -1,1 +1,1 @@
-"""The local cloud from outside: its process, the CDK CLI on it, and assemblies deployed into it."""
+"""The local emulator from outside: its process, the CDK CLI on it, and assemblies deployed into it."""

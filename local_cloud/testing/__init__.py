@@ -1,1 +1,1 @@
-"""Accounts and fleets in the local cloud, for tests and benchmarks."""
+"""Accounts and fleets in the local emulator, for tests and benchmarks."""

@@ -1,4 +1,4 @@
-"""A miniature fleet as plain CloudFormation: one shared endpoint, nested whales, gates, a route document."""
+"""A miniature fleet as plain CloudFormation: one multi-model endpoint, dedicated tenants, gates, a route document."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Plans beside the independent simulation, on the fleets where planners go wrong most; the bench has all twelve."""
+"""Plans against the independent simulation, on the fleets where planners go wrong most; the bench has all twelve."""
 
 import pytest
 

@@ -56,8 +56,8 @@ def changed() -> Template:
 
 
 def expression(properties: Any) -> str:
-    [found] = [query["Expression"] for query in properties["Metrics"] if "Expression" in query]
-    return str(found)
+    [text] = [query["Expression"] for query in properties["Metrics"] if "Expression" in query]
+    return str(text)
 
 
 def test_the_5xx_ratio_is_judged_each_minute_above_a_fifth_of_the_five_minute_minimum(plain: Template) -> None:
@@ -119,8 +119,8 @@ def test_the_limits_of_the_tier_are_the_thresholds(changed: Template) -> None:
         "memory": 90,
         "disk": 70,
     }
-    found = {section: alarm(changed, section=section)["Threshold"] for section in thresholds}
-    assert found == thresholds
+    limits = {section: alarm(changed, section=section)["Threshold"] for section in thresholds}
+    assert limits == thresholds
     assert alarm(changed, contains="find their model in memory")["Threshold"] == 0.6
     assert alarm(changed, contains="waits more than 1.5 s")["Threshold"] == 1_500_000
     assert alarm(changed, contains="the cache thrashes")["Threshold"] == 42
@@ -173,9 +173,9 @@ def test_without_a_warm_up_nothing_silences_the_composite_alarm(changed: Templat
 
 
 def test_every_alarm_says_what_to_do_and_what_missing_data_means(plain: Template) -> None:
-    found = resources(plain, ALARM)
-    assert len(found) == 8
-    for resource in found.values():
+    alarms = resources(plain, ALARM)
+    assert len(alarms) == 8
+    for resource in alarms.values():
         assert " What to do: https://example.com/runbook.md#" in resource["Properties"]["AlarmDescription"]
         assert resource["Properties"]["TreatMissingData"] in {"notBreaching", "missing"}
     composite = only(plain, "AWS::CloudWatch::CompositeAlarm")

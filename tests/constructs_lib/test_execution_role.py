@@ -68,11 +68,14 @@ def test_only_sagemaker_of_this_account_and_region_takes_the_role(plain: Templat
 
 
 def test_it_reads_the_models_and_nothing_else_of_the_bucket(plain: Template) -> None:
-    found = by_sid(plain)
-    assert (found["ReadModels"]["Action"], found["ReadModels"]["Resource"]) == ("s3:GetObject", f"{BUCKET}/models/*")
-    assert found["ListModels"]["Resource"] == BUCKET
-    assert found["ListModels"]["Condition"] == {"StringLike": {"s3:prefix": ["models/*"]}}
-    assert {action for s in found.values() for action in as_list(s["Action"]) if action.startswith("s3:")} == {
+    statements = by_sid(plain)
+    assert (statements["ReadModels"]["Action"], statements["ReadModels"]["Resource"]) == (
+        "s3:GetObject",
+        f"{BUCKET}/models/*",
+    )
+    assert statements["ListModels"]["Resource"] == BUCKET
+    assert statements["ListModels"]["Condition"] == {"StringLike": {"s3:prefix": ["models/*"]}}
+    assert {action for s in statements.values() for action in as_list(s["Action"]) if action.startswith("s3:")} == {
         "s3:GetObject",
         "s3:ListBucket",
     }
@@ -99,15 +102,21 @@ def test_it_needs_no_key_and_no_network_interface_by_default(plain: Template) ->
 
 
 def test_it_decrypts_models_and_grants_the_volume_key_where_they_are_set(configured: Template) -> None:
-    found = by_sid(configured)
-    assert (found["DecryptModels"]["Action"], found["DecryptModels"]["Resource"]) == ("kms:Decrypt", BUCKET_KEY)
-    assert (found["EncryptVolumes"]["Action"], found["EncryptVolumes"]["Resource"]) == ("kms:CreateGrant", VOLUME_KEY)
-    assert found["EncryptVolumes"]["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    statements = by_sid(configured)
+    assert (statements["DecryptModels"]["Action"], statements["DecryptModels"]["Resource"]) == (
+        "kms:Decrypt",
+        BUCKET_KEY,
+    )
+    assert (statements["EncryptVolumes"]["Action"], statements["EncryptVolumes"]["Resource"]) == (
+        "kms:CreateGrant",
+        VOLUME_KEY,
+    )
+    assert statements["EncryptVolumes"]["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
 
 
 def test_a_tenants_own_role_reads_its_artefacts_and_writes_its_logs_alone() -> None:
     config = fleet()
-    found = by_sid(
+    statements = by_sid(
         template_of(
             config,
             lambda stack: ExecutionRole(
@@ -119,33 +128,33 @@ def test_a_tenants_own_role_reads_its_artefacts_and_writes_its_logs_alone() -> N
             ),
         )
     )
-    assert found["ReadModels"]["Resource"] == f"{BUCKET}/models/w1/*"
-    assert found["ListModels"]["Condition"] == {"StringLike": {"s3:prefix": ["models/w1/*"]}}
+    assert statements["ReadModels"]["Resource"] == f"{BUCKET}/models/w1/*"
+    assert statements["ListModels"]["Condition"] == {"StringLike": {"s3:prefix": ["models/w1/*"]}}
     # Its tier and its type may change while the old endpoint still runs; a long name has the tenant's hash.
     mine = ["shop--test--*--w1--*", f"shop--test--*--{hashed_tenant('w1')}--*"]
     logs = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/sagemaker/Endpoints/"
-    assert found["WriteLogs"]["Resource"] == sorted(logs + name for name in mine)
+    assert statements["WriteLogs"]["Resource"] == sorted(logs + name for name in mine)
     alarms = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:"
-    assert found["ReadRollbackAlarms"]["Resource"] == sorted(alarms + name for name in mine)
+    assert statements["ReadRollbackAlarms"]["Resource"] == sorted(alarms + name for name in mine)
 
 
 def test_it_makes_interfaces_in_the_fleets_subnets_with_its_security_groups_only(configured: Template) -> None:
     here = "arn:aws:ec2:eu-west-1:123456789012"
-    found = by_sid(configured)
-    assert found["CreateInterfaces"]["Action"] == "ec2:CreateNetworkInterface"
-    assert sorted(found["CreateInterfaces"]["Resource"]) == [
+    statements = by_sid(configured)
+    assert statements["CreateInterfaces"]["Action"] == "ec2:CreateNetworkInterface"
+    assert sorted(statements["CreateInterfaces"]["Resource"]) == [
         f"{here}:network-interface/*",
         f"{here}:security-group/sg-0000000000000000c",
         f"{here}:subnet/subnet-0000000000000000a",
         f"{here}:subnet/subnet-0000000000000000b",
     ]
-    assert found["UseInterfaces"]["Resource"] == f"{here}:network-interface/*"
-    assert found["UseInterfaces"]["Condition"] == {
+    assert statements["UseInterfaces"]["Resource"] == f"{here}:network-interface/*"
+    assert statements["UseInterfaces"]["Condition"] == {
         "ArnEquals": {
             "ec2:Subnet": [f"{here}:subnet/subnet-0000000000000000a", f"{here}:subnet/subnet-0000000000000000b"]
         }
     }
-    assert all(action.startswith("ec2:Describe") for action in found["DescribeNetwork"]["Action"])
+    assert all(action.startswith("ec2:Describe") for action in statements["DescribeNetwork"]["Action"])
 
 
 def test_only_what_knows_no_resource_level_is_allowed_everywhere(configured: Template) -> None:

@@ -22,8 +22,8 @@ def dashboard_template(**changes: Any) -> Template:
 
 
 def widgets(template: Template) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(only(template, "AWS::CloudWatch::Dashboard")["DashboardBody"])["widgets"]
-    return found
+    widgets: list[dict[str, Any]] = json.loads(only(template, "AWS::CloudWatch::Dashboard")["DashboardBody"])["widgets"]
+    return widgets
 
 
 def titled(template: Template, start: str) -> dict[str, Any]:

@@ -97,9 +97,9 @@ def test_no_model_is_ever_written_twice(plain: Template) -> None:
 
 def denied(template: Template, sid: str) -> dict[str, Any] | None:
     statements = only(template, "AWS::S3::BucketPolicy")["PolicyDocument"]["Statement"]
-    found = [statement for statement in statements if statement.get("Sid") == sid]
-    assert all((s["Effect"], s["Principal"]) == ("Deny", {"AWS": "*"}) for s in found)
-    return next(iter(found), None)
+    matching = [statement for statement in statements if statement.get("Sid") == sid]
+    assert all((s["Effect"], s["Principal"]) == ("Deny", {"AWS": "*"}) for s in matching)
+    return next(iter(matching), None)
 
 
 def test_only_who_is_named_deletes_models(plain: Template) -> None:

@@ -54,12 +54,12 @@ def by_the_clock() -> Template:
 
 
 def policy(template: Template, name: str) -> Any:
-    [found] = [
+    [policy] = [
         resource["Properties"]
         for resource in resources(template, POLICY).values()
         if resource["Properties"]["PolicyName"] == name
     ]
-    return found
+    return policy
 
 
 def test_the_target_has_the_bounds_of_the_tier_and_no_role(on_calls: Template) -> None:

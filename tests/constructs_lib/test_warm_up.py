@@ -57,20 +57,20 @@ def asset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def functions(template: Template) -> tuple[Any, Any]:
     """The function of schedules and events, and the one of the gates."""
-    found = [resource["Properties"] for resource in resources(template, FUNCTION).values()]
-    warm = next(properties for properties in found if "ReservedConcurrentExecutions" in properties)
-    gate = next(properties for properties in found if "ReservedConcurrentExecutions" not in properties)
-    assert len(found) == 2
+    functions = [resource["Properties"] for resource in resources(template, FUNCTION).values()]
+    warm = next(properties for properties in functions if "ReservedConcurrentExecutions" in properties)
+    gate = next(properties for properties in functions if "ReservedConcurrentExecutions" not in properties)
+    assert len(functions) == 2
     return warm, gate
 
 
 def warm_function_id(template: Template) -> str:
-    [found] = [
+    [function] = [
         name
         for name, resource in resources(template, FUNCTION).items()
         if "ReservedConcurrentExecutions" in resource["Properties"]
     ]
-    return found
+    return function
 
 
 def test_the_asset_is_the_handler_and_the_runtime_package_and_nothing_else(asset: Path) -> None:
@@ -209,7 +209,7 @@ def test_the_alarm_that_silences_cache_alarms_watches_the_whole_fleet_and_tells_
 
 
 def test_only_the_gate_reads_hosted_documents_endpoints_and_stacks(plain: Template) -> None:
-    found = {
+    by_role = {
         role["Ref"]: {action for s in p["Properties"]["PolicyDocument"]["Statement"] for action in _list(s["Action"])}
         for p in resources(plain, "AWS::IAM::Policy").values()
         for role in p["Properties"]["Roles"]
@@ -222,9 +222,9 @@ def test_only_the_gate_reads_hosted_documents_endpoints_and_stacks(plain: Templa
         "cloudformation:DescribeStacks",
         "sagemaker:DescribeEndpoint",
     }
-    [gate] = [role for role in found if role.startswith("WarmUpGateFunctionRole")]
-    assert gate_only <= found.pop(gate)
-    assert not [role for role, actions in found.items() if actions & gate_only]
+    [gate] = [role for role in by_role if role.startswith("WarmUpGateFunctionRole")]
+    assert gate_only <= by_role.pop(gate)
+    assert not [role for role, actions in by_role.items() if actions & gate_only]
 
 
 def test_the_functions_read_the_catalog_and_no_model(plain: Template) -> None:

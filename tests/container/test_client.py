@@ -42,7 +42,7 @@ class Relay:
 def fleet(
     server: RunningServer, artefacts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FleetClient]:
-    """A fleet whose shared endpoint has a tenant for each kind of model, and two dedicated ones."""
+    """A fleet whose multi-model endpoint has a tenant for each kind of model, and two dedicated ones."""
     aws = FakeAws()
     aws.routes = route_document(whales=WHALES)
     aws.endpoints = {SHARED, *map(whale, WHALES)}

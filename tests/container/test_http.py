@@ -201,7 +201,7 @@ def test_ten_thousand_malformed_requests(ready: RunningServer) -> None:
         request(b'{"model_name": "x", "url": "/nowhere"}', path=b"/models"),
         request(b'{"instances": [[1, 2, null]]}', b"Accept: application/json"),
         b"GET /models?limit=3&next_page_token=m HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"DELETE /models/nobody HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"DELETE /models/absent HTTP/1.1\r\nhost: x\r\n\r\n",
     ]
     files = Path(f"/proc/{ready.process.pid}/fd")
     before, open_before = ready.metric("memory_used_bytes"), len(list(files.iterdir()))

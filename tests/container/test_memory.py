@@ -134,7 +134,7 @@ def test_bodies_of_one_model_that_fill_their_memory_do_not_hold_up_another(
         while not server.metric("requests_waiting"):
             pass
         quiet = stack.enter_context(server.socket())
-        quiet.settimeout(4)  # those who send nothing may go on for 5 s while others wait
+        quiet.settimeout(4)  # clients that send nothing may stay for 5 s while others wait
         quiet.sendall(
             b"POST /models/quiet/invoke HTTP/1.1\r\nhost: x\r\ncontent-length: 15\r\nexpect: 100-continue\r\n\r\n"
         )
@@ -255,7 +255,7 @@ def test_slow_senders_lose_the_memory_that_others_wait_for(
         connection.sendall(head(LIMIT) + b"1")
     wait_for_some(server)
     with closing(Client(server.port)) as client:
-        assert client.invoke("m", (ROW + b"\n") * 20_000).status == 200  # after those that wait before it
+        assert client.invoke("m", (ROW + b"\n") * 20_000).status == 200  # after the requests that wait before it
     lost, _, _ = select.select(slow, [], [], 60)
     assert {status(connection) for connection in lost} == {408}, "one had to go, and the others may go on"
     for connection in slow:

@@ -39,15 +39,15 @@ def reader(data: bytes) -> Predict:
 
 def forests(model: TreeModel) -> dict[int, bytes]:
     """The model in each form that has room for it, at least one; by bytes of a node."""
-    found = {}
+    margins_by_reader = {}
     for form in (FORM_A, FORM_B):
         try:
-            found[form] = write_forest(model, node_bytes=form)
+            margins_by_reader[form] = write_forest(model, node_bytes=form)
         except ConvertError:
             continue
-    if not found:
+    if not margins_by_reader:
         write_forest(model)  # says why
-    return found
+    return margins_by_reader
 
 
 def same(one: Any, other: Any) -> Any:

@@ -60,7 +60,7 @@ def test_one_command_and_then_no_command_names_the_fleet(
         "models gc --local --grace-hours 0",
         "models remove absent --local",
         "invoke w1 --local --explain",
-        "invoke nobody --local --explain",
+        "invoke absent --local --explain",
         "invoke t1 --local --body a,b --count 9",
         "local drive --seconds 1",
         "warm --local",

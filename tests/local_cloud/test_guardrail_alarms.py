@@ -195,7 +195,7 @@ def _judge(alarms: dict[str, dict[str, Any]], directory: Path, data: st.DataObje
     instances = data.draw(st.integers(tier.fewest_instances, tier.most_instances))
     phase = data.draw(st.sampled_from(range(0, 60, SLOT)))
     steps = timetable(tier, instances, second=data.draw(st.integers(0, 59)))
-    # The fewest that the alarm judges; check refuses a limit that the instances could never reach.
+    # The fewest that the alarm evaluates; check refuses a limit that the instances could never reach.
     calls = ceil(tier.alarms.min_requests / 5) * SLOT / 60 * (1 + 1e-9)
     all_traffic = next(step.ends_at for step in steps if share(steps, step.ends_at) == 1.0)
     for name in alarms:

@@ -158,7 +158,7 @@ def this_python(file: Path) -> None:
 
 
 def assert_shown(text: str, printed: str) -> None:
-    """Every line of the page is printed, in this order; between `...` and the next line anything may stand."""
+    """Every line of the page is printed, in this order; between `...` and the next line there may be others."""
     lines = iter(printed.splitlines())
     for line in text.splitlines():
         if line.strip() not in ("...", ""):

@@ -51,7 +51,7 @@ Paths = Annotated[list[Path], typer.Argument(help="Models <tenant>/<version>.tar
 
 Rounds = Annotated[
     str | None,
-    typer.Option(help="all or best: the rounds to keep of early-stopped models; default: those that predict uses."),
+    typer.Option(help="all or best: the rounds to keep of early-stopped models; default: as predict does."),
 ]
 For = Annotated[
     str | None,

@@ -55,9 +55,9 @@ class Alternatives:
     possible: int
     """How many fleets of the planned container there are within the bounds."""
     options: tuple[FleetOption, ...]
-    """Those that were evaluated, by rising cost."""
+    """The evaluated options, by rising cost."""
     front: tuple[FleetOption, ...]
-    """Those that no other beats in both cost and hit ratio."""
+    """The options that no other beats in both cost and hit ratio."""
     fronts: Mapping[str, tuple[FleetOption, ...]]
     """The same by container."""
     containers: tuple[Comparison, ...]

@@ -86,7 +86,7 @@ def is_forest(head: bytes) -> bool:
 
 
 def find_forest(directory: Path) -> Path | None:
-    """The forest that an artefact carries beside a model file, if there is one and this server can read it."""
+    """The forest that an artefact has next to a model file, if there is one and this server can read it."""
     if not tierfleet_forest.available:
         return None
     path = directory / artefact.FOREST

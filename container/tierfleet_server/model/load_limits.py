@@ -2,7 +2,7 @@
 
 A model beyond them is refused. Measured with XGBoost 3.0.5 on models of 12 and 31 MiB, by the peak of what a
 process holds: 4.7 to 5.05 bytes a byte of UBJ, which are the file, XGBoost's buffer of up to twice that, its document
-and the trees (1.56); some 8 of JSON, which becomes a tree of objects, and three files in memory beside it. 3 ms of
+and the trees (1.56); some 8 of JSON, which becomes a tree of objects, and three files in memory as well. 3 ms of
 processor time a MiB of UBJ, 20 of JSON.
 """
 
@@ -49,7 +49,7 @@ class Admitted(NamedTuple):
 
     @property
     def process_bytes(self) -> int:
-        """Memory that the process which reads it may have of its own, beside those files."""
+        """Memory that the process which reads it may have of its own, in addition to the files."""
         return self.needed_bytes - int(self.size_bytes * _IN_FILES[self.form]) + _FIXED_BYTES
 
     @property

@@ -1,7 +1,7 @@
 """Every parameter that XGBoost reads from a model file: names and allowed values.
 
 XGBoost writes these numbers as text and trusts what it reads: a `size_leaf_vector` of -1 makes it allocate without end.
-The names are those of XGBoost 1.6 (the first with UBJ) to 3.4, the ranges those that it declares.
+The names are those of XGBoost 1.6 (the first with UBJ) to 3.4, the ranges the ones that it declares.
 """
 
 import re
@@ -17,7 +17,7 @@ MAX_OUTPUTS = 1 << 12
 _INT = 2**31 - 1
 _WHOLE = re.compile(r"(0|-?[1-9][0-9]{0,9})\Z", re.ASCII)
 _FLOAT = re.compile(r"[+-]?[0-9]{1,32}(\.[0-9]{1,32})?([eE][+-]?[0-9]{1,3})?\Z", re.ASCII)
-# What XGBoost reads base_score with takes at most nine digits and no plus sign; the rest it leaves at 0.5 in silence.
+# What XGBoost reads base_score with takes at most nine digits and no plus sign; for the rest it silently keeps 0.5.
 _BASE_SCORE = re.compile(r"-?(?=[0-9.]{1,10}(?:[eE]|\Z))[0-9]{1,9}(\.[0-9]{1,8})?([eE][+-]?[0-9]{1,3})?\Z", re.ASCII)
 _MAX_FLOAT = 3.4028235e38
 _Rule = tuple[Callable[[str], bool], str]

@@ -15,7 +15,7 @@ _PHRASES = {
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of the server
     """An answer other than 200: the caller's fault (4xx) or no memory (503, 507).
 
-    `message` is one sentence: what is wrong, the value, what is allowed, what to do. `headers` are those that HTTP
+    `message` is one sentence: what is wrong, the value, what is allowed, what to do. `headers` are the ones that HTTP
     asks of such an answer, for example `Allow` of a 405; names in lower case.
     """
 

@@ -46,7 +46,7 @@ def packaged_forest(
     if not tierfleet_forest.available:
         return PackagedForest(b"", f"no flat forest: {tierfleet_forest.unavailable_reason}")
     try:
-        # As the dense image's XGBoost reads it, so that a forest and the Booster beside it agree.
+        # As the dense image's XGBoost reads it, so that a forest and its Booster agree.
         data = convert_document(read_document(ubj), file, reader=IMAGE_XGBOOST)
     except ConvertError as error:
         return PackagedForest(b"", f"no flat forest, XGBoost serves it: {error}")

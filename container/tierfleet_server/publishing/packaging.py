@@ -73,7 +73,7 @@ def package_model(
     """The tar.gz of a saved model, and its metadata; raises BadModel if it must not be served.
 
     reader: the XGBoost of the image. stock: whether it is AWS's, which knows neither metadata nor preprocessing.
-    missing: the number that stood for a missing value in training. libsvm_base: 1 if callers count columns from 1.
+    missing: the number that meant a missing value in training. libsvm_base: 1 if callers count columns from 1.
     forest: put a flat forest `beside` the model or `alone` in its place, if it gives the same scores. contributions:
     the forest can explain its scores, which doubles it. gzip_level: by default the one of the shortest cold call.
     """
@@ -107,7 +107,7 @@ def forest_alone(served: Served, *, stock: bool) -> Served:
     """The same with the flat forest in place of the model that XGBoost reads, if it has one; BadModel for `stock`."""
     if stock:
         raise BadModel(
-            "AWS's image reads no flat forests: put the forest beside the model, or serve it with the dense one"
+            "AWS's image reads no flat forests: put the forest next to the model, or serve it with the dense one"
         )
     return served._replace(data=served.forest, forest=b"") if served.forest else served
 
@@ -232,7 +232,7 @@ def metadata_of(
     feature_names: list[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
 ) -> Metadata:
-    """What is recorded beside a model; raises BadModel for what the image would not apply."""
+    """What is recorded with a model; raises BadModel for what the image would not apply."""
     facts, steps = served.facts, dict(preprocessing or {})
     asked = [
         name

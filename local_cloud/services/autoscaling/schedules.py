@@ -47,7 +47,7 @@ def arm(key: ActionKey, after: float) -> None:
 
 
 def due(now: float) -> list[ActionKey]:
-    """The actions whose time has come, in the order of their latest occurrence; each is armed anew."""
+    """The actions whose time has come, in the order of their latest occurrence; each is armed again."""
     fired: list[tuple[float, ActionKey]] = []
     for key, moment in next_occurrences.items():
         if moment > now:

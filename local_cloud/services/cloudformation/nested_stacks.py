@@ -1,7 +1,7 @@
 """AWS::CloudFormation::Stack: a nested stack that rolls back and cleans up with its root.
 
 ministack runs nested stacks inline: what a failed one has made stays behind, what a later failure sends
-back is made anew instead of restored, and old resources go before the root is done. Here a nested stack
+back is created again instead of restored, and old resources go before the root is done. Here a nested stack
 goes through the same deployment as a root.
 """
 

@@ -29,7 +29,7 @@ lock = threading.RLock()
 
 
 def find(name: str) -> Endpoint:
-    """The endpoint as it stands now."""
+    """The current state of the endpoint."""
     with lock:
         if name in endpoints:
             _refresh(endpoints[name])

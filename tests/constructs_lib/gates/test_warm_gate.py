@@ -1,4 +1,4 @@
-"""What stands between a new endpoint and the flip of the routes."""
+"""The gate between a new endpoint and the switch of the routes."""
 
 import pytest
 from aws_cdk import aws_lambda as lambda_

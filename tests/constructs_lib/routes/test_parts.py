@@ -31,8 +31,8 @@ def resources(assembly_of_large: Any) -> dict[str, Any]:
         for name, t in read_templates(assembly_of_large).items()
         if name.startswith("shoptestFleet") and "Whales" not in name
     ]
-    found: dict[str, Any] = template["Resources"]
-    return found
+    resources: dict[str, Any] = template["Resources"]
+    return resources
 
 
 def of(resources: dict[str, Any], kind: str) -> dict[str, Any]:

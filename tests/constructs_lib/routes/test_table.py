@@ -118,8 +118,8 @@ def test_a_reader_of_the_hosted_document_is_bound_to_application_and_profile(tem
     [statement] = [s for s in statements(template) if "appconfig:GetHostedConfigurationVersion" in s["Action"]]
     application = "arn:aws:appconfig:eu-west-1:123456789012:application/<Application>"
     profile = f"{application}/configurationprofile/<Profile>"
-    found = sorted(map(_joined, statement["Resource"]))
-    assert found == [application, profile, f"{profile}/hostedconfigurationversion/*"]
+    arns = sorted(map(_joined, statement["Resource"]))
+    assert arns == [application, profile, f"{profile}/hostedconfigurationversion/*"]
 
 
 def _joined(resource: Any) -> str:

@@ -431,7 +431,7 @@ def test_a_value_that_scaling_takes_beyond_float32(
         ({"fill": {"age": 1e39}}, "must be a finite number within float32"),
         ({"clip": {"age": [0, 10**400]}}, "must be a finite number within float32"),
         ({"scale": {"age": {"center": 0, "width": 1e-50}}}, "must not be zero"),
-        ({"fill": {"nobody": 1}}, "names the feature 'nobody'"),
+        ({"fill": {"absent": 1}}, "names the feature 'absent'"),
         ({"fill": {"8": 1}}, "a column number from 0 to 7"),
         ({"fill": [1]}, "must be a table by feature"),
         ({"clip": {"age": [2, 1]}}, "the lowest comes first"),
@@ -565,7 +565,7 @@ def test_a_category_that_no_row_can_hold_is_refused(trained: dict[str, Trained])
 
 
 def test_metadata_that_says_two_things(trained: dict[str, Trained], tmp_path: Path) -> None:
-    """A duplicate name, key or column: whichever counts, the other is passed over in silence."""
+    """A duplicate name, key or column: whichever counts, the other would be skipped silently."""
     directory = unpacked(tmp_path, package_model(trained["binary"].saved, feature_names=NAMES)[0])
     path = directory / ".tierfleet" / "metadata.json"
     text = path.read_text()

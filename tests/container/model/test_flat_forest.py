@@ -32,7 +32,7 @@ COVERED = tuple(kind for kind in KINDS if kind != "linear")
 
 
 def artefact(directory: Path, forest: bytes, metadata: Metadata | None = None, beside: bytes | None = None) -> Path:
-    """An extracted artefact whose model file is a forest, or which has one beside its model file."""
+    """An extracted artefact whose model file is a forest, or which has one next to its model file."""
     (directory / METADATA.parent).mkdir(parents=True)
     if metadata is not None:
         (directory / METADATA).write_text(metadata.to_json())

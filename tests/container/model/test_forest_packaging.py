@@ -1,4 +1,4 @@
-"""Packaging writes a flat forest beside a model or in its place, if and only if it gives the file's scores."""
+"""Packaging writes a flat forest next to a model or in its place, if and only if it gives the file's scores."""
 
 import json
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_beside_a_model_of_the_stock_image_it_names_that_very_file(trained: dict
     assert (tmp_path / "m" / MODEL_FILE).read_bytes()[:2] == b'{"'
     forest = tierfleet_forest.load(str(tmp_path / "m" / FOREST))
     assert json.loads(forest.metadata)["source"]["sha256"] == metadata.sha256
-    with pytest.raises(packaging.BadModel, match="beside the model"):
+    with pytest.raises(packaging.BadModel, match="next to the model"):
         package_model(trained["binary"].saved, stock=True, forest="alone")
 
 

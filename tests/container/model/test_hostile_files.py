@@ -435,7 +435,7 @@ def test_what_metadata_takes_in_memory_is_counted(
 def test_metadata_is_admitted_with_what_reading_it_takes(
     limited: RunningServer, seeds: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """Many categories load, beside a small model as well; counted, and not among the loads that take milliseconds."""
+    """Many categories load, with a small model too; counted, and not among the loads that take milliseconds."""
     steps = {"categories": {"0": {f"c{number}": number + 1000 for number in range(100_000)}}}
     archive, _ = package_model(seeds["binary"], preprocessing=steps)
     (tmp_path / "a.tar.gz").write_bytes(archive)
@@ -450,7 +450,7 @@ def test_metadata_is_admitted_with_what_reading_it_takes(
 
 
 def test_what_json_takes_in_memory_is_admitted(limited: RunningServer, tmp_path: Path) -> None:
-    """The process that converts it, and three files in memory beside it."""
+    """The process that converts it, and three more files in memory."""
     size = Admitted(1 << 30, "json")
     assert size.process_bytes + 3 * size.size_bytes <= size.needed_bytes + 64 * MIB
     size = Admitted(1 << 30, "ubj")

@@ -1,4 +1,4 @@
-"""What a model's metadata says about rows beside its steps: the missing value, and the first column of libsvm."""
+"""What a model's metadata says about rows besides its steps: the missing value, and the first column of libsvm."""
 
 import json
 from types import SimpleNamespace

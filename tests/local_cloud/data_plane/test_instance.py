@@ -93,7 +93,7 @@ def test_any_container_that_speaks_the_contract_will_do(tmp_path: Path) -> None:
 
 
 def test_a_container_that_never_says_507_is_kept_within_its_memory(tmp_path: Path) -> None:
-    """Its budget is 221 MiB: beside the interpreter, four models of 50 MiB are too many."""
+    """Its budget is 221 MiB: with the interpreter, four models of 50 MiB are too many."""
 
     async def work(instance: Instance) -> None:
         await until(lambda: instance.in_service)

@@ -33,7 +33,7 @@ def shop(serving: LocalCloud, synth: Callable[..., Path]) -> Fleet:
 
 
 def change(whales: tuple[str, ...] = (), rare: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The small fleet with these tenants on the dedicated and the serverless tier, beside w1 and nobody."""
+    """The small fleet with these tenants on the dedicated and the serverless tier, with w1 and no others."""
     guardrail = {"type": "ALL_AT_ONCE", "termination_wait_in_seconds": 60}
     pins = {tenant: {"model": f"{FIRST[tenant]}.tar.gz"} for tenant in ("w1", *whales)}
     return {

@@ -60,9 +60,9 @@ def test_an_endpoint_scales_to_zero_and_the_next_call_starts_a_container(served:
     assert served.score("rare") == pytest.approx(score(3), abs=1e-5)
     (container,) = running(served, "rare")
     assert container["memory_budget_mib"] == round(1024 * 0.9)
-    found = metrics_of(served, "rare")
-    assert {"Invocations", "ModelSetupTime", "ServerlessConcurrentExecutionsUtilization", "OverheadLatency"} <= found
-    assert not {"InvocationsPerInstance", "CPUUtilization", "DiskUtilization"} & found
+    metrics = metrics_of(served, "rare")
+    assert {"Invocations", "ModelSetupTime", "ServerlessConcurrentExecutionsUtilization", "OverheadLatency"} <= metrics
+    assert not {"InvocationsPerInstance", "CPUUtilization", "DiskUtilization"} & metrics
 
 
 def metrics_of(served: Served, endpoint: str) -> set[str]:

@@ -267,7 +267,9 @@ def test_a_promoted_tenants_caller_reaches_its_own_endpoint_without_a_change_of_
 
     caller.invoke_endpoint(EndpointName=whale("t1"), Body=b"0,0,0")
 
-    assert warmed.warm()["warmed"] == ["t2", "t3"], "the promoted tenant is no longer warmed on the shared endpoint"
+    assert warmed.warm()["warmed"] == ["t2", "t3"], (
+        "the promoted tenant is no longer warmed on the multi-model endpoint"
+    )
 
 
 def test_the_guards_put_the_routes_back_under_the_role_of_the_gate(warmed: WarmedFleet) -> None:

@@ -61,8 +61,8 @@ def expected(name: str) -> tuple[Any, Any]:
 
 def scores(ubj: bytes, rows: Any) -> Any:
     rows = np.ascontiguousarray(rows, np.float32)
-    found = native.Handle(ubj).predict_dmatrix(rows.ctypes.data, *rows.shape)
-    return np.array(found, np.float32).reshape(len(rows), -1)
+    theirs = native.Handle(ubj).predict_dmatrix(rows.ctypes.data, *rows.shape)
+    return np.array(theirs, np.float32).reshape(len(rows), -1)
 
 
 EXACT = (
@@ -172,8 +172,8 @@ def test_a_model_that_an_older_xgboost_saved_again_is_a_warning() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_scores_are_added_up_as_the_version_of_the_file_adds_them(name: str) -> None:
     document, own = read_document(_ZIP.read(name)), array(f"{name}.margins.npy")
-    found = margins(document, array("rows.npy"), saved_by(name))
-    assert np.array_equal(found, own.reshape(found.shape))
+    ours = margins(document, array("rows.npy"), saved_by(name))
+    assert np.array_equal(ours, own.reshape(ours.shape))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -186,8 +186,8 @@ def test_an_image_is_given_the_models_own_scores_or_nothing(name: str) -> None:
             assert any(word in name for word in ("quantile", "targets", "categorical", "aft")), error  # noqa: PT017
             assert reader != IMAGE_XGBOOST or name == "3.4.1/quantileerror-3.ubj", error  # noqa: PT017
             continue
-        found = margins(read_document(served.data), rows, reader)
-        assert np.array_equal(found, own.reshape(found.shape)), reader
+        ours = margins(read_document(served.data), rows, reader)
+        assert np.array_equal(ours, own.reshape(ours.shape)), reader
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -199,8 +199,8 @@ def test_xgboost_itself_gives_the_same_scores_for_what_the_dense_server_gets(nam
     if "quantile" in name and native.version() >= (3, 4, 0):
         pytest.skip("XGBoost 3.4 sorts the quantiles; the image has 3.0.5")
     rows, own = array("rows.npy"), array(f"{name}.scores.npy")
-    found = scores(served_model(_ZIP.read(name)).data, rows)
-    assert np.array_equal(found, own.reshape(found.shape))
+    served = scores(served_model(_ZIP.read(name)).data, rows)
+    assert np.array_equal(served, own.reshape(served.shape))
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name.endswith(".ubj")])

@@ -52,7 +52,7 @@ def removing(s3: VersionedS3) -> Operation:
 def collecting(s3: VersionedS3, *, permanently: bool = False, grace_hours: float = 0) -> Operation:
     def run(client: Any) -> Collection:
         grace = timedelta(hours=grace_hours)
-        found, held = find_garbage(
+        collection, held = find_garbage(
             client,
             bucket=BUCKET,
             pins={PIN: "pinned"},
@@ -61,8 +61,10 @@ def collecting(s3: VersionedS3, *, permanently: bool = False, grace_hours: float
             grace=grace,
             tenant=TENANT,
         )
-        delete_garbage(client, found, held, bucket=BUCKET, now=s3.now, look_again=Deployed, permanently=permanently)
-        return found
+        delete_garbage(
+            client, collection, held, bucket=BUCKET, now=s3.now, look_again=Deployed, permanently=permanently
+        )
+        return collection
 
     return run
 
@@ -309,9 +311,9 @@ def test_any_two_operations_may_meet_at_any_call(name: str, other: str) -> None:
 
 def test_a_version_that_gc_took_is_not_published_again_while_its_deletion_may_be_under_way() -> None:
     s3 = bucket_with("1", "2", "3", "4")
-    found = collecting(s3)(s3.client())
-    assert isinstance(found, Collection)
-    assert [item.target_model for item in found.of("deleted")] == ["m01/1.tar.gz"]
+    collection = collecting(s3)(s3.client())
+    assert isinstance(collection, Collection)
+    assert [item.target_model for item in collection.of("deleted")] == ["m01/1.tar.gz"]
     with pytest.raises(PublishError, match=r"m01/1.tar.gz was given to models gc at .*; publish under a new version"):
         publishing(s3, "1")(s3.client())
     with pytest.raises(RollbackError, match="not in b, or was collected"):
@@ -329,9 +331,9 @@ def test_a_deletion_that_the_buckets_policy_refuses_says_who_may() -> None:
         return {"Errors": [{"Key": item["Key"], "Code": "AccessDenied", "Message": "no"} for item in Delete["Objects"]]}
 
     client.delete_objects = refuse
-    found = collecting(s3)(client)
-    assert isinstance(found, Collection)
-    [failed] = found.of("failed")
+    collection = collecting(s3)(client)
+    assert isinstance(collection, Collection)
+    [failed] = collection.of("failed")
     assert (failed.target_model, "models.gc_principal_arns" in failed.why) == ("m01/1.tar.gz", True)
 
 
@@ -366,9 +368,13 @@ def test_two_publishers_of_the_same_version_are_both_told_that_it_is_current(num
         s3.pass_time(0.1)
         publishing(s3, "2")(s3.client())
 
-    found = publishing(s3, "2")(s3.client(before_call(number, other_one)))
-    assert isinstance(found, Publication)
-    assert (found.target_model, found.pointer, found.previous) == ("m01/2.tar.gz", "unchanged", "m01/1.tar.gz")
+    published = publishing(s3, "2")(s3.client(before_call(number, other_one)))
+    assert isinstance(published, Publication)
+    assert (published.target_model, published.pointer, published.previous) == (
+        "m01/2.tar.gz",
+        "unchanged",
+        "m01/1.tar.gz",
+    )
     assert (current(s3).version, current(s3).previous) == ("2", "m01/1.tar.gz")
 
 
@@ -384,11 +390,11 @@ class TestGrace:
     """What gc leaves alone for a while, and why."""
 
     def reasons(self, s3: VersionedS3, grace_hours: float = 24) -> dict[str, tuple[str, str]]:
-        found = collecting(s3, grace_hours=grace_hours)(s3.client())
-        assert isinstance(found, Collection)
+        collection = collecting(s3, grace_hours=grace_hours)(s3.client())
+        assert isinstance(collection, Collection)
         return {
             item.target_model.partition("/")[2].removesuffix(".tar.gz"): (item.fate, item.why)
-            for item in found.artefacts
+            for item in collection.artefacts
         }
 
     def test_an_upload_that_no_pointer_names_yet(self) -> None:

@@ -28,10 +28,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @needs_compiled
 def test_a_model_is_packaged_with_its_metadata(model: Path) -> None:
-    [found] = find_models(model.parent.parent)
-    assert found == ModelFile("acme", "v1", model)
+    [model_file] = find_models(model.parent.parent)
+    assert model_file == ModelFile("acme", "v1", model)
     for forest, file in (("auto", "model.forest"), ("none", "xgboost-model")):
-        made = package(found, options=PackageOptions(forest=forest))
+        made = package(model_file, options=PackageOptions(forest=forest))
         with tarfile.open(fileobj=BytesIO(made.archive)) as archive:
             assert archive.getnames() == [".tierfleet/metadata.json", file]
         assert made.source == (model.read_bytes() if forest == "auto" else b"")
@@ -39,10 +39,10 @@ def test_a_model_is_packaged_with_its_metadata(model: Path) -> None:
 
 @needs_compiled
 def test_the_stock_image_and_one_that_is_not_known_get_no_forest_by_themselves(model: Path) -> None:
-    [found] = find_models(model.parent.parent)
+    [model_file] = find_models(model.parent.parent)
     for image in ("sagemaker-xgboost", "registry/own:1"):
         fleet = SimpleNamespace(container=SimpleNamespace(image=image, version="3.0-5"))
-        made = package(found, target_of(cast("FleetConfig", fleet)))
+        made = package(model_file, target_of(cast("FleetConfig", fleet)))
         with tarfile.open(fileobj=BytesIO(made.archive)) as archive:
             assert "xgboost-model" in archive.getnames()
     assert target_of(None) == named_target("tierfleet")
@@ -66,9 +66,9 @@ def test_an_artefact_is_taken_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "acme" / "v2.tar.gz"
     file.parent.mkdir()
     file.write_bytes(b"whatever was packaged elsewhere")
-    [found] = find_models(tmp_path)
-    assert (found.version, found.packaged) == ("v2", True)
-    assert package_file(found) == file.read_bytes()
+    [model_file] = find_models(tmp_path)
+    assert (model_file.version, model_file.packaged) == ("v2", True)
+    assert package_file(model_file) == file.read_bytes()
 
 
 def test_a_misnamed_folder_and_an_empty_one_are_refused(tmp_path: Path) -> None:

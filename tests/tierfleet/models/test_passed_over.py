@@ -74,8 +74,8 @@ def test_what_a_file_is_and_what_to_do(
     tmp_path: Path, model: bytes, name: str, content: bytes | None, sentence: str
 ) -> None:
     write(tmp_path, {name: model if content is None else content, "ok/v1.ubj": model})
-    [found] = passed_over([tmp_path])
-    assert (found.file, sentence in found.why) == (tmp_path / name, True), found.why
+    [skipped] = passed_over([tmp_path])
+    assert (skipped.file, sentence in skipped.why) == (tmp_path / name, True), skipped.why
 
 
 def test_who_names_a_tenants_own_folder_is_told_to_name_the_file(tmp_path: Path, model: bytes) -> None:

@@ -78,17 +78,17 @@ def test_one_models_failure_stops_no_other(tmp_path: Path) -> None:
     (tmp_path / "t4").mkdir()
     models += [ModelFile("t4", "1", tmp_path / "t4" / "gone.tar.gz"), ModelFile("T5", "1", models[0].file)]
     outcomes = list(publish_all(s3.client(), bucket=BUCKET, models=models, jobs=3))
-    found = {item.model.tenant: (item.status, item.message) for item in outcomes}
-    assert {tenant: status for tenant, (status, _) in found.items()} == {
+    by_tenant = {item.model.tenant: (item.status, item.message) for item in outcomes}
+    assert {tenant: status for tenant, (status, _) in by_tenant.items()} == {
         "t1": "refused",
         "t2": "refused",
         "t3": "published",
         "t4": "failed",
         "T5": "refused",
     }
-    assert "exists with other bytes" in found["t1"][1]
-    assert "catalog/t2.json is malformed" in found["t2"][1]
-    assert "cannot be read: No such file or directory" in found["t4"][1]
+    assert "exists with other bytes" in by_tenant["t1"][1]
+    assert "catalog/t2.json is malformed" in by_tenant["t2"][1]
+    assert "cannot be read: No such file or directory" in by_tenant["t4"][1]
 
 
 def test_what_every_model_would_meet_is_said_once(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_two_publishers_of_one_directory_lose_nothing(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     first = files(tmp_path / "a", *(f"t{number}/1" for number in range(20)))
     second = files(tmp_path / "b", *(f"t{number}/2" for number in range(20)))
-    lock, found = threading.Lock(), list[Outcome]()
+    lock, outcomes = threading.Lock(), list[Outcome]()
 
     class Atomic:
         """S3 answers one request at a time; threads switch between requests."""
@@ -129,17 +129,17 @@ def test_two_publishers_of_one_directory_lose_nothing(tmp_path: Path) -> None:
             return call
 
     def publisher(models: list[ModelFile]) -> None:
-        found.extend(publish_all(Atomic(), bucket=BUCKET, models=models, jobs=4))  # type: ignore[arg-type]
+        outcomes.extend(publish_all(Atomic(), bucket=BUCKET, models=models, jobs=4))  # type: ignore[arg-type]
 
     threads = [threading.Thread(target=publisher, args=(models,)) for models in (first, second)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 40
-    assert {item.status for item in found} <= {"published", "lost race"}
+    assert len(outcomes) == 40
+    assert {item.status for item in outcomes} <= {"published", "lost race"}
     for number in range(20):
-        won = [item.model.version for item in found if item.model.tenant == f"t{number}" and not item.failed]
+        won = [item.model.version for item in outcomes if item.model.tenant == f"t{number}" and not item.failed]
         assert current(s3, f"t{number}") in won
         for version in ("1", "2"):
             assert s3.content(f"models/t{number}/{version}.tar.gz") == f"t{number}/{version}".encode()

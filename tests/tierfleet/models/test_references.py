@@ -68,12 +68,12 @@ def test_every_way_a_sagemaker_model_names_an_artefact_counts() -> None:
         elsewhere=container(url("models/e1/1.tar.gz", "another-bucket")),
         deleted=None,
     )
-    found = read_deployed(sagemaker, BUCKET)
-    assert found.targets.keys() == {"w1/1.tar.gz", "p1/1.tar.gz", "n1/1.tar.gz"}
-    assert found.why("h1/7.tar.gz") == "under the prefix of SageMaker model by_hand"
-    assert found.why("a1/7.tar.gz") == "under the prefix of SageMaker model adapters"
-    assert found.why("e1/1.tar.gz") is None
-    assert found.why("t1/1.tar.gz") is None
+    deployed = read_deployed(sagemaker, BUCKET)
+    assert deployed.targets.keys() == {"w1/1.tar.gz", "p1/1.tar.gz", "n1/1.tar.gz"}
+    assert deployed.why("h1/7.tar.gz") == "under the prefix of SageMaker model by_hand"
+    assert deployed.why("a1/7.tar.gz") == "under the prefix of SageMaker model adapters"
+    assert deployed.why("e1/1.tar.gz") is None
+    assert deployed.why("t1/1.tar.gz") is None
 
 
 def test_a_model_over_the_whole_bucket_keeps_everything() -> None:
@@ -95,11 +95,11 @@ def test_an_artefact_that_is_deployed_while_gc_runs_is_kept() -> None:
     for version in "123":
         publish(s3.client(), bucket=BUCKET, tenant="t1", version=version, archive=version.encode(), now=s3.now)
     keywords: dict[str, Any] = {"bucket": BUCKET, "now": s3.now}
-    found, held = find_garbage(s3.client(), pins={}, deployed=Deployed(), grace=timedelta(), **keywords)
-    assert [item.target_model for item in found.of("garbage")] == ["t1/1.tar.gz"]
+    collection, held = find_garbage(s3.client(), pins={}, deployed=Deployed(), grace=timedelta(), **keywords)
+    assert [item.target_model for item in collection.of("garbage")] == ["t1/1.tar.gz"]
     now_deployed = Deployed(targets={"t1/1.tar.gz": "deployed as SageMaker model new"})
-    delete_garbage(s3.client(), found, held, look_again=lambda: now_deployed, **keywords)
-    assert found.of("deleted") == []
+    delete_garbage(s3.client(), collection, held, look_again=lambda: now_deployed, **keywords)
+    assert collection.of("deleted") == []
     assert s3.content("models/t1/1.tar.gz") == b"1"
 
 
@@ -133,9 +133,9 @@ def test_an_artefact_that_is_named_by_https_counts_too() -> None:
         prefix=container(f"https://s3.eu-west-1.amazonaws.com/{BUCKET}/models/w3/"),
         other=container(f"https://s3.eu-west-1.amazonaws.com/another-bucket/{BUCKET}/models/w4/1.tar.gz"),
     )
-    found = read_deployed(sagemaker, BUCKET)
-    assert found.targets.keys() == {"w1/1.tar.gz", "w2/1.tar.gz"}
-    assert found.prefixes.keys() == {"w3/"}
+    deployed = read_deployed(sagemaker, BUCKET)
+    assert deployed.targets.keys() == {"w1/1.tar.gz", "w2/1.tar.gz"}
+    assert deployed.prefixes.keys() == {"w3/"}
 
 
 @pytest.mark.parametrize("tenant", ["", "../m01", "M01", "m01/"])

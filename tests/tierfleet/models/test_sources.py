@@ -44,11 +44,11 @@ def published(s3: VersionedS3, version: str, archive: bytes, source: bytes, **mo
 
 def collected(s3: VersionedS3, *, grace_hours: float = 0, permanently: bool = False) -> Collection:
     client, now = s3.client(), s3.now
-    found, held = find_garbage(
+    collection, held = find_garbage(
         client, bucket=BUCKET, pins={}, deployed=Deployed(), now=now, grace=timedelta(hours=grace_hours)
     )
-    delete_garbage(client, found, held, bucket=BUCKET, now=now, look_again=Deployed, permanently=permanently)
-    return found
+    delete_garbage(client, collection, held, bucket=BUCKET, now=now, look_again=Deployed, permanently=permanently)
+    return collection
 
 
 def test_an_artefact_names_its_source(models: list[bytes], archives: list[bytes]) -> None:
@@ -88,10 +88,10 @@ def test_gc_deletes_the_sources_that_no_artefact_names(
     for version, at in (("1", 0), ("2", 1), ("3", 2), ("4", 2)):
         published(s3, version, archives[at], models[at])
         s3.pass_time(2)
-    found = collected(s3, permanently=permanently)
-    assert [item.target_model for item in found.of("deleted")] == ["m01/1.tar.gz", "m01/2.tar.gz"]
+    collection = collected(s3, permanently=permanently)
+    assert [item.target_model for item in collection.of("deleted")] == ["m01/1.tar.gz", "m01/2.tar.gz"]
     assert s3.keys("source/") == [sources.key(TENANT, models[2])]
-    assert {source.key for source in found.sources_deleted} == {sources.key(TENANT, models[at]) for at in (0, 1)}
+    assert {source.key for source in collection.sources_deleted} == {sources.key(TENANT, models[at]) for at in (0, 1)}
     assert collected(s3, permanently=permanently).sources_deleted == []
     assert bool(s3.history(sources.key(TENANT, models[0]))) is not permanently
 
@@ -134,11 +134,11 @@ def test_a_source_that_is_used_again_meanwhile_is_kept(models: list[bytes]) -> N
     sources.keep(s3.client(), BUCKET, TENANT, models[0], s3.now)
     s3.pass_time(5)
     client = s3.client()
-    found, held = find_garbage(client, bucket=BUCKET, pins={}, deployed=Deployed(), now=s3.now, grace=timedelta())
-    assert [source.needed for source in found.sources] == [False]
+    collection, held = find_garbage(client, bucket=BUCKET, pins={}, deployed=Deployed(), now=s3.now, grace=timedelta())
+    assert [source.needed for source in collection.sources] == [False]
     assert sources.keep(client, BUCKET, TENANT, models[0], s3.now)
-    delete_garbage(client, found, held, bucket=BUCKET, now=s3.now, look_again=Deployed)
-    assert found.sources_deleted == []
+    delete_garbage(client, collection, held, bucket=BUCKET, now=s3.now, look_again=Deployed)
+    assert collection.sources_deleted == []
     assert len(s3.keys("source/")) == 1
 
 

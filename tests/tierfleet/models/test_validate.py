@@ -153,10 +153,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, saved: bytes) -> dict[str, 
 @pytest.mark.parametrize("name", CORPUS)
 def test_every_finding_of_a_file(name: str, corpus: dict[str, Validated]) -> None:
     _, expected, sentence = CORPUS[name]
-    found = corpus[name].findings
-    assert {(finding.severity, finding.check) for finding in found} == expected
-    assert sentence in " | ".join(finding.message for finding in found)
-    assert not any("\n" in finding.message for finding in found)
+    findings = corpus[name].findings
+    assert {(finding.severity, finding.check) for finding in findings} == expected
+    assert sentence in " | ".join(finding.message for finding in findings)
+    assert not any("\n" in finding.message for finding in findings)
     assert corpus[name].ok == (not expected)
 
 
@@ -205,34 +205,34 @@ def _tree(directory: Path) -> dict[str, bytes]:
 def with_fleet(tmp_path: Path, saved: bytes, **changes: Any) -> Validated:
     (tmp_path / "t1").mkdir()
     (tmp_path / "t1" / "1.tar.gz").write_bytes(saved)
-    [found] = validate(every_model([tmp_path]), fleet=fleet(**changes))
-    return found
+    [validated] = validate(every_model([tmp_path]), fleet=fleet(**changes))
+    return validated
 
 
 def test_the_fleets_probe_must_fit(tmp_path: Path, saved: bytes) -> None:
-    found = with_fleet(tmp_path, package_model(saved)[0], probe={"content_type": "text/csv", "body": "1,2,3,4"})
-    [finding] = [finding for finding in found.findings if finding.check == "probe"]
+    checked = with_fleet(tmp_path, package_model(saved)[0], probe={"content_type": "text/csv", "body": "1,2,3,4"})
+    [finding] = [finding for finding in checked.findings if finding.check == "probe"]
     assert finding.severity == "error"
     assert "the fleet's probe row does not fit: row 0 has 4 features; the model has 3" in finding.message
 
 
 def test_a_model_saved_by_a_newer_xgboost_than_the_image_is_a_note(tmp_path: Path, saved: bytes) -> None:
     """3.0 is newer than 1.7, but only from 3.1 on models are scored wrongly without an error."""
-    found = with_fleet(tmp_path, package_model(saved)[0])
-    assert [(finding.severity, finding.check) for finding in found.findings] == [("note", "version")]
-    assert found.ok
+    checked = with_fleet(tmp_path, package_model(saved)[0])
+    assert [(finding.severity, finding.check) for finding in checked.findings] == [("note", "version")]
+    assert checked.ok
 
 
 def test_an_image_without_ubj_takes_no_packaged_model(tmp_path: Path, saved: bytes) -> None:
-    found = with_fleet(tmp_path, package_model(saved)[0], container={"version": "1.5-1"})
-    assert "is UBJ, which XGBoost reads from 1.6 on" in found.findings[0].message
+    checked = with_fleet(tmp_path, package_model(saved)[0], container={"version": "1.5-1"})
+    assert "is UBJ, which XGBoost reads from 1.6 on" in checked.findings[0].message
 
 
 def test_a_foreign_image_is_checked_for_its_archive_alone(tmp_path: Path) -> None:
-    found = with_fleet(
+    checked = with_fleet(
         tmp_path, pack({"model.joblib": b"x"}), container={"image": "sagemaker-scikit-learn", "version": "1.2-1"}
     )
-    assert [finding.severity for finding in found.findings] == ["note"]
+    assert [finding.severity for finding in checked.findings] == ["note"]
 
 
 def test_a_model_must_fit_the_tiers_disk_and_memory(tmp_path: Path, saved: bytes) -> None:
@@ -272,8 +272,8 @@ def test_a_file_that_ends_the_process_is_a_finding_and_the_next_file_is_checked(
 
 
 def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
-    [found] = validate([ModelFile("m01", "1", tmp_path / "gone.ubj")])
-    assert found.findings[0].message == "cannot be read: No such file or directory"
+    [validated] = validate([ModelFile("m01", "1", tmp_path / "gone.ubj")])
+    assert validated.findings[0].message == "cannot be read: No such file or directory"
 
 
 def _file(tmp_path: Path, saved: bytes) -> ModelFile:

@@ -36,9 +36,9 @@ def change(**changes: object) -> FleetChange:
 
 
 def applied(file: Path, wanted: FleetChange) -> str:
-    found = file_edits(file, load(file), wanted)
-    write(found)
-    return "".join(edit.diff for edit in found)
+    edits = file_edits(file, load(file), wanted)
+    write(edits)
+    return "".join(edit.diff for edit in edits)
 
 
 def changed(diff: str) -> list[str]:
@@ -141,10 +141,10 @@ def test_a_plan_that_the_file_s_own_rules_refuse_writes_nothing(fraud: Path) -> 
 
 
 def test_a_file_that_changed_meanwhile_is_left_alone(fraud: Path) -> None:
-    found = file_edits(fraud, load(fraud), change(instances=3))
+    edits = file_edits(fraud, load(fraud), change(instances=3))
     fraud.write_text(fraud.read_text() + "# somebody was here\n")
     with pytest.raises(InputError, match="was changed meanwhile"):
-        write(found)
+        write(edits)
     assert "somebody was here" in fraud.read_text()
 
 
@@ -266,9 +266,9 @@ def test_a_warm_up_list_stays_while_it_covers_nearly_as_many_calls() -> None:
     }
     assert warm_up_list(tail, calls_per_day=calls, **sizes) is None
     # Those that were listed fall silent.
-    found = warm_up_list(tail, calls_per_day=calls | {f"m{n:02}": 1.0 for n in range(2, 12)}, **sizes)
-    assert len(found) == 50
-    assert "m60" in found
-    assert "m02" not in found
+    names = warm_up_list(tail, calls_per_day=calls | {f"m{n:02}": 1.0 for n in range(2, 12)}, **sizes)
+    assert len(names) == 50
+    assert "m60" in names
+    assert "m02" not in names
     # No more than 70 % of what fits is warmed.
     assert len(warm_up_list(tail, calls_per_day=calls, **(sizes | {"models_per_instance": 20}))) == 28

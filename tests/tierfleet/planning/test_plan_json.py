@@ -32,8 +32,8 @@ def plans() -> list[dict[str, Any]]:
 
 
 def document(plan: Plan) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(json_text(plan.to_json()))
-    return found
+    document: dict[str, Any] = json.loads(json_text(plan.to_json()))
+    return document
 
 
 def test_the_keys_are_flat_and_in_the_recorded_order(plans: list[dict[str, Any]]) -> None:

@@ -54,12 +54,12 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     rates = zipf(60, 50_000) | {"g1": 400_000.0}
     (folder / "rates.csv").write_text("tenant,requests_per_day\n" + "".join(f"{n},{r}\n" for n, r in rates.items()))
     files = ["--config", folder / "fraud-prod.toml", "--html", folder / "plan.html", "--model-megabytes", 30]
-    found: list[tuple[str, str]] = []
-    with followed(found):
+    entered: list[tuple[str, str]] = []
+    with followed(entered):
         answer = CliRunner().invoke(app, ["plan", "fleet", str(folder / "rates.csv"), *map(str, files)])
     shutil.rmtree(folder)
     assert answer.exit_code == 0, answer.output
-    return found
+    return entered
 
 
 def walk(calls: list[tuple[str, str]]) -> list[str]:

@@ -243,7 +243,7 @@ def test_named_tenants_need_no_warm_up_of_the_tier() -> None:
     ("change", "tier", "message"),
     [
         (dict, "shark", "tier 'shark' is not in the routes"),
-        (dict, "whale", "no (shared|multi-model) endpoint"),
+        (dict, "whale", "no multi-model endpoint"),
         (lambda d: d["warm_up"]["tiers"].clear(), "tail", "has no warm_up"),
         (lambda d: d["warm_up"].pop("probe"), "tail", "no probe"),
     ],

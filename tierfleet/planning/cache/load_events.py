@@ -45,9 +45,9 @@ class LoadSteps:
     loads_at_once: int
     """Places for loading on an instance."""
     first_byte: Array
-    """Seconds until S3 begins to answer: equally likely values, of which each load draws one."""
+    """Seconds until S3 begins to answer: equally likely values; each load draws one."""
     slowdown: Array
-    """Factor of `fetch`: equally likely values, of which each load draws one."""
+    """Factor of `fetch`: equally likely values; each load draws one."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class LoadSimulation:
         return int(self._loads.counters[load_kernel.UNLOADS])
 
     def serve(self, start: int, end: int, instance_of: NDArray[np.int16], progress: Progress | None = None) -> None:
-        """The calls of these indices, after those that were served before."""
+        """The calls of these indices, after the ones that were served before."""
         middle = {self._first} if start < self._first < end else set()
         edges = sorted({start, end, *middle, *range(start, end, _PIECE)})
         for low, high in pairwise(edges):
@@ -225,7 +225,7 @@ class LoadSimulation:
         )
 
     def _keep_room(self, calls: int) -> None:
-        """For so many calls: a node for each, and an event for each tenant on top of those that are under way."""
+        """For so many calls: a node for each, and an event for each tenant in addition to the running ones."""
         loads, free = self._loads, int(self._loads.counters[load_kernel.FREE_NODES])
         if free < calls:
             used = len(loads.node_next)

@@ -48,7 +48,7 @@ def predict(
     if len(resident_mib) != len(traffic.tenants):
         raise ValueError(f"{len(resident_mib)} model sizes for {len(traffic.tenants)} tenants")
     if isinstance(traffic, Requests):
-        found = simulate(
+        outcome = simulate(
             traffic,
             resident_mib,
             fleet,
@@ -58,10 +58,10 @@ def predict(
             counted_from_seconds=counted_from_seconds,
             seed=seed,
         )
-        cold = found.disk_share + found.s3_share
-        hours = found.duration_seconds / 3600
-        loads = cold * found.counted / hours if hours else float("nan")
-        return Prediction(found.hit_ratio, cold, found.disk_share, found.s3_share, loads, exact=True)
+        cold = outcome.disk_share + outcome.s3_share
+        hours = outcome.duration_seconds / 3600
+        loads = cold * outcome.counted / hours if hours else float("nan")
+        return Prediction(outcome.hit_ratio, cold, outcome.disk_share, outcome.s3_share, loads, exact=True)
     if fleet.routing != "affinity" or fleet.spill_share or fleet.most_in_flight is not None:
         raise ValueError("rates are predicted under affinity without spill; give a trace for anything else")
     if instance_of is None:

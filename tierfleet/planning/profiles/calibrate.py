@@ -79,8 +79,8 @@ def calibrated(
     """The profile of the measured artefacts. reserve_mib and reserve_share are not measured: see data/profiles.toml."""
     if not measured:
         raise InputError("nothing was measured; give at least one artefact")
-    by_size = sorted(measured, key=lambda found: found.model_mb)
-    sizes = [found.model_mb for found in by_size]
+    by_size = sorted(measured, key=lambda model: model.model_mb)
+    sizes = [model.model_mb for model in by_size]
     if len(set(sizes)) < len(sizes):
         raise InputError("two artefacts have models of the same size; give one of each size")
     total_mb = sum(sizes)
@@ -100,12 +100,12 @@ def calibrated(
         reserve_share=reserve_share,
         # The process itself lives in the share that it keeps free.
         fixed_mib=0.0,
-        artefact_mb_per_model_mb=sum(found.artefact_mb for found in by_size) / total_mb,
-        file_mb_per_model_mb=sum(found.file_mb for found in by_size) / total_mb,
-        extract_seconds_per_model_mb=sum(found.extract_seconds for found in by_size) / total_mb,
-        resident=tuple((found.model_mb, max(found.resident_mib, 0.0)) for found in by_size),
-        load=tuple((found.model_mb, found.load_seconds) for found in by_size),
-        predict=tuple((found.model_mb, found.predict) for found in by_size),
+        artefact_mb_per_model_mb=sum(model.artefact_mb for model in by_size) / total_mb,
+        file_mb_per_model_mb=sum(model.file_mb for model in by_size) / total_mb,
+        extract_seconds_per_model_mb=sum(model.extract_seconds for model in by_size) / total_mb,
+        resident=tuple((model.model_mb, max(model.resident_mib, 0.0)) for model in by_size),
+        load=tuple((model.model_mb, model.load_seconds) for model in by_size),
+        predict=tuple((model.model_mb, model.predict) for model in by_size),
     )
 
 

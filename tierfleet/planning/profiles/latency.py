@@ -4,7 +4,7 @@ The model, call by call:
     warm = overhead + predict
     disk = warm + wait for a load + read from disk + load
     cold = warm + wait for a load + S3's first byte + fetch + extract + load
-A cold call is one of a model that is loaded, which need not be of the size of those that are called.
+A cold call is one of a model that is loaded, which need not be of the size of the called models.
 From a trace, `load_events` says how long each load takes with its wait, and which calls wait for a load that runs
 already. From rates, `load_queue` says how long loads wait for each other; a wait that happens is taken as exponential.
 Distributions are evaluated on fixed low-discrepancy points: the same input gives the same output.
@@ -36,7 +36,7 @@ _RUNNING: Final = _FETCH
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """What stands between caller, container and S3. Milliseconds, and MB (10**6 bytes) a second.
+    """The network between caller, container and S3. Milliseconds, and MB (10**6 bytes) a second.
 
     overhead: caller to container and back without the container's own time; an assumption: read OverheadLatency and
     your callers' network, and set it. s3_first_byte: "roughly 100-200 milliseconds", taken as the 5th and 95th
@@ -273,7 +273,7 @@ def _along(points: Sequence[tuple[float, float]], at: Array) -> Array:
 
 
 def waiting_seconds(wait: LoadWait) -> Array:
-    """Seconds: nobody waits with probability 1 - p, else exponentially long."""
+    """Seconds: no wait with probability 1 - p, else exponentially distributed."""
     if wait.probability == 0:
         return np.zeros(_POINTS)
     if math.isinf(wait.mean_seconds_if_waiting):

@@ -64,7 +64,9 @@ class Profile:
     def predict_ms(self, model_mb: float) -> PredictTime:
         """Times of one row; 0 or more."""
         times = {
-            name: max(interpolate(tuple((mb, getattr(found, name)) for mb, found in self.predict), model_mb), 0.0)
+            name: max(
+                interpolate(tuple((mb, getattr(prediction, name)) for mb, prediction in self.predict), model_mb), 0.0
+            )
             for name in ("p50", "p95", "p99")
         }
         return PredictTime(**times)

@@ -43,9 +43,9 @@ def load_profiles(file: Path | None = None) -> dict[str, Profile]:
     mistakes: list[str] = []
     profiles = {}
     for name, table in tables.items():
-        found = _mistakes(table)
-        mistakes += [f"profiles {path}: [profiles.{name}] {mistake}" for mistake in found]
-        if not found:
+        of_table = _mistakes(table)
+        mistakes += [f"profiles {path}: [profiles.{name}] {mistake}" for mistake in of_table]
+        if not of_table:
             profiles[name] = _profile(name, table)
     if mistakes:
         raise InputError("\n".join(mistakes))
@@ -77,34 +77,34 @@ def profile_toml(profile: Profile) -> str:
 def _mistakes(table: Any) -> list[str]:
     if not isinstance(table, Mapping):
         return ["must be a table"]
-    found = [f"{key}: is missing or no text" for key in ("title", "source") if not isinstance(table.get(key), str)]
+    mistakes = [f"{key}: is missing or no text" for key in ("title", "source") if not isinstance(table.get(key), str)]
     wrong = [key for key in _NUMBERS if not _is_number(table.get(key))]
-    found += [f"{key} = {table.get(key)!r}: write a number from 0" for key in wrong]
+    mistakes += [f"{key} = {table.get(key)!r}: write a number from 0" for key in wrong]
     if type(table.get("date")) is not date:
-        found.append("date: write YYYY-MM-DD")
+        mistakes.append("date: write YYYY-MM-DD")
     if not isinstance(table.get("prototype"), bool):
-        found.append("prototype: write true or false")
+        mistakes.append("prototype: write true or false")
     loads = table.get("parallel_loads")
     if loads != "vcpus" and not (type(loads) is int and loads >= 1):
-        found.append(f'parallel_loads = {loads!r}: write a whole number from 1 or "vcpus"')
+        mistakes.append(f'parallel_loads = {loads!r}: write a whole number from 1 or "vcpus"')
     if _is_number(table.get("reserve_share")) and table["reserve_share"] >= 1:
-        found.append("reserve_share: must be below 1")
+        mistakes.append("reserve_share: must be below 1")
     if table.get("artefact_mb_per_model_mb") == 0:
-        found.append("artefact_mb_per_model_mb: must be above 0")
+        mistakes.append("artefact_mb_per_model_mb: must be above 0")
     points = table.get("points")
     keys = ("model_mb", "resident_mib", "load_seconds")
     if not isinstance(points, list) or not points:
-        return [*found, "points: write at least one { model_mb, resident_mib, load_seconds, predict_ms }"]
+        return [*mistakes, "points: write at least one { model_mb, resident_mib, load_seconds, predict_ms }"]
     if not all(isinstance(point, Mapping) and all(_is_number(point.get(key)) for key in keys) for point in points):
-        return [*found, f"points: each needs the numbers {', '.join(keys)}"]
+        return [*mistakes, f"points: each needs the numbers {', '.join(keys)}"]
     sizes = [point["model_mb"] for point in points]
     if any(later <= earlier for earlier, later in pairwise(sizes)):
-        found.append("points: order them by model_mb, each size once")
+        mistakes.append("points: order them by model_mb, each size once")
     times = [point["predict_ms"] for point in points if "predict_ms" in point]
     sound = all(isinstance(time, Mapping) and all(map(_is_number, map(time.get, _QUANTILES))) for time in times)
     if not times or not sound or any(not time["p50"] <= time["p95"] <= time["p99"] for time in times):
-        found.append("points: at least one needs predict_ms = { p50, p95, p99 } in milliseconds, in rising order")
-    return found
+        mistakes.append("points: at least one needs predict_ms = { p50, p95, p99 } in milliseconds, in rising order")
+    return mistakes
 
 
 def _is_number(value: Any) -> bool:

@@ -187,7 +187,7 @@ def compare(
 def _comparisons(
     plan: Plan, option: FleetOption, times: TierLatency | None, shared: Endpoint | None, outcome: Replay
 ) -> list[Comparison]:
-    found = [
+    figures = [
         Comparison(
             what="calls a day, all tiers",
             planned=plan.traffic.calls_per_day,
@@ -196,13 +196,13 @@ def _comparisons(
         )
     ]
     if times is None or shared is None:
-        return found
+        return figures
     calls = max(shared.served.calls, 1)
     hours = outcome.days * 24
     busiest = max(hour.served.calls for hour in shared.hours) / 3600
     tier_hours = plan.traffic.hours_by_tier.get(shared.tier, ())
     return [
-        *found,
+        *figures,
         Comparison(
             what="shared tier: busiest hour",
             planned=max(tier_hours) if tier_hours else None,
@@ -242,14 +242,14 @@ def _comparisons(
 def _failures(shared: Endpoint | None, required: Requirements) -> list[str]:
     if shared is None:
         return []
-    served, found = shared.served, []
+    served, notes = shared.served, []
     hits = (served.in_memory + served.waited_for_running_load) / max(served.calls, 1)
     if required.min_hit_ratio is not None and hits < required.min_hit_ratio:
-        found.append(f"hit ratio {points(hits)}, required {points(required.min_hit_ratio)}")
+        notes.append(f"hit ratio {points(hits)}, required {points(required.min_hit_ratio)}")
     for name, limit, seconds in (
         ("warm", required.warm_p95_seconds, shared.warm_p95_seconds),
         ("cold", required.cold_p95_seconds, shared.load_p95_seconds),
     ):
         if limit is not None and seconds is not None and seconds > limit:
-            found.append(f"{name} p95 {milliseconds(seconds)}, required {milliseconds(limit)}")
-    return found
+            notes.append(f"{name} p95 {milliseconds(seconds)}, required {milliseconds(limit)}")
+    return notes

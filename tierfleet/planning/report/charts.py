@@ -55,7 +55,7 @@ class Chart:
 
 
 def charts(plan: Plan) -> list[Chart]:
-    """Those that the plan has data for."""
+    """The charts that the plan has data for."""
     drawn = [_miss_ratio_chart(plan)] if plan.traffic.curve else []
     drawn += [_cost_chart(plan), _traffic_chart(plan)]
     return [*drawn, _latency_chart(plan)] if plan.service_levels.latencies else drawn

@@ -12,7 +12,7 @@ from tierfleet.instance_types import InstanceType, describe, hosted_in, hosting_
 def candidate_types(
     config: FleetConfig, prices: PriceTable
 ) -> tuple[tuple[InstanceType, ...], tuple[InstanceType, ...]]:
-    """The types that the shared tier may use, by name: those with a price, and those without one in the table."""
+    """The types that the shared tier may use, by name: types with a price, and types without one."""
     allowed = [
         instance_type for instance_type in offered_instance_types(config.region) if _allowed(config, instance_type)
     ]

@@ -103,9 +103,9 @@ class SearchResult:
     possible: int
     """How many options there are within the bounds."""
     options: tuple[FleetOption, ...]
-    """Those that were not pruned, by rising cost."""
+    """The options that were not pruned, by rising cost."""
     front: tuple[FleetOption, ...]
-    """Those that no other option beats in both cost and hit ratio."""
+    """The options that no other beats in both cost and hit ratio."""
 
 
 def search(

@@ -71,7 +71,7 @@ class Growth:
     joined: NDArray[np.int64]
     """Of each tenant, the first week that counts: 0, or the first whole one after its first call."""
     net_new_per_week: float
-    """Tenants that joined, less those that left."""
+    """Tenants that joined, less tenants that left."""
 
     @property
     def factor(self) -> float:
@@ -182,7 +182,7 @@ def growth_notices(growth: Growth, horizon: str | None = None) -> Iterator[str]:
             f"{percent(float(before[tenant]))} of those before"
         )
     if growth.net_new_per_week >= max(0.01 * len(growth.tenants), 1):
-        yield f"{growth.net_new_per_week:.2g} tenants a week join, net of those that leave"
+        yield f"{growth.net_new_per_week:.2g} tenants a week join, net of tenants that leave"
 
 
 def _of_fleet(totals: Array) -> tuple[float, float]:

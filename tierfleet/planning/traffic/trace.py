@@ -17,7 +17,7 @@ from tierfleet.planning.traffic.trace_files import Relation, relation
 from tierfleet.planning.traffic.trace_notices import about
 from tierfleet.planning.traffic.trace_sql import BY_THEMSELVES, RAW, TimeForm, given, reason_of, seconds_of, zone_of
 
-# Longer traces are kept in files and mapped, so that the system may drop what nobody reads.
+# Longer traces are kept in files and mapped, so that the system may drop what is not read.
 _MOST_IN_MEMORY: Final = 8_000_000
 _CHUNK: Final = 2_000_000
 _SAMPLES: Final = 3
@@ -27,7 +27,7 @@ Number = TypeVar("Number", np.int32, np.float64)
 
 @dataclass(frozen=True)
 class BadRows:
-    """Rows that were left out for one reason, and some of them as they stand."""
+    """Rows that were left out for one reason, and some of them unchanged."""
 
     reason: str
     count: int
@@ -106,20 +106,20 @@ def _stage(connection: duckdb.DuckDBPyConnection, files: Relation, timezone: str
                 latency AS latency_read, TRY_CAST(latency AS DOUBLE) AS latency
             FROM source
         ),
-        judged AS (SELECT *, {reason_of(files.has_bytes, files.has_latency)} AS reason FROM read_)
+        checked AS (SELECT *, {reason_of(files.has_bytes, files.has_latency)} AS reason FROM read_)
         SELECT tenant, seconds, zone, nullif(model_bytes, 'NaN'::DOUBLE) AS model_bytes,
             nullif(latency, 'NaN'::DOUBLE) AS latency, reason, CASE WHEN reason IS NOT NULL THEN {RAW} END AS raw
-        FROM judged
+        FROM checked
     """)
 
 
 def _bad_rows(connection: duckdb.DuckDBPyConnection) -> tuple[int, tuple[BadRows, ...]]:
     rows = _one(connection, "SELECT count(*) FROM staged")
-    found = connection.execute(f"""
+    relation = connection.execute(f"""
         SELECT reason, count(*), list(raw)[1:{_SAMPLES}] FROM staged WHERE reason IS NOT NULL
         GROUP BY reason ORDER BY count(*) DESC, reason
     """).fetchall()
-    bad = [BadRows(reason, count, tuple(_short(raw) for raw in samples)) for reason, count, samples in found]
+    bad = [BadRows(reason, count, tuple(_short(raw) for raw in samples)) for reason, count, samples in relation]
     rejects = connection.execute(
         "SELECT count(*) FROM information_schema.tables WHERE table_name = 'reject_errors'"
     ).fetchone()

@@ -33,21 +33,21 @@ KEY_COLUMNS = ("target_model", "targetmodel")
 def find_columns(source: str, present: list[str], asked: Columns) -> dict[str, str]:
     """The column of each role that the trace has. Raises InputError with every column that is missing."""
     by_folded_name = {name.strip().lower(): name for name in reversed(present)}
-    found, missing = {}, []
+    matches, missing = {}, []
     for role in (field.name for field in fields(Columns)):
         told = getattr(asked, role)
         flag = f"--{role.replace('_', '-')}-column"
         if told is not None:
             if told in present or told.strip().lower() in by_folded_name:
-                found[role] = told if told in present else by_folded_name[told.strip().lower()]
+                matches[role] = told if told in present else by_folded_name[told.strip().lower()]
             else:
                 missing.append(f"no column {told!r}, which {flag} names")
             continue
         usual = next((by_folded_name[name] for name in _USUAL[role] if name in by_folded_name), None)
         if usual is not None:
-            found[role] = usual
+            matches[role] = usual
         elif role in _NEEDED:
             missing.append(f"no {role} column (looked for {', '.join(_USUAL[role])}); name it with {flag}")
     if missing:
         raise InputError(f"{source}: {'; '.join(missing)}; its columns are {', '.join(present)}")
-    return found
+    return matches

@@ -20,20 +20,20 @@ _LEAST_UNIX_SECONDS: Final = 946_684_800
 
 def about(requests: Requests) -> list[str]:
     """The worst first."""
-    found = []
+    notices = []
     if requests.duration_seconds == 0:
-        found.append("all requests have the same time: nothing per hour can be said")
+        notices.append("all requests have the same time: nothing per hour can be said")
     if len(requests.tenants) == 1:
-        found.append(
+        notices.append(
             f"all {len(requests):,} requests are for one tenant, {requests.tenants[0]}: a cache of "
             "models cannot be planned from it; is the tenant column the right one?"
         )
     if len(requests) >= _LEAST_TO_BE_ONE_EACH and len(requests.tenants) > _ONE_EACH * len(requests):
-        found.append(
+        notices.append(
             f"{len(requests):,} requests name {len(requests.tenants):,} tenants ({requests.tenants[0]}, ...), so "
             "hardly one calls twice: is the tenant column the right one, or does it hold a request's id?"
         )
-    return [*found, *_quiet(requests), *_early(requests)]
+    return [*notices, *_quiet(requests), *_early(requests)]
 
 
 def _quiet(requests: Requests) -> list[str]:

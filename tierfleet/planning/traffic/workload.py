@@ -203,8 +203,8 @@ def _calls_by_hour(requests: Requests) -> Array:
 
 
 def _hour_of_week(hour: Array) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = ((hour.astype(np.int64) + _FIRST_WEEKDAY * 24) % HOURS_OF_WEEK).astype(np.int64)
-    return found
+    hours: NDArray[np.int64] = ((hour.astype(np.int64) + _FIRST_WEEKDAY * 24) % HOURS_OF_WEEK).astype(np.int64)
+    return hours
 
 
 def _seconds_covered(first: float, last: float) -> Array:

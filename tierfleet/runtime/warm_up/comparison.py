@@ -62,12 +62,12 @@ class _NoScoreError(Exception):
 
 def moves(deployed: RouteDocument, hosted: RouteDocument) -> list[Move]:
     """Tenants that either document names and whose endpoint changes, in name order."""
-    found = []
+    comparisons = []
     for tenant in sorted({*deployed.tenants, *hosted.tenants}):
         old, new = deployed.route_of(tenant), hosted.route_of(tenant)
         if old.endpoint != new.endpoint:
-            found.append(Move(tenant, old, new))
-    return found
+            comparisons.append(Move(tenant, old, new))
+    return comparisons
 
 
 def compare(

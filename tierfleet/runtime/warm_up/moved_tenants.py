@@ -1,11 +1,11 @@
-"""Who comes to a shared endpoint with the next route document: demoted, or moved from another shared tier."""
+"""Tenants that move to a multi-model endpoint with the next routes: demoted, or from another multi-model tier."""
 
 from tierfleet.runtime.hosting import SHAPES
 from tierfleet.runtime.route_document import RouteDocument
 
 
 def moved_tenants(deployed: RouteDocument, hosted: RouteDocument) -> dict[str, tuple[str, ...]]:
-    """By shared tier of `hosted`, the tenants that `deployed` has elsewhere, hottest first.
+    """By multi-model tier of `hosted`, the tenants that `deployed` has elsewhere, hottest first.
 
     Tenants with an endpoint of their own so far come first, then those of the tier's warm-up list in its order, then
     the others by name. A tenant that neither document names moves only where the default tier changes: those on a

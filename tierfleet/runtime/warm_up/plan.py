@@ -39,13 +39,13 @@ def plan_warm_up(
     tenants, concurrency, deadline_seconds: instead of the tier's own; tenants hottest first. With tenants a tier needs
     no warm-up of its own: concurrency is then 1 unless given.
     most_seconds: what the caller has left; the shorter of it and the deadline counts.
-    Raises RoutesError if the tier has no shared endpoint, no probe, or no warm-up to take the tenants from.
+    Raises RoutesError if the tier has no multi-model endpoint, no probe, or no warm-up to take the tenants from.
     """
     if tier not in routes.tiers:
         raise RoutesError(f"tier {tier!r} is not in the routes, which have {sorted(routes.tiers)}")
     endpoint_name = endpoint_name or routes.tiers[tier].endpoint
     if endpoint_name is None:
-        raise RoutesError(f"tier {tier!r} has no shared endpoint: only multi-model tiers are warmed")
+        raise RoutesError(f"tier {tier!r} has no multi-model endpoint: only multi-model tiers are warmed")
     warm_up = routes.warm_ups.get(tier)
     if routes.probe is None or (warm_up is None and tenants is None):
         raise RoutesError(f"tier {tier!r} has no warm_up, or the routes have no probe")

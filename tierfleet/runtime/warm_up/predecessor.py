@@ -1,4 +1,4 @@
-"""What a new shared endpoint takes over: the endpoint that serves its tier so far may have scaled out."""
+"""The endpoint that a new multi-model endpoint replaces; it may have scaled out."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def predecessor(deployed: RouteDocument, tier: str, endpoint_name: str) -> str | None:
-    """The shared endpoint that the deployed routes name for a tier; None if it is this one or there is none."""
+    """The multi-model endpoint that the deployed routes name for a tier; None if it is this one or there is none."""
     route = deployed.tiers.get(tier)
     return route.endpoint if route and route.endpoint != endpoint_name else None
 

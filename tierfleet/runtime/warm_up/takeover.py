@@ -1,4 +1,4 @@
-"""Whether a new shared endpoint may take over from the one that serves its tier.
+"""Whether a new multi-model endpoint may take over from the one that serves its tier.
 
 The routes send all traffic to the new endpoint at once, and no canary watches that. The warm gate's probes are the only
 evidence. So the gate compares: a tenant that the new endpoint fails and the old endpoint answers would lose service.

@@ -21,7 +21,7 @@ SAYING = GATE_CODE.replace('print(event["RequestType"])', "").replace(
 
 
 def referring(template: dict[str, Any]) -> dict[str, Any]:
-    """The gate of the shared endpoint refers to it, and depends on nothing."""
+    """The gate of the multi-model endpoint refers to it, and depends on nothing."""
     gate = template["Resources"]["TailGate"]
     del gate["DependsOn"], gate["Properties"]["TargetModel"]
     gate["Properties"]["EndpointName"] = attribute("Tail", "EndpointName")

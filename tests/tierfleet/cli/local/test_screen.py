@@ -69,8 +69,8 @@ def drawn(
 
 
 def row(lines: list[str], start: str) -> str:
-    [found] = [line for line in lines if line.strip().startswith(start)]
-    return found
+    [matching] = [line for line in lines if line.strip().startswith(start)]
+    return matching
 
 
 def test_each_instance_is_below_its_endpoint_with_nothing_cut_off() -> None:

@@ -56,10 +56,10 @@ def test_che_knows_that_a_model_may_fit_no_cache_and_that_all_may_fit():
 
 @pytest.mark.parametrize("sessions", [INDEPENDENT, BURSTS])
 def test_sessions_are_found_in_a_trace(traces, sessions):
-    found = rates_of(traces[sessions]).sessions
-    assert found.calls == pytest.approx(sessions.calls, rel=0.1)
+    estimated = rates_of(traces[sessions]).sessions
+    assert estimated.calls == pytest.approx(sessions.calls, rel=0.1)
     if sessions.calls > 1:
-        assert found.mean_gap_seconds == pytest.approx(sessions.mean_gap_seconds, rel=0.1)
+        assert estimated.mean_gap_seconds == pytest.approx(sessions.mean_gap_seconds, rel=0.1)
 
 
 def test_business_hours_do_not_pass_for_bursts():
@@ -123,7 +123,7 @@ def test_the_static_optimum_misses_the_best_set_by_one_model_at_most(models, cap
         for chosen in itertools.combinations(range(len(models)), count)
         if sizes[list(chosen)].sum() <= capacity
     )
-    found = static_optimum(counts, sizes, capacity) * counts.sum()
-    assert best - counts.max() - 1e-9 <= found <= best + 1e-9
+    bound = static_optimum(counts, sizes, capacity) * counts.sum()
+    assert best - counts.max() - 1e-9 <= bound <= best + 1e-9
     if len(set(sizes)) == 1:
-        assert found == pytest.approx(best)
+        assert bound == pytest.approx(best)

@@ -149,9 +149,9 @@ def test_a_running_load_slows_the_warm_calls_beside_it() -> None:
 
 def test_calls_that_come_in_a_burst_to_one_model_wait_for_its_load_and_are_no_hits() -> None:
     requests = requests_of([0] * 10 + [1], [0.1 * number for number in range(10)] + [100.0], count=2)
-    found = simulate_loads(requests, np.ones(2), CacheFleet(memory_mib=10), _steps([3.0, 3.0], 1))
-    assert _as_tuple(found.shares) == pytest.approx((0, 9 / 11, 0, 2 / 11))
-    [shortest, longest] = found.waiting(np.array([0.0, 1.0]))
+    outcome = simulate_loads(requests, np.ones(2), CacheFleet(memory_mib=10), _steps([3.0, 3.0], 1))
+    assert _as_tuple(outcome.shares) == pytest.approx((0, 9 / 11, 0, 2 / 11))
+    [shortest, longest] = outcome.waiting(np.array([0.0, 1.0]))
     assert shortest == pytest.approx(3.75 - 0.9, rel=0.02)
     assert longest == pytest.approx(3.75 - 0.1, rel=0.02)
 
@@ -204,12 +204,12 @@ def test_renamed_tenants_get_the_same_plan() -> None:
         names = tuple(sorted(f"{seed}-{number:03}" for number in range(150)))
         renamed = replace(requests, tenants=names, tenant=order[requests.tenant].astype(np.int32))
         workload = workload_from_trace(renamed, np.full(150, 40.0), skip_days=1)
-        found = search(
+        place = search(
             model(workload, cold_p95_seconds=30.0),
             tiering(workload),
             Bounds(types=CANDIDATES, min_instances=2, max_instances=8),
         )
-        answers.add((found.best.name, found.best.hit_ratio_range is not None))
+        answers.add((place.best.name, place.best.hit_ratio_range is not None))
     assert len(answers) == 1
 
 

@@ -17,7 +17,9 @@ def test_equals_brute_force_with_disk_and_instances(trace, memory, disk, instanc
     artefacts = [3 * size for size in sizes]
     fleet = CacheFleet(memory_mib=memory / MIB, disk_mib=disk / MIB, instances=instances)
     owner = instance_by_hash(requests.tenants, instances)
-    found = simulate(requests, np.array(sizes) / MIB, fleet, artefact_mib=np.array(artefacts) / MIB, instance_of=owner)
+    outcome = simulate(
+        requests, np.array(sizes) / MIB, fleet, artefact_mib=np.array(artefacts) / MIB, instance_of=owner
+    )
     memories = [PlainCache(memory) for _ in range(instances)]
     disks = [PlainCache(disk) for _ in range(instances)]
     expected = np.zeros((len(sizes), 3), int)
@@ -33,13 +35,13 @@ def test_equals_brute_force_with_disk_and_instances(trace, memory, disk, instanc
         expected[tenant, 0 if hit else 1 if was_on_disk else 2] += 1
         ages += [now - last[evicted] for evicted in in_memory.evicted[before:]]
         last[tenant] = now
-    assert (found.per_tenant == expected).all()
-    assert found.evictions == len(ages)
+    assert (outcome.per_tenant == expected).all()
+    assert outcome.evictions == len(ages)
     if ages:
-        assert found.mean_age_at_eviction_seconds == pytest.approx(np.mean(ages))
-        assert found.least_age_at_eviction_seconds == min(ages)
+        assert outcome.mean_age_at_eviction_seconds == pytest.approx(np.mean(ages))
+        assert outcome.least_age_at_eviction_seconds == min(ages)
     held = sum(sum(cache.held.values()) for cache in memories)
-    assert found.resident_mib * MIB == pytest.approx(held)
+    assert outcome.resident_mib * MIB == pytest.approx(held)
 
 
 def test_random_routing_fills_every_instance_with_the_same_models():
@@ -71,24 +73,24 @@ def test_a_busy_instance_passes_requests_on():
     # Four calls at once, of 5 s each, on three instances with one place each: one finds all of them busy.
     requests = requests_of([0, 0, 0, 0, 0], seconds=[0, 0, 0, 0, 100])
     fleet = CacheFleet(memory_mib=1, instances=3, most_in_flight=1, warm_seconds=5, s3_seconds=5)
-    found = simulate(requests, np.ones(1), fleet)
-    assert found.per_tenant.tolist() == [[2, 0, 3]]
-    assert found.spilled == 2
-    assert found.all_busy == 1
+    outcome = simulate(requests, np.ones(1), fleet)
+    assert outcome.per_tenant.tolist() == [[2, 0, 3]]
+    assert outcome.spilled == 2
+    assert outcome.all_busy == 1
 
 
 def test_one_busy_instance_keeps_its_requests():
     requests = requests_of([0, 0, 0], seconds=[0, 0, 0])
-    found = simulate(requests, np.ones(1), CacheFleet(memory_mib=1, most_in_flight=1, s3_seconds=9, warm_seconds=9))
-    assert found.hit_ratio == pytest.approx(2 / 3)
-    assert found.all_busy == 2
+    outcome = simulate(requests, np.ones(1), CacheFleet(memory_mib=1, most_in_flight=1, s3_seconds=9, warm_seconds=9))
+    assert outcome.hit_ratio == pytest.approx(2 / 3)
+    assert outcome.all_busy == 2
 
 
 def test_a_warm_up_loads_at_its_time_and_is_not_counted():
     requests = requests_of([0, 1, 2, 0], seconds=[100, 101, 102, 103])
     warm_up = WarmUp(np.array([50.0, 101.5]), np.array([0, 2], np.int32))
-    found = simulate(requests, np.ones(3), CacheFleet(memory_mib=3), warm_up=warm_up)
-    assert found.per_tenant.tolist() == [[2, 0, 0], [0, 0, 1], [1, 0, 0]]
+    outcome = simulate(requests, np.ones(3), CacheFleet(memory_mib=3), warm_up=warm_up)
+    assert outcome.per_tenant.tolist() == [[2, 0, 0], [0, 0, 1], [1, 0, 0]]
     # After the last request nothing is looked at any more.
     late = WarmUp(np.array([102.5]), np.array([2], np.int32))
     assert simulate(requests, np.ones(3), CacheFleet(memory_mib=3), warm_up=late).hit_ratio == 0.25
@@ -96,20 +98,20 @@ def test_a_warm_up_loads_at_its_time_and_is_not_counted():
 
 def test_hours_are_counted_apart():
     requests = requests_of([0, 0, 1, 0], seconds=[7200, 7300, 7400, 3 * 3600 + 1])
-    found = simulate(requests, np.ones(2), CacheFleet(memory_mib=1))
-    assert found.first_hour == 2
-    assert found.per_hour.tolist() == [[1, 0, 2, 1], [0, 0, 1, 1]]
-    assert found.hourly_hit_ratios == pytest.approx([1 / 3, 0])
-    assert found.tenant_hit_ratios == pytest.approx([1 / 3, 0])
-    assert found.evictions_per_hour == pytest.approx(2 / (3601 / 3600))
+    outcome = simulate(requests, np.ones(2), CacheFleet(memory_mib=1))
+    assert outcome.first_hour == 2
+    assert outcome.per_hour.tolist() == [[1, 0, 2, 1], [0, 0, 1, 1]]
+    assert outcome.hourly_hit_ratios == pytest.approx([1 / 3, 0])
+    assert outcome.tenant_hit_ratios == pytest.approx([1 / 3, 0])
+    assert outcome.evictions_per_hour == pytest.approx(2 / (3601 / 3600))
 
 
 def test_what_comes_before_the_counted_part_only_fills_the_cache():
     requests = requests_of([0, 1, 2, 0, 1, 2])
-    found = simulate(requests, np.ones(3), CacheFleet(memory_mib=2), counted_from_seconds=3)
-    assert found.counted == 3
-    assert found.evictions == 3
-    assert found.hit_ratio == 0
+    outcome = simulate(requests, np.ones(3), CacheFleet(memory_mib=2), counted_from_seconds=3)
+    assert outcome.counted == 3
+    assert outcome.evictions == 3
+    assert outcome.hit_ratio == 0
     assert simulate(requests, np.ones(3), CacheFleet(memory_mib=3), counted_from_seconds=3).hit_ratio == 1
 
 

@@ -35,12 +35,12 @@ def test_rates_predict_what_a_trace_of_them_does(models: int, sessions: Sessions
 def test_the_parts_make_a_whole_on_several_instances_with_a_disk() -> None:
     requests = synthesize(SHAPE, days=2, seed=3)
     for traffic in (requests, rates_of(requests)):
-        found = predict(traffic, SIZES, CacheFleet(memory_mib=300.0, disk_mib=800.0, instances=2))
-        assert found.hit_ratio + found.cold_share == pytest.approx(1)
-        assert found.disk_share + found.s3_share == pytest.approx(found.cold_share)
-        assert found.disk_share > 0
+        prediction = predict(traffic, SIZES, CacheFleet(memory_mib=300.0, disk_mib=800.0, instances=2))
+        assert prediction.hit_ratio + prediction.cold_share == pytest.approx(1)
+        assert prediction.disk_share + prediction.s3_share == pytest.approx(prediction.cold_share)
+        assert prediction.disk_share > 0
         fewer = predict(traffic, SIZES, CacheFleet(memory_mib=300.0, disk_mib=800.0))
-        assert fewer.hit_ratio < found.hit_ratio
+        assert fewer.hit_ratio < prediction.hit_ratio
 
 
 def test_what_rates_cannot_tell_is_refused() -> None:

@@ -155,8 +155,8 @@ def test_the_last_hour_of_a_day_belongs_to_that_day():
         connection.execute("CREATE TABLE requests (tenant VARCHAR, seconds DOUBLE)")
         for name, moment in moments.items():
             connection.execute(f"INSERT INTO requests VALUES ('{name}', epoch(TIMESTAMP '{moment}'))")
-        found = connection.execute(f"SELECT tenant, weekend, hour_of_day FROM ({rates_sql()})").fetchall()
-    assert sorted(found) == [("fri", 0, 23), ("mon", 0, 0), ("sat", 1, 0), ("sun", 1, 23)]
+        hours = connection.execute(f"SELECT tenant, weekend, hour_of_day FROM ({rates_sql()})").fetchall()
+    assert sorted(hours) == [("fri", 0, 23), ("mon", 0, 0), ("sat", 1, 0), ("sun", 1, 23)]
 
 
 def test_a_single_instant_has_no_rates(requests):

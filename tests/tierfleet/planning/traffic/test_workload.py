@@ -24,24 +24,24 @@ def test_calls_fall_into_their_hour_of_the_week() -> None:
     # Two weeks; b calls 60 times in the hour from Tuesday 10:00, each week.
     hour = (24 + 10) * 3600
     b = [(week * 604_800 + hour + n * 60.0, "b") for week in range(2) for n in range(60)]
-    found = workload_from_trace(trace((0.0, "a"), *b, (1_209_599.0, "a")), np.ones(2), skip_days=0)
-    assert found.calls_by_hour[1, 34] == pytest.approx(60)
-    assert found.calls_by_hour[1].sum() == pytest.approx(60)
-    assert found.peak_per_second[1] == pytest.approx(60 / 3600)
-    assert found.calls_per_day[1] == pytest.approx(120 / 14, rel=1e-3)
+    workload = workload_from_trace(trace((0.0, "a"), *b, (1_209_599.0, "a")), np.ones(2), skip_days=0)
+    assert workload.calls_by_hour[1, 34] == pytest.approx(60)
+    assert workload.calls_by_hour[1].sum() == pytest.approx(60)
+    assert workload.peak_per_second[1] == pytest.approx(60 / 3600)
+    assert workload.calls_per_day[1] == pytest.approx(120 / 14, rel=1e-3)
 
 
 def test_a_sliver_of_an_hour_makes_no_peak() -> None:
     # The trace ends with a call on the very start of an hour.
     calls = [(n * 60.0, "a") for n in range(121)]
-    found = workload_from_trace(trace(*calls), np.ones(1), skip_days=0)
-    assert found.peak_per_second[0] == pytest.approx(1 / 60, rel=0.02)
+    workload = workload_from_trace(trace(*calls), np.ones(1), skip_days=0)
+    assert workload.peak_per_second[0] == pytest.approx(1 / 60, rel=0.02)
 
 
 def test_hours_that_a_short_trace_lacks_are_like_those_of_other_days() -> None:
     requests = synthesize(SHAPES["fraud"], days=1, seed=4)
-    found = workload_from_trace(requests, requests.model_bytes / 1e6, skip_days=0)
-    days = found.calls_by_hour.sum(axis=0).reshape(7, 24)
+    workload = workload_from_trace(requests, requests.model_bytes / 1e6, skip_days=0)
+    days = workload.calls_by_hour.sum(axis=0).reshape(7, 24)
     assert days == pytest.approx(np.tile(days[0], (7, 1)))
     assert days[0].sum() == pytest.approx(len(requests), rel=0.01)
 

@@ -46,10 +46,10 @@ class S3:
 
 
 def document() -> dict[str, Any]:
-    found = route_document()
-    found["tiers"]["rare"] = {"hosting": "serverless"}
-    found["tenants"]["m07"] = {"tier": "rare", "endpoint": RARE, "model_version": "3"}
-    return found
+    document = route_document()
+    document["tiers"]["rare"] = {"hosting": "serverless"}
+    document["tenants"]["m07"] = {"tier": "rare", "endpoint": RARE, "model_version": "3"}
+    return document
 
 
 def client(runtime: Runtime, **settings: Any) -> FleetClient:

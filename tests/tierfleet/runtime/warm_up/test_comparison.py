@@ -76,7 +76,7 @@ def outcome(
     old: RouteDocument, new: RouteDocument, runtime: Runtime, catalog: Catalog | None = None
 ) -> tuple[str, str]:
     clock = iter(range(10_000))
-    (found,) = compare(
+    (compared,) = compare(
         moves(old, new),
         PROBE,
         runtime=runtime,  # type: ignore[arg-type]
@@ -86,7 +86,7 @@ def outcome(
         sleep=lambda _: None,
         clock=lambda: float(next(clock)),
     )
-    return found.word, found.reason
+    return compared.word, compared.reason
 
 
 def test_only_tenants_whose_endpoint_changes_are_moves() -> None:
@@ -159,7 +159,7 @@ def test_a_cold_serverless_call_gets_minutes_and_the_others_seconds() -> None:
 
 def test_a_tenant_that_no_time_is_left_for_fails_the_deployment() -> None:
     runtime = Runtime(tail=b"[0.25]", rare=b"[0.25]")
-    (found,) = compare(
+    (compared,) = compare(
         moves(routes(), routes("rare")),
         PROBE,
         runtime=runtime,  # type: ignore[arg-type]
@@ -167,7 +167,7 @@ def test_a_tenant_that_no_time_is_left_for_fails_the_deployment() -> None:
         models_bucket="b",
         most_seconds=0,
     )
-    assert "there was no time left" in answer([found]).reason
+    assert "there was no time left" in answer([compared]).reason
 
 
 def test_the_answer_says_which_tenants_failed_and_counts_the_others() -> None:

@@ -387,8 +387,8 @@ def test_another_status_is_skipped_without_a_call(aws: StubbedAws) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        (NEW, "no tier's shared endpoint"),
-        ("fraud--prod--whale--m01--dedicated-m5-large", "no tier's shared endpoint"),
+        (NEW, "no tier's multi-model endpoint"),
+        ("fraud--prod--whale--m01--dedicated-m5-large", "no tier's multi-model endpoint"),
         ("fraud--prod--rare--all--mme-m5-large", "has no warm_up"),
     ],
 )
@@ -965,7 +965,7 @@ def test_no_call_is_made_if_no_tenant_moves(aws: StubbedAws, cloudformation: Res
     aws.hosted(routed(m06="whale", m07="whale"))
     aws.deployed(routed(m06="whale"))
     warm_up.handler(moving_request(cloudformation), Context())
-    assert only_answer(cloudformation)["Reason"] == "no tenant moves to a shared endpoint"
+    assert only_answer(cloudformation)["Reason"] == "no tenant moves to a multi-model endpoint"
 
 
 def test_before_the_first_deployment_of_routes_no_tenant_moves(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
