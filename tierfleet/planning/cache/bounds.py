@@ -1,4 +1,4 @@
-"""What no cache, or no fixed choice of models, can beat; to stand beside LRU."""
+"""What no cache, or no fixed choice of models, can beat, for comparison with LRU."""
 
 import numpy as np
 from numpy.typing import NDArray

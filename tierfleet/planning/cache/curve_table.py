@@ -160,7 +160,7 @@ def capacities_between(resident_mib: NDArray[np.float64], steps: int = 10) -> li
 def curve_from_trace(
     curve: MissRatioCurve, rates: Rates, capacities_mib: list[float], *, with_belady: bool
 ) -> list[CurveRow]:
-    """Rows for a trace's curve. rates: of the same trace, for the approximation beside it."""
+    """Rows for a trace's curve. rates: of the same trace, for the approximation next to it."""
     requests, sizes = curve.requests, curve.resident_mib
     counts = np.bincount(requests.tenant[curve.counted_from :], minlength=len(requests.tenants))
     one_cache = int(curve.instance_of.max()) == 0

@@ -1,6 +1,6 @@
 """Numba, with types that mypy can follow.
 
-The machine code of each function is kept beside its module (__pycache__), so only the first call ever compiles it.
+The machine code of each function is kept next to its module (__pycache__), so only the first call ever compiles it.
 """
 
 from collections.abc import Callable

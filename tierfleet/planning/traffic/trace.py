@@ -17,7 +17,7 @@ from tierfleet.planning.traffic.trace_files import Relation, relation
 from tierfleet.planning.traffic.trace_notices import about
 from tierfleet.planning.traffic.trace_sql import BY_THEMSELVES, RAW, TimeForm, given, reason_of, seconds_of, zone_of
 
-# Longer traces are kept in files and mapped, so that the system may drop what nobody reads.
+# Longer traces are kept in files and mapped, so that the system may drop what is not read.
 _MOST_IN_MEMORY: Final = 8_000_000
 _CHUNK: Final = 2_000_000
 _SAMPLES: Final = 3

@@ -27,7 +27,7 @@ CLOUDTRAIL: Final = "CloudTrail data events"
 class Relation:
     """A SELECT with the columns tenant, moment, model_bytes, latency (NULL if absent), refused and line.
 
-    refused: why a row that can be read must still be left out. line: the row as it stands; NULL for a table.
+    refused: why a row that can be read must still be left out. line: the row as text; NULL for a table.
     moment_type: the DuckDB type of `moment`.
     """
 
