@@ -291,7 +291,7 @@ def test_the_guards_put_the_routes_back_under_the_role_of_the_gate(warmed: Warme
     assert account.status(FLEET) == "UPDATE_ROLLBACK_COMPLETE", warmed.reasons()
     assert warmed.served_routes() == before
     assert warmed.routes_name_live_endpoints()
-    answers = [line for line in warmed.logged("WarmUpG", "route guard answers") if "is taken back" in line["reason"]]
+    answers = [line for line in warmed.logged("WarmUpG", "route guard answers") if "is rolled back" in line["reason"]]
     assert [line["succeeded"] for line in answers] == [True, True]
 
 
