@@ -1,4 +1,4 @@
-"""Flat forests compared with XGBoost, and on demand their peers: `python -m benchmarks.forest [--quick] [--peers]`.
+"""Flat forests beside XGBoost, and on demand their peers: `python -m benchmarks.forest [--quick] [--peers]`.
 
 Each contender is a process of its own; all are measured in turns, several rounds, and a ratio is the median of the
 ratios within a round, so that what else the machine does harms both sides. XGBoost 3.4.1 is measured too where
@@ -197,14 +197,14 @@ def _share(run: Run, measure: str, size: str, figure: str, other: str, bar: floa
 
 def contenders(*, peers: bool) -> list[Worker]:
     """The processes to measure; 3.4.1 where it is installed."""
-    workers = [Worker(name, name, sys.executable) for name in ("forest", "inplace_predict", "C call")]
+    found = [Worker(name, name, sys.executable) for name in ("forest", "inplace_predict", "C call")]
     newer = ROOT / ".build" / "xgboost-versions" / "3.4.1" / "bin" / "python"
     if newer.exists():
-        workers += [Worker(f"{name} 3.4.1", name, str(newer)) for name in ("inplace_predict", "C call")]
+        found += [Worker(f"{name} 3.4.1", name, str(newer)) for name in ("inplace_predict", "C call")]
     if peers:
         python = str(python_with("forest-peers", PEER_PACKAGES))
-        workers += [Worker(name, name, python) for name in PEERS]
-    return workers
+        found += [Worker(name, name, python) for name in PEERS]
+    return found
 
 
 def figures_table(run: Run) -> list[str]:

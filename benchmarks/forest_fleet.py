@@ -99,8 +99,8 @@ def forests(tenants: int) -> Iterator[bytes]:
 
 def percentiles(milliseconds: list[float]) -> str:
     """p50, p95 and p99 in words."""
-    percentiles = np.percentile(milliseconds, [50, 95, 99])
-    return "p50 {:.2f}, p95 {:.2f}, p99 {:.2f} ms".format(*percentiles)
+    found = np.percentile(milliseconds, [50, 95, 99])
+    return "p50 {:.2f}, p95 {:.2f}, p99 {:.2f} ms".format(*found)
 
 
 def load_all(server: processes.Process, tenants: int, scratch: Path) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The dense model server with flat forests and with Boosters: `python -m benchmarks.forest_server`.
+"""The dense model server with flat forests beside the same server with Boosters: `python -m benchmarks.forest_server`.
 
 Two servers hold the same models, one as UBJ and one as forests; they and a bare HTTP echo are asked in turns, several
 rounds. A ratio is the median of the ratios within a round. `--quick` takes a minute; needs wrk.
@@ -67,13 +67,13 @@ class Bench:
 
     def judge(self, measure: str, values: list[float], bar: float, measured: str, *, at_most: bool = False) -> None:
         """One line: the median of `values` against the bar."""
-        median = statistics.median(values)
-        met = median <= bar if at_most else median >= bar
+        found = statistics.median(values)
+        met = found <= bar if at_most else found >= bar
         self.missed += not met
         spread = f"{min(values):.3g} - {max(values):.3g}"
         sign = "<=" if at_most else ">="
         mark = "met   " if met else "MISSED"
-        print(f"{mark} {measure}: {median:.3g} ({spread}) [{sign} {bar:.3g}]; {measured}", flush=True)
+        print(f"{mark} {measure}: {found:.3g} ({spread}) [{sign} {bar:.3g}]; {measured}", flush=True)
 
     def send(self, server: processes.Process, names: list[str], connections: int) -> Traffic:
         """One row to each of the models in turn; none may fail."""
@@ -87,28 +87,28 @@ class Bench:
 
     def in_turns(self, ask: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
         """What each gives, round by round; the first round is for warming up."""
-        times: dict[str, list[float]] = {who: [] for who in ask}
+        found: dict[str, list[float]] = {who: [] for who in ask}
         for attempt in range(self.rounds + 1):
             for who, measure in ask.items():
                 value = measure()
                 if attempt:
-                    times[who].append(value)
-        return times
+                    found[who].append(value)
+        return found
 
 
 def _directories(models: dict[str, list[Path]], scratch: Path) -> dict[str, dict[str, list[Path]]]:
     """The models by form and size, each in a directory of its own with one file."""
-    artefacts: dict[str, dict[str, list[Path]]] = {"Booster": {}, "forest": {}}
+    found: dict[str, dict[str, list[Path]]] = {"Booster": {}, "forest": {}}
     for size in ("small", "large"):
         for directory in models[size][:SMALL]:
-            for who, by_size in artefacts.items():
+            for who, by_size in found.items():
                 place = scratch / who / size / directory.name
                 place.mkdir(parents=True)
                 by_size.setdefault(size, []).append(place)
             source = directory / "model.ubj"
             (scratch / "Booster" / size / directory.name / "model.ubj").hardlink_to(source)
             (scratch / "forest" / size / directory.name / "model.forest").write_bytes(tierfleet_forest.convert(source))
-    return artefacts
+    return found
 
 
 def _rates(
@@ -132,7 +132,7 @@ def _rates(
 
 
 def requests(bench: Bench, servers: dict[str, processes.Process], echo: processes.Process) -> None:
-    """Requests a second: small models at 8 connections with the echo, large ones in turns."""
+    """Requests a second: small models at 8 connections beside the echo, large ones in turns."""
     small = [f"small-{number}" for number in range(SMALL)]
     large = [f"large-{number}" for number in range(LARGE)]
     everyone = {**servers, "echo": echo}
@@ -157,12 +157,12 @@ def loads(bench: Bench, servers: dict[str, processes.Process]) -> None:
             ]
             return statistics.median(times)
 
-        medians = bench.in_turns({who: partial(median_ms, who) for who in servers})
-        text = ", ".join(f"{who} {statistics.median(values):.2f} ms" for who, values in medians.items())
+        found = bench.in_turns({who: partial(median_ms, who) for who in servers})
+        text = ", ".join(f"{who} {statistics.median(values):.2f} ms" for who, values in found.items())
         if size == "small":
-            bench.judge("LOAD small, ms", medians["forest"], 1.5, text, at_most=True)
+            bench.judge("LOAD small, ms", found["forest"], 1.5, text, at_most=True)
         else:
-            ratios = _ratios(medians["forest"], medians["Booster"])
+            ratios = _ratios(found["forest"], found["Booster"])
             bench.judge("LOAD large, of the Booster path", ratios, 1 / 12, text, at_most=True)
 
 

@@ -49,7 +49,7 @@ def grant_future_dedicated(grantee: iam.IGrantable, config: FleetConfig, tenant:
     ValueError for an id that has the form of a hash.
     """
     if re.fullmatch(RESERVED_TENANT_PATTERN, tenant):
-        raise ValueError(f"tenant {tenant}: this form replaces other ids in endpoint names; use another id")
+        raise ValueError(f"tenant {tenant}: ids of this form are reserved for hashes in endpoint names; use another id")
     return iam.Grant.add_to_principal(
         grantee=grantee,
         actions=["sagemaker:InvokeEndpoint"],

@@ -27,17 +27,17 @@ def convert(
     and OSError if the file cannot be read.
     """
     if sklearn_model.is_sklearn(model):
-        parsed = sklearn_model.tree_model(model)
-        parsed = replace(parsed, metadata={**parsed.metadata, **(metadata or {})})
-        return write_forest(parsed, contributions=contributions)
+        found = sklearn_model.tree_model(model)
+        found = replace(found, metadata={**found.metadata, **(metadata or {})})
+        return write_forest(found, contributions=contributions)
     data = model if isinstance(model, bytes) else Path(model).read_bytes()
     if not lightgbm_model.is_lightgbm(data):
         return convert_document(read_document(data), data, contributions=contributions, metadata=metadata)
-    parsed = lightgbm_model.tree_model(data)
+    found = lightgbm_model.tree_model(data)
     version = data[data.index(b"=") + 1 : 64].split(maxsplit=1)[0].decode()
     source = _source(data, "text", "lightgbm", version)
-    parsed = replace(parsed, metadata={**parsed.metadata, "source": source, **(metadata or {})})
-    return write_forest(parsed, contributions=contributions)
+    found = replace(found, metadata={**found.metadata, "source": source, **(metadata or {})})
+    return write_forest(found, contributions=contributions)
 
 
 def convert_document(

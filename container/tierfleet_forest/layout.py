@@ -55,7 +55,7 @@ IDENTITY, SIGMOID, EXP, SOFTMAX, STEP, ARGMAX, EXP_F64 = range(7)  # transforms
 class Parts:
     """A file's sections as little-endian bytes, in the file's order; docs/flat-forest.md says what each is.
 
-    `tree_outputs` is empty with one output or vector leaves, `weights` without DART, `leaf_table` where leaves are
+    `tree_outputs` is empty with one output or vector leaves, `weights` without DART, `leaf_table` where leaves stand
     in the words, the three of the probes where there are none. The three after the metadata are empty unless
     `with_covers`.
     """

@@ -91,17 +91,17 @@ def _tree(fields: dict[str, str]) -> tuple[dict[str, Numbers], dict[int, Categor
         raise ConvertError("the LightGBM model has linear models in its leaves (linear_tree), which is not covered")
 
     def numbers(name: str, count: int, dtype: Any) -> Numbers:
-        array = np.array(fields[name].split() if count else [], dtype)
-        if len(array) != count:
-            raise ConvertError(f"a tree of the LightGBM model has {len(array)} {name} for {count}; save it again")
-        return array
+        found = np.array(fields[name].split() if count else [], dtype)
+        if len(found) != count:
+            raise ConvertError(f"a tree of the LightGBM model has {len(found)} {name} for {count}; save it again")
+        return found
 
     def padded(found: Numbers, fill: Any = 0) -> Numbers:
         return np.concatenate([found, np.full(leaves, fill, found.dtype)])
 
     def children(name: str) -> Numbers:
-        children = numbers(name, splits, np.int64)
-        return padded(np.where(children < 0, splits + ~children, children), -1)
+        found = numbers(name, splits, np.int64)
+        return padded(np.where(found < 0, splits + ~found, found), -1)
 
     decision, threshold = numbers("decision_type", splits, np.int64), numbers("threshold", splits, np.float64)
     categorical = decision & _CATEGORICAL == 1
@@ -135,12 +135,12 @@ def _sets(fields: dict[str, str], threshold: Numbers, nodes: list[int]) -> dict[
         return {}
     bounds = [int(bound) for bound in fields["cat_boundaries"].split()]
     words = np.array(fields["cat_threshold"].split(), np.uint32)
-    values = {}
+    found = {}
     for node in nodes:
         which = int(threshold[node])
         bits = np.unpackbits(words[bounds[which] : bounds[which + 1]].astype("<u4").view(np.uint8), bitorder="little")
-        values[node] = CategorySet(tuple(np.flatnonzero(bits).tolist()), layout.SET_LEFT | layout.TRUNCATE_FIRST)
-    return values
+        found[node] = CategorySet(tuple(np.flatnonzero(bits).tolist()), layout.SET_LEFT | layout.TRUNCATE_FIRST)
+    return found
 
 
 def _thresholds(threshold: Numbers) -> Numbers:
@@ -148,16 +148,16 @@ def _thresholds(threshold: Numbers) -> Numbers:
         raise ConvertError("a tree of the LightGBM model compares with NaN; save it again")
     above = float32_above(threshold)
     above = np.where((threshold >= 0) & (threshold <= _ZERO), np.nextafter(_ZERO, np.float32(1)), above)
-    rounded: Numbers = np.where((threshold < 0) & (threshold >= -_ZERO), -_ZERO, above)
-    return rounded.astype(np.float32)
+    found: Numbers = np.where((threshold < 0) & (threshold >= -_ZERO), -_ZERO, above)
+    return found.astype(np.float32)
 
 
 def _arrays(trees: list[dict[str, str]]) -> dict[str, Any]:
     parts = [_tree(fields) for fields in trees]
-    arrays_of_all: dict[str, Any] = joined([arrays for arrays, _ in parts])
+    found: dict[str, Any] = joined([arrays for arrays, _ in parts])
     numbers: dict[CategorySet, int] = {}
-    category_set = np.full(len(arrays_of_all["left"]), NUMERIC, np.int64)
-    for begin, (_, sets) in zip(arrays_of_all["roots"].tolist(), parts, strict=True):
+    category_set = np.full(len(found["left"]), NUMERIC, np.int64)
+    for begin, (_, sets) in zip(found["roots"].tolist(), parts, strict=True):
         for node, chosen in sets.items():
             category_set[begin + node] = numbers.setdefault(chosen, len(numbers))
-    return {**arrays_of_all, "category_set": category_set if numbers else None, "sets": list(numbers)}
+    return {**found, "category_set": category_set if numbers else None, "sets": list(numbers)}

@@ -54,19 +54,19 @@ def _forest(estimator: Any, trees: list[Any]) -> TreeModel:
     if estimator.n_outputs_ != 1:
         raise ConvertError(f"the estimator predicts {estimator.n_outputs_} outputs; fit one for each")
     classes = len(getattr(estimator, "classes_", ()))
-    fitted = []
+    found = []
     for tree in trees:
         values = np.asarray(tree.tree_.value, np.float64)[:, 0, :]
         if classes and not np.allclose(values.sum(axis=1), 1):
             raise ConvertError("scikit-learn before 1.3 fitted the estimator; fit it with 1.3 or newer")
-        fitted.append(_arrays(tree.tree_, values if classes else values[:, 0]))
+        found.append(_arrays(tree.tree_, values if classes else values[:, 0]))
     return TreeModel(
         features=int(estimator.n_features_in_),
         base=np.zeros(classes or 1, np.float64),
         output=np.zeros(len(trees), np.uint16),
         divisor=len(trees),
         metadata=_metadata(estimator),
-        **_model_arrays(fitted),
+        **_model_arrays(found),
     )
 
 
@@ -143,23 +143,23 @@ def _histogram(estimator: Any) -> TreeModel:
 
 
 def _model_arrays(trees: list[dict[str, Numbers]]) -> dict[str, Any]:
-    arrays: dict[str, Any] = joined(trees)
-    threshold, splits = arrays.pop("double_threshold"), arrays["left"] >= 0
+    found: dict[str, Any] = joined(trees)
+    threshold, splits = found.pop("double_threshold"), found["left"] >= 0
     if np.isnan(threshold[splits]).any():
         raise ConvertError("a tree compares with NaN; fit the estimator again")
     # `x <= inf` holds for every value there is, infinity too: as if no category were in the set.
     every = splits & (threshold == np.inf)
     category_set = np.where(every, 0, NUMERIC) if every.any() else None
     above = np.where(splits & ~every, float32_above(threshold), np.float32(0)).astype(np.float32)
-    return {**arrays, "threshold": above, "category_set": category_set, "sets": [CategorySet(())]}
+    return {**found, "threshold": above, "category_set": category_set, "sets": [CategorySet(())]}
 
 
 def _metadata(estimator: Any) -> dict[str, Any]:
-    arrays: dict[str, Any] = {
+    found: dict[str, Any] = {
         "objective": type(estimator).__name__,
         "source": {"library": "scikit-learn", "version": estimator.__getstate__().get("_sklearn_version", "")},
         "feature_names": [str(name) for name in getattr(estimator, "feature_names_in_", ())],
     }
     if hasattr(estimator, "classes_"):
-        arrays["classes"] = [label.item() if hasattr(label, "item") else label for label in estimator.classes_]
-    return arrays
+        found["classes"] = [label.item() if hasattr(label, "item") else label for label in estimator.classes_]
+    return found

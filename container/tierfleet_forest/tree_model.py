@@ -80,8 +80,8 @@ def float32_above(threshold: Numbers) -> Numbers:
     """
     with np.errstate(over="ignore"):
         near = threshold.astype(np.float32)
-    rounded: Numbers = np.where(near > threshold, near, np.nextafter(near, np.float32(np.inf)))
-    return rounded
+    found: Numbers = np.where(near > threshold, near, np.nextafter(near, np.float32(np.inf)))
+    return found
 
 
 def joined(trees: list[dict[str, Numbers]]) -> dict[str, Numbers]:
@@ -92,15 +92,15 @@ def joined(trees: list[dict[str, Numbers]]) -> dict[str, Numbers]:
     sizes = np.array([len(tree["left"]) for tree in trees])
     first = np.cumsum(sizes) - sizes
     start = np.repeat(first, sizes)
-    arrays = {name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]}
-    leaf = arrays["left"] < 0
+    found = {name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]}
+    leaf = found["left"] < 0
     for name in ("left", "right"):
-        child = arrays[name]
+        child = found[name]
         if (child[~leaf] < 0).any() or (child >= np.repeat(sizes, sizes)).any():
             raise ConvertError("a tree has a branch that leads out of it; save the model again")
-        arrays[name] = np.where(leaf, -1, child + start)
-    values = arrays.pop("values")
-    return {**arrays, "roots": first, "leaf_row": np.maximum(np.cumsum(leaf) - 1, 0), "leaf_values": values[leaf]}
+        found[name] = np.where(leaf, -1, child + start)
+    values = found.pop("values")
+    return {**found, "roots": first, "leaf_row": np.maximum(np.cumsum(leaf) - 1, 0), "leaf_values": values[leaf]}
 
 
 class Walk(NamedTuple):
@@ -120,7 +120,7 @@ def walk(model: TreeModel) -> Walk:
     nodes, left, right = len(model.left), model.left, model.right
     tree = np.full(nodes, -1, np.int32)
     cover = np.maximum(np.nan_to_num(model.cover.astype(np.float32), posinf=0), 0)
-    at, levels, reached = model.roots, [], 0
+    at, found, reached = model.roots, [], 0
     number = np.arange(len(at), dtype=np.int32)
     while len(at):
         reached += len(at)
@@ -129,7 +129,7 @@ def walk(model: TreeModel) -> Walk:
         tree[at] = number
         splits = left[at] >= 0
         at, number = at[splits], number[splits]
-        levels.append(at)
+        found.append(at)
         for child in (left[at], right[at]):
             if len(at) and (child.min() < 0 or child.max() >= nodes):
                 raise ConvertError("a tree has a branch that leads nowhere; save the model again")
@@ -137,13 +137,13 @@ def walk(model: TreeModel) -> Walk:
         at, number = np.concatenate([left[at], right[at]]), np.concatenate([number, number])
     if reached != np.count_nonzero(tree >= 0):
         raise ConvertError("a tree has two branches that lead to one node; save the model again")
-    inner = np.concatenate(levels)
+    inner = np.concatenate(found)
     if len(inner) and not cover[model.roots].any():
-        _count_leaves(model, levels, cover)
+        _count_leaves(model, found, cover)
     split = model.feature[inner]
     if len(inner) and (split.min() < 0 or split.max() >= model.features):
         raise ConvertError(f"a tree splits on feature {int(split.max())} of {model.features}; save the model again")
-    return Walk(inner, tree, cover, len(levels))
+    return Walk(inner, tree, cover, len(found))
 
 
 def _count_leaves(model: TreeModel, levels: list[Numbers], cover: Numbers) -> None:

@@ -24,7 +24,7 @@ def probe_rows(model: TreeModel, found: Walk, count: int) -> Numbers:
 
 def margins(model: TreeModel, rows: Numbers) -> Numbers:
     """Margins of float32 rows, (rows, outputs), in the type of the model's base."""
-    sums = np.tile(model.base, (len(rows), 1))
+    found = np.tile(model.base, (len(rows), 1))
     step = max(1, _CELLS // max(1, len(rows)))
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(model.roots), step):
@@ -37,10 +37,10 @@ def margins(model: TreeModel, rows: Numbers) -> Numbers:
                 if model.weights is not None:
                     values = values * model.weights[tree]
                 if model.vector_leaves:
-                    sums += values
+                    found += values
                 else:
-                    sums[:, model.output[tree]] += values
-        return sums if model.divisor == 1 else sums / sums.dtype.type(model.divisor)
+                    found[:, model.output[tree]] += values
+        return found if model.divisor == 1 else found / found.dtype.type(model.divisor)
 
 
 def scores(model: TreeModel, found: Numbers) -> Numbers:
@@ -99,12 +99,12 @@ def _missing(model: TreeModel, node: Numbers, value: Numbers) -> tuple[Numbers, 
 
 
 def _by_category(model: TreeModel, numbers: Numbers, value: Numbers, goes_left: Numbers) -> Numbers:
-    left = goes_left.copy()
+    found = goes_left.copy()
     for number in np.unique(numbers):
         if number != NUMERIC:
             here = np.flatnonzero(numbers == number)
-            left[here] = _left_by_set(model.sets[number], value[here])
-    return left
+            found[here] = _left_by_set(model.sets[number], value[here])
+    return found
 
 
 def _left_by_set(chosen: CategorySet, value: Numbers) -> Numbers:

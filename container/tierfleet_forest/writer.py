@@ -26,22 +26,22 @@ def write_forest(
     with their margins and scores, for the reader to compare; none where a row is longer than 64 KiB. contributions:
     also what `Forest.contributions` needs, four bytes a node; raises ConvertError where the model does not have it.
     """
-    order = walk(model)
+    found = walk(model)
     if len(model.roots) > layout.MAX_TREES or not 1 <= model.features <= layout.MAX_FEATURES:
         raise ConvertError(f"{len(model.roots)} trees of {model.features} features are beyond the format's limits")
-    if np.isnan(model.threshold[order.inner[_is_numeric(model, order.inner)]]).any():
+    if np.isnan(model.threshold[found.inner[_is_numeric(model, found.inner)]]).any():
         raise ConvertError("a tree compares with NaN; save the model again")
-    covers = _checked_covers(model, order) if contributions else None
+    covers = _checked_covers(model, found) if contributions else None
     if node_bytes is not None:
-        return _written(model, order, node_bytes, probes, covers)
+        return _written(model, found, node_bytes, probes, covers)
     try:
-        data = _written(model, order, FORM_A, probes, covers)
+        data = _written(model, found, FORM_A, probes, covers)
     except _NoRoomError:
-        return _written(model, order, FORM_B, probes, covers)
+        return _written(model, found, FORM_B, probes, covers)
     if len(data) >= _SMALL_BYTES:
         return data
     try:
-        return _written(model, order, FORM_B, probes, covers)
+        return _written(model, found, FORM_B, probes, covers)
     except _NoRoomError:
         return data
 
@@ -224,10 +224,10 @@ def _category_splits(model: TreeModel, distinct: Numbers, first_slot: int) -> tu
 
 
 def _bits(categories: tuple[int, ...], words: int) -> Numbers:
-    packed = np.zeros(words, np.uint32)
+    found = np.zeros(words, np.uint32)
     codes = np.array(categories, np.int64)
-    np.bitwise_or.at(packed, codes // 32, (1 << (codes % 32)).astype(np.uint32))
-    return packed
+    np.bitwise_or.at(found, codes // 32, (1 << (codes % 32)).astype(np.uint32))
+    return found
 
 
 def _is_root(model: TreeModel) -> Numbers:

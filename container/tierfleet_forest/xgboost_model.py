@@ -74,7 +74,7 @@ def _tree_model(document: Document, version: Version) -> TreeModel:
         raise ConvertError("the counts of trees in the model differ; save it again")
     if not (output.min() >= 0 and output.max() < outputs):
         raise ConvertError(f"the trees do not make {outputs} outputs; save the model again")
-    parsed = TreeModel(
+    found = TreeModel(
         features=int(parameters["num_feature"]),
         base=_base_margins(parameters["base_score"], objective, outputs, version),
         transform=TRANSFORMS[objective],
@@ -88,7 +88,7 @@ def _tree_model(document: Document, version: Version) -> TreeModel:
         **_nodes(trees, version),
     )
     base_last = version < ((1, 4, 0) if weights is not None else (1, 3, 0))
-    return _with_base_last(parsed) if base_last and parsed.base.any() else parsed
+    return _with_base_last(found) if base_last and found.base.any() else found
 
 
 def _version(document: Document) -> Version:
@@ -185,7 +185,7 @@ def _categories(
     trees: list[Any], first: list[int], nodes: int, version: Version
 ) -> tuple[Numbers | None, list[CategorySet]]:
     numbers: dict[CategorySet, int] = {}
-    node_kinds: Numbers | None = None
+    found: Numbers | None = None
     for start, tree in zip(first, trees, strict=True):
         where, begins = _integers(tree.get("categories_nodes", [])), _integers(tree.get("categories_segments", []))
         counts, categories = _integers(tree.get("categories_sizes", [])), _integers(tree.get("categories", []))
@@ -196,11 +196,11 @@ def _categories(
             chosen = categories[begin : begin + count]
             if begin < 0 or len(chosen) != count or count < 1 or chosen.min() < 0 or chosen.max() >= _MAX_CATEGORY:
                 raise ConvertError("a tree lists its categories wrongly; save the model again")
-            if node_kinds is None:
-                node_kinds = np.full(nodes, NUMERIC, np.int64)
+            if found is None:
+                found = np.full(nodes, NUMERIC, np.int64)
             key = _category_set(chosen, bool(tree["default_left"][node]), version)
-            node_kinds[start + node] = numbers.setdefault(key, len(numbers))
-    return node_kinds, list(numbers)
+            found[start + node] = numbers.setdefault(key, len(numbers))
+    return found, list(numbers)
 
 
 def _category_set(chosen: Numbers, default_left: bool, version: Version) -> CategorySet:
@@ -217,10 +217,10 @@ def _category_set(chosen: Numbers, default_left: bool, version: Version) -> Cate
 
 
 def _integers(values: Any) -> Numbers:
-    array = np.asarray(values)
-    if array.size and array.dtype.kind not in "iu":
+    found = np.asarray(values)
+    if found.size and found.dtype.kind not in "iu":
         raise ConvertError("an array of whole numbers in the model holds something else; save the model again")
-    return array.astype(np.int64)
+    return found.astype(np.int64)
 
 
 def _with_base_last(model: TreeModel) -> TreeModel:

@@ -86,7 +86,7 @@ def test_a_promotion_of_a_uuid_does_not_wait_for_iam_either() -> None:
 
 
 def test_an_id_that_looks_like_a_hash_is_refused() -> None:
-    with pytest.raises(ValueError, match="this form replaces other ids"):
+    with pytest.raises(ValueError, match="are reserved for hashes in endpoint names"):
         granted(lambda role: invoke_grants.grant_future_dedicated(role, CONFIG, hashed_tenant("w1")))
 
 

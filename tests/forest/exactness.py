@@ -39,15 +39,15 @@ def reader(data: bytes) -> Predict:
 
 def forests(model: TreeModel) -> dict[int, bytes]:
     """The model in each form that has room for it, at least one; by bytes of a node."""
-    margins_by_reader = {}
+    found = {}
     for form in (FORM_A, FORM_B):
         try:
-            margins_by_reader[form] = write_forest(model, node_bytes=form)
+            found[form] = write_forest(model, node_bytes=form)
         except ConvertError:
             continue
-    if not margins_by_reader:
+    if not found:
         write_forest(model)  # says why
-    return margins_by_reader
+    return found
 
 
 def same(one: Any, other: Any) -> Any:

@@ -66,9 +66,9 @@ class PageForest:
     def _records(self, kind: str, count: int) -> list[tuple[Any, ...]]:
         record = struct.Struct("<" + kind)
         end = self._at + count * record.size
-        records = list(record.iter_unpack(self._data[self._at : end]))
+        found = list(record.iter_unpack(self._data[self._at : end]))
         self._at = self._at + -(-count * record.size // 64) * 64
-        return records
+        return found
 
     def margins(self, row: list[float]) -> list[Any]:
         """The margins of one row of float32 values."""
@@ -87,10 +87,10 @@ class PageForest:
     def contributions(self, row: list[float]) -> list[list[float]]:
         """By output what each feature adds, and the bias: Shapley values by their definition, in double."""
         slots = self._slots(row)
-        totals = [[0.0] * self.features + [float(base)] for base in self.base]
+        found = [[0.0] * self.features + [float(base)] for base in self.base]
         for tree in range(self.trees):
             weight = float(np.float32(self.weights[tree])) if self.weights else 1.0
-            sums = totals[self._output(tree)]
+            sums = found[self._output(tree)]
             sums[-1] += weight * self.tree_means[tree]
             if not self.root_covers[tree]:
                 continue
@@ -104,20 +104,20 @@ class PageForest:
                 share = 1 / (len(asked) * math.comb(len(asked) - 1, len(known)))
                 with_it = tuple(sorted((*known, feature)))
                 sums[feature] += weight * share * (values[with_it] - values[known])
-        return totals
+        return found
 
     def _asked(self, tree: int) -> set[int]:
         return {self._feature(word) for word, _, _ in self._nodes(tree)}
 
     def _nodes(self, tree: int) -> list[tuple[int, int, float]]:
         """Word, pair and cover of every node of a tree."""
-        stack = [(self.roots[tree], self.first[tree], self.root_covers[tree])]
-        for word, pair, _ in stack:
+        found = [(self.roots[tree], self.first[tree], self.root_covers[tree])]
+        for word, pair, _ in found:
             for side in (0, 1):
                 if word >> ((16 if self.node_bytes == 4 else 12) + side) & 1:
                     child = self.words[pair + side]
-                    stack.append((child, pair + side + self._distance(child), self.covers[pair + side]))
-        return stack
+                    found.append((child, pair + side + self._distance(child), self.covers[pair + side]))
+        return found
 
     def _distance(self, word: int) -> int:
         return word >> 18 if self.node_bytes == 4 else word >> 14 & 0x3FFFF

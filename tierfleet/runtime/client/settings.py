@@ -13,7 +13,7 @@ class ClientSettings:
     [50.8]
     >>> ClientSettings(deadline_seconds=0)
     Traceback (most recent call last):
-    ValueError: deadline_seconds is 0, allowed: above 0
+    ValueError: deadline_seconds is 0, allowed: above 0, or None
 
     Raises ValueError that names every field out of its range.
     """
