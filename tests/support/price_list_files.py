@@ -9,7 +9,7 @@ from tierfleet.errors import InputError
 
 VERSION = "20270228000313"
 PREFIX = {"eu-west-1": "EU-", "us-east-1": "USE1-", "eu-north-1": "EUN1-"}
-# The usage types that a bill needs beside instances: service, family, usage type, ranges as (begin, end, USD).
+# The usage types that a bill needs in addition to instances: service, family, usage type, ranges as (begin, end, USD).
 UNITS: list[tuple[str, str, str, list[tuple[str, str, str]]]] = [
     ("AmazonSageMaker", "Storage", "Host:VolumeUsage.gp2", [("0", "Inf", "0.5")]),
     ("AmazonS3", "Storage", "TimedStorage-INT-FA-ByteHrs", [("0", "Inf", "9")]),
