@@ -1,7 +1,7 @@
 """Flat forests beside XGBoost, and on demand their peers: `python -m benchmarks.forest [--quick] [--peers]`.
 
 Each contender is a process of its own; all are measured in turns, several rounds, and a ratio is the median of the
-ratios within a round, so that what else the machine does harms both sides. XGBoost 3.4.1 stands beside where
+ratios within a round, so that what else the machine does harms both sides. XGBoost 3.4.1 is measured too where
 `make test-xgboost-versions` has installed it. The server's own bars are measured by benchmarks/model_server.
 """
 
@@ -147,7 +147,7 @@ class Run:
 
 
 def write_forests(run: Run, models: dict[str, list[Path]]) -> None:
-    """The forests of all models, beside them, and what is asked of the files."""
+    """The forests of all models, next to them, and the bars of the files."""
     for size, paths in models.items():
         seconds = []
         for path in paths:

@@ -95,7 +95,7 @@ def asked(tenants: int, calls: int) -> list[int]:
 def measure(name: str, directories: list[Path], calls: list[int], memory_mib: int, most: int) -> str:
     """One line of the table."""
     fill, counted = calls[: len(calls) // 3], calls[len(calls) // 3 :]
-    # A density of its own stands for its memory, so the server may not end it earlier.
+    # The number of models is the limit here, so the server may not evict earlier.
     budget = 1 << 20 if most else memory_mib
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(processes.running(processes.ours(TIERFLEET_MEMORY_BUDGET_MIB=str(budget))))

@@ -27,7 +27,7 @@ from tierfleet.models.listing import list_models
 from tierfleet.models.package import package_file
 from tierfleet.models.publish_many import publish_all
 from tierfleet.models.references import Deployed
-from tierfleet.models.validate import validate
+from tierfleet.models.validation.validate import validate
 from tierfleet.runtime.clients import s3_client
 from tierfleet.runtime.names import models_bucket
 

@@ -218,7 +218,7 @@ SEEDS: dict[str, tuple[Seed, str]] = {
         "unlisted wildcard",
     ),
     "every endpoint of a fleet": (
-        allow("sagemaker:InvokeEndpoint", "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/shop--test--*"),
+        allow("sagemaker:DeleteEndpoint", "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/shop--test--*"),
         "unlisted wildcard",
     ),
     "everyone": (statement_for_everyone, "everyone is allowed sns:Publish"),

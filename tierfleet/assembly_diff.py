@@ -58,8 +58,8 @@ def assembly_changes(before: Path | None, after: Path | None) -> list[ResourceCh
 def replacements(before: Path | None, after: Path | None) -> list[ResourceChange]:
     """The resources that CloudFormation will replace: a new one is made, then the old one is deleted.
 
-    Those whose create-only properties differ, and those whose create-only properties refer to a replaced one. Nested
-    stacks hand nothing on here. Raises FileNotFoundError for a directory without an assembly.
+    They are the resources whose create-only properties differ, or refer to a replaced resource. Nested
+    stacks pass nothing on here. Raises FileNotFoundError for a directory without an assembly.
     """
     old, new = _resources(before), _resources(after)
     both = sorted(old.keys() & new.keys())
@@ -85,10 +85,10 @@ def replacements(before: Path | None, after: Path | None) -> list[ResourceChange
 
 @functools.cache
 def create_only_properties() -> Mapping[str, Sequence[str]]:
-    """By resource type, the properties whose change replaces the resource: those of CloudFormation's own schemas."""
+    """By resource type, the properties whose change replaces the resource, from CloudFormation's own schemas."""
     file = files("tierfleet") / "data" / "create_only_properties.json"
-    found: dict[str, list[str]] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    by_type: dict[str, list[str]] = json.loads(file.read_text(encoding="utf-8"))
+    return by_type
 
 
 def _create_only(resource: Mapping[str, Any]) -> Sequence[str]:
@@ -120,7 +120,7 @@ def _resources(directory: Path | None) -> Resources:
     if directory is None:
         return {}
     if not (directory / "manifest.json").is_file():
-        raise FileNotFoundError(f"{directory} holds no synthesised assembly; run cdk synth --output {directory}")
+        raise FileNotFoundError(f"{directory} has no synthesised assembly; run cdk synth --output {directory}")
     resources = {}
     for file in directory.rglob("*.template.json"):
         stack = _PATH_HASH.sub("", file.name.partition(".")[0])
@@ -131,17 +131,17 @@ def _resources(directory: Path | None) -> Resources:
 
 
 def read_template(file: Path) -> dict[str, Any]:
-    """The template of a file. Raises ValueError for a file that holds none, such as half of one."""
+    """The template of a file. Raises ValueError for a file without one, such as half a template."""
     try:
         template: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = "brackets nest too deep" if isinstance(error, RecursionError) else error
-        raise ValueError(f"{file} is no template: {reason}; synthesise again") from error
+        raise ValueError(f"{file} is not a template: {reason}; synthesise again") from error
     resources = template.get("Resources", {}) if isinstance(template, dict) else None
     if not isinstance(resources, dict) or not all(
         isinstance(resource, dict) and isinstance(resource.get("Type"), str) for resource in resources.values()
     ):
-        raise ValueError(f"{file} is no template: it has no table of resources with a type; synthesise again")
+        raise ValueError(f"{file} is not a template: it has no table of resources with a type; synthesise again")
     return dict(template)
 
 

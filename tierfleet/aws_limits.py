@@ -1,8 +1,8 @@
 """The limits of AWS that a fleet can meet, with their sources: used by the check of a fleet file, by synthesis and by
 tests.
 
-Here are the counts, sizes and patterns that rules name; `property_limits` says what a property of a template may hold.
-A `shape` is a shape of botocore's service model: a test holds the numbers and patterns against it.
+Here are the counts, sizes and patterns that rules name; `property_limits` has the values of template properties.
+A `shape` is a shape of botocore's service model: a test compares the numbers and patterns with it.
 """
 
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ ROLE_POLICIES: Final = Limit(
     "characters of a role's inline policies",
     "docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html",
 )
-# Tags of a resource, those that tierfleet sets included; AWS's own `aws:` tags do not count.
+# Tags of a resource, including tierfleet's own; AWS's `aws:` tags do not count.
 TAGS: Final = Limit(50, "tags a resource", _TAGS, "sagemaker:TagList")
 TAG_KEY: Final = Limit(128, "characters a tag's key", _TAGS, "iam:tagKeyType")
 TAG_VALUE: Final = Limit(256, "characters a tag's value", _TAGS, "iam:tagValueType")
@@ -67,11 +67,11 @@ TAG_VALUE: Final = Limit(256, "characters a tag's value", _TAGS, "iam:tagValueTy
 # Regions where SageMaker hosts models and CloudFormation has no AWS::SageMaker::Model, EndpointConfig and Endpoint.
 # Source: the regional schemas of cfn-lint 1.58.0, which are CloudFormation's own.
 REGIONS_WITHOUT_TYPES: Final = frozenset(("me-central-1", "us-gov-east-1"))
-# What CloudFormation hands to a service as an integer is one of 32 bits.
+# CloudFormation passes integers of 32 bits to a service.
 INTEGER: Final = 2**31 - 1
 # The years of a cron and of a one-time schedule.
 SCHEDULE_YEARS: Final = (1970, 2199)
-# Answers take at most 60 s, a load goes on for 360 s: an alarm with a higher limit never goes off.
+# A call takes at most 60 s and a load 360 s: an alarm with a higher limit never fires.
 # Source: docs.aws.amazon.com/sagemaker/latest/dg/invoke-multi-model-endpoint.html
 LONGEST_CALL_SECONDS: Final = 60
 LONGEST_LOAD_SECONDS: Final = 360

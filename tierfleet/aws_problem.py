@@ -1,4 +1,4 @@
-"""What went wrong between here and AWS, in one sentence: what was asked, what AWS said; what to do."""
+"""One sentence for a failed call to AWS: the request, AWS's answer, what to do."""
 
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,7 +24,7 @@ MODELS_PERMISSIONS = "docs/models.md lists the permissions"
 
 
 class AwsProblemError(Exception):
-    """AWS cannot be used as asked; the message is one sentence."""
+    """A call to AWS failed; the message is one sentence."""
 
 
 def aws_problem(error: BotoCoreError | ClientError, asked: str, *, permissions: str = MODELS_PERMISSIONS) -> str:
@@ -41,7 +41,7 @@ def aws_problem(error: BotoCoreError | ClientError, asked: str, *, permissions: 
 
 
 def every_call_meets(error: BotoCoreError | ClientError) -> bool:
-    """Whether no other call to this bucket would fare better, so that it is no use to go on."""
+    """Whether every other call to this bucket would fail too."""
     if isinstance(error, ClientError):
         return _code(error) in _CLOCK + _EXPIRED + _BAD_KEYS + _OTHER_REGION or classify(error).same_for_every_tenant
     return isinstance(error, (*_CREDENTIALS, exceptions.EndpointConnectionError))
@@ -62,14 +62,14 @@ def _refused(error: ClientError, asked: str, permissions: str) -> tuple[str, str
         remedy = f"it comes with cdk deploy {stage}/Models, and the fleet file says in which account and region"
         return "there is no such bucket", remedy
     if code in _OTHER_REGION:
-        return f"the bucket is in another region than the fleet file says ({code})", "mend region in the file"
+        return f"the bucket is in another region than the fleet file says ({code})", "correct region in the file"
     if code in _DENIED:
         return f"access denied ({message})", f"{permissions}; {WHO}"
     return _classified(error)
 
 
 def _unanswered(error: BotoCoreError) -> tuple[str, str]:
-    """What happened before AWS said anything, and what to do."""
+    """What happened before AWS answered, and what to do."""
     if isinstance(error, exceptions.NoCredentialsError):
         return "there are no AWS credentials", WHO
     if isinstance(error, _CREDENTIALS):
@@ -83,7 +83,7 @@ def _classified(error: BotoCoreError | ClientError) -> tuple[str, str]:
     verdict = classify(error)
     if verdict.retryable:
         return verdict.sentence, "try again in a minute"
-    return verdict.sentence, "to try again will not help: mend what AWS names"
+    return verdict.sentence, "trying again will not help: correct what AWS names"
 
 
 def _code(error: ClientError) -> str:

@@ -19,7 +19,7 @@ from tierfleet.synthesis import SynthesisError, synthesise
 
 @dataclass(frozen=True)
 class EditDiff:
-    """files: the names of those that differ. endpoints: a sentence for each shared endpoint whose instances change.
+    """files: the names of the files that differ. endpoints: a sentence for each shared endpoint whose instances change.
     unpriced: why, by file, a change in cost is not known."""
 
     files: tuple[str, ...]
@@ -31,10 +31,10 @@ class EditDiff:
 
 
 def edit_diff(path: Path, against: str, *, region: str | None = None) -> EditDiff:
-    """The fleet file, or the directory of them, as it is now against the commit `against`.
+    """The difference between a fleet file, or a directory of them, now and in the commit `against`.
 
-    region: whose prices the costs are of; None: the fleet's own. Both versions are synthesised by the code that is
-    here now, side by side. Raises GitVersionsError, SynthesisError,
+    region: whose prices are used; None: the fleet's own. Both versions are synthesised by the
+    present code. Raises GitVersionsError, SynthesisError,
     and ConfigError for a version that cannot be used.
     """
     with tempfile.TemporaryDirectory(prefix="tierfleet-diff-") as temporary:
@@ -44,9 +44,9 @@ def edit_diff(path: Path, against: str, *, region: str | None = None) -> EditDif
             return EditDiff((), (), (), (), (), ())
         _check(versions)
         both = [folder / when if (folder / when).is_dir() else None for when in ("before", "after")]
-        folders = [found for found in both if found]
-        synthesise(folders, [folder / f"{found.name}.out" for found in folders])
-        before, after = (found and folder / f"{found.name}.out" for found in both)
+        folders = [version for version in both if version]
+        synthesise(folders, [folder / f"{version.name}.out" for version in folders])
+        before, after = (version and folder / f"{version.name}.out" for version in both)
         costs, unpriced = _costs(versions, region)
         return EditDiff(
             tuple(version.name for version in versions),
@@ -60,14 +60,14 @@ def edit_diff(path: Path, against: str, *, region: str | None = None) -> EditDif
 
 def _check(versions: Sequence[Versions]) -> None:
     """Raise SynthesisError with the errors of every version that cannot be used, each by its commit and path."""
-    found = []
+    problems = []
     for file in (file for version in versions for file in (version.before, version.after) if file is not None):
         try:
             load(file)
         except ConfigError as error:
-            found += [with_origins(str(problem).partition(": ")[2], versions) for problem in error.problems]
-    if found:
-        raise SynthesisError("\n".join(found))
+            problems += [with_origins(str(problem).partition(": ")[2], versions) for problem in error.problems]
+    if problems:
+        raise SynthesisError("\n".join(problems))
 
 
 def _endpoints(version: Versions) -> Iterator[str]:

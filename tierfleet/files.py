@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and asked about before the work that fills them."""
+"""Files that are written whole or not at all, and checked before the work that fills them."""
 
 import os
 from collections.abc import Iterator
@@ -21,25 +21,26 @@ def check_writable(file: Path, option: str) -> None:
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """A file beside `file` to write to; takes its place, and its mode, at the end. After an error nothing changed.
+    """A file in the same directory to write to; at the end it replaces `file` and takes its mode.
 
-    A link stays a link. What is no plain file, such as /dev/stdout, is written to directly. Raises OSError.
+    After an error `file` is unchanged. A link stays a link. Something else than a plain file, such as /dev/stdout, is
+    written to directly. Raises OSError.
     """
     target = file.resolve()
     if target.exists() and not target.is_file():
         yield target
         return
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        yield beside
+        yield temporary
         if target.exists():
-            beside.chmod(target.stat().st_mode)
-        beside.replace(target)
+            temporary.chmod(target.stat().st_mode)
+        temporary.replace(target)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Raises OSError; then the file is as it was."""
-    with replacing(file) as beside, beside.open("w", encoding="utf-8", newline="") as out:
+    """Raises OSError; then the file is unchanged."""
+    with replacing(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
         out.write(text)

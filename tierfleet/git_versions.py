@@ -1,4 +1,4 @@
-"""Fleet files as a commit has them and as they are now, copied side by side for a comparison."""
+"""Fleet files of a commit and of now, copied for a comparison."""
 
 import subprocess
 import tomllib
@@ -16,9 +16,9 @@ class GitVersionsError(ValueError):
 
 @dataclass(frozen=True)
 class Versions:
-    """Copies of one fleet file as a commit has it and as it is now; None where there is none.
+    """Copies of one fleet file, as in a commit and as it is now; None where there is none.
 
-    origins: where each folder of copies comes from, as a user and git know it, such as HEAD:config/ and config/.
+    origins: where each folder of copies comes from, in git's words, such as HEAD:config/ and config/.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Versions:
 
 
 def with_origins(text: str, versions: Sequence[Versions]) -> str:
-    """A text with the copies in it called by the commit and path, or the path, that they were copied from."""
+    """The text, with each copy's name replaced by the commit and path it was copied from."""
     for version in versions:
         for folder, origin in version.origins.items():
             text = text.replace(f"{folder}/", origin)
@@ -38,8 +38,8 @@ def with_origins(text: str, versions: Sequence[Versions]) -> str:
 def changed_versions(path: Path, against: str, folder: Path) -> list[Versions]:
     """The fleet files that differ from the commit `against`, copied to `folder`/before and `folder`/after.
 
-    path: a fleet file, or a directory of them, where those count too that only the commit has. A file differs when its
-    bytes do, or those of a list of tenants that it names. Raises GitVersionsError for what git does not know.
+    path: a fleet file, or a directory of them, including files that only the commit has. A file differs when its
+    bytes differ, or the bytes of a tenant list that it names. Raises GitVersionsError for a name unknown to git.
     """
     directory = path if path.is_dir() else path.parent
     _check(directory, against)
@@ -55,16 +55,16 @@ def changed_versions(path: Path, against: str, folder: Path) -> list[Versions]:
         file = directory / name
         return file.read_bytes() if file.is_file() else None
 
-    found = []
+    versions = []
     for name in _names(path, against) if path.is_dir() else [path.name]:
         old, new = _with_lists(name, committed), _with_lists(name, present)
         if not old and not new:
-            raise GitVersionsError(f"{path} is neither here nor in {against}; check the path")
+            raise GitVersionsError(f"{path} exists neither here nor in {against}; check the path")
         if old != new:
             copies = [_copied(files, folder / when) for when, files in (("before", old), ("after", new))]
             before, after = (copy and copy / name for copy in copies)
-            found.append(Versions(name.removesuffix(".toml"), before, after, origins))
-    return found
+            versions.append(Versions(name.removesuffix(".toml"), before, after, origins))
+    return versions
 
 
 def _check(directory: Path, against: str) -> None:
@@ -75,13 +75,13 @@ def _check(directory: Path, against: str) -> None:
     except FileNotFoundError:
         raise GitVersionsError("git is not installed; install it, or give two versions to compare") from None
     if repository.returncode:
-        raise GitVersionsError(f"{directory.resolve()} is in no git repository; give two versions to compare")
+        raise GitVersionsError(f"{directory.resolve()} is not in a git repository; give two versions to compare")
     # A name that begins with a dash would be an option.
     if (
         against.startswith("-")
         or _git(directory, "rev-parse", "--quiet", "--verify", f"{against}^{{commit}}").returncode
     ):
-        raise GitVersionsError(f"git knows no commit {against!r}; give a commit, a branch or a tag with --against")
+        raise GitVersionsError(f"git has no commit {against!r}; give a commit, a branch or a tag with --against")
 
 
 def _names(directory: Path, against: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Image URIs: AWS's stock images by framework and version, or whatever the fleet file names in full."""
+"""Image URIs: AWS's stock images by framework and version, or the full URI in the fleet file."""
 
 import difflib
 import re
@@ -18,7 +18,7 @@ GRAVITON_VERSIONS = {"sagemaker-xgboost": ("1.3-1", "1.5-1"), "sagemaker-scikit-
 # Our own dense server, built from container/.
 TIERFLEET_IMAGE = "tierfleet"
 
-# Source of the repository's form: ecr CreateRepository.
+# Source of the repository's pattern: ecr CreateRepository.
 _PATH = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
 _ECR_URI = re.compile(
     r"(?P<account>[0-9]{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.(?P<suffix>amazonaws\.com(\.cn)?)/"
@@ -73,7 +73,7 @@ def ecr_parts(uri: str) -> tuple[str, str, dict[str, str]]:
 
 
 def check_region(region: str) -> str:
-    """Return the region. Raises ValueError for a name that is no region SageMaker hosts models in."""
+    """Return the region. Raises ValueError for a region in which SageMaker does not host models."""
     if region not in hosting_regions():
         near = difflib.get_close_matches(region, sorted(hosting_regions()), n=1)
         hint = f"did you mean {near[0]}?" if near else "use one such as eu-west-1"
@@ -82,7 +82,7 @@ def check_region(region: str) -> str:
 
 
 def dns_suffix(region: str) -> str:
-    """What the names of AWS's servers end with in a region."""
+    """The ending of AWS's host names in a region."""
     return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
 
 

@@ -20,15 +20,20 @@ _ACCELERATED = re.compile(r"ml\.(dl|g|inf|p|trn)[0-9][a-z0-9-]*\.[a-z0-9]+")
 
 @dataclass(frozen=True)
 class InstanceType:
-    """One CPU instance type. Memory in GiB."""
+    """One CPU instance type."""
 
     name: str
+    """Such as `ml.m5.xlarge`."""
     family: str
+    """Such as `m5`."""
     vcpus: int
     memory_gib: int
     local_nvme: bool
+    """It has local disks, and takes no volume size."""
     burstable: bool
+    """It cannot autoscale."""
     graviton: bool
+    """Its processor is AWS's Arm."""
 
 
 @cache
@@ -46,14 +51,18 @@ def hosting_regions() -> frozenset[str]:
 
 @cache
 def hosted_in(region: str) -> frozenset[str]:
-    """The types of `hosting_types` that the price list offers for hosting in a region; none in one it does not know."""
+    """The types of `hosting_types` that the price list offers for hosting in a region; none in an unknown region."""
     offer = _offers().get(region, {})
     families, without = set(offer.get("families", ())), set(offer.get("without", ()))
     return frozenset(name for name in hosting_types() if name.rpartition(".")[0] in families and name not in without)
 
 
 def describe(name: str) -> InstanceType:
-    """The instance type called `name`, such as `ml.m5.xlarge`.
+    """The instance type called `name`.
+
+    >>> kind = describe("ml.r5.2xlarge")
+    >>> kind.vcpus, kind.memory_gib, kind.graviton
+    (8, 64, False)
 
     Raises ValueError for a name that is not among `hosting_types`. Sizes follow from AWS's naming: c, m and r have
     2, 4 and 8 GiB a vCPU. Source: docs.aws.amazon.com/ec2/latest/instancetypes.

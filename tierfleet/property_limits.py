@@ -1,4 +1,4 @@
-"""What a property of a template may hold: the part of the table of AWS limits that `template_limits` walks with."""
+"""The values that a property of a template may take: the part of the AWS limits that `template_limits` walks with."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -24,11 +24,11 @@ _GENERAL = "docs.aws.amazon.com/general/latest/gr"
 
 @dataclass(frozen=True)
 class PropertyLimit:
-    """What one property of a type of resource may hold.
+    """The values that one property of a resource type may take.
 
     `path`: property names joined by dots; `[]` for each item of a list, `{}` for each value of a map and `{key}` for
     each key. `shortest`, `longest`: characters, items of a list, or `entries` of a map; `least`, `most`: a number. What
-    only a deployment knows counts as 64 characters and matches every pattern.
+    is known only at deployment counts as 64 characters and matches every pattern.
     """
 
     resource_type: str
@@ -239,7 +239,7 @@ PROPERTY_LIMITS: Final = (
     _of("IAM::Role", "Description", "CreateRole", "iam:roleDescriptionType", longest=1000),
     _of("IAM::Role", "AssumeRolePolicyDocument", ROLE_POLICIES.source, longest=2048),
     _of("Lambda::Function", "Description", "CreateFunction", "lambda:Description", longest=256),
-    # Lambda's own limit is 900 s; the API's model also knows the longer one of other kinds of function.
+    # Lambda's own limit is 900 s; the API's model also has the longer limit of other kinds of function.
     _of("Lambda::Function", "Timeout", LAMBDA_ENVIRONMENT_BYTES.source, least=1, most=900),
     _of(
         "Lambda::EventInvokeConfig",

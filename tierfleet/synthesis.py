@@ -11,13 +11,13 @@ _REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class SynthesisError(ValueError):
-    """The app refused a fleet file, or is not here; the message says why."""
+    """The app refused a fleet file, or is not installed; the message says why."""
 
 
 def synthesise(folders: Sequence[Path], outdirs: Sequence[Path]) -> None:
     """Synthesise the fleet files of each folder into its output directory, all at once, without an account.
 
-    Nothing is validated but the fleet files: `make synth` does that. Raises SynthesisError.
+    Only the fleet files are validated; `make synth` validates the templates. Raises SynthesisError.
     """
     if not (_REPOSITORY / "app.py").is_file():
         raise SynthesisError("the CDK app is not installed with the command; run it from a clone of the repository")

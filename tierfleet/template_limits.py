@@ -13,7 +13,7 @@ from tierfleet.property_limits import PROPERTY_LIMITS, PropertyLimit
 
 Template = Mapping[str, Any]
 
-# What only a deployment knows counts as this many characters.
+# A value known only at deployment counts as this many characters.
 UNKNOWN_CHARACTERS = 64
 _SECTIONS = (
     ("Resources", aws_limits.STACK_RESOURCES),
@@ -70,7 +70,7 @@ def _faults(limit: PropertyLimit, value: Any) -> Iterator[str]:
     elif limit.pattern is not None and isinstance(value, str) and not re.fullmatch(limit.pattern, value):
         yield f"is {value!r}, which does not match {limit.pattern}"
     if limit.distinct and len({json.dumps(item, sort_keys=True) for item in value}) < len(value):
-        yield "lists one thing twice"
+        yield "lists an item twice"
 
 
 def _values(properties: Any, path: str) -> Iterator[Any]:
@@ -80,14 +80,14 @@ def _values(properties: Any, path: str) -> Iterator[Any]:
     if not isinstance(properties, Mapping):
         return
     if name == "{key}":
-        found: list[Any] = list(properties)
+        values: list[Any] = list(properties)
     elif name == "{}":
-        found = list(properties.values())
+        values = list(properties.values())
     else:
-        found = [properties[name]] if name in properties else []
+        values = [properties[name]] if name in properties else []
     if in_list:
-        found = [item for value in found if isinstance(value, list) for item in value]
-    for value in found:
+        values = [item for value in values if isinstance(value, list) for item in value]
+    for value in values:
         if rest:
             yield from _values(value, rest)
         else:
@@ -95,7 +95,7 @@ def _values(properties: Any, path: str) -> Iterator[Any]:
 
 
 def _resources(template: Template) -> Iterator[str]:
-    """What takes more than one property, or an expression."""
+    """Limits that need more than one property, or an expression."""
     for name, resource in template.get("Resources", {}).items():
         properties = resource.get("Properties", {})
         yield from (f"{name}: {fault}" for fault in _tags(resource["Type"], properties.get("Tags", [])))
@@ -206,7 +206,7 @@ def _of(template: Template, resource_type: str) -> Iterator[tuple[str, Mapping[s
 
 
 def text_of(value: Any) -> str:
-    """A value as text, with <id> where only the deployment knows."""
+    """A value as text, with <id> for a value known only at deployment."""
     if isinstance(value, dict) and "Fn::Join" in value:
         separator, parts = value["Fn::Join"]
         return str(separator).join(map(text_of, parts))
@@ -217,7 +217,7 @@ def text_of(value: Any) -> str:
 
 
 def length_of(value: Any) -> int:
-    """Items of a list, characters of anything else as JSON; 64 for what only the deployment knows."""
+    """Items of a list, characters of anything else as JSON; 64 for a value known only at deployment."""
     if isinstance(value, str | list):
         return len(value)
     if isinstance(value, dict) and set(value) <= {"Ref", "Fn::GetAtt"} and value:

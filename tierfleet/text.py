@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 
 def wrapped(lines: Iterable[str], width: int | None) -> list[str]:
-    """The lines, each broken between words before `width`; what goes on begins two columns further in. None: as is."""
+    """The lines, each broken between words before `width`; the rest is indented by two. None: unchanged."""
     if width is None:
         return list(lines)
-    found = []
+    broken = []
     for line in lines:
         further = " " * (len(line) - len(line.lstrip()) + 2)
         short = (
@@ -17,8 +17,8 @@ def wrapped(lines: Iterable[str], width: int | None) -> list[str]:
             if len(line) <= width
             else textwrap.fill(line, width, subsequent_indent=further, break_on_hyphens=False, break_long_words=False)
         )
-        found += short.split("\n")
-    return found
+        broken += short.split("\n")
+    return broken
 
 
 def percent(share: float) -> str:
@@ -31,6 +31,11 @@ def percent(share: float) -> str:
     if points >= 99:
         return "100 %" if points > 99.995 else f"{points:.2f} %"
     return f"{points:.2g} %"
+
+
+def signed_percent(change: float) -> str:
+    """A relative change with its sign: 0.042 -> +4.2 %."""
+    return f"{change * 100:+.1f} %"
 
 
 def points(ratio: float) -> str:

@@ -14,8 +14,8 @@ def create_only() -> dict[str, tuple[str, ...]]:
     """By resource type; CloudFormation's schemas are those that cfn-lint ships."""
     texts = (file.read_text(encoding="utf-8") for file in (ROOT / "tests" / "snapshots").glob("*.json"))
     types = {kind for text in texts for kind in re.findall(r'"Type": "(AWS::\w+::\w+)"', text)}
-    found = {kind: create_only_properties(kind, "us-east-1") for kind in sorted(types)}
-    return {kind: properties for kind, properties in found.items() if properties}
+    by_type = {kind: create_only_properties(kind, "us-east-1") for kind in sorted(types)}
+    return {kind: properties for kind, properties in by_type.items() if properties}
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ TIERFLEET = Path(sys.executable).parent / "tierfleet"
 TERMINATED = 128 + signal.SIGTERM
 # FleetClient's deadline for the calls that are under way when the traffic ends, and time for a busy machine.
 DRIVER_END_SECONDS = 90
-# What tells the order of an update; the stand-in logs much more (tierfleet local events).
+# The events that show the order of an update; the local emulator logs many more (tierfleet local events).
 MILESTONES = {
     "EndpointCreating": "endpoint is being created",
     "EndpointInService": "endpoint is in service",
@@ -51,7 +51,7 @@ results = Table("during", "tier", "calls", "failed", "p50 ms", "p99 ms", box=Non
 
 
 def main() -> None:
-    """Run every step; the stand-in is stopped at the end, whatever happened, SIGTERM and SIGKILL included."""
+    """Run every step. The local emulator is stopped at the end, also after SIGTERM and SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda number, _frame: sys.exit(128 + number))
@@ -70,7 +70,7 @@ def main() -> None:
     out.print(
         f"Done in {time.monotonic() - started:.0f} s. Looked at: three fleet files, the template diff of a promotion, "
         "70 models served on loopback, a merchant promoted and demoted and a broken update rolled back under traffic.\n"
-        "What the stand-in proves and what only AWS can: docs/local-cloud.md. Next: docs/architecture.md, "
+        "What the local emulator proves and what only AWS can: docs/local-cloud.md. Next: docs/architecture.md, "
         "docs/configuration.md."
     )
 
@@ -97,9 +97,10 @@ def check_and_synthesise() -> None:
 
 
 def deploy_and_move() -> None:
-    """Steps 5 to 11: the same templates, deployed by the CDK CLI into the stand-in, serving real models."""
+    """Steps 5 to 11: the same templates, deployed by the CDK CLI into the local emulator, serving real models."""
     step(
-        "5. An AWS stand-in starts on loopback, its instances scaled down", f"tierfleet local up {DEV} --scale {SCALE}"
+        "5. The local emulator starts on loopback, its instances scaled down",
+        f"tierfleet local up {DEV} --scale {SCALE}",
     )
     tierfleet("local", "up", DEV, "--scale", SCALE)
     guard(find(BUILD / ".local-cloud").pid, parent=os.getpid())
@@ -126,7 +127,10 @@ def deploy_and_move() -> None:
     with traffic("demote m07"):
         deploy_and_show_order()
 
-    step("11. An update that cannot work: m08 is pinned to a version nobody published", f"tierfleet local deploy {DEV}")
+    step(
+        "11. An update that cannot work: m08 is pinned to an unpublished version",
+        f"tierfleet local deploy {DEV}",
+    )
     edit(DEV, add='m08 = { model = "m08/never-published.tar.gz" }\n')
     with traffic("failed update"):
         tierfleet("local", "deploy", DEV, expect=2)

@@ -2,7 +2,7 @@
 
     python tools/security_scan.py cdk.out
 
-It runs in an environment of its own (requirements-security.txt). tools/security_findings.toml holds the answers: check,
+It runs in an environment of its own (requirements-security.txt). tools/security_findings.toml has the answers: check,
 resource and reason. An answer that no finding needs any more fails too.
 """
 
@@ -32,7 +32,7 @@ _ARNS = {
 _RESOURCE_POLICIES = ("AssumeRolePolicyDocument", "AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy")
 
 Finding = tuple[str, str, str]
-"""Check, resource (template and logical id) and what was found."""
+"""Check, resource (template and logical id) and the finding."""
 
 
 def checkov(directory: Path) -> Iterator[Finding]:
@@ -53,9 +53,9 @@ def checkov(directory: Path) -> Iterator[Finding]:
     for report in reports if isinstance(reports, list) else [reports]:
         if "results" not in report or report["summary"]["parsing_errors"]:
             raise RuntimeError(f"checkov could not read the templates: {str(report)[:500]}")
-        for found in report["results"]["failed_checks"]:
-            template = Path(found["file_path"]).name.partition(".")[0]
-            yield found["check_id"], f"{template} {found['resource'].rpartition('.')[2]}", found["check_name"]
+        for failed in report["results"]["failed_checks"]:
+            template = Path(failed["file_path"]).name.partition(".")[0]
+            yield failed["check_id"], f"{template} {failed['resource'].rpartition('.')[2]}", failed["check_name"]
 
 
 def parliament(directory: Path) -> Iterator[Finding]:
@@ -67,9 +67,9 @@ def parliament(directory: Path) -> Iterator[Finding]:
         for name, resource in resources.items():
             for document in _policies(resource["Type"], resource.get("Properties", {})):
                 text = json.dumps(_resolved(document, resources))
-                for found in analyze_policy_string(text, include_community_auditors=True).findings:
+                for finding in analyze_policy_string(text, include_community_auditors=True).findings:
                     where = f"{file.name.partition('.')[0]} {name}"
-                    yield found.issue, where, f"{found.detail} {found.location}"[:300]
+                    yield finding.issue, where, f"{finding.detail} {finding.location}"[:300]
 
 
 def _policies(kind: str, value: Any) -> Iterator[dict[str, Any]]:
@@ -124,7 +124,7 @@ def unanswered(findings: list[Finding], answers: list[dict[str, str]]) -> list[s
         if len(answer["reason"]) < 40:
             lines.append(f"{answer['check']}: the reason of {answer['resource']} is too short")
         if number not in used:
-            lines.append(f"{answer['check']}: nothing is found in {answer['resource']} any more; remove the answer")
+            lines.append(f"{answer['check']}: no finding in {answer['resource']} any more; remove the answer")
     return lines
 
 
@@ -134,7 +134,7 @@ def main() -> int:
     directory: Path = parser.parse_args().directory
     templates = len(list(directory.rglob("*.template.json")))
     if not templates:
-        print(f"{directory} holds no templates; run make synth first")
+        print(f"{directory} has no templates; run make synth first")
         return 2
     findings = [*parliament(directory), *checkov(directory)]
     lines = unanswered(findings, tomllib.loads(ANSWERS.read_text(encoding="utf-8"))["finding"])

@@ -1,4 +1,4 @@
-"""docs/local-status.svg: `tierfleet local status --watch` of the stand-in in .build/demo or the given directory."""
+"""docs/local-status.svg: `tierfleet local status --watch` of the emulator in .build/demo or the given directory."""
 
 import sys
 import time

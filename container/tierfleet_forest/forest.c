@@ -68,7 +68,7 @@ static uint32_t path_features(const ForestHead *h, uint32_t depth)
     return depth < asked ? depth : asked;
 }
 
-/* Counts the work of contributions at one level of a tree: `depth` below the root, 2 x `above` nodes of which `inner` split.
+/* Counts the work of contributions at one level of a tree: `depth` below the root, 2 x `above` nodes. `inner` of them split.
    A node costs the features above it, a leaf their square. No sum reaches 2^60: a file has at most 2^31 leaves. */
 static void add_level(Forest *f, uint32_t depth, uint32_t above, uint32_t inner)
 {
@@ -885,7 +885,7 @@ static double quotient(uint64_t digits, int places)
 #define QUOTIENT_PLACES 0
 #endif
 
-/* The digits from *at on: 19 at most, of which no zero before the first other digit counts. Where more follow, the number
+/* The digits from *at on: 19 at most, not counting zeros before the first other digit. Where more follow, the number
    is not `whole` below. */
 static uint64_t take_digits(const char **at, const char *end, uint64_t digits, int *taken, int *seen)
 {

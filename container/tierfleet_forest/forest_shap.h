@@ -24,7 +24,7 @@ typedef struct {
 } Waiting;
 
 typedef struct {
-    uint32_t *features;      /* those that the forest asks, ascending; their number is `asked` */
+    uint32_t *features;      /* numbers of the `asked` features that the forest asks, ascending */
     uint32_t *feature_of;    /* by slot: a place in `features` */
     float *sums;             /* by place in `features`: what the tree at hand adds */
     ShapPath *paths;         /* by level */

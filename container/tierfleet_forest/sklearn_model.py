@@ -1,4 +1,4 @@
-"""What a fitted scikit-learn estimator means: forests, single trees, gradient boosting, all of which sum in double.
+"""What a fitted scikit-learn estimator means: forests, single trees, gradient boosting. All of them sum in double.
 
 It takes the estimator itself and imports nothing: unpickling a file would run whatever is in it. A row of float32 goes
 left at a threshold `t` if `x <= t` in double, which is `x < t'` for the next float32 above `t`.

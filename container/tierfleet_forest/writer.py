@@ -250,7 +250,7 @@ def _words(
     total = int(first[-1] + max(2, 2 * pairs[-1])) if trees else 0
     if total > layout.MAX_WORDS:
         raise ConvertError(f"the forest has {total} words and the format room for {layout.MAX_WORDS}")
-    # By place: the word in which a node stands, and that of its left child.
+    # By place: the word that holds a node, and that of its left child.
     pair = np.zeros(len(model.left), np.int64)
     pair[order] = first[tree] + 2 * (np.arange(len(order)) - (np.cumsum(pairs) - pairs)[tree])
     word = pair.copy()

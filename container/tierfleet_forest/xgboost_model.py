@@ -54,7 +54,7 @@ def _tree_model(document: Document, version: Version) -> TreeModel:
     if booster["name"] not in ("gbtree", "dart"):
         raise ConvertError(f"the booster is {booster['name']!r}; only gbtree and dart hold trees")
     model = booster.get("gbtree", booster)["model"]
-    # DART's weights lie around a gbtree until 3.2, beside the model in 3.3, inside of it from 3.4.
+    # DART's weights lie around a gbtree until 3.2, next to the model in 3.3, inside it from 3.4.
     weights = booster.get("weight_drop", model.get("weight_drop"))
     outputs = max(1, int(parameters["num_class"])) * max(1, int(parameters.get("num_target", "1")))
     if outputs > _MAX_OUTPUTS:

@@ -1,4 +1,4 @@
-"""InvokeEndpoint: from a request to a container's answer, with what it is worth noting on the way."""
+"""InvokeEndpoint: from a request to a container's answer, with metrics and counters on the way."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ from local_cloud.data_plane.settings import DataPlaneSettings
 Headers = dict[bytes, bytes]
 
 _PREFIX = b"x-amzn-sagemaker-"
-# Names of endpoints come from callers: those beyond are not counted.
+# Names of endpoints come from callers, so only this many are counted.
 _MOST_ENDPOINTS_WITH_ERRORS = 10_000
 _TO_CONTAINER = (
     b"content-type", b"accept", _PREFIX + b"custom-attributes", _PREFIX + b"inference-id", _PREFIX + b"target-model",
@@ -89,7 +89,7 @@ class Invocations:
     errors: dict[tuple[Scope, str], Counter[str]] = field(default_factory=dict)
 
     async def answer(self, scope: Scope, endpoint_name: str, headers: Headers, body: bytes) -> Answer:
-        """Never raises what a caller could cause."""
+        """Answer a request. No request makes it raise."""
         started = time.perf_counter()
         if self.settings.network_milliseconds:
             await asyncio.sleep(self.settings.network_milliseconds / 1000)
@@ -100,7 +100,7 @@ class Invocations:
             return refused(error)
 
     def errors_by_class(self) -> list[dict[str, Any]]:
-        """How often callers of each endpoint were told each error: its code, with the container's status if any."""
+        """How often callers of each endpoint got each error: its code, with the container's status if any."""
         return [
             {"account": account, "region": region, "endpoint": endpoint, "errors": dict(counted)}
             for ((account, region), endpoint), counted in self.errors.items()
@@ -195,7 +195,7 @@ class Invocations:
                 await self._wait_for_model(instance, model, observe)
             reply, seconds = await self._timed(endpoint, fleet, instance, model, path, passed, body)
             if reply.status == 404 and instance.cache is cache:
-                cache.forget(model)  # unloaded behind our back: once more, with a load
+                cache.forget(model)  # unloaded by someone else: load it and ask again
                 await self._wait_for_model(instance, model, observe)
                 reply, seconds = await self._timed(endpoint, fleet, instance, model, path, passed, body)
             return reply, seconds

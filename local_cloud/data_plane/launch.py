@@ -1,4 +1,4 @@
-"""The data plane's process, as the local emulator's process starts and ends it."""
+"""Starts and ends the data plane's process."""
 
 import contextlib
 import socket
@@ -33,7 +33,7 @@ class DataPlaneProcess:
         settings: DataPlaneSettings,
         enforce_iam: bool,
     ) -> "DataPlaneProcess":
-        """Start it on the listening socket, which is its own from then on."""
+        """Start it on the listening socket, which it then owns."""
         mine, its = socket.socketpair()
         with public, its:
             command = [sys.executable, "-m", "local_cloud.data_plane", "--listener", str(public.fileno())]
@@ -49,12 +49,12 @@ class DataPlaneProcess:
         return cls(DataPlaneLink(mine), settings, process)
 
     def when_it_ends(self, tell: Callable[[], object]) -> None:
-        """Say so on standard error and call `tell`, should it end by itself: without it nothing can be served."""
+        """If it ends by itself, say so on standard error and call `tell`: nothing can be served without it."""
 
         def watch() -> None:
             code = self._process.wait()
             if not self._stopping:
-                with contextlib.suppress(OSError):  # a log that the disk has no room for
+                with contextlib.suppress(OSError):  # the disk has no room for the log
                     print(f"the data plane ended with {code}; the local emulator stops", file=sys.stderr, flush=True)
                 tell()
 

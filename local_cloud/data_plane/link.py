@@ -10,11 +10,11 @@ _ANSWER_SECONDS = 120.0
 
 
 class DataPlaneError(RuntimeError):
-    """The data plane refuses, or is gone."""
+    """The data plane refused a question, or has ended."""
 
 
 class DataPlaneLink:
-    """May be used from every thread. The data plane never waits for the control plane before it answers."""
+    """It may be used from any thread. The data plane never waits for the control plane before it answers."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.settimeout(_ANSWER_SECONDS)

@@ -1,4 +1,4 @@
-"""Two connections that pass bytes on to each other, no faster than either end takes them."""
+"""Two connections that pass bytes to each other, no faster than either peer reads."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class RelayEnd(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def pause_writing(self) -> None:
-        """This end's peer does not read what it is sent: the other end's peer must not send more."""
+        """This end's peer is slow to read, so the other end's peer must stop sending."""
         if self._other is not None:
             self._other.pause_reading()
 

@@ -34,7 +34,7 @@ def of_multi_model(instances: Sequence[Instance], model: str, *, spill_in_flight
 
 
 def to_spill_to(instances: Sequence[Instance], model: str, *, spill_in_flight: int) -> Instance | None:
-    """The instance that should load the model as well, now that all that have it are busy with it; None if none."""
+    """The instance that should load the model too, if all that have it are busy with it; None if there is none."""
     able = [instance for instance in instances if instance.in_service and instance.cache is not None]
     others = [instance for instance in able if instance.cache and not instance.cache.holds(model)]
     holders = [instance for instance in able if instance not in others]
@@ -44,7 +44,7 @@ def to_spill_to(instances: Sequence[Instance], model: str, *, spill_in_flight: i
 
 
 def _roomiest(instances: Sequence[Instance], model: str) -> Instance:
-    """Where the model costs least: one with room (on disk first, then the emptiest), else one with it on disk.
+    """The cheapest instance for the model: one with room (on disk first, then the emptiest), else one with it on disk.
 
     Equals are told apart by a hash of model and instance, so that the same model comes back to the same one.
     """

@@ -1,4 +1,4 @@
-"""How a program asks the local emulator's own paths: one request, one deadline for all of it."""
+"""Calls the local emulator's own paths: one request, with one deadline for all of it."""
 
 import contextlib
 import http

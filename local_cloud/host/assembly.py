@@ -74,7 +74,7 @@ def publish_assets(cloud: LocalCloud, assembly: Path, account: str, region: str)
 
 
 def deploy(cloud: LocalCloud, stack: AssembledStack) -> str:
-    """Create or update one stack, whose assets are published; its final status, always a successful one."""
+    """Create or update one stack, whose assets are published. Returns its final status, always a successful one."""
     client = cloud.client("cloudformation", stack.account, region=stack.region)
     bucket = f"cdk-hnb659fds-assets-{stack.account}-{stack.region}"
     key = f"templates/{stack.name}.json"
@@ -121,7 +121,7 @@ def wait(client: Any, stack_name: str) -> str:
 
 
 def failures(client: Any, stack_name: str) -> str:
-    """Logical id and reason of every failed event, those of nested stacks included."""
+    """Logical id and reason of every failed event, nested stacks included."""
     lines = []
     pages = client.get_paginator("describe_stack_events").paginate(StackName=stack_name)
     for event in (event for page in pages for event in page["StackEvents"]):
@@ -135,7 +135,7 @@ def failures(client: Any, stack_name: str) -> str:
 
 
 def first_failure(client: Any, stack_name: str) -> str | None:
-    """The resource that made the last operation of a stack fail, and its reason; of a nested stack, the one within."""
+    """The resource that made the last operation of a stack fail, and its reason. Looks into nested stacks."""
     pages = client.get_paginator("describe_stack_events").paginate(StackName=stack_name)
     failed = None
     for event in (event for page in pages for event in page["StackEvents"]):

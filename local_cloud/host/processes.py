@@ -71,7 +71,7 @@ class LocalCloud:
         )
 
     def session(self, account: str, *, region: str) -> boto3.Session:
-        """Of an account, without the user's own profile and configuration: they may neither fail nor steer a call."""
+        """A session of an account that ignores the user's own profile and configuration."""
         variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
         own = botocore.session.Session(session_vars=variables)
         return boto3.Session(account, _SECRET_KEY, region_name=region, botocore_session=own)
@@ -89,7 +89,7 @@ class LocalCloud:
         return ask(f"{self.endpoint_url}/_tierfleet/{name}", request, seconds=seconds)
 
     def problem(self) -> str | None:
-        """Why it cannot answer, as a sentence that says what to do; None where it answers. Takes 10 s at most."""
+        """Why it cannot answer, as a sentence that says what to do; None if it answers. It takes 10 s at most."""
         state = self._state
         if not state.runs(self.state_dir):
             return f"the local emulator of {self.state_dir} is gone; start it with tierfleet local up"
@@ -113,7 +113,7 @@ class LocalCloud:
         )
 
     def may_be_busy(self) -> bool:
-        """Whether its process lives and runs, so that it may answer yet."""
+        """Whether its process is alive and running, so it may still answer."""
         return self._state.runs(self.state_dir) and not self._state.stopped()
 
     @property
@@ -121,7 +121,7 @@ class LocalCloud:
         return State(self.endpoint_url, self.region, self.account, self.pid)
 
     def stop(self) -> None:
-        """Leave nothing behind: no process, no port, no file."""
+        """End every process, and remove every file."""
         if self._process is not None:
             self._process.terminate()
             self._process.send_signal(signal.SIGCONT)  # a stopped process hears nothing else

@@ -15,7 +15,7 @@ from local_cloud.core.clock import clock
 from local_cloud.services.cloudwatch import alarm_evaluation
 from local_cloud.services.stacks import cancel as stack_cancel
 
-# AppConfig looks at its monitors at least this often.
+# AppConfig checks its monitors at least this often.
 _MONITOR_SECONDS = 30.0
 _IN_PROGRESS = ("DEPLOYING", "BAKING")
 
@@ -50,7 +50,7 @@ def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> tupl
 
 
 def stop(application: str, environment: str, number: int, *rest: Any) -> Any:
-    """StopDeployment, noted in the event log where it put routes back."""
+    """StopDeployment; the event log records that it put routes back."""
     answer = _ministack_stop(application, environment, number, *rest)
     if answer[0] < 300:
         event_log.record("RoutesTakenBack", f"{application}/{environment}/{number}")
@@ -58,7 +58,7 @@ def stop(application: str, environment: str, number: int, *rest: Any) -> Any:
 
 
 def advance(record: dict[str, Any], now: float) -> None:
-    """Bring a deployment up to now, where a wait for it was skipped to where it would be; dated now at the latest."""
+    """Bring a deployment up to now. A skipped wait counts as waited; events are dated now at the latest."""
     events = len(record.get("_Events", []))
     _ministack_advance(record, now + record.get("_SkippedSeconds", 0.0))
     for event in record.get("_Events", [])[events:]:

@@ -1,7 +1,7 @@
 """Flat forests against LightGBM and scikit-learn, bit for bit: `python -m tests.forest.other_libraries`.
 
 Installs both into an environment below .build/ and runs itself there: generated models of every kind that is covered,
-rows at their thresholds and the float32 beside them. Prints counts; exit code 1 if a margin or score differs in a bit.
+rows at their thresholds and the float32 next to them. Prints counts; exit code 1 if a margin or score differs in a bit.
 `--fixtures FILE` writes a small model of each kind with its rows and scores, which the tests read.
 """
 

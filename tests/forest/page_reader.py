@@ -132,7 +132,7 @@ class PageForest:
         return next((int(split[0]) for split in self.splits if split[3] == slot), 0)
 
     def _expected(self, tree: int, slots: dict[int, float], known: tuple[int, ...]) -> float:
-        """The tree's value of a row of which only those features are known."""
+        """The tree's value for a row with only those features known."""
 
         def below(word: int, pair: int, cover: float) -> float:
             sides = [int(self._goes_right(word, slots))] if self._feature(word) in known else [0, 1]

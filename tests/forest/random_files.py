@@ -104,7 +104,7 @@ def random_file(random: Generator, **fixed: Any) -> bytes:
 
 
 def telling_rows(random: Generator, parts: Parts, count: int) -> Any:
-    """Rows at thresholds and a step beside them, missing values, and categories that are none."""
+    """Rows at thresholds and a step away from them, missing values, and categories that are none."""
     known = np.frombuffer(parts.thresholds, "<f4")
     if parts.node_bytes == FORM_B:
         known = (np.frombuffer(parts.words, "<u8") >> np.uint64(32)).astype("<u4").view("<f4")
@@ -176,7 +176,7 @@ def _trees(random: Generator, form: int, trees: int, questions: list[_Question],
 
 
 def _tree(random: Generator, form: int, questions: list[_Question], leaf_rows: int) -> tuple[int, list[int]]:
-    """The root word and the words of a tree; pairs stand in any order behind their parents, with room between them."""
+    """The root word and the words of a tree; pairs are in any order behind their parents, with gaps between them."""
     size = int(random.choice([0, 1, 5, 40]))
     if size == 0:
         leaf = _leaf(random, form, leaf_rows)

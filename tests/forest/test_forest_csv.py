@@ -81,7 +81,7 @@ def _exponents(random: Any) -> list[str]:
 
 
 def _halfway(random: Any) -> list[str]:
-    """Between two neighbouring float32 numbers: to 15 to 26 digits, and a unit of the last one beside that."""
+    """Between two neighbouring float32 numbers: to 15 to 26 digits, and one unit of the last digit away."""
     texts = []
     values = _floats(random, 4 * _ROW)
     for value in values[(np.abs(values) > 1e-12) & (np.abs(values) < 1e17)].tolist():

@@ -118,7 +118,7 @@ def test_a_dead_stand_in_ends_every_command_with_what_to_do(cloud: LocalCloud, t
         '{"endpoint_url": "http://127.0.0.1:1", "region": "r", "account": "a", "pid": OURS}',
     ],
 )
-def test_a_state_file_of_another_kind_ends_nobody(tmp_path: Path, state: str) -> None:
+def test_a_state_file_of_another_kind_ends_no_process(tmp_path: Path, state: str) -> None:
     (tmp_path / "local-cloud.json").write_text(state.replace("OURS", str(os.getpid())))
     for looked_for in (running, find):
         with pytest.raises(NotRunningError):

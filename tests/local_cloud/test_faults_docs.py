@@ -29,7 +29,7 @@ def test_every_line_of_a_table_of_faults_or_moves_names_a_test() -> None:
     assert [row for row in rows if "`test_" not in row] == []
 
 
-def test_every_test_of_moves_guardrails_and_faults_stands_on_the_page() -> None:
+def test_every_test_of_moves_guardrails_and_faults_is_on_the_page() -> None:
     files = ("serving/test_moves.py", "serving/test_guardrail.py", "serving/test_faults.py")
 
     assert {name for file in files for name in names_of(file)} - set(re.findall(r"`(test_\w+)`", PAGE)) == set()

@@ -168,16 +168,16 @@ whales = st.fixed_dictionaries(
 def test_every_guardrail_that_is_accepted_takes_a_bad_version_back_in_time(
     alarms: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    judged = Counter[str]()
+    outcomes = Counter[str]()
 
     @given(data=st.data())
     @settings(max_examples=400)
     def sweep(data: st.DataObject) -> None:
-        judged.update(_judge(alarms, tmp_path, data))
+        outcomes.update(_judge(alarms, tmp_path, data))
 
     sweep()
     # Of each kind some were accepted, so that the sweep says something.
-    assert min(judged[kind] for kind in ("ALL_AT_ONCE", "CANARY", "LINEAR", "refused")) >= 10, judged
+    assert min(outcomes[kind] for kind in ("ALL_AT_ONCE", "CANARY", "LINEAR", "refused")) >= 10, outcomes
 
 
 def _judge(alarms: dict[str, dict[str, Any]], directory: Path, data: st.DataObject) -> list[str]:

@@ -192,7 +192,7 @@ def test_a_request_of_any_shape_is_answered_as_aws_does(
 @pytest.mark.parametrize(
     "target", ["", "x", "SageMaker.", "SageMaker.Nothing", ".", "Nobody.Knows", "SageMaker." * 900]
 )
-def test_an_operation_that_nobody_knows_is_named(cloud: LocalCloud, served: Served, target: str) -> None:
+def test_an_unknown_operation_is_named(cloud: LocalCloud, served: Served, target: str) -> None:
     status, answered = post(cloud, "sagemaker", target, b"{}")
     assert status == 400
     if target:
@@ -246,7 +246,7 @@ def test_a_fault_of_a_wrong_value_is_refused_as_a_whole(cloud: LocalCloud, serve
 
 
 @pytest.mark.parametrize("raw", RAW, ids=range(len(RAW)))
-def test_what_is_no_http_harms_nobody(cloud: LocalCloud, served: Served, raw: bytes) -> None:
+def test_invalid_http_harms_no_other_caller(cloud: LocalCloud, served: Served, raw: bytes) -> None:
     host, port = cloud.endpoint_url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.settimeout(2)
@@ -266,7 +266,7 @@ def test_an_invocation_that_is_no_request_is_refused(cloud: LocalCloud, raw: byt
         assert connection.recv(65536).startswith(b"HTTP/1.1 " + status)
 
 
-def test_half_open_connections_hold_up_nobody(cloud: LocalCloud, served: Served) -> None:
+def test_half_open_connections_delay_no_other_caller(cloud: LocalCloud, served: Served) -> None:
     host, port = cloud.endpoint_url.removeprefix("http://").split(":")
     halves = [b"", b"P", b"POST /endpoints/tail/invocations HTTP/1.1\r\nhost: x\r\n", b"POST / HTTP/1.1\r\nhost: x\r\n"]
     held = [socket.create_connection((host, int(port)), timeout=60) for _ in range(120)]

@@ -19,7 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "fiv
 # What the tests themselves run in, and what would run them again.
 ELSEWHERE = {"make install", "source .venv/bin/activate"}
 NEEDS_AN_ACCOUNT = "needs an account"
-# Each of these asks AWS; whoever adds one to a page lists it here.
+# Each of these asks AWS. A new one on a page must be listed here.
 ACCOUNT_COMMANDS = {
     "README.md": [
         "tierfleet preflight config/fraud-prod.toml",

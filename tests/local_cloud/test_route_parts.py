@@ -67,7 +67,7 @@ def test_lists_in_the_bucket_are_routes_and_warm_ups_and_a_rollback_brings_them_
     assert seen(shop).route_of("tenant-08999").endpoint == SECOND
     assert len(s3.list_objects_v2(Bucket=BUCKET, Prefix="routes/")["Contents"]) > len(hosted["parts"])
 
-    # Small enough again: the document is whole, and its parts stay for whoever still holds the old one.
+    # Small enough again: the document is whole, and its parts stay for callers that still hold the old one.
     assert shop.update(**large("tenant-00001", count=10)) == "UPDATE_COMPLETE", shop.reasons()
     whole = shop.served_routes()
     assert ("parts" in whole, "tenant-00009" in whole["tenants"]) == (False, True)

@@ -1,4 +1,4 @@
-"""What happens by itself happens once, whoever brings it about."""
+"""What happens without a request happens once, however it is triggered."""
 
 import threading
 import time

@@ -1,5 +1,6 @@
 """Small workloads and fleet models for the planner's tests."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ from tierfleet.planning.traffic.sessions import INDEPENDENT, Sessions
 from tierfleet.planning.traffic.workload import Workload, workload_from_rates
 
 PRICES = load_prices()
+# Without the prices that are derived from EC2's: two types in eu-west-1.
+PRICES_READ = replace(
+    PRICES,
+    hosting={
+        region: {name: price for name, price in prices.items() if not price.derived}
+        for region, prices in PRICES.hosting.items()
+    },
+)
 PROFILES = load_profiles()
 CHURN = CONFIG / "churn-prod.toml"
 FRAUD = CONFIG / "fraud-prod.toml"

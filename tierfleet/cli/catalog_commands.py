@@ -9,8 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from tierfleet.cli.aws import aws_or_fail, bucket_of, routes_of, s3_of, sagemaker_of
-from tierfleet.cli.config_commands import load_all_or_fail, load_or_fail
-from tierfleet.cli.console import Json, columns, fail, out, print_json, say
+from tierfleet.cli.console import Json, columns, fail, load_all_or_fail, load_or_fail, out, print_json, say
 from tierfleet.cli.progress import counter, progress
 from tierfleet.columns import in_columns, sentence
 from tierfleet.config import FleetConfig

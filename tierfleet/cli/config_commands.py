@@ -1,15 +1,13 @@
 """`tierfleet config`: check and explain fleet files."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from tierfleet.cli.console import Json, columns, err, fail, out, say
-from tierfleet.config import CheckedFile, FleetConfig, check_file, check_files
+from tierfleet.cli.console import Json, columns, fail, load_or_fail, out, print_problems
+from tierfleet.config import check_files
 from tierfleet.config.files import shown_path
 from tierfleet.config.quotas import quota_table, quotas
 from tierfleet.config.reference import configuration_markdown, json_schema
@@ -36,7 +34,7 @@ def config_check(
         out.print_json(data={"ok": all(file.config for file in checked), "problems": problems})
     else:
         for file in checked:
-            _print_problems(out, file)
+            print_problems(out, file)
             if file.config:
                 out.print(f"[green]ok[/]: {escape(shown_path(file.path))}")
     if not all(file.config for file in checked):
@@ -64,28 +62,3 @@ def config_schema() -> None:
 def config_reference() -> None:
     """Print every key with meaning, unit and default as Markdown (docs/configuration.md contains this output)."""
     typer.echo(configuration_markdown(), nl=False)
-
-
-def load_or_fail(file: Path) -> FleetConfig:
-    """The fleet of a file. If it is invalid, the command prints its errors on stderr and ends with exit code 2."""
-    [config] = load_all_or_fail([file])
-    return config
-
-
-def load_all_or_fail(files: Sequence[Path], told: Callable[[str], str] = str) -> list[FleetConfig]:
-    """The fleets of all files. If one is invalid, the command prints all errors on stderr and ends with exit code 2.
-
-    told: rewrites an error before it is printed, for a file that is a temporary copy.
-    """
-    checked = [check_file(file) for file in files]
-    for file in checked:
-        if file.config is None:
-            _print_problems(err, file, told)
-    if not all(file.config for file in checked):
-        raise typer.Exit(2)
-    return [file.config for file in checked if file.config]
-
-
-def _print_problems(console: Console, file: CheckedFile, told: Callable[[str], str] = str) -> None:
-    for problem in file.problems:
-        say(problem.severity, told(str(problem).partition(": ")[2]), console=console)

@@ -4,13 +4,16 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+
+from tierfleet.config import CheckedFile, FleetConfig, check_file
 
 out = Console(soft_wrap=True, highlight=False)
 # For tables: a pipe has no width, and 80 columns would truncate names.
@@ -43,6 +46,32 @@ def fail(message: str) -> NoReturn:
     """Print one error and end with exit code 2."""
     say("error", message)
     raise typer.Exit(2)
+
+
+def load_or_fail(file: Path) -> FleetConfig:
+    """The fleet of a file. An unusable one ends the command with exit code 2, its errors on stderr."""
+    [config] = load_all_or_fail([file])
+    return config
+
+
+def load_all_or_fail(files: Sequence[Path], told: Callable[[str], str] = str) -> list[FleetConfig]:
+    """The fleets of all files. Unusable ones end the command with exit code 2, the errors of all of them on stderr.
+
+    told: an error as it is printed, where its file is a temporary copy.
+    """
+    checked = [check_file(file) for file in files]
+    for file in checked:
+        if file.config is None:
+            print_problems(err, file, told)
+    if not all(file.config for file in checked):
+        raise typer.Exit(2)
+    return [file.config for file in checked if file.config]
+
+
+def print_problems(console: Console, file: CheckedFile, told: Callable[[str], str] = str) -> None:
+    """Every problem of a file, one a line; told: as in `load_all_or_fail`."""
+    for problem in file.problems:
+        say(problem.severity, told(str(problem).partition(": ")[2]), console=console)
 
 
 @contextmanager

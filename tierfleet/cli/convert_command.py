@@ -12,8 +12,7 @@ from rich.markup import escape
 
 from tierfleet.aws_problem import AwsProblemError
 from tierfleet.cli.aws import aws_or_fail, bucket_of, s3_of
-from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, columns, err, fail, out, print_json, say
+from tierfleet.cli.console import Json, columns, err, fail, load_or_fail, out, print_json, say
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.columns import in_columns, sentence

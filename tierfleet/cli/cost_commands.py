@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tierfleet.cli.config_commands import load_all_or_fail, load_or_fail
-from tierfleet.cli.console import Json, columns, fail, print_json
+from tierfleet.cli.console import Json, columns, fail, load_all_or_fail, load_or_fail, print_json
 from tierfleet.cli.diff_command import Against
 from tierfleet.cli.fleet_file import ConfigOption
 from tierfleet.cost.diff import Priced, cost_diff, paired_files
@@ -51,7 +50,7 @@ def cost(
     ] = None,
     nat_gateways: Annotated[int, typer.Option(help="The NAT gateways of a VPC without an S3 gateway endpoint.")] = 0,
     region: Annotated[str | None, typer.Option(help="Use the prices of this region.")] = None,
-    prices: Annotated[Path | None, typer.Option(help="A price table; default: the included one.")] = None,
+    prices: Annotated[Path | None, typer.Option(help="A price table; default: the shipped one.")] = None,
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the source of every price.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown for a pull request.")] = False,

@@ -29,6 +29,8 @@ EXAMPLES: Final = {
     "invoke": "m07 --local --explain",
     "warm": "--local --tenants m07,m08",
     "plan fleet": "churn.parquet --config config/churn-prod.toml --budget-usd 3000 --html plan.html",
+    "plan replay": "churn.parquet --config config/churn-prod.toml",
+    "plan backtest": "churn.parquet --config config/churn-prod.toml --split 0.5",
     "plan curve": "churn.parquet --capacity-models 500",
     "plan synthesize": "churn --out churn.parquet",
     "plan calibrate": "artefacts/m07/1.tar.gz --out profiles.toml",

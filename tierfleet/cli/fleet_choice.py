@@ -13,8 +13,7 @@ import typer
 from botocore.exceptions import NoCredentialsError
 
 from tierfleet.cli.aws import CALLERS_PERMISSIONS, any_failure_or_fail, aws_or_fail, read_routes
-from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import fail
+from tierfleet.cli.console import fail, load_or_fail
 from tierfleet.cli.fleet_file import remembered
 from tierfleet.cli.stand_in import running_standin, standin_or_fail
 from tierfleet.config import FleetConfig

@@ -19,20 +19,19 @@ from tierfleet.aws_problem import AwsProblemError
 from tierfleet.cli import catalog_commands, convert_command
 from tierfleet.cli.aws import aws_or_fail, bucket_of, s3_of
 from tierfleet.cli.catalog_commands import Config
-from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, columns, err, fail, out, print_json, say
+from tierfleet.cli.console import Json, columns, err, fail, load_or_fail, out, print_json, say
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.columns import in_columns
 from tierfleet.models import pointer, sources
 from tierfleet.models.files import ModelFile, PassedOver, every_model, find_models, passed_over
-from tierfleet.models.findings import Finding, Severity, Validated
-from tierfleet.models.fleet_fit import fleet_findings
 from tierfleet.models.package import Package, PackageOptions, package
 from tierfleet.models.publish_many import Outcome, publish_all
 from tierfleet.models.references import pins
 from tierfleet.models.target import Target, named_target, target_of
-from tierfleet.models.validate import validate
+from tierfleet.models.validation.findings import Finding, Severity, Validated
+from tierfleet.models.validation.fleet_fit import fleet_findings
+from tierfleet.models.validation.validate import validate
 from tierfleet.runtime.catalog import CatalogError
 from tierfleet.text import counted, size
 

@@ -57,7 +57,7 @@ FIELDS = (
         False,
         "1 to 7 or SUN to SAT, *, ?, lists and ranges, or L, 6L or 6#3 alone; no steps",
     ),
-    Field("year", *SCHEDULE_YEARS, {}, "", True, "1970 to 2199, *, lists, ranges and steps"),
+    Field("year", *SCHEDULE_YEARS, {}, "", True, "1970 to 2199, *, lists, rising ranges and steps"),
 )
 _MINUTES, _HOURS, _DAY_OF_MONTH, _MONTH, _DAY_OF_WEEK, _YEAR = FIELDS
 
@@ -136,7 +136,10 @@ def _is_item(field: Field, item: str, *, alone: bool) -> bool:
     if span == "*":
         return alone
     ends = span.split("-")
-    return len(ends) <= 2 and all(_is_number(field, end) for end in ends)
+    if len(ends) > 2 or not all(_is_number(field, end) for end in ends):
+        return False
+    # Hours go round midnight and days round the weekend, but years never come again.
+    return field is not _YEAR or int(ends[0]) <= int(ends[-1])
 
 
 def _is_number(field: Field, text: str) -> bool:
@@ -146,7 +149,7 @@ def _is_number(field: Field, text: str) -> bool:
 
 
 def _numbers(field: Field, value: str) -> tuple[int, ...]:
-    found: set[int] = set()
+    numbers: set[int] = set()
     for item in value.split(","):
         span, slash, step = item.partition("/")
         first, dash, last = span.partition("-")
@@ -162,8 +165,8 @@ def _numbers(field: Field, value: str) -> tuple[int, ...]:
             if begin <= end
             else [*range(begin, field.highest + 1), *range(field.lowest, end + 1)]
         )
-        found |= set(stretch[:: int(step) if step else 1])
-    return tuple(sorted(found))
+        numbers |= set(stretch[:: int(step) if step else 1])
+    return tuple(sorted(numbers))
 
 
 def _number(field: Field, text: str) -> int:

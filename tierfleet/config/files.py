@@ -1,4 +1,4 @@
-"""Reading what a fleet file is made of, so that no file can end in a traceback or in waiting."""
+"""Reads fleet files and tenant lists. No file, however odd, ends in a traceback or keeps the command waiting."""
 
 import codecs
 import math
@@ -24,9 +24,9 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-# Control characters but tab and line ends, byte-order marks, and what is no character: no AWS API takes them.
+# Control characters except tab and line ends, byte-order marks and noncharacters: no AWS API takes them.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
-# The CDK would look for a value of its own behind such a text, and end in a traceback.
+# The CDK would read such a text as a reference to its own values, and end in a traceback.
 _CDK_REFERENCE = "${Token["
 
 
@@ -39,7 +39,7 @@ class FileError(Exception):
 
 
 def shown_path(path: Path) -> str:
-    """The path as text that every terminal and JSON take, whatever bytes it has."""
+    """The path as text that every terminal and JSON accept, whatever its bytes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -48,16 +48,16 @@ def fleet_files(path: Path) -> list[Path]:
     try:
         if not path.is_dir():
             return [path]
-        found = sorted(file for file in path.iterdir() if file.name.endswith(".toml"))
+        files = sorted(file for file in path.iterdir() if file.name.endswith(".toml"))
     except OSError as error:
         raise FileError(f"cannot be read ({error.strerror})", "check the path and its permissions") from error
-    if not found:
+    if not files:
         raise FileError("holds no fleet files (*.toml)", "name a directory with fleet files, or a file")
-    return found
+    return files
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file. Raises FileError for what is no readable, regular file of text."""
+    """The text of a UTF-8 file. Raises FileError for anything but a readable regular text file."""
     try:
         # A pipe or device would keep the reader waiting.
         if not stat.S_ISREG(mode := path.stat().st_mode):
@@ -82,7 +82,7 @@ def read_text(path: Path) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The document of a TOML file. Raises FileError for a file that holds none."""
+    """The document of a TOML file. Raises FileError for a file that is not TOML."""
     text = read_text(path)
     try:
         document = tomllib.loads(text)
@@ -109,13 +109,13 @@ def unfit_texts(document: Any, where: tuple[str, ...] = ()) -> Iterator[Problem]
     items = document.items() if isinstance(document, dict) else enumerate(document)
     for key, value in items:
         for text in (key, value):
-            if isinstance(text, str) and (found := _NO_TEXT.search(text)):
-                name = "a byte-order mark" if found[0] == "\ufeff" else "a control character"
-                message = f"holds {name} (U+{ord(found[0]):04X}), which AWS does not take"
+            if isinstance(text, str) and (unfit := _NO_TEXT.search(text)):
+                name = "a byte-order mark" if unfit[0] == "\ufeff" else "a control character"
+                message = f"holds {name} (U+{ord(unfit[0]):04X}), which AWS does not take"
                 yield Problem(".".join(where), str(key), value, message, "remove the character")
                 break
             if isinstance(text, str) and _CDK_REFERENCE in text:
-                message = f"holds {_CDK_REFERENCE}, which the CDK reads as a value of its own"
+                message = f"holds {_CDK_REFERENCE}, which the CDK reads as a reference to its own values"
                 yield Problem(".".join(where), str(key), value, message, "write it in another way")
                 break
         if isinstance(value, dict | list):
@@ -123,7 +123,7 @@ def unfit_texts(document: Any, where: tuple[str, ...] = ()) -> Iterator[Problem]
 
 
 def plain(value: Any) -> Any:
-    """A value of a TOML document as JSON takes it."""
+    """A TOML value as JSON accepts it."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -138,7 +138,7 @@ def plain(value: Any) -> Any:
 
 
 def with_tuples(value: Any) -> Any:
-    """The document with its lists as tuples, as the strict models take them."""
+    """The document with its lists as tuples, as the strict models need them."""
     if isinstance(value, dict):
         return {key: with_tuples(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -147,7 +147,7 @@ def with_tuples(value: Any) -> Any:
 
 
 def _deeper_than(document: Any, most: int) -> bool:
-    """Without recursion, which is what a deep document breaks."""
+    """No recursion, since a deep document would break it."""
     level = [document]
     for _ in range(most):
         level = [

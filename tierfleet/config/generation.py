@@ -24,15 +24,15 @@ LEFT_OUT: Final = ("__pycache__", "*.pyc", ".*_cache", "*.egg-info", "*.so", "bu
 
 
 def generation(config: FleetConfig, tier: MultiModelTier) -> str:
-    """Six characters of base32 (30 bits of SHA-256), such as `q3f7xk`. The instance type is not part of it: the name
-    says it already."""
+    """Six characters of base32 (30 bits of SHA-256), such as `q3f7xk`. The instance type is not part of it, since
+    the name has it already."""
     return _short(instance_settings(config, tier))
 
 
 def name_suffix(config: FleetConfig, tier: MultiModelTier) -> str | None:
-    """The generation as the endpoint's name has it; None for the one that the fleet file calls the first."""
-    found = generation(config, tier)
-    return None if found == tier.first_generation else found
+    """The generation in the endpoint's name; None for the fleet file's `first_generation`."""
+    current = generation(config, tier)
+    return None if current == tier.first_generation else current
 
 
 def check_generations(config: FleetConfig) -> Iterator[Problem]:
@@ -40,7 +40,7 @@ def check_generations(config: FleetConfig) -> Iterator[Problem]:
     for name, tier in config.multi_model_tiers.items():
         if tier.first_generation and (suffix := name_suffix(config, tier)):
             message = f"its settings are another generation, {suffix}, so its endpoint has a name that ends in it"
-            fix = "nothing to do: it is built and warmed beside the one that is deployed"
+            fix = "nothing to do: the new endpoint is built and warmed before the deployed one goes"
             yield Problem(f"tiers.{name}", "first_generation", tier.first_generation, message, fix, severity="note")
 
 
@@ -90,7 +90,7 @@ def guardrail_id(tier: MultiModelTier | DedicatedTier) -> str:
 
 @cache
 def image_content(directory: Path = _CONTAINER) -> str:
-    """SHA-256 of the files that the image `tierfleet` is built from; of none where only the package is installed."""
+    """SHA-256 of the sources of the image `tierfleet`; of no files where only the package is installed."""
     files = sorted(path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
     kept = [file for file in files if not any(fnmatchcase(part, out) for part in file.parts for out in LEFT_OUT)]
     hashes = [[file.as_posix(), hashlib.sha256((directory / file).read_bytes()).hexdigest()] for file in kept]

@@ -1,4 +1,4 @@
-"""How long a rollback alarm takes to go off: alarm windows and the bakes of a guardrail are derived from each other.
+"""How long a rollback alarm takes to fire; alarm windows and guardrail bakes are derived from each other.
 
 SageMaker looks at the alarms while a step bakes. A bake that is shorter than what the alarms need lets a version that
 fails every call take all traffic.
@@ -6,7 +6,7 @@ fails every call take all traffic.
 
 from typing import Final
 
-# The alarms that take an update back judge minutes: this many of those looked at must be bad.
+# The rollback alarms look at minutes: this many of them must be bad.
 ROLLBACK_PERIOD_SECONDS: Final = 60
 ROLLBACK_DATAPOINTS: Final = (3, 5)
 # SageMaker publishes by the minute; how late a minute's metrics arrive is not documented. Two minutes is what

@@ -1,6 +1,6 @@
-"""The route document as AppConfig hosts it: whole, or with what grows in objects of the model bucket.
+"""The route document as AppConfig hosts it: whole, or with its long lists in objects of the model bucket.
 
-A template holds the hosted document, and CloudFormation takes 1 MB of template. Where the whole document leaves no
+A template contains the hosted document, and CloudFormation takes 1 MB of template. Where the whole document leaves no
 room, the tenants of further shared tiers, and the warm-up lists with the probe, become two objects below `routes/`,
 named by their content. A document names its own objects and none is ever deleted, so an older document that AppConfig
 or CloudFormation brings back still finds its own.
@@ -29,7 +29,7 @@ class HostedRoutes:
 
 
 def hosted_routes(config: FleetConfig) -> HostedRoutes:
-    """What of a fleet's route document AppConfig hosts, and what the model bucket holds."""
+    """The part of a fleet's route document that AppConfig hosts, and the parts in the model bucket."""
     document = routes.route_document(config)
     whole = _text(document)
     if frame_bytes(config) + json_length(whole) <= WHOLE_TEMPLATE_BYTES:

@@ -38,7 +38,7 @@ _TIER_MODELS: dict[str, type[AnyTier]] = {
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """A fleet file after every check: `config` is None where an error stands among the problems."""
+    """A fleet file after every check: `config` is None if one of the problems is an error."""
 
     path: Path
     config: FleetConfig | None
@@ -46,7 +46,14 @@ class CheckedFile:
 
 
 def load(path: Path) -> FleetConfig:
-    """The fleet of one file. Raises ConfigError with every error of the file."""
+    """The fleet of one file.
+
+    >>> fleet = load(Path("config/fraud-prod.toml"))
+    >>> fleet.region, fleet.default_tier, sorted(fleet.tiers["whale"].tenants)
+    ('eu-west-1', 'tail', ['m01', 'm04', 'm12', 'm18', 'm29'])
+
+    Raises ConfigError with every error of the file.
+    """
     checked = check_file(path)
     if checked.config is None:
         raise ConfigError(errors_of(checked.problems))
@@ -67,7 +74,7 @@ def load_all(path: Path) -> list[FleetConfig]:
 def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
     """Each file checked, and all of them against each other: two files must not describe the same fleet.
 
-    A directory stands for its `*.toml`.
+    A directory means its `*.toml` files.
     """
     checked = []
     for path in paths:
@@ -107,9 +114,9 @@ def check_file(path: Path) -> CheckedFile:
     parts = _validate_tables(document, problems)
     tables = document.get("tiers", {})
     every_tier_is_sound = isinstance(tables, dict) and parts.get("tiers", {}).keys() == tables.keys()
-    found = check_fleet(parts, shown_path(Path(path.stem)), every_tier_is_sound=every_tier_is_sound)
+    between_tables = check_fleet(parts, shown_path(Path(path.stem)), every_tier_is_sound=every_tier_is_sound)
     # A list that could not be read is not also empty.
-    problems += [problem for problem in found if not (problem.table in unread and problem.key == "tenants")]
+    problems += [problem for problem in between_tables if not (problem.table in unread and problem.key == "tenants")]
     places = {(problem.table, problem.key) for problem in problems}
     problems += [problem for problem in texts if (problem.table, problem.key) not in places]
     if parts.keys() == FleetConfig.model_fields.keys() and every_tier_is_sound and _has_one_default(parts["tiers"]):
@@ -144,13 +151,13 @@ def _read_tenant_files(document: dict[str, Any], directory: Path) -> list[Proble
             continue
         file = directory / file_name
         if file.parent != directory or file.name in ("", ".", ".."):
-            message = f"no file beside the fleet file, in {shown_path(directory)}"
+            message = f"not a file in the fleet file's directory, {shown_path(directory)}"
             problems.append(Problem(where, "tenants_file", file_name, message, "name a file there"))
             continue
         try:
             warm_up["tenants"] = read_lines(file)
         except FileError as error:
-            message = f"the file beside the fleet file, {shown_path(file)}, {error.message}"
+            message = f"the file {shown_path(file)} {error.message}"
             problems.append(Problem(where, "tenants_file", file_name, message, error.fix))
     return problems
 

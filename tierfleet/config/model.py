@@ -77,8 +77,8 @@ class Encryption(Section):
 
 
 class Models(Section):
-    """Who may delete models. The model bucket's policy keeps everybody else from it: a key that is deleted could be
-    written again, and instances would go on serving the old bytes."""
+    """Who may delete models. The model bucket's policy denies it to all others: a deleted key could be written
+    again, and instances would keep serving the old bytes."""
 
     gc_principal_arns: Annotated[tuple[PrincipalArn, ...], Field(max_length=10), AfterValidator(check_distinct)] = ()
     """Roles (or users) that run `models gc --delete` and `models remove --artefacts`, by their exact ARNs; none: no
@@ -219,10 +219,10 @@ class WarmUp(Section):
     -> AWS::Scheduler::Schedule ScheduleExpression"""
     timezone: TimeZone = "UTC"
     """IANA time zone of the schedule, summer time included. -> ScheduleExpressionTimezone"""
-    tenants: tuple[TenantId, ...] = ()
+    tenants: Annotated[tuple[TenantId, ...], AfterValidator(check_distinct)] = ()
     """Whose models to load, hottest first. A tenant on another tier is skipped."""
     tenants_file: str | None = None
-    """Or a file beside this one with one tenant a line (`#` starts a comment), for lists too long to read here."""
+    """Or a file beside this one with one tenant a line (`#` starts a comment), for long lists."""
     concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
     """Loads under way at once; default: the vCPUs of the initial instances. More would starve live calls."""
     deadline_seconds: Annotated[int, Field(ge=60, le=780)] = 780
@@ -256,11 +256,11 @@ class Guardrail(Section):
 
 
 class Tier(Section):
-    """What every tier has, whatever its hosting."""
+    """What every tier has."""
 
     instance_type: InstanceTypeName
-    """A SageMaker CPU instance type. Another type is another endpoint name: the new endpoint is built beside the
-    old one. -> AWS::SageMaker::EndpointConfig InstanceType"""
+    """A SageMaker CPU instance type. Another type is another endpoint name: the new endpoint is built before
+    the old one goes. -> AWS::SageMaker::EndpointConfig InstanceType"""
     instances: Instances
     """Bounds and first size."""
     scaling: Scaling
@@ -292,7 +292,7 @@ class MultiModelTier(Tier):
     """`multi-model`: one endpoint for all tenants of the tier."""
     default: bool = False
     """True for the one tier that serves every tenant no other tier names."""
-    tenants: tuple[TenantId, ...] = ()
+    tenants: Annotated[tuple[TenantId, ...], AfterValidator(check_distinct)] = ()
     """Tenants of a further shared tier; the default tier lists none."""
     first_generation: Annotated[str, Field(pattern=rf"^{GENERATION_PATTERN}$")] | None = None
     """The generation whose endpoint name carries no suffix. A generation is six characters for what the instances are
@@ -364,7 +364,7 @@ class FleetConfig(Section):
     """Whether the model bucket outlives its stack; where it does not, empty it before deleting the stack.
     -> DeletionPolicy of AWS::S3::Bucket"""
     tags: Mapping[str, str] = {}
-    """Further tags on every resource; fleet, environment, tier and tenant are set anyway."""
+    """Further tags on every resource; fleet, environment, tier and tenant are always set."""
     runbook_url: Annotated[str, Field(pattern=r"^https://[!-~]+$", max_length=200)]
     """Where docs/runbook.md is published; every alarm's description links its section."""
     log_retention_days: LogRetentionDays = 90

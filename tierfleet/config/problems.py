@@ -8,9 +8,13 @@ from typing import Any, Literal
 
 from pydantic_core import ErrorDetails
 
+from tierfleet.columns import shortened
+
 Severity = Literal["error", "warning", "note"]
 
 
+# A key of a thousand characters would push the message off the screen.
+_LONGEST_NAME = 100
 # In the words of TOML.
 _SHAPES = {
     "model_type": "should be a table",
@@ -26,7 +30,7 @@ _SHAPES = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding: where it stands, the value found, what is wrong with what is allowed, and what to do."""
+    """One problem: its place, the value, what is wrong and what is allowed, and what to do."""
 
     table: str
     key: str
@@ -37,13 +41,14 @@ class Problem:
     file: str = ""
 
     def __str__(self) -> str:
-        place = f"[{self.table}] {self.key}" if self.table else self.key
+        table, key = shortened(self.table, _LONGEST_NAME), shortened(self.key, _LONGEST_NAME)
+        place = f"[{table}] {key}" if table else key
         shown = "" if self.value is None else f" = {_shown(self.value)}"
         return f"{self.severity}: {self.file}: {place}{shown}: {self.message}; {self.fix}"
 
 
 class ConfigError(ValueError):
-    """A fleet file cannot be used; holds every problem found in it, never just the first."""
+    """A fleet file cannot be used; lists every problem in it, never just the first."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)

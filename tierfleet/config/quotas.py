@@ -1,9 +1,11 @@
 """The SageMaker quotas a fleet needs, against what a new account has."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tierfleet.columns import in_columns
 from tierfleet.config.model import DedicatedTier, FleetConfig
 
 # Defaults of a new account. Source: docs.aws.amazon.com/general/latest/gr/sagemaker.html (2026 text).
@@ -18,6 +20,9 @@ SERVERLESS_ENDPOINTS = "Maximum number of serverless endpoints"
 SERVERLESS_CONCURRENCY = "Maximum total concurrency across all serverless endpoints"
 DEFAULT_SERVERLESS_ENDPOINTS = 5
 DEFAULT_SERVERLESS_CONCURRENCY = 10
+
+# With the numbers behind it, such a line fits a terminal of 80 columns.
+_NAME_COLUMNS = 44
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,11 @@ def _serverless(config: FleetConfig) -> list[Quota]:
 
 def quota_table(config: FleetConfig, needed: Sequence[Quota]) -> str:
     """The quotas as lines of text of at most 80 columns, one a quota, with what to ask AWS for."""
-    title = f"{config.fleet}-{config.environment}: SageMaker quotas in {config.account}, {config.region}"
-    width = max(len(quota.name) for quota in needed)
-    lines = [f"{title}\n {'quota':<{width}} at max updating default"]
+    rows: list[tuple[str, ...]] = [("quota", "at max", "updating", "default", "")]
     for quota in needed:
-        ask = f" request {quota.while_updating}" if quota.request_increase else ""
-        counts = f"{quota.at_maximum:>6} {quota.while_updating:>8} {quota.default:>7}"
-        lines.append(f" {quota.name:<{width}} {counts}{ask}")
-    return "\n".join(lines)
+        ask = f"request {quota.while_updating}" if quota.request_increase else ""
+        *begun, last = textwrap.wrap(quota.name, _NAME_COLUMNS, subsequent_indent="  ")
+        rows += [(line,) for line in begun]
+        rows.append((last, str(quota.at_maximum), str(quota.while_updating), str(quota.default), ask))
+    title = f"{config.fleet}-{config.environment}: SageMaker quotas in {config.account}, {config.region}"
+    return "\n".join([title, *(f" {line}" for line in in_columns(rows, None, right=(1, 2, 3), gap=1))])

@@ -9,15 +9,18 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tierfleet.config.model import (
+    DedicatedAlarmLimits,
     DedicatedTenant,
     DedicatedTier,
+    EndpointAlarmLimits,
     FleetConfig,
     MultiModelTier,
     ScheduledCapacity,
+    Tier,
 )
 from tierfleet.config.serverless import ServerlessTenant, ServerlessTier
 
-# Where each table stands in a fleet file, in the order of the reference.
+# The name of each table in a fleet file, in the order of the reference.
 _TIER_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ('[tiers.<tier>], hosting = "multi-model"', MultiModelTier),
     ('[tiers.<tier>], hosting = "dedicated"', DedicatedTier),
@@ -25,6 +28,13 @@ _TIER_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[tiers.<tier>.tenants]: `<tenant> = { ... }`", DedicatedTenant),
     ("[tiers.<tier>.scaling.schedules.<name>]", ScheduledCapacity),
 )
+
+
+# Keys of a table that a table before it has too, with the same meaning.
+_INHERITED: dict[type[BaseModel], dict[str, FieldInfo]] = {
+    DedicatedTier: Tier.model_fields,
+    DedicatedAlarmLimits: EndpointAlarmLimits.model_fields,
+}
 
 
 def json_schema() -> str:
@@ -59,8 +69,13 @@ def configuration_markdown() -> str:
 
 def _section(title: str, model: type[BaseModel]) -> str:
     lines = [f"### {title}", "", " ".join((model.__doc__ or "").split()), ""]
+    as_above = _INHERITED.get(model, {}).keys()
+    if as_above:
+        lines += [f"As above: {', '.join(f'`{name}`' for name in as_above)}. And:", ""]
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
+        if name in as_above:
+            continue
         meaning = " ".join((field.description or "").split()).replace("|", "\\|")
         lines.append(f"| `{name}` | {_type(field)} | {_default(field)} | {meaning} |")
     return "\n".join([*lines, ""])
@@ -80,8 +95,15 @@ def _default(field: FieldInfo) -> str:
 
 def _type(field: FieldInfo) -> str:
     words = dict.fromkeys(_word(annotation) for annotation in _leaves(field.annotation))
-    limits = [text for item in field.metadata if (text := _limit(item))]
+    limits = [text for item in (*field.metadata, *_inner_metadata(field.annotation)) if (text := _limit(item))]
     return ", ".join([" or ".join(words), *limits])
+
+
+def _inner_metadata(annotation: Any) -> Iterator[Any]:
+    """The limits of the alternatives of an optional value."""
+    for part in get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ():
+        for item in getattr(part, "__metadata__", ()):
+            yield from item.metadata if isinstance(item, FieldInfo) else (item,)
 
 
 def _word(annotation: Any) -> str:

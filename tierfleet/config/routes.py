@@ -1,4 +1,4 @@
-"""The route document: which endpoint serves a tenant. One derivation for stack, client, Lambda and local fleet."""
+"""The route document: which endpoint serves a tenant. Stack, client, Lambda and local emulator all derive it here."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ from tierfleet.instance_types import describe
 from tierfleet.runtime import names, route_parts
 from tierfleet.runtime.hosting import SHAPES
 
-# AppConfig's validators know no newer draft than 04. Kept by hand; tests hold every fleet's document against it.
+# AppConfig's validators know no newer draft than 04. Kept by hand; tests check every fleet's document against it.
 ROUTE_SCHEMA: Mapping[str, Any] = {
     "$schema": "http://json-schema.org/draft-04/schema#",
     "type": "object",
@@ -24,10 +24,10 @@ ROUTE_SCHEMA: Mapping[str, Any] = {
         "fleet": {"type": "string", "minLength": 1},
         "environment": {"type": "string", "minLength": 1},
         "default_tier": {"type": "string", "minLength": 1},
-        # Not required: a document of before must stay deployable, should a deployment be taken back.
+        # Not required: older documents must still validate after a rollback.
         "models_bucket": {"type": "string", "minLength": 3, "maxLength": 63},
         "ttl_seconds": {"type": "integer", "minimum": 15, "maximum": 3600},
-        # Sections that lie in the model bucket (hosted_routes).
+        # Sections in the model bucket (hosted_routes).
         "parts": {
             "type": "object",
             "minProperties": 1,
@@ -125,7 +125,7 @@ def endpoint_name(config: FleetConfig, tier: str, tenant: str | None = None) -> 
 
 
 def route_document(config: FleetConfig) -> dict[str, Any]:
-    """The route document of a fleet, as JSON-ready data; it holds exceptions only, so most tenants are not in it.
+    """The route document of a fleet, as JSON-ready data; it lists exceptions only, so most tenants are not in it.
 
     The order of tables and tenants in the fleet file changes nothing; the order of a warm-up list is its meaning.
     """
@@ -193,5 +193,5 @@ def _warm_ups(config: FleetConfig) -> dict[str, Any]:
 
 
 def fleet_vcpus(tier: MultiModelTier) -> int:
-    """vCPUs of a tier's initial instances: what bounds loads and calls under way at once."""
+    """vCPUs of a tier's initial instances, which limit concurrent loads and calls."""
     return describe(tier.instance_type).vcpus * tier.instances.initial

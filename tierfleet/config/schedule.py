@@ -1,5 +1,5 @@
 """Schedule expressions as EventBridge Scheduler and Application Auto Scaling take them: one parser for the check of a
-fleet file, for costs and for the local stand-in.
+fleet file, for costs and for the local emulator.
 
 Sources: docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html,
 docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
@@ -20,7 +20,7 @@ _AT = re.compile(r"at\(([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\)
 _UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _FIRST_YEAR, _LAST_YEAR = SCHEDULE_YEARS
 _LONGEST_RATE = timedelta(days=366 * (_LAST_YEAR - _FIRST_YEAR))
-# What the time zone database holds beside time zones: a placeholder, and this machine's own.
+# Names in the time zone database that are not time zones: a placeholder, and this machine's own.
 _NO_ZONES = frozenset({"Factory", "localtime"})
 
 

@@ -1,5 +1,6 @@
 """The value types of a fleet file, and what every table of it has in common."""
 
+from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -18,8 +19,10 @@ from tierfleet.runtime.names import WORD_PATTERN
 
 
 def check_distinct(items: tuple[str, ...]) -> tuple[str, ...]:
-    if twice := sorted({item for item in items if items.count(item) > 1}):
-        raise ValueError(f"lists {', '.join(twice)} twice; each id must be a different one")
+    twice = sorted(item for item, count in Counter(items).items() if count > 1)
+    if twice:
+        more = f" and {len(twice) - 5} more" if len(twice) > 5 else ""
+        raise ValueError(f"lists {', '.join(twice[:5])}{more} more than once; each id must be a different one")
     return items
 
 
@@ -75,4 +78,4 @@ class ErrorLimits(Section):
     max_memory_percent: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=100)] = 95
     """MemoryUtilization, a guard against running out. A full cache is a multi-model endpoint's normal state."""
     min_requests: Count = 100
-    """Requests in five minutes below which ratios are not judged: one cold call at night is not an incident."""
+    """Requests in five minutes below which ratios are ignored: one cold call at night is not an incident."""

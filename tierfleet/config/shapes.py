@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 
 def known_keys(annotation: Any, loc: tuple[int | str, ...]) -> list[str]:
-    """The keys of the table that holds `loc`, empty where it is no table of ours."""
+    """The keys of the table around `loc`, empty where it is not a table of the model."""
     holder = _annotation_at(annotation, loc[:-1])
     return list(holder.model_fields) if _is_model(holder) else []
 

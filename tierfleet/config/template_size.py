@@ -1,7 +1,7 @@
 """How many resources and how many bytes of template a fleet becomes.
 
 The counts are exact. The bytes are an estimate from measured parts, within 5 %, so that they are known without a
-synthesis. Tests hold both against real templates.
+synthesis. Tests compare both with real templates.
 """
 
 import json
@@ -13,7 +13,7 @@ from tierfleet.config.serverless import ServerlessTier
 # Resources of the root stack: of every fleet, of the first warm-up, of a shared tier and its options, of a whale's
 # nested stack, of a route document in parts; and the resources inside a whale's stack.
 FLEET_RESOURCES = 26
-# The two route guards carry no tags.
+# The two route guards have no tags.
 _UNTAGGED_RESOURCES = 2
 FIRST_WARM_UP_RESOURCES = 6
 MULTI_MODEL_RESOURCES = 15

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 
-from tierfleet.cost.prices import Price, PriceSource, PriceTable, UnknownPriceError
+from tierfleet.cost.price import Price, PriceSource, UnknownPriceError
+from tierfleet.cost.prices import PriceTable
 
 # Tier and tenant; tenant is None for a shared tier, both are for the whole fleet.
 Place = tuple[str | None, str | None]
@@ -12,31 +13,40 @@ Place = tuple[str | None, str | None]
 
 @dataclass(frozen=True)
 class CostLine:
-    """One item in US dollars a month: with every endpoint at its lower bound, as expected, and at its upper bound.
-
-    tier: None for what belongs to the whole fleet. tenant: of a dedicated endpoint.
-    """
+    """One item of the bill, in US dollars a month."""
 
     tier: str | None
+    """None for an item of the whole fleet."""
     tenant: str | None
+    """The tenant of a dedicated endpoint, else None."""
     item: str
+    """Such as `instances` or `alarms`."""
     detail: str
+    """Quantities and prices, for a reader."""
     usd_at_min: float
+    """With every endpoint at its lower bound."""
     usd: float
+    """As expected."""
     usd_at_max: float
+    """With every endpoint at its upper bound."""
 
 
 @dataclass
 class Bill:
-    """notes: what was assumed; left_out: what is not in it; unknown: prices that the table lacks."""
+    """A bill that grows line by line."""
 
     prices: PriceTable
     region: str
+    """Whose prices are used."""
     lines: list[CostLine] = field(default_factory=list)
     used: dict[str, Price] = field(default_factory=dict)
+    """Every price that a line needed, by name."""
     notes: list[str] = field(default_factory=list)
+    """What was assumed."""
     left_out: list[str] = field(default_factory=list)
+    """What the bill does not include."""
     unknown: dict[str, str] = field(default_factory=dict)
+    """Prices that the table lacks, by name, with the error's sentence."""
 
     def unit(self, name: str) -> Price:
         """The price of a unit."""

@@ -10,7 +10,7 @@ from tierfleet.cost.bill import Place
 from tierfleet.cost.monthly_cost import FleetCost
 from tierfleet.errors import InputError
 
-# Less than a cent is rounding.
+# Anything below half a cent is rounding.
 _CENT: Final = 0.005
 # Keys that change no cost by themselves.
 _FREE_KEYS: Final = ("alarms", "models_per_instance", "model_cache", "guardrail", "default")
@@ -18,13 +18,16 @@ _FREE_KEYS: Final = ("alarms", "models_per_instance", "model_cache", "guardrail"
 
 @dataclass(frozen=True)
 class CostChange:
-    """One tier, tenant or the whole fleet (both None): US dollars a month before and after, and the reasons."""
+    """What an edit changes in one tier, one tenant or, where both are None, the whole fleet."""
 
     tier: str | None
     tenant: str | None
     usd_before: float
+    """US dollars a month; 0 for a new tier or tenant."""
     usd_after: float
+    """US dollars a month; 0 for a removed tier or tenant."""
     reasons: tuple[str, ...]
+    """The keys that differ, such as `instances.min 2 -> 3`."""
 
     @property
     def usd(self) -> float:
@@ -51,9 +54,21 @@ Priced = tuple[FleetConfig, FleetCost]
 
 
 def cost_diff(old: Priced | None, new: Priced | None, *, every_place: bool = False) -> CostDiff:
-    """The change from `old` to `new`, priced by the same table and usage; None: no such fleet before, or after.
+    """The change from `old` to `new`, priced with the same table and usage; None: no such fleet before, or after.
 
-    every_place: also those that cost the same, so that the changes add up to the totals.
+    >>> from pathlib import Path
+    >>> from tierfleet.config import load
+    >>> from tierfleet.cost.monthly_cost import monthly_cost
+    >>> from tierfleet.cost.prices import load_prices
+    >>> prices, fleet = load_prices(), load(Path("config/churn-prod.toml"))
+    >>> tail = fleet.tiers["tail"]
+    >>> smaller = tail.model_copy(update={"volume_size_in_gb": 256})
+    >>> edited = fleet.model_copy(update={"tiers": {"tail": smaller}})
+    >>> diff = cost_diff((fleet, monthly_cost(fleet, prices)), (edited, monthly_cost(edited, prices)))
+    >>> round(diff.usd, 2), diff.changes[0].reasons
+    (-215.04, ('volume_size_in_gb 512 -> 256',))
+
+    every_place: include places that cost the same, so that the changes add up to the totals.
     Raises ValueError where both are None.
     """
     given = old or new
@@ -82,7 +97,7 @@ def paired_files(old: Path, new: Path) -> list[tuple[Path | None, Path | None]]:
         return [(old, new)]
     names = sorted({file.name for directory in (old, new) for file in directory.glob("*.toml")})
     if not names:
-        raise InputError(f"no fleet files in {old} and {new}; give the directories that hold them")
+        raise InputError(f"no fleet files in {old} and {new}; give directories with fleet files")
     return [
         (old / name if (old / name).is_file() else None, new / name if (new / name).is_file() else None)
         for name in names
@@ -100,17 +115,17 @@ def _reasons(place: Place, old: Priced | None, new: Priced | None) -> Iterator[s
     if tenant:
         was, comes = _tier_of(before, tenant), _tier_of(after, tenant)
         if was != comes:
-            # Of the two places of a tenant that moved, each tells its own side.
+            # A tenant that moved has two places, and each gives its own reason.
             yield f"comes from {was}" if comes == tier else f"goes to {comes}"
             return
     if tier:
-        found, wanted = before.tiers.get(tier), after.tiers.get(tier)
-        if found is None or wanted is None:
-            yield "new tier" if found is None else "tier removed"
+        old_tier, new_tier = before.tiers.get(tier), after.tiers.get(tier)
+        if old_tier is None or new_tier is None:
+            yield "new tier" if old_tier is None else "tier removed"
             return
-        yield from _differences(_settings(found), _settings(wanted))
-        if found.hosting == "multi-model" and len(found.tenants) != len(wanted.tenants):
-            yield f"tenants {len(found.tenants)} -> {len(wanted.tenants)}"
+        yield from _differences(_settings(old_tier), _settings(new_tier))
+        if old_tier.hosting == "multi-model" and len(old_tier.tenants) != len(new_tier.tenants):
+            yield f"tenants {len(old_tier.tenants)} -> {len(new_tier.tenants)}"
     else:
         yield from _differences(before.routes.model_dump(), after.routes.model_dump(), "routes.")
         yield from _items(old[1], new[1])

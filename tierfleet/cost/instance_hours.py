@@ -15,15 +15,13 @@ HOURS_OF_DAY = 24
 
 @dataclass(frozen=True)
 class MeanInstances:
-    """Instances of one endpoint, averaged over a month: at its lower bounds, as expected, at its upper bounds.
-
-    short_share: of the time, when the calls would need more than the upper bound.
-    """
+    """Instances of one endpoint, averaged over a month: at its lower bounds, as expected, at its upper bounds."""
 
     at_min: float
     expected: float
     at_max: float
     short_share: float = 0.0
+    """Share of the time, 0 to 1, in which the calls would need more than the upper bound."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def mean_instances(tier: Tier, calls_per_hour: Sequence[float] | None = None) ->
 
 
 def _bounds_by_hour_of_day(tier: Tier) -> list[list[_Bounds]]:
-    """For each hour of a day in UTC, how long in a year which bounds hold."""
+    """For each hour of the day in UTC, the bounds that apply and for how many hours of the year."""
     changes = sorted(
         (moment, scheduled.min, scheduled.max)
         for _, scheduled in sorted(tier.scaling.schedules.items())
@@ -64,7 +62,7 @@ def _bounds_by_hour_of_day(tier: Tier) -> list[list[_Bounds]]:
     begin, end = datetime(REFERENCE_YEAR, 1, 1, tzinfo=UTC), datetime(REFERENCE_YEAR + 1, 1, 1, tzinfo=UTC)
     if not changes:
         return [[_Bounds(1.0, tier.instances.min, tier.instances.max)] for _ in range(HOURS_OF_DAY)]
-    # Before the first change of the year the last one of the year before holds.
+    # Until the first change of a year, the last change of the year before applies.
     stretches = [(begin, *changes[-1][1:]), *(change for change in changes if begin <= change[0] < end)]
     held: list[dict[tuple[int, int], float]] = [{} for _ in range(HOURS_OF_DAY)]
     for (start, minimum, maximum), stop in zip(stretches, [*(s[0] for s in stretches[1:]), end], strict=True):
@@ -74,7 +72,7 @@ def _bounds_by_hour_of_day(tier: Tier) -> list[list[_Bounds]]:
 
 
 def _seconds_by_hour(start: datetime, stop: datetime) -> list[tuple[int, float]]:
-    """How a stretch of time divides over the hours of the day."""
+    """The seconds of a time span in each hour of the day."""
     whole_days, rest = divmod((stop - start).total_seconds(), 86_400)
     shares = [(hour, whole_days * 3600.0) for hour in range(HOURS_OF_DAY)] if whole_days else []
     at = start.hour * 3600 + start.minute * 60 + start.second

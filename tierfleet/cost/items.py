@@ -33,16 +33,18 @@ def endpoint(bill: Bill, place: Place, tier: Tier, mean: MeanInstances) -> None:
     hour = bill.hour(tier.instance_type)
     usd = [hour.usd * HOURS_PER_MONTH * count for count in (mean.at_min, mean.expected, mean.at_max)]
     counts = f"{mean.expected:.3g} ({mean.at_min:.3g} to {mean.at_max:.3g})"
-    detail = f"{counts} x {tier.instance_type} at ${hour.usd:g} an hour"
+    detail = f"{counts} x {tier.instance_type} at ${hour.usd:g} an hour{hour.mark}"
     bill.add(place, "instances", detail, usd[1], (usd[0], usd[2]))
     if tier.volume_size_in_gb is not None:
         month = bill.unit("hosting_volume_gb_month")
         usd = [month.of(tier.volume_size_in_gb * count) for count in (mean.at_min, mean.expected, mean.at_max)]
-        detail = f"{tier.volume_size_in_gb} GB an instance at ${month.usd:g} a month"
+        detail = f"{tier.volume_size_in_gb} GB an instance at ${month.usd:g} a month{month.mark}"
         bill.add(place, "volumes", detail, usd[1], (usd[0], usd[2]))
     if mean.short_share:
         name, share = place[1] or place[0], f"{mean.short_share:.0%}".replace("%", " %")
-        bill.notes.append(f"{name} would need more than its most instances {share} of the time, which are not priced")
+        bill.notes.append(
+            f"{name} would need more than its upper bound {share} of the time; those instances are not priced"
+        )
     alarms(bill, place, endpoint_alarms(tier))
 
 
@@ -69,7 +71,7 @@ def warm_up(bill: Bill, name: str, tier: MultiModelTier) -> None:
     usd = bill.unit("lambda_request").of(runs) + bill.unit("scheduler_invocation").of(runs)
     usd += bill.unit("lambda_arm_gb_second").of(runs * seconds * WARM_UP_MEMORY_GB)
     usd += bill.unit("appconfig_request").of(runs) + bill.unit("appconfig_configuration_received").of(runs)
-    # A pointer for each listed tenant, and at most a model.
+    # For each listed tenant, a pointer and at most one model.
     usd += bill.unit("s3_get_request").of(2 * runs * tenants)
     detail = f"{runs:.3g} runs of at most {seconds} s, {tenants} tenant{'' if tenants == 1 else 's'}"
     bill.add((name, None), "warm-up", detail, usd)
@@ -82,7 +84,7 @@ def _hours(fires: Sequence[datetime]) -> float:
 
 
 def _custom_metrics(bill: Bill, tier: str | None, names: int, hours: float, item: str) -> None:
-    # Billed by the hour in which a metric is sent.
+    # CloudWatch bills a metric for each hour in which it is sent.
     metrics = names * min(hours / HOURS_PER_MONTH, 1.0)
     usd = bill.unit("cloudwatch_custom_metric_month").of(metrics)
     bill.add((tier, None), item, f"{names} metrics, {hours:.3g} hours a month", usd)
@@ -91,7 +93,7 @@ def _custom_metrics(bill: Bill, tier: str | None, names: int, hours: float, item
 def shared_calls(
     bill: Bill, name: str, tier: MultiModelTier, traffic: Traffic, tenants: list[str], usage: Usage
 ) -> None:
-    """What the calls to a shared tier read from S3, and what they log."""
+    """S3 requests and logs of the calls to a shared tier."""
     month = {tenant: traffic.calls_per_day(tenant) * DAYS_PER_MONTH for tenant in tenants}
     most_pointer_reads = usage.callers * HOURS_PER_MONTH * 3600 / POINTER_TTL_SECONDS
     pointers = sum(min(calls, most_pointer_reads) for calls in month.values())
@@ -109,7 +111,7 @@ def shared_calls(
 
 
 def endpoint_logs(bill: Bill, place: Place, calls_per_day: float, usage: Usage) -> None:
-    """What a container writes to its log group."""
+    """The container's log group."""
     gigabytes = calls_per_day * DAYS_PER_MONTH * usage.log_bytes_per_call / BYTES_PER_GB
     if gigabytes:
         usd = bill.unit("cloudwatch_logs_ingested_gb").of(gigabytes)
@@ -122,7 +124,7 @@ def storage(bill: Bill, config: FleetConfig, served: Mapping[str, list[str]], us
         return
     month = bill.unit("s3_storage_gb_month")
     a_tenant = usage.artefact_megabytes * usage.versions_kept * 1e6 / BYTES_PER_GB
-    # One price tier holds for the bucket, whatever the fleet's tiers.
+    # S3's price tier depends on the whole bucket, not on a fleet's tier.
     month.of(a_tenant * sum(count for _, count in _stored(config, served, usage)))
     for place, count in _stored(config, served, usage):
         detail = f"{count * usage.versions_kept:,} artefacts of {usage.artefact_megabytes:g} MB"
@@ -142,10 +144,10 @@ def _stored(config: FleetConfig, served: Mapping[str, list[str]], usage: Usage) 
 
 
 def whole_fleet(bill: Bill, config: FleetConfig, served: Mapping[str, list[str]], usage: Usage) -> None:
-    """What belongs to no tier."""
-    everybody = (None, None)
-    alarms(bill, everybody, fleet_alarms(config))
-    bill.add(everybody, "dashboard", "1", bill.unit("cloudwatch_dashboard_month").of(1))
+    """Items of the whole fleet."""
+    fleet_wide = (None, None)
+    alarms(bill, fleet_wide, fleet_alarms(config))
+    bill.add(fleet_wide, "dashboard", "1", bill.unit("cloudwatch_dashboard_month").of(1))
     _custom_metrics(bill, None, len(S3_REQUEST_METRICS), HOURS_PER_MONTH, "S3 request metrics")
     warm_ups = [tier.warm_up for tier in config.multi_model_tiers.values() if tier.warm_up]
     if warm_ups:
@@ -160,7 +162,7 @@ def whole_fleet(bill: Bill, config: FleetConfig, served: Mapping[str, list[str]]
     received = usage.callers * usage.restarts_per_month
     usd = bill.unit("appconfig_request").of(polls) + bill.unit("appconfig_configuration_received").of(received)
     detail = f"{usage.callers} caller{'' if usage.callers == 1 else 's'}: {polls:,.0f} polls, {received:,.0f} documents"
-    bill.add(everybody, "route polling", detail, usd)
+    bill.add(fleet_wide, "route polling", detail, usd)
     if usage.nat_gateways:
         hours = usage.nat_gateways * HOURS_PER_MONTH
-        bill.add(everybody, "NAT gateways", f"{usage.nat_gateways}", bill.unit("nat_gateway_hour").of(hours))
+        bill.add(fleet_wide, "NAT gateways", f"{usage.nat_gateways}", bill.unit("nat_gateway_hour").of(hours))

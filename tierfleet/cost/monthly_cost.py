@@ -6,22 +6,29 @@ from tierfleet.config import DedicatedTier, FleetConfig
 from tierfleet.cost import items, serverless
 from tierfleet.cost.bill import Bill, CostLine, Place
 from tierfleet.cost.instance_hours import mean_instances
-from tierfleet.cost.prices import Price, PriceTable, UnknownPriceError
+from tierfleet.cost.price import Price, UnknownPriceError
+from tierfleet.cost.prices import UNITS_FROM, PriceTable
 from tierfleet.cost.usage import Usage
 from tierfleet.errors import InputError
 from tierfleet.instance_types import describe
+from tierfleet.text import counted
 
 
 @dataclass(frozen=True)
 class FleetCost:
-    """The bill of one fleet, with all it rests on. notes: what was assumed; left_out: what is not in it."""
+    """The bill of one fleet, with the prices and assumptions behind it."""
 
     fleet: str
+    """Fleet and environment, such as `fraud-prod`."""
     region: str
+    """Whose prices are used."""
     lines: tuple[CostLine, ...]
     prices: tuple[Price, ...]
+    """Every price that a line needed."""
     notes: tuple[str, ...]
+    """What was assumed."""
     left_out: tuple[str, ...]
+    """What the bill does not include, and which option adds it."""
 
     @property
     def usd(self) -> float:
@@ -52,8 +59,18 @@ def monthly_cost(
 ) -> FleetCost:
     """The cost of a month of 730 hours, without free tiers, discounts and taxes.
 
-    region: the prices of another region than the fleet's, to compare. Raises UnknownPriceError where the table lacks
-    a price, and InputError for usage that does not fit the fleet.
+    >>> from pathlib import Path
+    >>> from tierfleet.config import load
+    >>> from tierfleet.cost.prices import load_prices
+    >>> cost = monthly_cost(load(Path("config/churn-prod.toml")), load_prices())
+    >>> round(cost.usd, 2), round(cost.usd_at_max, 2)
+    (3088.88, 4115.54)
+    >>> max(cost.lines, key=lambda line: line.usd).detail
+    '6 (6 to 8) x ml.r5.2xlarge at $0.605 an hour'
+
+    usage: what the fleet file does not say, such as traffic; None: nothing is known. region: another region whose
+    prices to use. Raises UnknownPriceError with every price that the table lacks, and InputError for usage that does
+    not fit the fleet.
     """
     usage = usage or Usage()
     bill = Bill(prices, region or config.region)
@@ -120,6 +137,14 @@ def _add_notes(bill: Bill, config: FleetConfig, usage: Usage) -> None:
     notes.append("a month has 730 hours; list prices on demand, without free tiers, Savings Plans, discounts and taxes")
     if bill.region != config.region:
         notes.append(f"priced as in {bill.region}, although the fleet is in {config.region}")
+    unchecked = sorted(name for name, price in bill.used.items() if name.startswith("ml.") and price.unchecked)
+    if unchecked:
+        notes.append(f"unchecked prices: {', '.join(unchecked)} (no second source; tierfleet prices refresh)")
+    borrowed = sorted(price.name for price in bill.used.values() if price.borrowed_from)
+    if borrowed:
+        notes.append(
+            f"the table has no price of {', '.join(borrowed)} in {bill.region}: {UNITS_FROM}'s are used (unchecked)"
+        )
     if usage.traffic:
         notes.append(
             "expected: as many instances in each hour of a mean day as keep calls at the scaling target, at once"
@@ -131,8 +156,8 @@ def _add_notes(bill: Bill, config: FleetConfig, usage: Usage) -> None:
     if any(tier.warm_up for tier in config.multi_model_tiers.values()):
         notes.append("a warm-up runs until its deadline, which is the most it can")
     if usage.artefact_megabytes is not None:
-        lie = "version of each model lies" if usage.versions_kept == 1 else "versions of each model lie"
-        notes.append(f"{usage.versions_kept} {lie} in the bucket (--versions-kept)")
+        versions = counted(usage.versions_kept, "version")
+        notes.append(f"{versions} of each model in the bucket (--versions-kept)")
     serverless.add_notes(bill, config, usage)
     starts = "caller process that starts" if usage.callers == 1 else "caller processes that start"
     notes.append(f"{usage.callers} {starts} anew {usage.restarts_per_month:g} times a month (--callers)")

@@ -26,16 +26,18 @@ WARM_UP_METRICS: Final = tuple(name for name in metrics.UNITS if name.startswith
 
 @dataclass(frozen=True)
 class AlarmCount:
-    """Alarms. alarm_metrics: what CloudWatch bills: an alarm on an expression counts each metric it reads.
-
-    target_tracking: alarms that Application Auto Scaling makes by itself, one metric each; the template has none.
-    """
+    """Alarms and scaling policies."""
 
     alarms: int = 0
+    """Metric alarms of the template."""
     alarm_metrics: int = 0
+    """Metrics that these alarms read, which is what CloudWatch bills: an alarm on an expression counts each."""
     composite: int = 0
+    """Composite alarms."""
     policies: int = 0
+    """Scaling policies."""
     target_tracking: int = 0
+    """Alarms that Application Auto Scaling makes by itself, one metric each; they are not in the template."""
 
     def __add__(self, other: "AlarmCount") -> "AlarmCount":
         return AlarmCount(
@@ -48,7 +50,7 @@ class AlarmCount:
 
     @property
     def billed_metrics(self) -> int:
-        """Alarm metrics, those of target tracking among them."""
+        """Alarm metrics, including those of target tracking."""
         return self.alarm_metrics + self.target_tracking
 
 
@@ -67,7 +69,7 @@ _TARGET_TRACKING = AlarmCount(policies=1, target_tracking=2)
 _SCALE_ON_CACHE = AlarmCount(alarms=2, alarm_metrics=3, policies=2, target_tracking=-1)
 # RouteErrors, and the warm-up's failures (four metrics).
 _FLEET = AlarmCount(alarms=2, alarm_metrics=5)
-# Running, and what Scheduler and EventBridge could not deliver in the alarm of failures.
+# Running; and, in the alarm of failures, events that Scheduler and EventBridge could not deliver.
 _WARM_UP = AlarmCount(alarms=1, alarm_metrics=3)
 
 

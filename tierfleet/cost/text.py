@@ -1,17 +1,13 @@
 """A fleet's cost and its changes as lines of text, Markdown and JSON-ready data."""
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tierfleet.columns import fitting, shortened
+from tierfleet.columns import in_columns, in_columns_and_text
 from tierfleet.cost.diff import CostDiff
 from tierfleet.cost.monthly_cost import FleetCost
-from tierfleet.cost.prices import Price, PriceSource
-from tierfleet.text import wrapped
-
-# A last column narrower than this is harder to read than a line that the terminal breaks.
-_LEAST_COLUMNS = 30
+from tierfleet.cost.price import Price, PriceSource
+from tierfleet.text import counted, wrapped
 
 
 def cost_text(
@@ -22,18 +18,19 @@ def cost_text(
     width: int | None = None,
     verbose: bool = True,
 ) -> str:
-    """The bill as a table, then what it rests on. tenants: US dollars by tenant, the dearest are shown.
+    """The bill as a table, then its assumptions. tenants: US dollars by tenant; the most expensive are shown.
 
     width: columns to wrap at; None: any. verbose: with the source of every price.
     """
     rows = [["tier", "tenant", "item", "at min", "expected", "at max", ""]]
     rows += [list(map(str, row)) for row in _rows(cost)]
-    lines = [f"{cost.fleet} in {cost.region}: US dollars a month", *_aligned(rows, right=(3, 4, 5), width=width)]
+    lines = [f"{cost.fleet} in {cost.region}: US dollars a month", *in_columns_and_text(rows, width, right=(3, 4, 5))]
     if tenants:
         dearest = sorted(tenants.items(), key=lambda item: (-item[1], item[0]))[:most_tenants]
         whom = "the only tenant" if len(tenants) == 1 else f"the {len(dearest)} dearest of {len(tenants)} tenants"
         lines += ["", f"{whom} (a shared tier is divided by calls)"]
-        lines += [f"  {tenant:<20} {usd:>10,.2f}" for tenant, usd in dearest]
+        amounts = [(tenant, f"{usd:,.2f}") for tenant, usd in dearest]
+        lines += [f"  {line}" for line in in_columns(amounts, width and width - 2, shrink=(0,), right=(1,))]
     return "\n".join([*lines, "", *wrapped(_footer(cost, verbose=verbose), width)])
 
 
@@ -52,7 +49,7 @@ def diff_text(diff: CostDiff, *, width: int | None = None, verbose: bool = True)
     totals = f"${diff.before.usd:,.2f} -> ${diff.after.usd:,.2f}"
     title = f"{diff.after.fleet} in {diff.after.region}: {signed(diff.usd)} a month, {totals}"
     footer = wrapped(_footer(diff.after, verbose=verbose), width)
-    return "\n".join([title, *_aligned(rows, right=(2, 3, 4), width=width), "", *footer])
+    return "\n".join([title, *in_columns_and_text(rows, width, right=(2, 3, 4)), "", *footer])
 
 
 def diff_markdown(diff: CostDiff) -> str:
@@ -79,7 +76,10 @@ def cost_json(cost: FleetCost, tenants: Mapping[str, float] | None = None) -> di
                 "usd": p.usd,
                 "as_of": p.source.as_of.isoformat(),
                 "source": p.source.text,
-                "verify": p.source.check,
+                "verify": p.unchecked,
+                "second_source": p.second and p.second.text,
+                "aws_url": p.source.aws_url,
+                "sha256": p.source.sha256,
             }
             for p in cost.prices
         ],
@@ -133,36 +133,8 @@ def _amounts(*usd: float) -> list[str]:
 
 def signed(usd: float) -> str:
     """Dollars with their sign, for example +$12.30."""
-    # A change of less than half a cent is none, and has no sign.
+    # A change of less than half a cent counts as none, and has no sign.
     return "$0.00" if abs(usd) < 0.005 else f"{'-' if usd < 0 else '+'}${abs(usd):,.2f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]], right: Sequence[int], width: int | None = None) -> list[str]:
-    """Columns; where a line would be wider than `width`, the last one is wrapped, or put below if it got too narrow.
-
-    Where the others alone are wider, names lose characters from their middle.
-    """
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    if width:
-        names = [column for column in range(len(widths) - 1) if column not in right]
-        widths[:-1] = fitting(widths[:-1], width - 2 * len(widths), names)
-        rows = [[*map(shortened, row[:-1], widths[:-1]), row[-1]] for row in rows]
-    start = sum(widths[:-1]) + 2 * len(widths)
-    room = width - start if width else max(1, widths[-1])
-    lines = []
-    for row in rows:
-        cells = "  " + "  ".join(
-            cell.rjust(column_width) if column in right else cell.ljust(column_width)
-            for column, (cell, column_width) in enumerate(zip(row[:-1], widths[:-1], strict=True))
-        )
-        if room < min(_LEAST_COLUMNS, widths[-1]):
-            lines.append(cells.rstrip())
-            lines += textwrap.wrap(row[-1], width or 80, initial_indent=" " * 6, subsequent_indent=" " * 8)
-            continue
-        first, *more = textwrap.wrap(row[-1], room) or [""]
-        lines.append(f"{cells}  {first}".rstrip())
-        lines += [" " * start + line for line in more]
-    return lines
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
@@ -181,10 +153,12 @@ def _footer(cost: FleetCost, *, verbose: bool = True) -> list[str]:
 def _dates(prices: Sequence[Price]) -> Iterator[str]:
     dates = sorted(price.source.as_of for price in prices)
     if dates:
-        verify = sum(price.source.check for price in prices)
-        counted = f"{len(prices)} price{'' if len(prices) == 1 else 's'} of {dates[0]} to {dates[-1]}"
-        verify_text = f", {verify} of them to verify" if verify else ""
-        yield f"{counted}{verify_text}: --verbose names the sources, tierfleet prices refresh reads them anew"
+        unchecked = sum(price.unchecked for price in prices)
+        marked = f", {unchecked} of them unchecked" if unchecked else ""
+        yield (
+            f"{counted(len(prices), 'price')} of {dates[0]} to {dates[-1]}{marked}: --verbose names the sources, "
+            "tierfleet prices refresh reads AWS's own"
+        )
 
 
 def _details(cost: FleetCost) -> list[str]:
@@ -193,9 +167,12 @@ def _details(cost: FleetCost) -> list[str]:
 
 
 def _sources(prices: Sequence[Price]) -> Iterator[str]:
-    by_source: dict[PriceSource, list[str]] = {}
+    by_source: dict[tuple[PriceSource, PriceSource | None, str | None], list[Price]] = {}
     for price in prices:
-        by_source.setdefault(price.source, []).append(price.name)
-    for source, names in sorted(by_source.items(), key=lambda found: (found[0].as_of, found[0].name)):
-        label = "price to verify" if source.check else "price"
-        yield f"{label}: {', '.join(sorted(names))}: {source.as_of}, {source.text}"
+        by_source.setdefault((price.source, price.second, price.borrowed_from), []).append(price)
+    for (source, second, elsewhere), group in sorted(by_source.items(), key=lambda item: item[0][0].as_of):
+        label = "unchecked price" if group[0].unchecked else "price"
+        names = ", ".join(sorted(price.name for price in group))
+        of_region = f", the price of {elsewhere}" if elsewhere else ""
+        also = f"; also {second.as_of}, {second.text}" if second else ""
+        yield f"{label}: {names}{of_region}: {source.as_of}, {source.text}{also}"

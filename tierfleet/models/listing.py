@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tierfleet.config.routes import endpoint_name
 from tierfleet.models.bucket import read_pointers, read_targets
-from tierfleet.models.fleet_fit import tier_of
 from tierfleet.models.pointer import Held, version_of
 from tierfleet.models.references import pins
+from tierfleet.models.validation.fleet_fit import tier_of
 from tierfleet.runtime.catalog import CatalogError
 from tierfleet.text import age, moment, size
 

@@ -186,8 +186,10 @@ def named_by(archive: bytes) -> str | None:
 
     try:
         with tarfile.open(fileobj=BytesIO(archive), mode="r:gz") as packed:
-            member = next((member for member in packed if member.name == _FOREST and member.isreg()), None)
-            file = packed.extractfile(member) if member is not None else None
+            # The model is the first file that is not ours: what follows is not unpacked, which takes long.
+            member = next((member for member in packed if not member.name.startswith(".tierfleet")), None)
+            is_forest = member is not None and member.name == _FOREST and member.isreg()
+            file = packed.extractfile(member) if member is not None and is_forest else None
             return str(json.loads(metadata_of(file.read()))["source"]["sha256"]) if file is not None else None
     except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # validation says what is wrong with it

@@ -5,6 +5,7 @@ from typing import Final
 
 from tierfleet.cost.bill import CostLine
 from tierfleet.cost.monthly_cost import FleetCost
+from tierfleet.cost.price import PriceSource
 from tierfleet.planning.plan import Money
 from tierfleet.planning.plan_parts import BillLine
 from tierfleet.text import counted
@@ -66,12 +67,10 @@ def _details(lines: list[CostLine]) -> list[tuple[str, float]]:
 
 def _price_sources(cost: FleetCost) -> tuple[str, ...]:
     """Where the prices come from, the latest first."""
-    names: dict[str, list[str]] = {}
-    sources = {price.source.name: price.source for price in cost.prices}
+    names: dict[tuple[PriceSource, bool], list[str]] = {}
     for price in cost.prices:
-        names.setdefault(price.source.name, []).append(price.name)
+        names.setdefault((price.source, price.unchecked), []).append(price.name)
     return tuple(
-        f"{sources[source].as_of}: {', '.join(sorted(priced))} ({sources[source].text}"
-        f"{'; verify' if sources[source].check else ''})"
-        for source, priced in sorted(names.items(), key=lambda item: sources[item[0]].as_of, reverse=True)
+        f"{source.as_of}: {', '.join(sorted(priced))} ({source.text}{'; unchecked' if unchecked else ''})"
+        for (source, unchecked), priced in sorted(names.items(), key=lambda item: item[0][0].as_of, reverse=True)
     )

@@ -123,11 +123,10 @@ def _assumptions(
         f"{network.s3_megabytes_per_second:g} MB/s after a first byte in {network.s3_first_byte_p5_ms:g} to "
         f"{network.s3_first_byte_p95_ms:g} ms",
         (
-            "loads wait for each other as in the trace, call by call"
+            "loads wait for each other, and slow warm calls down, as in the trace, call by call"
             if workload.requests is not None
-            else "loads wait for each other in the busiest hour as an M/G/c queue"
-        )
-        + "; that loads slow warm calls down is not in it",
+            else "loads wait for each other in the busiest hour as an M/G/c queue; they do not slow warm calls down"
+        ),
         "a cold call is one that waits for a load, its own or, from a trace, a running one; the percentile of a class "
         "with less than one call in 10,000 does not count. Deployments, scaling and lost instances cause further cold "
         "calls",

@@ -22,8 +22,9 @@ from tierfleet.planning.traffic_summary import traffic_summary
 
 
 def make_plan(request: PlanRequest, progress: Progress = lambda *_: None) -> tuple[Plan, FleetChange | None]:
-    """The plan, and the change of the fleet file; None if no fleet meets the requirements. Raises InputError.
+    """Plan a fleet: `plan, change = make_plan(PlanRequest(config=config, workload=workload, ...))`.
 
+    change: what the fleet file is to say; None if no fleet meets the requirements. Raises InputError.
     progress: called with the phase, how many steps are done, and of how many; of 0: how many more are done.
     """
     resolved = resolve(request)

@@ -7,7 +7,7 @@ resolved.tiering, resolved.bounds, resolved.models
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 import numpy as np
@@ -45,6 +45,8 @@ class PlanRequest:
     """Where the traffic comes from, for the reader."""
     days: float | None
     """Length of the trace; None for rates."""
+    period: tuple[datetime, datetime] | None = None
+    """First and last request of the trace, UTC, also where the workload is a forecast; None for rates."""
     requirements: Requirements
     prices: PriceTable
     profiles: Mapping[str, Profile]
@@ -166,7 +168,7 @@ def resolve(request: PlanRequest) -> ResolvedRequest:
     if not types:
         raise InputError(
             f"the price table knows no instance type of {config.region} that the fleet may use; run tierfleet prices "
-            f"refresh --region {config.region}, or plan as elsewhere: --region {' or '.join(request.prices.regions)}"
+            f"refresh --region {config.region}, or plan as elsewhere: --region {request.prices.another_region}"
         )
     min_instances = request.min_instances or min(2, config.multi_model_tiers[config.default_tier].instances.min)
     request = replace(request, workload=workload, rules=rules, min_instances=min_instances)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from tierfleet.planning.horizon import horizon_days, workload_at_horizon
 from tierfleet.planning.profiles.profile import Profile
 from tierfleet.planning.traffic.growth import growth_notices, growth_of
 from tierfleet.planning.traffic.rates_files import is_rates_file, read_rates
-from tierfleet.planning.traffic.requests import Progress
+from tierfleet.planning.traffic.requests import MAX_FOLLOWED, Progress, Requests
 from tierfleet.planning.traffic.sessions import Sessions
 from tierfleet.planning.traffic.trace import read_trace
 from tierfleet.planning.traffic.workload import (
@@ -53,6 +54,8 @@ class Source:
     days: float | None
     """Length of the trace; None for rates."""
     notices: tuple[str, ...]
+    period: tuple[datetime, datetime] | None = None
+    """First and last request of the trace, UTC; None for rates."""
 
 
 def read_source(
@@ -102,9 +105,15 @@ def read_source(
     if horizon is not None:
         ahead = horizon_days(horizon)
         workload, notice = workload_at_horizon(requests, sizes, ahead, source=source, sessions=sessions)
-        return Source(workload, days, (notice, *notices))
+        return Source(workload, days, (notice, *notices), _period(requests))
     workload = workload_from_trace(requests, sizes, skip_days=skipped, sessions=sessions)
     notices.append(f"the first {skipped:.3g} of {text.days(days)} fill the caches and are not counted")
+    if len(requests) > MAX_FOLLOWED:
+        since = datetime.fromtimestamp(float(requests.seconds[-MAX_FOLLOWED]), UTC).date()
+        notices.append(
+            f"call times come from the last {MAX_FOLLOWED:,} calls, from {since} on, followed one by one; hit ratios "
+            "come from all; plan replay follows every call"
+        )
     if days < 1:
         notices.append(
             f"the trace lasts {text.duration(requests.duration_seconds)}: calls a day and the monthly bill are "
@@ -112,7 +121,12 @@ def read_source(
         )
     if days < _WEEK_DAYS:
         notices.append("hours and days of the week that the trace does not have are assumed to be like those it has")
-    return Source(workload, days, tuple(notices))
+    return Source(workload, days, tuple(notices), _period(requests))
+
+
+def _period(requests: Requests) -> tuple[datetime, datetime]:
+    first, last = (datetime.fromtimestamp(float(requests.seconds[index]), UTC) for index in (0, -1))
+    return first, last
 
 
 def refuse_idle_options(source: str, given: Mapping[str, object]) -> None:

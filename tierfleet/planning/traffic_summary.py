@@ -1,7 +1,6 @@
 """The traffic of a plan: who calls when, the shared tier's curve with its bounds, and published hit ratios."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +40,7 @@ def traffic_summary(resolved: ResolvedRequest, choice: Choice, progress: Progres
         models_in_memory=choice.model.models_in_memory(choice.shown),
         calls_per_day=float(workload.calls_per_day.sum()),
         days=request.days,
-        period=_period(workload),
+        period=request.period,
         calls_per_session=workload.rates.sessions.calls,
         mean_gap_seconds=workload.rates.sessions.mean_gap_seconds,
         model_megabytes=(float(workload.model_mb.min()), float(workload.model_mb.max())),
@@ -140,11 +139,3 @@ def _hours_by_tier(
             day = workload.calls_by_hour[chosen].sum(axis=0).reshape(7, 24).mean(axis=0) / 3600
             hours[name] = tuple(day.tolist())
     return hours
-
-
-def _period(workload: Workload) -> tuple[datetime, datetime] | None:
-    if workload.requests is None:
-        return None
-    seconds = workload.requests.seconds
-    first, last = (datetime.fromtimestamp(float(seconds[index]), UTC) for index in (0, -1))
-    return first, last

@@ -14,14 +14,14 @@ def check(account: Account) -> Iterator[Finding]:
 
     What other endpoints of the account use is not subtracted.
     """
-    found = _quotas(account)
+    by_name = _quotas(account)
     for needed in quotas(account.config):
-        quota = found.get(needed.name)
+        quota = by_name.get(needed.name)
         if quota is None:
             yield Finding(
                 area=AREA,
                 status="problem",
-                message=f"{needed.name}: Service Quotas does not know it in {account.config.region}",
+                message=f"{needed.name}: Service Quotas does not list it in {account.config.region}",
                 remedy="the Region does not host this instance type: choose another type",
             )
             continue
@@ -49,8 +49,8 @@ def _finding(needed: Quota, quota: dict[str, Any], region: str) -> Finding:
 def _quotas(account: Account) -> dict[str, dict[str, Any]]:
     """Each quota by its name: the account's own value where it has one, else AWS's default."""
     client = account.client("service-quotas")
-    found: dict[str, dict[str, Any]] = {}
+    by_name: dict[str, dict[str, Any]] = {}
     for operation in ("list_aws_default_service_quotas", "list_service_quotas"):
         for page in client.get_paginator(operation).paginate(ServiceCode="sagemaker"):
-            found.update({quota["QuotaName"]: quota for quota in page["Quotas"]})
-    return found
+            by_name.update({quota["QuotaName"]: quota for quota in page["Quotas"]})
+    return by_name

@@ -18,7 +18,7 @@ class Finding:
     status: Status
     """ok: proven; problem: a deployment or a call would fail; unknown: it could not be looked at."""
     message: str
-    """One sentence: what was found."""
+    """One sentence."""
     remedy: str = ""
     """What to do about a problem; empty where nothing is wrong."""
 

@@ -29,16 +29,16 @@ CHECKS: Final[tuple[tuple[str, Check, str], ...]] = (
 
 
 def preflight(account: Account, *, begins: Callable[[str], None] = lambda _area: None) -> list[Finding]:
-    """Everything found; begins: told the area of each check before it starts. Only reads.
+    """Every finding; begins: told the area of each check before it starts. Only reads.
 
     What AWS refuses or does not answer is a finding of status `unknown`, never an exception.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for area, check, permissions in CHECKS:
         begins(area)
         try:
-            found.extend(check(account))
+            findings.extend(check(account))
         except (ClientError, BotoCoreError) as error:
             sentence = aws_problem(error, area, permissions=f"the preflight needs {permissions}")
-            found.append(Finding(area=area, status="unknown", message=sentence))
-    return found
+            findings.append(Finding(area=area, status="unknown", message=sentence))
+    return findings

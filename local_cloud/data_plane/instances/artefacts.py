@@ -42,7 +42,7 @@ class Artefacts:
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_DOWNLOADS_AT_A_TIME, "artefacts"))
 
     async def fetch(self, reader: Reader, url: str, directory: Path, *, max_bytes: int) -> int:
-        """Unpack the artefact at `url` (s3://bucket/key) into a new directory; the bytes it takes there.
+        """Unpack the artefact at `url` (s3://bucket/key) into a new directory. Returns the bytes that it takes there.
 
         Raises ServiceError, as InvokeEndpoint answers it, and leaves nothing.
         """

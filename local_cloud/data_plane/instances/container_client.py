@@ -1,4 +1,4 @@
-"""HTTP to one container over connections that are kept."""
+"""HTTP to one container over kept connections."""
 
 import asyncio
 from typing import NamedTuple, cast
@@ -9,7 +9,7 @@ _CONNECT_SECONDS = 5.0
 
 
 class ContainerGoneError(ConnectionError):
-    """The container closed the connection, or does not take any, before it had answered."""
+    """The container closed or refused the connection before it had answered."""
 
 
 class ContainerReply(NamedTuple):

@@ -35,7 +35,7 @@ class DiskCache:
         return self.used_bytes > self.budget_bytes
 
     def new_directory(self) -> Path:
-        """Where the next artefact goes; it does not exist yet."""
+        """A directory for the next artefact, which does not exist yet."""
         return self.root / str(next(self._numbers)) / "model"
 
     def touch(self, model: str) -> None:

@@ -1,4 +1,4 @@
-"""One instance: a container that is started, watched and started again, with the models that it has."""
+"""One instance: a container that is started, watched and restarted, with its models."""
 
 import asyncio
 import contextlib
@@ -25,12 +25,12 @@ from local_cloud.data_plane.settings import DataPlaneSettings
 
 _PING_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.02
-# A fleet has failed when one of its containers ended so often before it was healthy.
+# A fleet has failed once one of its containers ended this often before it was healthy.
 _STARTS_BEFORE_FAILURE = 3
 # A cache at work would fill the log with loads, unless the Model's own environment asks for that.
 _WARNING = "30"
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 30.0
-# A container that ran for so long before it ended starts with a short pause again.
+# A container that ran this long before it ended restarts after a short pause.
 _STEADY_SECONDS = 60.0
 
 
@@ -96,7 +96,7 @@ class Instance:
             self._idle.set()
 
     def kill(self) -> None:
-        """SIGKILL to the container: the fault, and the end of everything."""
+        """Send SIGKILL to the container: for the fault, and at the end."""
         if self.process is not None:
             self.process.kill()
 
@@ -115,12 +115,12 @@ class Instance:
                     await self._until_it_ends()
                 except _StartError as error:
                     self.reason = str(error)
-                except Exception as error:  # whatever it is: the instance must come to an end that is seen
+                except Exception as error:  # whatever the error is, the instance must end visibly
                     if isinstance(error, OSError) and is_disk_problem(error):
                         self.reason = disk_problem(error, self._directory)
                     else:
                         self.reason = f"{type(error).__name__}: {error}"
-                        with contextlib.suppress(OSError):  # a log that the disk has no room for
+                        with contextlib.suppress(OSError):  # the disk has no room for the log
                             traceback.print_exc()
                 await self._forget()
                 if self._stopping.is_set():
@@ -141,7 +141,7 @@ class Instance:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     async def _start(self) -> None:
-        """An empty disk, an empty memory, a healthy container; raises _StartError."""
+        """Start with an empty disk and memory, until the container is healthy. Raises _StartError."""
         self._directory.mkdir(parents=True, exist_ok=True)
         disk = DiskCache(self._directory / f"disk-{self._starts}", self.disk_budget_bytes)
         environment = {"SAGEMAKER_CONTAINER_LOG_LEVEL": _WARNING, **self.spec.environment}
@@ -201,7 +201,7 @@ class Instance:
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def _until_it_ends(self) -> None:
-        """Until the container ends by itself, or is to be retired and has answered its last request."""
+        """Wait until the container ends, or is retired and has answered its last request."""
         if self.process is None:
             return
         ended = asyncio.ensure_future(self.process.wait())

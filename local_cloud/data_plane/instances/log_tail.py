@@ -1,4 +1,4 @@
-"""What a container has printed since the last look, line by line; its file does not grow without bound."""
+"""What a container has printed since the last call, line by line. The size of its file is bounded."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ class LogTail:
             return []
         self._read_bytes += len(block)
         if self._read_bytes >= size > _LARGEST_FILE_BYTES:
-            # Its writers append, so they go on at the new end.
+            # Its writers append, so they continue at the new end.
             with contextlib.suppress(OSError):
                 os.truncate(self._path, 0)
                 self._read_bytes = 0

@@ -21,8 +21,8 @@ from local_cloud.data_plane.instances.disk_cache import Artefact, DiskCache
 from local_cloud.data_plane.invocation_errors import disk_full, instance_lost, model_error, response_timed_out
 
 _UNLOAD_SECONDS = 60.0
-# A model that could not be loaded is not tried again for so long, then for twice as long, up to the second figure:
-# each try may push other models out.
+# A model that could not be loaded is not tried again for this long, then for twice as long, up to the second figure:
+# each try may evict other models.
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 30.0, 3600.0
 
 Fetch = Callable[[str, Path, int], Awaitable[int]]
@@ -58,7 +58,7 @@ class ModelCache:
         self.memory: OrderedDict[str, None] = OrderedDict()  # least recently used first
         self.loading: dict[str, asyncio.Task[None]] = {}
         self.in_use: Counter[str] = Counter()
-        self.full = False  # the container has said 507: from now on a load costs a model
+        self.full = False  # the container has answered 507: from now on a load evicts a model
         self.disk = disk
         self._container, self._fetch, self._observe, self._counters = container, fetch, observe, counters
         self._over_budget = over_budget
@@ -69,11 +69,11 @@ class ModelCache:
         self._in_container = 0  # LOADs under way
 
     def holds(self, model: str) -> bool:
-        """Whether requests for the model should come here: it is in memory, or will be."""
+        """Whether requests for the model should be routed here: it is in memory, or will be."""
         return model in self.memory or model in self.loading
 
     def enter(self, model: str) -> bool:
-        """A request for the model begins, and with it the model's newest use; whether it is in memory."""
+        """Note the beginning of a request for the model. Returns whether it is in memory."""
         self.in_use[model] += 1
         self.disk.touch(model)
         if model not in self.memory:
@@ -82,14 +82,14 @@ class ModelCache:
         return True
 
     def leave(self, model: str) -> None:
-        """That request has ended."""
+        """Note the end of a request."""
         self.in_use[model] -= 1
         if self.in_use[model] <= 0:
             del self.in_use[model]
             self._something_released.set()
 
     async def ensure(self, model: str, *, max_wait_seconds: float) -> None:
-        """Wait until the model is in memory; all who ask share one load.
+        """Wait until the model is in memory. Concurrent calls share one load.
 
         Raises TimeoutError when that takes longer, while the load goes on; ServiceError when it failed.
         """
@@ -113,7 +113,7 @@ class ModelCache:
         return task
 
     def forget(self, model: str) -> None:
-        """The container does not have it after all."""
+        """The container does not have the model any more."""
         self.memory.pop(model, None)
 
     async def discard(self, model: str) -> None:

@@ -1,4 +1,4 @@
-"""One container as an operating system process that cannot outlive us."""
+"""One container as an operating system process that cannot outlive its parent."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ def _prepare_container() -> None:
 
 
 class ContainerProcess:
-    """A running container; `tail` is what it said last."""
+    """A running container. `tail` is its last line of output."""
 
     def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
         self.port, self.pid = port, process.pid
@@ -74,7 +74,7 @@ class ContainerProcess:
             self._process.kill()
 
     async def terminate(self) -> None:
-        """SIGTERM, as the platform ends a container that has nothing left to do; then SIGKILL."""
+        """Send SIGTERM, as the platform does to an idle container, then SIGKILL."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:

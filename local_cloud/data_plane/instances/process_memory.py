@@ -6,7 +6,7 @@ _KIB = 1024
 
 
 def tree_bytes(pid: int) -> int | None:
-    """Proportional set size of a process and its descendants, in bytes; None where the system does not tell."""
+    """Proportional set size of a process and its descendants, in bytes; None if the system does not tell."""
     own = _proportional_bytes(pid)
     if own is None:
         return None

@@ -14,7 +14,7 @@ Activity = dict[str, Any]
 
 
 def change_capacity(key: Key, instance_count: int, *, cause: str) -> Activity:
-    """Ask SageMaker for a number of instances, and write the activity down, refused or not."""
+    """Ask SageMaker for a number of instances, and record the activity, refused or not."""
     match = RESOURCE_ID.fullmatch(key[1])
     assert match is not None  # noqa: S101 - only registered resource ids get here
     change = {"VariantName": match["variant"], "DesiredInstanceCount": instance_count}
@@ -41,7 +41,7 @@ def change_capacity(key: Key, instance_count: int, *, cause: str) -> Activity:
 
 
 def changed_bounds(key: Key, minimum: int, maximum: int, *, cause: str) -> Activity:
-    """Write down that a scheduled action moved the bounds."""
+    """Record that a scheduled action moved the bounds."""
     activity = _started(key, f"Setting min capacity to {minimum} and max capacity to {maximum}", cause)
     outcome = "Successful" if minimum <= maximum else "Failed"
     activity |= {
@@ -56,7 +56,7 @@ def changed_bounds(key: Key, minimum: int, maximum: int, *, cause: str) -> Activ
 
 
 def settle() -> None:
-    """End the activities whose endpoint has reached, or not, what was asked for."""
+    """End the activities whose endpoint has settled, successful or not."""
     for activity in activities.get("all", []):
         if activity["StatusCode"] == "InProgress":
             _settle(activity)

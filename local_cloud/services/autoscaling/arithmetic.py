@@ -1,4 +1,4 @@
-"""How many instances scaling policies ask for, and what becomes of several that disagree. Numbers only."""
+"""How many instances scaling policies ask for, and how several are combined. Numbers only."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Decision:
-    """What one policy asks for: a number of instances, or None to stay, which holds the others' scale-in back."""
+    """What one policy asks for: a number of instances, or None to stay, which blocks scale-in by the others."""
 
     policy_name: str
     instances: int | None
@@ -16,9 +16,9 @@ class Decision:
 
 
 def combined(capacity: int, minimum: int, maximum: int, decisions: Sequence[Decision]) -> tuple[int, Decision] | None:
-    """The new number of instances, within the bounds, and the decision it follows; None to leave it.
+    """The new number of instances, within the bounds, and the decision that it follows; None for no change.
 
-    Out if any policy asks for it, by the largest; in only if all that have a say ask for it, by the smallest step.
+    Out if any policy asks for it, by the largest; in only if all policies that decide ask for it, by the smallest step.
     https://docs.aws.amazon.com/autoscaling/application/userguide/target-tracking-scaling-policy-overview.html
     """
     asked = [(decision.instances, decision) for decision in decisions if decision.instances is not None]
@@ -33,7 +33,7 @@ def combined(capacity: int, minimum: int, maximum: int, decisions: Sequence[Deci
 
 
 def tracked(capacity: int, metric_value: float, target_value: float) -> int:
-    """The instances at which a metric that falls in proportion to them meets its target."""
+    """The number of instances at which a metric inversely proportional to it meets its target."""
     return max(1, math.ceil(round(capacity * metric_value / target_value, 9)))
 
 

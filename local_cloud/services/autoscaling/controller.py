@@ -1,6 +1,6 @@
 """Acts on scalable targets: bounds that moved, scheduled actions, target tracking and step scaling.
 
-It looks again after every evaluation of the alarms. An endpoint that is not in service is left alone: SageMaker
+It runs after every evaluation of the alarms. An endpoint that is not in service is left alone: SageMaker
 refuses a change of capacity while another one runs.
 """
 
@@ -38,7 +38,7 @@ def act() -> None:
 
 
 def bring_within_bounds(key: Key) -> bool:
-    """After its bounds moved: ask for the target's nearest capacity within them. True when that was necessary."""
+    """After its bounds moved, ask for the nearest capacity within them. Returns whether that was necessary."""
     with _acting:
         if key not in unmet_bounds:
             return False
@@ -88,7 +88,7 @@ def _suspended(target: dict[str, Any], what: str) -> bool:
 
 
 def _capacity(key: Key, *, in_service_only: bool = True) -> int | None:
-    """The target's instances now; None where its endpoint is gone or, if so asked, not in service."""
+    """The target's instances now; None if its endpoint is gone or, if so asked, not in service."""
     match = RESOURCE_ID.fullmatch(key[1])
     assert match is not None  # noqa: S101 - only registered resource ids get here
     endpoint = endpoint_states.endpoints.get(match["endpoint"])

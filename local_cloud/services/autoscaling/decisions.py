@@ -31,7 +31,7 @@ def triggered_alarms() -> dict[str, list[Alarm]]:
 
 
 def decision_of(key: PolicyKey, policy: Policy, capacity: int, triggered: dict[str, list[Alarm]]) -> Decision | None:
-    """What a policy asks for; None when it has no say, as a step policy whose alarms are quiet."""
+    """What a policy asks for; None if it decides nothing, as a step policy without an alarm."""
     if policy["PolicyType"] == "TargetTrackingScaling":
         return _tracking_decision(key, policy["TargetTrackingScalingPolicyConfiguration"], policy["Alarms"], capacity)
     decisions = [_step_decision(key, policy, alarm, capacity) for alarm in triggered.get(policy["PolicyARN"], [])]
@@ -86,7 +86,7 @@ def _asking(policy_name: str, alarm: Alarm, instances: int | None) -> Decision:
 
 
 def _breach(alarm: Alarm, aggregation: str) -> float:
-    """The metric's value less the threshold; 0 where a forced state has no data behind it."""
+    """The metric's value less the threshold; 0 if the state was forced without data."""
     values = [value for value in alarm_evaluation.datapoints(alarm) if value is not None]
     if not values:
         return 0.0
@@ -103,7 +103,7 @@ def _cooling(key: PolicyKey, direction: str, cooldown_seconds: float) -> bool:
 
 
 def _capacity_before(key: PolicyKey, capacity: int, cooldown_seconds: float) -> int:
-    """What a scale-out counts from: during its cooldown only a larger one than the last adds the difference."""
+    """The capacity that a scale-out starts from: during a cooldown, the one before the last scale-out."""
     if not _cooling(key, "out", cooldown_seconds):
         return capacity
     before, activity = last_scalings[(*key, "out")]

@@ -1,4 +1,4 @@
-"""What requests to Application Auto Scaling have in common: the variant they name, filters, pages."""
+"""Shared parts of requests to Application Auto Scaling: the variant, filters, pages."""
 
 import re
 from typing import Any

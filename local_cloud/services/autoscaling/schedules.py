@@ -20,7 +20,7 @@ ActionKey = tuple[str, str, str, str]
 
 
 def check(action: Action) -> None:
-    """Refuse a schedule, time zone or pair of bounds that never could work."""
+    """Refuse a schedule, time zone or pair of bounds that can never work."""
     try:
         check_timezone(action.get("Timezone") or "UTC")
     except ValueError:
@@ -38,7 +38,7 @@ def check(action: Action) -> None:
 
 
 def arm(key: ActionKey, after: float) -> None:
-    """Note when the action comes next."""
+    """Compute when the action comes next."""
     moment = _next(scheduled_actions[key], after)
     if moment is None:
         next_occurrences.pop(key, None)

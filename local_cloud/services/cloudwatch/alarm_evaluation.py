@@ -18,8 +18,8 @@ from local_cloud.services.cloudwatch.metric_functions import Series
 # A state forced by SetAlarmState holds until the alarm's next evaluation, which AWS makes once a minute.
 FORCED_STATE_SECONDS = 60.0
 
-# How late SageMaker's metrics arrive. 0: a request counts at once, and alarms look all the time. Above it: as on AWS,
-# alarms look once a minute, at the whole minutes whose metrics have arrived.
+# How late SageMaker's metrics arrive. 0: a request counts at once, and alarms are evaluated all the time. Above 0: as
+# on AWS, alarms are evaluated once a minute, at the whole minutes whose metrics have arrived.
 metric_delay_seconds = 0.0
 _SAGEMAKER = ("AWS/SageMaker", "/aws/sagemaker/Endpoints")
 
@@ -51,7 +51,7 @@ def evaluate_all() -> None:
 
 
 def evaluate(alarm: dict[str, Any]) -> None:
-    """Move one metric alarm to the state its data calls for."""
+    """Set one metric alarm to the state that its data requires."""
     if clock.now() < alarm.get("_forced_until", 0.0) or _too_few_samples(alarm):
         return
     values = datapoints(alarm)
@@ -74,7 +74,7 @@ def set_state(alarm: dict[str, Any], state: str, reason: str) -> None:
 def datapoints(alarm: dict[str, Any]) -> Series:
     """One value per evaluation period, newest first.
 
-    Periods end now, where AWS aligns them to the minute, unless `metric_delay_seconds` is set. What SageMaker publishes
+    Periods end now (AWS aligns them to the minute), unless `metric_delay_seconds` is set. What SageMaker publishes
     counts once its slot is over, so that a period holds whole slots.
     """
     periods = int(alarm["EvaluationPeriods"])
@@ -90,7 +90,7 @@ def datapoints(alarm: dict[str, Any]) -> Series:
 
 
 def _too_few_samples(alarm: dict[str, Any]) -> bool:
-    """Whether a percentile alarm told to ignore small samples has one: then it stays as it is.
+    """Whether a percentile alarm that ignores small samples has one. Then it keeps its state.
 
     We read "during the evaluation period" as all of its periods together.
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/percentiles-with-low-samples.html
@@ -118,7 +118,7 @@ def _series(metric: dict[str, Any], period: int, statistic: str, periods: int) -
 
 
 def _end_of_newest_period(namespace: str, period: int) -> float:
-    """Up to when an alarm sees a metric of this namespace; whole periods where SageMaker's metrics come late."""
+    """Up to which moment an alarm sees metrics of this namespace; whole periods if SageMaker's metrics are late."""
     now = clock.now()
     if not metric_delay_seconds or namespace not in _SAGEMAKER:
         return now
@@ -127,7 +127,7 @@ def _end_of_newest_period(namespace: str, period: int) -> float:
 
 
 def _state(alarm: dict[str, Any], values: Series) -> str | None:
-    """ALARM, OK, INSUFFICIENT_DATA, or None to stay as it is."""
+    """ALARM, OK, INSUFFICIENT_DATA, or None for no change."""
     treatment = alarm.get("TreatMissingData") or "missing"
     compare, threshold = _COMPARE[alarm["ComparisonOperator"]], float(alarm["Threshold"])
     if all(value is None for value in values) and treatment in ("missing", "ignore"):

@@ -31,7 +31,7 @@ Line = tuple[str, str, str, str, int, str]
 
 
 def make_group(endpoint_name: str) -> dict[str, Any]:
-    """The endpoint's log group in the current account and region, made where it is missing."""
+    """The endpoint's log group in the current account and region, created if it is missing."""
     name = GROUP_PREFIX + endpoint_name
     if name not in cloudwatch_logs._log_groups:
         cloudwatch_logs._create_log_group({"logGroupName": name})
@@ -64,7 +64,7 @@ def store(lines: Iterable[Line]) -> None:
 
 
 def filter_log_events(request: dict[str, Any]) -> Any:
-    """ministack's own leaves most of a pattern out, has no pages and does not know logStreamNamePrefix."""
+    """Replaces ministack's, which ignores most of a pattern, has no pages and does not know logStreamNamePrefix."""
     name = cloudwatch_logs._resolve_log_group_name(request)
     if name not in cloudwatch_logs._log_groups:
         return error_response_json("ResourceNotFoundException", "The specified log group does not exist.", 400)

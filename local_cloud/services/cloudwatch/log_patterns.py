@@ -22,7 +22,7 @@ _ABSENT = object()
 
 
 class PatternError(ValueError):
-    """The pattern is none, or one that the local emulator does not know."""
+    """The pattern is invalid, or of a kind that is not supported here."""
 
 
 def matcher(pattern: str) -> Matcher:
@@ -48,7 +48,7 @@ def matcher(pattern: str) -> Matcher:
 
 
 def _text(pattern: str) -> Matcher:
-    """Terms: all of them; -term: not it; ?term: one of them, where there is no other kind."""
+    """Terms: all of them; -term: not this one; ?term: one of them, if there is no other kind."""
     terms: dict[str, list[Matcher]] = {"": [], "-": [], "?": []}
     position = 0
     while position < len(pattern.rstrip()):

@@ -11,7 +11,7 @@ Series = list[float | None]
 
 @dataclass(frozen=True)
 class Place:
-    """One period of the series an expression may name, and what evaluates a part of the expression there."""
+    """One period of the series that an expression may name, with the evaluator of its parts there."""
 
     evaluate: Callable[[ast.expr, "Place"], float | None]
     series: dict[str, Series]

@@ -26,7 +26,7 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
     ast.NotEq: operator.ne,
 }
 
-# Every alarm is evaluated again and again: half of that was reading its expressions.
+# Alarms are evaluated again and again, and parsing took half of that time.
 _EXPRESSIONS_KEPT = 4096
 
 

@@ -1,4 +1,4 @@
-"""The datapoints of one metric by period, and what a statistic makes of them."""
+"""The datapoints of one metric by period, and their statistics."""
 
 import re
 from collections import defaultdict

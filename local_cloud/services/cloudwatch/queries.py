@@ -1,7 +1,7 @@
 """GetMetricData with metric math and pages, GetMetricStatistics: dimensions match as a whole.
 
-ministack's own have no expressions, one order only, merge all metrics of a name when a query has no dimensions,
-and answer Average to a statistic that they do not know.
+ministack's have no expressions and one order only, merge all metrics of a name if a query has no dimensions, and
+answer Average for an unknown statistic.
 """
 
 import base64
@@ -118,7 +118,7 @@ def _range(request: Request) -> tuple[float, float]:
 
 
 def _periods(queries: list[Request]) -> dict[str, int]:
-    """The period of each query; that of an expression is the one of all metrics it is made of."""
+    """The period of each query; that of an expression is the common one of its metrics."""
     for query in queries:
         if bool(query.get("MetricStat")) == bool(query.get("Expression")):
             raise ServiceError("ValidationError", f"query {query['Id']}: either MetricStat or Expression is required")

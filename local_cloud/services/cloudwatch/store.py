@@ -1,7 +1,7 @@
 """The datapoints of ministack's CloudWatch: in the order of time, aggregated by time slot, bounded in number.
 
-By itself ministack keeps one record for each value, goes through all of them on every request, and while it
-drops old ones it loses what another thread adds.
+ministack keeps one record for each value, reads all of them on every request, and loses what another thread adds while
+it drops old ones.
 """
 
 import bisect
@@ -73,7 +73,9 @@ def put(
     with _lock:
         points = cloudwatch._metric_bucket((namespace, metric_name, cloudwatch._dims_key(dimensions)))
         at = len(points)
-        while at and points[at - 1]["Timestamp"] >= start:  # from the end: what comes is almost always the newest
+        while (
+            at and points[at - 1]["Timestamp"] >= start
+        ):  # from the end, since a new value is almost always the newest
             at -= 1
             if points[at]["Timestamp"] == start and points[at].get("_slot_seconds") == seconds:
                 points[at] = _merged(points[at], point)
@@ -82,7 +84,7 @@ def put(
 
 
 def store_datum(namespace: str, name: str, dimensions: dict[str, str], timestamp: float, *rest: Any) -> None:
-    """PutMetricData's way in: ministack appends, whatever the time of the datum."""
+    """Store one datum of PutMetricData. ministack appends it, whatever its time."""
     with _lock:
         key = (namespace, name, cloudwatch._dims_key(dimensions))
         before = cloudwatch._metrics.get(key)
@@ -105,7 +107,7 @@ def percentile_samples(points: Iterable[Point]) -> list[tuple[float, float]] | N
 
 
 def percentile(samples: list[tuple[float, float]], percent: float) -> float:
-    """ministack's rule, linear between the two nearest ranks, without its walk over all samples."""
+    """The same as ministack's, linear between the two nearest ranks, without reading all samples."""
     ordered = sorted(samples)
     reached = list(itertools.accumulate([count for _, count in ordered]))
     rank = percent / 100 * (reached[-1] - 1) if reached[-1] > 1 else 0.0

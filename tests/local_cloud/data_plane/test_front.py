@@ -107,7 +107,7 @@ def test_what_is_no_http_is_refused_by_ministack_and_the_port_lives_on(served: S
     assert served.score("tail", "m01") == pytest.approx(score(1), rel=1e-6)
 
 
-def test_a_caller_who_leaves_while_a_model_answers_harms_nobody(served: Served) -> None:
+def test_a_caller_who_leaves_while_a_model_answers_harms_no_other_caller(served: Served) -> None:
     served.faults(slow_model_server=[{"endpoint": "tail", "milliseconds": 300}])
     address = urlparse(served.cloud.endpoint_url)
     for _ in range(5):

@@ -19,12 +19,12 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def relayed(case: Callable[[Streams, Streams, ClientConnection], Awaitable[None]]) -> None:
-    """Run a case with a client's streams, those of an emulator that it is connected to, and what stands between."""
+    """Run a case with a client's streams, those of ministack, and the connection between them."""
     emulators: asyncio.Queue[Streams] = asyncio.Queue()
     opened: list[ClientConnection] = []
 
     def connection() -> ClientConnection:
-        # Nothing here is an invocation, so nobody is asked to answer one.
+        # Nothing here is an invocation, so nothing is asked to answer one.
         port = emulator.sockets[0].getsockname()[1]
         opened.append(ClientConnection(Front(cast(Invocations, None), cast(Callers, None), port)))
         return opened[-1]

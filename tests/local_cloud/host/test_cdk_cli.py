@@ -117,7 +117,7 @@ def test_up_deploy_promote_break_repair_down(shell: Shell) -> None:
     assert set(status["stacks"].values()) == {"CREATE_COMPLETE"}
     assert status["routes"].keys() == {"everyone else", "m01", "m04"}
 
-    # A merchant is promoted to a version that nobody published: refused, taken back, said in one sentence.
+    # A merchant is promoted to a version that was not published: refused, rolled back, told in one sentence.
     shell.edit("m04 = {", 'm07 = { model = "m07/2099-01-01.tar.gz" }\nm04 = {')
     broken = shell.run("local", "deploy", "fraud-dev.toml")
     assert broken.returncode == 2

@@ -134,7 +134,7 @@ def test_a_stand_in_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_clock_stands_moves_and_skips(cloud: LocalCloud) -> None:
+def test_the_clock_stops_moves_and_skips(cloud: LocalCloud) -> None:
     before = cloud.admin("clock", {"mode": "manual"})["now"]
     still = cloud.admin("clock")["now"]
     after = cloud.admin("clock", {"advance_seconds": 3600})["now"]

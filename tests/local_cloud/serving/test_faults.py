@@ -267,7 +267,7 @@ def test_a_warm_up_with_half_the_fleet_down_warms_everyone_on_the_other_half(sho
 
 
 def stopped_while_it_starts(shop: Fleet, instance: str) -> int:
-    """Kill an instance's container and stop its successor before it is healthy; the process that stands.
+    """Kill an instance's container and stop its successor before it is healthy; the stopped process.
 
     The instance is out of service for the minute that a container has to become healthy.
     """

@@ -60,16 +60,17 @@ def train(seed: int, objective: str, classes: int = 0) -> xgboost.Booster:
 @dataclass(frozen=True)
 class Tenant:
     booster: xgboost.Booster
-    forest: str
-    """What `tierfleet models publish --forest` was given."""
+    published_with: tuple[str, ...]
+    """Options of `tierfleet models publish`."""
 
 
+EXPLAINED = ("--forest", "alone", "--contribs")
 TENANTS = {
-    "t1": Tenant(train(1, "binary:logistic"), "alone"),
-    "t2": Tenant(train(2, "multi:softprob", classes=3), "alone"),
-    "t3": Tenant(train(3, "reg:squarederror"), "beside"),
-    "t4": Tenant(train(4, "binary:logistic"), "none"),
-    "w1": Tenant(train(5, "count:poisson"), "alone"),
+    "t1": Tenant(train(1, "binary:logistic"), EXPLAINED),
+    "t2": Tenant(train(2, "multi:softprob", classes=3), EXPLAINED),
+    "t3": Tenant(train(3, "reg:squarederror"), ("--forest", "beside")),
+    "t4": Tenant(train(4, "binary:logistic"), ("--forest", "none")),
+    "w1": Tenant(train(5, "count:poisson"), EXPLAINED),
 }
 
 
@@ -93,11 +94,11 @@ def publish(shop: Fleet, directory: Path) -> None:
     file = directory / "shop-test.toml"
     file.write_text(tomlkit.dumps(shop.config.model_dump(mode="json", exclude_none=True)))
     for tenant, own in TENANTS.items():
-        model = directory / own.forest / tenant / "1.ubj"
+        model = directory / "-".join(own.published_with) / tenant / "1.ubj"
         model.parent.mkdir(parents=True)
         model.write_bytes(bytes(own.booster.save_raw("ubj")))
-    for forest in {own.forest for own in TENANTS.values()}:
-        command = ["models", "publish", str(file), str(directory / forest), "--forest", forest]
+    for options in {own.published_with for own in TENANTS.values()}:
+        command = ["models", "publish", str(file), str(directory / "-".join(options)), *options]
         done = CliRunner().invoke(app, command, env=environment(shop.account.cloud, shop.account.id))
         assert done.exit_code == 0, done.output
 
@@ -127,18 +128,17 @@ def test_forests_serve_where_they_were_published_and_a_booster_where_none_was(cl
     assert models_by_form(shop, whale("w1")) == {"forest": 1}
 
 
-@pytest.mark.parametrize("tenant", TENANTS)
-def test_a_model_is_explained_as_xgboost_does_or_the_caller_is_told_why_not(client: FleetClient, tenant: str) -> None:
-    own = TENANTS[tenant]
-    try:
-        explained = client.explain(tenant, [list(map(float, row)) for row in ROWS[:5]])
-    except ContributionsUnavailableError as error:
-        if own.forest == "none" or "contributions" not in str(error):
-            raise
-        return
-    expected = own.booster.predict(xgboost.DMatrix(ROWS[:5]), pred_contribs=True).reshape(5, -1, FEATURES + 1)
+@pytest.mark.parametrize("tenant", ["t1", "t2", "t4", "w1"])
+def test_a_forest_is_explained_as_xgboost_explains_its_booster(client: FleetClient, tenant: str) -> None:
+    explained = client.explain(tenant, [list(map(float, row)) for row in ROWS[:5]])
+    expected = TENANTS[tenant].booster.predict(xgboost.DMatrix(ROWS[:5]), pred_contribs=True)
     told = [[[*output.contributions, output.bias] for output in row.outputs] for row in explained.rows]
-    assert np.allclose(told, expected, rtol=1e-5, atol=1e-5)
+    assert np.allclose(told, expected.reshape(5, -1, FEATURES + 1), rtol=1e-5, atol=1e-5)
+
+
+def test_a_forest_that_was_published_without_contributions_says_so(client: FleetClient) -> None:
+    with pytest.raises(ContributionsUnavailableError, match="convert the model again with contributions"):
+        client.explain("t3", [[0.0] * FEATURES])
 
 
 def test_the_deployed_warm_up_loads_forests(shop: Fleet) -> None:

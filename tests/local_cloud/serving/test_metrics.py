@@ -26,7 +26,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 @pytest.fixture
 def tail(serving: LocalCloud) -> Served:
-    """A multi-model endpoint `tail` of one instance, on a clock that stands."""
+    """A multi-model endpoint `tail` of one instance, with a clock that does not run."""
     served = Served(Account(serving, "500000000901"))
     served.publish(m01=1, m02=2)
     served.config("tail")

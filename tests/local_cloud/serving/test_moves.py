@@ -65,7 +65,7 @@ def test_promote_retype_and_demote_lose_no_call(shop: Fleet) -> None:
     assert shop.live_endpoints() == {TAIL.replace("m5", "r5"), whale("w1")}
 
 
-def test_a_new_image_that_answers_nobody_never_gets_the_routes(shop: Fleet) -> None:
+def test_a_new_image_that_answers_no_probe_never_gets_the_routes(shop: Fleet) -> None:
     """No guardrail watches the flip to a new shared endpoint: the warm gate fails where no probe was answered."""
     before, live = shop.served_routes(), shop.live_endpoints()
     other = {**change(tail="ml.r5.xlarge"), "container": {"version": "3.0-5"}}
@@ -115,7 +115,7 @@ def test_a_new_image_is_warm_before_its_callers_come_with_the_instances_of_befor
     account.client("sagemaker").update_endpoint_weights_and_capacities(
         EndpointName=old, DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}]
     )
-    account.client("sagemaker").describe_endpoint(EndpointName=old)  # whoever looks waits until it is in service
+    account.client("sagemaker").describe_endpoint(EndpointName=old)  # waits until it is in service
     with Callers(account, TENANTS) as callers:
         callers.more(20)
         other = {**change(tail="ml.r5.xlarge"), "container": {"environment": {"OMP_NUM_THREADS": "2"}}}

@@ -54,7 +54,7 @@ def change(whales: tuple[str, ...] = (), rare: tuple[str, ...] = ()) -> dict[str
     }
 
 
-def test_a_new_serverless_endpoint_that_answers_nobody_never_gets_the_routes(shop: Fleet) -> None:
+def test_a_new_serverless_endpoint_that_does_not_answer_never_gets_the_routes(shop: Fleet) -> None:
     before, live = shop.served_routes(), shop.live_endpoints()
     shop.account.cloud.admin("faults", {"failing_model_server": [{"endpoint": RARE}]})
     with Callers(shop.account, TENANTS) as callers:

@@ -173,7 +173,7 @@ def test_five_copies_of_an_in_service_event_run_one_after_the_other(warmed: Warm
     account.client("sagemaker").update_endpoint_weights_and_capacities(
         EndpointName=TAIL, DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 3}]
     )
-    account.client("sagemaker").describe_endpoint(EndpointName=TAIL)  # whoever looks waits until it is in service
+    account.client("sagemaker").describe_endpoint(EndpointName=TAIL)  # waits until it is in service
     account.wait_for(lambda: len(warmed.runs()) == runs + 5)
 
     assert warmed.probes()[probes:] == LISTED * 5, "two at once would mix their probes"
@@ -291,7 +291,7 @@ def test_the_guards_put_the_routes_back_under_the_role_of_the_gate(warmed: Warme
     assert account.status(FLEET) == "UPDATE_ROLLBACK_COMPLETE", warmed.reasons()
     assert warmed.served_routes() == before
     assert warmed.routes_name_live_endpoints()
-    answers = [line for line in warmed.logged("WarmUpG", "route guard answers") if "is taken back" in line["reason"]]
+    answers = [line for line in warmed.logged("WarmUpG", "route guard answers") if "is rolled back" in line["reason"]]
     assert [line["succeeded"] for line in answers] == [True, True]
 
 
@@ -306,7 +306,7 @@ def test_the_gates_role_lets_it_grow_a_new_endpoint_and_warm_who_moves_to_it(war
     sagemaker.update_endpoint_weights_and_capacities(
         EndpointName=TAIL, DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 4}]
     )
-    sagemaker.describe_endpoint(EndpointName=TAIL)  # whoever looks waits until it is in service
+    sagemaker.describe_endpoint(EndpointName=TAIL)  # waits until it is in service
     assert warmed.update(**demoted) == "UPDATE_COMPLETE", warmed.reasons()
 
     new = routes.endpoint_name(warmed.config, "tail")

@@ -45,7 +45,7 @@ def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
         (403, "InvalidAccessKeyId", "AWS does not accept the credentials (InvalidAccessKeyId)", WHO),
         (429, "ThrottlingException", "AWS throttles the calls (ThrottlingException: down)", "try again in a minute"),
         (500, "InternalError", "the service is unavailable (InternalError: down)", "try again in a minute"),
-        (400, "Odd", "unexpected error (Odd: down)", "to try again will not help: mend what AWS names"),
+        (400, "Odd", "unexpected error (Odd: down)", "trying again will not help: correct what AWS names"),
     ],
 )
 def test_a_refusal(aws: FakeAws, command: str, status: int, code: str, said: str, remedy: str) -> None:

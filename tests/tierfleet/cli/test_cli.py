@@ -18,7 +18,7 @@ def test_check_without_files_checks_config(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(ROOT)
     result = runner.invoke(app, ["config", "check"])
     assert result.exit_code == 0
-    assert result.stdout.count("ok: config/") == 3
+    assert result.stdout.count("ok: config/") == 4
 
 
 def test_check_in_a_folder_without_fleet_files_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

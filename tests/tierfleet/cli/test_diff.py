@@ -158,13 +158,13 @@ def test_a_list_of_tenants_in_a_file_of_its_own_belongs_to_the_fleet(repository:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["diff", "--against", "nowhere"], "git knows no commit 'nowhere'"),
-        (["diff", "--against", "--help"], "git knows no commit '--help'"),
-        (["diff", "config/absent.toml"], "config/absent.toml is neither here nor in HEAD"),
+        (["diff", "--against", "nowhere"], "git has no commit 'nowhere'"),
+        (["diff", "--against", "--help"], "git has no commit '--help'"),
+        (["diff", "config/absent.toml"], "config/absent.toml exists neither here nor in HEAD"),
         (["diff", "absent/x.toml"], "there is no directory absent"),
-        (["diff", "/usr"], "is in no git repository"),
+        (["diff", "/usr"], "is not in a git repository"),
         (["diff", "a", "b", "c"], "give one fleet file, or two assemblies"),
-        (["cost", "--diff", "--against", "nowhere"], "git knows no commit 'nowhere'"),
+        (["cost", "--diff", "--against", "nowhere"], "git has no commit 'nowhere'"),
         (["cost"], "no fleet file is given"),
     ],
 )
@@ -216,17 +216,17 @@ def test_a_list_and_a_price_of_a_commit_are_named_so_too(repository: Path) -> No
         output = run(*command, code=2)
         assert "HEAD:config/" in output
         assert "tierfleet-" not in output
-    write(repository, region="ap-south-1")
+    write(repository, region="sa-east-1")
     git("commit", "--quiet", "--all", "--message", "no prices")
     (repository / "config" / "shop-test.toml").unlink()
     output = run("cost", "--diff", code=2)
-    assert "HEAD:config/shop-test.toml: no price is known in ap-south-1" in output
+    assert "HEAD:config/shop-test.toml: no price is known in sa-east-1" in output
     assert run("cost", "--diff", "--region", "eu-west-1")
 
 
 def test_the_cost_of_a_diff_may_be_priced_as_elsewhere(repository: Path) -> None:
-    write(repository, region="ap-south-1")
-    assert "cost: unknown: shop-test: no price is known in ap-south-1" in run("diff")
+    write(repository, region="sa-east-1")
+    assert "cost: unknown: shop-test: no price is known in sa-east-1" in run("diff")
     assert "cost: $0.00 a month" in run("diff", "--region", "eu-west-1")
 
 
@@ -257,5 +257,5 @@ def test_a_file_differs_when_its_bytes_do(repository: Path, edits: dict[str, byt
 
 
 def test_outside_a_repository_two_versions_must_be_given(tmp_path: Path) -> None:
-    with pytest.raises(GitVersionsError, match="no git repository"):
+    with pytest.raises(GitVersionsError, match="is not in a git repository"):
         changed_versions(ROOT.parent.parent, "HEAD", tmp_path)

@@ -79,7 +79,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "0",
         "must match",
     ),
-    "a role twice": ({"models": {"gc_principal_arns": [ROLE, ROLE]}}, "gc_principal_arns", "twice"),
+    "a role twice": ({"models": {"gc_principal_arns": [ROLE, ROLE]}}, "gc_principal_arns", "more than once"),
     "a region without SageMaker in CloudFormation": ({"region": "me-central-1"}, "region", "no resource types"),
     # The probe against the image.
     "words as libsvm": ({"probe": {"content_type": "text/libsvm", "body": "abc def"}}, "body", "libsvm"),
@@ -130,8 +130,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "must match",
     ),
     # Network.
-    "a subnet twice": (network([SUBNETS[0], SUBNETS[0]], GROUPS), "subnets", "twice"),
-    "a group twice": (network(SUBNETS, GROUPS * 2), "security_group_ids", "twice"),
+    "a subnet twice": (network([SUBNETS[0], SUBNETS[0]], GROUPS), "subnets", "more than once"),
+    "a group twice": (network(SUBNETS, GROUPS * 2), "security_group_ids", "more than once"),
     "a malformed subnet": (network(["subnet-1", SUBNETS[0]], GROUPS), "0", "must match"),
     "a malformed group": (network(SUBNETS, ["default"]), "0", "must match"),
     "a group among the subnets": (network([SUBNETS[0], GROUPS[0]], GROUPS), "1", "must match"),
@@ -203,7 +203,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a whale with the id of a hash": (
         whale(tenants={"h-abcdefghijkl": {"model": "h-abcdefghijkl/1.tar.gz"}}),
         "h-abcdefghijkl",
-        "stand for longer ids",
+        "replace longer ids",
     ),
     "a region that does not exist": ({"region": "eu-west-9"}, "region", "did you mean eu-west-"),
     "a region in capitals": ({"region": "EU-WEST-1"}, "region", "not a region"),

@@ -291,7 +291,7 @@ def test_a_tenants_file_must_stand_beside_the_fleet_file(file_name: str, tmp_pat
     found = checked(tmp_path, content)
     [problem] = [p for p in found.problems if p.severity == "error"]
     assert problem.key == "tenants_file"
-    assert "beside the fleet file" in problem.message
+    assert "in the fleet file's directory" in problem.message or "cannot be read" in problem.message
 
 
 def test_tenants_and_tenants_file_exclude_each_other(tmp_path: Path) -> None:
@@ -399,3 +399,17 @@ def test_a_container_that_makes_no_calls_has_no_network_unless_the_file_says_oth
         found = checked(tmp_path, given).config
         assert found is not None
         assert found.network_isolation is (isolated if said is None else said)
+
+
+def test_a_wrong_schedule_hides_no_duplicate_of_its_list(tmp_path: Path) -> None:
+    file = checked(tmp_path, document(tiers={"tail": {"warm_up": {"schedule": "daily", "tenants": ["a", "b", "a"]}}}))
+    words = " ".join(map(str, errors_of(file.problems)))
+    assert "daily" in words
+    assert "lists a more than once" in words
+
+
+def test_a_key_of_any_length_leaves_room_for_its_message(tmp_path: Path) -> None:
+    file = checked(tmp_path, document(**{"k" * 100_000: 1}))
+    [error] = errors_of(file.problems)
+    assert len(str(error)) < 1000
+    assert "unknown key" in str(error)

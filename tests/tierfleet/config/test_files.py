@@ -230,7 +230,7 @@ def test_a_broken_template_is_one_error_of_diff(content: str, tmp_path: Path) ->
     (tmp_path / "a.template.json").write_text(content)
     result = tierfleet("diff", tmp_path, tmp_path)
     assert result.exit_code == 2
-    assert "is no template" in result.stderr
+    assert "is not a template" in result.stderr
 
 
 def test_mutated_fleet_files_give_templates_within_the_limits_or_words() -> None:

@@ -77,6 +77,7 @@ def test_a_valid_expression_is_returned_as_it_is(expression: str) -> None:
         ("cron(0 9 ? * 3#6 *)", "day-of-week"),
         ("cron(0 9 ? * 3#0 *)", "day-of-week"),
         ("cron(0 9 * * ? 1969)", "year takes 1970 to 2199"),
+        ("cron(0 9 * * ? 2028-2027)", "rising ranges"),
         ("cron(0 9 * * ? 2200)", "year"),
         ("cron(*/0 9 ? * MON *)", "minutes"),
         ("cron(0/60 9 ? * MON *)", "minutes"),

@@ -79,7 +79,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
     "another tenant's model": (
         rare(tenants=(), **{}) | {"tenants": {"r1": {"model": "r2/1.tar.gz"}}},
         {},
-        [("tiers.rare.tenants.r1", "model", "under its own id, r1/")],
+        [("tiers.rare.tenants.r1", "model", "below its own id, r1/")],
     ),
     "a tenant twice": (rare(("w1",)), {}, [("tiers.whale.tenants", "w1", "tenant is on 2 tiers")]),
     "too short a bake": (rare(), {"routes": {"bake_minutes": 5}}, [("routes", "bake_minutes", "at least 370 s")]),

@@ -10,7 +10,8 @@ from local_cloud.testing.fleets import CONFIG, DELETE, fleet
 from tierfleet.config import FleetConfig, load
 from tierfleet.cost.diff import cost_diff
 from tierfleet.cost.monthly_cost import FleetCost, monthly_cost, tenant_costs
-from tierfleet.cost.prices import UnknownPriceError, load_prices
+from tierfleet.cost.price import UnknownPriceError
+from tierfleet.cost.prices import load_prices
 from tierfleet.cost.usage import Traffic, Usage
 from tierfleet.errors import InputError
 
@@ -85,7 +86,7 @@ def test_traffic_moves_instances_requests_and_logs() -> None:
 def test_an_endpoint_whose_calls_outgrow_its_bounds_is_named() -> None:
     enough, more = (cost(fleet(), traffic=flat(w1=86_400.0 * calls)) for calls in (40, 40_000))
     assert not any("not priced" in note for note in enough.notes)
-    assert "w1 would need more than its most instances 100 % of the time, which are not priced" in more.notes
+    assert "w1 would need more than its upper bound 100 % of the time; those instances are not priced" in more.notes
 
 
 def test_without_a_model_cache_every_call_fetches_its_model() -> None:
@@ -127,11 +128,11 @@ def test_what_is_not_known_is_named_instead_of_guessed() -> None:
 
 
 def test_every_unknown_price_is_named_at_once() -> None:
-    config = fleet(tiers={"tail": {"instance_type": "ml.r5.large"}, "whale": {"instance_type": "ml.c5.large"}})
+    config = fleet(tiers={"tail": {"instance_type": "ml.c8g.large"}, "whale": {"instance_type": "ml.t2.large"}})
     with pytest.raises(UnknownPriceError) as error:
         cost(config)
-    assert "no price of ml.r5.large in eu-west-1" in str(error.value)
-    assert "no price of ml.c5.large in eu-west-1" in str(error.value)
+    assert "no price of ml.c8g.large in eu-west-1" in str(error.value)
+    assert "no price of ml.t2.large in eu-west-1" in str(error.value)
     assert len(str(error.value).splitlines()) == 2
 
 

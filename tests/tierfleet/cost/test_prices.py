@@ -8,9 +8,12 @@ import pytest
 
 from local_cloud.testing.fleets import FLEET_FILES
 from tierfleet.config import load
-from tierfleet.cost.prices import UNITS, UnknownPriceError, load_prices
+from tierfleet.cost.ec2_prices import HOSTING_OVER_EC2, hosting_usd
+from tierfleet.cost.monthly_cost import monthly_cost
+from tierfleet.cost.price import UnknownPriceError
+from tierfleet.cost.prices import UNITS, load_prices
 from tierfleet.errors import InputError
-from tierfleet.instance_types import hosting_types
+from tierfleet.instance_types import describe, hosted_in, hosting_regions, hosting_types
 from tierfleet.planning.search.candidates import offered_instance_types
 
 SOUND = """
@@ -44,9 +47,71 @@ def test_every_shipped_price_has_a_dated_source_and_a_type_that_is_offered() -> 
     for region in prices.regions:
         offered = {found.name for found in offered_instance_types(region)}
         assert prices.hosting[region].keys() <= offered
-        for price in (*prices.hosting[region].values(), *prices.units[region].values()):
+        for price in (*prices.hosting[region].values(), *prices.units.get(region, {}).values()):
             assert price.source.as_of.year >= 2023
             assert len(price.source.text) > 20
+
+
+def test_every_shipped_price_has_a_second_source_or_is_unchecked() -> None:
+    table = load_prices()
+    prices = [*table.hosting.values(), *table.units.values()]
+    for price in (price for by_name in prices for price in by_name.values()):
+        confirmed = price.source.aws_url is not None or price.second is not None
+        assert price.unchecked is (price.derived or price.source.check or not confirmed), price
+        if price.second:
+            assert price.second.text != price.source.text
+            assert price.second.as_of.year >= 2023
+
+
+def test_a_table_of_ones_own_may_answer_for_its_prices(tmp_path: Path) -> None:
+    prices = load_prices(table(tmp_path, SOUND.replace('text = "a bill"', 'text = "our contract"\nchecked = true')))
+    assert not prices.hourly_price("ml.m5.large", "eu-west-1").unchecked
+    assert load_prices(table(tmp_path, SOUND)).hourly_price("ml.m5.large", "eu-west-1").unchecked
+    assert not any(source.checked for source in load_prices().sources.values())
+
+
+def test_nearly_every_region_has_prices_and_the_others_say_what_to_do() -> None:
+    table = load_prices()
+    without = {region for region in hosting_regions() if region not in table.regions}
+    assert len(table.regions) == 24
+    for region in table.regions:
+        assert len(table.hosting[region]) > 0.4 * len(hosted_in(region)), region
+        assert all(table.unit_price(unit, region).usd > 0 for unit in UNITS)
+    for region in without:
+        with pytest.raises(UnknownPriceError) as error:
+            table.hourly_price("ml.m5.large", region)
+        way_out = "give your own with --prices" if region.startswith("cn-") else f"prices refresh --region {region}"
+        assert way_out in str(error.value)
+        assert "--region us-east-1" in str(error.value)
+    with pytest.raises(UnknownPriceError, match="xx-1, which is not a region that hosts models"):
+        table.hourly_price("ml.m5.large", "xx-1")
+
+
+def test_what_is_derived_from_ec2_follows_the_rule_that_every_known_price_follows() -> None:
+    table = load_prices()
+    compared = 0
+    for region, prices in table.hosting.items():
+        for price in prices.values():
+            kind = describe(price.name)
+            ec2 = table.ec2.usd_per_vcpu_hour[region].get(kind.family)
+            if ec2 is None:
+                assert not price.derived
+                continue
+            assert price.usd == hosting_usd(ec2, kind.vcpus), price
+            compared += not price.derived
+    assert (compared, float(HOSTING_OVER_EC2)) == (47, 1.2)
+
+
+def test_a_derived_price_and_one_of_another_region_are_marked() -> None:
+    table = load_prices()
+    derived = table.hourly_price("ml.m5.xlarge", "eu-north-1")
+    # EC2: m5.xlarge in eu-north-1 costs $0.204.
+    assert (derived.usd, derived.unchecked, derived.mark) == (0.245, True, " (unchecked)")
+    elsewhere = table.unit_price("lambda_request", "eu-north-1")
+    assert (elsewhere.borrowed_from, elsewhere.region, elsewhere.unchecked) == ("us-east-1", "eu-north-1", True)
+    fleet = load(next(file for file in FLEET_FILES if file.name == "fraud-prod.toml"))
+    notes = monthly_cost(fleet, table, region="eu-north-1").notes
+    assert any("lambda_request" in note and "us-east-1's are used (unchecked)" in note for note in notes)
 
 
 def test_a_bigger_instance_of_a_family_costs_in_proportion() -> None:
@@ -75,7 +140,7 @@ def test_an_unknown_region_and_unit_are_errors_too(tmp_path: Path) -> None:
         UnknownPriceError, match=r"no price of lambda_request in eu-west-1: .*\[regions.eu-west-1.unit\]"
     ):
         prices.unit_price("lambda_request", "eu-west-1")
-    with pytest.raises(UnknownPriceError, match="no price is known in eu-west-2, only in eu-west-1"):
+    with pytest.raises(UnknownPriceError, match=r"no price is known in eu-west-2: .*The table has eu-west-1"):
         prices.hourly_price("ml.m5.large", "eu-west-2")
     with pytest.raises(KeyError):
         prices.unit_price("lambda_requests", "eu-west-1")
@@ -94,13 +159,44 @@ def test_every_mistake_of_a_table_is_named(tmp_path: Path) -> None:
         .replace('through = 100, source = "bill"', 'through = 100, source = "receipt"')
         .replace("2026-01-31", '"January"')
         + "s3_gets = { usd = 1, source = 'bill' }\n[regions.eu-west-1.spot]\n"
+        + "[regions.eu-west-2]\nunit = 1\n[regions.eu-west-3.unit]\n"
+        + "lambda_request = { usd = 1, source = 'bill', second = 'bill' }\n"
+        + "s3_get_request = { usd = 1, source = 'bill', second = 'receipt' }\n"
+        + "[sources.file]\ndate = 2026-01-31\ntext = 'a file'\nsha256 = 1\n"
+        + "[ec2]\nsource = 'bill'\n[ec2.usd_per_vcpu_hour.eu-west-1]\nm5 = 'much'\n"
     )
     with pytest.raises(InputError) as error:
         load_prices(table(tmp_path, broken))
     message = str(error.value)
-    for part in ("usd = -1", "source = 'receipt'", "[sources.bill]: needs date", "s3_gets: not a unit", "spot"):
+    for part in (
+        "usd = -1",
+        " source = 'receipt'",
+        "[sources.bill]: needs date",
+        "s3_gets: not a unit",
+        "spot",
+        "[regions.eu-west-2] unit: must be a table, found 1",
+        "lambda_request: second = 'bill' is the first source too",
+        "s3_get_request: second = 'receipt'; name one of [sources]",
+        "[sources.file] sha256 = 1; write a string",
+        "[ec2.usd_per_vcpu_hour.eu-west-1] m5 = 'much'; write a number from 0",
+    ):
         assert part in message
-    assert len(message.splitlines()) == 5
+    assert len(message.splitlines()) == 10
+
+
+@pytest.mark.parametrize(
+    ("ec2", "words"),
+    [
+        ("ec2 = 1", "[ec2]: needs source and tables"),
+        ("[ec2]\nsource = 'bill'", "[ec2]: needs source and tables"),
+        ("[ec2]\nusd_per_vcpu_hour = { eu-west-1 = 1 }", "[ec2]: needs source and tables"),
+        ("[ec2]\nsource = 'receipt'\nusd_per_vcpu_hour = {}", "[ec2] source = 'receipt'; name one of [sources]: bill"),
+    ],
+)
+def test_mistakes_of_the_ec2_prices(tmp_path: Path, ec2: str, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        load_prices(table(tmp_path, ec2 + "\n" + SOUND if "[" not in ec2 else SOUND + ec2))
+    assert words in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["[regions.x", "", "regions = 1"])

@@ -8,7 +8,8 @@ import pytest
 from local_cloud.testing.fleets import CONFIG
 from tierfleet.config import load
 from tierfleet.cost.monthly_cost import FleetCost, monthly_cost
-from tierfleet.cost.prices import Price, UnknownPriceError, load_prices
+from tierfleet.cost.price import Price, UnknownPriceError
+from tierfleet.cost.prices import load_prices
 from tierfleet.cost.usage import Traffic, Usage
 from tierfleet.errors import InputError
 

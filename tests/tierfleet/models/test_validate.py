@@ -22,10 +22,10 @@ from tierfleet_server.publishing.packaging import package_model
 from local_cloud.testing.fleets import fleet
 from tests.fuzz import archives
 from tierfleet.models.files import ModelFile, every_model
-from tierfleet.models.findings import Validated
-from tierfleet.models.fleet_fit import fleet_findings
-from tierfleet.models.unpacking import unpack_with_findings
-from tierfleet.models.validate import CheckProcess, validate
+from tierfleet.models.validation.findings import Validated
+from tierfleet.models.validation.fleet_fit import fleet_findings
+from tierfleet.models.validation.unpacking import unpack_with_findings
+from tierfleet.models.validation.validate import CheckProcess, validate
 
 MAX_BYTES = 50_000_000
 
@@ -239,8 +239,8 @@ def test_a_model_must_fit_the_tiers_disk_and_memory(tmp_path: Path, saved: bytes
     [item] = validate([_file(tmp_path, saved)], jobs=1)
     assert item.facts is not None
     big = vars(item.facts) | {"size_bytes": 9 * 10**9}
-    from tierfleet.models import fleet_fit
-    from tierfleet.models.findings import Facts
+    from tierfleet.models.validation import fleet_fit
+    from tierfleet.models.validation.findings import Facts
 
     config = fleet(tiers={"tail": {"volume_size_in_gb": 10}}, container={"image": "tierfleet", "version": None})
     messages = [

@@ -20,6 +20,7 @@ NEXT_COMMANDS: Final = {
     "cache-degraded": "tierfleet warm --local",
     "route-errors": "tierfleet local events",
     "warm-up": "tierfleet warm --local",
+    "serverless-endpoint": "tierfleet local status",
 }
 _NO_INCIDENT: Final = "Not an incident."
 _LINK: Final = re.compile(r"^(.*?)\s*What to do: (\S+?)(?:#(\S+))?$", re.DOTALL)

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, columns, fail, out, print_json, wide
+from tierfleet.cli.console import Json, columns, fail, load_or_fail, out, print_json, wide
 from tierfleet.cli.fleet_file import DEFAULT_FILE, ConfigOption, LocalFile, local_file, named, remember
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.local.deployment import check_models, deploy_here

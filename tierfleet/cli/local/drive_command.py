@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, err, fail, print_json, wide
+from tierfleet.cli.console import Json, err, fail, load_or_fail, print_json, wide
 from tierfleet.cli.fleet_file import ConfigOption, LocalFile, local_file
 from tierfleet.cli.interruption import exit_code, if_interrupted
 from tierfleet.cli.local.screen import fleet_screen

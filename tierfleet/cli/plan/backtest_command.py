@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import Json, columns, json_text, out, planning_or_fail, say
+from tierfleet.cli.console import Json, columns, json_text, load_or_fail, out, planning_or_fail, say
 from tierfleet.cli.option_groups import grouped
 from tierfleet.cli.plan.fleet_options import RequirementOptions
 from tierfleet.cli.plan.replay_options import ContainerOptions, TraceOptions

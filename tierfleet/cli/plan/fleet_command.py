@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from tierfleet.cli.config_commands import load_or_fail
-from tierfleet.cli.console import columns, err, fail, json_text, out, planning_or_fail
+from tierfleet.cli.console import columns, err, fail, json_text, load_or_fail, out, planning_or_fail
 from tierfleet.cli.option_groups import given, grouped
 from tierfleet.cli.plan.fleet_options import ChoiceOptions, OutputOptions, RequirementOptions, TrafficOptions
 from tierfleet.cli.progress import advancing, steps
@@ -87,6 +86,7 @@ def _plan(
                 workload=read.workload,
                 source=source,
                 days=read.days,
+                period=read.period,
                 requirements=requirements,
                 prices=prices,
                 profiles=profiles,

@@ -18,7 +18,7 @@ _InstanceTiers = Mapping[str, InstanceTier]
 
 
 def check_tags(tags: Mapping[str, str]) -> Iterator[Problem]:
-    """Keys and values that every service of a fleet takes. IAM compares keys without regard to case."""
+    """Keys and values that every service of a fleet takes. IAM ignores the case of keys."""
     most = aws_limits.TAGS.most
     if len(tags) + len(OUR_TAGS) > most:
         message = f"{len(tags)} tags and {len(OUR_TAGS)} that tierfleet sets, AWS takes {most} a resource"
@@ -65,14 +65,14 @@ def check_keys(encryption: Encryption, region: str, account: str | None) -> Iter
 
 
 def check_region_types(region: str) -> Iterator[Problem]:
-    """CloudFormation knows the resources of an endpoint there."""
+    """The region's CloudFormation has the resource types of an endpoint."""
     if region in aws_limits.REGIONS_WITHOUT_TYPES:
         message = "CloudFormation has no resource types for SageMaker's models and endpoints in this region"
         yield Problem("", "region", region, message, "use another region")
 
 
 def check_collectors(models: Models, account: str, region: str) -> Iterator[Problem]:
-    """Principals of the fleet's own account: the policy of a bucket gives those of another account nothing."""
+    """Principals of the fleet's own account: the bucket's policy grants nothing to other accounts."""
     partition = images.partition_of(region)
     for arn in models.gc_principal_arns:
         _, arn_partition, _, _, arn_account, _ = arn.split(":", 5)
@@ -85,7 +85,7 @@ def check_collectors(models: Models, account: str, region: str) -> Iterator[Prob
 
 
 def check_fleet_name(fleet: str, environment: str, account: str, region: str) -> Iterator[Problem]:
-    """Names that are made of the fleet's: stacks and the model bucket."""
+    """Names derived from the fleet's name: stacks and the model bucket."""
     stack = f"{fleet}-{environment}-Fleet"
     if not re.fullmatch(aws_limits.STACK_NAME_PATTERN, stack):
         message = f"a stack's name begins with a letter, this one would be {stack}"

@@ -9,9 +9,9 @@ from tierfleet.config.model import Container, DedicatedTier, MultiModelTier, Pro
 from tierfleet.config.problems import Problem
 from tierfleet.instance_types import describe
 
-# What each image reads without a script of its own, by media type. Sources: encoder.py of sagemaker-xgboost-container,
+# The media types that each image reads without a script. Sources: encoder.py of sagemaker-xgboost-container,
 # handler_service.py of sagemaker-scikit-learn-container, container/tierfleet_server/payloads/. RecordIO is binary,
-# and a fleet file holds text.
+# and a fleet file is text.
 _XGBOOST_TYPES = ("text/csv", "text/libsvm", "text/x-libsvm")
 _READS = {
     "sagemaker-xgboost": _XGBOOST_TYPES,
@@ -108,7 +108,7 @@ def check_environment(container: Container) -> Iterator[Problem]:
 
 
 def check_isolation(container: Container, network_isolation: bool) -> Iterator[Problem]:
-    """The container itself fetches a script from S3, which it cannot without a network."""
+    """A container without a network cannot fetch its script from S3."""
     directory = container.environment.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
     if network_isolation and directory.startswith("s3://"):
         message = f"the container has no network to fetch SAGEMAKER_SUBMIT_DIRECTORY {directory} with"
@@ -117,7 +117,7 @@ def check_isolation(container: Container, network_isolation: bool) -> Iterator[P
 
 
 def check_probe(probe: Probe) -> Iterator[Problem]:
-    """The content type is one: SageMaker hands it to the container as an HTTP header."""
+    """The content type is valid: SageMaker passes it to the container as an HTTP header."""
     most = aws_limits.CONTENT_TYPE.most
     if not _MEDIA_TYPE.fullmatch(probe.content_type) or len(probe.content_type) > most:
         message = f"must be a media type of at most {most} characters, such as text/csv"
@@ -125,7 +125,7 @@ def check_probe(probe: Probe) -> Iterator[Problem]:
 
 
 def check_probe_against_image(probe: Probe, container: Container) -> Iterator[Problem]:
-    """The image reads the probe. An image of one's own, or a script in a stock image, may read anything."""
+    """The image reads the probe. A custom image, or a script in a stock image, may read anything."""
     reads = _READS.get(container.image)
     match = _MEDIA_TYPE.fullmatch(probe.content_type)
     if reads is None or match is None or "SAGEMAKER_PROGRAM" in container.environment:
@@ -163,5 +163,5 @@ def _is_json(body: str) -> bool:
 
 
 def _holds_numbers(body: str) -> bool:
-    """Whether the stock image reads it: numbers, or nothing for a missing value, between its delimiters."""
+    """Whether the stock image reads it: numbers, or empty cells for missing values, between delimiters."""
     return all(not cell or _NUMBER.fullmatch(cell) for cell in re.split(r"[,;|\s]", body))

@@ -38,7 +38,7 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
 
     `parts`: the top-level keys whose own shape is sound; a rule whose parts are missing is left out, since their
     own problems are already reported. `file_stem`: the file's name without `.toml`. `every_tier_is_sound`: whether
-    `parts` holds all tiers of the file; a default tier that is not among them is not missing.
+    `parts` has all tiers of the file; otherwise a missing default tier is no problem.
     """
     tiers: Mapping[str, AnyTier] = parts.get("tiers", {})
     with_instances = {name: tier for name, tier in tiers.items() if not isinstance(tier, ServerlessTier)}
@@ -89,15 +89,15 @@ def _default_tier(tiers: Mapping[str, AnyTier], every_tier_is_sound: bool) -> It
     shared = {name: tier for name, tier in tiers.items() if isinstance(tier, MultiModelTier)}
     defaults = [name for name, tier in shared.items() if tier.default]
     if len(defaults) > 1 or (not defaults and every_tier_is_sound):
-        found = ", ".join(defaults) or "none"
-        message = f"exactly one multi-model tier must have default = true, found: {found}"
+        names_of = ", ".join(defaults) or "none"
+        message = f"exactly one multi-model tier must have default = true, found: {names_of}"
         yield Problem("tiers", "default", None, message, "set it on the tier that serves everyone else")
     for name, tier in shared.items():
         if tier.default and tier.tenants:
             message = "the default tier serves every tenant no other tier names"
             yield Problem(f"tiers.{name}", "tenants", list(tier.tenants), message, "remove the list")
         if not tier.default and not tier.tenants:
-            message = "this tier serves nobody: it is not the default and lists no tenants"
+            message = "this tier has no tenants: it is not the default and lists none"
             fix = "list its tenants or remove the tier"
             yield Problem(f"tiers.{name}", "tenants", [], message, fix, severity="warning")
 
@@ -108,16 +108,16 @@ def _tenants(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
         for tenant in tier.tenants:
             tiers_of[tenant].append(name)
         if names.ALL_TENANTS in tier.tenants:
-            message = f"{names.ALL_TENANTS!r} stands for a shared endpoint in endpoint names"
+            message = f"{names.ALL_TENANTS!r} means a shared endpoint in endpoint names"
             yield Problem(f"tiers.{name}.tenants", names.ALL_TENANTS, None, message, "give the tenant another id")
         for tenant in () if isinstance(tier, MultiModelTier) else tier.tenants:
             if re.fullmatch(names.RESERVED_TENANT_PATTERN, tenant):
-                message = "ids of this form stand for longer ids in endpoint names"
+                message = "ids of this form replace longer ids in endpoint names"
                 yield Problem(f"tiers.{name}.tenants", tenant, None, message, "give the tenant another id")
-    for tenant, found in sorted(tiers_of.items()):
-        if len(found) > 1:
-            message = f"tenant is on {len(found)} tiers ({', '.join(found)}), one is allowed"
-            yield Problem(f"tiers.{found[-1]}.tenants", tenant, None, message, "delete all but one of its lines")
+    for tenant, on in sorted(tiers_of.items()):
+        if len(on) > 1:
+            message = f"tenant is on {len(on)} tiers ({', '.join(on)}), one is allowed"
+            yield Problem(f"tiers.{on[-1]}.tenants", tenant, None, message, "delete all but one of its lines")
     for name, tier in tiers.items():
         warm_up = tier.warm_up if isinstance(tier, MultiModelTier) else None
         for tenant in warm_up.tenants if warm_up else ():

@@ -1,4 +1,4 @@
-"""Rules of a guardrail: it fits SageMaker's limits, and its alarms can go off while traffic moves."""
+"""Rules of a guardrail: it fits SageMaker's limits, and its alarms can fire while traffic moves."""
 
 from collections.abc import Iterator
 from math import ceil
@@ -49,7 +49,7 @@ def _bakes(where: str, guardrail: Guardrail, shift: str, severity: Severity) -> 
 
 
 def _share(where: str, tier: MultiModelTier | DedicatedTier, guardrail: Guardrail, shift: str) -> Iterator[Problem]:
-    """The alarms judge all calls of the endpoint, so what the first step takes must be able to set them off."""
+    """The alarms watch all calls of the endpoint, so the first step's share must be able to set them off."""
     most = tier.most_instances
     key, value, share = {
         "CANARY": ("canary_instances", guardrail.canary_instances, guardrail.canary_instances / most),
@@ -68,12 +68,12 @@ def _share(where: str, tier: MultiModelTier | DedicatedTier, guardrail: Guardrai
 
 
 def _traffic(where: str, tier: MultiModelTier | DedicatedTier) -> Iterator[Problem]:
-    """The 5XX alarm judges minutes with enough calls only; there must be such minutes."""
+    """The 5XX alarm looks only at minutes with enough calls, and there must be such minutes."""
     calls = tier.scaling.max_requests_per_second * 60 * tier.most_instances
     needed = tier.alarms.min_requests / 5
     if needed > calls:
         message = (
-            f"the 5XX alarm judges minutes of {needed:g} calls or more, and {tier.most_instances} instances of "
+            f"the 5XX alarm looks at minutes of {needed:g} calls or more, and {tier.most_instances} instances of "
             f"scaling.max_requests_per_second take {calls:g} a minute: it could never go off"
         )
         yield Problem(f"{where}.alarms", "min_requests", tier.alarms.min_requests, message, "lower it")

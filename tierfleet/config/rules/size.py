@@ -1,4 +1,4 @@
-"""How many resources and how many bytes of template a fleet becomes, against AWS's limits, without a synthesis."""
+"""The resources and template bytes of a fleet, compared with AWS's limits, without a synthesis."""
 
 from collections.abc import Iterator
 
@@ -62,7 +62,7 @@ def check_sizes(config: FleetConfig) -> Iterator[Problem]:
     root, most = root_resources(config.tiers), STACK_RESOURCES.most
     if root <= most < root + ROUTE_PARTS_RESOURCES * bool(hosted.parts):
         message = f"{root} resources in one stack leave none of CloudFormation's {most} to bring the routes to S3"
-        yield Problem("tiers", "tenants", None, message, "use one dedicated tenant less, or split the fleet in two")
+        yield Problem("tiers", "tenants", None, message, "use one dedicated tenant fewer, or split the fleet in two")
     if document > HOSTED_DOCUMENT_BYTES.most:
         message = (
             f"the route document's size is {document:,} bytes, AppConfig hosts 2 MB ({HOSTED_DOCUMENT_BYTES.most:,})"

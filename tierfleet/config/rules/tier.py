@@ -1,6 +1,5 @@
 """Rules within one tier."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 from tierfleet.config.model import AnyTier, InstanceTier, MultiModelTier, TenantEndpointTier, WarmUp
@@ -40,7 +39,7 @@ def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
         yield from _warm_up(where, tier, tier.warm_up)
     if isinstance(tier, MultiModelTier) and tier.guardrail:
         message = "watches updates in place, and a change of a shared endpoint is a new endpoint instead"
-        fix = "remove it: the warm gate keeps an image that answers nobody from the routes"
+        fix = "remove it: the warm gate keeps an image that cannot answer out of the routes"
         yield Problem(where, "guardrail", None, message, fix, severity="note")
     if tier.guardrail:
         yield from check_guardrail(where, tier, tier.guardrail)
@@ -49,7 +48,7 @@ def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
 def _pinned_models(where: str, tier: TenantEndpointTier) -> Iterator[Problem]:
     for tenant, dedicated in sorted(tier.tenants.items()):
         if not dedicated.model.startswith(f"{tenant}/"):
-            message = f"a tenant's models stand under its own id, {tenant}/<version>.tar.gz"
+            message = f"a tenant's models are below its own id, {tenant}/<version>.tar.gz"
             fix = "pin a model of this tenant"
             yield Problem(f"{where}.tenants.{tenant}", "model", dedicated.model, message, fix)
 
@@ -57,9 +56,6 @@ def _pinned_models(where: str, tier: TenantEndpointTier) -> Iterator[Problem]:
 def _warm_up(where: str, tier: MultiModelTier, warm_up: WarmUp) -> Iterator[Problem]:
     where = f"{where}.warm_up"
     listed = len(warm_up.tenants)
-    for tenant, count in Counter(warm_up.tenants).items():
-        if count > 1:
-            yield Problem(where, "tenants", tenant, f"listed {count} times, once is allowed", "delete the others")
     if not listed:
         message = "no tenant to warm up"
         yield Problem(where, "tenants", None, message, "list tenants, hottest first, or remove the table")

@@ -24,7 +24,7 @@ from tierfleet.planning.traffic.requests import Progress, Requests, whole_bytes
 
 # A histogram of distances has at most this many bins: 32 MiB.
 _MOST_BINS = 1 << 22
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,7 @@ def miss_ratio_curve(
             counts[:] = 0
             before = _distances(stacks, size_bytes)
         chunk = np.asarray(requests.tenant[start:end])
-        for instance, stack in enumerate(stacks):
-            own = chunk if len(stacks) == 1 else chunk[instance_of[chunk] == instance]
+        for stack, own in zip(stacks, _by_instance(chunk, instance_of, len(stacks)), strict=True):
             if one_size:
                 unit_pass(own, stack, counts)
             else:
@@ -150,6 +149,17 @@ def miss_ratio_curve(
         distances_before=before,
         distances_after=_distances(stacks, size_bytes),
     )
+
+
+def _by_instance(tenant: NDArray[np.int32], instance_of: NDArray[np.int16], instances: int) -> list[NDArray[np.int32]]:
+    """The requests of each instance, in order."""
+    if instances == 1:
+        return [tenant]
+    # Small numbers are sorted much faster.
+    homes = instance_of.astype(np.uint8 if instances <= 256 else np.uint16)[tenant]
+    order = np.argsort(homes, kind="stable")
+    counts = np.bincount(homes, minlength=instances)
+    return np.split(tenant[order], np.cumsum(counts)[:-1])
 
 
 def _distances(stacks: list[Stack], size_bytes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from tierfleet.text import a_second, percent
 _BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#666666"
 _LAYERS: Final = (_BLUE, _ORANGE)
 # A container has the same colour in all reports, whichever one is planned; containers of the user's own get the rest.
-_SHIPPED: Final = {"stock": _BLUE, "tierfleet": _ORANGE, "mapped": _GREEN}
+_SHIPPED: Final = {"stock": _BLUE, "tierfleet": _ORANGE, "booster": _GREEN}
 _OTHERS: Final = (_PURPLE, "#56b4e9", "#a6761d", "#000000")
 _STYLE: Final[Any] = {
     # Text as text can be searched, and keeps the file small.

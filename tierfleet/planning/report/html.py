@@ -11,6 +11,7 @@ from tierfleet.planning.report.text import (
     bill_text,
     container_text,
     difference_text,
+    extrapolated_text,
     headline,
     hit_ratio_text,
     option_text,
@@ -40,7 +41,6 @@ def _body(plan: Plan) -> Iterator[str]:
     yield f"<h1>Plan of {escape(plan.fleet)}</h1>"
     source = f"{traffic_text(plan)}, from {plan.traffic.source}; fleet in {plan.region}"
     yield f'<p class="soft">{escape(_sentence(source))}</p>'
-    yield f'<p class="soft">{escape(_sentence(origin_text(plan)))}</p>'
     yield _answer(plan)
     yield _figures(plan)
     yield f'<div class="charts">{"".join(map(_figure, charts(plan)))}</div>'
@@ -56,19 +56,20 @@ def _body(plan: Plan) -> Iterator[str]:
 
 
 def _answer(plan: Plan) -> str:
-    """What to decide by: verdict, container, difference to today, bill, the next fleet and a cheaper one."""
+    """What to decide by: verdict, container, difference to today, bill, the next fleet, a cheaper one, the origin."""
     answer = plan.answer
     lines = [
         f"<strong>{escape(headline(plan))}</strong>",
         *([f'<span class="good">{escape(_sentence(verdict_text(plan)))}</span>'] if answer.chosen else []),
         escape(_sentence(container_text(plan))),
         escape(_sentence(difference_text(plan))),
-        escape(f"Bill of {dollars(answer.shown.usd)} a month: {bill_text(plan)}."),
+        escape(f"Bill of {dollars(answer.shown.usd)} a month{extrapolated_text(plan)}: {bill_text(plan)}."),
     ]
     if answer.runner_up is not None and answer.why_runner_up_lost is not None:
         lines.append(escape(f"Next: {option_text(answer.runner_up)}. {_sentence(answer.why_runner_up_lost)}"))
     if answer.cheaper is not None:
         lines.append(escape(f"Cheaper: {option_text(answer.cheaper)}."))
+    lines.append(f'<span class="soft">{escape(_sentence(origin_text(plan)))}</span>')
     paragraphs = "".join(f"<p>{line}</p>" for line in lines)
     return f'<div class="answer{"" if answer.chosen else " none"}">{paragraphs}</div>'
 

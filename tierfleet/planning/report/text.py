@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from tierfleet.planning.plan import Plan
 from tierfleet.planning.plan_parts import PublishedRatio
 from tierfleet.planning.search.fleet_option import Comparison, FleetOption, TierLatency
-from tierfleet.text import counted, days, dollars, gibibytes, milliseconds, percent, points, wrapped
+from tierfleet.text import counted, days, dollars, duration, gibibytes, milliseconds, percent, points, wrapped
 
 _MAX_DECISIONS = 12
 # Placements whose hit ratios differ by at least this get a range, 0 to 1.
@@ -62,6 +62,14 @@ def bill_text(plan: Plan) -> str:
     instances = "; ".join(line.detail for line in plan.money.bill if line.group == "instances")
     texts = {group: f"{group} {dollars(usd)}" for group, usd in groups.items()}
     return ", ".join(f"{text} ({instances})" if group == "instances" else text for group, text in texts.items())
+
+
+def extrapolated_text(plan: Plan) -> str:
+    """A warning if the bill rests on less than a day of traffic; else empty."""
+    length = plan.traffic.days
+    if length is None or length >= 1:
+        return ""
+    return f", extrapolated from {duration(length * 86_400)} of traffic"
 
 
 def origin_text(plan: Plan) -> str:
@@ -126,7 +134,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield from _section("tiers", _tiers(plan))
     yield from _section("edits of the fleet file", (f"{e.where}: {e.before} -> {e.after}" for e in answer.edits))
     yield from _section(
-        f"bill, {dollars(sum(line.usd for line in plan.money.bill))} a month",
+        f"bill, {dollars(sum(line.usd for line in plan.money.bill))} a month{extrapolated_text(plan)}",
         _bill(plan),
     )
     yield from _section("call times", map(latency_text, plan.service_levels.latencies))

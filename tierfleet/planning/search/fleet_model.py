@@ -25,7 +25,7 @@ from tierfleet.planning.search.proposed import instances_for_peak, proposed_tail
 from tierfleet.planning.search.requirements import Requirements
 from tierfleet.planning.search.tail_cache import PLACEMENTS, LevelShares, TailCache
 from tierfleet.planning.search.tiering import TailShare
-from tierfleet.planning.traffic.requests import Requests
+from tierfleet.planning.traffic.requests import MAX_FOLLOWED, Requests, filled_at, latest
 from tierfleet.planning.traffic.workload import Workload
 from tierfleet.text import dollars, milliseconds, percent, points
 
@@ -247,8 +247,9 @@ class FleetModel:
         key = (instance_type.name, instances, dedicated, placement)
         if key not in self._events:
             tail, (resident, on_disk) = self.tail(dedicated).workload, self.sizes(dedicated)
+            calls = latest(requests, MAX_FOLLOWED)
             self._events[key] = simulate_loads(
-                requests,
+                calls,
                 resident,
                 CacheFleet(
                     memory_mib=max(self.memory_mib(instance_type), 1e-6),
@@ -259,7 +260,9 @@ class FleetModel:
                 on_disk_mib=on_disk,
                 instance_of=self.tail(dedicated).instance_of(instances, placement),
                 # With few tenants no call may be left to count; then all of them count.
-                counted_from_seconds=min(tail.counted_from_seconds, float(requests.seconds[-1])),
+                counted_from_seconds=min(
+                    max(tail.counted_from_seconds, filled_at(requests, calls)), float(requests.seconds[-1])
+                ),
             )
         return self._events[key]
 

@@ -8,7 +8,8 @@ from tierfleet.cost import items
 from tierfleet.cost.bill import Bill
 from tierfleet.cost.instance_hours import mean_instances
 from tierfleet.cost.monthly_cost import FleetCost, monthly_cost
-from tierfleet.cost.prices import PriceTable, UnknownPriceError
+from tierfleet.cost.price import UnknownPriceError
+from tierfleet.cost.prices import PriceTable
 from tierfleet.cost.usage import Usage
 from tierfleet.instance_types import InstanceType
 from tierfleet.planning.search.proposed import proposed_config

@@ -1,10 +1,15 @@
 """What every cache model reads: requests in time order, as arrays."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+MAX_FOLLOWED: Final = 3_000_000
+"""So many calls of a trace are followed one by one at most, the last ones: for each fleet that is looked at anew."""
 
 Progress = Callable[[int], None]
 """Called with the number of requests that were done since the last call."""
@@ -54,6 +59,8 @@ class Requests:
 
 def requests_of(requests: Requests, chosen: NDArray[np.bool_]) -> Requests | None:
     """The requests of some of the tenants, a boolean for each; None where they have none."""
+    if chosen.all():
+        return requests
     index = np.cumsum(chosen).astype(np.int32) - 1
     kept = chosen[requests.tenant]
     if not kept.any():
@@ -61,6 +68,20 @@ def requests_of(requests: Requests, chosen: NDArray[np.bool_]) -> Requests | Non
     names = tuple(name for name, keep in zip(requests.tenants, chosen.tolist(), strict=True) if keep)
     tenant = index[requests.tenant[kept]]
     return Requests(names, tenant, np.asarray(requests.seconds[kept]), requests.model_bytes[chosen])
+
+
+def latest(requests: Requests, most: int) -> Requests:
+    """The last `most` requests, or all if there are fewer; the arrays are shared."""
+    if len(requests) <= most:
+        return requests
+    return replace(requests, tenant=requests.tenant[-most:], seconds=requests.seconds[-most:])
+
+
+def filled_at(requests: Requests, followed: Requests) -> float:
+    """Unix seconds from which on the caches count as filled, where only the last requests are followed: by a third of
+    them. Minus infinity where all are.
+    """
+    return -math.inf if len(followed) == len(requests) else float(followed.seconds[len(followed) // 3])
 
 
 def whole_bytes(mib: NDArray[np.float64]) -> NDArray[np.int64]:

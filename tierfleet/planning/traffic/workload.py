@@ -17,7 +17,7 @@ from tierfleet.planning.traffic.sessions import Sessions
 Array = NDArray[np.float64]
 
 HOURS_OF_WEEK: Final = 168
-_CHUNK: Final = 1 << 22
+_CHUNK: Final = 1 << 20
 _WEEK_SECONDS: Final = 7 * 86_400.0
 # So many times its mean calls in the last week: a tenant that was launched or has grown.
 _GROWN: Final = 2.0

@@ -19,7 +19,7 @@ STARTING_SECONDS = 181
 
 
 class Tail:
-    """The endpoint `tail`, two instances of 2 to 6, on a clock that stands."""
+    """The endpoint `tail`, two instances of 2 to 6, with a clock that does not run."""
 
     def __init__(self, account: Account) -> None:
         self.account = account

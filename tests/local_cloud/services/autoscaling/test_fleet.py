@@ -21,7 +21,7 @@ MODELS, FLEET = "fraud-dev-Models", "fraud-dev-Fleet"
 
 
 class FraudDev(Fleet):
-    """fraud-dev as synthesised, in service, on a clock that stands."""
+    """fraud-dev as synthesised, in service, with a clock that does not run."""
 
     def changed(self, **_changes: Any) -> FleetConfig:
         return check_file(CONFIG / "fraud-dev.toml").config.model_copy(update={"account": self.account.id})

@@ -10,7 +10,7 @@ from local_cloud.testing.account import Account, error_of
 
 @pytest.fixture
 def stopped(account: Account) -> Account:
-    """An account on a clock that stands still."""
+    """An account with a clock that does not run."""
     account.stop_clock()
     return account
 
@@ -70,7 +70,7 @@ def test_ignored_missing_data_keeps_the_state(stopped: Account) -> None:
 
 
 def hit_ratio(guard: int) -> list[dict[str, Any]]:
-    """The expression stands before the metrics it names, as the CDK renders it."""
+    """The expression precedes the metrics that it names, as the CDK renders it."""
 
     def stat(id: str, statistic: str) -> dict[str, Any]:
         metric = {"Namespace": "AWS/SageMaker", "MetricName": "ModelCacheHit", "Dimensions": []}

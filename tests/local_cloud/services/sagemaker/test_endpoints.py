@@ -1,4 +1,4 @@
-"""Endpoints over time: states, updates to a new fleet, guardrails, events. The clock stands still here."""
+"""Endpoints over time: states, updates to a new fleet, guardrails, events. The clock does not run here."""
 
 import json
 from typing import Any

@@ -73,7 +73,7 @@ def row(lines: list[str], start: str) -> str:
     return matching
 
 
-def test_each_instance_stands_below_its_endpoint_with_nothing_cut_off() -> None:
+def test_each_instance_is_below_its_endpoint_with_nothing_cut_off() -> None:
     lines = drawn(SHARED, OWN)
 
     assert [line.split()[0] for line in lines if line.strip().startswith(("tail", "whale", "i-"))] == [

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_every_part_is_there_and_names_are_escaped(plan: Plan, page: Path) -> No
         "If things change",
         "Published hit ratios",
         "Prices, with their dates",
-        "mapped (PROTOTYPE)",
+        "booster",
         "best fixed set",
         f"${plan.answer.shown.usd:,.0f}",
     ):
@@ -94,6 +95,28 @@ def test_the_answer_box_defends_the_bill(plan: Plan, page: Path) -> None:
     assert float(bill[1].replace(",", "")) == pytest.approx(plan.answer.shown.usd, abs=0.5)
     assert re.search(r"x ml\.\w+\.\w+ at \$[\d.]+ an hour", bill[2])
     assert all(f"{group} $" in text for group in ("volumes", "S3", "CloudWatch"))
+    assert "extrapolated" not in text
+    assert f"with tierfleet {plan.tool_version}; rates without a period." in text
+
+
+def test_the_bill_of_a_trace_of_seconds_says_so(plan: Plan) -> None:
+    first = datetime(2026, 11, 2, 8, tzinfo=UTC)
+    short = replace(plan.traffic, days=40 / 86_400, period=(first, first + timedelta(seconds=40)))
+    changed = replace(plan, traffic=short, planned_on=first.date())
+    text = report_html(changed)
+    assert "a month, extrapolated from 40 s of traffic: instances $" in text
+    origin = f"with tierfleet {plan.tool_version}; traffic from 2026-11-02 08:00 to 2026-11-02 08:00 UTC."
+    assert origin in text
+
+
+def test_without_a_fleet_the_box_says_what_the_nearest_misses(plan: Plan) -> None:
+    failing = replace(plan.answer.shown, failures=("cold p95 3.29 s, required 3 s",))
+    none = replace(plan.answer, chosen=None, nearest=failing, runner_up=None, cheaper=None)
+    text = report_html(replace(plan, answer=none))
+    assert '<div class="answer none">' in text
+    assert f"No fleet meets the requirements. Nearest: {failing.name}" in text
+    assert text.count("cold p95 3.29 s, required 3 s") >= 1
+    assert "Meets all requirements" not in text
 
 
 def test_a_failing_figure_is_named_once(plan: Plan) -> None:
@@ -120,9 +143,13 @@ def test_every_table_has_scopes_and_every_chart_says_what_it_shows(plan: Plan, p
 
 
 def test_a_container_has_one_colour_whichever_is_planned() -> None:
-    orders = (["tierfleet", "mapped", "stock"], ["stock", "mapped", "tierfleet", "own"], ["own", "stock", "tierfleet"])
+    orders = (
+        ["tierfleet", "booster", "stock"],
+        ["stock", "booster", "tierfleet", "own"],
+        ["own", "stock", "tierfleet"],
+    )
     colours = [{name: _colour(name, order) for name in order} for order in orders]
-    for name in ("stock", "tierfleet", "mapped", "own"):
+    for name in ("stock", "tierfleet", "booster", "own"):
         assert len({found[name] for found in colours if name in found}) == 1
     assert len(set(colours[1].values())) == 4
 

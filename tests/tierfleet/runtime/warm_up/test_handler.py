@@ -960,7 +960,7 @@ def test_tenants_that_move_to_a_shared_endpoint_are_warmed_there_before_the_depl
     assert [line["Tier"] for line in metrics_of(logged(capsys)) if "WarmUpWarmed" in line] == ["rare", "tail"]
 
 
-def test_where_nobody_moves_nothing_is_called(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+def test_no_call_is_made_if_no_tenant_moves(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
     aws.stack("UPDATE_IN_PROGRESS")
     aws.hosted(routed(m06="whale", m07="whale"))
     aws.deployed(routed(m06="whale"))
@@ -968,7 +968,7 @@ def test_where_nobody_moves_nothing_is_called(aws: StubbedAws, cloudformation: R
     assert only_answer(cloudformation)["Reason"] == "no tenant moves to a multi-model endpoint"
 
 
-def test_before_the_first_deployment_of_routes_nobody_moves(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
+def test_before_the_first_deployment_of_routes_no_tenant_moves(aws: StubbedAws, cloudformation: ResponseUrl) -> None:
     aws.stack("CREATE_IN_PROGRESS")
     aws.hosted(routed(m01="whale"))
     aws.stubs["appconfigdata"].add_client_error("start_configuration_session", "ResourceNotFoundException")
@@ -978,7 +978,7 @@ def test_before_the_first_deployment_of_routes_nobody_moves(aws: StubbedAws, clo
 
 
 @pytest.mark.parametrize("status", ["UPDATE_ROLLBACK_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"])
-def test_a_rollback_warms_nobody(aws: StubbedAws, cloudformation: ResponseUrl, status: str) -> None:
+def test_a_rollback_warms_no_tenant(aws: StubbedAws, cloudformation: ResponseUrl, status: str) -> None:
     aws.stack(status)
     warm_up.handler(moving_request(cloudformation), Context())
     assert only_answer(cloudformation)["Status"] == "SUCCESS"

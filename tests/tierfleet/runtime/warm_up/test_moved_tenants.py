@@ -52,7 +52,7 @@ def test_a_promoted_tenant_and_a_whale_that_changes_its_tier_need_no_warm_up() -
     assert moved_tenants(routes({"t1": "whale"}), routes({"t1": "orca", "t2": "whale"})) == {}
 
 
-def test_another_endpoint_or_another_list_moves_nobody() -> None:
+def test_another_endpoint_or_another_list_moves_no_tenant() -> None:
     renamed = {name: {"hosting": "multi-model", "endpoint": f"{name}-q3f7xk"} for name in SHARED}
     tiers = {**renamed, **{name: {"hosting": "dedicated"} for name in OWN}}
     assert moved_tenants(routes({"t1": "rare"}), routes({"t1": "rare"}, ["t1", "t2"], tiers=tiers)) == {}

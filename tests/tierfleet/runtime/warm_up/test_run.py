@@ -333,7 +333,7 @@ def test_as_many_probes_run_at_once_as_allowed_and_no_more() -> None:
     assert most == 4
 
 
-def test_nobody_to_warm_is_a_run_that_ends_at_once() -> None:
+def test_a_run_without_tenants_ends_at_once() -> None:
     report = run(Fleet(), plan("m01", m01="it is on tier whale"))
     assert report.counts == {"warmed": 0, "failed": 0, "missing": 0, "skipped": 1, "left": 0}
 

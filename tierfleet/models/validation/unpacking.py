@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from tierfleet_server.model.archive import MAX_FILES
 from tierfleet_server.model.artefact import FOREST, METADATA
 
-from tierfleet.models.findings import Finding
+from tierfleet.models.validation.findings import Finding
 
 _BLOCK_BYTES: Final = 1 << 20
 # Headers and padding between two files; tar programs end an archive with some 10 kB of zeros.

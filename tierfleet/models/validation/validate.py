@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tierfleet.models import fleet_fit
 from tierfleet.models.artefacts import MAX_UPLOAD_BYTES
 from tierfleet.models.files import ModelFile
-from tierfleet.models.findings import Facts, Finding, Validated
 from tierfleet.models.publish import PublishError, check_names
 from tierfleet.models.target import Target, target_of
+from tierfleet.models.validation import fleet_fit
+from tierfleet.models.validation.findings import Facts, Finding, Validated
 
 if TYPE_CHECKING:
     from tierfleet_server.publishing.rounds import Rounds
@@ -104,7 +104,9 @@ def _request(fleet: "FleetConfig | None", target: Target | None) -> dict[str, An
 class CheckProcess:
     """A check process, started by the first file and again after one that ended it; used by one thread."""
 
-    def __init__(self, command: Sequence[str] = (sys.executable, "-m", "tierfleet.models.check_process")) -> None:
+    def __init__(
+        self, command: Sequence[str] = (sys.executable, "-m", "tierfleet.models.validation.check_process")
+    ) -> None:
         self._command = command
         self._process: subprocess.Popen[str] | None = None
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tierfleet.config.serverless import ServerlessTier
 from tierfleet.instance_types import describe
-from tierfleet.models.findings import Facts, Finding, Validated
+from tierfleet.models.validation.findings import Facts, Finding, Validated
 from tierfleet.text import size
 
 if TYPE_CHECKING:

@@ -1,4 +1,6 @@
-"""`python -m tierfleet.models.check_process`: checks a model file a line, so that whatever it does, only this ends.
+"""`python -m tierfleet.models.validation.check_process`: checks a model file for each line that it reads.
+
+Whatever the file does, only this process ends.
 
 A line of standard input is {"file", "probe": {"content_type", "body"} or null, "served_by": [1, 7, 4] or null,
 "max_bytes", "rounds" as packaging takes it, "xgboost": whether it must be an XGBoost model}; each is answered with a
@@ -30,9 +32,9 @@ from tierfleet_server.publishing.packaging import Served, served_model
 from tierfleet_server.publishing.rounds import Rounds
 from tierfleet_server.publishing.versions import dotted
 
-from tierfleet.models.findings import Facts, Finding
 from tierfleet.models.target import DENSE, Target
-from tierfleet.models.unpacking import unpack_with_findings
+from tierfleet.models.validation.findings import Facts, Finding
+from tierfleet.models.validation.unpacking import unpack_with_findings
 
 _HEAD_BYTES = 4096
 
