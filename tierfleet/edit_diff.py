@@ -19,7 +19,7 @@ from tierfleet.synthesis import SynthesisError, synthesise
 
 @dataclass(frozen=True)
 class EditDiff:
-    """files: the names of the files that differ. endpoints: a sentence for each shared endpoint whose instances change.
+    """files: names of files that differ. endpoints: a sentence for each multi-model endpoint with new instances.
     unpriced: why, by file, a change in cost is not known."""
 
     files: tuple[str, ...]

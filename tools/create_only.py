@@ -11,7 +11,7 @@ FILE = ROOT / "tierfleet" / "data" / "create_only_properties.json"
 
 
 def create_only() -> dict[str, tuple[str, ...]]:
-    """By resource type; CloudFormation's schemas are those that cfn-lint ships."""
+    """By resource type; CloudFormation's schemas are the ones that cfn-lint ships."""
     texts = (file.read_text(encoding="utf-8") for file in (ROOT / "tests" / "snapshots").glob("*.json"))
     types = {kind for text in texts for kind in re.findall(r'"Type": "(AWS::\w+::\w+)"', text)}
     by_type = {kind: create_only_properties(kind, "us-east-1") for kind in sorted(types)}

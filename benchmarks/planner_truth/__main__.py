@@ -1,4 +1,4 @@
-"""Whether a plan tells the truth: its figures beside an independent simulation of the same calls, event by event.
+"""Whether a plan tells the truth: its figures against an independent simulation of the same calls, event by event.
 
     python -m benchmarks.planner_truth [--only launch] [--json]
 

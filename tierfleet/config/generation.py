@@ -1,4 +1,4 @@
-"""The generation of a shared endpoint: six characters for everything that its instances are made of.
+"""The generation of a multi-model endpoint: six characters for everything that its instances are made of.
 
 SageMaker applies a change of these settings by new instances with an empty cache, which get the traffic before anything
 could warm them. So a change makes another endpoint, under another name (docs/adr/0042).
@@ -36,7 +36,7 @@ def name_suffix(config: FleetConfig, tier: MultiModelTier) -> str | None:
 
 
 def check_generations(config: FleetConfig) -> Iterator[Problem]:
-    """A note for each shared endpoint whose settings are no longer those of its first generation."""
+    """A note for each multi-model endpoint whose settings are no longer those of its first generation."""
     for name, tier in config.multi_model_tiers.items():
         if tier.first_generation and (suffix := name_suffix(config, tier)):
             message = f"its settings are another generation, {suffix}, so its endpoint has a name that ends in it"

@@ -193,7 +193,7 @@ class EndpointAlarmLimits(ErrorLimits):
 
 
 class MultiModelAlarmLimits(EndpointAlarmLimits):
-    """Limits of a shared endpoint."""
+    """Limits of a multi-model endpoint."""
 
     min_cache_hit_ratio: Annotated[float, Field(ge=SMALLEST_LIMIT, le=1)]
     """ModelCacheHit ratio to hold. It follows from traffic and memory, so no default is right."""
@@ -222,7 +222,7 @@ class WarmUp(Section):
     tenants: Annotated[tuple[TenantId, ...], AfterValidator(check_distinct)] = ()
     """Whose models to load, hottest first. A tenant on another tier is skipped."""
     tenants_file: str | None = None
-    """Or a file beside this one with one tenant a line (`#` starts a comment), for long lists."""
+    """Or a file next to this one with one tenant a line (`#` starts a comment), for long lists."""
     concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
     """Loads under way at once; default: the vCPUs of the initial instances. More would starve live calls."""
     deadline_seconds: Annotated[int, Field(ge=60, le=780)] = 780
@@ -286,7 +286,7 @@ class Tier(Section):
 
 
 class MultiModelTier(Tier):
-    """A shared endpoint: the instances' memory is a cache of models."""
+    """A multi-model endpoint: the instances' memory is a cache of models."""
 
     hosting: Literal["multi-model"]
     """`multi-model`: one endpoint for all tenants of the tier."""
@@ -310,7 +310,7 @@ class MultiModelTier(Tier):
     warm_up: WarmUp | None = None
     """Which models to load ahead of their callers."""
     guardrail: Guardrail | None = None
-    """For an update in place, which no edit of a fleet file makes: a change of a shared endpoint is a new endpoint."""
+    """For updates in place, which no edit makes: a change of a multi-model endpoint is a new endpoint."""
 
 
 class DedicatedTenant(PinnedModel):

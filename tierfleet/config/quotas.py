@@ -44,7 +44,7 @@ class Quota:
 def quotas(config: FleetConfig) -> list[Quota]:
     """The quotas of one fleet.
 
-    An update builds the new instances beside the old ones (blue/green), and one deployment may update every
+    An update builds the new instances next to the old ones (blue/green), and one deployment may update every
     endpoint: so each count is needed twice.
     """
     of_type: Counter[str] = Counter()

@@ -160,7 +160,7 @@ def _add_notes(bill: Bill, config: FleetConfig, usage: Usage) -> None:
         notes.append(f"{versions} of each model in the bucket (--versions-kept)")
     serverless.add_notes(bill, config, usage)
     starts = "caller process that starts" if usage.callers == 1 else "caller processes that start"
-    notes.append(f"{usage.callers} {starts} anew {usage.restarts_per_month:g} times a month (--callers)")
+    notes.append(f"{usage.callers} {starts} again {usage.restarts_per_month:g} times a month (--callers)")
     defaults = [
         name
         for name, tier in sorted(config.instance_tiers.items())

@@ -33,7 +33,7 @@ def write_prices(table: PriceTable, file: Path) -> None:
 
 
 def _sources(table: PriceTable) -> list[PriceSource]:
-    """Those that a line names, by name."""
+    """The ones that a line names, by name."""
     prices = [
         price
         for by_region in (table.hosting, table.units)

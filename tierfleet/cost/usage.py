@@ -62,8 +62,8 @@ class Usage:
 
     artefact_megabytes: of one packed model (tar.gz), 10**6 bytes. tail_tenants: tenants of the default tier; known
     from the traffic too. versions_kept: published versions of a model that lie in the bucket.
-    cold_share: of the calls to shared tiers, those that fetch the model from S3, 0 to 1.
-    callers: processes that hold a FleetClient, all the time; each starts anew restarts_per_month times.
+    cold_share: of the calls to shared tiers, the ones that fetch the model from S3, 0 to 1.
+    callers: processes that hold a FleetClient, all the time; each starts again restarts_per_month times.
     client_metrics: whether callers publish metrics; named_tenants: as ClientSettings has it.
     log_bytes_per_call: what the container logs to CloudWatch. milliseconds_per_call: how long a call to a serverless
     endpoint runs. nat_gateways: where a VPC has no S3 gateway endpoint.

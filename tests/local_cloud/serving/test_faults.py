@@ -22,7 +22,7 @@ from local_cloud.testing.served_account import artefact
 W1 = whale("w1")
 FIRST = {"t1": "t1/1", "t2": "t2/1", "t3": "t3/1", "w1": "w1/2027-01-01"}
 RIGHT = {tenant: {score_of(item)} for tenant, item in FIRST.items()}
-# One shared endpoint of two instances, and a whale of one.
+# One multi-model endpoint of two instances, and a whale of one.
 CHANGES: dict[str, Any] = {
     "probe": {"body": "0.5,0.5"},
     "tiers": {

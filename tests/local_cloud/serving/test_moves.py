@@ -66,7 +66,7 @@ def test_promote_retype_and_demote_lose_no_call(shop: Fleet) -> None:
 
 
 def test_a_new_image_that_answers_no_probe_never_gets_the_routes(shop: Fleet) -> None:
-    """No guardrail watches the flip to a new shared endpoint: the warm gate fails where no probe was answered."""
+    """No guardrail watches the flip to a new multi-model endpoint: the warm gate fails where no probe was answered."""
     before, live = shop.served_routes(), shop.live_endpoints()
     other = {**change(tail="ml.r5.xlarge"), "container": {"version": "3.0-5"}}
     new = routes.endpoint_name(shop.changed(**other), "tail")

@@ -87,7 +87,7 @@ BROKEN: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
     ),
     "tenant called all": (
         {"tiers": {"whale": {"tenants": {"all": {"model": "all/1.tar.gz"}}}}},
-        [("tiers.whale.tenants", "all", "shared endpoint")],
+        [("tiers.whale.tenants", "all", "multi-model endpoint")],
     ),
     "endpoint name too long": (
         {

@@ -108,7 +108,7 @@ def _tenants(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
         for tenant in tier.tenants:
             tiers_of[tenant].append(name)
         if names.ALL_TENANTS in tier.tenants:
-            message = f"{names.ALL_TENANTS!r} means a shared endpoint in endpoint names"
+            message = f"{names.ALL_TENANTS!r} means a multi-model endpoint in endpoint names"
             yield Problem(f"tiers.{name}.tenants", names.ALL_TENANTS, None, message, "give the tenant another id")
         for tenant in () if isinstance(tier, MultiModelTier) else tier.tenants:
             if re.fullmatch(names.RESERVED_TENANT_PATTERN, tenant):

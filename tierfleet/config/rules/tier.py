@@ -38,7 +38,7 @@ def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
     if isinstance(tier, MultiModelTier) and tier.warm_up:
         yield from _warm_up(where, tier, tier.warm_up)
     if isinstance(tier, MultiModelTier) and tier.guardrail:
-        message = "watches updates in place, and a change of a shared endpoint is a new endpoint instead"
+        message = "watches updates in place, and a change of a multi-model endpoint is a new endpoint instead"
         fix = "remove it: the warm gate keeps an image that cannot answer out of the routes"
         yield Problem(where, "guardrail", None, message, fix, severity="note")
     if tier.guardrail:

@@ -1,4 +1,4 @@
-"""What no cache, or no fixed choice of models, can beat; to stand beside LRU."""
+"""What no cache, or no fixed choice of models, can beat; to compare with LRU."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ def static_optimum(
     """The hit ratio when the models with the most requests per MiB are in memory for good.
 
     With equal sizes that is the best fixed set. With unequal ones the best is a knapsack; this takes models in falling
-    order of requests per MiB and skips those that do not fit, which misses at most one model's requests.
+    order of requests per MiB and skips the ones that do not fit, which misses at most one model's requests.
     """
     fill, hits = 0, 0.0
     capacity = int(capacity_mib * 2**20 * (1 + 1e-12))

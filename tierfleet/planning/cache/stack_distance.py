@@ -1,8 +1,8 @@
 """Stack distances: how much was used since a tenant's last request. One pass gives LRU caches of every size.
 
 The recency stack lies in numbered slots, the newest last: a request moves its tenant to the next free slot. A
-distance is what stands at or above the tenant's old slot, so all there is to do is to know what stands below it, fast.
-Slots form groups of 16, these again, and so on; each group knows what stands before it in the group above. Reading is
+distance is what is at or above the tenant's old slot, so all there is to do is to know what is below it, fast.
+Slots form groups of 16, these again, and so on; each group knows what is before it in the group above. Reading is
 one addition a level; taking a tenant away changes the later ones of 16 neighbours a level, which the processor does a
 few at a time. When the slots are used up the living ones move together; so memory depends on the
 tenants, not on the requests.
@@ -29,9 +29,9 @@ class Stack(NamedTuple):
     """The recency stack between two calls of a pass; make it with `unit_stack` or `byte_stack`.
 
     slot_of: int32 per tenant, -1 before the first request. tenant_at: int32 per slot, of its last user.
-    bits: uint64 words of 64 slots, set where a tenant stands.
+    bits: uint64 words of 64 slots, set where a tenant is.
     sums: int32 (unit stacks) or int64, all levels one after the other; level l starts at starts[l] and has one entry
-    per 16^l words (unit stacks) or slots (byte stacks): what stands before it in its group of 16.
+    per 16^l words (unit stacks) or slots (byte stacks): what is before it in its group of 16.
     state: [next free slot, what is on the stack].
     """
 
@@ -73,7 +73,7 @@ def _stack(tenants: int, slots_per_entry: int, kind: type[np.signedinteger[Any]]
 
 @inlined
 def _before(sums: NDArray[Any], starts: NDArray[np.int64], group: int) -> int:
-    """What stands in all groups before `group`."""
+    """What is in all groups before `group`."""
     total = 0
     for level in range(len(starts)):
         total += sums[(starts[level] + group) & _INDEX]
@@ -94,7 +94,7 @@ def _take_away(sums: NDArray[Any], starts: NDArray[np.int64], group: int, amount
 
 @compiled
 def _complete(sums: NDArray[Any], starts: NDArray[np.int64], group: int, total: int) -> None:
-    """`group` is full and holds `total`: say what stands before the next one."""
+    """`group` is full and holds `total`: say what is before the next one."""
     for level in range(len(starts)):
         total += sums[starts[level] + group]
         group += 1

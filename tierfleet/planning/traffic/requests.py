@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_FOLLOWED: Final = 3_000_000
-"""So many calls of a trace are followed one by one at most, the last ones: for each fleet that is looked at anew."""
+"""So many calls of a trace are followed one by one at most, the last ones: for each fleet that is looked at."""
 
 Progress = Callable[[int], None]
 """Called with the number of requests that were done since the last call."""

@@ -27,7 +27,7 @@ CLOUDTRAIL: Final = "CloudTrail data events"
 class Relation:
     """A SELECT with the columns tenant, moment, model_bytes, latency (NULL if absent), refused and line.
 
-    refused: why a row that can be read must still be left out. line: the row as it stands; NULL for a table.
+    refused: why a row that can be read must still be left out. line: the row as it is; NULL for a table.
     moment_type: the DuckDB type of `moment`.
     """
 
@@ -67,13 +67,13 @@ def relation(connection: duckdb.DuckDBPyConnection, source: str, columns: Column
 
 def _table(connection: duckdb.DuckDBPyConnection, source: str, reader: str, columns: Columns) -> Relation:
     kinds = {row[0]: row[1] for row in connection.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()}
-    found = find_columns(source, list(kinds), columns)
-    values = {role: identifier(name) for role, name in found.items()}
-    values["tenant"], assumed = _tenant(found["tenant"], f"CAST({values['tenant']} AS VARCHAR)")
+    roles = find_columns(source, list(kinds), columns)
+    values = {role: identifier(name) for role, name in roles.items()}
+    values["tenant"], assumed = _tenant(roles["tenant"], f"CAST({values['tenant']} AS VARCHAR)")
     # DuckDB numbers columns of one name.
-    twice = [name for name in found.values() if f"{name}_1" in kinds]
+    twice = [name for name in roles.values() if f"{name}_1" in kinds]
     assumed += tuple(f"the column {name} is read, not {name}_1" for name in twice)
-    return _select(values, reader, kinds[found["timestamp"]], "a table", assumed=assumed)
+    return _select(values, reader, kinds[roles["timestamp"]], "a table", assumed=assumed)
 
 
 def _json(connection: duckdb.DuckDBPyConnection, source: str, columns: Columns) -> Relation:
@@ -102,9 +102,9 @@ def _json(connection: duckdb.DuckDBPyConnection, source: str, columns: Columns) 
         raise InputError(
             f"{source}: none of the first {_SAMPLE_LINES} lines is a JSON object; write one a line, without an array"
         )
-    found = find_columns(source, list(keys), columns)
-    values = {role: f"json_extract_string(line, {quoted(_path(name))})" for role, name in found.items()}
-    values["tenant"], assumed = _tenant(found["tenant"], values["tenant"])
+    roles = find_columns(source, list(keys), columns)
+    values = {role: f"json_extract_string(line, {quoted(_path(name))})" for role, name in roles.items()}
+    values["tenant"], assumed = _tenant(roles["tenant"], values["tenant"])
     checked = f"(SELECT line, json_valid(line) AS valid FROM {lines} WHERE trim(line) <> '')"
     valid = {role: f"CASE WHEN valid THEN {value} END" for role, value in values.items()}
     refused = "IF(valid, NULL, 'a line that is no JSON')"
