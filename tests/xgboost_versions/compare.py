@@ -184,12 +184,12 @@ def _compare(
 
 def _table(counts: Counter[tuple[str, str, str]], kinds: int) -> None:
     sources = sorted({key[0] for key in counts}, key=lambda text: tuple(map(int, text.split("."))))
-    print(f"\n{kinds} kinds of models; each cell: bytes kept / converted / refused; every score the same float32")
+    print(f"\n{kinds} kinds of models; each cell: bytes kept/converted/refused; every score the same float32")
     print(f"| saved by | {' | '.join(READERS)} |")
     print(f"|---{'|---' * len(READERS)}|")
     for source in sources:
         cells = [
-            " / ".join(str(counts[source, image, how]) for how in ("kept", "converted", "refused")) for image in READERS
+            "/".join(str(counts[source, image, how]) for how in ("kept", "converted", "refused")) for image in READERS
         ]
         print(f"| {source} | {' | '.join(cells)} |")
     total = {how: sum(n for key, n in counts.items() if key[2] == how) for how in ("kept", "converted", "refused")}
