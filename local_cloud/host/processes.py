@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Literal
 
 import boto3
@@ -182,26 +182,52 @@ def start(
     command += ["--early-start", check(early_start)]
     command += ["--data-plane", data_plane.to_json()] * (serving == "models")
     with disk_problems_named(state_dir), _starting_alone(state_dir):
-        with (state_dir / _LOG_FILE).open("w") as log:
-            process = subprocess.Popen(
-                command,
-                cwd=_REPOSITORY,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-            )
+        process: subprocess.Popen[str] | None = None
         try:
+            # A signal inside Popen would leave a process that is in no variable.
+            with (state_dir / _LOG_FILE).open("w") as log, _signals_deferred():
+                process = subprocess.Popen(
+                    command,
+                    cwd=_REPOSITORY,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    start_new_session=True,
+                )
             bound_port = _wait_until_ready(process, state_dir)
         except BaseException:
             # Ctrl-C too, or an unknown process would be left.
-            _kill_group(process.pid)
-            process.wait()
-            _close_pipes(process)
+            if process is not None:
+                _kill_group(process.pid)
+                process.wait()
+                _close_pipes(process)
             _remove_files(state_dir)
             raise
     return LocalCloud(f"http://127.0.0.1:{bound_port}", region, account, state_dir, process.pid, process)
+
+
+@contextlib.contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Call Python's handlers of SIGINT, SIGTERM and SIGHUP at the end only, where they may raise.
+
+    Not a signal mask, because a child process inherits that.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python calls signal handlers in the main thread only
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    came: list[tuple[int, FrameType | None]] = []
+    deferred = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in deferred:
+        signal.signal(number, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        for number, handler in deferred.items():
+            signal.signal(number, handler)
+    for signal_number, frame in came:
+        deferred[signal.Signals(signal_number)](signal_number, frame)
 
 
 @contextlib.contextmanager

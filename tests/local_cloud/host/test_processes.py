@@ -9,7 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from aws_requests import make_function, port_of
@@ -166,6 +166,28 @@ def test_of_two_that_start_at_once_one_is_refused(tmp_path: Path) -> None:
 def servers_in(directory: Path) -> list[str]:
     listing = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
     return [line for line in listing.splitlines() if str(directory) in line and "local_cloud.server" in line]
+
+
+def test_interrupted_inside_popen_it_leaves_no_process_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    def popen(*arguments: Any, **options: Any) -> "subprocess.Popen[str]":
+        process = real(*arguments, **options)
+        begun.append(process.pid)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)  # Python calls the handler here, as it may before Popen returns
+        return process
+
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path / "state")
+    monkeypatch.undo()
+    wait_until_group_gone(begun[0])
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_interrupted_while_it_starts_it_leaves_no_process_and_no_file(tmp_path: Path) -> None:
