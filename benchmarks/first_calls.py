@@ -6,7 +6,7 @@ A fleet of fraud-dev's shape on the local emulator, with real models and model s
 merchants with dedicated endpoints. Three deployments: another version of the image (a new generation of both shared
 endpoints), a demotion of all dedicated merchants at once, a move of tenants from the second multi-model endpoint to the
 first. After each, every tenant that had to be warm is called once, then again. Bar: the p95 of the first InvokeEndpoint
-is at most 1.2 of that of the later ones; the client reads the tenants' pointers anew before all of them. Tenants that
+is at most 1.2 of that of the later ones; the client reads the tenants' pointers again before all of them. Tenants that
 were not warmed show how long a cold first call takes. `--quick` takes a third of the tenants. Exits 1 if a bar is
 missed.
 """
