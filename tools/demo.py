@@ -68,7 +68,7 @@ def main() -> None:
         tierfleet("local", "down", expect=None)
     out.print(Rule())
     out.print(
-        f"Done in {time.monotonic() - started:.0f} s. Looked at: three fleet files, the template diff of a promotion, "
+        f"Done in {time.monotonic() - started:.0f} s. Looked at: the fleet files, the template diff of a promotion, "
         "70 models served on loopback, a merchant promoted and demoted and a broken update rolled back under traffic.\n"
         "What the local emulator proves and what only AWS can: docs/local-cloud.md. Next: docs/architecture.md, "
         "docs/configuration.md."
