@@ -4,13 +4,12 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
-from constructs_lib import arns, endpoint_parts, invoke_grants
+from constructs_lib import endpoint_parts, invoke_grants
 from constructs_lib.alarms import AlarmAudience, add_alarms
 from constructs_lib.endpoint_alarms import EndpointAlarms, dedicated_rollback_alarms, instance_alarms
 from constructs_lib.endpoint_metrics import EndpointMetrics
 from constructs_lib.variant_scaling import VariantScaling
 from tierfleet.config import DedicatedTier, FleetConfig, routes
-from tierfleet.runtime.names import MODELS_PREFIX
 
 
 class DedicatedEndpoint(Construct):
@@ -42,12 +41,7 @@ class DedicatedEndpoint(Construct):
             self,
             "Model",
             execution_role_arn=execution_role.role_arn,
-            primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
-                image=image_uri,
-                mode="SingleModel",
-                model_data_url=f"s3://{arns.models_bucket_name(config)}/{MODELS_PREFIX}{tier.tenants[tenant].model}",
-                environment=dict(config.container.environment) or None,
-            ),
+            primary_container=endpoint_parts.single_model_container(config, tier, tenant, image_uri),
             enable_network_isolation=config.network_isolation,
             vpc_config=endpoint_parts.vpc_config(config),
         )

@@ -1,4 +1,4 @@
-"""What the endpoints with instances have in common: typed parts of their L1 resources."""
+"""What endpoints have in common: typed parts of their L1 resources."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,11 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
+from constructs_lib import arns
 from tierfleet.config import DedicatedTier, FleetConfig, Guardrail, MultiModelTier
 from tierfleet.config.generation import guardrail_id
-from tierfleet.runtime.names import VARIANT_NAME
+from tierfleet.config.serverless import ServerlessTier
+from tierfleet.runtime.names import MODELS_PREFIX, VARIANT_NAME
 
 
 def vpc_config(config: FleetConfig) -> sagemaker.CfnModel.VpcConfigProperty | None:
@@ -18,6 +20,18 @@ def vpc_config(config: FleetConfig) -> sagemaker.CfnModel.VpcConfigProperty | No
         return None
     return sagemaker.CfnModel.VpcConfigProperty(
         subnets=list(config.network.subnets), security_group_ids=list(config.network.security_group_ids)
+    )
+
+
+def single_model_container(
+    config: FleetConfig, tier: DedicatedTier | ServerlessTier, tenant: str, image_uri: str
+) -> sagemaker.CfnModel.ContainerDefinitionProperty:
+    """The container of a tenant's own endpoint, with its pinned artefact."""
+    return sagemaker.CfnModel.ContainerDefinitionProperty(
+        image=image_uri,
+        mode="SingleModel",
+        model_data_url=f"s3://{arns.models_bucket_name(config)}/{MODELS_PREFIX}{tier.tenants[tenant].model}",
+        environment=dict(config.container.environment) or None,
     )
 
 

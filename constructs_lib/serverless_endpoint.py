@@ -4,7 +4,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
-from constructs_lib import arns, invoke_grants
+from constructs_lib import endpoint_parts, invoke_grants
 from constructs_lib.alarms import AlarmAudience, AlarmSpec
 from constructs_lib.endpoint_alarms import (
     FIVE_MINUTES,
@@ -17,7 +17,7 @@ from constructs_lib.endpoint_alarms import (
 from constructs_lib.endpoint_metrics import MICROSECONDS_PER_SECOND, EndpointMetrics
 from tierfleet.config import FleetConfig, routes
 from tierfleet.config.serverless import ServerlessAlarmLimits, ServerlessTier
-from tierfleet.runtime.names import MODELS_PREFIX, VARIANT_NAME
+from tierfleet.runtime.names import VARIANT_NAME
 
 _RUNBOOK_SECTION = "serverless-endpoint"
 
@@ -102,12 +102,7 @@ class ServerlessEndpoint(Construct):
             self,
             "Model",
             execution_role_arn=execution_role.role_arn,
-            primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
-                image=image_uri,
-                mode="SingleModel",
-                model_data_url=f"s3://{arns.models_bucket_name(config)}/{MODELS_PREFIX}{tier.tenants[tenant].model}",
-                environment=dict(config.container.environment) or None,
-            ),
+            primary_container=endpoint_parts.single_model_container(config, tier, tenant, image_uri),
         )
         endpoint_config = sagemaker.CfnEndpointConfig(
             self,

@@ -10,14 +10,13 @@ from typing import Final
 from tierfleet import text
 from tierfleet.errors import InputError
 from tierfleet.planning.cache.che import CHE_NOTICE
-from tierfleet.planning.cache.curve_table import Reading
 from tierfleet.planning.horizon import horizon_days, workload_at_horizon
 from tierfleet.planning.profiles.profile import Profile
 from tierfleet.planning.traffic.growth import growth_notices, growth_of
 from tierfleet.planning.traffic.rates_files import is_rates_file, read_rates
 from tierfleet.planning.traffic.requests import MAX_FOLLOWED, Progress, Requests
 from tierfleet.planning.traffic.sessions import Sessions
-from tierfleet.planning.traffic.trace import read_trace
+from tierfleet.planning.traffic.trace import Reading
 from tierfleet.planning.traffic.workload import (
     Workload,
     filling_days,
@@ -87,15 +86,7 @@ def read_source(
                 "calls a day are spread evenly over its hours: the busiest hour is no busier than the others"
             )
         return Source(workload_from_rates(rates, sizes), None, tuple(notices))
-    trace = read_trace(
-        source,
-        folder,
-        columns=reading.columns,
-        timezone=reading.timezone,
-        strict=reading.strict,
-        form=reading.form,
-        progress=progress,
-    )
+    trace = reading.trace(source, folder, progress)
     requests = trace.requests
     days = requests.duration_seconds / 86_400
     skipped = filling_days(days) if skip_days is None else skip_days

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 if TYPE_CHECKING:
-    from tierfleet.planning.cache.curve_table import Reading
+    from tierfleet.planning.traffic.trace import Reading
 
 _TRAFFIC: Final = "Traffic"
 
@@ -32,7 +32,7 @@ class ReadingOptions:
 
     def reading(self, latency_column: str | None = None) -> "Reading":
         """How the trace is read. Raises InputError."""
-        from tierfleet.planning.cache.curve_table import Reading
+        from tierfleet.planning.traffic.trace import Reading
         from tierfleet.planning.traffic.trace_columns import Columns
         from tierfleet.planning.traffic.trace_sql import TimeForm
 

@@ -16,9 +16,7 @@ from tierfleet.planning.traffic.rates import Rates, rates_of
 from tierfleet.planning.traffic.rates_files import is_rates_file, read_rates
 from tierfleet.planning.traffic.requests import Progress
 from tierfleet.planning.traffic.sessions import Sessions
-from tierfleet.planning.traffic.trace import read_trace
-from tierfleet.planning.traffic.trace_columns import Columns
-from tierfleet.planning.traffic.trace_sql import BY_THEMSELVES, TimeForm
+from tierfleet.planning.traffic.trace import Reading
 
 
 @dataclass(frozen=True)
@@ -50,16 +48,6 @@ class CurveTable:
     mean_gap_seconds: float
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How a trace is read; see `trace.read_trace`."""
-
-    columns: Columns
-    timezone: str | None
-    strict: bool
-    form: TimeForm = BY_THEMSELVES
-
-
 def tabulate(
     source: str,
     folder: Path,
@@ -89,15 +77,7 @@ def tabulate(
         rows = curve_from_rates(rates, sizes, instance_of, _capacities(sizes, capacities_mib, capacities_models))
         counted = f"{rates.requests_per_day.sum():,.0f} requests a day"
     else:
-        trace = read_trace(
-            source,
-            folder,
-            columns=reading.columns,
-            timezone=reading.timezone,
-            strict=reading.strict,
-            form=reading.form,
-            progress=progress,
-        )
+        trace = reading.trace(source, folder, progress)
         requests, notices = trace.requests, trace.notices
         if trace.latency_milliseconds:
             measured = ", ".join(

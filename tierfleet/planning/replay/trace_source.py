@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tierfleet.errors import InputError
-from tierfleet.planning.cache.curve_table import Reading
 from tierfleet.planning.traffic.rates_files import is_rates_file
 from tierfleet.planning.traffic.requests import Progress, Requests
-from tierfleet.planning.traffic.trace import read_trace
+from tierfleet.planning.traffic.trace import Reading
 from tierfleet.planning.traffic.workload import model_megabytes
 
 
@@ -38,14 +37,6 @@ def read_calls(
     """
     if is_rates_file(source):
         raise InputError(f"{source} is a table of rates; a replay needs the calls one by one: give a trace")
-    trace = read_trace(
-        source,
-        folder,
-        columns=reading.columns,
-        timezone=reading.timezone,
-        strict=reading.strict,
-        form=reading.form,
-        progress=progress,
-    )
+    trace = reading.trace(source, folder, progress)
     sizes = model_megabytes(trace.requests.tenants, trace.requests.model_bytes, default_megabytes, packed_ratio)
     return Calls(trace.requests, sizes, trace.notices)

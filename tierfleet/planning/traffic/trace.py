@@ -92,6 +92,28 @@ def read_trace(
     return Trace(requests, files.shape, rows, bad_rows, tuple(notices), latency)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a trace is read; see `read_trace`."""
+
+    columns: Columns
+    timezone: str | None
+    strict: bool
+    form: TimeForm = BY_THEMSELVES
+
+    def trace(self, source: str, folder: Path, progress: Progress | None = None) -> Trace:
+        """The trace of `read_trace`, read in this way."""
+        return read_trace(
+            source,
+            folder,
+            columns=self.columns,
+            timezone=self.timezone,
+            strict=self.strict,
+            form=self.form,
+            progress=progress,
+        )
+
+
 def _stage(connection: duckdb.DuckDBPyConnection, files: Relation, timezone: str, form: TimeForm) -> None:
     """The table `staged`: seconds, model_bytes and latency as numbers, and why a row is bad."""
     # NaN is how data frames write that a number is not known.

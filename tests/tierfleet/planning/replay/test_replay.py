@@ -14,7 +14,6 @@ from local_cloud.testing.fleets import fleet
 from tierfleet.config import FleetConfig
 from tierfleet.errors import InputError
 from tierfleet.instance_types import describe
-from tierfleet.planning.cache.curve_table import Reading
 from tierfleet.planning.profiles.latency import Network, load_steps
 from tierfleet.planning.replay.endpoints import Settings
 from tierfleet.planning.replay.outcome import Replay
@@ -24,6 +23,7 @@ from tierfleet.planning.replay.text import replay_text
 from tierfleet.planning.replay.trace_source import read_calls
 from tierfleet.planning.search.requirements import Requirements
 from tierfleet.planning.traffic.requests import Requests
+from tierfleet.planning.traffic.trace import Reading
 from tierfleet.planning.traffic.trace_columns import Columns
 
 # Monday, 2 November 2026, 00:00 UTC.
