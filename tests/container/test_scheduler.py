@@ -81,32 +81,51 @@ def test_while_small_requests_go_on_every_job_ends(now: list[float]) -> None:
     asyncio.run(scenario())
 
 
-def test_an_owner_has_one_share_of_two_schedulers() -> None:
-    """One owner asks both schedulers for as much as it can get; the other only one of them, and gets as much in all."""
-    spent = {"both": 0.0, "one": 0.0}
+def test_what_one_scheduler_gave_counts_in_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An owner that got 8 units of time from one scheduler waits in the other until its neighbour has had as much."""
+    used: dict[int, float] = {}
 
-    def steps(owner: str, stop: threading.Event) -> Steps:
-        while not stop.is_set():
-            started = time.thread_time()
-            while time.thread_time() - started < 0.002:
-                pass
-            spent[owner] += time.thread_time() - started
+    class Clock:
+        monotonic = staticmethod(time.monotonic)
+
+        @staticmethod
+        def thread_time() -> float:
+            return used.get(threading.get_ident(), 0.0)
+
+    def use(units: float) -> None:
+        used[threading.get_ident()] = Clock.thread_time() + units
+
+    monkeypatch.setattr(scheduler, "time", Clock)
+    explained, queued, turns = threading.Event(), threading.Event(), []
+
+    def explain() -> Steps:
+        use(8)
+        yield None  # the turn ends, and is charged
+        explained.set()
+        return b""
+
+    def predict(owner: str) -> Steps:
+        for _ in range(20):
+            turns.append(owner)
+            use(1)
             yield None
         return b""
 
+    def first() -> Steps:
+        """Hold the only thread of `predict` until both owners wait and one has been charged."""
+        yield lambda: explained.wait(30) and queued.wait(30)
+        return b""
+
     async def scenario() -> None:
-        stop = threading.Event()
-        predict = Scheduler(1, most_per_owner=8)
-        explain = predict.companion("explain", 1)
-        jobs = [
-            asyncio.create_task(scheduler.run(owner, steps(owner, stop), 60))
-            for scheduler, owner in ((predict, "both"), (predict, "one"), (explain, "both"))
-        ]
-        async with asyncio.timeout(60):
-            while sum(spent.values()) < 1:
-                await asyncio.sleep(0.01)
-        stop.set()
-        await asyncio.gather(*jobs)
+        predicting = Scheduler(1, most_per_owner=8)
+        explaining = predicting.companion("explain", 1)
+        held = asyncio.create_task(predicting.run("first", first(), 60))
+        jobs = [asyncio.create_task(predicting.run(owner, predict(owner), 60)) for owner in ("both", "one")]
+        await asyncio.sleep(0)  # the three are queued
+        await explaining.run("both", explain(), 60)
+        queued.set()
+        await asyncio.gather(held, *jobs)
 
     asyncio.run(scenario())
-    assert spent["one"] > 0.4 * sum(spent.values())  # a third, if each scheduler had shares of its own
+    assert turns[:9].count("one") >= 8, turns
+    assert turns.count("one") == turns.count("both") == 20
