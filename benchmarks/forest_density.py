@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -130,7 +129,7 @@ def main() -> int:
     print(f"{options.tenants} tenants, {options.memory_mib} MiB for models, Zipf {ZIPF_EXPONENT}, one connection\n")
     print("| | models held | server MiB | hit ratio | cold calls | calls a second | ms p50 / p95 / p99 |")
     print("|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory(dir=processes.BUILD) as scratch:
+    with processes.scratch() as scratch:
         forests = []
         for number, directory in enumerate(directories):
             forests.append(Path(scratch) / str(number))

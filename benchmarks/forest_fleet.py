@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -187,7 +186,7 @@ def main() -> int:
         f"load average {os.getloadavg()[0]:.1f}, budget {budget_mib / 1024:.1f} GiB",
         flush=True,
     )
-    with tempfile.TemporaryDirectory(dir=processes.BUILD) as scratch, contextlib.ExitStack() as stack:
+    with processes.scratch() as scratch, contextlib.ExitStack() as stack:
         started = processes.ours(TIERFLEET_MEMORY_BUDGET_MIB=str(budget_mib))
         server = stack.enter_context(processes.running(started))
         replies = load_all(server, options.tenants, Path(scratch))

@@ -12,7 +12,6 @@ import os
 import platform
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -195,7 +194,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: about two minutes")
     options = parser.parse_args()
     print(f"{platform.platform()}, {os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f}", flush=True)
-    with tempfile.TemporaryDirectory(dir=processes.BUILD) as scratch, contextlib.ExitStack() as stack:
+    with processes.scratch() as scratch, contextlib.ExitStack() as stack:
         bench = Bench(Path(scratch), *((3, 2.0) if options.quick else (8, 5.0)))
         servers = {who: stack.enter_context(processes.running(processes.ours())) for who in bench.directories}
         echo = stack.enter_context(processes.running(processes.echo("httptools")))

@@ -270,7 +270,7 @@ def fetch_to_first_reply(run: Run) -> None:
     model = (run.models["large"][0] / "model.ubj").read_bytes()
     with (
         processes.running(processes.ours()) as server,
-        tempfile.TemporaryDirectory(dir=processes.BUILD) as scratch,
+        processes.scratch() as scratch,
     ):
         for level in (0, 1, 6) if run.quick else (0, 1, 3, 6, 9):
             started = time.perf_counter()

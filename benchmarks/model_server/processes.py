@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import venv
 from collections.abc import Iterator
@@ -21,6 +22,12 @@ PEER_PACKAGES = [
     "scipy==1.17.1", "setuptools<81",
 ]  # fmt: skip
 STACK_PACKAGES = ["uvicorn==0.54.0"]
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for one run, on the disk of the models: /tmp may be in memory."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(dir=BUILD)
 
 
 def python_with(name: str, packages: list[str], *, system_site: bool = False) -> Path:
