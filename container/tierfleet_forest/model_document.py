@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .tree_model import ConvertError
+from .tree_model import ConvertError, Numbers
 
 Document = dict[str, Any]
 _MAX_DEPTH = 32
@@ -39,6 +39,41 @@ def read_document(data: bytes) -> Document:
     if end != len(data):
         raise _damaged(f"{len(data) - end} bytes follow its end")
     return document
+
+
+# Python reads "1_000", " 3" and True as numbers, and cuts 1.5 to 1. XGBoost reads them otherwise or not at all.
+
+
+def count(text: object) -> int:
+    """The whole number in a parameter, such as `"30"`; raises ConvertError."""
+    if not (isinstance(text, str) and text.isascii() and text.isdigit()):
+        raise ConvertError(f"a count in the model is {str(text)[:40]!r}; save it again")
+    return int(text)
+
+
+def integers(values: Any) -> Numbers:
+    """An array of whole numbers as int64; raises ConvertError."""
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise ConvertError("an array of whole numbers in the model holds something else; save the model again")
+    return array.astype(np.int64)
+
+
+def flags(values: Any) -> Numbers:
+    """An array of zeros and ones as bool; raises ConvertError."""
+    array = np.asarray(values)
+    if array.size and not (array.dtype.kind in "iub" and array.min() >= 0 and array.max() <= 1):
+        raise ConvertError("an array of zeros and ones in the model holds something else; save the model again")
+    return array.astype(np.bool_)
+
+
+def floats(values: Any) -> Numbers:
+    """An array of numbers as float32; raises ConvertError."""
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iuf":
+        raise ConvertError("an array of numbers in the model holds something else; save the model again")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
 
 
 def _json(data: bytes) -> Document:
