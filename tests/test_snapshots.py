@@ -31,8 +31,8 @@ def normalised(templates: dict[str, Any], stem: str) -> str:
             }
             kept[name] = template
     text = json.dumps(kept, indent=1, sort_keys=True) + "\n"
-    for generation in _generations_of_sources(stem):
-        text = re.sub(rf"\b{generation}\b", "<generation>", text)
+    for suffix in _generations_of_sources(stem):
+        text = re.sub(rf"\b{suffix}\b", "<generation>", text)
     return re.sub(r"[0-9a-f]{64}", "<asset>", text)
 
 
