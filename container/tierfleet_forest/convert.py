@@ -14,7 +14,7 @@ from .writer import write_forest
 
 
 def convert(
-    model: bytes | str | os.PathLike[str] | Any,
+    model: bytes | bytearray | memoryview | str | os.PathLike[str] | Any,
     *,
     contributions: bool = False,
     metadata: Mapping[str, Any] | None = None,
@@ -24,13 +24,13 @@ def convert(
     Files are XGBoost's UBJ and JSON and LightGBM's text. All rounds in a file are kept, as `Booster.predict` scores
     them. `contributions` keeps what `Forest.contributions` needs, which doubles a large file; only XGBoost's models
     have it. `metadata` is added to what the model says of itself. Raises ConvertError for a model that is not covered,
-    and OSError if the file cannot be read.
+    OSError if the file cannot be read, and TypeError for anything else, such as a Booster.
     """
     if sklearn_model.is_sklearn(model):
         found = sklearn_model.tree_model(model)
         found = replace(found, metadata={**found.metadata, **(metadata or {})})
         return write_forest(found, contributions=contributions)
-    data = model if isinstance(model, bytes) else Path(model).read_bytes()
+    data = _bytes_of(model)
     if not lightgbm_model.is_lightgbm(data):
         return convert_document(read_document(data), data, contributions=contributions, metadata=metadata)
     found = lightgbm_model.tree_model(data)
@@ -38,6 +38,18 @@ def convert(
     source = _source(data, "text", "lightgbm", version)
     found = replace(found, metadata={**found.metadata, "source": source, **(metadata or {})})
     return write_forest(found, contributions=contributions)
+
+
+def _bytes_of(model: object) -> bytes:
+    if isinstance(model, bytes | bytearray | memoryview):
+        return bytes(model)
+    if isinstance(model, str | os.PathLike):
+        return Path(model).read_bytes()
+    raise TypeError(
+        "convert takes the path or the bytes of a model file, or a fitted scikit-learn estimator; got "
+        f"{type(model).__name__}; give it Booster.save_raw('ubj') of XGBoost or Booster.model_to_string().encode() of "
+        "LightGBM"
+    )
 
 
 def convert_document(

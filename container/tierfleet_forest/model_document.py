@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .layout import MAGIC
 from .tree_model import ConvertError, Numbers
 
 Document = dict[str, Any]
@@ -27,6 +28,8 @@ def read_document(data: bytes) -> Document:
     """The document of a UBJ or JSON model; raises ConvertError if it is neither, or damaged."""
     if data[:1] != b"{":
         what, how = f"begins with {data[:8]!r}, which is neither UBJ nor JSON", "save it"
+        if data.startswith(MAGIC):
+            raise ConvertError("the file is a flat forest already; give the model that it was made from")
         if data[:4] == b"binf":
             what, how = "is in XGBoost's old binary format", "load it in XGBoost 1.6 to 3.0 and save it"
         raise ConvertError(f"the model file {what}; {how} with Booster.save_model('model.ubj')")

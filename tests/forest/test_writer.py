@@ -198,6 +198,17 @@ def test_a_damaged_file_is_converted_or_refused_with_its_reason(name: str, data:
         convert(bytes(model[:cut]))
 
 
+def test_what_is_given_instead_of_a_file_is_named() -> None:
+    data = (CASES / "04-regression-saved-by-3.4.1.ubj").read_bytes()
+    forest = convert(data)
+    assert convert(bytearray(data)) == convert(memoryview(data)) == forest
+    with pytest.raises(ConvertError, match="a flat forest already"):
+        convert(forest)
+    for other in (None, 1, object()):
+        with pytest.raises(TypeError, match="the path or the bytes of a model file"):
+            convert(other)
+
+
 def test_a_name_with_half_of_a_surrogate_pair_is_kept() -> None:
     document = json.loads((CASES / "01-forest-saved-by-1.5.2.json").read_bytes())
     names = [f"f{number}\ud800" for number in range(int(document["learner"]["learner_model_param"]["num_feature"]))]
