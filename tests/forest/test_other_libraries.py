@@ -142,6 +142,14 @@ def test_what_is_not_covered_of_scikit_learn_is_named(kind: str, changes: dict[s
         convert(estimator(kind, **changes))
 
 
+def test_classes_that_json_does_not_know_are_kept_as_text() -> None:
+    dates = np.array(["2026-11-30", "2026-12-01"], "datetime64[D]")
+    for labels, kept in ((dates, ["2026-11-30", "2026-12-01"]), (np.array([b"no", b"yes"]), ["b'no'", "b'yes'"])):
+        classifier = estimator("RandomForestClassifier")
+        classifier.classes_ = labels
+        assert json.loads(loads(convert(classifier)).metadata)["classes"] == kept
+
+
 def test_an_estimator_that_is_not_fitted_is_refused() -> None:
     bare = type("RandomForestClassifier", (), {"__module__": "sklearn.ensemble"})()
     with pytest.raises(ConvertError, match="not fitted"):
