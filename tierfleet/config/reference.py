@@ -8,15 +8,13 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from tierfleet import aws_limits
 from tierfleet.config.model import (
-    DedicatedAlarmLimits,
     DedicatedTenant,
     DedicatedTier,
-    EndpointAlarmLimits,
     FleetConfig,
     MultiModelTier,
     ScheduledCapacity,
-    Tier,
 )
 from tierfleet.config.serverless import ServerlessTenant, ServerlessTier
 
@@ -28,13 +26,6 @@ _TIER_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[tiers.<tier>.tenants]: `<tenant> = { ... }`", DedicatedTenant),
     ("[tiers.<tier>.scaling.schedules.<name>]", ScheduledCapacity),
 )
-
-
-# Keys of a table that a table before it has too, with the same meaning.
-_INHERITED: dict[type[BaseModel], dict[str, FieldInfo]] = {
-    DedicatedTier: Tier.model_fields,
-    DedicatedAlarmLimits: EndpointAlarmLimits.model_fields,
-}
 
 
 def json_schema() -> str:
@@ -50,35 +41,39 @@ def json_schema() -> str:
 
 def configuration_markdown() -> str:
     """A table per TOML table: key, type, default, meaning and what it becomes in CloudFormation."""
-    sections = [_section("Top level", FleetConfig)]
+    rows: set[str] = set()
+    sections = [_section("Top level", FleetConfig, rows)]
     seen: set[type[BaseModel]] = set()
     for name, field in FleetConfig.model_fields.items():
         for model in _models(field.annotation):
             if model not in (MultiModelTier, DedicatedTier, ServerlessTier):
-                sections.append(_section(f"[{name}]", model))
+                sections.append(_section(f"[{name}]", model, rows))
                 seen.add(model)
     for title, model in _TIER_TABLES:
-        sections.append(_section(title, model))
+        sections.append(_section(title, model, rows))
         for name, field in model.model_fields.items():
             for inner in _models(field.annotation):
                 if inner not in seen and inner not in (DedicatedTenant, ServerlessTenant, ScheduledCapacity):
                     seen.add(inner)
-                    sections.append(_section(f"[tiers.<tier>.{name}]", inner))
+                    sections.append(_section(f"[tiers.<tier>.{name}]", inner, rows))
     return "\n".join(sections)
 
 
-def _section(title: str, model: type[BaseModel]) -> str:
+def _section(title: str, model: type[BaseModel], rows: set[str]) -> str:
+    """The table of one model. Rows that an earlier table has word for word are named in one line, and `rows` grows."""
+    own = {name: _row(name, field) for name, field in model.model_fields.items()}
+    as_above = [name for name, row in own.items() if row in rows]
+    rows.update(own.values())
     lines = [f"### {title}", "", " ".join((model.__doc__ or "").split()), ""]
-    as_above = _INHERITED.get(model, {}).keys()
     if as_above:
         lines += [f"As above: {', '.join(f'`{name}`' for name in as_above)}. And:", ""]
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
-    for name, field in model.model_fields.items():
-        if name in as_above:
-            continue
-        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
-        lines.append(f"| `{name}` | {_type(field)} | {_default(field)} | {meaning} |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *(row for name, row in own.items() if name not in as_above), ""])
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+    return f"| `{name}` | {_type(field)} | {_default(field)} | {meaning} |"
 
 
 def _default(field: FieldInfo) -> str:
@@ -108,15 +103,17 @@ def _inner_metadata(annotation: Any) -> Iterator[Any]:
 
 def _word(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
-        return " or ".join(f"`{value}`" for value in get_args(annotation))
+        values = [f"`{value}`" for value in get_args(annotation)]
+        return f"one of {', '.join(values)}" if len(values) > 3 else " or ".join(values)
     if get_origin(annotation) is tuple:
         return "list"
     return {str: "text", int: "whole number", float: "number", bool: "true or false"}.get(annotation, "table")
 
 
 def _limit(item: Any) -> str:
+    """Nothing for the greatest whole number that CloudFormation takes: no fleet comes near it."""
     for attribute, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
-        if (value := getattr(item, attribute, None)) is not None:
+        if (value := getattr(item, attribute, None)) is not None and value != aws_limits.INTEGER:
             return f"{sign} {value:,}" if isinstance(value, int) and value > 99_999 else f"{sign} {value:g}"
     return ""
 
