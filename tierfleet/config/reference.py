@@ -40,52 +40,46 @@ def json_schema() -> str:
 
 
 def configuration_markdown() -> str:
-    """A table per TOML table: key, type, default, meaning and what it becomes in CloudFormation."""
-    rows: set[str] = set()
-    sections = [_section("Top level", FleetConfig, rows)]
+    """A list per TOML table: key, type, default, meaning and what it becomes in CloudFormation."""
+    lines: set[str] = set()
+    sections = [_section("Top level", FleetConfig, lines)]
     seen: set[type[BaseModel]] = set()
     for name, field in FleetConfig.model_fields.items():
         for model in _models(field.annotation):
             if model not in (MultiModelTier, DedicatedTier, ServerlessTier):
-                sections.append(_section(f"[{name}]", model, rows))
+                sections.append(_section(f"[{name}]", model, lines))
                 seen.add(model)
     for title, model in _TIER_TABLES:
-        sections.append(_section(title, model, rows))
+        sections.append(_section(title, model, lines))
         for name, field in model.model_fields.items():
             for inner in _models(field.annotation):
                 if inner not in seen and inner not in (DedicatedTenant, ServerlessTenant, ScheduledCapacity):
                     seen.add(inner)
-                    sections.append(_section(f"[tiers.<tier>.{name}]", inner, rows))
+                    sections.append(_section(f"[tiers.<tier>.{name}]", inner, lines))
     return "\n".join(sections)
 
 
-def _section(title: str, model: type[BaseModel], rows: set[str]) -> str:
-    """The table of one model. Rows that an earlier table has word for word are named in one line, and `rows` grows."""
-    own = {name: _row(name, field) for name, field in model.model_fields.items()}
-    as_above = [name for name, row in own.items() if row in rows]
-    rows.update(own.values())
+def _section(title: str, model: type[BaseModel], before: set[str]) -> str:
+    """One table's keys, a line each. A line that an earlier table has too is named only, and `before` grows."""
+    own = {name: _line(name, field) for name, field in model.model_fields.items()}
+    as_above = [name for name, line in own.items() if line in before]
+    before.update(own.values())
     lines = [f"### {title}", "", " ".join((model.__doc__ or "").split()), ""]
     if as_above:
         lines += [f"As above: {', '.join(f'`{name}`' for name in as_above)}. And:", ""]
-    lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
-    return "\n".join([*lines, *(row for name, row in own.items() if name not in as_above), ""])
+    return "\n".join([*lines, *(line for name, line in own.items() if name not in as_above), ""])
 
 
-def _row(name: str, field: FieldInfo) -> str:
-    meaning = " ".join((field.description or "").split()).replace("|", "\\|")
-    return f"| `{name}` | {_type(field)} | {_default(field)} | {meaning} |"
+def _line(name: str, field: FieldInfo) -> str:
+    return f"- `{name}` ({_type(field)}; {_default(field)}): {' '.join((field.description or '').split())}"
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    if field.default_factory is not None:
-        return "see there"
-    if field.default is None:
-        return "none"
-    if isinstance(field.default, BaseModel):
-        return "its own defaults"
-    return f"`{json.dumps(field.default)}`"
+    if field.default_factory is not None or field.default is None or isinstance(field.default, BaseModel):
+        return "optional"
+    return f"default `{json.dumps(field.default)}`"
 
 
 def _type(field: FieldInfo) -> str:
