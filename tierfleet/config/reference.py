@@ -8,13 +8,15 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tierfleet import aws_limits
 from tierfleet.config.model import (
+    DedicatedAlarmLimits,
     DedicatedTenant,
     DedicatedTier,
+    EndpointAlarmLimits,
     FleetConfig,
     MultiModelTier,
     ScheduledCapacity,
+    Tier,
 )
 from tierfleet.config.serverless import ServerlessTenant, ServerlessTier
 
@@ -26,6 +28,13 @@ _TIER_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[tiers.<tier>.tenants]: `<tenant> = { ... }`", DedicatedTenant),
     ("[tiers.<tier>.scaling.schedules.<name>]", ScheduledCapacity),
 )
+
+
+# Keys of a table that a table before it has too, with the same meaning.
+_INHERITED: dict[type[BaseModel], dict[str, FieldInfo]] = {
+    DedicatedTier: Tier.model_fields,
+    DedicatedAlarmLimits: EndpointAlarmLimits.model_fields,
+}
 
 
 def json_schema() -> str:
@@ -40,46 +49,48 @@ def json_schema() -> str:
 
 
 def configuration_markdown() -> str:
-    """A list per TOML table: key, type, default, meaning and what it becomes in CloudFormation."""
-    lines: set[str] = set()
-    sections = [_section("Top level", FleetConfig, lines)]
+    """A table per TOML table: key, type, default, meaning and what it becomes in CloudFormation."""
+    sections = [_section("Top level", FleetConfig)]
     seen: set[type[BaseModel]] = set()
     for name, field in FleetConfig.model_fields.items():
         for model in _models(field.annotation):
             if model not in (MultiModelTier, DedicatedTier, ServerlessTier):
-                sections.append(_section(f"[{name}]", model, lines))
+                sections.append(_section(f"[{name}]", model))
                 seen.add(model)
     for title, model in _TIER_TABLES:
-        sections.append(_section(title, model, lines))
+        sections.append(_section(title, model))
         for name, field in model.model_fields.items():
             for inner in _models(field.annotation):
                 if inner not in seen and inner not in (DedicatedTenant, ServerlessTenant, ScheduledCapacity):
                     seen.add(inner)
-                    sections.append(_section(f"[tiers.<tier>.{name}]", inner, lines))
+                    sections.append(_section(f"[tiers.<tier>.{name}]", inner))
     return "\n".join(sections)
 
 
-def _section(title: str, model: type[BaseModel], before: set[str]) -> str:
-    """One table's keys, a line each. A line that an earlier table has too is named only, and `before` grows."""
-    own = {name: _line(name, field) for name, field in model.model_fields.items()}
-    as_above = [name for name, line in own.items() if line in before]
-    before.update(own.values())
+def _section(title: str, model: type[BaseModel]) -> str:
     lines = [f"### {title}", "", " ".join((model.__doc__ or "").split()), ""]
+    as_above = _INHERITED.get(model, {}).keys()
     if as_above:
         lines += [f"As above: {', '.join(f'`{name}`' for name in as_above)}. And:", ""]
-    return "\n".join([*lines, *(line for name, line in own.items() if name not in as_above), ""])
-
-
-def _line(name: str, field: FieldInfo) -> str:
-    return f"- `{name}` ({_type(field)}; {_default(field)}): {' '.join((field.description or '').split())}"
+    lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        if name in as_above:
+            continue
+        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+        lines.append(f"| `{name}` | {_type(field)} | {_default(field)} | {meaning} |")
+    return "\n".join([*lines, ""])
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    if field.default_factory is not None or field.default is None or isinstance(field.default, BaseModel):
-        return "optional"
-    return f"default `{json.dumps(field.default)}`"
+    if field.default_factory is not None:
+        return "see there"
+    if field.default is None:
+        return "none"
+    if isinstance(field.default, BaseModel):
+        return "its own defaults"
+    return f"`{json.dumps(field.default)}`"
 
 
 def _type(field: FieldInfo) -> str:
@@ -97,17 +108,15 @@ def _inner_metadata(annotation: Any) -> Iterator[Any]:
 
 def _word(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
-        values = [f"`{value}`" for value in get_args(annotation)]
-        return f"one of {', '.join(values)}" if len(values) > 3 else " or ".join(values)
+        return " or ".join(f"`{value}`" for value in get_args(annotation))
     if get_origin(annotation) is tuple:
         return "list"
     return {str: "text", int: "whole number", float: "number", bool: "true or false"}.get(annotation, "table")
 
 
 def _limit(item: Any) -> str:
-    """Nothing for the greatest whole number that CloudFormation takes: no fleet comes near it."""
     for attribute, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
-        if (value := getattr(item, attribute, None)) is not None and value != aws_limits.INTEGER:
+        if (value := getattr(item, attribute, None)) is not None:
             return f"{sign} {value:,}" if isinstance(value, int) and value > 99_999 else f"{sign} {value:g}"
     return ""
 
