@@ -273,7 +273,7 @@ def test_a_load_that_never_ends_does_not_hold_up_the_stop(start: Start, artefact
     assert [line["message"] for line in server.log_lines()][-2:] == ["1 requests were not finished in time", "stopped"]
 
 
-def test_a_log_that_nobody_reads_does_not_hold_up_the_stop(artefacts: dict[str, Path], tmp_path: Path) -> None:
+def test_an_unread_log_does_not_hold_up_the_stop(artefacts: dict[str, Path], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "log")
     reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
     server = RunningServer(

@@ -75,7 +75,9 @@ def test_a_forest_that_scores_otherwise_is_left_out_with_a_warning(
         assert any("rows would be scored otherwise" in warning for warning in served.warnings) == (not exact)
 
 
-def test_beside_a_model_of_the_stock_image_it_names_that_very_file(trained: dict[str, Trained], tmp_path: Path) -> None:
+def test_next_to_a_model_of_the_stock_image_it_names_that_very_file(
+    trained: dict[str, Trained], tmp_path: Path
+) -> None:
     archive, metadata = package_model(trained["binary"].saved, reader=(1, 5, 2), stock=True, forest="beside")
     packed = tmp_path / "m.tar.gz"
     packed.write_bytes(archive)

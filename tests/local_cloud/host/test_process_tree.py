@@ -156,7 +156,7 @@ def test_a_driver_that_is_ended_at_any_moment_leaves_no_process(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_stand_in_that_is_killed_or_hangs_takes_everything_along(tmp_path: Path, end: signal.Signals) -> None:
+def test_a_local_emulator_that_is_killed_or_hangs_ends_its_processes(tmp_path: Path, end: signal.Signals) -> None:
     cloud = start(tmp_path / "state", account=ACCOUNT, serving="models")
     served = Served(Account(cloud, ACCOUNT))
     served.publish(m01=2)
@@ -216,7 +216,7 @@ def test_a_guardian_ends_grandchildren_that_hear_no_signal(tmp_path: Path, who: 
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_a_test_run_that_is_ended_leaves_not_even_a_detached_stand_in(tmp_path: Path, end: signal.Signals) -> None:
+def test_a_test_run_that_is_ended_leaves_no_detached_local_emulator(tmp_path: Path, end: signal.Signals) -> None:
     (tmp_path / "test_inner.py").write_text(
         f"""
 import time

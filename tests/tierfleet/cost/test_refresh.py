@@ -84,7 +84,7 @@ def test_a_region_that_the_table_has_not_is_added() -> None:
     assert new.table.unit_price("lambda_request", "eu-north-1").usd == 0.0000002
 
 
-def test_all_regions_are_those_that_every_file_knows() -> None:
+def test_all_regions_means_the_regions_in_every_file() -> None:
     server = OfferServer(IRELAND, "us-east-1", "eu-north-1")
     index = "/offers/v1.0/aws/AWSLambda/current/region_index.json"
     server.put(index, {"regions": {name: one for name, one in server.get(index)["regions"].items() if name != IRELAND}})

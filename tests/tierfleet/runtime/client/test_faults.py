@@ -412,7 +412,7 @@ def test_a_held_pointer_serves_while_s3_gives_what_is_none(
     assert any('"StalePointers": 1' in line for line in lines)
 
 
-def test_thousands_of_calls_in_several_processes_of_which_each_forks() -> None:
+def test_thousands_of_calls_in_several_processes_that_all_fork() -> None:
     """Seconds of `make bench-chaos`."""
     program = [sys.executable, "-m", "benchmarks.client_chaos", "--calls", "2000", "--seed", "7"]
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}

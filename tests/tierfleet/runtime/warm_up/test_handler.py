@@ -931,7 +931,7 @@ RARE = "fraud--prod--rare--all--mme-m5-large"
 
 
 def moving_request(cloudformation: ResponseUrl, kind: str = "Update") -> dict[str, Any]:
-    """The request of the resource that warms tenants on their way to a shared endpoint."""
+    """The request of the resource that warms tenants that move to a multi-model endpoint."""
     request = gate_request(cloudformation, kind)
     request |= {"LogicalResourceId": "Moved", "ResourceProperties": {"RouteDocumentVersion": "8"}}
     return request | {"PhysicalResourceId": "Moved"} if kind != "Create" else request
@@ -944,7 +944,7 @@ def routed(**tenants: str) -> bytes:
     return json.dumps(content).encode()
 
 
-def test_tenants_that_move_to_a_shared_endpoint_are_warmed_there_before_the_deployment(
+def test_tenants_that_move_to_a_multi_model_endpoint_are_warmed_there_before_the_deployment(
     aws: StubbedAws, cloudformation: ResponseUrl, capsys: pytest.CaptureFixture[str]
 ) -> None:
     aws.stack("UPDATE_IN_PROGRESS")
