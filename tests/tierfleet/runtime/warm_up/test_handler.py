@@ -22,9 +22,11 @@ from botocore.stub import Stubber
 from loopback import BUCKET
 
 from tierfleet.runtime import metrics
-from tierfleet.runtime.route_parts import part_key
-from tierfleet.runtime.warm_up import custom_resource, gate
+from tierfleet.runtime.route_parts import PartReader, part_key
+from tierfleet.runtime.warm_up import custom_resource, gate, tier_run
 from tierfleet.runtime.warm_up import run as warm
+from tierfleet.runtime.warm_up.endpoint_gate import RUNS_OF_ONE_GATE
+from tierfleet.runtime.warm_up.invocation import ANSWER_MARGIN_SECONDS, Settings
 
 ROOT = Path(__file__).parents[4]
 OLD, NEW = "fraud--prod--tail--all--mme-m5-large", "fraud--prod--tail--all--mme-m5-xlarge"
@@ -193,15 +195,14 @@ def aws(aws_clients: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterato
     stubbed = StubbedAws(aws_clients)
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(warm_up, "AWS", SimpleNamespace(**aws_clients))
-    warm_up.settings.cache_clear()
+    read_part = PartReader(lambda: aws_clients["s3"])
+    monkeypatch.setattr(warm_up, "AWS", SimpleNamespace(**aws_clients, read_part=read_part))
     for stub in stubbed.stubs.values():
         stub.activate()
     yield stubbed
     for stub in stubbed.stubs.values():
         stub.assert_no_pending_responses()
         stub.deactivate()
-    warm_up.settings.cache_clear()
 
 
 class ResponseUrl:
@@ -316,7 +317,7 @@ def test_a_person_may_name_the_tenants(aws: StubbedAws) -> None:
 
 def test_the_run_ends_before_the_function_does(aws: StubbedAws) -> None:
     aws.deployed(document(OLD, "m02", "m03"))
-    report = warm_up.handler({"tier": "tail"}, Context(seconds=warm_up.ANSWER_MARGIN_SECONDS))
+    report = warm_up.handler({"tier": "tail"}, Context(seconds=ANSWER_MARGIN_SECONDS))
     assert report["left"] == ["m02", "m03"]
     assert report["stopped"] == "the deadline of 0 seconds was near"
 
@@ -326,8 +327,8 @@ def test_a_run_is_capped_by_the_function_and_by_780_seconds(
     aws: StubbedAws, monkeypatch: pytest.MonkeyPatch, function_seconds: int, deadline_seconds: int
 ) -> None:
     plans = []
-    real_warm = warm_up.warm
-    monkeypatch.setattr(warm_up, "warm", lambda plan, **clients: plans.append(plan) or real_warm(plan, **clients))
+    real_warm = tier_run.warm
+    monkeypatch.setattr(tier_run, "warm", lambda plan, **clients: plans.append(plan) or real_warm(plan, **clients))
     aws.deployed(document(OLD).replace(b'"deadline_seconds": 780', b'"deadline_seconds": 5000'))
     warm_up.handler({"tier": "tail"}, Context(function_seconds))
     assert [plan.deadline_seconds for plan in plans] == [deadline_seconds]
@@ -540,7 +541,7 @@ def test_a_new_endpoint_gets_the_instances_of_its_predecessor_before_it_is_warme
     aws.hosted(document(NEW, "m02"))
     aws.probed(NEW, "m02")
     time = Time()
-    monkeypatch.setattr(warm_up.gate, "wait", partial(gate.wait, sleep=time.sleep, clock=time.clock))
+    monkeypatch.setattr(gate, "wait", partial(gate.wait, sleep=time.sleep, clock=time.clock))
     warm_up.handler(gate_request(cloudformation), Context())
     assert only_answer(cloudformation)["Data"]["Warmed"] == 1
     assert {"message": "new endpoint grows", "endpoint": NEW, "instances": 5, "like": OLD} in logged(capsys)
@@ -768,7 +769,7 @@ def test_the_gate_waits_for_the_endpoint_before_it_warms_it(
     aws.hosted(document(NEW, "m02"))
     aws.probed(NEW, "m02")
     time = Time()
-    monkeypatch.setattr(warm_up.gate, "wait", partial(gate.wait, sleep=time.sleep, clock=time.clock))
+    monkeypatch.setattr(gate, "wait", partial(gate.wait, sleep=time.sleep, clock=time.clock))
     warm_up.handler(gate_request(cloudformation), Context())
     assert only_answer(cloudformation)["Status"] == "SUCCESS"
     assert only_answer(cloudformation)["Data"]["Warmed"] == 1
@@ -838,7 +839,7 @@ def test_the_last_run_warms_with_the_time_it_has(aws: StubbedAws, cloudformation
     aws.endpoint(NEW, "Config-New")
     aws.hosted(document(NEW, "m02"))
     aws.probed(NEW, "m02")
-    request = {**gate_request(cloudformation, "Create"), "TierfleetRun": warm_up.RUNS_OF_ONE_GATE}
+    request = {**gate_request(cloudformation, "Create"), "TierfleetRun": RUNS_OF_ONE_GATE}
     warm_up.handler(request, Context(600))
     assert only_answer(cloudformation)["Data"]["Warmed"] == 1
 
@@ -848,7 +849,7 @@ def test_an_endpoint_that_takes_longer_than_the_stack_waits_fails_the_gate(
 ) -> None:
     aws.stack("UPDATE_IN_PROGRESS")
     aws.endpoint(NEW, "Config-Old", EndpointStatus="Updating")
-    request = {**gate_request(cloudformation), "TierfleetRun": warm_up.RUNS_OF_ONE_GATE - 1}
+    request = {**gate_request(cloudformation), "TierfleetRun": RUNS_OF_ONE_GATE - 1}
     warm_up.handler(request, Context(30.5))
     answer = only_answer(cloudformation)
     assert answer["Status"] == "FAILED"
@@ -1002,7 +1003,7 @@ def test_what_there_is_no_time_for_is_left_and_the_deployment_goes_on(
     aws.stack("UPDATE_IN_PROGRESS")
     aws.hosted(routed(m05="rare"))
     aws.deployed(routed(m01="whale"))
-    warm_up.handler(moving_request(cloudformation), Context(seconds=warm_up.ANSWER_MARGIN_SECONDS))
+    warm_up.handler(moving_request(cloudformation), Context(seconds=ANSWER_MARGIN_SECONDS))
     assert only_answer(cloudformation)["Status"] == "SUCCESS"
     assert only_answer(cloudformation)["Data"] == {"Warmed": 0, "Failed": 0, "Missing": 0, "Skipped": 0, "Left": 2}
     assert sum(line.get("WarmUpLeft", 0) for line in metrics_of(logged(capsys))) == 2
@@ -1036,7 +1037,7 @@ def test_an_answer_that_never_arrives_is_an_error(cloudformation: ResponseUrl) -
 def test_every_attempt_to_answer_fits_in_the_margin() -> None:
     waits = sum(0.5 * 2**attempt for attempt in range(1, custom_resource.ANSWER_ATTEMPTS))
     attempts = custom_resource.ANSWER_ATTEMPTS * custom_resource.ANSWER_TIMEOUT_SECONDS
-    assert attempts + waits < warm_up.ANSWER_MARGIN_SECONDS
+    assert attempts + waits < ANSWER_MARGIN_SECONDS
 
 
 # --- documentation, settings and asset ---
@@ -1047,8 +1048,8 @@ def test_the_documentation_has_every_metric_and_the_real_limits() -> None:
     for name in metrics.UNITS:
         assert (f"`{name}`" in text) == name.startswith("WarmUp")
     for limit in (
-        f"{warm_up.LONGEST_RUN_SECONDS} s",
-        f"less {warm_up.ANSWER_MARGIN_SECONDS} s",
+        f"{tier_run.LONGEST_RUN_SECONDS} s",
+        f"less {ANSWER_MARGIN_SECONDS} s",
         f"last {warm.LONGEST_PROBE_SECONDS} s",
         f"up to {warm.LONGEST_LOAD_SECONDS} s",
         f"up to {warm.MOST_ATTEMPTS} attempts",
@@ -1059,9 +1060,9 @@ def test_the_documentation_has_every_metric_and_the_real_limits() -> None:
 
 
 def test_settings_name_every_missing_variable_at_once() -> None:
-    assert warm_up.Settings.read(SETTINGS).models_bucket == BUCKET
+    assert Settings.read(SETTINGS).models_bucket == BUCKET
     with pytest.raises(ValueError, match="TIERFLEET_FLEET, TIERFLEET_ROUTES_PROFILE_ID"):
-        warm_up.Settings.read({**SETTINGS, "TIERFLEET_FLEET": "", "TIERFLEET_ROUTES_PROFILE_ID": ""})
+        Settings.read({**SETTINGS, "TIERFLEET_FLEET": "", "TIERFLEET_ROUTES_PROFILE_ID": ""})
 
 
 ASSET_CHECK = """
