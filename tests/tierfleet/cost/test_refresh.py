@@ -14,7 +14,8 @@ from price_list_files import VERSION, OfferServer
 from typer.testing import CliRunner
 
 from local_cloud.testing.fleets import CONFIG
-from tierfleet.cli import app, prices_commands
+from tierfleet.cli import app
+from tierfleet.cli.cost import prices_commands
 from tierfleet.cost import offer_files
 from tierfleet.cost.offer_files import HOST, download
 from tierfleet.cost.price_file import write_prices
