@@ -1,12 +1,12 @@
 """Writes a TreeModel as the bytes of a flat forest (docs/flat-forest.md)."""
 
 import json
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import layout
-from .layout import FORM_A, FORM_B, NO_SLOT, WINDOW, Parts
+from .comparisons import Comparisons, NoRoomError, comparisons_of, is_numeric
+from .layout import FORM_A, FORM_B, Parts
 from .node_order import order_of_pairs
 from .tree_model import NUMERIC, ConvertError, Numbers, TreeModel, Walk, walk
 from .tree_walk import margins, probe_rows, scores
@@ -31,38 +31,21 @@ def write_forest(
     nodes = walk(model)
     if len(model.roots) > layout.MAX_TREES or not 1 <= model.features <= layout.MAX_FEATURES:
         raise ConvertError(f"{len(model.roots)} trees of {model.features} features are beyond the format's limits")
-    if np.isnan(model.threshold[nodes.inner[_is_numeric(model, nodes.inner)]]).any():
+    if np.isnan(model.threshold[nodes.inner[is_numeric(model, nodes.inner)]]).any():
         raise ConvertError("a tree compares with NaN; save the model again")
     covers = _checked_covers(model, nodes) if contributions else None
     if node_bytes is not None:
         return _written(model, nodes, node_bytes, probes, covers)
     try:
         data = _written(model, nodes, FORM_A, probes, covers)
-    except _NoRoomError:
+    except NoRoomError:
         return _written(model, nodes, FORM_B, probes, covers)
     if len(data) >= _SMALL_BYTES:
         return data
     try:
         return _written(model, nodes, FORM_B, probes, covers)
-    except _NoRoomError:
+    except NoRoomError:
         return data
-
-
-class _NoRoomError(ConvertError):
-    """The model does not fit in this form. It may fit in the other one."""
-
-
-class _Questions(NamedTuple):
-    """The comparisons of the nodes, and the records that fill the slots."""
-
-    slot: Numbers
-    """By place."""
-    threshold_index: Numbers
-    """By place, for form A."""
-    columns: Numbers
-    thresholds: Numbers
-    category_splits: Numbers
-    category_bits: Numbers
 
 
 def _checked_covers(model: TreeModel, nodes: Walk) -> Numbers:
@@ -96,8 +79,8 @@ def _tree_means(model: TreeModel, cover: Numbers) -> Numbers:
 
 
 def _written(model: TreeModel, nodes: Walk, form: int, probes: int, covers: Numbers | None) -> bytes:
-    questions = _questions(model, nodes, form)
-    roots, first, words, word = _words(model, nodes, questions, form)
+    comparisons = comparisons_of(model, nodes, form)
+    roots, first, words, word = _words(model, nodes, comparisons, form)
     root_covers = tree_means = word_covers = np.zeros(0, np.float32)
     if covers is not None:
         splits = model.left[model.roots] >= 0
@@ -116,10 +99,10 @@ def _written(model: TreeModel, nodes: Walk, form: int, probes: int, covers: Numb
             features=model.features,
             outputs=model.outputs,
             base=model.base.astype(sums).tobytes(),
-            columns=questions.columns.tobytes(),
-            thresholds=questions.thresholds.astype("<f4").tobytes(),
-            category_splits=questions.category_splits.tobytes(),
-            category_bits=questions.category_bits.astype("<u4").tobytes(),
+            columns=comparisons.columns.tobytes(),
+            thresholds=comparisons.thresholds.astype("<f4").tobytes(),
+            category_splits=comparisons.category_splits.tobytes(),
+            category_bits=comparisons.category_bits.astype("<u4").tobytes(),
             roots=roots.tobytes(),
             first=first.astype("<u4").tobytes(),
             tree_outputs=b"" if model.outputs == 1 or model.vector_leaves else model.output.astype("<u2").tobytes(),
@@ -143,97 +126,6 @@ def _written(model: TreeModel, nodes: Walk, form: int, probes: int, covers: Numb
     )
 
 
-def _is_numeric(model: TreeModel, places: Numbers) -> Any:
-    return slice(None) if model.category_set is None else model.category_set[places] == NUMERIC
-
-
-def _questions(model: TreeModel, nodes: Walk, form: int) -> _Questions:
-    slot, index = np.zeros(len(model.left), np.int64), np.zeros(len(model.left), np.int64)
-    numeric = nodes.inner[_is_numeric(model, nodes.inner)]
-    columns, thresholds, used = _columns(model, numeric, form, slot, index)
-    splits, bits = np.zeros(0, np.dtype(layout.CATEGORY_SPLIT)), np.zeros(0, np.uint32)
-    if model.category_set is not None:
-        categorical = nodes.inner[model.category_set[nodes.inner] != NUMERIC]
-        asked = [model.feature[categorical], model.category_set[categorical], ~model.missing_left[categorical]]
-        distinct, number = np.unique(np.stack(asked, 1), axis=0, return_inverse=True)
-        _refuse_slots(used + len(distinct), form)
-        slot[categorical] = used + number.reshape(-1)
-        splits, bits = _category_splits(model, distinct, used)
-    _refuse_slots(used, form)
-    return _Questions(slot, index, columns, thresholds, splits, bits)
-
-
-def _refuse_slots(used: int, form: int) -> None:
-    if used > layout.SLOTS[form]:
-        raise _NoRoomError(
-            f"the model's splits need {used} slots and the format has {layout.SLOTS[form]} (one for each feature and "
-            "direction of missing values, and for each set of categories); train it with fewer features or categories"
-        )
-
-
-def _columns(
-    model: TreeModel, places: Numbers, form: int, slot: Numbers, index: Numbers
-) -> tuple[Numbers, Numbers, int]:
-    """The columns' records, thresholds, and the number of slots they fill. Sets `slot` and `index` at `places`."""
-    threshold = model.threshold[places] + np.float32(0)  # -0.0 and 0.0 are one threshold
-    if form == FORM_B and np.isneginf(threshold).any():
-        raise _NoRoomError("a split compares with minus infinity, which form B cannot hold")
-    rule = np.zeros(len(places), np.int64) if model.missing is None else model.missing[places].astype(np.int64)
-    missing_left = model.missing_left[places] | (rule == layout.MISSING_NEVER)
-    bits = threshold.view(np.uint32).astype(np.int64)
-    ascending = np.where(bits >> 31, 0xFFFFFFFF - bits, bits | 1 << 31)
-    keys, key = np.unique((model.feature[places] * 3 + rule) << 32 | ascending, return_inverse=True)
-    sources, at, count = np.unique(keys >> 32, return_index=True, return_counts=True)
-    column = np.searchsorted(sources, keys >> 32)[key]
-    if form == FORM_A and len(count) and count.max() > layout.MAX_COLUMN_THRESHOLDS:
-        raise _NoRoomError(f"a feature has {count.max()} thresholds, more than form A has room for")
-    windows = -(-count // WINDOW) if form == FORM_A else np.ones(len(count), np.int64)
-    asked = np.zeros((len(sources), 2), np.int64)
-    asked[column, np.where(missing_left, 0, 1)] = 1
-    needed = (asked * windows[:, None]).ravel()
-    begins = (np.cumsum(needed) - needed).reshape(-1, 2)
-    records = np.zeros(len(sources), np.dtype(layout.COLUMN))
-    records["feature"], records["missing"] = sources // 3, sources % 3
-    if form == FORM_A:
-        records["at"], records["count"] = at, count
-    limit = np.minimum(begins, NO_SLOT)  # _refuse_slots refuses a model with more
-    records["left_slot"] = np.where(asked[:, 0], limit[:, 0], NO_SLOT)
-    records["right_slot"] = np.where(asked[:, 1], limit[:, 1], NO_SLOT)
-    number = key - at[column]
-    slot[places] = begins[column, np.where(missing_left, 0, 1)]
-    if form == FORM_A:
-        slot[places] += number // WINDOW
-        index[places] = number % WINDOW
-    values = np.zeros(len(keys), np.float32)
-    values[key] = threshold
-    return records, values if form == FORM_A else values[:0], int(needed.sum())
-
-
-def _category_splits(model: TreeModel, distinct: Numbers, first_slot: int) -> tuple[Numbers, Numbers]:
-    """A record for each distinct combination of feature, set and direction of missing values; and the sets' bits."""
-    records = np.zeros(len(distinct), np.dtype(layout.CATEGORY_SPLIT))
-    begin: dict[int, tuple[int, int]] = {}
-    bits: list[Numbers] = []
-    total = 0
-    for place, (feature, which, missing_right) in enumerate(distinct.tolist()):
-        chosen = model.sets[which]
-        if which not in begin:
-            words = max(chosen.categories, default=-1) // 32 + 1
-            begin[which] = total, words
-            bits.append(_bits(chosen.categories, words))
-            total += words
-        flags = chosen.flags | (layout.MISSING_RIGHT if missing_right else 0)
-        records[place] = (feature, *begin[which], first_slot + place, flags)
-    return records, np.concatenate(bits) if bits else np.zeros(0, np.uint32)
-
-
-def _bits(categories: tuple[int, ...], words: int) -> Numbers:
-    bits = np.zeros(words, np.uint32)
-    codes = np.array(categories, np.int64)
-    np.bitwise_or.at(bits, codes // 32, (1 << (codes % 32)).astype(np.uint32))
-    return bits
-
-
 def _is_root(model: TreeModel) -> Numbers:
     is_root = np.zeros(len(model.left), np.bool_)
     is_root[model.roots] = True
@@ -241,7 +133,7 @@ def _is_root(model: TreeModel) -> Numbers:
 
 
 def _words(
-    model: TreeModel, nodes: Walk, questions: _Questions, form: int
+    model: TreeModel, nodes: Walk, comparisons: Comparisons, form: int
 ) -> tuple[Numbers, Numbers, Numbers, Numbers]:
     """The root words, the index of each tree's first word, the words, and by place the index of its word."""
     dtype = np.dtype("<u4" if form == FORM_A else "<u8")
@@ -262,11 +154,11 @@ def _words(
     is_root = _is_root(model)
     distance = np.where(splits & ~is_root, pair - word, 0)
     if distance.max(initial=0) >= layout.DISTANCES[form]:
-        raise _NoRoomError(
+        raise NoRoomError(
             f"a tree has {int(2 * pairs.max())} nodes, more than the format has room for; train smaller trees"
         )
     children = splits[model.left] | splits[model.right].astype(np.int64) << 1
-    values = _values(model, questions, form, splits, children, distance)
+    values = _values(model, comparisons, form, splits, children, distance)
     words = np.zeros(total, dtype)
     reached = np.flatnonzero((nodes.tree >= 0) & ~is_root)
     words[word[reached]] = values[reached]
@@ -278,17 +170,17 @@ def _words(
 
 
 def _values(
-    model: TreeModel, questions: _Questions, form: int, splits: Numbers, children: Numbers, distance: Numbers
+    model: TreeModel, comparisons: Comparisons, form: int, splits: Numbers, children: Numbers, distance: Numbers
 ) -> Numbers:
     """By place: the node's word."""
     own = model.threshold.view(np.uint32) if model.leaf_row is None else model.leaf_row
     if form == FORM_A:
-        node = questions.slot | questions.threshold_index << 8 | children << 16 | distance << 18
+        node = comparisons.slot | comparisons.threshold_index << 8 | children << 16 | distance << 18
         return np.where(splits, node, own).astype(np.uint64)
     asked = (model.threshold + np.float32(0)).view(np.uint32).astype(np.uint64)
     if model.category_set is not None:
         asked[model.category_set != NUMERIC] = np.float32(0.5).view(np.uint32)
-    low = np.where(splits, questions.slot | children << 12 | distance << 14, 0).astype(np.uint64)
+    low = np.where(splits, comparisons.slot | children << 12 | distance << 14, 0).astype(np.uint64)
     return low | np.where(splits, asked, own.astype(np.uint64)) << np.uint64(32)
 
 
