@@ -18,16 +18,11 @@ from ..model.flat_forest import is_forest
 from ..model.model_file import ModelFacts, check_ubj
 from ..model.preprocessing import Preprocessing
 from ..model.refusal import BadModel
-from .conversion import (
-    FIRST_WITH_UBJ,
-    converted,
-    differences,
-    refuse_unreadable,
-    version_of,
-)
+from .conversion import converted
 from .document import Document, read_document, to_json, to_ubj
 from .foreign import describe_bytes, foreign_document, foreign_format, model_format
 from .packaged_forest import packaged_forest
+from .reading_rules import FIRST_WITH_UBJ, differences, refuse_unreadable, version_of
 from .rounds import Rounds, RoundsKept, first_trees, kept_rounds, stock_image_stops, without_best_iteration
 from .sample_rows import sample_rows
 from .tree_scores import booster_of, learner_of, margins
