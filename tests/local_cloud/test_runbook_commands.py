@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_commands import Command, answer, blocks, commands
 from botocore.exceptions import ClientError
 from real_fleet import FLEET, TAIL, Fleet, whale
 from served_fleet import Callers, served_fleet, warm_up
 
 from local_cloud import LocalCloud, start
 from local_cloud.testing.account import Account
+from tests.local_cloud.aws_commands import Command, answer, blocks, commands
 
 ACCOUNT = "750000000001"
 ONE = {"instances": {"min": 1, "initial": 1}}

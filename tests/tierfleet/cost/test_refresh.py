@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from price_list_files import VERSION, OfferServer
 from typer.testing import CliRunner
 
 from local_cloud.testing.fleets import CONFIG
+from tests.tierfleet.cost.price_list_files import VERSION, OfferServer
 from tierfleet.cli import app
 from tierfleet.cli.cost import prices_commands
 from tierfleet.cost import offer_files

@@ -170,6 +170,14 @@ class StubbedAws:
         key = {"Bucket": BUCKET, "Key": f"catalog/{tenant}.json"}
         self.stubs["s3"].add_client_error("get_object", "NoSuchKey", "no", expected_params=key)
 
+    def replaced(self, *tenants: str, old_instances: int = 2, new_instances: int = 2) -> None:
+        """NEW is in service and will replace OLD, which serves now, with these tenants on the warm-up list."""
+        self.stack("UPDATE_IN_PROGRESS")
+        self.endpoint(NEW, "Config-New")
+        self.deployed(document(OLD, *tenants))
+        self.endpoint(OLD, "Config-Old", ProductionVariants=instances(old_instances))
+        self.endpoint(NEW, "Config-New", ProductionVariants=instances(new_instances))
+
     def stack(self, status: str) -> None:
         stack = {"StackName": "Fraud-prod-Fleet", "CreationTime": "2027-09-14", "StackStatus": status}
         self.stubs["cloudformation"].add_response("describe_stacks", {"Stacks": [stack]}, {"StackName": STACK})
@@ -494,11 +502,7 @@ def only_answer(cloudformation: ResponseUrl) -> dict[str, Any]:
 def test_the_gate_warms_the_new_endpoint_with_the_document_about_to_be_deployed(
     aws: StubbedAws, cloudformation: ResponseUrl, kind: str
 ) -> None:
-    aws.stack("UPDATE_IN_PROGRESS")
-    aws.endpoint(NEW, "Config-New")
-    aws.deployed(document(OLD, "m02"))
-    aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(2))
-    aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
+    aws.replaced("m02")
     aws.hosted(document(NEW, "m02", "m01", "m03"))
     aws.unpublished("m03")
     aws.probed(NEW, "m02")
@@ -522,11 +526,7 @@ def instances(count: int) -> list[dict[str, Any]]:
 def test_a_new_endpoint_gets_the_instances_of_its_predecessor_before_it_is_warmed(
     aws: StubbedAws, cloudformation: ResponseUrl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    aws.stack("UPDATE_IN_PROGRESS")
-    aws.endpoint(NEW, "Config-New")
-    aws.deployed(document(OLD, "m02"))
-    aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(5))
-    aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
+    aws.replaced("m02", old_instances=5)
     aws.stubs["sagemaker"].add_response(
         "update_endpoint_weights_and_capacities",
         {"EndpointArn": "arn:aws:sagemaker:eu-west-1:111122223333:endpoint/x"},
@@ -563,11 +563,7 @@ def test_a_predecessor_that_is_gone_asks_for_no_instances(aws: StubbedAws, cloud
 def test_a_new_endpoint_that_cannot_get_the_instances_of_its_predecessor_fails_the_deployment(
     aws: StubbedAws, cloudformation: ResponseUrl
 ) -> None:
-    aws.stack("UPDATE_IN_PROGRESS")
-    aws.endpoint(NEW, "Config-New")
-    aws.deployed(document(OLD, "m02"))
-    aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(5))
-    aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
+    aws.replaced("m02", old_instances=5)
     aws.stubs["sagemaker"].add_client_error("update_endpoint_weights_and_capacities", "ResourceLimitExceeded", "quota")
     warm_up.handler(gate_request(cloudformation), Context())
     assert only_answer(cloudformation)["Status"] == "FAILED"
@@ -601,11 +597,7 @@ def test_a_tenant_that_only_the_old_endpoint_answers_fails_the_deployment(
     aws: StubbedAws, cloudformation: ResponseUrl, old_answers: bool, status: str
 ) -> None:
     """A bad model, which neither endpoint answers, holds up no deployment."""
-    aws.stack("UPDATE_IN_PROGRESS")
-    aws.endpoint(NEW, "Config-New")
-    aws.deployed(document(OLD, "m02", "m03"))
-    aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(2))
-    aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
+    aws.replaced("m02", "m03")
     aws.hosted(document(NEW, "m02", "m03"))
     aws.refused(NEW, "m03")
     aws.probed(NEW, "m02")
