@@ -15,10 +15,10 @@ docs/warm-up.md describes what each does, and the log lines and metrics. The wor
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tierfleet.runtime import route_guard, route_parts
+from tierfleet.runtime import route_parts
 from tierfleet.runtime.appconfig import NoRoutesDeployedError
 from tierfleet.runtime.names import ROUTES_PREFIX
-from tierfleet.runtime.warm_up import comparison, custom_resource
+from tierfleet.runtime.warm_up import comparison, custom_resource, route_guard
 from tierfleet.runtime.warm_up.custom_resource import Answer
 from tierfleet.runtime.warm_up.endpoint_gate import answer_endpoint_gate
 from tierfleet.runtime.warm_up.gate import Waiting

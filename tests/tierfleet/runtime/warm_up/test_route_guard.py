@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierfleet.runtime import route_guard
+from tierfleet.runtime.warm_up import route_guard
 from tierfleet.runtime.warm_up.custom_resource import Answer
 
 STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/shop-test-Fleet/1a2b"
