@@ -196,13 +196,12 @@ def test_what_a_thread_started_outlives_the_thread(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("who", ["leader", "parent"])
 def test_a_guardian_ends_grandchildren_that_hear_no_signal(tmp_path: Path, who: str) -> None:
-    deaf = "trap '' TERM HUP INT; while :; do sleep 1; done"
+    deaf = f"trap '' TERM HUP INT; touch {tmp_path / 'deaf'}; while :; do sleep 1; done"
     environment = {**os.environ, "NAMED": str(tmp_path)}
     parent = subprocess.Popen(["sleep", "600"])
     leader = subprocess.Popen(["bash", "-c", f"({deaf}) & sleep 600"], env=environment, start_new_session=True)
-    while len(processes_naming(tmp_path)) < 4:
+    while len(processes_naming(tmp_path)) < 4 or not (tmp_path / "deaf").exists():
         time.sleep(0.02)
-    time.sleep(0.1)  # for its trap
     guardian = guard(leader.pid, parent=parent.pid)
     for process in {"leader": (leader,), "parent": (parent,)}[who]:
         process.kill()

@@ -176,8 +176,7 @@ def test_interrupted_inside_popen_it_leaves_no_process_and_no_file(
     def popen(*arguments: Any, **options: Any) -> "subprocess.Popen[str]":
         process = real(*arguments, **options)
         begun.append(process.pid)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.1)  # Python calls the handler here, as it may before Popen returns
+        signal.raise_signal(signal.SIGINT)  # Python calls the handler here, as it may before Popen returns
         return process
 
     real = subprocess.Popen

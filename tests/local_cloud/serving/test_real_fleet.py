@@ -98,10 +98,8 @@ class AtTheFlip:
 
 def update_and_look_at_the_flip(shop: Fleet, **changes: Any) -> AtTheFlip:
     account = shop.account
-    # The warm-up that an endpoint's IN_SERVICE started may still be on its way.
-    heard = -1
-    while heard != (heard := len(account.cloud.admin("invocations"))):
-        time.sleep(1.0)
+    # The warm-ups that an endpoint's IN_SERVICE started.
+    account.wait_for(lambda: account.cloud.admin("functions") == {"events_under_way": 0})
     flips, calls = len(account.log("ConfigurationDeploying")), len(account.cloud.admin("invocations"))
     account.stop_clock()
     shop.start(**changes)
