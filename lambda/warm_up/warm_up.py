@@ -35,6 +35,7 @@ _NOTHING_TO_DELETE: Final = Answer(succeeded=True, reason="nothing to do on dele
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The entry point. Returns a JSON value: the report, {"skipped": why}, or the answer sent."""
     invocation = Invocation(AWS, context)
+    # Only CloudFormation's requests have a RequestType, and only EventBridge's events have a source.
     if "RequestType" in event:
         return _CUSTOM_RESOURCES.get(event.get("ResourceType", ""), _gate)(invocation, event)
     if event.get("source") == "aws.sagemaker":

@@ -51,6 +51,7 @@ class Invocations:
             content_type = _media_type(request.headers.get(b"content-type", b""))
             if contribs:
                 return self._explain(request, name, model, content_type, started, end)
+            # A hand-over to a thread takes longer than a small prediction.
             if is_inline(body, content_type, model):
                 result = _plain_csv_row(body, content_type, accept, model)
                 if result is None:
@@ -88,6 +89,7 @@ class Invocations:
             reply = cost.names_bytes + rows * cost.reply_bytes_a_row
             # The model keeps its names after the first explanation.
             return min(built, _BLOCK_BYTES) + min(reply, MAX_REPLY_BYTES) + cost.work_bytes + cost.names_bytes
+        # Rows exist block by block, while the whole reply exists at its end.
         reply = rows * bytes_a_row(model.outputs)
         return min(built, _BLOCK_BYTES) + min(reply, MAX_REPLY_BYTES)
 

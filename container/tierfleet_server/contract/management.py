@@ -85,6 +85,7 @@ class Management:
             raise Refusal(
                 400, f"the query has more than {_MAX_QUERY_FIELDS} fields; send limit and next_page_token"
             ) from None
+        # 100 is the default of Multi Model Server, whose API SageMaker expects.
         limit = query.get("limit", ["100"])[0]
         if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= 10_000:
             raise Refusal(400, f"limit is {shown(limit)}; it must be a whole number from 1 to 10000")

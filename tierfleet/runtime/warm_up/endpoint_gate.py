@@ -47,9 +47,11 @@ def answer_endpoint_gate(invocation: Invocation, request: Mapping[str, Any]) -> 
         return result
     properties = request["ResourceProperties"]
     endpoint_name, tier = properties["EndpointName"], properties.get("Tier")
+    # Now, since SageMaker creates the log group only when a container writes.
     _keep_logs(invocation, endpoint_name, properties.get("LogRetentionDays"))
     if not tier:
         return Answer(succeeded=True, reason=f"endpoint {endpoint_name} runs the configuration asked for")
+    # The routes will send the old endpoint's whole traffic to this one at once.
     old_endpoint = _predecessor(invocation, tier, endpoint_name)
     if old_endpoint and (instances := grow_like(old_endpoint, endpoint_name, sagemaker=invocation.aws.sagemaker)):
         log("new endpoint grows", endpoint=endpoint_name, instances=instances, like=old_endpoint)

@@ -49,6 +49,7 @@ class Settings:
 class Aws:
     """The function's AWS clients, each created on first use and kept while Lambda keeps the process."""
 
+    # `bound_in_time`: a call that outlasts the function leaves CloudFormation without an answer for an hour.
     @cached_property
     def runtime(self) -> "SageMakerRuntimeClient":
         client = clients.cold_path_client(connections=CONNECTIONS)
@@ -57,6 +58,7 @@ class Aws:
 
     @cached_property
     def comparing_runtime(self) -> "SageMakerRuntimeClient":
+        # A serverless endpoint may answer a cold call after minutes.
         client = clients.cold_path_client(connections=CONNECTIONS, read_timeout_seconds=LONGEST_ANSWER_SECONDS)
         clients.bound_in_time(client)
         return client
