@@ -15,7 +15,8 @@ from tierfleet_server.model.flat_forest import ForestModel
 from tierfleet_server.model.refusal import BadModel
 from tierfleet_server.publishing import packaged_forest, packaging
 from tierfleet_server.publishing.document import read_document, to_ubj
-from tierfleet_server.publishing.packaging import Forest, package_model, served_model
+from tierfleet_server.publishing.packaging import package_model
+from tierfleet_server.publishing.served_model import Forest, served_model
 from trained_models import KINDS, Trained
 
 CASES = Path(__file__).resolve().parents[2] / "model_cases"

@@ -14,8 +14,8 @@ from tierfleet.models.package import PackageOptions
 from tierfleet.models.target import Target, named_target, target_of
 
 if TYPE_CHECKING:
-    from tierfleet_server.publishing.packaging import Forest
     from tierfleet_server.publishing.rounds import Rounds as RoundsKept
+    from tierfleet_server.publishing.served_model import Forest
 
 Models = Annotated[Path, typer.Argument(help="A model <tenant>/<version>.ubj, or a directory of them.")]
 Paths = Annotated[list[Path], typer.Argument(help="Models <tenant>/<version>.tar.gz, .ubj or .json, or directories.")]
