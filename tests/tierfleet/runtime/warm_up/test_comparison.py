@@ -144,7 +144,7 @@ def test_a_reply_that_is_no_score_is_an_answer() -> None:
     assert outcome(routes(), routes("rare"), Runtime(tail=b"<a/>", rare=b"<b/>")) == ("answers", "")
 
 
-def test_a_move_to_a_shared_endpoint_without_a_published_model_is_not_probed() -> None:
+def test_a_move_to_a_multi_model_endpoint_without_a_published_model_is_not_probed() -> None:
     runtime = Runtime(whale=b"[0.25]")
     assert outcome(routes("whale"), routes(), runtime, Catalog(None)) == ("unpublished", "")
     assert runtime.requests == []
