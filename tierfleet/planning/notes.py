@@ -1,6 +1,7 @@
 """What a reader of a plan must know: notices about this run, and the assumptions that every figure rests on."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from tierfleet.config import FleetConfig
 from tierfleet.cost.monthly_cost import FleetCost
@@ -89,6 +90,7 @@ def _about_fleet(resolved: ResolvedRequest, choice: Choice) -> Iterator[str]:
             f"in memory, the last call waits up to {duration(burst_seconds(model, shown))} (an upper bound); a trace "
             "shows what your bursts do"
         )
+    yield from _about_stretch(choice.tail)
     if tail.scaling.schedules:
         yield "the bounds that scaling.schedules set by the clock are priced, but not planned"
     if shown.instance_type != today:
@@ -98,6 +100,18 @@ def _about_fleet(resolved: ResolvedRequest, choice: Choice) -> Iterator[str]:
         )
     elif tail.instances.initial < shown.instances:
         yield "raising instances.initial updates the endpoint, which empties its cache once"
+
+
+def _about_stretch(tail: Workload) -> Iterator[str]:
+    """Of a long trace, only a stretch is simulated call by call."""
+    if tail.requests is None or tail.followed is None or len(tail.followed[0]) == len(tail.requests):
+        return
+    part, counted_from = tail.followed
+    since, until = (datetime.fromtimestamp(at, UTC).date() for at in (counted_from, float(part.seconds[-1])))
+    yield (
+        f"call times come from {len(part):,} calls in a row, counted from {since} to {until}: they have the hour in "
+        "which the most tenants call; hit ratios come from all calls, and plan replay follows every call"
+    )
 
 
 def _assumptions(
