@@ -12,10 +12,11 @@ from tierfleet.planning.profiles.latency import Network
 from tierfleet.planning.profiles.profile import Profile
 from tierfleet.planning.request import ResolvedRequest
 from tierfleet.planning.search.fleet_model import DISK_SHARE_FOR_MODELS
+from tierfleet.planning.search.fleet_option import cold_p95_depends
 from tierfleet.planning.search.service_levels import beyond_max, burst_seconds
 from tierfleet.planning.search.tail_cache import PLACEMENTS
 from tierfleet.planning.traffic.workload import Workload
-from tierfleet.text import duration, percent
+from tierfleet.text import duration, milliseconds, percent
 
 # A notice says so if a measured capacity differs from the profile's by more than this share.
 _MEASURED_APART = 0.15
@@ -89,6 +90,13 @@ def _about_fleet(resolved: ResolvedRequest, choice: Choice) -> Iterator[str]:
             f"rates hide bursts: if all {tenants:,} tenants of the shared tier call at the same moment and no model is "
             f"in memory, the last call waits up to {duration(burst_seconds(model, shown))} (an upper bound); a trace "
             "shows what your bursts do"
+        )
+    if shown.cold_p95_range is not None and cold_p95_depends(shown):
+        low, high = (milliseconds(seconds) for seconds in shown.cold_p95_range)
+        yield (
+            f"cold p95 is {low} to {high} by placement: when many tenants call at once, the instance with the most of "
+            f"them decides how long loads wait, and AWS does not document which instance loads a model; {high} is what "
+            "counts"
         )
     yield from _about_stretch(choice.tail)
     if tail.scaling.schedules:

@@ -9,6 +9,7 @@ from tierfleet.planning.report.page import answer_box, bullets, figure_grid, fig
 from tierfleet.planning.report.tables import MEETS, MISSES, table
 from tierfleet.planning.report.text import (
     bill_text,
+    cold_p95_text,
     container_text,
     difference_text,
     extrapolated_text,
@@ -74,7 +75,7 @@ def _figures(plan: Plan) -> str:
         "hit ratio": hit_ratio_text(shown),
         "loads an hour": f"{shown.loads_per_hour:,.0f}",
         "warm p95": "" if shown.warm_p95_seconds is None else milliseconds(shown.warm_p95_seconds),
-        "cold p95": "next to none" if loads is None else milliseconds(loads.p95),
+        "cold p95": "next to none" if loads is None else cold_p95_text(shown, loads.p95),
         "models in memory": f"{traffic.models_in_memory:,} of {traffic.tail_tenants:,}",
         "memory for models": gibibytes(shown.model_memory_mib),
     }

@@ -143,14 +143,19 @@ class FleetModel:
         )
 
     def in_every_placement(self, option: FleetOption) -> FleetOption:
-        """An evaluated option in its worst placement, with the range of its hit ratio."""
+        """An evaluated option in its worst placement, with the ranges of its hit ratio and cold p95."""
         tail = self.tail(frozenset(option.dedicated))
         if option.instances == 1 or not len(tail.workload.tenants):
             return option
         each = [option, *(self._elsewhere(option, placement) for placement in range(1, PLACEMENTS))]
-        worst = max(each, key=lambda one: (len(one.failures), -one.hit_ratio))
+        worst = max(each, key=lambda one: (len(one.failures), -round(one.hit_ratio, 3), one.cold_p95_seconds or 0.0))
         ratios = [one.hit_ratio for one in each]
-        return replace(worst, hit_ratio_range=(min(ratios), max(ratios)))
+        cold = [one.cold_p95_seconds for one in each if one.cold_p95_seconds is not None]
+        return replace(
+            worst,
+            hit_ratio_range=(min(ratios), max(ratios)),
+            cold_p95_range=(min(cold), max(cold)) if len(cold) == len(each) else None,
+        )
 
     def _elsewhere(self, option: FleetOption, placement: int) -> FleetOption:
         """The option, evaluated in another placement."""
