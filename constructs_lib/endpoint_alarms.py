@@ -11,7 +11,8 @@ from constructs_lib.endpoint_metrics import (
 )
 from tierfleet.config import DedicatedTier, MultiModelTier
 from tierfleet.config.guardrail_time import ROLLBACK_DATAPOINTS, ROLLBACK_PERIOD_SECONDS
-from tierfleet.config.model import DedicatedAlarmLimits, MultiModelAlarmLimits
+from tierfleet.config.instance_tier import DedicatedAlarmLimits
+from tierfleet.config.model import MultiModelAlarmLimits
 from tierfleet.config.section import ErrorLimits
 
 FIVE_MINUTES = 300

@@ -1,17 +1,9 @@
 """The configuration of a fleet: one TOML file per fleet and environment, checked before anything is built."""
 
+from tierfleet.config.container import Container
+from tierfleet.config.instance_tier import Guardrail, Scaling, Tier
 from tierfleet.config.load import CheckedFile, check_file, check_files, load, load_all
-from tierfleet.config.model import (
-    Container,
-    DedicatedTenant,
-    DedicatedTier,
-    FleetConfig,
-    Guardrail,
-    MultiModelTier,
-    ScaleOnCache,
-    Scaling,
-    Tier,
-)
+from tierfleet.config.model import DedicatedTenant, DedicatedTier, FleetConfig, MultiModelTier, ScaleOnCache
 from tierfleet.config.problems import ConfigError, Problem
 
 __all__ = [

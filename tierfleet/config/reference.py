@@ -8,16 +8,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tierfleet.config.model import (
-    DedicatedAlarmLimits,
-    DedicatedTenant,
-    DedicatedTier,
-    EndpointAlarmLimits,
-    FleetConfig,
-    MultiModelTier,
-    ScheduledCapacity,
-    Tier,
-)
+from tierfleet.config.instance_tier import DedicatedAlarmLimits, EndpointAlarmLimits, ScheduledCapacity, Tier
+from tierfleet.config.model import DedicatedTenant, DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.config.serverless import ServerlessTenant, ServerlessTier
 
 # The name of each table in a fleet file, in the order of the reference.

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from tierfleet import aws_limits, images
-from tierfleet.config.model import Container, DedicatedTier, MultiModelTier, Probe
+from tierfleet.config.container import Container
+from tierfleet.config.model import DedicatedTier, MultiModelTier, Probe
 from tierfleet.config.problems import Problem
 from tierfleet.instance_types import describe
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from math import ceil
 
 from tierfleet.config.guardrail_time import BAKE_SECONDS, ROLLBACK_DATAPOINTS
-from tierfleet.config.model import DedicatedTier, Guardrail, MultiModelTier
+from tierfleet.config.instance_tier import Guardrail
+from tierfleet.config.model import DedicatedTier, MultiModelTier
 from tierfleet.config.problems import Problem, Severity
 
 
