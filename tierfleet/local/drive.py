@@ -20,6 +20,7 @@ from tierfleet.runtime.client.batch import percentile
 from tierfleet.runtime.client.errors import CallError
 from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
+from tierfleet.runtime.hosting.multi_container import PRIMARY
 from tierfleet.runtime.names import models_bucket
 
 # Share of the calls: tenants with dedicated endpoints, tenants on a warm-up list, all others.
@@ -111,7 +112,8 @@ class Drive:
     def _call(self, tenant: str) -> None:
         started = time.perf_counter()
         try:
-            reply = self._client.invoke(tenant, self._body, content_type=self._content_type)
+            # The probe is a row of the primary container; on any other endpoint, of the model.
+            reply = self._client.invoke(tenant, self._body, container=PRIMARY, content_type=self._content_type)
         except CallError as error:
             with self._lock:
                 self._errors[type(error).__name__.removesuffix("Error")] += 1

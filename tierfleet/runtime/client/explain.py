@@ -87,6 +87,7 @@ def where_json(reply: Reply) -> dict[str, Any]:
         "tenant": reply.tenant,
         "tier": reply.tier,
         "endpoint": reply.endpoint,
+        **({"container": reply.container} if reply.container else {}),
         "fell_back": reply.fell_back,
         "model_version": reply.model_version,
         "pointer": reply.pointer.value if reply.pointer else None,
@@ -147,7 +148,7 @@ def _why(tenant: str, routes: RouteDocument, reply: Reply | None) -> str:
         route = routes.route_of(tenant)
     except RoutesError as error:
         return f"{sentence}: {error}"
-    sentence += ", with a multi-model endpoint" if route.shared else ", with a dedicated endpoint"
+    sentence += f", with a {route.shape.hosting} endpoint"
     if reply is not None and reply.fell_back:
         return f"{sentence}; that endpoint does not exist, so the default tier answered"
     if reply is not None and reply.endpoint != route.endpoint:
