@@ -12,7 +12,7 @@ from typing import Any
 from local_cloud.core import invocation_rules
 from local_cloud.core.errors import ServiceError
 from local_cloud.core.invocation_rules import MAX_BODY_BYTES
-from local_cloud.data_plane import invocation_errors, routing, serverless
+from local_cloud.data_plane import invocation_errors, multi_container, routing, serverless
 from local_cloud.data_plane.desired import EndpointSpec, Scope
 from local_cloud.data_plane.fleets import Endpoint, Fleet, Fleets, Variant
 from local_cloud.data_plane.instances.container_client import ContainerGoneError, ContainerReply
@@ -122,6 +122,8 @@ class Invocations:
         invocation_rules.check_body(body, serverless.MAX_BODY_BYTES if variant.spec.serverless else MAX_BODY_BYTES)
         model = _text(headers, b"target-model")
         invocation_rules.check_target_model(model, multi_model=variant.spec.multi_model)
+        container = _text(headers, b"target-container-hostname")
+        multi_container.check_target(variant.spec, container)
         observe = self.fleets.observer(endpoint.spec, fleet.spec, variant.spec.name)
         observe("Invocations", 1)
         if variant.spec.serverless is not None:
@@ -129,8 +131,8 @@ class Invocations:
             taken = serverless.container(spec, variant.instances, variant.calls, start=start, observe=observe)
             async with taken as instance:
                 return await self._answer(endpoint, fleet, instance, model, headers, body, started)
-        observe("InvocationsPerInstance", 1 / max(1, len(variant.instances)))
-        instance = self._instance(variant, model)
+        observe("InvocationsPerInstance", 1 / max(1, len(variant.groups())))
+        instance = self._instance(variant, model, container)
         return await self._answer(endpoint, fleet, instance, model, headers, body, started)
 
     async def _answer(
@@ -150,19 +152,30 @@ class Invocations:
             reply, model_seconds = await self._ask(endpoint, fleet, instance, model, headers, body)
         finally:
             instance.leave(model or "")
+        overhead_seconds = time.perf_counter() - started - model_seconds
         observe("ModelLatency", model_seconds * 1e6)
-        observe("OverheadLatency", (time.perf_counter() - started - model_seconds) * 1e6)
+        observe("OverheadLatency", overhead_seconds * 1e6)
         observe("Invocation4XXErrors", float(400 <= reply.status < 500))
         observe("Invocation5XXErrors", float(reply.status >= 500 or reply.status == 0))
         observe("InvocationModelErrors", float(not 200 <= reply.status < 300))
+        container = instance.spec.hostname
+        if container is not None:
+            observe_container = self.fleets.observer(endpoint.spec, fleet.spec, instance.spec.name, container)
+            multi_container.observe_call(
+                observe_container, reply, container_seconds=model_seconds, overhead_seconds=overhead_seconds
+            )
+        answered_by = container or invocation_errors.ONLY_CONTAINER
         if reply.status == 0:
-            raise invocation_errors.response_timed_out()
+            raise invocation_errors.response_timed_out(answered_by)
         if not 200 <= reply.status < 300:
-            raise invocation_errors.model_error(reply.status, reply.body, log_stream_arn=_log(endpoint.spec))
+            log_stream = _log(endpoint.spec)
+            raise invocation_errors.model_error(reply.status, reply.body, answered_by, log_stream_arn=log_stream)
         return _passed_on(reply, instance.spec.name)
 
-    def _instance(self, variant: Variant, model: str | None) -> Instance:
-        if model is None:
+    def _instance(self, variant: Variant, model: str | None, container: str | None) -> Instance:
+        if container is not None:
+            instance = routing.of_dedicated(multi_container.called(variant.instances, container))
+        elif model is None:
             instance = routing.of_dedicated(variant.instances)
         else:
             limit = self.settings.spill_in_flight

@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from local_cloud.data_plane.container_size import MODELS_SHARE_OF_MEMORY, ContainerSize, of_serverless
@@ -27,6 +28,8 @@ class DataPlaneSettings:
     """Share of the instance type's memory and disk that an instance gets, above 0, at most 1."""
     command: str = ""
     """A container of your own, `{port}` filled in; empty: the dense model server."""
+    image_commands: Mapping[str, str] = field(default_factory=dict)
+    """A container of your own for each of these images, by URI or repository name; other images run `command`."""
     s3_mb_per_second: float = 0.0
     """How fast artefacts come, MB = 10^6 bytes; 0: as fast as possible."""
     s3_first_byte_milliseconds: float = 0.0
@@ -48,13 +51,14 @@ class DataPlaneSettings:
 
     def __post_init__(self) -> None:
         problems = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "command":
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.name in ("command", "image_commands"):
                 continue
-            at_least_zero = field.name.startswith(("s3_", "network_"))
+            at_least_zero = setting.name.startswith(("s3_", "network_"))
             if not math.isfinite(value) or value < 0 or (value == 0 and not at_least_zero):
-                problems.append(f"{field.name} is {value}; it must be {'0 or more' if at_least_zero else 'above 0'}")
+                problems.append(f"{setting.name} is {value}; it must be {'0 or more' if at_least_zero else 'above 0'}")
+        problems += [f"image_commands has no command for {image}" for image, c in self.image_commands.items() if not c]
         if self.scale > 1:
             problems.append(f"scale is {self.scale}; it must be at most 1, the whole instance")
         if problems:
@@ -66,6 +70,13 @@ class DataPlaneSettings:
     @classmethod
     def from_json(cls, text: str) -> "DataPlaneSettings":
         return cls(**json.loads(text))
+
+    def command_of(self, image: str | None) -> str:
+        """What runs in place of an image: its own command, else `command`."""
+        if image is None:
+            return self.command
+        repository = image.partition("/")[2].partition("@")[0].partition(":")[0]
+        return self.image_commands.get(image) or self.image_commands.get(repository) or self.command
 
     def size_of(self, spec: VariantSpec) -> ContainerSize:
         """What one instance of a variant, or one serverless container, has. Raises ValueError for an unknown type."""
@@ -92,7 +103,7 @@ class DataPlaneSettings:
 
 def from_options(options: dict[str, Any]) -> DataPlaneSettings:
     """Settings from keyword arguments; SettingsError names one that does not exist."""
-    known = {field.name for field in fields(DataPlaneSettings)}
+    known = {setting.name for setting in fields(DataPlaneSettings)}
     if unknown := sorted(set(options) - known):
         raise SettingsError(f"no such data plane setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     return DataPlaneSettings(**options)
