@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from tierfleet.config.container import Container, Probe
 from tierfleet.config.hosting import AnyTier
 from tierfleet.config.hosting.dedicated import DedicatedTier
 from tierfleet.config.hosting.multi_model import MultiModelTier
@@ -27,19 +28,6 @@ from tierfleet.config.section import (
     check_distinct,
 )
 from tierfleet.images import is_ecr_uri
-
-
-class Container(Section):
-    """The image that serves the models."""
-
-    image: str
-    """`sagemaker-xgboost` or `sagemaker-scikit-learn` (AWS's stock images), `tierfleet` (our dense server), or
-    a full ECR URI. -> AWS::SageMaker::Model PrimaryContainer.Image"""
-    version: str | None = None
-    """Tag of a stock image, such as `1.7-1`; needed for stock images only."""
-    environment: Mapping[str, str] = {}
-    """Passed to the container as it is, script mode (`SAGEMAKER_PROGRAM`, `SAGEMAKER_SUBMIT_DIRECTORY`)
-    included; at most 100 entries. -> PrimaryContainer.Environment"""
 
 
 class Network(Section):
@@ -75,16 +63,6 @@ class Models(Section):
     gc_principal_arns: Annotated[tuple[PrincipalArn, ...], Field(max_length=10), AfterValidator(check_distinct)] = ()
     """Roles (or users) that run `models gc --delete` and `models remove --artefacts`, by their exact ARNs; none: no
     model is ever deleted. They may not write models. -> AWS::S3::BucketPolicy"""
-
-
-class Probe(Section):
-    """One valid row of every model of the fleet: the warm-up and the parity checks send it."""
-
-    content_type: str
-    """Content type of the row, such as `text/csv`. Never left out: the stock image would parse libsvm."""
-    body: Annotated[str, Field(min_length=1, max_length=100_000)]
-    """The row. An invalid row still loads a model, but counts as an Invocation5XXError on a multi-model
-    endpoint."""
 
 
 class Routes(Section):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tierfleet.config.container import Container
 from tierfleet.config.guardrail_time import BAKE_SECONDS
 from tierfleet.config.problems import Problem
 from tierfleet.config.section import (
@@ -92,6 +93,15 @@ class HostedTier(Section):
         The first one is the version that the routes name. Empty where the tenants share an endpoint.
         """
         return {"model": self.tenants[tenant].model} if isinstance(self.tenants, Mapping) else {}
+
+    def containers(self, own: Container, /) -> tuple[Container, ...]:
+        """What the instances of one endpoint run, in order. The argument is the fleet's own container."""
+        return (own,)
+
+    @property
+    def shared_models(self) -> tuple[str, ...]:
+        """Artefacts below `models/` that every endpoint of the tier loads, whoever the tenant is."""
+        return ()
 
     def stack_resources(self, tenant: str, /) -> int:
         """Resources in the nested stack of one tenant's endpoint."""

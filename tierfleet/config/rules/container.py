@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from tierfleet import aws_limits, images
+from tierfleet.config.container import Container, Probe
 from tierfleet.config.hosting.tier import Tier
-from tierfleet.config.model import Container, Probe
 from tierfleet.config.problems import Problem
 from tierfleet.instance_types import describe
 
