@@ -1,20 +1,30 @@
 """One tenant's own endpoint as a nested stack: a change of it is one diff, and other tenants never move its ids."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from constructs_lib.alarms import AlarmAudience
-from constructs_lib.dedicated_endpoint import DedicatedEndpoint
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.gates.warm_gate import WarmGate
-from constructs_lib.serverless_endpoint import ServerlessEndpoint
-from tierfleet.config import FleetConfig
-from tierfleet.config.model import TenantEndpointTier
+from constructs_lib.hosting.dedicated_endpoint import DedicatedEndpoint
+from constructs_lib.hosting.serverless_endpoint import ServerlessEndpoint
+from constructs_lib.serving_image import FleetImages
+from tierfleet.config import FleetConfig, HostedTier
 
-_ENDPOINTS: dict[str, Callable[..., DedicatedEndpoint | ServerlessEndpoint]] = {
+
+class TenantEndpoint(Protocol):
+    """What the stack needs of the construct of a shape."""
+
+    endpoint: sagemaker.CfnEndpoint
+    endpoint_config_name: str
+
+
+_ENDPOINTS: dict[str, Callable[..., TenantEndpoint]] = {
     "dedicated": DedicatedEndpoint,
     "serverless": ServerlessEndpoint,
 }
@@ -35,17 +45,22 @@ class WhaleStack(cdk.NestedStack):
         *,
         config: FleetConfig,
         tier_name: str,
-        tier: TenantEndpointTier,
-        image_uri: str,
-        image_repository_arn: str,
+        tier: HostedTier,
+        images: FleetImages,
         gate_function: lambda_.IFunction,
         audience: AlarmAudience,
     ) -> None:
         super().__init__(scope, construct_id, description=f"tierfleet: {tier.hosting} endpoint of {construct_id}")
         cdk.Tags.of(self).add("tier", tier_name)
         cdk.Tags.of(self).add("tenant", construct_id)
+        container_images = [images.of(container) for container in tier.containers(config.container)]
         execution_role = ExecutionRole(
-            self, "ExecutionRole", config=config, image_repository_arn=image_repository_arn, tenant=construct_id
+            self,
+            "ExecutionRole",
+            config=config,
+            image_repository_arns=[image.repository_arn for image in container_images],
+            tenant=construct_id,
+            further_models=tier.shared_models,
         )
         whale = _ENDPOINTS[tier.hosting](
             self,
@@ -54,7 +69,7 @@ class WhaleStack(cdk.NestedStack):
             tier_name=tier_name,
             tier=tier,
             tenant=construct_id,
-            image_uri=image_uri,
+            image_uris=[image.uri for image in container_images],
             execution_role=execution_role.role,
             audience=audience,
         )

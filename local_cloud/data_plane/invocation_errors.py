@@ -29,6 +29,15 @@ def response_timed_out(container: str = ONLY_CONTAINER) -> ServiceError:
     return model_error(0, text.encode(), container)
 
 
+def too_large_between(container: str, following: str, size: int, most: int) -> ServiceError:
+    """A pipeline's container answered with more than the next one may get.
+
+    The status is documented, the wording is ours: AWS names both containers and the size.
+    """
+    text = f"The response of {size} bytes from {container} exceeds {most} bytes and cannot be sent to {following}."
+    return ServiceError("ModelError", text, status=424, OriginalStatusCode=413, OriginalMessage=text, LogStreamArn="")
+
+
 def model_not_ready(target_model: str) -> ServiceError:
     return ServiceError("ModelNotReadyException", f"Model {target_model} is still loading, try again.", status=429)
 

@@ -1,6 +1,9 @@
-"""The image of a container and what it is given."""
+"""The image of a container, what it is given, and a row that it answers."""
 
 from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
 
 from tierfleet.config.section import Section
 
@@ -16,3 +19,13 @@ class Container(Section):
     environment: Mapping[str, str] = {}
     """Passed to the container as it is, script mode (`SAGEMAKER_PROGRAM`, `SAGEMAKER_SUBMIT_DIRECTORY`)
     included; at most 100 entries. -> PrimaryContainer.Environment"""
+
+
+class Probe(Section):
+    """One valid row of every model of the fleet: the warm-up and the parity checks send it."""
+
+    content_type: str
+    """Content type of the row, such as `text/csv`. Never left out: the stock image would parse libsvm."""
+    body: Annotated[str, Field(min_length=1, max_length=100_000)]
+    """The row. An invalid row still loads a model, but counts as an Invocation5XXError on a multi-model
+    endpoint."""

@@ -45,7 +45,7 @@ def endpoint(bill: Bill, place: Place, tier: Tier, mean: MeanInstances) -> None:
         bill.notes.append(
             f"{name} would need more than its upper bound {share} of the time; those instances are not priced"
         )
-    alarms(bill, place, endpoint_alarms(tier))
+    alarms(bill, place, endpoint_alarms(tier, place[1]))
 
 
 def alarms(bill: Bill, place: Place, count: AlarmCount) -> None:

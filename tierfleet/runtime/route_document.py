@@ -45,6 +45,11 @@ class TierRoute:
     endpoint: str | None
     """The multi-model endpoint; None where each tenant has its own endpoint."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether one endpoint serves the tenants of the tier."""
+        return SHAPES[self.hosting].shared or self.endpoint is not None
+
 
 @dataclass(frozen=True)
 class ContainerRoute:
@@ -87,7 +92,10 @@ class Route:
     """Name of the endpoint."""
 
     shape: HostingShape
-    """How the endpoint is hosted: whether a call names its model, how long it may take and how large it may be."""
+    """How the endpoint is hosted: how long a call may take and how large it may be."""
+
+    shared: bool
+    """Whether the endpoint holds many tenants' models, so that each call names its model."""
 
     model_version: str | None
     """As in TenantRoute."""
@@ -97,11 +105,6 @@ class Route:
 
     containers: Mapping[str, ContainerRoute] = field(default_factory=dict)
     """As in TenantRoute."""
-
-    @property
-    def shared(self) -> bool:
-        """Whether the endpoint holds many tenants' models, so that each call names its model."""
-        return self.shape.shared
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ class RouteDocument:
         endpoint = own_endpoint or settings.endpoint
         if endpoint is None:
             raise RoutesError(f"tier {tier!r} has no endpoint for a tenant that is not listed")
-        return Route(tier, endpoint, SHAPES[settings.hosting], model_version)
+        return Route(tier, endpoint, SHAPES[settings.hosting], settings.shared, model_version)
 
     def tier_at(self, endpoint_name: str) -> str | None:
         """The tier of this multi-model endpoint; None for a dedicated endpoint or one that is not in the routes."""

@@ -25,7 +25,7 @@ from local_cloud.testing.fleets import (
 )
 from tierfleet.config import FleetConfig, load, routes
 from tierfleet.config.generation import LEFT_OUT, generation, image_content, instance_settings
-from tierfleet.config.model import MultiModelTier
+from tierfleet.config.hosting.multi_model import MultiModelTier
 from tierfleet.images import TIERFLEET_IMAGE
 from tierfleet.instance_types import hosted_in, hosting_regions
 from tierfleet.runtime import names

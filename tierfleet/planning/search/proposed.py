@@ -5,7 +5,8 @@ from collections.abc import Collection
 from typing import Final
 
 from tierfleet.config import DedicatedTenant, DedicatedTier, FleetConfig, MultiModelTier
-from tierfleet.config.instance_tier import DedicatedAlarmLimits, Instances, Scaling
+from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
+from tierfleet.config.hosting.tier import Instances, Scaling
 from tierfleet.instance_types import InstanceType, describe
 
 NEW_DEDICATED_TIER: Final = "whale"

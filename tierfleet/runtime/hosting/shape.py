@@ -28,3 +28,5 @@ class HostingShape:
     """How long a client waits for one answer, unless the caller's deadline is shorter."""
     max_body_bytes: int | None = None
     """The largest request that can be answered; None leaves that to SageMaker."""
+    request_response: bool = True
+    """Whether a call waits for its answer. A tenant moves between two such shapes without losing a call."""
