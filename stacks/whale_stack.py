@@ -12,6 +12,7 @@ from constructs_lib.alarms import AlarmAudience
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.gates.warm_gate import WarmGate
 from constructs_lib.hosting.dedicated_endpoint import DedicatedEndpoint
+from constructs_lib.hosting.multi_container_endpoint import MultiContainerEndpoint
 from constructs_lib.hosting.serverless_endpoint import ServerlessEndpoint
 from constructs_lib.serving_image import FleetImages
 from tierfleet.config import FleetConfig, HostedTier
@@ -26,6 +27,7 @@ class TenantEndpoint(Protocol):
 
 _ENDPOINTS: dict[str, Callable[..., TenantEndpoint]] = {
     "dedicated": DedicatedEndpoint,
+    "multi-container": MultiContainerEndpoint,
     "serverless": ServerlessEndpoint,
 }
 """The construct of each hosting shape with an endpoint for each tenant."""
@@ -53,7 +55,7 @@ class WhaleStack(cdk.NestedStack):
         super().__init__(scope, construct_id, description=f"tierfleet: {tier.hosting} endpoint of {construct_id}")
         cdk.Tags.of(self).add("tier", tier_name)
         cdk.Tags.of(self).add("tenant", construct_id)
-        container_images = [images.of(container) for container in tier.containers(config.container)]
+        container_images = [images.of(container) for container in tier.containers(config.container, construct_id)]
         execution_role = ExecutionRole(
             self,
             "ExecutionRole",

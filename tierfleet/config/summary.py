@@ -41,7 +41,7 @@ def _shared(config: FleetConfig, name: str, tier: MultiModelTier, width: int | N
 def _tenant_endpoints(config: FleetConfig, name: str, tier: HostedTier, width: int | None) -> list[str]:
     lines = [
         f"  {name}: {tier.hosting}, {counted(len(tier.tenants), 'tenant')}, an endpoint each",
-        f"    {tier.capacity}",
+        sentence(tier.capacity, width, first="    "),
     ]
     rows = [
         (endpoint_name(config, name, tenant), ", ".join(tier.pinned_models(tenant).values()))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tierfleet.config import FleetConfig, HostedTier, MultiModelTier
+from tierfleet.config.hosting.multi_container import ALARMS_OF_A_CONTAINER, MultiContainerTier
 from tierfleet.runtime import metrics
 
 # Request metrics of a bucket that is read and written; S3 publishes those of the other request types only when such
@@ -77,9 +78,16 @@ def _multi_model(tier: MultiModelTier, _tenant: str | None) -> AlarmCount:
     return _ENDPOINT + _CACHE + _TARGET_TRACKING + (_SCALE_ON_CACHE if tier.scale_on_cache else AlarmCount())
 
 
+def _multi_container(tier: MultiContainerTier, tenant: str | None) -> AlarmCount:
+    """Two more for each container of the tenant (constructs_lib/hosting/multi_container_endpoint.py)."""
+    own = ALARMS_OF_A_CONTAINER * len(tier.tenants[tenant].containers) if tenant else 0
+    return _ENDPOINT + _DEDICATED + _TARGET_TRACKING + AlarmCount(alarms=own, alarm_metrics=own)
+
+
 ALARMS: Final[Mapping[str, Callable[[Any, str | None], AlarmCount]]] = {
     "multi-model": _multi_model,
     "dedicated": lambda _tier, _tenant: _ENDPOINT + _DEDICATED + _TARGET_TRACKING,
+    "multi-container": _multi_container,
     "serverless": lambda _tier, _tenant: _SERVERLESS,
 }
 """Alarms and scaling policies of one endpoint, by the word of `hosting`. A test compares them with the templates."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from tierfleet.config import FleetConfig
-from tierfleet.config.model import Probe
+from tierfleet.config.container import Probe
 
 _TENANT: Final = "sample"
 # Comes before any other version, since publishing never goes back to an earlier one.

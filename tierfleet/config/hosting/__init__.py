@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from tierfleet.config.hosting.dedicated import DedicatedTier
+from tierfleet.config.hosting.multi_container import MultiContainerTier
 from tierfleet.config.hosting.multi_model import MultiModelTier
 from tierfleet.config.hosting.serverless import ServerlessTier
 from tierfleet.config.hosting.tier import HostedTier
@@ -13,6 +14,7 @@ from tierfleet.config.hosting.tier import HostedTier
 TIERS: Final[Mapping[str, type[HostedTier]]] = {
     "multi-model": MultiModelTier,
     "dedicated": DedicatedTier,
+    "multi-container": MultiContainerTier,
     "serverless": ServerlessTier,
 }
 """The table of a tier by the word of `hosting`."""
@@ -20,6 +22,7 @@ TIERS: Final[Mapping[str, type[HostedTier]]] = {
 AnyTier = Annotated[
     MultiModelTier
     | DedicatedTier
+    | MultiContainerTier
     | ServerlessTier,
     Field(discriminator="hosting"),
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tierfleet.config.container import Container
+from tierfleet.config.container import Container, Probe
 from tierfleet.config.guardrail_time import BAKE_SECONDS
 from tierfleet.config.problems import Problem
 from tierfleet.config.section import (
@@ -46,6 +46,8 @@ class RestOfFile:
     network_isolation: bool | None
     has_network: bool
     """Whether the file has [network]."""
+    probe: Probe | None = None
+    """[probe]."""
 
 
 class HostedTier(Section):
@@ -94,8 +96,13 @@ class HostedTier(Section):
         """
         return {"model": self.tenants[tenant].model} if isinstance(self.tenants, Mapping) else {}
 
-    def containers(self, own: Container, /) -> tuple[Container, ...]:
-        """What the instances of one endpoint run, in order. The argument is the fleet's own container."""
+    def route_details(self, _tenant: str, /) -> Mapping[str, Any]:
+        """What callers must know of one tenant's endpoint besides its name and version, as JSON-ready data."""
+        return {}
+
+    def containers(self, own: Container, _tenant: str | None = None, /) -> tuple[Container, ...]:
+        """What the instances of one endpoint run. own: the fleet's container. The tenant whose endpoint it is; None for
+        an endpoint of all tenants."""
         return (own,)
 
     @property
