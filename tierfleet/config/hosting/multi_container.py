@@ -101,6 +101,11 @@ class MultiContainerTenant(Section):
         """The containers by hostname, since their order in the file means nothing."""
         return tuple(sorted(self.containers, key=lambda container: container.hostname))
 
+    @property
+    def primary_first(self) -> tuple[TenantContainer, ...]:
+        """The containers by hostname, behind the primary one."""
+        return tuple(sorted(self.by_hostname, key=lambda container: container.hostname != self.primary))
+
 
 class MultiContainerAlarmLimits(DedicatedAlarmLimits):
     """Limits of a multi-container endpoint. Calls of all containers count together, except where a limit says so."""
@@ -135,16 +140,18 @@ class MultiContainerTier(Tier):
 
     def pinned_models(self, tenant: str) -> Mapping[str, str]:
         """The artefacts of the tenant's containers, by `containers.<hostname>.model`; the primary one's first."""
-        own = self.tenants[tenant]
-        ordered = sorted(own.by_hostname, key=lambda container: container.hostname != own.primary)
         models: dict[str, str] = {}
-        for container in ordered:
+        for container in self.tenants[tenant].primary_first:
             key = f"containers.{container.hostname}.model"
             # Two of one name are an error of the file, which must not hide what is wrong with the second one's model.
             models[key if key not in models else f"containers.{container.hostname}.{len(models)}.model"] = (
                 container.model
             )
         return models
+
+    def models_of_containers(self, tenant: str, /) -> Mapping[str, Container]:
+        """The containers by their artefacts; the primary one first."""
+        return {container.model: container for container in self.tenants[tenant].primary_first}
 
     def route_details(self, tenant: str, /) -> Mapping[str, Any]:
         """The primary container, and type and version of each container."""

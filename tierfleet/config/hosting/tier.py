@@ -105,6 +105,10 @@ class HostedTier(Section):
         an endpoint of all tenants."""
         return (own,)
 
+    def models_of_containers(self, _tenant: str, /) -> Mapping[str, Container]:
+        """The container by artefact, the tenant's main one first, where each container has an artefact of its own."""
+        return {}
+
     @property
     def shared_models(self) -> tuple[str, ...]:
         """Artefacts below `models/` that every endpoint of the tier loads, whoever the tenant is."""
