@@ -33,11 +33,12 @@ def given_body(
     return None
 
 
-def probe_body(routes: RouteDocument, content_type: str | None) -> tuple[bytes, str]:
-    """The probe of the routes, a valid row. Ends the command if there is none."""
-    if routes.probe is None:
+def probe_body(routes: RouteDocument, tenant: str, content_type: str | None) -> tuple[bytes, str]:
+    """A valid request of the tenant's tier: its probe. Ends the command if there is none."""
+    probe = routes.probe_of(routes.tier_of(tenant))
+    if probe is None:
         fail("the deployed routes have no probe to send: give --body, --body-file or --rows")
-    return routes.probe.body.encode(), content_type or routes.probe.content_type
+    return probe.body.encode(), content_type or probe.content_type
 
 
 def _rows(file: Path) -> bytes:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tierfleet.config.container import Container
+from tierfleet.config.container import Container, Probe
 from tierfleet.config.guardrail_time import BAKE_SECONDS
 from tierfleet.config.problems import Problem
 from tierfleet.config.section import (
@@ -73,6 +73,11 @@ class HostedTier(Section):
         return len(self.tenants) if self.endpoint_per_tenant else 1
 
     @property
+    def stack_tenants(self) -> tuple[str, ...]:
+        """The tenants whose endpoint has a nested stack."""
+        return tuple(sorted(self.tenants)) if self.endpoint_per_tenant else ()
+
+    @property
     def endpoint_instance_type(self) -> str | None:
         """The instance type in the endpoint's name; None for endpoints without instances."""
         return None
@@ -94,9 +99,21 @@ class HostedTier(Section):
         """
         return {"model": self.tenants[tenant].model} if isinstance(self.tenants, Mapping) else {}
 
-    def containers(self, own: Container, /) -> tuple[Container, ...]:
-        """What the instances of one endpoint run, in order. The argument is the fleet's own container."""
+    def containers(self, own: Container, _tenant: str | None = None, /) -> tuple[Container, ...]:
+        """What the instances of one endpoint run, in order. The first argument is the fleet's own container."""
         return (own,)
+
+    def probe_or(self, fleets: Probe, /) -> Probe:
+        """One valid request of the tier. The argument is the fleet's `[probe]`."""
+        return fleets
+
+    def model_container(self, own: Container, /) -> Container:
+        """What serves the tenants' models. The argument is the fleet's own container."""
+        return own
+
+    def model_probe(self, fleets: Probe, /) -> Probe | None:
+        """A row that the tenants' models read; None where the requests of the tier are not their rows."""
+        return fleets
 
     @property
     def shared_models(self) -> tuple[str, ...]:

@@ -184,7 +184,7 @@ class Call:
             return False
         if route.endpoint in self._gone:
             default = self._document.default_route()
-            if default is None or default.endpoint in self._gone:
+            if default is None or default.endpoint in self._gone or not route.shape.falls_back:
                 return False
             self._services.metrics.route(metrics.ROUTE_FALLBACK)
             route = default
