@@ -8,8 +8,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from tierfleet.config.container import Container
 from tierfleet.config.hosting import TIERS
 from tierfleet.config.hosting.dedicated import DedicatedTenant
+from tierfleet.config.hosting.pipeline import PipelineTenant
 from tierfleet.config.hosting.tier import EndpointAlarmLimits, ScheduledCapacity, Tier
 from tierfleet.config.model import FleetConfig
 from tierfleet.config.section import PinnedModel
@@ -18,6 +20,7 @@ from tierfleet.config.section import PinnedModel
 _TIER_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     *((f'[tiers.<tier>], hosting = "{hosting}"', tier) for hosting, tier in TIERS.items()),
     ("[tiers.<tier>.tenants]: `<tenant> = { ... }`", DedicatedTenant),
+    ("[tiers.<tier>.tenants] of a pipeline", PipelineTenant),
     ("[tiers.<tier>.scaling.schedules.<name>]", ScheduledCapacity),
 )
 
@@ -55,8 +58,8 @@ def configuration_markdown() -> str:
 
 def _as_above(model: type[BaseModel], seen: set[type[BaseModel]]) -> list[str]:
     """Keys of a table that a table before it has too, with the same meaning."""
-    for base in (Tier, EndpointAlarmLimits):
-        if issubclass(model, base) and any(issubclass(other, base) for other in seen):
+    for base in (Tier, EndpointAlarmLimits, Container):
+        if issubclass(model, base) and model is not base and any(issubclass(other, base) for other in seen):
             return list(base.model_fields)
     return []
 
