@@ -11,6 +11,8 @@ from local_cloud.services.sagemaker import models, serverless, tags
 from local_cloud.services.sagemaker.names import already_exists, arn, check_name, list_page, not_found
 
 _configs = AccountRegionScopedDict()
+# What SageMaker refuses of a variant of each hosting shape: (variant, its model, the request) -> ServiceError.
+_CHECKS = (serverless.check,)
 
 
 def create_endpoint_config(request: dict[str, Any]) -> dict[str, Any]:
@@ -23,7 +25,8 @@ def create_endpoint_config(request: dict[str, Any]) -> dict[str, Any]:
         raise ServiceError("ValidationException", f"Variant names must be unique, got {variant_names}.")
     for variant in request["ProductionVariants"]:
         model = models.describe_model({"ModelName": variant["ModelName"]}) if "ModelName" in variant else {}
-        serverless.check(variant, model, variants=len(variant_names), data_capture="DataCaptureConfig" in request)
+        for check in _CHECKS:
+            check(variant, model, request)
     config_arn = arn("endpoint-config", name)
     _configs[name] = {**request, "EndpointConfigArn": config_arn, "CreationTime": clock.now()}
     tags.put(config_arn, request.get("Tags", []))

@@ -27,8 +27,8 @@ def all_alarms(config: FleetConfig) -> AlarmCount:
     for pipeline in config.shared_pipeline_tiers.values():
         total += endpoint_alarms(pipeline)
     for own in config.tenant_endpoint_tiers.values():
-        for _ in own.tenants:
-            total += endpoint_alarms(own)
+        for tenant in own.tenants:
+            total += endpoint_alarms(own, tenant)
     return total
 
 
