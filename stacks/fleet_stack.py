@@ -2,7 +2,7 @@
 
 import aws_cdk as cdk
 from aws_cdk import aws_sns as sns
-from constructs import Construct
+from constructs import Construct, IDependable
 
 from constructs_lib import arns
 from constructs_lib.alarms import AlarmAudience
@@ -64,7 +64,8 @@ class FleetStack(cdk.Stack):
             self, "FirstGuard", route_table=route_table, guard_function=warm_up.gate_function, wait_seconds=0
         )
 
-        cache_alarm_arns, gates = [], []
+        cache_alarm_arns: list[str] = []
+        gates: list[IDependable] = []
         tiers = Construct(self, "Tiers")
         for name, tier in config.multi_model_tiers.items():
             shared = MultiModelEndpoint(
@@ -102,6 +103,21 @@ class FleetStack(cdk.Stack):
             )
             cache.node.add_dependency(shared.endpoint)
             cache_alarm_arns.append(cache.composite_arn)
+        pipelines = Construct(self, "Pipelines")
+        for name, pipeline in config.shared_pipeline_tiers.items():
+            stack = WhaleStack(
+                pipelines,
+                name,
+                config=config,
+                tier_name=name,
+                tier=pipeline,
+                tenant=None,
+                images=images,
+                gate_function=warm_up.gate_function,
+                audience=audience,
+            )
+            stack.node.add_dependency(warm_up.gate_function, first_guard, route_table.document)
+            gates.append(stack)
         MovedTenants(self, "Moved", gate_function=warm_up.gate_function, route_table=route_table, after=gates)
 
         whales = Construct(self, "Whales")
@@ -113,6 +129,7 @@ class FleetStack(cdk.Stack):
                     config=config,
                     tier_name=name,
                     tier=own,
+                    tenant=tenant,
                     images=images,
                     gate_function=warm_up.gate_function,
                     audience=audience,

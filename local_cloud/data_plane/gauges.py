@@ -54,8 +54,8 @@ class Gauges:
     def rows(self) -> list[Any]:
         """[account, region, endpoint, variant, config, instance, container, {metric: value}] of what is in service.
 
-        Where instances run several containers, each container has a row, and the row of their instance, with the
-        container "", is the sum over them.
+        Where instances run several containers, the row of the instance, with the container "", is the sum over them.
+        Each container of a multi-container endpoint has a row too; AWS publishes none of a pipeline's.
         """
         rows: dict[tuple[str, ...], dict[str, float]] = {}
         for endpoint, fleet, instance, retiring in self._fleets.everything():
@@ -64,7 +64,7 @@ class Gauges:
             values, container = self._values(instance), instance.spec.hostname or ""
             machine = instance.id.partition("/")[0]
             variant = (*endpoint.scope, endpoint.name, instance.spec.name, fleet.config_name, machine)
-            if container:
+            if container and instance.spec.execution_mode == "Direct":
                 own = {name: values[name] for name in ("CPUUtilization", "MemoryUtilization")}
                 rows[*variant, container] = own
             whole = rows.setdefault((*variant, ""), {})

@@ -2,8 +2,11 @@
 
 import json
 import math
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from local_cloud.data_plane.container_size import MODELS_SHARE_OF_MEMORY, ContainerSize, of_serverless
@@ -14,6 +17,8 @@ from tierfleet import instance_types
 _DEFAULT_VOLUME_GIB = 30
 # Local NVMe, in GB a vCPU, of the smallest of the d families. Source: docs.aws.amazon.com/ec2/latest/instancetypes.
 _NVME_GB_PER_VCPU = 25
+
+_EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 class SettingsError(ValueError):
@@ -72,11 +77,16 @@ class DataPlaneSettings:
         return cls(**json.loads(text))
 
     def command_of(self, image: str | None) -> str:
-        """What runs in place of an image: its own command, else `command`."""
+        """What runs in place of an image: its own command, an example's server, else `command`."""
         if image is None:
             return self.command
         repository = image.partition("/")[2].partition("@")[0].partition(":")[0]
-        return self.image_commands.get(image) or self.image_commands.get(repository) or self.command
+        return (
+            self.image_commands.get(image)
+            or self.image_commands.get(repository)
+            or _of_example(repository)
+            or self.command
+        )
 
     def size_of(self, spec: VariantSpec) -> ContainerSize:
         """What one instance of a variant, or one serverless container, has. Raises ValueError for an unknown type."""
@@ -99,6 +109,14 @@ class DataPlaneSettings:
         if described.local_nvme:
             return round(described.vcpus * _NVME_GB_PER_VCPU * 10**9 * self.scale)
         return round((volume_gib or _DEFAULT_VOLUME_GIB) * 2**30 * self.scale)
+
+
+def _of_example(repository: str) -> str:
+    """The server of `examples/<name>` for the repository `tierfleet-examples/<name>`; empty for any other."""
+    owner, _, name = repository.partition("/")
+    server = _EXAMPLES / name / "server.py"
+    is_example = owner == "tierfleet-examples" and server.parent.parent == _EXAMPLES and server.is_file()
+    return shlex.join([sys.executable, str(server)]) if is_example else ""
 
 
 def from_options(options: dict[str, Any]) -> DataPlaneSettings:

@@ -13,6 +13,7 @@ from tierfleet.config.container import Container, Probe
 from tierfleet.config.hosting import AnyTier
 from tierfleet.config.hosting.dedicated import DedicatedTier
 from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.hosting.pipeline import PipelineTier
 from tierfleet.config.hosting.serverless import ServerlessTier
 from tierfleet.config.hosting.tier import HostedTier, Tier
 from tierfleet.config.section import (
@@ -145,6 +146,12 @@ class FleetConfig(Section):
         return {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, ServerlessTier)}
 
     @property
+    def shared_pipeline_tiers(self) -> dict[str, PipelineTier]:
+        """Pipelines whose tenants share one endpoint, by name, in name order."""
+        tiers = {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, PipelineTier)}
+        return {name: tier for name, tier in tiers.items() if not tier.endpoint_per_tenant}
+
+    @property
     def instance_tiers(self) -> dict[str, Tier]:
         """The tiers whose endpoints have instances, by name, in name order."""
         return {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, Tier)}
@@ -158,6 +165,14 @@ class FleetConfig(Section):
     def compares_moves(self) -> bool:
         """Whether a gate compares what the old and the new endpoint of a tenant answer."""
         return any(tier.compares_moves for tier in self.tiers.values())
+
+    def tier_of(self, tenant: str) -> str:
+        """Name of the tier that serves a tenant."""
+        return next((name for name, tier in sorted(self.tiers.items()) if tenant in tier.tenants), self.default_tier)
+
+    def probe_of(self, tenant: str) -> Probe:
+        """One valid request of a tenant."""
+        return self.tiers[self.tier_of(tenant)].probe_or(self.probe)
 
     @property
     def default_tier(self) -> str:

@@ -12,6 +12,7 @@ from tierfleet.config.container import Container
 from tierfleet.config.hosting import TIERS
 from tierfleet.config.hosting.dedicated import DedicatedTenant
 from tierfleet.config.hosting.multi_container import MultiContainerTenant, TenantContainer
+from tierfleet.config.hosting.pipeline import PipelineTenant
 from tierfleet.config.hosting.tier import EndpointAlarmLimits, ScheduledCapacity, Tier
 from tierfleet.config.model import FleetConfig
 from tierfleet.config.section import PinnedModel
@@ -22,6 +23,7 @@ _TIER_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[tiers.<tier>.tenants]: `<tenant> = { ... }`", DedicatedTenant),
     ("[tiers.<tier>.tenants.<tenant>], of a multi-container tier", MultiContainerTenant),
     ("[[tiers.<tier>.tenants.<tenant>.containers]]", TenantContainer),
+    ("[tiers.<tier>.tenants] of a pipeline", PipelineTenant),
     ("[tiers.<tier>.scaling.schedules.<name>]", ScheduledCapacity),
 )
 
@@ -61,7 +63,7 @@ def configuration_markdown() -> str:
 def _as_above(model: type[BaseModel], seen: set[type[BaseModel]]) -> list[str]:
     """Keys of a table that a table before it has too, with the same meaning."""
     for base in (Tier, EndpointAlarmLimits, Container):
-        if issubclass(model, base) and any(issubclass(other, base) for other in seen):
+        if issubclass(model, base) and model is not base and any(issubclass(other, base) for other in seen):
             described = {name: field.description for name, field in model.model_fields.items()}
             return [name for name, field in base.model_fields.items() if described[name] == field.description]
     return []

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tierfleet.config import FleetConfig, HostedTier, MultiModelTier
 from tierfleet.config.hosting.multi_container import ALARMS_OF_A_CONTAINER, MultiContainerTier
+from tierfleet.config.hosting.pipeline import PipelineTier
 from tierfleet.runtime import metrics
 
 # Request metrics of a bucket that is read and written; S3 publishes those of the other request types only when such
@@ -84,11 +85,18 @@ def _multi_container(tier: MultiContainerTier, tenant: str | None) -> AlarmCount
     return _ENDPOINT + _DEDICATED + _TARGET_TRACKING + AlarmCount(alarms=own, alarm_metrics=own)
 
 
+def _pipeline(tier: PipelineTier, _tenant: str | None) -> AlarmCount:
+    """Those of a dedicated endpoint, and one for each stage with a limit."""
+    stages = sum(stage.max_average_latency_milliseconds is not None for stage in tier.stages)
+    return _ENDPOINT + _DEDICATED + _TARGET_TRACKING + AlarmCount(alarms=stages, alarm_metrics=stages)
+
+
 ALARMS: Final[Mapping[str, Callable[[Any, str | None], AlarmCount]]] = {
     "multi-model": _multi_model,
     "dedicated": lambda _tier, _tenant: _ENDPOINT + _DEDICATED + _TARGET_TRACKING,
     "multi-container": _multi_container,
     "serverless": lambda _tier, _tenant: _SERVERLESS,
+    "pipeline": _pipeline,
 }
 """Alarms and scaling policies of one endpoint, by the word of `hosting`. A test compares them with the templates."""
 

@@ -25,11 +25,18 @@ def sample_versions(fleet: FleetConfig) -> dict[str, str]:
         tenant: VERSION for tier in fleet.multi_model_tiers.values() if tier.warm_up for tenant in tier.warm_up.tenants
     }
     pinned = {
+        # A sample is a model; what further stages of a pipeline load is not.
         tenant: version_of(next(iter(tier.pinned_models(tenant).values())))
         for tier in fleet.tenant_endpoint_tiers.values()
         for tenant in tier.tenants
     }
-    return {**warmed, **pinned} or {_TENANT: VERSION}
+    piped = {
+        tenant: VERSION
+        for tier in fleet.tiers.values()
+        if not tier.endpoint_per_tenant and tier.hosting == "pipeline"
+        for tenant in tier.tenants
+    }
+    return {**warmed, **piped, **pinned} or {_TENANT: VERSION}
 
 
 def train_sample_models(fleet: FleetConfig, directory: Path) -> int:

@@ -74,6 +74,9 @@ class TenantRoute:
     model_version: str | None = None
     """The version pinned to a dedicated endpoint; None on a multi-model tier and in older documents."""
 
+    stages: str | None = None
+    """What the stages of a pipeline are made of, as a few characters; None without stages."""
+
     primary: str | None = None
     """The hostname of the primary container; None unless the endpoint is a multi-container endpoint."""
 
@@ -98,6 +101,9 @@ class Route:
     """Whether the endpoint holds many tenants' models, so that each call names its model."""
 
     model_version: str | None
+    """As in TenantRoute."""
+
+    stages: str | None = None
     """As in TenantRoute."""
 
     primary: str | None = None
@@ -148,6 +154,13 @@ class RouteDocument:
     probe: Probe | None
     warm_ups: Mapping[str, TierWarmUp]
 
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    """Of tiers whose requests are not the fleet's."""
+
+    def probe_of(self, tier: str) -> Probe | None:
+        """A valid request of the tier; None where the document has none."""
+        return self.probes.get(tier, self.probe)
+
     def tier_of(self, tenant: str) -> str:
         """The tier that serves a tenant. A tenant that is not listed is on the default tier."""
         route = self.tenants.get(tenant)
@@ -158,7 +171,7 @@ class RouteDocument:
         exception = self.tenants.get(tenant)
         if exception is None:
             return self._route(self.default_tier, None)
-        route = self._route(exception.tier, exception.endpoint, exception.model_version)
+        route = self._route(exception.tier, exception.endpoint, exception.model_version, exception.stages)
         return replace(route, primary=exception.primary, containers=exception.containers)
 
     def default_route(self) -> Route | None:
@@ -168,12 +181,14 @@ class RouteDocument:
             return None
         return self._route(self.default_tier, None)
 
-    def _route(self, tier: str, own_endpoint: str | None, model_version: str | None = None) -> Route:
+    def _route(
+        self, tier: str, own_endpoint: str | None, model_version: str | None = None, stages: str | None = None
+    ) -> Route:
         settings = self.tiers[tier]
         endpoint = own_endpoint or settings.endpoint
         if endpoint is None:
             raise RoutesError(f"tier {tier!r} has no endpoint for a tenant that is not listed")
-        return Route(tier, endpoint, SHAPES[settings.hosting], settings.shared, model_version)
+        return Route(tier, endpoint, SHAPES[settings.hosting], settings.shared, model_version, stages)
 
     def tier_at(self, endpoint_name: str) -> str | None:
         """The tier of this multi-model endpoint; None for a dedicated endpoint or one that is not in the routes."""
@@ -239,18 +254,21 @@ def _document(document: Mapping[str, Any]) -> RouteDocument:
                 _text(tenant["tier"]),
                 _text_or_none(tenant.get("endpoint")),
                 _text_or_none(tenant.get("model_version")),
+                _text_or_none(tenant.get("stages")),
                 _text_or_none(tenant.get("primary")),
                 _containers(tenant.get("containers") or {}),
             )
             for name, tenant in document["tenants"].items()
         },
-        probe=Probe(_text(probe["content_type"]), _text(probe["body"])) if probe else None,
+        probe=_probe(probe) if probe else None,
         warm_ups={name: _tier_warm_up(tier) for name, tier in warm_up.get("tiers", {}).items()},
+        probes={name: _probe(of_tier) for name, of_tier in warm_up.get("probes", {}).items()},
     )
     named_tiers = {
         routes.default_tier,
         *(tenant.tier for tenant in routes.tenants.values()),
         *routes.warm_ups,
+        *routes.probes,
     }
     if unknown := sorted(named_tiers - set(routes.tiers)):
         raise ValueError(f"tiers {unknown} are named but not defined")
@@ -269,6 +287,10 @@ def _containers(containers: Mapping[str, Any]) -> dict[str, ContainerRoute]:
         hostname: ContainerRoute(_text(container["content_type"]), _text_or_none(container.get("model_version")))
         for hostname, container in containers.items()
     }
+
+
+def _probe(probe: Mapping[str, Any]) -> Probe:
+    return Probe(_text(probe["content_type"]), _text(probe["body"]))
 
 
 def _tier_warm_up(tier: Mapping[str, Any]) -> TierWarmUp:

@@ -80,7 +80,7 @@ def invoke(
     given = given_body(body, body_file, rows, content_type)
     choice = choose_fleet(named(file, config), fleet, environment, region, local=local)
     routes = choice.deployed_routes()
-    content, content_type = given or probe_body(routes, content_type, tenant, container)
+    content, content_type = given or probe_body(routes, tenant, content_type, container)
     settings = ClientSettings(
         deadline_seconds=deadline_seconds, calls_per_tenant=concurrency, connections=max(2, concurrency)
     )

@@ -34,20 +34,18 @@ def given_body(
 
 
 def probe_body(
-    routes: RouteDocument, content_type: str | None, tenant: str, container: str | None = None
+    routes: RouteDocument, tenant: str, content_type: str | None, container: str | None = None
 ) -> tuple[bytes, str]:
-    """The probe of the routes, a valid row of the tenant's model, or of its primary container.
-
-    Ends the command if there is none.
-    """
-    if routes.probe is None:
+    """A valid request of the tenant's tier, or of its primary container. Ends the command if there is none."""
+    probe = routes.probe_of(routes.tier_of(tenant))
+    if probe is None:
         fail("the deployed routes have no probe to send: give --body, --body-file or --rows")
     listed = routes.tenants.get(tenant)
     if listed is not None and container in listed.containers and container != listed.primary:
         fail(
             f"the probe is a row of the container {listed.primary}: give --body, --body-file or --rows for {container}"
         )
-    return routes.probe.body.encode(), content_type or routes.probe.content_type
+    return probe.body.encode(), content_type or probe.content_type
 
 
 def _rows(file: Path) -> bytes:

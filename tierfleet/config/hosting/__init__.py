@@ -8,6 +8,7 @@ from pydantic import Field
 from tierfleet.config.hosting.dedicated import DedicatedTier
 from tierfleet.config.hosting.multi_container import MultiContainerTier
 from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.hosting.pipeline import PipelineTier
 from tierfleet.config.hosting.serverless import ServerlessTier
 from tierfleet.config.hosting.tier import HostedTier
 
@@ -16,6 +17,7 @@ TIERS: Final[Mapping[str, type[HostedTier]]] = {
     "dedicated": DedicatedTier,
     "multi-container": MultiContainerTier,
     "serverless": ServerlessTier,
+    "pipeline": PipelineTier,
 }
 """The table of a tier by the word of `hosting`."""
 
@@ -23,7 +25,8 @@ AnyTier = Annotated[
     MultiModelTier
     | DedicatedTier
     | MultiContainerTier
-    | ServerlessTier,
+    | ServerlessTier
+    | PipelineTier,
     Field(discriminator="hosting"),
 ]  # fmt: skip
 """The same shapes as a type, which pydantic and mypy need written out."""

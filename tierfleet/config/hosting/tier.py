@@ -75,6 +75,11 @@ class HostedTier(Section):
         return len(self.tenants) if self.endpoint_per_tenant else 1
 
     @property
+    def stack_tenants(self) -> tuple[str, ...]:
+        """The tenants whose endpoint has a nested stack."""
+        return tuple(sorted(self.tenants)) if self.endpoint_per_tenant else ()
+
+    @property
     def endpoint_instance_type(self) -> str | None:
         """The instance type in the endpoint's name; None for endpoints without instances."""
         return None
@@ -101,13 +106,27 @@ class HostedTier(Section):
         return {}
 
     def containers(self, own: Container, _tenant: str | None = None, /) -> tuple[Container, ...]:
-        """What the instances of one endpoint run. own: the fleet's container. The tenant whose endpoint it is; None for
-        an endpoint of all tenants."""
+        """What the instances of one endpoint run, in order.
+
+        The arguments are the fleet's own container and the tenant; None for an endpoint of all tenants.
+        """
         return (own,)
 
     def models_of_containers(self, _tenant: str, /) -> Mapping[str, Container]:
         """The container by artefact, the tenant's main one first, where each container has an artefact of its own."""
         return {}
+
+    def probe_or(self, fleets: Probe, /) -> Probe:
+        """One valid request of the tier. The argument is the fleet's `[probe]`."""
+        return fleets
+
+    def model_container(self, own: Container, /) -> Container:
+        """What serves the tenants' models. The argument is the fleet's own container."""
+        return own
+
+    def model_probe(self, fleets: Probe, /) -> Probe | None:
+        """A row that the tenants' models read; None where the requests of the tier are not their rows."""
+        return fleets
 
     @property
     def shared_models(self) -> tuple[str, ...]:

@@ -21,6 +21,15 @@ def dedicated_tenants(config: FleetConfig) -> dict[str, str]:
     return {tenant: name for name, tier in config.dedicated_tiers.items() for tenant in tier.tenants}
 
 
+def tenants_elsewhere(config: FleetConfig) -> dict[str, str]:
+    """Tenant to the name of its tier, of the tiers that a plan leaves as they are: neither the default one nor
+    dedicated."""
+    left = {name: tier for name, tier in config.tiers.items() if name != config.default_tier}
+    return {
+        tenant: name for name, tier in left.items() if name not in config.dedicated_tiers for tenant in tier.tenants
+    }
+
+
 def dedicated_tier_name(config: FleetConfig) -> str:
     """The tier that promoted tenants join: the first dedicated one by name, or a new one."""
     return min(config.dedicated_tiers, default=NEW_DEDICATED_TIER)

@@ -195,7 +195,8 @@ class Call:
             default = self._document.default_route()
             # The default tier has the primary container's model only.
             other_model = route.primary is not None and self._container not in (PRIMARY, route.primary)
-            if default is None or default.endpoint in self._gone or other_model:
+            falls_back = route.shape.falls_back and not other_model
+            if default is None or default.endpoint in self._gone or not falls_back:
                 return False
             if route.primary is not None:
                 self._container = PRIMARY

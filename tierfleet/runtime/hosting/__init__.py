@@ -6,6 +6,7 @@ from typing import Final
 from tierfleet.runtime.hosting.dedicated import DEDICATED
 from tierfleet.runtime.hosting.multi_container import MULTI_CONTAINER
 from tierfleet.runtime.hosting.multi_model import MULTI_MODEL
+from tierfleet.runtime.hosting.pipeline import PIPELINE
 from tierfleet.runtime.hosting.serverless import SERVERLESS
 from tierfleet.runtime.hosting.shape import REAL_TIME_ANSWER_SECONDS, HostingShape
 
@@ -16,6 +17,7 @@ SHAPES: Final[Mapping[str, HostingShape]] = {
         DEDICATED,
         MULTI_CONTAINER,
         SERVERLESS,
+        PIPELINE,
     )
 }
 """Every shape by the word of `hosting`."""
@@ -27,6 +29,7 @@ __all__ = [
     "LONGEST_ANSWER_SECONDS",
     "MULTI_CONTAINER",
     "MULTI_MODEL",
+    "PIPELINE",
     "REAL_TIME_ANSWER_SECONDS",
     "SERVERLESS",
     "SHAPES",
