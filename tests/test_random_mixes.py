@@ -1,4 +1,4 @@
-"""Random mixes of hosting shapes: templates that AWS takes, or exit code 2 and every problem. The long run: make mixes."""
+"""Random mixes of hosting shapes: templates that AWS takes, or exit code 2 and every problem. Long: make mixes."""
 
 import copy
 import random
@@ -22,7 +22,7 @@ def test_mixes_have_every_shape() -> None:
 
 
 def test_a_mix_gives_templates_that_aws_takes_or_names_the_problem() -> None:
-    summary = check_mixes(60, 7, most_synthesised=6)
+    summary = check_mixes(60, 7, most_synthesised=4)
     assert summary.faults == []
     assert set(summary.shapes) == set(SHAPES)
     assert min(summary.accepted, summary.refused) >= 10
@@ -31,7 +31,7 @@ def test_a_mix_gives_templates_that_aws_takes_or_names_the_problem() -> None:
 def test_every_contradiction_is_made_and_refused_with_exit_code_2(tmp_path: Path) -> None:
     left = set(CONTRADICTIONS)
     for number in range(500):
-        document = random_mix(random.Random(number))
+        document = random_mix(random.Random(number))  # noqa: S311 - no secret
         made = {text for text in left if CONTRADICTIONS[text](document)}
         if made:
             file = tmp_path / "mix-test.toml"

@@ -1,7 +1,7 @@
 """What a template says of its endpoints' hosting shapes, held against what SageMaker takes and publishes.
 
-`refused(template)` asks the local emulator's own rules of CreateEndpointConfig; `unpublished(template)` asks the table of
-published metrics, alarm by alarm, for the shape in the endpoint's name.
+`refused(template)` asks the local emulator's own rules of CreateEndpointConfig. `unpublished(template)` asks the table
+of published metrics, alarm by alarm, for the shape in the endpoint's name.
 """
 
 from collections.abc import Iterator, Mapping
@@ -48,9 +48,8 @@ def unpublished(template: Template) -> Iterator[str]:
                 continue
             hosting = _HOSTING[dimensions["EndpointName"].split("--")[4].split("-")[0]]
             try:
-                told = published(
-                    hosting, metric["MetricName"], query["Stat"], of_container="ContainerName" in dimensions
-                )
+                of_container = "ContainerName" in dimensions
+                told = published(hosting, metric["MetricName"], query["Stat"], of_container=of_container)
             except NotPublishedError as error:
                 yield f"{name}: {error}"
                 continue
