@@ -17,7 +17,7 @@ from constructs_lib.graphs import (
     expression,
     instances,
 )
-from constructs_lib.hosting import dedicated_endpoint, pipeline_endpoint, serverless_endpoint
+from constructs_lib.hosting import dedicated_endpoint, multi_container_endpoint, pipeline_endpoint, serverless_endpoint
 from constructs_lib.metric import fleet_metric
 from constructs_lib.model_store import model_bytes_downloaded
 from tierfleet.config import FleetConfig, MultiModelTier, routes
@@ -29,6 +29,7 @@ _GIB = 1024**3
 
 _TENANT_GRAPHS: dict[str, TenantGraphs] = {
     "dedicated": dedicated_endpoint.GRAPHS,
+    "multi-container": multi_container_endpoint.GRAPHS,
     "serverless": serverless_endpoint.GRAPHS,
     "pipeline": pipeline_endpoint.GRAPHS,
 }

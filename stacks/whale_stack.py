@@ -12,6 +12,7 @@ from constructs_lib.alarms import AlarmAudience
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.gates.warm_gate import WarmGate
 from constructs_lib.hosting.dedicated_endpoint import DedicatedEndpoint
+from constructs_lib.hosting.multi_container_endpoint import MultiContainerEndpoint
 from constructs_lib.hosting.pipeline_endpoint import PipelineEndpoint
 from constructs_lib.hosting.serverless_endpoint import ServerlessEndpoint
 from constructs_lib.serving_image import FleetImages
@@ -27,6 +28,7 @@ class TenantEndpoint(Protocol):
 
 _ENDPOINTS: dict[str, Callable[..., TenantEndpoint]] = {
     "dedicated": DedicatedEndpoint,
+    "multi-container": MultiContainerEndpoint,
     "serverless": ServerlessEndpoint,
     "pipeline": PipelineEndpoint,
 }
@@ -59,7 +61,7 @@ class WhaleStack(cdk.NestedStack):
         cdk.Tags.of(self).add("tier", tier_name)
         if tenant is not None:
             cdk.Tags.of(self).add("tenant", tenant)
-        container_images = [images.of(container) for container in tier.containers(config.container)]
+        container_images = [images.of(container) for container in tier.containers(config.container, tenant)]
         execution_role = ExecutionRole(
             self,
             "ExecutionRole",

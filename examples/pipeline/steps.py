@@ -49,7 +49,9 @@ class Policy:
 
     def __post_init__(self) -> None:
         if not 0 <= self.review_from <= self.refuse_from <= 1:
-            raise ValueError(f"must hold 0 <= review_from <= refuse_from <= 1, not {self.review_from}, {self.refuse_from}")
+            raise ValueError(
+                f"must hold 0 <= review_from <= refuse_from <= 1, not {self.review_from}, {self.refuse_from}"
+            )
 
 
 def decision(score: float, policy: Policy) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def check_target_container(target: str | None, hostnames: Sequence[str] | None) 
         )
     elif target not in hostnames:
         raise ServiceError(
-            "ValidationError", f"Container {target[:63]} not found; the endpoint has {', '.join(hostnames)}."
+            "ValidationError",
+            f"Target container hostname {target[:63]} not found in the endpoint, which has {', '.join(hostnames)}.",
         )
 
 

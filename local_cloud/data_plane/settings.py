@@ -81,7 +81,12 @@ class DataPlaneSettings:
         if image is None:
             return self.command
         repository = image.partition("/")[2].partition("@")[0].partition(":")[0]
-        return self.image_commands.get(image) or self.image_commands.get(repository) or _of_example(repository) or self.command
+        return (
+            self.image_commands.get(image)
+            or self.image_commands.get(repository)
+            or _of_example(repository)
+            or self.command
+        )
 
     def size_of(self, spec: VariantSpec) -> ContainerSize:
         """What one instance of a variant, or one serverless container, has. Raises ValueError for an unknown type."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from tierfleet.config.container import Probe
 from tierfleet.config.generation import name_suffix, stages_id
+from tierfleet.config.hosting import multi_container
 from tierfleet.config.hosting.multi_model import MultiModelTier
 from tierfleet.config.hosting.pipeline import PipelineTier
 from tierfleet.config.hosting.tier import HostedTier, Tier
@@ -119,6 +120,8 @@ def route_schema(config: FleetConfig) -> dict[str, Any]:
         (own, {"dedicated", *(tier.hosting for tier in tiers if tier.endpoint_per_tenant)}),
     ):
         kind["properties"]["hosting"]["enum"] = sorted(words)
+    if any(tier.shape.names_container for tier in tiers):
+        schema["properties"]["tenants"]["additionalProperties"]["properties"] |= multi_container.ROUTE_KEYS
     if any(isinstance(tier, PipelineTier) for tier in tiers):
         schema["properties"]["tenants"]["additionalProperties"]["properties"]["stages"] = {"type": "string"}
         warm_up = schema["properties"]["warm_up"]["properties"]
@@ -177,14 +180,15 @@ def _tier(config: FleetConfig, name: str) -> dict[str, str]:
     return {"hosting": tier.hosting} | ({} if tier.endpoint_per_tenant else {"endpoint": endpoint_name(config, name)})
 
 
-def _exceptions(config: FleetConfig) -> dict[str, dict[str, str]]:
+def _exceptions(config: FleetConfig) -> dict[str, dict[str, Any]]:
     exceptions = {}
     for name, tier in config.tiers.items():
         for tenant in tier.tenants:
             if tier.endpoint_per_tenant:
-                route = {
+                route: dict[str, Any] = {
                     "endpoint": endpoint_name(config, name, tenant),
                     "model_version": _pinned_version(tier, tenant),
+                    **tier.route_details(tenant),
                 }
             else:
                 route = {"endpoint": endpoint_name(config, name)}
@@ -195,9 +199,9 @@ def _exceptions(config: FleetConfig) -> dict[str, dict[str, str]]:
 
 
 def _pinned_version(tier: HostedTier, tenant: str) -> str:
-    """`2026-11-14` of `m01/2026-11-14.tar.gz`, as a pointer would name it."""
+    """The version of the first artefact that the tenant's line pins, as a pointer would name it."""
     # The size of a document is also computed for a file whose tenant pins nothing by mistake.
-    return next(iter(tier.pinned_models(tenant).values()), "").partition("/")[2].removesuffix(".tar.gz")
+    return names.version_of(next(iter(tier.pinned_models(tenant).values()), ""))
 
 
 def _warm_ups(config: FleetConfig) -> dict[str, Any]:

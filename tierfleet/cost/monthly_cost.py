@@ -24,6 +24,7 @@ def _instances(bill: Bill, place: Place, tier: Tier, usage: Usage) -> None:
 
 TENANT_ENDPOINTS: Final[Mapping[str, Callable[[Bill, Place, Any, Usage], None]]] = {
     "dedicated": _instances,
+    "multi-container": _instances,
     "serverless": serverless.endpoint,
     "pipeline": _instances,
 }

@@ -21,6 +21,7 @@ from tierfleet.runtime.client.batch import percentile
 from tierfleet.runtime.client.errors import CallError
 from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
+from tierfleet.runtime.hosting.multi_container import PRIMARY
 from tierfleet.runtime.names import models_bucket
 
 # Share of the calls: tenants with dedicated endpoints, tenants on a warm-up list, all others.
@@ -114,7 +115,8 @@ class Drive:
         started = time.perf_counter()
         try:
             probe = self._probe_of(tenant)
-            reply = self._client.invoke(tenant, probe.body.encode(), content_type=probe.content_type)
+            # The probe is a row of the primary container; on any other endpoint, of the model.
+            reply = self._client.invoke(tenant, probe.body.encode(), container=PRIMARY, content_type=probe.content_type)
         except CallError as error:
             with self._lock:
                 self._errors[type(error).__name__.removesuffix("Error")] += 1

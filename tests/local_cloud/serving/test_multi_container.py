@@ -74,7 +74,10 @@ def test_each_container_is_a_process_that_answers_the_calls_that_name_it(served:
     ("request_", "words"),
     [
         ({}, "missing a target container hostname"),
-        ({"TargetContainerHostname": "doc-check"}, "Container doc-check not found; the endpoint has card-present, Doc"),
+        (
+            {"TargetContainerHostname": "doc-check"},
+            "hostname doc-check not found in the endpoint, which has card-present, Doc",
+        ),
     ],
 )
 def test_a_call_without_a_container_or_with_an_unknown_one_is_refused(

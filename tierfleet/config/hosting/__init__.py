@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from tierfleet.config.hosting.dedicated import DedicatedTier
+from tierfleet.config.hosting.multi_container import MultiContainerTier
 from tierfleet.config.hosting.multi_model import MultiModelTier
 from tierfleet.config.hosting.pipeline import PipelineTier
 from tierfleet.config.hosting.serverless import ServerlessTier
@@ -14,6 +15,7 @@ from tierfleet.config.hosting.tier import HostedTier
 TIERS: Final[Mapping[str, type[HostedTier]]] = {
     "multi-model": MultiModelTier,
     "dedicated": DedicatedTier,
+    "multi-container": MultiContainerTier,
     "serverless": ServerlessTier,
     "pipeline": PipelineTier,
 }
@@ -22,6 +24,7 @@ TIERS: Final[Mapping[str, type[HostedTier]]] = {
 AnyTier = Annotated[
     MultiModelTier
     | DedicatedTier
+    | MultiContainerTier
     | ServerlessTier
     | PipelineTier,
     Field(discriminator="hosting"),

@@ -46,6 +46,8 @@ class RestOfFile:
     network_isolation: bool | None
     has_network: bool
     """Whether the file has [network]."""
+    probe: Probe | None = None
+    """[probe]."""
 
 
 class HostedTier(Section):
@@ -99,9 +101,20 @@ class HostedTier(Section):
         """
         return {"model": self.tenants[tenant].model} if isinstance(self.tenants, Mapping) else {}
 
+    def route_details(self, _tenant: str, /) -> Mapping[str, Any]:
+        """What callers must know of one tenant's endpoint besides its name and version, as JSON-ready data."""
+        return {}
+
     def containers(self, own: Container, _tenant: str | None = None, /) -> tuple[Container, ...]:
-        """What the instances of one endpoint run, in order. The first argument is the fleet's own container."""
+        """What the instances of one endpoint run, in order.
+
+        The arguments are the fleet's own container and the tenant; None for an endpoint of all tenants.
+        """
         return (own,)
+
+    def models_of_containers(self, _tenant: str, /) -> Mapping[str, Container]:
+        """The container by artefact, the tenant's main one first, where each container has an artefact of its own."""
+        return {}
 
     def probe_or(self, fleets: Probe, /) -> Probe:
         """One valid request of the tier. The argument is the fleet's `[probe]`."""

@@ -91,6 +91,7 @@ def _rest_of_file(parts: Mapping[str, Any]) -> RestOfFile:
         image=parts["container"].image if "container" in parts else None,
         network_isolation=parts.get("network_isolation"),
         has_network=parts.get("network") is not None,
+        probe=parts.get("probe"),
     )
 
 

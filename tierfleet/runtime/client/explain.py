@@ -87,6 +87,7 @@ def where_json(reply: Reply) -> dict[str, Any]:
         "tenant": reply.tenant,
         "tier": reply.tier,
         "endpoint": reply.endpoint,
+        **({"container": reply.container} if reply.container else {}),
         "fell_back": reply.fell_back,
         "model_version": reply.model_version,
         "pointer": reply.pointer.value if reply.pointer else None,

@@ -22,6 +22,8 @@ class HostingShape:
     """Whether one endpoint serves many tenants. A call then names its model (TargetModel)."""
     always_in_memory: bool = False
     """Whether the model is in memory before a call."""
+    names_container: bool = False
+    """Whether each call names the container that answers it (TargetContainerHostname)."""
     longest_answer_seconds: float = REAL_TIME_ANSWER_SECONDS
     """How long a client waits for one answer, unless the caller's deadline is shorter."""
     falls_back: bool = True

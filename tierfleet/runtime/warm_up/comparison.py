@@ -196,6 +196,8 @@ class _Comparison:
         }
         if route.shared and pointer is not None:
             request["TargetModel"] = pointer.target_model
+        if route.primary is not None:
+            request["TargetContainerHostname"] = route.primary
         for attempt in range(1, MOST_ATTEMPTS + 1):
             left = self.deadline - self.clock()
             if left <= 0:
