@@ -36,8 +36,8 @@ _ENDPOINTS: dict[str, Callable[..., TenantEndpoint]] = {
 
 
 class WhaleStack(cdk.NestedStack):
-    """One tenant's own endpoint with its alarms, and the gate that checks what it runs; or the shared endpoint of a
-    pipeline.
+    """One tenant's own endpoint with its alarms, and the gate that checks what it runs; or the endpoint that the
+    tenants of a pipeline share.
 
     Its ids are the same for every hosting shape, so that a tenant that moves from one to another is a replacement: the
     new endpoint is created first, and the old one is deleted after the routes have changed.
@@ -88,6 +88,6 @@ class WhaleStack(cdk.NestedStack):
             endpoint=whale.endpoint,
             endpoint_config_name=whale.endpoint_config_name,
             log_retention_days=config.log_retention_days,
-            # The gate of a shared endpoint makes it as large as the one that it replaces.
+            # The gate makes an endpoint of all tenants as large as the one that it replaces.
             tier_name=tier_name if tenant is None else None,
         )

@@ -112,7 +112,7 @@ class PipelineEndpoint(Construct):
         # CloudFormation compares Containers without their order (insertionOrder is false in its schema). Another
         # logical id makes it create a new Model all the same.
         model.override_logical_id(f"{cdk.Stack.of(self).get_logical_id(model)}{order_id(tier)}")
-        # Without a strategy for a shared endpoint: AWS does not document what LEAST_OUTSTANDING_REQUESTS does to model
+        # None for an endpoint of all tenants: AWS does not document what LEAST_OUTSTANDING_REQUESTS does to model
         # affinity.
         routing = sagemaker.CfnEndpointConfig.RoutingConfigProperty(routing_strategy="LEAST_OUTSTANDING_REQUESTS")
         endpoint_config = endpoint_parts.endpoint_config(
@@ -145,7 +145,7 @@ class PipelineEndpoint(Construct):
     def grant_invoke(self, grantee: iam.IGrantable, *, tenants: Sequence[str] | None = None) -> iam.Grant:
         """Lets the grantee call this endpoint and every earlier or later one of it.
 
-        tenants: of a shared endpoint, whose models may be called.
+        tenants: where they share the endpoint, whose models may be called.
         """
         name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
         if tenants is not None:

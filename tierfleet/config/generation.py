@@ -1,4 +1,4 @@
-"""The generation of a shared endpoint: six characters for everything that its instances are made of.
+"""The generation of an endpoint that tenants share: six characters for everything that its instances are made of.
 
 SageMaker applies a change of these settings by new instances with an empty cache, which get the traffic before anything
 could warm them. So a change makes another endpoint, under another name (docs/adr/0042).

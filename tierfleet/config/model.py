@@ -166,6 +166,17 @@ class FleetConfig(Section):
         """Whether a gate compares what the old and the new endpoint of a tenant answer."""
         return any(tier.compares_moves for tier in self.tiers.values())
 
+    @property
+    def every_container(self) -> tuple[Container, ...]:
+        """The fleet's own container and those of tiers with several, each image once."""
+        named = [
+            container
+            for _, tier in sorted(self.tiers.items())
+            for tenant in (tier.stack_tenants or (None,))
+            for container in tier.containers(self.container, tenant)
+        ]
+        return tuple({(each.image, each.version): each for each in [self.container, *named]}.values())
+
     def tier_of(self, tenant: str) -> str:
         """Name of the tier that serves a tenant."""
         return next((name for name, tier in sorted(self.tiers.items()) if tenant in tier.tenants), self.default_tier)

@@ -75,7 +75,7 @@ class PipelineTier(Tier):
     """The containers, in the order in which a request passes them: `[[tiers.<tier>.stages]]`.
     -> AWS::SageMaker::Model Containers"""
     tenants: Mapping[TenantId, PipelineTenant] = {}
-    """The tenants, one line each; on a shared endpoint `<tenant> = {}`."""
+    """The tenants, one line each; where they share an endpoint, `<tenant> = {}`."""
     probe: Probe | None = None
     """One valid request of the pipeline. Left out: the fleet's `[probe]`, for a pipeline that takes the rows that the
     models take."""

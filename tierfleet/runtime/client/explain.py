@@ -1,7 +1,7 @@
 """Explains one call: its route, the model it named, how long each step took, and whether the model was in memory."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -160,7 +160,11 @@ def _why(tenant: str, routes: RouteDocument, reply: Reply | None) -> str:
 def _shape(reply: Reply | None, routes: RouteDocument) -> HostingShape | None:
     """How the endpoint that answered is hosted, as far as these routes know it."""
     tier = routes.tiers.get(reply.tier) if reply is not None else None
-    return SHAPES[tier.hosting] if tier is not None else None
+    if tier is None:
+        return None
+    shape = SHAPES[tier.hosting]
+    # A pipeline that all tenants of its tier share loads models when they are called.
+    return replace(shape, always_in_memory=False) if tier.shared else shape
 
 
 def _cache_state(

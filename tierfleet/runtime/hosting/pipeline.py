@@ -14,6 +14,7 @@ PIPELINE: Final = HostingShape(
     hosting="pipeline",
     name_word="pipeline",
     shared=False,
+    always_in_memory=True,
     # The default tier's models have neither the pre-processing nor the decision.
     falls_back=False,
 )
