@@ -10,21 +10,25 @@ from typer.testing import CliRunner
 from local_cloud.testing.fleets import CONFIG, ROOT, fleet
 from tierfleet.cli import app
 from tierfleet.config import quotas, routes
-from tierfleet.config.hosting.guide import GUIDES, REAL_TIME_MEBIBYTES, row_of, shapes_markdown, shapes_table
 from tierfleet.config.hosting.serverless import REGIONS
+from tierfleet.config.hosting_guide import GUIDES, REAL_TIME_MEBIBYTES, row_of, shapes_markdown, shapes_table
 from tierfleet.config.published_metrics import PUBLISHED
 from tierfleet.cost.prices import HOURS_PER_MONTH, load_prices
 from tierfleet.cost.resource_counts import ALARMS
 from tierfleet.planning.profiles.profile_files import load_profiles
-from tierfleet.planning.yardsticks.fleets import Yardstick, yardsticks
-from tierfleet.planning.yardsticks.options import Option, options
-from tierfleet.planning.yardsticks.text import yardsticks_json, yardsticks_markdown, yardsticks_text
+from tierfleet.planning.reference_fleets.fleets import ReferenceFleet, reference_fleets
+from tierfleet.planning.reference_fleets.options import Option, options
+from tierfleet.planning.reference_fleets.text import (
+    reference_fleets_json,
+    reference_fleets_markdown,
+    reference_fleets_text,
+)
 from tierfleet.runtime.hosting import SHAPES
 from tierfleet.runtime.warm_up.comparison import TOLERANCE
 
 PAGE = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
 IN_ONE_LINE = " ".join(PAGE.split())
-Compared = Sequence[tuple[Yardstick, Sequence[Option]]]
+Compared = Sequence[tuple[ReferenceFleet, Sequence[Option]]]
 
 
 def run(*arguments: str, code: int = 0) -> str:
@@ -41,14 +45,12 @@ def shown(command: str) -> str:
 @pytest.fixture(scope="module")
 def compared() -> Compared:
     prices, profiles = load_prices(), load_profiles()
-    return [(each, list(options(each, prices, profiles))) for each in yardsticks(CONFIG)]
+    return [(each, list(options(each, prices, profiles))) for each in reference_fleets(CONFIG)]
 
 
 def option(compared: Compared, fleet_name: str, name: str) -> Option:
-    (found,) = [
-        each for yardstick, ways in compared if yardstick.name == fleet_name for each in ways if each.name == name
-    ]
-    return found
+    (way,) = [each for fleet, ways in compared if fleet.name == fleet_name for each in ways if each.name == name]
+    return way
 
 
 def test_the_page_has_the_table_of_shapes_that_the_command_prints() -> None:
@@ -90,13 +92,13 @@ def test_the_table_fits_a_terminal_of_80_columns_and_scripts_get_the_same() -> N
     assert json.loads(run("shapes", "--json")) == shapes_table()
 
 
-def test_the_page_has_the_yardsticks_as_they_are_computed(compared: Compared) -> None:
-    assert shown("tierfleet shapes --yardsticks --markdown") == yardsticks_markdown(compared) + "\n"
+def test_the_page_has_the_reference_fleets_as_they_are_computed(compared: Compared) -> None:
+    assert shown("tierfleet shapes --reference-fleets --markdown") == reference_fleets_markdown(compared) + "\n"
 
 
-def test_the_yardsticks_fit_a_terminal_and_scripts_get_the_numbers(compared: Compared) -> None:
-    assert max(map(len, yardsticks_text(compared).splitlines())) <= 80
-    fraud, churn = yardsticks_json(compared)
+def test_the_reference_fleets_fit_a_terminal_and_scripts_get_the_numbers(compared: Compared) -> None:
+    assert max(map(len, reference_fleets_text(compared).splitlines())) <= 80
+    fraud, churn = reference_fleets_json(compared)
     assert (fraud["fleet"], churn["fleet"]) == ("fraud", "churn")
     assert all(way["usd"] > 0 and 0 <= way["waiting_share"] < 1 for way in [*fraud["options"], *churn["options"]])
 
@@ -127,8 +129,8 @@ def test_what_the_page_says_of_serverless_alarms(compared: Compared) -> None:
     ("arguments", "message"),
     [
         (("shapes", "--json", "--markdown"), "--json and --markdown cannot be combined"),
-        (("shapes", "--prices", "prices.toml"), "--prices does nothing without --yardsticks"),
-        (("shapes", "--yardsticks", "--directory", "nowhere"), "nowhere/fraud-prod.toml"),
+        (("shapes", "--prices", "prices.toml"), "--prices does nothing without --reference-fleets"),
+        (("shapes", "--reference-fleets", "--directory", "nowhere"), "nowhere/fraud-prod.toml"),
     ],
 )
 def test_options_that_cannot_work_end_with_one_error(arguments: tuple[str, ...], message: str) -> None:
@@ -150,5 +152,5 @@ def test_the_prices_and_the_break_even() -> None:
     assert f"costs ${second:.5f}" in PAGE
     assert f"costs ${month:.2f} a month" in PAGE
     calls = month / (second * 0.2) / (HOURS_PER_MONTH / 24)
-    (found,) = re.findall(r"at about ([\d,]+) calls a day", IN_ONE_LINE)
-    assert int(found.replace(",", "")) == pytest.approx(calls, rel=0.02)
+    (break_even,) = re.findall(r"at about ([\d,]+) calls a day", IN_ONE_LINE)
+    assert int(break_even.replace(",", "")) == pytest.approx(calls, rel=0.02)

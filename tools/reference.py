@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from tierfleet.cli.shapes_command import yardsticks_shown
-from tierfleet.config.hosting.guide import shapes_markdown
+from tierfleet.cli.shapes_command import reference_fleets_shown
+from tierfleet.config.hosting_guide import shapes_markdown
 from tierfleet.config.reference import configuration_markdown
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 REFERENCE = ("<!-- reference: tierfleet config reference -->\n", "<!-- end of reference -->")
 SHAPES = ("<!-- tierfleet shapes --markdown -->\n", "<!-- end -->")
-YARDSTICKS = ("<!-- tierfleet shapes --yardsticks --markdown -->\n", "<!-- end -->")
+REFERENCE_FLEETS = ("<!-- tierfleet shapes --reference-fleets --markdown -->\n", "<!-- end -->")
 
 
 def put(page: Path, markers: tuple[str, str], text: str) -> None:
@@ -24,7 +24,11 @@ def main() -> None:
     """Rewrite docs/configuration.md and docs/choosing.md."""
     put(DOCS / "configuration.md", REFERENCE, configuration_markdown())
     put(DOCS / "choosing.md", SHAPES, shapes_markdown() + "\n")
-    put(DOCS / "choosing.md", YARDSTICKS, yardsticks_shown(DOCS.parent / "config", None, markdown=True) + "\n")
+    put(
+        DOCS / "choosing.md",
+        REFERENCE_FLEETS,
+        reference_fleets_shown(DOCS.parent / "config", None, markdown=True) + "\n",
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`tierfleet shapes`: the hosting shapes side by side, and what they cost the two yardstick fleets."""
+"""`tierfleet shapes`: the hosting shapes side by side, and what they cost the two reference fleets."""
 
 import textwrap
 from pathlib import Path
@@ -7,49 +7,51 @@ from typing import Annotated
 import typer
 
 from tierfleet.cli.console import Json, columns, fail, json_text, planning_or_fail
-from tierfleet.config.hosting.guide import shapes_markdown, shapes_table
+from tierfleet.config.hosting_guide import shapes_markdown, shapes_table
 from tierfleet.cost.prices import load_prices
 
 _LABEL_COLUMNS = 24
 
 
 def shapes(
-    yardsticks: Annotated[
-        bool, typer.Option("--yardsticks", help="Show the cost and the call times of fraud-prod and churn-prod.")
+    reference_fleets: Annotated[
+        bool, typer.Option("--reference-fleets", help="Show the cost and the call times of fraud-prod and churn-prod.")
     ] = False,
     directory: Annotated[Path, typer.Option(help="Where fraud-prod.toml and churn-prod.toml are.")] = Path("config"),
     prices: Annotated[Path | None, typer.Option(help="A price table; default: the shipped one.")] = None,
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
-    """Compare the hosting shapes of a tier, or with --yardsticks what two known fleets cost hosted in each way.
+    """Compare the hosting shapes of a tier, or with --reference-fleets what two known fleets cost hosted in each way.
 
-    --yardsticks needs the extra `planning`, and no account.
+    --reference-fleets needs the extra `planning`, and no account.
     """
     if as_json and markdown:
         fail("--json and --markdown cannot be combined; give one")
-    if prices is not None and not yardsticks:
-        fail("--prices does nothing without --yardsticks: give both, or neither")
-    if yardsticks:
-        typer.echo(yardsticks_shown(directory, prices, as_json=as_json, markdown=markdown))
+    if prices is not None and not reference_fleets:
+        fail("--prices does nothing without --reference-fleets: give both, or neither")
+    if reference_fleets:
+        typer.echo(reference_fleets_shown(directory, prices, as_json=as_json, markdown=markdown))
     elif as_json:
         typer.echo(json_text(shapes_table()))
     else:
         typer.echo(shapes_markdown() if markdown else _text(columns() or 80))
 
 
-def yardsticks_shown(directory: Path, prices: Path | None, *, as_json: bool = False, markdown: bool = False) -> str:
+def reference_fleets_shown(
+    directory: Path, prices: Path | None, *, as_json: bool = False, markdown: bool = False
+) -> str:
     """The tables of both fleets, as text, JSON or Markdown."""
     with planning_or_fail():
         from tierfleet.planning.profiles.profile_files import load_profiles
-        from tierfleet.planning.yardsticks import fleets, text
-        from tierfleet.planning.yardsticks.options import options
+        from tierfleet.planning.reference_fleets import fleets, text
+        from tierfleet.planning.reference_fleets.options import options
 
         table, profiles = load_prices(prices), load_profiles()
-        compared = [(each, list(options(each, table, profiles))) for each in fleets.yardsticks(directory)]
+        compared = [(each, list(options(each, table, profiles))) for each in fleets.reference_fleets(directory)]
         if as_json:
-            return json_text(text.yardsticks_json(compared))
-        return text.yardsticks_markdown(compared) if markdown else text.yardsticks_text(compared)
+            return json_text(text.reference_fleets_json(compared))
+        return text.reference_fleets_markdown(compared) if markdown else text.reference_fleets_text(compared)
 
 
 def _text(width: int) -> str:

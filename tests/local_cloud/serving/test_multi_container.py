@@ -156,7 +156,7 @@ def test_the_number_of_containers_and_their_hostnames_are_checked(served: Served
     for members, words in (
         (sound[:1], "2 containers or more"),
         (nameless, "a hostname for every"),
-        (many, "at most 15"),
+        (many, "less than or equal to 15"),
     ):
         with pytest.raises(ClientError, match=words):
             create(served, "wrong", members)

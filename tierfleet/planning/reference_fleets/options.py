@@ -1,6 +1,6 @@
 """One fleet hosted in every way: endpoints, what a month costs, how long calls take.
 
-for option in options(yardstick, load_prices(), load_profiles()):
+for option in options(fleet, load_prices(), load_profiles()):
     print(option.name, option.usd, option.warm_p95_seconds)
 """
 
@@ -8,29 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tierfleet.config import DedicatedTenant, DedicatedTier, FleetConfig
 from tierfleet.config.hosting.serverless import ServerlessAlarmLimits, ServerlessTenant, ServerlessTier
 from tierfleet.cost.ec2_prices import HOSTING_OVER_EC2
-from tierfleet.cost.items import DAYS_PER_MONTH
-from tierfleet.cost.monthly_cost import FleetCost, monthly_cost
+from tierfleet.cost.monthly_cost import FleetCost
 from tierfleet.cost.prices import HOURS_PER_MONTH, PriceTable
-from tierfleet.cost.usage import Traffic, Usage
 from tierfleet.instance_types import InstanceType, describe
 from tierfleet.planning.profiles.profile import Profile
+from tierfleet.planning.reference_fleets import assumptions as given
+from tierfleet.planning.reference_fleets.basis import Array, Basis
+from tierfleet.planning.reference_fleets.fleets import ReferenceFleet
 from tierfleet.planning.request import PlanRequest, ResolvedRequest, own_profile, resolve
 from tierfleet.planning.search.call_times import always_in_memory
-from tierfleet.planning.search.fleet_model import FleetModel
 from tierfleet.planning.search.fleet_option import FleetOption
-from tierfleet.planning.search.proposed import instances_for_peak, new_dedicated_tier
+from tierfleet.planning.search.proposed import instances_for_peak
 from tierfleet.planning.search.requirements import requirements_of
 from tierfleet.planning.search.search import Tiering, search
-from tierfleet.planning.yardsticks import assumptions as given
-from tierfleet.planning.yardsticks.fleets import Yardstick
 from tierfleet.text import counted
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +45,17 @@ class Option:
     """Of those calls; None without such calls."""
 
 
-def options(yardstick: Yardstick, prices: PriceTable, profiles: Mapping[str, Profile]) -> Iterator[Option]:
+def options(fleet: ReferenceFleet, prices: PriceTable, profiles: Mapping[str, Profile]) -> Iterator[Option]:
     """Every way, the file's own first."""
-    own = own_profile(yardstick.config) or "stock"
+    own = own_profile(fleet.config) or "stock"
     resolved = {
         name: resolve(
             PlanRequest(
-                config=yardstick.config,
-                workload=yardstick.workload,
-                source=yardstick.name,
+                config=fleet.config,
+                workload=fleet.workload,
+                source=fleet.name,
                 days=None,
-                requirements=requirements_of(yardstick.config),
+                requirements=requirements_of(fleet.config),
                 prices=prices,
                 profiles=profiles,
                 profile=name,
@@ -69,7 +63,7 @@ def options(yardstick: Yardstick, prices: PriceTable, profiles: Mapping[str, Pro
         )
         for name in (own, "tierfleet")
     }
-    ways = _Ways(yardstick, prices, profiles, own, resolved[own])
+    ways = _Ways(fleet, prices, profiles, own, resolved[own])
     yield ways.as_its_file()
     shared = ways.best(resolved[own], own)
     yield _shared_option("multi-model", shared)
@@ -98,33 +92,8 @@ def _shared_option(name: str, best: FleetOption) -> Option:
 
 
 @dataclass(frozen=True)
-class _Ways:
-    yardstick: Yardstick
-    prices: PriceTable
-    profiles: Mapping[str, Profile]
-    own: str
-    resolved: ResolvedRequest
-
-    @property
-    def config(self) -> FleetConfig:
-        return self.yardstick.config
-
-    @property
-    def profile(self) -> Profile:
-        return self.profiles[self.own]
-
-    @property
-    def model(self) -> FleetModel:
-        return self.resolved.models[self.own]
-
-    @property
-    def tenants(self) -> tuple[str, ...]:
-        return self.yardstick.workload.tenants
-
-    @property
-    def dedicated_tier(self) -> DedicatedTier:
-        """The fleet's own dedicated tier, or the one that a plan proposes."""
-        return next(iter(self.config.dedicated_tiers.values()), new_dedicated_tier(1000.0))
+class _Ways(Basis):
+    """The ways that are no choice of the planner, and the planner's."""
 
     def as_its_file(self) -> Option:
         tail = self.config.multi_model_tiers[self.config.default_tier]
@@ -134,35 +103,35 @@ class _Ways:
 
     def best(self, resolved: ResolvedRequest, profile: str) -> FleetOption:
         """The cheapest fleet without dedicated tenants that meets the file's alarm limits, else the nearest."""
-        result = search(resolved.models[profile], _none_dedicated(resolved.tiering), resolved.bounds, name="yardstick")
+        result = search(resolved.models[profile], _none_dedicated(resolved.tiering), resolved.bounds, name="fleet")
         best = result.best or result.nearest
         if best is None:
-            raise ValueError(f"no fleet of {profile} was found for {self.yardstick.name}")
+            raise ValueError(f"no fleet of {profile} was found for {self.fleet.name}")
         return best
 
     def own_endpoints(self, name: str, extra_seconds: float = 0.0) -> Option:
         """An endpoint for each tenant."""
         tier = self.dedicated_tier
-        cost = self._cost_of({tenant: [tenant] for tenant in self.tenants}, tier)
+        cost = self.cost_of({tenant: [tenant] for tenant in self.tenants}, tier)
         return Option(
             name=name,
             endpoints=len(self.tenants),
             made_of=_made_of(cost, tier.instance_type),
             usd=cost.usd,
-            warm_p95_seconds=self._warm_p95(self.profile) + extra_seconds,
+            warm_p95_seconds=self.warm_p95(self.profile) + extra_seconds,
         )
 
     def multi_container(self) -> Option:
         """15 tenants an endpoint, a container each."""
-        groups = self._groups(given.CONTAINERS_PER_ENDPOINT)
-        needed = [self._containers_mib(tenants) for tenants in groups.values()]
-        tier, cost = self._cheapest(groups, max(needed))
+        groups = self.groups(given.CONTAINERS_PER_ENDPOINT)
+        needed = [self.containers_mib(tenants) for tenants in groups.values()]
+        tier, cost = self.cheapest(groups, max(needed))
         return Option(
             name=f"multi-container, {given.CONTAINERS_PER_ENDPOINT} models each",
             endpoints=len(groups),
             made_of=_made_of(cost, tier.instance_type),
             usd=cost.usd,
-            warm_p95_seconds=self._warm_p95(self.profile),
+            warm_p95_seconds=self.warm_p95(self.profile),
         )
 
     def pipeline(self) -> Option:
@@ -179,15 +148,15 @@ class _Ways:
             tenants={tenant: ServerlessTenant.model_construct(model=f"{tenant}/1.tar.gz") for tenant in self.tenants},
             alarms=ServerlessAlarmLimits(max_model_latency_p99_milliseconds=1000),
         )
-        cost = self._cost(tier, self._usage({tenant: [tenant] for tenant in self.tenants}))
-        waiting = given.SERVERLESS_START_SECONDS + self._fetch_and_load_seconds()
+        cost = self.cost(tier, self.usage({tenant: [tenant] for tenant in self.tenants}))
+        waiting = given.SERVERLESS_START_SECONDS + self.fetch_and_load_seconds()
         return Option(
             name="serverless",
             endpoints=len(self.tenants),
-            made_of=f"{self._calls_per_month():,.0f} calls a month",
+            made_of=f"{self.calls_per_month():,.0f} calls a month",
             usd=cost.usd,
-            warm_p95_seconds=self._warm_p95(self.profile),
-            waiting_share=self._idle_share(given.SERVERLESS_KEPT_SECONDS),
+            warm_p95_seconds=self.warm_p95(self.profile),
+            waiting_share=self.idle_share(given.SERVERLESS_KEPT_SECONDS),
             waiting_p95_seconds=waiting,
         )
 
@@ -195,38 +164,38 @@ class _Ways:
         """An endpoint for each tenant that sleeps without instances between calls."""
         tier = self.dedicated_tier
         kept = given.ASYNC_AWAKE_SECONDS + given.ASYNC_WAKE_SECONDS
-        awake = float((1 - np.exp(-self._per_second() * kept) @ self._period_share()).sum())
-        cost = self._cost_of({tenant: [tenant] for tenant in self.tenants}, tier)
+        awake = float((1 - np.exp(-self.per_second() * kept) @ self.period_share()).sum())
+        cost = self.cost_of({tenant: [tenant] for tenant in self.tenants}, tier)
         hour = self.prices.hourly_price(tier.instance_type, self.config.region).usd
         return Option(
             name="async",
             endpoints=len(self.tenants),
             made_of=f"{awake:,.0f} x {tier.instance_type} awake",
             usd=_without_instances(cost) + awake * hour * HOURS_PER_MONTH,
-            warm_p95_seconds=self._warm_p95(self.profile),
-            waiting_share=self._idle_share(kept),
-            waiting_p95_seconds=given.ASYNC_WAKE_SECONDS + self._fetch_and_load_seconds(),
+            warm_p95_seconds=self.warm_p95(self.profile),
+            waiting_share=self.idle_share(kept),
+            waiting_p95_seconds=given.ASYNC_WAKE_SECONDS + self.fetch_and_load_seconds(),
         )
 
     def groups_behind_shared_code(self) -> Option:
         """An endpoint for 100 tenants, whose models one process holds."""
-        groups, profile = self._groups(given.GROUP_TENANTS), self.profiles["booster"]
-        sizes = dict(zip(self.tenants, self.yardstick.workload.model_mb.tolist(), strict=True))
+        groups, profile = self.groups(given.GROUP_TENANTS), self.profiles["booster"]
+        sizes = dict(zip(self.tenants, self.fleet.workload.model_mb.tolist(), strict=True))
         needed = [sum(profile.resident_mib(sizes[tenant]) for tenant in tenants) for tenants in groups.values()]
-        tier, cost = self._cheapest(groups, max(needed), profile)
+        tier, cost = self.cheapest(groups, max(needed), profile)
         return Option(
             name=f"{counted(len(groups), 'group')} of {_most(groups)}, shared code",
             endpoints=len(groups),
             made_of=_made_of(cost, tier.instance_type),
             usd=cost.usd,
-            warm_p95_seconds=self._warm_p95(profile),
+            warm_p95_seconds=self.warm_p95(profile),
         )
 
     def one_shared_model(self) -> Option:
         """One model for every tenant."""
         tier = self.dedicated_tier
-        cost = self._cost_of({"all": list(self.tenants)}, tier)
-        largest = self.yardstick.workload.model_mb.max(keepdims=True)
+        cost = self.cost_of({"all": list(self.tenants)}, tier)
+        largest = self.fleet.workload.model_mb.max(keepdims=True)
         times = always_in_memory(self.profile, largest, np.ones(1), self.model.network)
         return Option(
             name="one shared model",
@@ -238,8 +207,8 @@ class _Ways:
 
     def inference_components(self) -> Option:
         """One endpoint, on whose instances each tenant has a copy of the container with its model."""
-        each = np.maximum(self._footprints(), given.COMPONENT_MIB)
-        peak = self.yardstick.workload.peak_together_per_second
+        each = np.maximum(self.footprints(), given.COMPONENT_MIB)
+        peak = self.fleet.workload.peak_together_per_second
         best: tuple[float, InstanceType, int] | None = None
         for kind in self.resolved.bounds.types:
             memory = max(kind.memory_gib * 1024 - self.profile.reserve_mib, 0.0)
@@ -259,7 +228,7 @@ class _Ways:
             endpoints=1,
             made_of=f"{count} x {kind.name}",
             usd=usd,
-            warm_p95_seconds=self._warm_p95(self.profile),
+            warm_p95_seconds=self.warm_p95(self.profile),
         )
 
     def eks(self, shared: FleetOption) -> Option:
@@ -277,95 +246,6 @@ class _Ways:
             made_of=f"{shared.instances} x {shared.instance_type.name.removeprefix('ml.')} + cluster",
             usd=usd,
         )
-
-    # What the ways are computed from.
-
-    def _cost_of(self, groups: Mapping[str, Sequence[str]], tier: DedicatedTier) -> FleetCost:
-        """The fleet with an endpoint for each group, and none that is shared."""
-        pins = {name: DedicatedTenant.model_construct(model=f"{name}/1.tar.gz") for name in groups}
-        return self._cost(tier.model_copy(update={"tenants": pins}), self._usage(groups))
-
-    def _cost(self, tier: DedicatedTier | ServerlessTier, usage: Usage) -> FleetCost:
-        tail = self.config.default_tier
-        tiers = {tail: self.config.tiers[tail], "own": tier}
-        cost = monthly_cost(self.config.model_copy(update={"tiers": tiers}), self.prices, usage)
-        return replace(cost, lines=tuple(line for line in cost.lines if line.tier != tail))
-
-    def _usage(self, groups: Mapping[str, Sequence[str]]) -> Usage:
-        hours = self.yardstick.workload.traffic()
-        sizes = self.yardstick.workload.model_mb
-        packed = float(np.mean([self.profile.artefact_mb(float(size)) for size in sizes]))
-        calls = {name: hours.together(list(tenants)) for name, tenants in groups.items()}
-        # The time in the container at the median: what a serverless call is billed for.
-        mean_mb = float(np.average(sizes, weights=self.yardstick.workload.calls_per_day))
-        milliseconds = self.profile.predict_ms(mean_mb).p50
-        return Usage(traffic=Traffic(calls), artefact_megabytes=packed, milliseconds_per_call=milliseconds)
-
-    def _groups(self, tenants: int) -> dict[str, list[str]]:
-        """Groups of so many tenants, each with busy and quiet ones."""
-        order = np.argsort(-self.yardstick.workload.calls_per_day, kind="stable")
-        names = [self.tenants[index] for index in order.tolist()]
-        count = -(-len(names) // tenants)
-        return {f"g{number}": names[number::count] for number in range(count)}
-
-    def _cheapest(
-        self, groups: Mapping[str, Sequence[str]], needed_mib: float, profile: Profile | None = None
-    ) -> tuple[DedicatedTier, FleetCost]:
-        """Of the types that hold so much, the one whose fleet costs least."""
-        candidates = []
-        for kind in self.resolved.bounds.types:
-            memory = kind.memory_gib * 1024 - self.profile.reserve_mib
-            if profile is not None:
-                memory = profile.model_memory_mib(kind.memory_gib)
-            if memory >= needed_mib:
-                hour = self.prices.hourly_price(kind.name, self.config.region).usd
-                candidates.append((hour, kind.name))
-        tiers = [self.dedicated_tier.model_copy(update={"instance_type": name}) for _, name in sorted(candidates)[:3]]
-        costs = [(self._cost_of(groups, tier), tier) for tier in tiers]
-        cost, tier = min(costs, key=lambda pair: pair[0].usd)
-        return tier, cost
-
-    def _footprints(self) -> Array:
-        """MiB of a container of its own for each tenant."""
-        sizes = self.yardstick.workload.model_mb
-        return np.array([self.profile.fixed_mib + self.profile.resident_mib(float(size)) for size in sizes])
-
-    def _containers_mib(self, tenants: Sequence[str]) -> float:
-        footprints = dict(zip(self.tenants, self._footprints().tolist(), strict=True))
-        return float(sum(footprints[tenant] for tenant in tenants))
-
-    def _warm_p95(self, profile: Profile) -> float:
-        workload = self.yardstick.workload
-        times = always_in_memory(profile, workload.model_mb, workload.calls_per_day, self.model.network)
-        return float(np.percentile(times.warm, 95))
-
-    def _fetch_and_load_seconds(self) -> float:
-        """Of a mean model on an idle container: first byte, fetch, extraction and load."""
-        size = float(self.yardstick.workload.model_mb.mean())
-        network = self.model.network
-        fetch = self.profile.artefact_mb(size) / network.s3_megabytes_per_second * network.s3_slowdown_p95
-        return (
-            network.s3_first_byte_p95_ms / 1000
-            + fetch
-            + self.profile.extract_seconds(size)
-            + self.profile.load_seconds(size)
-        )
-
-    def _per_second(self) -> Array:
-        """[tenant, period]"""
-        return self.yardstick.workload.rates.per_second
-
-    def _period_share(self) -> Array:
-        return self.yardstick.workload.rates.period_share
-
-    def _idle_share(self, kept_seconds: float) -> float:
-        """Share of the calls that come so long after the one before them, as independent calls do."""
-        rates = self._per_second()
-        calls = rates * self._period_share()
-        return float((calls * np.exp(-rates * kept_seconds)).sum() / calls.sum())
-
-    def _calls_per_month(self) -> float:
-        return float(self.yardstick.workload.calls_per_day.sum()) * DAYS_PER_MONTH
 
 
 def _most(groups: Mapping[str, Sequence[str]]) -> int:

@@ -1,4 +1,4 @@
-"""The yardstick fleets: a fleet file and its traffic, as rates, so that the comparison takes seconds."""
+"""The reference fleets: a fleet file and its traffic, as rates, so that the comparison takes seconds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _PERIOD_SHARE: Final = np.repeat([5 / 168, 2 / 168], 24)
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class ReferenceFleet:
     """A fleet with its traffic."""
 
     name: str
@@ -31,10 +31,12 @@ class Yardstick:
     workload: Workload
 
 
-def yardsticks(directory: Path) -> list[Yardstick]:
+def reference_fleets(directory: Path) -> list[ReferenceFleet]:
     """Both fleets; their files are in `directory`. Raises ConfigError."""
     return [
-        Yardstick(name, load(directory / file), workload_from_rates(rates_of_shape(SHAPES[name]), _sizes(SHAPES[name])))
+        ReferenceFleet(
+            name, load(directory / file), workload_from_rates(rates_of_shape(SHAPES[name]), _sizes(SHAPES[name]))
+        )
         for name, file in _FILES.items()
     ]
 
