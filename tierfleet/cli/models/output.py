@@ -16,7 +16,6 @@ from tierfleet.models.publish_many import Outcome
 from tierfleet.models.validation.findings import Finding, Severity, Validated
 from tierfleet.text import counted, size
 
-
 _POINTER_WORDS = {"moved": "made current", "unchanged": "already current", "left alone": "for its container"}
 
 
