@@ -18,6 +18,7 @@ from tierfleet.runtime import clients
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.errors import CallError
 from tierfleet.runtime.client.settings import ClientSettings
+from tierfleet.runtime.hosting.multi_container import PRIMARY
 
 ROUNDS = {
     "t1/1": 1,
@@ -142,7 +143,7 @@ class Callers:
         """One call, kept."""
         began, self._pauses.seconds = time.monotonic(), 0.0
         try:
-            (value,) = self.client.invoke(tenant, ROW).predictions
+            (value,) = self.client.invoke(tenant, ROW, container=PRIMARY).predictions
         except CallError as error:
             seen = Seen(tenant, began, self._pauses.seconds, None, error)
         else:

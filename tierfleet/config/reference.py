@@ -2,39 +2,30 @@
 
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tierfleet.config.model import (
-    DedicatedAlarmLimits,
-    DedicatedTenant,
-    DedicatedTier,
-    EndpointAlarmLimits,
-    FleetConfig,
-    MultiModelTier,
-    ScheduledCapacity,
-    Tier,
-)
-from tierfleet.config.serverless import ServerlessTenant, ServerlessTier
+from tierfleet.config.container import Container
+from tierfleet.config.hosting import TIERS
+from tierfleet.config.hosting.dedicated import DedicatedTenant
+from tierfleet.config.hosting.multi_container import MultiContainerTenant, TenantContainer
+from tierfleet.config.hosting.pipeline import PipelineTenant
+from tierfleet.config.hosting.tier import EndpointAlarmLimits, ScheduledCapacity, Tier
+from tierfleet.config.model import FleetConfig
+from tierfleet.config.section import PinnedModel
 
 # The name of each table in a fleet file, in the order of the reference.
 _TIER_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
-    ('[tiers.<tier>], hosting = "multi-model"', MultiModelTier),
-    ('[tiers.<tier>], hosting = "dedicated"', DedicatedTier),
-    ('[tiers.<tier>], hosting = "serverless"', ServerlessTier),
+    *((f'[tiers.<tier>], hosting = "{hosting}"', tier) for hosting, tier in TIERS.items()),
     ("[tiers.<tier>.tenants]: `<tenant> = { ... }`", DedicatedTenant),
+    ("[tiers.<tier>.tenants.<tenant>], of a multi-container tier", MultiContainerTenant),
+    ("[[tiers.<tier>.tenants.<tenant>.containers]]", TenantContainer),
+    ("[tiers.<tier>.tenants] of a pipeline", PipelineTenant),
     ("[tiers.<tier>.scaling.schedules.<name>]", ScheduledCapacity),
 )
-
-
-# Keys of a table that a table before it has too, with the same meaning.
-_INHERITED: dict[type[BaseModel], dict[str, FieldInfo]] = {
-    DedicatedTier: Tier.model_fields,
-    DedicatedAlarmLimits: EndpointAlarmLimits.model_fields,
-}
 
 
 def json_schema() -> str:
@@ -52,24 +43,34 @@ def configuration_markdown() -> str:
     """A table per TOML table: key, type, default, meaning and what it becomes in CloudFormation."""
     sections = [_section("Top level", FleetConfig)]
     seen: set[type[BaseModel]] = set()
+    own_section = {model for _, model in _TIER_TABLES}
     for name, field in FleetConfig.model_fields.items():
         for model in _models(field.annotation):
-            if model not in (MultiModelTier, DedicatedTier, ServerlessTier):
+            if model not in TIERS.values():
                 sections.append(_section(f"[{name}]", model))
                 seen.add(model)
     for title, model in _TIER_TABLES:
-        sections.append(_section(title, model))
+        sections.append(_section(title, model, _as_above(model, seen)))
+        seen.add(model)
         for name, field in model.model_fields.items():
             for inner in _models(field.annotation):
-                if inner not in seen and inner not in (DedicatedTenant, ServerlessTenant, ScheduledCapacity):
+                if inner not in seen and not issubclass(inner, PinnedModel) and inner not in own_section:
+                    sections.append(_section(f"[tiers.<tier>.{name}]", inner, _as_above(inner, seen)))
                     seen.add(inner)
-                    sections.append(_section(f"[tiers.<tier>.{name}]", inner))
     return "\n".join(sections)
 
 
-def _section(title: str, model: type[BaseModel]) -> str:
+def _as_above(model: type[BaseModel], seen: set[type[BaseModel]]) -> list[str]:
+    """Keys of a table that a table before it has too, with the same meaning."""
+    for base in (Tier, EndpointAlarmLimits, Container):
+        if issubclass(model, base) and model is not base and any(issubclass(other, base) for other in seen):
+            described = {name: field.description for name, field in model.model_fields.items()}
+            return [name for name, field in base.model_fields.items() if described[name] == field.description]
+    return []
+
+
+def _section(title: str, model: type[BaseModel], as_above: Sequence[str] = ()) -> str:
     lines = [f"### {title}", "", " ".join((model.__doc__ or "").split()), ""]
-    as_above = _INHERITED.get(model, {}).keys()
     if as_above:
         lines += [f"As above: {', '.join(f'`{name}`' for name in as_above)}. And:", ""]
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]

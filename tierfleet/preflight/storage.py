@@ -52,25 +52,31 @@ def _models(account: Account, s3: Any, bucket: str) -> Iterator[Finding]:
     """CreateModel refuses an empty prefix and a missing artefact."""
     config = account.config
     publish = "tierfleet models publish FILE MODELS"
-    if config.multi_model_tiers:
+    if any(not tier.endpoint_per_tenant for tier in config.tiers.values()):
         listed = s3.list_objects_v2(Bucket=bucket, Prefix=MODELS_PREFIX, MaxKeys=1)
         if listed.get("Contents"):
             yield Finding(area="models", status="ok", message=f"there are models below {MODELS_PREFIX}")
         else:
             message = f"there is no model below s3://{bucket}/{MODELS_PREFIX}"
             yield Finding(area="models", status="problem", message=message, remedy=publish)
-    pinned = {
-        tenant: f"{MODELS_PREFIX}{settings.model}"
+    pinned = [
+        (tenant, f"{MODELS_PREFIX}{model}")
         for tier in config.tenant_endpoint_tiers.values()
-        for tenant, settings in tier.tenants.items()
-    }
-    missing = [tenant for tenant, key in sorted(pinned.items()) if not _exists(s3, bucket, key)]
+        for tenant in tier.tenants
+        for model in tier.pinned_models(tenant).values()
+    ]
+    missing = [tenant for tenant, key in sorted(pinned) if not _exists(s3, bucket, key)]
     if missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         message = f"{len(missing)} of {len(pinned)} dedicated tenants' artefacts are not in the bucket: {shown}"
         yield Finding(area="models", status="problem", message=message, remedy=publish)
     elif pinned:
         yield Finding(area="models", status="ok", message=f"the artefacts of {len(pinned)} dedicated tenants exist")
+    for name, tier in sorted(config.tiers.items()):
+        for model in tier.shared_models:
+            if not _exists(s3, bucket, f"{MODELS_PREFIX}{model}"):
+                message = f"an artefact that tier {name} loads for every tenant is not in the bucket: {model}"
+                yield Finding(area="models", status="problem", message=message, remedy=publish)
 
 
 def _exists(s3: Any, bucket: str, key: str) -> bool:

@@ -68,11 +68,24 @@ def test_provisioned_concurrency_is_paid_all_month_and_its_calls_cost_another_pr
     assert items["calls"][1] == pytest.approx(1000 * 730 / 24 * 0.2 * 0.00005)
 
 
-def test_a_memory_without_a_price_is_an_error_that_names_the_line_to_add() -> None:
-    rare = SHOWCASE.tiers["rare"].model_copy(update={"memory_size_in_mb": 1024})
+def test_every_memory_size_has_a_price_in_proportion_and_warm_containers_have_none() -> None:
+    for region in PRICES.regions:
+        each = [PRICES.unit_price(f"serverless_{size}gb_second", region).usd / size for size in range(1, 7)]
+        assert each == pytest.approx([each[0]] * 6), region
+        assert 0.00002 <= each[0] < 0.00003
+    rare = SHOWCASE.tiers["rare"].model_copy(update={"memory_size_in_mb": 1024, "provisioned_concurrency": 1})
     config = SHOWCASE.model_copy(update={"tiers": {**SHOWCASE.tiers, "rare": rare}})
-    with pytest.raises(UnknownPriceError, match="add the line serverless_1gb_second ="):
+    with pytest.raises(UnknownPriceError, match="add the line serverless_provisioned_usage_1gb_second ="):
         monthly_cost(config, PRICES)
+
+
+def test_a_region_without_a_serverless_price_says_what_is_assumed() -> None:
+    # AWS's price list of September 2026 has no serverless price in Spain.
+    notes = monthly_cost(SHOWCASE, PRICES, region="eu-south-2").notes
+    assert (
+        sum("no serverless price in eu-south-2" in note and "us-east-1's price is used" in note for note in notes) == 1
+    )
+    assert not any("no serverless price" in note for note in monthly_cost(SHOWCASE, PRICES).notes)
 
 
 def test_a_duration_out_of_range_is_refused() -> None:

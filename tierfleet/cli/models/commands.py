@@ -1,7 +1,6 @@
 """`tierfleet models`: package, validate and publish tenants' models."""
 
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
@@ -35,6 +34,7 @@ from tierfleet.cli.models.options import (
 from tierfleet.cli.models.output import PackagingNotes, print_findings, print_outcomes
 from tierfleet.cli.progress import counter
 from tierfleet.models import pointer, sources
+from tierfleet.models.container_models import leave_pointers, packaging_for, validate_for
 from tierfleet.models.files import ModelFile, find_models
 from tierfleet.models.package import Package, PackageOptions, package
 from tierfleet.models.publish_many import Outcome, publish_all
@@ -179,9 +179,18 @@ def models_publish(
         try:
             left = "published models stay published: run the same command again to complete the rest"
             with if_interrupted(left), counter("publishing", len(models)) as one:
-                made = partial(_package, target, options, notes, skip_validation)
                 outcomes = refused + list(
-                    publish_all(s3, bucket=bucket, models=models, jobs=jobs, package_of=made, done=one)
+                    publish_all(
+                        s3,
+                        bucket=bucket,
+                        models=models,
+                        jobs=jobs,
+                        package_of=packaging_for(
+                            fleet, lambda model, own: _package(own or target, options, notes, skip_validation, model)
+                        ),
+                        leave_pointers=leave_pointers(fleet),
+                        done=one,
+                    )
                 )
         except AwsProblemError as error:
             fail(f"{error}; fix this and run the same command again: it completes the rest")
@@ -211,4 +220,6 @@ def _validated(
     target: Target | None = None,
 ) -> list[Validated]:
     with counter("validating", len(models)) as one:
+        if fleet is not None:
+            return validate_for(fleet, models, rounds=options.rounds, jobs=jobs, done=one)
         return validate(models, fleet=fleet, target=target, rounds=options.rounds, jobs=jobs, done=one)

@@ -16,6 +16,8 @@ from tierfleet.models.publish_many import Outcome
 from tierfleet.models.validation.findings import Finding, Severity, Validated
 from tierfleet.text import counted, size
 
+_POINTER_WORDS = {"moved": "made current", "unchanged": "already current", "left alone": "for its container"}
+
 
 class PackagingNotes:
     """The notes and warnings of packaging, each printed once with the first file that it concerns."""
@@ -65,7 +67,7 @@ def print_outcomes(outcomes: list[Outcome], seconds: float, pinned: Mapping[str,
         if len(outcomes) <= 20:
             rows = []
             for item in sorted(published, key=lambda item: item.target_model):
-                moved = "made current" if item.pointer == "moved" else "already current"
+                moved = _POINTER_WORDS[item.pointer]
                 rows.append((item.target_model, size(item.size_bytes), f"{item.artefact}, {moved}"))
             for line in in_columns(rows, columns(), shrink=(0,), right=(1,)):
                 out.print(escape(line))
@@ -73,7 +75,7 @@ def print_outcomes(outcomes: list[Outcome], seconds: float, pinned: Mapping[str,
         rate = f"{len(outcomes) / seconds:.0f}/s"
         out.print(f"{counted(len(outcomes), 'model')}: {shown}; {size(uploaded)} uploaded in {seconds:.1f} s ({rate})")
         for target, why in sorted(pinned.items()):
-            if any(item.tenant == target.partition("/")[0] and item.target_model != target for item in published):
+            if any(item.tenant == target.partition("/")[0] and item.target_model not in pinned for item in published):
                 message = f"{why}: its endpoint still serves {target}; change that line and deploy to roll out"
                 say("warning", message)
         for outcome in failed:

@@ -2,26 +2,28 @@
 
 from collections.abc import Iterator
 
-from tierfleet.config.model import AnyTier, InstanceTier, MultiModelTier, TenantEndpointTier, WarmUp
+from tierfleet.config.hosting import AnyTier
+from tierfleet.config.hosting.multi_model import MultiModelTier, WarmUp
+from tierfleet.config.hosting.tier import HostedTier, RestOfFile, Tier
 from tierfleet.config.problems import Problem
 from tierfleet.config.rules.guardrail import check_guardrail
-from tierfleet.config.serverless import ServerlessTier
 from tierfleet.instance_types import describe
 
 # A warm-up fills at most this share of the measured capacity, so that it evicts nothing it just loaded.
 MAX_WARM_UP_SHARE = 0.7
 
 
-def check_tier(name: str, tier: AnyTier) -> Iterator[Problem]:
-    """Every problem within one tier."""
+def check_tier(name: str, tier: AnyTier, rest: RestOfFile) -> Iterator[Problem]:
+    """Every problem of one tier, what its shape asks of the rest of the file included."""
     where = f"tiers.{name}"
-    if not isinstance(tier, MultiModelTier):
+    if tier.endpoint_per_tenant:
         yield from _pinned_models(where, tier)
-    if not isinstance(tier, ServerlessTier):
+    if isinstance(tier, Tier):
         yield from _instances(where, tier)
+    yield from tier.check(where, rest)
 
 
-def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
+def _instances(where: str, tier: Tier) -> Iterator[Problem]:
     instance_type = describe(tier.instance_type)
     if instance_type.burstable:
         message = "a burstable type cannot autoscale, and every endpoint scales"
@@ -45,12 +47,14 @@ def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
         yield from check_guardrail(where, tier, tier.guardrail)
 
 
-def _pinned_models(where: str, tier: TenantEndpointTier) -> Iterator[Problem]:
-    for tenant, dedicated in sorted(tier.tenants.items()):
-        if not dedicated.model.startswith(f"{tenant}/"):
-            message = f"a tenant's models are below its own id, {tenant}/<version>.tar.gz"
-            fix = "pin a model of this tenant"
-            yield Problem(f"{where}.tenants.{tenant}", "model", dedicated.model, message, fix)
+def _pinned_models(where: str, tier: HostedTier) -> Iterator[Problem]:
+    for tenant in sorted(tier.tenants):
+        for key, model in tier.pinned_models(tenant).items():
+            if not model.startswith(f"{tenant}/"):
+                message = f"a tenant's models are below its own id, {tenant}/<version>.tar.gz"
+                fix = "pin a model of this tenant"
+                *tables, last = key.split(".")
+                yield Problem(".".join([where, "tenants", tenant, *tables]), last, model, message, fix)
 
 
 def _warm_up(where: str, tier: MultiModelTier, warm_up: WarmUp) -> Iterator[Problem]:

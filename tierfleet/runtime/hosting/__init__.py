@@ -4,11 +4,22 @@ from collections.abc import Mapping
 from typing import Final
 
 from tierfleet.runtime.hosting.dedicated import DEDICATED
+from tierfleet.runtime.hosting.multi_container import MULTI_CONTAINER
 from tierfleet.runtime.hosting.multi_model import MULTI_MODEL
+from tierfleet.runtime.hosting.pipeline import PIPELINE
 from tierfleet.runtime.hosting.serverless import SERVERLESS
 from tierfleet.runtime.hosting.shape import REAL_TIME_ANSWER_SECONDS, HostingShape
 
-SHAPES: Final[Mapping[str, HostingShape]] = {shape.hosting: shape for shape in (MULTI_MODEL, DEDICATED, SERVERLESS)}
+SHAPES: Final[Mapping[str, HostingShape]] = {
+    shape.hosting: shape
+    for shape in (
+        MULTI_MODEL,
+        DEDICATED,
+        MULTI_CONTAINER,
+        SERVERLESS,
+        PIPELINE,
+    )
+}
 """Every shape by the word of `hosting`."""
 
 LONGEST_ANSWER_SECONDS: Final = max(shape.longest_answer_seconds for shape in SHAPES.values())
@@ -16,7 +27,9 @@ LONGEST_ANSWER_SECONDS: Final = max(shape.longest_answer_seconds for shape in SH
 __all__ = [
     "DEDICATED",
     "LONGEST_ANSWER_SECONDS",
+    "MULTI_CONTAINER",
     "MULTI_MODEL",
+    "PIPELINE",
     "REAL_TIME_ANSWER_SECONDS",
     "SERVERLESS",
     "SHAPES",

@@ -53,11 +53,8 @@ def compare_moved_tenants(invocation: Invocation, request: Mapping[str, Any]) ->
         moved = comparison.moves(invocation.deployed_routes(), hosted)
     except NoRoutesDeployedError:
         return Answer(succeeded=True, reason="no routes are deployed yet: no tenant moves")
-    if hosted.probe is None:
-        return Answer(succeeded=True, reason="the routes have no probe to compare with")
     outcomes = comparison.compare(
         moved,
-        hosted.probe,
         runtime=aws.comparing_runtime,
         s3=aws.s3,
         models_bucket=invocation.settings.models_bucket,

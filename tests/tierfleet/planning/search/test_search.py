@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from workloads import PRICES, model, steady, tiering, zipf
+from workloads import PRICES, PRICES_FEW, model, steady, tiering, zipf
 
 from local_cloud.testing.fleets import fleet
 from tierfleet.instance_types import describe
@@ -25,8 +25,11 @@ WORKLOAD = steady(zipf(1000, 100_000))
 
 def test_only_types_with_a_price_that_the_image_runs_on_are_candidates() -> None:
     with_price, without = candidate_types(CONFIG, PRICES)
-    assert describe("ml.m5.xlarge") in with_price
     assert describe("ml.m7i.xlarge") in with_price
+    assert not without
+    assert not any(candidate.graviton or candidate.burstable for candidate in with_price)
+    with_price, without = candidate_types(fleet(region="eu-west-1"), PRICES_FEW)
+    assert set(with_price) == {describe("ml.m5.large"), describe("ml.m5.xlarge")}
     assert describe("ml.c5d.xlarge") in without
     assert not any(candidate.graviton or candidate.burstable for candidate in (*with_price, *without))
 

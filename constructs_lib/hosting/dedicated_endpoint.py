@@ -1,5 +1,7 @@
 """A dedicated endpoint: one tenant, with its model always in memory."""
 
+from collections.abc import Sequence
+
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
@@ -8,8 +10,11 @@ from constructs_lib import endpoint_parts, invoke_grants
 from constructs_lib.alarms import AlarmAudience, add_alarms
 from constructs_lib.endpoint_alarms import EndpointAlarms, dedicated_rollback_alarms, instance_alarms
 from constructs_lib.endpoint_metrics import EndpointMetrics
+from constructs_lib.graphs import TenantGraphs, of_instances
 from constructs_lib.variant_scaling import VariantScaling
 from tierfleet.config import DedicatedTier, FleetConfig, routes
+
+GRAPHS = TenantGraphs("Dedicated tenants: an endpoint each", of_instances)
 
 
 class DedicatedEndpoint(Construct):
@@ -30,7 +35,7 @@ class DedicatedEndpoint(Construct):
         tier_name: str,
         tier: DedicatedTier,
         tenant: str,
-        image_uri: str,
+        image_uris: Sequence[str],
         execution_role: iam.IRole,
         audience: AlarmAudience,
     ) -> None:
@@ -41,7 +46,7 @@ class DedicatedEndpoint(Construct):
             self,
             "Model",
             execution_role_arn=execution_role.role_arn,
-            primary_container=endpoint_parts.single_model_container(config, tier, tenant, image_uri),
+            primary_container=endpoint_parts.single_model_container(config, tier, tenant, *image_uris),
             enable_network_isolation=config.network_isolation,
             vpc_config=endpoint_parts.vpc_config(config),
         )
