@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from constructs_lib.metric import Metric
-from tierfleet.config.published_metrics import DIMENSIONS, published
+from tierfleet.config.published_metrics import published
 from tierfleet.runtime.names import VARIANT_NAME
 
 # ModelLatency, ModelLoadingWaitTime and the other model times are in microseconds.
 MICROSECONDS_PER_SECOND = 1_000_000
 MICROSECONDS_PER_MILLISECOND = 1_000
+# TimeInBacklog and TotalProcessingTime of an asynchronous endpoint.
+MILLISECONDS_PER_SECOND = 1_000
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class EndpointMetrics:
         """A metric by CloudWatch's own name. Raises NotPublishedError."""
         metric = published(self.hosting, name, statistic)
         values = {"EndpointName": self.endpoint_name, "VariantName": VARIANT_NAME}
-        dimensions = tuple((dimension, values[dimension]) for dimension in DIMENSIONS)
+        dimensions = tuple((dimension, values[dimension]) for dimension in metric.dimensions)
         return Metric(metric.namespace, name, statistic, dimensions)
 
     @property

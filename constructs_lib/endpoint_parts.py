@@ -8,9 +8,9 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from constructs_lib import arns
-from tierfleet.config import DedicatedTier, FleetConfig, Guardrail, MultiModelTier
+from tierfleet.config import DedicatedTier, FleetConfig, Guardrail
 from tierfleet.config.generation import guardrail_id
-from tierfleet.config.serverless import ServerlessTier
+from tierfleet.config.model import InstanceTier, TenantEndpointTier
 from tierfleet.runtime.names import MODELS_PREFIX, VARIANT_NAME
 
 
@@ -24,7 +24,7 @@ def vpc_config(config: FleetConfig) -> sagemaker.CfnModel.VpcConfigProperty | No
 
 
 def single_model_container(
-    config: FleetConfig, tier: DedicatedTier | ServerlessTier, tenant: str, image_uri: str
+    config: FleetConfig, tier: TenantEndpointTier, tenant: str, image_uri: str
 ) -> sagemaker.CfnModel.ContainerDefinitionProperty:
     """The container of a tenant's own endpoint, with its pinned artefact."""
     return sagemaker.CfnModel.ContainerDefinitionProperty(
@@ -40,8 +40,9 @@ def endpoint_config(
     *,
     model: sagemaker.CfnModel,
     config: FleetConfig,
-    tier: MultiModelTier | DedicatedTier,
+    tier: InstanceTier,
     routing: sagemaker.CfnEndpointConfig.RoutingConfigProperty | None = None,
+    queue: sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty | None = None,
 ) -> sagemaker.CfnEndpointConfig:
     """The EndpointConfig of one variant.
 
@@ -66,6 +67,7 @@ def endpoint_config(
                 routing_config=routing,
             )
         ],
+        async_inference_config=queue,
         kms_key_id=config.encryption.volume_kms_key_arn,
         # Without it SageMaker turns detailed (paid) metrics on for new configurations.
         metrics_config=sagemaker.CfnEndpointConfig.MetricsConfigProperty(
@@ -84,7 +86,7 @@ def endpoint(
     *,
     endpoint_name: str,
     endpoint_config: sagemaker.CfnEndpointConfig,
-    tier: MultiModelTier | DedicatedTier,
+    tier: InstanceTier,
     rollback_alarms: Sequence[cloudwatch.CfnAlarm],
 ) -> sagemaker.CfnEndpoint:
     """The Endpoint, created after its rollback alarms.

@@ -31,7 +31,9 @@ class ExecutionRole(Construct):
         config: FleetConfig,
         image_repository_arn: str,
         tenant: str | None = None,
+        further_statements: Sequence[iam.PolicyStatement] = (),
     ) -> None:
+        """further_statements: what the endpoint's hosting needs beyond that."""
         super().__init__(scope, construct_id)
         self.model_keys = f"{MODELS_PREFIX}*" if tenant is None else f"{MODELS_PREFIX}{tenant}/*"
         """Pattern of the keys it reads."""
@@ -103,6 +105,7 @@ class ExecutionRole(Construct):
             )
         if config.network:
             statements += _network_statements(config, config.network.subnets, config.network.security_group_ids)
+        statements += further_statements
         self.role = iam.Role(
             self,
             "Role",

@@ -11,6 +11,7 @@ from constructs_lib import arns
 from constructs_lib.endpoint_metrics import (
     MICROSECONDS_PER_MILLISECOND,
     MICROSECONDS_PER_SECOND,
+    MILLISECONDS_PER_SECOND,
     EndpointMetrics,
 )
 from constructs_lib.metric import Metric, fleet_metric
@@ -50,7 +51,12 @@ class FleetDashboard(Construct):
             for name, tier in config.serverless_tiers.items()
             for tenant in sorted(tier.tenants)
         }
-        own = [endpoint.endpoint_name for endpoint in (*whales.values(), *serverless.values())]
+        queues = {
+            tenant: EndpointMetrics(routes.endpoint_name(config, name, tenant), tier.hosting)
+            for name, tier in config.async_tiers.items()
+            for tenant in sorted(tier.tenants)
+        }
+        own = [endpoint.endpoint_name for endpoint in (*whales.values(), *serverless.values(), *queues.values())]
         self._alarms(config, cache_alarm_arns, own)
         for name, tier in config.multi_model_tiers.items():
             self._shared_tier(name, tier, EndpointMetrics(routes.endpoint_name(config, name), tier.hosting))
@@ -59,6 +65,8 @@ class FleetDashboard(Construct):
             self._whales(config, dict(chunk))
         for chunk in _chunks(list(serverless.items()), _ENDPOINTS_A_WIDGET):
             self._serverless(config, dict(chunk))
+        for chunk in _chunks(list(queues.items()), _ENDPOINTS_A_WIDGET):
+            self._queues(config, dict(chunk))
         cloudwatch.CfnDashboard(
             self,
             "Dashboard",
@@ -170,6 +178,30 @@ class FleetDashboard(Construct):
             most=1,
         )
         self._graph("Calls and errors", _calls_and_errors(list(endpoints.values())))
+
+    def _queues(self, config: FleetConfig, endpoints: dict[str, EndpointMetrics]) -> None:
+        tiers = config.async_tiers.values()
+        self._add("text", 24, 1, {"markdown": "## Asynchronous tenants: an endpoint with a queue each"})
+        self._graph(
+            "Requests in the queue and at work",
+            [e.metric("ApproximateBacklogSize", "Maximum").row(label=t, period=60) for t, e in endpoints.items()],
+        )
+        ages = sorted({tier.alarms.max_age_of_oldest_request_seconds for tier in tiers})
+        self._graph(
+            "Age of the oldest request (seconds)",
+            [e.metric("ApproximateAgeOfOldestRequest", "Maximum").row(label=t) for t, e in endpoints.items()],
+            *(("alarm above", age) for age in ages),
+        )
+        waits = {tenant: e.metric("TimeInBacklog", "Maximum") for tenant, e in endpoints.items()}
+        self._graph("Longest wait in the queue (seconds)", _scaled(waits, MILLISECONDS_PER_SECOND))
+        outcomes = ("InvocationsProcessed", "InvocationFailures", "ExpiredRequests")
+        rows: list[_Row] = []
+        for number, name in enumerate(outcomes):
+            ids = [f"q{number}_{index}" for index in range(len(endpoints))]
+            parts = [endpoint.metric(name, "Sum") for endpoint in endpoints.values()]
+            rows += [part.row(id=part_id, visible=False) for part_id, part in zip(ids, parts, strict=True)]
+            rows.append(_math(f"SUM([{','.join(ids)}])", name))
+        self._graph("Requests and failures", rows)
 
     def _graph(self, title: str, rows: list[_Row], *limits: tuple[str, float], most: float | None = None) -> None:
         properties: dict[str, Any] = {

@@ -4,12 +4,13 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from constructs_lib.alarm_topic import AlarmTopic
+from constructs_lib.asynchronous.store import AsyncStore
 from constructs_lib.model_store import ModelStore
 from tierfleet.config import FleetConfig
 
 
 class ModelsStack(cdk.Stack):
-    """The model bucket and the alarm topic. Deploy it first, publish models, then deploy the fleet.
+    """The model bucket and the alarm topic; with an asynchronous tier, its bucket and topics. Deploy it first, publish models, then deploy the fleet.
 
     Both have literal names, so no other stack needs a reference to this one.
     """
@@ -22,3 +23,5 @@ class ModelsStack(cdk.Stack):
         )
         ModelStore(self, "Models", config=config)
         AlarmTopic(self, "Alarms", config=config)
+        if config.async_tiers:
+            AsyncStore(self, "Async", config=config)

@@ -7,6 +7,8 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from constructs_lib.alarms import AlarmAudience
+from constructs_lib.asynchronous.endpoint import AsyncEndpoint
+from constructs_lib.asynchronous.rights import queue_statements
 from constructs_lib.dedicated_endpoint import DedicatedEndpoint
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.gates.warm_gate import WarmGate
@@ -14,9 +16,10 @@ from constructs_lib.serverless_endpoint import ServerlessEndpoint
 from tierfleet.config import FleetConfig
 from tierfleet.config.model import TenantEndpointTier
 
-_ENDPOINTS: dict[str, Callable[..., DedicatedEndpoint | ServerlessEndpoint]] = {
+_ENDPOINTS: dict[str, Callable[..., DedicatedEndpoint | ServerlessEndpoint | AsyncEndpoint]] = {
     "dedicated": DedicatedEndpoint,
     "serverless": ServerlessEndpoint,
+    "async": AsyncEndpoint,
 }
 """The construct of each hosting shape with an endpoint for each tenant."""
 
@@ -45,7 +48,12 @@ class WhaleStack(cdk.NestedStack):
         cdk.Tags.of(self).add("tier", tier_name)
         cdk.Tags.of(self).add("tenant", construct_id)
         execution_role = ExecutionRole(
-            self, "ExecutionRole", config=config, image_repository_arn=image_repository_arn, tenant=construct_id
+            self,
+            "ExecutionRole",
+            config=config,
+            image_repository_arn=image_repository_arn,
+            tenant=construct_id,
+            further_statements=queue_statements(config, construct_id) if tier.hosting == "async" else (),
         )
         whale = _ENDPOINTS[tier.hosting](
             self,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from tierfleet.config.asynchronous import AsyncTier, async_multi_model_problem, explained, is_async_multi_model
 from tierfleet.config.files import (
     FileError,
     fleet_files,
@@ -33,6 +34,7 @@ _TIER_MODELS: dict[str, type[AnyTier]] = {
     "multi-model": MultiModelTier,
     "dedicated": DedicatedTier,
     "serverless": ServerlessTier,
+    "async": AsyncTier,
 }
 
 
@@ -193,6 +195,8 @@ def _validate_tiers(tables: dict[str, Any], problems: list[Problem]) -> dict[str
         elif not isinstance(table, dict):
             message, fix = "a tier is a table", f'write [tiers.{name}] and below it hosting = "multi-model"'
             problems.append(Problem("tiers", name, table, message, fix))
+        elif is_async_multi_model(hosting):
+            problems.append(async_multi_model_problem(f"tiers.{name}", hosting))
         elif model is None:
             message, fix = f"must be one of {', '.join(_TIER_MODELS)}", "say how the tier is hosted"
             problems.append(Problem(f"tiers.{name}", "hosting", hosting, message, fix))
@@ -205,6 +209,8 @@ def _validate_tiers(tables: dict[str, Any], problems: list[Problem]) -> dict[str
 
 def _of_another_shape(problem: Problem, hosting: str) -> Problem:
     """Says whose key it is, where a tier has a key of another hosting shape."""
+    if hosting == "async" and (explanation := explained(problem)) is not problem:
+        return explanation
     has_it = [word for word, model in _TIER_MODELS.items() if problem.key in model.model_fields]
     if problem.table.count(".") != 1 or not has_it or hosting in has_it:
         return problem

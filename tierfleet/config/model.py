@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from tierfleet.aws_limits import LONGEST_LOAD_SECONDS
+from tierfleet.config.asynchronous import AsyncTier
 from tierfleet.config.container import Container
 from tierfleet.config.instance_tier import DedicatedAlarmLimits, EndpointAlarmLimits, Guardrail, Tier
 from tierfleet.config.section import (
@@ -184,11 +185,11 @@ class DedicatedTier(Tier):
     """How a new version gets its traffic."""
 
 
-InstanceTier = MultiModelTier | DedicatedTier
+InstanceTier = MultiModelTier | DedicatedTier | AsyncTier
 """A tier whose endpoints have instances."""
-TenantEndpointTier = DedicatedTier | ServerlessTier
+TenantEndpointTier = DedicatedTier | ServerlessTier | AsyncTier
 """A tier with an endpoint for each tenant."""
-AnyTier = Annotated[MultiModelTier | DedicatedTier | ServerlessTier, Field(discriminator="hosting")]
+AnyTier = Annotated[MultiModelTier | DedicatedTier | ServerlessTier | AsyncTier, Field(discriminator="hosting")]
 
 
 def _isolated_by_default(sound: dict[str, Any]) -> bool:
@@ -259,9 +260,14 @@ class FleetConfig(Section):
         return {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, ServerlessTier)}
 
     @property
+    def async_tiers(self) -> dict[str, AsyncTier]:
+        """Asynchronous tiers by name, in name order."""
+        return {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, AsyncTier)}
+
+    @property
     def instance_tiers(self) -> dict[str, InstanceTier]:
         """The tiers whose endpoints have instances, by name, in name order."""
-        return {**self.multi_model_tiers, **self.dedicated_tiers}
+        return {**self.multi_model_tiers, **self.dedicated_tiers, **self.async_tiers}
 
     @property
     def tenant_endpoint_tiers(self) -> dict[str, TenantEndpointTier]:

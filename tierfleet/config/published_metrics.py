@@ -38,6 +38,8 @@ class PublishedMetric:
     """CloudWatch's unit: Microseconds, Percent or None; a ratio from 0 to 1 has the unit None."""
     statistics: frozenset[str]
     """The documented statistics. A percentile of another metric has no data."""
+    dimensions: tuple[str, ...] = DIMENSIONS
+    """The dimensions it is published under: a query for others finds nothing."""
 
 
 def _table(*metrics: PublishedMetric) -> dict[str, PublishedMetric]:
@@ -73,11 +75,35 @@ _PROVISIONED: Final = _table(
     PublishedMetric("ServerlessProvisionedConcurrencyUtilization", REQUESTS, "None", _RANGE),
     PublishedMetric("ServerlessProvisionedConcurrencySpilloverInvocations", REQUESTS, "None", frozenset({"Sum"})),
 )
+_QUEUE: Final = ("EndpointName",)
+_ASYNC: Final = _table(
+    PublishedMetric("ApproximateBacklogSize", REQUESTS, "Count", _DISTRIBUTION, _QUEUE),
+    PublishedMetric("ApproximateBacklogSizePerInstance", REQUESTS, "Count", _DISTRIBUTION, _QUEUE),
+    PublishedMetric("ApproximateAgeOfOldestRequest", REQUESTS, "Seconds", _DISTRIBUTION, _QUEUE),
+    PublishedMetric("HasBacklogWithoutCapacity", REQUESTS, "Count", _DISTRIBUTION, _QUEUE),
+    PublishedMetric("InvocationsProcessed", REQUESTS, "Count", _DISTRIBUTION),
+    PublishedMetric("InvocationFailures", REQUESTS, "Count", _DISTRIBUTION),
+    PublishedMetric("ExpiredRequests", REQUESTS, "Count", _DISTRIBUTION),
+    PublishedMetric("RequestDownloadFailures", REQUESTS, "Count", _DISTRIBUTION),
+    PublishedMetric("ResponseUploadFailures", REQUESTS, "Count", _DISTRIBUTION),
+    PublishedMetric("NotificationFailures", REQUESTS, "Count", _DISTRIBUTION),
+    PublishedMetric("RequestDownloadLatency", REQUESTS, "Microseconds", _DISTRIBUTION),
+    PublishedMetric("ResponseUploadLatency", REQUESTS, "Microseconds", _DISTRIBUTION),
+    PublishedMetric("TimeInBacklog", REQUESTS, "Milliseconds", _DISTRIBUTION),
+    PublishedMetric("TotalProcessingTime", REQUESTS, "Milliseconds", _DISTRIBUTION),
+)
+# No Invocations, InvocationsPerInstance and OverheadLatency.
+_WITHOUT_CALLS: Final = {
+    name: metric
+    for name, metric in {**_CALLS, **_INSTANCES}.items()
+    if name not in ("Invocations", "InvocationsPerInstance", "OverheadLatency")
+}
 
 PUBLISHED: Final[Mapping[str, Mapping[str, PublishedMetric]]] = {
     "multi-model": {**_CALLS, **_INSTANCES, **_MODEL_CACHE},
     "dedicated": {**_CALLS, **_INSTANCES},
     "serverless": {**_CALLS, **_SERVERLESS, **_PROVISIONED},
+    "async": {**_ASYNC, **_WITHOUT_CALLS},
 }
 """By the word of `hosting`, then by name. Those of provisioned concurrency need provisioned_concurrency."""
 

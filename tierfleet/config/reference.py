@@ -8,6 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from tierfleet.config.asynchronous import AsyncTenant, AsyncTier
 from tierfleet.config.instance_tier import DedicatedAlarmLimits, EndpointAlarmLimits, ScheduledCapacity, Tier
 from tierfleet.config.model import DedicatedTenant, DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.config.serverless import ServerlessTenant, ServerlessTier
@@ -17,10 +18,12 @@ _TIER_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ('[tiers.<tier>], hosting = "multi-model"', MultiModelTier),
     ('[tiers.<tier>], hosting = "dedicated"', DedicatedTier),
     ('[tiers.<tier>], hosting = "serverless"', ServerlessTier),
+    ('[tiers.<tier>], hosting = "async"', AsyncTier),
     ("[tiers.<tier>.tenants]: `<tenant> = { ... }`", DedicatedTenant),
     ("[tiers.<tier>.scaling.schedules.<name>]", ScheduledCapacity),
 )
 
+_TABLES_OF_THEIR_OWN = (DedicatedTenant, ServerlessTenant, AsyncTenant, ScheduledCapacity)
 
 # Keys of a table that a table before it has too, with the same meaning.
 _INHERITED: dict[type[BaseModel], dict[str, FieldInfo]] = {
@@ -46,14 +49,19 @@ def configuration_markdown() -> str:
     seen: set[type[BaseModel]] = set()
     for name, field in FleetConfig.model_fields.items():
         for model in _models(field.annotation):
-            if model not in (MultiModelTier, DedicatedTier, ServerlessTier):
+            if model not in (MultiModelTier, DedicatedTier, ServerlessTier, AsyncTier):
                 sections.append(_section(f"[{name}]", model))
                 seen.add(model)
     for title, model in _TIER_TABLES:
         sections.append(_section(title, model))
         for name, field in model.model_fields.items():
             for inner in _models(field.annotation):
-                if inner not in seen and inner not in (DedicatedTenant, ServerlessTenant, ScheduledCapacity):
+                if inner not in seen and inner not in (
+                    DedicatedTenant,
+                    ServerlessTenant,
+                    AsyncTenant,
+                    ScheduledCapacity,
+                ):
                     seen.add(inner)
                     sections.append(_section(f"[tiers.<tier>.{name}]", inner))
     return "\n".join(sections)

@@ -105,13 +105,26 @@ ROUTE_SCHEMA: Mapping[str, Any] = {
     },
 }
 
+_ASYNC_TIER_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["hosting", "bucket"],
+    "additionalProperties": False,
+    "properties": {
+        "hosting": {"enum": ["async"]},
+        "bucket": {"type": "string", "minLength": 3, "maxLength": 63},
+    },
+}
+
 
 def route_schema(config: FleetConfig) -> dict[str, Any]:
     """ROUTE_SCHEMA for the shapes of one fleet. A shape without a tier is not in it, so a shape that tierfleet learns
     changes no validator that is deployed."""
     schema = copy.deepcopy(dict(ROUTE_SCHEMA))
-    own = sorted({tier.hosting for tier in config.tiers.values() if not SHAPES[tier.hosting].shared} | {"dedicated"})
+    shapes = [SHAPES[tier.hosting] for tier in config.tiers.values()]
+    own = sorted({shape.hosting for shape in shapes if not shape.shared and not shape.queued} | {"dedicated"})
     schema["properties"]["tiers"]["additionalProperties"]["oneOf"][1]["properties"]["hosting"]["enum"] = own
+    if config.async_tiers:
+        schema["properties"]["tiers"]["additionalProperties"]["oneOf"].append(_ASYNC_TIER_SCHEMA)
     return schema
 
 
@@ -122,6 +135,11 @@ def endpoint_name(config: FleetConfig, tier: str, tenant: str | None = None) -> 
     words = config.fleet, config.environment, tier, tenant
     instance_type = None if isinstance(settings, ServerlessTier) else settings.instance_type
     return names.endpoint_name(*words, settings.hosting, instance_type, suffix)
+
+
+def async_bucket(config: FleetConfig) -> str:
+    """Name of the bucket of requests to asynchronous endpoints, and of results."""
+    return names.async_bucket(config.fleet, config.environment, config.account, config.region)
 
 
 def route_document(config: FleetConfig) -> dict[str, Any]:
@@ -152,6 +170,8 @@ def route_json(config: FleetConfig) -> str:
 
 def _tier(config: FleetConfig, name: str) -> dict[str, str]:
     hosting = config.tiers[name].hosting
+    if SHAPES[hosting].queued:
+        return {"hosting": hosting, "bucket": async_bucket(config)}
     return (
         {"hosting": hosting, "endpoint": endpoint_name(config, name)}
         if SHAPES[hosting].shared

@@ -1,6 +1,7 @@
 """A fleet file in one screen."""
 
 from tierfleet.columns import in_columns, sentence
+from tierfleet.config.asynchronous import AsyncTier
 from tierfleet.config.model import FleetConfig, InstanceTier, MultiModelTier, TenantEndpointTier
 from tierfleet.config.routes import endpoint_name
 from tierfleet.config.serverless import ServerlessTier
@@ -52,4 +53,6 @@ def _containers(tier: ServerlessTier) -> str:
 
 def _instances(tier: InstanceTier) -> str:
     bounds = f"{tier.instances.min} to {tier.instances.max} x {tier.instance_type}"
+    if isinstance(tier, AsyncTier):
+        return f"    {bounds}, scaling at {tier.scaling.backlog_size_per_instance:g} requests in the queue an instance"
     return f"    {bounds}, scaling at {tier.scaling.target_invocations_per_minute:g} calls a minute and instance"

@@ -23,6 +23,7 @@ NESTED_STACK_RESOURCES = 1
 ROUTE_PARTS_RESOURCES = 1
 WHALE_RESOURCES = 13
 SERVERLESS_RESOURCES = 12
+ASYNC_RESOURCES = 16
 # The gate that compares the endpoints of tenants that move: in fleets with a serverless tier.
 COMPARISON_RESOURCES = 1
 
@@ -67,8 +68,12 @@ def root_resources(tiers: Tiers) -> int:
 
 def nested_resources(tiers: Tiers) -> int:
     """Resources of all nested stacks."""
-    serverless = sum(len(tier.tenants) for tier in tiers.values() if isinstance(tier, ServerlessTier))
-    return SERVERLESS_RESOURCES * serverless + WHALE_RESOURCES * (whales(tiers) - serverless)
+    of_hosting = {"serverless": SERVERLESS_RESOURCES, "async": ASYNC_RESOURCES}
+    return sum(
+        of_hosting.get(tier.hosting, WHALE_RESOURCES) * len(tier.tenants)
+        for tier in tiers.values()
+        if not isinstance(tier, MultiModelTier)
+    )
 
 
 def frame_bytes(config: FleetConfig) -> int:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from tierfleet.config import DedicatedTier, FleetConfig
-from tierfleet.cost import items, serverless
+from tierfleet.config import FleetConfig, MultiModelTier
+from tierfleet.cost import asynchronous, items, serverless
 from tierfleet.cost.bill import Bill, CostLine, Place
 from tierfleet.cost.instance_hours import mean_instances
 from tierfleet.cost.price import Price, UnknownPriceError
@@ -95,6 +95,12 @@ def monthly_cost(
             serverless.endpoint(bill, (name, tenant), without_instances, per_day, usage)
             if usage.traffic:
                 items.endpoint_logs(bill, (name, tenant), usage.traffic.calls_per_day(tenant), usage)
+    for name, queued in config.async_tiers.items():
+        for tenant in sorted(queued.tenants):
+            calls = usage.traffic.together([tenant]) if usage.traffic else None
+            items.endpoint(bill, (name, tenant), queued, asynchronous.mean_instances(queued, calls, usage))
+            if usage.traffic:
+                items.endpoint_logs(bill, (name, tenant), usage.traffic.calls_per_day(tenant), usage)
     items.storage(bill, config, served, usage)
     items.whole_fleet(bill, config, served, usage)
     if bill.unknown:
@@ -159,6 +165,7 @@ def _add_notes(bill: Bill, config: FleetConfig, usage: Usage) -> None:
         versions = counted(usage.versions_kept, "version")
         notes.append(f"{versions} of each model in the bucket (--versions-kept)")
     serverless.add_notes(bill, config, usage)
+    asynchronous.add_notes(bill, config, usage)
     starts = "caller process that starts" if usage.callers == 1 else "caller processes that start"
     notes.append(f"{usage.callers} {starts} again {usage.restarts_per_month:g} times a month (--callers)")
     defaults = [
@@ -166,7 +173,7 @@ def _add_notes(bill: Bill, config: FleetConfig, usage: Usage) -> None:
         for name, tier in sorted(config.instance_tiers.items())
         if tier.volume_size_in_gb is None
         and not describe(tier.instance_type).local_nvme
-        and not (isinstance(tier, DedicatedTier) and not tier.tenants)
+        and (isinstance(tier, MultiModelTier) or tier.tenants)
     ]
     if defaults:
         left_out.append(f"volumes of {', '.join(defaults)}: SageMaker chooses their size; set volume_size_in_gb")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tierfleet.config import FleetConfig, MultiModelTier, Tier
+from tierfleet.config.asynchronous import AsyncTier
 from tierfleet.config.serverless import ServerlessTier
 from tierfleet.runtime import metrics
 
@@ -61,6 +62,9 @@ _DEDICATED = AlarmCount(alarms=1, alarm_metrics=1)
 # constructs_lib/serverless_endpoint.py: 5XX and 4XX ratio (two metrics each), latency, memory, concurrency, model setup
 # and overhead.
 _SERVERLESS = AlarmCount(alarms=7, alarm_metrics=9)
+# constructs_lib/asynchronous: failures (two metrics), oldest request, no capacity, expired, undelivered (three metrics),
+# memory and disk; the alarm that wakes it up; target tracking with its two alarms, and the step policy.
+_ASYNC = AlarmCount(alarms=8, alarm_metrics=11, policies=2, target_tracking=2)
 # Hit ratio (two metrics), loading wait, churn, and the composite over them.
 _CACHE = AlarmCount(alarms=3, alarm_metrics=4, composite=1)
 # constructs_lib/variant_scaling.py: AlarmHigh and AlarmLow of target tracking; without scale-in there is no AlarmLow.
@@ -73,10 +77,12 @@ _FLEET = AlarmCount(alarms=2, alarm_metrics=5)
 _WARM_UP = AlarmCount(alarms=1, alarm_metrics=3)
 
 
-def endpoint_alarms(tier: Tier | ServerlessTier) -> AlarmCount:
+def endpoint_alarms(tier: Tier | ServerlessTier | AsyncTier) -> AlarmCount:
     """Alarms and scaling policies of one endpoint of `tier`."""
     if isinstance(tier, ServerlessTier):
         return _SERVERLESS
+    if isinstance(tier, AsyncTier):
+        return _ASYNC
     if not isinstance(tier, MultiModelTier):
         return _ENDPOINT + _DEDICATED + _TARGET_TRACKING
     return _ENDPOINT + _CACHE + _TARGET_TRACKING + (_SCALE_ON_CACHE if tier.scale_on_cache else AlarmCount())

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from tierfleet import aws_limits, images
+from tierfleet.config.instance_tier import Tier
 from tierfleet.config.model import AnyTier, Encryption, InstanceTier, Models, MultiModelTier
 from tierfleet.config.problems import Problem
 from tierfleet.config.serverless import ServerlessTier
@@ -124,11 +125,11 @@ def check_endpoint_names(fleet: str, environment: str, tiers: Mapping[str, AnyTi
                 yield Problem(where, key, None, message, "give one of them another id")
 
 
-def check_schedule_counts(tiers: _InstanceTiers) -> Iterator[Problem]:
+def check_schedule_counts(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
     """Application Auto Scaling's quota of scheduled actions."""
     most = aws_limits.SCHEDULED_ACTIONS.most
     for name, tier in tiers.items():
-        count = len(tier.scaling.schedules)
+        count = len(tier.scaling.schedules) if isinstance(tier, Tier) else 0
         if count > most:
             message = f"{count} schedules, Application Auto Scaling takes {most} scheduled actions a scalable target"
             yield Problem(f"tiers.{name}.scaling", "schedules", None, message, f"remove {count - most}")

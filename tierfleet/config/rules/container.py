@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from tierfleet import aws_limits, images
 from tierfleet.config.container import Container
-from tierfleet.config.model import DedicatedTier, MultiModelTier, Probe
+from tierfleet.config.model import InstanceTier, Probe
 from tierfleet.config.problems import Problem
 from tierfleet.instance_types import describe
 
@@ -27,9 +27,7 @@ _NUMBER = re.compile(_NUMBER_PATTERN, re.IGNORECASE)
 _PAIR = re.compile(rf"([0-9]+|qid):({_NUMBER_PATTERN})", re.IGNORECASE)
 
 
-def check_image(
-    container: Container, region: str, tiers: Mapping[str, MultiModelTier | DedicatedTier]
-) -> Iterator[Problem]:
+def check_image(container: Container, region: str, tiers: Mapping[str, InstanceTier]) -> Iterator[Problem]:
     """The image exists in the region, for the processor of every tier."""
     image, version = container.image, container.version
     if image in images.STOCK_VERSIONS:
@@ -42,9 +40,7 @@ def check_image(
         yield Problem("container", "version", version, message, "remove it; a URI carries its own tag")
 
 
-def _stock_image(
-    image: str, version: str | None, region: str, tiers: Mapping[str, MultiModelTier | DedicatedTier]
-) -> Iterator[Problem]:
+def _stock_image(image: str, version: str | None, region: str, tiers: Mapping[str, InstanceTier]) -> Iterator[Problem]:
     allowed = images.STOCK_VERSIONS[image]
     if version not in allowed:
         message = f"{image} is published as {', '.join(allowed)}"

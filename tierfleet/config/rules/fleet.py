@@ -43,7 +43,7 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
     tiers: Mapping[str, AnyTier] = parts.get("tiers", {})
     with_instances = {name: tier for name, tier in tiers.items() if not isinstance(tier, ServerlessTier)}
     problems = [*_default_tier(tiers, every_tier_is_sound), *_tenants(tiers), *_warm_ups(tiers)]
-    problems += [*check_counts(tiers), *check_schedule_counts(with_instances)]
+    problems += [*check_counts(tiers), *check_schedule_counts(tiers)]
     for name, tier in tiers.items():
         problems += check_tier(name, tier)
     if "routes" in parts:

@@ -11,6 +11,7 @@ from tierfleet.aws_limits import (
     TEMPLATE_BYTES,
 )
 from tierfleet.config import routes
+from tierfleet.config.asynchronous import AsyncTier
 from tierfleet.config.hosted_routes import hosted_routes, template_bytes
 from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.config.problems import Problem
@@ -48,7 +49,7 @@ def check_counts(tiers: Tiers) -> Iterator[Problem]:
             f"({fits} dedicated tenants)"
         )
         yield Problem("tiers", "tenants", None, message, fix)
-    scaled = shared + sum(len(tier.tenants) for tier in tiers.values() if isinstance(tier, DedicatedTier))
+    scaled = shared + sum(len(tier.tenants) for tier in tiers.values() if isinstance(tier, DedicatedTier | AsyncTier))
     if scaled > SCALABLE_TARGETS.most:
         message = f"{scaled} endpoints need as many scalable targets, AWS allows {SCALABLE_TARGETS.most}"
         yield Problem("tiers", "tenants", None, message, "move tenants to a shared tier or another region")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tierfleet.config.asynchronous import AsyncTier, check_async
 from tierfleet.config.model import AnyTier, InstanceTier, MultiModelTier, TenantEndpointTier, WarmUp
 from tierfleet.config.problems import Problem
 from tierfleet.config.rules.guardrail import check_guardrail
@@ -17,6 +18,8 @@ def check_tier(name: str, tier: AnyTier) -> Iterator[Problem]:
     where = f"tiers.{name}"
     if not isinstance(tier, MultiModelTier):
         yield from _pinned_models(where, tier)
+    if isinstance(tier, AsyncTier):
+        yield from check_async(where, tier)
     if not isinstance(tier, ServerlessTier):
         yield from _instances(where, tier)
 
@@ -31,7 +34,7 @@ def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
         message = f"{tier.instance_type} has a local NVMe disk and takes no volume size"
         fix = "remove it or use a type without d, such as ml.m5.xlarge"
         yield Problem(where, "volume_size_in_gb", tier.volume_size_in_gb, message, fix)
-    if tier.instances.min < 2:
+    if not isinstance(tier, AsyncTier) and tier.instances.min < 2:
         message = "one instance: losing it or its availability zone is an outage"
         fix = "set min = 2 where callers depend on it"
         yield Problem(f"{where}.instances", "min", tier.instances.min, message, fix, severity="note")
@@ -41,7 +44,7 @@ def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
         message = "watches updates in place, and a change of a multi-model endpoint is a new endpoint instead"
         fix = "remove it: the warm gate keeps an image that cannot answer out of the routes"
         yield Problem(where, "guardrail", None, message, fix, severity="note")
-    if tier.guardrail:
+    if not isinstance(tier, AsyncTier) and tier.guardrail:
         yield from check_guardrail(where, tier, tier.guardrail)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tierfleet.runtime import metrics
 from tierfleet.runtime.aws_errors import Kind, classify
@@ -20,7 +20,7 @@ from tierfleet.runtime.client.errors import (
 from tierfleet.runtime.client.metrics import CallMetrics
 from tierfleet.runtime.client.pointer_cache import PointerCache, PointerSource
 from tierfleet.runtime.client.reply import Reply, Timings
-from tierfleet.runtime.client.request_check import check_body_size
+from tierfleet.runtime.client.request_check import check_answers_calls, check_body_size
 from tierfleet.runtime.client.retries import Retries
 from tierfleet.runtime.client.route_cache import RouteCache
 from tierfleet.runtime.route_document import Route, RouteDocument, RoutesError
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # SageMaker answers with this status, or with an error.
 OK: Final = 200
+
+Sent = TypeVar("Sent")
 
 
 class StatusError(Exception):
@@ -78,13 +80,29 @@ class Call:
 
     def run(self, body: bytes, *, content_type: str, accept: str) -> Reply:
         """Make the call and return its reply. Raises CallError."""
+
+        def check(route: Route) -> None:
+            check_answers_calls(route, tenant=self._tenant)
+            check_body_size(body, route.shape, tenant=self._tenant)
+
+        route, (content, replied_type) = self.attempt(
+            check, lambda route: self._send(route, body, content_type, accept)
+        )
+        return self._reply(route, content, replied_type)
+
+    def attempt(self, check: Callable[[Route], None], send: Callable[[Route], Sent]) -> tuple[Route, Sent]:
+        """Send until an attempt succeeds; returns its route and what `send` returned.
+
+        check: raises CallError for a route that the request does not fit, which ends the call. send: makes one attempt,
+        within `seconds_left`; its exceptions are healed where possible. Raises CallError.
+        """
         self._waiting_seconds = self._clock() - self._started
         while True:
             route = self._resolve()
-            check_body_size(body, route.shape, tenant=self._tenant)
+            check(route)
             sent_at = self._clock()
             try:
-                content, replied_type = self._send(route, body, content_type, accept)
+                sent = send(route)
             except MemoryError:
                 raise
             except Exception as error:
@@ -93,21 +111,21 @@ class Call:
                 self._heal(error, route)
             else:
                 self._calling_seconds += self._clock() - sent_at
-                return self._reply(route, content, replied_type)
+                return route, sent
 
     def _resolve(self) -> Route:
         """Find the route and, on a multi-model endpoint, the pointer. Raises CallError when no time is left."""
         while True:
-            if self._seconds_left() <= 0:
+            if self.seconds_left() <= 0:
                 raise self._too_late()
             lookup = POINTER if self._route else ROUTES
             try:
                 if self._route is None:
-                    self._document = self._services.routes.current(seconds_left=self._seconds_left())
+                    self._document = self._services.routes.current(seconds_left=self.seconds_left())
                     self._take_route(self._document.route_of(self._tenant))
                 elif self._route.shared and self._pointer is None:
                     self._pointer, self._pointer_source = self._services.pointers.get(
-                        self._tenant, seconds_left=self._seconds_left()
+                        self._tenant, seconds_left=self.seconds_left()
                     )
                 else:
                     return self._route
@@ -130,7 +148,7 @@ class Call:
         if route.shared and self._pointer is not None:
             request["TargetModel"] = self._pointer.target_model
         self._attempts += 1
-        with time_limit(min(self._seconds_left(), route.shape.longest_answer_seconds)):
+        with time_limit(min(self.seconds_left(), route.shape.longest_answer_seconds)):
             response = self._services.runtime.invoke_endpoint(**request)
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", OK)
             if status != OK:
@@ -165,7 +183,7 @@ class Call:
                 return False
             if routes.refreshes_ended <= begun:
                 pause = routes.seconds_until_refresh()
-                if pause >= self._seconds_left():
+                if pause >= self.seconds_left():
                     return False
                 self._wait(pause)
 
@@ -173,7 +191,7 @@ class Call:
         if self._document is None:
             return False
         # If AppConfig does not answer, half of the time is left for the default tier.
-        newer = self._services.routes.newer_than(self._document, seconds_left=self._seconds_left() / 2)
+        newer = self._services.routes.newer_than(self._document, seconds_left=self.seconds_left() / 2)
         if newer != self._document:
             # New routes may name an endpoint that has been created again.
             self._gone.clear()
@@ -206,7 +224,7 @@ class Call:
             return False
         self._pointer_renewed = True
         try:
-            newer = self._services.pointers.newer_than(old, seconds_left=self._seconds_left())
+            newer = self._services.pointers.newer_than(old, seconds_left=self.seconds_left())
         except MemoryError:
             raise
         except Exception:
@@ -218,7 +236,7 @@ class Call:
         """Wait for the next attempt (of `lookup`), or raise the call's error if there is none or no time is left."""
         verdict = classify(error)
         seconds = self._retries.pause_seconds(verdict)
-        out_of_time = seconds is not None and seconds >= self._seconds_left()
+        out_of_time = seconds is not None and seconds >= self.seconds_left()
         if seconds is None or out_of_time:
             where: Any = {"tenant": self._tenant, "endpoint": self._endpoint(), "out_of_time": out_of_time}
             raise (unread_error(verdict, lookup, **where) if lookup else call_error(verdict, **where)) from error
@@ -228,7 +246,13 @@ class Call:
         self._services.sleep(seconds)
         self._waiting_seconds += seconds
 
-    def _seconds_left(self) -> float:
+    @property
+    def fell_back(self) -> bool:
+        """Whether the route is the default tier's, because the tenant's own endpoint does not exist."""
+        return self._fell_back
+
+    def seconds_left(self) -> float:
+        """Until the deadline; may be negative."""
         return self._deadline - self._clock()
 
     def _endpoint(self) -> str | None:

@@ -22,6 +22,8 @@ class HostingShape:
     """Whether one endpoint serves many tenants. A call then names its model (TargetModel)."""
     always_in_memory: bool = False
     """Whether the model is in memory before a call."""
+    queued: bool = False
+    """Whether the endpoint takes requests into a queue (`submit`) instead of answering calls (`invoke`)."""
     longest_answer_seconds: float = REAL_TIME_ANSWER_SECONDS
     """How long a client waits for one answer, unless the caller's deadline is shorter."""
     max_body_bytes: int | None = None

@@ -1,0 +1,1 @@
+"""Asynchronous endpoints: the endpoint, its scaling, its rights, and the bucket and topics of its results."""
