@@ -10,9 +10,10 @@ from tierfleet.config import FleetConfig
 
 
 class ModelsStack(cdk.Stack):
-    """The model bucket and the alarm topic; with an asynchronous tier, its bucket and topics. Deploy it first, publish models, then deploy the fleet.
+    """The model bucket and the alarm topic. Deploy it first, publish models, then deploy the fleet.
 
-    Both have literal names, so no other stack needs a reference to this one.
+    With an asynchronous tier it also has the bucket and the topics of results. All have literal names, so no other
+    stack needs a reference to this one.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: FleetConfig) -> None:

@@ -20,6 +20,20 @@ class ServerlessSpec:
 
 
 @dataclass(frozen=True)
+class QueueSpec:
+    """The queue of an asynchronous endpoint."""
+
+    output_path: str | None
+    """s3:// of results."""
+    failure_path: str | None
+    """s3:// of failures."""
+    success_topic: str | None
+    error_topic: str | None
+    max_concurrency: int | None
+    """Requests that one instance works on at once; None leaves it to the service."""
+
+
+@dataclass(frozen=True)
 class VariantSpec:
     """One production variant of a fleet: `count` instances of one container, or containers as calls need them."""
 
@@ -34,6 +48,8 @@ class VariantSpec:
     environment: dict[str, str]
     cache_disabled: bool = False
     serverless: ServerlessSpec | None = None
+    queue: QueueSpec | None = None
+    """Of an asynchronous endpoint."""
     credentials: tuple[str, str, str] | None = None
     """Access key, secret key and session token to fetch artefacts with; None: the account's own."""
 
@@ -75,5 +91,6 @@ def _read_variant(message: dict[str, Any]) -> VariantSpec:
             **message,
             "credentials": tuple(credentials) if credentials else None,
             "serverless": ServerlessSpec(**without_instances) if without_instances else None,
+            "queue": QueueSpec(**message["queue"]) if message["queue"] else None,
         }
     )

@@ -62,8 +62,8 @@ _DEDICATED = AlarmCount(alarms=1, alarm_metrics=1)
 # constructs_lib/serverless_endpoint.py: 5XX and 4XX ratio (two metrics each), latency, memory, concurrency, model setup
 # and overhead.
 _SERVERLESS = AlarmCount(alarms=7, alarm_metrics=9)
-# constructs_lib/asynchronous: failures (two metrics), oldest request, no capacity, expired, undelivered (three metrics),
-# memory and disk; the alarm that wakes it up; target tracking with its two alarms, and the step policy.
+# constructs_lib/asynchronous: failures (two metrics), oldest request, no capacity, expired, undelivered (three
+# metrics), memory and disk; the alarm that wakes it up; target tracking with its two alarms, and the step policy.
 _ASYNC = AlarmCount(alarms=8, alarm_metrics=11, policies=2, target_tracking=2)
 # Hit ratio (two metrics), loading wait, churn, and the composite over them.
 _CACHE = AlarmCount(alarms=3, alarm_metrics=4, composite=1)

@@ -28,6 +28,16 @@ UNITS = {
     "ModelUnloadingTime": "Microseconds",
     "ModelSetupTime": "Microseconds",
     "ServerlessConcurrentExecutionsUtilization": "None",
+    "InvocationsProcessed": "Count",
+    "InvocationFailures": "Count",
+    "ExpiredRequests": "Count",
+    "RequestDownloadFailures": "Count",
+    "ResponseUploadFailures": "Count",
+    "NotificationFailures": "Count",
+    "RequestDownloadLatency": "Microseconds",
+    "ResponseUploadLatency": "Microseconds",
+    "TimeInBacklog": "Milliseconds",
+    "TotalProcessingTime": "Milliseconds",
 }
 
 
