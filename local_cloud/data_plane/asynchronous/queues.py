@@ -111,7 +111,7 @@ class Queues:
             for key in [key for key in self._queues if key not in self.fleets.endpoints]:
                 del self._queues[key]  # an endpoint takes its queue with it
             for key, queue in self._queues.items():
-                self._give_out(key[0], self.fleets.endpoints[key], queue)
+                self._give_out(self.fleets.endpoints[key], queue)
 
     def _accept(self, scope: Scope, endpoint_name: str, headers: Headers, body: bytes) -> Answer:
         endpoint = self.fleets.endpoints.get((scope, endpoint_name))
@@ -132,7 +132,7 @@ class Queues:
         ]
         return Answer(202, answered, json.dumps({"InferenceId": request.inference_id}).encode())
 
-    def _give_out(self, scope: Scope, endpoint: Endpoint, queue: Queue) -> None:
+    def _give_out(self, endpoint: Endpoint, queue: Queue) -> None:
         for fleet, instance in _places(endpoint):
             while queue.waiting and instance.in_service and instance.requests_in_flight < _room(instance):
                 request = queue.waiting.popleft()
