@@ -9,10 +9,10 @@ from constructs_lib.endpoint_metrics import (
     MICROSECONDS_PER_SECOND,
     EndpointMetrics,
 )
-from tierfleet.config import DedicatedTier, MultiModelTier
+from tierfleet.config import Tier
 from tierfleet.config.guardrail_time import ROLLBACK_DATAPOINTS, ROLLBACK_PERIOD_SECONDS
-from tierfleet.config.instance_tier import DedicatedAlarmLimits
-from tierfleet.config.model import MultiModelAlarmLimits
+from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
+from tierfleet.config.hosting.multi_model import MultiModelAlarmLimits
 from tierfleet.config.section import ErrorLimits
 
 FIVE_MINUTES = 300
@@ -107,7 +107,7 @@ def dedicated_rollback_alarms(metrics: EndpointMetrics, limits: DedicatedAlarmLi
     ]
 
 
-def instance_alarms(metrics: EndpointMetrics, tier: MultiModelTier | DedicatedTier) -> list[AlarmSpec]:
+def instance_alarms(metrics: EndpointMetrics, tier: Tier) -> list[AlarmSpec]:
     """What every endpoint with instances is watched for: 4XX, memory, disk, and load beyond the scaling target."""
     limits, target = tier.alarms, tier.scaling.target_invocations_per_minute
     return [

@@ -8,9 +8,8 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from constructs_lib import arns
-from tierfleet.config import DedicatedTier, FleetConfig, Guardrail
+from tierfleet.config import FleetConfig, Guardrail, HostedTier, InstanceTier
 from tierfleet.config.generation import guardrail_id
-from tierfleet.config.model import InstanceTier, TenantEndpointTier
 from tierfleet.runtime.names import MODELS_PREFIX, VARIANT_NAME
 
 
@@ -24,13 +23,13 @@ def vpc_config(config: FleetConfig) -> sagemaker.CfnModel.VpcConfigProperty | No
 
 
 def single_model_container(
-    config: FleetConfig, tier: TenantEndpointTier, tenant: str, image_uri: str
+    config: FleetConfig, tier: HostedTier, tenant: str, image_uri: str
 ) -> sagemaker.CfnModel.ContainerDefinitionProperty:
     """The container of a tenant's own endpoint, with its pinned artefact."""
     return sagemaker.CfnModel.ContainerDefinitionProperty(
         image=image_uri,
         mode="SingleModel",
-        model_data_url=f"s3://{arns.models_bucket_name(config)}/{MODELS_PREFIX}{tier.tenants[tenant].model}",
+        model_data_url=f"s3://{arns.models_bucket_name(config)}/{MODELS_PREFIX}{tier.pinned_models(tenant)['model']}",
         environment=dict(config.container.environment) or None,
     )
 
@@ -74,7 +73,7 @@ def endpoint_config(
             enable_detailed_observability=config.detailed_observability, enable_enhanced_metrics=False
         ),
     )
-    if isinstance(tier, DedicatedTier):
+    if tier.endpoint_per_tenant:
         # "To update an endpoint, you must create a new EndpointConfig", also when only the guardrail changes.
         # docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.html
         resource.override_logical_id(f"{cdk.Stack.of(scope).get_logical_id(resource)}{guardrail_id(tier)}")

@@ -13,7 +13,7 @@ from constructs_lib.fleet_dashboard import FleetDashboard
 from constructs_lib.gates.compared_tenants import ComparedTenants
 from constructs_lib.gates.moved_tenants import MovedTenants
 from constructs_lib.gates.warm_gate import WarmGate
-from constructs_lib.multi_model_endpoint import MultiModelEndpoint
+from constructs_lib.hosting.multi_model_endpoint import MultiModelEndpoint
 from constructs_lib.routes.parts import RouteParts
 from constructs_lib.routes.table import RouteDeployment, RouteGuard, RouteTable
 from constructs_lib.serving_image import ServingImage
@@ -111,7 +111,7 @@ class FleetStack(cdk.Stack):
                 # The function's ARN alone would let the gate start before the function can be called.
                 whale.node.add_dependency(warm_up.gate_function, first_guard)
 
-        if config.serverless_tiers:
+        if config.compares_moves:
             ComparedTenants(
                 self,
                 "Compared",

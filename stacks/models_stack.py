@@ -4,7 +4,7 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from constructs_lib.alarm_topic import AlarmTopic
-from constructs_lib.asynchronous.store import AsyncStore
+from constructs_lib.hosting.async_store import AsyncStore
 from constructs_lib.model_store import ModelStore
 from tierfleet.config import FleetConfig
 

@@ -1,22 +1,31 @@
 """One tenant's own endpoint as a nested stack: a change of it is one diff, and other tenants never move its ids."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from constructs_lib.alarms import AlarmAudience
-from constructs_lib.asynchronous.endpoint import AsyncEndpoint
-from constructs_lib.asynchronous.rights import queue_statements
-from constructs_lib.dedicated_endpoint import DedicatedEndpoint
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.gates.warm_gate import WarmGate
-from constructs_lib.serverless_endpoint import ServerlessEndpoint
-from tierfleet.config import FleetConfig
-from tierfleet.config.model import TenantEndpointTier
+from constructs_lib.hosting.async_endpoint import AsyncEndpoint
+from constructs_lib.hosting.async_rights import queue_statements
+from constructs_lib.hosting.dedicated_endpoint import DedicatedEndpoint
+from constructs_lib.hosting.serverless_endpoint import ServerlessEndpoint
+from tierfleet.config import FleetConfig, HostedTier
 
-_ENDPOINTS: dict[str, Callable[..., DedicatedEndpoint | ServerlessEndpoint | AsyncEndpoint]] = {
+
+class TenantEndpoint(Protocol):
+    """What the stack needs of the construct of a shape."""
+
+    endpoint: sagemaker.CfnEndpoint
+    endpoint_config_name: str
+
+
+_ENDPOINTS: dict[str, Callable[..., TenantEndpoint]] = {
     "dedicated": DedicatedEndpoint,
     "serverless": ServerlessEndpoint,
     "async": AsyncEndpoint,
@@ -38,7 +47,7 @@ class WhaleStack(cdk.NestedStack):
         *,
         config: FleetConfig,
         tier_name: str,
-        tier: TenantEndpointTier,
+        tier: HostedTier,
         image_uri: str,
         image_repository_arn: str,
         gate_function: lambda_.IFunction,
@@ -53,7 +62,7 @@ class WhaleStack(cdk.NestedStack):
             config=config,
             image_repository_arn=image_repository_arn,
             tenant=construct_id,
-            further_statements=queue_statements(config, construct_id) if tier.hosting == "async" else (),
+            further_statements=() if tier.shape.request_response else queue_statements(config, construct_id),
         )
         whale = _ENDPOINTS[tier.hosting](
             self,

@@ -7,7 +7,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Match, Template
 from synthesis import AUDIENCE, BUCKET, ROLE_ARN, only, resources, template_of
 
-from constructs_lib.dedicated_endpoint import DedicatedEndpoint
+from constructs_lib.hosting.dedicated_endpoint import DedicatedEndpoint
 from local_cloud.testing.fleets import fleet
 
 NAME = "shop--test--whale--w1--dedicated-m5-large"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from synthesis import AUDIENCE, statements, template_of
 
 from constructs_lib import invoke_grants
-from constructs_lib.dedicated_endpoint import DedicatedEndpoint
-from constructs_lib.multi_model_endpoint import MultiModelEndpoint
+from constructs_lib.hosting.dedicated_endpoint import DedicatedEndpoint
+from constructs_lib.hosting.multi_model_endpoint import MultiModelEndpoint
 from local_cloud.testing.fleets import fleet
 from tierfleet.config import routes
 from tierfleet.runtime.names import endpoint_name, hashed_tenant

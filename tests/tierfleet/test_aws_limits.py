@@ -17,7 +17,8 @@ from tests.fuzz.random_fleets import random_fleets
 from tierfleet import aws_limits, instance_types
 from tierfleet.config import FleetConfig
 from tierfleet.config.hosted_routes import hosted_routes, template_bytes
-from tierfleet.config.template_size import ROUTE_PARTS_RESOURCES, WHALE_RESOURCES, root_resources
+from tierfleet.config.hosting.dedicated import STACK_RESOURCES
+from tierfleet.config.template_size import ROUTE_PARTS_RESOURCES, root_resources
 from tierfleet.property_limits import PROPERTY_LIMITS, PropertyLimit
 from tierfleet.template_limits import check_assembly, check_limits
 
@@ -291,4 +292,4 @@ def test_the_resources_and_bytes_that_a_check_expects_are_the_real_ones(name: st
 
 def test_a_whale_is_as_many_resources_as_the_check_expects(synth: Synth) -> None:
     nested = [t for n, t in read_templates(synth(fleet())).items() if "Whalesw1" in n]
-    assert [len(template["Resources"]) for template in nested] == [WHALE_RESOURCES]
+    assert [len(template["Resources"]) for template in nested] == [STACK_RESOURCES]

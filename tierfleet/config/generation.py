@@ -13,7 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.hosting.tier import InstanceTier
+from tierfleet.config.model import FleetConfig
 from tierfleet.config.problems import Problem
 from tierfleet.images import TIERFLEET_IMAGE
 
@@ -69,7 +71,7 @@ def instance_settings(config: FleetConfig, tier: MultiModelTier) -> dict[str, An
     return {key: value for key, value in made_of.items() if value is not None}
 
 
-def guardrail_settings(tier: MultiModelTier | DedicatedTier) -> dict[str, Any] | None:
+def guardrail_settings(tier: InstanceTier) -> dict[str, Any] | None:
     """The guardrail as SageMaker gets it, without keys that its type does not use; None without one."""
     guardrail = tier.guardrail
     if guardrail is None:
@@ -81,7 +83,7 @@ def guardrail_settings(tier: MultiModelTier | DedicatedTier) -> dict[str, Any] |
     return {"shift": shift, **guardrail.model_dump(exclude=unused)}
 
 
-def guardrail_id(tier: MultiModelTier | DedicatedTier) -> str:
+def guardrail_id(tier: InstanceTier) -> str:
     """Eight characters for a guardrail: an EndpointConfig's logical id has them, since an endpoint is updated only by
     another EndpointConfig. Empty without a guardrail."""
     settings = guardrail_settings(tier)

@@ -1,39 +1,46 @@
 """The vocabulary of a fleet file: every key, its unit, its default and what it becomes in CloudFormation.
 
-Shapes and ranges live here; rules that need more than one table live in `rules`.
+The tables of tiers live in `hosting`, rules that need more than one table in `rules`.
 The docstring below each key is the text of docs/configuration.md and of the JSON Schema.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from tierfleet.aws_limits import LONGEST_LOAD_SECONDS
-from tierfleet.config.asynchronous import AsyncTier
-from tierfleet.config.container import Container
-from tierfleet.config.instance_tier import DedicatedAlarmLimits, EndpointAlarmLimits, Guardrail, Tier
+from tierfleet.config.hosting import AnyTier
+from tierfleet.config.hosting.asynchronous import AsyncTier
+from tierfleet.config.hosting.dedicated import DedicatedTier
+from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.hosting.serverless import ServerlessTier
+from tierfleet.config.hosting.tier import HostedTier, InstanceTier
 from tierfleet.config.section import (
-    SMALLEST_LIMIT,
     Count,
     KmsKeyArn,
     LogRetentionDays,
-    ModelKey,
-    PinnedModel,
     PrincipalArn,
     Region,
-    Schedule,
     Section,
     SecurityGroupId,
     SubnetId,
-    TenantId,
-    TimeZone,
     Word,
     check_distinct,
 )
-from tierfleet.config.serverless import ServerlessTier
 from tierfleet.images import is_ecr_uri
-from tierfleet.runtime.names import GENERATION_PATTERN
+
+
+class Container(Section):
+    """The image that serves the models."""
+
+    image: str
+    """`sagemaker-xgboost` or `sagemaker-scikit-learn` (AWS's stock images), `tierfleet` (our dense server), or
+    a full ECR URI. -> AWS::SageMaker::Model PrimaryContainer.Image"""
+    version: str | None = None
+    """Tag of a stock image, such as `1.7-1`; needed for stock images only."""
+    environment: Mapping[str, str] = {}
+    """Passed to the container as it is, script mode (`SAGEMAKER_PROGRAM`, `SAGEMAKER_SUBMIT_DIRECTORY`)
+    included; at most 100 entries. -> PrimaryContainer.Environment"""
 
 
 class Network(Section):
@@ -91,105 +98,6 @@ class Routes(Section):
     at least 2 x ttl_seconds + 70 s. -> AWS::AppConfig::DeploymentStrategy FinalBakeTimeInMinutes"""
     max_route_errors_per_minute: Count = 5
     """RouteErrors (calls to an endpoint that is not there) above which AppConfig takes the routes back."""
-
-
-class ScaleOnCache(Section):
-    """More instances when the model cache thrashes, whatever the traffic: a cache-bound fleet never reaches an
-    invocation target. Scale-in then waits for a calm hour (docs/adr/0003)."""
-
-    max_unloads_per_hour: Count
-    """Models unloaded for want of memory, over all instances, that the tier tolerates (ModelUnloadingTime
-    SampleCount)."""
-    add_instances: Count = 1
-    """Instances added each time. -> ScalingPolicy StepAdjustments.ScalingAdjustment"""
-    cooldown_seconds: Annotated[int, Field(ge=60, le=86_400)] = 1800
-    """Pause after adding or removing one: a new instance needs time to draw its share of models.
-    -> StepScalingPolicyConfiguration.Cooldown"""
-
-
-class MultiModelAlarmLimits(EndpointAlarmLimits):
-    """Limits of a multi-model endpoint."""
-
-    min_cache_hit_ratio: Annotated[float, Field(ge=SMALLEST_LIMIT, le=1)]
-    """ModelCacheHit ratio to hold. It follows from traffic and memory, so no default is right."""
-    max_loading_wait_seconds: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=LONGEST_LOAD_SECONDS)] = 3.0
-    """Longest ModelLoadingWaitTime a caller may meet."""
-    max_unloads_per_hour: Count = 500
-    """Models unloaded for want of memory, over all instances, before the cache counts as thrashing."""
-
-
-class WarmUp(Section):
-    """Models loaded before their callers come: on a schedule, when the endpoint is in service, in a deploy."""
-
-    schedule: Schedule
-    """When to warm; several hours in one cron keep a list warm through the day.
-    -> AWS::Scheduler::Schedule ScheduleExpression"""
-    timezone: TimeZone = "UTC"
-    """IANA time zone of the schedule, summer time included. -> ScheduleExpressionTimezone"""
-    tenants: Annotated[tuple[TenantId, ...], AfterValidator(check_distinct)] = ()
-    """Whose models to load, hottest first. A tenant on another tier is skipped."""
-    tenants_file: str | None = None
-    """Or a file next to this one with one tenant a line (`#` starts a comment), for long lists."""
-    concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Loads under way at once; default: the vCPUs of the initial instances. More would starve live calls."""
-    deadline_seconds: Annotated[int, Field(ge=60, le=780)] = 780
-    """When to stop and report what is left; below Lambda's own limit of 900 s."""
-
-
-class MultiModelTier(Tier):
-    """A multi-model endpoint: the instances' memory is a cache of models."""
-
-    hosting: Literal["multi-model"]
-    """`multi-model`: one endpoint for all tenants of the tier."""
-    default: bool = False
-    """True for the one tier that serves every tenant no other tier names."""
-    tenants: Annotated[tuple[TenantId, ...], AfterValidator(check_distinct)] = ()
-    """Tenants of a further shared tier; the default tier lists none."""
-    first_generation: Annotated[str, Field(pattern=rf"^{GENERATION_PATTERN}$")] | None = None
-    """The generation whose endpoint name carries no suffix. A generation is six characters for what the instances are
-    made of; every other one ends the endpoint's name, so that a change makes a new endpoint. Left out: the name always
-    has one. -> AWS::SageMaker::Endpoint EndpointName"""
-    models_per_instance: Count | None = None
-    """Models of this fleet that fit the memory of one instance, measured: LoadedModelCount when
-    ModelUnloadingTime first appears. Needed for a warm-up; the artefact's size says little."""
-    model_cache: Literal["Enabled", "Disabled"] = "Enabled"
-    """Disabled unloads a model after each call. -> AWS::SageMaker::Model MultiModelConfig.ModelCacheSetting"""
-    scale_on_cache: ScaleOnCache | None = None
-    """Step scaling on unloads, for a fleet whose limit is memory."""
-    alarms: MultiModelAlarmLimits
-    """When to call for a person."""
-    warm_up: WarmUp | None = None
-    """Which models to load ahead of their callers."""
-    guardrail: Guardrail | None = None
-    """For updates in place, which no edit makes: a change of a multi-model endpoint is a new endpoint."""
-
-
-class DedicatedTenant(PinnedModel):
-    """A whale: a tenant with an endpoint of its own."""
-
-    model: ModelKey
-    """The pinned artefact, `<tenant>/<version>.tar.gz` below `models/` in the model bucket. Changing it rolls the
-    endpoint through its guardrail. -> AWS::SageMaker::Model ModelDataUrl"""
-
-
-class DedicatedTier(Tier):
-    """One endpoint per tenant, its model always in memory."""
-
-    hosting: Literal["dedicated"]
-    """`dedicated`: an endpoint for each tenant of the tier."""
-    tenants: Mapping[TenantId, DedicatedTenant] = {}
-    """The whales, one line each. Promote a tenant by adding its line, demote it by deleting the line."""
-    alarms: DedicatedAlarmLimits
-    """When to call for a person, and when to take a new version back."""
-    guardrail: Guardrail = Guardrail()
-    """How a new version gets its traffic."""
-
-
-InstanceTier = MultiModelTier | DedicatedTier | AsyncTier
-"""A tier whose endpoints have instances."""
-TenantEndpointTier = DedicatedTier | ServerlessTier | AsyncTier
-"""A tier with an endpoint for each tenant."""
-AnyTier = Annotated[MultiModelTier | DedicatedTier | ServerlessTier | AsyncTier, Field(discriminator="hosting")]
 
 
 def _isolated_by_default(sound: dict[str, Any]) -> bool:
@@ -267,12 +175,17 @@ class FleetConfig(Section):
     @property
     def instance_tiers(self) -> dict[str, InstanceTier]:
         """The tiers whose endpoints have instances, by name, in name order."""
-        return {**self.multi_model_tiers, **self.dedicated_tiers, **self.async_tiers}
+        return {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, InstanceTier)}
 
     @property
-    def tenant_endpoint_tiers(self) -> dict[str, TenantEndpointTier]:
+    def tenant_endpoint_tiers(self) -> dict[str, HostedTier]:
         """The tiers with an endpoint for each tenant, by name, in name order."""
-        return {name: tier for name, tier in sorted(self.tiers.items()) if not isinstance(tier, MultiModelTier)}
+        return {name: tier for name, tier in sorted(self.tiers.items()) if tier.endpoint_per_tenant}
+
+    @property
+    def compares_moves(self) -> bool:
+        """Whether a gate compares what the old and the new endpoint of a tenant answer."""
+        return any(tier.compares_moves for tier in self.tiers.values())
 
     @property
     def default_tier(self) -> str:

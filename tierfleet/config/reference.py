@@ -2,34 +2,24 @@
 
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tierfleet.config.asynchronous import AsyncTenant, AsyncTier
-from tierfleet.config.instance_tier import DedicatedAlarmLimits, EndpointAlarmLimits, ScheduledCapacity, Tier
-from tierfleet.config.model import DedicatedTenant, DedicatedTier, FleetConfig, MultiModelTier
-from tierfleet.config.serverless import ServerlessTenant, ServerlessTier
+from tierfleet.config.hosting import TIERS
+from tierfleet.config.hosting.dedicated import DedicatedTenant
+from tierfleet.config.hosting.tier import EndpointAlarmLimits, ScheduledCapacity, Tier
+from tierfleet.config.model import FleetConfig
+from tierfleet.config.section import PinnedModel
 
 # The name of each table in a fleet file, in the order of the reference.
 _TIER_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
-    ('[tiers.<tier>], hosting = "multi-model"', MultiModelTier),
-    ('[tiers.<tier>], hosting = "dedicated"', DedicatedTier),
-    ('[tiers.<tier>], hosting = "serverless"', ServerlessTier),
-    ('[tiers.<tier>], hosting = "async"', AsyncTier),
+    *((f'[tiers.<tier>], hosting = "{hosting}"', tier) for hosting, tier in TIERS.items()),
     ("[tiers.<tier>.tenants]: `<tenant> = { ... }`", DedicatedTenant),
     ("[tiers.<tier>.scaling.schedules.<name>]", ScheduledCapacity),
 )
-
-_TABLES_OF_THEIR_OWN = (DedicatedTenant, ServerlessTenant, AsyncTenant, ScheduledCapacity)
-
-# Keys of a table that a table before it has too, with the same meaning.
-_INHERITED: dict[type[BaseModel], dict[str, FieldInfo]] = {
-    DedicatedTier: Tier.model_fields,
-    DedicatedAlarmLimits: EndpointAlarmLimits.model_fields,
-}
 
 
 def json_schema() -> str:
@@ -49,27 +39,30 @@ def configuration_markdown() -> str:
     seen: set[type[BaseModel]] = set()
     for name, field in FleetConfig.model_fields.items():
         for model in _models(field.annotation):
-            if model not in (MultiModelTier, DedicatedTier, ServerlessTier, AsyncTier):
+            if model not in TIERS.values():
                 sections.append(_section(f"[{name}]", model))
                 seen.add(model)
     for title, model in _TIER_TABLES:
-        sections.append(_section(title, model))
+        sections.append(_section(title, model, _as_above(model, seen)))
+        seen.add(model)
         for name, field in model.model_fields.items():
             for inner in _models(field.annotation):
-                if inner not in seen and inner not in (
-                    DedicatedTenant,
-                    ServerlessTenant,
-                    AsyncTenant,
-                    ScheduledCapacity,
-                ):
+                if inner not in seen and not issubclass(inner, PinnedModel) and inner is not ScheduledCapacity:
+                    sections.append(_section(f"[tiers.<tier>.{name}]", inner, _as_above(inner, seen)))
                     seen.add(inner)
-                    sections.append(_section(f"[tiers.<tier>.{name}]", inner))
     return "\n".join(sections)
 
 
-def _section(title: str, model: type[BaseModel]) -> str:
+def _as_above(model: type[BaseModel], seen: set[type[BaseModel]]) -> list[str]:
+    """Keys of a table that a table before it has too, with the same meaning."""
+    for base in (Tier, EndpointAlarmLimits):
+        if issubclass(model, base) and any(issubclass(other, base) for other in seen):
+            return list(base.model_fields)
+    return []
+
+
+def _section(title: str, model: type[BaseModel], as_above: Sequence[str] = ()) -> str:
     lines = [f"### {title}", "", " ".join((model.__doc__ or "").split()), ""]
-    as_above = _INHERITED.get(model, {}).keys()
     if as_above:
         lines += [f"As above: {', '.join(f'`{name}`' for name in as_above)}. And:", ""]
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from tierfleet.config.generation import name_suffix
-from tierfleet.config.model import FleetConfig, MultiModelTier, TenantEndpointTier
-from tierfleet.config.serverless import ServerlessTier
+from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.hosting.tier import HostedTier
+from tierfleet.config.model import FleetConfig
 from tierfleet.instance_types import describe
 from tierfleet.runtime import names, route_parts
-from tierfleet.runtime.hosting import SHAPES
 
 # AppConfig's validators know no newer draft than 04. Kept by hand; tests check every fleet's document against it.
 ROUTE_SCHEMA: Mapping[str, Any] = {
@@ -120,9 +120,13 @@ def route_schema(config: FleetConfig) -> dict[str, Any]:
     """ROUTE_SCHEMA for the shapes of one fleet. A shape without a tier is not in it, so a shape that tierfleet learns
     changes no validator that is deployed."""
     schema = copy.deepcopy(dict(ROUTE_SCHEMA))
-    shapes = [SHAPES[tier.hosting] for tier in config.tiers.values()]
-    own = sorted({shape.hosting for shape in shapes if not shape.shared and not shape.queued} | {"dedicated"})
-    schema["properties"]["tiers"]["additionalProperties"]["oneOf"][1]["properties"]["hosting"]["enum"] = own
+    shared, own = schema["properties"]["tiers"]["additionalProperties"]["oneOf"]
+    tiers = config.tiers.values()
+    for kind, words in (
+        (shared, {"multi-model", *(tier.hosting for tier in tiers if not tier.endpoint_per_tenant)}),
+        (own, {"dedicated", *(t.hosting for t in tiers if t.endpoint_per_tenant and t.shape.request_response)}),
+    ):
+        kind["properties"]["hosting"]["enum"] = sorted(words)
     if config.async_tiers:
         schema["properties"]["tiers"]["additionalProperties"]["oneOf"].append(_ASYNC_TIER_SCHEMA)
     return schema
@@ -133,8 +137,7 @@ def endpoint_name(config: FleetConfig, tier: str, tenant: str | None = None) -> 
     settings = config.tiers[tier]
     suffix = name_suffix(config, settings) if isinstance(settings, MultiModelTier) else None
     words = config.fleet, config.environment, tier, tenant
-    instance_type = None if isinstance(settings, ServerlessTier) else settings.instance_type
-    return names.endpoint_name(*words, settings.hosting, instance_type, suffix)
+    return names.endpoint_name(*words, settings.hosting, settings.endpoint_instance_type, suffix)
 
 
 def async_bucket(config: FleetConfig) -> str:
@@ -169,21 +172,17 @@ def route_json(config: FleetConfig) -> str:
 
 
 def _tier(config: FleetConfig, name: str) -> dict[str, str]:
-    hosting = config.tiers[name].hosting
-    if SHAPES[hosting].queued:
-        return {"hosting": hosting, "bucket": async_bucket(config)}
-    return (
-        {"hosting": hosting, "endpoint": endpoint_name(config, name)}
-        if SHAPES[hosting].shared
-        else {"hosting": hosting}
-    )
+    tier = config.tiers[name]
+    if not tier.shape.request_response:
+        return {"hosting": tier.hosting, "bucket": async_bucket(config)}
+    return {"hosting": tier.hosting} | ({} if tier.endpoint_per_tenant else {"endpoint": endpoint_name(config, name)})
 
 
 def _exceptions(config: FleetConfig) -> dict[str, dict[str, str]]:
     exceptions = {}
     for name, tier in config.tiers.items():
         for tenant in tier.tenants:
-            if not isinstance(tier, MultiModelTier):
+            if tier.endpoint_per_tenant:
                 route = {
                     "endpoint": endpoint_name(config, name, tenant),
                     "model_version": _pinned_version(tier, tenant),
@@ -194,9 +193,9 @@ def _exceptions(config: FleetConfig) -> dict[str, dict[str, str]]:
     return dict(sorted(exceptions.items()))
 
 
-def _pinned_version(tier: TenantEndpointTier, tenant: str) -> str:
+def _pinned_version(tier: HostedTier, tenant: str) -> str:
     """`2026-11-14` of `m01/2026-11-14.tar.gz`, as a pointer would name it."""
-    return tier.tenants[tenant].model.partition("/")[2].removesuffix(".tar.gz")
+    return next(iter(tier.pinned_models(tenant).values())).partition("/")[2].removesuffix(".tar.gz")
 
 
 def _warm_ups(config: FleetConfig) -> dict[str, Any]:

@@ -7,11 +7,12 @@ synthesis. Tests compare both with real templates.
 import json
 from collections.abc import Mapping
 
-from tierfleet.config.model import AnyTier, FleetConfig, MultiModelTier
-from tierfleet.config.serverless import ServerlessTier
+from tierfleet.config.hosting import AnyTier
+from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.model import FleetConfig
 
 # Resources of the root stack: of every fleet, of the first warm-up, of a shared tier and its options, of a whale's
-# nested stack, of a route document in parts; and the resources inside a whale's stack.
+# nested stack, of a route document in parts. A tier knows the resources inside its nested stacks.
 FLEET_RESOURCES = 26
 # The two route guards have no tags.
 _UNTAGGED_RESOURCES = 2
@@ -21,10 +22,7 @@ SCALE_ON_CACHE_RESOURCES = 4
 WARM_UP_RESOURCES = 1
 NESTED_STACK_RESOURCES = 1
 ROUTE_PARTS_RESOURCES = 1
-WHALE_RESOURCES = 13
-SERVERLESS_RESOURCES = 12
-ASYNC_RESOURCES = 16
-# The gate that compares the endpoints of tenants that move: in fleets with a serverless tier.
+# The gate that compares the endpoints of tenants that move: in fleets with a tier that says so.
 COMPARISON_RESOURCES = 1
 
 # Bytes of the root template, without its route document, at short names; then by character of a name.
@@ -62,18 +60,19 @@ def root_resources(tiers: Tiers) -> int:
         + SCALE_ON_CACHE_RESOURCES * sum(tier.scale_on_cache is not None for tier in shared)
         + WARM_UP_RESOURCES * warmed
         + NESTED_STACK_RESOURCES * whales(tiers)
-        + COMPARISON_RESOURCES * any(isinstance(tier, ServerlessTier) for tier in tiers.values())
+        + COMPARISON_RESOURCES * any(tier.compares_moves for tier in tiers.values())
     )
 
 
 def nested_resources(tiers: Tiers) -> int:
     """Resources of all nested stacks."""
-    of_hosting = {"serverless": SERVERLESS_RESOURCES, "async": ASYNC_RESOURCES}
-    return sum(
-        of_hosting.get(tier.hosting, WHALE_RESOURCES) * len(tier.tenants)
-        for tier in tiers.values()
-        if not isinstance(tier, MultiModelTier)
-    )
+    return sum(stack_resources(tiers))
+
+
+def stack_resources(tiers: Tiers) -> list[int]:
+    """Resources of each nested stack."""
+    own = [tier for tier in tiers.values() if tier.endpoint_per_tenant]
+    return [tier.stack_resources(tenant) for tier in own for tenant in tier.tenants]
 
 
 def frame_bytes(config: FleetConfig) -> int:
@@ -86,7 +85,7 @@ def frame_bytes(config: FleetConfig) -> int:
     size = _FLEET_BYTES + _FLEET_NAME_BYTES * names
     size += _FIRST_WARM_UP_BYTES * any(tier.warm_up for tier in config.multi_model_tiers.values())
     size += _FIRST_WHALE_BYTES * bool(whales(config.tiers))
-    size += _COMPARISON_BYTES * bool(config.serverless_tiers)
+    size += _COMPARISON_BYTES * config.compares_moves
     for name, tier in config.tiers.items():
         if isinstance(tier, MultiModelTier):
             size += _MULTI_MODEL_BYTES + environment + _TIER_NAME_BYTES * (len(name) - 4)
@@ -105,7 +104,7 @@ def frame_bytes(config: FleetConfig) -> int:
 
 def whales(tiers: Tiers) -> int:
     """How many tenants have an endpoint of their own."""
-    return sum(len(tier.tenants) for tier in tiers.values() if not isinstance(tier, MultiModelTier))
+    return sum(tier.endpoint_count for tier in tiers.values() if tier.endpoint_per_tenant)
 
 
 def json_length(text: str) -> int:

@@ -5,12 +5,19 @@ from collections.abc import Sequence
 from typing import Final
 
 from tierfleet.config import FleetConfig
-from tierfleet.config.asynchronous import AsyncTier
-from tierfleet.cost.bill import Bill
+from tierfleet.config.hosting.asynchronous import AsyncTier
+from tierfleet.cost import items
+from tierfleet.cost.bill import Bill, Place
 from tierfleet.cost.instance_hours import MeanInstances
 from tierfleet.cost.usage import Usage
 
 _SECONDS_PER_HOUR: Final = 3600
+
+
+def endpoint(bill: Bill, place: Place, tier: AsyncTier, usage: Usage) -> None:
+    """Instances, volumes and alarms of one tenant's endpoint."""
+    calls = usage.traffic.together([str(place[1])]) if usage.traffic else None
+    items.endpoint(bill, place, tier, mean_instances(tier, calls, usage))
 
 
 def mean_instances(tier: AsyncTier, calls_per_hour: Sequence[float] | None, usage: Usage) -> MeanInstances:

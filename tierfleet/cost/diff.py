@@ -124,7 +124,7 @@ def _reasons(place: Place, old: Priced | None, new: Priced | None) -> Iterator[s
             yield "new tier" if old_tier is None else "tier removed"
             return
         yield from _differences(_settings(old_tier), _settings(new_tier))
-        if old_tier.hosting == "multi-model" and len(old_tier.tenants) != len(new_tier.tenants):
+        if not old_tier.endpoint_per_tenant and len(old_tier.tenants) != len(new_tier.tenants):
             yield f"tenants {len(old_tier.tenants)} -> {len(new_tier.tenants)}"
     else:
         yield from _differences(before.routes.model_dump(), after.routes.model_dump(), "routes.")

@@ -1,8 +1,10 @@
 """What a fleet costs a month at AWS's list prices, line by line, tier by tier."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
-from tierfleet.config import FleetConfig, MultiModelTier
+from tierfleet.config import FleetConfig, Tier
 from tierfleet.cost import asynchronous, items, serverless
 from tierfleet.cost.bill import Bill, CostLine, Place
 from tierfleet.cost.instance_hours import mean_instances
@@ -12,6 +14,20 @@ from tierfleet.cost.usage import Usage
 from tierfleet.errors import InputError
 from tierfleet.instance_types import describe
 from tierfleet.text import counted
+
+
+def _instances(bill: Bill, place: Place, tier: Tier, usage: Usage) -> None:
+    """One tenant's endpoint with instances."""
+    calls = usage.traffic.together([str(place[1])]) if usage.traffic else None
+    items.endpoint(bill, place, tier, mean_instances(tier, calls))
+
+
+TENANT_ENDPOINTS: Final[Mapping[str, Callable[[Bill, Place, Any, Usage], None]]] = {
+    "dedicated": _instances,
+    "serverless": serverless.endpoint,
+    "async": asynchronous.endpoint,
+}
+"""Adds one tenant's endpoint to the bill, by the word of `hosting`."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +99,9 @@ def monthly_cost(
         items.warm_up(bill, name, shared)
         if usage.traffic:
             items.shared_calls(bill, name, shared, usage.traffic, served[name], usage)
-    for name, dedicated in config.dedicated_tiers.items():
-        for tenant in sorted(dedicated.tenants):
-            calls = usage.traffic.together([tenant]) if usage.traffic else None
-            items.endpoint(bill, (name, tenant), dedicated, mean_instances(dedicated, calls))
-            if usage.traffic:
-                items.endpoint_logs(bill, (name, tenant), usage.traffic.calls_per_day(tenant), usage)
-    for name, without_instances in config.serverless_tiers.items():
-        for tenant in sorted(without_instances.tenants):
-            per_day = usage.traffic.calls_per_day(tenant) if usage.traffic else None
-            serverless.endpoint(bill, (name, tenant), without_instances, per_day, usage)
-            if usage.traffic:
-                items.endpoint_logs(bill, (name, tenant), usage.traffic.calls_per_day(tenant), usage)
-    for name, queued in config.async_tiers.items():
-        for tenant in sorted(queued.tenants):
-            calls = usage.traffic.together([tenant]) if usage.traffic else None
-            items.endpoint(bill, (name, tenant), queued, asynchronous.mean_instances(queued, calls, usage))
+    for name, own in config.tenant_endpoint_tiers.items():
+        for tenant in sorted(own.tenants):
+            TENANT_ENDPOINTS[own.hosting](bill, (name, tenant), own, usage)
             if usage.traffic:
                 items.endpoint_logs(bill, (name, tenant), usage.traffic.calls_per_day(tenant), usage)
     items.storage(bill, config, served, usage)
@@ -171,9 +174,7 @@ def _add_notes(bill: Bill, config: FleetConfig, usage: Usage) -> None:
     defaults = [
         name
         for name, tier in sorted(config.instance_tiers.items())
-        if tier.volume_size_in_gb is None
-        and not describe(tier.instance_type).local_nvme
-        and (isinstance(tier, MultiModelTier) or tier.tenants)
+        if tier.volume_size_in_gb is None and not describe(tier.instance_type).local_nvme and tier.endpoint_count
     ]
     if defaults:
         left_out.append(f"volumes of {', '.join(defaults)}: SageMaker chooses their size; set volume_size_in_gb")

@@ -164,7 +164,12 @@ def published_tenants(s3: Any, bucket: str) -> list[str]:
 
 def traffic_weights(fleet: FleetConfig, tenants: Sequence[str]) -> dict[str, float]:
     """Each tenant's share of the calls, 1 in all: by SHARES, equal among equals; an empty group's goes to others."""
-    dedicated = {tenant for tier in fleet.dedicated_tiers.values() for tenant in tier.tenants}
+    dedicated = {
+        tenant
+        for tier in fleet.instance_tiers.values()
+        if tier.endpoint_per_tenant and tier.shape.request_response
+        for tenant in tier.tenants
+    }
     warmed = {tenant for tier in fleet.multi_model_tiers.values() if tier.warm_up for tenant in tier.warm_up.tenants}
     groups = (
         [tenant for tenant in tenants if tenant in dedicated],

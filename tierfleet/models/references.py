@@ -19,10 +19,11 @@ DESCRIBES_AT_ONCE: Final = 8
 def pins(fleets: Sequence["FleetConfig"]) -> dict[str, str]:
     """Target models that dedicated tenants pin, each with who says so."""
     return {
-        tenant.model: f"pinned by [tiers.{name}.tenants] {who}"
+        model: f"pinned by [tiers.{name}.tenants] {who}"
         for fleet in fleets
         for name, tier in fleet.tenant_endpoint_tiers.items()
-        for who, tenant in tier.tenants.items()
+        for who in tier.tenants
+        for model in tier.pinned_models(who).values()
     }
 
 

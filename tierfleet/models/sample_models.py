@@ -24,9 +24,10 @@ def sample_versions(fleet: FleetConfig) -> dict[str, str]:
         tenant: VERSION for tier in fleet.multi_model_tiers.values() if tier.warm_up for tenant in tier.warm_up.tenants
     }
     pinned = {
-        tenant: own.model.split("/", 1)[1].removesuffix(".tar.gz")
+        tenant: model.split("/", 1)[1].removesuffix(".tar.gz")
         for tier in fleet.tenant_endpoint_tiers.values()
-        for tenant, own in tier.tenants.items()
+        for tenant in tier.tenants
+        for model in tier.pinned_models(tenant).values()
     }
     return {**warmed, **pinned} or {_TENANT: VERSION}
 

@@ -59,12 +59,13 @@ def _models(account: Account, s3: Any, bucket: str) -> Iterator[Finding]:
         else:
             message = f"there is no model below s3://{bucket}/{MODELS_PREFIX}"
             yield Finding(area="models", status="problem", message=message, remedy=publish)
-    pinned = {
-        tenant: f"{MODELS_PREFIX}{settings.model}"
+    pinned = [
+        (tenant, f"{MODELS_PREFIX}{model}")
         for tier in config.tenant_endpoint_tiers.values()
-        for tenant, settings in tier.tenants.items()
-    }
-    missing = [tenant for tenant, key in sorted(pinned.items()) if not _exists(s3, bucket, key)]
+        for tenant in tier.tenants
+        for model in tier.pinned_models(tenant).values()
+    ]
+    missing = [tenant for tenant, key in sorted(pinned) if not _exists(s3, bucket, key)]
     if missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         message = f"{len(missing)} of {len(pinned)} dedicated tenants' artefacts are not in the bucket: {shown}"

@@ -45,6 +45,11 @@ class TierRoute:
     bucket: str | None = None
     """The bucket of requests and results of an asynchronous tier; None for other tiers."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether one endpoint serves the tenants of the tier."""
+        return SHAPES[self.hosting].shared or self.endpoint is not None
+
 
 @dataclass(frozen=True)
 class TenantRoute:
@@ -70,18 +75,16 @@ class Route:
     """Name of the endpoint."""
 
     shape: HostingShape
-    """How the endpoint is hosted: whether a call names its model, how long it may take and how large it may be."""
+    """How the endpoint is hosted: how long a call may take and how large it may be."""
+
+    shared: bool
+    """Whether the endpoint holds many tenants' models, so that each call names its model."""
 
     model_version: str | None
     """As in TenantRoute."""
 
     bucket: str | None = None
     """As in TierRoute."""
-
-    @property
-    def shared(self) -> bool:
-        """Whether the endpoint holds many tenants' models, so that each call names its model."""
-        return self.shape.shared
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ class RouteDocument:
         endpoint = own_endpoint or settings.endpoint
         if endpoint is None:
             raise RoutesError(f"tier {tier!r} has no endpoint for a tenant that is not listed")
-        return Route(tier, endpoint, SHAPES[settings.hosting], model_version, settings.bucket)
+        return Route(tier, endpoint, SHAPES[settings.hosting], settings.shared, model_version, settings.bucket)
 
     def tier_at(self, endpoint_name: str) -> str | None:
         """The tier of this multi-model endpoint; None for a dedicated endpoint or one that is not in the routes."""

@@ -19,24 +19,23 @@ QueueRow = tuple[str, int, float, int]
 """Endpoint, requests in the queue and at work, age of the oldest in seconds, instances in service."""
 
 
-def check(config: Mapping[str, Any], models: Sequence[Mapping[str, Any]]) -> None:
+def check(variant: Mapping[str, Any], model: Mapping[str, Any], request: Mapping[str, Any]) -> None:
     """Raises ServiceError for what CreateEndpointConfig refuses; a configuration without a queue passes."""
-    queue = config.get("AsyncInferenceConfig")
+    queue = request.get("AsyncInferenceConfig")
     if queue is None:
         return
-    variants = config["ProductionVariants"]
-    containers = [c for model in models for c in [model.get("PrimaryContainer"), *model.get("Containers", [])] if c]
+    containers = [container for container in [model.get("PrimaryContainer"), *model.get("Containers", [])] if container]
     output, client = queue["OutputConfig"], queue.get("ClientConfig", {})
     concurrency = client.get("MaxConcurrentInvocationsPerInstance", 1)
     paths = [output.get(name, "s3://") for name in ("S3OutputPath", "S3FailurePath")]
     refused = {
         "for multi-model containers": any(container.get("Mode") == "MultiModel" for container in containers),
-        "for inference pipelines and multi-container endpoints": any(len(m.get("Containers", [])) > 1 for m in models),
-        "with several production variants": len(variants) > 1,
-        "with shadow variants": bool(config.get("ShadowProductionVariants")),
-        "for serverless variants": any("ServerlessConfig" in variant for variant in variants),
-        "with data capture": "DataCaptureConfig" in config,
-        "without at least one initial instance": any(v.get("InitialInstanceCount", 1) < 1 for v in variants),
+        "for inference pipelines and multi-container endpoints": len(model.get("Containers", [])) > 1,
+        "with several production variants": len(request["ProductionVariants"]) > 1,
+        "with shadow variants": bool(request.get("ShadowProductionVariants")),
+        "for serverless variants": "ServerlessConfig" in variant,
+        "with data capture": "DataCaptureConfig" in request,
+        "without at least one initial instance": variant.get("InitialInstanceCount", 1) < 1,
         f"with MaxConcurrentInvocationsPerInstance {concurrency}, only with 1 to 1000": (
             concurrency not in _CONCURRENCY
         ),

@@ -11,6 +11,8 @@ from local_cloud.services.sagemaker import asynchronous, models, serverless, tag
 from local_cloud.services.sagemaker.names import already_exists, arn, check_name, list_page, not_found
 
 _configs = AccountRegionScopedDict()
+# What SageMaker refuses of a variant of each hosting shape: (variant, its model, the request) -> ServiceError.
+_CHECKS = (serverless.check, asynchronous.check)
 
 
 def create_endpoint_config(request: dict[str, Any]) -> dict[str, Any]:
@@ -21,12 +23,10 @@ def create_endpoint_config(request: dict[str, Any]) -> dict[str, Any]:
     variant_names = [variant["VariantName"] for variant in request["ProductionVariants"]]
     if len(set(variant_names)) != len(variant_names):
         raise ServiceError("ValidationException", f"Variant names must be unique, got {variant_names}.")
-    variant_models = []
     for variant in request["ProductionVariants"]:
         model = models.describe_model({"ModelName": variant["ModelName"]}) if "ModelName" in variant else {}
-        variant_models.append(model)
-        serverless.check(variant, model, variants=len(variant_names), data_capture="DataCaptureConfig" in request)
-    asynchronous.check(request, variant_models)
+        for check in _CHECKS:
+            check(variant, model, request)
     config_arn = arn("endpoint-config", name)
     _configs[name] = {**request, "EndpointConfigArn": config_arn, "CreationTime": clock.now()}
     tags.put(config_arn, request.get("Tags", []))

@@ -25,7 +25,8 @@ from local_cloud.testing.fleets import (
 )
 from tierfleet.config import FleetConfig, load, routes
 from tierfleet.config.generation import LEFT_OUT, generation, image_content, instance_settings
-from tierfleet.config.model import MultiModelTier
+from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.hosting.tier import HostedTier
 from tierfleet.images import TIERFLEET_IMAGE
 from tierfleet.instance_types import hosted_in, hosting_regions
 from tierfleet.runtime import names
@@ -158,7 +159,8 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation] if annotation.__name__ not in ("DedicatedTier", "DedicatedTenant", "ServerlessTier") else []
+        other_shape = issubclass(annotation, HostedTier) and annotation is not MultiModelTier
+        return [] if other_shape else [annotation]
     return [model for part in get_args(annotation) for model in models_of(part)]
 
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from local_cloud.testing.fleets import CONFIG, DELETE, checked, document, fleet
 from tierfleet.cli import app
 from tierfleet.config import load, routes
+from tierfleet.config.hosting.serverless import REGIONS
 from tierfleet.config.quotas import SERVERLESS_CONCURRENCY, SERVERLESS_ENDPOINTS, quotas
-from tierfleet.config.serverless import REGIONS
 from tierfleet.config.summary import fleet_summary
 
 NETWORK = {

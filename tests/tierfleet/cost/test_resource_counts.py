@@ -25,8 +25,8 @@ def all_alarms(config: FleetConfig) -> AlarmCount:
     for shared in config.multi_model_tiers.values():
         total += endpoint_alarms(shared)
     for own in config.tenant_endpoint_tiers.values():
-        for _ in own.tenants:
-            total += endpoint_alarms(own)
+        for tenant in own.tenants:
+            total += endpoint_alarms(own, tenant)
     return total
 
 

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from tierfleet import aws_limits, images
-from tierfleet.config.container import Container
-from tierfleet.config.model import InstanceTier, Probe
+from tierfleet.config.hosting.tier import InstanceTier
+from tierfleet.config.model import Container, Probe
 from tierfleet.config.problems import Problem
 from tierfleet.instance_types import describe
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from tierfleet.config.serverless import ServerlessTier
+from tierfleet.config.hosting.serverless import ServerlessTier
 from tierfleet.instance_types import describe
 from tierfleet.models.validation.findings import Facts, Finding, Validated
 from tierfleet.text import size

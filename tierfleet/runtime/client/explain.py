@@ -147,7 +147,8 @@ def _why(tenant: str, routes: RouteDocument, reply: Reply | None) -> str:
         route = routes.route_of(tenant)
     except RoutesError as error:
         return f"{sentence}: {error}"
-    sentence += ", with a multi-model endpoint" if route.shared else ", with a dedicated endpoint"
+    hosting = route.shape.hosting
+    sentence += f", with {'an' if hosting[0] in 'aeiou' else 'a'} {hosting} endpoint"
     if reply is not None and reply.fell_back:
         return f"{sentence}; that endpoint does not exist, so the default tier answered"
     if reply is not None and reply.endpoint != route.endpoint:

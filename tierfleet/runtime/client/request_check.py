@@ -49,7 +49,7 @@ def check_submissions(submissions: object, timeout_seconds: object) -> None:
 
 def check_answers_calls(route: Route, *, tenant: str) -> None:
     """Raises RequestInvalidError for a tenant whose endpoint only takes requests into a queue."""
-    if route.shape.queued:
+    if not route.shape.request_response:
         raise RequestInvalidError(
             f"tenant {tenant} on endpoint {route.endpoint}: an asynchronous endpoint answers no calls; use submit and "
             "result (docs/async.md), or host the tenant on another tier",

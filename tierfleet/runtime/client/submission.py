@@ -165,7 +165,7 @@ def split_location(location: str) -> tuple[str, str]:
 
 def _check_route(route: Route, request: AsyncRequest) -> None:
     where = f"tenant {request.tenant} on endpoint {route.endpoint}"
-    if not route.shape.queued:
+    if route.shape.request_response:
         raise RequestInvalidError(
             f"{where}: a {route.shape.hosting} endpoint has no queue; use invoke or predict, or host the tenant on a "
             'tier with hosting = "async"',

@@ -23,6 +23,6 @@ ASYNC: Final = HostingShape(
     hosting="async",
     name_word="async",
     shared=False,
-    queued=True,
+    request_response=False,
     max_body_bytes=MAX_INPUT_BYTES,
 )

@@ -22,9 +22,10 @@ class HostingShape:
     """Whether one endpoint serves many tenants. A call then names its model (TargetModel)."""
     always_in_memory: bool = False
     """Whether the model is in memory before a call."""
-    queued: bool = False
-    """Whether the endpoint takes requests into a queue (`submit`) instead of answering calls (`invoke`)."""
     longest_answer_seconds: float = REAL_TIME_ANSWER_SECONDS
     """How long a client waits for one answer, unless the caller's deadline is shorter."""
     max_body_bytes: int | None = None
     """The largest request that can be answered; None leaves that to SageMaker."""
+    request_response: bool = True
+    """Whether a call waits for its answer (`invoke`); otherwise it goes into a queue (`submit`). A tenant moves between
+    two such shapes without losing a call."""

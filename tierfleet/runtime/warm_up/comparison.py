@@ -61,12 +61,14 @@ class _NoScoreError(Exception):
 
 
 def moves(deployed: RouteDocument, hosted: RouteDocument) -> list[Move]:
-    """Tenants that either document names and whose endpoint changes, in name order."""
+    """Tenants that either document names and whose endpoint changes, in name order.
+
+    Without those of a shape whose calls do not wait for an answer: there is no score to compare.
+    """
     comparisons = []
     for tenant in sorted({*deployed.tenants, *hosted.tenants}):
         old, new = deployed.route_of(tenant), hosted.route_of(tenant)
-        # An asynchronous endpoint answers no probe.
-        if old.endpoint != new.endpoint and not (old.shape.queued or new.shape.queued):
+        if old.endpoint != new.endpoint and old.shape.request_response and new.shape.request_response:
             comparisons.append(Move(tenant, old, new))
     return comparisons
 

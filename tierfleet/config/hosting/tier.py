@@ -1,12 +1,24 @@
-"""What every tier whose endpoints have instances says: how many, of which type, how they scale and are updated."""
+"""What every tier has, whatever its hosting, and what tiers with instances have.
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+A hosting shape is a subclass of HostedTier; of InstanceTier where its endpoints have instances, and of Tier where these
+scale with calls. What the rest of tierfleet
+must know of a tier is asked here, so that a new shape answers in its own module:
+
+>>> from pathlib import Path
+>>> from tierfleet.config import load
+>>> tier = load(Path("config/fraud-prod.toml")).tiers["whale"]
+>>> tier.endpoint_per_tenant, tier.endpoint_count, tier.endpoint_instance_type
+(True, 5, 'ml.m5.large')
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tierfleet.aws_limits import LONGEST_CALL_SECONDS
 from tierfleet.config.guardrail_time import BAKE_SECONDS
+from tierfleet.config.problems import Problem
 from tierfleet.config.section import (
     SMALLEST_LIMIT,
     Count,
@@ -18,6 +30,76 @@ from tierfleet.config.section import (
     TimeZone,
     Word,
 )
+from tierfleet.runtime.hosting import SHAPES, HostingShape
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestOfFile:
+    """What a tier's own rules may ask of the rest of the file. None: that key has an error of its own already."""
+
+    fleet: str | None
+    environment: str | None
+    account: str | None
+    region: str | None
+    image: str | None
+    """container.image."""
+    network_isolation: bool | None
+    has_network: bool
+    """Whether the file has [network]."""
+
+
+class HostedTier(Section):
+    """What every tier answers, whatever its hosting."""
+
+    if TYPE_CHECKING:
+        # Fields of every shape. Here they would come first in the reference and the JSON Schema of each.
+        hosting: str
+        tenants: Mapping[str, Any] | tuple[str, ...]
+
+    @property
+    def shape(self) -> HostingShape:
+        """What callers must know of the hosting."""
+        return SHAPES[self.hosting]
+
+    @property
+    def endpoint_per_tenant(self) -> bool:
+        """Whether each tenant has an endpoint; otherwise one endpoint serves all tenants of the tier."""
+        return not self.shape.shared
+
+    @property
+    def endpoint_count(self) -> int:
+        """Endpoints of the tier."""
+        return len(self.tenants) if self.endpoint_per_tenant else 1
+
+    @property
+    def endpoint_instance_type(self) -> str | None:
+        """The instance type in the endpoint's name; None for endpoints without instances."""
+        return None
+
+    @property
+    def compares_moves(self) -> bool:
+        """Whether a fleet with this tier has the gate that compares the old and the new endpoint of a tenant."""
+        return self.shape.request_response
+
+    @property
+    def capacity(self) -> str:
+        """The size of one endpoint, for `config show`."""
+        raise NotImplementedError
+
+    def pinned_models(self, tenant: str) -> Mapping[str, str]:
+        """The artefacts that a tenant's line pins, by key; `{"model": "m01/2027-09-14.tar.gz"}`.
+
+        The first one is the version that the routes name. Empty where the tenants share an endpoint.
+        """
+        return {"model": self.tenants[tenant].model} if isinstance(self.tenants, Mapping) else {}
+
+    def stack_resources(self, tenant: str, /) -> int:
+        """Resources in the nested stack of one tenant's endpoint."""
+        raise NotImplementedError
+
+    def check(self, _where: str, _rest: RestOfFile, /) -> Iterator[Problem]:
+        """Problems of this shape alone. The first argument is the tier's table, such as `tiers.rare`."""
+        yield from ()
 
 
 class Instances(Section):
@@ -91,14 +173,6 @@ class EndpointAlarmLimits(ErrorLimits):
     """DiskUtilization. The disk is the second level of the model cache."""
 
 
-class DedicatedAlarmLimits(EndpointAlarmLimits):
-    """Limits of a dedicated endpoint; the first two also take a bad new version back."""
-
-    max_model_latency_p99_milliseconds: Annotated[float, Field(ge=SMALLEST_LIMIT, le=1000 * LONGEST_CALL_SECONDS)]
-    """ModelLatency p99 to hold, as SageMaker sees it: overhead and network come on top for the caller. SageMaker ends a
-    call after 60 s, so a higher limit would never be passed."""
-
-
 class Guardrail(Section):
     """How SageMaker moves traffic to an updated endpoint's new instances (blue/green), and back on an alarm."""
 
@@ -125,16 +199,20 @@ class Guardrail(Section):
         return self.type or ("CANARY" if fewest_instances >= 2 else "ALL_AT_ONCE")
 
 
-class Tier(Section):
-    """What every tier has."""
+class InstanceTier(HostedTier):
+    """What every tier with instances has, however it scales."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def guardrail(self) -> Guardrail | None:
+            """How an update gets its traffic; a field of the shapes that let the fleet file choose."""
 
     instance_type: InstanceTypeName
     """A SageMaker CPU instance type. Another type is another endpoint name: the new endpoint is built before
     the old one goes. -> AWS::SageMaker::EndpointConfig InstanceType"""
     instances: Instances
     """Bounds and first size."""
-    scaling: Scaling
-    """Every endpoint scales."""
     volume_size_in_gb: Annotated[int, Field(ge=1, le=512)] | None = None
     """Disk of each instance; refused for types with local NVMe disks.
     -> AWS::SageMaker::EndpointConfig VolumeSizeInGB"""
@@ -146,6 +224,31 @@ class Tier(Section):
 
     @property
     def fewest_instances(self) -> int:
+        """The least lower bound the endpoint ever has."""
+        return self.instances.min
+
+    @property
+    def most_instances(self) -> int:
+        """The greatest upper bound the endpoint ever has."""
+        return self.instances.max
+
+    @property
+    def endpoint_instance_type(self) -> str | None:
+        """The instance type in the endpoint's name."""
+        return self.instance_type
+
+
+class Tier(InstanceTier):
+    """What every tier has whose endpoints have instances and answer calls."""
+
+    if TYPE_CHECKING:
+        alarms: EndpointAlarmLimits
+
+    scaling: Scaling
+    """Every endpoint scales."""
+
+    @property
+    def fewest_instances(self) -> int:
         """The least lower bound the endpoint ever has, its schedules included."""
         return min([self.instances.min, *(scheduled.min for scheduled in self.scaling.schedules.values())])
 
@@ -153,3 +256,9 @@ class Tier(Section):
     def most_instances(self) -> int:
         """The greatest upper bound the endpoint ever has, its schedules included."""
         return max([self.instances.max, *(scheduled.max for scheduled in self.scaling.schedules.values())])
+
+    @property
+    def capacity(self) -> str:
+        """The size of one endpoint, for `config show`."""
+        bounds = f"{self.instances.min} to {self.instances.max} x {self.instance_type}"
+        return f"{bounds}, scaling at {self.scaling.target_invocations_per_minute:g} calls a minute and instance"

@@ -6,16 +6,16 @@ queue, writes the results to S3, and has no instances while the queue is empty.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from tierfleet.config.instance_tier import Guardrail
+from tierfleet.aws_limits import INTEGER
+from tierfleet.config.hosting.tier import Guardrail, Instances, InstanceTier, RestOfFile
 from tierfleet.config.problems import Problem
 from tierfleet.config.section import (
     SMALLEST_LIMIT,
     Count,
-    InstanceTypeName,
     ModelKey,
     PinnedModel,
     Seconds,
@@ -26,6 +26,8 @@ from tierfleet.runtime.hosting.asynchronous import MOST_TTL_SECONDS
 
 # An endpoint without instances publishes nothing that a canary could be watched by.
 GUARDRAIL: Final = Guardrail(type="ALL_AT_ONCE")
+# Of the nested stack of one tenant. A test compares it with the template.
+STACK_RESOURCES: Final = 16
 # Keys of a multi-model tier that say that someone wants one queue for many models.
 _MULTI_MODEL_KEYS: Final = frozenset(
     {"default", "first_generation", "models_per_instance", "model_cache", "scale_on_cache", "warm_up"}
@@ -40,23 +42,15 @@ _INSTEAD: Final = (
 )
 
 
-class AsyncInstances(Section):
+class AsyncInstances(Instances):
     """How many instances an asynchronous endpoint may have."""
 
-    min: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    min: Annotated[int, Field(ge=0, le=INTEGER)] = 0
     """Fewest instances; at 0 an empty queue costs nothing, and the first request waits for minutes.
     -> AWS::ApplicationAutoScaling::ScalableTarget MinCapacity"""
-    max: Count
-    """Most instances. -> ScalableTarget MaxCapacity"""
     initial: Count = 1
     """Instances of a new endpoint, at least 1: every deployment starts one. -> AWS::SageMaker::EndpointConfig
     InitialInstanceCount"""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if not self.min <= self.initial <= self.max:
-            raise ValueError("must hold min <= initial <= max; change the one that is out of order")
-        return self
 
 
 class AsyncScaling(Section):
@@ -95,63 +89,51 @@ class AsyncTenant(PinnedModel):
     endpoint, and requests in the queue get the new version. -> AWS::SageMaker::Model ModelDataUrl"""
 
 
-class AsyncTier(Section):
+class AsyncTier(InstanceTier):
     """One endpoint per tenant that takes requests into a queue and writes results to S3."""
 
     hosting: Literal["async"]
     """`async`: an endpoint with a queue for each tenant of the tier."""
-    instance_type: InstanceTypeName
-    """A SageMaker CPU instance type. Another type is another endpoint name. What is in the queue of the old endpoint
-    when it goes is lost. -> AWS::SageMaker::EndpointConfig InstanceType"""
     instances: AsyncInstances
     """Bounds and first size."""
+    scaling: AsyncScaling
+    """How the endpoint follows its queue."""
     max_concurrent_invocations_per_instance: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Requests that one instance works on at once. Left out: SageMaker chooses.
     -> AsyncInferenceConfig.ClientConfig.MaxConcurrentInvocationsPerInstance"""
-    scaling: AsyncScaling
-    """How the endpoint follows its queue."""
     expire_after_days: Annotated[int, Field(ge=1, le=3650)] = 7
     """Requests, results and failures are deleted from the bucket after so many days.
     -> AWS::S3::Bucket LifecycleConfiguration"""
-    volume_size_in_gb: Annotated[int, Field(ge=1, le=512)] | None = None
-    """Disk of each instance; refused for types with local NVMe disks.
-    -> AWS::SageMaker::EndpointConfig VolumeSizeInGB"""
-    model_data_download_timeout_in_seconds: Annotated[int, Field(ge=60, le=3600)] | None = None
-    """-> AWS::SageMaker::EndpointConfig ModelDataDownloadTimeoutInSeconds; SageMaker's default if left out."""
-    container_startup_health_check_timeout_in_seconds: Annotated[int, Field(ge=60, le=3600)] | None = None
-    """-> AWS::SageMaker::EndpointConfig ContainerStartupHealthCheckTimeoutInSeconds; SageMaker's default if left
-    out."""
     tenants: Mapping[TenantId, AsyncTenant] = {}
     """The tenants, one line each, as on a dedicated tier."""
     alarms: AsyncAlarmLimits = AsyncAlarmLimits()
     """When to call for a person, and when to take a new version back."""
 
     @property
-    def fewest_instances(self) -> int:
-        """The least lower bound the endpoint ever has."""
-        return self.instances.min
-
-    @property
-    def most_instances(self) -> int:
-        """The greatest upper bound the endpoint ever has."""
-        return self.instances.max
-
-    @property
     def guardrail(self) -> Guardrail:
         """How a new version gets its requests: the same for every asynchronous tier."""
         return GUARDRAIL
 
+    @property
+    def capacity(self) -> str:
+        """The size of one endpoint, for `config show`."""
+        bounds = f"{self.instances.min} to {self.instances.max} x {self.instance_type}"
+        return f"{bounds}, scaling at {self.scaling.backlog_size_per_instance:g} requests in the queue an instance"
 
-def check_async(where: str, tier: AsyncTier) -> Iterator[Problem]:
-    """The rules of one asynchronous tier; `where`: its table."""
-    concurrency, target = tier.max_concurrent_invocations_per_instance, tier.scaling.backlog_size_per_instance
-    if concurrency is not None and target < concurrency:
-        message = (
-            f"is below max_concurrent_invocations_per_instance, {concurrency}, and requests at work count as backlog: "
-            "the tier scales out while its instances have room"
-        )
-        fix = f"set {concurrency} or more"
-        yield Problem(f"{where}.scaling", "backlog_size_per_instance", target, message, fix, severity="warning")
+    def stack_resources(self, _tenant: str, /) -> int:
+        """The same for every tenant."""
+        return STACK_RESOURCES
+
+    def check(self, where: str, _rest: RestOfFile, /) -> Iterator[Problem]:
+        """The queue's target fits the concurrency."""
+        concurrency, target = self.max_concurrent_invocations_per_instance, self.scaling.backlog_size_per_instance
+        if concurrency is not None and target < concurrency:
+            message = (
+                f"is below max_concurrent_invocations_per_instance, {concurrency}, and requests at work count as "
+                "backlog: the tier scales out while its instances have room"
+            )
+            fix = f"set {concurrency} or more"
+            yield Problem(f"{where}.scaling", "backlog_size_per_instance", target, message, fix, severity="warning")
 
 
 def is_async_multi_model(hosting: Any) -> bool:

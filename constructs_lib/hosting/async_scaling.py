@@ -6,7 +6,7 @@ from constructs import Construct
 
 from constructs_lib.alarms import AlarmAudience, AlarmSpec, add_alarm
 from constructs_lib.endpoint_metrics import EndpointMetrics
-from tierfleet.config.asynchronous import AsyncTier
+from tierfleet.config.hosting.asynchronous import AsyncTier
 from tierfleet.runtime.names import VARIANT_NAME
 
 _RUNBOOK_SECTION = "asynchronous-endpoint"

@@ -3,7 +3,7 @@
 from aws_cdk import aws_iam as iam
 
 from constructs_lib import arns
-from constructs_lib.asynchronous.store import OUTCOMES
+from constructs_lib.hosting.async_store import OUTCOMES
 from tierfleet.config import FleetConfig
 from tierfleet.runtime.names import async_prefix
 

@@ -10,8 +10,9 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from tierfleet.aws_limits import LONGEST_CALL_SECONDS
+from tierfleet.config.hosting.tier import HostedTier, RestOfFile
 from tierfleet.config.problems import Problem
-from tierfleet.config.section import SMALLEST_LIMIT, ErrorLimits, ModelKey, PinnedModel, Section, TenantId
+from tierfleet.config.section import SMALLEST_LIMIT, ErrorLimits, ModelKey, PinnedModel, TenantId
 from tierfleet.images import is_ecr_uri
 from tierfleet.runtime.hosting.serverless import COLD_CALL_SECONDS
 
@@ -24,6 +25,8 @@ REGIONS: Final = frozenset(
     }
 )  # fmt: skip
 MOST_CONCURRENCY: Final = 200
+# Of the nested stack of one tenant. A test compares it with the template.
+STACK_RESOURCES: Final = 12
 
 Concurrency = Annotated[int, Field(ge=1, le=MOST_CONCURRENCY)]
 
@@ -50,7 +53,7 @@ class ServerlessTenant(PinnedModel):
     endpoint, and the next callers meet a cold start. -> AWS::SageMaker::Model ModelDataUrl"""
 
 
-class ServerlessTier(Section):
+class ServerlessTier(HostedTier):
     """One endpoint per tenant without instances: AWS starts containers for calls and stops them when none come."""
 
     hosting: Literal["serverless"]
@@ -78,31 +81,32 @@ class ServerlessTier(Section):
             )
         return self
 
+    @property
+    def capacity(self) -> str:
+        """The size of one endpoint, for `config show`."""
+        warm = f", {self.provisioned_concurrency} kept warm" if self.provisioned_concurrency else ""
+        return f"0 to {self.max_concurrency} containers of {self.memory_size_in_mb} MB{warm}"
 
-def check_serverless(
-    tiers: Mapping[str, ServerlessTier],
-    *,
-    region: str | None,
-    has_network: bool,
-    network_isolation: bool | None,
-    image: str | None,
-    account: str | None,
-) -> Iterator[Problem]:
-    """What the rest of the file must not say where a tier is serverless. None: that key has its own error already."""
-    for name in tiers:
-        where, word = f"tiers.{name}", "serverless"
-        if region is not None and region not in REGIONS:
-            message = f"SageMaker has no serverless endpoints in {region}"
+    def stack_resources(self, _tenant: str, /) -> int:
+        """The same for every tenant."""
+        return STACK_RESOURCES
+
+    def check(self, where: str, rest: RestOfFile, /) -> Iterator[Problem]:
+        """What the rest of the file must not say where a tier is serverless."""
+        word = self.hosting
+        if rest.region is not None and rest.region not in REGIONS:
+            message = f"SageMaker has no serverless endpoints in {rest.region}"
             fix = 'use hosting = "dedicated", or a region of docs/choosing.md'
             yield Problem(where, "hosting", word, message, fix)
-        if has_network:
+        if rest.has_network:
             message = "a serverless endpoint cannot be in a VPC, and the fleet has [network]"
             fix = 'use hosting = "dedicated" for it, or put the tier into a fleet without [network]'
             yield Problem(where, "hosting", word, message, fix)
-        if network_isolation:
+        if rest.network_isolation:
             message = "a serverless endpoint cannot be isolated from the network, and network_isolation is true here"
             fix = 'write network_isolation = false, or use hosting = "dedicated"'
             yield Problem(where, "hosting", word, message, fix)
+        image, account = rest.image, rest.account
         if image is not None and account is not None and is_ecr_uri(image) and not image.startswith(f"{account}."):
             message = f"a serverless endpoint takes own images from ECR of its own account {account}, not {image}"
             fix = "copy the image to a repository of this account"

@@ -1,5 +1,7 @@
 """A serverless endpoint: one tenant, without instances."""
 
+from collections.abc import Sequence
+
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
@@ -15,8 +17,10 @@ from constructs_lib.endpoint_alarms import (
     server_errors,
 )
 from constructs_lib.endpoint_metrics import MICROSECONDS_PER_SECOND, EndpointMetrics
+from constructs_lib.graphs import Graph, TenantEndpoint, TenantGraphs, calls_and_errors, limits, scaled
+from constructs_lib.graphs import model_latency as model_latency_graph
 from tierfleet.config import FleetConfig, routes
-from tierfleet.config.serverless import ServerlessAlarmLimits, ServerlessTier
+from tierfleet.config.hosting.serverless import ServerlessAlarmLimits, ServerlessTier
 from tierfleet.runtime.names import VARIANT_NAME
 
 _RUNBOOK_SECTION = "serverless-endpoint"
@@ -67,6 +71,30 @@ def serverless_alarms(metrics: EndpointMetrics, limits: ServerlessAlarmLimits) -
             section=_RUNBOOK_SECTION,
         ),
     ]
+
+
+def _graphs(endpoints: Sequence[TenantEndpoint]) -> list[Graph]:
+    alarm_limits = [each.tier.alarms for each in endpoints]
+    setups = {each.tenant: each.metrics.metric("ModelSetupTime", "p99") for each in endpoints}
+    utilisation = "ServerlessConcurrentExecutionsUtilization"
+    return [
+        model_latency_graph(endpoints),
+        Graph(
+            "ModelSetupTime p99: starts of containers (seconds)",
+            scaled(setups, MICROSECONDS_PER_SECOND),
+            limits("alarm above", [each.max_model_setup_seconds for each in alarm_limits]),
+        ),
+        Graph(
+            "Calls under way as a share of max_concurrency",
+            [each.metrics.metric(utilisation, "Maximum").row(label=each.tenant, period=60) for each in endpoints],
+            limits("alarm from", [each.max_concurrency_utilization for each in alarm_limits]),
+            most=1,
+        ),
+        calls_and_errors([each.metrics for each in endpoints]),
+    ]
+
+
+GRAPHS = TenantGraphs("Serverless tenants: an endpoint without instances each", _graphs)
 
 
 class ServerlessEndpoint(Construct):

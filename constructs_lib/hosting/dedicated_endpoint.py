@@ -8,8 +8,11 @@ from constructs_lib import endpoint_parts, invoke_grants
 from constructs_lib.alarms import AlarmAudience, add_alarms
 from constructs_lib.endpoint_alarms import EndpointAlarms, dedicated_rollback_alarms, instance_alarms
 from constructs_lib.endpoint_metrics import EndpointMetrics
+from constructs_lib.graphs import TenantGraphs, of_instances
 from constructs_lib.variant_scaling import VariantScaling
 from tierfleet.config import DedicatedTier, FleetConfig, routes
+
+GRAPHS = TenantGraphs("Dedicated tenants: an endpoint each", of_instances)
 
 
 class DedicatedEndpoint(Construct):

@@ -1,18 +1,21 @@
 """An asynchronous endpoint: one tenant, with a queue in front and results in S3."""
 
+from collections.abc import Sequence
+
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from constructs_lib import arns, endpoint_parts, invoke_grants
 from constructs_lib.alarms import AlarmAudience, AlarmSpec, MetricMath, add_alarms
-from constructs_lib.asynchronous.rights import grant_submit
-from constructs_lib.asynchronous.scaling import QueueScaling
 from constructs_lib.endpoint_alarms import FIVE_MINUTES, EndpointAlarms, disk, memory
-from constructs_lib.endpoint_metrics import EndpointMetrics
+from constructs_lib.endpoint_metrics import MILLISECONDS_PER_SECOND, EndpointMetrics
+from constructs_lib.graphs import Graph, Row, TenantEndpoint, TenantGraphs, expression, limits, scaled
+from constructs_lib.hosting.async_rights import grant_submit
+from constructs_lib.hosting.async_scaling import QueueScaling
 from tierfleet.config import FleetConfig, routes
-from tierfleet.config.asynchronous import AsyncAlarmLimits, AsyncTier
 from tierfleet.config.guardrail_time import ROLLBACK_DATAPOINTS, ROLLBACK_PERIOD_SECONDS
+from tierfleet.config.hosting.asynchronous import AsyncAlarmLimits, AsyncTier
 from tierfleet.runtime.names import async_prefix
 
 _RUNBOOK_SECTION = "asynchronous-endpoint"
@@ -60,7 +63,7 @@ def queue_alarms(metrics: EndpointMetrics, limits: AsyncAlarmLimits) -> list[Ala
         AlarmSpec(
             id="NoCapacity",
             name=metrics.alarm_name("no-capacity"),
-            watches=metrics.metric("HasBacklogWithoutCapacity", "Minimum"),
+            watches=metrics.metric("HasBacklogWithoutCapacity", "Average"),
             comparison="GreaterThanOrEqualToThreshold",
             threshold=1,
             period_seconds=60,
@@ -159,6 +162,35 @@ class AsyncEndpoint(Construct):
         """Lets the grantee submit requests to this tenant's endpoint, whatever it is made of, and read the results."""
         name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
         return grant_submit(grantee, self._config, name, self._tenant)
+
+
+def _graphs(endpoints: Sequence[TenantEndpoint]) -> list[Graph]:
+    outcomes: list[Row] = []
+    for number, name in enumerate(("InvocationsProcessed", "InvocationFailures", "ExpiredRequests")):
+        ids = [f"q{number}_{index}" for index in range(len(endpoints))]
+        parts = [each.metrics.metric(name, "Sum") for each in endpoints]
+        outcomes += [part.row(id=part_id, visible=False) for part_id, part in zip(ids, parts, strict=True)]
+        outcomes.append(expression(f"SUM([{','.join(ids)}])", name))
+    sizes = {each.tenant: each.metrics.metric("ApproximateBacklogSize", "Maximum") for each in endpoints}
+    ages = {each.tenant: each.metrics.metric("ApproximateAgeOfOldestRequest", "Maximum") for each in endpoints}
+    waits = {each.tenant: each.metrics.metric("TimeInBacklog", "Maximum") for each in endpoints}
+    most_ages = [each.tier.alarms.max_age_of_oldest_request_seconds for each in endpoints]
+    return [
+        Graph("Requests in the queue and at work", [m.row(label=tenant, period=60) for tenant, m in sizes.items()]),
+        Graph(
+            "Age of the oldest request (seconds)",
+            [m.row(label=tenant) for tenant, m in ages.items()],
+            limits("alarm above", most_ages),
+        ),
+        Graph("Longest wait in the queue (seconds)", scaled(waits, MILLISECONDS_PER_SECOND)),
+        Graph("Requests and failures", outcomes),
+    ]
+
+
+GRAPHS = TenantGraphs(
+    "Asynchronous tenants: an endpoint with a queue each", _graphs, alarms=("failures", "oldest-request")
+)
+"""What the dashboard shows of these endpoints."""
 
 
 def _queue(
