@@ -23,13 +23,26 @@ from tierfleet.cli import (
 )
 from tierfleet.cli.examples import add_examples
 from tierfleet.cli.file_first import put_file_first
+from tierfleet.cli.invoke import batch_command
 from tierfleet.cli.invoke import command as invoke_command
 from tierfleet.cli.local import commands as local_commands
 from tierfleet.cli.plan import backtest_command, calibrate_command, fleet_command, replay_command
 from tierfleet.cli.plan import commands as plan_commands
 
 # The order in which a new user needs them, as --help lists them.
-_IN_ORDER_OF_USE = ("local", "config", "diff", "cost", "models", "invoke", "warm", "plan", "prices", "preflight")
+_IN_ORDER_OF_USE = (
+    "local",
+    "config",
+    "diff",
+    "cost",
+    "models",
+    "invoke",
+    "batch",
+    "warm",
+    "plan",
+    "prices",
+    "preflight",
+)
 _MODELS_IN_ORDER_OF_USE = ("validate", "package", "convert", "publish", "list", "rollback", "remove", "gc")
 _PLAN_IN_ORDER_OF_USE = ("fleet", "curve", "synthesize", "calibrate")
 
@@ -63,6 +76,7 @@ app.add_typer(prices_commands.app, name="prices")
 app.command("diff")(diff_command.diff)
 app.command("cost")(cost_commands.cost)
 app.command("invoke")(invoke_command.invoke)
+app.command("batch")(batch_command.batch)
 app.command("warm")(warm_command.warm)
 app.command("preflight")(preflight_command.preflight)
 
