@@ -12,8 +12,6 @@ from local_cloud.services.cloudwatch import store
 from local_cloud.services.cloudwatch.store import MINUTE_SECONDS
 
 _NAMESPACE = "AWS/SageMaker"
-_CONCURRENCY = range(1, 1001)
-_LONGEST_PATH = 512
 
 QueueRow = tuple[str, int, float, int]
 """Endpoint, requests in the queue and at work, age of the oldest in seconds, instances in service."""
@@ -25,8 +23,7 @@ def check(variant: Mapping[str, Any], model: Mapping[str, Any], request: Mapping
     if queue is None:
         return
     containers = [container for container in [model.get("PrimaryContainer"), *model.get("Containers", [])] if container]
-    output, client = queue["OutputConfig"], queue.get("ClientConfig", {})
-    concurrency = client.get("MaxConcurrentInvocationsPerInstance", 1)
+    output = queue["OutputConfig"]
     paths = [output.get(name, "s3://") for name in ("S3OutputPath", "S3FailurePath")]
     refused = {
         "for multi-model containers": any(container.get("Mode") == "MultiModel" for container in containers),
@@ -35,13 +32,7 @@ def check(variant: Mapping[str, Any], model: Mapping[str, Any], request: Mapping
         "with shadow variants": bool(request.get("ShadowProductionVariants")),
         "for serverless variants": "ServerlessConfig" in variant,
         "with data capture": "DataCaptureConfig" in request,
-        "without at least one initial instance": variant.get("InitialInstanceCount", 1) < 1,
-        f"with MaxConcurrentInvocationsPerInstance {concurrency}, only with 1 to 1000": (
-            concurrency not in _CONCURRENCY
-        ),
-        "with a path that is not s3:// or longer than 512 characters": any(
-            not path.startswith("s3://") or len(path) > _LONGEST_PATH for path in paths
-        ),
+        "with a path that is not s3://": any(not path.startswith("s3://") for path in paths),
     }
     wrong = [why for why, holds in refused.items() if holds]
     if wrong:
