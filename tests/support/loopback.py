@@ -318,7 +318,7 @@ class _Handler(BaseHTTPRequestHandler):
             if content is None:
                 self._reply(404, "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>", "application/xml")
             else:
-                # As S3 has it: a client that sees the same bytes twice takes the second for the reply to another request.
+                # As S3 has it. A client that sees the same bytes twice takes the second for a reply to another request.
                 self._reply(200, content, **{"x-amz-request-id": str(self.aws.count("GetObject"))})
             return
         _, bucket, folder, name = path.split("/")
