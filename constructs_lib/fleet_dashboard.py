@@ -17,7 +17,13 @@ from constructs_lib.graphs import (
     expression,
     instances,
 )
-from constructs_lib.hosting import async_endpoint, dedicated_endpoint, serverless_endpoint
+from constructs_lib.hosting import (
+    async_endpoint,
+    dedicated_endpoint,
+    multi_container_endpoint,
+    pipeline_endpoint,
+    serverless_endpoint,
+)
 from constructs_lib.metric import fleet_metric
 from constructs_lib.model_store import model_bytes_downloaded
 from tierfleet.config import FleetConfig, MultiModelTier, routes
@@ -29,7 +35,9 @@ _GIB = 1024**3
 
 _TENANT_GRAPHS: dict[str, TenantGraphs] = {
     "dedicated": dedicated_endpoint.GRAPHS,
+    "multi-container": multi_container_endpoint.GRAPHS,
     "serverless": serverless_endpoint.GRAPHS,
+    "pipeline": pipeline_endpoint.GRAPHS,
     "async": async_endpoint.GRAPHS,
 }
 """What is shown of the tenants' endpoints of each hosting shape, in the order of the dashboard."""
@@ -57,6 +65,9 @@ class FleetDashboard(Construct):
                 TenantEndpoint(tenant, tier, EndpointMetrics(routes.endpoint_name(config, name, tenant), tier.hosting))
                 for tenant in sorted(tier.tenants)
             ]
+        for name, pipeline in config.shared_pipeline_tiers.items():
+            metrics_of = EndpointMetrics(routes.endpoint_name(config, name), pipeline.hosting)
+            own[pipeline.hosting].append(TenantEndpoint(name, pipeline, metrics_of))
         self._alarms(config, cache_alarm_arns, own)
         for name, shared in config.multi_model_tiers.items():
             self._shared_tier(name, shared, EndpointMetrics(routes.endpoint_name(config, name), shared.hosting))

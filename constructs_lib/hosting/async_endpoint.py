@@ -123,7 +123,7 @@ class AsyncEndpoint(Construct):
         tier_name: str,
         tier: AsyncTier,
         tenant: str,
-        image_uri: str,
+        image_uris: Sequence[str],
         execution_role: iam.IRole,
         audience: AlarmAudience,
     ) -> None:
@@ -134,7 +134,7 @@ class AsyncEndpoint(Construct):
             self,
             "Model",
             execution_role_arn=execution_role.role_arn,
-            primary_container=endpoint_parts.single_model_container(config, tier, tenant, image_uri),
+            primary_container=endpoint_parts.single_model_container(config, tier, tenant, *image_uris),
             enable_network_isolation=config.network_isolation,
             vpc_config=endpoint_parts.vpc_config(config),
         )

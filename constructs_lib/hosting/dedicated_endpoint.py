@@ -1,5 +1,7 @@
 """A dedicated endpoint: one tenant, with its model always in memory."""
 
+from collections.abc import Sequence
+
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
@@ -33,7 +35,7 @@ class DedicatedEndpoint(Construct):
         tier_name: str,
         tier: DedicatedTier,
         tenant: str,
-        image_uri: str,
+        image_uris: Sequence[str],
         execution_role: iam.IRole,
         audience: AlarmAudience,
     ) -> None:
@@ -44,7 +46,7 @@ class DedicatedEndpoint(Construct):
             self,
             "Model",
             execution_role_arn=execution_role.role_arn,
-            primary_container=endpoint_parts.single_model_container(config, tier, tenant, image_uri),
+            primary_container=endpoint_parts.single_model_container(config, tier, tenant, *image_uris),
             enable_network_isolation=config.network_isolation,
             vpc_config=endpoint_parts.vpc_config(config),
         )

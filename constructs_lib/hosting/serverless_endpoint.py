@@ -118,7 +118,7 @@ class ServerlessEndpoint(Construct):
         tier_name: str,
         tier: ServerlessTier,
         tenant: str,
-        image_uri: str,
+        image_uris: Sequence[str],
         execution_role: iam.IRole,
         audience: AlarmAudience,
     ) -> None:
@@ -130,7 +130,7 @@ class ServerlessEndpoint(Construct):
             self,
             "Model",
             execution_role_arn=execution_role.role_arn,
-            primary_container=endpoint_parts.single_model_container(config, tier, tenant, image_uri),
+            primary_container=endpoint_parts.single_model_container(config, tier, tenant, *image_uris),
         )
         endpoint_config = sagemaker.CfnEndpointConfig(
             self,

@@ -253,11 +253,8 @@ def _compare(request: Mapping[str, Any], context: Any) -> Answer:
         moved = comparison.moves(_deployed_routes(), hosted)
     except NoRoutesDeployedError:
         return Answer(succeeded=True, reason="no routes are deployed yet: no tenant moves")
-    if hosted.probe is None:
-        return Answer(succeeded=True, reason="the routes have no probe to compare with")
     outcomes = comparison.compare(
         moved,
-        hosted.probe,
         runtime=AWS.comparing_runtime,
         s3=AWS.s3,
         models_bucket=known.models_bucket,

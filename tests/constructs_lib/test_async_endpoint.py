@@ -47,7 +47,7 @@ def template(tier: dict[str, Any] | None = None, **changes: Any) -> Template:
             tier_name="nightly",
             tier=config.async_tiers["nightly"],
             tenant="n1",
-            image_uri="image",
+            image_uris=["image"],
             execution_role=iam.Role.from_role_arn(stack, "Role", ROLE_ARN),
             audience=AUDIENCE,
         )
@@ -169,7 +169,7 @@ def test_the_role_reads_its_requests_writes_its_results_and_tells_the_topics() -
             stack,
             "Role",
             config=config,
-            image_repository_arn="arn:aws:ecr:eu-west-1:123456789012:repository/x",
+            image_repository_arns=["arn:aws:ecr:eu-west-1:123456789012:repository/x"],
             tenant="n1",
             further_statements=queue_statements(config, "n1"),
         )
@@ -179,7 +179,7 @@ def test_the_role_reads_its_requests_writes_its_results_and_tells_the_topics() -
     assert statements["ReadRequests"]["Resource"] == f"arn:aws:s3:::{ASYNC}/*/input/n1/*"
     assert statements["WriteResults"]["Action"] == ["s3:AbortMultipartUpload", "s3:PutObject"]
     assert statements["TellOfResults"]["Resource"] == [
-        f"arn:aws:sns:eu-west-1:123456789012:shop--test--async-{outcome}" for outcome in ("success", "error")
+        f"arn:aws:sns:eu-west-1:123456789012:shop--test--async-{outcome}" for outcome in ("error", "success")
     ]
     assert statements["EncryptResults"]["Resource"] == sorted(keys.values())
 

@@ -29,7 +29,7 @@ def whale_template(**changes: Any) -> Template:
             tier_name="whale",
             tier=config.dedicated_tiers["whale"],
             tenant="w1",
-            image_uri="image",
+            image_uris=["image"],
             execution_role=iam.Role.from_role_arn(stack, "Role", ROLE_ARN),
             audience=AUDIENCE,
         )

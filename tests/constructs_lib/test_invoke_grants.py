@@ -24,7 +24,7 @@ words = st.lists(st.text("a1", min_size=1, max_size=2), min_size=1, max_size=2).
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/"
 CONFIG = fleet()
 SHARED = routes.endpoint_name(CONFIG, "tail")
-COMMON: dict[str, Any] = {"config": CONFIG, "image_uri": "image", "audience": AUDIENCE}
+COMMON: dict[str, Any] = {"config": CONFIG, "audience": AUDIENCE}
 
 
 def granted(grant: Callable[[iam.Role], Any]) -> Any:
@@ -117,7 +117,7 @@ def test_a_shared_endpoint_grants_its_own_name_with_the_tenants_it_is_told() -> 
     def grant(role: iam.Role) -> None:
         tier = CONFIG.multi_model_tiers["tail"]
         endpoint = MultiModelEndpoint(
-            cdk.Stack.of(role), "Tail", **COMMON, tier_name="tail", tier=tier, execution_role=role
+            cdk.Stack.of(role), "Tail", **COMMON, image_uri="image", tier_name="tail", tier=tier, execution_role=role
         )
         endpoint.grant_invoke(role, tenants=["m1"])
 
@@ -130,7 +130,14 @@ def test_a_dedicated_endpoint_grants_its_own_name() -> None:
     def grant(role: iam.Role) -> None:
         tier = CONFIG.dedicated_tiers["whale"]
         DedicatedEndpoint(
-            cdk.Stack.of(role), "W1", **COMMON, tier_name="whale", tier=tier, tenant="w1", execution_role=role
+            cdk.Stack.of(role),
+            "W1",
+            **COMMON,
+            image_uris=["image"],
+            tier_name="whale",
+            tier=tier,
+            tenant="w1",
+            execution_role=role,
         ).grant_invoke(role)
 
     assert granted(grant)["Resource"] == f"{ARN}shop--test--whale--w1--*"

@@ -38,7 +38,7 @@ def serverless_template(tier: dict[str, Any] | None = None, **changes: Any) -> T
             tier_name="rare",
             tier=config.serverless_tiers["rare"],
             tenant="r1",
-            image_uri="image",
+            image_uris=["image"],
             execution_role=iam.Role.from_role_arn(stack, "Role", ROLE_ARN),
             audience=AUDIENCE,
         )

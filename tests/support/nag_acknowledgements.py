@@ -71,9 +71,13 @@ def _async_store() -> Reasons:
 
 def _execution_role(role: ExecutionRole, config: FleetConfig) -> Reasons:
     return {
-        _resource(f"{arns.models_bucket(config)}/{role.model_keys}"): (
-            "A model is published without a deployment, and while an update runs both its versions are read. Read only."
-        ),
+        **{
+            _resource(f"{arns.models_bucket(config)}/{keys}"): (
+                "A model is published without a deployment, and while an update runs both its versions are read. Read "
+                "only."
+            )
+            for keys in role.model_keys
+        },
         _resource("*"): (
             "ecr:GetAuthorizationToken, cloudwatch:PutMetricData (bound to SageMaker's namespaces) and EC2's Describe "
             "calls for a VPC know no resource level."

@@ -34,6 +34,7 @@ METRICS = {
     **{("AWS/SageMaker", name): _VARIANT for name in _QUEUED_REQUESTS.split()},
     **{("AWS/SageMaker", name): _VARIANT for name in _REQUESTS.split()},
     **{("/aws/sagemaker/Endpoints", name): _VARIANT for name in _INSTANCES.split()},
+    ("AWS/SageMaker", "ContainerLatency"): (*_VARIANT, "ContainerName"),
     **{("AWS/Lambda", name): ("FunctionName",) for name in ("AsyncEventsDropped", "Errors", "Invocations")},
     ("AWS/S3", "BytesDownloaded"): ("BucketName", "FilterId"),
     ("AWS/Events", "FailedInvocations"): ("RuleName",),

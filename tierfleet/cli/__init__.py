@@ -18,6 +18,7 @@ from tierfleet.cli import (
     models_commands,
     preflight_command,
     prices_commands,
+    shapes_command,
     terminal,
     warm_command,
 )
@@ -33,6 +34,7 @@ from tierfleet.cli.plan import commands as plan_commands
 _IN_ORDER_OF_USE = (
     "local",
     "config",
+    "shapes",
     "diff",
     "cost",
     "models",
@@ -73,6 +75,7 @@ plan_commands.app.command("backtest")(backtest_command.plan_backtest)
 plan_commands.app.command("calibrate")(calibrate_command.calibrate)
 app.add_typer(plan_commands.app, name="plan", cls=_PlanInOrderOfUse)
 app.add_typer(prices_commands.app, name="prices")
+app.command("shapes")(shapes_command.shapes)
 app.command("diff")(diff_command.diff)
 app.command("cost")(cost_commands.cost)
 app.command("invoke")(invoke_command.invoke)

@@ -16,6 +16,7 @@ EXAMPLES: Final = {
     "config show": "config/fraud-prod.toml",
     "config schema": "> config/fleet.schema.json",
     "config reference": "",
+    "shapes": "--reference-fleets",
     "diff": "config/fraud-prod.toml",
     "cost": "config/fraud-prod.toml --diff",
     "models package": "models -o artefacts",

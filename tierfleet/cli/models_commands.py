@@ -5,7 +5,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
@@ -24,6 +23,7 @@ from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.columns import in_columns
 from tierfleet.models import pointer, sources
+from tierfleet.models.container_models import leave_pointers, packaging_for, validate_for
 from tierfleet.models.files import ModelFile, PassedOver, every_model, find_models, passed_over
 from tierfleet.models.package import Package, PackageOptions, package
 from tierfleet.models.publish_many import Outcome, publish_all
@@ -198,9 +198,18 @@ def models_publish(
         try:
             left = "published models stay published: run the same command again to complete the rest"
             with if_interrupted(left), counter("publishing", len(models)) as one:
-                made = partial(_package, target, options, said, skip_validation)
                 outcomes = refused + list(
-                    publish_all(s3, bucket=bucket, models=models, jobs=jobs, package_of=made, done=one)
+                    publish_all(
+                        s3,
+                        bucket=bucket,
+                        models=models,
+                        jobs=jobs,
+                        package_of=packaging_for(
+                            fleet, lambda model, own: _package(own or target, options, said, skip_validation, model)
+                        ),
+                        leave_pointers=leave_pointers(fleet),
+                        done=one,
+                    )
                 )
         except AwsProblemError as error:
             fail(f"{error}; fix this and run the same command again: it completes the rest")
@@ -209,6 +218,9 @@ def models_publish(
     _print_outcomes(outcomes, perf_counter() - started, pins([fleet]), as_json=as_json)
     if passed:
         raise typer.Exit(1)
+
+
+_POINTER_WORDS = {"moved": "made current", "unchanged": "already current", "left alone": "for its container"}
 
 
 class Said:
@@ -300,7 +312,7 @@ def _print_outcomes(outcomes: list[Outcome], seconds: float, pinned: Mapping[str
         if len(outcomes) <= 20:
             rows = []
             for item in sorted(published, key=lambda item: item.target_model):
-                moved = "made current" if item.pointer == "moved" else "already current"
+                moved = _POINTER_WORDS[item.pointer]
                 rows.append((item.target_model, size(item.size_bytes), f"{item.artefact}, {moved}"))
             for line in in_columns(rows, columns(), shrink=(0,), right=(1,)):
                 out.print(escape(line))
@@ -308,7 +320,7 @@ def _print_outcomes(outcomes: list[Outcome], seconds: float, pinned: Mapping[str
         rate = f"{len(outcomes) / seconds:.0f}/s"
         out.print(f"{counted(len(outcomes), 'model')}: {shown}; {size(uploaded)} uploaded in {seconds:.1f} s ({rate})")
         for target, why in sorted(pinned.items()):
-            if any(item.tenant == target.partition("/")[0] and item.target_model != target for item in published):
+            if any(item.tenant == target.partition("/")[0] and item.target_model not in pinned for item in published):
                 message = f"{why}: its endpoint still serves {target}; change that line and deploy to roll out"
                 say("warning", message)
         for outcome in failed:
@@ -331,6 +343,8 @@ def _validated(
     target: Target | None = None,
 ) -> list[Validated]:
     with counter("validating", len(models)) as one:
+        if fleet is not None:
+            return validate_for(fleet, models, rounds=options.rounds, jobs=jobs, done=one)
         return validate(models, fleet=fleet, target=target, rounds=options.rounds, jobs=jobs, done=one)
 
 

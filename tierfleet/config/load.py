@@ -208,7 +208,9 @@ def _of_another_shape(problem: Problem, hosting: str) -> Problem:
     has_it = [word for word, model in TIERS.items() if problem.key in model.model_fields]
     if problem.table.count(".") != 1 or not has_it or hosting in has_it:
         return problem
-    message = f"{'an' if hosting == 'async' else 'a'} {hosting} tier has no {problem.key}; {' and '.join(has_it)} tiers have one"
+    *most, last = has_it
+    having = f"{', '.join(most)} and {last}" if most else last
+    message = f"{'an' if hosting == 'async' else 'a'} {hosting} tier has no {problem.key}; {having} tiers have one"
     return replace(problem, message=message, fix="remove it, or choose another hosting")
 
 

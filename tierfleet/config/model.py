@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from tierfleet.config.container import Container, Probe
 from tierfleet.config.hosting import AnyTier
 from tierfleet.config.hosting.asynchronous import AsyncTier
 from tierfleet.config.hosting.dedicated import DedicatedTier
 from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.hosting.pipeline import PipelineTier
 from tierfleet.config.hosting.serverless import ServerlessTier
 from tierfleet.config.hosting.tier import HostedTier, InstanceTier
 from tierfleet.config.section import (
@@ -28,19 +30,6 @@ from tierfleet.config.section import (
     check_distinct,
 )
 from tierfleet.images import is_ecr_uri
-
-
-class Container(Section):
-    """The image that serves the models."""
-
-    image: str
-    """`sagemaker-xgboost` or `sagemaker-scikit-learn` (AWS's stock images), `tierfleet` (our dense server), or
-    a full ECR URI. -> AWS::SageMaker::Model PrimaryContainer.Image"""
-    version: str | None = None
-    """Tag of a stock image, such as `1.7-1`; needed for stock images only."""
-    environment: Mapping[str, str] = {}
-    """Passed to the container as it is, script mode (`SAGEMAKER_PROGRAM`, `SAGEMAKER_SUBMIT_DIRECTORY`)
-    included; at most 100 entries. -> PrimaryContainer.Environment"""
 
 
 class Network(Section):
@@ -76,16 +65,6 @@ class Models(Section):
     gc_principal_arns: Annotated[tuple[PrincipalArn, ...], Field(max_length=10), AfterValidator(check_distinct)] = ()
     """Roles (or users) that run `models gc --delete` and `models remove --artefacts`, by their exact ARNs; none: no
     model is ever deleted. They may not write models. -> AWS::S3::BucketPolicy"""
-
-
-class Probe(Section):
-    """One valid row of every model of the fleet: the warm-up and the parity checks send it."""
-
-    content_type: str
-    """Content type of the row, such as `text/csv`. Never left out: the stock image would parse libsvm."""
-    body: Annotated[str, Field(min_length=1, max_length=100_000)]
-    """The row. An invalid row still loads a model, but counts as an Invocation5XXError on a multi-model
-    endpoint."""
 
 
 class Routes(Section):
@@ -168,6 +147,12 @@ class FleetConfig(Section):
         return {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, ServerlessTier)}
 
     @property
+    def shared_pipeline_tiers(self) -> dict[str, PipelineTier]:
+        """Pipelines whose tenants share one endpoint, by name, in name order."""
+        tiers = {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, PipelineTier)}
+        return {name: tier for name, tier in tiers.items() if not tier.endpoint_per_tenant}
+
+    @property
     def async_tiers(self) -> dict[str, AsyncTier]:
         """Asynchronous tiers by name, in name order."""
         return {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, AsyncTier)}
@@ -186,6 +171,25 @@ class FleetConfig(Section):
     def compares_moves(self) -> bool:
         """Whether a gate compares what the old and the new endpoint of a tenant answer."""
         return any(tier.compares_moves for tier in self.tiers.values())
+
+    @property
+    def every_container(self) -> tuple[Container, ...]:
+        """The fleet's own container and those of tiers with several, each image once."""
+        named = [
+            container
+            for _, tier in sorted(self.tiers.items())
+            for tenant in (tier.stack_tenants or (None,))
+            for container in tier.containers(self.container, tenant)
+        ]
+        return tuple({(each.image, each.version): each for each in [self.container, *named]}.values())
+
+    def tier_of(self, tenant: str) -> str:
+        """Name of the tier that serves a tenant."""
+        return next((name for name, tier in sorted(self.tiers.items()) if tenant in tier.tenants), self.default_tier)
+
+    def probe_of(self, tenant: str) -> Probe:
+        """One valid request of a tenant."""
+        return self.tiers[self.tier_of(tenant)].probe_or(self.probe)
 
     @property
     def default_tier(self) -> str:

@@ -8,8 +8,11 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from tierfleet.config.container import Container
 from tierfleet.config.hosting import TIERS
 from tierfleet.config.hosting.dedicated import DedicatedTenant
+from tierfleet.config.hosting.multi_container import MultiContainerTenant, TenantContainer
+from tierfleet.config.hosting.pipeline import PipelineTenant
 from tierfleet.config.hosting.tier import EndpointAlarmLimits, ScheduledCapacity, Tier
 from tierfleet.config.model import FleetConfig
 from tierfleet.config.section import PinnedModel
@@ -18,6 +21,9 @@ from tierfleet.config.section import PinnedModel
 _TIER_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     *((f'[tiers.<tier>], hosting = "{hosting}"', tier) for hosting, tier in TIERS.items()),
     ("[tiers.<tier>.tenants]: `<tenant> = { ... }`", DedicatedTenant),
+    ("[tiers.<tier>.tenants.<tenant>], of a multi-container tier", MultiContainerTenant),
+    ("[[tiers.<tier>.tenants.<tenant>.containers]]", TenantContainer),
+    ("[tiers.<tier>.tenants] of a pipeline", PipelineTenant),
     ("[tiers.<tier>.scaling.schedules.<name>]", ScheduledCapacity),
 )
 
@@ -37,6 +43,7 @@ def configuration_markdown() -> str:
     """A table per TOML table: key, type, default, meaning and what it becomes in CloudFormation."""
     sections = [_section("Top level", FleetConfig)]
     seen: set[type[BaseModel]] = set()
+    own_section = {model for _, model in _TIER_TABLES}
     for name, field in FleetConfig.model_fields.items():
         for model in _models(field.annotation):
             if model not in TIERS.values():
@@ -47,7 +54,7 @@ def configuration_markdown() -> str:
         seen.add(model)
         for name, field in model.model_fields.items():
             for inner in _models(field.annotation):
-                if inner not in seen and not issubclass(inner, PinnedModel) and inner is not ScheduledCapacity:
+                if inner not in seen and not issubclass(inner, PinnedModel) and inner not in own_section:
                     sections.append(_section(f"[tiers.<tier>.{name}]", inner, _as_above(inner, seen)))
                     seen.add(inner)
     return "\n".join(sections)
@@ -55,9 +62,10 @@ def configuration_markdown() -> str:
 
 def _as_above(model: type[BaseModel], seen: set[type[BaseModel]]) -> list[str]:
     """Keys of a table that a table before it has too, with the same meaning."""
-    for base in (Tier, EndpointAlarmLimits):
-        if issubclass(model, base) and any(issubclass(other, base) for other in seen):
-            return list(base.model_fields)
+    for base in (Tier, EndpointAlarmLimits, Container):
+        if issubclass(model, base) and model is not base and any(issubclass(other, base) for other in seen):
+            described = {name: field.description for name, field in model.model_fields.items()}
+            return [name for name, field in base.model_fields.items() if described[name] == field.description]
     return []
 
 

@@ -5,9 +5,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tierfleet.config.generation import name_suffix
+from tierfleet.config.container import Probe
+from tierfleet.config.generation import name_suffix, stages_id
+from tierfleet.config.hosting import multi_container
 from tierfleet.config.hosting.multi_model import MultiModelTier
-from tierfleet.config.hosting.tier import HostedTier
+from tierfleet.config.hosting.pipeline import PipelineTier
+from tierfleet.config.hosting.tier import HostedTier, Tier
 from tierfleet.config.model import FleetConfig
 from tierfleet.instance_types import describe
 from tierfleet.runtime import names, route_parts
@@ -127,6 +130,12 @@ def route_schema(config: FleetConfig) -> dict[str, Any]:
         (own, {"dedicated", *(t.hosting for t in tiers if t.endpoint_per_tenant and t.shape.request_response)}),
     ):
         kind["properties"]["hosting"]["enum"] = sorted(words)
+    if any(tier.shape.names_container for tier in tiers):
+        schema["properties"]["tenants"]["additionalProperties"]["properties"] |= multi_container.ROUTE_KEYS
+    if any(isinstance(tier, PipelineTier) for tier in tiers):
+        schema["properties"]["tenants"]["additionalProperties"]["properties"]["stages"] = {"type": "string"}
+        warm_up = schema["properties"]["warm_up"]["properties"]
+        warm_up["probes"] = {"type": "object", "additionalProperties": warm_up["probe"]}
     if config.async_tiers:
         schema["properties"]["tiers"]["additionalProperties"]["oneOf"].append(_ASYNC_TIER_SCHEMA)
     return schema
@@ -135,7 +144,9 @@ def route_schema(config: FleetConfig) -> dict[str, Any]:
 def endpoint_name(config: FleetConfig, tier: str, tenant: str | None = None) -> str:
     """Name of the endpoint of a multi-model tier, or of one tenant of another tier; at most 63 characters."""
     settings = config.tiers[tier]
-    suffix = name_suffix(config, settings) if isinstance(settings, MultiModelTier) else None
+    suffix = None
+    if isinstance(settings, Tier) and not settings.endpoint_per_tenant:
+        suffix = name_suffix(config, settings)
     words = config.fleet, config.environment, tier, tenant
     return names.endpoint_name(*words, settings.hosting, settings.endpoint_instance_type, suffix)
 
@@ -160,10 +171,20 @@ def route_document(config: FleetConfig) -> dict[str, Any]:
         "tiers": {name: _tier(config, name) for name in sorted(config.tiers)},
         "tenants": _exceptions(config),
         "warm_up": {
-            "probe": {"content_type": config.probe.content_type, "body": config.probe.body},
+            "probe": _probe(config.probe),
             "tiers": _warm_ups(config),
+            **({"probes": probes} if (probes := _own_probes(config)) else {}),
         },
     }
+
+
+def _probe(probe: Probe) -> dict[str, str]:
+    return {"content_type": probe.content_type, "body": probe.body}
+
+
+def _own_probes(config: FleetConfig) -> dict[str, dict[str, str]]:
+    probes = {name: tier.probe_or(config.probe) for name, tier in sorted(config.tiers.items())}
+    return {name: _probe(probe) for name, probe in probes.items() if probe != config.probe}
 
 
 def route_json(config: FleetConfig) -> str:
@@ -178,24 +199,28 @@ def _tier(config: FleetConfig, name: str) -> dict[str, str]:
     return {"hosting": tier.hosting} | ({} if tier.endpoint_per_tenant else {"endpoint": endpoint_name(config, name)})
 
 
-def _exceptions(config: FleetConfig) -> dict[str, dict[str, str]]:
+def _exceptions(config: FleetConfig) -> dict[str, dict[str, Any]]:
     exceptions = {}
     for name, tier in config.tiers.items():
         for tenant in tier.tenants:
             if tier.endpoint_per_tenant:
-                route = {
+                route: dict[str, Any] = {
                     "endpoint": endpoint_name(config, name, tenant),
                     "model_version": _pinned_version(tier, tenant),
+                    **tier.route_details(tenant),
                 }
             else:
                 route = {"endpoint": endpoint_name(config, name)}
+            if isinstance(tier, PipelineTier):
+                route["stages"] = stages_id(tier, tenant)
             exceptions[tenant] = {"tier": name, **route}
     return dict(sorted(exceptions.items()))
 
 
 def _pinned_version(tier: HostedTier, tenant: str) -> str:
-    """`2026-11-14` of `m01/2026-11-14.tar.gz`, as a pointer would name it."""
-    return next(iter(tier.pinned_models(tenant).values())).partition("/")[2].removesuffix(".tar.gz")
+    """The version of the first artefact that the tenant's line pins, as a pointer would name it."""
+    # The size of a document is also computed for a file whose tenant pins nothing by mistake.
+    return names.version_of(next(iter(tier.pinned_models(tenant).values()), ""))
 
 
 def _warm_ups(config: FleetConfig) -> dict[str, Any]:

@@ -39,10 +39,13 @@ def _shared(config: FleetConfig, name: str, tier: MultiModelTier, width: int | N
 
 
 def _tenant_endpoints(config: FleetConfig, name: str, tier: HostedTier, width: int | None) -> list[str]:
+    whose = "an endpoint each" if tier.endpoint_per_tenant else "one endpoint"
     lines = [
-        f"  {name}: {tier.hosting}, {counted(len(tier.tenants), 'tenant')}, an endpoint each",
-        f"    {tier.capacity}",
+        f"  {name}: {tier.hosting}, {counted(len(tier.tenants), 'tenant')}, {whose}",
+        sentence(tier.capacity, width, first="    "),
     ]
+    if not tier.endpoint_per_tenant:
+        return [*lines, f"    {endpoint_name(config, name)}"]
     rows = [
         (endpoint_name(config, name, tenant), ", ".join(tier.pinned_models(tenant).values()))
         for tenant in sorted(tier.tenants)

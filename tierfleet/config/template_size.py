@@ -59,7 +59,7 @@ def root_resources(tiers: Tiers) -> int:
         + MULTI_MODEL_RESOURCES * len(shared)
         + SCALE_ON_CACHE_RESOURCES * sum(tier.scale_on_cache is not None for tier in shared)
         + WARM_UP_RESOURCES * warmed
-        + NESTED_STACK_RESOURCES * whales(tiers)
+        + NESTED_STACK_RESOURCES * len(stack_resources(tiers))
         + COMPARISON_RESOURCES * any(tier.compares_moves for tier in tiers.values())
     )
 
@@ -71,8 +71,7 @@ def nested_resources(tiers: Tiers) -> int:
 
 def stack_resources(tiers: Tiers) -> list[int]:
     """Resources of each nested stack."""
-    own = [tier for tier in tiers.values() if tier.endpoint_per_tenant]
-    return [tier.stack_resources(tenant) for tier in own for tenant in tier.tenants]
+    return [tier.stack_resources(tenant) for tier in tiers.values() for tenant in tier.stack_tenants]
 
 
 def frame_bytes(config: FleetConfig) -> int:
@@ -84,7 +83,7 @@ def frame_bytes(config: FleetConfig) -> int:
     )
     size = _FLEET_BYTES + _FLEET_NAME_BYTES * names
     size += _FIRST_WARM_UP_BYTES * any(tier.warm_up for tier in config.multi_model_tiers.values())
-    size += _FIRST_WHALE_BYTES * bool(whales(config.tiers))
+    size += _FIRST_WHALE_BYTES * bool(stack_resources(config.tiers))
     size += _COMPARISON_BYTES * config.compares_moves
     for name, tier in config.tiers.items():
         if isinstance(tier, MultiModelTier):
@@ -97,7 +96,8 @@ def frame_bytes(config: FleetConfig) -> int:
             )
         else:
             size += sum(
-                _WHALE_BYTES + _WHALE_NAME_BYTES * (len(tenant) + names + len(name) - 7) for tenant in tier.tenants
+                _WHALE_BYTES + _WHALE_NAME_BYTES * (len(tenant) + names + len(name) - 7)
+                for tenant in tier.stack_tenants
             )
     return size + int(_TAGGED_SHARE * (root_resources(config.tiers) - _UNTAGGED_RESOURCES) * tags)
 

@@ -91,15 +91,13 @@ def _custom_metrics(bill: Bill, tier: str | None, names: int, hours: float, item
     bill.add((tier, None), item, f"{names} metrics, {hours:.3g} hours a month", usd)
 
 
-def shared_calls(
-    bill: Bill, name: str, tier: MultiModelTier, traffic: Traffic, tenants: list[str], usage: Usage
-) -> None:
-    """S3 requests and logs of the calls to a shared tier."""
+def shared_calls(bill: Bill, name: str, *, cached: bool, traffic: Traffic, tenants: list[str], usage: Usage) -> None:
+    """S3 requests and logs of the calls to a shared tier. cached: whether a model stays in memory after a call."""
     month = {tenant: traffic.calls_per_day(tenant) * DAYS_PER_MONTH for tenant in tenants}
     most_pointer_reads = usage.callers * HOURS_PER_MONTH * 3600 / POINTER_TTL_SECONDS
     pointers = sum(min(calls, most_pointer_reads) for calls in month.values())
     # Without a cache SageMaker deletes the model from memory and disk after each call.
-    cold_share = 1.0 if tier.model_cache == "Disabled" else usage.cold_share or 0.0
+    cold_share = usage.cold_share or 0.0 if cached else 1.0
     fetched = sum(month.values()) * cold_share
     usd = bill.unit("s3_get_request").of(pointers + fetched)
     detail = f"{pointers:,.0f} pointers, {fetched:,.0f} models read"

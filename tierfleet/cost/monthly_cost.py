@@ -24,7 +24,9 @@ def _instances(bill: Bill, place: Place, tier: Tier, usage: Usage) -> None:
 
 TENANT_ENDPOINTS: Final[Mapping[str, Callable[[Bill, Place, Any, Usage], None]]] = {
     "dedicated": _instances,
+    "multi-container": _instances,
     "serverless": serverless.endpoint,
+    "pipeline": _instances,
     "async": asynchronous.endpoint,
 }
 """Adds one tenant's endpoint to the bill, by the word of `hosting`."""
@@ -98,7 +100,13 @@ def monthly_cost(
         items.endpoint(bill, (name, None), shared, mean_instances(shared, calls))
         items.warm_up(bill, name, shared)
         if usage.traffic:
-            items.shared_calls(bill, name, shared, usage.traffic, served[name], usage)
+            cached = shared.model_cache == "Enabled"
+            items.shared_calls(bill, name, cached=cached, traffic=usage.traffic, tenants=served[name], usage=usage)
+    for name, pipeline in config.shared_pipeline_tiers.items():
+        calls = usage.traffic.together(served[name]) if usage.traffic else None
+        items.endpoint(bill, (name, None), pipeline, mean_instances(pipeline, calls))
+        if usage.traffic:
+            items.shared_calls(bill, name, cached=True, traffic=usage.traffic, tenants=served[name], usage=usage)
     for name, own in config.tenant_endpoint_tiers.items():
         for tenant in sorted(own.tenants):
             TENANT_ENDPOINTS[own.hosting](bill, (name, tenant), own, usage)
@@ -134,7 +142,7 @@ def tenant_costs(cost: FleetCost, config: FleetConfig, usage: Usage) -> dict[str
 def _shared_tenants(config: FleetConfig, usage: Usage) -> dict[str, list[str]]:
     """The tenants of each shared tier, as far as they are known: listed, or in the traffic."""
     elsewhere = {tenant for tier in config.tiers.values() for tenant in tier.tenants}
-    tenants = {name: list(tier.tenants) for name, tier in config.multi_model_tiers.items()}
+    tenants = {name: list(tier.tenants) for name, tier in config.tiers.items() if not tier.endpoint_per_tenant}
     if usage.traffic:
         tenants[config.default_tier] = [tenant for tenant in usage.traffic.calls_per_hour if tenant not in elsewhere]
     return tenants

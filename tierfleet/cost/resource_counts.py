@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tierfleet.config import FleetConfig, HostedTier, MultiModelTier
+from tierfleet.config.hosting.multi_container import ALARMS_OF_A_CONTAINER, MultiContainerTier
+from tierfleet.config.hosting.pipeline import PipelineTier
 from tierfleet.runtime import metrics
 
 # Request metrics of a bucket that is read and written; S3 publishes those of the other request types only when such
@@ -80,10 +82,24 @@ def _multi_model(tier: MultiModelTier, _tenant: str | None) -> AlarmCount:
     return _ENDPOINT + _CACHE + _TARGET_TRACKING + (_SCALE_ON_CACHE if tier.scale_on_cache else AlarmCount())
 
 
+def _multi_container(tier: MultiContainerTier, tenant: str | None) -> AlarmCount:
+    """Two more for each container of the tenant (constructs_lib/hosting/multi_container_endpoint.py)."""
+    own = ALARMS_OF_A_CONTAINER * len(tier.tenants[tenant].containers) if tenant else 0
+    return _ENDPOINT + _DEDICATED + _TARGET_TRACKING + AlarmCount(alarms=own, alarm_metrics=own)
+
+
+def _pipeline(tier: PipelineTier, _tenant: str | None) -> AlarmCount:
+    """Those of a dedicated endpoint, and one for each stage with a limit."""
+    stages = sum(stage.max_average_latency_milliseconds is not None for stage in tier.stages)
+    return _ENDPOINT + _DEDICATED + _TARGET_TRACKING + AlarmCount(alarms=stages, alarm_metrics=stages)
+
+
 ALARMS: Final[Mapping[str, Callable[[Any, str | None], AlarmCount]]] = {
     "multi-model": _multi_model,
     "dedicated": lambda _tier, _tenant: _ENDPOINT + _DEDICATED + _TARGET_TRACKING,
+    "multi-container": _multi_container,
     "serverless": lambda _tier, _tenant: _SERVERLESS,
+    "pipeline": _pipeline,
     "async": lambda _tier, _tenant: _ASYNC,
 }
 """Alarms and scaling policies of one endpoint, by the word of `hosting`. A test compares them with the templates."""

@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -12,6 +12,7 @@ from typing import Any
 
 from local_cloud.host.processes import LocalCloud
 from tierfleet.config import FleetConfig
+from tierfleet.config.container import Probe
 from tierfleet.models.bucket import read_pointers
 from tierfleet.models.pointer import Held
 from tierfleet.runtime import clients
@@ -20,6 +21,7 @@ from tierfleet.runtime.client.batch import percentile
 from tierfleet.runtime.client.errors import CallError
 from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
+from tierfleet.runtime.hosting.multi_container import PRIMARY
 from tierfleet.runtime.names import models_bucket
 
 # Share of the calls: tenants with dedicated endpoints, tenants on a warm-up list, all others.
@@ -74,8 +76,9 @@ class _Seen:
 class Drive:
     """Calls at a steady rate from one process; `summary` may be read at any time."""
 
-    def __init__(self, client: FleetClient, body: bytes, content_type: str, weights: dict[str, float]) -> None:
-        self._client, self._body, self._content_type, self._weights = client, body, content_type, weights
+    def __init__(self, client: FleetClient, probe_of: Callable[[str], Probe], weights: dict[str, float]) -> None:
+        """probe_of: a valid request of a tenant."""
+        self._client, self._probe_of, self._weights = client, probe_of, weights
         self._lock = threading.Lock()
         self._seen: defaultdict[str, _Seen] = defaultdict(_Seen)
         self._errors: Counter[str] = Counter()
@@ -111,7 +114,9 @@ class Drive:
     def _call(self, tenant: str) -> None:
         started = time.perf_counter()
         try:
-            reply = self._client.invoke(tenant, self._body, content_type=self._content_type)
+            probe = self._probe_of(tenant)
+            # The probe is a row of the primary container; on any other endpoint, of the model.
+            reply = self._client.invoke(tenant, probe.body.encode(), container=PRIMARY, content_type=probe.content_type)
         except CallError as error:
             with self._lock:
                 self._errors[type(error).__name__.removesuffix("Error")] += 1
@@ -139,12 +144,11 @@ def drive(cloud: LocalCloud, fleet: FleetConfig) -> Iterator[Drive]:
         connections=settings.connections,
         endpoint_url=cloud.endpoint_url,
     )
-    body, content_type = fleet.probe.body.encode(), fleet.probe.content_type
     client = FleetClient(
         fleet.fleet, fleet.environment, account=fleet.account, settings=settings, session=session, aws=aws
     )
     try:
-        yield Drive(client, body, content_type, weights)
+        yield Drive(client, fleet.probe_of, weights)
     finally:
         client.close()
         aws.close()

@@ -19,7 +19,7 @@ from tierfleet.models import pointer, sources
 from tierfleet.models.convert_artefact import Form, StaysError, UnchangedError, convert_artefact
 from tierfleet.models.publish import LostRaceError, PublishError, check_names, publish
 from tierfleet.runtime.catalog import CatalogError
-from tierfleet.runtime.names import MODELS_PREFIX
+from tierfleet.runtime.names import MODELS_PREFIX, version_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -141,7 +141,7 @@ class _Run:
             return sources.read(self.s3, self.bucket, tenant, sha256)
 
         made = convert_artefact(archive, source_of, self.target, self.form)
-        version = self.form.version(pointer.version_of(before))
+        version = self.form.version(version_of(before))
         after = check_names(tenant, version)
         if not self.dry_run:
             publish(

@@ -4,7 +4,7 @@ Each model is published as `publish` does, so an interrupted run is completed by
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -33,9 +33,9 @@ _ROOM_BYTES = 1024**3
 class Outcome:
     """What became of one model.
 
-    published: uploaded and made current. completed: an earlier run had uploaded it, now it is current. unchanged: it
-    was current. older: a later version of the same directory was current, so it was left alone. The rest failed:
-    `message`.
+    published: uploaded and made current, or uploaded for a single container. completed: an earlier run had uploaded it,
+    now it is current. unchanged: it was current, or was there for its container. older: a later version of the same
+    directory was current, so it was left alone. The rest failed: `message`.
     """
 
     model: ModelFile
@@ -66,15 +66,17 @@ def publish_all(
     models: Sequence[ModelFile],
     jobs: int,
     package_of: Callable[[ModelFile], Package] = package,
+    leave_pointers: Collection[str] = (),
     done: Callable[[Outcome], None] = lambda _: None,
 ) -> Iterable[Outcome]:
     """Publish models, `jobs` tenants at a time, and say what became of each, in the order in which they end.
 
+    leave_pointers: target models that are stored and do not become current, for single containers of an endpoint.
     `done` is called in the worker threads. A failure of one model does not stop the others; one that every model would
     meet (no credentials, no such bucket) raises AwsProblemError after the models under way.
     """
     tenants = [list(group) for _, group in groupby(sorted(models, key=_order), key=lambda model: model.tenant)]
-    run = _Run(s3, bucket, package_of, done)
+    run = _Run(s3, bucket, package_of, leave_pointers, done)
     with ThreadPoolExecutor(jobs, "publish") as pool:
         futures = [pool.submit(run.tenant, group) for group in tenants]
         try:
@@ -98,21 +100,30 @@ class _Run:
         s3: "S3Client",
         bucket: str,
         package_of: Callable[[ModelFile], Package],
+        leave_pointers: Collection[str],
         done: Callable[[Outcome], None],
     ) -> None:
         self._s3, self._bucket, self._package_of, self._done = s3, bucket, package_of, done
+        self._leave_pointers = leave_pointers
         self._room = _Room(_ROOM_BYTES)
         self.stopped = threading.Event()
         self.problem: str | None = None
         self.outcomes: list[Outcome] = []
 
     def tenant(self, versions: list[ModelFile]) -> None:
-        """Publish the versions of one tenant in name order, so that the last becomes current."""
+        """Publish the versions of one tenant in name order, so that the last becomes current.
+
+        What never becomes current comes first: the endpoint of a current version may need it.
+        """
+        versions, stored = (
+            [model for model in versions if model.target_model not in self._leave_pointers],
+            [model for model in versions if model.target_model in self._leave_pointers],
+        )
         earlier = self._earlier_than_current(versions) if len(versions) > 1 else 0
-        for index, model in enumerate(versions):
+        for index, model in enumerate([*stored, *versions], -len(stored)):
             if self.stopped.is_set():
                 return
-            outcome = self._outcome(model) if index >= earlier else Outcome(model, "older")
+            outcome = Outcome(model, "older") if 0 <= index < earlier else self._outcome(model)
             if outcome is None:
                 return
             self.outcomes.append(outcome)
@@ -155,9 +166,12 @@ class _Run:
             version=model.version,
             archive=made.archive,
             source=made.source,
+            make_current=model.target_model not in self._leave_pointers,
         )
-        if publication.pointer == "unchanged":
-            status: Status = "unchanged" if publication.artefact == "already there" else "completed"
+        if publication.pointer == "left alone":
+            status: Status = "unchanged" if publication.artefact == "already there" else "published"
+        elif publication.pointer == "unchanged":
+            status = "unchanged" if publication.artefact == "already there" else "completed"
         else:
             status = "published" if publication.artefact == "uploaded" else "completed"
         return Outcome(model, status, publication=publication)

@@ -52,7 +52,7 @@ def _models(account: Account, s3: Any, bucket: str) -> Iterator[Finding]:
     """CreateModel refuses an empty prefix and a missing artefact."""
     config = account.config
     publish = "tierfleet models publish FILE MODELS"
-    if config.multi_model_tiers:
+    if any(not tier.endpoint_per_tenant for tier in config.tiers.values()):
         listed = s3.list_objects_v2(Bucket=bucket, Prefix=MODELS_PREFIX, MaxKeys=1)
         if listed.get("Contents"):
             yield Finding(area="models", status="ok", message=f"there are models below {MODELS_PREFIX}")
@@ -72,6 +72,11 @@ def _models(account: Account, s3: Any, bucket: str) -> Iterator[Finding]:
         yield Finding(area="models", status="problem", message=message, remedy=publish)
     elif pinned:
         yield Finding(area="models", status="ok", message=f"the artefacts of {len(pinned)} dedicated tenants exist")
+    for name, tier in sorted(config.tiers.items()):
+        for model in tier.shared_models:
+            if not _exists(s3, bucket, f"{MODELS_PREFIX}{model}"):
+                message = f"an artefact that tier {name} loads for every tenant is not in the bucket: {model}"
+                yield Finding(area="models", status="problem", message=message, remedy=publish)
 
 
 def _exists(s3: Any, bucket: str, key: str) -> bool:

@@ -193,6 +193,8 @@ def _kind_of_model_error(original_status_code: int, original_message: str) -> Ki
 def _kind_of_validation_error(message: str) -> Kind:
     if "failed to download model data" in message or "could not find model" in message:
         return Kind.MISSING_MODEL
+    if "target container" in message or "container hostname" in message:
+        return Kind.REQUEST
     if "endpoint" in message and ("not found" in message or "could not find" in message):
         return Kind.UNKNOWN_ENDPOINT
     return Kind.REQUEST

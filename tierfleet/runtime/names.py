@@ -113,5 +113,10 @@ def catalog_key(tenant: str) -> str:
     return f"{CATALOG_PREFIX}{tenant}.json"
 
 
+def version_of(target_model: str) -> str:
+    """`2026-11-14` of `m01/2026-11-14.tar.gz`."""
+    return target_model.partition("/")[2].removesuffix(".tar.gz")
+
+
 def _hash(text: str) -> str:
     return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()

@@ -60,11 +60,14 @@ def list_endpoint_configs(request: dict[str, Any]) -> dict[str, Any]:
 
 def containers_of(config_name: str) -> list[dict[str, Any]]:
     """The containers of every variant of a configuration; a deleted model counts as none."""
-    containers: list[dict[str, Any]] = []
-    for variant in describe_endpoint_config({"EndpointConfigName": config_name})["ProductionVariants"]:
-        model = models._models.get(variant.get("ModelName"))
-        containers += models.containers_of(model) if model else []
-    return containers
+    return [container for model in models_of(config_name) for container in models.containers_of(model)]
+
+
+def models_of(config_name: str) -> list[dict[str, Any]]:
+    """The models of every variant of a configuration that were not deleted."""
+    variants = describe_endpoint_config({"EndpointConfigName": config_name})["ProductionVariants"]
+    named = [models._models.get(variant.get("ModelName")) for variant in variants]
+    return [model for model in named if model]
 
 
 def clear() -> None:

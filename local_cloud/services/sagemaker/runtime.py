@@ -14,7 +14,7 @@ from local_cloud.core import invocation_rules
 from local_cloud.core.errors import ServiceError
 from local_cloud.core.invocation_rules import Response
 from local_cloud.services import iam
-from local_cloud.services.sagemaker import endpoint_configs, endpoint_states, serving
+from local_cloud.services.sagemaker import endpoint_configs, endpoint_states, multi_container, serving
 from local_cloud.services.sagemaker.endpoint import Endpoint
 from local_cloud.services.sagemaker.names import arn
 from local_cloud.services.sagemaker.serving import ConstantServer, InvocationRequest
@@ -54,12 +54,16 @@ def _invoke(endpoint_name: str, headers: dict[str, str], body: bytes, *, queued:
     containers = endpoint_configs.containers_of(config_name)
     multi_model = any(container.get("Mode") == "MultiModel" for container in containers)
     invocation_rules.check_target_model(target_model, multi_model=multi_model)
+    target_container = headers.get("x-amzn-sagemaker-target-container-hostname")
+    hostnames = multi_container.hostnames(endpoint_configs.models_of(config_name))
+    invocation_rules.check_target_container(target_container, hostnames)
     variant = _variant(endpoint, headers.get("x-amzn-sagemaker-target-variant"))
     request = InvocationRequest(
         body=body,
         content_type=headers.get("content-type"),
         accept=headers.get("accept"),
         target_model=target_model,
+        target_container=target_container,
         custom_attributes=headers.get("x-amzn-sagemaker-custom-attributes"),
         inference_id=headers.get("x-amzn-sagemaker-inference-id"),
     )

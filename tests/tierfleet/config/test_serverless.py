@@ -14,6 +14,7 @@ from tierfleet.config import load, routes
 from tierfleet.config.hosting.serverless import REGIONS
 from tierfleet.config.quotas import SERVERLESS_CONCURRENCY, SERVERLESS_ENDPOINTS, quotas
 from tierfleet.config.summary import fleet_summary
+from tierfleet.runtime.hosting import SHAPES
 
 NETWORK = {
     "subnets": ["subnet-0000000000000000a", "subnet-0000000000000000b"],
@@ -63,7 +64,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
         rare(instance_type="ml.g5.xlarge", instances={"min": 1, "max": 1, "initial": 1}),
         {},
         [
-            ("tiers.rare", "instance_type", "a serverless tier has no instance_type; multi-model and dedicated tiers"),
+            ("tiers.rare", "instance_type", "a serverless tier has no instance_type; multi-model, dedicated"),
             ("tiers.rare", "instances", "a serverless tier has no instances"),
         ],
     ),
@@ -172,4 +173,4 @@ def test_a_fleet_without_a_serverless_tier_has_the_validator_and_the_quotas_that
 
 def test_the_showcase_has_a_tier_of_each_shape() -> None:
     config = load(CONFIG / "showcase-dev.toml")
-    assert {tier.hosting for tier in config.tiers.values()} == {"multi-model", "dedicated", "serverless"}
+    assert {tier.hosting for tier in config.tiers.values()} == set(SHAPES)

@@ -24,6 +24,8 @@ def all_alarms(config: FleetConfig) -> AlarmCount:
     total = fleet_alarms(config)
     for shared in config.multi_model_tiers.values():
         total += endpoint_alarms(shared)
+    for pipeline in config.shared_pipeline_tiers.values():
+        total += endpoint_alarms(pipeline)
     for own in config.tenant_endpoint_tiers.values():
         for tenant in own.tenants:
             total += endpoint_alarms(own, tenant)

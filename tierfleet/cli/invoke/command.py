@@ -23,7 +23,7 @@ from tierfleet.runtime.client.api_trace import ApiTrace
 from tierfleet.runtime.client.batch import call_many
 from tierfleet.runtime.client.errors import CallError, RequestInvalidError, RoutesUnavailableError
 from tierfleet.runtime.client.explain import explain, reply_json, where_json
-from tierfleet.runtime.client.reply import JSON, Reply
+from tierfleet.runtime.client.reply import CSV, JSON, Reply
 from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
 from tierfleet.runtime.route_document import RouteDocument
@@ -45,8 +45,12 @@ def invoke(
     rows: Annotated[
         Path | None, typer.Option(help="A CSV file of features without a header; an empty cell is a missing value.")
     ] = None,
+    container: Annotated[
+        str | None,
+        typer.Option(help="The container of a multi-container endpoint, by its hostname; or primary."),
+    ] = None,
     content_type: Annotated[
-        str | None, typer.Option(help="The type of the body; default: text/csv, or the probe's.")
+        str | None, typer.Option(help="The type of the body; default: text/csv, the container's, or the probe's.")
     ] = None,
     accept: Annotated[str, typer.Option(help="The type of the reply.")] = JSON,
     count: Annotated[int, typer.Option(min=1, help="The number of calls.")] = 1,
@@ -76,7 +80,7 @@ def invoke(
     given = given_body(body, body_file, rows, content_type)
     choice = choose_fleet(named(file, config), fleet, environment, region, local=local)
     routes = choice.deployed_routes()
-    content, content_type = given or probe_body(routes, content_type)
+    content, content_type = given or probe_body(routes, tenant, content_type, container)
     settings = ClientSettings(
         deadline_seconds=deadline_seconds, calls_per_tenant=concurrency, connections=max(2, concurrency)
     )
@@ -90,12 +94,12 @@ def invoke(
     client = _client(choice, settings, aws)
 
     def call() -> Reply:
-        return client.invoke(tenant, content, content_type=content_type, accept=accept)
+        return client.invoke(tenant, content, container=container, content_type=content_type, accept=accept)
 
     try:
         with if_interrupted("calls that are still running are abandoned"), standin_or_fail(choice.standin):
             if contribs:
-                _contribs(client, tenant, content, content_type, as_json=as_json)
+                _contribs(client, tenant, content, content_type or CSV, container, as_json=as_json)
             elif explain_it:
                 _explain(call, tenant, routes, choice, aws, as_json=as_json)
             elif count > 1:
@@ -138,9 +142,11 @@ def _once(call: Callable[[], Reply], *, as_json: bool) -> None:
     err.print(f"[dim]{escape(reply_line(reply))}[/]")
 
 
-def _contribs(client: FleetClient, tenant: str, content: bytes, content_type: str, *, as_json: bool) -> None:
+def _contribs(
+    client: FleetClient, tenant: str, content: bytes, content_type: str, container: str | None, *, as_json: bool
+) -> None:
     try:
-        reply, explained = client.explain_body(tenant, content, content_type=content_type)
+        reply, explained = client.explain_body(tenant, content, container=container, content_type=content_type)
     except CallError as error:
         _end_with(error)
     if as_json:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tierfleet.config.container import Container, Probe
 from tierfleet.config.guardrail_time import BAKE_SECONDS
 from tierfleet.config.problems import Problem
 from tierfleet.config.section import (
@@ -46,6 +47,8 @@ class RestOfFile:
     network_isolation: bool | None
     has_network: bool
     """Whether the file has [network]."""
+    probe: Probe | None = None
+    """[probe]."""
 
 
 class HostedTier(Section):
@@ -72,6 +75,11 @@ class HostedTier(Section):
         return len(self.tenants) if self.endpoint_per_tenant else 1
 
     @property
+    def stack_tenants(self) -> tuple[str, ...]:
+        """The tenants whose endpoint has a nested stack."""
+        return tuple(sorted(self.tenants)) if self.endpoint_per_tenant else ()
+
+    @property
     def endpoint_instance_type(self) -> str | None:
         """The instance type in the endpoint's name; None for endpoints without instances."""
         return None
@@ -92,6 +100,38 @@ class HostedTier(Section):
         The first one is the version that the routes name. Empty where the tenants share an endpoint.
         """
         return {"model": self.tenants[tenant].model} if isinstance(self.tenants, Mapping) else {}
+
+    def route_details(self, _tenant: str, /) -> Mapping[str, Any]:
+        """What callers must know of one tenant's endpoint besides its name and version, as JSON-ready data."""
+        return {}
+
+    def containers(self, own: Container, _tenant: str | None = None, /) -> tuple[Container, ...]:
+        """What the instances of one endpoint run, in order.
+
+        The arguments are the fleet's own container and the tenant; None for an endpoint of all tenants.
+        """
+        return (own,)
+
+    def models_of_containers(self, _tenant: str, /) -> Mapping[str, Container]:
+        """The container by artefact, the tenant's main one first, where each container has an artefact of its own."""
+        return {}
+
+    def probe_or(self, fleets: Probe, /) -> Probe:
+        """One valid request of the tier. The argument is the fleet's `[probe]`."""
+        return fleets
+
+    def model_container(self, own: Container, /) -> Container:
+        """What serves the tenants' models. The argument is the fleet's own container."""
+        return own
+
+    def model_probe(self, fleets: Probe, /) -> Probe | None:
+        """A row that the tenants' models read; None where the requests of the tier are not their rows."""
+        return fleets
+
+    @property
+    def shared_models(self) -> tuple[str, ...]:
+        """Artefacts below `models/` that every endpoint of the tier loads, whoever the tenant is."""
+        return ()
 
     def stack_resources(self, tenant: str, /) -> int:
         """Resources in the nested stack of one tenant's endpoint."""

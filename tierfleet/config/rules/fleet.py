@@ -62,7 +62,9 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
     if parts.keys() >= {"container", "network_isolation"}:
         problems += check_isolation(parts["container"], parts["network_isolation"])
     if parts.keys() >= {"container", "region"}:
-        problems += check_image(parts["container"], parts["region"], with_instances)
+        own = parts["container"]
+        running_it = {name: tier for name, tier in with_instances.items() if own in tier.containers(own)}
+        problems += check_image(own, parts["region"], running_it)
     if "region" in parts:
         problems += check_region_types(parts["region"])
         problems += _hosting_region(with_instances, parts["region"])
@@ -89,6 +91,7 @@ def _rest_of_file(parts: Mapping[str, Any]) -> RestOfFile:
         image=parts["container"].image if "container" in parts else None,
         network_isolation=parts.get("network_isolation"),
         has_network=parts.get("network") is not None,
+        probe=parts.get("probe"),
     )
 
 

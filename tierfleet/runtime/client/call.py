@@ -19,10 +19,11 @@ from tierfleet.runtime.client.errors import (
 )
 from tierfleet.runtime.client.metrics import CallMetrics
 from tierfleet.runtime.client.pointer_cache import PointerCache, PointerSource
-from tierfleet.runtime.client.reply import Reply, Timings
-from tierfleet.runtime.client.request_check import check_answers_calls, check_body_size
+from tierfleet.runtime.client.reply import CSV, Reply, Timings
+from tierfleet.runtime.client.request_check import check_answers_calls, check_body_size, container_to_call
 from tierfleet.runtime.client.retries import Retries
 from tierfleet.runtime.client.route_cache import RouteCache
+from tierfleet.runtime.hosting.multi_container import PRIMARY
 from tierfleet.runtime.route_document import Route, RouteDocument, RoutesError
 from tierfleet.runtime.single_flight import StillReadingError
 from tierfleet.runtime.time_limit import time_limit
@@ -73,22 +74,28 @@ class Call:
         self._pointer_source: PointerSource | None = None
         self._pointer_renewed = False
         self._fell_back = False
+        self._container: str | None = None
         self._gone: set[str] = set()
         self._attempts = 0
         self._waiting_seconds = 0.0
         self._calling_seconds = 0.0
 
-    def run(self, body: bytes, *, content_type: str, accept: str) -> Reply:
-        """Make the call and return its reply. Raises CallError."""
+    def run(self, body: bytes, *, content_type: str | None, accept: str, container: str | None = None) -> Reply:
+        """Make the call and return its reply. content_type: None for the container's, or text/csv. Raises CallError."""
 
         def check(route: Route) -> None:
             check_answers_calls(route, tenant=self._tenant)
             check_body_size(body, route.shape, tenant=self._tenant)
+            container_to_call(route, self._container, tenant=self._tenant)
 
-        route, (content, replied_type) = self.attempt(
-            check, lambda route: self._send(route, body, content_type, accept)
-        )
-        return self._reply(route, content, replied_type)
+        def send(route: Route) -> tuple[bytes, str, str | None]:
+            hostname = container_to_call(route, self._container, tenant=self._tenant)
+            sent_type = content_type or (route.containers[hostname].content_type if hostname else CSV)
+            return (*self._send(route, body, sent_type, accept, hostname), hostname)
+
+        self._container = container
+        route, (content, replied_type, hostname) = self.attempt(check, send)
+        return self._reply(route, content, replied_type, hostname)
 
     def attempt(self, check: Callable[[Route], None], send: Callable[[Route], Sent]) -> tuple[Route, Sent]:
         """Send until an attempt succeeds; returns its route and what `send` returned.
@@ -138,7 +145,9 @@ class Call:
             except Exception as error:
                 self._pause(error, lookup)
 
-    def _send(self, route: Route, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
+    def _send(
+        self, route: Route, body: bytes, content_type: str, accept: str, container: str | None
+    ) -> tuple[bytes, str]:
         request: dict[str, Any] = {
             "EndpointName": route.endpoint,
             "Body": body,
@@ -147,6 +156,8 @@ class Call:
         }
         if route.shared and self._pointer is not None:
             request["TargetModel"] = self._pointer.target_model
+        if container is not None:
+            request["TargetContainerHostname"] = container
         self._attempts += 1
         with time_limit(min(self.seconds_left(), route.shape.longest_answer_seconds)):
             response = self._services.runtime.invoke_endpoint(**request)
@@ -202,8 +213,13 @@ class Call:
             return False
         if route.endpoint in self._gone:
             default = self._document.default_route()
-            if default is None or default.endpoint in self._gone:
+            # The default tier has the primary container's model only.
+            other_model = route.primary is not None and self._container not in (PRIMARY, route.primary)
+            falls_back = route.shape.falls_back and not other_model
+            if default is None or default.endpoint in self._gone or not falls_back:
                 return False
+            if route.primary is not None:
+                self._container = PRIMARY
             self._services.metrics.route(metrics.ROUTE_FALLBACK)
             route = default
             self._fell_back = True
@@ -262,8 +278,9 @@ class Call:
         seconds = self._clock() - self._started
         return too_late_error(lookup, seconds=seconds, tenant=self._tenant, endpoint=self._endpoint())
 
-    def _reply(self, route: Route, content: bytes, content_type: str) -> Reply:
+    def _reply(self, route: Route, content: bytes, content_type: str, container: str | None) -> Reply:
         total = self._clock() - self._started
+        pinned = route.containers[container].model_version if container else route.model_version
         return Reply(
             body=content,
             content_type=content_type,
@@ -271,7 +288,8 @@ class Call:
             tier=route.tier,
             endpoint=route.endpoint,
             fell_back=self._fell_back,
-            model_version=self._pointer.version if route.shared and self._pointer else route.model_version,
+            container=container,
+            model_version=self._pointer.version if route.shared and self._pointer else pinned,
             pointer=self._pointer_source if route.shared else None,
             attempts=self._attempts,
             timings=Timings(

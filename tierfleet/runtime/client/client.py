@@ -123,7 +123,8 @@ class FleetClient:
         tenant: str,
         body: bytes,
         *,
-        content_type: str = CSV,
+        container: str | None = None,
+        content_type: str | None = None,
         accept: str = JSON,
         deadline_seconds: float | None = None,
     ) -> Reply:
@@ -136,7 +137,9 @@ class FleetClient:
         ('fraud--prod--tail--all--mme-m5-xlarge', 'cached', 1)
 
         body: at most 6 MB, the limit of InvokeEndpoint; 4 MB to a serverless endpoint.
-        content_type, accept: the format of the body, and of the reply.
+        container: which container of a multi-container endpoint answers, by its hostname; such a call must name one.
+        "primary" is the primary container there, and the only model of any other endpoint.
+        content_type, accept: the format of the body, and of the reply. None: text/csv, or the container's.
         deadline_seconds: when the call ends, answered or not; by default that of the settings.
 
         Raises CallError (tierfleet.runtime.client.errors) for every failure.
@@ -144,13 +147,13 @@ class FleetClient:
         started = self._options.clock()
         given = self._options.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
         seconds = REAL_TIME_ANSWER_SECONDS if given is None else given
-        check_request(tenant, body, content_type, accept, seconds)
+        check_request(tenant, body, content_type, accept, seconds, container)
         return self._measured(
             tenant,
             started,
             seconds,
             extends=given is None,
-            make=lambda _state, call: call.run(body, content_type=content_type, accept=accept),
+            make=lambda _state, call: call.run(body, content_type=content_type, accept=accept, container=container),
         )
 
     def submit(
@@ -288,14 +291,20 @@ class FleetClient:
                 state.metrics.call(tenant, clock() - started, answered=answered)
 
     def predict(
-        self, tenant: str, rows: Iterable[Sequence[float | None]], *, deadline_seconds: float | None = None
+        self,
+        tenant: str,
+        rows: Iterable[Sequence[float | None]],
+        *,
+        container: str | None = None,
+        deadline_seconds: float | None = None,
     ) -> Scores:
         """Score rows of features.
 
         >>> fleet.predict("m37", [[0.3, 1.0, 12.5], [0.5, 0.0, 2.5]])
         [50.8, 40.0]
 
-        rows: features in the model's order; None and NaN are missing values.
+        rows: features in the model's order; None and NaN are missing values. They are sent as text/csv.
+        container: as `invoke` takes it.
 
         Returns one float per row, in the order of the rows: the probability of binary:logistic, the value of a
         regression, the class of multi:softmax. For a model with several scores per row (multi:softprob, several targets
@@ -306,7 +315,7 @@ class FleetClient:
         row, and CallError as `invoke` does.
         """
         body = csv_rows(rows)
-        reply = self.invoke(tenant, body, deadline_seconds=deadline_seconds)
+        reply = self.invoke(tenant, body, container=container, content_type=CSV, deadline_seconds=deadline_seconds)
         sent = body.count(b"\n") + 1
         try:
             scores = parse_scores(reply.body, rows=sent)
@@ -317,7 +326,12 @@ class FleetClient:
         return scores
 
     def explain(
-        self, tenant: str, rows: Iterable[Sequence[float | None]], *, deadline_seconds: float | None = None
+        self,
+        tenant: str,
+        rows: Iterable[Sequence[float | None]],
+        *,
+        container: str | None = None,
+        deadline_seconds: float | None = None,
     ) -> Contributions:
         """Score rows of features and say what each feature contributes to the score (SHAP values).
 
@@ -336,14 +350,20 @@ class FleetClient:
         be explained.
         """
         body = csv_rows(rows)
-        reply, contributions = self.explain_body(tenant, body, deadline_seconds=deadline_seconds)
+        reply, contributions = self.explain_body(tenant, body, container=container, deadline_seconds=deadline_seconds)
         sent = body.count(b"\n") + 1
         if len(contributions.rows) != sent:
             raise self._format_error(reply, f"{sent} rows were sent and {len(contributions.rows)} were explained")
         return contributions
 
     def explain_body(
-        self, tenant: str, body: bytes, *, content_type: str = CSV, deadline_seconds: float | None = None
+        self,
+        tenant: str,
+        body: bytes,
+        *,
+        container: str | None = None,
+        content_type: str = CSV,
+        deadline_seconds: float | None = None,
     ) -> tuple[Reply, Contributions]:
         """Explain a body, such as JSON with category names, and return the reply too.
 
@@ -353,7 +373,12 @@ class FleetClient:
         """
         try:
             reply = self.invoke(
-                tenant, body, content_type=content_type, accept=CONTRIBS, deadline_seconds=deadline_seconds
+                tenant,
+                body,
+                container=container,
+                content_type=content_type,
+                accept=CONTRIBS,
+                deadline_seconds=deadline_seconds,
             )
         except CallError as error:
             if error.kind not in _NO_CONTRIBUTIONS or not isinstance(error.__cause__, Exception):

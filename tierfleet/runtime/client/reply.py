@@ -60,6 +60,9 @@ class Reply:
     endpoint: str
     """The endpoint that answered."""
 
+    container: str | None = None
+    """The hostname of the container that answered; None unless the endpoint is a multi-container endpoint."""
+
     fell_back: bool
     """Whether the default tier answered because the endpoint in the routes does not exist."""
 
