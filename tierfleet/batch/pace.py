@@ -60,9 +60,9 @@ class Pace:
             except _MAY_PASS:
                 if attempt == _MOST_ATTEMPTS:
                     raise
-                self._sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             finally:
                 ended = self._clock()
                 self._next = max(began + self._interval_seconds, ended + (ended - began))
+            self._sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         raise AssertionError("unreachable")
