@@ -177,7 +177,21 @@ def random_mix(chosen: random.Random) -> Document:
         document["tiers"][name] = MIXED[hosting](chosen, name)
     if chosen.random() < 0.3:
         _contradict(chosen, document)
+    elif chosen.random() < 0.7:
+        document |= {
+            "region": chosen.choice(("eu-west-1", "us-east-1")),
+            "account": _ACCOUNT,
+            "container": _image(chosen),
+        }
+        document |= {"network_isolation": False, "routes": {"ttl_seconds": 15, "bake_minutes": 60}}
+        if _serverless(document):
+            document.pop("network", None)
     return document
+
+
+def _odd(chosen: random.Random) -> bool:
+    """Whether to write a value that its own table refuses."""
+    return chosen.random() < 0.05
 
 
 def _contradict(chosen: random.Random, document: Document) -> None:
@@ -245,13 +259,61 @@ def _serverless_tier(chosen: random.Random, name: str) -> Document:
         "tenants": _pins(chosen, name),
     }
     if chosen.random() < 0.3:
-        tier["provisioned_concurrency"] = chosen.randint(1, concurrency + 1)
+        tier["provisioned_concurrency"] = concurrency + 1 if _odd(chosen) else chosen.randint(1, concurrency)
     return tier
+
+
+def _multi_container(chosen: random.Random, name: str) -> Document:
+    hostnames = ["card-present", "Doc-1", "velocity", "v" * 63][: 1 if _odd(chosen) else chosen.randint(2, 4)]
+    tenants = {
+        tenant: {
+            "primary": "other" if _odd(chosen) else chosen.choice(hostnames),
+            "containers": [
+                {"hostname": hostname, **_image(chosen), "model": f"{tenant}/{hostname.lower()}-1.tar.gz"}
+                for hostname in hostnames
+            ],
+        }
+        for tenant in _pins(chosen, name)
+    }
+    return {
+        **_instances(chosen),
+        "hosting": "multi-container",
+        "alarms": {"max_model_latency_p99_milliseconds": 100},
+        "tenants": tenants,
+    }
+
+
+def _pipeline(chosen: random.Random, name: str) -> Document:
+    count = 1 if _odd(chosen) else chosen.choice((2, 3, 15))
+    stages: list[Document] = [
+        {"name": f"s{n}", **_image(chosen), "model": f"common/s{n}-1.tar.gz"} for n in range(count)
+    ]
+    if chosen.random() < 0.5:
+        stages[0]["max_average_latency_milliseconds"] = 20
+    shared = chosen.random() < 0.4
+    del stages[-1]["model"]
+    stages[-1] |= {"mode": "MultiModel"} if shared else {"model": "tenant"}
+    if _odd(chosen):
+        stages[0]["mode"] = "MultiModel"
+    return {
+        **_instances(chosen),
+        "hosting": "pipeline",
+        "stages": stages,
+        "probe": {"content_type": "text/csv", "body": "0,0,0"},
+        "alarms": {"max_model_latency_p99_milliseconds": 100},
+        "tenants": {tenant: {} for tenant in _pins(chosen, name)} if shared else _pins(chosen, name),
+    }
+
+
+def _image(chosen: random.Random) -> Document:
+    return dict(chosen.choice(({"image": "sagemaker-xgboost", "version": "3.0-5"}, {"image": "tierfleet"})))
 
 
 MIXED: Mapping[str, Callable[[random.Random, str], Document]] = {
     "multi-model": _multi_model,
     "dedicated": _dedicated,
+    "multi-container": _multi_container,
+    "pipeline": _pipeline,
     "serverless": _serverless_tier,
 }
 """A random tier of each shape; a test holds the words against the shapes that tierfleet has."""

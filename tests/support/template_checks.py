@@ -40,6 +40,11 @@ METRICS = {
     ("AWS/Events", "FailedInvocations"): ("RuleName",),
     ("AWS/Scheduler", "InvocationDroppedCount"): ("ScheduleGroup",),
 }
+# Published for each container too. docs.aws.amazon.com/sagemaker/latest/dg/multi-container-metrics.html
+_OF_CONTAINERS = {
+    *(("AWS/SageMaker", name) for name in ("Invocations", "Invocation4XXErrors", "Invocation5XXErrors")),
+    *(("/aws/sagemaker/Endpoints", name) for name in ("CPUUtilization", "MemoryUtilization")),
+}
 # docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html lists the statistics of each metric.
 _SUM_ONLY = {"Invocations", "InvocationsPerInstance"}
 _PERCENTILES = {"ModelLatency", "ModelSetupTime"}
@@ -205,6 +210,8 @@ def _metric(name: str, namespace: Any, metric: Any, dimensions: tuple[str, ...])
             yield f"{name}: {namespace} {metric} is not published with {dimensions}"
     elif (namespace, metric) not in METRICS:
         yield f"{name}: no metric {metric} is published in {namespace}"
+    elif dimensions == (*_VARIANT, "ContainerName") and (namespace, metric) in _OF_CONTAINERS:
+        return
     elif METRICS[namespace, metric] != dimensions:
         yield f"{name}: {namespace} {metric} is published with {METRICS[namespace, metric]}, not {dimensions}"
 
