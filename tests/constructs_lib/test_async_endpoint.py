@@ -62,8 +62,8 @@ def plain() -> Template:
 
 
 def test_the_template_passes_our_checks(plain: Template) -> None:
-    unlisted = [found for found in check_template(plain.to_json()) if "Caller" not in found]
-    assert unlisted == []
+    findings = [finding for finding in check_template(plain.to_json()) if "Caller" not in finding]
+    assert findings == []
 
 
 def test_the_configuration_has_a_queue_with_paths_and_topics(plain: Template) -> None:

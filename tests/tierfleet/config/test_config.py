@@ -199,7 +199,7 @@ BROKEN: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
         [("", "fleet, environment", "shop-test.toml")],
     ),
     "hosting unknown": (
-        {"tiers": {"tail": {"hosting": "async"}}},
+        {"tiers": {"tail": {"hosting": "batch"}}},
         [("tiers.tail", "hosting", "one of multi-model, dedicated, serverless")],
     ),
     "wrong shapes everywhere at once": (

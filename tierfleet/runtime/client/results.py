@@ -52,7 +52,7 @@ class Results:
         turn, pause = 0, FIRST_PAUSE_SECONDS
         while pending:
             looked_at = pending[:OLDEST_LOOKED_AT]
-            # One more in turn: the oldest ones may be those that never finish.
+            # One more in turn: the oldest ones may never finish.
             if rest := pending[OLDEST_LOOKED_AT:]:
                 looked_at.append(rest[turn % len(rest)])
                 turn += 1
