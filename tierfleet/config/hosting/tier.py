@@ -129,9 +129,9 @@ class HostedTier(Section):
         return fleets
 
     @property
-    def shared_models(self) -> tuple[str, ...]:
-        """Artefacts below `models/` that every endpoint of the tier loads, whoever the tenant is."""
-        return ()
+    def shared_models(self) -> Mapping[str, Container]:
+        """The container by artefact below `models/` that every endpoint of the tier loads, whoever the tenant is."""
+        return {}
 
     def stack_resources(self, tenant: str, /) -> int:
         """Resources in the nested stack of one tenant's endpoint."""
