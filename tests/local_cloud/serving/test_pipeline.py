@@ -13,10 +13,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_cloud import LocalCloud, start
+from local_cloud.data_plane.pipeline import MAX_BYTES_BETWEEN_STAGES
 from local_cloud.testing.account import Account
 from local_cloud.testing.served_account import IMAGE, ROLE, Served, score
 from tierfleet.config.published_metrics import PUBLISHED, PUBLISHED_OF_CONTAINERS
-from tierfleet.runtime.hosting.pipeline import MAX_BYTES_BETWEEN_STAGES
 
 _accounts = itertools.count(530000000001)
 STEP = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/step:1"
