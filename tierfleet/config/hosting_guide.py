@@ -16,6 +16,7 @@ from tierfleet.config.hosting.serverless import REGIONS
 from tierfleet.config.hosting.tier import InstanceTier
 from tierfleet.runtime import names
 from tierfleet.runtime.hosting import SHAPES
+from tierfleet.runtime.hosting.pipeline import MAX_BYTES_BETWEEN_STAGES
 
 # Of a real-time call.
 # docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
@@ -87,7 +88,7 @@ GUIDES: Final[Mapping[str, Guide]] = {
         scaling=_BY_CALLS,
         guardrail=_BLUE_GREEN,
         pays_for=f"{_ALWAYS}; stages cost nothing extra",
-        request=f"{REAL_TIME_MEBIBYTES} MB, 5 MB between stages",
+        request=f"{REAL_TIME_MEBIBYTES} MB, {MAX_BYTES_BETWEEN_STAGES // 2**20} MB between stages",
     ),
     "serverless": Guide(
         use_for="a tenant who calls a few times a day",

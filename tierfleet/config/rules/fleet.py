@@ -7,6 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tierfleet.config.hosting import AnyTier
+from tierfleet.config.hosting.container_rules import (
+    check_environment,
+    check_image,
+    check_isolation,
+    check_probe,
+    check_probe_against_image,
+)
 from tierfleet.config.hosting.multi_model import MultiModelTier
 from tierfleet.config.hosting.tier import InstanceTier, RestOfFile
 from tierfleet.config.model import Routes
@@ -20,13 +27,6 @@ from tierfleet.config.rules.aws import (
     check_schedule_counts,
     check_tags,
     check_volume_key,
-)
-from tierfleet.config.rules.container import (
-    check_environment,
-    check_image,
-    check_isolation,
-    check_probe,
-    check_probe_against_image,
 )
 from tierfleet.config.rules.size import check_counts
 from tierfleet.config.rules.tier import check_tier
