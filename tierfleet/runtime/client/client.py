@@ -27,8 +27,8 @@ from tierfleet.runtime.client.errors import (
 from tierfleet.runtime.client.metrics import Emit
 from tierfleet.runtime.client.process_state import ClientOptions, ProcessState
 from tierfleet.runtime.client.reply import CSV, JSON, Reply, csv_rows, parse_scores
-from tierfleet.runtime.client.request_check import TENANT, check_request, check_submissions
-from tierfleet.runtime.client.results import Progress, Results
+from tierfleet.runtime.client.request_check import TENANT, check_request
+from tierfleet.runtime.client.results import Progress, Results, check_submissions
 from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.client.submission import AsyncRequest, Submission, submit
 from tierfleet.runtime.client.tenant_slots import Claim

@@ -3,12 +3,10 @@
 import difflib
 import math
 import re
-from collections.abc import Sequence
 from typing import Final
 
 from tierfleet.runtime import names
 from tierfleet.runtime.client.errors import RequestInvalidError
-from tierfleet.runtime.client.submission import Submission
 from tierfleet.runtime.hosting import HostingShape
 from tierfleet.runtime.hosting.multi_container import PRIMARY, is_hostname
 from tierfleet.runtime.route_document import Route
@@ -47,17 +45,6 @@ def check_request(
     if wrong:
         who = tenant if isinstance(tenant, str) else _shown(tenant)
         raise RequestInvalidError(f"{'; '.join(wrong)}; correct the request", tenant=who[:80])
-
-
-def check_submissions(submissions: object, timeout_seconds: object) -> None:
-    """Raises RequestInvalidError for anything but a sequence of submissions and a number of seconds."""
-    wrong = []
-    if not isinstance(submissions, Sequence) or not all(isinstance(item, Submission) for item in submissions):
-        wrong.append(f"submissions is {_shown(submissions)}, allowed: what submit returned")
-    if isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, int | float) or not timeout_seconds > 0:
-        wrong.append(f"timeout_seconds is {_shown(timeout_seconds)}, allowed: a number above 0")
-    if wrong:
-        raise RequestInvalidError(f"{'; '.join(wrong)}; correct the request", tenant="-")
 
 
 def check_answers_calls(route: Route, *, tenant: str) -> None:

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tierfleet.runtime.aws_errors import Kind, classify
-from tierfleet.runtime.client.errors import RESULT, CallError, DeadlineExceededError, inference_error, unread_error
+from tierfleet.runtime.client.errors import (
+    RESULT,
+    CallError,
+    DeadlineExceededError,
+    RequestInvalidError,
+    inference_error,
+    unread_error,
+)
 from tierfleet.runtime.client.reply import Reply, Timings
 from tierfleet.runtime.client.submission import Submission, split_location
 from tierfleet.runtime.time_limit import time_limit
@@ -26,6 +33,17 @@ _GROWTH: Final = 1.5
 OLDEST_LOOKED_AT: Final = 8
 
 Progress = Callable[[int, int], object]
+
+
+def check_submissions(submissions: object, timeout_seconds: object) -> None:
+    """Raises RequestInvalidError for anything but a sequence of submissions and a number of seconds."""
+    wrong = []
+    if not isinstance(submissions, Sequence) or not all(isinstance(item, Submission) for item in submissions):
+        wrong.append(f"submissions is {repr(submissions)[:80]}, allowed: what submit returned")
+    if isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, int | float) or not timeout_seconds > 0:
+        wrong.append(f"timeout_seconds is {repr(timeout_seconds)[:80]}, allowed: a number above 0")
+    if wrong:
+        raise RequestInvalidError(f"{'; '.join(wrong)}; correct the request", tenant="-")
 
 
 @dataclass(kw_only=True)
