@@ -105,7 +105,7 @@ def test_whatever_concerns_an_endpoint_waits_until_it_is_created(templates: dict
             if concerns:
                 waiting[resource["Type"]] += 1
                 assert concerns <= depends_on(resource), logical_id
-    # Every alarm of an endpoint but those that roll its updates back.
+    # Every alarm of an endpoint but the ones that roll its updates back.
     alarms = sum(endpoint_alarms(tier, tenant).alarms for tier, tenant in ENDPOINTS)
     rollback = sum(
         resource["Type"] == "AWS::CloudWatch::Alarm"

@@ -73,7 +73,7 @@ GRAPHS = TenantGraphs("Pipelines: the stages of an endpoint in order", _graphs)
 class PipelineEndpoint(Construct):
     """An endpoint whose stages a request passes in order, with scaling, alarms and a guardrail for updates.
 
-    `[tiers.decided.tenants]` with the line `m09 = { model = "m09/2027-09-14.tar.gz" }`, on a tier with
+    `[tiers.decided.tenants]` with the line `m11 = { model = "m11/2027-09-14.tar.gz" }`, on a tier with
     `hosting = "pipeline"`, becomes one of these. A tier with a `MultiModel` stage becomes one of them, for all tenants.
 
     Defines AWS::SageMaker::Model (its Containers in order, InferenceExecutionConfig Serial), EndpointConfig and

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from local_cloud.testing.fleets import CONFIG, DELETE, FLEET_FILES, checked, document
 from tierfleet.config import ConfigError, check_file, check_files, load, load_all
+from tierfleet.config.hosting import TIERS
 from tierfleet.config.problems import errors_of
 
 KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
@@ -199,8 +200,8 @@ BROKEN: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
         [("", "fleet, environment", "shop-test.toml")],
     ),
     "hosting unknown": (
-        {"tiers": {"tail": {"hosting": "async"}}},
-        [("tiers.tail", "hosting", "one of multi-model, dedicated, serverless")],
+        {"tiers": {"tail": {"hosting": "edge"}}},
+        [("tiers.tail", "hosting", f"one of {', '.join(TIERS)}")],
     ),
     "wrong shapes everywhere at once": (
         {

@@ -83,8 +83,12 @@ def test_a_pipeline_that_is_gone_is_an_error_and_never_another_endpoints_answer(
 
 def test_a_stages_refusal_names_the_stage() -> None:
     text = 'Received client error (400) from features with message "ValueError: amount is -1.0".'
-    said = {"Error": {"Code": "ModelError", "Message": text}, "OriginalStatusCode": 400, "OriginalMessage": text}
-    with pytest.raises(PayloadRejectedError, match="from features"):
+    said = {
+        "Error": {"Code": "ModelError", "Message": text},
+        "OriginalStatusCode": 400,
+        "OriginalMessage": "ValueError: amount is -1.0",
+    }
+    with pytest.raises(PayloadRejectedError, match="ModelError: features: ValueError: amount"):
         client(Runtime(ClientError(said, "InvokeEndpoint"))).invoke("m09", b"[]", content_type="application/json")  # type: ignore[arg-type]
 
 

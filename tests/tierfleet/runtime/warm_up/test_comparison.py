@@ -14,7 +14,9 @@ from tierfleet.runtime.warm_up.comparison import MOST_ATTEMPTS, Move, answer, co
 
 TAIL, WHALE, RARE = "f--p--tail--all--mme-m5-large", "f--p--whale--m1--dedicated-m5-large", "f--p--rare--m1--serverless"
 PIPE, POOL = "f--p--pipe--m1--pipeline-m5-large", "f--p--pool--all--pipeline-m5-large-abcdef"
-ENDPOINTS = {"whale": WHALE, "rare": RARE, "pipe": PIPE, "pool": POOL}
+TRIO = "f--p--trio--m1--mce-m5-large"
+ENDPOINTS = {"whale": WHALE, "rare": RARE, "pipe": PIPE, "pool": POOL, "trio": TRIO}
+CONTAINERS = {name: {"content_type": "application/json", "model_version": name} for name in ("main", "other")}
 PROBE = {"content_type": "text/csv", "body": "1,2,3"}
 ORDER = {"content_type": "application/json", "body": "[{}]"}
 
@@ -43,6 +45,7 @@ def routes(
             "whale": {"hosting": "dedicated"},
             "rare": {"hosting": "serverless"},
             "pipe": {"hosting": "pipeline"},
+            "trio": {"hosting": "multi-container"},
             "pool": {"hosting": "pipeline", "endpoint": POOL + renamed},
         },
         "tenants": {
@@ -51,6 +54,7 @@ def routes(
                 "endpoint": ENDPOINTS[name].replace("m1", tenant) + renamed,
                 **({} if name == "pool" else {"model_version": version}),
                 **({"stages": stages} if name in ("pipe", "pool") else {}),
+                **({"primary": "main", "containers": CONTAINERS} if name == "trio" else {}),
             }
             for tenant, name in placed.items()
         },
@@ -199,6 +203,20 @@ def test_the_same_stages_on_other_instances_must_give_the_same_scores(tier: str)
         assert [request.get("TargetModel") for request in runtime.requests] == (
             ["m1/1.tar.gz"] * 2 if tier == "pool" else [None] * 2
         )
+
+
+@pytest.mark.parametrize(("old", "new"), [(None, "trio"), ("trio", None), ("whale", "trio"), ("trio", "rare")])
+def test_the_primary_container_gets_the_fleets_probe_and_no_other_endpoint_gets_a_container(
+    old: str | None, new: str | None
+) -> None:
+    same = Runtime(tail=b"[0.25]", whale=b"[0.25]", rare=b"[0.25]", trio=b"[0.25]")
+    assert outcome(routes(old), routes(new), same) == ("equal", "")
+    asked = {request["EndpointName"]: request.get("TargetContainerHostname") for request in same.requests}
+    assert len(asked) == 2
+    assert all(hostname == ("main" if name == TRIO else None) for name, hostname in asked.items())
+    assert {request["ContentType"] for request in same.requests} == {"text/csv"}
+    other = Runtime(tail=b"[0.25]", whale=b"[0.25]", rare=b"[0.25]", trio=b"[0.75]")
+    assert outcome(routes(old), routes(new), other)[0] == "failed"
 
 
 def test_routes_without_a_probe_compare_nothing() -> None:
