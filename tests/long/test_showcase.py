@@ -36,8 +36,10 @@ def test_every_hosting_of_the_showcase_answers(run: Run) -> None:
     config = load(CONFIG / FILE)
     up = run("local", "up", FILE, "--deploy", "--sample-models", "--scale", "0.05")
     assert up.returncode == 0, up.stdout + up.stderr
-    for tier, tenant in (("tail", "m02"), ("whale", "m01"), ("rare", "m07")):
-        called = run("invoke", tenant, "--local", "--json")
+    called_by = (("tail", "m02"), ("whale", "m01"), ("rare", "m07"), ("decided", "m09"))
+    trio = (("trio", "m12", "--container", name) for name in ("primary", "card-present"))
+    for tier, tenant, *options in (*called_by, *trio):
+        called = run("invoke", tenant, "--local", "--json", *options)
         assert called.returncode == 0, called.stderr
         assert json.loads(called.stdout)["tier"] == tier
     driven = json.loads(run("local", "drive", "--seconds", "20", "--json").stdout)
