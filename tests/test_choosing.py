@@ -75,6 +75,8 @@ def test_a_guide_says_what_the_client_does(hosting: str) -> None:
     if shape.request_response:
         most = shape.max_body_bytes or REAL_TIME_MEBIBYTES * 2**20
         assert row["Largest request"].startswith(f"{most // 2**20} MB")
+    else:
+        assert row["Largest request"].startswith(f"{shape.max_body_bytes // 10**9} GB")
     assert (row["Cold call"].startswith("none")) == shape.always_in_memory
 
 
