@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from local_cloud.testing.fleets import CONFIG, ROOT, fleet
 from tierfleet.cli import app
-from tierfleet.config import quotas, routes
+from tierfleet.config import load, quotas, routes
 from tierfleet.config.hosting.serverless import REGIONS
 from tierfleet.config.hosting_guide import GUIDES, REAL_TIME_MEBIBYTES, row_of, shapes_markdown, shapes_table
 from tierfleet.config.published_metrics import PUBLISHED
@@ -62,6 +62,10 @@ def test_every_hosting_has_a_guide_and_metrics() -> None:
     assert set(SHAPES) <= set(GUIDES)
     assert set(GUIDES) == set(PUBLISHED)
     assert set(shapes_table()) == set(SHAPES)
+
+
+def test_the_showcase_has_one_tier_of_each_hosting() -> None:
+    assert sorted(tier.hosting for tier in load(CONFIG / "showcase-dev.toml").tiers.values()) == sorted(SHAPES)
 
 
 @pytest.mark.parametrize("hosting", SHAPES)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from local_cloud.data_plane import invocation_errors
 from local_cloud.data_plane.instances.container_client import ContainerReply
 from local_cloud.data_plane.instances.instance import Instance
-from tierfleet.runtime.hosting.pipeline import MAX_BYTES_BETWEEN_STAGES
+
+# docs.aws.amazon.com/sagemaker/latest/dg/inference-pipeline-troubleshoot.html
+MAX_BYTES_BETWEEN_STAGES = 5 * 1024 * 1024
 
 Headers = dict[bytes, bytes]
 Ask = Callable[[Instance, Headers, bytes], Awaitable[tuple[ContainerReply, float]]]

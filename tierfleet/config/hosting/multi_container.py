@@ -13,16 +13,16 @@ from pydantic import Field
 
 from tierfleet.aws_limits import LONGEST_CALL_SECONDS
 from tierfleet.config.container import Container, Probe
-from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
-from tierfleet.config.hosting.tier import Guardrail, RestOfFile, Scaling, Tier
-from tierfleet.config.problems import Problem
-from tierfleet.config.rules.container import (
+from tierfleet.config.hosting.container_rules import (
     check_environment,
     check_image,
     check_isolation,
     check_probe,
     check_probe_against_image,
 )
+from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
+from tierfleet.config.hosting.tier import Guardrail, RestOfFile, Scaling, Tier
+from tierfleet.config.problems import Problem
 from tierfleet.config.section import SMALLEST_LIMIT, ModelKey, Section, TenantId
 from tierfleet.runtime.hosting.multi_container import HOSTNAME_PATTERN, MAX_HOSTNAME_CHARACTERS, PRIMARY, is_hostname
 from tierfleet.runtime.names import version_of

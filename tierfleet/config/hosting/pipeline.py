@@ -14,10 +14,10 @@ from pydantic import Field
 from tierfleet import images
 from tierfleet.aws_limits import LONGEST_CALL_SECONDS
 from tierfleet.config.container import Container, Probe
+from tierfleet.config.hosting.container_rules import check_environment, check_image, check_isolation, check_probe
 from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
 from tierfleet.config.hosting.tier import Guardrail, RestOfFile, Tier
 from tierfleet.config.problems import Problem
-from tierfleet.config.rules.container import check_environment, check_image, check_isolation, check_probe
 from tierfleet.config.section import SMALLEST_LIMIT, ModelKey, PinnedModel, TenantId, Word
 from tierfleet.runtime.names import ALL_TENANTS, WORD_PATTERN
 
