@@ -9,9 +9,10 @@ from constructs_lib.endpoint_metrics import (
     MICROSECONDS_PER_SECOND,
     EndpointMetrics,
 )
-from tierfleet.config import DedicatedTier, MultiModelTier
+from tierfleet.config import Tier
 from tierfleet.config.guardrail_time import ROLLBACK_DATAPOINTS, ROLLBACK_PERIOD_SECONDS
-from tierfleet.config.model import DedicatedAlarmLimits, MultiModelAlarmLimits
+from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
+from tierfleet.config.hosting.multi_model import MultiModelAlarmLimits
 from tierfleet.config.section import ErrorLimits
 
 FIVE_MINUTES = 300
@@ -24,6 +25,7 @@ def server_errors(metrics: EndpointMetrics, limits: ErrorLimits) -> AlarmSpec:
         id="ServerErrors",
         name=metrics.alarm_name("server-errors"),
         watches=MetricMath(
+            # min_requests is for five minutes, and this alarm looks each minute. Few calls make any ratio.
             f"IF(invocations >= {limits.min_requests / 5:.12g}, errors / invocations, 0)",
             "5XX ratio",
             {"errors": metrics.errors_5xx, "invocations": metrics.invocations},
@@ -83,6 +85,21 @@ def memory(metrics: EndpointMetrics, limit_percent: float) -> AlarmSpec:
     )
 
 
+def disk(metrics: EndpointMetrics, limit_percent: float) -> AlarmSpec:
+    """DiskUtilization."""
+    return AlarmSpec(
+        id="Disk",
+        name=metrics.alarm_name("disk"),
+        watches=metrics.disk,
+        threshold=limit_percent,
+        period_seconds=FIVE_MINUTES,
+        datapoints=(3, 3),
+        missing="missing",
+        meaning=f"DiskUtilization is above {limit_percent:g} %: models are fetched from S3 again.",
+        section="disk",
+    )
+
+
 def dedicated_rollback_alarms(metrics: EndpointMetrics, limits: DedicatedAlarmLimits) -> list[AlarmSpec]:
     """What rolls an update of a dedicated endpoint back."""
     return [
@@ -91,24 +108,15 @@ def dedicated_rollback_alarms(metrics: EndpointMetrics, limits: DedicatedAlarmLi
     ]
 
 
-def instance_alarms(metrics: EndpointMetrics, tier: MultiModelTier | DedicatedTier) -> list[AlarmSpec]:
+def instance_alarms(metrics: EndpointMetrics, tier: Tier) -> list[AlarmSpec]:
     """What every endpoint with instances is watched for: 4XX, memory, disk, and load beyond the scaling target."""
     limits, target = tier.alarms, tier.scaling.target_invocations_per_minute
     return [
         client_errors(metrics, limits),
         memory(metrics, limits.max_memory_percent),
+        disk(metrics, limits.max_disk_percent),
         AlarmSpec(
-            id="Disk",
-            name=metrics.alarm_name("disk"),
-            watches=metrics.disk,
-            threshold=limits.max_disk_percent,
-            period_seconds=FIVE_MINUTES,
-            datapoints=(3, 3),
-            missing="missing",
-            meaning=f"DiskUtilization is above {limits.max_disk_percent:g} %: models are fetched from S3 again.",
-            section="disk",
-        ),
-        AlarmSpec(
+            # Target tracking adds instances within minutes: 15 of them above the target mean that it cannot.
             id="AboveScalingTarget",
             name=metrics.alarm_name("above-scaling-target"),
             watches=metrics.invocations_per_instance,
@@ -207,6 +215,7 @@ class CacheAlarms(Construct):
             alarm_actions=[audience.topic_arn],
             ok_actions=[audience.topic_arn],
             actions_suppressor=suppressor,
+            # The cache alarms see a warm-up's misses in three periods, so also after its end.
             actions_suppressor_wait_period=60 if suppressor else None,
             actions_suppressor_extension_period=3 * FIVE_MINUTES if suppressor else None,
         ).attr_arn

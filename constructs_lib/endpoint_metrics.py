@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from constructs_lib.metric import Metric
-from tierfleet.config.published_metrics import DIMENSIONS, published
+from tierfleet.config.published_metrics import published
 from tierfleet.runtime.names import VARIANT_NAME
 
 # ModelLatency, ModelLoadingWaitTime and the other model times are in microseconds.
 MICROSECONDS_PER_SECOND = 1_000_000
 MICROSECONDS_PER_MILLISECOND = 1_000
+# TimeInBacklog and TotalProcessingTime of an asynchronous endpoint.
+MILLISECONDS_PER_SECOND = 1_000
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,14 @@ class EndpointMetrics:
         """
         return f"{self.endpoint_name}--{word}"
 
-    def metric(self, name: str, statistic: str) -> Metric:
-        """A metric by CloudWatch's own name. Raises NotPublishedError."""
-        metric = published(self.hosting, name, statistic)
-        values = {"EndpointName": self.endpoint_name, "VariantName": VARIANT_NAME}
-        dimensions = tuple((dimension, values[dimension]) for dimension in DIMENSIONS)
-        return Metric(metric.namespace, name, statistic, dimensions)
+    def metric(self, name: str, statistic: str, *, container: str | None = None) -> Metric:
+        """A metric by CloudWatch's own name. container: the hostname, for a metric of one container of the endpoint.
+
+        Raises NotPublishedError.
+        """
+        metric = published(self.hosting, name, statistic, of_container=container is not None)
+        values = {"EndpointName": self.endpoint_name, "VariantName": VARIANT_NAME, "ContainerName": container or ""}
+        return Metric(metric.namespace, name, statistic, tuple((each, values[each]) for each in metric.dimensions))
 
     @property
     def cache_hits(self) -> Metric:

@@ -8,9 +8,8 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from constructs_lib import arns
-from tierfleet.config import DedicatedTier, FleetConfig, Guardrail, MultiModelTier
+from tierfleet.config import FleetConfig, Guardrail, HostedTier, InstanceTier
 from tierfleet.config.generation import guardrail_id
-from tierfleet.config.serverless import ServerlessTier
 from tierfleet.runtime.names import MODELS_PREFIX, VARIANT_NAME
 
 
@@ -24,13 +23,13 @@ def vpc_config(config: FleetConfig) -> sagemaker.CfnModel.VpcConfigProperty | No
 
 
 def single_model_container(
-    config: FleetConfig, tier: DedicatedTier | ServerlessTier, tenant: str, image_uri: str
+    config: FleetConfig, tier: HostedTier, tenant: str, image_uri: str
 ) -> sagemaker.CfnModel.ContainerDefinitionProperty:
     """The container of a tenant's own endpoint, with its pinned artefact."""
     return sagemaker.CfnModel.ContainerDefinitionProperty(
         image=image_uri,
         mode="SingleModel",
-        model_data_url=f"s3://{arns.models_bucket_name(config)}/{MODELS_PREFIX}{tier.tenants[tenant].model}",
+        model_data_url=f"s3://{arns.models_bucket_name(config)}/{MODELS_PREFIX}{tier.pinned_models(tenant)['model']}",
         environment=dict(config.container.environment) or None,
     )
 
@@ -40,8 +39,9 @@ def endpoint_config(
     *,
     model: sagemaker.CfnModel,
     config: FleetConfig,
-    tier: MultiModelTier | DedicatedTier,
+    tier: InstanceTier,
     routing: sagemaker.CfnEndpointConfig.RoutingConfigProperty | None = None,
+    queue: sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty | None = None,
 ) -> sagemaker.CfnEndpointConfig:
     """The EndpointConfig of one variant.
 
@@ -66,13 +66,14 @@ def endpoint_config(
                 routing_config=routing,
             )
         ],
+        async_inference_config=queue,
         kms_key_id=config.encryption.volume_kms_key_arn,
         # Without it SageMaker turns detailed (paid) metrics on for new configurations.
         metrics_config=sagemaker.CfnEndpointConfig.MetricsConfigProperty(
             enable_detailed_observability=config.detailed_observability, enable_enhanced_metrics=False
         ),
     )
-    if isinstance(tier, DedicatedTier):
+    if tier.endpoint_per_tenant:
         # "To update an endpoint, you must create a new EndpointConfig", also when only the guardrail changes.
         # docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.html
         resource.override_logical_id(f"{cdk.Stack.of(scope).get_logical_id(resource)}{guardrail_id(tier)}")
@@ -84,7 +85,7 @@ def endpoint(
     *,
     endpoint_name: str,
     endpoint_config: sagemaker.CfnEndpointConfig,
-    tier: MultiModelTier | DedicatedTier,
+    tier: InstanceTier,
     rollback_alarms: Sequence[cloudwatch.CfnAlarm],
 ) -> sagemaker.CfnEndpoint:
     """The Endpoint, created after its rollback alarms.

@@ -1,6 +1,6 @@
 """What SageMaker may do on behalf of the endpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -13,10 +13,10 @@ from tierfleet.runtime.names import ALL_TENANTS, MODELS_PREFIX, hashed_tenant
 class ExecutionRole(Construct):
     """The role of a Model: it reads the models, pulls the image, and writes logs and metrics.
 
-    `ExecutionRole(self, "ExecutionRole", config=config, image_repository_arn=arn, tenant="m01")` reads `models/m01/*`
-    and nothing else of the bucket. Without `tenant` it reads all models: the multi-model endpoints of a fleet share
-    that role. A tenant's role reads every version, not only the pinned one, because instances of the old version may
-    start during an update and after its rollback.
+    `ExecutionRole(self, "ExecutionRole", config=config, image_repository_arns=[arn], tenant="m01")` reads
+    `models/m01/*`, `further_models`, and nothing else of the bucket. Without `tenant` it reads all models: the shared
+    endpoints of a fleet have that role. A tenant's role reads every version, not only the pinned one, because instances
+    of the old version may start during an update and after its rollback.
 
     Defines AWS::IAM::Role with an inline policy, so that whatever refers to the role waits for both. The role must
     outlive the endpoints, because DeleteEndpoint uses it.
@@ -29,12 +29,18 @@ class ExecutionRole(Construct):
         construct_id: str,
         *,
         config: FleetConfig,
-        image_repository_arn: str,
+        image_repository_arns: Sequence[str],
         tenant: str | None = None,
+        further_models: Collection[str] = (),
+        further_statements: Sequence[iam.PolicyStatement] = (),
     ) -> None:
+        """further_models: artefacts below `models/` that all tenants of a tier load. The role reads every version.
+        further_statements: what the endpoint's hosting needs beyond that."""
         super().__init__(scope, construct_id)
-        self.model_keys = f"{MODELS_PREFIX}*" if tenant is None else f"{MODELS_PREFIX}{tenant}/*"
-        """Pattern of the keys it reads."""
+        folders = ["*"] if tenant is None else sorted({f"{key.partition('/')[0]}/*" for key in further_models})
+        own = [] if tenant is None else [f"{tenant}/*"]
+        self.model_keys = [f"{MODELS_PREFIX}{folder}" for folder in dict.fromkeys([*own, *folders])]
+        """Patterns of the keys it reads."""
         # An endpoint's name is fleet, environment, tier, tenant and type. Tier and type may change while the old
         # endpoint still runs. The new name may hold the tenant's hash where the old one has its id.
         words = [ALL_TENANTS] if tenant is None else [tenant, hashed_tenant(tenant)]
@@ -43,13 +49,17 @@ class ExecutionRole(Construct):
         bucket_arn = arns.models_bucket(config)
         statement = iam.PolicyStatement
         statements = [
-            statement(sid="ReadModels", actions=["s3:GetObject"], resources=[f"{bucket_arn}/{self.model_keys}"]),
+            statement(
+                sid="ReadModels",
+                actions=["s3:GetObject"],
+                resources=[f"{bucket_arn}/{keys}" for keys in self.model_keys],
+            ),
             # The prefix is required, so that nothing else of the bucket can be listed.
             statement(
                 sid="ListModels",
                 actions=["s3:ListBucket"],
                 resources=[bucket_arn],
-                conditions={"StringLike": {"s3:prefix": [self.model_keys]}},
+                conditions={"StringLike": {"s3:prefix": self.model_keys}},
             ),
             statement(sid="EcrToken", actions=["ecr:GetAuthorizationToken"], resources=["*"]),
             statement(
@@ -59,7 +69,7 @@ class ExecutionRole(Construct):
                     "ecr:GetDownloadUrlForLayer",
                     "ecr:BatchGetImage",
                 ],
-                resources=[image_repository_arn],
+                resources=list(dict.fromkeys(image_repository_arns)),
             ),
             statement(
                 sid="WriteLogs",
@@ -103,6 +113,7 @@ class ExecutionRole(Construct):
             )
         if config.network:
             statements += _network_statements(config, config.network.subnets, config.network.security_group_ids)
+        statements += further_statements
         self.role = iam.Role(
             self,
             "Role",

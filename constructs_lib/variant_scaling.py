@@ -7,6 +7,7 @@ from constructs import Construct
 from constructs_lib.alarms import AlarmAudience, AlarmSpec, MetricMath, add_alarm
 from constructs_lib.endpoint_metrics import EndpointMetrics
 from tierfleet.config import ScaleOnCache, Tier
+from tierfleet.config.published_metrics import published
 from tierfleet.runtime.names import VARIANT_NAME
 
 _QUARTER_HOUR = 900
@@ -36,6 +37,8 @@ class VariantScaling(Construct):
         super().__init__(scope, construct_id)
         # The attribute, not the literal name: it makes CloudFormation delete the target before the endpoint.
         endpoint_name = endpoint.attr_endpoint_name
+        # Raises where the shape does not publish what target tracking follows.
+        published(metrics.hosting, "InvocationsPerInstance", "Sum")
         self.target = autoscaling.CfnScalableTarget(
             self,
             "Target",

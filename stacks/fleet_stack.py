@@ -2,7 +2,7 @@
 
 import aws_cdk as cdk
 from aws_cdk import aws_sns as sns
-from constructs import Construct
+from constructs import Construct, IDependable
 
 from constructs_lib import arns
 from constructs_lib.alarms import AlarmAudience
@@ -13,10 +13,10 @@ from constructs_lib.fleet_dashboard import FleetDashboard
 from constructs_lib.gates.compared_tenants import ComparedTenants
 from constructs_lib.gates.moved_tenants import MovedTenants
 from constructs_lib.gates.warm_gate import WarmGate
-from constructs_lib.multi_model_endpoint import MultiModelEndpoint
+from constructs_lib.hosting.multi_model_endpoint import MultiModelEndpoint
 from constructs_lib.routes.parts import RouteParts
 from constructs_lib.routes.table import RouteDeployment, RouteGuard, RouteTable
-from constructs_lib.serving_image import ServingImage
+from constructs_lib.serving_image import FleetImages
 from constructs_lib.warm_up import WarmUp
 from stacks.whale_stack import WhaleStack
 from tierfleet.config import FleetConfig
@@ -34,8 +34,18 @@ class FleetStack(cdk.Stack):
         )
         audience = AlarmAudience(topic_arn=arns.alarm_topic(config), runbook_url=config.runbook_url)
         topic = sns.Topic.from_topic_arn(self, "Topic", audience.topic_arn)
-        image = ServingImage(self, "Image", config=config)
-        execution_role = ExecutionRole(self, "ExecutionRole", config=config, image_repository_arn=image.repository_arn)
+        images = FleetImages(self, "Image", config=config)
+        shared_tiers = [tier for tier in config.tiers.values() if not tier.endpoint_per_tenant]
+        execution_role = ExecutionRole(
+            self,
+            "ExecutionRole",
+            config=config,
+            image_repository_arns=[
+                images.of(container).repository_arn
+                for tier in shared_tiers
+                for container in tier.containers(config.container)
+            ],
+        )
         route_table = RouteTable(self, "Routes", config=config, audience=audience)
         warm_up = WarmUp(self, "WarmUp", config=config, route_table=route_table, audience=audience)
         if route_table.hosted.parts:
@@ -54,7 +64,8 @@ class FleetStack(cdk.Stack):
             self, "FirstGuard", route_table=route_table, guard_function=warm_up.gate_function, wait_seconds=0
         )
 
-        cache_alarm_arns, gates = [], []
+        cache_alarm_arns: list[str] = []
+        gates: list[IDependable] = []
         tiers = Construct(self, "Tiers")
         for name, tier in config.multi_model_tiers.items():
             shared = MultiModelEndpoint(
@@ -63,7 +74,7 @@ class FleetStack(cdk.Stack):
                 config=config,
                 tier_name=name,
                 tier=tier,
-                image_uri=image.uri,
+                image_uri=images.of(config.container).uri,
                 execution_role=execution_role.role,
                 audience=audience,
             )
@@ -92,6 +103,21 @@ class FleetStack(cdk.Stack):
             )
             cache.node.add_dependency(shared.endpoint)
             cache_alarm_arns.append(cache.composite_arn)
+        pipelines = Construct(self, "Pipelines")
+        for name, pipeline in config.shared_pipeline_tiers.items():
+            stack = WhaleStack(
+                pipelines,
+                name,
+                config=config,
+                tier_name=name,
+                tier=pipeline,
+                tenant=None,
+                images=images,
+                gate_function=warm_up.gate_function,
+                audience=audience,
+            )
+            stack.node.add_dependency(warm_up.gate_function, first_guard, route_table.document)
+            gates.append(stack)
         MovedTenants(self, "Moved", gate_function=warm_up.gate_function, route_table=route_table, after=gates)
 
         whales = Construct(self, "Whales")
@@ -103,15 +129,15 @@ class FleetStack(cdk.Stack):
                     config=config,
                     tier_name=name,
                     tier=own,
-                    image_uri=image.uri,
-                    image_repository_arn=image.repository_arn,
+                    tenant=tenant,
+                    images=images,
                     gate_function=warm_up.gate_function,
                     audience=audience,
                 )
                 # The function's ARN alone would let the gate start before the function can be called.
                 whale.node.add_dependency(warm_up.gate_function, first_guard)
 
-        if config.serverless_tiers:
+        if config.compares_moves:
             ComparedTenants(
                 self,
                 "Compared",

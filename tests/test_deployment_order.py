@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 
 from local_cloud.testing.fleets import FLEET_FILES
+from tierfleet.config import load
+from tierfleet.cost.resource_counts import endpoint_alarms
 
 ENDPOINT = "AWS::SageMaker::Endpoint"
+TIERS = [tier for file in FLEET_FILES for tier in load(file).tiers.values()]
+# The endpoints of all fleet files; tenant None: all tenants of the tier share it.
+ENDPOINTS = [
+    (tier, tenant) for tier in TIERS for tenant in (sorted(tier.tenants) if tier.endpoint_per_tenant else [None])
+]
 
 
 def fleet_stack(templates: dict[str, Any], stem: str) -> dict[str, Any]:
@@ -57,7 +64,7 @@ def test_the_deployment_is_the_last_resource_of_the_fleet(fleet_template: dict[s
     assert before(fleet_template)[deployment] == fleet_template["Resources"].keys() - {deployment}
 
 
-def test_each_shared_endpoint_is_warmed_by_name_after_the_new_document_and_before_the_deployment(
+def test_each_multi_model_endpoint_is_warmed_by_name_after_the_new_document_and_before_the_deployment(
     fleet_template: dict[str, Any],
 ) -> None:
     order = before(fleet_template)
@@ -98,13 +105,20 @@ def test_whatever_concerns_an_endpoint_waits_until_it_is_created(templates: dict
             if concerns:
                 waiting[resource["Type"]] += 1
                 assert concerns <= depends_on(resource), logical_id
-    # 12 endpoints with instances have 4 alarms each; 4 of them are multi-model, with 3 more and a composite; 2 of those
-    # scale on the cache, with 3 more. The serverless endpoint has 7.
+    # Every alarm of an endpoint but the ones that roll its updates back.
+    alarms = sum(endpoint_alarms(tier, tenant).alarms for tier, tenant in ENDPOINTS)
+    rollback = sum(
+        resource["Type"] == "AWS::CloudWatch::Alarm"
+        for template in templates.values()
+        for endpoint in of_type(template, ENDPOINT)
+        for key in depends_on(template["Resources"][endpoint])
+        if (resource := template["Resources"][key])
+    )
     assert waiting == {
-        "AWS::ApplicationAutoScaling::ScalableTarget": 12,
-        "AWS::CloudWatch::Alarm": 12 * 4 + 4 * 3 + 2 * 3 + 7,
-        "AWS::CloudWatch::CompositeAlarm": 4,
-        "Custom::WarmGate": 13,
+        "AWS::ApplicationAutoScaling::ScalableTarget": sum(tier.hosting != "serverless" for tier, _ in ENDPOINTS),
+        "AWS::CloudWatch::Alarm": alarms - rollback,
+        "AWS::CloudWatch::CompositeAlarm": sum(tier.hosting == "multi-model" for tier, _ in ENDPOINTS),
+        "Custom::WarmGate": len(ENDPOINTS),
     }
 
 
@@ -124,7 +138,7 @@ def test_the_gate_does_not_run_again_when_only_the_document_changes(fleet_templa
         assert document not in json.dumps(fleet_template["Resources"][gate]["Properties"])
 
 
-def test_the_gates_permissions_stand_before_the_endpoint_is_created(fleet_template: dict[str, Any]) -> None:
+def test_the_gates_permissions_precede_the_endpoint(fleet_template: dict[str, Any]) -> None:
     order = before(fleet_template)
     policies = [key for key in of_type(fleet_template, "AWS::IAM::Policy") if "GateFunction" in key]
     assert len(policies) == 1
@@ -132,7 +146,7 @@ def test_the_gates_permissions_stand_before_the_endpoint_is_created(fleet_templa
         assert policies[0] in order[endpoint]
 
 
-def test_the_monitor_alarm_stands_before_the_environment_that_watches_it(fleet_template: dict[str, Any]) -> None:
+def test_the_monitor_alarm_precedes_the_environment_that_watches_it(fleet_template: dict[str, Any]) -> None:
     (environment,) = of_type(fleet_template, "AWS::AppConfig::Environment")
     monitors = fleet_template["Resources"][environment]["Properties"]["Monitors"]
     assert len(monitors) == 1
@@ -160,12 +174,12 @@ def test_scaling_and_alarms_come_after_each_endpoint_and_rollback_alarms_before_
             serverless = "rare" in json.dumps(template["Resources"][endpoint]["Properties"]["EndpointName"])
             assert bool(targets) == bool(policies) == (not serverless)
             checked += 1
-    assert checked == 13
+    assert checked == len(ENDPOINTS)
 
 
 def test_every_whale_has_a_gate_that_only_checks(templates: dict[str, Any]) -> None:
     whales = [template for name, template in templates.items() if "Whales" in name]
-    assert len(whales) == 9
+    assert len(whales) == sum(tenant is not None for _, tenant in ENDPOINTS)
     for template in whales:
         (gate,) = of_type(template, "Custom::WarmGate")
         assert "Tier" not in template["Resources"][gate]["Properties"]
@@ -189,7 +203,7 @@ def test_every_model_has_a_role_whose_policy_exists_with_it(templates: dict[str,
             assert role in order[model]
             assert template["Resources"][role]["Properties"]["Policies"]
             models += 1
-    assert models == 13
+    assert models == len(ENDPOINTS)
 
 
 def test_a_dedicated_tenants_role_is_its_own(templates: dict[str, Any]) -> None:
@@ -197,7 +211,9 @@ def test_a_dedicated_tenants_role_is_its_own(templates: dict[str, Any]) -> None:
         if "Whales" not in name:
             continue
         (model,) = of_type(template, "AWS::SageMaker::Model")
-        url = template["Resources"][model]["Properties"]["PrimaryContainer"]["ModelDataUrl"]
+        properties = template["Resources"][model]["Properties"]
+        containers = [properties["PrimaryContainer"]] if "PrimaryContainer" in properties else properties["Containers"]
+        url = next(container["ModelDataUrl"] for container in containers if "ModelDataUrl" in container)
         (role,) = of_type(template, "AWS::IAM::Role")
         (policy,) = template["Resources"][role]["Properties"]["Policies"]
         (read,) = [s for s in policy["PolicyDocument"]["Statement"] if s["Sid"] == "ReadModels"]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 
 from local_cloud.core.errors import ServiceError
 
@@ -26,6 +27,29 @@ def check_target_model(target_model: str | None, *, multi_model: bool) -> None:
         )
     if target_model is not None and not _TARGET_MODEL.fullmatch(target_model):
         raise ServiceError("ValidationError", "TargetModel must be 1 to 1024 printable characters, no leading space.")
+
+
+def check_target_container(target: str | None, hostnames: Sequence[str] | None) -> None:
+    """hostnames: of the containers of a multi-container endpoint with direct invocation; None for any other endpoint.
+
+    SageMaker documents the three cases, not the wording.
+    https://docs.aws.amazon.com/sagemaker/latest/dg/multi-container-direct.html
+    """
+    if hostnames is None:
+        if target is not None:
+            raise ServiceError(
+                "ValidationError",
+                "TARGET_CONTAINER_HOSTNAME_HEADER_NOT_SUPPORTED: the endpoint has no direct invocation of containers.",
+            )
+    elif target is None:
+        raise ServiceError(
+            "ValidationError", "Invocation of a multi-container endpoint is missing a target container hostname header."
+        )
+    elif target not in hostnames:
+        raise ServiceError(
+            "ValidationError",
+            f"Target container hostname {target[:63]} not found in the endpoint, which has {', '.join(hostnames)}.",
+        )
 
 
 def check_variant(target_variant: str | None, names: list[str], endpoint_name: str) -> None:

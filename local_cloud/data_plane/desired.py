@@ -1,6 +1,6 @@
 """What the control plane wants to run, as it is sent over the link."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Scope = tuple[str, str]
@@ -20,8 +20,37 @@ class ServerlessSpec:
 
 
 @dataclass(frozen=True)
+class ContainerSpec:
+    """One container of a variant whose instances run several."""
+
+    hostname: str
+    """SageMaker's ContainerHostname, or `container-<n>` by position where a pipeline names none."""
+    image: str
+    """Its URI: `DataPlaneSettings.image_commands` may have a server for it."""
+    multi_model: bool
+    model_data_url: str | None
+    environment: dict[str, str]
+    cache_disabled: bool = False
+
+
+@dataclass(frozen=True)
+class QueueSpec:
+    """The queue of an asynchronous endpoint."""
+
+    output_path: str | None
+    """s3:// of results."""
+    failure_path: str | None
+    """s3:// of failures."""
+    success_topic: str | None
+    error_topic: str | None
+    max_concurrency: int | None
+    """Requests that one instance works on at once; None leaves it to the service."""
+
+
+@dataclass(frozen=True)
 class VariantSpec:
-    """One production variant of a fleet: `count` instances of one container, or containers as calls need them."""
+    """One production variant of a fleet: `count` instances of one container or of several, or containers as calls need
+    them."""
 
     name: str
     count: int
@@ -34,8 +63,23 @@ class VariantSpec:
     environment: dict[str, str]
     cache_disabled: bool = False
     serverless: ServerlessSpec | None = None
+    queue: QueueSpec | None = None
+    """Of an asynchronous endpoint."""
     credentials: tuple[str, str, str] | None = None
     """Access key, secret key and session token to fetch artefacts with; None: the account's own."""
+    image: str | None = None
+    hostname: str | None = None
+    """Of one container's own spec (`of_containers`): its name on an instance that runs several."""
+    execution_mode: str | None = None
+    """InferenceExecutionConfig.Mode of several containers: `Direct` or `Serial`."""
+    containers: tuple[ContainerSpec, ...] = ()
+    """Every container of an instance, where it runs several; `multi_model` then says whether any holds many models."""
+
+    def of_containers(self) -> "list[VariantSpec]":
+        """What each container of one instance runs, in order: the variant itself where there is one."""
+        if not self.containers:
+            return [self]
+        return [replace(self, containers=(), **vars(container)) for container in self.containers]
 
 
 @dataclass(frozen=True)
@@ -60,6 +104,7 @@ class EndpointSpec:
 
 def read_endpoint(message: dict[str, Any]) -> EndpointSpec:
     """The inverse of `dataclasses.asdict` after JSON."""
+    # JSON has no tuples, and specs are compared with those that run.
     fleets = tuple(
         FleetSpec(**{**fleet, "variants": tuple(_read_variant(variant) for variant in fleet["variants"])})
         for fleet in message["fleets"]
@@ -75,5 +120,7 @@ def _read_variant(message: dict[str, Any]) -> VariantSpec:
             **message,
             "credentials": tuple(credentials) if credentials else None,
             "serverless": ServerlessSpec(**without_instances) if without_instances else None,
+            "containers": tuple(ContainerSpec(**container) for container in message["containers"]),
+            "queue": QueueSpec(**message["queue"]) if message["queue"] else None,
         }
     )

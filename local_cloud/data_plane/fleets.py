@@ -18,8 +18,8 @@ from local_cloud.data_plane.settings import DataPlaneSettings
 
 Line = tuple[str, str, str, str, int, str]
 """account, region, endpoint, log stream, milliseconds since the epoch, line"""
-Observed = tuple[str, str, str, str, str, str, float]
-"""account, region, endpoint, variant, config, metric, value"""
+Observed = tuple[str, str, str, str, str, str, str, float]
+"""account, region, endpoint, variant, config, container ("" for the whole variant), metric, value"""
 
 
 # A container imports NumPy and XGBoost at its start, a second of one processor. Half of them stay free for requests.
@@ -30,13 +30,18 @@ _LINES_KEPT = 100_000
 
 @dataclass
 class Variant:
-    """The instances of one variant, in the order they were started."""
+    """The containers of one variant, in the order they were started. Those of one instance follow each other."""
 
     spec: VariantSpec
     instances: list[Instance] = field(default_factory=list)
     served_weight: float = 0.0  # requests per weight, so that the shares come out exactly
     began: bool = False  # of a serverless variant: the container that proves its image and model has been started
     calls: serverless.Calls = field(default_factory=serverless.Calls)
+
+    def groups(self) -> list[list[Instance]]:
+        """The containers instance by instance."""
+        size = max(1, len(self.spec.containers))
+        return [self.instances[start : start + size] for start in range(0, len(self.instances), size)]
 
 
 @dataclass
@@ -172,7 +177,7 @@ class Fleets:
                 }
                 for endpoint, fleet, instance, retiring in self.everything()
             ),
-            key=lambda row: int(row["instance"].removeprefix("i-")),
+            key=lambda row: int(row["instance"].removeprefix("i-").partition("/")[0]),
         )
 
     def kill(self) -> None:
@@ -181,22 +186,27 @@ class Fleets:
             instance.kill()
 
     def start_one(self, endpoint: Endpoint, fleet: Fleet, variant: Variant) -> Instance:
-        """One more instance of a variant, or one more container of a serverless one."""
-        instance_id = f"i-{next(self._numbers)}"
-        instance = Instance(
-            instance_id,
-            variant.spec,
-            scope=endpoint.spec.scope,
-            directory=self._directory / instance_id,
-            settings=self._settings,
-            artefacts=self._artefacts,
-            observe=self.observer(endpoint.spec, fleet.spec, variant.spec.name),
-            starting=self._starting,
-            ended=partial(self._take_lines, endpoint.spec),
-        )
-        instance.disk_is_full = endpoint.spec.name in self.disk_full_endpoints
-        variant.instances.append(instance)
-        return instance
+        """One more instance of a variant, or one more container of a serverless one; its first container."""
+        number = next(self._numbers)
+        started = []
+        for spec in variant.spec.of_containers():
+            # As SageMaker names the log stream of each.
+            instance_id = f"i-{number}/{spec.hostname}" if spec.hostname else f"i-{number}"
+            instance = Instance(
+                instance_id,
+                spec,
+                scope=endpoint.spec.scope,
+                directory=self._directory / instance_id,
+                settings=self._settings,
+                artefacts=self._artefacts,
+                observe=self.observer(endpoint.spec, fleet.spec, variant.spec.name),
+                starting=self._starting,
+                ended=partial(self._take_lines, endpoint.spec),
+            )
+            instance.disk_is_full = endpoint.spec.name in self.disk_full_endpoints
+            started.append(instance)
+        variant.instances += started
+        return started[0]
 
     def stop_idle(self) -> None:
         """Stop the containers of serverless variants that had no call for a while."""
@@ -216,14 +226,18 @@ class Fleets:
                 self.start_one(endpoint, fleet, variant)
             variant.began = True
             return
-        while len(variant.instances) < variant.spec.count:
+        for _ in range(len(variant.groups()), variant.spec.count):
             self.start_one(endpoint, fleet, variant)
-        while len(variant.instances) > variant.spec.count:
-            self._retire(endpoint, fleet, variant.instances.pop())
+        for surplus in variant.groups()[variant.spec.count :]:
+            for instance in surplus:
+                variant.instances.remove(instance)
+                self._retire(endpoint, fleet, instance)
 
-    def observer(self, endpoint: EndpointSpec, fleet: FleetSpec, variant_name: str) -> Callable[[str, float], None]:
-        """Notes values of one variant's metrics."""
-        names = (*endpoint.scope, endpoint.name, variant_name, fleet.config_name)
+    def observer(
+        self, endpoint: EndpointSpec, fleet: FleetSpec, variant_name: str, container: str = ""
+    ) -> Callable[[str, float], None]:
+        """Notes values of the metrics of one variant, or of one of its containers."""
+        names = (*endpoint.scope, endpoint.name, variant_name, fleet.config_name, container)
 
         def observe(metric: str, value: float) -> None:
             self.observations.append((*names, metric, value))

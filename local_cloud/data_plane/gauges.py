@@ -52,12 +52,25 @@ class Gauges:
         }
 
     def rows(self) -> list[Any]:
-        """[account, region, endpoint, variant, config, instance, {metric: value}] of every instance in service."""
-        return [
-            [*endpoint.scope, endpoint.name, instance.spec.name, fleet.config_name, instance.id, self._values(instance)]
-            for endpoint, fleet, instance, retiring in self._fleets.everything()
-            if instance.in_service and not retiring
-        ]
+        """[account, region, endpoint, variant, config, instance, container, {metric: value}] of what is in service.
+
+        Where instances run several containers, the row of the instance, with the container "", is the sum over them.
+        Each container of a multi-container endpoint has a row too; AWS publishes none of a pipeline's.
+        """
+        rows: dict[tuple[str, ...], dict[str, float]] = {}
+        for endpoint, fleet, instance, retiring in self._fleets.everything():
+            if not instance.in_service or retiring:
+                continue
+            values, container = self._values(instance), instance.spec.hostname or ""
+            machine = instance.id.partition("/")[0]
+            variant = (*endpoint.scope, endpoint.name, instance.spec.name, fleet.config_name, machine)
+            if container and instance.spec.execution_mode == "Direct":
+                own = {name: values[name] for name in ("CPUUtilization", "MemoryUtilization")}
+                rows[*variant, container] = own
+            whole = rows.setdefault((*variant, ""), {})
+            for name, value in values.items():
+                whole[name] = whole.get(name, 0.0) + value
+        return [[*names, values] for names, values in rows.items()]
 
     def _values(self, instance: Instance) -> dict[str, float]:
         cache = instance.cache

@@ -6,15 +6,17 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndp
 from local_cloud.core.errors import ServiceError
 
 _LONGEST_MESSAGE_CHARACTERS = 1024
+# What SageMaker calls the container of a model that has one.
+ONLY_CONTAINER = "primary"
 
 
-def model_error(status: int, body: bytes, *, log_stream_arn: str = "") -> ServiceError:
+def model_error(status: int, body: bytes, container: str = ONLY_CONTAINER, *, log_stream_arn: str = "") -> ServiceError:
     """The container answered 4xx or 5xx; status 0 where it did not answer."""
     text = body.decode("utf-8", "replace")[:_LONGEST_MESSAGE_CHARACTERS]
     side = "client" if 400 <= status < 500 else "server"
     return ServiceError(
         "ModelError",
-        f'Received {side} error ({status}) from primary with message "{text}".',
+        f'Received {side} error ({status}) from {container} with message "{text}".',
         status=424,
         OriginalStatusCode=status,
         OriginalMessage=text,
@@ -22,8 +24,18 @@ def model_error(status: int, body: bytes, *, log_stream_arn: str = "") -> Servic
     )
 
 
-def response_timed_out() -> ServiceError:
-    return model_error(0, b"Your invocation timed out while waiting for a response from container primary.")
+def response_timed_out(container: str = ONLY_CONTAINER) -> ServiceError:
+    text = f"Your invocation timed out while waiting for a response from container {container}."
+    return model_error(0, text.encode(), container)
+
+
+def too_large_between(container: str, following: str, size: int, most: int) -> ServiceError:
+    """A pipeline's container answered with more than the next one may get.
+
+    The status is documented, the wording is ours: AWS names both containers and the size.
+    """
+    text = f"The response of {size} bytes from {container} exceeds {most} bytes and cannot be sent to {following}."
+    return ServiceError("ModelError", text, status=424, OriginalStatusCode=413, OriginalMessage=text, LogStreamArn="")
 
 
 def model_not_ready(target_model: str) -> ServiceError:

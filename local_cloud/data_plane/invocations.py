@@ -4,7 +4,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from local_cloud.core import invocation_rules
 from local_cloud.core.errors import ServiceError
 from local_cloud.core.invocation_rules import MAX_BODY_BYTES
-from local_cloud.data_plane import invocation_errors, routing, serverless
+from local_cloud.data_plane import invocation_errors, multi_container, pipeline, routing, serverless
 from local_cloud.data_plane.desired import EndpointSpec, Scope
 from local_cloud.data_plane.fleets import Endpoint, Fleet, Fleets, Variant
 from local_cloud.data_plane.instances.container_client import ContainerGoneError, ContainerReply
@@ -25,6 +25,7 @@ Headers = dict[bytes, bytes]
 _PREFIX = b"x-amzn-sagemaker-"
 # Names of endpoints come from callers, so only this many are counted.
 _MOST_ENDPOINTS_WITH_ERRORS = 10_000
+# The headers that SageMaker passes on to a container; it keeps the caller's others.
 _TO_CONTAINER = (
     b"content-type", b"accept", _PREFIX + b"custom-attributes", _PREFIX + b"inference-id", _PREFIX + b"target-model",
 )  # fmt: skip
@@ -119,9 +120,13 @@ class Invocations:
         if any(fault.endpoint == endpoint_name and fault.refuses() for fault in self.throttled):
             raise invocation_errors.throttled()
         fleet, variant = _choose(endpoint, _text(headers, b"target-variant"))
+        if variant.spec.queue is not None:
+            raise ServiceError("ValidationError", f"Endpoint {endpoint_name} only supports asynchronous invocations.")
         invocation_rules.check_body(body, serverless.MAX_BODY_BYTES if variant.spec.serverless else MAX_BODY_BYTES)
         model = _text(headers, b"target-model")
         invocation_rules.check_target_model(model, multi_model=variant.spec.multi_model)
+        container = _text(headers, b"target-container-hostname")
+        multi_container.check_target(variant.spec, container)
         observe = self.fleets.observer(endpoint.spec, fleet.spec, variant.spec.name)
         observe("Invocations", 1)
         if variant.spec.serverless is not None:
@@ -129,8 +134,13 @@ class Invocations:
             taken = serverless.container(spec, variant.instances, variant.calls, start=start, observe=observe)
             async with taken as instance:
                 return await self._answer(endpoint, fleet, instance, model, headers, body, started)
-        observe("InvocationsPerInstance", 1 / max(1, len(variant.instances)))
-        instance = self._instance(variant, model)
+        # SageMaker publishes 1/instances for each call, so that Sum is the calls per instance.
+        # docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
+        observe("InvocationsPerInstance", 1 / max(1, len(variant.groups())))
+        instance = self._instance(_candidates(variant, container), model)
+        if variant.spec.execution_mode == "Serial":
+            containers = pipeline.stages(variant.groups(), instance)
+            return await self._answer_in_stages(endpoint, fleet, containers, model, headers, body, started)
         return await self._answer(endpoint, fleet, instance, model, headers, body, started)
 
     async def _answer(
@@ -150,29 +160,74 @@ class Invocations:
             reply, model_seconds = await self._ask(endpoint, fleet, instance, model, headers, body)
         finally:
             instance.leave(model or "")
-        observe("ModelLatency", model_seconds * 1e6)
-        observe("OverheadLatency", (time.perf_counter() - started - model_seconds) * 1e6)
-        observe("Invocation4XXErrors", float(400 <= reply.status < 500))
-        observe("Invocation5XXErrors", float(reply.status >= 500 or reply.status == 0))
-        observe("InvocationModelErrors", float(not 200 <= reply.status < 300))
-        if reply.status == 0:
-            raise invocation_errors.response_timed_out()
-        if not 200 <= reply.status < 300:
-            raise invocation_errors.model_error(reply.status, reply.body, log_stream_arn=_log(endpoint.spec))
-        return _passed_on(reply, instance.spec.name)
+        overhead_seconds = time.perf_counter() - started - model_seconds
+        _observe_call(observe, reply, model_seconds, overhead_seconds)
+        container = instance.spec.hostname
+        if container is not None:
+            observe_container = self.fleets.observer(endpoint.spec, fleet.spec, instance.spec.name, container)
+            multi_container.observe_call(
+                observe_container, reply, container_seconds=model_seconds, overhead_seconds=overhead_seconds
+            )
+        answered_by = container or invocation_errors.ONLY_CONTAINER
+        return _answer_of(reply, answered_by, endpoint.spec, instance.spec.name)
 
-    def _instance(self, variant: Variant, model: str | None) -> Instance:
+    async def _answer_in_stages(
+        self,
+        endpoint: Endpoint,
+        fleet: Fleet,
+        containers: Sequence[Instance],
+        model: str | None,
+        headers: Headers,
+        body: bytes,
+        started: float,
+    ) -> Answer:
+        """The answer of a pipeline's containers, one after the other."""
+        variant = containers[0].spec.name
+
+        async def ask(container: Instance, passed: Headers, sent: bytes) -> tuple[ContainerReply, float]:
+            named = model if container.spec.multi_model else None
+            return await self._ask(endpoint, fleet, container, named, passed, sent)
+
+        def observe_container(name: str, seconds: float) -> None:
+            self.fleets.observer(endpoint.spec, fleet.spec, variant, name)("ContainerLatency", seconds * 1e6)
+
+        for container in containers:
+            container.counters.requests += 1
+            container.enter(model or "")
+        try:
+            passed = await pipeline.through(containers, headers, body, ask=ask, observe=observe_container)
+        finally:
+            for container in containers:
+                container.leave(model or "")
+        observe = self.fleets.observer(endpoint.spec, fleet.spec, variant)
+        _observe_call(observe, passed.reply, passed.seconds, time.perf_counter() - started - passed.seconds)
+        return _answer_of(passed.reply, passed.container, endpoint.spec, variant)
+
+    async def run_request(
+        self,
+        endpoint: Endpoint,
+        fleet: Fleet,
+        instance: Instance,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        *,
+        timeout_seconds: float,
+    ) -> tuple[ContainerReply, float]:
+        """Send a queued request to its instance; the reply, status 0 if none came in time, and how long it took."""
+        return await self._timed(endpoint, fleet, instance, None, b"/invocations", headers, body, timeout_seconds)
+
+    def _instance(self, instances: Sequence[Instance], model: str | None) -> Instance:
         if model is None:
-            instance = routing.of_dedicated(variant.instances)
+            instance = routing.of_dedicated(instances)
         else:
             limit = self.settings.spill_in_flight
-            instance = routing.of_multi_model(variant.instances, model, spill_in_flight=limit)
-            other = routing.to_spill_to(variant.instances, model, spill_in_flight=limit)
+            instance = routing.of_multi_model(instances, model, spill_in_flight=limit)
+            other = routing.to_spill_to(instances, model, spill_in_flight=limit)
             if other is not None and other.cache is not None:
                 other.counters.spills += 1
                 other.cache.start_loading(model)
         if instance is None:
-            reasons = [i.reason for i in variant.instances if i.reason]
+            reasons = [i.reason for i in instances if i.reason]
             raise invocation_errors.no_instance(reasons[0] if reasons else "they are starting")
         return instance
 
@@ -227,6 +282,7 @@ class Invocations:
         path: bytes,
         headers: list[tuple[bytes, bytes]],
         body: bytes,
+        timeout_seconds: float | None = None,
     ) -> tuple[ContainerReply, float]:
         started = time.perf_counter()
         for slow in self.slow:
@@ -239,7 +295,11 @@ class Invocations:
             raise invocation_errors.instance_lost(instance.reason)
         try:
             reply = await instance.client.ask(
-                b"POST", path, headers=headers, body=body, timeout_seconds=self.settings.max_response_seconds
+                b"POST",
+                path,
+                headers=headers,
+                body=body,
+                timeout_seconds=timeout_seconds or self.settings.max_response_seconds,
             )
         except TimeoutError:
             reply = ContainerReply(0, {}, b"")
@@ -249,6 +309,34 @@ class Invocations:
                 observe(metric, value)
             raise invocation_errors.instance_lost(str(error)) from None
         return reply, time.perf_counter() - started
+
+
+def _candidates(variant: Variant, container: str | None) -> Sequence[Instance]:
+    """The containers that may take a request."""
+    if container is not None:
+        return multi_container.called(variant.instances, container)
+    if variant.spec.execution_mode == "Serial":
+        return pipeline.entries(variant.groups())
+    return variant.instances
+
+
+def _observe_call(
+    observe: Callable[[str, float], None], reply: ContainerReply, model_seconds: float, overhead_seconds: float
+) -> None:
+    observe("ModelLatency", model_seconds * 1e6)
+    observe("OverheadLatency", overhead_seconds * 1e6)
+    observe("Invocation4XXErrors", float(400 <= reply.status < 500))
+    observe("Invocation5XXErrors", float(reply.status >= 500 or reply.status == 0))
+    observe("InvocationModelErrors", float(not 200 <= reply.status < 300))
+
+
+def _answer_of(reply: ContainerReply, container: str, endpoint: EndpointSpec, variant_name: str) -> Answer:
+    """The reply as the caller gets it. Raises ServiceError where it is a failure."""
+    if reply.status == 0:
+        raise invocation_errors.response_timed_out(container)
+    if not 200 <= reply.status < 300:
+        raise invocation_errors.model_error(reply.status, reply.body, container, log_stream_arn=_log(endpoint))
+    return _passed_on(reply, variant_name)
 
 
 def refused(error: ServiceError) -> Answer:

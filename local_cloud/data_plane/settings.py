@@ -2,7 +2,11 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from local_cloud.data_plane.container_size import MODELS_SHARE_OF_MEMORY, ContainerSize, of_serverless
@@ -13,6 +17,8 @@ from tierfleet import instance_types
 _DEFAULT_VOLUME_GIB = 30
 # Local NVMe, in GB a vCPU, of the smallest of the d families. Source: docs.aws.amazon.com/ec2/latest/instancetypes.
 _NVME_GB_PER_VCPU = 25
+
+_EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 class SettingsError(ValueError):
@@ -27,6 +33,8 @@ class DataPlaneSettings:
     """Share of the instance type's memory and disk that an instance gets, above 0, at most 1."""
     command: str = ""
     """A container of your own, `{port}` filled in; empty: the dense model server."""
+    image_commands: Mapping[str, str] = field(default_factory=dict)
+    """A container of your own for each of these images, by URI or repository name; other images run `command`."""
     s3_mb_per_second: float = 0.0
     """How fast artefacts come, MB = 10^6 bytes; 0: as fast as possible."""
     s3_first_byte_milliseconds: float = 0.0
@@ -48,13 +56,14 @@ class DataPlaneSettings:
 
     def __post_init__(self) -> None:
         problems = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "command":
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.name in ("command", "image_commands"):
                 continue
-            at_least_zero = field.name.startswith(("s3_", "network_"))
+            at_least_zero = setting.name.startswith(("s3_", "network_"))
             if not math.isfinite(value) or value < 0 or (value == 0 and not at_least_zero):
-                problems.append(f"{field.name} is {value}; it must be {'0 or more' if at_least_zero else 'above 0'}")
+                problems.append(f"{setting.name} is {value}; it must be {'0 or more' if at_least_zero else 'above 0'}")
+        problems += [f"image_commands has no command for {image}" for image, c in self.image_commands.items() if not c]
         if self.scale > 1:
             problems.append(f"scale is {self.scale}; it must be at most 1, the whole instance")
         if problems:
@@ -66,6 +75,18 @@ class DataPlaneSettings:
     @classmethod
     def from_json(cls, text: str) -> "DataPlaneSettings":
         return cls(**json.loads(text))
+
+    def command_of(self, image: str | None) -> str:
+        """What runs in place of an image: its own command, an example's server, else `command`."""
+        if image is None:
+            return self.command
+        repository = image.partition("/")[2].partition("@")[0].partition(":")[0]
+        return (
+            self.image_commands.get(image)
+            or self.image_commands.get(repository)
+            or _of_example(repository)
+            or self.command
+        )
 
     def size_of(self, spec: VariantSpec) -> ContainerSize:
         """What one instance of a variant, or one serverless container, has. Raises ValueError for an unknown type."""
@@ -90,9 +111,17 @@ class DataPlaneSettings:
         return round((volume_gib or _DEFAULT_VOLUME_GIB) * 2**30 * self.scale)
 
 
+def _of_example(repository: str) -> str:
+    """The server of `examples/<name>` for the repository `tierfleet-examples/<name>`; empty for any other."""
+    owner, _, name = repository.partition("/")
+    server = _EXAMPLES / name / "server.py"
+    is_example = owner == "tierfleet-examples" and server.parent.parent == _EXAMPLES and server.is_file()
+    return shlex.join([sys.executable, str(server)]) if is_example else ""
+
+
 def from_options(options: dict[str, Any]) -> DataPlaneSettings:
     """Settings from keyword arguments; SettingsError names one that does not exist."""
-    known = {field.name for field in fields(DataPlaneSettings)}
+    known = {setting.name for setting in fields(DataPlaneSettings)}
     if unknown := sorted(set(options) - known):
         raise SettingsError(f"no such data plane setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     return DataPlaneSettings(**options)

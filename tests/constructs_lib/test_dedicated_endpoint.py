@@ -7,7 +7,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Match, Template
 from synthesis import AUDIENCE, BUCKET, ROLE_ARN, only, resources, template_of
 
-from constructs_lib.dedicated_endpoint import DedicatedEndpoint
+from constructs_lib.hosting.dedicated_endpoint import DedicatedEndpoint
 from local_cloud.testing.fleets import fleet
 
 NAME = "shop--test--whale--w1--dedicated-m5-large"
@@ -29,7 +29,7 @@ def whale_template(**changes: Any) -> Template:
             tier_name="whale",
             tier=config.dedicated_tiers["whale"],
             tenant="w1",
-            image_uri="image",
+            image_uris=["image"],
             execution_role=iam.Role.from_role_arn(stack, "Role", ROLE_ARN),
             audience=AUDIENCE,
         )
@@ -112,7 +112,7 @@ def test_latency_and_errors_take_an_update_back(plain: Template) -> None:
 ROLLBACK = {f"{NAME}--model-latency", f"{NAME}--server-errors"}
 
 
-def test_the_rollback_alarms_stand_before_the_endpoint_and_the_others_after_it(plain: Template) -> None:
+def test_the_rollback_alarms_precede_the_endpoint_and_the_others_follow_it(plain: Template) -> None:
     [(endpoint_id, endpoint)] = resources(plain, "AWS::SageMaker::Endpoint").items()
     alarms = resources(plain, "AWS::CloudWatch::Alarm")
     named = {alarm["Properties"]["AlarmName"]: logical_id for logical_id, alarm in alarms.items()}

@@ -62,6 +62,33 @@ def test_a_statistic_that_is_not_documented_is_refused() -> None:
         METRICS.metric("ModelLoadingWaitTime", "p99")
 
 
+def test_a_container_of_an_endpoint_has_metrics_of_its_own() -> None:
+    trio = EndpointMetrics("shop--test--trio--t1--mce-m5-large", "multi-container")
+    assert trio.metric("ContainerLatency", "Maximum", container="velocity").dimensions == (
+        ("EndpointName", trio.endpoint_name),
+        ("VariantName", "AllTraffic"),
+        ("ContainerName", "velocity"),
+    )
+    with pytest.raises(NotPublishedError, match=r"ContainerLatency of a container .* has no statistic p99"):
+        trio.metric("ContainerLatency", "p99", container="velocity")
+    with pytest.raises(NotPublishedError, match="publishes no ContainerLatency for"):
+        trio.metric("ContainerLatency", "Maximum")
+    with pytest.raises(NotPublishedError, match="publishes no Invocations of a container for hosting = 'dedicated'"):
+        EndpointMetrics("shop--test--whale--w1--dedicated-m5-large", "dedicated").metric(
+            "Invocations", "Sum", container="velocity"
+        )
+
+
+def test_the_backlog_of_an_async_endpoint_has_the_endpoint_as_its_only_dimension() -> None:
+    night = EndpointMetrics("shop--test--night--n1--async-m5-large", "async")
+    backlog = night.metric("ApproximateBacklogSizePerInstance", "Average")
+    assert backlog.dimensions == (("EndpointName", night.endpoint_name),)
+    assert len(night.metric("InvocationsProcessed", "Sum").dimensions) == 2
+    for name in ("Invocations", "InvocationsPerInstance", "OverheadLatency"):
+        with pytest.raises(NotPublishedError):
+            night.metric(name, "Sum")
+
+
 def test_the_local_emulator_publishes_in_the_same_namespaces_and_units() -> None:
     for hosting in ("multi-model", "dedicated"):
         for name, metric in PUBLISHED[hosting].items():

@@ -19,7 +19,7 @@ VOLUME_KEY = "arn:aws:kms:eu-west-1:123456789012:key/0bb20bb2-0bb2-0bb2-0bb2-0bb
 def role_template(**changes: Any) -> Template:
     config = fleet(**changes)
     return template_of(
-        config, lambda stack: ExecutionRole(stack, "Role", config=config, image_repository_arn=REPOSITORY)
+        config, lambda stack: ExecutionRole(stack, "Role", config=config, image_repository_arns=[REPOSITORY])
     )
 
 
@@ -123,7 +123,7 @@ def test_a_tenants_own_role_reads_its_artefacts_and_writes_its_logs_alone() -> N
                 stack,
                 "Role",
                 config=config,
-                image_repository_arn=REPOSITORY,
+                image_repository_arns=[REPOSITORY],
                 tenant="w1",
             ),
         )

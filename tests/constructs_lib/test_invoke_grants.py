@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from synthesis import AUDIENCE, statements, template_of
 
 from constructs_lib import invoke_grants
-from constructs_lib.dedicated_endpoint import DedicatedEndpoint
-from constructs_lib.multi_model_endpoint import MultiModelEndpoint
+from constructs_lib.hosting.dedicated_endpoint import DedicatedEndpoint
+from constructs_lib.hosting.multi_model_endpoint import MultiModelEndpoint
 from local_cloud.testing.fleets import fleet
 from tierfleet.config import routes
 from tierfleet.runtime.names import endpoint_name, hashed_tenant
@@ -24,7 +24,7 @@ words = st.lists(st.text("a1", min_size=1, max_size=2), min_size=1, max_size=2).
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/"
 CONFIG = fleet()
 SHARED = routes.endpoint_name(CONFIG, "tail")
-COMMON: dict[str, Any] = {"config": CONFIG, "image_uri": "image", "audience": AUDIENCE}
+COMMON: dict[str, Any] = {"config": CONFIG, "audience": AUDIENCE}
 
 
 def granted(grant: Callable[[iam.Role], Any]) -> Any:
@@ -36,7 +36,7 @@ def granted(grant: Callable[[iam.Role], Any]) -> Any:
     return statement
 
 
-def test_a_caller_on_a_shared_endpoint_reaches_the_models_of_its_tenants_only() -> None:
+def test_a_caller_on_a_multi_model_endpoint_reaches_only_the_models_of_its_tenants() -> None:
     statement = granted(lambda role: invoke_grants.grant_shared(role, CONFIG, SHARED, ["m1", "m2"]))
     assert statement == {
         "Effect": "Allow",
@@ -90,7 +90,7 @@ def test_an_id_that_looks_like_a_hash_is_refused() -> None:
         granted(lambda role: invoke_grants.grant_future_dedicated(role, CONFIG, hashed_tenant("w1")))
 
 
-def test_the_pattern_of_future_endpoints_reaches_no_other_tenant_and_no_shared_endpoint() -> None:
+def test_the_pattern_of_future_endpoints_reaches_no_other_tenant_and_no_multi_model_endpoint() -> None:
     patterns = granted(lambda role: invoke_grants.grant_future_dedicated(role, CONFIG, "w1"))["Resource"]
     names = [routes.endpoint_name(CONFIG, "whale", tenant) for tenant in ("w10", "w1-b", "a-w1", "w")]
     for name in (*names, SHARED, "shop--test--w1--all--mme-m5-xlarge", "shop--prod--whale--w1--dedicated-m5-large"):
@@ -113,11 +113,11 @@ def test_the_pattern_of_an_endpoint_reaches_it_under_each_type_and_generation_an
     assert fnmatchcase(another, pattern) == (other == tenant)
 
 
-def test_a_shared_endpoint_grants_its_own_name_with_the_tenants_it_is_told() -> None:
+def test_a_multi_model_endpoint_grants_its_own_name_with_the_given_tenants() -> None:
     def grant(role: iam.Role) -> None:
         tier = CONFIG.multi_model_tiers["tail"]
         endpoint = MultiModelEndpoint(
-            cdk.Stack.of(role), "Tail", **COMMON, tier_name="tail", tier=tier, execution_role=role
+            cdk.Stack.of(role), "Tail", **COMMON, image_uri="image", tier_name="tail", tier=tier, execution_role=role
         )
         endpoint.grant_invoke(role, tenants=["m1"])
 
@@ -130,7 +130,14 @@ def test_a_dedicated_endpoint_grants_its_own_name() -> None:
     def grant(role: iam.Role) -> None:
         tier = CONFIG.dedicated_tiers["whale"]
         DedicatedEndpoint(
-            cdk.Stack.of(role), "W1", **COMMON, tier_name="whale", tier=tier, tenant="w1", execution_role=role
+            cdk.Stack.of(role),
+            "W1",
+            **COMMON,
+            image_uris=["image"],
+            tier_name="whale",
+            tier=tier,
+            tenant="w1",
+            execution_role=role,
         ).grant_invoke(role)
 
     assert granted(grant)["Resource"] == f"{ARN}shop--test--whale--w1--*"

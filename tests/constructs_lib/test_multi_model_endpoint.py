@@ -7,7 +7,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Match, Template
 from synthesis import AUDIENCE, BUCKET, ROLE_ARN, only, resources, template_of
 
-from constructs_lib.multi_model_endpoint import MultiModelEndpoint
+from constructs_lib.hosting.multi_model_endpoint import MultiModelEndpoint
 from local_cloud.testing.fleets import fleet
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
@@ -177,7 +177,7 @@ def test_a_guardrail_is_opt_in_and_names_its_alarm_literally(configured: Templat
     assert endpoint["EndpointName"].startswith(f"{NAME}-")
 
 
-def test_the_rollback_alarm_stands_before_the_endpoint(plain: Template) -> None:
+def test_the_rollback_alarm_precedes_the_endpoint(plain: Template) -> None:
     [endpoint] = resources(plain, "AWS::SageMaker::Endpoint").values()
     named = {
         logical_id

@@ -8,11 +8,12 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Template
 from synthesis import AUDIENCE, BUCKET, ROLE_ARN, alarm, only, resources, template_of
 
-from constructs_lib.serverless_endpoint import ServerlessEndpoint
+from constructs_lib.hosting.serverless_endpoint import ServerlessEndpoint
 from local_cloud.testing.fleets import CONFIG, fleet
 from tierfleet.config import load
+from tierfleet.config.hosting.serverless import STACK_RESOURCES
 from tierfleet.config.published_metrics import PUBLISHED
-from tierfleet.config.template_size import SERVERLESS_RESOURCES, root_resources
+from tierfleet.config.template_size import root_resources
 
 NAME = "shop--test--rare--r1--serverless"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
@@ -37,7 +38,7 @@ def serverless_template(tier: dict[str, Any] | None = None, **changes: Any) -> T
             tier_name="rare",
             tier=config.serverless_tiers["rare"],
             tenant="r1",
-            image_uri="image",
+            image_uris=["image"],
             execution_role=iam.Role.from_role_arn(stack, "Role", ROLE_ARN),
             audience=AUDIENCE,
         )
@@ -125,5 +126,5 @@ def test_the_counts_of_resources_are_those_of_the_showcase(templates: dict[str, 
     counts = {name: len(t["Resources"]) for name, t in templates.items() if name.startswith("showcasedevFleet")}
     (nested,) = [name for name in counts if "Whalesm07" in name]
     (root,) = [name for name in counts if "Whales" not in name]
-    assert counts[nested] == SERVERLESS_RESOURCES
+    assert counts[nested] == STACK_RESOURCES
     assert counts[root] == root_resources(load(CONFIG / "showcase-dev.toml").tiers)

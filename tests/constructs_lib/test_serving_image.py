@@ -15,7 +15,10 @@ URI = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/ours/server:7"
 def serving_image(**changes: Any) -> ServingImage:
     config = fleet(**changes)
     built: list[ServingImage] = []
-    template_of(config, lambda stack: built.append(ServingImage(stack, "Image", config=config)))
+    template_of(
+        config,
+        lambda stack: built.append(ServingImage(stack, "Image", container=config.container, region=config.region)),
+    )
     return built[0]
 
 

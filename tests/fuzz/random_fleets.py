@@ -18,7 +18,7 @@ from tests.fuzz.fleet_files import synthesise_and_check
 from tests.fuzz.toml_mutations import toml_of
 from tierfleet.config import FleetConfig, load
 from tierfleet.config.guardrail_time import BAKE_SECONDS
-from tierfleet.config.serverless import REGIONS as SERVERLESS_REGIONS
+from tierfleet.config.hosting.serverless import REGIONS as SERVERLESS_REGIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -56,7 +56,9 @@ def test_each_shipped_fleet_in_an_empty_account_needs_a_bootstrap_and_quotas(
     cloud: LocalCloud, directory: Path, file: Path
 ) -> None:
     code, findings = preflight(directory, file)
-    assert (code, problems(findings)) == (1, {"bootstrap", "quotas"})
+    # The images of examples/ are pushed before the showcase is deployed.
+    images = {"image"} if file.stem == "showcase-dev" else set()
+    assert (code, problems(findings)) == (1, {"bootstrap", "quotas", *images})
     areas = {finding["area"] for finding in findings}
     assert areas == {"credentials", "bootstrap", "stacks", "bucket", "image", "quotas"}
     assert not [finding for finding in findings if finding["status"] == "unknown"]
@@ -136,3 +138,38 @@ def test_an_account_with_something_amiss_says_each_thing_at_once(cloud: LocalClo
     assert code == 1
     assert problems(findings) >= {"image", "network", "keys", "models", "quotas"}
     assert not [finding for finding in findings if finding["status"] == "unknown"], findings
+
+
+def test_a_pipeline_of_own_and_awss_images_needs_a_repository_policy(cloud: LocalCloud, directory: Path) -> None:
+    ecr, image = cloud.client("ecr", ACCOUNT, region=REGION), f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/team/steps:1"
+    ecr.create_repository(repositoryName="team/steps")
+    pipeline = {
+        "hosting": "pipeline",
+        "instance_type": "ml.m5.large",
+        "instances": {"min": 2, "max": 2, "initial": 2},
+        "scaling": {"max_requests_per_second": 50},
+        "alarms": {"max_model_latency_p99_milliseconds": 100},
+        "stages": [
+            {"name": "features", "image": image},
+            {"name": "score", "image": "sagemaker-xgboost", "version": "1.7-1", "model": "tenant"},
+        ],
+        "tenants": {"p1": {"model": "p1/1.tar.gz"}},
+    }
+    file = directory / "mixed-test.toml"
+    content = document(account=ACCOUNT, fleet="mixed", network_isolation=False, tiers={"decided": pipeline})
+    file.write_text(tomlkit.dumps(content))
+
+    def said() -> dict[str, str]:
+        return {each["message"]: each["status"] for each in preflight(directory, file)[1] if each["area"] == "image"}
+
+    before = said()
+    assert before[f"{image} cannot be pulled: Requested image not found"] == "problem"
+    (missing,) = [message for message in before if "the policy of team/steps" in message]
+    assert (
+        "does not allow sagemaker.amazonaws.com ecr:BatchCheckLayerAvailability, ecr:BatchGetImage, ecr:Get" in missing
+    )
+    actions = ["ecr:BatchGetImage", "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer"]
+    statement = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": actions}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    ecr.set_repository_policy(repositoryName="team/steps", policyText=policy)
+    assert said()["the policy of team/steps lets SageMaker pull"] == "ok"

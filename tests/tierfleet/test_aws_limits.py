@@ -17,7 +17,8 @@ from tests.fuzz.random_fleets import random_fleets
 from tierfleet import aws_limits, instance_types
 from tierfleet.config import FleetConfig
 from tierfleet.config.hosted_routes import hosted_routes, template_bytes
-from tierfleet.config.template_size import ROUTE_PARTS_RESOURCES, WHALE_RESOURCES, root_resources
+from tierfleet.config.hosting.dedicated import STACK_RESOURCES
+from tierfleet.config.template_size import ROUTE_PARTS_RESOURCES, root_resources
 from tierfleet.property_limits import PROPERTY_LIMITS, PropertyLimit
 from tierfleet.template_limits import check_assembly, check_limits
 
@@ -26,14 +27,14 @@ CONFIG_LIMITS = [value for value in vars(aws_limits).values() if isinstance(valu
 
 @cache
 def shapes(service: str) -> dict[str, Any]:
-    found: dict[str, Any] = botocore.loaders.Loader().load_service_model(service, "service-2")["shapes"]
-    return found
+    service_shapes: dict[str, Any] = botocore.loaders.Loader().load_service_model(service, "service-2")["shapes"]
+    return service_shapes
 
 
 def shape_of(name: str) -> dict[str, Any]:
     service, _, shape = name.partition(":")
-    found: dict[str, Any] = shapes(service)[shape]
-    return found
+    service_shape: dict[str, Any] = shapes(service)[shape]
+    return service_shape
 
 
 @pytest.mark.parametrize("limit", [limit for limit in CONFIG_LIMITS if limit.shape], ids=lambda limit: limit.shape)
@@ -291,4 +292,4 @@ def test_the_resources_and_bytes_that_a_check_expects_are_the_real_ones(name: st
 
 def test_a_whale_is_as_many_resources_as_the_check_expects(synth: Synth) -> None:
     nested = [t for n, t in read_templates(synth(fleet())).items() if "Whalesw1" in n]
-    assert [len(template["Resources"]) for template in nested] == [WHALE_RESOURCES]
+    assert [len(template["Resources"]) for template in nested] == [STACK_RESOURCES]

@@ -1,17 +1,11 @@
 """The configuration of a fleet: one TOML file per fleet and environment, checked before anything is built."""
 
+from tierfleet.config.container import Container
+from tierfleet.config.hosting.dedicated import DedicatedTenant, DedicatedTier
+from tierfleet.config.hosting.multi_model import MultiModelTier, ScaleOnCache
+from tierfleet.config.hosting.tier import Guardrail, HostedTier, InstanceTier, Scaling, Tier
 from tierfleet.config.load import CheckedFile, check_file, check_files, load, load_all
-from tierfleet.config.model import (
-    Container,
-    DedicatedTenant,
-    DedicatedTier,
-    FleetConfig,
-    Guardrail,
-    MultiModelTier,
-    ScaleOnCache,
-    Scaling,
-    Tier,
-)
+from tierfleet.config.model import FleetConfig
 from tierfleet.config.problems import ConfigError, Problem
 
 __all__ = [
@@ -22,6 +16,8 @@ __all__ = [
     "DedicatedTier",
     "FleetConfig",
     "Guardrail",
+    "HostedTier",
+    "InstanceTier",
     "MultiModelTier",
     "Problem",
     "ScaleOnCache",

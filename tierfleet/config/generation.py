@@ -1,4 +1,4 @@
-"""The generation of a multi-model endpoint: six characters for everything that its instances are made of.
+"""The generation of an endpoint that tenants share: six characters for everything that its instances are made of.
 
 SageMaker applies a change of these settings by new instances with an empty cache, which get the traffic before anything
 could warm them. So a change makes another endpoint, under another name (docs/adr/0042).
@@ -13,7 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.hosting.pipeline import PipelineTier, stage_settings
+from tierfleet.config.hosting.tier import InstanceTier, Tier
+from tierfleet.config.model import FleetConfig
 from tierfleet.config.problems import Problem
 from tierfleet.images import TIERFLEET_IMAGE
 
@@ -23,16 +26,26 @@ _CONTAINER: Final = Path(__file__).resolve().parents[2] / "container"
 LEFT_OUT: Final = ("__pycache__", "*.pyc", ".*_cache", "*.egg-info", "*.so", "build")
 
 
-def generation(config: FleetConfig, tier: MultiModelTier) -> str:
+def generation(config: FleetConfig, tier: Tier) -> str:
     """Six characters of base32 (30 bits of SHA-256), such as `q3f7xk`. The instance type is not part of it, since
     the name has it already."""
     return _short(instance_settings(config, tier))
 
 
-def name_suffix(config: FleetConfig, tier: MultiModelTier) -> str | None:
+def order_id(tier: PipelineTier) -> str:
+    """Eight characters for the order of the stages: the logical id of a pipeline's Model has them."""
+    return _digest([stage.name for stage in tier.stages]).hexdigest()[:8].upper()
+
+
+def stages_id(tier: PipelineTier, tenant: str) -> str:
+    """Six characters for what the stages of one tenant's pipeline are made of, besides the model of the tenant."""
+    return _short([_stages(tier), sorted(tier.tenants[tenant].stage_models.items())])
+
+
+def name_suffix(config: FleetConfig, tier: Tier) -> str | None:
     """The generation in the endpoint's name; None for the fleet file's `first_generation`."""
     current = generation(config, tier)
-    return None if current == tier.first_generation else current
+    return None if isinstance(tier, MultiModelTier) and current == tier.first_generation else current
 
 
 def check_generations(config: FleetConfig) -> Iterator[Problem]:
@@ -44,22 +57,18 @@ def check_generations(config: FleetConfig) -> Iterator[Problem]:
             yield Problem(f"tiers.{name}", "first_generation", tier.first_generation, message, fix, severity="note")
 
 
-def instance_settings(config: FleetConfig, tier: MultiModelTier) -> dict[str, Any]:
+def instance_settings(config: FleetConfig, tier: Tier) -> dict[str, Any]:
     """What becomes a property of the Model, of the EndpointConfig, or of the Endpoint where it cannot be updated.
 
     Settings with their default are left out, so that a new key does not change the generations of today.
     """
-    container = config.container
     made_of: dict[str, Any] = {
-        "image": container.image,
-        "image_version": container.version,
-        "image_content": image_content() if container.image == TIERFLEET_IMAGE else None,
-        "environment": dict(container.environment) or None,
+        **(_stages(tier) if isinstance(tier, PipelineTier) else _container(config)),
         "network": config.network.model_dump(mode="json") if config.network else None,
         "network_isolation": config.network_isolation or None,
         "volume_kms_key_arn": config.encryption.volume_kms_key_arn,
         "detailed_observability": config.detailed_observability or None,
-        "model_cache": None if tier.model_cache == "Enabled" else tier.model_cache,
+        "model_cache": tier.model_cache if isinstance(tier, MultiModelTier) and tier.model_cache != "Enabled" else None,
         "initial": tier.instances.initial,
         "volume_size_in_gb": tier.volume_size_in_gb,
         "model_data_download_timeout_in_seconds": tier.model_data_download_timeout_in_seconds,
@@ -69,7 +78,23 @@ def instance_settings(config: FleetConfig, tier: MultiModelTier) -> dict[str, An
     return {key: value for key, value in made_of.items() if value is not None}
 
 
-def guardrail_settings(tier: MultiModelTier | DedicatedTier) -> dict[str, Any] | None:
+def _container(config: FleetConfig) -> dict[str, Any]:
+    container = config.container
+    return {
+        "image": container.image,
+        "image_version": container.version,
+        "image_content": image_content() if container.image == TIERFLEET_IMAGE else None,
+        "environment": dict(container.environment) or None,
+    }
+
+
+def _stages(tier: PipelineTier) -> dict[str, Any]:
+    """The stages in order: a list, so that a new order is another generation."""
+    ours = any(stage.image == TIERFLEET_IMAGE for stage in tier.stages)
+    return {"stages": stage_settings(tier), "image_content": image_content() if ours else None}
+
+
+def guardrail_settings(tier: InstanceTier) -> dict[str, Any] | None:
     """The guardrail as SageMaker gets it, without keys that its type does not use; None without one."""
     guardrail = tier.guardrail
     if guardrail is None:
@@ -81,7 +106,7 @@ def guardrail_settings(tier: MultiModelTier | DedicatedTier) -> dict[str, Any] |
     return {"shift": shift, **guardrail.model_dump(exclude=unused)}
 
 
-def guardrail_id(tier: MultiModelTier | DedicatedTier) -> str:
+def guardrail_id(tier: InstanceTier) -> str:
     """Eight characters for a guardrail: an EndpointConfig's logical id has them, since an endpoint is updated only by
     another EndpointConfig. Empty without a guardrail."""
     settings = guardrail_settings(tier)

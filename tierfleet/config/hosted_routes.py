@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tierfleet.config import routes
-from tierfleet.config.model import FleetConfig, MultiModelTier
+from tierfleet.config.model import FleetConfig
 from tierfleet.config.template_size import ROUTE_PARTS_BYTES, frame_bytes, json_length
 from tierfleet.runtime.route_parts import TENANTS, WARM_UP, part_key
 
@@ -37,7 +37,7 @@ def hosted_routes(config: FleetConfig) -> HostedRoutes:
     shared = {
         tenant: route
         for tenant, route in document["tenants"].items()
-        if isinstance(config.tiers[route["tier"]], MultiModelTier)
+        if not config.tiers[route["tier"]].endpoint_per_tenant
     }
     sections = {TENANTS: shared, WARM_UP: document["warm_up"]}
     contents = {section: _text(content).encode() for section, content in sections.items() if content}

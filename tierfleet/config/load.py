@@ -20,20 +20,16 @@ from tierfleet.config.files import (
     with_tuples,
 )
 from tierfleet.config.generation import check_generations
-from tierfleet.config.model import AnyTier, DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.config.hosting import TIERS, AnyTier
+from tierfleet.config.hosting.asynchronous import async_multi_model_problem, explained, is_async_multi_model
+from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.model import FleetConfig
 from tierfleet.config.problems import ConfigError, Problem, errors_of, from_pydantic
 from tierfleet.config.rules.fleet import check_fleet
 from tierfleet.config.rules.size import check_sizes
 from tierfleet.config.section import MAX_WORD_CHARACTERS
-from tierfleet.config.serverless import ServerlessTier
 from tierfleet.config.shapes import how_to_write, known_keys
 from tierfleet.runtime.names import WORD_PATTERN
-
-_TIER_MODELS: dict[str, type[AnyTier]] = {
-    "multi-model": MultiModelTier,
-    "dedicated": DedicatedTier,
-    "serverless": ServerlessTier,
-}
 
 
 @dataclass(frozen=True)
@@ -186,15 +182,17 @@ def _validate_tiers(tables: dict[str, Any], problems: list[Problem]) -> dict[str
     tiers: dict[str, Any] = {}
     for name, table in sorted(tables.items()):
         hosting = table.get("hosting") if isinstance(table, dict) else None
-        model = _TIER_MODELS.get(hosting) if isinstance(hosting, str) else None
+        model = TIERS.get(hosting) if isinstance(hosting, str) else None
         if not re.fullmatch(WORD_PATTERN, name) or len(name) > MAX_WORD_CHARACTERS:
             message = f"a tier's name must match {WORD_PATTERN}, with at most {MAX_WORD_CHARACTERS} characters"
             problems.append(Problem("tiers", name, None, message, "use lowercase letters, digits and single hyphens"))
         elif not isinstance(table, dict):
             message, fix = "a tier is a table", f'write [tiers.{name}] and below it hosting = "multi-model"'
             problems.append(Problem("tiers", name, table, message, fix))
+        elif is_async_multi_model(hosting):
+            problems.append(async_multi_model_problem(f"tiers.{name}", hosting))
         elif model is None:
-            message, fix = f"must be one of {', '.join(_TIER_MODELS)}", "say how the tier is hosted"
+            message, fix = f"must be one of {', '.join(TIERS)}", "say how the tier is hosted"
             problems.append(Problem(f"tiers.{name}", "hosting", hosting, message, fix))
         else:
             reported = len(problems)
@@ -205,10 +203,14 @@ def _validate_tiers(tables: dict[str, Any], problems: list[Problem]) -> dict[str
 
 def _of_another_shape(problem: Problem, hosting: str) -> Problem:
     """Says whose key it is, where a tier has a key of another hosting shape."""
-    has_it = [word for word, model in _TIER_MODELS.items() if problem.key in model.model_fields]
+    if hosting == "async" and (explanation := explained(problem)) is not problem:
+        return explanation
+    has_it = [word for word, model in TIERS.items() if problem.key in model.model_fields]
     if problem.table.count(".") != 1 or not has_it or hosting in has_it:
         return problem
-    message = f"a {hosting} tier has no {problem.key}; {' and '.join(has_it)} tiers have one"
+    *most, last = has_it
+    having = f"{', '.join(most)} and {last}" if most else last
+    message = f"{'an' if hosting == 'async' else 'a'} {hosting} tier has no {problem.key}; {having} tiers have one"
     return replace(problem, message=message, fix="remove it, or choose another hosting")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tierfleet.columns import in_columns
-from tierfleet.config.model import DedicatedTier, FleetConfig
+from tierfleet.config.model import FleetConfig
 
 # Defaults of a new account. Source: docs.aws.amazon.com/general/latest/gr/sagemaker.html (2026 text).
 DEFAULT_INSTANCES_ACROSS_ENDPOINTS = 4
@@ -50,9 +50,8 @@ def quotas(config: FleetConfig) -> list[Quota]:
     of_type: Counter[str] = Counter()
     largest = 0
     for tier in config.instance_tiers.values():
-        endpoints = len(tier.tenants) if isinstance(tier, DedicatedTier) else 1
-        of_type[tier.instance_type] += endpoints * tier.most_instances
-        largest = max(largest, tier.most_instances if endpoints else 0)
+        of_type[tier.instance_type] += tier.endpoint_count * tier.most_instances
+        largest = max(largest, tier.most_instances if tier.endpoint_count else 0)
     return [
         *(
             Quota(f"{name} for endpoint usage", count, 2 * count, DEFAULT_INSTANCES_OF_TYPE.get(name, 0))

@@ -5,12 +5,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tierfleet.config.generation import name_suffix
-from tierfleet.config.model import FleetConfig, MultiModelTier, TenantEndpointTier
-from tierfleet.config.serverless import ServerlessTier
+from tierfleet.config.container import Probe
+from tierfleet.config.generation import name_suffix, stages_id
+from tierfleet.config.hosting import multi_container
+from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.hosting.pipeline import PipelineTier
+from tierfleet.config.hosting.tier import HostedTier, Tier
+from tierfleet.config.model import FleetConfig
 from tierfleet.instance_types import describe
 from tierfleet.runtime import names, route_parts
-from tierfleet.runtime.hosting import SHAPES
 
 # AppConfig's validators know no newer draft than 04. Kept by hand; tests check every fleet's document against it.
 ROUTE_SCHEMA: Mapping[str, Any] = {
@@ -105,23 +108,52 @@ ROUTE_SCHEMA: Mapping[str, Any] = {
     },
 }
 
+_ASYNC_TIER_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["hosting", "bucket"],
+    "additionalProperties": False,
+    "properties": {
+        "hosting": {"enum": ["async"]},
+        "bucket": {"type": "string", "minLength": 3, "maxLength": 63},
+    },
+}
+
 
 def route_schema(config: FleetConfig) -> dict[str, Any]:
     """ROUTE_SCHEMA for the shapes of one fleet. A shape without a tier is not in it, so a shape that tierfleet learns
     changes no validator that is deployed."""
     schema = copy.deepcopy(dict(ROUTE_SCHEMA))
-    own = sorted({tier.hosting for tier in config.tiers.values() if not SHAPES[tier.hosting].shared} | {"dedicated"})
-    schema["properties"]["tiers"]["additionalProperties"]["oneOf"][1]["properties"]["hosting"]["enum"] = own
+    shared, own = schema["properties"]["tiers"]["additionalProperties"]["oneOf"]
+    tiers = config.tiers.values()
+    for kind, words in (
+        (shared, {"multi-model", *(tier.hosting for tier in tiers if not tier.endpoint_per_tenant)}),
+        (own, {"dedicated", *(t.hosting for t in tiers if t.endpoint_per_tenant and t.shape.request_response)}),
+    ):
+        kind["properties"]["hosting"]["enum"] = sorted(words)
+    if any(tier.shape.names_container for tier in tiers):
+        schema["properties"]["tenants"]["additionalProperties"]["properties"] |= multi_container.ROUTE_KEYS
+    if any(isinstance(tier, PipelineTier) for tier in tiers):
+        schema["properties"]["tenants"]["additionalProperties"]["properties"]["stages"] = {"type": "string"}
+        warm_up = schema["properties"]["warm_up"]["properties"]
+        warm_up["probes"] = {"type": "object", "additionalProperties": warm_up["probe"]}
+    if config.async_tiers:
+        schema["properties"]["tiers"]["additionalProperties"]["oneOf"].append(_ASYNC_TIER_SCHEMA)
     return schema
 
 
 def endpoint_name(config: FleetConfig, tier: str, tenant: str | None = None) -> str:
     """Name of the endpoint of a multi-model tier, or of one tenant of another tier; at most 63 characters."""
     settings = config.tiers[tier]
-    suffix = name_suffix(config, settings) if isinstance(settings, MultiModelTier) else None
+    suffix = None
+    if isinstance(settings, Tier) and not settings.endpoint_per_tenant:
+        suffix = name_suffix(config, settings)
     words = config.fleet, config.environment, tier, tenant
-    instance_type = None if isinstance(settings, ServerlessTier) else settings.instance_type
-    return names.endpoint_name(*words, settings.hosting, instance_type, suffix)
+    return names.endpoint_name(*words, settings.hosting, settings.endpoint_instance_type, suffix)
+
+
+def async_bucket(config: FleetConfig) -> str:
+    """Name of the bucket of requests to asynchronous endpoints, and of results."""
+    return names.async_bucket(config.fleet, config.environment, config.account, config.region)
 
 
 def route_document(config: FleetConfig) -> dict[str, Any]:
@@ -139,10 +171,20 @@ def route_document(config: FleetConfig) -> dict[str, Any]:
         "tiers": {name: _tier(config, name) for name in sorted(config.tiers)},
         "tenants": _exceptions(config),
         "warm_up": {
-            "probe": {"content_type": config.probe.content_type, "body": config.probe.body},
+            "probe": _probe(config.probe),
             "tiers": _warm_ups(config),
+            **({"probes": probes} if (probes := _own_probes(config)) else {}),
         },
     }
+
+
+def _probe(probe: Probe) -> dict[str, str]:
+    return {"content_type": probe.content_type, "body": probe.body}
+
+
+def _own_probes(config: FleetConfig) -> dict[str, dict[str, str]]:
+    probes = {name: tier.probe_or(config.probe) for name, tier in sorted(config.tiers.items())}
+    return {name: _probe(probe) for name, probe in probes.items() if probe != config.probe}
 
 
 def route_json(config: FleetConfig) -> str:
@@ -151,32 +193,34 @@ def route_json(config: FleetConfig) -> str:
 
 
 def _tier(config: FleetConfig, name: str) -> dict[str, str]:
-    hosting = config.tiers[name].hosting
-    return (
-        {"hosting": hosting, "endpoint": endpoint_name(config, name)}
-        if SHAPES[hosting].shared
-        else {"hosting": hosting}
-    )
+    tier = config.tiers[name]
+    if not tier.shape.request_response:
+        return {"hosting": tier.hosting, "bucket": async_bucket(config)}
+    return {"hosting": tier.hosting} | ({} if tier.endpoint_per_tenant else {"endpoint": endpoint_name(config, name)})
 
 
-def _exceptions(config: FleetConfig) -> dict[str, dict[str, str]]:
+def _exceptions(config: FleetConfig) -> dict[str, dict[str, Any]]:
     exceptions = {}
     for name, tier in config.tiers.items():
         for tenant in tier.tenants:
-            if not isinstance(tier, MultiModelTier):
-                route = {
+            if tier.endpoint_per_tenant:
+                route: dict[str, Any] = {
                     "endpoint": endpoint_name(config, name, tenant),
                     "model_version": _pinned_version(tier, tenant),
+                    **tier.route_details(tenant),
                 }
             else:
                 route = {"endpoint": endpoint_name(config, name)}
+            if isinstance(tier, PipelineTier):
+                route["stages"] = stages_id(tier, tenant)
             exceptions[tenant] = {"tier": name, **route}
     return dict(sorted(exceptions.items()))
 
 
-def _pinned_version(tier: TenantEndpointTier, tenant: str) -> str:
-    """`2026-11-14` of `m01/2026-11-14.tar.gz`, as a pointer would name it."""
-    return tier.tenants[tenant].model.partition("/")[2].removesuffix(".tar.gz")
+def _pinned_version(tier: HostedTier, tenant: str) -> str:
+    """The version of the first artefact that the tenant's line pins, as a pointer would name it."""
+    # The size of a document is also computed for a file whose tenant pins nothing by mistake.
+    return names.version_of(next(iter(tier.pinned_models(tenant).values()), ""))
 
 
 def _warm_ups(config: FleetConfig) -> dict[str, Any]:

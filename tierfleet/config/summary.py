@@ -1,9 +1,10 @@
 """A fleet file in one screen."""
 
 from tierfleet.columns import in_columns, sentence
-from tierfleet.config.model import FleetConfig, InstanceTier, MultiModelTier, TenantEndpointTier
+from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.hosting.tier import HostedTier
+from tierfleet.config.model import FleetConfig
 from tierfleet.config.routes import endpoint_name
-from tierfleet.config.serverless import ServerlessTier
 from tierfleet.text import counted
 
 
@@ -24,7 +25,7 @@ def _container(config: FleetConfig) -> str:
 
 def _shared(config: FleetConfig, name: str, tier: MultiModelTier, width: int | None) -> list[str]:
     tenants = "every tenant no other tier names" if tier.default else counted(len(tier.tenants), "tenant")
-    lines = [f"  {name}: multi-model, {tenants}", _instances(tier)]
+    lines = [f"  {name}: multi-model, {tenants}", f"    {tier.capacity}"]
     if tier.scale_on_cache:
         unloads = tier.scale_on_cache.max_unloads_per_hour
         lines.append(f"      + {tier.scale_on_cache.add_instances} instance above {unloads} unloads an hour")
@@ -37,19 +38,17 @@ def _shared(config: FleetConfig, name: str, tier: MultiModelTier, width: int | N
     return [*lines, f"    {endpoint_name(config, name)}"]
 
 
-def _tenant_endpoints(config: FleetConfig, name: str, tier: TenantEndpointTier, width: int | None) -> list[str]:
-    size = _containers(tier) if isinstance(tier, ServerlessTier) else _instances(tier)
-    lines = [f"  {name}: {tier.hosting}, {counted(len(tier.tenants), 'tenant')}, an endpoint each", size]
-    rows = [(endpoint_name(config, name, tenant), own.model) for tenant, own in sorted(tier.tenants.items())]
+def _tenant_endpoints(config: FleetConfig, name: str, tier: HostedTier, width: int | None) -> list[str]:
+    whose = "an endpoint each" if tier.endpoint_per_tenant else "one endpoint"
+    lines = [
+        f"  {name}: {tier.hosting}, {counted(len(tier.tenants), 'tenant')}, {whose}",
+        sentence(tier.capacity, width, first="    "),
+    ]
+    if not tier.endpoint_per_tenant:
+        return [*lines, f"    {endpoint_name(config, name)}"]
+    rows = [
+        (endpoint_name(config, name, tenant), ", ".join(tier.pinned_models(tenant).values()))
+        for tenant in sorted(tier.tenants)
+    ]
     room = None if width is None else width - 4
     return [*lines, *(f"    {line}" for line in in_columns(rows, room, shrink=(0, 1)))]
-
-
-def _containers(tier: ServerlessTier) -> str:
-    warm = f", {tier.provisioned_concurrency} kept warm" if tier.provisioned_concurrency else ""
-    return f"    0 to {tier.max_concurrency} containers of {tier.memory_size_in_mb} MB{warm}"
-
-
-def _instances(tier: InstanceTier) -> str:
-    bounds = f"{tier.instances.min} to {tier.instances.max} x {tier.instance_type}"
-    return f"    {bounds}, scaling at {tier.scaling.target_invocations_per_minute:g} calls a minute and instance"

@@ -7,11 +7,12 @@ synthesis. Tests compare both with real templates.
 import json
 from collections.abc import Mapping
 
-from tierfleet.config.model import AnyTier, FleetConfig, MultiModelTier
-from tierfleet.config.serverless import ServerlessTier
+from tierfleet.config.hosting import AnyTier
+from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.model import FleetConfig
 
 # Resources of the root stack: of every fleet, of the first warm-up, of a shared tier and its options, of a whale's
-# nested stack, of a route document in parts; and the resources inside a whale's stack.
+# nested stack, of a route document in parts. A tier knows the resources inside its nested stacks.
 FLEET_RESOURCES = 26
 # The two route guards have no tags.
 _UNTAGGED_RESOURCES = 2
@@ -21,9 +22,7 @@ SCALE_ON_CACHE_RESOURCES = 4
 WARM_UP_RESOURCES = 1
 NESTED_STACK_RESOURCES = 1
 ROUTE_PARTS_RESOURCES = 1
-WHALE_RESOURCES = 13
-SERVERLESS_RESOURCES = 12
-# The gate that compares the endpoints of tenants that move: in fleets with a serverless tier.
+# The gate that compares the endpoints of tenants that move: in fleets with a tier that says so.
 COMPARISON_RESOURCES = 1
 
 # Bytes of the root template, without its route document, at short names; then by character of a name.
@@ -60,15 +59,19 @@ def root_resources(tiers: Tiers) -> int:
         + MULTI_MODEL_RESOURCES * len(shared)
         + SCALE_ON_CACHE_RESOURCES * sum(tier.scale_on_cache is not None for tier in shared)
         + WARM_UP_RESOURCES * warmed
-        + NESTED_STACK_RESOURCES * whales(tiers)
-        + COMPARISON_RESOURCES * any(isinstance(tier, ServerlessTier) for tier in tiers.values())
+        + NESTED_STACK_RESOURCES * len(stack_resources(tiers))
+        + COMPARISON_RESOURCES * any(tier.compares_moves for tier in tiers.values())
     )
 
 
 def nested_resources(tiers: Tiers) -> int:
     """Resources of all nested stacks."""
-    serverless = sum(len(tier.tenants) for tier in tiers.values() if isinstance(tier, ServerlessTier))
-    return SERVERLESS_RESOURCES * serverless + WHALE_RESOURCES * (whales(tiers) - serverless)
+    return sum(stack_resources(tiers))
+
+
+def stack_resources(tiers: Tiers) -> list[int]:
+    """Resources of each nested stack."""
+    return [tier.stack_resources(tenant) for tier in tiers.values() for tenant in tier.stack_tenants]
 
 
 def frame_bytes(config: FleetConfig) -> int:
@@ -80,8 +83,8 @@ def frame_bytes(config: FleetConfig) -> int:
     )
     size = _FLEET_BYTES + _FLEET_NAME_BYTES * names
     size += _FIRST_WARM_UP_BYTES * any(tier.warm_up for tier in config.multi_model_tiers.values())
-    size += _FIRST_WHALE_BYTES * bool(whales(config.tiers))
-    size += _COMPARISON_BYTES * bool(config.serverless_tiers)
+    size += _FIRST_WHALE_BYTES * bool(stack_resources(config.tiers))
+    size += _COMPARISON_BYTES * config.compares_moves
     for name, tier in config.tiers.items():
         if isinstance(tier, MultiModelTier):
             size += _MULTI_MODEL_BYTES + environment + _TIER_NAME_BYTES * (len(name) - 4)
@@ -93,14 +96,15 @@ def frame_bytes(config: FleetConfig) -> int:
             )
         else:
             size += sum(
-                _WHALE_BYTES + _WHALE_NAME_BYTES * (len(tenant) + names + len(name) - 7) for tenant in tier.tenants
+                _WHALE_BYTES + _WHALE_NAME_BYTES * (len(tenant) + names + len(name) - 7)
+                for tenant in tier.stack_tenants
             )
     return size + int(_TAGGED_SHARE * (root_resources(config.tiers) - _UNTAGGED_RESOURCES) * tags)
 
 
 def whales(tiers: Tiers) -> int:
     """How many tenants have an endpoint of their own."""
-    return sum(len(tier.tenants) for tier in tiers.values() if not isinstance(tier, MultiModelTier))
+    return sum(tier.endpoint_count for tier in tiers.values() if tier.endpoint_per_tenant)
 
 
 def json_length(text: str) -> int:

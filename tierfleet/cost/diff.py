@@ -13,7 +13,7 @@ from tierfleet.errors import InputError
 # Anything below half a cent is rounding.
 _CENT: Final = 0.005
 # Keys that change no cost by themselves.
-_FREE_KEYS: Final = ("alarms", "models_per_instance", "model_cache", "guardrail", "default")
+_FREE_KEYS: Final = ("alarms", "models_per_instance", "model_cache", "guardrail", "default", "probe")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _reasons(place: Place, old: Priced | None, new: Priced | None) -> Iterator[s
             yield "new tier" if old_tier is None else "tier removed"
             return
         yield from _differences(_settings(old_tier), _settings(new_tier))
-        if old_tier.hosting == "multi-model" and len(old_tier.tenants) != len(new_tier.tenants):
+        if not old_tier.endpoint_per_tenant and len(old_tier.tenants) != len(new_tier.tenants):
             yield f"tenants {len(old_tier.tenants)} -> {len(new_tier.tenants)}"
     else:
         yield from _differences(before.routes.model_dump(), after.routes.model_dump(), "routes.")
@@ -137,6 +137,11 @@ def _tier_of(config: FleetConfig, tenant: str) -> str:
 
 def _settings(tier: Any) -> dict[str, Any]:
     settings = tier.model_dump(exclude={"tenants", *_FREE_KEYS})
+    if settings.get("stages"):
+        # What a stage costs is its alarm.
+        settings["stages"] = [
+            stage["name"] for stage in settings["stages"] if stage["max_average_latency_milliseconds"]
+        ]
     if settings.get("warm_up"):
         settings["warm_up"]["tenants"] = len(settings["warm_up"]["tenants"])
     return dict(settings)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tierfleet.config.model import Tier
+from tierfleet.config import Tier
 from tierfleet.config.schedule import fire_times
 
 # A usual year: schedules are averaged over it.

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from tierfleet.config import FleetConfig, MultiModelTier, Tier
+from tierfleet.config import FleetConfig, MultiModelTier
+from tierfleet.config.hosting.tier import InstanceTier
 from tierfleet.config.schedule import fire_times
 from tierfleet.cost.bill import Bill, Place
 from tierfleet.cost.instance_hours import REFERENCE_YEAR, MeanInstances
@@ -28,7 +29,7 @@ WARM_UP_MEMORY_GB: Final = 0.5
 POINTER_TTL_SECONDS: Final = 60
 
 
-def endpoint(bill: Bill, place: Place, tier: Tier, mean: MeanInstances) -> None:
+def endpoint(bill: Bill, place: Place, tier: InstanceTier, mean: MeanInstances) -> None:
     """Instances, volumes and alarms of one endpoint."""
     hour = bill.hour(tier.instance_type)
     usd = [hour.usd * HOURS_PER_MONTH * count for count in (mean.at_min, mean.expected, mean.at_max)]
@@ -45,7 +46,7 @@ def endpoint(bill: Bill, place: Place, tier: Tier, mean: MeanInstances) -> None:
         bill.notes.append(
             f"{name} would need more than its upper bound {share} of the time; those instances are not priced"
         )
-    alarms(bill, place, endpoint_alarms(tier))
+    alarms(bill, place, endpoint_alarms(tier, place[1]))
 
 
 def alarms(bill: Bill, place: Place, count: AlarmCount) -> None:
@@ -90,15 +91,13 @@ def _custom_metrics(bill: Bill, tier: str | None, names: int, hours: float, item
     bill.add((tier, None), item, f"{names} metrics, {hours:.3g} hours a month", usd)
 
 
-def shared_calls(
-    bill: Bill, name: str, tier: MultiModelTier, traffic: Traffic, tenants: list[str], usage: Usage
-) -> None:
-    """S3 requests and logs of the calls to a shared tier."""
+def shared_calls(bill: Bill, name: str, *, cached: bool, traffic: Traffic, tenants: list[str], usage: Usage) -> None:
+    """S3 requests and logs of the calls to a shared tier. cached: whether a model stays in memory after a call."""
     month = {tenant: traffic.calls_per_day(tenant) * DAYS_PER_MONTH for tenant in tenants}
     most_pointer_reads = usage.callers * HOURS_PER_MONTH * 3600 / POINTER_TTL_SECONDS
     pointers = sum(min(calls, most_pointer_reads) for calls in month.values())
     # Without a cache SageMaker deletes the model from memory and disk after each call.
-    cold_share = 1.0 if tier.model_cache == "Disabled" else usage.cold_share or 0.0
+    cold_share = usage.cold_share or 0.0 if cached else 1.0
     fetched = sum(month.values()) * cold_share
     usd = bill.unit("s3_get_request").of(pointers + fetched)
     detail = f"{pointers:,.0f} pointers, {fetched:,.0f} models read"

@@ -1,9 +1,11 @@
 """What a fleet costs a month at AWS's list prices, line by line, tier by tier."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
-from tierfleet.config import DedicatedTier, FleetConfig
-from tierfleet.cost import items, serverless
+from tierfleet.config import FleetConfig, Tier
+from tierfleet.cost import asynchronous, items, serverless
 from tierfleet.cost.bill import Bill, CostLine, Place
 from tierfleet.cost.instance_hours import mean_instances
 from tierfleet.cost.price import Price, UnknownPriceError
@@ -12,6 +14,22 @@ from tierfleet.cost.usage import Usage
 from tierfleet.errors import InputError
 from tierfleet.instance_types import describe
 from tierfleet.text import counted
+
+
+def _instances(bill: Bill, place: Place, tier: Tier, usage: Usage) -> None:
+    """One tenant's endpoint with instances."""
+    calls = usage.traffic.together([str(place[1])]) if usage.traffic else None
+    items.endpoint(bill, place, tier, mean_instances(tier, calls))
+
+
+TENANT_ENDPOINTS: Final[Mapping[str, Callable[[Bill, Place, Any, Usage], None]]] = {
+    "dedicated": _instances,
+    "multi-container": _instances,
+    "serverless": serverless.endpoint,
+    "pipeline": _instances,
+    "async": asynchronous.endpoint,
+}
+"""Adds one tenant's endpoint to the bill, by the word of `hosting`."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +100,16 @@ def monthly_cost(
         items.endpoint(bill, (name, None), shared, mean_instances(shared, calls))
         items.warm_up(bill, name, shared)
         if usage.traffic:
-            items.shared_calls(bill, name, shared, usage.traffic, served[name], usage)
-    for name, dedicated in config.dedicated_tiers.items():
-        for tenant in sorted(dedicated.tenants):
-            calls = usage.traffic.together([tenant]) if usage.traffic else None
-            items.endpoint(bill, (name, tenant), dedicated, mean_instances(dedicated, calls))
-            if usage.traffic:
-                items.endpoint_logs(bill, (name, tenant), usage.traffic.calls_per_day(tenant), usage)
-    for name, without_instances in config.serverless_tiers.items():
-        for tenant in sorted(without_instances.tenants):
-            per_day = usage.traffic.calls_per_day(tenant) if usage.traffic else None
-            serverless.endpoint(bill, (name, tenant), without_instances, per_day, usage)
+            cached = shared.model_cache == "Enabled"
+            items.shared_calls(bill, name, cached=cached, traffic=usage.traffic, tenants=served[name], usage=usage)
+    for name, pipeline in config.shared_pipeline_tiers.items():
+        calls = usage.traffic.together(served[name]) if usage.traffic else None
+        items.endpoint(bill, (name, None), pipeline, mean_instances(pipeline, calls))
+        if usage.traffic:
+            items.shared_calls(bill, name, cached=True, traffic=usage.traffic, tenants=served[name], usage=usage)
+    for name, own in config.tenant_endpoint_tiers.items():
+        for tenant in sorted(own.tenants):
+            TENANT_ENDPOINTS[own.hosting](bill, (name, tenant), own, usage)
             if usage.traffic:
                 items.endpoint_logs(bill, (name, tenant), usage.traffic.calls_per_day(tenant), usage)
     items.storage(bill, config, served, usage)
@@ -125,7 +142,7 @@ def tenant_costs(cost: FleetCost, config: FleetConfig, usage: Usage) -> dict[str
 def _shared_tenants(config: FleetConfig, usage: Usage) -> dict[str, list[str]]:
     """The tenants of each shared tier, as far as they are known: listed, or in the traffic."""
     elsewhere = {tenant for tier in config.tiers.values() for tenant in tier.tenants}
-    tenants = {name: list(tier.tenants) for name, tier in config.multi_model_tiers.items()}
+    tenants = {name: list(tier.tenants) for name, tier in config.tiers.items() if not tier.endpoint_per_tenant}
     if usage.traffic:
         tenants[config.default_tier] = [tenant for tenant in usage.traffic.calls_per_hour if tenant not in elsewhere]
     return tenants
@@ -159,14 +176,13 @@ def _add_notes(bill: Bill, config: FleetConfig, usage: Usage) -> None:
         versions = counted(usage.versions_kept, "version")
         notes.append(f"{versions} of each model in the bucket (--versions-kept)")
     serverless.add_notes(bill, config, usage)
+    asynchronous.add_notes(bill, config, usage)
     starts = "caller process that starts" if usage.callers == 1 else "caller processes that start"
     notes.append(f"{usage.callers} {starts} again {usage.restarts_per_month:g} times a month (--callers)")
     defaults = [
         name
         for name, tier in sorted(config.instance_tiers.items())
-        if tier.volume_size_in_gb is None
-        and not describe(tier.instance_type).local_nvme
-        and not (isinstance(tier, DedicatedTier) and not tier.tenants)
+        if tier.volume_size_in_gb is None and not describe(tier.instance_type).local_nvme and tier.endpoint_count
     ]
     if defaults:
         left_out.append(f"volumes of {', '.join(defaults)}: SageMaker chooses their size; set volume_size_in_gb")

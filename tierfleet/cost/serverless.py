@@ -1,7 +1,7 @@
 """What a serverless endpoint costs: the seconds in which calls run, and containers that are kept warm."""
 
 from tierfleet.config import FleetConfig
-from tierfleet.config.serverless import ServerlessTier
+from tierfleet.config.hosting.serverless import ServerlessTier
 from tierfleet.cost.bill import Bill, Place
 from tierfleet.cost.items import DAYS_PER_MONTH, alarms
 from tierfleet.cost.prices import HOURS_PER_MONTH
@@ -11,8 +11,8 @@ from tierfleet.cost.usage import Usage
 _SECONDS_PER_MONTH = HOURS_PER_MONTH * 3600
 
 
-def endpoint(bill: Bill, place: Place, tier: ServerlessTier, calls_per_day: float | None, usage: Usage) -> None:
-    """Calls, warm containers and alarms of one endpoint. calls_per_day: None where no traffic was given.
+def endpoint(bill: Bill, place: Place, tier: ServerlessTier, usage: Usage) -> None:
+    """Calls, warm containers and alarms of one tenant's endpoint.
 
     10 calls a day of 200 ms in 3 GB are 61 seconds a month.
     """
@@ -26,7 +26,8 @@ def endpoint(bill: Bill, place: Place, tier: ServerlessTier, calls_per_day: floa
         )
         bill.notes += [note] if note not in bill.notes else []
     each = seconds_per_call(tier, usage)
-    calls = (calls_per_day or 0.0) * DAYS_PER_MONTH
+    per_day = usage.traffic.calls_per_day(str(place[1])) if usage.traffic else 0.0
+    calls = per_day * DAYS_PER_MONTH
     most = tier.max_concurrency * _SECONDS_PER_MONTH
     seconds = min(calls * each, most)
     detail = f"{calls:,.0f} calls x {each * 1000:g} ms in {tier.memory_size_in_mb} MB at ${second.usd:g} a second"
@@ -35,7 +36,7 @@ def endpoint(bill: Bill, place: Place, tier: ServerlessTier, calls_per_day: floa
         kept = bill.unit(f"serverless_provisioned_{size}")
         detail = f"{warm} kept warm at ${kept.usd:g} a second"
         bill.add(place, "provisioned concurrency", detail, kept.of(warm * _SECONDS_PER_MONTH))
-    alarms(bill, place, endpoint_alarms(tier))
+    alarms(bill, place, endpoint_alarms(tier, place[1]))
 
 
 def seconds_per_call(tier: ServerlessTier, usage: Usage) -> float:

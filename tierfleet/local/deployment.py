@@ -11,6 +11,7 @@ from local_cloud.host import assembly, cdk_cli
 from local_cloud.host.processes import LocalCloud
 from tierfleet.aws_problem import AwsProblemError
 from tierfleet.config import FleetConfig
+from tierfleet.models.container_models import leave_pointers, packaging_for
 from tierfleet.models.files import ModelFile, find_models
 from tierfleet.models.publish_many import publish_all
 from tierfleet.models.references import pins
@@ -105,7 +106,16 @@ def _publish(cloud: LocalCloud, fleet: FleetConfig, models: Sequence[ModelFile])
     s3 = cloud.client("s3", fleet.account, region=fleet.region)
     bucket = models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
     try:
-        outcomes = list(publish_all(s3, bucket=bucket, models=models, jobs=_PUBLISHERS))
+        outcomes = list(
+            publish_all(
+                s3,
+                bucket=bucket,
+                models=models,
+                jobs=_PUBLISHERS,
+                package_of=packaging_for(fleet),
+                leave_pointers=leave_pointers(fleet),
+            )
+        )
     except AwsProblemError as error:
         raise ValueError(str(error)) from error
     if problems := [outcome.message for outcome in outcomes if outcome.failed]:

@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -12,6 +12,7 @@ from typing import Any
 
 from local_cloud.host.processes import LocalCloud
 from tierfleet.config import FleetConfig
+from tierfleet.config.container import Probe
 from tierfleet.models.bucket import read_pointers
 from tierfleet.models.pointer import Held
 from tierfleet.runtime import clients
@@ -20,12 +21,15 @@ from tierfleet.runtime.client.batch import percentile
 from tierfleet.runtime.client.errors import CallError
 from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
+from tierfleet.runtime.hosting.multi_container import PRIMARY
 from tierfleet.runtime.names import models_bucket
 
 # Share of the calls: tenants with dedicated endpoints, tenants on a warm-up list, all others.
 # The fraud fleet's own split: 5 merchants make 80 %, 50 make 19 % in business hours, 15 are occasional.
 SHARES = (0.80, 0.19, 0.01)
 _CALLERS = 32
+# A request wakes an asynchronous endpoint up within minutes.
+_QUEUED_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,16 @@ class _Seen:
 class Drive:
     """Calls at a steady rate from one process; `summary` may be read at any time."""
 
-    def __init__(self, client: FleetClient, body: bytes, content_type: str, weights: dict[str, float]) -> None:
-        self._client, self._body, self._content_type, self._weights = client, body, content_type, weights
+    def __init__(
+        self,
+        client: FleetClient,
+        probe_of: Callable[[str], Probe],
+        weights: dict[str, float],
+        queued: Collection[str] = (),
+    ) -> None:
+        """probe_of: a valid request of a tenant. queued: tenants whose requests go into a queue."""
+        self._queued = frozenset(queued)
+        self._client, self._probe_of, self._weights = client, probe_of, weights
         self._lock = threading.Lock()
         self._seen: defaultdict[str, _Seen] = defaultdict(_Seen)
         self._errors: Counter[str] = Counter()
@@ -111,7 +123,14 @@ class Drive:
     def _call(self, tenant: str) -> None:
         started = time.perf_counter()
         try:
-            reply = self._client.invoke(tenant, self._body, content_type=self._content_type)
+            probe = self._probe_of(tenant)
+            body, content_type = probe.body.encode(), probe.content_type
+            if tenant in self._queued:
+                submission = self._client.submit(tenant, body, content_type=content_type)
+                reply = self._client.result(submission, _QUEUED_SECONDS)
+            else:
+                # The probe is a row of the primary container; on any other endpoint, of the model.
+                reply = self._client.invoke(tenant, body, container=PRIMARY, content_type=content_type)
         except CallError as error:
             with self._lock:
                 self._errors[type(error).__name__.removesuffix("Error")] += 1
@@ -139,12 +158,12 @@ def drive(cloud: LocalCloud, fleet: FleetConfig) -> Iterator[Drive]:
         connections=settings.connections,
         endpoint_url=cloud.endpoint_url,
     )
-    body, content_type = fleet.probe.body.encode(), fleet.probe.content_type
     client = FleetClient(
         fleet.fleet, fleet.environment, account=fleet.account, settings=settings, session=session, aws=aws
     )
     try:
-        yield Drive(client, body, content_type, weights)
+        queued = {tenant for tier in fleet.async_tiers.values() for tenant in tier.tenants}
+        yield Drive(client, fleet.probe_of, weights, queued)
     finally:
         client.close()
         aws.close()
@@ -164,7 +183,12 @@ def published_tenants(s3: Any, bucket: str) -> list[str]:
 
 def traffic_weights(fleet: FleetConfig, tenants: Sequence[str]) -> dict[str, float]:
     """Each tenant's share of the calls, 1 in all: by SHARES, equal among equals; an empty group's goes to others."""
-    dedicated = {tenant for tier in fleet.dedicated_tiers.values() for tenant in tier.tenants}
+    dedicated = {
+        tenant
+        for tier in fleet.instance_tiers.values()
+        if tier.endpoint_per_tenant and tier.shape.request_response
+        for tenant in tier.tenants
+    }
     warmed = {tenant for tier in fleet.multi_model_tiers.values() if tier.warm_up for tenant in tier.warm_up.tenants}
     groups = (
         [tenant for tenant in tenants if tenant in dedicated],

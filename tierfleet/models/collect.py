@@ -19,7 +19,7 @@ from tierfleet.models.pointer import Entry, Held
 from tierfleet.models.references import Deployed
 from tierfleet.models.sources import StoredSource, delete_unneeded, find_unneeded
 from tierfleet.runtime.catalog import CatalogError
-from tierfleet.runtime.names import MODELS_PREFIX, catalog_key
+from tierfleet.runtime.names import MODELS_PREFIX, catalog_key, version_of
 from tierfleet.text import moment, stamp
 
 if TYPE_CHECKING:
@@ -192,9 +192,7 @@ def _unneeded(said: Held | CatalogError, target: str) -> str:
         return f"given to gc at {entry.collected[target]}"
     if entry.removed_at:
         return f"its tenant was removed at {entry.removed_at}"
-    return (
-        f"{pointer.version_of(entry.target_model)} is current" if entry.target_model else "no pointer names its tenant"
-    )
+    return f"{version_of(entry.target_model)} is current" if entry.target_model else "no pointer names its tenant"
 
 
 def _condemn(s3: "S3Client", bucket: str, held: Held, garbage: Sequence[Artefact], now: datetime) -> bool:

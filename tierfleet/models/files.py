@@ -23,6 +23,11 @@ class ModelFile:
         """Whether it is an artefact already, ready to upload."""
         return self.file.name.endswith(".tar.gz")
 
+    @property
+    def target_model(self) -> str:
+        """The key below `models/` that it gets, `<tenant>/<version>.tar.gz`."""
+        return f"{self.tenant}/{self.version}.tar.gz"
+
 
 def find_models(path: Path) -> list[ModelFile]:
     """The models of a directory `<path>/<tenant>/<version>.<suffix>`, or the one file, in name order.

@@ -1,6 +1,6 @@
 """What each tenant serves: the pointers compared with the routes, the pins and the artefacts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from math import ceil
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from tierfleet.config.routes import endpoint_name
 from tierfleet.models.bucket import read_pointers, read_targets
-from tierfleet.models.pointer import Held, version_of
-from tierfleet.models.references import pins
+from tierfleet.models.pointer import Held
 from tierfleet.models.validation.fleet_fit import tier_of
 from tierfleet.runtime.catalog import CatalogError
+from tierfleet.runtime.names import version_of
 from tierfleet.text import age, moment, size
 
 if TYPE_CHECKING:
@@ -69,14 +69,22 @@ def list_models(
     """
     stored, lists = read_targets(s3, bucket)
     pointers = read_pointers(s3, bucket, done=done)
-    pinned = {target.partition("/")[0]: target for target in pins([fleet])}
+    pinned = {
+        tenant: tuple(tier.pinned_models(tenant).values())
+        for tier in fleet.tenant_endpoint_tiers.values()
+        for tenant in tier.tenants
+    }
     tenants = sorted(pointers.keys() | pinned.keys())
-    rows = [_row(fleet, name, pointers.get(name), pinned.get(name), stored.get(name, set())) for name in tenants]
+    rows = [_row(fleet, name, pointers.get(name), pinned.get(name, ()), stored.get(name, set())) for name in tenants]
     calls = {"LIST": lists + max(1, ceil(len(pointers) / 1000)), "GET": len(pointers)}
     return Listing(rows, calls)
 
 
-def _row(fleet: "FleetConfig", tenant: str, held: Held | CatalogError | None, pin: str | None, stored: set[str]) -> Row:
+def _row(
+    fleet: "FleetConfig", tenant: str, held: Held | CatalogError | None, pins: Sequence[str], stored: set[str]
+) -> Row:
+    """pins: the artefacts that the fleet file pins for the tenant, its main one first; none where tenants share one."""
+    pin = pins[0] if pins else None
     tier = tier_of(fleet, tenant)
     problems: list[str] = []
     entry = held.entry if isinstance(held, Held) else None
@@ -85,7 +93,7 @@ def _row(fleet: "FleetConfig", tenant: str, held: Held | CatalogError | None, pi
     current = entry.target_model if entry else None
     if held is None:
         problems.append("nothing is published; a demotion would leave it without a model")
-    for what, target in (("the pointer", current), ("the pin", pin)):
+    for what, target in (("the pointer", current), *(("the pin", target) for target in pins)):
         if target is not None and target not in stored:
             problems.append(f"{what} names {version_of(target)}, which is not in the bucket")
     if pin is not None and current is not None and pin != current:

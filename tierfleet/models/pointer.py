@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from tierfleet.runtime.catalog import CatalogError
-from tierfleet.runtime.names import catalog_key
+from tierfleet.runtime.names import catalog_key, version_of
 from tierfleet.text import moment, stamp
 
 if TYPE_CHECKING:
@@ -118,11 +118,6 @@ class PointerMovedError(Exception):
     def __init__(self, now: Held) -> None:
         super().__init__(f"the pointer of {now.entry.tenant} was replaced meanwhile")
         self.now = now
-
-
-def version_of(target_model: str) -> str:
-    """`m37/2027-09-14.tar.gz` -> `2027-09-14`."""
-    return target_model.partition("/")[2].removesuffix(".tar.gz")
 
 
 def read(s3: "S3Client", bucket: str, tenant: str) -> Held:

@@ -33,7 +33,7 @@ class LostRaceError(PublishError):
 class Publication:
     """A published version. `artefact`: whether its bytes were uploaded now or were already there, the same.
 
-    `pointer`: whether it was moved now or named this version already.
+    `pointer`: whether it was moved now, named this version already, or was not to be moved.
     """
 
     tenant: str
@@ -44,7 +44,7 @@ class Publication:
     published_at: str
     previous: str | None
     artefact: Literal["uploaded", "already there"]
-    pointer: Literal["moved", "unchanged"]
+    pointer: Literal["moved", "unchanged", "left alone"]
 
 
 def check_names(tenant: str, version: str) -> str:
@@ -68,16 +68,18 @@ def publish(
     archive: bytes,
     source: bytes = b"",
     replacing: str | None = None,
+    make_current: bool = True,
     now: datetime | None = None,
 ) -> Publication:
     """Upload the tar.gz `archive` as `models/<tenant>/<version>.tar.gz` and make it the tenant's current version.
 
     A rerun after a crash completes what is missing. source: the file that the artefact was made from, where that is not
     in it; kept under `source/` before the artefact is uploaded. replacing: the target model that must be current, so
-    that a version made from it replaces nothing newer; LostRaceError otherwise. `now`: UTC, for the pointer's
-    `published_at`. Raises PublishError for a malformed tenant or version, for a version whose key holds other bytes or
-    that gc deletes, for a broken pointer, and where another publisher moved the pointer meanwhile (LostRaceError);
-    botocore's errors for anything else.
+    that a version made from it replaces nothing newer; LostRaceError otherwise. make_current: whether the pointer
+    moves; it does not for the artefact of a single container. `now`: UTC, for the pointer's `published_at`. Raises
+    PublishError for a malformed tenant or version, for a version whose key holds other bytes or that gc deletes, for a
+    broken pointer, and where another publisher moved the pointer meanwhile (LostRaceError); botocore's errors for
+    anything else.
     """
     target_model = check_names(tenant, version)
     now = now or datetime.now(UTC)
@@ -89,6 +91,7 @@ def publish(
         raise PublishError(str(error)) from error
     _refuse_collected(held.entry, target_model, now)
     is_current = held.entry.target_model == target_model
+    leave_pointer = not make_current and not is_current
     if is_current and held.entry.sha256 not in (None, sha256):
         raise OtherBytesError(f"{target_model} is current with other bytes; publish under a new version")
     if replacing is not None and not is_current and held.entry.target_model != replacing:
@@ -98,7 +101,9 @@ def publish(
         sources.keep(s3, bucket, tenant, source, now)
     stored = artefacts.store(s3, bucket, target_model, archive, expected=is_current, source_sha256=source_sha256)
     moved = held.entry
-    if not is_current:
+    if leave_pointer:
+        moved = pointer.Entry(tenant=tenant)
+    elif not is_current:
 
         def naming(entry: pointer.Entry) -> pointer.Entry:
             _refuse_collected(entry, target_model, now)
@@ -120,7 +125,7 @@ def publish(
         published_at=moved.published_at or stamp(now),
         previous=moved.previous,
         artefact=stored,
-        pointer="unchanged" if is_current else "moved",
+        pointer="left alone" if leave_pointer else "unchanged" if is_current else "moved",
     )
 
 

@@ -4,7 +4,7 @@ Each model is published as `publish` does, so an interrupted run is completed by
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tierfleet.aws_problem import AwsProblemError, aws_problem, every_call_meets
+from tierfleet.aws_problem import AwsProblemError
 from tierfleet.models import pointer
+from tierfleet.models.failures import FAILED_STATUSES, FAILURES, FailedStatus, failure_of
 from tierfleet.models.files import ModelFile
 from tierfleet.models.package import Package, package
-from tierfleet.models.publish import LostRaceError, Publication, PublishError, check_names, publish
+from tierfleet.models.publish import Publication, check_names, publish
 from tierfleet.runtime.catalog import CatalogError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-Status = Literal["published", "completed", "unchanged", "older", "lost race", "refused", "failed"]
-FAILURES: tuple[Status, ...] = ("lost race", "refused", "failed")
+Status = Literal["published", "completed", "unchanged", "older"] | FailedStatus
 # Archives in memory at once; a model that is larger by itself goes alone.
 _ROOM_BYTES = 1024**3
 
@@ -33,9 +33,9 @@ _ROOM_BYTES = 1024**3
 class Outcome:
     """What became of one model.
 
-    published: uploaded and made current. completed: an earlier run had uploaded it, now it is current. unchanged: it
-    was current. older: a later version of the same directory was current, so it was left alone. The rest failed:
-    `message`.
+    published: uploaded and made current, or uploaded for a single container. completed: an earlier run had uploaded it,
+    now it is current. unchanged: it was current, or was there for its container. older: a later version of the same
+    directory was current, so it was left alone. The rest failed: `message`.
     """
 
     model: ModelFile
@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        return self.status in FAILURES
+        return self.status in FAILED_STATUSES
 
     def to_json(self) -> dict[str, Any]:
         """For scripts; `publication` is null where nothing was made current."""
@@ -66,15 +66,17 @@ def publish_all(
     models: Sequence[ModelFile],
     jobs: int,
     package_of: Callable[[ModelFile], Package] = package,
+    leave_pointers: Collection[str] = (),
     done: Callable[[Outcome], None] = lambda _: None,
 ) -> Iterable[Outcome]:
     """Publish models, `jobs` tenants at a time, and say what became of each, in the order in which they end.
 
+    leave_pointers: target models that are stored and do not become current, for single containers of an endpoint.
     `done` is called in the worker threads. A failure of one model does not stop the others; one that every model would
     meet (no credentials, no such bucket) raises AwsProblemError after the models under way.
     """
     tenants = [list(group) for _, group in groupby(sorted(models, key=_order), key=lambda model: model.tenant)]
-    run = _Run(s3, bucket, package_of, done)
+    run = _Run(s3, bucket, package_of, leave_pointers, done)
     with ThreadPoolExecutor(jobs, "publish") as pool:
         futures = [pool.submit(run.tenant, group) for group in tenants]
         try:
@@ -98,21 +100,30 @@ class _Run:
         s3: "S3Client",
         bucket: str,
         package_of: Callable[[ModelFile], Package],
+        leave_pointers: Collection[str],
         done: Callable[[Outcome], None],
     ) -> None:
         self._s3, self._bucket, self._package_of, self._done = s3, bucket, package_of, done
+        self._leave_pointers = leave_pointers
         self._room = _Room(_ROOM_BYTES)
         self.stopped = threading.Event()
         self.problem: str | None = None
         self.outcomes: list[Outcome] = []
 
     def tenant(self, versions: list[ModelFile]) -> None:
-        """Publish the versions of one tenant in name order, so that the last becomes current."""
+        """Publish the versions of one tenant in name order, so that the last becomes current.
+
+        What never becomes current comes first: the endpoint of a current version may need it.
+        """
+        versions, stored = (
+            [model for model in versions if model.target_model not in self._leave_pointers],
+            [model for model in versions if model.target_model in self._leave_pointers],
+        )
         earlier = self._earlier_than_current(versions) if len(versions) > 1 else 0
-        for index, model in enumerate(versions):
+        for index, model in enumerate([*stored, *versions], -len(stored)):
             if self.stopped.is_set():
                 return
-            outcome = self._outcome(model) if index >= earlier else Outcome(model, "older")
+            outcome = Outcome(model, "older") if 0 <= index < earlier else self._outcome(model)
             if outcome is None:
                 return
             self.outcomes.append(outcome)
@@ -132,19 +143,13 @@ class _Run:
             check_names(model.tenant, model.version)
             with self._room.of(2 * model.file.stat().st_size):
                 return self._published(model)
-        except LostRaceError as error:
-            return Outcome(model, "lost race", str(error))
-        except (PublishError, CatalogError, ValueError) as error:
-            return Outcome(model, "refused", str(error))
-        except OSError as error:
-            return Outcome(model, "failed", f"{model.file} cannot be read: {error.strerror}")
-        except (BotoCoreError, ClientError) as error:
-            message = aws_problem(error, self._bucket)
-            if every_call_meets(error):
-                self.problem = message
+        except FAILURES as error:
+            failure = failure_of(error, bucket=self._bucket, file=f"{model.file} cannot be read")
+            if failure.stops_all:
+                self.problem = failure.message
                 self.stopped.set()
                 return None
-            return Outcome(model, "failed", message)
+            return Outcome(model, failure.status, failure.message)
 
     def _published(self, model: ModelFile) -> Outcome:
         made = self._package_of(model)
@@ -155,9 +160,12 @@ class _Run:
             version=model.version,
             archive=made.archive,
             source=made.source,
+            make_current=model.target_model not in self._leave_pointers,
         )
-        if publication.pointer == "unchanged":
-            status: Status = "unchanged" if publication.artefact == "already there" else "completed"
+        if publication.pointer == "left alone":
+            status: Status = "unchanged" if publication.artefact == "already there" else "published"
+        elif publication.pointer == "unchanged":
+            status = "unchanged" if publication.artefact == "already there" else "completed"
         else:
             status = "published" if publication.artefact == "uploaded" else "completed"
         return Outcome(model, status, publication=publication)

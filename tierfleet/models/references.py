@@ -17,12 +17,19 @@ DESCRIBES_AT_ONCE: Final = 8
 
 
 def pins(fleets: Sequence["FleetConfig"]) -> dict[str, str]:
-    """Target models that dedicated tenants pin, each with who says so."""
-    return {
-        tenant.model: f"pinned by [tiers.{name}.tenants] {who}"
+    """Artefacts that tenants with an endpoint and whole tiers pin, each with who says so."""
+    of_tiers = {
+        model: f"pinned by [tiers.{name}]"
+        for fleet in fleets
+        for name, tier in fleet.tiers.items()
+        for model in tier.shared_models
+    }
+    return of_tiers | {
+        model: f"pinned by [tiers.{name}.tenants] {who}"
         for fleet in fleets
         for name, tier in fleet.tenant_endpoint_tiers.items()
-        for who, tenant in tier.tenants.items()
+        for who in tier.tenants
+        for model in tier.pinned_models(who).values()
     }
 
 

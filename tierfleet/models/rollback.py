@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tierfleet.models import artefacts, pointer
 from tierfleet.models.publish import PublishError, check_names
+from tierfleet.runtime.names import version_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -46,7 +47,7 @@ def roll_back(
             f"{before} is the first version of {tenant}; name one of its versions with --to, or publish"
         )
     if target == before:
-        return RolledBack(tenant, pointer.version_of(before), pointer.version_of(before), held.entry.published_at or "")
+        return RolledBack(tenant, version_of(before), version_of(before), held.entry.published_at or "")
     stored = artefacts.head(s3, bucket, target)
     if stored is None:
         raise RollbackError(f"{target} is not in {bucket}, or was collected; publish it under a new version")
@@ -63,7 +64,7 @@ def roll_back(
         raise RollbackError(
             f"somebody moved the pointer of {tenant} meanwhile, it names {there}; roll back again if that is wrong"
         ) from error
-    return RolledBack(tenant, pointer.version_of(before), pointer.version_of(target), moved.published_at or "")
+    return RolledBack(tenant, version_of(before), version_of(target), moved.published_at or "")
 
 
 def _target(tenant: str, version: str | None) -> str | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from tierfleet.config import FleetConfig
-from tierfleet.config.model import Probe
+from tierfleet.config.container import Probe
+from tierfleet.runtime.names import version_of
 
 _TENANT: Final = "sample"
 # Comes before any other version, since publishing never goes back to an earlier one.
@@ -16,7 +17,7 @@ _ROUNDS: Final = 20
 
 
 def sample_versions(fleet: FleetConfig) -> dict[str, str]:
-    """The version by tenant: the pinned one of dedicated tenants, VERSION of those on warm-up lists.
+    """The current version by tenant: the pinned one of dedicated tenants, VERSION of those on warm-up lists.
 
     One tenant called `sample` where the file names none.
     """
@@ -24,15 +25,23 @@ def sample_versions(fleet: FleetConfig) -> dict[str, str]:
         tenant: VERSION for tier in fleet.multi_model_tiers.values() if tier.warm_up for tenant in tier.warm_up.tenants
     }
     pinned = {
-        tenant: own.model.split("/", 1)[1].removesuffix(".tar.gz")
+        # A sample is a model; what further stages of a pipeline load is not.
+        tenant: version_of(next(iter(tier.pinned_models(tenant).values())))
         for tier in fleet.tenant_endpoint_tiers.values()
-        for tenant, own in tier.tenants.items()
+        for tenant in tier.tenants
     }
-    return {**warmed, **pinned} or {_TENANT: VERSION}
+    piped = {
+        tenant: VERSION
+        for tier in fleet.tiers.values()
+        if not tier.endpoint_per_tenant and tier.hosting == "pipeline"
+        for tenant in tier.tenants
+    }
+    return {**warmed, **piped, **pinned} or {_TENANT: VERSION}
 
 
 def train_sample_models(fleet: FleetConfig, directory: Path) -> int:
-    """Train and save `<directory>/<tenant>/<version>.ubj` for each of `sample_versions`, and nothing else there.
+    """Train and save `<directory>/<tenant>/<version>.ubj` for each of `sample_versions` and each further container, and
+    nothing else there.
 
     Returns how many. They are binary classifiers of 20 trees, each with a rule of its own, that take as many features
     as the fleet's probe has. Raises ValueError where the probe cannot be read as one row, and
@@ -42,9 +51,9 @@ def train_sample_models(fleet: FleetConfig, directory: Path) -> int:
     import xgboost
 
     features = probe_features(fleet.probe)
-    versions = sample_versions(fleet)
+    versions = sorted({*sample_versions(fleet).items(), *_of_containers(fleet)})
     shutil.rmtree(directory, ignore_errors=True)
-    for seed, (tenant, version) in enumerate(sorted(versions.items())):
+    for seed, (tenant, version) in enumerate(versions):
         rng = np.random.default_rng(seed)
         rows = rng.standard_normal((_ROWS, features)).astype(np.float32)
         label = (rows @ rng.standard_normal(features) > 1).astype(np.float32)
@@ -54,6 +63,16 @@ def train_sample_models(fleet: FleetConfig, directory: Path) -> int:
         file.parent.mkdir(parents=True, exist_ok=True)
         booster.save_model(file)
     return len(versions)
+
+
+def _of_containers(fleet: FleetConfig) -> set[tuple[str, str]]:
+    """Tenant and version of each pinned model, where a tenant's containers have several."""
+    return {
+        (tenant, version_of(model))
+        for tier in fleet.tenant_endpoint_tiers.values()
+        for tenant in tier.tenants
+        for model in tier.pinned_models(tenant).values()
+    }
 
 
 def probe_features(probe: Probe) -> int:

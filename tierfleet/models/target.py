@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from tierfleet_server.publishing.versions import IMAGE_XGBOOST, Version, dotted
 
 if TYPE_CHECKING:
-    from tierfleet_server.publishing.packaging import Forest
+    from tierfleet_server.publishing.served_model import Forest
 
-    from tierfleet.config import FleetConfig
+    from tierfleet.config import Container, FleetConfig
 
 _STOCK_IMAGE = "sagemaker-xgboost"
 # AWS's images and the XGBoost in each. Source: docs.aws.amazon.com/sagemaker/latest/dg/xgboost.html and the
@@ -47,11 +47,16 @@ def target_of(fleet: "FleetConfig | None") -> Target:
 
     Of an image that is not known what the dense server reads, without flat forests.
     """
-    if fleet is None or fleet.container.image == "tierfleet":
+    return DENSE if fleet is None else target_of_container(fleet.container)
+
+
+def target_of_container(container: "Container") -> Target:
+    """The image of a container, as `target_of` knows the fleet's."""
+    if container.image == "tierfleet":
         return DENSE
-    if fleet.container.image != _STOCK_IMAGE:
+    if container.image != _STOCK_IMAGE:
         return _UNKNOWN
-    return stock_target(fleet.container.version or "") or DENSE
+    return stock_target(container.version or "") or DENSE
 
 
 def stock_target(tag: str) -> Target | None:

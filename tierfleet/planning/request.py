@@ -25,7 +25,12 @@ from tierfleet.planning.search.candidates import candidate_types
 from tierfleet.planning.search.dedicated_limits import too_big
 from tierfleet.planning.search.fleet_model import FleetModel
 from tierfleet.planning.search.option_prices import OptionPrices
-from tierfleet.planning.search.proposed import dedicated_tenants, dedicated_tier_name, new_dedicated_tier
+from tierfleet.planning.search.proposed import (
+    dedicated_tenants,
+    dedicated_tier_name,
+    new_dedicated_tier,
+    tenants_elsewhere,
+)
 from tierfleet.planning.search.requirements import Requirements, requirements_text
 from tierfleet.planning.search.search import Bounds, Tiering
 from tierfleet.planning.search.tail_cache import TailCache
@@ -218,13 +223,13 @@ def _other_fleet(config: FleetConfig, workload: Workload) -> str | None:
 
 
 def _without_further_tiers(config: FleetConfig, workload: Workload) -> tuple[Workload, list[str]]:
-    """The workload without tenants of shared tiers other than the default one, and a notice about them."""
-    elsewhere = {tenant for tier in config.multi_model_tiers.values() for tenant in tier.tenants}
-    if not elsewhere & set(workload.tenants):
+    """The workload without tenants of tiers that are neither the default one nor dedicated, and a notice about them."""
+    elsewhere = tenants_elsewhere(config)
+    if elsewhere.keys().isdisjoint(workload.tenants):
         return workload, []
-    names = ", ".join(name for name in config.multi_model_tiers if name != config.default_tier)
+    names = ", ".join(sorted(set(elsewhere.values())))
     kept = workload.only(np.array([name not in elsewhere for name in workload.tenants], np.bool_))
-    return kept, [f"the further shared tiers ({names}) and their tenants stay as they are"]
+    return kept, [f"the further tiers ({names}) and their tenants stay as they are"]
 
 
 def _check_tenants(request: PlanRequest, in_traffic: frozenset[str], dedicated_today: frozenset[str]) -> None:

@@ -18,7 +18,7 @@ CHECKS: Final[tuple[tuple[str, Check, str], ...]] = (
     ("stacks", deployment.stacks, "cloudformation:DescribeStacks"),
     ("bucket", storage.check, "s3:ListBucket and s3:GetObject on the model bucket"),
     ("keys", keys.check, "kms:DescribeKey and kms:GetKeyPolicy"),
-    ("image", image.check, "ecr:BatchGetImage"),
+    ("image", image.check, "ecr:BatchGetImage and ecr:GetRepositoryPolicy"),
     (
         "network",
         network.check,

@@ -4,6 +4,7 @@ The texts and codes are those of SageMaker, S3 and botocore. A multi-model endpo
 503 for a busy container and for an invalid payload; only the text differs.
 """
 
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from botocore import exceptions
 from botocore.exceptions import ClientError
 
 _LONGEST_DETAIL_CHARACTERS: Final = 300
+_FROM_CONTAINER: Final = re.compile(r"Received (?:client|server) error \(\d+\) from ([A-Za-z0-9-]{1,63}) with message")
 
 
 class CredentialsError(Exception):
@@ -124,9 +126,16 @@ def classify(error: Exception) -> Verdict:
     if isinstance(error, ClientError):
         response = _mapping(error.response)
         said = _mapping(response.get("Error"))
-        detail = _text(response.get("OriginalMessage")) or _text(said.get("Message"))
+        message = _text(said.get("Message"))
+        detail = _of_container(message) + (_text(response.get("OriginalMessage")) or message)
         return _verdict(_kind_of_reply(response), f"{_text(said.get('Code'))}: {detail}")
     return _verdict(_kind_of_exception(error), f"{type(error).__name__}: {_text(error)}")
+
+
+def _of_container(message: str) -> str:
+    """`features: ` where SageMaker names one of several containers; the only one is `primary` or `model`."""
+    named = _FROM_CONTAINER.match(message)
+    return f"{named[1]}: " if named and named[1] not in ("primary", "model") else ""
 
 
 def _verdict(kind: Kind, detail: str) -> Verdict:
@@ -193,6 +202,8 @@ def _kind_of_model_error(original_status_code: int, original_message: str) -> Ki
 def _kind_of_validation_error(message: str) -> Kind:
     if "failed to download model data" in message or "could not find model" in message:
         return Kind.MISSING_MODEL
+    if "target container" in message or "container hostname" in message:
+        return Kind.REQUEST
     if "endpoint" in message and ("not found" in message or "could not find" in message):
         return Kind.UNKNOWN_ENDPOINT
     return Kind.REQUEST

@@ -83,6 +83,21 @@ def models_bucket(fleet: str, environment: str, account: str, region: str) -> st
     return _SEPARATOR.join([fleet, environment, "models", account, region])
 
 
+def async_bucket(fleet: str, environment: str, account: str, region: str) -> str:
+    """`fraud--prod--async--111122223333--eu-west-1`: the bucket of requests to asynchronous endpoints, and results."""
+    return _SEPARATOR.join([fleet, environment, "async", account, region])
+
+
+def async_prefix(tier: str, kind: str, tenant: str) -> str:
+    """`backfill/output/m08/`: where a tenant's objects are. kind: `input`, `output` or `failure`."""
+    return f"{tier}/{kind}/{tenant}/"
+
+
+def async_topic(fleet: str, environment: str, outcome: str) -> str:
+    """`fraud--prod--async-error`: the SNS topic for finished requests. outcome: `success` or `error`."""
+    return _SEPARATOR.join([fleet, environment, f"async-{outcome}"])
+
+
 def alarm_topic(fleet: str, environment: str) -> str:
     """`fraud--prod--alarms`: the SNS topic that every alarm of the fleet notifies."""
     return _SEPARATOR.join([fleet, environment, "alarms"])
@@ -96,6 +111,11 @@ def routes_application(fleet: str, environment: str) -> str:
 def catalog_key(tenant: str) -> str:
     """`catalog/m37.json`: the tenant's pointer."""
     return f"{CATALOG_PREFIX}{tenant}.json"
+
+
+def version_of(target_model: str) -> str:
+    """`2026-11-14` of `m01/2026-11-14.tar.gz`."""
+    return target_model.partition("/")[2].removesuffix(".tar.gz")
 
 
 def _hash(text: str) -> str:

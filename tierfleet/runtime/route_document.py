@@ -5,9 +5,14 @@ In a large fleet, "parts" names objects of the model bucket with the tenants of 
 {"version": 1, "fleet": "fraud", "environment": "prod", "default_tier": "tail",
  "models_bucket": "fraud--prod--models--111122223333--eu-west-1", "ttl_seconds": 60,
  "tiers": {"tail": {"hosting": "multi-model", "endpoint": "fraud--prod--tail--all--mme-m5-xlarge"},
-           "whale": {"hosting": "dedicated"}},
+           "whale": {"hosting": "dedicated"}, "trio": {"hosting": "multi-container"},
+           "backfill": {"hosting": "async", "bucket": "fraud--prod--async--111122223333--eu-west-1"}},
  "tenants": {"m01": {"tier": "whale", "endpoint": "fraud--prod--whale--m01--dedicated-m5-large",
-                     "model_version": "2027-09-14"}},
+                     "model_version": "2027-09-14"},
+             "m09": {"tier": "trio", "endpoint": "fraud--prod--trio--m09--mce-m5-large", "model_version": "card-1",
+                     "primary": "card", "containers": {
+                         "card": {"content_type": "text/csv", "model_version": "card-1"},
+                         "velocity": {"content_type": "application/json", "model_version": "velocity-3"}}}},
  "warm_up": {"probe": {"content_type": "text/csv", "body": "0,0,0"},
              "tiers": {"tail": {"tenants": ["m02"], "concurrency": 8, "deadline_seconds": 780}}}}
 """
@@ -16,7 +21,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tierfleet.runtime.hosting import SHAPES, HostingShape
@@ -41,6 +46,25 @@ class TierRoute:
     endpoint: str | None
     """The multi-model endpoint; None where each tenant has its own endpoint."""
 
+    bucket: str | None = None
+    """The bucket of requests and results of an asynchronous tier; None for other tiers."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether one endpoint serves the tenants of the tier."""
+        return SHAPES[self.hosting].shared or self.endpoint is not None
+
+
+@dataclass(frozen=True)
+class ContainerRoute:
+    """One container of a tenant's multi-container endpoint."""
+
+    content_type: str
+    """What calls send unless they say otherwise."""
+
+    model_version: str | None
+    """The version pinned to the container."""
+
 
 @dataclass(frozen=True)
 class TenantRoute:
@@ -54,6 +78,15 @@ class TenantRoute:
     model_version: str | None = None
     """The version pinned to a dedicated endpoint; None on a multi-model tier and in older documents."""
 
+    stages: str | None = None
+    """What the stages of a pipeline are made of, as a few characters; None without stages."""
+
+    primary: str | None = None
+    """The hostname of the primary container; None unless the endpoint is a multi-container endpoint."""
+
+    containers: Mapping[str, ContainerRoute] = field(default_factory=dict)
+    """The containers of a multi-container endpoint by hostname; empty for any other."""
+
 
 @dataclass(frozen=True)
 class Route:
@@ -66,15 +99,25 @@ class Route:
     """Name of the endpoint."""
 
     shape: HostingShape
-    """How the endpoint is hosted: whether a call names its model, how long it may take and how large it may be."""
+    """How the endpoint is hosted: how long a call may take and how large it may be."""
+
+    shared: bool
+    """Whether the endpoint holds many tenants' models, so that each call names its model."""
 
     model_version: str | None
     """As in TenantRoute."""
 
-    @property
-    def shared(self) -> bool:
-        """Whether the endpoint holds many tenants' models, so that each call names its model."""
-        return self.shape.shared
+    stages: str | None = None
+    """As in TenantRoute."""
+
+    primary: str | None = None
+    """As in TenantRoute."""
+
+    containers: Mapping[str, ContainerRoute] = field(default_factory=dict)
+    """As in TenantRoute."""
+
+    bucket: str | None = None
+    """As in TierRoute."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +161,13 @@ class RouteDocument:
     probe: Probe | None
     warm_ups: Mapping[str, TierWarmUp]
 
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    """Of tiers whose requests are not the fleet's."""
+
+    def probe_of(self, tier: str) -> Probe | None:
+        """A valid request of the tier; None where the document has none."""
+        return self.probes.get(tier, self.probe)
+
     def tier_of(self, tenant: str) -> str:
         """The tier that serves a tenant. A tenant that is not listed is on the default tier."""
         route = self.tenants.get(tenant)
@@ -128,7 +178,8 @@ class RouteDocument:
         exception = self.tenants.get(tenant)
         if exception is None:
             return self._route(self.default_tier, None)
-        return self._route(exception.tier, exception.endpoint, exception.model_version)
+        route = self._route(exception.tier, exception.endpoint, exception.model_version, exception.stages)
+        return replace(route, primary=exception.primary, containers=exception.containers)
 
     def default_route(self) -> Route | None:
         """The default tier's multi-model endpoint, which can serve every tenant since all models are below its prefix;
@@ -137,12 +188,15 @@ class RouteDocument:
             return None
         return self._route(self.default_tier, None)
 
-    def _route(self, tier: str, own_endpoint: str | None, model_version: str | None = None) -> Route:
+    def _route(
+        self, tier: str, own_endpoint: str | None, model_version: str | None = None, stages: str | None = None
+    ) -> Route:
         settings = self.tiers[tier]
         endpoint = own_endpoint or settings.endpoint
         if endpoint is None:
             raise RoutesError(f"tier {tier!r} has no endpoint for a tenant that is not listed")
-        return Route(tier, endpoint, SHAPES[settings.hosting], model_version)
+        route = Route(tier, endpoint, SHAPES[settings.hosting], settings.shared, model_version, stages)
+        return replace(route, bucket=settings.bucket)
 
     def tier_at(self, endpoint_name: str) -> str | None:
         """The tier of this multi-model endpoint; None for a dedicated endpoint or one that is not in the routes."""
@@ -200,7 +254,9 @@ def _document(document: Mapping[str, Any]) -> RouteDocument:
         models_bucket=_text_or_none(document.get("models_bucket")),
         ttl_seconds=_ttl_or_none(document.get("ttl_seconds")),
         tiers={
-            name: TierRoute(_hosting(tier["hosting"]), _text_or_none(tier.get("endpoint")))
+            name: TierRoute(
+                _hosting(tier["hosting"]), _text_or_none(tier.get("endpoint")), _text_or_none(tier.get("bucket"))
+            )
             for name, tier in document["tiers"].items()
         },
         tenants={
@@ -208,20 +264,43 @@ def _document(document: Mapping[str, Any]) -> RouteDocument:
                 _text(tenant["tier"]),
                 _text_or_none(tenant.get("endpoint")),
                 _text_or_none(tenant.get("model_version")),
+                _text_or_none(tenant.get("stages")),
+                _text_or_none(tenant.get("primary")),
+                _containers(tenant.get("containers") or {}),
             )
             for name, tenant in document["tenants"].items()
         },
-        probe=Probe(_text(probe["content_type"]), _text(probe["body"])) if probe else None,
+        probe=_probe(probe) if probe else None,
         warm_ups={name: _tier_warm_up(tier) for name, tier in warm_up.get("tiers", {}).items()},
+        probes={name: _probe(of_tier) for name, of_tier in warm_up.get("probes", {}).items()},
     )
     named_tiers = {
         routes.default_tier,
         *(tenant.tier for tenant in routes.tenants.values()),
         *routes.warm_ups,
+        *routes.probes,
     }
     if unknown := sorted(named_tiers - set(routes.tiers)):
         raise ValueError(f"tiers {unknown} are named but not defined")
+    for name, route in routes.tenants.items():
+        names_container = SHAPES[routes.tiers[route.tier].hosting].names_container
+        if names_container != bool(route.containers) or (names_container and route.primary not in route.containers):
+            raise ValueError(
+                f"tenant {_shown(name)} has containers {sorted(route.containers)} and the primary one "
+                f"{_shown(route.primary)}, allowed: containers and one of them on a multi-container tier, else none"
+            )
     return routes
+
+
+def _containers(containers: Mapping[str, Any]) -> dict[str, ContainerRoute]:
+    return {
+        hostname: ContainerRoute(_text(container["content_type"]), _text_or_none(container.get("model_version")))
+        for hostname, container in containers.items()
+    }
+
+
+def _probe(probe: Mapping[str, Any]) -> Probe:
+    return Probe(_text(probe["content_type"]), _text(probe["body"]))
 
 
 def _tier_warm_up(tier: Mapping[str, Any]) -> TierWarmUp:

@@ -66,6 +66,7 @@ class Instance:
         self.memory_budget_mib, self.disk_budget_bytes, self.vcpus = size.memory_mib, size.disk_bytes, size.vcpus
         self.idle_since = time.monotonic()
         self._reader, self._directory, self._settings = (scope, spec.credentials), directory, settings
+        self._command = settings.command_of(spec.image)
         self._artefacts, self._observe, self._starting, self._ended = artefacts, observe, starting, ended
         self._log = directory / "container.log"
         self.printed = LogTail(self._log)
@@ -152,7 +153,7 @@ class Instance:
             model = await self._dedicated_model(disk)
             environment |= {"TIERFLEET_MODEL_DIRECTORY": model, "SM_MODEL_DIR": model}
         async with self._starting:
-            self.process = await ContainerProcess.start(self._settings.command, environment, self._log)
+            self.process = await ContainerProcess.start(self._command, environment, self._log)
             self.client = ContainerClient(self.process.port)
             await self._until_healthy(self.process, self.client)
         self.cache = ModelCache(
@@ -163,7 +164,7 @@ class Instance:
             counters=self.counters,
             loads_at_a_time=self.vcpus,
             max_loading_seconds=self._settings.max_loading_seconds,
-            over_budget=self._over_budget if self._settings.command else None,
+            over_budget=self._over_budget if self._command else None,
         )
         self.status, self.was_healthy, self.reason = "InService", True, ""
 
@@ -251,6 +252,7 @@ class Instance:
         disk = cache.disk if cache else None
         return {
             "instance": self.id,
+            "container": self.spec.hostname,
             "multi_model": self.spec.multi_model,
             "status": self.status,
             "reason": self.reason,

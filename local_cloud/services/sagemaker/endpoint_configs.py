@@ -7,10 +7,12 @@ from ministack.core.responses import AccountRegionScopedDict
 from local_cloud.core import event_log
 from local_cloud.core.clock import clock
 from local_cloud.core.errors import ServiceError
-from local_cloud.services.sagemaker import models, serverless, tags
+from local_cloud.services.sagemaker import asynchronous, models, serverless, tags
 from local_cloud.services.sagemaker.names import already_exists, arn, check_name, list_page, not_found
 
 _configs = AccountRegionScopedDict()
+# What SageMaker refuses of a variant of each hosting shape: (variant, its model, the request) -> ServiceError.
+_CHECKS = (serverless.check, asynchronous.check)
 
 
 def create_endpoint_config(request: dict[str, Any]) -> dict[str, Any]:
@@ -23,7 +25,8 @@ def create_endpoint_config(request: dict[str, Any]) -> dict[str, Any]:
         raise ServiceError("ValidationException", f"Variant names must be unique, got {variant_names}.")
     for variant in request["ProductionVariants"]:
         model = models.describe_model({"ModelName": variant["ModelName"]}) if "ModelName" in variant else {}
-        serverless.check(variant, model, variants=len(variant_names), data_capture="DataCaptureConfig" in request)
+        for check in _CHECKS:
+            check(variant, model, request)
     config_arn = arn("endpoint-config", name)
     _configs[name] = {**request, "EndpointConfigArn": config_arn, "CreationTime": clock.now()}
     tags.put(config_arn, request.get("Tags", []))
@@ -57,11 +60,14 @@ def list_endpoint_configs(request: dict[str, Any]) -> dict[str, Any]:
 
 def containers_of(config_name: str) -> list[dict[str, Any]]:
     """The containers of every variant of a configuration; a deleted model counts as none."""
-    containers: list[dict[str, Any]] = []
-    for variant in describe_endpoint_config({"EndpointConfigName": config_name})["ProductionVariants"]:
-        model = models._models.get(variant.get("ModelName"))
-        containers += models.containers_of(model) if model else []
-    return containers
+    return [container for model in models_of(config_name) for container in models.containers_of(model)]
+
+
+def models_of(config_name: str) -> list[dict[str, Any]]:
+    """The models of every variant of a configuration that were not deleted."""
+    variants = describe_endpoint_config({"EndpointConfigName": config_name})["ProductionVariants"]
+    named = [models._models.get(variant.get("ModelName")) for variant in variants]
+    return [model for model in named if model]
 
 
 def clear() -> None:

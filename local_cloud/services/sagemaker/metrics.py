@@ -12,7 +12,7 @@ from ministack.core.responses import set_request_account_id, set_request_region
 from local_cloud.core.clock import clock
 from local_cloud.services.cloudwatch import store
 from local_cloud.services.cloudwatch.store import MINUTE_SECONDS, SLOT_SECONDS
-from local_cloud.services.sagemaker import endpoint_states, observations
+from local_cloud.services.sagemaker import asynchronous, endpoint_states, observations
 
 REQUESTS = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
@@ -27,11 +27,13 @@ _MAX_CATCH_UP_MINUTES = 180
 Scope = tuple[str, str]
 Variant = tuple[str, str]
 Gauges = dict[str, float]
-# (endpoint, variant, configuration, instance id, value by metric name)
-InstanceGauges = tuple[str, str, str, str, Gauges]
+# (endpoint, variant, configuration, instance id, container or "", value by metric name)
+InstanceGauges = tuple[str, str, str, str, str, Gauges]
 
 # Set to what tells LoadedModelCount and the utilisations of each instance of the current account and region.
 gauges: Callable[[], list[InstanceGauges]] = list
+# Set to what tells the queue of each asynchronous endpoint of the current account and region.
+queues: Callable[[], list[asynchronous.QueueRow]] = list
 
 _publishing = threading.Lock()
 # The first minute of each variant with traffic so far for which nothing is published yet.
@@ -58,16 +60,17 @@ def clear() -> None:
 
 
 def _publish_observations(taken: list[observations.Observation]) -> None:
-    grouped: defaultdict[tuple[str, str, str, str, str, str, int], list[float]] = defaultdict(list)
-    for time, account, region, endpoint, variant, config, metric, value in taken:
-        grouped[account, region, endpoint, variant, config, metric, int(time // SLOT_SECONDS)].append(value)
-    for (account, region, endpoint, variant, config, metric, slot), values in grouped.items():
+    grouped: defaultdict[tuple[str, str, str, str, str, str, str, int], list[float]] = defaultdict(list)
+    for time, account, region, endpoint, variant, config, metric, value, container in taken:
+        slot = int(time // SLOT_SECONDS)
+        grouped[account, region, endpoint, variant, config, container, metric, slot].append(value)
+    for (account, region, endpoint, variant, config, container, metric, slot), values in grouped.items():
         _enter((account, region))
-        if metric == "Invocations":
+        if metric == "Invocations" and not container:
             following = slot * SLOT_SECONDS // MINUTE_SECONDS + 1
             idle = ((account, region), (endpoint, variant))
             _next_idle_minute[idle] = max(following, _next_idle_minute.get(idle, following))
-        for dimensions in _dimension_sets(endpoint, variant, config):
+        for dimensions in _dimension_sets(endpoint, variant, config, container):
             store.put(
                 REQUESTS,
                 metric,
@@ -84,13 +87,14 @@ def _publish_gauges(minutes: range) -> None:
     """One datapoint a minute: over the instances, so that Average is by instance and Sum the whole variant."""
     for scope in endpoint_states.scopes():
         _enter(scope)
-        grouped: defaultdict[tuple[str, str, str, str], list[float]] = defaultdict(list)
-        for endpoint, variant, config, _instance_id, values in gauges():
+        asynchronous.publish(queues(), minutes)
+        grouped: defaultdict[tuple[str, str, str, str, str], list[float]] = defaultdict(list)
+        for endpoint, variant, config, _instance_id, container, values in gauges():
             for metric, value in values.items():
-                grouped[endpoint, variant, config, metric].append(value)
-        for (endpoint, variant, config, metric), gauged in grouped.items():
+                grouped[endpoint, variant, config, container, metric].append(value)
+        for (endpoint, variant, config, container, metric), gauged in grouped.items():
             unit = "None" if metric == "LoadedModelCount" else "Percent"
-            for dimensions in _dimension_sets(endpoint, variant, config):
+            for dimensions in _dimension_sets(endpoint, variant, config, container):
                 for minute in minutes:
                     start = minute * MINUTE_SECONDS
                     store.put(INSTANCES, metric, dimensions, unit, start=start, seconds=0, values=gauged)
@@ -114,12 +118,18 @@ def _publish_silence(minute: int) -> None:
         _next_idle_minute[scope, (endpoint_name, variant_name)] = max(following, minute)
 
 
-def _dimension_sets(endpoint_name: str, variant_name: str, config_name: str) -> list[dict[str, str]]:
-    """EndpointName with VariantName; while an update runs, for its new fleet also with EndpointConfigName.
+def _dimension_sets(
+    endpoint_name: str, variant_name: str, config_name: str, container_name: str = ""
+) -> list[dict[str, str]]:
+    """EndpointName with VariantName and, for one of several containers, ContainerName; while an update runs, for its
+    new fleet also with EndpointConfigName.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+    https://docs.aws.amazon.com/sagemaker/latest/dg/multi-container-metrics.html
     """
     dimensions = {"EndpointName": endpoint_name, "VariantName": variant_name}
+    if container_name:
+        return [{**dimensions, "ContainerName": container_name}]
     endpoint = endpoint_states.endpoints.get(endpoint_name)
     if endpoint is None or endpoint.change is None:
         return [dimensions]

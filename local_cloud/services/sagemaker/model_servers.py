@@ -6,11 +6,18 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region, set_request_account_id, set_request_region
 
 from local_cloud.core.errors import ServiceError
-from local_cloud.data_plane.desired import EndpointSpec, FleetSpec, VariantSpec
+from local_cloud.data_plane.desired import ContainerSpec, EndpointSpec, FleetSpec, VariantSpec
 from local_cloud.data_plane.link import DataPlaneLink
 from local_cloud.data_plane.settings import DataPlaneSettings
 from local_cloud.services.cloudwatch import endpoint_logs
-from local_cloud.services.sagemaker import endpoint_configs, execution_role, models, observations, serverless
+from local_cloud.services.sagemaker import (
+    asynchronous,
+    endpoint_configs,
+    execution_role,
+    models,
+    observations,
+    serverless,
+)
 from local_cloud.services.sagemaker.endpoint import Change, Endpoint, Variant
 from local_cloud.services.sagemaker.serving import Containers, Started, injected_failure, never_healthy
 
@@ -62,10 +69,10 @@ class ModelServers:
 
     def collect(self) -> None:
         """What the instances did since the last call, in the account and region that they belong to."""
-        for account, region, endpoint, variant, config, metric, value in self._link.ask("observations"):
+        for account, region, endpoint, variant, config, container, metric, value in self._link.ask("observations"):
             set_request_account_id(account)
             set_request_region(region)
-            observations.record(endpoint, variant, config, metric, value)
+            observations.record(endpoint, variant, config, metric, value, container)
         endpoint_logs.store(self._link.ask("lines"))
 
     def clear(self) -> None:
@@ -76,14 +83,20 @@ class ModelServers:
         self._link.ask("lines")
         self._link.ask("forget_errors")
 
-    def gauges(self) -> list[tuple[str, str, str, str, dict[str, float]]]:
-        """(endpoint, variant, config, instance, {metric: value}) of each instance in service here.
+    def gauges(self) -> list[tuple[str, str, str, str, str, dict[str, float]]]:
+        """(endpoint, variant, config, instance, container, {metric: value}) of each instance in service here.
 
-        Here is the current account and region. MemoryUtilization and DiskUtilization are 0 to 100, CPUUtilization is
-        0 to 100 a vCPU; LoadedModelCount is a multi-model endpoint's.
+        Here is the current account and region. container: "" for the whole instance. MemoryUtilization and
+        DiskUtilization are 0 to 100, CPUUtilization is 0 to 100 a vCPU; LoadedModelCount is a multi-model endpoint's.
         """
         scope = [get_account_id(), get_region()]
-        return [(row[2], row[3], row[4], row[5], row[6]) for row in self._link.ask("gauges") if row[:2] == scope]
+        rows = [row[2:] for row in self._link.ask("gauges") if row[:2] == scope]
+        return [(row[0], row[1], row[2], row[3], row[4], row[5]) for row in rows]
+
+    def queues(self) -> list[tuple[str, int, float, int]]:
+        """(endpoint, requests, age of the oldest in seconds, instances) of each queue of this account and region."""
+        scope = [get_account_id(), get_region()]
+        return [(row[2], row[3], row[4], row[5]) for row in self._link.ask("queues") if row[:2] == scope]
 
     def instances(self) -> list[dict[str, Any]]:
         """Every instance of every account, as GET /_tierfleet/instances shows it."""
@@ -148,17 +161,18 @@ class ModelServers:
         """What each variant of a configuration runs. Raises ValueError for what the data plane cannot run."""
         try:
             config = endpoint_configs.describe_endpoint_config({"EndpointConfigName": config_name})
-            return {v["VariantName"]: self._variant(v) for v in config["ProductionVariants"]}
+            queue = asynchronous.spec_of(config)
+            return {v["VariantName"]: replace(self._variant(v), queue=queue) for v in config["ProductionVariants"]}
         except ServiceError as error:
             raise ValueError(error.message) from None
 
     def _variant(self, variant: dict[str, Any]) -> VariantSpec:
         model = models.describe_model({"ModelName": variant["ModelName"]})
-        containers = models.containers_of(model)
-        if len(containers) != 1:
-            raise ValueError("the local emulator runs variants with one container each, no pipelines")
-        (container,) = containers
-        cache = container.get("MultiModelConfig", {}).get("ModelCacheSetting", "Enabled")
+        containers = [_container(*numbered) for numbered in enumerate(models.containers_of(model), 1)]
+        if not containers:
+            raise ValueError(f"model {variant['ModelName']} has no container")
+        several, first = len(containers) > 1, containers[0]
+        mode = model.get("InferenceExecutionConfig", {}).get("Mode", "Serial")
         spec = VariantSpec(
             name=variant["VariantName"],
             count=0,
@@ -166,11 +180,25 @@ class ModelServers:
             instance_type=variant.get("InstanceType"),
             serverless=serverless.spec_of(variant.get("ServerlessConfig")),
             volume_gib=variant.get("VolumeSizeInGB"),
-            multi_model=container.get("Mode") == "MultiModel",
-            model_data_url=container.get("ModelDataUrl"),
-            environment={str(k): str(v) for k, v in container.get("Environment", {}).items()},
-            cache_disabled=cache == "Disabled",
+            multi_model=any(container.multi_model for container in containers),
+            model_data_url=None if several else first.model_data_url,
+            environment={} if several else first.environment,
+            cache_disabled=any(container.cache_disabled for container in containers),
             credentials=execution_role.credentials(model["ExecutionRoleArn"]),
+            image=None if several else first.image,
+            execution_mode=mode if several else None,
+            containers=tuple(containers) if several else (),
         )
         self._settings.size_of(spec)  # raises for a type without a size
         return spec
+
+
+def _container(position: int, container: dict[str, Any]) -> ContainerSpec:
+    return ContainerSpec(
+        hostname=container.get("ContainerHostname", f"container-{position}"),
+        image=container.get("Image", ""),
+        multi_model=container.get("Mode") == "MultiModel",
+        model_data_url=container.get("ModelDataUrl"),
+        environment={str(k): str(v) for k, v in container.get("Environment", {}).items()},
+        cache_disabled=container.get("MultiModelConfig", {}).get("ModelCacheSetting") == "Disabled",
+    )

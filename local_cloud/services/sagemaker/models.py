@@ -9,7 +9,7 @@ from ministack.services import s3
 from local_cloud.core import event_log
 from local_cloud.core.clock import clock
 from local_cloud.core.errors import ServiceError
-from local_cloud.services.sagemaker import tags
+from local_cloud.services.sagemaker import multi_container, tags
 from local_cloud.services.sagemaker.names import already_exists, arn, check_name, list_page, not_found
 
 _models = AccountRegionScopedDict()
@@ -22,6 +22,7 @@ def create_model(request: dict[str, Any]) -> dict[str, Any]:
         raise already_exists("model", name)
     if ("PrimaryContainer" in request) == bool(request.get("Containers")):
         raise ServiceError("ValidationException", "Specify exactly one of PrimaryContainer and Containers.")
+    multi_container.check(request)
     for container in containers_of(request):
         _check_artefact(container)
     _models[name] = {**request, "ModelArn": arn("model", name), "CreationTime": clock.now()}

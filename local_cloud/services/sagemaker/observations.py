@@ -27,7 +27,18 @@ UNITS = {
     "ModelLoadingTime": "Microseconds",
     "ModelUnloadingTime": "Microseconds",
     "ModelSetupTime": "Microseconds",
+    "ContainerLatency": "Microseconds",
     "ServerlessConcurrentExecutionsUtilization": "None",
+    "InvocationsProcessed": "Count",
+    "InvocationFailures": "Count",
+    "ExpiredRequests": "Count",
+    "RequestDownloadFailures": "Count",
+    "ResponseUploadFailures": "Count",
+    "NotificationFailures": "Count",
+    "RequestDownloadLatency": "Microseconds",
+    "ResponseUploadLatency": "Microseconds",
+    "TimeInBacklog": "Milliseconds",
+    "TotalProcessingTime": "Milliseconds",
 }
 
 
@@ -42,15 +53,24 @@ class Observation(NamedTuple):
     config_name: str
     metric_name: str
     value: float
+    container_name: str = ""
+    """The container's hostname; empty for a value of the whole variant."""
 
 
 _kept: deque[Observation] = deque(maxlen=MAX_KEPT)
 
 
-def record(endpoint_name: str, variant_name: str, config_name: str, metric_name: str, value: float) -> None:
+def record(
+    endpoint_name: str,
+    variant_name: str,
+    config_name: str,
+    metric_name: str,
+    value: float,
+    container_name: str = "",
+) -> None:
     """Keep one value, of the current account and region, as of now."""
-    scope = (get_account_id(), get_region())
-    _kept.append(Observation(clock.now(), *scope, endpoint_name, variant_name, config_name, metric_name, value))
+    names = (get_account_id(), get_region(), endpoint_name, variant_name, config_name, metric_name)
+    _kept.append(Observation(clock.now(), *names, value, container_name))
 
 
 def take() -> list[Observation]:

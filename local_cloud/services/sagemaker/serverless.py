@@ -15,7 +15,7 @@ _MOST_CONCURRENCY = 200
 _NOT_WITH_IT = ("InstanceType", "InitialInstanceCount", "VolumeSizeInGB", "RoutingConfig", "ManagedInstanceScaling")
 
 
-def check(variant: Mapping[str, Any], model: Mapping[str, Any], *, variants: int, data_capture: bool) -> None:
+def check(variant: Mapping[str, Any], model: Mapping[str, Any], request: Mapping[str, Any]) -> None:
     """Raises ServiceError for what CreateEndpointConfig refuses; a variant with instances passes."""
     config = variant.get("ServerlessConfig")
     if config is None:
@@ -39,8 +39,8 @@ def check(variant: Mapping[str, Any], model: Mapping[str, Any], *, variants: int
             container and container.get("Mode") == "MultiModel" for container in containers
         ),
         "for inference pipelines": len(model.get("Containers", [])) > 1,
-        "with several production variants": variants > 1,
-        "with data capture": data_capture,
+        "with several production variants": len(request["ProductionVariants"]) > 1,
+        "with data capture": "DataCaptureConfig" in request,
     }
     wrong = [why for why, holds in refused.items() if holds]
     if wrong:

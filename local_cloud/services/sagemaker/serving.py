@@ -19,6 +19,7 @@ class InvocationRequest:
     content_type: str | None = None
     accept: str | None = None
     target_model: str | None = None
+    target_container: str | None = None
     custom_attributes: str | None = None
     inference_id: str | None = None
 

@@ -152,8 +152,7 @@ def test_it_ends_after_the_requests_that_it_has(tmp_path: Path) -> None:
         await until(lambda: instance.in_service)
         instance.enter("a")
         retiring = asyncio.ensure_future(instance.retire())
-        await asyncio.sleep(0.05)
-        assert not instance.in_service
+        await until(lambda: not instance.in_service)
         assert instance.process is not None
         await url_of(instance, "a")  # what it has is still served
         instance.leave("a")
@@ -200,3 +199,13 @@ def test_budgets_follow_the_instance_type_and_the_scale() -> None:
     assert settings.disk_budget_bytes("ml.m5d.xlarge", None) == 10 * 10**9
     with pytest.raises(ValueError, match="use a CPU type"):
         settings.memory_budget_mib("ml.p4d.24xlarge")
+
+
+def test_an_image_may_have_a_command_of_its_own_by_uri_or_repository() -> None:
+    uri = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/team/velocity"
+    settings = from_options({"command": "any", "image_commands": {f"{uri}:1": "first", "team/velocity": "other"}})
+    assert [settings.command_of(f"{uri}:1"), settings.command_of(f"{uri}:2")] == ["first", "other"]
+    assert settings.command_of(f"{uri}@sha256:00") == "other"
+    assert [settings.command_of("sagemaker-xgboost"), settings.command_of(None)] == ["any", "any"]
+    with pytest.raises(SettingsError, match="image_commands has no command for velocity"):
+        from_options({"image_commands": {"velocity": ""}})

@@ -175,6 +175,6 @@ def test_costs_need_no_numerical_package() -> None:
     """The extra `cli` is enough: numpy and scipy belong to `planning`."""
     code = (
         "import sys; sys.modules.update(dict.fromkeys(('numpy', 'scipy', 'numba', 'duckdb')));"
-        "from tierfleet.cli.cost_commands import cost; from tierfleet.cli.plan.calibrate_command import calibrate"
+        "from tierfleet.cli.cost.cost_command import cost; from tierfleet.cli.plan.calibrate_command import calibrate"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(CONFIG.parent)})

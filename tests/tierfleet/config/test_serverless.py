@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 from local_cloud.testing.fleets import CONFIG, DELETE, checked, document, fleet
 from tierfleet.cli import app
 from tierfleet.config import load, routes
+from tierfleet.config.hosting.serverless import REGIONS
 from tierfleet.config.quotas import SERVERLESS_CONCURRENCY, SERVERLESS_ENDPOINTS, quotas
-from tierfleet.config.serverless import REGIONS
 from tierfleet.config.summary import fleet_summary
+from tierfleet.runtime.hosting import SHAPES
 
 NETWORK = {
     "subnets": ["subnet-0000000000000000a", "subnet-0000000000000000b"],
@@ -63,7 +64,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
         rare(instance_type="ml.g5.xlarge", instances={"min": 1, "max": 1, "initial": 1}),
         {},
         [
-            ("tiers.rare", "instance_type", "a serverless tier has no instance_type; multi-model and dedicated tiers"),
+            ("tiers.rare", "instance_type", "a serverless tier has no instance_type; multi-model, dedicated"),
             ("tiers.rare", "instances", "a serverless tier has no instances"),
         ],
     ),
@@ -102,16 +103,16 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
 
 
 def test_a_sound_serverless_tier_has_no_problem(tmp_path: Path) -> None:
-    found = checked(tmp_path, with_rare(rare()))
-    assert found.config is not None
-    assert [problem for problem in found.problems if "rare" in problem.table] == []
+    result = checked(tmp_path, with_rare(rare()))
+    assert result.config is not None
+    assert [problem for problem in result.problems if "rare" in problem.table] == []
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_gets_all_its_errors_at_once_and_exit_code_2(name: str, tmp_path: Path) -> None:
     tier, changes, expected = BROKEN[name]
-    found = checked(tmp_path, with_rare(tier, **changes))
-    errors = [problem for problem in found.problems if problem.severity == "error"]
+    result = checked(tmp_path, with_rare(tier, **changes))
+    errors = [problem for problem in result.problems if problem.severity == "error"]
     for table, key, words in expected:
         assert any((e.table, e.key) == (table, key) and words in e.message for e in errors), [str(e) for e in errors]
     assert len(errors) == len(expected), [str(error) for error in errors]
@@ -145,8 +146,8 @@ def test_a_serverless_tier_is_sound_exactly_when_aws_takes_it(
     taken = memory in {1024, 2048, 3072, 4096, 5120, 6144} and 1 <= most <= 200
     taken &= provisioned is None or 1 <= provisioned <= most
     taken &= region in REGIONS and not isolated and not network
-    found = checked(tmp_path_factory.mktemp("fleet"), with_rare(tier, **changes))
-    assert (found.config is not None) == taken, [str(problem) for problem in found.problems]
+    result = checked(tmp_path_factory.mktemp("fleet"), with_rare(tier, **changes))
+    assert (result.config is not None) == taken, [str(problem) for problem in result.problems]
 
 
 def test_endpoint_routes_and_quotas_follow_from_the_file() -> None:
@@ -172,4 +173,4 @@ def test_a_fleet_without_a_serverless_tier_has_the_validator_and_the_quotas_that
 
 def test_the_showcase_has_a_tier_of_each_shape() -> None:
     config = load(CONFIG / "showcase-dev.toml")
-    assert {tier.hosting for tier in config.tiers.values()} == {"multi-model", "dedicated", "serverless"}
+    assert {tier.hosting for tier in config.tiers.values()} == set(SHAPES)

@@ -45,7 +45,7 @@ def test_the_shipped_table_prices_every_example_fleet() -> None:
 def test_every_shipped_price_has_a_dated_source_and_a_type_that_is_offered() -> None:
     prices = load_prices()
     for region in prices.regions:
-        offered = {found.name for found in offered_instance_types(region)}
+        offered = {instance_type.name for instance_type in offered_instance_types(region)}
         assert prices.hosting[region].keys() <= offered
         for price in (*prices.hosting[region].values(), *prices.units.get(region, {}).values()):
             assert price.source.as_of.year >= 2023
@@ -263,15 +263,15 @@ def test_offered_types_are_those_of_cfn_lints_copy_of_the_price_list() -> None:
     assert spec.origin is not None
     schemas = Path(spec.origin).parent / "data/schemas/extensions"
     enums = json.loads((schemas / "aws_sagemaker_hosting/instancetype_enum.json").read_text())
-    regions = [name for name, found in enums.items() if isinstance(found, dict)]
+    regions = [name for name, entry in enums.items() if isinstance(entry, dict)]
     assert len(regions) > 30
     for region in regions:
         expected = set(enums[region]["enum"]) & hosting_types()
-        assert {found.name for found in offered_instance_types(region)} == expected, region
+        assert {offered.name for offered in offered_instance_types(region)} == expected, region
 
 
 def test_facts_of_offered_types() -> None:
-    facts = {found.name: (found.vcpus, found.memory_gib) for found in offered_instance_types("us-east-1")}
+    facts = {offered.name: (offered.vcpus, offered.memory_gib) for offered in offered_instance_types("us-east-1")}
     # docs.aws.amazon.com/ec2/latest/instancetypes: gp.html, co.html, mo.html
     assert facts["ml.m5.large"] == (2, 8)
     assert facts["ml.c5.9xlarge"] == (36, 72)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from price_list_files import VERSION, OfferServer
 from typer.testing import CliRunner
 
 from local_cloud.testing.fleets import CONFIG
-from tierfleet.cli import app, prices_commands
+from tests.tierfleet.cost.price_list_files import VERSION, OfferServer
+from tierfleet.cli import app
+from tierfleet.cli.cost import prices_commands
 from tierfleet.cost import offer_files
 from tierfleet.cost.offer_files import HOST, download
 from tierfleet.cost.price_file import write_prices
@@ -84,7 +85,7 @@ def test_a_region_that_the_table_has_not_is_added() -> None:
     assert new.table.unit_price("lambda_request", "eu-north-1").usd == 0.0000002
 
 
-def test_all_regions_are_those_that_every_file_knows() -> None:
+def test_all_regions_means_the_regions_in_every_file() -> None:
     server = OfferServer(IRELAND, "us-east-1", "eu-north-1")
     index = "/offers/v1.0/aws/AWSLambda/current/region_index.json"
     server.put(index, {"regions": {name: one for name, one in server.get(index)["regions"].items() if name != IRELAND}})

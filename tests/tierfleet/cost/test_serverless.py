@@ -38,23 +38,23 @@ def lines(found: FleetCost) -> dict[str, tuple[float, float, float]]:
 
 
 def test_a_call_costs_its_seconds_times_the_price_of_its_memory() -> None:
-    found = lines(cost(1000, milliseconds_per_call=200))
+    items = lines(cost(1000, milliseconds_per_call=200))
     month = 1000 * 730 / 24
-    assert found["calls"] == pytest.approx((0, month * 0.2 * SECOND, 2 * 730 * 3600 * SECOND))
-    assert found["alarms"][1] == pytest.approx(9 * 0.1)
+    assert items["calls"] == pytest.approx((0, month * 0.2 * SECOND, 2 * 730 * 3600 * SECOND))
+    assert items["alarms"][1] == pytest.approx(9 * 0.1)
 
 
 def test_without_a_duration_the_alarms_limit_is_assumed_and_said() -> None:
-    found = cost(1000)
-    assert lines(found)["calls"][1] == pytest.approx(1000 * 730 / 24 * 0.5 * SECOND)
-    assert any("runs as long as its tier's max_model_latency_p99_milliseconds" in note for note in found.notes)
-    assert any("the start of serverless containers" in item for item in found.left_out)
+    bill = cost(1000)
+    assert lines(bill)["calls"][1] == pytest.approx(1000 * 730 / 24 * 0.5 * SECOND)
+    assert any("runs as long as its tier's max_model_latency_p99_milliseconds" in note for note in bill.notes)
+    assert any("the start of serverless containers" in item for item in bill.left_out)
 
 
 def test_without_traffic_nothing_is_made_up() -> None:
-    found = cost()
-    assert lines(found)["calls"][1] == 0
-    assert "calls to serverless endpoints: give --traffic" in found.left_out
+    bill = cost()
+    assert lines(bill)["calls"][1] == 0
+    assert "calls to serverless endpoints: give --traffic" in bill.left_out
 
 
 def test_more_calls_than_the_concurrency_can_run_are_not_priced() -> None:
@@ -63,9 +63,9 @@ def test_more_calls_than_the_concurrency_can_run_are_not_priced() -> None:
 
 
 def test_provisioned_concurrency_is_paid_all_month_and_its_calls_cost_another_price() -> None:
-    found = lines(cost(1000, {"provisioned_concurrency": 2}, milliseconds_per_call=200))
-    assert found["provisioned concurrency"][1] == pytest.approx(2 * 730 * 3600 * 0.00001)
-    assert found["calls"][1] == pytest.approx(1000 * 730 / 24 * 0.2 * 0.00005)
+    items = lines(cost(1000, {"provisioned_concurrency": 2}, milliseconds_per_call=200))
+    assert items["provisioned concurrency"][1] == pytest.approx(2 * 730 * 3600 * 0.00001)
+    assert items["calls"][1] == pytest.approx(1000 * 730 / 24 * 0.2 * 0.00005)
 
 
 def test_every_memory_size_has_a_price_in_proportion_and_warm_containers_have_none() -> None:

@@ -19,6 +19,7 @@ from local_cloud import LocalCloud
 from local_cloud.testing.fleets import CONFIG
 from tierfleet.cli import app
 from tierfleet.config import load
+from tierfleet.config.container import Probe
 from tierfleet.local.drive import _CALLERS as CALLERS
 from tierfleet.local.drive import Drive, published_tenants
 from tierfleet.local.drive import drive as real_drive
@@ -29,6 +30,7 @@ from tierfleet.runtime.client.errors import ServiceFailedError
 from tierfleet.runtime.client.reply import Reply, Timings
 from tierfleet.runtime.names import models_bucket
 
+PROBE = Probe(content_type="text/csv", body="1")
 FILE = str(CONFIG / "fraud-dev.toml")
 BUCKET = "fraud--dev--models--1--eu-west-1"
 REPLY = Reply(
@@ -70,7 +72,7 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> Callee:
 
     @contextmanager
     def driving(*_: Any) -> Iterator[Drive]:
-        yield Drive(callee, b"1", "text/csv", {"m01": 1.0})  # type: ignore[arg-type]
+        yield Drive(callee, lambda _: PROBE, {"m01": 1.0})  # type: ignore[arg-type]
 
     class Watch:
         def __init__(self, *_: Any) -> None:
@@ -118,7 +120,7 @@ def test_calls_that_wait_when_it_is_stopped_are_not_sent(monkeypatch: pytest.Mon
             return REPLY
 
     class Pool(ThreadPoolExecutor):
-        """Calls end only after those that wait have been cancelled. A pool of another test is not touched."""
+        """Calls end only after the waiting ones have been cancelled. It affects no other test's pool."""
 
         def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
             super().shutdown(wait=False, cancel_futures=cancel_futures)
@@ -126,7 +128,7 @@ def test_calls_that_wait_when_it_is_stopped_are_not_sent(monkeypatch: pytest.Mon
             super().shutdown(wait=wait)
 
     monkeypatch.setattr("tierfleet.local.drive.ThreadPoolExecutor", Pool)
-    driving = Drive(Slow(), b"1", "text/csv", {"m01": 1.0})  # type: ignore[arg-type]
+    driving = Drive(Slow(), lambda _: PROBE, {"m01": 1.0})  # type: ignore[arg-type]
     runner = threading.Thread(target=driving.run, kwargs={"requests_per_second": 5000, "seconds": 60})
     runner.start()
     for _ in range(CALLERS):
@@ -157,7 +159,7 @@ def test_a_removed_tenant_is_not_called() -> None:
 
 
 @pytest.mark.parametrize("command", [["status", FILE], ["status", FILE, "--watch"]])
-def test_a_stand_in_that_goes_away_meanwhile_is_one_sentence(
+def test_a_local_emulator_that_goes_away_meanwhile_is_one_sentence(
     command: list[str], standin: Callee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: Any) -> None:

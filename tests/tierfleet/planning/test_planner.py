@@ -1,4 +1,4 @@
-"""Whole plans of the two yardstick fleets: what must hold, whatever the last digit."""
+"""Whole plans of the two reference fleets. The checks do not depend on the last digit."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -56,9 +56,9 @@ def test_the_claimed_models_take_more_memory_than_the_claimed_money_buys(churn: 
 
 
 def test_each_container_is_planned(churn: Plan) -> None:
-    found = {comparison.name: comparison for comparison in churn.search.containers}
-    assert not any(comparison.prototype for comparison in found.values())
-    stock, booster, ours = found["stock"], found["booster"], found["tierfleet"]
+    containers = {comparison.name: comparison for comparison in churn.search.containers}
+    assert not any(comparison.prototype for comparison in containers.values())
+    stock, booster, ours = containers["stock"], containers["booster"], containers["tierfleet"]
     # The stock container starts two processes a model: no money makes that faster than 3 s.
     assert stock.best is None
     assert any(failure.startswith("cold p95") for failure in stock.nearest.failures)

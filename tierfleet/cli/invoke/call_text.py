@@ -21,7 +21,8 @@ def reply_line(reply: Reply) -> str:
     fallback = ", as a fallback: the endpoint in the routes does not exist" if reply.fell_back else ""
     attempts = f", {reply.attempts} attempts" if reply.attempts > 1 else ""
     took = f"{reply.timings.total_seconds * 1000:.1f} ms"
-    return f"{reply.tenant}{version} on {reply.endpoint} (tier {reply.tier}{fallback}) in {took}{attempts}"
+    container = f", container {reply.container}" if reply.container else ""
+    return f"{reply.tenant}{version} on {reply.endpoint}{container} (tier {reply.tier}{fallback}) in {took}{attempts}"
 
 
 def batch_text(report: BatchReport, width: int | None) -> RenderableType:

@@ -9,11 +9,11 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.console import Json, columns, err, fail, out, print_json, say
-from tierfleet.cli.contributions_text import contributions_text
 from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, Region, choose_fleet
 from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.invoke.call_text import batch_text, explanation_text, reply_line
+from tierfleet.cli.invoke.contributions_text import contributions_text
 from tierfleet.cli.invoke.request_body import given_body, probe_body
 from tierfleet.cli.progress import counter
 from tierfleet.cli.stand_in import standin_or_fail
@@ -23,13 +23,15 @@ from tierfleet.runtime.client.api_trace import ApiTrace
 from tierfleet.runtime.client.batch import call_many
 from tierfleet.runtime.client.errors import CallError, RequestInvalidError, RoutesUnavailableError
 from tierfleet.runtime.client.explain import explain, reply_json, where_json
-from tierfleet.runtime.client.reply import JSON, Reply
+from tierfleet.runtime.client.reply import CSV, JSON, Reply
 from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
-from tierfleet.runtime.route_document import RouteDocument
+from tierfleet.runtime.route_document import RouteDocument, RoutesError
 
 # Each thread makes one call at a time. More threads would measure this machine.
 MOST_CONCURRENCY = 256
+# An asynchronous endpoint may have to wake up first.
+_QUEUED_SECONDS = 900.0
 
 
 def invoke(
@@ -45,15 +47,19 @@ def invoke(
     rows: Annotated[
         Path | None, typer.Option(help="A CSV file of features without a header; an empty cell is a missing value.")
     ] = None,
+    container: Annotated[
+        str | None,
+        typer.Option(help="The container of a multi-container endpoint, by its hostname; or primary."),
+    ] = None,
     content_type: Annotated[
-        str | None, typer.Option(help="The type of the body; default: text/csv, or the probe's.")
+        str | None, typer.Option(help="The type of the body; default: text/csv, the container's, or the probe's.")
     ] = None,
     accept: Annotated[str, typer.Option(help="The type of the reply.")] = JSON,
     count: Annotated[int, typer.Option(min=1, help="The number of calls.")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, max=MOST_CONCURRENCY, help="The number of concurrent calls.")] = 1,
     deadline_seconds: Annotated[
         float | None,
-        typer.Option(min=0.001, help="The longest time of each call; default: 70, or 250 for a serverless endpoint."),
+        typer.Option(min=0.001, help="The longest time of each call; default: 70; serverless 250, asynchronous 900."),
     ] = None,
     contribs: Annotated[
         bool, typer.Option("--contribs", help="Show what each feature contributes to the scores (SHAP).")
@@ -76,7 +82,7 @@ def invoke(
     given = given_body(body, body_file, rows, content_type)
     choice = choose_fleet(named(file, config), fleet, environment, region, local=local)
     routes = choice.deployed_routes()
-    content, content_type = given or probe_body(routes, content_type)
+    content, content_type = given or probe_body(routes, tenant, content_type, container)
     settings = ClientSettings(
         deadline_seconds=deadline_seconds, calls_per_tenant=concurrency, connections=max(2, concurrency)
     )
@@ -89,13 +95,22 @@ def invoke(
     )
     client = _client(choice, settings, aws)
 
+    queued = has_queue(routes, tenant)
+    if queued and (contribs or explain_it):
+        fail(
+            f"tenant {tenant} has an asynchronous endpoint, which answers no calls: leave --contribs and --explain out"
+        )
+
     def call() -> Reply:
-        return client.invoke(tenant, content, content_type=content_type, accept=accept)
+        if queued:
+            submission = client.submit(tenant, content, content_type=content_type or CSV, accept=accept)
+            return client.result(submission, deadline_seconds or _QUEUED_SECONDS)
+        return client.invoke(tenant, content, container=container, content_type=content_type, accept=accept)
 
     try:
         with if_interrupted("calls that are still running are abandoned"), standin_or_fail(choice.standin):
             if contribs:
-                _contribs(client, tenant, content, content_type, as_json=as_json)
+                _contribs(client, tenant, content, content_type or CSV, container, as_json=as_json)
             elif explain_it:
                 _explain(call, tenant, routes, choice, aws, as_json=as_json)
             elif count > 1:
@@ -105,6 +120,14 @@ def invoke(
     finally:
         client.close()
         aws.close()
+
+
+def has_queue(routes: RouteDocument, tenant: str) -> bool:
+    """Whether the tenant's requests go into the queue of an asynchronous endpoint."""
+    try:
+        return not routes.route_of(tenant).shape.request_response
+    except RoutesError:
+        return False
 
 
 def _client(choice: FleetChoice, settings: ClientSettings, aws: clients.CallingClients) -> FleetClient:
@@ -138,9 +161,11 @@ def _once(call: Callable[[], Reply], *, as_json: bool) -> None:
     err.print(f"[dim]{escape(reply_line(reply))}[/]")
 
 
-def _contribs(client: FleetClient, tenant: str, content: bytes, content_type: str, *, as_json: bool) -> None:
+def _contribs(
+    client: FleetClient, tenant: str, content: bytes, content_type: str, container: str | None, *, as_json: bool
+) -> None:
     try:
-        reply, explained = client.explain_body(tenant, content, content_type=content_type)
+        reply, explained = client.explain_body(tenant, content, container=container, content_type=content_type)
     except CallError as error:
         _end_with(error)
     if as_json:

@@ -11,8 +11,8 @@ from tierfleet.runtime.route_document import RouteDocument
 
 def given_body(
     body: str | None, body_file: Path | None, rows: Path | None, content_type: str | None
-) -> tuple[bytes, str] | None:
-    """The body and content type that the options give; None if they give none.
+) -> tuple[bytes, str | None] | None:
+    """The body and content type that the options give; None if they give no body, or no type.
 
     Contradicting options, or a file that cannot be read, end the command with exit code 2.
     """
@@ -22,10 +22,10 @@ def given_body(
         fail(f"--rows are sent as {CSV}, not as {content_type}: use --body-file")
     try:
         if body is not None:
-            return body.encode(), content_type or CSV
+            return body.encode(), content_type
         if body_file is not None:
             content = sys.stdin.buffer.read() if str(body_file) == "-" else body_file.read_bytes()
-            return content, content_type or CSV
+            return content, content_type
         if rows is not None:
             return _rows(rows), CSV
     except OSError as error:
@@ -33,11 +33,19 @@ def given_body(
     return None
 
 
-def probe_body(routes: RouteDocument, content_type: str | None) -> tuple[bytes, str]:
-    """The probe of the routes, a valid row. Ends the command if there is none."""
-    if routes.probe is None:
+def probe_body(
+    routes: RouteDocument, tenant: str, content_type: str | None, container: str | None = None
+) -> tuple[bytes, str]:
+    """A valid request of the tenant's tier, or of its primary container. Ends the command if there is none."""
+    probe = routes.probe_of(routes.tier_of(tenant))
+    if probe is None:
         fail("the deployed routes have no probe to send: give --body, --body-file or --rows")
-    return routes.probe.body.encode(), content_type or routes.probe.content_type
+    listed = routes.tenants.get(tenant)
+    if listed is not None and container in listed.containers and container != listed.primary:
+        fail(
+            f"the probe is a row of the container {listed.primary}: give --body, --body-file or --rows for {container}"
+        )
+    return probe.body.encode(), content_type or probe.content_type
 
 
 def _rows(file: Path) -> bytes:

@@ -21,6 +21,8 @@ NEXT_COMMANDS: Final = {
     "route-errors": "tierfleet local events",
     "warm-up": "tierfleet warm --local",
     "serverless-endpoint": "tierfleet local status",
+    "asynchronous-endpoint": "tierfleet local events",
+    "pipeline-stage": "tierfleet local status",
 }
 _NO_INCIDENT: Final = "Not an incident."
 _LINK: Final = re.compile(r"^(.*?)\s*What to do: (\S+?)(?:#(\S+))?$", re.DOTALL)

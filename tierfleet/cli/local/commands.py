@@ -51,6 +51,13 @@ def local_up(
     container_command: Annotated[
         str, typer.Option(help="A container of your own instead of the dense model server; {port} is filled in.")
     ] = "",
+    image_command: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IMAGE=COMMAND",
+            help="A container of your own for one image, by URI or repository name; may be given more than once.",
+        ),
+    ] = None,
     constant: Annotated[
         bool, typer.Option("--constant", help="Run no model: every invocation is answered alike.")
     ] = False,
@@ -77,6 +84,8 @@ def local_up(
         "command": container_command,
     }
     given: dict[str, Any] = {"early_start": early_start} if early_start else {}
+    if image_command:
+        given["image_commands"] = _image_commands(image_command)
     given |= {name: value for name, value in settings.items() if value != getattr(DataPlaneSettings, name)}
     serving: Literal["constant", "models"] = "constant" if constant else "models"
     with if_interrupted("no local emulator is left running"):
@@ -90,6 +99,17 @@ def local_up(
         out.print(f"  export {name}={value}")
     if deploy:
         deploy_here(cloud, fleet, chosen, models, sample_models=sample_models)
+
+
+def _image_commands(given: list[str]) -> dict[str, str]:
+    """`IMAGE=COMMAND` by image; ends the command for one without a command."""
+    commands = {}
+    for text in given:
+        image, equals, command = text.partition("=")
+        if not (image and equals and command.strip()):
+            fail(f"--image-command {text}: give IMAGE=COMMAND, such as velocity='python server.py'")
+        commands[image] = command
+    return commands
 
 
 @app.command("deploy")

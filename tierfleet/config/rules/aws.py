@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from tierfleet import aws_limits, images
-from tierfleet.config.model import AnyTier, Encryption, InstanceTier, Models, MultiModelTier
+from tierfleet.config.hosting import AnyTier
+from tierfleet.config.hosting.tier import InstanceTier, Tier
+from tierfleet.config.model import Encryption, Models
 from tierfleet.config.problems import Problem
-from tierfleet.config.serverless import ServerlessTier
 from tierfleet.instance_types import describe
 from tierfleet.runtime import names
 
@@ -110,10 +111,9 @@ def check_endpoint_names(fleet: str, environment: str, tiers: Mapping[str, AnyTi
     most = aws_limits.ENDPOINT_NAME.most
     owner: dict[str, str] = {}
     for name, tier in sorted(tiers.items()):
-        tenants = [None] if isinstance(tier, MultiModelTier) else sorted(tier.tenants)
-        instance_type = None if isinstance(tier, ServerlessTier) else tier.instance_type
+        tenants = sorted(tier.tenants) if tier.endpoint_per_tenant else [None]
         for tenant in tenants:
-            endpoint = names.endpoint_name(fleet, environment, name, tenant, tier.hosting, instance_type)
+            endpoint = names.endpoint_name(fleet, environment, name, tenant, tier.hosting, tier.endpoint_instance_type)
             where, key = (f"tiers.{name}.tenants", tenant) if tenant else ("tiers", name)
             if len(endpoint) > most:
                 message = f"its endpoint name {endpoint} has {len(endpoint)} characters, SageMaker takes {most}"
@@ -124,11 +124,11 @@ def check_endpoint_names(fleet: str, environment: str, tiers: Mapping[str, AnyTi
                 yield Problem(where, key, None, message, "give one of them another id")
 
 
-def check_schedule_counts(tiers: _InstanceTiers) -> Iterator[Problem]:
+def check_schedule_counts(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
     """Application Auto Scaling's quota of scheduled actions."""
     most = aws_limits.SCHEDULED_ACTIONS.most
     for name, tier in tiers.items():
-        count = len(tier.scaling.schedules)
+        count = len(tier.scaling.schedules) if isinstance(tier, Tier) else 0
         if count > most:
             message = f"{count} schedules, Application Auto Scaling takes {most} scheduled actions a scalable target"
             yield Problem(f"tiers.{name}.scaling", "schedules", None, message, f"remove {count - most}")

@@ -6,7 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tierfleet.config.model import AnyTier, InstanceTier, MultiModelTier, Routes
+from tierfleet.config.hosting import AnyTier
+from tierfleet.config.hosting.container_rules import (
+    check_environment,
+    check_image,
+    check_isolation,
+    check_probe,
+    check_probe_against_image,
+)
+from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.hosting.tier import InstanceTier, RestOfFile
+from tierfleet.config.model import Routes
 from tierfleet.config.problems import Problem
 from tierfleet.config.rules.aws import (
     check_collectors,
@@ -18,16 +28,8 @@ from tierfleet.config.rules.aws import (
     check_tags,
     check_volume_key,
 )
-from tierfleet.config.rules.container import (
-    check_environment,
-    check_image,
-    check_isolation,
-    check_probe,
-    check_probe_against_image,
-)
 from tierfleet.config.rules.size import check_counts
 from tierfleet.config.rules.tier import check_tier
-from tierfleet.config.serverless import ServerlessTier, check_serverless
 from tierfleet.instance_types import hosted_in, hosting_regions
 from tierfleet.runtime import names
 from tierfleet.runtime.hosting import REAL_TIME_ANSWER_SECONDS, SHAPES
@@ -41,11 +43,12 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
     `parts` has all tiers of the file; otherwise a missing default tier is no problem.
     """
     tiers: Mapping[str, AnyTier] = parts.get("tiers", {})
-    with_instances = {name: tier for name, tier in tiers.items() if not isinstance(tier, ServerlessTier)}
+    with_instances = {name: tier for name, tier in tiers.items() if isinstance(tier, InstanceTier)}
     problems = [*_default_tier(tiers, every_tier_is_sound), *_tenants(tiers), *_warm_ups(tiers)]
-    problems += [*check_counts(tiers), *check_schedule_counts(with_instances)]
+    problems += [*check_counts(tiers), *check_schedule_counts(tiers)]
+    rest = _rest_of_file(parts)
     for name, tier in tiers.items():
-        problems += check_tier(name, tier)
+        problems += check_tier(name, tier, rest)
     if "routes" in parts:
         problems += _bake(parts["routes"], tiers)
     if "tags" in parts:
@@ -59,7 +62,9 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
     if parts.keys() >= {"container", "network_isolation"}:
         problems += check_isolation(parts["container"], parts["network_isolation"])
     if parts.keys() >= {"container", "region"}:
-        problems += check_image(parts["container"], parts["region"], with_instances)
+        own = parts["container"]
+        running_it = {name: tier for name, tier in with_instances.items() if own in tier.containers(own)}
+        problems += check_image(own, parts["region"], running_it)
     if "region" in parts:
         problems += check_region_types(parts["region"])
         problems += _hosting_region(with_instances, parts["region"])
@@ -74,15 +79,20 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
         problems += check_endpoint_names(parts["fleet"], parts["environment"], tiers)
     if parts.keys() >= {"fleet", "environment", "account", "region"}:
         problems += check_fleet_name(parts["fleet"], parts["environment"], parts["account"], parts["region"])
-    problems += check_serverless(
-        {name: tier for name, tier in tiers.items() if isinstance(tier, ServerlessTier)},
-        region=parts.get("region"),
-        has_network=parts.get("network") is not None,
-        network_isolation=parts.get("network_isolation"),
-        image=parts["container"].image if "container" in parts else None,
-        account=parts.get("account"),
-    )
     return problems
+
+
+def _rest_of_file(parts: Mapping[str, Any]) -> RestOfFile:
+    return RestOfFile(
+        fleet=parts.get("fleet"),
+        environment=parts.get("environment"),
+        account=parts.get("account"),
+        region=parts.get("region"),
+        image=parts["container"].image if "container" in parts else None,
+        network_isolation=parts.get("network_isolation"),
+        has_network=parts.get("network") is not None,
+        probe=parts.get("probe"),
+    )
 
 
 def _default_tier(tiers: Mapping[str, AnyTier], every_tier_is_sound: bool) -> Iterator[Problem]:
@@ -110,7 +120,7 @@ def _tenants(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
         if names.ALL_TENANTS in tier.tenants:
             message = f"{names.ALL_TENANTS!r} means a multi-model endpoint in endpoint names"
             yield Problem(f"tiers.{name}.tenants", names.ALL_TENANTS, None, message, "give the tenant another id")
-        for tenant in () if isinstance(tier, MultiModelTier) else tier.tenants:
+        for tenant in tier.tenants if tier.endpoint_per_tenant else ():
             if re.fullmatch(names.RESERVED_TENANT_PATTERN, tenant):
                 message = "ids of this form replace longer ids in endpoint names"
                 yield Problem(f"tiers.{name}.tenants", tenant, None, message, "give the tenant another id")

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from math import ceil
 
 from tierfleet.config.guardrail_time import BAKE_SECONDS, ROLLBACK_DATAPOINTS
-from tierfleet.config.model import DedicatedTier, Guardrail, MultiModelTier
+from tierfleet.config.hosting.tier import Guardrail, Tier
 from tierfleet.config.problems import Problem, Severity
 
 
-def check_guardrail(where: str, tier: MultiModelTier | DedicatedTier, guardrail: Guardrail) -> Iterator[Problem]:
+def check_guardrail(where: str, tier: Tier, guardrail: Guardrail) -> Iterator[Problem]:
     """Every problem of one tier's guardrail; `where`: the tier's table."""
     where = f"{where}.guardrail"
     shift = guardrail.shift(tier.fewest_instances)
@@ -48,7 +48,7 @@ def _bakes(where: str, guardrail: Guardrail, shift: str, severity: Severity) -> 
         yield Problem(where, "termination_wait_in_seconds", wait, message, fix, severity)
 
 
-def _share(where: str, tier: MultiModelTier | DedicatedTier, guardrail: Guardrail, shift: str) -> Iterator[Problem]:
+def _share(where: str, tier: Tier, guardrail: Guardrail, shift: str) -> Iterator[Problem]:
     """The alarms watch all calls of the endpoint, so the first step's share must be able to set them off."""
     most = tier.most_instances
     key, value, share = {
@@ -62,12 +62,12 @@ def _share(where: str, tier: MultiModelTier | DedicatedTier, guardrail: Guardrai
             f"ratio still does not pass alarms.max_5xx_ratio, {tier.alarms.max_5xx_ratio:g}"
         )
         yield Problem(where, key, value, message, "make the first step larger or lower alarms.max_5xx_ratio")
-    elif share <= 0.01 and isinstance(tier, DedicatedTier):
+    elif share <= 0.01 and tier.endpoint_per_tenant:
         message = f"of up to {most} instances the first step takes {share:.1%} of the calls, too few for a p99 alarm"
         yield Problem(where, key, value, message, "make the first step larger")
 
 
-def _traffic(where: str, tier: MultiModelTier | DedicatedTier) -> Iterator[Problem]:
+def _traffic(where: str, tier: Tier) -> Iterator[Problem]:
     """The 5XX alarm looks only at minutes with enough calls, and there must be such minutes."""
     calls = tier.scaling.max_requests_per_second * 60 * tier.most_instances
     needed = tier.alarms.min_requests / 5

@@ -12,15 +12,16 @@ from tierfleet.aws_limits import (
 )
 from tierfleet.config import routes
 from tierfleet.config.hosted_routes import hosted_routes, template_bytes
-from tierfleet.config.model import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.config.hosting.tier import InstanceTier
+from tierfleet.config.model import FleetConfig
 from tierfleet.config.problems import Problem
 from tierfleet.config.template_size import (
     NESTED_STACK_RESOURCES,
     ROUTE_PARTS_RESOURCES,
-    WHALE_RESOURCES,
     Tiers,
     nested_resources,
     root_resources,
+    stack_resources,
     whales,
 )
 
@@ -30,7 +31,7 @@ _EVENT_PATTERN_CHARACTERS = 140
 def check_counts(tiers: Tiers) -> Iterator[Problem]:
     """Resources of the root stack and of the whole tree, and scalable targets."""
     dedicated = whales(tiers)
-    shared = sum(isinstance(tier, MultiModelTier) for tier in tiers.values())
+    shared = sum(not tier.endpoint_per_tenant for tier in tiers.values())
     root, most = root_resources(tiers), STACK_RESOURCES.most
     fix = "move tenants to a shared tier or split the fleet in two"
     if root > most:
@@ -41,14 +42,14 @@ def check_counts(tiers: Tiers) -> Iterator[Problem]:
         yield Problem("tiers", "tenants", None, message, "use fewer shared tiers or split the fleet in two")
     total, most = root + nested_resources(tiers), OPERATION_RESOURCES.most
     if total > most:
-        each = NESTED_STACK_RESOURCES + WHALE_RESOURCES
+        each = NESTED_STACK_RESOURCES + max(stack_resources(tiers), default=0)
         fits = max(0, (most - total + dedicated * each) // each)
         message = (
             f"{dedicated} dedicated tenants make {total} resources, at most {most} fit one stack tree "
             f"({fits} dedicated tenants)"
         )
         yield Problem("tiers", "tenants", None, message, fix)
-    scaled = shared + sum(len(tier.tenants) for tier in tiers.values() if isinstance(tier, DedicatedTier))
+    scaled = sum(tier.endpoint_count for tier in tiers.values() if isinstance(tier, InstanceTier))
     if scaled > SCALABLE_TARGETS.most:
         message = f"{scaled} endpoints need as many scalable targets, AWS allows {SCALABLE_TARGETS.most}"
         yield Problem("tiers", "tenants", None, message, "move tenants to a shared tier or another region")

@@ -2,23 +2,25 @@
 
 from collections.abc import Iterator
 
-from tierfleet.config.model import AnyTier, InstanceTier, MultiModelTier, TenantEndpointTier, WarmUp
+from tierfleet.config.hosting import AnyTier
+from tierfleet.config.hosting.multi_model import MultiModelTier, WarmUp
+from tierfleet.config.hosting.tier import HostedTier, InstanceTier, RestOfFile, Tier
 from tierfleet.config.problems import Problem
 from tierfleet.config.rules.guardrail import check_guardrail
-from tierfleet.config.serverless import ServerlessTier
 from tierfleet.instance_types import describe
 
 # A warm-up fills at most this share of the measured capacity, so that it evicts nothing it just loaded.
 MAX_WARM_UP_SHARE = 0.7
 
 
-def check_tier(name: str, tier: AnyTier) -> Iterator[Problem]:
-    """Every problem within one tier."""
+def check_tier(name: str, tier: AnyTier, rest: RestOfFile) -> Iterator[Problem]:
+    """Every problem of one tier, what its shape asks of the rest of the file included."""
     where = f"tiers.{name}"
-    if not isinstance(tier, MultiModelTier):
+    if tier.endpoint_per_tenant:
         yield from _pinned_models(where, tier)
-    if not isinstance(tier, ServerlessTier):
+    if isinstance(tier, InstanceTier):
         yield from _instances(where, tier)
+    yield from tier.check(where, rest)
 
 
 def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
@@ -31,7 +33,7 @@ def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
         message = f"{tier.instance_type} has a local NVMe disk and takes no volume size"
         fix = "remove it or use a type without d, such as ml.m5.xlarge"
         yield Problem(where, "volume_size_in_gb", tier.volume_size_in_gb, message, fix)
-    if tier.instances.min < 2:
+    if tier.shape.request_response and tier.instances.min < 2:
         message = "one instance: losing it or its availability zone is an outage"
         fix = "set min = 2 where callers depend on it"
         yield Problem(f"{where}.instances", "min", tier.instances.min, message, fix, severity="note")
@@ -41,16 +43,18 @@ def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
         message = "watches updates in place, and a change of a multi-model endpoint is a new endpoint instead"
         fix = "remove it: the warm gate keeps an image that cannot answer out of the routes"
         yield Problem(where, "guardrail", None, message, fix, severity="note")
-    if tier.guardrail:
+    if isinstance(tier, Tier) and tier.guardrail:
         yield from check_guardrail(where, tier, tier.guardrail)
 
 
-def _pinned_models(where: str, tier: TenantEndpointTier) -> Iterator[Problem]:
-    for tenant, dedicated in sorted(tier.tenants.items()):
-        if not dedicated.model.startswith(f"{tenant}/"):
-            message = f"a tenant's models are below its own id, {tenant}/<version>.tar.gz"
-            fix = "pin a model of this tenant"
-            yield Problem(f"{where}.tenants.{tenant}", "model", dedicated.model, message, fix)
+def _pinned_models(where: str, tier: HostedTier) -> Iterator[Problem]:
+    for tenant in sorted(tier.tenants):
+        for key, model in tier.pinned_models(tenant).items():
+            if not model.startswith(f"{tenant}/"):
+                message = f"a tenant's models are below its own id, {tenant}/<version>.tar.gz"
+                fix = "pin a model of this tenant"
+                *tables, last = key.split(".")
+                yield Problem(".".join([where, "tenants", tenant, *tables]), last, model, message, fix)
 
 
 def _warm_up(where: str, tier: MultiModelTier, warm_up: WarmUp) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from tierfleet.config.serverless import ServerlessTier
+from tierfleet.config.hosting.serverless import ServerlessTier
 from tierfleet.instance_types import describe
 from tierfleet.models.validation.findings import Facts, Finding, Validated
 from tierfleet.text import size
@@ -29,7 +29,7 @@ _SERVERLESS_DISK_BYTES: Final = 5 * _GIB
 
 def tier_of(fleet: "FleetConfig", tenant: str) -> str:
     """The tier that serves a tenant."""
-    return next((name for name, tier in sorted(fleet.tiers.items()) if tenant in tier.tenants), fleet.default_tier)
+    return fleet.tier_of(tenant)
 
 
 def findings(fleet: "FleetConfig", tenant: str, *, file_bytes: int, facts: Facts) -> list[Finding]:

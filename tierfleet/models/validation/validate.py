@@ -49,7 +49,9 @@ def validate(
             checkers.process = CheckProcess()
             every.append(checkers.process)
         try:
-            return _validated(model, fleet, {**_request(fleet, target), "rounds": rounds}, checkers.process)
+            return _validated(
+                model, fleet, {**_request(fleet, target, model.tenant), "rounds": rounds}, checkers.process
+            )
         finally:
             done()
 
@@ -88,16 +90,18 @@ def _validated(
     return Validated(model, file_bytes, tuple(findings), facts)
 
 
-def _request(fleet: "FleetConfig | None", target: Target | None) -> dict[str, Any]:
+def _request(fleet: "FleetConfig | None", target: Target | None, tenant: str) -> dict[str, Any]:
     chosen = target or target_of(fleet)
     served_by = chosen.reader if chosen.stock else None
     if fleet is None:
         return {"probe": None, "served_by": served_by, "max_bytes": _MAX_UNPACKED_BYTES, "xgboost": True}
+    tier = fleet.tiers[fleet.tier_of(tenant)]
+    probe = tier.model_probe(fleet.probe)
     return {
-        "probe": {"content_type": fleet.probe.content_type, "body": fleet.probe.body},
+        "probe": {"content_type": probe.content_type, "body": probe.body} if probe else None,
         "served_by": served_by,
         "max_bytes": _MAX_UNPACKED_BYTES,
-        "xgboost": fleet.container.image in ("tierfleet", "sagemaker-xgboost"),
+        "xgboost": tier.model_container(fleet.container).image in ("tierfleet", "sagemaker-xgboost"),
     }
 
 

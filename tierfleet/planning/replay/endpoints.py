@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from tierfleet.config import DedicatedTier, MultiModelTier, Tier
+from tierfleet.config import MultiModelTier, Tier
 from tierfleet.instance_types import describe
 from tierfleet.planning.cache import load_kernel
 from tierfleet.planning.profiles.latency import Network, latency_of_events
@@ -117,7 +117,7 @@ def shared_endpoint(
 
 
 def dedicated_endpoint(
-    name: str, tier: DedicatedTier, tenant: str, seconds: Array, model_mb: float, settings: Settings
+    name: str, tier: Tier, tenant: str, seconds: Array, model_mb: float, settings: Settings
 ) -> Endpoint:
     """The endpoint of one tenant: its model is in memory on every instance. seconds: of its calls; one must count."""
     size, one = np.array([model_mb]), np.ones(1)

@@ -14,12 +14,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tierfleet.config import DedicatedTier, FleetConfig, MultiModelTier
+from tierfleet.config import FleetConfig, MultiModelTier, Tier
 from tierfleet.errors import InputError
 from tierfleet.planning.replay.endpoints import Settings, dedicated_endpoint, iso, shared_endpoint
 from tierfleet.planning.replay.outcome import Endpoint, Replay
 from tierfleet.planning.replay.scaling import BOOT_MINUTES
-from tierfleet.planning.search.proposed import dedicated_tenants
 from tierfleet.planning.search.requirements import Requirements, requirements_text
 from tierfleet.planning.traffic.requests import Progress, Requests, requests_of
 from tierfleet.text import days, milliseconds, percent, points
@@ -59,7 +58,7 @@ def replay(
         sizes = model_mb[chosen]
         if isinstance(tier, MultiModelTier):
             endpoints.append(shared_endpoint(name, tier, part, sizes, settings, progress))
-        elif isinstance(tier, DedicatedTier):
+        elif isinstance(tier, Tier) and tier.endpoint_per_tenant and tier.shape.request_response:
             for index, tenant in enumerate(part.tenants):
                 seconds = np.asarray(part.seconds[part.tenant == index])
                 if len(seconds) and seconds[-1] >= settings.counted_from_seconds:
@@ -94,8 +93,7 @@ def replay(
 
 def _tiers(config: FleetConfig, tenants: Sequence[str]) -> dict[str, str]:
     """Tenant to the name of its tier."""
-    named = dict(dedicated_tenants(config))
-    named |= {tenant: name for name, tier in config.multi_model_tiers.items() for tenant in tier.tenants}
+    named = {tenant: name for name, tier in config.tiers.items() for tenant in tier.tenants}
     return {tenant: named.get(tenant, config.default_tier) for tenant in tenants}
 
 

@@ -5,7 +5,8 @@ from collections.abc import Collection
 from typing import Final
 
 from tierfleet.config import DedicatedTenant, DedicatedTier, FleetConfig, MultiModelTier
-from tierfleet.config.model import DedicatedAlarmLimits, Instances, Scaling
+from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
+from tierfleet.config.hosting.tier import Instances, Scaling
 from tierfleet.instance_types import InstanceType, describe
 
 NEW_DEDICATED_TIER: Final = "whale"
@@ -18,6 +19,15 @@ UNPINNED: Final = "not-pinned.tar.gz"
 def dedicated_tenants(config: FleetConfig) -> dict[str, str]:
     """Tenant to tier, for each tenant with a dedicated endpoint."""
     return {tenant: name for name, tier in config.dedicated_tiers.items() for tenant in tier.tenants}
+
+
+def tenants_elsewhere(config: FleetConfig) -> dict[str, str]:
+    """Tenant to the name of its tier, of the tiers that a plan leaves as they are: neither the default one nor
+    dedicated."""
+    left = {name: tier for name, tier in config.tiers.items() if name != config.default_tier}
+    return {
+        tenant: name for name, tier in left.items() if name not in config.dedicated_tiers for tenant in tier.tenants
+    }
 
 
 def dedicated_tier_name(config: FleetConfig) -> str:

@@ -1,7 +1,7 @@
 """Explains one call: its route, the model it named, how long each step took, and whether the model was in memory."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -87,6 +87,7 @@ def where_json(reply: Reply) -> dict[str, Any]:
         "tenant": reply.tenant,
         "tier": reply.tier,
         "endpoint": reply.endpoint,
+        **({"container": reply.container} if reply.container else {}),
         "fell_back": reply.fell_back,
         "model_version": reply.model_version,
         "pointer": reply.pointer.value if reply.pointer else None,
@@ -147,7 +148,8 @@ def _why(tenant: str, routes: RouteDocument, reply: Reply | None) -> str:
         route = routes.route_of(tenant)
     except RoutesError as error:
         return f"{sentence}: {error}"
-    sentence += ", with a multi-model endpoint" if route.shared else ", with a dedicated endpoint"
+    hosting = route.shape.hosting
+    sentence += f", with {'an' if hosting[0] in 'aeiou' else 'a'} {hosting} endpoint"
     if reply is not None and reply.fell_back:
         return f"{sentence}; that endpoint does not exist, so the default tier answered"
     if reply is not None and reply.endpoint != route.endpoint:
@@ -158,7 +160,11 @@ def _why(tenant: str, routes: RouteDocument, reply: Reply | None) -> str:
 def _shape(reply: Reply | None, routes: RouteDocument) -> HostingShape | None:
     """How the endpoint that answered is hosted, as far as these routes know it."""
     tier = routes.tiers.get(reply.tier) if reply is not None else None
-    return SHAPES[tier.hosting] if tier is not None else None
+    if tier is None:
+        return None
+    shape = SHAPES[tier.hosting]
+    # A pipeline that all tenants of its tier share loads models when they are called.
+    return replace(shape, always_in_memory=False) if tier.shared else shape
 
 
 def _cache_state(

@@ -22,7 +22,14 @@ class HostingShape:
     """Whether one endpoint serves many tenants. A call then names its model (TargetModel)."""
     always_in_memory: bool = False
     """Whether the model is in memory before a call."""
+    names_container: bool = False
+    """Whether each call names the container that answers it (TargetContainerHostname)."""
     longest_answer_seconds: float = REAL_TIME_ANSWER_SECONDS
     """How long a client waits for one answer, unless the caller's deadline is shorter."""
+    falls_back: bool = True
+    """Whether the default tier can answer for an endpoint that is gone: its models take the same requests."""
     max_body_bytes: int | None = None
     """The largest request that can be answered; None leaves that to SageMaker."""
+    request_response: bool = True
+    """Whether a call waits for its answer (`invoke`); otherwise it goes into a queue (`submit`). A tenant moves between
+    two such shapes without losing a call."""

@@ -3,6 +3,9 @@
 Both get the probe. A new endpoint that does not answer, or that scores the probe differently with the same model
 version, must not get the tenant's traffic. Where the version changes with the move, another score is what was asked
 for, and the new endpoint only has to answer. A cold call to a serverless endpoint may take minutes.
+
+A pipeline changes requests and replies, so its new endpoint only has to answer the probe of its tier. Its scores are
+compared where the old endpoint has the same stages and the same probe, such as on another instance type.
 """
 
 import json
@@ -32,6 +35,7 @@ PROBE_TAG: Final = "tierfleet-comparison"
 TOLERANCE: Final = 1e-6
 MOST_ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 2.0
+# Few at a time: the old endpoints serve live traffic, and a probe may cost them a load.
 _AT_A_TIME: Final = 8
 _SHOWN_TENANTS: Final = 3
 
@@ -43,6 +47,14 @@ class Move:
     tenant: str
     old: Route
     new: Route
+    old_probe: Probe | None
+    """A valid request of the old endpoint; None where its routes have none."""
+    new_probe: Probe | None
+
+    @property
+    def comparable(self) -> bool:
+        """Whether both endpoints are asked the same and process it alike."""
+        return self.old.stages == self.new.stages and self.old_probe == self.new_probe
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,8 @@ class Outcome:
 
     tenant: str
     word: str
-    """equal, answers (there was nothing to compare with, such as another version), unpublished, or failed."""
+    """equal, answers (there was nothing to compare with, such as another version), unpublished, unprobed (the routes
+    have no probe), or failed."""
     reason: str = ""
     """One sentence where it failed."""
 
@@ -61,18 +74,21 @@ class _NoScoreError(Exception):
 
 
 def moves(deployed: RouteDocument, hosted: RouteDocument) -> list[Move]:
-    """Tenants that either document names and whose endpoint changes, in name order."""
+    """Tenants that either document names and whose endpoint changes, in name order.
+
+    Without those of a shape whose calls do not wait for an answer: there is no score to compare.
+    """
     comparisons = []
     for tenant in sorted({*deployed.tenants, *hosted.tenants}):
         old, new = deployed.route_of(tenant), hosted.route_of(tenant)
-        if old.endpoint != new.endpoint:
-            comparisons.append(Move(tenant, old, new))
+        if old.endpoint != new.endpoint and old.shape.request_response and new.shape.request_response:
+            probes = deployed.probe_of(old.tier), hosted.probe_of(new.tier)
+            comparisons.append(Move(tenant, old, new, *probes))
     return comparisons
 
 
 def compare(
     moved: list[Move],
-    probe: Probe,
     *,
     runtime: "SageMakerRuntimeClient",
     s3: "S3Client",
@@ -83,7 +99,7 @@ def compare(
 ) -> list[Outcome]:
     """Probe the old and the new endpoint of each; a tenant that the time is too short for has failed."""
     deadline = clock() + most_seconds
-    comparison = _Comparison(probe, runtime, s3, models_bucket, deadline, sleep, clock)
+    comparison = _Comparison(runtime, s3, models_bucket, deadline, sleep, clock)
     with ThreadPoolExecutor(max_workers=_AT_A_TIME, thread_name_prefix=PROBE_TAG) as pool:
         return list(pool.map(comparison.of, moved))
 
@@ -97,14 +113,16 @@ def answer(outcomes: list[Outcome]) -> Answer:
         return Answer(succeeded=False, reason=f"the routes do not change: {shown}{more}")
     if not outcomes:
         return Answer(succeeded=True, reason="no tenant moves to another endpoint")
-    counts = {word: sum(outcome.word == word for outcome in outcomes) for word in ("equal", "answers", "unpublished")}
+    counts = {
+        word: sum(outcome.word == word for outcome in outcomes)
+        for word in ("equal", "answers", "unpublished", "unprobed")
+    }
     shown = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     return Answer(succeeded=True, reason=f"{len(outcomes)} tenants move: {shown}")
 
 
 @dataclass(frozen=True)
 class _Comparison:
-    probe: Probe
     runtime: "SageMakerRuntimeClient"
     s3: "S3Client"
     models_bucket: str
@@ -113,6 +131,8 @@ class _Comparison:
     clock: Callable[[], float]
 
     def of(self, move: Move) -> Outcome:
+        if move.new_probe is None:
+            return Outcome(move.tenant, "unprobed")
         try:
             pointer = self._pointer(move)
         except NoSuchModelError:
@@ -120,14 +140,14 @@ class _Comparison:
         except Exception as error:
             return Outcome(move.tenant, "failed", f"its pointer cannot be read: {classify(error).sentence}")
         try:
-            new = self._score(move.new, pointer)
+            new = self._score(move.new, move.new_probe, pointer)
         except _NoScoreError as error:
             return Outcome(move.tenant, "failed", f"the new endpoint {move.new.endpoint} gave no score: {error}")
         old_version, new_version = _version(move.old, pointer), _version(move.new, pointer)
-        if old_version is None or old_version != new_version:
+        if old_version is None or old_version != new_version or not move.comparable:
             return Outcome(move.tenant, "answers")
         try:
-            old = self._score(move.old, pointer)
+            old = self._score(move.old, move.new_probe, pointer)
         except _NoScoreError:
             # The move may be the repair of an endpoint that does not answer.
             return Outcome(move.tenant, "answers")
@@ -166,17 +186,20 @@ class _Comparison:
         with time_limit(LOOKUP_SECONDS):
             return not is_published(self.s3, bucket=self.models_bucket, tenant=tenant)
 
-    def _score(self, route: Route, pointer: Pointer | None) -> Scores | None:
+    def _score(self, route: Route, probe: Probe, pointer: Pointer | None) -> Scores | None:
         """What the endpoint makes of the probe; None where its reply is no scores. Raises _NoScoreError."""
         request: dict[str, Any] = {
             "EndpointName": route.endpoint,
-            "ContentType": self.probe.content_type,
+            "ContentType": probe.content_type,
+            # CSV has two meanings on the stock image; JSON has one.
             "Accept": "application/json",
-            "Body": self.probe.body.encode(),
+            "Body": probe.body.encode(),
             "CustomAttributes": PROBE_TAG,
         }
         if route.shared and pointer is not None:
             request["TargetModel"] = pointer.target_model
+        if route.primary is not None:
+            request["TargetContainerHostname"] = route.primary
         for attempt in range(1, MOST_ATTEMPTS + 1):
             left = self.deadline - self.clock()
             if left <= 0:
@@ -190,7 +213,7 @@ class _Comparison:
                     raise _NoScoreError(verdict.sentence) from error
                 self.sleep(min(_PAUSE_SECONDS * attempt, max(0.0, left)))
             else:
-                return _scores(reply, self.probe.body.strip().count("\n") + 1)
+                return _scores(reply, probe.body.strip().count("\n") + 1)
         raise AssertionError("unreachable")
 
 

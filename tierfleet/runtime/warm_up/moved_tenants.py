@@ -1,6 +1,5 @@
 """Tenants that move to a multi-model endpoint with the next routes: demoted, or from another multi-model tier."""
 
-from tierfleet.runtime.hosting import SHAPES
 from tierfleet.runtime.route_document import RouteDocument
 
 
@@ -25,7 +24,7 @@ def moved_tenants(deployed: RouteDocument, hosted: RouteDocument) -> dict[str, t
 
 
 def _had_its_own(deployed: RouteDocument, tenant: str) -> bool:
-    return not SHAPES[deployed.tiers[deployed.tier_of(tenant)].hosting].shared
+    return not deployed.tiers[deployed.tier_of(tenant)].shared
 
 
 def _hottest_first(tenants: list[str], tier: str, deployed: RouteDocument, hosted: RouteDocument) -> list[str]:

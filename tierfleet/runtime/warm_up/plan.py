@@ -47,8 +47,10 @@ def plan_warm_up(
     if endpoint_name is None:
         raise RoutesError(f"tier {tier!r} has no multi-model endpoint: only multi-model tiers are warmed")
     warm_up = routes.warm_ups.get(tier)
-    if routes.probe is None or (warm_up is None and tenants is None):
+    probe = routes.probe_of(tier)
+    if probe is None or (warm_up is None and tenants is None):
         raise RoutesError(f"tier {tier!r} has no warm_up, or the routes have no probe")
+    # Tenants of a tier without a list are warmed one at a time, which takes no workers from live calls.
     own = warm_up or TierWarmUp((), 1, most_seconds)
     listed = tuple(dict.fromkeys(own.tenants if tenants is None else tenants))
     return WarmUpPlan(
@@ -58,7 +60,7 @@ def plan_warm_up(
         elsewhere={
             tenant: f"it is on tier {routes.tier_of(tenant)}" for tenant in listed if routes.tier_of(tenant) != tier
         },
-        probe=routes.probe,
+        probe=probe,
         concurrency=concurrency or own.concurrency,
         deadline_seconds=max(0.0, min(deadline_seconds or own.deadline_seconds, most_seconds)),
     )

@@ -127,6 +127,7 @@ def test_gauges_once_a_minute_over_the_instances(cloudwatch: Any) -> None:
             "AllTraffic",
             "old",
             f"i-{number}",
+            "",
             {"LoadedModelCount": loaded, "CPUUtilization": 130},
         )
         for number, loaded in enumerate((30.0, 40.0))

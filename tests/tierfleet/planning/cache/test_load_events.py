@@ -132,7 +132,7 @@ def test_a_nightly_burst_waits_for_minutes() -> None:
     assert loads_percentile(times, 95) == pytest.approx(787.0, rel=0.05)
 
 
-def test_a_running_load_slows_the_warm_calls_beside_it() -> None:
+def test_a_running_load_slows_the_warm_calls_next_to_it() -> None:
     profile, network = load_profiles()["stock"], Network()
     # One model is called all the time; the other 20 come in turn and always load.
     tenants = [who for number in range(200) for who in (0, 1 + number % 20)]

@@ -109,7 +109,7 @@ def test_many_calls_bring_instances_and_those_begin_empty() -> None:
     requests = requests_of((np.arange(calls) % 50).tolist(), seconds.tolist(), count=50)
     [tail] = _replayed(_fleet(), requests).endpoints
     assert [count for _, count in tail.instances] == [2, 3]
-    # 50 models, of which a third moves to the third instance and is loaded there.
+    # A third of the 50 models moves to the third instance and is loaded there.
     assert 55 <= tail.served.from_s3 <= 80
     assert tail.hours[0].instances == pytest.approx(3 - 8 / 60, abs=0.04)
 
@@ -161,3 +161,19 @@ def test_rates_cannot_be_replayed(tmp_path: Path) -> None:
         read_calls(
             str(file), tmp_path, reading=Reading(Columns(), None, False), default_megabytes=1.0, packed_ratio=None
         )
+
+
+def test_calls_of_a_serverless_tenant_are_not_counted_as_the_default_tiers() -> None:
+    requests = _zipf(5, 500, 2)
+    rare = {
+        "hosting": "serverless",
+        "memory_size_in_mb": 1024,
+        "max_concurrency": 1,
+        "alarms": {"max_model_latency_p99_milliseconds": 500},
+        "tenants": {requests.tenants[0]: {"model": f"{requests.tenants[0]}/1.tar.gz"}},
+    }
+    with_rare = fleet(network_isolation=False, routes={"bake_minutes": 7}, tiers={"rare": rare})
+    outcome = _replayed(with_rare, requests)
+    (tail,) = outcome.endpoints
+    assert tail.served.calls == int((requests.tenant != 0).sum())
+    assert any(f"the calls of {requests.tenants[0]} are left out" in notice for notice in outcome.notices)

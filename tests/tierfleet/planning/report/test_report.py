@@ -25,7 +25,7 @@ from tierfleet.planning.search.requirements import requirements_of
 from tierfleet.text import a_second, duration, milliseconds, percent
 
 CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 
 
@@ -151,7 +151,7 @@ def test_a_container_has_one_colour_whichever_is_planned() -> None:
     )
     colours = [{name: _colour(name, order) for name in order} for order in orders]
     for name in ("stock", "tierfleet", "booster", "own"):
-        assert len({found[name] for found in colours if name in found}) == 1
+        assert len({colour[name] for colour in colours if name in colour}) == 1
     assert len(set(colours[1].values())) == 4
 
 

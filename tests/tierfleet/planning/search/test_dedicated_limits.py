@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from workloads import FRAUD, PROFILES, model, plan_request, steady, zipf
 
-from local_cloud.testing.fleets import fleet
+from local_cloud.testing.fleets import DELETE, document, fleet
 from tierfleet.config import load
 from tierfleet.instance_types import describe
 from tierfleet.planning.planner import make_plan
 from tierfleet.planning.profiles.profile import PredictTime
 from tierfleet.planning.search.dedicated_limits import TenantLoad, dedicated_problems
-from tierfleet.planning.search.proposed import new_dedicated_tier
+from tierfleet.planning.search.proposed import new_dedicated_tier, tenants_elsewhere
 from tierfleet.planning.search.requirements import Requirements
 
 STOCK = PROFILES["stock"]
@@ -81,3 +81,16 @@ def test_an_endpoint_that_is_there_and_too_small_is_a_failure_of_the_fleet_as_it
 @pytest.mark.parametrize("peak", [0.0, 1e-9])
 def test_a_tenant_that_hardly_calls_waits_for_nothing(peak: float) -> None:
     assert dedicated_problems(STOCK, TIER, tenant(peak_per_second=peak)) == []
+
+
+def test_a_plan_leaves_tenants_of_other_shapes_where_they_are() -> None:
+    rare = {
+        "hosting": "serverless",
+        "memory_size_in_mb": 1024,
+        "max_concurrency": 1,
+        "alarms": {"max_model_latency_p99_milliseconds": 500},
+        "tenants": {"r1": {"model": "r1/1.tar.gz"}},
+    }
+    further = {**document()["tiers"]["tail"], "default": False, "warm_up": DELETE, "tenants": ["s1"]}
+    config = fleet(network_isolation=False, routes={"bake_minutes": 7}, tiers={"rare": rare, "further": further})
+    assert tenants_elsewhere(config) == {"r1": "rare", "s1": "further"}

@@ -65,7 +65,7 @@ def test_no_option_beats_one_on_the_front_in_both() -> None:
 def test_of_fleets_that_cost_hardly_more_the_one_with_the_better_service_is_chosen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(FleetModel, "in_every_placement", lambda _, option: option)  # it prices an option anew
+    monkeypatch.setattr(FleetModel, "in_every_placement", lambda _, option: option)  # it prices an option again
     small = steady(zipf(400, 40_000), model_mb=10.0)
     options = [
         replace(
@@ -145,7 +145,7 @@ def test_more_memory_never_hits_less_and_more_traffic_of_the_same_kind_hits_the_
     assert cases["sessions of 3 calls"].change > 0
 
 
-def test_half_as_many_models_again_join_those_that_share_and_not_the_whales() -> None:
+def test_half_as_many_models_again_join_the_shared_ones_and_not_the_whales() -> None:
     calls = zipf(60, 20_000) | {"w1": 400_000.0, "w2": 380_000.0, "w3": 360_000.0}
     workload = steady(calls)
     planned = model(workload, config=fleet(region="us-east-1"))

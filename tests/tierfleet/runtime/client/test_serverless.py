@@ -125,6 +125,6 @@ def test_the_read_timeout_is_the_longest_of_all_shapes() -> None:
 
 def test_a_hosting_that_this_version_does_not_know_says_so() -> None:
     newer = document()
-    newer["tiers"]["rare"]["hosting"] = "async"
-    with pytest.raises(RoutesError, match="allowed: multi-model, dedicated, serverless; update this tierfleet"):
+    newer["tiers"]["rare"]["hosting"] = "teleported"
+    with pytest.raises(RoutesError, match=f"allowed: {', '.join(SHAPES)}; update this tierfleet"):
         parse_routes(json.dumps(newer))

@@ -8,17 +8,32 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tierfleet.runtime.route_document import Probe, RouteDocument, parse_routes
+from tierfleet.runtime.route_document import RouteDocument, parse_routes
 from tierfleet.runtime.time_limit import seconds_allowed
-from tierfleet.runtime.warm_up.comparison import MOST_ATTEMPTS, answer, compare, moves
+from tierfleet.runtime.warm_up.comparison import MOST_ATTEMPTS, Move, answer, compare, moves
 
 TAIL, WHALE, RARE = "f--p--tail--all--mme-m5-large", "f--p--whale--m1--dedicated-m5-large", "f--p--rare--m1--serverless"
-ENDPOINTS = {"whale": WHALE, "rare": RARE}
-PROBE = Probe("text/csv", "1,2,3")
+PIPE, POOL = "f--p--pipe--m1--pipeline-m5-large", "f--p--pool--all--pipeline-m5-large-abcdef"
+TRIO = "f--p--trio--m1--mce-m5-large"
+ENDPOINTS = {"whale": WHALE, "rare": RARE, "pipe": PIPE, "pool": POOL, "trio": TRIO}
+CONTAINERS = {name: {"content_type": "application/json", "model_version": name} for name in ("main", "other")}
+PROBE = {"content_type": "text/csv", "body": "1,2,3"}
+ORDER = {"content_type": "application/json", "body": "[{}]"}
 
 
-def routes(tier: str | None = None, version: str = "1", **more: str) -> RouteDocument:
-    """m1 on this tier; None: on the default one. more: tenant to tier, as m1's endpoint is named."""
+def routes(
+    tier: str | None = None,
+    version: str = "1",
+    *,
+    stages: str = "aaaaaa",
+    probes: Mapping[str, Mapping[str, str]] | None = None,
+    renamed: str = "",
+    **more: str,
+) -> RouteDocument:
+    """m1 on this tier; None: on the default one. more: tenant to tier, as m1's endpoint is named.
+
+    stages: of a pipeline. probes: of tiers with their own. renamed: the end of every endpoint's name.
+    """
     placed = {**({"m1": tier} if tier else {}), **more}
     document = {
         "version": 1,
@@ -29,11 +44,21 @@ def routes(tier: str | None = None, version: str = "1", **more: str) -> RouteDoc
             "tail": {"hosting": "multi-model", "endpoint": TAIL},
             "whale": {"hosting": "dedicated"},
             "rare": {"hosting": "serverless"},
+            "pipe": {"hosting": "pipeline"},
+            "trio": {"hosting": "multi-container"},
+            "pool": {"hosting": "pipeline", "endpoint": POOL + renamed},
         },
         "tenants": {
-            tenant: {"tier": name, "endpoint": ENDPOINTS[name].replace("m1", tenant), "model_version": version}
+            tenant: {
+                "tier": name,
+                "endpoint": ENDPOINTS[name].replace("m1", tenant) + renamed,
+                **({} if name == "pool" else {"model_version": version}),
+                **({"stages": stages} if name in ("pipe", "pool") else {}),
+                **({"primary": "main", "containers": CONTAINERS} if name == "trio" else {}),
+            }
             for tenant, name in placed.items()
         },
+        "warm_up": {"probe": PROBE, "probes": probes or {}, "tiers": {}},
     }
     return parse_routes(json.dumps(document))
 
@@ -78,7 +103,6 @@ def outcome(
     clock = iter(range(10_000))
     (compared,) = compare(
         moves(old, new),
-        PROBE,
         runtime=runtime,  # type: ignore[arg-type]
         s3=catalog or Catalog(),  # type: ignore[arg-type]
         models_bucket="b",
@@ -144,7 +168,71 @@ def test_a_reply_that_is_no_score_is_an_answer() -> None:
     assert outcome(routes(), routes("rare"), Runtime(tail=b"<a/>", rare=b"<b/>")) == ("answers", "")
 
 
-def test_a_move_to_a_shared_endpoint_without_a_published_model_is_not_probed() -> None:
+@pytest.mark.parametrize(("old", "new"), [(None, "pipe"), ("pipe", None), ("whale", "pipe"), ("pipe", "pool")])
+def test_a_pipeline_that_changes_replies_only_has_to_answer(old: str | None, new: str | None) -> None:
+    runtime = Runtime(tail=b"[0.25]", whale=b"[0.25]", pipe=b'[{"decision": "approve"}]', pool=b"[0.5]")
+    before, after = routes(old, stages="aaaaaa"), routes(new, stages="bbbbbb")
+    assert outcome(before, after, runtime) == ("answers", "")
+    assert len(runtime.requests) == 1
+
+
+def test_a_pipeline_gets_the_probe_of_its_tier() -> None:
+    runtime = Runtime(tail=b"[0.25]", pipe=b"[]")
+    probes = {"pipe": ORDER}
+    assert outcome(routes(probes=probes), routes("pipe", probes=probes), runtime) == ("answers", "")
+    assert outcome(routes("pipe", probes=probes), routes(probes=probes), runtime) == ("answers", "")
+    assert [(request["ContentType"], request["Body"]) for request in runtime.requests] == [
+        ("application/json", b"[{}]"),
+        ("text/csv", b"1,2,3"),
+    ]
+
+
+def test_a_pipeline_that_does_not_answer_fails_the_deployment() -> None:
+    runtime = Runtime(tail=b"[0.25]", pipe=error("ModelError", "Received client error (400) from features"))
+    word, reason = outcome(routes(), routes("pipe"), runtime)
+    assert (word, f"the new endpoint {PIPE} gave no score" in reason) == ("failed", True)
+
+
+@pytest.mark.parametrize("tier", ["pipe", "pool"])
+def test_the_same_stages_on_other_instances_must_give_the_same_scores(tier: str) -> None:
+    name = ENDPOINTS[tier]
+    for new, word in ((b"[0.25]", "equal"), (b"[0.26]", "failed"), (b'{"approve": true}', "answers")):
+        runtime = Runtime()
+        runtime.replies = {name: b"[0.25]", f"{name}2": new}
+        assert outcome(routes(tier), routes(tier, renamed="2"), runtime)[0] == word
+        assert [request.get("TargetModel") for request in runtime.requests] == (
+            ["m1/1.tar.gz"] * 2 if tier == "pool" else [None] * 2
+        )
+
+
+@pytest.mark.parametrize(("old", "new"), [(None, "trio"), ("trio", None), ("whale", "trio"), ("trio", "rare")])
+def test_the_primary_container_gets_the_fleets_probe_and_no_other_endpoint_gets_a_container(
+    old: str | None, new: str | None
+) -> None:
+    same = Runtime(tail=b"[0.25]", whale=b"[0.25]", rare=b"[0.25]", trio=b"[0.25]")
+    assert outcome(routes(old), routes(new), same) == ("equal", "")
+    asked = {request["EndpointName"]: request.get("TargetContainerHostname") for request in same.requests}
+    assert len(asked) == 2
+    assert all(hostname == ("main" if name == TRIO else None) for name, hostname in asked.items())
+    assert {request["ContentType"] for request in same.requests} == {"text/csv"}
+    other = Runtime(tail=b"[0.25]", whale=b"[0.25]", rare=b"[0.25]", trio=b"[0.75]")
+    assert outcome(routes(old), routes(new), other)[0] == "failed"
+
+
+def test_routes_without_a_probe_compare_nothing() -> None:
+    (move,) = moves(routes(), routes("rare"))
+    runtime = Runtime()
+    (compared,) = compare(
+        [Move(move.tenant, move.old, move.new, None, None)],
+        runtime=runtime,  # type: ignore[arg-type]
+        s3=Catalog(),  # type: ignore[arg-type]
+        models_bucket="b",
+        most_seconds=1,
+    )
+    assert (compared.word, runtime.requests, answer([compared]).succeeded) == ("unprobed", [], True)
+
+
+def test_a_move_to_a_multi_model_endpoint_without_a_published_model_is_not_probed() -> None:
     runtime = Runtime(whale=b"[0.25]")
     assert outcome(routes("whale"), routes(), runtime, Catalog(None)) == ("unpublished", "")
     assert runtime.requests == []
@@ -161,7 +249,6 @@ def test_a_tenant_that_no_time_is_left_for_fails_the_deployment() -> None:
     runtime = Runtime(tail=b"[0.25]", rare=b"[0.25]")
     (compared,) = compare(
         moves(routes(), routes("rare")),
-        PROBE,
         runtime=runtime,  # type: ignore[arg-type]
         s3=Catalog(),  # type: ignore[arg-type]
         models_bucket="b",

@@ -1,0 +1,174 @@
+"""Rules of the image, its environment and the probe it answers."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from tierfleet import aws_limits, images
+from tierfleet.config.container import Container, Probe
+from tierfleet.config.problems import Problem
+from tierfleet.instance_types import describe
+
+if TYPE_CHECKING:
+    # The tiers with several containers import this module.
+    from tierfleet.config.hosting.tier import InstanceTier
+
+if TYPE_CHECKING:
+    # The tiers with several containers import this module.
+    pass
+
+# The media types that each image reads without a script. Sources: encoder.py of sagemaker-xgboost-container,
+# handler_service.py of sagemaker-scikit-learn-container, container/tierfleet_server/payloads/. RecordIO is binary,
+# and a fleet file is text.
+_XGBOOST_TYPES = ("text/csv", "text/libsvm", "text/x-libsvm")
+_READS = {
+    "sagemaker-xgboost": _XGBOOST_TYPES,
+    "sagemaker-scikit-learn": ("text/csv", "application/json"),
+    images.TIERFLEET_IMAGE: (*_XGBOOST_TYPES, "application/json"),
+}
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_TYPE = re.compile(rf'({_NAME}/{_NAME})([ \t]*;[ \t]*{_NAME}=({_NAME}|"[^"\\]*"))*')
+_NUMBER_PATTERN = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|nan"
+_NUMBER = re.compile(_NUMBER_PATTERN, re.IGNORECASE)
+# Of libsvm; `qid` groups rows of a ranking.
+_PAIR = re.compile(rf"([0-9]+|qid):({_NUMBER_PATTERN})", re.IGNORECASE)
+
+
+def check_image(container: Container, region: str, tiers: Mapping[str, "InstanceTier"]) -> Iterator[Problem]:
+    """The image exists in the region, for the processor of every tier."""
+    image, version = container.image, container.version
+    if image in images.STOCK_VERSIONS:
+        yield from _stock_image(image, version, region, tiers)
+        return
+    if image != images.TIERFLEET_IMAGE:
+        yield from _ecr_image(image, region)
+    if version is not None and (image == images.TIERFLEET_IMAGE or images.is_ecr_uri(image)):
+        message = "only a stock image takes a version"
+        yield Problem("container", "version", version, message, "remove it; a URI carries its own tag")
+
+
+def _stock_image(
+    image: str, version: str | None, region: str, tiers: Mapping[str, "InstanceTier"]
+) -> Iterator[Problem]:
+    allowed = images.STOCK_VERSIONS[image]
+    if version not in allowed:
+        message = f"{image} is published as {', '.join(allowed)}"
+        yield Problem("container", "version", version, message, "choose one of these")
+    if region not in images.publishing_accounts():
+        message = f"no account is known to publish {image} in this region"
+        fix = "use a full ECR URI as container.image, or a region of tierfleet/data/image_accounts.toml"
+        yield Problem("", "region", region, message, fix)
+    for name, tier in tiers.items():
+        graviton = describe(tier.instance_type).graviton
+        if graviton and version not in images.GRAVITON_VERSIONS[image]:
+            message = f"{image} {version} is built for x86 only"
+            fix = "use an x86 type such as ml.m5.xlarge"
+            yield Problem(f"tiers.{name}", "instance_type", tier.instance_type, message, fix)
+
+
+def _ecr_image(image: str, region: str) -> Iterator[Problem]:
+    most = aws_limits.CONTAINER_IMAGE.most
+    if len(image) > most:
+        message = f"has {len(image)} characters, SageMaker takes {most}"
+        yield Problem("container", "image", image, message, "shorten the repository's name or the tag")
+    if not images.is_ecr_uri(image):
+        choices = ", ".join((*images.STOCK_VERSIONS, images.TIERFLEET_IMAGE))
+        message = f"must be {choices} or a full ECR URI with a tag or digest"
+        yield Problem("container", "image", image, message, "choose one of these")
+        return
+    image_region, suffix = images.image_place(image)
+    if image_region != region:
+        message = f"is an image in {image_region}; SageMaker pulls images from its own region only, {region}"
+        yield Problem("container", "image", image, message, f"copy it to a repository in {region}")
+    elif suffix != images.dns_suffix(region):
+        message = f"ECR's names in region {region} end with {images.dns_suffix(region)}"
+        yield Problem("container", "image", image, message, f"write {images.dns_suffix(region)}")
+
+
+def check_environment(container: Container) -> Iterator[Problem]:
+    """Variables that SageMaker takes, and that the image reads."""
+    environment, where = container.environment, "container.environment"
+    entries = aws_limits.ENVIRONMENT_ENTRIES.most
+    if len(environment) > entries:
+        message = f"{len(environment)} entries, SageMaker takes at most {entries}"
+        yield Problem("container", "environment", None, message, "remove some")
+    for key, value in environment.items():
+        if not re.fullmatch(aws_limits.ENVIRONMENT_KEY_PATTERN, key):
+            message = "a variable's name has letters, digits and _, and no digit first"
+            yield Problem(where, key, value, message, "rename it")
+        if max(len(key.encode()), len(value.encode())) > aws_limits.ENVIRONMENT_VALUE.most:
+            yield Problem(where, key, value, "key and value may have at most 1,024 bytes each", "shorten it")
+    if sum(len((key + value).encode()) for key, value in environment.items()) > aws_limits.ENVIRONMENT_BYTES.most:
+        message = "all entries together may have at most 32 KiB"
+        yield Problem("container", "environment", None, message, "put the data into the model artefact")
+    if "SAGEMAKER_MULTI_MODEL" in environment:
+        message = "SageMaker sets this itself, from the tier's hosting"
+        yield Problem(where, "SAGEMAKER_MULTI_MODEL", environment["SAGEMAKER_MULTI_MODEL"], message, "remove it")
+    if ("SAGEMAKER_PROGRAM" in environment) != ("SAGEMAKER_SUBMIT_DIRECTORY" in environment):
+        message = "script mode needs SAGEMAKER_PROGRAM and SAGEMAKER_SUBMIT_DIRECTORY together"
+        yield Problem("container", "environment", None, message, "set both or neither")
+    if container.image == "sagemaker-xgboost" and "SAGEMAKER_MODEL_SERVER_WORKERS" in environment:
+        message = "the stock XGBoost image ignores it"
+        fix = "use SAGEMAKER_NUM_MODEL_WORKERS"
+        yield Problem(where, "SAGEMAKER_MODEL_SERVER_WORKERS", None, message, fix, severity="warning")
+
+
+def check_isolation(container: Container, network_isolation: bool) -> Iterator[Problem]:
+    """A container without a network cannot fetch its script from S3."""
+    directory = container.environment.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
+    if network_isolation and directory.startswith("s3://"):
+        message = f"the container has no network to fetch SAGEMAKER_SUBMIT_DIRECTORY {directory} with"
+        fix = "put the script into the model artefact (/opt/ml/model/code), or set network_isolation = false"
+        yield Problem("", "network_isolation", network_isolation, message, fix)
+
+
+def check_probe(probe: Probe) -> Iterator[Problem]:
+    """The content type is valid: SageMaker passes it to the container as an HTTP header."""
+    most = aws_limits.CONTENT_TYPE.most
+    if not _MEDIA_TYPE.fullmatch(probe.content_type) or len(probe.content_type) > most:
+        message = f"must be a media type of at most {most} characters, such as text/csv"
+        yield Problem("probe", "content_type", probe.content_type, message, "write type/subtype")
+
+
+def check_probe_against_image(probe: Probe, container: Container) -> Iterator[Problem]:
+    """The image reads the probe. A custom image, or a script in a stock image, may read anything."""
+    reads = _READS.get(container.image)
+    match = _MEDIA_TYPE.fullmatch(probe.content_type)
+    if reads is None or match is None or "SAGEMAKER_PROGRAM" in container.environment:
+        return
+    media_type = match[1].lower()
+    if media_type not in reads:
+        message = f"the image {container.image} reads {', '.join(reads)} as a probe"
+        fix = "send the row in one of these, or use an image that reads it"
+        yield Problem("probe", "content_type", probe.content_type, message, fix)
+    elif media_type == "text/csv" and container.image == "sagemaker-xgboost" and not _holds_numbers(probe.body):
+        message = "the stock XGBoost image reads numbers only, without a header"
+        yield Problem("probe", "body", probe.body, message, "write one row of numbers, such as 0,0,0")
+    elif media_type.endswith("libsvm") and not _is_libsvm(probe.body):
+        message = "libsvm is a label, which may be left out, and pairs of index and number"
+        yield Problem("probe", "body", probe.body, message, "write one row, such as 0 1:0.5 7:2")
+    elif media_type == "application/json" and not _is_json(probe.body):
+        yield Problem("probe", "body", probe.body, "is not JSON", "write one row, such as [[0, 0, 0]]")
+
+
+def _is_libsvm(body: str) -> bool:
+    for line in body.splitlines():
+        words = line.split()
+        pairs = words[1:] if words and _NUMBER.fullmatch(words[0]) else words
+        if not all(_PAIR.fullmatch(pair) for pair in pairs):
+            return False
+    return True
+
+
+def _is_json(body: str) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _holds_numbers(body: str) -> bool:
+    """Whether the stock image reads it: numbers, or empty cells for missing values, between delimiters."""
+    return all(not cell or _NUMBER.fullmatch(cell) for cell in re.split(r"[,;|\s]", body))
