@@ -92,7 +92,7 @@ fuzz: install  ## Hostile models, archives, payloads, HTTP, replies and fleet fi
 	PYTHONPATH=tests/support $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 limits: install  ## Walk the templates of 200 random fleets with the table of AWS limits (FLEETS=200 SEED=1; 10 minutes)
-	$(BIN)/python tests/fuzz/random_fleets.py --fleets $(or $(FLEETS),200) --seed $(or $(SEED),1)
+	$(BIN)/python -m tests.fuzz.random_fleets --fleets $(or $(FLEETS),200) --seed $(or $(SEED),1)
 
 mixes: install  ## Check 300 random mixes of hosting shapes: templates that AWS takes, or every problem (MIXES=300 SEED=1; 5 minutes)
 	PYTHONPATH=tests/support $(BIN)/python -m tests.fuzz.random_mixes --mixes $(or $(MIXES),300) --seed $(or $(SEED),1)
