@@ -57,9 +57,9 @@ def _written(page: str, lines: list[str], *, check: bool) -> bool:
     """Whether the page has these lines between its markers, once this has run."""
     file, begin, end = ROOT / page, "<!-- tables: make planning-tables -->\n", "<!-- end of tables -->"
     text = file.read_text(encoding="utf-8")
-    head, found, rest = text.partition(begin)
+    head, opened, rest = text.partition(begin)
     _, closed, tail = rest.partition(end)
-    if not found or not closed:
+    if not opened or not closed:
         raise SystemExit(f"{page} has no markers {begin.strip()} and {end}")
     new = f"{head}{begin}\n{chr(10).join(lines)}\n\n{end}{tail}"
     if not check:

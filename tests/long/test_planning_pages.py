@@ -1,4 +1,4 @@
-"""The planning pages: their tables are those that the tool computes, and their examples are what the commands print."""
+"""The planning pages: their tables are what the tool computes, and their examples are what the commands print."""
 
 import re
 import shutil

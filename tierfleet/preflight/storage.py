@@ -40,7 +40,7 @@ def check(account: Account) -> Iterator[Finding]:
         yield Finding(
             area=AREA,
             status="problem",
-            message=f"{name} is in {region}, the fleet in {config.region}",
+            message=f"{name} is in {region}, but the fleet is in {config.region}",
             remedy="SageMaker reads models in its own Region only: correct region in the fleet file",
         )
         return
