@@ -19,7 +19,7 @@ step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-long test-boto3-next test-early-start test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
-        picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-planner-truth planning-tables bench-server bench-warm-up \
+        picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-planner-truth planning-tables bench-server bench-warm-up bench-backfill \
         bench-forest bench-forest-density bench-forest-fleet boto3-next exactness-forest fuzz fuzz-forest image limits mixes sbom security clean
 
 help:  ## Show this help
@@ -92,7 +92,7 @@ fuzz: install  ## Hostile models, archives, payloads, HTTP, replies and fleet fi
 	PYTHONPATH=tests/support $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 limits: install  ## Walk the templates of 200 random fleets with the table of AWS limits (FLEETS=200 SEED=1; 10 minutes)
-	$(BIN)/python tests/fuzz/random_fleets.py --fleets $(or $(FLEETS),200) --seed $(or $(SEED),1)
+	$(BIN)/python -m tests.fuzz.random_fleets --fleets $(or $(FLEETS),200) --seed $(or $(SEED),1)
 
 mixes: install  ## Check 300 random mixes of hosting shapes: templates that AWS takes, or every problem (MIXES=300 SEED=1; 5 minutes)
 	PYTHONPATH=tests/support $(BIN)/python -m tests.fuzz.random_mixes --mixes $(or $(MIXES),300) --seed $(or $(SEED),1)
@@ -140,6 +140,9 @@ bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s: no
 
 bench-chaos: install  ## Call 200,000 times through a proxy that harms replies; every call ends right, or in an error in time
 	$(BIN)/python -m benchmarks.client_chaos
+
+bench-backfill: install  ## Score 200,000 rows of one tenant while others call, killed half way and resumed (7 minutes)
+	$(BIN)/python -m benchmarks.backfill
 
 bench-warm-up: install  ## Measure the nightly warm-up of 500 real models
 	$(BIN)/python -m benchmarks.warm_up

@@ -84,6 +84,10 @@ def _endpoints(version: Versions) -> Iterator[str]:
                 f"tier {name}: endpoint {new_name} is updated in place, and its callers meet an empty cache, since "
                 f"first_generation was set to the new settings' {new}; undo that"
             )
+    for name in sorted(before.shared_pipeline_tiers.keys() & after.shared_pipeline_tiers.keys()):
+        old_name, new_name = endpoint_name(before, name), endpoint_name(after, name)
+        if old_name != new_name:
+            yield f"tier {name}: new endpoint {new_name}, which answers before its callers come; {old_name} goes after"
 
 
 def _costs(versions: Sequence[Versions], region: str | None) -> tuple[list[CostDiff], list[str]]:

@@ -55,7 +55,10 @@ def shop(cloud: LocalCloud, synth: Callable[..., Path]) -> Fleet:
     shop.account.client("cloudwatch").set_alarm_state(
         AlarmName=f"{whale('w1')}--model-latency", StateValue="ALARM", StateReason="test"
     )
-    shop.account.wait_for(lambda: _is_gathered(shop))
+    give_up = time.monotonic() + 120
+    while not _is_gathered(shop):
+        assert time.monotonic() < give_up, "metrics and logs were not gathered"
+        time.sleep(0.5)
     return shop
 
 

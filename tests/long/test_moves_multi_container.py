@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_fleet import Fleet, whale
+from real_fleet import Fleet
 from served_fleet import Callers, score_of, served_fleet
 
 from local_cloud import LocalCloud, start
 from local_cloud.testing.account import Account
 from local_cloud.testing.served_account import ROW, artefact
 from tierfleet.runtime.client.errors import RequestInvalidError
+from tierfleet.runtime.hosting.multi_container import PRIMARY
 from tierfleet.runtime.names import models_bucket
 
 _accounts = itertools.count(740000000001)
@@ -40,9 +41,8 @@ def shop(serving: LocalCloud, synth: Callable[..., Path]) -> Fleet:
     return shop
 
 
-def change(whales: tuple[str, ...] = (), trio: str | None = None) -> dict[str, Any]:
-    """The small fleet with w1 and these tenants on the dedicated tier; trio: the hostname of t2's primary container."""
-    pins = {tenant: {"model": f"{FIRST[tenant]}.tar.gz"} for tenant in ("w1", *whales)}
+def change(trio: str | None = None) -> dict[str, Any]:
+    """The small fleet; trio: the hostname of t2's primary container, None where t2 is on the default tier."""
     image = {"image": "sagemaker-xgboost", "version": "1.7-1"}
     containers = [
         {"hostname": "main", "model": "t2/1.tar.gz", **image},
@@ -53,7 +53,7 @@ def change(whales: tuple[str, ...] = (), trio: str | None = None) -> dict[str, A
         "routes": {"ttl_seconds": 15},
         "tiers": {
             "tail": {**ONE, "warm_up": {"tenants": ["t1"]}},
-            "whale": {**ONE, "guardrail": GUARDRAIL, "tenants": pins},
+            "whale": {**ONE, "guardrail": GUARDRAIL, "tenants": {"w1": {"model": "w1/2027-01-01.tar.gz"}}},
             "trio": {
                 "hosting": "multi-container",
                 "instance_type": "ml.m5.large",
@@ -76,16 +76,11 @@ def until_called(callers: Callers, endpoint: str) -> None:
 
 
 def test_a_tenant_moves_to_and_from_a_multi_container_endpoint_and_no_call_is_lost(shop: Fleet) -> None:
-    """shared -> multi-container -> dedicated -> multi-container -> shared."""
-    with Callers(shop.account, TENANTS) as callers:
+    """From the multi-model endpoint and back. tests/long/test_all_moves.py has the moves between all shapes."""
+    with Callers(shop.account, TENANTS, container=PRIMARY) as callers:
         callers.more(20)
-        for whales, trio, endpoint in (
-            ((), "main", TRIO),
-            (("t2",), None, whale("t2")),
-            ((), "main", TRIO),
-            ((), None, None),
-        ):
-            assert shop.update(**change(whales, trio)) == "UPDATE_COMPLETE", shop.reasons()
+        for trio, endpoint in (("main", TRIO), (None, None)):
+            assert shop.update(**change(trio)) == "UPDATE_COMPLETE", shop.reasons()
             assert shop.served_routes()["tenants"].get("t2", {}).get("endpoint") == endpoint
             callers.more(20)
             if trio:
@@ -102,8 +97,8 @@ def test_a_tenant_moves_to_and_from_a_multi_container_endpoint_and_no_call_is_lo
 def test_a_primary_container_that_answers_nothing_never_gets_the_routes(shop: Fleet) -> None:
     before, live = shop.served_routes(), shop.live_endpoints()
     shop.account.cloud.admin("faults", {"failing_model_server": [{"endpoint": TRIO}]})
-    with Callers(shop.account, TENANTS) as callers:
-        assert shop.update(**change(trio="main")) == "UPDATE_ROLLBACK_COMPLETE"
+    with Callers(shop.account, TENANTS, container=PRIMARY) as callers:
+        assert shop.update(**change("main")) == "UPDATE_ROLLBACK_COMPLETE"
         callers.more(20)
     shop.account.cloud.admin("faults", {})
     assert f"the new endpoint {TRIO} gave no score" in shop.reasons()

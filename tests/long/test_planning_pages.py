@@ -1,4 +1,4 @@
-"""The planning pages: their tables are what the tool computes, and their examples are what the commands print."""
+"""The planning pages: the tool computes their tables, and the commands print their examples."""
 
 import re
 import shutil

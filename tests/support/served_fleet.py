@@ -18,7 +18,6 @@ from tierfleet.runtime import clients
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.errors import CallError
 from tierfleet.runtime.client.settings import ClientSettings
-from tierfleet.runtime.hosting.multi_container import PRIMARY
 
 ROUNDS = {
     "t1/1": 1,
@@ -107,9 +106,12 @@ class Callers:
         threads: int = 3,
         aws: clients.CallingClients | None = None,
         clock: Callable[[], float] = time.monotonic,
+        container: str | None = None,
         **settings: Any,
     ) -> None:
+        """container: what every call names; `primary` is right for every hosting."""
         self.seen: list[Seen] = []
+        self._container = container
         self._tenants = list(tenants)
         self._ended = threading.Event()
         self._aws = aws or calling(account)
@@ -143,7 +145,7 @@ class Callers:
         """One call, kept."""
         began, self._pauses.seconds = time.monotonic(), 0.0
         try:
-            (value,) = self.client.invoke(tenant, ROW, container=PRIMARY).predictions
+            (value,) = self.client.invoke(tenant, ROW, container=self._container).predictions
         except CallError as error:
             seen = Seen(tenant, began, self._pauses.seconds, None, error)
         else:

@@ -22,7 +22,7 @@ def check_shapes(template: Template) -> list[str]:
 
 
 def refused(template: Template) -> Iterator[str]:
-    """Variants that CreateEndpointConfig refuses, and variants that have neither instances nor a ServerlessConfig."""
+    """Variants that CreateEndpointConfig refuses, and the ones that have neither instances nor a ServerlessConfig."""
     resources = template.get("Resources", {})
     for name, properties in _of(template, "AWS::SageMaker::EndpointConfig"):
         for variant in properties["ProductionVariants"]:

@@ -152,6 +152,22 @@ def test_a_bucket_in_another_region_is_a_problem(aws: Aws) -> None:
     assert "is in us-east-1" in only(storage.check(aws.account())).message
 
 
+def test_the_bucket_of_asynchronous_tiers_is_checked_too(aws: Aws) -> None:
+    nightly = {
+        "hosting": "async",
+        "instance_type": "ml.m5.large",
+        "instances": {"max": 1},
+        "scaling": {"backlog_size_per_instance": 5},
+    }
+    s3 = aws.stub("s3")
+    s3.add_client_error("head_bucket", "404", "Not Found", 404, expected_params=HEAD)
+    own = {**HEAD, "Bucket": HEAD["Bucket"].replace("--models--", "--async--")}
+    s3.add_client_error("head_bucket", "403", "", 403, expected_params=own)
+    findings = list(storage.check(aws.account(tiers={"nightly": nightly})))
+    assert [finding.status for finding in findings] == ["ok", "problem"]
+    assert own["Bucket"] in findings[1].message
+
+
 def test_missing_models_of_both_kinds_of_tier_are_named(aws: Aws) -> None:
     s3 = aws.stub("s3")
     s3.add_response("head_bucket", {"BucketRegion": "eu-west-1"}, HEAD)

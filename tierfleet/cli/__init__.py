@@ -15,6 +15,7 @@ from tierfleet.cli import config_commands, diff_command, preflight_command, shap
 from tierfleet.cli.cost import cost_command, prices_commands
 from tierfleet.cli.examples import add_examples
 from tierfleet.cli.file_first import put_file_first
+from tierfleet.cli.invoke import batch_command
 from tierfleet.cli.invoke import command as invoke_command
 from tierfleet.cli.local import commands as local_commands
 from tierfleet.cli.models import commands as models_commands
@@ -30,6 +31,7 @@ _IN_ORDER_OF_USE = (
     "cost",
     "models",
     "invoke",
+    "batch",
     "warm",
     "plan",
     "prices",
@@ -69,6 +71,7 @@ app.command("shapes")(shapes_command.shapes)
 app.command("diff")(diff_command.diff)
 app.command("cost")(cost_command.cost)
 app.command("invoke")(invoke_command.invoke)
+app.command("batch")(batch_command.batch)
 app.command("warm")(warm_command.warm)
 app.command("preflight")(preflight_command.preflight)
 

@@ -13,9 +13,10 @@ from typing import Final
 from tierfleet.config import quotas
 from tierfleet.config.hosting import TIERS
 from tierfleet.config.hosting.serverless import REGIONS
-from tierfleet.config.hosting.tier import Tier
+from tierfleet.config.hosting.tier import InstanceTier
 from tierfleet.runtime import names
 from tierfleet.runtime.hosting import SHAPES
+from tierfleet.runtime.hosting.pipeline import MAX_BYTES_BETWEEN_STAGES
 
 # Of a real-time call.
 # docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
@@ -87,7 +88,7 @@ GUIDES: Final[Mapping[str, Guide]] = {
         scaling=_BY_CALLS,
         guardrail=_BLUE_GREEN,
         pays_for=f"{_ALWAYS}; stages cost nothing extra",
-        request=f"{REAL_TIME_MEBIBYTES} MB, 5 MB between stages",
+        request=f"{REAL_TIME_MEBIBYTES} MB, {MAX_BYTES_BETWEEN_STAGES // 2**20} MB between stages",
     ),
     "serverless": Guide(
         use_for="a tenant who calls a few times a day",
@@ -123,7 +124,7 @@ GUIDES: Final[Mapping[str, Guide]] = {
 def row_of(hosting: str) -> dict[str, str]:
     """Everything about one shape, by what it is about. hosting: a word of SHAPES."""
     shape, guide = SHAPES[hosting], GUIDES[hosting]
-    instance_type = "ml.m5.large" if issubclass(TIERS[hosting], Tier) else None
+    instance_type = "ml.m5.large" if issubclass(TIERS[hosting], InstanceTier) else None
     tenant = None if shape.shared else "m01"
     return {
         "Use it for": guide.use_for,

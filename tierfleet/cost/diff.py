@@ -13,7 +13,7 @@ from tierfleet.errors import InputError
 # Anything below half a cent is rounding.
 _CENT: Final = 0.005
 # Keys that change no cost by themselves.
-_FREE_KEYS: Final = ("alarms", "models_per_instance", "model_cache", "guardrail", "default")
+_FREE_KEYS: Final = ("alarms", "models_per_instance", "model_cache", "guardrail", "default", "probe")
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,11 @@ def _tier_of(config: FleetConfig, tenant: str) -> str:
 
 def _settings(tier: Any) -> dict[str, Any]:
     settings = tier.model_dump(exclude={"tenants", *_FREE_KEYS})
+    if settings.get("stages"):
+        # What a stage costs is its alarm.
+        settings["stages"] = [
+            stage["name"] for stage in settings["stages"] if stage["max_average_latency_milliseconds"]
+        ]
     if settings.get("warm_up"):
         settings["warm_up"]["tenants"] = len(settings["warm_up"]["tenants"])
     return dict(settings)

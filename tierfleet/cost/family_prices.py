@@ -6,7 +6,7 @@
     [hosting_by_family.usd.eu-west-1]
     m5 = [0.128, 0.257, 0.514, 1.027, 3.082, 6.163]
 
-The sizes are the ones that the region offers (data/hosting_regions.toml), the smallest first.
+There is a number for each size that the region offers (data/hosting_regions.toml), the smallest first.
 """
 
 from collections.abc import Mapping

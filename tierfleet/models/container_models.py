@@ -30,7 +30,7 @@ class ContainerArtefact:
 
     container: "Container"
     makes_current: bool
-    """Whether the tenant's pointer names it: the primary container's."""
+    """Whether the tenant's pointer names it: the primary container's, or that of a pipeline's stage with the model."""
 
     @property
     def target(self) -> Target | None:
@@ -40,7 +40,11 @@ class ContainerArtefact:
 
 def container_artefacts(fleet: "FleetConfig") -> dict[str, ContainerArtefact]:
     """What each artefact that is pinned for a container is for, by `<tenant>/<version>.tar.gz`."""
-    artefacts: dict[str, ContainerArtefact] = {}
+    artefacts = {
+        target_model: ContainerArtefact(container, makes_current=False)
+        for tier in fleet.tiers.values()
+        for target_model, container in tier.shared_models.items()
+    }
     for tier in fleet.tenant_endpoint_tiers.values():
         for tenant in tier.tenants:
             for position, (target_model, container) in enumerate(tier.models_of_containers(tenant).items()):

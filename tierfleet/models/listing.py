@@ -83,7 +83,7 @@ def list_models(
 def _row(
     fleet: "FleetConfig", tenant: str, held: Held | CatalogError | None, pins: Sequence[str], stored: set[str]
 ) -> Row:
-    """pins: what the fleet file pins for the tenant, its main artefact first; none on a multi-model endpoint."""
+    """pins: the artefacts that the fleet file pins for the tenant, its main one first; none where tenants share one."""
     pin = pins[0] if pins else None
     tier = tier_of(fleet, tenant)
     problems: list[str] = []

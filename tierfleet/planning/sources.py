@@ -98,7 +98,7 @@ def read_source(
         workload, notice = workload_at_horizon(requests, sizes, ahead, source=source, sessions=sessions)
         return Source(workload, days, (notice, *notices), _period(requests))
     workload = workload_from_trace(requests, sizes, skip_days=skipped, sessions=sessions)
-    notices.append(f"the first {skipped:.3g} of {text.days(days)} fill the caches and are not counted")
+    notices.append(f"the first {text.days(skipped)} of {text.days(days)} fill the caches and are not counted")
     if days < 1:
         notices.append(
             f"the trace lasts {text.duration(requests.duration_seconds)}: calls a day and the monthly bill are "

@@ -13,10 +13,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_cloud import LocalCloud, start
+from local_cloud.data_plane.pipeline import MAX_BYTES_BETWEEN_STAGES
 from local_cloud.testing.account import Account
 from local_cloud.testing.served_account import IMAGE, ROLE, Served, score
 from tierfleet.config.published_metrics import PUBLISHED, PUBLISHED_OF_CONTAINERS
-from tierfleet.runtime.hosting.pipeline import MAX_BYTES_BETWEEN_STAGES
+from tierfleet.runtime.hosting import pipeline as hosting
 
 _accounts = itertools.count(530000000001)
 STEP = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/step:1"
@@ -122,6 +123,7 @@ def test_the_failure_of_a_stage_is_a_model_error_that_names_it(served: Served, p
 
 def test_5_mb_between_two_stages_pass_and_one_byte_more_fails_with_both_names(served: Served) -> None:
     most = MAX_BYTES_BETWEEN_STAGES
+    assert most == hosting.MAX_BYTES_BETWEEN_STAGES
     create(served, "full", step("first", bytes=most), step("second", writes="done", type="text/plain"))
     assert served.invoke("full")["Body"].read() == b"done"
     create(served, "over", step("first", bytes=most + 1), step("second"))

@@ -280,7 +280,7 @@ def test_each_stage_loads_its_artefact() -> None:
     tier = tier_of(built(decided(stages, tenants={"p1": {"model": "p1/1.tar.gz"}, "p2": own})))
     assert [tier.artefact(stage, "p1") for stage in tier.stages] == ["words/1.tar.gz", "p1/1.tar.gz", None]
     assert [tier.artefact(stage, "p2") for stage in tier.stages] == ["p2/words-3.tar.gz", "p2/9.tar.gz", None]
-    assert tier.shared_models == ("words/1.tar.gz",)
+    assert list(tier.shared_models) == ["words/1.tar.gz"]
     assert list(tier.pinned_models("p2").values()) == ["p2/9.tar.gz", "p2/words-3.tar.gz"]
 
 

@@ -272,6 +272,40 @@ def test_the_stock_image_of_1_7_does_not_stop_where_the_file_was_not_cut() -> No
     assert "best_ntree_limit" not in read_document(served.data)["learner"]["attributes"]
 
 
+def test_the_old_binary_format_is_read_as_xgboost_reads_it() -> None:
+    """The attributes and the objective's parameters too: they follow the trees, so a reader may pass over them."""
+    files = {file.name: file.read_bytes() for file in CASES.glob("*.bin")}
+    files |= {name: _ZIP.read(name) for name in MODELS if name.endswith(".bin")}
+    seen = set()
+    for file, content in files.items():
+        own = read_document(content)["learner"]
+        try:
+            booster = xgboost.Booster(model_file=bytearray(content))
+        except xgboost.core.XGBoostError:
+            continue  # XGBoost 3.0 cannot read pseudo-Huber's and others' old files
+        theirs = json.loads(booster.save_raw("json"))["learner"]
+        assert own["attributes"] == theirs["attributes"], file
+        assert own["objective"]["name"] == theirs["objective"]["name"], file
+        for name, value in own["objective"].items():
+            if isinstance(value, dict):
+                seen.add(name)
+                shared = value.keys() & theirs["objective"].get(name, {}).keys()
+                assert {key: float(value[key]) for key in shared} == {
+                    key: float(theirs["objective"][name][key]) for key in shared
+                }, file
+    assert {"poisson_regression_param", "softmax_multiclass_param"} <= seen
+    assert read_document(case("26-early-stopped-saved-by-1.5.2.bin"))["learner"]["attributes"] == {
+        "best_iteration": "4", "best_ntree_limit": "5", "best_score": "2.076188",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("reader", [(1, 5, 2), (1, 7, 4)])
+def test_an_early_stopped_file_in_the_old_binary_format_does_not_stop_the_stock_image(reader: Version) -> None:
+    served = served_model(case("26-early-stopped-saved-by-1.5.2.bin"), reader=reader, stock=True)
+    assert "left out the attribute best_ntree_limit" in " ".join(served.notes)
+    assert "best_ntree_limit" not in read_document(served.data)["learner"]["attributes"]
+
+
 def test_a_file_that_does_not_say_its_trees_per_round_is_not_cut() -> None:
     document = read_document(case("01-forest-saved-by-1.5.2.json"))
     document["learner"]["attributes"] = {"best_iteration": "1"}

@@ -11,8 +11,8 @@ from rich.markup import escape
 from tierfleet.cli.console import columns, err, fail, json_text, load_or_fail, out, planning_or_fail
 from tierfleet.cli.option_groups import given, grouped
 from tierfleet.cli.plan.fleet_options import ChoiceOptions, OutputOptions, RequirementOptions, TrafficOptions
-from tierfleet.cli.plan.report_file import check_report, write_report
 from tierfleet.cli.progress import steps
+from tierfleet.cli.report_file import check_report, write_report
 from tierfleet.config import FleetConfig
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import tierfleet
 from tierfleet.cli.console import columns, json_text, load_or_fail, out, planning_or_fail, say
 from tierfleet.cli.option_groups import grouped
 from tierfleet.cli.plan.replay_options import ContainerOptions, ReportOptions, TraceOptions
-from tierfleet.cli.plan.report_file import check_report, write_report
 from tierfleet.cli.progress import steps
+from tierfleet.cli.report_file import check_report, write_report
 
 
 @grouped

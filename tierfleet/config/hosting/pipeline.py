@@ -100,9 +100,9 @@ class PipelineTier(Tier):
         return f"{' -> '.join(stage.name for stage in self.stages)}, {super().capacity}"
 
     @property
-    def shared_models(self) -> tuple[str, ...]:
-        """The artefacts of stages that have the same for every tenant."""
-        return tuple(stage.model for stage in self.stages if stage.model not in (None, TENANT))
+    def shared_models(self) -> Mapping[str, Stage]:
+        """The stages that have the same artefact for every tenant, by that artefact."""
+        return {stage.model: stage for stage in self.stages if stage.model is not None and stage.model != TENANT}
 
     def containers(self, _own: Container, _tenant: str | None = None, /) -> tuple[Stage, ...]:
         """The stages. The fleet's own container is not part of a pipeline."""
@@ -130,6 +130,12 @@ class PipelineTier(Tier):
         pinned = self.tenants[tenant]
         models = {"model": pinned.model, **{f"stage_models.{name}": key for name, key in pinned.stage_models.items()}}
         return {key: model for key, model in models.items() if model is not None}
+
+    def models_of_containers(self, tenant: str, /) -> Mapping[str, Stage]:
+        """The stages by the tenant's own artefacts; the one with the tenant's model first."""
+        pinned, by_name = self.tenants[tenant], {stage.name: stage for stage in self.stages}
+        own = {pinned.model: self.model_stage} if pinned.model is not None else {}
+        return own | {key: by_name[name] for name, key in pinned.stage_models.items()}
 
     def artefact(self, stage: Stage, tenant: str | None) -> ModelKey | None:
         """The key below `models/` of what a stage loads at its start; None: nothing, or what each call names."""

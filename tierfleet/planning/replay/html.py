@@ -12,7 +12,7 @@ from tierfleet.planning.replay.timeline import timeline
 from tierfleet.planning.report.page import answer_box, bullets, figure_grid, figures, page, sentence
 from tierfleet.planning.report.tables import MEETS, MISSES, table
 from tierfleet.planning.search.requirements import Requirements
-from tierfleet.text import counted, duration, milliseconds, points
+from tierfleet.text import counted, days, duration, milliseconds, points
 
 _MOST_TENANTS = 40
 _MOST_DEDICATED = 40
@@ -54,7 +54,7 @@ def _backtest(backtest: Backtest, required: Requirements, tool_version: str) -> 
 
 def _about(replay: Replay) -> str:
     calls = f"{replay.calls:,} calls of {replay.source}, {_moment(replay.begins)} to {_moment(replay.ends)} UTC"
-    return f'<p class="soft">{escape(calls)} ({replay.days:.3g} days).</p>'
+    return f'<p class="soft">{escape(calls)} ({escape(days(replay.days))}).</p>'
 
 
 def _verdict(replay: Replay, tool_version: str) -> Iterator[str]:

@@ -21,7 +21,7 @@ from tierfleet.planning.replay.outcome import Endpoint, Replay
 from tierfleet.planning.replay.scaling import BOOT_MINUTES
 from tierfleet.planning.search.requirements import Requirements, requirements_text
 from tierfleet.planning.traffic.requests import Progress, Requests, requests_of
-from tierfleet.text import milliseconds, percent, points
+from tierfleet.text import days, milliseconds, percent, points
 
 _DAY: Final = 86_400.0
 # Of the loads, so many first ones are worth a word.
@@ -44,8 +44,9 @@ def replay(
     """
     start = requests.index_at(settings.counted_from_seconds)
     if start == len(requests):
-        days = requests.duration_seconds / _DAY
-        raise InputError(f"the trace has {days:.3g} days and all of them are left out; skip fewer (--skip-days)")
+        raise InputError(
+            f"the trace has {days(requests.duration_seconds / _DAY)}, all of it is left out; skip fewer (--skip-days)"
+        )
     tier_of = _tiers(config, requests.tenants)
     endpoints: list[Endpoint] = []
     left_out: dict[str, int] = {}

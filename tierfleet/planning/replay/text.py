@@ -5,7 +5,7 @@ from typing import Final
 
 from tierfleet.planning.replay.outcome import Endpoint, Replay, Served
 from tierfleet.planning.replay.timeline import MOST_ROWS, timeline, together
-from tierfleet.text import counted, duration, milliseconds, percent, points, wrapped
+from tierfleet.text import counted, days, duration, milliseconds, percent, points, wrapped
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _SPARK_COLUMNS: Final = 60
@@ -17,7 +17,7 @@ def replay_text(replay: Replay, width: int | None) -> str:
     """Plain text. width: columns of the terminal; None: lines of any length."""
     lines = [
         f"{replay.fleet}: {replay.calls:,} calls of {replay.source}, {_moment(replay.begins)} to "
-        f"{_moment(replay.ends)} UTC ({replay.days:.3g} days), container profile {replay.profile}",
+        f"{_moment(replay.ends)} UTC ({days(replay.days)}), container profile {replay.profile}",
         f"required: {replay.requirements}; {points(replay.outside_share)} of the calls were slower",
         kept_text(replay),
     ]

@@ -149,9 +149,14 @@ def _other_sessions(sessions: Sessions) -> Iterator[tuple[str, Sessions]]:
     if sessions.calls > 1:
         yield "independent calls", INDEPENDENT
         twice = Sessions(2 * sessions.calls, sessions.mean_gap_seconds)
-        yield f"sessions of {twice.calls:.2g} calls", twice
+        yield _sessions_name(twice), twice
     else:
-        yield f"sessions of {_SOME_BURSTS.calls:.2g} calls", _SOME_BURSTS
+        yield _sessions_name(_SOME_BURSTS), _SOME_BURSTS
+
+
+def _sessions_name(sessions: Sessions) -> str:
+    calls = f"{sessions.calls:.2g}" if sessions.calls < 99.5 else f"{sessions.calls:,.0f}"
+    return f"sessions of {calls} calls"
 
 
 def _followed_only(model: FleetModel) -> FleetModel:

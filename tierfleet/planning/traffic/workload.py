@@ -23,6 +23,8 @@ _WEEK_SECONDS: Final = 7 * 86_400.0
 _GROWN: Final = 2.0
 _MOST_FILLING_DAYS: Final = 10.0
 _FILLING_SHARE: Final = 1 / 3
+# MB of a model file: more is a mistake in a column of sizes.
+_MOST_MEGABYTES: Final = 1e6
 # Less of an hour than this tells no rate.
 _LEAST_SECONDS: Final = 1200.0
 # 1 January 1970 was a Thursday; weeks start on Monday.
@@ -155,7 +157,7 @@ def workload_from_trace(
 
 
 def filling_days(days: float) -> float:
-    """Without a word about it, so much of a trace of `days` fills the caches first."""
+    """How much of a trace of `days` fills the caches first, if nothing else is asked for."""
     return min(_MOST_FILLING_DAYS, days * _FILLING_SHARE)
 
 
@@ -188,6 +190,12 @@ def model_megabytes(
             "give --model-megabytes, or a column of sizes"
         )
     sizes: Array = model_bytes / 1e6 / (artefact_mb_per_model_mb or 1.0)
+    huge = np.flatnonzero(sizes > _MOST_MEGABYTES)
+    if len(huge):
+        raise InputError(
+            f"the size of {len(huge):,} of {len(tenants):,} models is above {_MOST_MEGABYTES:,.0f} MB, such as "
+            f"{tenants[huge[0]]}'s of {sizes[huge[0]]:.3g} MB; give the column of sizes in bytes"
+        )
     return sizes
 
 

@@ -140,7 +140,7 @@ def test_the_first_days_only_fill_the_caches() -> None:
     rest = _replayed(_fleet(), requests, counted_from=_MONDAY + 86_400).endpoints[0].served
     assert whole.from_s3 > 55
     assert rest.from_s3 < 5
-    with pytest.raises(InputError, match="all of them are left out"):
+    with pytest.raises(InputError, match="all of it is left out"):
         _replayed(_fleet(), requests, counted_from=_MONDAY + 9 * 86_400)
 
 

@@ -94,7 +94,8 @@ def test_the_answer_box_defends_the_bill(plan: Plan, page: Path) -> None:
     assert bill is not None
     assert float(bill[1].replace(",", "")) == pytest.approx(plan.answer.shown.usd, abs=0.5)
     assert re.search(r"x ml\.\w+\.\w+ at \$[\d.]+ an hour", bill[2])
-    assert all(f"{group} $" in text for group in ("volumes", "S3", "CloudWatch"))
+    assert all(f"{line.group} $" in text for line in plan.money.bill)
+    assert {"instances", "S3", "CloudWatch"} <= {line.group for line in plan.money.bill}
     assert "extrapolated" not in text
     assert f"with tierfleet {plan.tool_version}; rates without a period." in text
 

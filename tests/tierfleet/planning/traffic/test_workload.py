@@ -143,3 +143,8 @@ def test_busier_traffic_is_the_same_calls_in_a_shorter_time(calls: list[tuple[in
     part, counts_from = busier.followed
     assert part.seconds == pytest.approx(faster.requests.seconds, abs=1e-5)
     assert counts_from == pytest.approx(faster.counted_from_seconds, abs=1e-5)
+
+
+def test_a_size_above_a_terabyte_is_an_error_that_names_it() -> None:
+    with pytest.raises(InputError, match=r"1 of 2 models is above 1,000,000 MB, such as b's of 1e\+294 MB"):
+        model_megabytes(("a", "b"), np.array([5e6, 1e300]), None)
