@@ -101,7 +101,7 @@ def _resources(template: Template) -> Iterator[str]:
         yield from (f"{name}: {fault}" for fault in _tags(resource["Type"], properties.get("Tags", [])))
     for name, properties in _of(template, "AWS::Logs::LogGroup"):
         if properties.get("RetentionInDays", 30) not in aws_limits.LOG_RETENTION_DAYS:
-            yield f"{name}: RetentionInDays {properties['RetentionInDays']} is none of CloudWatch Logs' values"
+            yield f"{name}: RetentionInDays {properties['RetentionInDays']} is not a value that CloudWatch Logs allows"
     for name, properties in _of(template, "AWS::Lambda::Function"):
         variables = properties.get("Environment", {}).get("Variables", {})
         size = sum(len(key) + length_of(value) for key, value in variables.items())

@@ -15,7 +15,7 @@ _REASONS = {
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission is denied",
     errno.EPERM: "permission is denied",
-    errno.ENOTDIR: "a part of the path is no directory",
+    errno.ENOTDIR: "a part of the path is not a directory",
     errno.EEXIST: "there is a file of that name",
     errno.EISDIR: "there is a directory of that name",
     errno.ENAMETOOLONG: "the name is too long",

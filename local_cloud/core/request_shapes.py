@@ -21,9 +21,9 @@ def read(body: bytes) -> dict[str, Any]:
     try:
         request = json.loads(body or b"{}", parse_constant=_no_number)
     except (ValueError, RecursionError):
-        raise ServiceError("SerializationException", "the request body is no JSON") from None
+        raise ServiceError("SerializationException", "the request body is not JSON") from None
     if not isinstance(request, dict):
-        raise ServiceError("SerializationException", "the request body is no JSON object")
+        raise ServiceError("SerializationException", "the request body is not a JSON object")
     return request
 
 
@@ -81,7 +81,7 @@ def _failed(value: Any, path: str, constraint: str) -> str:
 
 
 def _no_number(text: str) -> Never:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 @functools.cache

@@ -38,7 +38,7 @@ class DataPlaneSettings:
     s3_mb_per_second: float = 0.0
     """How fast artefacts come, MB = 10^6 bytes; 0: as fast as possible."""
     s3_first_byte_milliseconds: float = 0.0
-    """How long S3 takes to begin."""
+    """The time until S3 sends the first byte."""
     network_milliseconds: float = 0.0
     """Added to each InvokeEndpoint."""
     max_loading_wait_seconds: float = 60.0

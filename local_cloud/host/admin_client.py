@@ -55,4 +55,4 @@ def ask(url: str, request: dict[str, Any] | None, *, seconds: float) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise ConnectionError("what answers there is no local emulator") from None
+        raise ConnectionError("the process that answers there is not a local emulator") from None

@@ -117,7 +117,7 @@ def test_a_model_with_an_error_stops_neither_the_others_nor_the_exit_code(shop: 
     models = shop.models("t1/1", "t2/1")
     (shop.directory / "models" / "t2" / "1.tar.gz").write_bytes(b"no archive")
     output = shop.run("publish", models, code=2)
-    assert "t2/1.tar.gz: the artefact is truncated or no tar.gz" in output
+    assert "t2/1.tar.gz: the artefact is truncated or not a tar.gz" in output
     assert "2 models: 1 published, 1 refused" in output
     assert list(shop.json("list", "--tenant", "t1")["models"][0]["problems"]) == []
 
@@ -240,7 +240,7 @@ def test_gc_keeps_what_anything_refers_to_and_changes_nothing_unasked(shop: Shop
     assert "deleted  t1/1.tar.gz" in output
     assert "2 artefacts" in output
     assert "hidden, freed when the bucket's lifecycle rule deletes old versions" in output
-    assert "models/readme.txt is no artefact's key" in output
+    assert "models/readme.txt is not the key of an artefact" in output
     assert shop.json("list")["models"][0]["versions"] == 2
     assert shop.fates("--delete", "--permanently")["w1/2"] == "deleted"
     assert "w1/2" not in shop.fates()

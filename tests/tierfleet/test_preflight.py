@@ -292,7 +292,7 @@ def test_one_vpc_and_two_zones_are_needed(aws: Aws) -> None:
 def test_the_subnets_need_room_for_two_fleets(aws: Aws) -> None:
     both = [subnet("subnet-0000000000000000a", free=1), subnet("subnet-0000000000000000b", "b", free=2)]
     findings = vpc(aws, both, endpoints=[{"VpcEndpointType": "Interface"}])
-    assert "3 free addresses, an update at the maximum needs" in findings[0].message
+    assert "3 free addresses; an update at the maximum needs" in findings[0].message
 
 
 def test_each_subnet_needs_a_way_to_s3(aws: Aws) -> None:

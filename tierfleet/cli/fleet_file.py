@@ -56,5 +56,5 @@ def local_file(file: Path | None, config: Path | None) -> Path:
     """The given file, else the remembered one, else DEFAULT_FILE. Ends the command if none exists."""
     path = named(file, config) or remembered() or DEFAULT_FILE
     if path == DEFAULT_FILE and not path.exists() and named(file, config) is None:
-        fail("no fleet file is given: tierfleet local up FILE remembers it for all further commands")
+        fail("no fleet file is given: tierfleet local up FILE remembers it for later commands")
     return path

@@ -2,7 +2,7 @@
 
 @dataclass(frozen=True)
 class Output:
-    html: Annotated[Path | None, typer.Option(help="Write the report here.")] = None
+    html: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None
 
 @grouped
 def plan_fleet(source: Annotated[str, typer.Argument()], output: Output) -> None: ...    # takes SOURCE and --html

@@ -111,7 +111,7 @@ def unfit_texts(document: Any, where: tuple[str, ...] = ()) -> Iterator[Problem]
         for text in (key, value):
             if isinstance(text, str) and (unfit := _NO_TEXT.search(text)):
                 name = "a byte-order mark" if unfit[0] == "\ufeff" else "a control character"
-                message = f"holds {name} (U+{ord(unfit[0]):04X}), which AWS does not take"
+                message = f"holds {name} (U+{ord(unfit[0]):04X}), which AWS does not accept"
                 yield Problem(".".join(where), str(key), value, message, "remove the character")
                 break
             if isinstance(text, str) and _CDK_REFERENCE in text:

@@ -52,8 +52,8 @@ def check_generations(config: FleetConfig) -> Iterator[Problem]:
     """A note for each multi-model endpoint whose settings are no longer those of its first generation."""
     for name, tier in config.multi_model_tiers.items():
         if tier.first_generation and (suffix := name_suffix(config, tier)):
-            message = f"its settings are another generation, {suffix}, so its endpoint has a name that ends in it"
-            fix = "nothing to do: the new endpoint is built and warmed before the deployed one goes"
+            message = f"its settings are another generation, {suffix}, so its endpoint's name ends in {suffix}"
+            fix = "nothing to do: the new endpoint is built and warmed before the deployed one is deleted"
             yield Problem(f"tiers.{name}", "first_generation", tier.first_generation, message, fix, severity="note")
 
 

@@ -1,6 +1,6 @@
 """The route document as AppConfig hosts it: whole, or with its long lists in objects of the model bucket.
 
-A template contains the hosted document, and CloudFormation takes 1 MB of template. Where the whole document leaves no
+A template contains the hosted document, and CloudFormation allows 1 MB of template. Where the whole document leaves no
 room, the tenants of further shared tiers, and the warm-up lists with the probe, become two objects below `routes/`,
 named by their content. A document names its own objects and none is ever deleted, so an older document that AppConfig
 or CloudFormation brings back still finds its own.

@@ -142,7 +142,7 @@ def _read_tenant_files(document: dict[str, Any], directory: Path) -> list[Proble
             continue
         where = f"tiers.{name}.warm_up"
         if "tenants" in warm_up:
-            message = "tenants and tenants_file are both given; one list only"
+            message = "tenants and tenants_file are both given; give one of them"
             problems.append(Problem(where, "tenants_file", file_name, message, "remove one of them"))
             continue
         file = directory / file_name

@@ -193,5 +193,5 @@ class FleetConfig(Section):
 
     @property
     def default_tier(self) -> str:
-        """Name of the tier that serves every tenant no other tier names."""
+        """Name of the tier that serves every tenant that no other tier names."""
         return next(name for name, tier in self.multi_model_tiers.items() if tier.default)

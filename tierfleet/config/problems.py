@@ -75,7 +75,7 @@ def from_pydantic(error: ErrorDetails, table: Sequence[str], known_keys: Sequenc
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, known_keys, n=1)
         fix = f"did you mean {near[0]}?" if near else "remove it"
-        return Problem(where, key, value, f"unknown key; this table knows {', '.join(known_keys)}", fix)
+        return Problem(where, key, value, f"unknown key; this table has {', '.join(known_keys)}", fix)
     if error["type"] == "missing":
         return Problem(where, key, None, "is missing", "add it; docs/configuration.md says what it means")
     if error["type"] == "string_pattern_mismatch":

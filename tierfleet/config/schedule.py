@@ -88,7 +88,7 @@ def parse_schedule(expression: str) -> Schedule:
     """
     if len(expression) > SCHEDULE_EXPRESSION.most:
         raise ValueError(
-            f"a schedule has at most {SCHEDULE_EXPRESSION.most} characters, this one {len(expression)}; shorten it"
+            f"a schedule has at most {SCHEDULE_EXPRESSION.most} characters, this one has {len(expression)}; shorten it"
         )
     if expression.startswith("cron(") and expression.endswith(")"):
         cron = parse_cron(expression[5:-1].split(" "))

@@ -22,7 +22,7 @@ def check_distinct(items: tuple[str, ...]) -> tuple[str, ...]:
     twice = sorted(item for item, count in Counter(items).items() if count > 1)
     if twice:
         more = f" and {len(twice) - 5} more" if len(twice) > 5 else ""
-        raise ValueError(f"lists {', '.join(twice[:5])}{more} more than once; each id must be a different one")
+        raise ValueError(f"lists {', '.join(twice[:5])}{more} more than once; list each id once")
     return items
 
 

@@ -24,7 +24,7 @@ def _container(config: FleetConfig) -> str:
 
 
 def _shared(config: FleetConfig, name: str, tier: MultiModelTier, width: int | None) -> list[str]:
-    tenants = "every tenant no other tier names" if tier.default else counted(len(tier.tenants), "tenant")
+    tenants = "every tenant that no other tier names" if tier.default else counted(len(tier.tenants), "tenant")
     lines = [f"  {name}: multi-model, {tenants}", f"    {tier.capacity}"]
     if tier.scale_on_cache:
         unloads = tier.scale_on_cache.max_unloads_per_hour

@@ -54,7 +54,7 @@ def read_rows(file: Path, *, also: Sequence[str] = ()) -> RateTable:
             read = [(reader.line_num, row) for row in reader]
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{file} cannot be read: it is no UTF-8 text: {error.reason} at byte {error.start:,}; save it as UTF-8"
+            f"{file} cannot be read: it is not UTF-8 text: {error.reason} at byte {error.start:,}; save it as UTF-8"
         ) from error
     except (OSError, csv.Error) as error:
         raise InputError(f"{file} cannot be read: {error}; give a CSV file") from error

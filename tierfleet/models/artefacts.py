@@ -93,7 +93,7 @@ def store(
         else:
             return "uploaded"
     raise PublishError(
-        f"s3://{bucket}/{MODELS_PREFIX}{target_model} comes and goes; is somebody deleting it? Try again"
+        f"s3://{bucket}/{MODELS_PREFIX}{target_model} appears and disappears; someone may be deleting it. Try again"
     )
 
 

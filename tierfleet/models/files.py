@@ -98,7 +98,7 @@ def _why_not(file: Path, depth: int) -> str | None:
     if what is not None and not name.endswith((*SUFFIXES, ".tgz")):
         return what
     if name.endswith(SUFFIXES) and file.name.endswith(SUFFIXES) and depth != 2:
-        lies = "is a folder too deep" if depth > 2 else "is next to the tenants' folders"
+        lies = "is one folder too deep" if depth > 2 else "is next to the tenants' folders"
         folder = file.resolve().parent.name
         itself = f", or give {file} itself if {folder} is its tenant" if depth < 2 and folder else ""
         return f"{lies}; move it to <tenant>/<version>{next(end for end in SUFFIXES if name.endswith(end))}{itself}"
@@ -117,7 +117,7 @@ def _why_not(file: Path, depth: int) -> str | None:
         return "is named like a pickle, which runs code when it is loaded; save it with Booster.save_model('model.ubj')"
     if suffix in _NO_MODELS or name in ("readme", "license", "makefile"):
         return None
-    return "is no model that is known; save models with Booster.save_model('model.ubj')"
+    return "is not a known kind of model; save models with Booster.save_model('model.ubj')"
 
 
 def _recognised(head: bytes) -> tuple[str | None, str | None]:

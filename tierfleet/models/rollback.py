@@ -62,7 +62,7 @@ def roll_back(
     except pointer.PointerMovedError as error:
         there = error.now.entry.target_model or "nothing"
         raise RollbackError(
-            f"somebody moved the pointer of {tenant} meanwhile, it names {there}; roll back again if that is wrong"
+            f"someone moved the pointer of {tenant} meanwhile, it names {there}; roll back again if that is wrong"
         ) from error
     return RolledBack(tenant, version_of(before), version_of(target), moved.published_at or "")
 

@@ -79,7 +79,7 @@ def named_target(name: str) -> Target:
     match = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?", name)
     if match is None:
         raise ValueError(
-            f"{name!r} is no image: give tierfleet, a tag of the stock image ({', '.join(STOCK_VERSIONS)}) or an "
+            f"{name!r} is not an image: give tierfleet, a tag of the stock image ({', '.join(STOCK_VERSIONS)}) or an "
             "XGBoost version such as 3.0"
         )
     return Target((int(match[1]), int(match[2]), int(match[3] or 0)), stock=True)

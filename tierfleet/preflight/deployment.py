@@ -32,7 +32,7 @@ def bootstrap(account: Account) -> Iterator[Finding]:
         yield Finding(area=area, status="problem", message=message, remedy=remedy)
         return
     if version < BOOTSTRAP_VERSION:
-        message = f"the bootstrap stack has version {version}, {BOOTSTRAP_VERSION} is needed"
+        message = f"the bootstrap stack has version {version}; version {BOOTSTRAP_VERSION} is needed"
         yield Finding(area=area, status="problem", message=message, remedy=remedy)
         return
     yield Finding(area=area, status="ok", message=f"the bootstrap stack has version {version}")
@@ -56,7 +56,7 @@ def stacks(account: Account) -> Iterator[Finding]:
             command = f"{remedy} {name}" if remedy.endswith("--stack-name") else remedy
             yield Finding(area="stacks", status="problem", message=f"{name} is {status}", remedy=command)
         elif status.endswith("IN_PROGRESS"):
-            message, wait = f"{name} is {status}: another operation runs", "wait until it has ended"
+            message, wait = f"{name} is {status}: another operation is running", "wait until it ends"
             yield Finding(area="stacks", status="problem", message=message, remedy=wait)
         else:
             yield Finding(area="stacks", status="ok", message=f"{name} is {status}")

@@ -17,6 +17,6 @@ def check(account: Account) -> Iterator[Finding]:
     yield Finding(
         area=AREA,
         status="problem",
-        message=f"these credentials are of account {caller['Account']}, the fleet file says {wanted}",
+        message=f"these credentials are for account {caller['Account']}, but the fleet file says {wanted}",
         remedy="set AWS_PROFILE to the fleet's account, or correct account in the fleet file",
     )

@@ -42,7 +42,7 @@ def check(account: Account) -> Iterator[Finding]:
             area=AREA,
             status="problem",
             message=f"all subnets are in {zones.pop()}",
-            remedy="SageMaker wants subnets in at least two Availability Zones: name another subnet",
+            remedy="SageMaker needs subnets in at least two Availability Zones: name another subnet",
         )
     yield _room(account, subnets)
     yield from _way_to_s3(account, ec2, vpcs.pop(), subnets)
@@ -57,7 +57,7 @@ def _room(account: Account, subnets: list[dict[str, Any]]) -> Finding:
     return Finding(
         area=AREA,
         status="problem",
-        message=f"the subnets have {free} free addresses, an update at the maximum needs {needed}",
+        message=f"the subnets have {free} free addresses; an update at the maximum needs {needed}",
         remedy="name larger subnets, or lower instances.max",
     )
 

@@ -48,7 +48,7 @@ def _bucket(config: FleetConfig, s3: Any, name: str, next_step: str) -> Generato
         yield Finding(
             area=AREA,
             status="problem",
-            message=f"{name} is in {region}, the fleet in {config.region}",
+            message=f"{name} is in {region}, but the fleet is in {config.region}",
             remedy="SageMaker reads and writes in its own Region only: correct region in the fleet file",
         )
         return False

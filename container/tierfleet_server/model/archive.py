@@ -57,7 +57,7 @@ def unpack(packed: Path, directory: Path, *, max_bytes: int = MAX_UNPACKED_BYTES
         _remove(directory)
         if isinstance(error, OSError) and error.errno in _DISK_FAILS:
             raise
-        raise BadModel(f"the artefact is truncated or no tar.gz ({str(error)[:200]}); publish it again") from None
+        raise BadModel(f"the artefact is truncated or not a tar.gz ({str(error)[:200]}); publish it again") from None
     except BaseException:
         _remove(directory)
         raise

@@ -20,7 +20,7 @@ def emit_lambda_logs(function: dict[str, Any], request_id: str, log: str, *rest:
             try:
                 _store(json.loads(line))
             except (ValueError, LookupError, TypeError, AttributeError):
-                lambda_svc.logger.warning("a line with _aws in it is no embedded metric: %s", line[:500])
+                lambda_svc.logger.warning("a line with _aws in it is not an embedded metric: %s", line[:500])
 
 
 def _store(line: dict[str, Any]) -> None:

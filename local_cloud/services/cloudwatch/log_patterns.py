@@ -31,7 +31,7 @@ def matcher(pattern: str) -> Matcher:
     if not pattern:
         return lambda _: True
     if pattern.startswith("["):
-        raise PatternError("the local emulator does not know patterns for space-delimited lines")
+        raise PatternError("the local emulator does not support patterns for space-delimited lines")
     if pattern.startswith("{"):
         if not pattern.endswith("}"):
             raise PatternError("the pattern has no closing }")
@@ -76,7 +76,7 @@ def _regex(regex: str) -> "re.Pattern[str]":
     try:
         return re.compile(regex)
     except re.error as error:
-        raise PatternError(f"%{regex}% is no regular expression: {error}") from None
+        raise PatternError(f"%{regex}% is not a regular expression: {error}") from None
 
 
 class _Json:

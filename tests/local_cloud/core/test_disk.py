@@ -77,7 +77,7 @@ def test_a_state_directory_that_cannot_be_written_is_named(tmp_path: Path, disk:
 def test_a_state_directory_below_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for state in (tmp_path / "file", tmp_path / "file" / "state"):
-        with pytest.raises(DiskError, match=f"cannot write {tmp_path}/file.*(no directory|a file of that name)"):
+        with pytest.raises(DiskError, match=f"cannot write {tmp_path}/file.*(not a directory|a file of that name)"):
             start(state)
 
 

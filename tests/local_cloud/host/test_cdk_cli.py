@@ -106,7 +106,7 @@ def test_up_deploy_promote_break_repair_down(shell: Shell) -> None:
     assert "nowhere does not exist" in nowhere.stderr
     interrupted = shell.interrupt("local", "deploy", "fraud-dev.toml", "--models", "models")
     assert interrupted.returncode == 130
-    assert interrupted.stderr.startswith("interrupted; a stack update that has begun goes on in the local emulator")
+    assert interrupted.stderr.startswith("interrupted; a stack update that has begun continues in the local emulator")
     assert interrupted.stderr.count("\n") == 1
     assert shell.cdk_processes() == []
 

@@ -44,7 +44,7 @@ def test_validation_prints_every_finding_and_ends_with_2(models: Path) -> None:
         file.write_bytes(b"nothing")
     result = runner.invoke(app, ["models", "validate", str(models), "--config", FLEET])
     assert result.exit_code == 2
-    assert "m02/1.tar.gz: the artefact is truncated or no tar.gz" in result.output
+    assert "m02/1.tar.gz: the artefact is truncated or not a tar.gz" in result.output
     assert "m03/2.ubj: the model file begins with b'nothing'" in result.output
     assert "1 of 3 models can be published" in result.output
     answer = json.loads(runner.invoke(app, ["models", "validate", str(models), "--json"]).stdout)

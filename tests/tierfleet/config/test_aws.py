@@ -44,7 +44,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "tags that differ in case": ({"tags": {"Owner": "a"}, "container": {"version": "9"}}, "version", "published as"),
     "a reserved tag": ({"tags": {"aws:owner": "a"}}, "aws:owner", "AWS's own"),
     "a reserved tag in capitals": ({"tags": {"AWS:owner": "a"}}, "AWS:owner", "AWS's own"),
-    "47 tags": ({"tags": {f"t{number}": "x" for number in range(47)}}, "tags", "AWS takes 50 a resource"),
+    "47 tags": ({"tags": {f"t{number}": "x" for number in range(47)}}, "tags", "AWS allows 50 per resource"),
     "a long key": ({"tags": {"k" * 129: "x"}}, "k" * 129, "129 characters, 1 to 128"),
     "a long value": ({"tags": {"k": "v" * 257}}, "k", "257 characters, 1 to 256"),
     "an empty value": ({"tags": {"k": ""}}, "k", "0 characters, 1 to 256"),
@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
             },
         },
         "network_isolation",
-        "no network to fetch",
+        "without a network the container cannot fetch",
     ),
     # Keys.
     "a key of another region": (
@@ -158,9 +158,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "an image of 256 characters": (
         {"container": {"image": f"{REPOSITORY}/{'x' * 150}:{'y' * 60}", "version": DELETE}},
         "image",
-        "SageMaker takes 255",
+        "SageMaker allows 255",
     ),
-    "a variable that begins with a digit": ({"container": {"environment": {"1A": "x"}}}, "1A", "no digit first"),
+    "a variable that begins with a digit": (
+        {"container": {"environment": {"1A": "x"}}},
+        "1A",
+        "may not begin with a digit",
+    ),
     "a variable with a hyphen": ({"container": {"environment": {"A-B": "x"}}}, "A-B", "letters, digits and _"),
     "an empty variable": ({"container": {"environment": {"": "x"}}}, "", "letters, digits and _"),
     "a long variable": ({"container": {"environment": {"A": "x" * 1025}}}, "A", "1,024 bytes"),
@@ -193,12 +197,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a byte-order mark in the row": ({"probe": {"body": "\ufeff0,0,0"}}, "body", "numbers only"),
     "an array as an environment": ({"container": {"environment": ["A"]}}, "environment", "should be a table"),
     # Names.
-    "a fleet that begins with a digit": ({"fleet": "3m"}, "fleet", "begins with a letter"),
+    "a fleet that begins with a digit": ({"fleet": "3m"}, "fleet", "begin with a letter"),
     "a fleet called xn": ({"fleet": "xn"}, "fleet", "begin with xn--"),
     "a fleet called sthree": ({"fleet": "sthree"}, "fleet", "begin with sthree-"),
     "a fleet called sthree-configurator": ({"fleet": "sthree-configurator"}, "fleet", "begin with sthree-"),
     "a fleet called amzn-s3-demo": ({"fleet": "amzn-s3-demo"}, "fleet", "begin with amzn-s3-demo-"),
-    "a bucket of 64 characters": ({"fleet": "a" * 25}, "fleet", "S3 takes 63"),
+    "a bucket of 64 characters": ({"fleet": "a" * 25}, "fleet", "S3 allows 63"),
     "a tier of 41 characters": ({"tiers": {"t" * 41: LIST}}, "t" * 41, "at most 40"),
     "a whale with the id of a hash": (
         whale(tenants={"h-abcdefghijkl": {"model": "h-abcdefghijkl/1.tar.gz"}}),
@@ -312,11 +316,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "never go off",
     ),
     # Counts and sizes.
-    "501 resources": ({"tiers": shared(24)}, "tenants", "509 resources in one stack, CloudFormation takes 500"),
+    "501 resources": ({"tiers": shared(24)}, "tenants", "509 resources in one stack; CloudFormation allows 500"),
     "a template over 1 MB by tags": (
         {"tags": {f"{n}" + "k" * 100: "v" * 256 for n in range(46)}, "tiers": shared(5)},
         "tiers",
-        "CloudFormation takes 1 MB",
+        "CloudFormation allows 1 MB",
     ),
 }
 

@@ -80,7 +80,7 @@ BROKEN: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
     ),
     "default tier with a list": (
         {"tiers": {"tail": {"tenants": ["t9"]}}},
-        [("tiers.tail", "tenants", "every tenant no other tier names")],
+        [("tiers.tail", "tenants", "every tenant that no other tier names")],
     ),
     "tenant and tier names": (
         {"tiers": {"whale": {"tenants": {"M_01": {"model": "m01/1.tar.gz"}}}, "Tail": {"hosting": "multi-model"}}},
@@ -103,7 +103,7 @@ BROKEN: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
             (
                 "tiers.a-tier-of-many-long-words.tenants",
                 "a-rather-long-tenant-name-of-35-chars",
-                "has 73 characters, SageMaker takes 63",
+                "has 73 characters; SageMaker allows 63",
             ),
             ("tiers.a-tier-of-many-long-words.tenants.a-rather-long-tenant-name-of-35-chars", "model", "its own id"),
         ],

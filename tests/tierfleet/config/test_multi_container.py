@@ -142,7 +142,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
         {},
         [
             (f"{AT}.containers.velocity.environment", "SAGEMAKER_BIND_TO_PORT", "SageMaker sets this itself"),
-            (f"{AT}.containers.velocity.environment", "1A", "no digit first"),
+            (f"{AT}.containers.velocity.environment", "1A", "may not begin with a digit"),
         ],
     ),
     "no content type": (
@@ -156,7 +156,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
             container("velocity", environment={"SAGEMAKER_PROGRAM": "a.py", "SAGEMAKER_SUBMIT_DIRECTORY": "s3://a/b"}),
         ),
         {"network_isolation": True},
-        [("", "network_isolation", "no network to fetch SAGEMAKER_SUBMIT_DIRECTORY")],
+        [("", "network_isolation", "without a network the container cannot fetch SAGEMAKER_SUBMIT_DIRECTORY")],
     ),
     "a probe that the primary cannot read": (
         of(*map(container, NAMES)),

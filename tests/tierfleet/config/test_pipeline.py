@@ -143,7 +143,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
     "a variable that no container takes": (
         decided([{**FEATURES, "environment": {"1A": "x"}}, SCORE]),
         {},
-        [(f"{WHERE}.stages.0.environment", "1A", "no digit first")],
+        [(f"{WHERE}.stages.0.environment", "1A", "may not begin with a digit")],
     ),
     "a script that an isolated container cannot fetch": (
         decided(
@@ -158,7 +158,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
             ]
         ),
         {"network_isolation": True},
-        [("", "network_isolation", "has no network to fetch")],
+        [("", "network_isolation", "without a network the container cannot fetch")],
     ),
     "a probe of no media type": (
         decided(probe={"content_type": "json", "body": "{}"}),

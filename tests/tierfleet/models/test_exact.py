@@ -402,7 +402,7 @@ def test_every_stock_image_of_aws_is_a_target() -> None:
         target = named_target(tag)
         assert (target.stock, target.reader) == (True, version)
     assert named_target("tierfleet").reader == IMAGE_XGBOOST
-    with pytest.raises(ValueError, match="is no image"):
+    with pytest.raises(ValueError, match="is not an image"):
         named_target("latest")
 
 

@@ -57,7 +57,7 @@ def test_every_skipped_file_is_named_and_the_exit_code_is_1(tmp_path: Path, mode
     ("name", "content", "sentence"),
     [
         ("m/v1.UBJ", None, "name it <tenant>/<version>.ubj"),
-        ("m/deeper/v1.ubj", None, "is a folder too deep; move it to <tenant>/<version>.ubj"),
+        ("m/deeper/v1.ubj", None, "is one folder too deep; move it to <tenant>/<version>.ubj"),
         ("v1.json", b'{"learner": {}}', "is next to the tenants' folders; move it"),
         ("m/v1", None, "is a UBJ model under another ending"),
         ("m/v1.bin", b"binf\x00\x00", "is a model in XGBoost's old binary format under another ending"),
@@ -67,7 +67,7 @@ def test_every_skipped_file_is_named_and_the_exit_code_is_1(tmp_path: Path, mode
         ("m/v1.cbm", b"CBM1\x00", "is a CatBoost model"),
         ("m/v1.joblib", b"\x80\x04\x95", "is a pickle, which runs code"),
         ("m/v1.pt", b"PK\x03\x04", "is a zip file"),
-        ("m/v1.weights", b"hello", "is no model that is known"),
+        ("m/v1.weights", b"hello", "is not a known kind of model"),
     ],
 )
 def test_what_a_file_is_and_what_to_do(
@@ -120,7 +120,7 @@ def test_a_model_is_converted_by_hand(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["size_bytes"] == len((tmp_path / "m.ubj").read_bytes())
     for arguments, sentence in {
         ("--to", "1.5-1", "-o", "m.ubj"): "reads no UBJ; write .json",
-        ("--to", "newest", "-o", "m.json"): "is no image",
+        ("--to", "newest", "-o", "m.json"): "is not an image",
         ("-o", "m.bin"): "must end in .ubj or .json",
         ("-o", "m.ubj", "--rounds", "some"): "give all or best",
     }.items():

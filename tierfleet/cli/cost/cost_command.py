@@ -42,8 +42,8 @@ def cost(
     versions_kept: Annotated[int, typer.Option(help="The versions of each model in the bucket.")] = 1,
     cold_share: Annotated[float | None, typer.Option(help="The share of calls that load their model, 0 to 1.")] = None,
     callers: Annotated[int, typer.Option(help="The number of processes that poll the routes.")] = 1,
-    client_metrics: Annotated[bool, typer.Option("--client-metrics", help="The callers publish metrics.")] = False,
-    log_bytes_per_call: Annotated[float, typer.Option(help="The bytes that the container logs for a call.")] = 0.0,
+    client_metrics: Annotated[bool, typer.Option("--client-metrics", help="Callers publish metrics.")] = False,
+    log_bytes_per_call: Annotated[float, typer.Option(help="The bytes that the container logs per call.")] = 0.0,
     call_milliseconds: Annotated[
         float | None,
         typer.Option(help="The duration of a call to a serverless endpoint; default: its latency alarm's limit."),

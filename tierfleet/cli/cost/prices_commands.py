@@ -83,7 +83,7 @@ def prices_refresh(
 ) -> None:
     """Read the prices from AWS's public price list files, and say what changed. Needs no account."""
     if region and all_regions:
-        fail("--region and --all-regions exclude each other; give one")
+        fail("--region and --all-regions cannot be combined; give one")
     file = output or prices or shipped_prices_file()
     try:
         table = load_prices(prices)
@@ -112,11 +112,11 @@ def _report(refreshed: Refreshed) -> list[str]:
         lines.append(f"  and {len(changed) - _MOST_CHANGES_SHOWN} smaller changes")
     if refreshed.gone:
         gone = ", ".join(f"{price.region} {price.name}" for price in refreshed.gone)
-        lines.append(f"derived before, not in AWS's files, removed: {gone}")
+        lines.append(f"removed, since AWS's files do not have them: {gone}")
     if refreshed.kept:
-        lines.append(f"not in AWS's files, so unchanged: {', '.join(refreshed.kept)}")
+        lines.append(f"unchanged, since AWS's files do not have them: {', '.join(refreshed.kept)}")
     if refreshed.absent:
-        lines.append(f"not in AWS's files, so missing: {', '.join(refreshed.absent)}")
+        lines.append(f"missing, since AWS's files do not have them: {', '.join(refreshed.absent)}")
     return lines
 
 

@@ -16,7 +16,7 @@ from tierfleet.cli.local.watch import watch
 from tierfleet.cli.stand_in import STATE, running_standin, standin_or_fail
 from tierfleet.columns import in_columns
 
-app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine, in a local emulator of AWS: no account.")
+app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine, in a local emulator, without AWS.")
 
 Models = Annotated[
     Path | None, typer.Option(metavar="DIRECTORY", help="Models to publish first: <tenant>/<version>.ubj")
@@ -24,8 +24,8 @@ Models = Annotated[
 EarlyStart = Annotated[
     Literal["off", "creation", "always"] | None,
     typer.Option(
-        help="Whether CloudFormation lets a resource begin before the endpoint it refers to is ready: where that is "
-        "created (as AWS announced it, and the default), always, or off.",
+        help="When a resource may start before the endpoint that it refers to is ready: when that is created (as AWS "
+        "announced it; the default), always, or never (off).",
     ),
 ]
 SampleModels = Annotated[
@@ -41,13 +41,11 @@ def local_up(
     models: Models = None,
     sample_models: SampleModels = False,
     scale: Annotated[
-        float, typer.Option(help="Share of an instance type's memory and disk that an instance gets here.")
+        float, typer.Option(help="The share of an instance type's memory and disk that an instance gets.")
     ] = 1.0,
-    s3_mb_per_second: Annotated[
-        float, typer.Option(help="How fast artefacts come from S3; 0: as fast as they can.")
-    ] = 0,
-    s3_first_byte_milliseconds: Annotated[float, typer.Option(help="How long S3 takes to begin.")] = 0,
-    network_milliseconds: Annotated[float, typer.Option(help="Added to each InvokeEndpoint.")] = 0,
+    s3_mb_per_second: Annotated[float, typer.Option(help="The rate at which artefacts come from S3; 0: no limit.")] = 0,
+    s3_first_byte_milliseconds: Annotated[float, typer.Option(help="The time until S3 sends the first byte.")] = 0,
+    network_milliseconds: Annotated[float, typer.Option(help="Added to the time of each InvokeEndpoint.")] = 0,
     container_command: Annotated[
         str, typer.Option(help="A container of your own instead of the dense model server; {port} is filled in.")
     ] = "",
@@ -59,13 +57,13 @@ def local_up(
         ),
     ] = None,
     constant: Annotated[
-        bool, typer.Option("--constant", help="Run no model: every invocation is answered alike.")
+        bool, typer.Option("--constant", help="Run no models: every invocation gets the same answer.")
     ] = False,
     early_start: EarlyStart = None,
 ) -> None:
     """Start the local emulator for the account and region of a fleet file, and with --deploy serve the fleet.
 
-    The file is remembered: the further commands need not name it. Without one it is config/fraud-dev.toml.
+    The file is remembered, so later commands need not name it. Without a file it is config/fraud-dev.toml.
     """
     from local_cloud import SettingsError, start
     from local_cloud.data_plane.settings import DataPlaneSettings
@@ -140,9 +138,7 @@ def local_deploy(
 def local_status(
     file: LocalFile = None,
     config: ConfigOption = None,
-    watching: Annotated[
-        bool, typer.Option("--watch", help="Draw it again every second, until Ctrl-C or SIGTERM.")
-    ] = False,
+    watching: Annotated[bool, typer.Option("--watch", help="Redraw every second, until Ctrl-C or SIGTERM.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show endpoints, instances, alarms, errors and the deployed routes of a fleet in the local emulator."""
@@ -166,7 +162,7 @@ app.command("drive")(local_drive)
 
 @app.command("events")
 def local_events(
-    since: Annotated[int, typer.Option(help="Leave out the events up to this number.")] = 0, as_json: Json = False
+    since: Annotated[int, typer.Option(help="Show only the events after this number.")] = 0, as_json: Json = False
 ) -> None:
     """List what happened in the local emulator, in order: endpoints, scaling, routes, clean-up."""
     cloud = running_standin()

@@ -40,7 +40,7 @@ def deploy_here(
     from local_cloud.host.cdk_cli import CdkError
     from tierfleet.local.deployment import deploy_fleet
 
-    left = "a stack update that has begun goes on in the local emulator; deploy again to complete it"
+    left = "a stack update that has begun continues in the local emulator; deploy again to complete it"
     try:
         with if_interrupted(left), standin_or_fail(cloud), watching_stacks(cloud, fleet):
             if sample_models:

@@ -15,9 +15,9 @@ from tierfleet.cli.stand_in import running_standin, standin_or_fail
 def local_drive(
     file: LocalFile = None,
     config: ConfigOption = None,
-    requests_per_second: Annotated[float, typer.Option(min=0.1, max=500, help="Mean rate of all calls.")] = 40,
-    seconds: Annotated[float, typer.Option(min=1, help="How long; Ctrl-C ends it earlier.")] = 30,
-    seed: Annotated[int, typer.Option(help="Another one: other tenants at other moments.")] = 0,
+    requests_per_second: Annotated[float, typer.Option(min=0.1, max=500, help="The mean rate of all calls.")] = 40,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to call; Ctrl-C stops earlier.")] = 30,
+    seed: Annotated[int, typer.Option(help="The random seed: another seed calls other tenants at other times.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Call a fleet in the local emulator: 80 % dedicated tenants, 19 % tenants on warm-up lists, 1 % others.

@@ -156,7 +156,7 @@ def _gc(
     """List the artefacts that no pointer, pin or SageMaker model refers to. With --delete delete them."""
     fleets = load_all_or_fail(configs)
     if len({bucket_of(fleet) for fleet in fleets}) > 1:
-        fail("the fleet files have different buckets; give those of one bucket")
+        fail("the fleet files have different buckets; give fleet files with the same bucket")
     with aws_or_fail(bucket_of(fleets[0])):
         _collect(fleets, None, delete=delete, permanently=permanently, grace_hours=grace_hours, as_json=as_json)
 

@@ -29,11 +29,17 @@ def plan_synthesize(
     seed: int = 0,
     calls_per_session: Annotated[float, typer.Option(min=1, help="1 makes independent calls.")] = 1,
     mean_gap_seconds: Annotated[
-        float | None, typer.Option(min=0, help="Between the calls of a session. Default: 600.")
+        float | None, typer.Option(min=0, help="The mean gap between the calls of a session. Default: 600.")
     ] = None,
-    requests_per_day: Annotated[float | None, typer.Option(min=1, help="Instead of the shape's.")] = None,
-    zipf: Annotated[float | None, typer.Option(min=0, help="Popularity by this Zipf exponent instead.")] = None,
-    no_rhythm: Annotated[bool, typer.Option("--no-rhythm", help="Evenly over the day and the week.")] = False,
+    requests_per_day: Annotated[
+        float | None, typer.Option(min=1, help="The number of requests; default: the shape's.")
+    ] = None,
+    zipf: Annotated[
+        float | None, typer.Option(min=0, help="The Zipf exponent of popularity; default: the shape's popularity.")
+    ] = None,
+    no_rhythm: Annotated[
+        bool, typer.Option("--no-rhythm", help="Spread the calls evenly over the day and the week.")
+    ] = False,
 ) -> None:
     """Write a trace of a known traffic shape; the same arguments write the same trace."""
     with planning_or_fail():
@@ -46,7 +52,7 @@ def plan_synthesize(
         several = calls_per_session if calls_per_session > 1 else None
         refuse_idle_options(output.name, {"--calls-per-session": several, "--mean-gap-seconds": mean_gap_seconds})
         sessions = sessions_of(several, mean_gap_seconds) or INDEPENDENT
-        with advancing("making requests", round(traffic.requests_per_day * days)) as advance:
+        with advancing("writing requests", round(traffic.requests_per_day * days)) as advance:
             written = write_trace(traffic, output, days=days, seed=seed, sessions=sessions, progress=advance)
     out.print(escape(f"{output}  {written:,} requests of {len(traffic.tenants):,} tenants"))
 
@@ -57,18 +63,22 @@ def plan_curve(
     source: Annotated[str, typer.Argument(help="A trace (file, pattern or s3://), or a table of rates.")],
     trace: TraceOptions,
     resident_mib: Annotated[
-        float | None, typer.Option(min=0.001, help="Memory of a loaded model; by default its artefact's size.")
+        float | None, typer.Option(min=0.001, help="The memory of a loaded model; default: its artefact's size.")
     ] = None,
     capacity_mib: Annotated[
-        list[float] | None, typer.Option(help="Memory for models per instance; may be repeated.")
+        list[float] | None, typer.Option(help="The memory for models per instance; repeatable.")
     ] = None,
     capacity_models: Annotated[
-        list[float] | None, typer.Option(help="The same in models of average size; may be repeated.")
+        list[float] | None, typer.Option(help="The same, in models of average size; repeatable.")
     ] = None,
-    instances: Annotated[int, typer.Option(min=1, max=1000, help="A model lives on one of them.")] = 1,
+    instances: Annotated[
+        int, typer.Option(min=1, max=1000, help="The number of instances; each model is on one of them.")
+    ] = 1,
     skip_days: Annotated[float, typer.Option(min=0, help="The first days fill the cache and are not counted.")] = 0,
-    belady: Annotated[bool, typer.Option("--belady", help="Add what a cache that knows the future does.")] = False,
-    latency_column: Annotated[str | None, typer.Option(help="Its percentiles are shown.")] = None,
+    belady: Annotated[bool, typer.Option("--belady", help="Also show a cache that knows the future.")] = False,
+    latency_column: Annotated[
+        str | None, typer.Option(help="The column of latencies, whose percentiles are shown.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the hit ratio of the shared cache at several capacities."""
@@ -88,7 +98,7 @@ def plan_curve(
             },
         )
         sessions = sessions_of(trace.calls_per_session, trace.mean_gap_seconds)
-        with advancing("passing over the trace", None) as advance:
+        with advancing("reading the trace", None) as advance:
             table = curve_table.tabulate(
                 source,
                 Path(folder),

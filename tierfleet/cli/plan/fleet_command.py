@@ -29,7 +29,7 @@ def plan_fleet(
     choice: ChoiceOptions,
     output: OutputOptions,
 ) -> None:
-    """Find the cheapest fleet for a traffic: tiers, instance type, count. Deploys nothing.
+    """Find the cheapest fleet for your traffic: tiers, instance type, count. Deploys nothing.
 
     Exit code 1 if no fleet meets the requirements; then the nearest is shown.
     """

@@ -34,13 +34,15 @@ def _choice(text: str, **more: Any) -> Any:
 class RequirementOptions:
     """What the fleet must achieve. The alarm limits of the fleet file are the defaults."""
 
-    budget_usd: Annotated[float | None, _sla("A month, for everything.")] = None
-    min_hit_ratio: Annotated[float | None, _sla("Default: alarms.min_cache_hit_ratio.")] = None
-    warm_p95_milliseconds: Annotated[float | None, _sla("Of calls whose model is in memory.")] = None
+    budget_usd: Annotated[float | None, _sla("The most that the fleet may cost a month.")] = None
+    min_hit_ratio: Annotated[float | None, _sla("The lowest hit ratio. Default: alarms.min_cache_hit_ratio.")] = None
+    warm_p95_milliseconds: Annotated[float | None, _sla("The p95 limit of calls whose model is in memory.")] = None
     cold_p95_seconds: Annotated[
-        float | None, _sla("Of calls that wait for a load. Default: alarms.max_loading_wait_seconds.")
+        float | None, _sla("The p95 limit of calls that wait for a load. Default: alarms.max_loading_wait_seconds.")
     ] = None
-    tenant_p99: Annotated[list[str] | None, _sla("TENANT=MILLISECONDS in the container; repeatable.")] = None
+    tenant_p99: Annotated[
+        list[str] | None, _sla("A tenant's p99 limit in the container, TENANT=MILLISECONDS; repeatable.")
+    ] = None
 
     def requirements(self, fleet: FleetConfig) -> "Requirements":
         """Raises InputError."""
@@ -64,10 +66,12 @@ class RequirementOptions:
 class TrafficOptions(TraceOptions):
     """How the traffic is read."""
 
-    model_megabytes: Annotated[float | None, traffic_option("Where the source has no sizes.", min=0.001)] = None
-    packed: Annotated[bool, traffic_option("Sizes are those of tar.gz artefacts.", "--packed")] = False
-    skip_days: Annotated[float | None, traffic_option("Days that only fill the caches.", min=0)] = None
-    horizon: Annotated[str | None, traffic_option("Plan for what the trace comes to in 90d, 12w, ...")] = None
+    model_megabytes: Annotated[
+        float | None, traffic_option("The size of models where the source has none.", min=0.001)
+    ] = None
+    packed: Annotated[bool, traffic_option("The sizes are of packed artefacts (tar.gz).", "--packed")] = False
+    skip_days: Annotated[float | None, traffic_option("The first days, which only fill the caches.", min=0)] = None
+    horizon: Annotated[str | None, traffic_option("Plan for the traffic expected in 90d, 12w, ...")] = None
 
     def read(self, source: str, folder: Path, profile: "Profile", progress: Callable[[int], None]) -> "Source":
         """The traffic of a trace or of a table of rates. Raises InputError."""
@@ -91,14 +95,16 @@ class TrafficOptions(TraceOptions):
 class ChoiceOptions:
     """What the search may choose."""
 
-    profile: Annotated[str | None, _choice("Container; default: the file's own.")] = None
-    profiles: Annotated[Path | None, _choice("A profiles file; default: the shipped one.")] = None
+    profile: Annotated[str | None, _choice("The container's profile; default: the fleet file's container.")] = None
+    profiles: Annotated[Path | None, _choice("A file of profiles; default: the shipped one.")] = None
     prices: Annotated[Path | None, _choice("A price table.")] = None
-    region: Annotated[str | None, _choice("Plan as in this region: its prices, its types.")] = None
+    region: Annotated[str | None, _choice("Plan with the prices and types of this region.")] = None
     keep: Annotated[list[str] | None, _choice("A tenant that stays on its tier; repeatable.")] = None
-    band: Annotated[float, _choice("Hysteresis of tiers.", min=0, max=0.9)] = 0.3
-    min_instances: Annotated[int | None, _choice("Default: 2, or 1 as in the file.", min=1, max=100)] = None
-    max_instances: Annotated[int | None, _choice("Default: 20.", min=1, max=100)] = None
+    band: Annotated[float, _choice("How far below the limits a dedicated tenant goes back.", min=0, max=0.9)] = 0.3
+    min_instances: Annotated[
+        int | None, _choice("The fewest instances. Default: 2, or 1 as in the file.", min=1, max=100)
+    ] = None
+    max_instances: Annotated[int | None, _choice("The most instances. Default: 20.", min=1, max=100)] = None
     least_instances: Annotated[int | None, _choice("", min=1, max=100, hidden=True)] = None
     most_instances: Annotated[int | None, _choice("", min=1, max=100, hidden=True)] = None
 
@@ -123,17 +129,19 @@ class OutputOptions:
 
     claim: Annotated[
         list[str] | None,
-        typer.Option(help="MODELS=PERCENT, a published hit ratio; repeatable.", rich_help_panel=_OUTPUT),
+        typer.Option(help="A published hit ratio, MODELS=PERCENT; repeatable.", rich_help_panel=_OUTPUT),
     ] = None
-    claim_usd: Annotated[float | None, typer.Option(help="Its published cost.", rich_help_panel=_OUTPUT)] = None
+    claim_usd: Annotated[float | None, typer.Option(help="The published cost a month.", rich_help_panel=_OUTPUT)] = None
     html: Annotated[
-        Path | None, typer.Option("--html", "--report", help="Write the report here.", rich_help_panel=_OUTPUT)
+        Path | None, typer.Option("--html", "--report", help="Write the report to this file.", rich_help_panel=_OUTPUT)
     ] = None
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False
     apply: Annotated[
-        bool, typer.Option("--apply", help="Edit the fleet file; prints the diff.", rich_help_panel=_OUTPUT)
+        bool, typer.Option("--apply", help="Edit the fleet file and print the diff.", rich_help_panel=_OUTPUT)
     ] = False
     pin: Annotated[
         list[str] | None,
-        typer.Option(help="TENANT=VERSION of a new dedicated tenant; repeatable.", rich_help_panel=_OUTPUT),
+        typer.Option(
+            help="The version of a new dedicated tenant, TENANT=VERSION; repeatable.", rich_help_panel=_OUTPUT
+        ),
     ] = None

@@ -23,11 +23,14 @@ def plan_replay(
     trace: TraceOptions,
     container: ContainerOptions,
     output: ReportOptions,
-    skip_days: Annotated[float, typer.Option(min=0, help="Days that only fill the caches.")] = 0,
+    skip_days: Annotated[float, typer.Option(min=0, help="The first days, which only fill the caches.")] = 0,
     cold_p95_seconds: Annotated[
-        float | None, typer.Option(help="Of calls that wait for a load. Default: alarms.max_loading_wait_seconds.")
+        float | None,
+        typer.Option(help="The p95 limit of calls that wait for a load. Default: alarms.max_loading_wait_seconds."),
     ] = None,
-    warm_p95_milliseconds: Annotated[float | None, typer.Option(help="Of calls whose model is in memory.")] = None,
+    warm_p95_milliseconds: Annotated[
+        float | None, typer.Option(help="The p95 limit of calls whose model is in memory.")
+    ] = None,
 ) -> None:
     """Serve a trace again on the fleet as its file has it: hits, loads, waits, instances. Deploys nothing."""
     fleet = load_or_fail(config)

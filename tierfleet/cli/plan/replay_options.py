@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 class TraceOptions(ReadingOptions):
     """How the trace is read."""
 
-    model_megabytes: Annotated[float | None, traffic_option("Where the trace has no sizes.", min=0.001)] = None
-    packed: Annotated[bool, traffic_option("Sizes are those of tar.gz artefacts.", "--packed")] = False
+    model_megabytes: Annotated[
+        float | None, traffic_option("The size of models where the trace has none.", min=0.001)
+    ] = None
+    packed: Annotated[bool, traffic_option("The sizes are of packed artefacts (tar.gz).", "--packed")] = False
 
     def read(self, source: str, folder: Path, profile: "Profile", progress: Callable[[int], None]) -> "Calls":
         """The calls of a trace. Raises InputError."""
@@ -40,8 +42,10 @@ class TraceOptions(ReadingOptions):
 class ContainerOptions:
     """What is known of the container."""
 
-    profile: Annotated[str | None, typer.Option(help="Container; default: the file's own.")] = None
-    profiles: Annotated[Path | None, typer.Option(help="A profiles file; default: the shipped one.")] = None
+    profile: Annotated[
+        str | None, typer.Option(help="The container's profile; default: the fleet file's container.")
+    ] = None
+    profiles: Annotated[Path | None, typer.Option(help="A file of profiles; default: the shipped one.")] = None
 
     def known(self, fleet: FleetConfig) -> "tuple[dict[str, Profile], str]":
         """All profiles, and the name of the fleet's. Raises InputError."""
@@ -56,5 +60,5 @@ class ContainerOptions:
 class ReportOptions:
     """What is written and printed."""
 
-    html: Annotated[Path | None, typer.Option("--html", "--report", help="Write the report here.")] = None
+    html: Annotated[Path | None, typer.Option("--html", "--report", help="Write the report to this file.")] = None
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False

@@ -20,15 +20,17 @@ def traffic_option(text: str = "", *names: str, **more: Any) -> Any:
 class ReadingOptions:
     """Columns, times and bad rows of a trace."""
 
-    tenant_column: Annotated[str | None, traffic_option()] = None
-    timestamp_column: Annotated[str | None, traffic_option()] = None
-    model_bytes_column: Annotated[str | None, traffic_option()] = None
-    time_unit: Annotated[str | None, traffic_option("Of Unix times: s, ms, us or ns. Default: by their magnitude.")] = (
-        None
-    )
-    time_format: Annotated[str | None, traffic_option("Of times as text, such as '%d.%m.%Y %H:%M:%S'.")] = None
-    timezone: Annotated[str | None, traffic_option("Of times without a zone, such as Europe/London.")] = None
-    strict: Annotated[bool, traffic_option("Rows that cannot be used are an error.", "--strict")] = False
+    tenant_column: Annotated[str | None, traffic_option("The column of tenants. Default: by its name.")] = None
+    timestamp_column: Annotated[str | None, traffic_option("The column of times. Default: by its name.")] = None
+    model_bytes_column: Annotated[str | None, traffic_option("The column of model sizes in bytes.")] = None
+    time_unit: Annotated[
+        str | None, traffic_option("The unit of Unix times: s, ms, us or ns. Default: by their magnitude.")
+    ] = None
+    time_format: Annotated[
+        str | None, traffic_option("The format of times that are text, such as '%d.%m.%Y %H:%M:%S'.")
+    ] = None
+    timezone: Annotated[str | None, traffic_option("The zone of times that have none, such as Europe/London.")] = None
+    strict: Annotated[bool, traffic_option("Fail if a row cannot be used.", "--strict")] = False
 
     def reading(self, latency_column: str | None = None) -> "Reading":
         """How the trace is read. Raises InputError."""
@@ -49,7 +51,9 @@ class ReadingOptions:
 class TraceOptions(ReadingOptions):
     """How a trace or a table of rates is read, and the burstiness that replaces the source's own."""
 
-    calls_per_session: Annotated[float | None, traffic_option("Burstiness; 1: independent.", min=1)] = None
+    calls_per_session: Annotated[
+        float | None, traffic_option("The mean number of calls in a session; 1: independent calls.", min=1)
+    ] = None
     mean_gap_seconds: Annotated[
-        float | None, traffic_option("Between the calls of a session. Default: 600.", min=0)
+        float | None, traffic_option("The mean gap between the calls of a session. Default: 600.", min=0)
     ] = None

@@ -44,7 +44,7 @@ def check_image(container: Container, region: str, tiers: Mapping[str, "Instance
     if image != images.TIERFLEET_IMAGE:
         yield from _ecr_image(image, region)
     if version is not None and (image == images.TIERFLEET_IMAGE or images.is_ecr_uri(image)):
-        message = "only a stock image takes a version"
+        message = "only a stock image has a version"
         yield Problem("container", "version", version, message, "remove it; a URI carries its own tag")
 
 
@@ -70,7 +70,7 @@ def _stock_image(
 def _ecr_image(image: str, region: str) -> Iterator[Problem]:
     most = aws_limits.CONTAINER_IMAGE.most
     if len(image) > most:
-        message = f"has {len(image)} characters, SageMaker takes {most}"
+        message = f"has {len(image)} characters; SageMaker allows {most}"
         yield Problem("container", "image", image, message, "shorten the repository's name or the tag")
     if not images.is_ecr_uri(image):
         choices = ", ".join((*images.STOCK_VERSIONS, images.TIERFLEET_IMAGE))
@@ -91,11 +91,11 @@ def check_environment(container: Container) -> Iterator[Problem]:
     environment, where = container.environment, "container.environment"
     entries = aws_limits.ENVIRONMENT_ENTRIES.most
     if len(environment) > entries:
-        message = f"{len(environment)} entries, SageMaker takes at most {entries}"
+        message = f"{len(environment)} entries; SageMaker allows at most {entries}"
         yield Problem("container", "environment", None, message, "remove some")
     for key, value in environment.items():
         if not re.fullmatch(aws_limits.ENVIRONMENT_KEY_PATTERN, key):
-            message = "a variable's name has letters, digits and _, and no digit first"
+            message = "a variable name may hold letters, digits and _, and may not begin with a digit"
             yield Problem(where, key, value, message, "rename it")
         if max(len(key.encode()), len(value.encode())) > aws_limits.ENVIRONMENT_VALUE.most:
             yield Problem(where, key, value, "key and value may have at most 1,024 bytes each", "shorten it")
@@ -118,7 +118,7 @@ def check_isolation(container: Container, network_isolation: bool) -> Iterator[P
     """A container without a network cannot fetch its script from S3."""
     directory = container.environment.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
     if network_isolation and directory.startswith("s3://"):
-        message = f"the container has no network to fetch SAGEMAKER_SUBMIT_DIRECTORY {directory} with"
+        message = f"without a network the container cannot fetch SAGEMAKER_SUBMIT_DIRECTORY {directory}"
         fix = "put the script into the model artefact (/opt/ml/model/code), or set network_isolation = false"
         yield Problem("", "network_isolation", network_isolation, message, fix)
 

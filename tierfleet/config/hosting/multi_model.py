@@ -59,7 +59,7 @@ class MultiModelTier(Tier):
     hosting: Literal["multi-model"]
     """`multi-model`: one endpoint for all tenants of the tier."""
     default: bool = False
-    """True for the one tier that serves every tenant no other tier names."""
+    """True for the one tier that serves every tenant that no other tier names."""
     tenants: Annotated[tuple[TenantId, ...], AfterValidator(check_distinct)] = ()
     """Tenants of a further shared tier; the default tier lists none."""
     first_generation: Annotated[str, Field(pattern=rf"^{GENERATION_PATTERN}$")] | None = None

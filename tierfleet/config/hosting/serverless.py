@@ -108,6 +108,6 @@ class ServerlessTier(HostedTier):
             yield Problem(where, "hosting", word, message, fix)
         image, account = rest.image, rest.account
         if image is not None and account is not None and is_ecr_uri(image) and not image.startswith(f"{account}."):
-            message = f"a serverless endpoint takes own images from ECR of its own account {account}, not {image}"
+            message = f"a serverless endpoint can only use images in ECR of its own account {account}, not {image}"
             fix = "copy the image to a repository of this account"
             yield Problem(where, "hosting", word, message, fix)

@@ -22,7 +22,7 @@ def check_tags(tags: Mapping[str, str]) -> Iterator[Problem]:
     """Keys and values that every service of a fleet takes. IAM ignores the case of keys."""
     most = aws_limits.TAGS.most
     if len(tags) + len(OUR_TAGS) > most:
-        message = f"{len(tags)} tags and {len(OUR_TAGS)} that tierfleet sets, AWS takes {most} a resource"
+        message = f"{len(tags)} tags and {len(OUR_TAGS)} that tierfleet sets; AWS allows {most} per resource"
         yield Problem("", "tags", None, message, f"remove {len(tags) + len(OUR_TAGS) - most}")
     spellings = Counter(key.casefold() for key in tags)
     for key, value in tags.items():
@@ -30,7 +30,7 @@ def check_tags(tags: Mapping[str, str]) -> Iterator[Problem]:
             message = f"tierfleet sets the tag {key.casefold()} itself, and AWS compares keys without regard to case"
             yield Problem("tags", key, value, message, "give it another name")
         elif spellings[key.casefold()] > 1:
-            message = "another key differs in case only, and IAM takes one of them"
+            message = "another key differs only in case, and IAM accepts only one of them"
             yield Problem("tags", key, value, message, "keep one of them")
         if key.casefold().startswith(aws_limits.RESERVED_TAG_PREFIX):
             message = f"keys that begin with {aws_limits.RESERVED_TAG_PREFIX} are AWS's own"
@@ -55,13 +55,13 @@ def check_keys(encryption: Encryption, region: str, account: str | None) -> Iter
         _, arn_partition, _, arn_region, arn_account, _ = arn.split(":", 5)
         if arn_partition != partition or arn_region != region:
             message = (
-                f"is a key in region {arn_region} of partition {arn_partition}, the fleet is in region {region} of "
+                f"is a key in region {arn_region} of partition {arn_partition}; the fleet is in region {region} of "
                 f"partition {partition}"
             )
             yield Problem("encryption", name, arn, message, f"use a key, or a replica of it, in {region}")
         elif account is not None and arn_account != account:
-            message = f"is a key of account {arn_account}, the fleet's account is {account}"
-            fix = "see that its policy lets this account use it"
+            message = f"is a key of account {arn_account}; the fleet's account is {account}"
+            fix = "make sure that its policy lets this account use it"
             yield Problem("encryption", name, arn, message, fix, severity="warning")
 
 
@@ -79,7 +79,7 @@ def check_collectors(models: Models, account: str, region: str) -> Iterator[Prob
         _, arn_partition, _, _, arn_account, _ = arn.split(":", 5)
         if (arn_partition, arn_account) != (partition, account):
             message = (
-                f"is a principal of account {arn_account} in partition {arn_partition}, the fleet is in account "
+                f"is a principal of account {arn_account} in partition {arn_partition}; the fleet is in account "
                 f"{account} of partition {partition}"
             )
             yield Problem("models", "gc_principal_arns", arn, message, "name a role of the fleet's account")
@@ -89,12 +89,12 @@ def check_fleet_name(fleet: str, environment: str, account: str, region: str) ->
     """Names derived from the fleet's name: stacks and the model bucket."""
     stack = f"{fleet}-{environment}-Fleet"
     if not re.fullmatch(aws_limits.STACK_NAME_PATTERN, stack):
-        message = f"a stack's name begins with a letter, this one would be {stack}"
+        message = f"a stack name must begin with a letter; this one would be {stack}"
         yield Problem("", "fleet", fleet, message, "begin the fleet's name with a letter")
     bucket = names.models_bucket(fleet, environment, account, region)
     most = aws_limits.BUCKET_NAME.most
     if len(bucket) > most:
-        message = f"the model bucket's name {bucket} has {len(bucket)} characters, S3 takes {most}"
+        message = f"the model bucket's name {bucket} has {len(bucket)} characters; S3 allows {most}"
         yield Problem("", "fleet", fleet, message, f"shorten fleet or environment by {len(bucket) - most}")
     for prefix in aws_limits.RESERVED_BUCKET_PREFIXES:
         if bucket.startswith(prefix):
@@ -116,7 +116,7 @@ def check_endpoint_names(fleet: str, environment: str, tiers: Mapping[str, AnyTi
             endpoint = names.endpoint_name(fleet, environment, name, tenant, tier.hosting, tier.endpoint_instance_type)
             where, key = (f"tiers.{name}.tenants", tenant) if tenant else ("tiers", name)
             if len(endpoint) > most:
-                message = f"its endpoint name {endpoint} has {len(endpoint)} characters, SageMaker takes {most}"
+                message = f"its endpoint name {endpoint} has {len(endpoint)} characters; SageMaker allows {most}"
                 fix = f"shorten fleet, environment or tier by {len(endpoint) - most}"
                 yield Problem(where, key, None, message, fix)
             if (other := owner.setdefault(endpoint, str(tenant or name))) != (tenant or name):
@@ -130,7 +130,7 @@ def check_schedule_counts(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
     for name, tier in tiers.items():
         count = len(tier.scaling.schedules) if isinstance(tier, Tier) else 0
         if count > most:
-            message = f"{count} schedules, Application Auto Scaling takes {most} scheduled actions a scalable target"
+            message = f"{count} schedules; Application Auto Scaling allows {most} scheduled actions per scalable target"
             yield Problem(f"tiers.{name}.scaling", "schedules", None, message, f"remove {count - most}")
 
 
@@ -139,6 +139,6 @@ def check_volume_key(encryption: Encryption, tiers: _InstanceTiers) -> Iterator[
     key = encryption.volume_kms_key_arn
     for name, tier in tiers.items():
         if key and describe(tier.instance_type).local_nvme:
-            message = f"tier {name} uses {tier.instance_type}, whose local NVMe disk takes no key"
+            message = f"tier {name} uses {tier.instance_type}, whose local NVMe disk cannot use a key"
             fix = "use a type without d, such as ml.m5.xlarge, or remove the key"
             yield Problem("encryption", "volume_kms_key_arn", key, message, fix)

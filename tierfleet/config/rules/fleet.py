@@ -100,11 +100,11 @@ def _default_tier(tiers: Mapping[str, AnyTier], every_tier_is_sound: bool) -> It
     defaults = [name for name, tier in shared.items() if tier.default]
     if len(defaults) > 1 or (not defaults and every_tier_is_sound):
         names_of = ", ".join(defaults) or "none"
-        message = f"exactly one multi-model tier must have default = true, found: {names_of}"
+        message = f"exactly one multi-model tier must have default = true; these have it: {names_of}"
         yield Problem("tiers", "default", None, message, "set it on the tier that serves everyone else")
     for name, tier in shared.items():
         if tier.default and tier.tenants:
-            message = "the default tier serves every tenant no other tier names"
+            message = "the default tier serves every tenant that no other tier names"
             yield Problem(f"tiers.{name}", "tenants", list(tier.tenants), message, "remove the list")
         if not tier.default and not tier.tenants:
             message = "this tier has no tenants: it is not the default and lists none"
@@ -126,15 +126,15 @@ def _tenants(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
                 yield Problem(f"tiers.{name}.tenants", tenant, None, message, "give the tenant another id")
     for tenant, on in sorted(tiers_of.items()):
         if len(on) > 1:
-            message = f"tenant is on {len(on)} tiers ({', '.join(on)}), one is allowed"
+            message = f"tenant is on {len(on)} tiers ({', '.join(on)}); only one is allowed"
             yield Problem(f"tiers.{on[-1]}.tenants", tenant, None, message, "delete all but one of its lines")
     for name, tier in tiers.items():
         warm_up = tier.warm_up if isinstance(tier, MultiModelTier) else None
         for tenant in warm_up.tenants if warm_up else ():
             elsewhere = [other for other in tiers_of[tenant] if other != name] if tenant in tiers_of else []
             if elsewhere:
-                message = f"tenant is on tier {elsewhere[0]}, the warm-up skips it"
-                fix = "nothing to do; delete it here if the move is for good"
+                message = f"tenant is on tier {elsewhere[0]}, so the warm-up skips it"
+                fix = "nothing to do; delete it here if the move is permanent"
                 yield Problem(f"tiers.{name}.warm_up.tenants", tenant, None, message, fix, severity="note")
 
 
@@ -144,7 +144,7 @@ def _warm_ups(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
         if isinstance(tier, MultiModelTier) and tier.warm_up:
             when = (tier.warm_up.schedule, tier.warm_up.timezone)
             if (other := first.setdefault(when, name)) != name:
-                message = f"tier {other} is warmed at the same time, and one warm-up runs at a time"
+                message = f"tier {other} is warmed at the same time, and only one warm-up runs at a time"
                 fix = "leave a quarter of an hour between them"
                 where = f"tiers.{name}.warm_up"
                 yield Problem(where, "schedule", tier.warm_up.schedule, message, fix, severity="warning")
@@ -176,12 +176,12 @@ def _hosting_region(tiers: Mapping[str, InstanceTier], region: str) -> Iterator[
         if tier.instance_type not in hosted_in(region):
             elsewhere = sorted(other for other in hosting_regions() if tier.instance_type in hosted_in(other))
             where = f"only in {', '.join(elsewhere)}" if len(elsewhere) <= 5 else f"in {len(elsewhere)} other regions"
-            message = f"by the price list SageMaker hosts this type {where}, not in {region}"
+            message = f"by AWS's price list, SageMaker hosts this type {where}, not in {region}"
             fix = "use ml.m5, ml.r5 or ml.m7i unless you know better"
             yield Problem(f"tiers.{name}", "instance_type", tier.instance_type, message, fix, severity="warning")
 
 
 def _file_name(fleet: str, environment: str, file_stem: str) -> Iterator[Problem]:
     if file_stem != f"{fleet}-{environment}":
-        message = f"the file is called {file_stem}.toml, its fleet is {fleet}-{environment}"
+        message = f"the file is called {file_stem}.toml, but its fleet is {fleet}-{environment}"
         yield Problem("", "fleet, environment", None, message, f"call the file {fleet}-{environment}.toml")

@@ -36,8 +36,8 @@ def check_counts(tiers: Tiers) -> Iterator[Problem]:
     fix = "move tenants to a shared tier or split the fleet in two"
     if root > most:
         message = (
-            f"{shared} shared tiers and {dedicated} dedicated tenants make {root} resources in one stack, "
-            f"CloudFormation takes {most}"
+            f"{shared} shared tiers and {dedicated} dedicated tenants make {root} resources in one stack; "
+            f"CloudFormation allows {most}"
         )
         yield Problem("tiers", "tenants", None, message, "use fewer shared tiers or split the fleet in two")
     total, most = root + nested_resources(tiers), OPERATION_RESOURCES.most
@@ -51,7 +51,7 @@ def check_counts(tiers: Tiers) -> Iterator[Problem]:
         yield Problem("tiers", "tenants", None, message, fix)
     scaled = sum(tier.endpoint_count for tier in tiers.values() if isinstance(tier, InstanceTier))
     if scaled > SCALABLE_TARGETS.most:
-        message = f"{scaled} endpoints need as many scalable targets, AWS allows {SCALABLE_TARGETS.most}"
+        message = f"{scaled} endpoints need as many scalable targets; AWS allows {SCALABLE_TARGETS.most}"
         yield Problem("tiers", "tenants", None, message, "move tenants to a shared tier or another region")
 
 
@@ -66,13 +66,13 @@ def check_sizes(config: FleetConfig) -> Iterator[Problem]:
         yield Problem("tiers", "tenants", None, message, "use one dedicated tenant fewer, or split the fleet in two")
     if document > HOSTED_DOCUMENT_BYTES.most:
         message = (
-            f"the route document's size is {document:,} bytes, AppConfig hosts 2 MB ({HOSTED_DOCUMENT_BYTES.most:,})"
+            f"the route document's size is {document:,} bytes, AppConfig allows 2 MB ({HOSTED_DOCUMENT_BYTES.most:,})"
         )
         yield Problem("", "tiers", None, message, parts)
     template = template_bytes(config, hosted)
     if template > TEMPLATE_BYTES.most:
         message = (
-            f"the stack's template would have a size of about {template:,} bytes, CloudFormation takes 1 MB "
+            f"the stack's template would have a size of about {template:,} bytes, CloudFormation allows 1 MB "
             f"({TEMPLATE_BYTES.most:,})"
         )
         yield Problem("", "tiers", None, message, parts)

@@ -30,7 +30,7 @@ def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
         fix = "use ml.m5.large or larger"
         yield Problem(where, "instance_type", tier.instance_type, message, fix)
     if instance_type.local_nvme and tier.volume_size_in_gb is not None:
-        message = f"{tier.instance_type} has a local NVMe disk and takes no volume size"
+        message = f"{tier.instance_type} has a local NVMe disk, so it cannot have a volume size"
         fix = "remove it or use a type without d, such as ml.m5.xlarge"
         yield Problem(where, "volume_size_in_gb", tier.volume_size_in_gb, message, fix)
     if tier.shape.request_response and tier.instances.min < 2:
@@ -40,7 +40,7 @@ def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
     if isinstance(tier, MultiModelTier) and tier.warm_up:
         yield from _warm_up(where, tier, tier.warm_up)
     if isinstance(tier, MultiModelTier) and tier.guardrail:
-        message = "watches updates in place, and a change of a multi-model endpoint is a new endpoint instead"
+        message = "watches updates in place, but a change of a multi-model endpoint makes a new endpoint"
         fix = "remove it: the warm gate keeps an image that cannot answer out of the routes"
         yield Problem(where, "guardrail", None, message, fix, severity="note")
     if isinstance(tier, Tier) and tier.guardrail:

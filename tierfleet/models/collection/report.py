@@ -44,7 +44,7 @@ def collection_lines(
         lines.append(f"{what}: {counted(len(unneeded), 'source')} that no artefact names, {size(_bytes(unneeded))}")
     if found.pointers_deleted:
         lines.append(f"forgotten: {counted(found.pointers_deleted, 'removed tenant')} without artefacts")
-    lines += [f"left alone: {stranger} is no artefact's key" for stranger in found.strangers]
+    lines += [f"left alone: {stranger} is not the key of an artefact" for stranger in found.strangers]
     return lines
 
 

@@ -56,7 +56,7 @@ def unpack_with_findings(packed: Path, directory: Path, *, max_bytes: int) -> li
             )
         )
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError, RecursionError) as error:
-        findings.append(_error(f"is truncated or no tar.gz ({error}); package the model again"))
+        findings.append(_error(f"is truncated or not a tar.gz ({error}); package the model again"))
     return findings
 
 

@@ -68,7 +68,7 @@ def _of_document(file: Path) -> Rates:
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{file} is no UTF-8 text: {error.reason} at byte {error.start:,}") from error
+        raise InputError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start:,}") from error
     except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{file}: {error}") from error
 

@@ -107,7 +107,7 @@ def _json(connection: duckdb.DuckDBPyConnection, source: str, columns: Columns) 
     values["tenant"], assumed = _tenant(roles["tenant"], values["tenant"])
     checked = f"(SELECT line, json_valid(line) AS valid FROM {lines} WHERE trim(line) <> '')"
     valid = {role: f"CASE WHEN valid THEN {value} END" for role, value in values.items()}
-    refused = "IF(valid, NULL, 'a line that is no JSON')"
+    refused = "IF(valid, NULL, 'a line that is not JSON')"
     return _select(valid, checked, "VARCHAR", "JSON lines", line="line", refused=refused, assumed=assumed)
 
 

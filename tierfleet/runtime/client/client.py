@@ -95,7 +95,7 @@ class FleetClient:
             if not TENANT.fullmatch(word):
                 raise ValueError(f"{what} is {word!r}, allowed: {names.WORD_PATTERN}")
         if routes is not None and routes_file is not None:
-            raise ValueError("both routes and routes_file are given, allowed: one of them")
+            raise ValueError("both routes and routes_file are given; give one of them")
         self._session = session
         first_session = session or boto3.Session()
         if aws is None and region is None and first_session.region_name is None:

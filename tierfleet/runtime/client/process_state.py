@@ -128,7 +128,7 @@ class ProcessState:
         if options.routes_file is not None:
             return routes_in_file(Path(options.routes_file), read_part=read_part, sections=_CALLERS_SECTIONS)
         if self.aws.appconfigdata is None:
-            raise ValueError("aws has no appconfigdata client and no routes are given, allowed: one of them")
+            raise ValueError("aws has no appconfigdata client and no routes are given; give one of them")
         return RouteSession(
             self.aws.appconfigdata,
             application_id=names.routes_application(options.fleet, options.environment),

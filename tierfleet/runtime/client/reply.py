@@ -132,7 +132,7 @@ def _json_rows(text: str) -> list[Any]:
     except RecursionError:
         raise ValueError(f"the reply is nested too deeply: {start_of(text)}") from None
     except ValueError:
-        raise ValueError(f"the reply is no JSON: {start_of(text)}") from None
+        raise ValueError(f"the reply is not JSON: {start_of(text)}") from None
     if isinstance(document, dict):
         document = [document] if "score" in document else document.get("predictions")
     if not isinstance(document, list):

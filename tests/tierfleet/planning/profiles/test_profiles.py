@@ -169,7 +169,7 @@ def test_what_is_no_artefact_ends_with_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "pickle.tar.gz").write_bytes(pack({"model.pkl": b"\x80\x04junk"}))
     app = typer.Typer()
     app.command()(calibrate)
-    for name, message in (("absent", "is no tar.gz"), ("text", "is no tar.gz"), ("pickle", "does not load")):
+    for name, message in (("absent", "is not a tar.gz"), ("text", "is not a tar.gz"), ("pickle", "does not load")):
         result = CliRunner().invoke(app, [str(tmp_path / f"{name}.tar.gz"), "--copies", "1"])
         assert result.exit_code == 2
         assert message in result.output

@@ -90,7 +90,7 @@ def test_a_spreadsheet_s_mark_is_no_part_of_a_name_and_other_bytes_are_refused(t
     file.write_text("tenant,requests_per_day\na,1\n", encoding="utf-8-sig")
     assert read_rates(str(file)).tenants == ("a",)
     file.write_text("tenant,requests_per_day\nm\u00fcller,1\n", encoding="latin-1")
-    with pytest.raises(InputError, match=r"is no UTF-8 text: .* at byte 25"):
+    with pytest.raises(InputError, match=r"is not UTF-8 text: .* at byte 25"):
         read_rates(str(file))
 
 

@@ -240,7 +240,7 @@ def test_lines_that_are_no_json(tmp_path):
         read(csv(tmp_path, "hello", "world", name="trace.jsonl"), tmp_path)
     good = [json.dumps({"tenant": t, "timestamp": at}) for t, at, _, _ in ROWS]
     trace = read_trace(csv(tmp_path, *good, "{broken", name="some.jsonl"), tmp_path / "some")
-    assert [(bad.reason, bad.count) for bad in trace.bad_rows] == [("a line that is no JSON", 1)]
+    assert [(bad.reason, bad.count) for bad in trace.bad_rows] == [("a line that is not JSON", 1)]
 
 
 def test_s3_without_the_extension_says_what_to_do():
