@@ -66,7 +66,7 @@ def is_headerless(data: Any) -> bool:
 def read(data: bytes) -> dict[str, Any]:
     """The document that XGBoost's own reader would make of it; raises BadModel if it is damaged."""
     reader = _Reader(data)
-    base_score, features, classes, attributes, _, major, minor, targets, *_ = reader.unpack(_LEARNER)
+    base_score, features, classes, has_attributes, _, major, minor, targets, *_ = reader.unpack(_LEARNER)
     objective, booster = reader.text(), reader.text()
     if booster not in _BOOSTERS:
         raise BadModel(f"the model in XGBoost's old binary format has the booster {booster[:40]!r}; save it again")
@@ -76,12 +76,17 @@ def read(data: bytes) -> dict[str, Any]:
         outputs = max(1, classes) * max(1, targets) if (major, minor) >= _FIRST_WITH_PARALLEL else None
         gradient_booster = _forest(reader, outputs, dart=booster == "dart")
     attributes = {}
-    if attributes:
+    if has_attributes:
         attributes = {reader.text(): reader.text() for _ in range(_bounded(reader.count(), reader))}
     version = [major, minor, 0] if (major, minor) > (0, 0) else [1, 0, 0]
     return {
         "learner": {
-            "attributes": {name: value for name, value in attributes.items() if not name.startswith("SAVED_PARAM_")},
+            # XGBoost itself drops the objective's settings, which scores do not depend on.
+            "attributes": {
+                name: value
+                for name, value in attributes.items()
+                if not name.startswith("SAVED_PARAM_") and name != "objective"
+            },
             "feature_names": [],
             "feature_types": [],
             "gradient_booster": gradient_booster,

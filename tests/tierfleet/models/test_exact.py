@@ -14,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tierfleet_server.model import native
 from tierfleet_server.model.refusal import BadModel
-from tierfleet_server.publishing.conversion import converted, differences, version_of
+from tierfleet_server.publishing.conversion import converted
 from tierfleet_server.publishing.document import read_document, to_json, to_ubj
-from tierfleet_server.publishing.packaging import Served, converted_model, package_model, served_model
+from tierfleet_server.publishing.packaging import package_model
+from tierfleet_server.publishing.reading_rules import differences, version_of
 from tierfleet_server.publishing.rounds import kept_rounds
 from tierfleet_server.publishing.sample_rows import MIN_ROWS, sample_rows
+from tierfleet_server.publishing.served_model import Served, converted_model, served_model
 from tierfleet_server.publishing.tree_scores import booster_of, margins
 from tierfleet_server.publishing.versions import IMAGE_XGBOOST, Version
 
@@ -266,6 +268,40 @@ def test_the_stock_image_of_1_7_does_not_stop_where_the_file_was_not_cut() -> No
     document = read_document(case("02-continued-after-early-stopping-3.0.5.ubj"))
     document["learner"]["attributes"]["best_ntree_limit"] = "5"
     served = served_model(to_ubj(document), reader=STOCK_1_7, stock=True)
+    assert "left out the attribute best_ntree_limit" in " ".join(served.notes)
+    assert "best_ntree_limit" not in read_document(served.data)["learner"]["attributes"]
+
+
+def test_the_old_binary_format_is_read_as_xgboost_reads_it() -> None:
+    """The attributes and the objective's parameters too: they follow the trees, so a reader may pass over them."""
+    files = {file.name: file.read_bytes() for file in CASES.glob("*.bin")}
+    files |= {name: _ZIP.read(name) for name in MODELS if name.endswith(".bin")}
+    seen = set()
+    for file, content in files.items():
+        own = read_document(content)["learner"]
+        try:
+            booster = xgboost.Booster(model_file=bytearray(content))
+        except xgboost.core.XGBoostError:
+            continue  # XGBoost 3.0 cannot read pseudo-Huber's and others' old files
+        theirs = json.loads(booster.save_raw("json"))["learner"]
+        assert own["attributes"] == theirs["attributes"], file
+        assert own["objective"]["name"] == theirs["objective"]["name"], file
+        for name, value in own["objective"].items():
+            if isinstance(value, dict):
+                seen.add(name)
+                shared = value.keys() & theirs["objective"].get(name, {}).keys()
+                assert {key: float(value[key]) for key in shared} == {
+                    key: float(theirs["objective"][name][key]) for key in shared
+                }, file
+    assert {"poisson_regression_param", "softmax_multiclass_param"} <= seen
+    assert read_document(case("26-early-stopped-saved-by-1.5.2.bin"))["learner"]["attributes"] == {
+        "best_iteration": "4", "best_ntree_limit": "5", "best_score": "2.076188",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("reader", [(1, 5, 2), (1, 7, 4)])
+def test_an_early_stopped_file_in_the_old_binary_format_does_not_stop_the_stock_image(reader: Version) -> None:
+    served = served_model(case("26-early-stopped-saved-by-1.5.2.bin"), reader=reader, stock=True)
     assert "left out the attribute best_ntree_limit" in " ".join(served.notes)
     assert "best_ntree_limit" not in read_document(served.data)["learner"]["attributes"]
 
