@@ -138,6 +138,9 @@ CONTRADICTIONS: Mapping[str, Callable[[Document], bool]] = {
     "a serverless tier in a region without them": lambda document: (
         _serverless(document) and document["region"] in ("ap-southeast-3", "cn-north-1")
     ),
+    "an asynchronous multi-model tier": lambda document: any(
+        tier.get("hosting") == "async" and isinstance(tier.get("tenants"), list) for tier in document["tiers"].values()
+    ),
     "a tenant on two tiers": lambda document: len(set(_tenants(document))) < len(_tenants(document)),
     "a fleet without a default tier, or with two": lambda document: (
         sum(tier.get("default", False) for tier in document["tiers"].values()) != 1

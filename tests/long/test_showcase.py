@@ -3,15 +3,14 @@
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from app_run import tierfleet_in
 
-from local_cloud import NotRunningError, running
 from local_cloud.testing.fleets import CONFIG
-from tierfleet.config import load
+from tierfleet.config import HostedTier, load
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 FILE = "showcase-dev.toml"
@@ -20,26 +19,26 @@ FILE = "showcase-dev.toml"
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
     shutil.copy(CONFIG / FILE, tmp_path)
-    command = str(Path(sys.executable).parent / "tierfleet")
+    with tierfleet_in(tmp_path) as tierfleet:
+        yield tierfleet
 
-    def tierfleet(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
 
-    yield tierfleet
-    try:
-        running(tmp_path / ".local-cloud").stop()
-    except NotRunningError:
-        return
+def hostnames(tier: HostedTier, tenant: str) -> list[str]:
+    """The containers that calls of the tenant name."""
+    return [each.hostname for each in tier.tenants[tenant].containers] if tier.shape.names_container else []
 
 
 def test_every_hosting_of_the_showcase_answers(run: Run, tmp_path: Path) -> None:
     config = load(CONFIG / FILE)
     up = run("local", "up", FILE, "--deploy", "--sample-models", "--scale", "0.05")
     assert up.returncode == 0, up.stdout + up.stderr
-    for tier, tenant in (("tail", "m02"), ("whale", "m01"), ("rare", "m07"), ("backfill", "m08")):
-        called = run("invoke", tenant, "--local", "--json")
-        assert called.returncode == 0, called.stderr
-        assert json.loads(called.stdout)["tier"] == tier
+    for name, tier in config.tiers.items():
+        tenant = min(tier.tenants, default="m02")
+        containers = [["--container", container] for container in ("primary", *hostnames(tier, tenant))]
+        for options in containers if len(containers) > 1 else [[]]:
+            called = run("invoke", tenant, "--local", "--json", *options)
+            assert called.returncode == 0, called.stderr
+            assert json.loads(called.stdout)["tier"] == name
     driven = json.loads(run("local", "drive", "--seconds", "20", "--json").stdout)
     assert driven["failed"] == 0, driven
     assert {tier["tier"] for tier in driven["tiers"]} == set(config.tiers)
