@@ -19,7 +19,7 @@ step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-long test-boto3-next test-early-start test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
-        picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-planner-truth bench-server bench-warm-up \
+        picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-planner-truth bench-server bench-warm-up bench-backfill \
         bench-forest bench-forest-density bench-forest-fleet boto3-next exactness-forest fuzz fuzz-forest image limits mixes sbom security clean
 
 help:  ## Show this help
@@ -140,6 +140,9 @@ bench-moves: boto3-next  ## Move a fleet of real models under 200 requests/s: no
 
 bench-chaos: install  ## Call 200,000 times through a proxy that harms replies; every call ends right, or in an error in time
 	$(BIN)/python -m benchmarks.client_chaos
+
+bench-backfill: install  ## Score 200,000 rows of one tenant while others call, killed half way and resumed (7 minutes)
+	$(BIN)/python -m benchmarks.backfill
 
 bench-warm-up: install  ## Measure the nightly warm-up of 500 real models
 	$(BIN)/python -m benchmarks.warm_up

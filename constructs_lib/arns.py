@@ -3,7 +3,7 @@
 A reference between stacks would deadlock the demotion of a tenant, so no stack refers to another one.
 """
 
-from tierfleet.config import FleetConfig
+from tierfleet.config import FleetConfig, routes
 from tierfleet.images import partition_of
 from tierfleet.runtime import names
 
@@ -16,6 +16,16 @@ def models_bucket_name(config: FleetConfig) -> str:
 def models_bucket(config: FleetConfig) -> str:
     """ARN of that bucket."""
     return f"arn:{partition_of(config.region)}:s3:::{models_bucket_name(config)}"
+
+
+def async_bucket(config: FleetConfig) -> str:
+    """ARN of the bucket of requests to asynchronous endpoints, and of results."""
+    return f"arn:{partition_of(config.region)}:s3:::{routes.async_bucket(config)}"
+
+
+def async_topic(config: FleetConfig, outcome: str) -> str:
+    """ARN of the topic for requests that ended so: `success` or `error`."""
+    return _regional(config, "sns", names.async_topic(config.fleet, config.environment, outcome))
 
 
 def alarm_topic(config: FleetConfig) -> str:

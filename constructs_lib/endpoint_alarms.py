@@ -84,6 +84,21 @@ def memory(metrics: EndpointMetrics, limit_percent: float) -> AlarmSpec:
     )
 
 
+def disk(metrics: EndpointMetrics, limit_percent: float) -> AlarmSpec:
+    """DiskUtilization."""
+    return AlarmSpec(
+        id="Disk",
+        name=metrics.alarm_name("disk"),
+        watches=metrics.disk,
+        threshold=limit_percent,
+        period_seconds=FIVE_MINUTES,
+        datapoints=(3, 3),
+        missing="missing",
+        meaning=f"DiskUtilization is above {limit_percent:g} %: models are fetched from S3 again.",
+        section="disk",
+    )
+
+
 def dedicated_rollback_alarms(metrics: EndpointMetrics, limits: DedicatedAlarmLimits) -> list[AlarmSpec]:
     """What rolls an update of a dedicated endpoint back."""
     return [
@@ -98,17 +113,7 @@ def instance_alarms(metrics: EndpointMetrics, tier: Tier) -> list[AlarmSpec]:
     return [
         client_errors(metrics, limits),
         memory(metrics, limits.max_memory_percent),
-        AlarmSpec(
-            id="Disk",
-            name=metrics.alarm_name("disk"),
-            watches=metrics.disk,
-            threshold=limits.max_disk_percent,
-            period_seconds=FIVE_MINUTES,
-            datapoints=(3, 3),
-            missing="missing",
-            meaning=f"DiskUtilization is above {limits.max_disk_percent:g} %: models are fetched from S3 again.",
-            section="disk",
-        ),
+        disk(metrics, limits.max_disk_percent),
         AlarmSpec(
             id="AboveScalingTarget",
             name=metrics.alarm_name("above-scaling-target"),

@@ -9,6 +9,8 @@ from tierfleet.runtime.names import VARIANT_NAME
 # ModelLatency, ModelLoadingWaitTime and the other model times are in microseconds.
 MICROSECONDS_PER_SECOND = 1_000_000
 MICROSECONDS_PER_MILLISECOND = 1_000
+# TimeInBacklog and TotalProcessingTime of an asynchronous endpoint.
+MILLISECONDS_PER_SECOND = 1_000
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from constructs_lib import arns
-from tierfleet.config import FleetConfig, Guardrail, HostedTier, Tier
+from tierfleet.config import FleetConfig, Guardrail, HostedTier, InstanceTier
 from tierfleet.config.generation import guardrail_id
 from tierfleet.runtime.names import MODELS_PREFIX, VARIANT_NAME
 
@@ -39,8 +39,9 @@ def endpoint_config(
     *,
     model: sagemaker.CfnModel,
     config: FleetConfig,
-    tier: Tier,
+    tier: InstanceTier,
     routing: sagemaker.CfnEndpointConfig.RoutingConfigProperty | None = None,
+    queue: sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty | None = None,
 ) -> sagemaker.CfnEndpointConfig:
     """The EndpointConfig of one variant.
 
@@ -65,6 +66,7 @@ def endpoint_config(
                 routing_config=routing,
             )
         ],
+        async_inference_config=queue,
         kms_key_id=config.encryption.volume_kms_key_arn,
         # Without it SageMaker turns detailed (paid) metrics on for new configurations.
         metrics_config=sagemaker.CfnEndpointConfig.MetricsConfigProperty(
@@ -83,7 +85,7 @@ def endpoint(
     *,
     endpoint_name: str,
     endpoint_config: sagemaker.CfnEndpointConfig,
-    tier: Tier,
+    tier: InstanceTier,
     rollback_alarms: Sequence[cloudwatch.CfnAlarm],
 ) -> sagemaker.CfnEndpoint:
     """The Endpoint, created after its rollback alarms.

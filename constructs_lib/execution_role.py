@@ -32,8 +32,10 @@ class ExecutionRole(Construct):
         image_repository_arns: Sequence[str],
         tenant: str | None = None,
         further_models: Collection[str] = (),
+        further_statements: Sequence[iam.PolicyStatement] = (),
     ) -> None:
-        """further_models: artefacts below `models/` that all tenants of a tier load. The role reads every version."""
+        """further_models: artefacts below `models/` that all tenants of a tier load. The role reads every version.
+        further_statements: what the endpoint's hosting needs beyond that."""
         super().__init__(scope, construct_id)
         folders = ["*"] if tenant is None else sorted({f"{key.partition('/')[0]}/*" for key in further_models})
         own = [] if tenant is None else [f"{tenant}/*"]
@@ -111,6 +113,7 @@ class ExecutionRole(Construct):
             )
         if config.network:
             statements += _network_statements(config, config.network.subnets, config.network.security_group_ids)
+        statements += further_statements
         self.role = iam.Role(
             self,
             "Role",

@@ -17,7 +17,13 @@ from constructs_lib.graphs import (
     expression,
     instances,
 )
-from constructs_lib.hosting import dedicated_endpoint, multi_container_endpoint, pipeline_endpoint, serverless_endpoint
+from constructs_lib.hosting import (
+    async_endpoint,
+    dedicated_endpoint,
+    multi_container_endpoint,
+    pipeline_endpoint,
+    serverless_endpoint,
+)
 from constructs_lib.metric import fleet_metric
 from constructs_lib.model_store import model_bytes_downloaded
 from tierfleet.config import FleetConfig, MultiModelTier, routes
@@ -32,6 +38,7 @@ _TENANT_GRAPHS: dict[str, TenantGraphs] = {
     "multi-container": multi_container_endpoint.GRAPHS,
     "serverless": serverless_endpoint.GRAPHS,
     "pipeline": pipeline_endpoint.GRAPHS,
+    "async": async_endpoint.GRAPHS,
 }
 """What is shown of the tenants' endpoints of each hosting shape, in the order of the dashboard."""
 

@@ -18,6 +18,7 @@ from local_cloud.services.cloudformation import nested_stacks, resource_types, s
 from local_cloud.services.cloudformation import properties as resource_properties
 from local_cloud.services.cloudwatch import alarm_evaluation
 from local_cloud.services.sagemaker import (
+    asynchronous,
     endpoint_configs,
     endpoint_states,
     metrics,
@@ -33,6 +34,7 @@ def install() -> None:
     """Once per process, before ministack serves. Raises PatchError if this is not the ministack we know."""
     patching.apply(patches.PATCHES, ministack_names.USED, f"ministack {version('ministack')}")
     metrics.gauges = gauges
+    metrics.queues = queues
     _add_services()
     _add_resource_types()
     threading.Thread(target=ticker.tick_for_ever, daemon=True, name="local-cloud-tick").start()
@@ -62,6 +64,12 @@ def gauges() -> list[metrics.InstanceGauges]:
     """What the instances report of themselves; none where no model runs."""
     server = serving.server
     return server.gauges() if isinstance(server, model_servers.ModelServers) else []
+
+
+def queues() -> list[asynchronous.QueueRow]:
+    """The queues of asynchronous endpoints; none where no model runs."""
+    server = serving.server
+    return server.queues() if isinstance(server, model_servers.ModelServers) else []
 
 
 def _add_services() -> None:

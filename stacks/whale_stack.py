@@ -11,6 +11,8 @@ from constructs import Construct
 from constructs_lib.alarms import AlarmAudience
 from constructs_lib.execution_role import ExecutionRole
 from constructs_lib.gates.warm_gate import WarmGate
+from constructs_lib.hosting.async_endpoint import AsyncEndpoint
+from constructs_lib.hosting.async_rights import queue_statements
 from constructs_lib.hosting.dedicated_endpoint import DedicatedEndpoint
 from constructs_lib.hosting.multi_container_endpoint import MultiContainerEndpoint
 from constructs_lib.hosting.pipeline_endpoint import PipelineEndpoint
@@ -31,6 +33,7 @@ _ENDPOINTS: dict[str, Callable[..., TenantEndpoint]] = {
     "multi-container": MultiContainerEndpoint,
     "serverless": ServerlessEndpoint,
     "pipeline": PipelineEndpoint,
+    "async": AsyncEndpoint,
 }
 """The construct of each hosting shape with an endpoint for each tenant."""
 
@@ -69,6 +72,7 @@ class WhaleStack(cdk.NestedStack):
             image_repository_arns=[image.repository_arn for image in container_images],
             tenant=tenant,
             further_models=tier.shared_models,
+            further_statements=queue_statements(config, tenant) if tenant and not tier.shape.request_response else (),
         )
         whale = _ENDPOINTS[tier.hosting](
             self,

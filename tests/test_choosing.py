@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from local_cloud.testing.fleets import CONFIG, ROOT, fleet
 from tierfleet.cli import app
-from tierfleet.config import quotas, routes
+from tierfleet.config import load, quotas, routes
 from tierfleet.config.hosting.serverless import REGIONS
 from tierfleet.config.hosting_guide import GUIDES, REAL_TIME_MEBIBYTES, row_of, shapes_markdown, shapes_table
 from tierfleet.config.published_metrics import PUBLISHED
@@ -64,6 +64,10 @@ def test_every_hosting_has_a_guide_and_metrics() -> None:
     assert set(shapes_table()) == set(SHAPES)
 
 
+def test_the_showcase_has_one_tier_of_each_hosting() -> None:
+    assert sorted(tier.hosting for tier in load(CONFIG / "showcase-dev.toml").tiers.values()) == sorted(SHAPES)
+
+
 @pytest.mark.parametrize("hosting", SHAPES)
 def test_a_guide_says_what_the_client_does(hosting: str) -> None:
     shape, row = SHAPES[hosting], row_of(hosting)
@@ -71,6 +75,8 @@ def test_a_guide_says_what_the_client_does(hosting: str) -> None:
     if shape.request_response:
         most = shape.max_body_bytes or REAL_TIME_MEBIBYTES * 2**20
         assert row["Largest request"].startswith(f"{most // 2**20} MB")
+    else:
+        assert row["Largest request"].startswith(f"{shape.max_body_bytes // 10**9} GB")
     assert (row["Cold call"].startswith("none")) == shape.always_in_memory
 
 

@@ -85,8 +85,30 @@ ENDPOINT = "AWS::SageMaker::Endpoint"
 MAP = {"Ref": "Something"}
 VARIANT = [{"Name": "EndpointName", "Value": "e"}, {"Name": "VariantName", "Value": "v"}]
 
+
 # (the seeded mistake, what the finding must say)
+def scale_in_when_work_begins(template: dict[str, Any]) -> None:
+    step = {"StepAdjustments": [{"MetricIntervalUpperBound": 0, "ScalingAdjustment": -1}]}
+    template["Resources"]["Step"] = {
+        "Type": "AWS::ApplicationAutoScaling::ScalingPolicy",
+        "Properties": {"PolicyName": "in", "PolicyType": "StepScaling", "StepScalingPolicyConfiguration": step},
+    }
+    template["Resources"]["Waiting"] = {
+        "Type": "AWS::CloudWatch::Alarm",
+        "Properties": {
+            "Namespace": "AWS/SageMaker",
+            "MetricName": "HasBacklogWithoutCapacity",
+            "Statistic": "Average",
+            "Dimensions": [{"Name": "EndpointName", "Value": "e"}],
+            "AlarmDescription": "https://example.com/#a",
+            "TreatMissingData": "missing",
+            "AlarmActions": [{"Ref": "Step"}],
+        },
+    }
+
+
 SEEDS: dict[str, tuple[Seed, str]] = {
+    "an instance removed while its request runs": (scale_in_when_work_begins, "removes instances that work on"),
     "prefix without a slash": (
         lambda t: shared_model(t).__setitem__("ModelDataUrl", "s3://bucket/models"),
         "must end with /",

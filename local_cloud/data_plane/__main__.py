@@ -15,6 +15,8 @@ from pathlib import Path
 import uvloop
 
 from local_cloud.data_plane import serverless
+from local_cloud.data_plane.asynchronous.objects import Objects
+from local_cloud.data_plane.asynchronous.queues import Queues
 from local_cloud.data_plane.callers import Callers
 from local_cloud.data_plane.control import LONGEST_LINE_BYTES, serve_control
 from local_cloud.data_plane.fleets import Fleets
@@ -59,21 +61,24 @@ async def _serve(arguments: argparse.Namespace) -> None:
     fleets = Fleets(arguments.settings, artefacts, arguments.directory)
     invocations = Invocations(fleets, arguments.settings)
     callers = Callers(ContainerClient(arguments.ministack_port), enforce_iam=arguments.enforce_iam)
-    front = Front(invocations, callers, arguments.ministack_port)
+    queues = Queues(fleets, invocations, Objects(artefacts.ministack_url))
+    front = Front(invocations, queues, callers, arguments.ministack_port)
     gauges = Gauges(fleets)
     listener = _inherited(arguments.listener)
     control = _inherited(arguments.control)
     reader, writer = await asyncio.open_unix_connection(sock=control, limit=LONGEST_LINE_BYTES)
-    control_ended = loop.create_task(serve_control(reader, writer, fleets, invocations, artefacts, gauges))
+    control_ended = loop.create_task(serve_control(reader, writer, fleets, invocations, artefacts, gauges, queues))
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, control_ended.cancel)
     await loop.create_server(lambda: ClientConnection(front), sock=listener, backlog=1024)
     measuring = loop.create_task(gauges.measure_for_ever())
     stopping_idle = loop.create_task(serverless.stop_idle_for_ever(fleets.stop_idle))
+    working = loop.create_task(queues.work_for_ever())
     gc.freeze()  # what was imported is never looked through again: collections stay short
     await asyncio.wait([control_ended])
     measuring.cancel()
     stopping_idle.cancel()
+    working.cancel()
     fleets.kill()
 
 

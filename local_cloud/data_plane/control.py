@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+from local_cloud.data_plane.asynchronous.queues import Queues
 from local_cloud.data_plane.desired import read_endpoint
 from local_cloud.data_plane.fleets import Fleets
 from local_cloud.data_plane.gauges import Gauges
@@ -21,12 +22,13 @@ async def serve_control(
     invocations: Invocations,
     artefacts: Artefacts,
     gauges: Gauges,
+    queues: Queues,
 ) -> None:
     """Answer until the control plane is gone."""
     while line := await reader.readline():
         request = json.loads(line)
         try:
-            answer = {"result": _answer(request, fleets, invocations, artefacts, gauges)}
+            answer = {"result": _answer(request, fleets, invocations, artefacts, gauges, queues)}
         except ValueError as error:
             answer = {"error": str(error)}
         except Exception as error:
@@ -36,7 +38,12 @@ async def serve_control(
 
 
 def _answer(
-    request: dict[str, Any], fleets: Fleets, invocations: Invocations, artefacts: Artefacts, gauges: Gauges
+    request: dict[str, Any],
+    fleets: Fleets,
+    invocations: Invocations,
+    artefacts: Artefacts,
+    gauges: Gauges,
+    queues: Queues,
 ) -> Any:
     match request["ask"]:
         case "follow":
@@ -53,6 +60,8 @@ def _answer(
             return fleets.take_lines()
         case "gauges":
             return gauges.rows()
+        case "queues":
+            return queues.rows()
         case "faults":
             return _set_faults(request["faults"], fleets, invocations, artefacts)
         case "kill_instance":

@@ -34,6 +34,20 @@ class ContainerSpec:
 
 
 @dataclass(frozen=True)
+class QueueSpec:
+    """The queue of an asynchronous endpoint."""
+
+    output_path: str | None
+    """s3:// of results."""
+    failure_path: str | None
+    """s3:// of failures."""
+    success_topic: str | None
+    error_topic: str | None
+    max_concurrency: int | None
+    """Requests that one instance works on at once; None leaves it to the service."""
+
+
+@dataclass(frozen=True)
 class VariantSpec:
     """One production variant of a fleet: `count` instances of one container or of several, or containers as calls need
     them."""
@@ -49,6 +63,8 @@ class VariantSpec:
     environment: dict[str, str]
     cache_disabled: bool = False
     serverless: ServerlessSpec | None = None
+    queue: QueueSpec | None = None
+    """Of an asynchronous endpoint."""
     credentials: tuple[str, str, str] | None = None
     """Access key, secret key and session token to fetch artefacts with; None: the account's own."""
     image: str | None = None
@@ -104,5 +120,6 @@ def _read_variant(message: dict[str, Any]) -> VariantSpec:
             "credentials": tuple(credentials) if credentials else None,
             "serverless": ServerlessSpec(**without_instances) if without_instances else None,
             "containers": tuple(ContainerSpec(**container) for container in message["containers"]),
+            "queue": QueueSpec(**message["queue"]) if message["queue"] else None,
         }
     )

@@ -1,4 +1,4 @@
-"""The public port: InvokeEndpoint is answered here, everything else goes to ministack, byte for byte.
+"""The public port: invocations are answered here, everything else goes to ministack, byte for byte.
 
 A client of AWS's never sends a request before it has the whole answer to the last, so a connection is either
 in the middle of an invocation or in the middle of something else.
@@ -13,11 +13,12 @@ from urllib.parse import unquote
 
 import httptools
 
+from local_cloud.data_plane.asynchronous.queues import Queues
 from local_cloud.data_plane.callers import Callers
 from local_cloud.data_plane.invocations import Answer, Headers, Invocations
 from local_cloud.data_plane.relay import MinistackConnection, RelayEnd
 
-_INVOCATION = re.compile(rb"POST /endpoints/([^/? ]+)/invocations HTTP/1\.[01]\r\n")
+_INVOCATION = re.compile(rb"POST /endpoints/([^/? ]+)/(async-)?invocations HTTP/1\.[01]\r\n")
 _LONGEST_REQUEST_LINE_BYTES = 64 * 1024
 _LARGEST_HEAD_BYTES = 1024 * 1024
 _LARGEST_BODY_BYTES = 32 * 1024 * 1024
@@ -28,13 +29,16 @@ _STATUS_LINES |= {424: b"HTTP/1.1 424 Failed Dependency\r\n", 530: b"HTTP/1.1 53
 class Front:
     """What every connection shares."""
 
-    def __init__(self, invocations: Invocations, callers: Callers, ministack_port: int) -> None:
-        self.invocations, self.callers, self.ministack_port = invocations, callers, ministack_port
+    def __init__(self, invocations: Invocations, queues: Queues, callers: Callers, ministack_port: int) -> None:
+        self.invocations, self.queues, self.callers = invocations, queues, callers
+        self.ministack_port = ministack_port
 
     async def answer(self, endpoint_name: str, path: bytes, headers: Headers, body: bytes) -> Answer:
         caller = await self.callers.identify(path, headers, body)
         if isinstance(caller, Answer):
             return caller
+        if path.endswith(b"/async-invocations"):
+            return await self.queues.answer(caller, endpoint_name, headers, body)
         return await self.invocations.answer(caller, endpoint_name, headers, body)
 
 
@@ -47,6 +51,7 @@ class ClientConnection(RelayEnd):
         self._parser = httptools.HttpRequestParser(self)
         self._line = b""  # what came of a request before its first line was whole
         self._endpoint: bytes | None = None  # of the invocation that is being received or answered
+        self._queued = b""  # "async-" where the invocation goes into a queue
         self._receiving = False
         self._headers: Headers = {}
         self._in_head, self._head_bytes = False, 0
@@ -69,6 +74,7 @@ class ClientConnection(RelayEnd):
                 return
             match = _INVOCATION.match(data)
             self._endpoint, self._receiving = match[1] if match else None, True
+            self._queued = (match[2] or b"") if match else b""
             self._headers, self._in_head, self._head_bytes = {}, True, 0
         invocation = self._endpoint is not None
         if not invocation:
@@ -125,7 +131,7 @@ class ClientConnection(RelayEnd):
         )
 
     async def _answer(self, endpoint: bytes, headers: Headers, body: bytes, keep_alive: bool) -> None:
-        path = b"/endpoints/%s/invocations" % endpoint
+        path = b"/endpoints/%s/%sinvocations" % (endpoint, self._queued)
         try:
             answer = await self._front.answer(unquote(endpoint.decode("latin-1")), path, headers, body)
         except Exception:

@@ -119,6 +119,8 @@ class Invocations:
         if any(fault.endpoint == endpoint_name and fault.refuses() for fault in self.throttled):
             raise invocation_errors.throttled()
         fleet, variant = _choose(endpoint, _text(headers, b"target-variant"))
+        if variant.spec.queue is not None:
+            raise ServiceError("ValidationError", f"Endpoint {endpoint_name} only supports asynchronous invocations.")
         invocation_rules.check_body(body, serverless.MAX_BODY_BYTES if variant.spec.serverless else MAX_BODY_BYTES)
         model = _text(headers, b"target-model")
         invocation_rules.check_target_model(model, multi_model=variant.spec.multi_model)
@@ -198,6 +200,19 @@ class Invocations:
         _observe_call(observe, passed.reply, passed.seconds, time.perf_counter() - started - passed.seconds)
         return _answer_of(passed.reply, passed.container, endpoint.spec, variant)
 
+    async def run_request(
+        self,
+        endpoint: Endpoint,
+        fleet: Fleet,
+        instance: Instance,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        *,
+        timeout_seconds: float,
+    ) -> tuple[ContainerReply, float]:
+        """Send a queued request to its instance; the reply, status 0 if none came in time, and how long it took."""
+        return await self._timed(endpoint, fleet, instance, None, b"/invocations", headers, body, timeout_seconds)
+
     def _instance(self, instances: Sequence[Instance], model: str | None) -> Instance:
         if model is None:
             instance = routing.of_dedicated(instances)
@@ -264,6 +279,7 @@ class Invocations:
         path: bytes,
         headers: list[tuple[bytes, bytes]],
         body: bytes,
+        timeout_seconds: float | None = None,
     ) -> tuple[ContainerReply, float]:
         started = time.perf_counter()
         for slow in self.slow:
@@ -276,7 +292,11 @@ class Invocations:
             raise invocation_errors.instance_lost(instance.reason)
         try:
             reply = await instance.client.ask(
-                b"POST", path, headers=headers, body=body, timeout_seconds=self.settings.max_response_seconds
+                b"POST",
+                path,
+                headers=headers,
+                body=body,
+                timeout_seconds=timeout_seconds or self.settings.max_response_seconds,
             )
         except TimeoutError:
             reply = ContainerReply(0, {}, b"")

@@ -138,6 +138,9 @@ CONTRADICTIONS: Mapping[str, Callable[[Document], bool]] = {
     "a serverless tier in a region without them": lambda document: (
         _serverless(document) and document["region"] in ("ap-southeast-3", "cn-north-1")
     ),
+    "an asynchronous multi-model tier": lambda document: any(
+        tier.get("hosting") == "async" and isinstance(tier.get("tenants"), list) for tier in document["tiers"].values()
+    ),
     "a tenant on two tiers": lambda document: len(set(_tenants(document))) < len(_tenants(document)),
     "a fleet without a default tier, or with two": lambda document: (
         sum(tier.get("default", False) for tier in document["tiers"].values()) != 1
@@ -305,6 +308,21 @@ def _pipeline(chosen: random.Random, name: str) -> Document:
     }
 
 
+def _async(chosen: random.Random, name: str) -> Document:
+    least = chosen.choice((0, 0, 1))
+    concurrency = 1001 if _odd(chosen) else chosen.choice((1, 4, 1000))
+    tier: Document = {
+        "hosting": "async",
+        "instance_type": chosen.choice(("ml.m5.large", "ml.c5.xlarge")),
+        "instances": {"min": least, "initial": 0 if _odd(chosen) else 1, "max": 1 + chosen.randint(0, 3)},
+        "scaling": {"backlog_size_per_instance": chosen.choice((0.5, 5, 1000))},
+        "tenants": sorted(_pins(chosen, name)) if _odd(chosen) else _pins(chosen, name),
+    }
+    if chosen.random() < 0.5:
+        tier["max_concurrent_invocations_per_instance"] = concurrency
+    return tier
+
+
 def _image(chosen: random.Random) -> Document:
     return dict(chosen.choice(({"image": "sagemaker-xgboost", "version": "3.0-5"}, {"image": "tierfleet"})))
 
@@ -315,6 +333,7 @@ MIXED: Mapping[str, Callable[[random.Random, str], Document]] = {
     "multi-container": _multi_container,
     "pipeline": _pipeline,
     "serverless": _serverless_tier,
+    "async": _async,
 }
 """A random tier of each shape; a test holds the words against the shapes that tierfleet has."""
 

@@ -23,6 +23,7 @@ from tierfleet.runtime.route_parts import part_key
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 FLEET, ENVIRONMENT = "fraud", "prod"
 BUCKET = f"{FLEET}--{ENVIRONMENT}--models--{ACCOUNT}--{REGION}"
+ASYNC_BUCKET = f"{FLEET}--{ENVIRONMENT}--async--{ACCOUNT}--{REGION}"
 # The options that name the fleet to a command.
 NAMED = ("--fleet", FLEET, "--environment", ENVIRONMENT)
 SHARED = "fraud--prod--tail--all--mme-m5-xlarge"
@@ -38,6 +39,10 @@ def whale(tenant: str) -> str:
     return f"fraud--prod--whale--{tenant}--dedicated-m5-large"
 
 
+def queued(tenant: str) -> str:
+    return f"fraud--prod--backfill--{tenant}--async-m5-large"
+
+
 def route_document(*, shared: str = SHARED, whales: tuple[str, ...] = ("m01",)) -> dict[str, Any]:
     return {
         "version": 1,
@@ -51,6 +56,15 @@ def route_document(*, shared: str = SHARED, whales: tuple[str, ...] = ("m01",)) 
             tenant: {"tier": "whale", "endpoint": whale(tenant), "model_version": WHALES_VERSION} for tenant in whales
         },
     }
+
+
+def async_route_document(*tenants: str) -> dict[str, Any]:
+    """A document with an asynchronous tier of these tenants."""
+    document = route_document()
+    document["tiers"]["backfill"] = {"hosting": "async", "bucket": ASYNC_BUCKET}
+    for tenant in tenants:
+        document["tenants"][tenant] = {"tier": "backfill", "endpoint": queued(tenant), "model_version": WHALES_VERSION}
+    return document
 
 
 def split_route_document(aws: "FakeAws", tenants: dict[str, Any]) -> dict[str, Any]:
@@ -108,6 +122,14 @@ class FakeAws:
         self.script: dict[str, deque[tuple[int, str, str, dict[str, Any]]]] = defaultdict(deque)
         # What answers in place of the scores here, by endpoint.
         self.containers: dict[str, Container] = {}
+        # Of the asynchronous tier's bucket, by key.
+        self.objects: dict[str, bytes] = {}
+        # Its endpoints have no instance: requests stay in the queue until `wake_up`.
+        self.asleep = False
+        self.queue: list[tuple[str, str, bytes]] = []
+        self.submissions: list[dict[str, str | None]] = []
+        # What its endpoints write to the failure location, by a row of the request.
+        self.bad_rows: dict[str, bytes] = {}
         self.operations: list[str] = []
         self.invocations: list[dict[str, str | None]] = []
         self.hold_invocations = threading.Event()
@@ -129,6 +151,18 @@ class FakeAws:
         self, endpoint: str, code: str, message: str = "", *, times: int = 1, status: int = 400, **fields: Any
     ) -> None:
         self.script[endpoint].extend([(status, code, message, fields)] * times)
+
+    def wake_up(self) -> None:
+        """Work off the queues."""
+        self.asleep = False
+        for tenant, key, body in self.queue:
+            bad = [row for row in body.decode().splitlines() if row in self.bad_rows]
+            if bad:
+                self.objects[f"backfill/failure/{tenant}/{key}-error.out"] = self.bad_rows[bad[0]]
+            else:
+                predictions = [{"score": score(tenant, row)} for row in body.decode().splitlines()]
+                self.objects[f"backfill/output/{tenant}/{key}.out"] = json.dumps({"predictions": predictions}).encode()
+        self.queue.clear()
 
     def count(self, operation: str) -> int:
         with self.lock:
@@ -165,6 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = self.path.split("/")
         if self.path == "/configurationsessions":
             self._start_configuration_session(json.loads(body))
+        elif parts[-1] == "async-invocations":
+            self._submit(parts[2], body)
         elif parts[1:2] == ["endpoints"]:
             self._invoke(parts[2], body.decode())
         else:
@@ -179,6 +215,48 @@ class _Handler(BaseHTTPRequestHandler):
                 "</GetCallerIdentityResult></GetCallerIdentityResponse>",
                 "text/xml",
             )
+
+    def do_PUT(self) -> None:
+        self._note("PutObject")
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if "s3" in self.aws.down:
+            status, code = self.aws.s3_error
+            self._reply(status, f"<Error><Code>{code}</Code><Message>down</Message></Error>", "application/xml")
+            return
+        if "aws-chunked" in self.headers.get("Content-Encoding", ""):
+            # One chunk: its size in hexadecimal, the bytes, then a checksum.
+            size, _, rest = body.partition(b"\r\n")
+            body = rest[: int(size.split(b";")[0], 16)]
+        _, bucket, key = unquote(urlsplit(self.path).path).split("/", 2)
+        assert bucket == ASYNC_BUCKET, self.path
+        self.aws.objects[key] = body
+        self._reply(200, "")
+
+    def _submit(self, endpoint: str, body: bytes) -> None:
+        self._note("InvokeEndpointAsync")
+        location = self.headers.get("X-Amzn-SageMaker-InputLocation")
+        scripted = self.aws.script[endpoint].popleft() if self.aws.script[endpoint] else None
+        if scripted:
+            status, code, message, fields = scripted
+            self._error(status, code, message, **fields)
+            return
+        if endpoint not in self.aws.endpoints:
+            self._error(400, "ValidationError", f"Endpoint {endpoint} of account {ACCOUNT} not found.")
+            return
+        tenant = endpoint.split("--")[3]
+        names = ("RequestTTLSeconds", "InvocationTimeoutSeconds", "Content-Type", "InputLocation")
+        with self.aws.lock:
+            self.aws.submissions.append({name: self.headers.get(f"X-Amzn-SageMaker-{name}") for name in names})
+            key = f"r{len(self.aws.submissions)}"
+            if location:
+                body = self.aws.objects[location.removeprefix(f"s3://{ASYNC_BUCKET}/")]
+            self.aws.queue.append((tenant, key, body))
+            if not self.aws.asleep:
+                self.aws.wake_up()
+        below = f"s3://{ASYNC_BUCKET}/backfill"
+        locations = {"Output": f"output/{tenant}/{key}.out", "Failure": f"failure/{tenant}/{key}-error.out"}
+        headers = {f"X-Amzn-SageMaker-{name}Location": f"{below}/{path}" for name, path in locations.items()}
+        self._reply(202, json.dumps({"InferenceId": key}), **headers)
 
     def _note(self, operation: str) -> None:
         with self.aws.lock:
@@ -234,6 +312,14 @@ class _Handler(BaseHTTPRequestHandler):
         if "s3" in self.aws.down:
             status, code = self.aws.s3_error
             self._reply(status, f"<Error><Code>{code}</Code><Message>down</Message></Error>", "application/xml")
+            return
+        if path.startswith(f"/{ASYNC_BUCKET}/"):
+            content = self.aws.objects.get(path.removeprefix(f"/{ASYNC_BUCKET}/"))
+            if content is None:
+                self._reply(404, "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>", "application/xml")
+            else:
+                # As S3 has it. A client that sees the same bytes twice takes the second for a reply to another request.
+                self._reply(200, content, **{"x-amz-request-id": str(self.aws.count("GetObject"))})
             return
         _, bucket, folder, name = path.split("/")
         if folder == "routes":
@@ -305,8 +391,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _error(self, status: int, code: str, message: str, **fields: Any) -> None:
         self._reply(status, json.dumps({"message": message, **fields}), **{"x-amzn-ErrorType": code})
 
-    def _reply(self, status: int, content: str, content_type: str = "application/json", **headers: str) -> None:
-        data = content.encode()
+    def _reply(self, status: int, content: str | bytes, content_type: str = "application/json", **headers: str) -> None:
+        data = content.encode() if isinstance(content, str) else content
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(data)))

@@ -10,6 +10,7 @@ from constructs import IConstruct
 
 from constructs_lib import arns
 from constructs_lib.execution_role import ExecutionRole
+from constructs_lib.hosting.async_store import AsyncStore
 from constructs_lib.model_store import ModelStore
 from constructs_lib.routes.table import RouteTable
 from constructs_lib.warm_up import WarmUp
@@ -38,6 +39,8 @@ def _reasons(stage: cdk.Stage, config: FleetConfig) -> Iterator[tuple[IConstruct
     for construct in constructs:
         if isinstance(construct, ModelStore):
             yield construct, _model_store()
+        elif isinstance(construct, AsyncStore):
+            yield construct, _async_store()
         elif isinstance(construct, ExecutionRole):
             yield construct, _execution_role(construct, config)
         elif isinstance(construct, WarmUp):
@@ -54,6 +57,15 @@ def _model_store() -> Reasons:
             "Server access logs need a second bucket that grows for ever. Who reads a model is known: the endpoints' "
             "role; CloudTrail data events are the account owner's choice."
         )
+    }
+
+
+def _async_store() -> Reasons:
+    return {
+        **_model_store(),
+        "SNS2": (
+            "A message has ids and places in S3, no rows and no scores. A customer's key is one line of the fleet file."
+        ),
     }
 
 

@@ -21,7 +21,17 @@ _REQUESTS = (
 )
 _INSTANCES = "LoadedModelCount CPUUtilization MemoryUtilization DiskUtilization"
 _VARIANT = ("EndpointName", "VariantName")
+# Of asynchronous endpoints. docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html
+_QUEUES = (
+    "ApproximateBacklogSize ApproximateBacklogSizePerInstance ApproximateAgeOfOldestRequest HasBacklogWithoutCapacity"
+)
+_QUEUED_REQUESTS = (
+    "InvocationsProcessed InvocationFailures ExpiredRequests RequestDownloadFailures ResponseUploadFailures "
+    "NotificationFailures TimeInBacklog"
+)
 METRICS = {
+    **{("AWS/SageMaker", name): ("EndpointName",) for name in _QUEUES.split()},
+    **{("AWS/SageMaker", name): _VARIANT for name in _QUEUED_REQUESTS.split()},
     **{("AWS/SageMaker", name): _VARIANT for name in _REQUESTS.split()},
     **{("/aws/sagemaker/Endpoints", name): _VARIANT for name in _INSTANCES.split()},
     ("AWS/SageMaker", "ContainerLatency"): (*_VARIANT, "ContainerName"),
@@ -52,6 +62,16 @@ ALLOWED_WILDCARDS = (
         "s3:PutObject",
         rf"arn:aws[a-z-]*:s3:::{_FLEET}/routes/\*",
         "parts of a large route document, named by their content",
+    ),
+    (
+        "s3:GetObject",
+        rf"arn:aws[a-z-]*:s3:::{_FLEET}/\*/input/[a-z0-9-]+/\*",
+        "requests of one tenant to its asynchronous endpoint; its tier may change",
+    ),
+    (
+        "s3:(PutObject|AbortMultipartUpload)",
+        rf"arn:aws[a-z-]*:s3:::{_FLEET}/\*/(output|failure)/[a-z0-9-]+/\*",
+        "results of one tenant's asynchronous endpoint; its tier may change",
     ),
     ("ecr:GetAuthorizationToken", r"\*", "knows no resource level"),
     ("cloudwatch:PutMetricData", r"\*", "knows no resource level; bound to SageMaker's namespaces"),
@@ -133,7 +153,7 @@ def capacities(template: Template) -> Iterator[str]:
             least, most = bounds.get("MinCapacity", 1), bounds.get("MaxCapacity", float("inf"))
             if least > most:
                 yield f"{name} {where}: MinCapacity {least} is above MaxCapacity {most}"
-            if least < 1:
+            if least < 1 and not _has_queue(template):
                 yield f"{name} {where}: a real-time variant cannot scale to {least}"
         if "RoleARN" in properties:
             yield f"{name}: RoleARN, though the service-linked role does it all"
@@ -194,6 +214,27 @@ def _metric(name: str, namespace: Any, metric: Any, dimensions: tuple[str, ...])
         return
     elif METRICS[namespace, metric] != dimensions:
         yield f"{name}: {namespace} {metric} is published with {METRICS[namespace, metric]}, not {dimensions}"
+
+
+def _has_queue(template: Template) -> bool:
+    """Whether the endpoint of the template is asynchronous. Only such an endpoint may have no instance."""
+    configs = [properties for _, properties in _of(template, "AWS::SageMaker::EndpointConfig")]
+    return bool(configs) and all("AsyncInferenceConfig" in properties for properties in configs)
+
+
+def wake_ups(template: Template) -> Iterator[str]:
+    """An alarm on HasBacklogWithoutCapacity only ever adds instances: it ends while the request still runs."""
+    for name, properties in _of(template, "AWS::CloudWatch::Alarm"):
+        if properties.get("MetricName") != "HasBacklogWithoutCapacity":
+            continue
+        for reaction in ("AlarmActions", "OKActions", "InsufficientDataActions"):
+            for action in properties.get(reaction, []):
+                policy = template["Resources"].get(action["Ref"], {}) if isinstance(action, dict) else {}
+                steps = policy.get("Properties", {}).get("StepScalingPolicyConfiguration", {})
+                if any(step["ScalingAdjustment"] < 0 for step in steps.get("StepAdjustments", [])):
+                    yield f"{name}: {reaction} removes instances that work on a request"
+                if policy and reaction != "AlarmActions":
+                    yield f"{name}: {reaction} scales, and only AlarmActions may"
 
 
 def _is_serverless(template: Template, endpoint: Mapping[str, Any]) -> bool:
@@ -259,6 +300,7 @@ CHECKS = (
     alarm_texts,
     metrics,
     endpoints,
+    wake_ups,
     references_between_stacks,
     wildcards,
 )

@@ -24,6 +24,7 @@ from tierfleet.cli import (
 )
 from tierfleet.cli.examples import add_examples
 from tierfleet.cli.file_first import put_file_first
+from tierfleet.cli.invoke import batch_command
 from tierfleet.cli.invoke import command as invoke_command
 from tierfleet.cli.local import commands as local_commands
 from tierfleet.cli.plan import backtest_command, calibrate_command, fleet_command, replay_command
@@ -38,6 +39,7 @@ _IN_ORDER_OF_USE = (
     "cost",
     "models",
     "invoke",
+    "batch",
     "warm",
     "plan",
     "prices",
@@ -77,6 +79,7 @@ app.command("shapes")(shapes_command.shapes)
 app.command("diff")(diff_command.diff)
 app.command("cost")(cost_commands.cost)
 app.command("invoke")(invoke_command.invoke)
+app.command("batch")(batch_command.batch)
 app.command("warm")(warm_command.warm)
 app.command("preflight")(preflight_command.preflight)
 

@@ -28,6 +28,7 @@ EXAMPLES: Final = {
     "models remove": "config/fraud-dev.toml m07",
     "models gc": "config/fraud-dev.toml",
     "invoke": "m07 --local --explain",
+    "batch": "m07 rows.csv -o scores.csv --local",
     "warm": "--local --tenants m07,m08",
     "plan fleet": "churn.parquet --config config/churn-prod.toml --budget-usd 3000 --html plan.html",
     "plan replay": "churn.parquet --config config/churn-prod.toml",

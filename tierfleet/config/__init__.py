@@ -3,7 +3,7 @@
 from tierfleet.config.container import Container
 from tierfleet.config.hosting.dedicated import DedicatedTenant, DedicatedTier
 from tierfleet.config.hosting.multi_model import MultiModelTier, ScaleOnCache
-from tierfleet.config.hosting.tier import Guardrail, HostedTier, Scaling, Tier
+from tierfleet.config.hosting.tier import Guardrail, HostedTier, InstanceTier, Scaling, Tier
 from tierfleet.config.load import CheckedFile, check_file, check_files, load, load_all
 from tierfleet.config.model import FleetConfig
 from tierfleet.config.problems import ConfigError, Problem
@@ -17,6 +17,7 @@ __all__ = [
     "FleetConfig",
     "Guardrail",
     "HostedTier",
+    "InstanceTier",
     "MultiModelTier",
     "Problem",
     "ScaleOnCache",

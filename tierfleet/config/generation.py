@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from tierfleet.config.hosting.multi_model import MultiModelTier
 from tierfleet.config.hosting.pipeline import PipelineTier, stage_settings
-from tierfleet.config.hosting.tier import Tier
+from tierfleet.config.hosting.tier import InstanceTier, Tier
 from tierfleet.config.model import FleetConfig
 from tierfleet.config.problems import Problem
 from tierfleet.images import TIERFLEET_IMAGE
@@ -94,7 +94,7 @@ def _stages(tier: PipelineTier) -> dict[str, Any]:
     return {"stages": stage_settings(tier), "image_content": image_content() if ours else None}
 
 
-def guardrail_settings(tier: Tier) -> dict[str, Any] | None:
+def guardrail_settings(tier: InstanceTier) -> dict[str, Any] | None:
     """The guardrail as SageMaker gets it, without keys that its type does not use; None without one."""
     guardrail = tier.guardrail
     if guardrail is None:
@@ -106,7 +106,7 @@ def guardrail_settings(tier: Tier) -> dict[str, Any] | None:
     return {"shift": shift, **guardrail.model_dump(exclude=unused)}
 
 
-def guardrail_id(tier: Tier) -> str:
+def guardrail_id(tier: InstanceTier) -> str:
     """Eight characters for a guardrail: an EndpointConfig's logical id has them, since an endpoint is updated only by
     another EndpointConfig. Empty without a guardrail."""
     settings = guardrail_settings(tier)

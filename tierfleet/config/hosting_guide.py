@@ -13,7 +13,7 @@ from typing import Final
 from tierfleet.config import quotas
 from tierfleet.config.hosting import TIERS
 from tierfleet.config.hosting.serverless import REGIONS
-from tierfleet.config.hosting.tier import Tier
+from tierfleet.config.hosting.tier import InstanceTier
 from tierfleet.runtime import names
 from tierfleet.runtime.hosting import SHAPES
 from tierfleet.runtime.hosting.pipeline import MAX_BYTES_BETWEEN_STAGES
@@ -124,7 +124,7 @@ GUIDES: Final[Mapping[str, Guide]] = {
 def row_of(hosting: str) -> dict[str, str]:
     """Everything about one shape, by what it is about. hosting: a word of SHAPES."""
     shape, guide = SHAPES[hosting], GUIDES[hosting]
-    instance_type = "ml.m5.large" if issubclass(TIERS[hosting], Tier) else None
+    instance_type = "ml.m5.large" if issubclass(TIERS[hosting], InstanceTier) else None
     tenant = None if shape.shared else "m01"
     return {
         "Use it for": guide.use_for,

@@ -11,11 +11,12 @@ from pydantic import AfterValidator, Field
 
 from tierfleet.config.container import Container, Probe
 from tierfleet.config.hosting import AnyTier
+from tierfleet.config.hosting.asynchronous import AsyncTier
 from tierfleet.config.hosting.dedicated import DedicatedTier
 from tierfleet.config.hosting.multi_model import MultiModelTier
 from tierfleet.config.hosting.pipeline import PipelineTier
 from tierfleet.config.hosting.serverless import ServerlessTier
-from tierfleet.config.hosting.tier import HostedTier, Tier
+from tierfleet.config.hosting.tier import HostedTier, InstanceTier
 from tierfleet.config.section import (
     Count,
     KmsKeyArn,
@@ -152,9 +153,14 @@ class FleetConfig(Section):
         return {name: tier for name, tier in tiers.items() if not tier.endpoint_per_tenant}
 
     @property
-    def instance_tiers(self) -> dict[str, Tier]:
+    def async_tiers(self) -> dict[str, AsyncTier]:
+        """Asynchronous tiers by name, in name order."""
+        return {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, AsyncTier)}
+
+    @property
+    def instance_tiers(self) -> dict[str, InstanceTier]:
         """The tiers whose endpoints have instances, by name, in name order."""
-        return {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, Tier)}
+        return {name: tier for name, tier in sorted(self.tiers.items()) if isinstance(tier, InstanceTier)}
 
     @property
     def tenant_endpoint_tiers(self) -> dict[str, HostedTier]:

@@ -108,6 +108,16 @@ ROUTE_SCHEMA: Mapping[str, Any] = {
     },
 }
 
+_ASYNC_TIER_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["hosting", "bucket"],
+    "additionalProperties": False,
+    "properties": {
+        "hosting": {"enum": ["async"]},
+        "bucket": {"type": "string", "minLength": 3, "maxLength": 63},
+    },
+}
+
 
 def route_schema(config: FleetConfig) -> dict[str, Any]:
     """ROUTE_SCHEMA for the shapes of one fleet. A shape without a tier is not in it, so a shape that tierfleet learns
@@ -117,7 +127,7 @@ def route_schema(config: FleetConfig) -> dict[str, Any]:
     tiers = config.tiers.values()
     for kind, words in (
         (shared, {"multi-model", *(tier.hosting for tier in tiers if not tier.endpoint_per_tenant)}),
-        (own, {"dedicated", *(tier.hosting for tier in tiers if tier.endpoint_per_tenant)}),
+        (own, {"dedicated", *(t.hosting for t in tiers if t.endpoint_per_tenant and t.shape.request_response)}),
     ):
         kind["properties"]["hosting"]["enum"] = sorted(words)
     if any(tier.shape.names_container for tier in tiers):
@@ -126,6 +136,8 @@ def route_schema(config: FleetConfig) -> dict[str, Any]:
         schema["properties"]["tenants"]["additionalProperties"]["properties"]["stages"] = {"type": "string"}
         warm_up = schema["properties"]["warm_up"]["properties"]
         warm_up["probes"] = {"type": "object", "additionalProperties": warm_up["probe"]}
+    if config.async_tiers:
+        schema["properties"]["tiers"]["additionalProperties"]["oneOf"].append(_ASYNC_TIER_SCHEMA)
     return schema
 
 
@@ -137,6 +149,11 @@ def endpoint_name(config: FleetConfig, tier: str, tenant: str | None = None) -> 
         suffix = name_suffix(config, settings)
     words = config.fleet, config.environment, tier, tenant
     return names.endpoint_name(*words, settings.hosting, settings.endpoint_instance_type, suffix)
+
+
+def async_bucket(config: FleetConfig) -> str:
+    """Name of the bucket of requests to asynchronous endpoints, and of results."""
+    return names.async_bucket(config.fleet, config.environment, config.account, config.region)
 
 
 def route_document(config: FleetConfig) -> dict[str, Any]:
@@ -177,6 +194,8 @@ def route_json(config: FleetConfig) -> str:
 
 def _tier(config: FleetConfig, name: str) -> dict[str, str]:
     tier = config.tiers[name]
+    if not tier.shape.request_response:
+        return {"hosting": tier.hosting, "bucket": async_bucket(config)}
     return {"hosting": tier.hosting} | ({} if tier.endpoint_per_tenant else {"endpoint": endpoint_name(config, name)})
 
 

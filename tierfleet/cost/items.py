@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from tierfleet.config import FleetConfig, MultiModelTier, Tier
+from tierfleet.config import FleetConfig, MultiModelTier
+from tierfleet.config.hosting.tier import InstanceTier
 from tierfleet.config.schedule import fire_times
 from tierfleet.cost.bill import Bill, Place
 from tierfleet.cost.instance_hours import REFERENCE_YEAR, MeanInstances
@@ -28,7 +29,7 @@ WARM_UP_MEMORY_GB: Final = 0.5
 POINTER_TTL_SECONDS: Final = 60
 
 
-def endpoint(bill: Bill, place: Place, tier: Tier, mean: MeanInstances) -> None:
+def endpoint(bill: Bill, place: Place, tier: InstanceTier, mean: MeanInstances) -> None:
     """Instances, volumes and alarms of one endpoint."""
     hour = bill.hour(tier.instance_type)
     usd = [hour.usd * HOURS_PER_MONTH * count for count in (mean.at_min, mean.expected, mean.at_max)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tierfleet.config import FleetConfig, Tier
-from tierfleet.cost import items, serverless
+from tierfleet.cost import asynchronous, items, serverless
 from tierfleet.cost.bill import Bill, CostLine, Place
 from tierfleet.cost.instance_hours import mean_instances
 from tierfleet.cost.price import Price, UnknownPriceError
@@ -27,6 +27,7 @@ TENANT_ENDPOINTS: Final[Mapping[str, Callable[[Bill, Place, Any, Usage], None]]]
     "multi-container": _instances,
     "serverless": serverless.endpoint,
     "pipeline": _instances,
+    "async": asynchronous.endpoint,
 }
 """Adds one tenant's endpoint to the bill, by the word of `hosting`."""
 
@@ -175,6 +176,7 @@ def _add_notes(bill: Bill, config: FleetConfig, usage: Usage) -> None:
         versions = counted(usage.versions_kept, "version")
         notes.append(f"{versions} of each model in the bucket (--versions-kept)")
     serverless.add_notes(bill, config, usage)
+    asynchronous.add_notes(bill, config, usage)
     starts = "caller process that starts" if usage.callers == 1 else "caller processes that start"
     notes.append(f"{usage.callers} {starts} again {usage.restarts_per_month:g} times a month (--callers)")
     defaults = [

@@ -63,6 +63,9 @@ _DEDICATED = AlarmCount(alarms=1, alarm_metrics=1)
 # constructs_lib/hosting/serverless_endpoint.py: 5XX and 4XX ratio (two metrics each), latency, memory, concurrency,
 # model setup and overhead.
 _SERVERLESS = AlarmCount(alarms=7, alarm_metrics=9)
+# constructs_lib/hosting/async_endpoint.py: failures (two metrics), oldest request, no capacity, expired, undelivered
+# (three metrics), memory and disk; async_scaling.py: the alarm that wakes it up, target tracking and the step policy.
+_ASYNC = AlarmCount(alarms=8, alarm_metrics=11, policies=2, target_tracking=2)
 # Hit ratio (two metrics), loading wait, churn, and the composite over them.
 _CACHE = AlarmCount(alarms=3, alarm_metrics=4, composite=1)
 # constructs_lib/variant_scaling.py: AlarmHigh and AlarmLow of target tracking; without scale-in there is no AlarmLow.
@@ -97,6 +100,7 @@ ALARMS: Final[Mapping[str, Callable[[Any, str | None], AlarmCount]]] = {
     "multi-container": _multi_container,
     "serverless": lambda _tier, _tenant: _SERVERLESS,
     "pipeline": _pipeline,
+    "async": lambda _tier, _tenant: _ASYNC,
 }
 """Alarms and scaling policies of one endpoint, by the word of `hosting`. A test compares them with the templates."""
 

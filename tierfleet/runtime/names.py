@@ -83,6 +83,21 @@ def models_bucket(fleet: str, environment: str, account: str, region: str) -> st
     return _SEPARATOR.join([fleet, environment, "models", account, region])
 
 
+def async_bucket(fleet: str, environment: str, account: str, region: str) -> str:
+    """`fraud--prod--async--111122223333--eu-west-1`: the bucket of requests to asynchronous endpoints, and results."""
+    return _SEPARATOR.join([fleet, environment, "async", account, region])
+
+
+def async_prefix(tier: str, kind: str, tenant: str) -> str:
+    """`backfill/output/m08/`: where a tenant's objects are. kind: `input`, `output` or `failure`."""
+    return f"{tier}/{kind}/{tenant}/"
+
+
+def async_topic(fleet: str, environment: str, outcome: str) -> str:
+    """`fraud--prod--async-error`: the SNS topic for finished requests. outcome: `success` or `error`."""
+    return _SEPARATOR.join([fleet, environment, f"async-{outcome}"])
+
+
 def alarm_topic(fleet: str, environment: str) -> str:
     """`fraud--prod--alarms`: the SNS topic that every alarm of the fleet notifies."""
     return _SEPARATOR.join([fleet, environment, "alarms"])

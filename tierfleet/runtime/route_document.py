@@ -5,7 +5,8 @@ In a large fleet, "parts" names objects of the model bucket with the tenants of 
 {"version": 1, "fleet": "fraud", "environment": "prod", "default_tier": "tail",
  "models_bucket": "fraud--prod--models--111122223333--eu-west-1", "ttl_seconds": 60,
  "tiers": {"tail": {"hosting": "multi-model", "endpoint": "fraud--prod--tail--all--mme-m5-xlarge"},
-           "whale": {"hosting": "dedicated"}, "trio": {"hosting": "multi-container"}},
+           "whale": {"hosting": "dedicated"}, "trio": {"hosting": "multi-container"},
+           "backfill": {"hosting": "async", "bucket": "fraud--prod--async--111122223333--eu-west-1"}},
  "tenants": {"m01": {"tier": "whale", "endpoint": "fraud--prod--whale--m01--dedicated-m5-large",
                      "model_version": "2027-09-14"},
              "m09": {"tier": "trio", "endpoint": "fraud--prod--trio--m09--mce-m5-large", "model_version": "card-1",
@@ -44,6 +45,9 @@ class TierRoute:
 
     endpoint: str | None
     """The multi-model endpoint; None where each tenant has its own endpoint."""
+
+    bucket: str | None = None
+    """The bucket of requests and results of an asynchronous tier; None for other tiers."""
 
     @property
     def shared(self) -> bool:
@@ -111,6 +115,9 @@ class Route:
 
     containers: Mapping[str, ContainerRoute] = field(default_factory=dict)
     """As in TenantRoute."""
+
+    bucket: str | None = None
+    """As in TierRoute."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +195,8 @@ class RouteDocument:
         endpoint = own_endpoint or settings.endpoint
         if endpoint is None:
             raise RoutesError(f"tier {tier!r} has no endpoint for a tenant that is not listed")
-        return Route(tier, endpoint, SHAPES[settings.hosting], settings.shared, model_version, stages)
+        route = Route(tier, endpoint, SHAPES[settings.hosting], settings.shared, model_version, stages)
+        return replace(route, bucket=settings.bucket)
 
     def tier_at(self, endpoint_name: str) -> str | None:
         """The tier of this multi-model endpoint; None for a dedicated endpoint or one that is not in the routes."""
@@ -246,7 +254,9 @@ def _document(document: Mapping[str, Any]) -> RouteDocument:
         models_bucket=_text_or_none(document.get("models_bucket")),
         ttl_seconds=_ttl_or_none(document.get("ttl_seconds")),
         tiers={
-            name: TierRoute(_hosting(tier["hosting"]), _text_or_none(tier.get("endpoint")))
+            name: TierRoute(
+                _hosting(tier["hosting"]), _text_or_none(tier.get("endpoint")), _text_or_none(tier.get("bucket"))
+            )
             for name, tier in document["tiers"].items()
         },
         tenants={

@@ -34,7 +34,7 @@ def combined(capacity: int, minimum: int, maximum: int, decisions: Sequence[Deci
 
 def tracked(capacity: int, metric_value: float, target_value: float) -> int:
     """The number of instances at which a metric inversely proportional to it meets its target."""
-    return max(1, math.ceil(round(capacity * metric_value / target_value, 9)))
+    return math.ceil(round(capacity * metric_value / target_value, 9))
 
 
 def stepped(capacity: int, policy: dict[str, Any], breach: float) -> int | None:

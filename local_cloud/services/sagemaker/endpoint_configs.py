@@ -7,12 +7,12 @@ from ministack.core.responses import AccountRegionScopedDict
 from local_cloud.core import event_log
 from local_cloud.core.clock import clock
 from local_cloud.core.errors import ServiceError
-from local_cloud.services.sagemaker import models, serverless, tags
+from local_cloud.services.sagemaker import asynchronous, models, serverless, tags
 from local_cloud.services.sagemaker.names import already_exists, arn, check_name, list_page, not_found
 
 _configs = AccountRegionScopedDict()
 # What SageMaker refuses of a variant of each hosting shape: (variant, its model, the request) -> ServiceError.
-_CHECKS = (serverless.check,)
+_CHECKS = (serverless.check, asynchronous.check)
 
 
 def create_endpoint_config(request: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ministack.core.responses import set_request_account_id, set_request_region
 from local_cloud.core.clock import clock
 from local_cloud.services.cloudwatch import store
 from local_cloud.services.cloudwatch.store import MINUTE_SECONDS, SLOT_SECONDS
-from local_cloud.services.sagemaker import endpoint_states, observations
+from local_cloud.services.sagemaker import asynchronous, endpoint_states, observations
 
 REQUESTS = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
@@ -32,6 +32,8 @@ InstanceGauges = tuple[str, str, str, str, str, Gauges]
 
 # Set to what tells LoadedModelCount and the utilisations of each instance of the current account and region.
 gauges: Callable[[], list[InstanceGauges]] = list
+# Set to what tells the queue of each asynchronous endpoint of the current account and region.
+queues: Callable[[], list[asynchronous.QueueRow]] = list
 
 _publishing = threading.Lock()
 # The first minute of each variant with traffic so far for which nothing is published yet.
@@ -85,6 +87,7 @@ def _publish_gauges(minutes: range) -> None:
     """One datapoint a minute: over the instances, so that Average is by instance and Sum the whole variant."""
     for scope in endpoint_states.scopes():
         _enter(scope)
+        asynchronous.publish(queues(), minutes)
         grouped: defaultdict[tuple[str, str, str, str, str], list[float]] = defaultdict(list)
         for endpoint, variant, config, _instance_id, container, values in gauges():
             for metric, value in values.items():

@@ -10,7 +10,14 @@ from local_cloud.data_plane.desired import ContainerSpec, EndpointSpec, FleetSpe
 from local_cloud.data_plane.link import DataPlaneLink
 from local_cloud.data_plane.settings import DataPlaneSettings
 from local_cloud.services.cloudwatch import endpoint_logs
-from local_cloud.services.sagemaker import endpoint_configs, execution_role, models, observations, serverless
+from local_cloud.services.sagemaker import (
+    asynchronous,
+    endpoint_configs,
+    execution_role,
+    models,
+    observations,
+    serverless,
+)
 from local_cloud.services.sagemaker.endpoint import Change, Endpoint, Variant
 from local_cloud.services.sagemaker.serving import Containers, Started, injected_failure, never_healthy
 
@@ -86,6 +93,11 @@ class ModelServers:
         rows = [row[2:] for row in self._link.ask("gauges") if row[:2] == scope]
         return [(row[0], row[1], row[2], row[3], row[4], row[5]) for row in rows]
 
+    def queues(self) -> list[tuple[str, int, float, int]]:
+        """(endpoint, requests, age of the oldest in seconds, instances) of each queue of this account and region."""
+        scope = [get_account_id(), get_region()]
+        return [(row[2], row[3], row[4], row[5]) for row in self._link.ask("queues") if row[:2] == scope]
+
     def instances(self) -> list[dict[str, Any]]:
         """Every instance of every account, as GET /_tierfleet/instances shows it."""
         rows: list[dict[str, Any]] = self._link.ask("instances")
@@ -149,7 +161,8 @@ class ModelServers:
         """What each variant of a configuration runs. Raises ValueError for what the data plane cannot run."""
         try:
             config = endpoint_configs.describe_endpoint_config({"EndpointConfigName": config_name})
-            return {v["VariantName"]: self._variant(v) for v in config["ProductionVariants"]}
+            queue = asynchronous.spec_of(config)
+            return {v["VariantName"]: replace(self._variant(v), queue=queue) for v in config["ProductionVariants"]}
         except ServiceError as error:
             raise ValueError(error.message) from None
 

@@ -29,6 +29,16 @@ UNITS = {
     "ModelSetupTime": "Microseconds",
     "ContainerLatency": "Microseconds",
     "ServerlessConcurrentExecutionsUtilization": "None",
+    "InvocationsProcessed": "Count",
+    "InvocationFailures": "Count",
+    "ExpiredRequests": "Count",
+    "RequestDownloadFailures": "Count",
+    "ResponseUploadFailures": "Count",
+    "NotificationFailures": "Count",
+    "RequestDownloadLatency": "Microseconds",
+    "ResponseUploadLatency": "Microseconds",
+    "TimeInBacklog": "Milliseconds",
+    "TotalProcessingTime": "Milliseconds",
 }
 
 

@@ -19,7 +19,7 @@ from local_cloud.services.sagemaker.endpoint import Endpoint
 from local_cloud.services.sagemaker.names import arn
 from local_cloud.services.sagemaker.serving import ConstantServer, InvocationRequest
 
-_PATH = re.compile(r"/endpoints/(?P<endpoint>[^/]+)/invocations")
+_PATH = re.compile(r"/endpoints/(?P<endpoint>[^/]+)/(?P<queued>async-)?invocations")
 _turns = itertools.count()
 
 
@@ -27,22 +27,27 @@ def handle(method: str, path: str, headers: dict[str, str], body: bytes) -> Resp
     match = _PATH.fullmatch(path)
     try:
         if method != "POST" or match is None:
-            raise ServiceError("ValidationError", f"the local emulator serves InvokeEndpoint only, got {method} {path}")
-        return _invoke(unquote(match["endpoint"]), headers, body)
+            raise ServiceError(
+                "ValidationError",
+                f"the local emulator serves invocations only, got {method} {path}",
+            )
+        return _invoke(unquote(match["endpoint"]), headers, body, queued=bool(match["queued"]))
     except ServiceError as error:
         return invocation_rules.error_response(error)
 
 
-def _invoke(endpoint_name: str, headers: dict[str, str], body: bytes) -> Response:
+def _invoke(endpoint_name: str, headers: dict[str, str], body: bytes, *, queued: bool) -> Response:
     target_model = headers.get("x-amzn-sagemaker-target-model")
     iam.require(
         headers,
-        "sagemaker:InvokeEndpoint",
+        "sagemaker:InvokeEndpointAsync" if queued else "sagemaker:InvokeEndpoint",
         arn("endpoint", endpoint_name),
         sagemaker__TargetModel=target_model,
     )
     if not isinstance(serving.server, ConstantServer):
         return 200, {"x-tierfleet-permit": json.dumps([get_account_id(), get_region()])}, b""
+    if queued:
+        raise ServiceError("ValidationError", "the local emulator has queues only where it serves models")
     endpoint = _serving_endpoint(endpoint_name)
     invocation_rules.check_body(body)
     config_name = _fleet_in_turn(endpoint)

@@ -26,10 +26,12 @@ from tierfleet.runtime.client.explain import explain, reply_json, where_json
 from tierfleet.runtime.client.reply import CSV, JSON, Reply
 from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
-from tierfleet.runtime.route_document import RouteDocument
+from tierfleet.runtime.route_document import RouteDocument, RoutesError
 
 # Each thread makes one call at a time. More threads would measure this machine.
 MOST_CONCURRENCY = 256
+# An asynchronous endpoint may have to wake up first.
+_QUEUED_SECONDS = 900.0
 
 
 def invoke(
@@ -57,7 +59,7 @@ def invoke(
     concurrency: Annotated[int, typer.Option(min=1, max=MOST_CONCURRENCY, help="The number of concurrent calls.")] = 1,
     deadline_seconds: Annotated[
         float | None,
-        typer.Option(min=0.001, help="The longest time of each call; default: 70, or 250 for a serverless endpoint."),
+        typer.Option(min=0.001, help="The longest time of each call; default: 70; serverless 250, asynchronous 900."),
     ] = None,
     contribs: Annotated[
         bool, typer.Option("--contribs", help="Show what each feature contributes to the scores (SHAP).")
@@ -93,7 +95,16 @@ def invoke(
     )
     client = _client(choice, settings, aws)
 
+    queued = has_queue(routes, tenant)
+    if queued and (contribs or explain_it):
+        fail(
+            f"tenant {tenant} has an asynchronous endpoint, which answers no calls: leave --contribs and --explain out"
+        )
+
     def call() -> Reply:
+        if queued:
+            submission = client.submit(tenant, content, content_type=content_type or CSV, accept=accept)
+            return client.result(submission, deadline_seconds or _QUEUED_SECONDS)
         return client.invoke(tenant, content, container=container, content_type=content_type, accept=accept)
 
     try:
@@ -109,6 +120,14 @@ def invoke(
     finally:
         client.close()
         aws.close()
+
+
+def has_queue(routes: RouteDocument, tenant: str) -> bool:
+    """Whether the tenant's requests go into the queue of an asynchronous endpoint."""
+    try:
+        return not routes.route_of(tenant).shape.request_response
+    except RoutesError:
+        return False
 
 
 def _client(choice: FleetChoice, settings: ClientSettings, aws: clients.CallingClients) -> FleetClient:

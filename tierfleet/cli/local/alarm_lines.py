@@ -21,6 +21,7 @@ NEXT_COMMANDS: Final = {
     "route-errors": "tierfleet local events",
     "warm-up": "tierfleet warm --local",
     "serverless-endpoint": "tierfleet local status",
+    "asynchronous-endpoint": "tierfleet local events",
     "pipeline-stage": "tierfleet local status",
 }
 _NO_INCIDENT: Final = "Not an incident."

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from tierfleet.config.hosting.asynchronous import AsyncTier
 from tierfleet.config.hosting.dedicated import DedicatedTier
 from tierfleet.config.hosting.multi_container import MultiContainerTier
 from tierfleet.config.hosting.multi_model import MultiModelTier
@@ -18,6 +19,7 @@ TIERS: Final[Mapping[str, type[HostedTier]]] = {
     "multi-container": MultiContainerTier,
     "serverless": ServerlessTier,
     "pipeline": PipelineTier,
+    "async": AsyncTier,
 }
 """The table of a tier by the word of `hosting`."""
 
@@ -26,7 +28,8 @@ AnyTier = Annotated[
     | DedicatedTier
     | MultiContainerTier
     | ServerlessTier
-    | PipelineTier,
+    | PipelineTier
+    | AsyncTier,
     Field(discriminator="hosting"),
 ]  # fmt: skip
 """The same shapes as a type, which pydantic and mypy need written out."""

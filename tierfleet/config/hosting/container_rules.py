@@ -12,7 +12,11 @@ from tierfleet.instance_types import describe
 
 if TYPE_CHECKING:
     # The tiers with several containers import this module.
-    from tierfleet.config.hosting.tier import Tier
+    from tierfleet.config.hosting.tier import InstanceTier
+
+if TYPE_CHECKING:
+    # The tiers with several containers import this module.
+    pass
 
 # The media types that each image reads without a script. Sources: encoder.py of sagemaker-xgboost-container,
 # handler_service.py of sagemaker-scikit-learn-container, container/tierfleet_server/payloads/. RecordIO is binary,
@@ -31,7 +35,7 @@ _NUMBER = re.compile(_NUMBER_PATTERN, re.IGNORECASE)
 _PAIR = re.compile(rf"([0-9]+|qid):({_NUMBER_PATTERN})", re.IGNORECASE)
 
 
-def check_image(container: Container, region: str, tiers: Mapping[str, "Tier"]) -> Iterator[Problem]:
+def check_image(container: Container, region: str, tiers: Mapping[str, "InstanceTier"]) -> Iterator[Problem]:
     """The image exists in the region, for the processor of every tier."""
     image, version = container.image, container.version
     if image in images.STOCK_VERSIONS:
@@ -44,7 +48,9 @@ def check_image(container: Container, region: str, tiers: Mapping[str, "Tier"]) 
         yield Problem("container", "version", version, message, "remove it; a URI carries its own tag")
 
 
-def _stock_image(image: str, version: str | None, region: str, tiers: Mapping[str, "Tier"]) -> Iterator[Problem]:
+def _stock_image(
+    image: str, version: str | None, region: str, tiers: Mapping[str, "InstanceTier"]
+) -> Iterator[Problem]:
     allowed = images.STOCK_VERSIONS[image]
     if version not in allowed:
         message = f"{image} is published as {', '.join(allowed)}"

@@ -1,6 +1,7 @@
 """What every tier has, whatever its hosting, and what tiers with instances have.
 
-A hosting shape is a subclass of HostedTier, or of Tier where its endpoints have instances. What the rest of tierfleet
+A hosting shape is a subclass of HostedTier; of InstanceTier where its endpoints have instances, and of Tier where these
+scale with calls. What the rest of tierfleet
 must know of a tier is asked here, so that a new shape answers in its own module:
 
 >>> from pathlib import Path
@@ -57,7 +58,6 @@ class HostedTier(Section):
         # Fields of every shape. Here they would come first in the reference and the JSON Schema of each.
         hosting: str
         tenants: Mapping[str, Any] | tuple[str, ...]
-        alarms: ErrorLimits
 
     @property
     def shape(self) -> HostingShape:
@@ -239,20 +239,20 @@ class Guardrail(Section):
         return self.type or ("CANARY" if fewest_instances >= 2 else "ALL_AT_ONCE")
 
 
-class Tier(HostedTier):
-    """What every tier with instances has."""
+class InstanceTier(HostedTier):
+    """What every tier with instances has, however it scales."""
 
     if TYPE_CHECKING:
-        alarms: EndpointAlarmLimits
-        guardrail: Guardrail | None
+
+        @property
+        def guardrail(self) -> Guardrail | None:
+            """How an update gets its traffic; a field of the shapes that let the fleet file choose."""
 
     instance_type: InstanceTypeName
     """A SageMaker CPU instance type. Another type is another endpoint name: the new endpoint is built before
     the old one goes. -> AWS::SageMaker::EndpointConfig InstanceType"""
     instances: Instances
     """Bounds and first size."""
-    scaling: Scaling
-    """Every endpoint scales."""
     volume_size_in_gb: Annotated[int, Field(ge=1, le=512)] | None = None
     """Disk of each instance; refused for types with local NVMe disks.
     -> AWS::SageMaker::EndpointConfig VolumeSizeInGB"""
@@ -264,6 +264,31 @@ class Tier(HostedTier):
 
     @property
     def fewest_instances(self) -> int:
+        """The least lower bound the endpoint ever has."""
+        return self.instances.min
+
+    @property
+    def most_instances(self) -> int:
+        """The greatest upper bound the endpoint ever has."""
+        return self.instances.max
+
+    @property
+    def endpoint_instance_type(self) -> str | None:
+        """The instance type in the endpoint's name."""
+        return self.instance_type
+
+
+class Tier(InstanceTier):
+    """What every tier has whose endpoints have instances and answer calls."""
+
+    if TYPE_CHECKING:
+        alarms: EndpointAlarmLimits
+
+    scaling: Scaling
+    """Every endpoint scales."""
+
+    @property
+    def fewest_instances(self) -> int:
         """The least lower bound the endpoint ever has, its schedules included."""
         return min([self.instances.min, *(scheduled.min for scheduled in self.scaling.schedules.values())])
 
@@ -271,11 +296,6 @@ class Tier(HostedTier):
     def most_instances(self) -> int:
         """The greatest upper bound the endpoint ever has, its schedules included."""
         return max([self.instances.max, *(scheduled.max for scheduled in self.scaling.schedules.values())])
-
-    @property
-    def endpoint_instance_type(self) -> str | None:
-        """The instance type in the endpoint's name."""
-        return self.instance_type
 
     @property
     def capacity(self) -> str:

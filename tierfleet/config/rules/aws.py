@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from tierfleet import aws_limits, images
 from tierfleet.config.hosting import AnyTier
-from tierfleet.config.hosting.tier import Tier
+from tierfleet.config.hosting.tier import InstanceTier, Tier
 from tierfleet.config.model import Encryption, Models
 from tierfleet.config.problems import Problem
 from tierfleet.instance_types import describe
@@ -15,7 +15,7 @@ from tierfleet.runtime import names
 # The tags that tierfleet sets itself.
 OUR_TAGS = ("fleet", "environment", "tier", "tenant")
 
-_InstanceTiers = Mapping[str, Tier]
+_InstanceTiers = Mapping[str, InstanceTier]
 
 
 def check_tags(tags: Mapping[str, str]) -> Iterator[Problem]:
@@ -124,11 +124,11 @@ def check_endpoint_names(fleet: str, environment: str, tiers: Mapping[str, AnyTi
                 yield Problem(where, key, None, message, "give one of them another id")
 
 
-def check_schedule_counts(tiers: _InstanceTiers) -> Iterator[Problem]:
+def check_schedule_counts(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
     """Application Auto Scaling's quota of scheduled actions."""
     most = aws_limits.SCHEDULED_ACTIONS.most
     for name, tier in tiers.items():
-        count = len(tier.scaling.schedules)
+        count = len(tier.scaling.schedules) if isinstance(tier, Tier) else 0
         if count > most:
             message = f"{count} schedules, Application Auto Scaling takes {most} scheduled actions a scalable target"
             yield Problem(f"tiers.{name}.scaling", "schedules", None, message, f"remove {count - most}")

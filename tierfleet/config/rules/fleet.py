@@ -15,7 +15,7 @@ from tierfleet.config.hosting.container_rules import (
     check_probe_against_image,
 )
 from tierfleet.config.hosting.multi_model import MultiModelTier
-from tierfleet.config.hosting.tier import RestOfFile, Tier
+from tierfleet.config.hosting.tier import InstanceTier, RestOfFile
 from tierfleet.config.model import Routes
 from tierfleet.config.problems import Problem
 from tierfleet.config.rules.aws import (
@@ -43,9 +43,9 @@ def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound
     `parts` has all tiers of the file; otherwise a missing default tier is no problem.
     """
     tiers: Mapping[str, AnyTier] = parts.get("tiers", {})
-    with_instances = {name: tier for name, tier in tiers.items() if isinstance(tier, Tier)}
+    with_instances = {name: tier for name, tier in tiers.items() if isinstance(tier, InstanceTier)}
     problems = [*_default_tier(tiers, every_tier_is_sound), *_tenants(tiers), *_warm_ups(tiers)]
-    problems += [*check_counts(tiers), *check_schedule_counts(with_instances)]
+    problems += [*check_counts(tiers), *check_schedule_counts(tiers)]
     rest = _rest_of_file(parts)
     for name, tier in tiers.items():
         problems += check_tier(name, tier, rest)
@@ -171,7 +171,7 @@ def _bake(routes: Routes, tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
         yield Problem("routes", "bake_minutes", routes.bake_minutes, message, fix)
 
 
-def _hosting_region(tiers: Mapping[str, Tier], region: str) -> Iterator[Problem]:
+def _hosting_region(tiers: Mapping[str, InstanceTier], region: str) -> Iterator[Problem]:
     for name, tier in tiers.items():
         if tier.instance_type not in hosted_in(region):
             elsewhere = sorted(other for other in hosting_regions() if tier.instance_type in hosted_in(other))

@@ -12,7 +12,7 @@ from tierfleet.aws_limits import (
 )
 from tierfleet.config import routes
 from tierfleet.config.hosted_routes import hosted_routes, template_bytes
-from tierfleet.config.hosting.tier import Tier
+from tierfleet.config.hosting.tier import InstanceTier
 from tierfleet.config.model import FleetConfig
 from tierfleet.config.problems import Problem
 from tierfleet.config.template_size import (
@@ -49,7 +49,7 @@ def check_counts(tiers: Tiers) -> Iterator[Problem]:
             f"({fits} dedicated tenants)"
         )
         yield Problem("tiers", "tenants", None, message, fix)
-    scaled = sum(tier.endpoint_count for tier in tiers.values() if isinstance(tier, Tier))
+    scaled = sum(tier.endpoint_count for tier in tiers.values() if isinstance(tier, InstanceTier))
     if scaled > SCALABLE_TARGETS.most:
         message = f"{scaled} endpoints need as many scalable targets, AWS allows {SCALABLE_TARGETS.most}"
         yield Problem("tiers", "tenants", None, message, "move tenants to a shared tier or another region")

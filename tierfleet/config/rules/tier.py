@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tierfleet.config.hosting import AnyTier
 from tierfleet.config.hosting.multi_model import MultiModelTier, WarmUp
-from tierfleet.config.hosting.tier import HostedTier, RestOfFile, Tier
+from tierfleet.config.hosting.tier import HostedTier, InstanceTier, RestOfFile, Tier
 from tierfleet.config.problems import Problem
 from tierfleet.config.rules.guardrail import check_guardrail
 from tierfleet.instance_types import describe
@@ -18,12 +18,12 @@ def check_tier(name: str, tier: AnyTier, rest: RestOfFile) -> Iterator[Problem]:
     where = f"tiers.{name}"
     if tier.endpoint_per_tenant:
         yield from _pinned_models(where, tier)
-    if isinstance(tier, Tier):
+    if isinstance(tier, InstanceTier):
         yield from _instances(where, tier)
     yield from tier.check(where, rest)
 
 
-def _instances(where: str, tier: Tier) -> Iterator[Problem]:
+def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
     instance_type = describe(tier.instance_type)
     if instance_type.burstable:
         message = "a burstable type cannot autoscale, and every endpoint scales"
@@ -33,7 +33,7 @@ def _instances(where: str, tier: Tier) -> Iterator[Problem]:
         message = f"{tier.instance_type} has a local NVMe disk and takes no volume size"
         fix = "remove it or use a type without d, such as ml.m5.xlarge"
         yield Problem(where, "volume_size_in_gb", tier.volume_size_in_gb, message, fix)
-    if tier.instances.min < 2:
+    if tier.shape.request_response and tier.instances.min < 2:
         message = "one instance: losing it or its availability zone is an outage"
         fix = "set min = 2 where callers depend on it"
         yield Problem(f"{where}.instances", "min", tier.instances.min, message, fix, severity="note")
@@ -43,7 +43,7 @@ def _instances(where: str, tier: Tier) -> Iterator[Problem]:
         message = "watches updates in place, and a change of a multi-model endpoint is a new endpoint instead"
         fix = "remove it: the warm gate keeps an image that cannot answer out of the routes"
         yield Problem(where, "guardrail", None, message, fix, severity="note")
-    if tier.guardrail:
+    if isinstance(tier, Tier) and tier.guardrail:
         yield from check_guardrail(where, tier, tier.guardrail)
 
 

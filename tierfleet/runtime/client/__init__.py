@@ -7,10 +7,12 @@ from tierfleet.runtime.client.errors import (
     CatalogUnavailableError,
     DeadlineExceededError,
     EndpointGoneError,
+    InferenceFailedError,
     ModelFailedError,
     ModelMissingError,
     PayloadRejectedError,
     ReplyFormatError,
+    RequestExpiredError,
     RequestInvalidError,
     RoutesUnavailableError,
     ServiceFailedError,
@@ -18,6 +20,7 @@ from tierfleet.runtime.client.errors import (
 )
 from tierfleet.runtime.client.reply import Reply
 from tierfleet.runtime.client.settings import ClientSettings
+from tierfleet.runtime.client.submission import Submission
 
 __all__ = [
     "AccessDeniedError",
@@ -27,13 +30,16 @@ __all__ = [
     "DeadlineExceededError",
     "EndpointGoneError",
     "FleetClient",
+    "InferenceFailedError",
     "ModelFailedError",
     "ModelMissingError",
     "PayloadRejectedError",
     "Reply",
     "ReplyFormatError",
+    "RequestExpiredError",
     "RequestInvalidError",
     "RoutesUnavailableError",
     "ServiceFailedError",
+    "Submission",
     "TenantBusyError",
 ]

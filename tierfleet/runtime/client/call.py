@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tierfleet.runtime import metrics
 from tierfleet.runtime.aws_errors import Kind, classify
@@ -20,7 +20,7 @@ from tierfleet.runtime.client.errors import (
 from tierfleet.runtime.client.metrics import CallMetrics
 from tierfleet.runtime.client.pointer_cache import PointerCache, PointerSource
 from tierfleet.runtime.client.reply import CSV, Reply, Timings
-from tierfleet.runtime.client.request_check import check_body_size, container_to_call
+from tierfleet.runtime.client.request_check import check_answers_calls, check_body_size, container_to_call
 from tierfleet.runtime.client.retries import Retries
 from tierfleet.runtime.client.route_cache import RouteCache
 from tierfleet.runtime.hosting.multi_container import PRIMARY
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # SageMaker answers with this status, or with an error.
 OK: Final = 200
+
+Sent = TypeVar("Sent")
 
 
 class StatusError(Exception):
@@ -80,16 +82,34 @@ class Call:
 
     def run(self, body: bytes, *, content_type: str | None, accept: str, container: str | None = None) -> Reply:
         """Make the call and return its reply. content_type: None for the container's, or text/csv. Raises CallError."""
-        self._waiting_seconds = self._clock() - self._started
-        self._container = container
-        while True:
-            route = self._resolve()
+
+        def check(route: Route) -> None:
+            check_answers_calls(route, tenant=self._tenant)
             check_body_size(body, route.shape, tenant=self._tenant)
+            container_to_call(route, self._container, tenant=self._tenant)
+
+        def send(route: Route) -> tuple[bytes, str, str | None]:
             hostname = container_to_call(route, self._container, tenant=self._tenant)
             sent_type = content_type or (route.containers[hostname].content_type if hostname else CSV)
+            return (*self._send(route, body, sent_type, accept, hostname), hostname)
+
+        self._container = container
+        route, (content, replied_type, hostname) = self.attempt(check, send)
+        return self._reply(route, content, replied_type, hostname)
+
+    def attempt(self, check: Callable[[Route], None], send: Callable[[Route], Sent]) -> tuple[Route, Sent]:
+        """Send until an attempt succeeds; returns its route and what `send` returned.
+
+        check: raises CallError for a route that the request does not fit, which ends the call. send: makes one attempt,
+        within `seconds_left`; its exceptions are healed where possible. Raises CallError.
+        """
+        self._waiting_seconds = self._clock() - self._started
+        while True:
+            route = self._resolve()
+            check(route)
             sent_at = self._clock()
             try:
-                content, replied_type = self._send(route, body, sent_type, accept, hostname)
+                sent = send(route)
             except MemoryError:
                 raise
             except Exception as error:
@@ -98,21 +118,21 @@ class Call:
                 self._heal(error, route)
             else:
                 self._calling_seconds += self._clock() - sent_at
-                return self._reply(route, content, replied_type, hostname)
+                return route, sent
 
     def _resolve(self) -> Route:
         """Find the route and, on a multi-model endpoint, the pointer. Raises CallError when no time is left."""
         while True:
-            if self._seconds_left() <= 0:
+            if self.seconds_left() <= 0:
                 raise self._too_late()
             lookup = POINTER if self._route else ROUTES
             try:
                 if self._route is None:
-                    self._document = self._services.routes.current(seconds_left=self._seconds_left())
+                    self._document = self._services.routes.current(seconds_left=self.seconds_left())
                     self._take_route(self._document.route_of(self._tenant))
                 elif self._route.shared and self._pointer is None:
                     self._pointer, self._pointer_source = self._services.pointers.get(
-                        self._tenant, seconds_left=self._seconds_left()
+                        self._tenant, seconds_left=self.seconds_left()
                     )
                 else:
                     return self._route
@@ -139,7 +159,7 @@ class Call:
         if container is not None:
             request["TargetContainerHostname"] = container
         self._attempts += 1
-        with time_limit(min(self._seconds_left(), route.shape.longest_answer_seconds)):
+        with time_limit(min(self.seconds_left(), route.shape.longest_answer_seconds)):
             response = self._services.runtime.invoke_endpoint(**request)
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", OK)
             if status != OK:
@@ -174,7 +194,7 @@ class Call:
                 return False
             if routes.refreshes_ended <= begun:
                 pause = routes.seconds_until_refresh()
-                if pause >= self._seconds_left():
+                if pause >= self.seconds_left():
                     return False
                 self._wait(pause)
 
@@ -182,7 +202,7 @@ class Call:
         if self._document is None:
             return False
         # If AppConfig does not answer, half of the time is left for the default tier.
-        newer = self._services.routes.newer_than(self._document, seconds_left=self._seconds_left() / 2)
+        newer = self._services.routes.newer_than(self._document, seconds_left=self.seconds_left() / 2)
         if newer != self._document:
             # New routes may name an endpoint that has been created again.
             self._gone.clear()
@@ -220,7 +240,7 @@ class Call:
             return False
         self._pointer_renewed = True
         try:
-            newer = self._services.pointers.newer_than(old, seconds_left=self._seconds_left())
+            newer = self._services.pointers.newer_than(old, seconds_left=self.seconds_left())
         except MemoryError:
             raise
         except Exception:
@@ -232,7 +252,7 @@ class Call:
         """Wait for the next attempt (of `lookup`), or raise the call's error if there is none or no time is left."""
         verdict = classify(error)
         seconds = self._retries.pause_seconds(verdict)
-        out_of_time = seconds is not None and seconds >= self._seconds_left()
+        out_of_time = seconds is not None and seconds >= self.seconds_left()
         if seconds is None or out_of_time:
             where: Any = {"tenant": self._tenant, "endpoint": self._endpoint(), "out_of_time": out_of_time}
             raise (unread_error(verdict, lookup, **where) if lookup else call_error(verdict, **where)) from error
@@ -242,7 +262,13 @@ class Call:
         self._services.sleep(seconds)
         self._waiting_seconds += seconds
 
-    def _seconds_left(self) -> float:
+    @property
+    def fell_back(self) -> bool:
+        """Whether the route is the default tier's, because the tenant's own endpoint does not exist."""
+        return self._fell_back
+
+    def seconds_left(self) -> float:
+        """Until the deadline; may be negative."""
         return self._deadline - self._clock()
 
     def _endpoint(self) -> str | None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Never, Self
+from typing import Final, Never, Self, TypeVar
 
 import boto3
 
@@ -28,7 +28,9 @@ from tierfleet.runtime.client.metrics import Emit
 from tierfleet.runtime.client.process_state import ClientOptions, ProcessState
 from tierfleet.runtime.client.reply import CSV, JSON, Reply, csv_rows, parse_scores
 from tierfleet.runtime.client.request_check import TENANT, check_request
+from tierfleet.runtime.client.results import Progress, Results, check_submissions
 from tierfleet.runtime.client.settings import ClientSettings
+from tierfleet.runtime.client.submission import AsyncRequest, Submission, submit
 from tierfleet.runtime.client.tenant_slots import Claim
 from tierfleet.runtime.clients import CallingClients
 from tierfleet.runtime.contributions import CONTRIBS, Contributions, NoContributionsError, Scores
@@ -40,6 +42,8 @@ from tierfleet.runtime.single_flight import SingleFlight
 # The dense server answers so for a model that it cannot explain. The stock image on a multi-model endpoint answers so
 # for any unknown Accept, and also for an invalid row.
 _NO_CONTRIBUTIONS: Final = frozenset({Kind.NOT_ACCEPTABLE, Kind.PAYLOAD_OR_MODEL})
+
+Made = TypeVar("Made")
 
 
 class FleetClient:
@@ -140,11 +144,121 @@ class FleetClient:
 
         Raises CallError (tierfleet.runtime.client.errors) for every failure.
         """
-        clock = self._options.clock
-        started = clock()
+        started = self._options.clock()
         given = self._options.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
         seconds = REAL_TIME_ANSWER_SECONDS if given is None else given
         check_request(tenant, body, content_type, accept, seconds, container)
+        return self._measured(
+            tenant,
+            started,
+            seconds,
+            extends=given is None,
+            make=lambda _state, call: call.run(body, content_type=content_type, accept=accept, container=container),
+        )
+
+    def submit(
+        self,
+        tenant: str,
+        body: bytes | None = None,
+        *,
+        s3: str | None = None,
+        content_type: str = CSV,
+        accept: str = JSON,
+        request_ttl_seconds: int | None = None,
+        invocation_timeout_seconds: int | None = None,
+        deadline_seconds: float | None = None,
+    ) -> Submission:
+        """Put a request into the queue of the tenant's asynchronous endpoint.
+
+        >>> submission = fleet.submit("m08", b"0.3,1.0,12.5")
+        >>> fleet.result(submission, timeout_seconds=60).predictions
+        [21.8]
+
+        body: up to 128,000 bytes go with the call; a larger one, up to 1 GB, is first written to the tier's bucket.
+        s3: instead of a body, an object that is below the tenant's `input` prefix of that bucket already.
+        request_ttl_seconds: how long it may wait in the queue, 60 to 21,600; by default 21,600 (6 h).
+        invocation_timeout_seconds: how long it may run, 1 to 3,600; by default 900.
+        deadline_seconds: when the attempt to submit it ends; by default that of the settings, or 70 s.
+
+        Raises CallError for every failure to submit it. How the model fails, `result` says.
+        """
+        started = self._options.clock()
+        given = self._options.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
+        seconds = REAL_TIME_ANSWER_SECONDS if given is None else given
+        check_request(tenant, b"" if body is None else body, content_type, accept, seconds)
+        request = AsyncRequest(
+            tenant=tenant,
+            body=body.encode() if isinstance(body, str) else body,
+            s3=s3,
+            content_type=content_type,
+            accept=accept,
+            request_ttl_seconds=request_ttl_seconds,
+            invocation_timeout_seconds=invocation_timeout_seconds,
+        )
+        request.check()
+        return self._measured(
+            tenant, started, seconds, extends=False, make=lambda state, call: submit(call, state.aws, request)
+        )
+
+    def result(self, submission: Submission, timeout_seconds: float = 900.0) -> Reply:
+        """Wait for the reply to a submitted request.
+
+        >>> fleet.result(fleet.submit("m08", b"1,2,3")).body
+        b'{"predictions": [{"score": 14.0}]}'
+
+        timeout_seconds: how long to wait. It asks S3 at pauses that grow to 5 s. An endpoint that has scaled to zero
+        needs minutes to wake up.
+
+        Raises DeadlineExceededError if there is no result in time; the same submission may be waited for again.
+        Raises PayloadRejectedError, ModelFailedError, RequestExpiredError or InferenceFailedError for a request that
+        failed, AccessDeniedError if the caller may not read the bucket, and CallError otherwise.
+        """
+        [outcome] = self.wait_many([submission], timeout_seconds)
+        if isinstance(outcome, CallError):
+            raise outcome
+        return outcome
+
+    def wait_many(
+        self,
+        submissions: Sequence[Submission],
+        timeout_seconds: float = 900.0,
+        *,
+        progress: Progress | None = None,
+    ) -> list[Reply | CallError]:
+        """Wait for many submitted requests; the outcomes are in the order of the submissions.
+
+        >>> submissions = [fleet.submit("m08", row) for row in (b"1,2,3", b"4,5,6")]
+        >>> outcomes = fleet.wait_many(submissions, progress=lambda done, total: print(done, "of", total))
+        1 of 2
+        2 of 2
+        >>> [outcome.predictions for outcome in outcomes]
+        [[14.0], [23.0]]
+
+        timeout_seconds: for all of them together. progress: called after each finished one.
+
+        A request that failed, or is not finished in time, has the CallError that `result` would raise as its outcome.
+        """
+        check_submissions(submissions, timeout_seconds)
+        outcomes: list[Reply | CallError | None] = [None] * len(submissions)
+        options = self._options
+        results = Results(
+            s3=self._state_here("-", timeout_seconds).aws.s3,
+            timeout_seconds=timeout_seconds,
+            clock=options.clock,
+            sleep=options.sleep,
+            jitter=options.jitter,
+        )
+        for done, (index, outcome) in enumerate(results.each(submissions), 1):
+            outcomes[index] = outcome
+            if progress is not None:
+                progress(done, len(submissions))
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _measured(
+        self, tenant: str, started: float, seconds: float, *, extends: bool, make: Callable[[ProcessState, Call], Made]
+    ) -> Made:
+        """Make a call in one of the tenant's slots, and count it. Raises CallError."""
+        clock = self._options.clock
         state: ProcessState | None = None
         claim = Claim(tenant)
         answered = False
@@ -157,9 +271,8 @@ class FleetClient:
                         "send fewer at once, or raise calls_per_tenant",
                         tenant=tenant,
                     )
-                deadline = started + seconds
-                call = Call(state.services, tenant, started=started, deadline=deadline, extends=given is None)
-                reply = call.run(body, content_type=content_type, accept=accept, container=container)
+                call = Call(state.services, tenant, started=started, deadline=started + seconds, extends=extends)
+                made = make(state, call)
             finally:
                 try:
                     state.slots.give_back(claim)
@@ -168,7 +281,7 @@ class FleetClient:
                     state.slots.give_back(claim)
                     raise
             answered = True
-            return reply
+            return made
         except (CallError, MemoryError):
             raise
         except Exception as error:

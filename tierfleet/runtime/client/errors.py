@@ -1,5 +1,6 @@
 """The errors of a call: one class for each thing a caller can do about it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -58,6 +59,17 @@ class ModelFailedError(CallError):
     """The model server failed on this call."""
 
 
+class InferenceFailedError(CallError):
+    """An asynchronous request failed, and its failure object does not say whether the body or the model was wrong.
+
+    Its text has the start of that object, which is often the model server's own reply.
+    """
+
+
+class RequestExpiredError(CallError):
+    """An asynchronous request was too long in the queue, or ran too long."""
+
+
 class AccessDeniedError(CallError):
     """The caller's identity lacks a permission that the call needs."""
 
@@ -93,6 +105,7 @@ class Lookup:
 
 ROUTES: Final = Lookup("routes", "AppConfig", RoutesUnavailableError)
 POINTER: Final = Lookup("pointer", "S3", CatalogUnavailableError)
+RESULT: Final = Lookup("result", "S3", ServiceFailedError)
 
 _ERROR_OF_KIND: Final[Mapping[Kind, type[CallError]]] = {
     Kind.PAYLOAD: PayloadRejectedError,
@@ -112,10 +125,15 @@ _REMEDY: Final[Mapping[type[CallError], str]] = {
     EndpointGoneError: "compare the deployed routes with the fleet's stack",
     CatalogUnavailableError: "check the account, the region and the models bucket given to FleetClient",
     RequestInvalidError: "correct the request",
+    InferenceFailedError: "check the body, then the endpoint's log group",
+    RequestExpiredError: "submit it again with a longer request_ttl_seconds or invocation_timeout_seconds, or raise "
+    "the tier's instances.max",
     AccessDeniedError: "check the credentials, and compare the caller's policy with docs/calling.md",
     ServiceFailedError: "try again later, and check the endpoint's alarms",
     DeadlineExceededError: "give the call more time, or warm the tenant up",
 }
+_MODEL_ERROR: Final = re.compile(r"Received (?P<side>client|server) error \(\d+\)")
+_LONGEST_FAILURE_CHARACTERS: Final = 300
 _NETWORK: Final = "check the network, the region and AWS_ENDPOINT_URL"
 
 
@@ -169,6 +187,29 @@ def lookup_error(failure: RoutesError | CatalogError, *, tenant: str, endpoint: 
             f"{where}: {failure}; {remedy}", tenant=tenant, endpoint=endpoint, kind=Kind.MISSING_MODEL
         )
     return CatalogUnavailableError(f"{where}: {failure}; publish the model again", tenant=tenant, endpoint=endpoint)
+
+
+def inference_error(failure: str, *, tenant: str, endpoint: str) -> CallError:
+    """The error of an asynchronous request, from the text at its FailureLocation."""
+    text = " ".join(failure.split())
+    shown = text if len(text) <= _LONGEST_FAILURE_CHARACTERS else f"{text[:_LONGEST_FAILURE_CHARACTERS]}…"
+    error, kind = _kind_of_failure(text)
+    remedy = _REMEDY[error]
+    sentence = (
+        f"{_where(tenant, endpoint)}: the asynchronous request failed: {shown or 'no reason was given'}; {remedy}"
+    )
+    return error(sentence, tenant=tenant, endpoint=endpoint, kind=kind)
+
+
+def _kind_of_failure(text: str) -> tuple[type[CallError], Kind | None]:
+    """SageMaker's own sentences are recognised; anything else is the model server's reply, whose status is lost."""
+    if model_error := _MODEL_ERROR.search(text):
+        if model_error["side"] == "client":
+            return PayloadRejectedError, Kind.PAYLOAD
+        return ModelFailedError, Kind.MODEL
+    if "expired" in text.lower():
+        return RequestExpiredError, None
+    return InferenceFailedError, None
 
 
 def too_late_error(lookup: Lookup | None, *, seconds: float, tenant: str, endpoint: str | None) -> CallError:

@@ -64,7 +64,7 @@ class ProcessState:
         self._session = session
         self._bucket: str | None = None
         self._bucket_flights: SingleFlight[bool, str] = SingleFlight("tierfleet-bucket")
-        self._aws = options.aws or clients.calling_clients(
+        self.aws = options.aws or clients.calling_clients(
             session=session,
             region=options.region,
             # The longest of all shapes: each call ends within the time of its own shape (call.py).
@@ -72,7 +72,7 @@ class ProcessState:
             connections=settings.connections,
             with_appconfigdata=options.routes is None and options.routes_file is None,
         )
-        self._aws.bound_in_time()
+        self.aws.bound_in_time()
         self.slots = TenantSlots(settings.calls_per_tenant)
         self.metrics = CallMetrics(
             options.emit or default_emit(),
@@ -82,7 +82,7 @@ class ProcessState:
             clock=options.clock,
         )
         self.services = Services(
-            runtime=self._aws.runtime,
+            runtime=self.aws.runtime,
             routes=RouteCache(
                 self._fetch(),
                 fleet=options.fleet,
@@ -118,19 +118,19 @@ class ProcessState:
         """Write the last metric lines and close this state's connections."""
         self.metrics.close()
         if self._options.aws is None:
-            self._aws.close()
+            self.aws.close()
 
     def _fetch(self) -> FetchRoutes:
         options = self._options
-        read_part = PartReader(lambda: self._aws.s3)
+        read_part = PartReader(lambda: self.aws.s3)
         if options.routes is not None:
             return fixed_routes(options.routes)
         if options.routes_file is not None:
             return routes_in_file(Path(options.routes_file), read_part=read_part, sections=_CALLERS_SECTIONS)
-        if self._aws.appconfigdata is None:
+        if self.aws.appconfigdata is None:
             raise ValueError("aws has no appconfigdata client and no routes are given, allowed: one of them")
         return RouteSession(
-            self._aws.appconfigdata,
+            self.aws.appconfigdata,
             application_id=names.routes_application(options.fleet, options.environment),
             environment_id=options.environment,
             profile_id=names.ROUTES_PROFILE,
@@ -143,7 +143,7 @@ class ProcessState:
     def _read_pointer(self, tenant: str) -> catalog.Pointer:
         bucket = self._models_bucket()
         with time_limit(LOOKUP_SECONDS):
-            return catalog.read_pointer(self._aws.s3, bucket=bucket, tenant=tenant)
+            return catalog.read_pointer(self.aws.s3, bucket=bucket, tenant=tenant)
 
     def _models_bucket(self) -> str:
         routes = self.services.routes.held
@@ -158,4 +158,4 @@ class ProcessState:
             return self._bucket
         options = self._options
         account = options.account or clients.caller_account(self._session, region=options.region)
-        return names.models_bucket(options.fleet, options.environment, account, self._aws.s3.meta.region_name)
+        return names.models_bucket(options.fleet, options.environment, account, self.aws.s3.meta.region_name)

@@ -47,6 +47,17 @@ def check_request(
         raise RequestInvalidError(f"{'; '.join(wrong)}; correct the request", tenant=who[:80])
 
 
+def check_answers_calls(route: Route, *, tenant: str) -> None:
+    """Raises RequestInvalidError for a tenant whose endpoint only takes requests into a queue."""
+    if not route.shape.request_response:
+        raise RequestInvalidError(
+            f"tenant {tenant} on endpoint {route.endpoint}: an asynchronous endpoint answers no calls; use submit and "
+            "result (docs/async.md), or host the tenant on another tier",
+            tenant=tenant,
+            endpoint=route.endpoint,
+        )
+
+
 def container_to_call(route: Route, named: str | None, *, tenant: str) -> str | None:
     """The hostname that a call sends, None to an endpoint that takes none.
 

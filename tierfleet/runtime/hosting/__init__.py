@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from tierfleet.runtime.hosting.asynchronous import ASYNC
 from tierfleet.runtime.hosting.dedicated import DEDICATED
 from tierfleet.runtime.hosting.multi_container import MULTI_CONTAINER
 from tierfleet.runtime.hosting.multi_model import MULTI_MODEL
@@ -18,6 +19,7 @@ SHAPES: Final[Mapping[str, HostingShape]] = {
         MULTI_CONTAINER,
         SERVERLESS,
         PIPELINE,
+        ASYNC,
     )
 }
 """Every shape by the word of `hosting`."""
@@ -25,6 +27,7 @@ SHAPES: Final[Mapping[str, HostingShape]] = {
 LONGEST_ANSWER_SECONDS: Final = max(shape.longest_answer_seconds for shape in SHAPES.values())
 
 __all__ = [
+    "ASYNC",
     "DEDICATED",
     "LONGEST_ANSWER_SECONDS",
     "MULTI_CONTAINER",

@@ -31,4 +31,5 @@ class HostingShape:
     max_body_bytes: int | None = None
     """The largest request that can be answered; None leaves that to SageMaker."""
     request_response: bool = True
-    """Whether a call waits for its answer. A tenant moves between two such shapes without losing a call."""
+    """Whether a call waits for its answer (`invoke`); otherwise it goes into a queue (`submit`). A tenant moves between
+    two such shapes without losing a call."""

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from loopback import SHARED, FakeAws, score
+from loopback import SHARED, FakeAws, async_route_document, queued, score
 
 from tierfleet.runtime import client, names
 from tierfleet.runtime.client import batch
@@ -18,6 +18,10 @@ DOCUMENTED = [
     client.FleetClient.predict,
     client.FleetClient.explain,
     client.FleetClient.explain_body,
+    client.FleetClient.submit,
+    client.FleetClient.result,
+    client.FleetClient.wait_many,
+    client.Submission,
     client.ClientSettings,
     client.CallError,
     names.endpoint_name,
@@ -45,6 +49,8 @@ def test_the_example_of_the_docstring_runs(
 ) -> None:
     aws.containers[SHARED] = dense_server
     aws.unpublished = {"m38"}
+    aws.routes = async_route_document("m08")
+    aws.endpoints.add(queued("m08"))
     for name, value in (("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test")):
         monkeypatch.setenv(f"AWS_{name}", value)
     known = {**vars(client), **vars(batch), **vars(names)}

@@ -355,7 +355,7 @@ def test_a_process_that_gets_no_more_threads_calls_with_what_it_holds(
         client.invoke("m37", b"1")
         monkeypatch.undo()
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        client._state._aws.runtime._request_signer._credentials._held = expiring(  # type: ignore[union-attr]
+        client._state.aws.runtime._request_signer._credentials._held = expiring(  # type: ignore[union-attr]
             fresh, in_seconds=720
         ).get_credentials()
         monkeypatch.setattr(threading.Thread, "start", refused)

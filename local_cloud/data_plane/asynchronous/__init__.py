@@ -1,0 +1,1 @@
+"""Asynchronous endpoints: their queues, and the objects and notifications of their results."""

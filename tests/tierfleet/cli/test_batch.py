@@ -1,0 +1,336 @@
+"""`tierfleet batch`: every row once and in order, whatever interrupts it."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loopback import FakeAws, async_route_document, queued, score
+from typer.testing import CliRunner
+
+from tierfleet.batch.input_file import check_file, in_chunks, read_rows
+from tierfleet.batch.pace import Pace
+from tierfleet.batch.run_state import Answered, Journal, Manifest, RowResult, begun, journal_path, manifest_path
+from tierfleet.batch.scoring import FailedRows, TooManyFailedRowsError, results_of
+from tierfleet.batch.scoring import score as score_rows
+from tierfleet.cli import app
+from tierfleet.errors import InputError
+from tierfleet.runtime.client import CallError, PayloadRejectedError, Reply, ServiceFailedError
+from tierfleet.runtime.client.reply import Timings
+
+NAMED = ("--fleet", "fraud", "--environment", "prod", "--region", "eu-west-1")
+
+
+def write(path: Path, rows: int, first: str = "") -> Path:
+    lines = [f"{row},{row / 4},1" for row in range(rows)]
+    path.write_text(first + "\n".join(lines) + "\n")
+    return path
+
+
+def output(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def at(aws: FakeAws, url: str, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+    """Commands call the AWS on loopback, which has an asynchronous endpoint of m08."""
+    aws.routes = async_route_document("m08")
+    aws.endpoints.add(queued("m08"))
+    for name, value in (("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test"), ("ENDPOINT_URL", url)):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    return aws
+
+
+def run(*arguments: Any, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["batch", *map(str, arguments), *NAMED])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("tenant", ["m37", "m01", "m08"])
+def test_every_row_has_its_score_in_order_on_every_kind_of_endpoint(at: FakeAws, tmp_path: Path, tenant: str) -> None:
+    file, out = write(tmp_path / "rows.csv", 23, first="a,b,c\n"), tmp_path / "scores.csv"
+    rate = () if tenant == "m08" else ("--requests-per-second", 1000)
+    summary = json.loads(run(tenant, file, "-o", out, "--rows-per-request", 5, *rate, "--json"))
+    expected = [score(tenant, f"{row},{row / 4},1") for row in range(23)]
+    lines = output(out)
+    assert [int(line["row"]) for line in lines] == list(range(1, 24))
+    assert [float(line["score"]) for line in lines] == expected
+    assert {line["error"] for line in lines} == {""}
+    assert (summary["rows"], summary["failed_rows"], summary["requests"]) == (23, 0, 5)
+    assert not journal_path(out).exists()
+    again = json.loads(run(tenant, file, "-o", out, "--json"))
+    assert (again["resumed_rows"], again["requests"]) == (23, 0)
+
+
+def test_rows_that_the_server_refuses_are_alone_without_a_score(at: FakeAws, tmp_path: Path) -> None:
+    at.bad_rows = {f"{row},{row / 4},1": b"bad" for row in (0, 7, 8, 22)}
+    file, out = write(tmp_path / "rows.csv", 23), tmp_path / "scores.csv"
+    run("m08", file, "-o", out, "--rows-per-request", 10, code=1)
+    lines = output(out)
+    assert [int(line["row"]) - 1 for line in lines if line["error"]] == [0, 7, 8, 22]
+    assert all(bool(line["score"]) != bool(line["error"]) for line in lines)
+    assert "bad" in lines[7]["error"]
+
+
+def test_a_run_of_bad_rows_ends_early_and_may_be_resumed_with_a_higher_limit(at: FakeAws, tmp_path: Path) -> None:
+    at.bad_rows = {f"{row},{row / 4},1": b"bad" for row in range(10, 23)}
+    file, out = write(tmp_path / "rows.csv", 23), tmp_path / "scores.csv"
+    said = run("m08", file, "-o", out, "--rows-per-request", 5, "--max-failed-rows", 7, code=1)
+    assert "8 rows failed and 7 may" in said
+    assert not out.exists()
+    run("m08", file, "-o", out, "--max-failed-rows", 20, code=1)
+    assert sum(bool(line["error"]) for line in output(out)) == 13
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", ["it has no rows"]),
+        (b"a,b\n", ["it has no rows"]),
+        (
+            b"1,2\n3\n4,x\n5,inf\n",
+            ["row 2 has 1 cells, allowed: 2", "row 3, column 2 is 'x'", "row 4, column 2 is inf"],
+        ),
+        (b"\xff\xfe1,2\n", ["is not CSV in UTF-8"]),
+        (b"1,2\n" + b"x,y\n" * 30, ["row 2, column 1", "and 50 more"]),
+    ],
+)
+def test_a_wrong_file_is_refused_with_all_its_problems_before_any_call(
+    at: FakeAws, tmp_path: Path, content: bytes, words: list[str]
+) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes(content)
+    said = " ".join(run("m08", file, "-o", tmp_path / "out.csv", code=2).split())
+    assert all(word in said for word in words), said
+    assert at.operations == []
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_wrong_type_a_missing_file_and_a_wrong_place_are_refused(at: FakeAws, tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.csv", 3)
+    assert "neither CSV nor Parquet" in run("m08", write(tmp_path / "rows.xlsx", 1), "-o", tmp_path / "o", code=2)
+    assert "cannot be read" in run("m08", tmp_path / "none.csv", "-o", tmp_path / "o", code=2)
+    assert "there is no directory" in run("m08", file, "-o", tmp_path / "none" / "o", code=2)
+    assert "leave --requests-per-second out" in run(
+        "m08", file, "-o", tmp_path / "o", "--requests-per-second", 1, code=2
+    )
+    said = run("m37", file, "-o", tmp_path / "o", "--rows-per-request", 1_000_000, code=2)
+    assert "fit into a request of 6,291,456 bytes" in " ".join(said.split())
+
+
+def test_an_output_of_another_run_is_not_touched(at: FakeAws, tmp_path: Path) -> None:
+    file, out = write(tmp_path / "rows.csv", 9), tmp_path / "scores.csv"
+    out.write_text("mine")
+    assert "is not of an interrupted run" in " ".join(run("m08", file, "-o", out, code=2).split())
+    assert out.read_text() == "mine"
+    out.unlink()
+    run("m08", file, "-o", out)
+    whole = out.read_bytes()
+    assert "tenant is 'm37', and was 'm08'" in " ".join(run("m37", file, "-o", out, code=2).split())
+    write(file, 10)
+    said = " ".join(run("m08", file, "-o", out, "--rows-per-request", 2, code=2).split())
+    assert "the input file has changed (9 rows then, 10 now)" in said
+    assert "rows_per_request is 2, and was 5000" in said
+    assert out.read_bytes() == whole
+    write(file, 9)
+    out.unlink()
+    assert "was complete and is gone" in " ".join(run("m08", file, "-o", out, code=2).split())
+    manifest_path(out).write_text("{}")
+    assert "is no manifest of tierfleet batch" in " ".join(run("m08", file, "-o", out, code=2).split())
+
+
+def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
+    import duckdb
+
+    file = tmp_path / "rows.parquet"
+    duckdb.sql("SELECT 1 AS a, 0.5::FLOAT AS b, NULL::DOUBLE AS c UNION ALL SELECT 2, 'nan'::FLOAT, 3").write_parquet(
+        str(file)
+    )
+    checked = check_file(file)
+    assert (checked.rows, checked.features) == (2, 3)
+    assert list(read_rows(checked)) == ["1.0,0.5,nan", "2.0,nan,3.0"]
+    wrong = tmp_path / "wrong.parquet"
+    duckdb.sql("SELECT 'x' AS name, 1 AS b").write_parquet(str(wrong))
+    with pytest.raises(InputError, match=r"columns name \(VARCHAR\) are not numbers"):
+        check_file(wrong)
+    wrong.write_bytes(b"no parquet")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        check_file(wrong)
+
+
+@given(st.lists(st.integers(0, 99), max_size=30), st.integers(1, 9))
+def test_chunks_hold_every_row_once(rows: list[int], size: int) -> None:
+    chunks = list(in_chunks(map(str, rows), size))
+    assert [row for chunk in chunks for row in chunk] == [str(row) for row in rows]
+    assert all(len(chunk) == size for chunk in chunks[:-1])
+
+
+def reply(scores: list[float]) -> Reply:
+    timings = Timings(0, 0, 0, 0)
+    return Reply(
+        body=json.dumps(scores).encode(), content_type="application/json", tenant="m1", tier="t", endpoint="e",
+        fell_back=False, model_version="1", pointer=None, attempts=1, timings=timings,
+    )  # fmt: skip
+
+
+@given(st.sets(st.integers(0, 59)), st.integers(1, 60))
+def test_only_the_refused_rows_fail(bad: set[int], rows: int) -> None:
+    calls = 0
+
+    def call(body: bytes) -> Reply:
+        nonlocal calls
+        calls += 1
+        sent = [int(line) for line in body.decode().split("\n")]
+        if bad.intersection(sent):
+            raise PayloadRejectedError("no", tenant="m1")
+        return reply([float(row) for row in sent])
+
+    failed = FailedRows(most=60)
+    results = score_rows([str(row) for row in range(rows)], call, failed)
+    refused = {row for row in range(rows) if row in bad}
+    assert [result.score for result in results] == [None if row in refused else float(row) for row in range(rows)]
+    assert failed.count == len(refused)
+    # A bad row costs at most two calls a halving.
+    assert calls <= 1 + len(refused) * 2 * (rows.bit_length() + 1)
+
+
+def test_more_failed_rows_than_allowed_end_the_run_and_other_errors_are_raised() -> None:
+    def call(_: bytes) -> Reply:
+        raise PayloadRejectedError("no", tenant="m1")
+
+    with pytest.raises(TooManyFailedRowsError, match="3 rows failed and 2 may"):
+        score_rows(["1"] * 9, call, FailedRows(most=2))
+
+    def down(_: bytes) -> Reply:
+        raise ServiceFailedError("down", tenant="m1")
+
+    with pytest.raises(ServiceFailedError):
+        score_rows(["1"] * 9, down, FailedRows(most=2))
+    with pytest.raises(CallError, match="2 rows were sent and 1 scores came back"):
+        results_of(reply([1.0]), 2)
+
+
+def test_a_backfill_rests_as_long_as_its_request_took_and_waits_for_a_service_that_fails() -> None:
+    now, slept = [0.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    pace = Pace(5, clock=lambda: now[0], sleep=sleep)
+
+    def send(seconds: float) -> float:
+        now[0] += seconds
+        return now[0]
+
+    for seconds in (0.05, 0.05, 1.0, 0.05):
+        pace.call(lambda seconds=seconds: send(seconds))
+    # At most 5 a second; after the one of 1 s, a rest of 1 s.
+    assert slept == pytest.approx([0.15, 0.15, 1.0])
+    slept.clear()
+    failures = iter([True, True, False])
+
+    def unsteady() -> str:
+        if next(failures):
+            raise ServiceFailedError("down", tenant="m1")
+        return "answered"
+
+    assert pace.call(unsteady) == "answered"
+    assert [pause for pause in slept if pause >= 1] == [1.0, 2.0]
+    slept.clear()
+    with pytest.raises(ServiceFailedError):
+        pace.call(_raise)
+    assert [pause for pause in slept if pause >= 1] == [1.0, 2.0, 4.0, 8.0, 16.0]
+
+
+def _raise() -> str:
+    raise ServiceFailedError("down", tenant="m1")
+
+
+def manifest(rows: int, size: int) -> Manifest:
+    return Manifest(
+        version=1, fleet="f", environment="e", tenant="m1", input_sha256="x", rows=rows, rows_per_request=size
+    )
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32))
+def test_a_journal_that_is_cut_anywhere_keeps_its_whole_lines_only(seed: int) -> None:
+    chosen = random.Random(seed)  # noqa: S311
+    with tempfile.TemporaryDirectory() as directory:
+        out = Path(directory) / "out.csv"
+        wanted = begun(out, manifest(17, 5), rows_per_request_given=True)
+        sizes = [5, 5, 5, 2]
+        with Journal(out, wanted) as journal:
+            for chunk in chosen.sample(range(4), chosen.randint(1, 4)):
+                results = [RowResult(float(row)) for row in range(sizes[chunk])]
+                journal.answered(Answered(chunk, "1", results))
+        content = journal_path(out).read_bytes()
+        cut = chosen.randint(0, len(content))
+        journal_path(out).write_bytes(content[:cut])
+        with Journal(out, wanted) as journal:
+            assert len(journal.offsets) == content[:cut].count(b"\n")
+            for chunk in set(range(4)) - journal.offsets.keys():
+                journal.answered(Answered(chunk, "1", [RowResult(float(row)) for row in range(sizes[chunk])]))
+            results = [result.score for answered in journal.all() for result in answered.results]
+        assert results == [float(row) for size in sizes for row in range(size)]
+
+
+def test_a_damaged_journal_and_a_second_writer_are_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    wanted = begun(out, manifest(10, 5), rows_per_request_given=True)
+    with Journal(out, wanted), pytest.raises(InputError, match="another process writes"):
+        Journal(out, wanted)
+    for line in (b"{}\n", b"[]\n", b"x\n", b'{"answered":0,"model_version":null,"results":[[1,null]]}\n'):
+        journal_path(out).write_bytes(line)
+        with pytest.raises(InputError, match="line 1 is damaged"):
+            Journal(out, wanted)
+
+
+COMMAND = str(Path(sys.executable).parent / "tierfleet")
+
+
+@pytest.mark.parametrize("tenant", ["m37", "m08"])
+def test_a_run_that_is_killed_again_and_again_has_every_row_once(at: FakeAws, tmp_path: Path, tenant: str) -> None:
+    rows = 60
+    file, out = write(tmp_path / "rows.csv", rows), tmp_path / "scores.csv"
+    rate = [] if tenant == "m08" else ["--requests-per-second", "1000"]
+    command = [COMMAND, "batch", tenant, str(file), "-o", str(out), "--rows-per-request", "4", *rate, *NAMED]
+    operation = "InvokeEndpointAsync" if tenant == "m08" else "InvokeEndpoint"
+
+    def killed_after(calls: int) -> None:
+        process = subprocess.Popen(command, env=os.environ.copy(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wanted = at.count(operation) + calls
+        _until(lambda: at.count(operation) >= wanted or process.poll() is not None)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    killed_after(3)
+    killed_after(2)
+    done = subprocess.run(command, env=os.environ.copy(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = output(out)
+    assert [int(line["row"]) for line in lines] == list(range(1, rows + 1))
+    assert [float(line["score"]) for line in lines] == [score(tenant, f"{row},{row / 4},1") for row in range(rows)]
+    # Of a killed run, only the requests without a line in the journal are made again.
+    assert at.count(operation) <= rows // 4 + 2 + 2
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
