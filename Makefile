@@ -19,7 +19,7 @@ step = printf '\033[1m==> %s\033[0m\n' '$(1)'
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-long test-boto3-next test-early-start test-xgboost-versions test-five-models lint types check synth diff snapshot-update schema \
-        picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-planner-truth bench-server bench-warm-up bench-backfill \
+        picture bench audit bench-cache bench-chaos bench-moves bench-neighbours bench-planner bench-planner-truth planning-tables bench-server bench-warm-up bench-backfill \
         bench-forest bench-forest-density bench-forest-fleet boto3-next exactness-forest fuzz fuzz-forest image limits mixes sbom security clean
 
 help:  ## Show this help
@@ -185,8 +185,12 @@ security: install .build/security/.installed  ## Parliament and Checkov on every
 bench-planner: install  ## Compare the cache model with libCacheSim, and a trace of 100 M requests (minutes, 2 GB of disk)
 	$(BIN)/python -m benchmarks.planner
 
-bench-planner-truth: install  ## Compare plans with an independent simulation of the same calls on twelve fleets (half a minute)
+bench-planner-truth: install  ## Compare plans with an independent simulation on twelve fleets, and three with real endpoints (5 minutes)
 	$(BIN)/python -m benchmarks.planner_truth
+	$(BIN)/python -m benchmarks.planner_truth --emulator
+
+planning-tables: install  ## Compute the tables of docs/planning.md and docs/planning-model.md again (a minute)
+	$(BIN)/python tools/planning_tables.py
 
 bench-forest-fleet: install  ## 4,000 distinct models of 44 MB in one server, every tenant called, Zipf traffic (19 GiB of memory)
 	$(BIN)/python -m benchmarks.forest_fleet

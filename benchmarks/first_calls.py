@@ -23,9 +23,7 @@ from typing import Any
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
-import boto3
-
-from benchmarks.deployed_fleet import ROOT, bucket_of, deploy, synthesise
+from benchmarks.deployed_fleet import ROOT, caller, deploy, publish_models, synthesise
 from benchmarks.warm_up import (
     FEATURES,
     MOST_FIRST_OVER_LATER,
@@ -38,13 +36,9 @@ from benchmarks.warm_up import (
     times_of,
     train,
 )
-from local_cloud import LocalCloud, start
+from local_cloud import start
 from local_cloud.host import assembly
 from tierfleet.config import FleetConfig, load
-from tierfleet.models.files import find_models
-from tierfleet.models.publish_many import publish_all
-from tierfleet.runtime import clients
-from tierfleet.runtime.client import ClientSettings, FleetClient
 
 LISTED, MOVING, WHALES, COLD = 100, 100, 20, 40
 
@@ -107,31 +101,11 @@ def run(directory: Path, *, share: int) -> dict[str, Any]:
             say(name)
             deploy(cloud, folder, "Fleet")
             say(f"{name}: callers come")
-            with caller(cloud, first) as client:
+            with caller(cloud, first, pointer_ttl_seconds=POINTER_TTL_SECONDS) as client:
                 measured[name] = call(client, tenants)
                 if not cold_first:
                     cold_first, *_ = call(client, cold)
     return evaluated(measured, cold_first)
-
-
-def publish_models(cloud: LocalCloud, config: FleetConfig, models: Path) -> None:
-    s3 = cloud.client("s3", config.account, region=config.region)
-    outcomes = publish_all(s3, bucket=bucket_of(config), models=find_models(models), jobs=8)
-    if failed := [outcome.message for outcome in outcomes if outcome.failed]:
-        raise RuntimeError("; ".join(failed))
-
-
-def caller(cloud: LocalCloud, config: FleetConfig) -> FleetClient:
-    """A caller that starts now: its routes are the deployed ones. Closing it closes its clients of AWS."""
-    aws = clients.calling_clients(
-        session=boto3.Session(aws_access_key_id=config.account, aws_secret_access_key="local"),  # noqa: S106
-        region=config.region,
-        read_timeout_seconds=70,
-        connections=4,
-        endpoint_url=cloud.endpoint_url,
-    )
-    settings = ClientSettings(pointer_ttl_seconds=POINTER_TTL_SECONDS)
-    return FleetClient(config.fleet, config.environment, region=config.region, aws=aws, settings=settings)
 
 
 def evaluated(measured: dict[str, tuple[list[float], list[float], list[float]]], cold: list[float]) -> dict[str, Any]:

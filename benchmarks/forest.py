@@ -1,8 +1,8 @@
-"""Flat forests beside XGBoost, and on demand their peers: `python -m benchmarks.forest [--quick] [--peers]`.
+"""Compares flat forests with XGBoost, and optionally with peers: `python -m benchmarks.forest [--quick] [--peers]`.
 
-Each contender is a process of its own; all are measured in turns, several rounds, and a ratio is the median of the
-ratios within a round, so that what else the machine does harms both sides. XGBoost 3.4.1 is measured too where
-`make test-xgboost-versions` has installed it. The server's own bars are measured by benchmarks/model_server.
+Each contender runs in its own process. They are measured in turn, over several rounds. A ratio is the median of the
+ratios within a round, so other work on the machine affects both sides equally. XGBoost 3.4.1 is measured too if
+`make test-xgboost-versions` has installed it. benchmarks/model_server measures the server's own bars.
 """
 
 import argparse
@@ -39,14 +39,15 @@ MANY_LOADS = {"small": 200, "medium": 40, "large": 200}
 FEW_LOADS = {"small": 200, "medium": 40, "large": 40}  # a Booster of 44 MB takes 65 MiB
 CALLS = {"small": 2000, "medium": 1000, "large": 200}
 COPIES_IN_TURNS = 40
-# Of `inplace_predict` and of the C call, by size: one row; 512 rows of `inplace_predict`.
+# By size: the largest allowed share of XGBoost's time. One row: of `inplace_predict`, of the C call. 512 rows: of
+# `inplace_predict`.
 ONE_ROW_BARS = {"small": (1 / 60, 1 / 15), "medium": (1 / 20, 1 / 7), "large": (1 / 20, 1 / 12)}
 BATCH_BARS = {"small": 0.6, "medium": 0.45, "large": 0.25}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the table of bars; `met` is None where nothing is asked."""
+    """One line of the table of bars. `met` is None for a figure without a bar."""
 
     measure: str
     bar: str
@@ -55,7 +56,7 @@ class Finding:
 
 
 class Worker:
-    """A contender's process."""
+    """The process of one contender."""
 
     def __init__(self, name: str, contender: str, python: str) -> None:
         self.name = name
@@ -65,7 +66,7 @@ class Worker:
         )
 
     def ask(self, do: str, **arguments: Any) -> Any:
-        """The answer to a command; RuntimeError if the contender cannot."""
+        """The answer to a command. Raises RuntimeError if the contender fails."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
@@ -85,7 +86,7 @@ class Worker:
 
 
 class Run:
-    """The contenders, their figures by size and measure, one a round, and the findings."""
+    """The contenders, their figures by size and measure (one per round), and the findings."""
 
     def __init__(self, workers: list[Worker], rounds: int, *, quick: bool) -> None:
         self.workers = workers
@@ -95,7 +96,7 @@ class Run:
         self.failed: dict[str, str] = {}
         self.findings: list[Finding] = []
 
-    def found(self, measure: str, bar: str, measured: str, met: bool | None) -> None:
+    def add_finding(self, measure: str, bar: str, measured: str, met: bool | None) -> None:
         """Add a line to the table."""
         self.findings.append(Finding(measure, bar, measured, met))
         print(f"  {measure}: {measured}  [{bar}]", flush=True)
@@ -147,7 +148,7 @@ class Run:
 
 
 def write_forests(run: Run, models: dict[str, list[Path]]) -> None:
-    """The forests of all models, next to them, and the bars of the files."""
+    """Write the forests of all models, and compare the files with their bars."""
     for size, paths in models.items():
         seconds = []
         for path in paths:
@@ -160,55 +161,55 @@ def write_forests(run: Run, models: dict[str, list[Path]]) -> None:
         data = paths[0].read_bytes()
         if size == "large":
             written = statistics.median(seconds)
-            run.found("writing the 44 MB model", "<= 3 s", f"{written:.2f} s", written <= 3)
+            run.add_finding("writing the 44 MB model", "<= 3 s", f"{written:.2f} s", written <= 3)
         if len(data) > 1_000_000:
             for form, name, bar in ((FORM_A, "A", 7), (FORM_B, "B", 4)):
                 share = len(data) / len(write_forest(tree_model(read_document(data)), node_bytes=form))
-                run.found(f"file / UBJ, {size}, form {name}", f"<= 1/{bar}", f"1/{share:.1f}", share >= bar)
+                run.add_finding(f"file / UBJ, {size}, form {name}", f"<= 1/{bar}", f"1/{share:.1f}", share >= bar)
 
 
-def judge(run: Run) -> None:
-    """The bars that the measured figures meet or miss."""
+def compare_with_bars(run: Run) -> None:
+    """Compare the figures with their bars."""
     for size in SIZES:
         for other, bar in zip(("inplace_predict", "C call"), ONE_ROW_BARS[size], strict=True):
             _share(run, f"one row, {size}, of {other}", size, "row us", other, bar)
     _share(run, f"one row, large, {COPIES_IN_TURNS} models in turns, of C call", "large", "turns us", "C call", 1 / 10)
     for size in SIZES:
         ratio, bar = run.ratio(size, "512 rows ms", "inplace_predict"), BATCH_BARS[size]
-        run.found(f"512 rows, {size}, of inplace_predict", f"<= {bar}", f"{ratio:.2f}", ratio <= bar)
+        run.add_finding(f"512 rows, {size}, of inplace_predict", f"<= {bar}", f"{ratio:.2f}", ratio <= bar)
     ours, booster = (run.figures["large"][name] for name in ("forest", "C call"))
     mib, share = ours["MiB"][0], booster["MiB"][0] / ours["MiB"][0]
     loads = int(ours["loads"][0])
-    run.found(
+    run.add_finding(
         f"memory of a 44 MB-class model, {loads} loads", "<= 5.5 MiB and <= 1/12 of Booster",
         f"{mib:.2f} MiB, 1/{share:.1f}", mib <= 5.5 and share >= 12 and (run.quick or loads >= 200),
     )  # fmt: skip
     share = run.figures["large"]["inplace_predict"]["load ms"][0] / ours["load ms"][0]
-    run.found("open + check + CRC-32, large", "<= 1/10 of XGBoost's load", f"1/{share:.1f}", share >= 10)
+    run.add_finding("open + check + CRC-32, large", "<= 1/10 of XGBoost's load", f"1/{share:.1f}", share >= 10)
     for size in SIZES:
         equal = run.figures[size]["forest"]["equal"][0]
-        run.found(f"scores of 512 rows, {size}", "all equal to XGBoost's", f"{equal:.1%} equal", equal == 1)
+        run.add_finding(f"scores of 512 rows, {size}", "all equal to XGBoost's", f"{equal:.1%} equal", equal == 1)
 
 
 def _share(run: Run, measure: str, size: str, figure: str, other: str, bar: float) -> None:
     ratio = run.ratio(size, figure, other)
-    run.found(measure, f"<= 1/{1 / bar:.0f}", f"1/{1 / ratio:.1f}", ratio <= bar)
+    run.add_finding(measure, f"<= 1/{1 / bar:.0f}", f"1/{1 / ratio:.1f}", ratio <= bar)
 
 
 def contenders(*, peers: bool) -> list[Worker]:
-    """The processes to measure; 3.4.1 where it is installed."""
-    found = [Worker(name, name, sys.executable) for name in ("forest", "inplace_predict", "C call")]
+    """The processes to measure, with XGBoost 3.4.1 if it is installed."""
+    workers = [Worker(name, name, sys.executable) for name in ("forest", "inplace_predict", "C call")]
     newer = ROOT / ".build" / "xgboost-versions" / "3.4.1" / "bin" / "python"
     if newer.exists():
-        found += [Worker(f"{name} 3.4.1", name, str(newer)) for name in ("inplace_predict", "C call")]
+        workers += [Worker(f"{name} 3.4.1", name, str(newer)) for name in ("inplace_predict", "C call")]
     if peers:
         python = str(python_with("forest-peers", PEER_PACKAGES))
-        found += [Worker(name, name, python) for name in PEERS]
-    return found
+        workers += [Worker(name, name, python) for name in PEERS]
+    return workers
 
 
 def figures_table(run: Run) -> list[str]:
-    """Every contender's own figures as markdown: the medians over rounds."""
+    """The contenders' figures as markdown: medians over the rounds."""
     measures = ("load ms", "MiB", "row us", "turns us", "512 rows ms", "equal")
     lines = [f"| size | contender | {' | '.join(measures)} |", "|---|---|" + "---|" * len(measures)]
     for size, by_name in run.figures.items():
@@ -246,7 +247,7 @@ def main() -> int:
     finally:
         for worker in run.workers:
             worker.close()
-    judge(run)
+    compare_with_bars(run)
     for what, why in run.failed.items():
         print(f"not measured: {what}: {why}")
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"

@@ -1,7 +1,7 @@
-"""One contender of benchmarks/forest.py in a process of its own: `forest_contender.py NAME`, a command a line on stdin.
+"""One contender of benchmarks/forest.py in its own process: `forest_contender.py NAME`, one command per line on stdin.
 
-A command is JSON, so is its answer, on a line that begins with `@@`. Times are the processor's, of this thread where
-not said otherwise. Rows differ from call to call.
+Commands and answers are JSON. An answer's line begins with `@@`. Times are processor time, of this thread unless stated
+otherwise. Each call has a different row.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ _ROWS = 2048
 
 
 class Contender:
-    """`load` makes a model of a path, `one` and `batch` score a row and 512 rows of float32 values."""
+    """`load` reads a model file. `one` scores one row and `batch` 512 rows of float32 values."""
 
     load: Callable[[Path], Any]
     one: Callable[[Any, Any], Any]
@@ -32,7 +32,7 @@ class Contender:
 
 
 def forest_path(model: Path) -> Path:
-    """Where the flat forest of `.../models/<size>/<name>/model.ubj` is: a server loads that folder, so not in it."""
+    """The flat forest of `.../models/<size>/<name>/model.ubj`. It is elsewhere: a server loads that whole folder."""
     size, name = model.parts[-3:-1]
     return model.parents[3] / "forests" / size / f"{name}.forest"
 
@@ -48,7 +48,7 @@ class Forest(Contender):
 
 
 class InplacePredict(Contender):
-    """XGBoost's own Python, which most servers call."""
+    """XGBoost's Python function, which most servers call."""
 
     def __init__(self) -> None:
         import xgboost
@@ -82,7 +82,7 @@ class Treelite(Contender):
 
 
 class OnnxRuntime(Contender):
-    """ONNX Runtime; a model is converted once, which takes minutes for 44 MB."""
+    """ONNX Runtime. A model is converted once, which takes minutes for 44 MB."""
 
     def __init__(self) -> None:
         import onnxruntime
@@ -130,7 +130,7 @@ CONTENDERS = {
 
 
 def pss_mib() -> float:
-    """This process's share of memory, after free memory went back to the system."""
+    """This process's proportional set size, after malloc has returned its free memory to the system."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
@@ -138,7 +138,7 @@ def pss_mib() -> float:
 
 
 class Bench:
-    """The models that are loaded, by size, and what is measured of them."""
+    """The loaded models, and the measurements."""
 
     def __init__(self, contender: Contender) -> None:
         self.contender = contender
@@ -146,7 +146,7 @@ class Bench:
         self.rows: list[Any] = []
 
     def load(self, paths: list[str], copies: int, features: int) -> dict[str, float]:
-        """Load `copies` models, these files in turn: milliseconds each, and MiB each after rows were scored."""
+        """Load `copies` models from these files in turn. Returns milliseconds and MiB per model."""
         random = np.random.default_rng(1)
         rows = random.standard_normal((_ROWS, features)).astype(np.float32)
         rows[::7, 3 % features] = np.nan
@@ -165,7 +165,7 @@ class Bench:
         return {"ms": float(np.median(times)), "mib": (pss_mib() - before) / copies}
 
     def one(self, calls: int, copies: int) -> dict[str, float]:
-        """Microseconds a call with one row; each call goes to the next of so many models."""
+        """Microseconds per call with one row. Each call goes to the next of `copies` models."""
         models, one, rows = self.models[:copies], self.contender.one, self.rows
         for at in range(min(calls, 50)):
             one(models[at % copies], rows[at])
@@ -175,18 +175,18 @@ class Bench:
         return {"us": (time.thread_time() - started) / calls * 1e6}
 
     def batch(self, calls: int) -> dict[str, float]:
-        """Milliseconds a call with 512 rows, of all threads."""
+        """Milliseconds per call with 512 rows, of all threads."""
         started = time.process_time()
         for _ in range(calls):
             self.contender.batch(self.models[0], self.block)
         return {"ms": (time.process_time() - started) / calls * 1e3}
 
     def scores(self) -> list[float]:
-        """Those of 512 rows, of the first model."""
+        """The scores of 512 rows by the first model."""
         return [float(score) for score in np.asarray(self.contender.batch(self.models[0], self.block)).ravel()]
 
     def drop(self) -> None:
-        """Forget the models."""
+        """Free the models."""
         self.models = []
         gc.collect()
 
@@ -198,7 +198,7 @@ def main() -> None:
         command = json.loads(line)
         try:
             answer = getattr(bench, command.pop("do"))(**command)
-        except Exception as error:  # whatever a peer says is the answer
+        except Exception as error:  # any failure of a peer is its answer
             answer = {"error": f"{type(error).__name__}: {error}"[:300]}
         print("\n@@" + json.dumps(answer), flush=True)
 

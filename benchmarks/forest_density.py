@@ -1,9 +1,9 @@
-"""Equal memory: `python -m benchmarks.forest_density [--tenants 400] [--memory-mib 3072]`.
+"""Compares servers with equal memory: `python -m benchmarks.forest_density [--tenants 400] [--memory-mib 3072]`.
 
-Three ways to hold the tenants of one multi-model endpoint in the same memory: as many Boosters as the stock container
-has room for, as many Boosters as the dense server has room for, and flat forests. The models have 44 MB as UBJ. One
-client calls tenants by Zipf's law, and does what the platform's front does: LOAD where a model is missing, UNLOAD of
-the least recently used where the server answers 507. The same calls go to each; a third of them fill the cache first.
+The tenants of one multi-model endpoint are held in three ways: as many Boosters as the stock container has room for, as
+many Boosters as the dense server has room for, and flat forests. The models have 44 MB as UBJ. One client calls tenants
+by Zipf's law and does what SageMaker's front does: it LOADs a missing model, and UNLOADs the least recently used one if
+the server answers 507. Each server gets the same calls. The first third of them fills the cache and is not counted.
 """
 
 import argparse
@@ -34,7 +34,7 @@ STOCK_MIB = 247  # a model of 44 MB in the stock container: two processes each (
 
 @dataclass
 class Front:
-    """A client of one server that loads what is missing. `most`: models at once, whatever the memory; 0: no limit."""
+    """A client of one server that loads missing models. `most` limits the number of loaded models; 0 is no limit."""
 
     server: processes.Process
     directories: list[Path]
@@ -47,7 +47,7 @@ class Front:
         self._connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=120)
 
     def call(self, tenant: int) -> None:
-        """One row of a tenant, its model loaded first if it is missing."""
+        """Score one row of a tenant. Loads its model first if it is missing."""
         started = time.perf_counter()
         if tenant in self.loaded:
             self.loaded.move_to_end(tenant)
@@ -84,7 +84,7 @@ class Front:
 
 
 def asked(tenants: int, calls: int) -> list[int]:
-    """The tenants of so many calls."""
+    """The tenant of each call."""
     random = np.random.default_rng(2)
     weights = np.arange(1, tenants + 1) ** -ZIPF_EXPONENT
     names: list[int] = random.permutation(tenants)[random.choice(tenants, calls, p=weights / weights.sum())].tolist()
@@ -117,7 +117,7 @@ def measure(name: str, directories: list[Path], calls: list[int], memory_mib: in
 
 
 def main() -> int:
-    """Run and print a table."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tenants", type=int, default=400)
     parser.add_argument("--memory-mib", type=int, default=3072, help="for models, of each (default: 3072)")

@@ -1,8 +1,9 @@
-"""A whole fleet in one server: `python -m benchmarks.forest_fleet [--tenants 4000]`; 19 GiB for 4,000, and wrk.
+"""Loads a whole fleet into one server: `python -m benchmarks.forest_fleet [--tenants 4000]`.
 
-Every tenant's model is another one, and real: 650 of the 660 trees of one of eight trained models of 44 MB, chosen by
-chance; as UBJ it would have 43.5 MB. Each is written, loaded by the server and deleted again. Then every tenant is
-called twice, each reply held against this process's own, and Zipf traffic follows.
+4,000 tenants need 19 GiB of memory. Needs wrk. Every tenant has a different, real model: 650 trees chosen at random
+from the 660 of one of eight trained models of 44 MB. As UBJ it would have 43.5 MB. Each file is written, loaded by the
+server and deleted. Then every tenant is called twice and each reply is compared with this process's own score. Zipf
+traffic follows.
 """
 
 import argparse
@@ -35,19 +36,19 @@ from benchmarks.model_server.traffic import traffic
 ROW = row()
 TREES_LEFT_OUT = 10
 ZIPF_EXPONENT = 1.1
-ZIPF_CALLS = 50_000  # in the list that wrk goes through again and again
+ZIPF_CALLS = 50_000  # wrk repeats this list
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model as the parts of a forest, and where each tree's words are."""
+    """A trained model as the parts of a forest, with each tree's words."""
 
     parts: Parts
     roots: Any
     words: list[Any]
 
     def without(self, left_out: set[int]) -> bytes:
-        """The forest of the other trees."""
+        """The forest without these trees."""
         kept = [tree for tree in range(len(self.roots)) if tree not in left_out]
         sizes = np.array([len(self.words[tree]) for tree in kept])
         return assemble(
@@ -67,7 +68,7 @@ def _trained(file: Path) -> Trained:
 
 
 def _parts(data: bytes) -> Parts:
-    """The sections of a forest of one output with leaves in its words."""
+    """The sections of a forest that has one output and leaves in its words."""
     counts = head(data)
     at, sections = HEAD_BYTES, []
     for size in (
@@ -84,7 +85,7 @@ def _parts(data: bytes) -> Parts:
 
 
 def forests(tenants: int) -> Iterator[bytes]:
-    """So many forests, no two alike."""
+    """One forest per tenant. All are different."""
     random = np.random.default_rng(1)
     trained = [_trained(directory / "model.ubj") for directory in generate(processes.BUILD / "models")["large"]]
     seen: set[tuple[int, frozenset[int]]] = set()
@@ -97,13 +98,13 @@ def forests(tenants: int) -> Iterator[bytes]:
 
 
 def percentiles(milliseconds: list[float]) -> str:
-    """p50, p95 and p99 in words."""
-    found = np.percentile(milliseconds, [50, 95, 99])
-    return "p50 {:.2f}, p95 {:.2f}, p99 {:.2f} ms".format(*found)
+    """p50, p95 and p99 as text."""
+    values = np.percentile(milliseconds, [50, 95, 99])
+    return "p50 {:.2f}, p95 {:.2f}, p99 {:.2f} ms".format(*values)
 
 
 def load_all(server: processes.Process, tenants: int, scratch: Path) -> list[bytes]:
-    """Load every tenant's model: the reply that each must give."""
+    """Load every tenant's model. Returns the expected reply of each."""
     replies, seconds = [], []
     before, counted = server.memory_mib(), server.metric("memory_used_bytes")
     started = time.monotonic()
@@ -128,7 +129,7 @@ def load_all(server: processes.Process, tenants: int, scratch: Path) -> list[byt
 
 
 def first_calls(server: processes.Process, replies: list[bytes]) -> int:
-    """Call every tenant once, and once more: how many replies were wrong."""
+    """Call every tenant twice. Returns the number of wrong replies."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     wrong = 0
     for which in ("first", "second"):
@@ -145,7 +146,7 @@ def first_calls(server: processes.Process, replies: list[bytes]) -> int:
 
 
 def zipf(server: processes.Process, tenants: int, seconds: float, scratch: Path) -> int:
-    """Zipf traffic at 1 and 8 connections: how many requests failed."""
+    """Send Zipf traffic at 1 and 8 connections. Returns the number of failed requests."""
     random = np.random.default_rng(2)
     weights = np.arange(1, tenants + 1) ** -ZIPF_EXPONENT
     asked = random.permutation(tenants)[random.choice(tenants, ZIPF_CALLS, p=weights / weights.sum())]
@@ -172,10 +173,10 @@ def _available_mib() -> int:
 
 
 def main() -> int:
-    """Run; the exit code is 1 if a reply was wrong or missing."""
+    """Run. The exit code is 1 if a reply was wrong or missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tenants", type=int, default=4000)
-    parser.add_argument("--seconds", type=float, default=20, help="of each traffic (default: 20)")
+    parser.add_argument("--seconds", type=float, default=20, help="duration of each traffic phase (default: 20)")
     options = parser.parse_args()
     budget_mib = round(5.2 * options.tenants + 64)
     available_mib = _available_mib()

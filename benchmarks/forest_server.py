@@ -1,7 +1,7 @@
-"""The dense model server with flat forests beside the same server with Boosters: `python -m benchmarks.forest_server`.
+"""Compares the dense model server with flat forests and with Boosters: `python -m benchmarks.forest_server`.
 
-Two servers hold the same models, one as UBJ and one as forests; they and a bare HTTP echo are asked in turns, several
-rounds. A ratio is the median of the ratios within a round. `--quick` takes a minute; needs wrk.
+Two servers hold the same models, one as UBJ and one as forests. Both and a bare HTTP echo are called in turn, over
+several rounds. A ratio is the median of the ratios within a round. `--quick` takes two minutes. Needs wrk.
 """
 
 import argparse
@@ -33,7 +33,7 @@ ROW = row()
 
 
 class Kept:
-    """One connection to a server that stays open, as the platform's own."""
+    """A persistent connection to a server, as SageMaker has one."""
 
     def __init__(self, server: processes.Process) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
@@ -64,18 +64,18 @@ class Bench:
         self.directories = _directories(generate(processes.BUILD / "models"), scratch)
         self.missed = 0
 
-    def judge(self, measure: str, values: list[float], bar: float, measured: str, *, at_most: bool = False) -> None:
-        """One line: the median of `values` against the bar."""
-        found = statistics.median(values)
-        met = found <= bar if at_most else found >= bar
+    def report(self, measure: str, values: list[float], bar: float, measured: str, *, at_most: bool = False) -> None:
+        """Print one line: the median of `values` and the bar."""
+        median = statistics.median(values)
+        met = median <= bar if at_most else median >= bar
         self.missed += not met
         spread = f"{min(values):.3g} - {max(values):.3g}"
         sign = "<=" if at_most else ">="
         mark = "met   " if met else "MISSED"
-        print(f"{mark} {measure}: {found:.3g} ({spread}) [{sign} {bar:.3g}]; {measured}", flush=True)
+        print(f"{mark} {measure}: {median:.3g} ({spread}) [{sign} {bar:.3g}]; {measured}", flush=True)
 
     def send(self, server: processes.Process, names: list[str], connections: int) -> Traffic:
-        """One row to each of the models in turn; none may fail."""
+        """Send one row to each of the models in turn. Raises RuntimeError if a request fails."""
         sent = traffic(
             server.port, [f"/models/{name}/invoke" for name in names] or ["/"], ROW, content_type="text/csv",
             connections=connections, seconds=self.seconds, script=self._script,
@@ -85,35 +85,35 @@ class Bench:
         return sent
 
     def in_turns(self, ask: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
-        """What each gives, round by round; the first round is for warming up."""
-        found: dict[str, list[float]] = {who: [] for who in ask}
+        """The values that each measures, by round. The first round warms up and is not counted."""
+        values: dict[str, list[float]] = {who: [] for who in ask}
         for attempt in range(self.rounds + 1):
             for who, measure in ask.items():
                 value = measure()
                 if attempt:
-                    found[who].append(value)
-        return found
+                    values[who].append(value)
+        return values
 
 
 def _directories(models: dict[str, list[Path]], scratch: Path) -> dict[str, dict[str, list[Path]]]:
-    """The models by form and size, each in a directory of its own with one file."""
-    found: dict[str, dict[str, list[Path]]] = {"Booster": {}, "forest": {}}
+    """The models by form and size. Each has its own directory with one file."""
+    directories: dict[str, dict[str, list[Path]]] = {"Booster": {}, "forest": {}}
     for size in ("small", "large"):
         for directory in models[size][:SMALL]:
-            for who, by_size in found.items():
+            for who, by_size in directories.items():
                 place = scratch / who / size / directory.name
                 place.mkdir(parents=True)
                 by_size.setdefault(size, []).append(place)
             source = directory / "model.ubj"
             (scratch / "Booster" / size / directory.name / "model.ubj").hardlink_to(source)
             (scratch / "forest" / size / directory.name / "model.forest").write_bytes(tierfleet_forest.convert(source))
-    return found
+    return directories
 
 
 def _rates(
     bench: Bench, servers: dict[str, processes.Process], names: dict[str, list[str]]
 ) -> tuple[dict[str, list[float]], str]:
-    """Requests a second at 8 connections by server and round, and all that in words, with the processor time of one."""
+    """Requests per second at 8 connections, by server and round, and a text with rates and processor times."""
     cost_us: dict[str, list[float]] = {who: [] for who in servers}
 
     def rate(who: str) -> float:
@@ -131,21 +131,21 @@ def _rates(
 
 
 def requests(bench: Bench, servers: dict[str, processes.Process], echo: processes.Process) -> None:
-    """Requests a second: small models at 8 connections beside the echo, large ones in turns."""
+    """Requests per second: small models at 8 connections, with the echo, and large models in turn."""
     small = [f"small-{number}" for number in range(SMALL)]
     large = [f"large-{number}" for number in range(LARGE)]
     everyone = {**servers, "echo": echo}
     rates, text = _rates(bench, everyone, {"Booster": small, "forest": small, "echo": []})
-    bench.judge("small, 8 connections, of the Booster path", _ratios(rates["forest"], rates["Booster"]), 3, text)
-    bench.judge("  of the bare echo", _ratios(rates["forest"], rates["echo"]), 0.4, text)
-    bench.judge("  of the stock record", [rate / STOCK_PER_SECOND for rate in rates["forest"]], 35, "recorded: 641/s")
+    bench.report("small, 8 connections, of the Booster path", _ratios(rates["forest"], rates["Booster"]), 3, text)
+    bench.report("  of the bare echo", _ratios(rates["forest"], rates["echo"]), 0.4, text)
+    bench.report("  of the stock record", [rate / STOCK_PER_SECOND for rate in rates["forest"]], 35, "recorded: 641/s")
     rates, text = _rates(bench, servers, dict.fromkeys(servers, large))
     measure = f"large, {len(large)} in turns, of the Booster path"
-    bench.judge(measure, _ratios(rates["forest"], rates["Booster"]), 8, text)
+    bench.report(measure, _ratios(rates["forest"], rates["Booster"]), 8, text)
 
 
 def loads(bench: Bench, servers: dict[str, processes.Process]) -> None:
-    """LOAD over a connection that is kept."""
+    """LOAD over a persistent connection."""
     kept = {who: Kept(server) for who, server in servers.items()}
     for size, count in (("small", 20), ("large", 3)):
 
@@ -156,17 +156,17 @@ def loads(bench: Bench, servers: dict[str, processes.Process]) -> None:
             ]
             return statistics.median(times)
 
-        found = bench.in_turns({who: partial(median_ms, who) for who in servers})
-        text = ", ".join(f"{who} {statistics.median(values):.2f} ms" for who, values in found.items())
+        times_ms = bench.in_turns({who: partial(median_ms, who) for who in servers})
+        text = ", ".join(f"{who} {statistics.median(values):.2f} ms" for who, values in times_ms.items())
         if size == "small":
-            bench.judge("LOAD small, ms", found["forest"], 1.5, text, at_most=True)
+            bench.report("LOAD small, ms", times_ms["forest"], 1.5, text, at_most=True)
         else:
-            ratios = _ratios(found["forest"], found["Booster"])
-            bench.judge("LOAD large, of the Booster path", ratios, 1 / 12, text, at_most=True)
+            ratios = _ratios(times_ms["forest"], times_ms["Booster"])
+            bench.report("LOAD large, of the Booster path", ratios, 1 / 12, text, at_most=True)
 
 
-def beside_loads(bench: Bench, servers: dict[str, processes.Process]) -> None:
-    """p99 of small models at rest, and while 44 MB-class models of the same kind load without a pause."""
+def latency_while_loading(bench: Bench, servers: dict[str, processes.Process]) -> None:
+    """p99 of small models when nothing loads, and while models of the 44 MB class load without a pause."""
     small = [f"small-{number}" for number in range(SMALL)]
     for connections in (1, 8):
         for who, server in servers.items():
@@ -179,7 +179,7 @@ def beside_loads(bench: Bench, servers: dict[str, processes.Process]) -> None:
                 ratios.append(busy[-1] / rest[-1])
             p99 = f"{statistics.median(busy):.2f} against {statistics.median(rest):.2f} ms, {loaded} loads"
             if who == "forest":
-                bench.judge(f"p99 while forests load, {connections} connections", ratios, 3, p99, at_most=True)
+                bench.report(f"p99 while forests load, {connections} connections", ratios, 3, p99, at_most=True)
             else:
                 print(f"       the same with Boosters: {statistics.median(ratios):.3g} x, {p99}", flush=True)
 
@@ -189,7 +189,7 @@ def _ratios(mine: list[float], others: list[float]) -> list[float]:
 
 
 def main() -> int:
-    """Measure, print each line as it is known; the exit code is 1 if a bar was missed."""
+    """Measure and print each line at once. The exit code is 1 if a bar was missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: about two minutes")
     options = parser.parse_args()
@@ -205,7 +205,7 @@ def main() -> int:
                     server.load(f"{size}-{number}", directories[number % len(directories)])
         requests(bench, servers, echo)
         loads(bench, servers)
-        beside_loads(bench, servers)
+        latency_while_loading(bench, servers)
     return int(bench.missed > 0)
 
 

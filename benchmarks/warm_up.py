@@ -24,18 +24,14 @@ from typing import Any, Final
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
-import boto3
 import numpy as np
 import xgboost
 
-from benchmarks.deployed_fleet import ROOT, bucket_of, deploy, synthesise
+from benchmarks.deployed_fleet import ROOT, caller, deploy, publish_models, synthesise
 from local_cloud import LocalCloud, start
 from local_cloud.host import assembly
 from tierfleet.config import FleetConfig, load
-from tierfleet.models.files import find_models
-from tierfleet.models.publish_many import publish_all
-from tierfleet.runtime import clients
-from tierfleet.runtime.client import ClientSettings, FleetClient
+from tierfleet.runtime.client import FleetClient
 
 MOST_FIRST_OVER_LATER: Final = 1.2
 FEATURES: Final = 30
@@ -86,10 +82,7 @@ def run(directory: Path, config: FleetConfig) -> dict[str, Any]:
     ) as cloud:
         assembly.publish_assets(cloud, folder, config.account, config.region)
         deploy(cloud, folder, "Models")
-        s3 = cloud.client("s3", config.account, region=config.region)
-        outcomes = publish_all(s3, bucket=bucket_of(config), models=find_models(directory / "models"), jobs=8)
-        if failed := [outcome.message for outcome in outcomes if outcome.failed]:
-            raise RuntimeError("; ".join(failed))
+        publish_models(cloud, config, directory / "models")
         say("deploying")
         deploy(cloud, folder, "Fleet")
         say("the night: every container ends")
@@ -97,19 +90,10 @@ def run(directory: Path, config: FleetConfig) -> dict[str, Any]:
         say("the hour of the schedule")
         report = scheduled_run(cloud, config)
         say(f"{report}; callers come")
-        aws = clients.calling_clients(
-            session=boto3.Session(aws_access_key_id=config.account, aws_secret_access_key="local"),  # noqa: S106
-            region=config.region,
-            read_timeout_seconds=70,
-            connections=4,
-            endpoint_url=cloud.endpoint_url,
-        )
-        settings = ClientSettings(pointer_ttl_seconds=POINTER_TTL_SECONDS)
-        with FleetClient(config.fleet, config.environment, region=config.region, aws=aws, settings=settings) as client:
+        with caller(cloud, config, pointer_ttl_seconds=POINTER_TTL_SECONDS) as client:
             first, later, first_total = call(client, warm_up.tenants)
             cold_first, *_ = call(client, cold)
-        aws.close()
-    return judged(config, report, first, later, first_total, cold_first)
+    return evaluated(config, report, first, later, first_total, cold_first)
 
 
 def train(directory: Path, tenants: Sequence[str]) -> None:
@@ -180,7 +164,7 @@ def call(client: FleetClient, tenants: Sequence[str]) -> tuple[list[float], list
     return first, later, total
 
 
-def judged(
+def evaluated(
     config: FleetConfig,
     report: dict[str, Any],
     first: list[float],

@@ -25,6 +25,7 @@ def server_errors(metrics: EndpointMetrics, limits: ErrorLimits) -> AlarmSpec:
         id="ServerErrors",
         name=metrics.alarm_name("server-errors"),
         watches=MetricMath(
+            # min_requests is for five minutes, and this alarm looks each minute. Few calls make any ratio.
             f"IF(invocations >= {limits.min_requests / 5:.12g}, errors / invocations, 0)",
             "5XX ratio",
             {"errors": metrics.errors_5xx, "invocations": metrics.invocations},
@@ -115,6 +116,7 @@ def instance_alarms(metrics: EndpointMetrics, tier: Tier) -> list[AlarmSpec]:
         memory(metrics, limits.max_memory_percent),
         disk(metrics, limits.max_disk_percent),
         AlarmSpec(
+            # Target tracking adds instances within minutes: 15 of them above the target mean that it cannot.
             id="AboveScalingTarget",
             name=metrics.alarm_name("above-scaling-target"),
             watches=metrics.invocations_per_instance,
@@ -213,6 +215,7 @@ class CacheAlarms(Construct):
             alarm_actions=[audience.topic_arn],
             ok_actions=[audience.topic_arn],
             actions_suppressor=suppressor,
+            # The cache alarms see a warm-up's misses in three periods, so also after its end.
             actions_suppressor_wait_period=60 if suppressor else None,
             actions_suppressor_extension_period=3 * FIVE_MINUTES if suppressor else None,
         ).attr_arn

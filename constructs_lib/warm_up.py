@@ -62,9 +62,12 @@ class WarmUp(Construct):
         self._route_table = route_table
         self._code = lambda_.Code.from_asset(
             str(_ROOT / "lambda" / "warm_up"),
+            # Of the output, because tierfleet/runtime changes the function without changing this folder.
             asset_hash_type=cdk.AssetHashType.OUTPUT,
             bundling=cdk.BundlingOptions(
-                image=cdk.DockerImage.from_registry("never-used"), local=cast(cdk.ILocalBundling, _CopySources())
+                # BundlingOptions demands an image, which local bundling never pulls.
+                image=cdk.DockerImage.from_registry("never-used"),
+                local=cast(cdk.ILocalBundling, _CopySources()),
             ),
         )
         # One change of an endpoint sends several events. Runs do not overlap, and the later ones find the models warm.

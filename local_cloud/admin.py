@@ -15,6 +15,7 @@ from local_cloud.core import early_start, event_log
 from local_cloud.core.clock import clock
 from local_cloud.core.errors import ServiceError
 from local_cloud.data_plane.link import DataPlaneError
+from local_cloud.services import lambda_functions
 from local_cloud.services.cloudwatch import alarm_evaluation
 from local_cloud.services.sagemaker import events as sagemaker_events
 from local_cloud.services.sagemaker import resource_types, serving
@@ -114,6 +115,8 @@ async def _answer(
             return 200, _set_cloudformation(request)
         case "GET", "events":
             return 200, event_log.entries(account=query.get("account"), since=int(query.get("since", 0)))
+        case "GET", "functions":
+            return 200, {"events_under_way": lambda_functions.events_under_way()}
         case "GET", "invocations":
             return 200, _constant_server().invocations
         case "GET", "instances":

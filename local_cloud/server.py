@@ -1,4 +1,4 @@
-"""The local emulator's process: `python -m local_cloud.server`. Started by `processes.start`, not by hand.
+"""The local emulator's process: `python -m local_cloud.server`. Started by `host.start`, not by hand.
 
 It binds 127.0.0.1 only, says on standard output that it is ready, and ends when its parent does. With real models
 the data plane, a process of its own, has the port; ministack then listens behind it on an unpublished one.

@@ -64,7 +64,7 @@ def test_the_deployment_is_the_last_resource_of_the_fleet(fleet_template: dict[s
     assert before(fleet_template)[deployment] == fleet_template["Resources"].keys() - {deployment}
 
 
-def test_each_shared_endpoint_is_warmed_by_name_after_the_new_document_and_before_the_deployment(
+def test_each_multi_model_endpoint_is_warmed_by_name_after_the_new_document_and_before_the_deployment(
     fleet_template: dict[str, Any],
 ) -> None:
     order = before(fleet_template)
@@ -138,7 +138,7 @@ def test_the_gate_does_not_run_again_when_only_the_document_changes(fleet_templa
         assert document not in json.dumps(fleet_template["Resources"][gate]["Properties"])
 
 
-def test_the_gates_permissions_stand_before_the_endpoint_is_created(fleet_template: dict[str, Any]) -> None:
+def test_the_gates_permissions_precede_the_endpoint(fleet_template: dict[str, Any]) -> None:
     order = before(fleet_template)
     policies = [key for key in of_type(fleet_template, "AWS::IAM::Policy") if "GateFunction" in key]
     assert len(policies) == 1
@@ -146,7 +146,7 @@ def test_the_gates_permissions_stand_before_the_endpoint_is_created(fleet_templa
         assert policies[0] in order[endpoint]
 
 
-def test_the_monitor_alarm_stands_before_the_environment_that_watches_it(fleet_template: dict[str, Any]) -> None:
+def test_the_monitor_alarm_precedes_the_environment_that_watches_it(fleet_template: dict[str, Any]) -> None:
     (environment,) = of_type(fleet_template, "AWS::AppConfig::Environment")
     monitors = fleet_template["Resources"][environment]["Properties"]["Monitors"]
     assert len(monitors) == 1

@@ -8,11 +8,11 @@ from pathlib import Path
 import aws_cdk as cdk
 import pytest
 from cdk_nag import AwsSolutionsChecks
-from nag_acknowledgements import acknowledge, acknowledgements
 from synthesis import FLAGS
 
 from local_cloud.testing.fleets import CONFIG, EVERYTHING_ON
 from stacks.fleet_stage import FleetStage
+from tests.nag_acknowledgements import acknowledge, acknowledgements
 from tierfleet.aws_limits import REGIONS_WITHOUT_TYPES
 from tierfleet.config import load_all
 from tierfleet.instance_types import hosting_regions

@@ -286,7 +286,7 @@ def test_no_fleet_makes_any_of_these_mistakes(assembly: Path) -> None:
     assert {name: problems for name, problems in findings.items() if problems} == {}
 
 
-def test_every_section_that_an_alarm_links_stands_in_the_runbook(assembly: Path) -> None:
+def test_every_section_that_an_alarm_links_is_in_the_runbook(assembly: Path) -> None:
     sections = set(re.findall(r"^## (\S+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE))
     linked = set()
     for file in assembly.rglob("*.template.json"):

@@ -64,7 +64,9 @@ def duration(seconds: float) -> str:
 
 
 def days(number: float) -> str:
-    """A length in days: 0.5 days, 30 days, 1,500 days."""
+    """A length of time: 9 s, 12 h, 30 days, 1,500 days."""
+    if number < 1:
+        return duration(number * 86_400)
     return f"{number:.3g} days" if number < 999.5 else f"{number:,.0f} days"
 
 

@@ -5,8 +5,8 @@ A model's identity in every cache is its key, so copies under other names are ot
 
 import tempfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from tierfleet_forest.convert import convert
 from tierfleet_server.model.archive import pack
 from tierfleet_server.model.load_limits import LOAD_FACTOR
 
-from benchmarks.cache.simulation import Sizes
+from benchmarks.cache.simulation import LOW_WATER, Sizes
 from benchmarks.model_server import processes
 
 FEATURES = 10
@@ -43,10 +43,12 @@ class Models:
     fixed_bytes: int
     load_factor: float
     """Bytes of memory that the server asks for a load, per byte of the file."""
+    kind_of: Mapping[str, int] = field(default_factory=dict)
+    """Index into `kinds` by tenant. Others get one by their name, so that size has nothing to do with popularity."""
 
     def of(self, tenant: str) -> Kind:
-        """The tenant's booster: by its name, so that size has nothing to do with popularity."""
-        return self.kinds[zlib.crc32(tenant.encode()) % len(self.kinds)]
+        """The tenant's booster."""
+        return self.kinds[self.kind_of.get(tenant, zlib.crc32(tenant.encode()) % len(self.kinds))]
 
     def sizes(self, tenants: Sequence[str]) -> dict[str, Sizes]:
         return {tenant: self.of(tenant).sizes for tenant in tenants}
@@ -89,6 +91,26 @@ def train_and_measure(*, forests: bool = False) -> Models:
         fixed,
         load_factor,
     )
+
+
+def usable_bytes(models: Models, budget_bytes: float) -> float:
+    """The capacity of a plain cache that holds as much as the server does on average in so much memory.
+
+    Between two refusals what is in use rises from 95 % of the budget to all of it, each time less what admission holds
+    back for a load; a plain cache is on average half a model below its capacity.
+    """
+    return budget_bytes * (1 + LOW_WATER) / 2 - _held_back_bytes(models)
+
+
+def budget_bytes(models: Models, usable: float) -> float:
+    """The inverse of `usable_bytes`."""
+    return (usable + _held_back_bytes(models)) * 2 / (1 + LOW_WATER)
+
+
+def _held_back_bytes(models: Models) -> float:
+    resident = sum(kind.sizes.resident_bytes for kind in models.kinds) / len(models.kinds)
+    file = sum(kind.sizes.file_bytes for kind in models.kinds) / len(models.kinds)
+    return models.fixed_bytes + models.load_factor * file - 1.5 * resident
 
 
 def _train() -> list[xgboost.Booster]:

@@ -8,12 +8,11 @@ import numpy as np
 from rich.progress import Progress
 
 from benchmarks.cache import fleet
-from benchmarks.cache.models import Models
+from benchmarks.cache.models import Models, usable_bytes
 from benchmarks.cache.results import PERCENTILES, Latency, Measured
 from benchmarks.cache.simulation import (
     FROM_S3,
     HIT,
-    LOW_WATER,
     OUTCOMES,
     outcomes,
     plain_lru_hit_ratio,
@@ -71,17 +70,8 @@ class Bench:
         return fleet.mean_resident_bytes(self.models) / 2**20
 
     def usable_mib(self, budget_mib: float) -> float:
-        """The capacity of a plain cache that holds as much as the server does on average.
-
-        Between two refusals what is in use rises from 95 % of the budget to all of it, each time less what admission
-        holds back for a load; a plain cache is on average half a model below its capacity.
-        """
-        resident, file = fleet.mean_resident_bytes(self.models), fleet.mean_file_bytes(self.models)
-        in_use = (
-            budget_mib * (1 + LOW_WATER) / 2
-            - (self.models.fixed_bytes + self.models.load_factor * file - resident) / 2**20
-        )
-        return in_use + resident / 2 / 2**20
+        """The capacity of a plain cache that holds as much as the server does on average."""
+        return usable_bytes(self.models, budget_mib * 2**20) / 2**20
 
     def predicted(self, burstiness: str, row: dict[str, Any], instances: int) -> LevelShares:
         """By the planner: from each tenant's rate, the burstiness and the sizes, without the sequence."""

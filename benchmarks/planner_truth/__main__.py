@@ -1,6 +1,7 @@
 """Whether a plan tells the truth: its figures against an independent simulation of the same calls, event by event.
 
     python -m benchmarks.planner_truth [--only launch] [--json]
+    python -m benchmarks.planner_truth --emulator [--only launch] [--json]     # real processes, three fleets
 
 For each fleet of `fleets` two sizes are looked at: what the planner's search chooses (or comes nearest with), and
 another, mostly too small. The planner says hit ratio, share outside the SLA and cold p95; `simulation`, plain Python
@@ -15,33 +16,18 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Final
 
-import numpy as np
-
+from benchmarks.planner_truth import emulator
 from benchmarks.planner_truth.fleets import Case, cases
+from benchmarks.planner_truth.plans import WARM_P95_SECONDS, planned
 from benchmarks.planner_truth.truth import Figures, truth
-from local_cloud.testing.fleets import fleet
-from tierfleet.cost.prices import load_prices
-from tierfleet.cost.usage import Usage
-from tierfleet.instance_types import describe
-from tierfleet.planning.profiles.latency import Network
-from tierfleet.planning.profiles.profile_files import load_profiles
-from tierfleet.planning.search.candidates import candidate_types
 from tierfleet.planning.search.fleet_model import FleetModel
 from tierfleet.planning.search.fleet_option import FleetOption
-from tierfleet.planning.search.option_prices import OptionPrices
-from tierfleet.planning.search.requirements import MIN_EVALUATED_SHARE, Requirements
-from tierfleet.planning.search.search import Bounds, Tiering, search
+from tierfleet.planning.search.requirements import MIN_EVALUATED_SHARE
 from tierfleet.planning.search.service_levels import latencies
-from tierfleet.planning.search.tiering import TieringRules, assign_tiers
-from tierfleet.planning.traffic.requests import Requests
-from tierfleet.planning.traffic.workload import workload_from_trace
 
 MOST_HIT_RATIO: Final = 0.01
 MOST_OUTSIDE: Final = 0.02
 MOST_COLD_P95: Final = 0.15
-# As `plan fleet` does: a third of the trace fills the caches.
-FILLS: Final = 1 / 3
-WARM_P95_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +68,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", help="cases whose name contains this")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--emulator", action="store_true", help="compare with endpoints of the local emulator instead")
     arguments = parser.parse_args()
+    if arguments.emulator:
+        sys.exit(emulator.main(arguments.only, as_json=arguments.json))
     rows, began = [], time.perf_counter()
     for case in cases():
         if arguments.only is None or arguments.only in case.name:
@@ -100,45 +89,9 @@ def main() -> None:
 
 def compared(case: Case) -> Iterator[Row]:
     """What the search chooses, then the other fleet."""
-    names = tuple(f"t{number:04}" for number in range(len(case.model_mb)))
-    requests = Requests(names, case.tenant, case.seconds, np.full(len(names), np.nan))
-    days = requests.duration_seconds / 86_400
-    workload = workload_from_trace(requests, case.model_mb, skip_days=min(days * FILLS, 10.0))
-    config, prices = fleet(region="us-east-1"), load_prices()
-    profile = load_profiles()[case.profile]
-    packed = float(profile.artefact_mb(float(case.model_mb.mean())))
-    model = FleetModel(
-        config,
-        workload,
-        profile,
-        OptionPrices(config, prices, Usage(traffic=workload.traffic(), artefact_megabytes=packed), None),
-        Requirements(
-            min_hit_ratio=case.min_hit_ratio,
-            cold_p95_seconds=case.cold_p95_seconds,
-            warm_p95_seconds=WARM_P95_SECONDS,
-        ),
-        Network(),
-        {},
-    )
-    assigned = assign_tiers(workload.tenants, workload.calls_per_day, workload.peak_per_second, TieringRules())
-    tiering = Tiering(
-        assigned=assigned,
-        dedicated_today=frozenset(),
-        keep=frozenset(workload.tenants),
-        dedicated_without_traffic=frozenset(),
-        band=0.3,
-    )
-    dedicated = tiering.dedicated
-    outcome = search(
-        model, tiering, Bounds(types=candidate_types(config, prices)[0], min_instances=1, max_instances=20)
-    )
-    chosen = outcome.best or outcome.nearest
-    if chosen is not None:
-        yield _row(case, model, chosen)
-    name, instances = case.small
-    small = model.evaluate(model.option(describe(name), instances, dedicated))
-    if chosen is None or small.name != chosen.name:
-        yield _row(case, model, small)
+    model, options = planned(case)
+    for option in options:
+        yield _row(case, model, option)
 
 
 def _row(case: Case, model: FleetModel, option: FleetOption) -> Row:

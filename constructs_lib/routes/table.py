@@ -17,7 +17,7 @@ from tierfleet.config import FleetConfig, routes
 from tierfleet.config.hosted_routes import hosted_routes
 from tierfleet.runtime import metrics
 from tierfleet.runtime.names import ROUTES_PROFILE, routes_application
-from tierfleet.runtime.route_guard import RESOURCE_TYPE
+from tierfleet.runtime.warm_up.route_guard import RESOURCE_TYPE
 
 
 class RouteTable(Construct):

@@ -1,7 +1,7 @@
-"""Flat forests: trained trees in a thirteenth of the memory, with the scores of XGBoost, bit for bit.
+"""Flat forests: trained trees in a thirteenth of XGBoost's memory, with exactly the same scores.
 
-`load` and `loads` read a file (docs/flat-forest.md) with the compiled part. Where that was not built, `available` is
-False, `unavailable_reason` says why, and both raise ForestError; `convert` works without it, and needs NumPy.
+`load` and `loads` read a file (docs/flat-forest.md) with the compiled part. If that was not built, `available` is
+False, `unavailable_reason` says why, and both raise ForestError. `convert` needs NumPy, but not the compiled part.
 """
 
 from .convert import convert

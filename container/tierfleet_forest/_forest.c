@@ -214,7 +214,7 @@ static PyObject *forest_explain(PyObject *self, PyObject *argument)
     char *out = PyBytes_AsString(result);
     if ((uint64_t)rows * f->contribution_work <= RELEASE_ABOVE) {
         run_contributions(f, values, (size_t)rows, memory, out);
-    } else { /* nobody else knows these bytes yet */
+    } else { /* no other thread knows these bytes yet */
         Py_BEGIN_ALLOW_THREADS
         run_contributions(f, values, (size_t)rows, memory, out);
         Py_END_ALLOW_THREADS

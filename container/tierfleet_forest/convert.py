@@ -1,4 +1,4 @@
-"""From a model file to a flat forest."""
+"""Converts a model file or a fitted estimator to a flat forest."""
 
 import hashlib
 import os
@@ -19,25 +19,28 @@ def convert(
     contributions: bool = False,
     metadata: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The flat forest of a model: the bytes or the path of a file, or a fitted scikit-learn estimator.
+    """The bytes of the flat forest of a model.
 
-    Files are XGBoost's UBJ and JSON and LightGBM's text. All rounds in a file are kept, as `Booster.predict` scores
-    them. `contributions` keeps what `Forest.contributions` needs, which doubles a large file; only XGBoost's models
-    have it. `metadata` is added to what the model says of itself. Raises ConvertError for a model that is not covered,
-    and OSError if the file cannot be read.
+    model: the bytes or the path of a file, which is XGBoost's UBJ or JSON or LightGBM's text, or a fitted scikit-learn
+    estimator. All rounds in a file are kept, because `Booster.predict` scores them all.
+    contributions: also store the covers that `Forest.contributions` needs. A large file then doubles. Only XGBoost's
+    models have covers.
+    metadata: added to the model's own.
+
+    Raises ConvertError for a model that is not supported, and OSError if the file cannot be read.
     """
     if sklearn_model.is_sklearn(model):
-        found = sklearn_model.tree_model(model)
-        found = replace(found, metadata={**found.metadata, **(metadata or {})})
-        return write_forest(found, contributions=contributions)
+        trees = sklearn_model.tree_model(model)
+        trees = replace(trees, metadata={**trees.metadata, **(metadata or {})})
+        return write_forest(trees, contributions=contributions)
     data = model if isinstance(model, bytes) else Path(model).read_bytes()
     if not lightgbm_model.is_lightgbm(data):
         return convert_document(read_document(data), data, contributions=contributions, metadata=metadata)
-    found = lightgbm_model.tree_model(data)
+    trees = lightgbm_model.tree_model(data)
     version = data[data.index(b"=") + 1 : 64].split(maxsplit=1)[0].decode()
     source = _source(data, "text", "lightgbm", version)
-    found = replace(found, metadata={**found.metadata, "source": source, **(metadata or {})})
-    return write_forest(found, contributions=contributions)
+    trees = replace(trees, metadata={**trees.metadata, "source": source, **(metadata or {})})
+    return write_forest(trees, contributions=contributions)
 
 
 def convert_document(
@@ -48,9 +51,9 @@ def convert_document(
     contributions: bool = False,
     metadata: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The same for an XGBoost model that was read already, or changed since; `data` is the file that it came from.
+    """The same for an XGBoost document that was read before, and perhaps changed. `data` is the original file.
 
-    reader: the XGBoost whose reading of the document counts, by default that of the one that saved it.
+    reader: the version of XGBoost whose reading of the document counts, by default the one that saved it.
     """
     model = xgboost_model.tree_model(document, reader)
     form = "binary" if data[:1] != b"{" else "json" if data[1:65].lstrip()[:1] in (b'"', b"}") else "ubj"
@@ -65,7 +68,7 @@ def _source(data: bytes, form: str, library: str, version: str) -> dict[str, str
 
 
 def write_file(path: str | os.PathLike[str], forest: bytes) -> None:
-    """Write a file whole or not at all: a reader finds the old one until the new one is complete. Raises OSError."""
+    """Write a file atomically: a reader sees the old file until the new one is complete. Raises OSError."""
     target = Path(path)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:

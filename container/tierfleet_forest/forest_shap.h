@@ -5,7 +5,7 @@
    of its pred_contribs: the child that the row goes to comes before the other, a feature that a path meets again moves to
    the path's end, and each tree is summed before it is added.
 
-   A path holds an element for each different feature that was met, after an empty one that stands for the root:
+   A path has an empty element for the root, then one for each different feature on it:
    `zero`, the share of the training data that went this way; `one`, 1 if the row goes this way at each of the feature's
    nodes, else 0; `weight`, the share of orders of the features in which so many of them come before.  */
 

@@ -1,4 +1,4 @@
-"""The names and numbers of docs/flat-forest.md, and how a file is put together. Standard library only."""
+"""The names and numbers of docs/flat-forest.md, and the assembly of a file. Standard library only."""
 
 import struct
 import zlib
@@ -10,13 +10,13 @@ VERSION_WITH_COVERS = 2
 ALIGNMENT = 64
 HEAD_BYTES = 128
 
-# magic, version, crc32, file_bytes; the counts in the order of `_COUNTS`; the parameter, the metadata's length, covers.
+# magic, version, crc32, file_bytes, the counts in the order of `_COUNTS`, parameter, metadata length, covers.
 HEAD = struct.Struct("<8sIIQ16Id II24x")
 _COUNTS = (
     "node_bytes", "features", "outputs", "trees", "words", "columns", "thresholds", "category_splits",
     "category_words", "leaf_rows", "sum_bytes", "vector_leaves", "weighted", "divisor", "transform", "probes",
 )  # fmt: skip
-CRC_OFFSET, CRC_FROM = 12, 16  # the CRC-32 is at byte 12 and is of every byte from 16 on
+CRC_OFFSET, CRC_FROM = 12, 16  # the CRC-32 is at byte 12 and covers every byte from 16 on
 
 FORM_A, FORM_B = 4, 8  # node_bytes
 FLOAT32, FLOAT64 = 4, 8  # sum_bytes
@@ -28,36 +28,35 @@ MAX_WORDS = 1 << 31
 MAX_PROBES = 16
 SLOTS = {FORM_A: 256, FORM_B: 4096}
 DISTANCES = {FORM_A: 1 << 14, FORM_B: 1 << 18}  # a distance is below this
-WINDOW = 256  # thresholds that one slot of form A tells apart
+WINDOW = 256  # thresholds per slot of form A: a node has 8 bits for the threshold's index
 MAX_COLUMN_THRESHOLDS = 65_536
 NO_SLOT = 0xFFFF
 
-# Fields of the records as NumPy takes them: numpy.dtype(COLUMN).
+# The fields of a record, for numpy.dtype(COLUMN).
 COLUMN = [("feature", "<u4"), ("at", "<u4"), ("count", "<u4"), ("left_slot", "<u2"), ("right_slot", "<u2"),
           ("missing", "<u4")]  # fmt: skip
 COLUMN_BYTES = 20
 CATEGORY_SPLIT = [("feature", "<u4"), ("at", "<u4"), ("count", "<u4"), ("slot", "<u2"), ("flags", "<u2")]
 CATEGORY_SPLIT_BYTES = 16
 
-# What of a column's values is missing.
+# Which of a column's values are missing.
 MISSING_NAN, MISSING_NEVER, MISSING_ZERO = 0, 1, 2
 ZERO = 1e-35  # as float32: with MISSING_ZERO a value is missing from -ZERO to ZERO
 
 # Flags of a category split.
 MISSING_RIGHT = 1  # a missing value goes right
 SET_LEFT = 2  # a category in the set goes left and every other value right
-TRUNCATE_FIRST = 4  # -0.9 is category 0; without it a value below 0 is no category
+TRUNCATE_FIRST = 4  # -0.9 is category 0; without this flag a value below 0 is no category
 
 IDENTITY, SIGMOID, EXP, SOFTMAX, STEP, ARGMAX, EXP_F64 = range(7)  # transforms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """A file's sections as little-endian bytes, in the file's order; docs/flat-forest.md says what each is.
+    """A file's sections as little-endian bytes, in the file's order. docs/flat-forest.md describes each one.
 
-    `tree_outputs` is empty with one output or vector leaves, `weights` without DART, `leaf_table` where leaves stand
-    in the words, the three of the probes where there are none. The three after the metadata are empty unless
-    `with_covers`.
+    Some may be empty: `tree_outputs` with one output or vector leaves, `weights` without DART, `leaf_table` if the
+    words hold the leaves, the three sections of the probes, and the three after the metadata without `with_covers`.
     """
 
     node_bytes: int
@@ -90,7 +89,7 @@ class Parts:
 
 
 def assemble(parts: Parts) -> bytes:
-    """The file's bytes, with its length and its CRC-32; it checks nothing, the reader does."""
+    """The file's bytes, with its length and its CRC-32. The reader checks the parts; this function does not."""
     values_a_leaf = parts.outputs if parts.vector_leaves else 1
     sections = (
         parts.base, parts.columns, parts.thresholds, parts.category_splits, parts.category_bits, parts.roots,
@@ -124,13 +123,13 @@ def assemble(parts: Parts) -> bytes:
 
 
 def with_crc(data: bytes) -> bytes:
-    """The same bytes with the CRC-32 that they need."""
+    """The same bytes with the correct CRC-32."""
     crc = zlib.crc32(memoryview(data)[CRC_FROM:])
     return data[:CRC_OFFSET] + crc.to_bytes(4, "little") + data[CRC_FROM:]
 
 
 def metadata_of(data: bytes) -> bytes:
-    """A file's metadata; raises ValueError if it is no flat forest, or is cut short."""
+    """A file's metadata. Raises ValueError if the data is not a flat forest or is truncated."""
     if not data.startswith(MAGIC) or len(data) < HEAD_BYTES:
         raise ValueError("it is no flat forest")
     fields = head(data)
@@ -143,7 +142,7 @@ def metadata_of(data: bytes) -> bytes:
 
 
 def head(data: bytes) -> dict[str, int | float]:
-    """The head's fields by name; raises struct.error for fewer than 128 bytes."""
+    """The head's fields by name. Raises struct.error for fewer than 128 bytes."""
     _, version, crc32, file_bytes, *rest = HEAD.unpack_from(data)
     return {
         "version": version, "crc32": crc32, "file_bytes": file_bytes, **dict(zip(_COUNTS, rest, strict=False)),

@@ -1,4 +1,4 @@
-"""The C library's own logarithm and exponentials: NumPy's differ from them in the last bit."""
+"""The C library's logarithm and exponentials. NumPy's own differ from them in the last bit."""
 
 import ctypes
 import ctypes.util
@@ -25,7 +25,7 @@ _libm = _library()
 def _function(name: str, kind: Any, otherwise: Callable[[float], float]) -> Callable[[float], float]:
     try:
         function = getattr(_libm, name)
-    except AttributeError:  # no such library here: correctly rounded but for one value in thousands of millions
+    except AttributeError:  # no C library here: this rounds correctly, except for one value in billions
         return otherwise
     function.restype, function.argtypes = kind, [kind]
     return function  # type: ignore[no-any-return]
@@ -46,12 +46,12 @@ _exp = _function("exp", ctypes.c_double, _exp_otherwise)
 
 
 def log_float32(value: np.float32) -> np.float32:
-    """`logf`, with which XGBoost makes a margin of base_score."""
+    """`logf`, which XGBoost uses to turn base_score into a margin."""
     return np.float32(_logf(float(value)))
 
 
 def exponential(values: Numbers) -> Numbers:
-    """`expf` of float32 numbers, `exp` of float64 ones."""
+    """`expf` for float32 values, `exp` for float64 values."""
     function = _expf if values.dtype == np.float32 else _exp
     flat = [function(value) for value in values.ravel().tolist()]
     return np.array(flat, values.dtype).reshape(values.shape)

@@ -1,8 +1,8 @@
-"""What a LightGBM text model means (Booster.save_model, format v2 to v4): double sums, `x <= threshold` in double.
+"""Reads LightGBM's text models (Booster.save_model, format v2 to v4), which sum and compare in double.
 
-LightGBM predicts from doubles, and takes every value from -1e-35 to 1e-35 for 0.0 before a tree sees it. A row of
-float32 therefore goes left at a threshold `t` exactly if it is below the next float32 above `t`, or, for a `t` in that
-range, below one of its ends.
+LightGBM predicts from doubles and reads every value from -1e-35 to 1e-35 as 0.0. A float32 value therefore goes left at
+a threshold `t` exactly if it is below the next float32 above `t`. For a `t` inside that range, one of the range's ends
+is the limit.
 """
 
 import re
@@ -22,7 +22,7 @@ _TRANSFORMS = {
     **dict.fromkeys(("binary", "multiclassova", "cross_entropy"), layout.SIGMOID),
     "multiclass": layout.SOFTMAX,
 }
-_CATEGORICAL, _DEFAULT_LEFT = 1, 2  # bits of decision_type; the two above them are what is missing
+_CATEGORICAL, _DEFAULT_LEFT = 1, 2  # bits of decision_type; the two bits above them say which values are missing
 _MISSING = np.array([layout.MISSING_NEVER, layout.MISSING_ZERO, layout.MISSING_NAN], np.uint8)
 _ZERO = np.float32(layout.ZERO)
 
@@ -33,7 +33,7 @@ def is_lightgbm(data: bytes) -> bool:
 
 
 def tree_model(data: bytes) -> TreeModel:
-    """The trees of a text model; raises ConvertError for what is not covered, or is damaged."""
+    """The trees of a text model. Raises ConvertError if it is damaged or not supported."""
     try:
         return _tree_model(data.decode())
     except (KeyError, IndexError, ValueError, OverflowError) as error:
@@ -73,7 +73,7 @@ def _fields(text: str) -> dict[str, str]:
 
 
 def _transform(objective: str, outputs: int) -> tuple[int, float]:
-    """The transform and its parameter; a model without an objective was trained with the user's own."""
+    """The transform and its parameter. A model without an objective was trained with a custom one."""
     name, *settings = objective.split() or [""]
     if name and (name not in _TRANSFORMS or "sqrt" in settings):
         raise ConvertError(f"the objective {objective!r} is not covered; covered are {', '.join(sorted(_TRANSFORMS))}")
@@ -91,25 +91,27 @@ def _tree(fields: dict[str, str]) -> tuple[dict[str, Numbers], dict[int, Categor
         raise ConvertError("the LightGBM model has linear models in its leaves (linear_tree), which is not covered")
 
     def numbers(name: str, count: int, dtype: Any) -> Numbers:
-        found = np.array(fields[name].split() if count else [], dtype)
-        if len(found) != count:
-            raise ConvertError(f"a tree of the LightGBM model has {len(found)} {name} for {count}; save it again")
-        return found
+        values = np.array(fields[name].split() if count else [], dtype)
+        if len(values) != count:
+            raise ConvertError(
+                f"a tree of the LightGBM model has {len(values)} {name} instead of {count}; save it again"
+            )
+        return values
 
-    def padded(found: Numbers, fill: Any = 0) -> Numbers:
-        return np.concatenate([found, np.full(leaves, fill, found.dtype)])
+    def padded(values: Numbers, fill: Any = 0) -> Numbers:
+        return np.concatenate([values, np.full(leaves, fill, values.dtype)])
 
     def children(name: str) -> Numbers:
-        found = numbers(name, splits, np.int64)
-        return padded(np.where(found < 0, splits + ~found, found), -1)
+        child = numbers(name, splits, np.int64)
+        return padded(np.where(child < 0, splits + ~child, child), -1)
 
     decision, threshold = numbers("decision_type", splits, np.int64), numbers("threshold", splits, np.float64)
     categorical = decision & _CATEGORICAL == 1
     missing = _MISSING[decision >> 2 & 3]
-    # A category that is not known, NaN among them, goes right.
+    # An unknown category and NaN go right.
     missing_left = (decision & _DEFAULT_LEFT != 0) & ~categorical
     sets = _sets(fields, threshold, np.flatnonzero(categorical).tolist())
-    # `x <= inf` holds for every value there is, infinity too: as if no category were in the set.
+    # `x <= inf` is true for every value, also for infinity. An empty category set sends every value left too.
     for node in np.flatnonzero((threshold == np.inf) & ~categorical).tolist():
         if missing[node] == layout.MISSING_ZERO:
             raise ConvertError("a tree of the LightGBM model splits zeros from all other values, which is not covered")
@@ -135,12 +137,12 @@ def _sets(fields: dict[str, str], threshold: Numbers, nodes: list[int]) -> dict[
         return {}
     bounds = [int(bound) for bound in fields["cat_boundaries"].split()]
     words = np.array(fields["cat_threshold"].split(), np.uint32)
-    found = {}
+    sets = {}
     for node in nodes:
         which = int(threshold[node])
         bits = np.unpackbits(words[bounds[which] : bounds[which + 1]].astype("<u4").view(np.uint8), bitorder="little")
-        found[node] = CategorySet(tuple(np.flatnonzero(bits).tolist()), layout.SET_LEFT | layout.TRUNCATE_FIRST)
-    return found
+        sets[node] = CategorySet(tuple(np.flatnonzero(bits).tolist()), layout.SET_LEFT | layout.TRUNCATE_FIRST)
+    return sets
 
 
 def _thresholds(threshold: Numbers) -> Numbers:
@@ -148,16 +150,16 @@ def _thresholds(threshold: Numbers) -> Numbers:
         raise ConvertError("a tree of the LightGBM model compares with NaN; save it again")
     above = float32_above(threshold)
     above = np.where((threshold >= 0) & (threshold <= _ZERO), np.nextafter(_ZERO, np.float32(1)), above)
-    found: Numbers = np.where((threshold < 0) & (threshold >= -_ZERO), -_ZERO, above)
-    return found.astype(np.float32)
+    limits: Numbers = np.where((threshold < 0) & (threshold >= -_ZERO), -_ZERO, above)
+    return limits.astype(np.float32)
 
 
 def _arrays(trees: list[dict[str, str]]) -> dict[str, Any]:
     parts = [_tree(fields) for fields in trees]
-    found: dict[str, Any] = joined([arrays for arrays, _ in parts])
+    arrays_of_all: dict[str, Any] = joined([arrays for arrays, _ in parts])
     numbers: dict[CategorySet, int] = {}
-    category_set = np.full(len(found["left"]), NUMERIC, np.int64)
-    for begin, (_, sets) in zip(found["roots"].tolist(), parts, strict=True):
+    category_set = np.full(len(arrays_of_all["left"]), NUMERIC, np.int64)
+    for begin, (_, sets) in zip(arrays_of_all["roots"].tolist(), parts, strict=True):
         for node, chosen in sets.items():
             category_set[begin + node] = numbers.setdefault(chosen, len(numbers))
-    return {**found, "category_set": category_set if numbers else None, "sets": list(numbers)}
+    return {**arrays_of_all, "category_set": category_set if numbers else None, "sets": list(numbers)}

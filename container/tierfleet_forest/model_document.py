@@ -1,7 +1,6 @@
-"""An XGBoost model file, UBJ or JSON, as one document of dicts, lists and NumPy arrays.
+"""Reads an XGBoost model file, UBJ or JSON, as one document of dicts, lists and NumPy arrays.
 
-No length in the file is believed beyond its end. Python's own types are read as they are; whether the document is a
-model is for `xgboost_model` to say.
+A length that leads beyond the file's end is refused. `xgboost_model` checks whether the document is a model.
 """
 
 import json
@@ -24,7 +23,7 @@ _CONSTANTS = {ord("T"): True, ord("F"): False, ord("Z"): None}
 
 
 def read_document(data: bytes) -> Document:
-    """The document of a UBJ or JSON model; raises ConvertError if it is neither, or damaged."""
+    """The document of a UBJ or JSON model. Raises ConvertError if the data is neither, or is damaged."""
     if data[:1] != b"{":
         what, how = f"begins with {data[:8]!r}, which is neither UBJ nor JSON", "save it"
         if data[:4] == b"binf":

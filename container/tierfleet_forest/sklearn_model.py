@@ -1,7 +1,7 @@
-"""What a fitted scikit-learn estimator means: forests, single trees, gradient boosting. All of them sum in double.
+"""Reads fitted scikit-learn estimators: forests, single trees and gradient boosting. All of them sum in double.
 
-It takes the estimator itself and imports nothing: unpickling a file would run whatever is in it. A row of float32 goes
-left at a threshold `t` if `x <= t` in double, which is `x < t'` for the next float32 above `t`.
+It takes the estimator itself, because unpickling a file would run the code inside it, and does not import scikit-learn.
+A float32 value goes left at a threshold `t` if `x <= t` in double. That is `x < t'` for the next float32 above `t`.
 """
 
 from typing import Any
@@ -15,27 +15,25 @@ _FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier", "RandomForestRegre
 _TREES = ("DecisionTreeClassifier", "ExtraTreeClassifier", "DecisionTreeRegressor", "ExtraTreeRegressor")
 _BOOSTING = ("GradientBoostingClassifier", "GradientBoostingRegressor")
 _HISTOGRAM = ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor")
-# Losses whose predictions are the sums themselves; the exponential of others is NumPy's, not the C library's.
+# Losses that predict the sums themselves. Others use NumPy's exponential, which differs from the C library's.
 _PLAIN = ("squared_error", "absolute_error", "huber", "quantile")
 
 
 def is_sklearn(model: object) -> bool:
-    """Whether it is an estimator of scikit-learn's own."""
+    """Whether the model is one of scikit-learn's own estimators."""
     return type(model).__module__.startswith("sklearn.")
 
 
 def tree_model(estimator: Any) -> TreeModel:
-    """The trees of a fitted estimator; raises ConvertError for what is not covered, or is not fitted.
+    """The trees of a fitted estimator. Raises ConvertError if it is not fitted or not supported.
 
-    Scores are `predict_proba` of a classifier (only the second class's with gradient boosting) and `predict` of a
-    regressor, with `n_jobs=1`: with more, forests add in the order in which threads finish.
+    The scores are those of `predict_proba` for a classifier (with gradient boosting, the second class only) and of
+    `predict` for a regressor, with `n_jobs=1`. With more jobs a forest adds its trees in the order its threads finish.
     """
     try:
         return _tree_model(estimator)
     except AttributeError as error:
-        raise ConvertError(
-            f"the estimator is not fitted, or by another scikit-learn than 1.3 and newer ({error})"
-        ) from None
+        raise ConvertError(f"the estimator is not fitted, or was fitted by scikit-learn before 1.3 ({error})") from None
 
 
 def _tree_model(estimator: Any) -> TreeModel:
@@ -54,19 +52,19 @@ def _forest(estimator: Any, trees: list[Any]) -> TreeModel:
     if estimator.n_outputs_ != 1:
         raise ConvertError(f"the estimator predicts {estimator.n_outputs_} outputs; fit one for each")
     classes = len(getattr(estimator, "classes_", ()))
-    found = []
+    arrays = []
     for tree in trees:
         values = np.asarray(tree.tree_.value, np.float64)[:, 0, :]
         if classes and not np.allclose(values.sum(axis=1), 1):
             raise ConvertError("scikit-learn before 1.3 fitted the estimator; fit it with 1.3 or newer")
-        found.append(_arrays(tree.tree_, values if classes else values[:, 0]))
+        arrays.append(_arrays(tree.tree_, values if classes else values[:, 0]))
     return TreeModel(
         features=int(estimator.n_features_in_),
         base=np.zeros(classes or 1, np.float64),
         output=np.zeros(len(trees), np.uint16),
         divisor=len(trees),
         metadata=_metadata(estimator),
-        **_model_arrays(found),
+        **_model_arrays(arrays),
     )
 
 
@@ -143,23 +141,23 @@ def _histogram(estimator: Any) -> TreeModel:
 
 
 def _model_arrays(trees: list[dict[str, Numbers]]) -> dict[str, Any]:
-    found: dict[str, Any] = joined(trees)
-    threshold, splits = found.pop("double_threshold"), found["left"] >= 0
+    arrays: dict[str, Any] = joined(trees)
+    threshold, splits = arrays.pop("double_threshold"), arrays["left"] >= 0
     if np.isnan(threshold[splits]).any():
         raise ConvertError("a tree compares with NaN; fit the estimator again")
-    # `x <= inf` holds for every value there is, infinity too: as if no category were in the set.
+    # `x <= inf` is true for every value, also for infinity. An empty category set sends every value left too.
     every = splits & (threshold == np.inf)
     category_set = np.where(every, 0, NUMERIC) if every.any() else None
     above = np.where(splits & ~every, float32_above(threshold), np.float32(0)).astype(np.float32)
-    return {**found, "threshold": above, "category_set": category_set, "sets": [CategorySet(())]}
+    return {**arrays, "threshold": above, "category_set": category_set, "sets": [CategorySet(())]}
 
 
 def _metadata(estimator: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "objective": type(estimator).__name__,
         "source": {"library": "scikit-learn", "version": estimator.__getstate__().get("_sklearn_version", "")},
         "feature_names": [str(name) for name in getattr(estimator, "feature_names_in_", ())],
     }
     if hasattr(estimator, "classes_"):
-        found["classes"] = [label.item() if hasattr(label, "item") else label for label in estimator.classes_]
-    return found
+        metadata["classes"] = [label.item() if hasattr(label, "item") else label for label in estimator.classes_]
+    return metadata

@@ -1,4 +1,4 @@
-"""A model of decision trees, whichever library trained it: what the writer of a flat forest starts from."""
+"""A model of decision trees from any library, as the writer of flat forests takes it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ NUMERIC = -1
 
 
 class ConvertError(ValueError):
-    """A model that no flat forest can hold with its own scores; the message says what is not covered."""
+    """The model cannot become a flat forest with the same scores. The message says which part is not supported."""
 
 
 class CategorySet(NamedTuple):
@@ -26,45 +26,51 @@ class CategorySet(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TreeModel:
-    """Trees node by node: one-dimensional arrays over all nodes of all trees; a place is an index into them.
+    """Trees as one-dimensional arrays over all nodes of all trees. A node's place is its index in these arrays.
 
-    `left` and `right` are places, -1 in a leaf. A leaf's value is its `threshold`, or row `leaf_row` of `leaf_values`
-    where that is not None: (rows,), or (rows, outputs) if a leaf adds to every output. Any other node sends a row to
-    `left` if its value of `feature` is smaller than `threshold` (float32), else to `right`, and a missing value where
-    `missing_left` says; what is missing says `missing`, by node one of `layout.MISSING_*` (None: NaN everywhere). Where
-    `category_set` is not NUMERIC it is an index into `sets`, and the node sends a row to `right` if its category is in
-    that set; only NaN is missing there. `cover` is how much training data came by, in any unit: it decides the order
-    in the file and no score.
-
-    A row starts from `base`, float32 or float64 by output. In the order of `roots` each tree adds its leaf's value,
-    times its weight where `weights` is not None, to the output that `output` names, in the type of `base`. The sums
-    are divided by `divisor`; `transform` is one of `layout`.
+    A row starts from `base`. Each tree, in the order of `roots`, adds the value of one leaf to the row's sums. The sums
+    are then divided by `divisor` and transformed.
     """
 
     features: int
     base: Numbers
+    """By output, float32 or float64. The sums have this type."""
     roots: Numbers
+    """By tree: the place of its root."""
     left: Numbers
+    """By node: the place of the left child; -1 in a leaf. A row goes left if its value is below the threshold."""
     right: Numbers
+    """By node: the place of the right child; -1 in a leaf."""
     feature: Numbers
+    """By node: the number of the feature that the node compares."""
     threshold: Numbers
+    """By node, float32. In a leaf it is the leaf's value, unless `leaf_row` is given."""
     missing_left: Numbers
+    """By node: whether a missing value goes left."""
     cover: Numbers
+    """By node: how much training data reached it, in any unit. It affects the order in the file, but no score."""
     output: Numbers
+    """By tree: the output that its leaves add to."""
     weights: Numbers | None = None
+    """By tree: a factor for its leaves."""
     missing: Numbers | None = None
+    """By node: one of `layout.MISSING_*`. None: NaN is missing in every node."""
     category_set: Numbers | None = None
+    """By node: an index into `sets`, or NUMERIC. A row whose category is in the set goes right; only NaN is missing."""
     sets: list[CategorySet] = field(default_factory=list)
     leaf_row: Numbers | None = None
+    """By node: the row of a leaf in `leaf_values`."""
     leaf_values: Numbers | None = None
+    """(rows,), or (rows, outputs) if a leaf adds to every output."""
     divisor: int = 1
     transform: int = IDENTITY
+    """One of the transforms in `layout`."""
     transform_parameter: float = 1.0
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
-        """Values a row before the transform."""
+        """The number of sums per row, before the transform."""
         return len(self.base)
 
     @property
@@ -74,53 +80,53 @@ class TreeModel:
 
 
 def float32_above(threshold: Numbers) -> Numbers:
-    """For float64 thresholds t the float32 t' for which `x <= t` in double is `x < t'`, whatever float32 x is.
+    """For each float64 threshold t the float32 t' such that `x <= t` in double equals `x < t'` for every float32 x.
 
-    Only for x and t infinite, both, it is not.
+    The exception: if x and t are both infinite.
     """
     with np.errstate(over="ignore"):
         near = threshold.astype(np.float32)
-    found: Numbers = np.where(near > threshold, near, np.nextafter(near, np.float32(np.inf)))
-    return found
+    above: Numbers = np.where(near > threshold, near, np.nextafter(near, np.float32(np.inf)))
+    return above
 
 
 def joined(trees: list[dict[str, Numbers]]) -> dict[str, Numbers]:
-    """The arrays of a TreeModel from those of its trees, in which `left` and `right` are places within the tree.
+    """The arrays of a TreeModel, joined from one dict per tree. There `left` and `right` are places within the tree.
 
-    `leaf_row` counts the leaves: `leaf_values` is what is left of `values` (one a node) in leaves.
+    `values` (one per node) becomes `leaf_values`, which keeps those of leaves, and `leaf_row`, which counts leaves.
     """
     sizes = np.array([len(tree["left"]) for tree in trees])
     first = np.cumsum(sizes) - sizes
     start = np.repeat(first, sizes)
-    found = {name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]}
-    leaf = found["left"] < 0
+    arrays = {name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]}
+    leaf = arrays["left"] < 0
     for name in ("left", "right"):
-        child = found[name]
+        child = arrays[name]
         if (child[~leaf] < 0).any() or (child >= np.repeat(sizes, sizes)).any():
             raise ConvertError("a tree has a branch that leads out of it; save the model again")
-        found[name] = np.where(leaf, -1, child + start)
-    values = found.pop("values")
-    return {**found, "roots": first, "leaf_row": np.maximum(np.cumsum(leaf) - 1, 0), "leaf_values": values[leaf]}
+        arrays[name] = np.where(leaf, -1, child + start)
+    values = arrays.pop("values")
+    return {**arrays, "roots": first, "leaf_row": np.maximum(np.cumsum(leaf) - 1, 0), "leaf_values": values[leaf]}
 
 
 class Walk(NamedTuple):
-    """What walking every tree from its root finds. `inner` are the places of nodes that split, level by level.
-
-    By place: the number of the `tree` (-1 where nothing leads), and `cover` made finite and never above the parent's.
-    """
+    """The result of walking every tree from its root."""
 
     inner: Numbers
+    """The places of all nodes that split, level by level."""
     tree: Numbers
+    """By place: the number of the node's tree; -1 for a node that no tree reaches."""
     cover: Numbers
+    """By place: the model's cover, but finite and never above the parent's."""
     levels: int
 
 
 def walk(model: TreeModel) -> Walk:
-    """Every node that a row can reach; raises ConvertError for branches that lead nowhere or to one another."""
+    """Visit every node that a row can reach. Raises ConvertError if a branch leads nowhere or to a shared node."""
     nodes, left, right = len(model.left), model.left, model.right
     tree = np.full(nodes, -1, np.int32)
     cover = np.maximum(np.nan_to_num(model.cover.astype(np.float32), posinf=0), 0)
-    at, found, reached = model.roots, [], 0
+    at, levels, reached = model.roots, [], 0
     number = np.arange(len(at), dtype=np.int32)
     while len(at):
         reached += len(at)
@@ -129,7 +135,7 @@ def walk(model: TreeModel) -> Walk:
         tree[at] = number
         splits = left[at] >= 0
         at, number = at[splits], number[splits]
-        found.append(at)
+        levels.append(at)
         for child in (left[at], right[at]):
             if len(at) and (child.min() < 0 or child.max() >= nodes):
                 raise ConvertError("a tree has a branch that leads nowhere; save the model again")
@@ -137,13 +143,13 @@ def walk(model: TreeModel) -> Walk:
         at, number = np.concatenate([left[at], right[at]]), np.concatenate([number, number])
     if reached != np.count_nonzero(tree >= 0):
         raise ConvertError("a tree has two branches that lead to one node; save the model again")
-    inner = np.concatenate(found)
+    inner = np.concatenate(levels)
     if len(inner) and not cover[model.roots].any():
-        _count_leaves(model, found, cover)
+        _count_leaves(model, levels, cover)
     split = model.feature[inner]
     if len(inner) and (split.min() < 0 or split.max() >= model.features):
         raise ConvertError(f"a tree splits on feature {int(split.max())} of {model.features}; save the model again")
-    return Walk(inner, tree, cover, len(found))
+    return Walk(inner, tree, cover, len(levels))
 
 
 def _count_leaves(model: TreeModel, levels: list[Numbers], cover: Numbers) -> None:

@@ -1,4 +1,4 @@
-"""Margins and scores of a TreeModel, node by node: slow, and without the file. A file's probes come from here."""
+"""Scores a TreeModel node by node, without a flat forest. It is slow and independent, so a file's probes use it."""
 
 import numpy as np
 
@@ -7,24 +7,24 @@ from .libm import exponential
 from .tree_model import NUMERIC, CategorySet, Numbers, TreeModel, Walk
 
 _MAX_CATEGORY = 2.0**24
-_CELLS = 1 << 20  # rows x trees that are walked at once
+_CELLS = 1 << 20  # rows x trees walked at once: bounds the memory
 
 
-def probe_rows(model: TreeModel, found: Walk, count: int) -> Numbers:
-    """`count` rows that go different ways: each feature takes one of its own thresholds, or is missing."""
+def probe_rows(model: TreeModel, nodes: Walk, count: int) -> Numbers:
+    """`count` rows that take different paths. Each feature is one of its own thresholds, or missing."""
     generator = np.random.default_rng(0)
     rows = np.full((count, model.features), np.nan, np.float32)
-    if len(found.inner):
+    if len(nodes.inner):
         for row in rows:
-            places = generator.choice(found.inner, min(len(found.inner), 4 * model.features))
+            places = generator.choice(nodes.inner, min(len(nodes.inner), 4 * model.features))
             row[model.feature[places]] = model.threshold[places]
             row[generator.random(model.features) < 1 / 16] = np.nan
     return rows
 
 
 def margins(model: TreeModel, rows: Numbers) -> Numbers:
-    """Margins of float32 rows, (rows, outputs), in the type of the model's base."""
-    found = np.tile(model.base, (len(rows), 1))
+    """The margins of float32 rows, shape (rows, outputs), in the type of the model's base."""
+    sums = np.tile(model.base, (len(rows), 1))
     step = max(1, _CELLS // max(1, len(rows)))
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(model.roots), step):
@@ -37,41 +37,41 @@ def margins(model: TreeModel, rows: Numbers) -> Numbers:
                 if model.weights is not None:
                     values = values * model.weights[tree]
                 if model.vector_leaves:
-                    found += values
+                    sums += values
                 else:
-                    found[:, model.output[tree]] += values
-        return found if model.divisor == 1 else found / found.dtype.type(model.divisor)
+                    sums[:, model.output[tree]] += values
+        return sums if model.divisor == 1 else sums / sums.dtype.type(model.divisor)
 
 
-def scores(model: TreeModel, found: Numbers) -> Numbers:
-    """The transform of margins, (rows, outputs), or (rows, 1) where it is argmax."""
-    one, result = found.dtype.type(1), found
+def scores(model: TreeModel, sums: Numbers) -> Numbers:
+    """The scores for these margins, shape (rows, outputs), or (rows, 1) for argmax."""
+    one, result = sums.dtype.type(1), sums
     with np.errstate(all="ignore"):
         if model.transform == layout.SIGMOID:
-            if found.dtype == np.float32:
-                below = exponential(np.minimum(-found, np.float32(88.7)))
+            if sums.dtype == np.float32:
+                below = exponential(np.minimum(-sums, np.float32(88.7)))
                 result = one / (below + one + np.float32(1e-16))
             else:
-                result = one / (one + exponential(-model.transform_parameter * found))
+                result = one / (one + exponential(-model.transform_parameter * sums))
         elif model.transform == layout.EXP:
-            result = exponential(found)
+            result = exponential(sums)
         elif model.transform == layout.EXP_F64:
-            result = exponential(found.astype(np.float64)).astype(found.dtype)
+            result = exponential(sums.astype(np.float64)).astype(sums.dtype)
         elif model.transform == layout.SOFTMAX:
-            powers = exponential(found - found.max(axis=1, keepdims=True))
-            total = np.zeros(len(found))
-            for column in range(found.shape[1]):
+            powers = exponential(sums - sums.max(axis=1, keepdims=True))
+            total = np.zeros(len(sums))
+            for column in range(sums.shape[1]):
                 total += powers[:, column]
-            result = powers / total.astype(found.dtype)[:, None]
+            result = powers / total.astype(sums.dtype)[:, None]
         elif model.transform == layout.STEP:
-            result = (found > 0).astype(found.dtype)
+            result = (sums > 0).astype(sums.dtype)
         elif model.transform == layout.ARGMAX:
-            result = found.argmax(axis=1).astype(found.dtype)[:, None]
+            result = sums.argmax(axis=1).astype(sums.dtype)[:, None]
     return result
 
 
 def _leaves(model: TreeModel, rows: Numbers, roots: Numbers) -> Numbers:
-    """The place of the leaf of every tree and row."""
+    """The place of the leaf that each row reaches, shape (trees, rows)."""
     row = np.tile(np.arange(len(rows)), len(roots))
     at = np.repeat(roots, len(rows))
     walking = np.flatnonzero(model.left[at] >= 0)
@@ -99,12 +99,12 @@ def _missing(model: TreeModel, node: Numbers, value: Numbers) -> tuple[Numbers, 
 
 
 def _by_category(model: TreeModel, numbers: Numbers, value: Numbers, goes_left: Numbers) -> Numbers:
-    found = goes_left.copy()
+    left = goes_left.copy()
     for number in np.unique(numbers):
         if number != NUMERIC:
             here = np.flatnonzero(numbers == number)
-            found[here] = _left_by_set(model.sets[number], value[here])
-    return found
+            left[here] = _left_by_set(model.sets[number], value[here])
+    return left
 
 
 def _left_by_set(chosen: CategorySet, value: Numbers) -> Numbers:

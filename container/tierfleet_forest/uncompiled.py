@@ -1,15 +1,15 @@
-"""The names of the compiled part where it was not built."""
+"""The names of the compiled part, for installations where it was not built."""
 
 import os
 from typing import NoReturn
 
 
 class ForestError(ValueError):
-    """No forest can be read here."""
+    """No forest can be read without the compiled part."""
 
 
 class Forest:
-    """Only a name: nothing makes one."""
+    """A placeholder that is never instantiated."""
 
 
 def load(file: str | os.PathLike[str] | int, /) -> NoReturn:
@@ -23,12 +23,12 @@ def loads(data: bytes | bytearray | memoryview, /) -> NoReturn:
 
 
 def csv_rows(_body: bytes, start: int, _stop: int, _features: int, _out: object, /) -> tuple[int, int]:
-    """Read no row: each needs a closer look."""
+    """Read no row. The caller then reads every row itself."""
     return 0, start
 
 
 def csv_text(numbers: list[float], columns: int, /) -> bytes:
-    """Lines of numbers as repr() writes them."""
+    """Lines of numbers, formatted as repr() does."""
     lines = (numbers[at : at + columns] for at in range(0, len(numbers), columns))
     return "\n".join(",".join(map(repr, line)) for line in lines).encode()
 

@@ -1,75 +1,62 @@
-"""From a TreeModel to the bytes of a flat forest (docs/flat-forest.md)."""
+"""Writes a TreeModel as the bytes of a flat forest (docs/flat-forest.md)."""
 
 import json
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import layout
-from .layout import FORM_A, FORM_B, NO_SLOT, WINDOW, Parts
+from .comparisons import Comparisons, NoRoomError, comparisons_of, is_numeric
+from .layout import FORM_A, FORM_B, Parts
 from .node_order import order_of_pairs
 from .tree_model import NUMERIC, ConvertError, Numbers, TreeModel, Walk, walk
 from .tree_walk import margins, probe_rows, scores
 
-# Below this the one binary search a column and row of form A costs more than form A saves.
+# Form A needs one binary search per column and row. In a smaller file that costs more than form A saves.
 _SMALL_BYTES = 48 << 10
-_ALIGNED_WORDS = 24  # longer trees begin at a line of the cache
+_ALIGNED_WORDS = 24  # a longer tree begins on a cache line
 _MAX_PROBE_BYTES = 1 << 16
 
 
 def write_forest(
     model: TreeModel, *, node_bytes: int | None = None, probes: int = 2, contributions: bool = False
 ) -> bytes:
-    """The file's bytes; raises ConvertError for a model that neither form has room for.
+    """The file's bytes. Raises ConvertError for a model that fits in neither form.
 
-    node_bytes: layout.FORM_A or FORM_B; None takes A where it has room and the file is not small. probes: so many rows
-    with their margins and scores, for the reader to compare; none where a row is longer than 64 KiB. contributions:
-    also what `Forest.contributions` needs, four bytes a node; raises ConvertError where the model does not have it.
+    node_bytes: layout.FORM_A or FORM_B. None takes A if the model fits in it and the file is not small.
+    probes: the number of rows stored with their margins and scores, which the reader checks. There are none if a row is
+    longer than 64 KiB.
+    contributions: also store the covers that `Forest.contributions` needs, four bytes per node. Raises ConvertError if
+    the model has none.
     """
-    found = walk(model)
+    nodes = walk(model)
     if len(model.roots) > layout.MAX_TREES or not 1 <= model.features <= layout.MAX_FEATURES:
         raise ConvertError(f"{len(model.roots)} trees of {model.features} features are beyond the format's limits")
-    if np.isnan(model.threshold[found.inner[_is_numeric(model, found.inner)]]).any():
+    if np.isnan(model.threshold[nodes.inner[is_numeric(model, nodes.inner)]]).any():
         raise ConvertError("a tree compares with NaN; save the model again")
-    covers = _checked_covers(model, found) if contributions else None
+    covers = _checked_covers(model, nodes) if contributions else None
     if node_bytes is not None:
-        return _written(model, found, node_bytes, probes, covers)
+        return _written(model, nodes, node_bytes, probes, covers)
     try:
-        data = _written(model, found, FORM_A, probes, covers)
-    except _NoRoomError:
-        return _written(model, found, FORM_B, probes, covers)
+        data = _written(model, nodes, FORM_A, probes, covers)
+    except NoRoomError:
+        return _written(model, nodes, FORM_B, probes, covers)
     if len(data) >= _SMALL_BYTES:
         return data
     try:
-        return _written(model, found, FORM_B, probes, covers)
-    except _NoRoomError:
+        return _written(model, nodes, FORM_B, probes, covers)
+    except NoRoomError:
         return data
 
 
-class _NoRoomError(ConvertError):
-    """The form has no room for the model; the other one may have."""
-
-
-class _Questions(NamedTuple):
-    """What the nodes ask, by place: the slot, and form A's threshold index; and the records that fill the slots."""
-
-    slot: Numbers
-    threshold_index: Numbers
-    columns: Numbers
-    thresholds: Numbers
-    category_splits: Numbers
-    category_bits: Numbers
-
-
-def _checked_covers(model: TreeModel, found: Walk) -> Numbers:
-    """The covers of all places, float32, if contributions follow from them; raises ConvertError."""
+def _checked_covers(model: TreeModel, nodes: Walk) -> Numbers:
+    """The covers of all places, float32. Raises ConvertError if contributions cannot be computed from them."""
     if model.base.dtype.itemsize != layout.FLOAT32 or model.vector_leaves:
         raise ConvertError(
             "contributions are covered for XGBoost's models with one value in a leaf; convert this one without them"
         )
     cover = model.cover.astype(np.float32)
-    reached = np.flatnonzero(found.tree >= 0)
-    if not np.isfinite(cover[reached]).all() or (cover[reached] < 0).any() or not (cover[found.inner] > 0).all():
+    reached = np.flatnonzero(nodes.tree >= 0)
+    if not np.isfinite(cover[reached]).all() or (cover[reached] < 0).any() or not (cover[nodes.inner] > 0).all():
         raise ConvertError(
             "the trees lack the sums of Hessians (sum_hessian) that contributions need; convert the model without them"
         )
@@ -77,7 +64,7 @@ def _checked_covers(model: TreeModel, found: Walk) -> Numbers:
 
 
 def _tree_means(model: TreeModel, cover: Numbers) -> Numbers:
-    """By tree the mean of its leaves by cover: what XGBoost adds to the bias, every step rounded to float32."""
+    """By tree: the mean of its leaves weighted by cover, as XGBoost adds it to the bias, each step in float32."""
     levels, at = [], model.roots
     while len(at):
         inner = at[model.left[at] >= 0]
@@ -91,19 +78,19 @@ def _tree_means(model: TreeModel, cover: Numbers) -> Numbers:
     return means
 
 
-def _written(model: TreeModel, found: Walk, form: int, probes: int, covers: Numbers | None) -> bytes:
-    questions = _questions(model, found, form)
-    roots, first, words, word = _words(model, found, questions, form)
+def _written(model: TreeModel, nodes: Walk, form: int, probes: int, covers: Numbers | None) -> bytes:
+    comparisons = comparisons_of(model, nodes, form)
+    roots, first, words, word = _words(model, nodes, comparisons, form)
     root_covers = tree_means = word_covers = np.zeros(0, np.float32)
     if covers is not None:
         splits = model.left[model.roots] >= 0
         root_covers, tree_means = np.where(splits, covers[model.roots], 0), _tree_means(model, covers)
         word_covers = np.zeros(len(words), np.float32)
-        below = (found.tree >= 0) & ~_is_root(model)
+        below = (nodes.tree >= 0) & ~_is_root(model)
         word_covers[word[below]] = covers[below]
     metadata = json.dumps(dict(model.metadata), separators=(",", ":"), ensure_ascii=False).encode()
     sums = model.base.dtype.newbyteorder("<")
-    rows = probe_rows(model, found, probes if 4 * model.features <= _MAX_PROBE_BYTES else 0)
+    rows = probe_rows(model, nodes, probes if 4 * model.features <= _MAX_PROBE_BYTES else 0)
     expected = margins(model, rows)
     leaf_table = b"" if model.leaf_values is None else model.leaf_values.astype(sums).tobytes()
     return layout.assemble(
@@ -112,10 +99,10 @@ def _written(model: TreeModel, found: Walk, form: int, probes: int, covers: Numb
             features=model.features,
             outputs=model.outputs,
             base=model.base.astype(sums).tobytes(),
-            columns=questions.columns.tobytes(),
-            thresholds=questions.thresholds.astype("<f4").tobytes(),
-            category_splits=questions.category_splits.tobytes(),
-            category_bits=questions.category_bits.astype("<u4").tobytes(),
+            columns=comparisons.columns.tobytes(),
+            thresholds=comparisons.thresholds.astype("<f4").tobytes(),
+            category_splits=comparisons.category_splits.tobytes(),
+            category_bits=comparisons.category_bits.astype("<u4").tobytes(),
             roots=roots.tobytes(),
             first=first.astype("<u4").tobytes(),
             tree_outputs=b"" if model.outputs == 1 or model.vector_leaves else model.output.astype("<u2").tobytes(),
@@ -139,97 +126,6 @@ def _written(model: TreeModel, found: Walk, form: int, probes: int, covers: Numb
     )
 
 
-def _is_numeric(model: TreeModel, places: Numbers) -> Any:
-    return slice(None) if model.category_set is None else model.category_set[places] == NUMERIC
-
-
-def _questions(model: TreeModel, found: Walk, form: int) -> _Questions:
-    slot, index = np.zeros(len(model.left), np.int64), np.zeros(len(model.left), np.int64)
-    numeric = found.inner[_is_numeric(model, found.inner)]
-    columns, thresholds, used = _columns(model, numeric, form, slot, index)
-    splits, bits = np.zeros(0, np.dtype(layout.CATEGORY_SPLIT)), np.zeros(0, np.uint32)
-    if model.category_set is not None:
-        categorical = found.inner[model.category_set[found.inner] != NUMERIC]
-        asked = [model.feature[categorical], model.category_set[categorical], ~model.missing_left[categorical]]
-        distinct, number = np.unique(np.stack(asked, 1), axis=0, return_inverse=True)
-        _refuse_slots(used + len(distinct), form)
-        slot[categorical] = used + number.reshape(-1)
-        splits, bits = _category_splits(model, distinct, used)
-    _refuse_slots(used, form)
-    return _Questions(slot, index, columns, thresholds, splits, bits)
-
-
-def _refuse_slots(used: int, form: int) -> None:
-    if used > layout.SLOTS[form]:
-        raise _NoRoomError(
-            f"the model's splits need {used} slots and the format has {layout.SLOTS[form]} (one for each feature and "
-            "direction of missing values, and for each set of categories); train it with fewer features or categories"
-        )
-
-
-def _columns(
-    model: TreeModel, places: Numbers, form: int, slot: Numbers, index: Numbers
-) -> tuple[Numbers, Numbers, int]:
-    """The columns' records, their thresholds and how many slots they fill; `slot` and `index` are set at `places`."""
-    threshold = model.threshold[places] + np.float32(0)  # -0.0 and 0.0 are one threshold
-    if form == FORM_B and np.isneginf(threshold).any():
-        raise _NoRoomError("a split compares with minus infinity, for which form B has no place")
-    rule = np.zeros(len(places), np.int64) if model.missing is None else model.missing[places].astype(np.int64)
-    missing_left = model.missing_left[places] | (rule == layout.MISSING_NEVER)
-    bits = threshold.view(np.uint32).astype(np.int64)
-    ascending = np.where(bits >> 31, 0xFFFFFFFF - bits, bits | 1 << 31)
-    keys, key = np.unique((model.feature[places] * 3 + rule) << 32 | ascending, return_inverse=True)
-    sources, at, count = np.unique(keys >> 32, return_index=True, return_counts=True)
-    column = np.searchsorted(sources, keys >> 32)[key]
-    if form == FORM_A and len(count) and count.max() > layout.MAX_COLUMN_THRESHOLDS:
-        raise _NoRoomError(f"a feature has {count.max()} thresholds, for which form A has no room")
-    windows = -(-count // WINDOW) if form == FORM_A else np.ones(len(count), np.int64)
-    asked = np.zeros((len(sources), 2), np.int64)
-    asked[column, np.where(missing_left, 0, 1)] = 1
-    needed = (asked * windows[:, None]).ravel()
-    begins = (np.cumsum(needed) - needed).reshape(-1, 2)
-    records = np.zeros(len(sources), np.dtype(layout.COLUMN))
-    records["feature"], records["missing"] = sources // 3, sources % 3
-    if form == FORM_A:
-        records["at"], records["count"] = at, count
-    limit = np.minimum(begins, NO_SLOT)  # a forest with more is refused
-    records["left_slot"] = np.where(asked[:, 0], limit[:, 0], NO_SLOT)
-    records["right_slot"] = np.where(asked[:, 1], limit[:, 1], NO_SLOT)
-    number = key - at[column]
-    slot[places] = begins[column, np.where(missing_left, 0, 1)]
-    if form == FORM_A:
-        slot[places] += number // WINDOW
-        index[places] = number % WINDOW
-    values = np.zeros(len(keys), np.float32)
-    values[key] = threshold
-    return records, values if form == FORM_A else values[:0], int(needed.sum())
-
-
-def _category_splits(model: TreeModel, distinct: Numbers, first_slot: int) -> tuple[Numbers, Numbers]:
-    """A record for each distinct feature, set and direction of missing values, and the bits of the sets."""
-    records = np.zeros(len(distinct), np.dtype(layout.CATEGORY_SPLIT))
-    begin: dict[int, tuple[int, int]] = {}
-    bits: list[Numbers] = []
-    total = 0
-    for place, (feature, which, missing_right) in enumerate(distinct.tolist()):
-        chosen = model.sets[which]
-        if which not in begin:
-            words = max(chosen.categories, default=-1) // 32 + 1
-            begin[which] = total, words
-            bits.append(_bits(chosen.categories, words))
-            total += words
-        flags = chosen.flags | (layout.MISSING_RIGHT if missing_right else 0)
-        records[place] = (feature, *begin[which], first_slot + place, flags)
-    return records, np.concatenate(bits) if bits else np.zeros(0, np.uint32)
-
-
-def _bits(categories: tuple[int, ...], words: int) -> Numbers:
-    found = np.zeros(words, np.uint32)
-    codes = np.array(categories, np.int64)
-    np.bitwise_or.at(found, codes // 32, (1 << (codes % 32)).astype(np.uint32))
-    return found
-
-
 def _is_root(model: TreeModel) -> Numbers:
     is_root = np.zeros(len(model.left), np.bool_)
     is_root[model.roots] = True
@@ -237,20 +133,20 @@ def _is_root(model: TreeModel) -> Numbers:
 
 
 def _words(
-    model: TreeModel, found: Walk, questions: _Questions, form: int
+    model: TreeModel, nodes: Walk, comparisons: Comparisons, form: int
 ) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-    """The root words, the number of each tree's first word, the words, and by place the number of its word."""
+    """The root words, the index of each tree's first word, the words, and by place the index of its word."""
     dtype = np.dtype("<u4" if form == FORM_A else "<u8")
     trees, splits = len(model.roots), model.left >= 0
     line_words = layout.ALIGNMENT // form
-    order = order_of_pairs(model, found, line_words // 2)
-    tree = found.tree[order]
+    order = order_of_pairs(model, nodes, line_words // 2)
+    tree = nodes.tree[order]
     pairs = np.bincount(tree, minlength=trees)
     first = _firsts(np.maximum(2 * pairs, 2), line_words)
     total = int(first[-1] + max(2, 2 * pairs[-1])) if trees else 0
     if total > layout.MAX_WORDS:
-        raise ConvertError(f"the forest has {total} words and the format room for {layout.MAX_WORDS}")
-    # By place: the word that holds a node, and that of its left child.
+        raise ConvertError(f"the forest has {total} words; the format allows {layout.MAX_WORDS}")
+    # By place: the index of the node's word, and of the word of its left child.
     pair = np.zeros(len(model.left), np.int64)
     pair[order] = first[tree] + 2 * (np.arange(len(order)) - (np.cumsum(pairs) - pairs)[tree])
     word = pair.copy()
@@ -258,13 +154,13 @@ def _words(
     is_root = _is_root(model)
     distance = np.where(splits & ~is_root, pair - word, 0)
     if distance.max(initial=0) >= layout.DISTANCES[form]:
-        raise _NoRoomError(
+        raise NoRoomError(
             f"a tree has {int(2 * pairs.max())} nodes, more than the format has room for; train smaller trees"
         )
     children = splits[model.left] | splits[model.right].astype(np.int64) << 1
-    values = _values(model, questions, form, splits, children, distance)
+    values = _values(model, comparisons, form, splits, children, distance)
     words = np.zeros(total, dtype)
-    reached = np.flatnonzero((found.tree >= 0) & ~is_root)
+    reached = np.flatnonzero((nodes.tree >= 0) & ~is_root)
     words[word[reached]] = values[reached]
     leaf = np.flatnonzero(~splits[model.roots])
     words[first[leaf]] = words[first[leaf] + 1] = values[model.roots[leaf]]
@@ -274,22 +170,22 @@ def _words(
 
 
 def _values(
-    model: TreeModel, questions: _Questions, form: int, splits: Numbers, children: Numbers, distance: Numbers
+    model: TreeModel, comparisons: Comparisons, form: int, splits: Numbers, children: Numbers, distance: Numbers
 ) -> Numbers:
-    """The word of each place."""
+    """By place: the node's word."""
     own = model.threshold.view(np.uint32) if model.leaf_row is None else model.leaf_row
     if form == FORM_A:
-        node = questions.slot | questions.threshold_index << 8 | children << 16 | distance << 18
+        node = comparisons.slot | comparisons.threshold_index << 8 | children << 16 | distance << 18
         return np.where(splits, node, own).astype(np.uint64)
     asked = (model.threshold + np.float32(0)).view(np.uint32).astype(np.uint64)
     if model.category_set is not None:
         asked[model.category_set != NUMERIC] = np.float32(0.5).view(np.uint32)
-    low = np.where(splits, questions.slot | children << 12 | distance << 14, 0).astype(np.uint64)
+    low = np.where(splits, comparisons.slot | children << 12 | distance << 14, 0).astype(np.uint64)
     return low | np.where(splits, asked, own.astype(np.uint64)) << np.uint64(32)
 
 
 def _firsts(sizes: Numbers, line_words: int) -> Numbers:
-    """The first word of each tree of so many words, long ones at the beginning of a line."""
+    """The index of the first word of each tree. A long tree begins on a cache line."""
     first = np.zeros(len(sizes), np.int64)
     at = 0
     for number, size in enumerate(sizes.tolist()):

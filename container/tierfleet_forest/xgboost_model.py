@@ -1,7 +1,7 @@
-"""What an XGBoost file of any version from 1.0 to 3.4 means: its trees, the base of each output, the transform.
+"""Reads an XGBoost model document of any version from 1.0 to 3.4: the trees, the base of each output, the transform.
 
-The version in the file decides, never one that is installed. 3.1 and newer write one base_score per output; until 1.2,
-and with DART until 1.3, XGBoost added the base after the trees.
+The version in the file decides how it is read, not the installed version. 3.1 and newer write one base_score per
+output. Until 1.2, and until 1.3 with DART, XGBoost added the base after the trees.
 """
 
 from dataclasses import replace
@@ -16,7 +16,7 @@ from .tree_model import NUMERIC, CategorySet, ConvertError, Numbers, TreeModel
 
 Version = tuple[int, int, int]
 NEWEST: Version = (3, 4, 99)
-# By objective: from margins to scores.
+# The transform from margins to scores, by objective.
 TRANSFORMS = {
     **dict.fromkeys(("binary:logistic", "reg:logistic"), SIGMOID),
     **dict.fromkeys(("count:poisson", "reg:gamma", "reg:tweedie", "survival:cox"), EXP),
@@ -34,10 +34,10 @@ _MAX_OUTPUTS = 2**16 - 1
 
 
 def tree_model(document: Document, reader: Version | None = None) -> TreeModel:
-    """The trees of a model document; raises ConvertError for what is not covered, or is no model.
+    """The trees of a model document. Raises ConvertError if it is not a model, or is not supported.
 
-    All rounds are kept, as `Booster.predict` scores them, whatever `best_iteration` says. reader: the XGBoost that
-    would read the document, by default the one that saved it.
+    All rounds are kept, because `Booster.predict` scores them all, even if the document has a `best_iteration`.
+    reader: the version of XGBoost whose reading of the document counts, by default the one that saved it.
     """
     try:
         return _tree_model(document, reader or _version(document))
@@ -45,7 +45,7 @@ def tree_model(document: Document, reader: Version | None = None) -> TreeModel:
         if isinstance(error, ConvertError):
             raise
         why = f"{type(error).__name__}: {str(error)[:80]}"
-        raise ConvertError(f"the model is not one that XGBoost saved ({why}); save it again") from None
+        raise ConvertError(f"the document is not a model that XGBoost saved ({why}); save it again") from None
 
 
 def _tree_model(document: Document, version: Version) -> TreeModel:
@@ -54,7 +54,7 @@ def _tree_model(document: Document, version: Version) -> TreeModel:
     if booster["name"] not in ("gbtree", "dart"):
         raise ConvertError(f"the booster is {booster['name']!r}; only gbtree and dart hold trees")
     model = booster.get("gbtree", booster)["model"]
-    # DART's weights lie around a gbtree until 3.2, next to the model in 3.3, inside it from 3.4.
+    # DART's weights are outside the gbtree until 3.2, next to the model in 3.3, and inside it from 3.4.
     weights = booster.get("weight_drop", model.get("weight_drop"))
     outputs = max(1, int(parameters["num_class"])) * max(1, int(parameters.get("num_target", "1")))
     if outputs > _MAX_OUTPUTS:
@@ -74,7 +74,7 @@ def _tree_model(document: Document, version: Version) -> TreeModel:
         raise ConvertError("the counts of trees in the model differ; save it again")
     if not (output.min() >= 0 and output.max() < outputs):
         raise ConvertError(f"the trees do not make {outputs} outputs; save the model again")
-    found = TreeModel(
+    result = TreeModel(
         features=int(parameters["num_feature"]),
         base=_base_margins(parameters["base_score"], objective, outputs, version),
         transform=TRANSFORMS[objective],
@@ -88,7 +88,7 @@ def _tree_model(document: Document, version: Version) -> TreeModel:
         **_nodes(trees, version),
     )
     base_last = version < ((1, 4, 0) if weights is not None else (1, 3, 0))
-    return _with_base_last(found) if base_last and found.base.any() else found
+    return _with_base_last(result) if base_last and result.base.any() else result
 
 
 def _version(document: Document) -> Version:
@@ -113,7 +113,7 @@ def _refuse_objective(objective: str, outputs: int, version: Version) -> None:
 
 
 def _base_margins(text: object, objective: str, outputs: int, version: Version) -> Numbers:
-    """What every row starts from, by output: `base_score` in the objective's own terms."""
+    """The margin that every row starts from, by output: `base_score` before the objective's transform."""
     items = str(text).strip().removeprefix("[").removesuffix("]").split(",")
     scores = np.array([np.float32(item) for item in items], np.float32)
     if len(scores) not in (1, outputs):
@@ -126,18 +126,18 @@ def _base_margins(text: object, objective: str, outputs: int, version: Version) 
         elif TRANSFORMS[objective] in (EXP, EXP_F64):
             scores = np.array([log_float32(score) for score in scores], np.float32)
     if not np.isfinite(scores).all():
-        raise ConvertError(f"base_score is {str(text)[:60]!r}, from which no finite margin follows")
+        raise ConvertError(f"base_score is {str(text)[:60]!r}, which gives no finite margin")
     return np.resize(scores, outputs)
 
 
 def _leaf_vectors(trees: list[Any], outputs: int) -> dict[str, Any]:
-    """The leaves of trees that hold a value for each output, as a table."""
+    """A table of the leaves, for trees whose leaves hold one value per output."""
     leaves, values = [], []
     for tree in trees:
         if int(tree["tree_param"]["size_leaf_vector"]) != outputs:
             raise ConvertError(f"the leaves of a tree do not hold {outputs} values; save the model again")
         leaf = np.asarray(tree["left_children"]) == -1
-        if "leaf_weights" in tree:  # from 3.2 on, and a leaf's right child is its place among them
+        if "leaf_weights" in tree:  # from 3.2 on; then a leaf's right child is its row in this table
             vectors = np.asarray(tree["leaf_weights"], np.float32).reshape(-1, outputs)
             place = np.asarray(tree["right_children"], np.int64)[leaf]
             if place.min() < 0:
@@ -158,7 +158,7 @@ def _nodes(trees: list[Any], version: Version) -> dict[str, Any]:
     def joined(name: str, dtype: Any) -> Any:
         parts = [np.asarray(tree[name]) for tree in trees]
         if [len(part) for part in parts] != sizes:
-            raise ConvertError(f"a tree has another number of {name} than of nodes; save the model again")
+            raise ConvertError(f"the number of {name} in a tree differs from its number of nodes; save the model again")
         return np.concatenate(parts, dtype=dtype, casting="unsafe")
 
     first = np.cumsum(sizes) - sizes
@@ -174,7 +174,7 @@ def _nodes(trees: list[Any], version: Version) -> dict[str, Any]:
         "feature": joined("split_indices", np.int64),
         "threshold": joined("split_conditions", np.float32),
         "missing_left": joined("default_left", np.bool_),
-        # Trees of vectors have none; the writer then counts nodes.
+        # Trees with vector leaves have no sum_hessian. The writer then counts leaves instead.
         "cover": joined("sum_hessian", np.float32) if "sum_hessian" in trees[0] else np.zeros(len(start), np.float32),
         "category_set": category_set,
         "sets": sets,
@@ -185,7 +185,7 @@ def _categories(
     trees: list[Any], first: list[int], nodes: int, version: Version
 ) -> tuple[Numbers | None, list[CategorySet]]:
     numbers: dict[CategorySet, int] = {}
-    found: Numbers | None = None
+    category_set: Numbers | None = None
     for start, tree in zip(first, trees, strict=True):
         where, begins = _integers(tree.get("categories_nodes", [])), _integers(tree.get("categories_segments", []))
         counts, categories = _integers(tree.get("categories_sizes", [])), _integers(tree.get("categories", []))
@@ -196,31 +196,31 @@ def _categories(
             chosen = categories[begin : begin + count]
             if begin < 0 or len(chosen) != count or count < 1 or chosen.min() < 0 or chosen.max() >= _MAX_CATEGORY:
                 raise ConvertError("a tree lists its categories wrongly; save the model again")
-            if found is None:
-                found = np.full(nodes, NUMERIC, np.int64)
+            if category_set is None:
+                category_set = np.full(nodes, NUMERIC, np.int64)
             key = _category_set(chosen, bool(tree["default_left"][node]), version)
-            found[start + node] = numbers.setdefault(key, len(numbers))
-    return found, list(numbers)
+            category_set[start + node] = numbers.setdefault(key, len(numbers))
+    return category_set, list(numbers)
 
 
 def _category_set(chosen: Numbers, default_left: bool, version: Version) -> CategorySet:
-    """How XGBoost `version` takes a node's categories; what is none of them goes left, but in 1.6."""
+    """The categories of a node as XGBoost `version` reads them. Any other value goes left, except in 1.6."""
     categories = np.unique(chosen)
     if version < (1, 6, 0):  # until then -0.5 was category 0
         return CategorySet(tuple(categories.tolist()), TRUNCATE_FIRST)
     if version < (1, 7, 0) and not default_left:
-        # In 1.6 what is beyond the words of the set's bits, or no category, went where a missing value goes: here
-        # right, where all that is not in the set of what goes left goes.
+        # 1.6 sent a value that is beyond the set's bits, or no category, where it sent a missing value: here to the
+        # right. So the set holds the categories that go left, and every other value goes right.
         known = np.arange(32 * (int(categories[-1]) // 32 + 1))
         return CategorySet(tuple(np.setdiff1d(known, categories).tolist()), SET_LEFT)
     return CategorySet(tuple(categories.tolist()))
 
 
 def _integers(values: Any) -> Numbers:
-    found = np.asarray(values)
-    if found.size and found.dtype.kind not in "iu":
-        raise ConvertError("an array of whole numbers in the model holds something else; save the model again")
-    return found.astype(np.int64)
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise ConvertError("an array of integers in the model holds other values; save the model again")
+    return array.astype(np.int64)
 
 
 def _with_base_last(model: TreeModel) -> TreeModel:

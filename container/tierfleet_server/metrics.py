@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from .request_memory import RequestMemory
 from .scheduler import Scheduler
 
+# Fine where one-row calls are, and coarse above, where a bucket only says "slow".
 _BUCKETS_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 
 

@@ -26,7 +26,7 @@ class Settings:
     memory_reserve_mib: int | None = None
     predict_threads: int = os.cpu_count() or 1
     max_waiting_per_model: int = 256
-    invocation_timeout_seconds: int = 58
+    invocation_timeout_seconds: int = 58  # SageMaker gives up after 60
     request_timeout_seconds: int = 30
     drain_seconds: int = 20
     log_level: int = 20

@@ -25,6 +25,7 @@ Headers = dict[bytes, bytes]
 _PREFIX = b"x-amzn-sagemaker-"
 # Names of endpoints come from callers, so only this many are counted.
 _MOST_ENDPOINTS_WITH_ERRORS = 10_000
+# The headers that SageMaker passes on to a container; it keeps the caller's others.
 _TO_CONTAINER = (
     b"content-type", b"accept", _PREFIX + b"custom-attributes", _PREFIX + b"inference-id", _PREFIX + b"target-model",
 )  # fmt: skip
@@ -133,6 +134,8 @@ class Invocations:
             taken = serverless.container(spec, variant.instances, variant.calls, start=start, observe=observe)
             async with taken as instance:
                 return await self._answer(endpoint, fleet, instance, model, headers, body, started)
+        # SageMaker publishes 1/instances for each call, so that Sum is the calls per instance.
+        # docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
         observe("InvocationsPerInstance", 1 / max(1, len(variant.groups())))
         instance = self._instance(_candidates(variant, container), model)
         if variant.spec.execution_mode == "Serial":

@@ -7,13 +7,14 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/inference-pipelines.html
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from local_cloud.data_plane import invocation_errors
 from local_cloud.data_plane.instances.container_client import ContainerReply
 from local_cloud.data_plane.instances.instance import Instance
 
-# docs.aws.amazon.com/sagemaker/latest/dg/inference-pipeline-troubleshoot.html
-MAX_BYTES_BETWEEN_STAGES = 5 * 1024 * 1024
+# Source: docs.aws.amazon.com/sagemaker/latest/dg/inference-pipeline-troubleshoot.html
+MAX_BYTES_BETWEEN_STAGES: Final = 5 * 1024 * 1024
 
 Headers = dict[bytes, bytes]
 Ask = Callable[[Instance, Headers, bytes], Awaitable[tuple[ContainerReply, float]]]

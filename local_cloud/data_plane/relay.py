@@ -66,10 +66,12 @@ class MinistackConnection(RelayEnd):
         waiting, self._waiting = self._waiting or [], None
         for data in waiting:
             super().write(data)
+        # The client may have left before the connection was there.
         if self._closed:
             super().close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
+        # A close from this side is known already.
         if not self._closed:
             self._on_closed()
 

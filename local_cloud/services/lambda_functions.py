@@ -23,6 +23,8 @@ from ministack.services.cloudformation import provisioners
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 # How long what a function wrote may take from its pipe to its log.
 _LOG_SECONDS = 5.0
+_under_way = 0
+_counting = threading.Lock()
 _Created = tuple[str, dict[str, Any]]
 
 
@@ -60,7 +62,26 @@ def invoke_asynchronously(function: dict[str, Any], event: dict[str, Any]) -> No
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
     """
     context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(_run_from_queue, function, event), daemon=True).start()
+    _count(1)
+    threading.Thread(target=context.run, args=(_run_and_count, function, event), daemon=True).start()
+
+
+def events_under_way() -> int:
+    """Asynchronous invocations that wait, run or pause before their next attempt."""
+    return _under_way
+
+
+def _count(change: int) -> None:
+    global _under_way
+    with _counting:
+        _under_way += change
+
+
+def _run_and_count(function: dict[str, Any], event: dict[str, Any]) -> None:
+    try:
+        _run_from_queue(function, event)
+    finally:
+        _count(-1)
 
 
 def _run_from_queue(function: dict[str, Any], event: dict[str, Any]) -> None:

@@ -112,7 +112,7 @@ def test_latency_and_errors_take_an_update_back(plain: Template) -> None:
 ROLLBACK = {f"{NAME}--model-latency", f"{NAME}--server-errors"}
 
 
-def test_the_rollback_alarms_stand_before_the_endpoint_and_the_others_after_it(plain: Template) -> None:
+def test_the_rollback_alarms_precede_the_endpoint_and_the_others_follow_it(plain: Template) -> None:
     [(endpoint_id, endpoint)] = resources(plain, "AWS::SageMaker::Endpoint").items()
     alarms = resources(plain, "AWS::CloudWatch::Alarm")
     named = {alarm["Properties"]["AlarmName"]: logical_id for logical_id, alarm in alarms.items()}

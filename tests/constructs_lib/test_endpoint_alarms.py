@@ -60,7 +60,7 @@ def expression(properties: Any) -> str:
     return str(text)
 
 
-def test_the_5xx_ratio_is_judged_each_minute_above_a_fifth_of_the_five_minute_minimum(plain: Template) -> None:
+def test_the_5xx_ratio_counts_each_minute_above_a_fifth_of_the_five_minute_minimum(plain: Template) -> None:
     properties = alarm(plain, section="server-errors")
     assert expression(properties) == "IF(invocations >= 20, errors / invocations, 0)"
     assert (properties["Threshold"], properties["EvaluationPeriods"], properties["DatapointsToAlarm"]) == (0.01, 5, 3)
@@ -71,7 +71,7 @@ def test_the_5xx_alarm_has_a_literal_name(plain: Template) -> None:
     assert alarm(plain, section="server-errors")["AlarmName"] == f"{METRICS.endpoint_name}--server-errors"
 
 
-def test_the_4xx_ratio_is_judged_over_five_minutes_above_the_minimum(plain: Template) -> None:
+def test_the_4xx_ratio_counts_over_five_minutes_above_the_minimum(plain: Template) -> None:
     properties = alarm(plain, section="client-errors")
     assert expression(properties) == "IF(invocations >= 100, errors / invocations, 0)"
     assert properties["Threshold"] == 0.05
@@ -138,7 +138,7 @@ def test_metric_math_never_breaches_without_data(plain: Template) -> None:
     assert {properties["TreatMissingData"] for properties in math} == {"notBreaching"}
 
 
-def test_cache_alarms_tell_nobody_by_themselves(plain: Template) -> None:
+def test_cache_alarms_notify_no_one_by_themselves(plain: Template) -> None:
     cache = [a["Properties"] for a in resources(plain, ALARM).values() if "#cache-degraded" in str(a)]
     assert len(cache) == 3
     assert all(properties["AlarmActions"] == [] for properties in cache)

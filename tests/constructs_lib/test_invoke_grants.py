@@ -36,7 +36,7 @@ def granted(grant: Callable[[iam.Role], Any]) -> Any:
     return statement
 
 
-def test_a_caller_on_a_shared_endpoint_reaches_the_models_of_its_tenants_only() -> None:
+def test_a_caller_on_a_multi_model_endpoint_reaches_only_the_models_of_its_tenants() -> None:
     statement = granted(lambda role: invoke_grants.grant_shared(role, CONFIG, SHARED, ["m1", "m2"]))
     assert statement == {
         "Effect": "Allow",
@@ -90,7 +90,7 @@ def test_an_id_that_looks_like_a_hash_is_refused() -> None:
         granted(lambda role: invoke_grants.grant_future_dedicated(role, CONFIG, hashed_tenant("w1")))
 
 
-def test_the_pattern_of_future_endpoints_reaches_no_other_tenant_and_no_shared_endpoint() -> None:
+def test_the_pattern_of_future_endpoints_reaches_no_other_tenant_and_no_multi_model_endpoint() -> None:
     patterns = granted(lambda role: invoke_grants.grant_future_dedicated(role, CONFIG, "w1"))["Resource"]
     names = [routes.endpoint_name(CONFIG, "whale", tenant) for tenant in ("w10", "w1-b", "a-w1", "w")]
     for name in (*names, SHARED, "shop--test--w1--all--mme-m5-xlarge", "shop--prod--whale--w1--dedicated-m5-large"):
@@ -113,7 +113,7 @@ def test_the_pattern_of_an_endpoint_reaches_it_under_each_type_and_generation_an
     assert fnmatchcase(another, pattern) == (other == tenant)
 
 
-def test_a_shared_endpoint_grants_its_own_name_with_the_tenants_it_is_told() -> None:
+def test_a_multi_model_endpoint_grants_its_own_name_with_the_given_tenants() -> None:
     def grant(role: iam.Role) -> None:
         tier = CONFIG.multi_model_tiers["tail"]
         endpoint = MultiModelEndpoint(

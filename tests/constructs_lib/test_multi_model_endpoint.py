@@ -177,7 +177,7 @@ def test_a_guardrail_is_opt_in_and_names_its_alarm_literally(configured: Templat
     assert endpoint["EndpointName"].startswith(f"{NAME}-")
 
 
-def test_the_rollback_alarm_stands_before_the_endpoint(plain: Template) -> None:
+def test_the_rollback_alarm_precedes_the_endpoint(plain: Template) -> None:
     [endpoint] = resources(plain, "AWS::SageMaker::Endpoint").values()
     named = {
         logical_id

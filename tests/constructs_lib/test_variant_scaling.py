@@ -103,7 +103,7 @@ def test_without_a_cache_rule_there_is_one_policy_and_no_alarm(on_calls: Templat
     on_calls.resource_count_is("AWS::CloudWatch::Alarm", 0)
 
 
-def test_bounds_by_the_clock_stand_in_name_order_with_their_time_zones(by_the_clock: Template) -> None:
+def test_scheduled_bounds_are_in_name_order_with_their_time_zones(by_the_clock: Template) -> None:
     assert only(by_the_clock, TARGET)["ScheduledActions"] == [
         {
             "ScheduledActionName": "evening",

@@ -201,7 +201,7 @@ def test_any_failed_model_or_failed_run_alarms(plain: Template) -> None:
     assert read["errors"]["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": warm_function_id(plain)}}]
 
 
-def test_the_alarm_that_silences_cache_alarms_watches_the_whole_fleet_and_tells_nobody(plain: Template) -> None:
+def test_the_alarm_that_silences_cache_alarms_watches_the_whole_fleet_and_notifies_no_one(plain: Template) -> None:
     running = alarm(plain, contains="A warm-up runs")
     assert running["AlarmActions"] == []
     assert running["TreatMissingData"] == "notBreaching"
@@ -233,7 +233,7 @@ def test_the_functions_read_the_catalog_and_no_model(plain: Template) -> None:
     assert reads == [[f"{bucket}/catalog/*", f"{bucket}/routes/*"]] * 2
 
 
-def test_the_functions_call_shared_endpoints_and_no_tenants_own(plain: Template) -> None:
+def test_the_functions_call_multi_model_endpoints_and_no_dedicated_ones(plain: Template) -> None:
     calls = [s["Resource"] for s in statements(plain) if s["Action"] == "sagemaker:InvokeEndpoint"]
     assert calls == ["arn:aws:sagemaker:eu-west-1:123456789012:endpoint/shop--test--*--all--*"] * 2
 
@@ -258,7 +258,7 @@ def test_cache_alarms_are_silent_from_the_moment_a_warm_up_begins(plain: Templat
     assert (running["Period"] * running["EvaluationPeriods"], running["DatapointsToAlarm"]) == (900, 1)
 
 
-def test_the_gate_function_may_start_its_own_next_run_and_nobody_else_may(plain: Template) -> None:
+def test_only_the_gate_function_may_start_its_own_next_run(plain: Template) -> None:
     [permission] = [
         resource["Properties"]
         for logical_id, resource in resources(plain, "AWS::Lambda::Permission").items()

@@ -41,23 +41,37 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_killed_while_it_loads_it_starts_and_loads_again(start: Start, big: Path) -> None:
     first = start(SAGEMAKER_MULTI_MODEL="true")
-    loading = threading.Thread(target=lambda: _ignore_reset(lambda: first.load("m", big)))
-    loading.start()
-    time.sleep(0.02)
-    first.process.kill()
-    loading.join()
-    assert first.wait() == -9
+    [checker] = children(first.process.pid)
+    stop(checker)  # so the load cannot end before the server does
+    with first.socket() as loading:
+        ask_to_load(loading, first, "m", big)
+        first.process.kill()
+        assert first.wait() == -9
+    os.kill(checker, signal.SIGKILL)
     second = start(SAGEMAKER_MULTI_MODEL="true")
     assert second.ask("GET", "/models").json == {"models": []}
     assert second.load("m", big).status == 200
     assert second.invoke("m", ROW).status == 200
 
 
-def _ignore_reset(call: Callable[[], object]) -> None:
-    try:
-        call()
-    except (OSError, HTTPException):
-        return
+def wait_until_refused(port: int) -> None:
+    """Until the server has stopped listening."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                time.sleep(0.01)
+        except OSError:
+            return
+    raise AssertionError(f"port {port} still accepts connections")
+
+
+def ask_to_load(connection: socket.socket, server: RunningServer, name: str, directory: Path) -> None:
+    """Ask for a load and do not wait for its end; the server has read the request."""
+    body = json.dumps({"model_name": name, "url": str(directory)}).encode()
+    connection.sendall(b"POST /models HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+    for _ in range(2):  # what was sent before these has been read when they are answered
+        assert server.ask("GET", "/ping").status == 200
 
 
 def test_a_truncated_artefact_never_becomes_a_model(
@@ -262,10 +276,7 @@ def test_a_load_that_never_ends_does_not_hold_up_the_stop(start: Start, artefact
     stop(checker)
     try:
         with server.socket() as loading:
-            body = json.dumps({"model_name": "m", "url": str(artefacts["binary"])}).encode()
-            loading.sendall(b"POST /models HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
-            for _ in range(2):  # what was sent before these has been read when they are answered
-                assert server.ask("GET", "/ping").status == 200
+            ask_to_load(loading, server, "m", artefacts["binary"])
             server.terminate()
             assert server.wait() == 0
     finally:
@@ -273,7 +284,7 @@ def test_a_load_that_never_ends_does_not_hold_up_the_stop(start: Start, artefact
     assert [line["message"] for line in server.log_lines()][-2:] == ["1 requests were not finished in time", "stopped"]
 
 
-def test_a_log_that_nobody_reads_does_not_hold_up_the_stop(artefacts: dict[str, Path], tmp_path: Path) -> None:
+def test_an_unread_log_does_not_hold_up_the_stop(artefacts: dict[str, Path], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "log")
     reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
     server = RunningServer(
@@ -301,7 +312,7 @@ def test_ping_fails_while_it_drains_and_who_is_slow_to_ask_is_answered_too(start
             time.sleep(0.01)
         asking.sendall(b"host: x\r\n\r\n")
         first = whole_reply(asking)
-        time.sleep(1.6)  # until no client can connect, and some more
+        wait_until_refused(server.port)
         silent.sendall(b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\n")
         second = whole_reply(silent)
     for reply in (first, second):

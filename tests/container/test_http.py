@@ -231,7 +231,7 @@ def test_ten_thousand_malformed_requests(ready: RunningServer) -> None:
     assert ready.metric("memory_used_bytes") < before + 5 * 1024 * 1024
 
 
-def test_slow_clients_hold_up_nobody(start: Start, artefacts: dict[str, Path]) -> None:
+def test_slow_clients_do_not_hold_up_others(start: Start, artefacts: dict[str, Path]) -> None:
     server = start(SAGEMAKER_MULTI_MODEL="true", TIERFLEET_REQUEST_TIMEOUT_SECONDS="1")
     server.load("m", artefacts["binary"])
     half_sent = [server.socket() for _ in range(200)]

@@ -17,7 +17,6 @@ import pytest
 import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
-from memory_group import MemoryGroup, pss_bytes
 from running_server import Client, RunningServer
 from tierfleet_server.contract import Reply, Request
 from tierfleet_server.http.connection import Connection, ServerState
@@ -30,6 +29,8 @@ from tierfleet_server.request_memory import (
     Pool,
     RequestMemory,
 )
+
+from tests.container.memory_group import MemoryGroup, pss_bytes
 
 MIB = 1024 * 1024
 Start = Callable[..., RunningServer]

@@ -85,7 +85,7 @@ def test_others_are_answered_while_a_neighbour_is_busy(case: str, busy: RunningS
             answers.append(other.invoke(name, body, content_type))
 
     senders = [threading.Thread(target=send) for _ in range(4)]
-    slowest, calls = 0.0, 0
+    slowest, calls, began = 0.0, 0, time.monotonic()
     for sender in senders:
         sender.start()
     while any(sender.is_alive() for sender in senders) or calls < 3:
@@ -96,7 +96,9 @@ def test_others_are_answered_while_a_neighbour_is_busy(case: str, busy: RunningS
     for sender in senders:
         sender.join()
     assert [answer.status for answer in answers] == [status] * 4, answers[0].body[:300]
-    assert slowest < 2, f"{calls} pairs of calls, the slowest took {slowest:.2f} s"
+    # A call that waits for its neighbours takes half of their time. A busy machine makes both sides slower.
+    allowed = max(2.0, (time.monotonic() - began) / 2)
+    assert slowest < allowed, f"{calls} pairs of calls, the slowest took {slowest:.2f} s"
 
 
 def test_a_small_batch_overtakes_the_long_ones_of_others(busy: RunningServer) -> None:
@@ -171,17 +173,21 @@ def test_a_model_that_is_unloaded_finishes_what_it_was_asked(start: Start, neigh
     server.load("chain", neighbours["chain"])
     answers: list[Answer] = []
 
-    def send() -> None:
+    def send(rows: int) -> None:
         with closing(Client(server.port)) as other:
-            answers.append(other.invoke("chain", b"1\n" * 5000))
+            answers.append(other.invoke("chain", b"1\n" * rows))
 
-    sender = threading.Thread(target=send)
-    sender.start()
-    wait_until(server, "invocations_waiting", 1)
+    rows, under_way = 2500, False
+    while not under_way:  # a batch may be done before it is seen waiting: then a larger one
+        rows *= 2
+        sender = threading.Thread(target=send, args=(rows,))
+        sender.start()
+        while sender.is_alive() and not under_way:
+            under_way = server.metric("invocations_waiting") == 1
     assert server.unload("chain").status == 200
     sender.join()
-    assert answers[0].status == 200
-    assert answers[0].body.count(b"\n") == 4999
+    assert answers[-1].status == 200
+    assert answers[-1].body.count(b"\n") == rows - 1
 
 
 def ask(stack: ExitStack, server: RunningServer, name: str, body: bytes) -> socket.socket:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from tierfleet_server import scheduler
@@ -30,9 +31,22 @@ class _Work:
             self.running -= 1
 
 
-async def _until(work: _Work, running: int) -> None:
+class _HoldsBack(threading.Condition):
+    """Counts the threads that wait with a time limit, because a small request came lately."""
+
+    holding_back = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.holding_back += timeout is not None
+        try:
+            return super().wait(timeout)
+        finally:
+            self.holding_back -= timeout is not None
+
+
+async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while work.running < running:
+        while not condition():
             await asyncio.sleep(0.001)
 
 
@@ -56,13 +70,13 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_after_a_small_request_one_thread_fewer_works(threads: int, at_once: int, now: list[float]) -> None:
     async def scenario() -> None:
         work, runner = _Work(), Scheduler(threads, most_per_owner=64)
+        runner._changed = changed = _HoldsBack()
         runner.reserve_a_processor()
         jobs = [asyncio.create_task(runner.run(f"m{number}", work.steps(), 60)) for number in range(8)]
-        await _until(work, at_once)
-        await asyncio.sleep(0.2)  # time for a thread that does not hold back
+        await _until(lambda: work.running == at_once and changed.holding_back == threads - at_once)
         assert work.most == at_once
         now[0] += 60  # no small request any more: the thread that held back takes part, with nothing to wake it
-        await _until(work, threads)
+        await _until(lambda: work.running == threads)
         work.end.set()
         assert await asyncio.gather(*jobs) == [b"done"] * 8
 

@@ -39,15 +39,15 @@ def reader(data: bytes) -> Predict:
 
 def forests(model: TreeModel) -> dict[int, bytes]:
     """The model in each form that has room for it, at least one; by bytes of a node."""
-    found = {}
+    files_of_forms = {}
     for form in (FORM_A, FORM_B):
         try:
-            found[form] = write_forest(model, node_bytes=form)
+            files_of_forms[form] = write_forest(model, node_bytes=form)
         except ConvertError:
             continue
-    if not found:
+    if not files_of_forms:
         write_forest(model)  # says why
-    return found
+    return files_of_forms
 
 
 def same(one: Any, other: Any) -> Any:

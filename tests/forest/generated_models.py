@@ -100,27 +100,27 @@ def train(description: Description) -> tuple[xgboost.Booster, Any]:
 
 
 def _parameters(d: Description) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "objective": d.objective, "booster": d.booster, "nthread": 1, "verbosity": 0, "seed": d.seed,
         "max_depth": d.depth, "eta": d.eta, "tree_method": d.tree_method, "min_child_weight": d.min_child_weight,
         "num_parallel_tree": d.parallel, "max_cat_to_onehot": d.to_onehot, "subsample": 0.9,
     }  # fmt: skip
     if d.tree_method != "exact":
-        found["max_bin"] = d.max_bin
+        parameters["max_bin"] = d.max_bin
     if d.leaves:
-        found.update(grow_policy="lossguide", max_leaves=d.leaves)
+        parameters.update(grow_policy="lossguide", max_leaves=d.leaves)
     if d.booster == "dart":
-        found.update(rate_drop=0.3, one_drop=1)
+        parameters.update(rate_drop=0.3, one_drop=1)
     if d.objective.startswith("multi:"):
-        found["num_class"] = CLASSES
+        parameters["num_class"] = CLASSES
     elif d.base_score is not None and d.objective != "reg:absoluteerror":
-        found["base_score"] = d.base_score
+        parameters["base_score"] = d.base_score
     if d.objective == "reg:quantileerror":
-        found["quantile_alpha"] = [0.2, 0.5, 0.9] if d.seed % 2 else 0.7
+        parameters["quantile_alpha"] = [0.2, 0.5, 0.9] if d.seed % 2 else 0.7
     if d.vector_leaves:
-        found["multi_strategy"] = "multi_output_tree"
-        found["subsample"] = 1.0
-    return found
+        parameters["multi_strategy"] = "multi_output_tree"
+        parameters["subsample"] = 1.0
+    return parameters
 
 
 def _label(data: xgboost.DMatrix, d: Description, signal: Any, random: Any) -> None:

@@ -60,19 +60,19 @@ class Case:
 def features(random: Any, rows: int, *, missing: bool) -> tuple[Any, Any]:
     """Rows and a signal in them."""
     count = int(random.integers(1, 20))
-    found = random.standard_normal((rows, count)) * random.choice([1, 1, 1e-3, 1e4, 1e-36])
-    found = (np.round(2 * found) if random.random() < 0.4 else found).astype(np.float32)
-    signal = np.nan_to_num(found.astype(float)) @ random.standard_normal(count)
+    values = random.standard_normal((rows, count)) * random.choice([1, 1, 1e-3, 1e4, 1e-36])
+    values = (np.round(2 * values) if random.random() < 0.4 else values).astype(np.float32)
+    signal = np.nan_to_num(values.astype(float)) @ random.standard_normal(count)
     signal = (signal - signal.mean()) / (signal.std() + 1e-9) + 0.3 * random.standard_normal(rows)
     if missing:
-        found[random.random(found.shape) < random.choice([0.1, 0.5])] = np.nan
+        values[random.random(values.shape) < random.choice([0.1, 0.5])] = np.nan
     if random.random() < 0.2:
-        found[random.random(found.shape) < 0.4] = 0
-    return found, signal
+        values[random.random(values.shape) < 0.4] = 0
+    return values, signal
 
 
 def telling_rows(random: Any, model: TreeModel, trained_on: Any, count: int, *, missing: bool, infinite: bool) -> Any:
-    """Rows at the model's thresholds and beside them."""
+    """Rows at the model's thresholds and next to them."""
     rows = trained_on[random.integers(0, len(trained_on), count)].copy()
     splits, infinity = model.left >= 0, np.float32(np.inf)
     for feature in np.unique(model.feature[splits]):
@@ -227,27 +227,27 @@ def fixtures(file: Path) -> None:
 
 def _plain(estimator: Any) -> dict[str, Any]:
     """What `sklearn_model` reads of an estimator."""
-    found: dict[str, Any] = {"name": type(estimator).__name__, "n_features_in_": estimator.n_features_in_}
+    document: dict[str, Any] = {"name": type(estimator).__name__, "n_features_in_": estimator.n_features_in_}
     if hasattr(estimator, "classes_"):
-        found["classes_"] = estimator.classes_.tolist()
-    if found["name"].startswith("Hist"):
+        document["classes_"] = estimator.classes_.tolist()
+    if document["name"].startswith("Hist"):
         fields = ("is_leaf", "left", "right", "feature_idx", "num_threshold", "missing_go_to_left", "count", "value")
         return {
-            **found, "loss": estimator.loss, "baseline": np.asarray(estimator._baseline_prediction).tolist(),
+            **document, "loss": estimator.loss, "baseline": np.asarray(estimator._baseline_prediction).tolist(),
             "nodes": [{name: p.nodes[name].tolist() for name in fields} for (p,) in estimator._predictors],
         }  # fmt: skip
     trees = [estimator]
-    if found["name"].startswith("Gradient"):
+    if document["name"].startswith("Gradient"):
         start = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32))
-        found.update(loss=estimator.loss, learning_rate=estimator.learning_rate, start=start.tolist())
-        found["init"], trees = estimator.init, list(estimator.estimators_[:, 0])
+        document.update(loss=estimator.loss, learning_rate=estimator.learning_rate, start=start.tolist())
+        document["init"], trees = estimator.init, list(estimator.estimators_[:, 0])
     elif hasattr(estimator, "estimators_"):
         trees = estimator.estimators_
     names = (
         "children_left", "children_right", "feature", "threshold", "missing_go_to_left", "weighted_n_node_samples",
         "value",
     )  # fmt: skip
-    return {**found, "trees": [{name: getattr(tree.tree_, name).tolist() for name in names} for tree in trees]}
+    return {**document, "trees": [{name: getattr(tree.tree_, name).tolist() for name in names} for tree in trees]}
 
 
 def main() -> int:

@@ -66,9 +66,9 @@ class PageForest:
     def _records(self, kind: str, count: int) -> list[tuple[Any, ...]]:
         record = struct.Struct("<" + kind)
         end = self._at + count * record.size
-        found = list(record.iter_unpack(self._data[self._at : end]))
+        records = list(record.iter_unpack(self._data[self._at : end]))
         self._at = self._at + -(-count * record.size // 64) * 64
-        return found
+        return records
 
     def margins(self, row: list[float]) -> list[Any]:
         """The margins of one row of float32 values."""
@@ -87,10 +87,10 @@ class PageForest:
     def contributions(self, row: list[float]) -> list[list[float]]:
         """By output what each feature adds, and the bias: Shapley values by their definition, in double."""
         slots = self._slots(row)
-        found = [[0.0] * self.features + [float(base)] for base in self.base]
+        shares = [[0.0] * self.features + [float(base)] for base in self.base]
         for tree in range(self.trees):
             weight = float(np.float32(self.weights[tree])) if self.weights else 1.0
-            sums = found[self._output(tree)]
+            sums = shares[self._output(tree)]
             sums[-1] += weight * self.tree_means[tree]
             if not self.root_covers[tree]:
                 continue
@@ -104,20 +104,20 @@ class PageForest:
                 share = 1 / (len(asked) * math.comb(len(asked) - 1, len(known)))
                 with_it = tuple(sorted((*known, feature)))
                 sums[feature] += weight * share * (values[with_it] - values[known])
-        return found
+        return shares
 
     def _asked(self, tree: int) -> set[int]:
         return {self._feature(word) for word, _, _ in self._nodes(tree)}
 
     def _nodes(self, tree: int) -> list[tuple[int, int, float]]:
         """Word, pair and cover of every node of a tree."""
-        found = [(self.roots[tree], self.first[tree], self.root_covers[tree])]
-        for word, pair, _ in found:
+        nodes = [(self.roots[tree], self.first[tree], self.root_covers[tree])]
+        for word, pair, _ in nodes:
             for side in (0, 1):
                 if word >> ((16 if self.node_bytes == 4 else 12) + side) & 1:
                     child = self.words[pair + side]
-                    found.append((child, pair + side + self._distance(child), self.covers[pair + side]))
-        return found
+                    nodes.append((child, pair + side + self._distance(child), self.covers[pair + side]))
+        return nodes
 
     def _distance(self, word: int) -> int:
         return word >> 18 if self.node_bytes == 4 else word >> 14 & 0x3FFFF

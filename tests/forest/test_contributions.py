@@ -63,8 +63,8 @@ def test_a_feature_that_a_path_meets_again_and_children_without_data() -> None:
         {"features": 30, "depth": 11, "rows": 1500, "eta": 1.0, "rounds": 20, "objective": "binary:logistic"},
     ):
         booster, rows, model = trained(replaced(**changes))
-        found = contributions(write_forest(model, contributions=True), rows[:50])
-        assert same(found.reshape(50, -1), explained(booster, rows[:50]).reshape(50, -1)).all()
+        shares = contributions(write_forest(model, contributions=True), rows[:50])
+        assert same(shares.reshape(50, -1), explained(booster, rows[:50]).reshape(50, -1)).all()
 
 
 @settings(max_examples=40, deadline=None)
@@ -75,8 +75,8 @@ def test_contributions_are_shapley_values(seed: int) -> None:
     assume(parts.features <= 5 and len(parts.first) <= 80)
     data = assemble(parts)
     page, rows = PageForest(data), file_rows(random, parts, 3)
-    found = contributions(data, rows)
-    for row, own in zip(rows.tolist(), found, strict=True):
+    shares = contributions(data, rows)
+    for row, own in zip(rows.tolist(), shares, strict=True):
         expected = np.array(page.contributions(row))
         size = np.abs(expected).sum() + 1
         assert np.abs(own - expected).max() <= 1e-5 * size
@@ -90,8 +90,8 @@ def test_contributions_of_the_vectors() -> None:
     for vector in explained_vectors:
         rows = np.array([[float.fromhex(value) for value in row] for row in vector["rows"]], np.float32)
         expected = np.array([[float.fromhex(value) for value in row] for row in vector["contributions"]])
-        found = contributions(bytes.fromhex("".join(vector["file"])), rows).reshape(len(rows), -1)
-        assert np.abs(found - expected).max() <= 1e-5 * (1 + np.abs(expected).sum(axis=1).max()), vector["name"]
+        shares = contributions(bytes.fromhex("".join(vector["file"])), rows).reshape(len(rows), -1)
+        assert np.abs(shares - expected).max() <= 1e-5 * (1 + np.abs(expected).sum(axis=1).max()), vector["name"]
 
 
 def test_a_forest_without_covers_says_so(tmp_path: Path) -> None:
@@ -130,9 +130,9 @@ def test_a_tree_of_one_leaf_adds_to_the_bias() -> None:
     model = grown(1, [0, 0, 3])
     cover = np.ones(len(model.left), np.float32)
     data = write_forest(replace(model, cover=cover), contributions=True)
-    (found,) = contributions(data, np.zeros((1, 3), np.float32))
+    (shares,) = contributions(data, np.zeros((1, 3), np.float32))
     expected = PageForest(data).contributions([0.0, 0.0, 0.0])
-    assert np.abs(found - np.array(expected)).max() < 1e-5
+    assert np.abs(shares - np.array(expected)).max() < 1e-5
     assert PageForest(data).root_covers[:2] == (0, 0)
 
 

@@ -48,8 +48,8 @@ def _random_doubles(random: Any) -> list[str]:
 
 
 def _floats(random: Any, count: int = _ROW) -> Any:
-    found = random.integers(0, 1 << 32, 2 * count).astype(np.uint32).view(np.float32)
-    return found[np.isfinite(found)][:count]
+    numbers = random.integers(0, 1 << 32, 2 * count).astype(np.uint32).view(np.float32)
+    return numbers[np.isfinite(numbers)][:count]
 
 
 def _float32(random: Any) -> list[str]:
@@ -153,14 +153,14 @@ _FORESTS = {features: counting_mistakes(np.arange(features).astype(np.float32)) 
 @example(b"0" * 5000 + b"1." + b"0" * 5000)
 def test_what_is_read_is_what_python_reads(body: bytes) -> None:
     for features, forest in _FORESTS.items():
-        found = forest.predict_csv(body)
-        if found is None:
+        reply = forest.predict_csv(body)
+        if reply is None:
             continue
         row = array("f", map(float, body.split(b",")))  # raises where the short way was wrong to read it
         assert len(row) == features
         assert b"_" not in body
         assert np.isfinite(row).all()
-        assert found == repr(forest.predict(row)[0]).encode()
+        assert reply == repr(forest.predict(row)[0]).encode()
 
 
 @pytest.mark.parametrize("body", [b"1", b"-1.5", b"+.5", b"1.", b"007", b"1e3", b"1E-3", b"1.5\n", b"1.5\r\n", b"-0"])

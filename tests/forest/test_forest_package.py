@@ -38,7 +38,7 @@ def test_every_build_compiles_the_same() -> None:
     """The project, the package on its own and the image: one list of sources, and flags that keep sums exact."""
     projects = [tomllib.loads((folder / "pyproject.toml").read_text()) for folder in (ROOT, PACKAGE)]
     extensions = [project["tool"]["setuptools"]["ext-modules"] for project in projects]
-    assert [len(found) for found in extensions] == [1, 1]
+    assert [len(modules) for modules in extensions] == [1, 1]
     (whole,), (alone,) = extensions
     for name in ("sources", "depends"):
         assert [Path(file).name for file in whole[name]] == alone[name]

@@ -23,9 +23,9 @@ VECTORS = json.loads((Path(__file__).resolve().parents[2] / "docs" / "flat-fores
 
 def _bits(values: Any, dtype: Any) -> Any:
     """Equal exactly where the floats are the same, whatever NaN they are."""
-    found = np.array(values, dtype).ravel()
-    found[np.isnan(found)] = np.nan
-    return found.view(f"u{found.dtype.itemsize}")
+    array = np.array(values, dtype).ravel()
+    array[np.isnan(array)] = np.nan
+    return array.view(f"u{array.dtype.itemsize}")
 
 
 @settings(max_examples=120, deadline=None)
@@ -52,10 +52,10 @@ def test_the_vectors_hold(vector: dict[str, Any]) -> None:
     margins = [float.fromhex(value) for row in vector["margins"] for value in row]
     scores = np.array([float.fromhex(value) for row in vector["scores"] for value in row], page.number)
     by_page = [page.margins(row) for row in rows.tolist()]
-    for found in (forest.margins(rows), by_page):
-        assert np.array_equal(_bits(found, page.number), _bits(margins, page.number))
-    for found in (forest.predict(rows), [page.scores(row) for row in by_page]):
-        np.testing.assert_array_max_ulp(np.array(found, page.number).ravel(), scores, 4)
+    for sums in (forest.margins(rows), by_page):
+        assert np.array_equal(_bits(sums, page.number), _bits(margins, page.number))
+    for predicted in (forest.predict(rows), [page.scores(row) for row in by_page]):
+        np.testing.assert_array_max_ulp(np.array(predicted, page.number).ravel(), scores, 4)
 
 
 def test_a_forest_says_what_it_is(tmp_path: Path) -> None:
@@ -122,14 +122,14 @@ def test_threads_share_a_forest() -> None:
     parts = random_parts(random, node_bytes=FORM_A)
     forest = tierfleet_forest.loads(assemble(parts))
     rows = telling_rows(random, parts, 3000)  # enough to let go of the interpreter
-    expected, found = forest.margins(rows), []
-    threads = [threading.Thread(target=lambda: found.append(forest.margins(rows))) for _ in range(4)]
+    expected, results = forest.margins(rows), []
+    threads = [threading.Thread(target=lambda: results.append(forest.margins(rows))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 4
-    assert all(np.array_equal(each, expected, equal_nan=True) for each in found)
+    assert len(results) == 4
+    assert all(np.array_equal(each, expected, equal_nan=True) for each in results)
 
 
 def test_loads_and_refusals_keep_no_memory() -> None:

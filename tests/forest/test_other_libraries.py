@@ -32,32 +32,32 @@ _ESTIMATORS = sorted(name.split("/")[0] for name in _FILES if name.endswith("est
 def estimator(kind: str, **changes: Any) -> Any:
     """What scikit-learn fitted, with the attributes that the writer reads and nothing else."""
     stored = {**json.loads(_FILES[f"{kind}/estimator.json"]), **changes}
-    found = type(stored["name"], (), {"__module__": "sklearn.ensemble", "__getstate__": lambda _: {}})()
-    found.n_features_in_, found.n_outputs_ = stored["n_features_in_"], stored.get("n_outputs_", 1)
+    model = type(stored["name"], (), {"__module__": "sklearn.ensemble", "__getstate__": lambda _: {}})()
+    model.n_features_in_, model.n_outputs_ = stored["n_features_in_"], stored.get("n_outputs_", 1)
     if "classes_" in stored:
-        found.classes_ = np.array(stored["classes_"])
+        model.classes_ = np.array(stored["classes_"])
     if "nodes" in stored:
-        found.is_categorical_, found.n_trees_per_iteration_ = stored.get("is_categorical_"), 1
-        found.loss, found._baseline_prediction = stored["loss"], np.array(stored["baseline"])
+        model.is_categorical_, model.n_trees_per_iteration_ = stored.get("is_categorical_"), 1
+        model.loss, model._baseline_prediction = stored["loss"], np.array(stored["baseline"])
         names = list(stored["nodes"][0])
-        found._predictors = []
+        model._predictors = []
         for tree in stored["nodes"]:
             dtypes = [(name, np.array(tree[name]).dtype) for name in names]
             rows = np.array(list(zip(*(tree[name] for name in names), strict=True)), dtypes)
-            found._predictors.append([SimpleNamespace(nodes=rows)])
-        return found
+            model._predictors.append([SimpleNamespace(nodes=rows)])
+        return model
     trees = [
         SimpleNamespace(tree_=SimpleNamespace(**{name: np.array(values) for name, values in tree.items()}))
         for tree in stored["trees"]
     ]
-    found.estimators_ = trees
+    model.estimators_ = trees
     if "start" in stored:
-        found.loss, found.learning_rate, found.init = stored["loss"], stored["learning_rate"], stored["init"]
-        found.estimators_ = np.array([[tree] for tree in trees], object)
-        found._raw_predict_init = lambda _: np.array(stored["start"])
+        model.loss, model.learning_rate, model.init = stored["loss"], stored["learning_rate"], stored["init"]
+        model.estimators_ = np.array([[tree] for tree in trees], object)
+        model._raw_predict_init = lambda _: np.array(stored["start"])
     elif stored["name"].startswith("Decision"):
-        found.tree_ = trees[0].tree_
-    return found
+        model.tree_ = trees[0].tree_
+    return model
 
 
 def check(kind: str, model: Any) -> None:

@@ -27,7 +27,7 @@ CASES = Path(__file__).resolve().parents[1] / "model_cases"
 
 
 def grown(seed: int, sizes: list[int], *, features: int = 3, unused: int = 0) -> TreeModel:
-    """Trees with so many splits each, of random shape, whose nodes stand in any order; some lead nowhere."""
+    """Trees of random shape with `sizes` splits, their nodes in random order. No tree reaches `unused` more nodes."""
     generator = random.Random(seed)  # noqa: S311 - shapes, no secrets
     left: list[int] = []
     right: list[int] = []
@@ -90,10 +90,10 @@ forest_sizes = st.lists(st.integers(0, 60) | st.sampled_from([0, 1, 300]), min_s
 @given(st.integers(0, 10**6), forest_sizes, st.sampled_from([4, 8]))
 def test_pairs_are_ordered_parents_first_and_each_once(seed: int, sizes: list[int], room: int) -> None:
     model = grown(seed, sizes, unused=3)
-    found = walk(model)
-    order = order_of_pairs(model, found, room)
-    assert sorted(order.tolist()) == sorted(found.inner.tolist())
-    assert (np.diff(found.tree[order]) >= 0).all()
+    nodes = walk(model)
+    order = order_of_pairs(model, nodes, room)
+    assert sorted(order.tolist()) == sorted(nodes.inner.tolist())
+    assert (np.diff(nodes.tree[order]) >= 0).all()
     at = {node: number for number, node in enumerate(order.tolist())}
     for node in at:
         for child in (int(model.left[node]), int(model.right[node])):

@@ -101,7 +101,7 @@ def hostile_models(lane: Lane, seconds: float, seed: int) -> None:
             try:
                 answer = running.load("m", folder / "m")
                 lane.cases += 1
-                _judge_load(lane, running, label, data, answer)
+                _check_load(lane, running, label, data, answer)
                 if running.invoke("good", row).body != expected:
                     lane.finding(label, "another model's score changed", data)
             except OSError as error:
@@ -117,7 +117,7 @@ def hostile_models(lane: Lane, seconds: float, seed: int) -> None:
                 lane.finding(label, f"took {time.monotonic() - started:.0f} s", data)
 
 
-def _judge_load(lane: Lane, running: RunningServer, label: str, data: bytes, answer: Answer) -> None:
+def _check_load(lane: Lane, running: RunningServer, label: str, data: bytes, answer: Answer) -> None:
     if answer.status == 200:
         # Whatever it asks for, an answer is one of these; a served model has an answer for a row of some width.
         for row in (b"1", b"1,2", b"1,2,3"):

@@ -72,7 +72,7 @@ def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
         yield begun
 
 
-def test_a_stopped_stand_in_ends_every_command_with_what_to_do(cloud: LocalCloud, tmp_path: Path) -> None:
+def test_a_stopped_local_emulator_ends_every_command_with_what_to_do(cloud: LocalCloud, tmp_path: Path) -> None:
     stop(cloud.pid)
     for words in COMMANDS:
         ended = command(words, tmp_path)
@@ -86,7 +86,7 @@ def test_a_stopped_stand_in_ends_every_command_with_what_to_do(cloud: LocalCloud
     wait_until_none_names(tmp_path)
 
 
-def test_a_dead_stand_in_ends_every_command_with_what_to_do(cloud: LocalCloud, tmp_path: Path) -> None:
+def test_a_dead_local_emulator_ends_every_command_with_what_to_do(cloud: LocalCloud, tmp_path: Path) -> None:
     state = (tmp_path / ".local-cloud" / "local-cloud.json").read_text()
     os.kill(cloud.pid, signal.SIGKILL)
     for words in COMMANDS:
@@ -126,7 +126,7 @@ def test_a_state_file_of_another_kind_ends_no_process(tmp_path: Path, state: str
 
 
 @pytest.mark.parametrize("how", ["silent", "garbage", "other", "closes", "drips", "drips its body"])
-def test_a_port_that_something_else_answers_is_no_stand_in(
+def test_a_port_that_something_else_answers_is_no_local_emulator(
     tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_HEALTH_SECONDS", 0.5)
@@ -149,7 +149,7 @@ def test_a_port_that_something_else_answers_is_no_stand_in(
     assert not (tmp_path / "local-cloud.json").exists()
 
 
-def test_a_stand_in_whose_data_plane_hangs_is_told_and_can_be_ended(
+def test_a_local_emulator_whose_data_plane_hangs_is_reported_and_can_be_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_HEALTH_SECONDS", 0.5)
@@ -211,7 +211,7 @@ def test_a_command_that_waits_for_the_local_emulator_ends_when_it_stops_or_dies(
 
 
 @pytest.mark.parametrize("busy", [True, False])
-def test_a_stand_in_that_answers_late_once_ends_no_command(busy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_emulator_that_answers_late_once_ends_no_command(busy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stand_in, "_LOOK_EVERY_SECONDS", 0.02)
     answers = ["late"] * 4 + [None] if busy else ["gone", None]
     looks = iter(answers * 5)
@@ -234,7 +234,7 @@ def test_a_stand_in_that_answers_late_once_ends_no_command(busy: bool, monkeypat
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
-def test_a_signal_while_it_starts_leaves_no_stand_in(tmp_path: Path, number: signal.Signals, code: int) -> None:
+def test_a_signal_while_it_starts_leaves_no_local_emulator(tmp_path: Path, number: signal.Signals, code: int) -> None:
     words = [TIERFLEET, "local", "up", FLEET, "--constant"]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
         while not any("local_cloud.server" in line for line in processes_naming(tmp_path).values()):

@@ -2,14 +2,13 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import tomlkit
+from app_run import tierfleet_in
 
-from local_cloud import NotRunningError, running
 from local_cloud.testing.fleets import document
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -19,16 +18,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def run(tmp_path: Path) -> Iterator[Run]:
     """`tierfleet` in a directory that holds a small fleet's file and nothing else."""
     (tmp_path / "shop-test.toml").write_text(tomlkit.dumps(document(region="eu-west-1")))
-    command = str(Path(sys.executable).parent / "tierfleet")
-
-    def tierfleet(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    yield tierfleet
-    try:
-        running(tmp_path / ".local-cloud").stop()
-    except NotRunningError:
-        return
+    with tierfleet_in(tmp_path) as tierfleet:
+        yield tierfleet
 
 
 def test_one_command_and_then_no_command_names_the_fleet(

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_commands import Command, answer, blocks, commands
 from botocore.exceptions import ClientError
 from real_fleet import FLEET, TAIL, Fleet, whale
 from served_fleet import Callers, served_fleet, warm_up
 
 from local_cloud import LocalCloud, start
 from local_cloud.testing.account import Account
+from tests.local_cloud.aws_commands import Command, answer, blocks, commands
 
 ACCOUNT = "750000000001"
 ONE = {"instances": {"min": 1, "initial": 1}}
@@ -55,8 +55,23 @@ def shop(cloud: LocalCloud, synth: Callable[..., Path]) -> Fleet:
     shop.account.client("cloudwatch").set_alarm_state(
         AlarmName=f"{whale('w1')}--model-latency", StateValue="ALARM", StateReason="test"
     )
-    time.sleep(1.5)  # metrics and logs are gathered once a second
+    give_up = time.monotonic() + 120
+    while not _is_gathered(shop):
+        assert time.monotonic() < give_up, "metrics and logs were not gathered"
+        time.sleep(0.5)
     return shop
+
+
+def _is_gathered(shop: Fleet) -> bool:
+    """Whether metrics and the containers' log are there. The local emulator gathers them once a second."""
+    cloudwatch, logs = shop.account.client("cloudwatch"), shop.account.client("logs")
+    pages = cloudwatch.get_paginator("list_metrics").paginate(Namespace="AWS/SageMaker")
+    names = {metric["MetricName"] for page in pages for metric in page["Metrics"]}
+    group = f"/aws/sagemaker/Endpoints/{TAIL}"
+    if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+        return False
+    loads = logs.filter_log_events(logGroupName=group, filterPattern=LOADS)["events"]
+    return bool(loads) and names >= OF_SAGEMAKER
 
 
 def renamed(text: str) -> str:
@@ -100,7 +115,7 @@ def run(page: str, account: Account) -> list[tuple[Command, Any]]:
     return done
 
 
-WITH_TRAFFIC = {
+OF_SAGEMAKER = {
     "Invocation5XXErrors",
     "Invocation4XXErrors",
     "InvocationsPerInstance",
@@ -109,10 +124,9 @@ WITH_TRAFFIC = {
     "ModelLoadingTime",
     "ModelLoadingWaitTime",
     "ModelDownloadingTime",
-    "RouteErrors",
-    "WarmUpFailed",
-    "WarmUpLeft",
 }
+WITH_TRAFFIC = {*OF_SAGEMAKER, "RouteErrors", "WarmUpFailed", "WarmUpLeft"}
+LOADS = '{ $.message = "*load*" }'
 
 
 def test_every_command_of_the_runbook_is_answered(shop: Fleet) -> None:
@@ -134,16 +148,24 @@ def test_every_command_of_the_runbook_is_answered(shop: Fleet) -> None:
     assert "warm-up ended" in str(replies["logs filter-log-events"])
 
 
+def messages(logs: Any, group: str, stream: str | None = None) -> list[str]:
+    """All that a group or one of its streams has."""
+    if stream is None:
+        events = logs.filter_log_events(logGroupName=group)["events"]
+    else:
+        events = logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]
+    return [event["message"] for event in events]
+
+
 def test_the_endpoints_log_is_what_its_containers_print(shop: Fleet) -> None:
     logs, group = shop.account.client("logs"), f"/aws/sagemaker/Endpoints/{TAIL}"
     (stream,) = logs.describe_log_streams(logGroupName=group)["logStreams"]
+    shop.account.wait_for(lambda: messages(logs, group) == messages(logs, group, stream["logStreamName"]))
     everything = logs.filter_log_events(logGroupName=group)["events"]
-    loads = logs.filter_log_events(logGroupName=group, filterPattern='{ $.message = "*load*" }')["events"]
-    told = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
+    loads = logs.filter_log_events(logGroupName=group, filterPattern=LOADS)["events"]
 
     assert stream["logStreamName"].startswith("AllTraffic/i-")
     assert everything
-    assert [event["message"] for event in told] == [event["message"] for event in everything]
     assert all(abs(event["timestamp"] / 1000 - time.time()) < 600 for event in everything)
     assert 0 < len(loads) <= len(everything)
 

@@ -3,13 +3,12 @@
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from app_run import tierfleet_in
 
-from local_cloud import NotRunningError, running
 from local_cloud.testing.fleets import CONFIG
 from tierfleet.config import HostedTier, load
 
@@ -20,16 +19,8 @@ FILE = "showcase-dev.toml"
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
     shutil.copy(CONFIG / FILE, tmp_path)
-    command = str(Path(sys.executable).parent / "tierfleet")
-
-    def tierfleet(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    yield tierfleet
-    try:
-        running(tmp_path / ".local-cloud").stop()
-    except NotRunningError:
-        return
+    with tierfleet_in(tmp_path) as tierfleet:
+        yield tierfleet
 
 
 def hostnames(tier: HostedTier, tenant: str) -> list[str]:

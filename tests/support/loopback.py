@@ -31,7 +31,8 @@ SHARED = "fraud--prod--tail--all--mme-m5-xlarge"
 SECOND = "fraud--prod--second--all--mme-m5-large"
 WHALES_VERSION = "pinned"
 # A test that fails while it holds a reply leaves no thread for longer.
-_LONGEST_HOLD_SECONDS = 60
+# Longer than any program of a test may run, so that a held reply never helps one.
+_LONGEST_HOLD_SECONDS = 120
 SHARED_AFTER_RETYPE = "fraud--prod--tail--all--mme-m6i-xlarge"
 
 
@@ -280,7 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
             and self.aws.count("GetLatestConfiguration") > self.aws.held_after_polls
         ):
             self.aws.hold_appconfig.clear()
-        self.aws.hold_appconfig.wait(10)
+        self.aws.hold_appconfig.wait(_LONGEST_HOLD_SECONDS)
         if "appconfig" in self.aws.down:
             self._error(*self.aws.appconfig_error, "down")
             return

@@ -16,12 +16,16 @@ _PART = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]|\x1b.|[^\x1b]", re.DOTALL)
 
 
 class Screen:
-    """What written characters and cursor movements leave on a terminal; `wrapped` has each line that did not fit."""
+    """What written characters and cursor movements leave on a terminal; `wrapped` has each line that did not fit.
+
+    `written` is all of it, with the control sequences.
+    """
 
     def __init__(self, width: int) -> None:
         self.width = width
         self.rows: list[list[str]] = [[]]
         self.wrapped: list[str] = []
+        self.written = ""
         self._row = self._column = 0
 
     @property
@@ -29,6 +33,7 @@ class Screen:
         return ["".join(row).rstrip() for row in self.rows]
 
     def write(self, text: str) -> None:
+        self.written += text
         for part in _PART.findall(text):
             if part.startswith("\x1b["):
                 self._control(part[-1], part[2:-1])
@@ -66,9 +71,17 @@ class Screen:
 
 
 def on_terminal(
-    command: list[str], directory: Path, *, width: int = 80, interrupt_when: Callable[[Screen], bool] | None = None
+    command: list[str],
+    directory: Path,
+    *,
+    width: int = 80,
+    interrupt_when: Callable[[Screen], bool] | None = None,
+    **variables: str,
 ) -> tuple[Screen, int]:
-    """The screen at the end of a command, and its exit code; Ctrl-C once `interrupt_when` is true of the screen."""
+    """The screen at the end of a command, and its exit code; Ctrl-C once `interrupt_when` is true of the screen.
+
+    variables: added to the environment.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, width, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
@@ -78,7 +91,7 @@ def on_terminal(
         stdout=theirs,
         stderr=theirs,
         cwd=directory,
-        env={**environment, "TERM": "xterm-256color"},
+        env={**environment, "TERM": "xterm-256color", **variables},
     )
     os.close(theirs)
     late = threading.Timer(120, process.kill)

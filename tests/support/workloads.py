@@ -23,12 +23,12 @@ from tierfleet.planning.traffic.sessions import INDEPENDENT, Sessions
 from tierfleet.planning.traffic.workload import Workload, workload_from_rates
 
 PRICES = load_prices()
-# Without the prices that are derived from EC2's: two types in eu-west-1.
-PRICES_READ = replace(
+# Only two types have a price in eu-west-1.
+PRICES_FEW = replace(
     PRICES,
     hosting={
-        region: {name: price for name, price in prices.items() if not price.derived}
-        for region, prices in PRICES.hosting.items()
+        **PRICES.hosting,
+        "eu-west-1": {name: PRICES.hosting["eu-west-1"][name] for name in ("ml.m5.large", "ml.m5.xlarge")},
     },
 )
 PROFILES = load_profiles()

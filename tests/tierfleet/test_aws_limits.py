@@ -27,14 +27,14 @@ CONFIG_LIMITS = [value for value in vars(aws_limits).values() if isinstance(valu
 
 @cache
 def shapes(service: str) -> dict[str, Any]:
-    found: dict[str, Any] = botocore.loaders.Loader().load_service_model(service, "service-2")["shapes"]
-    return found
+    service_shapes: dict[str, Any] = botocore.loaders.Loader().load_service_model(service, "service-2")["shapes"]
+    return service_shapes
 
 
 def shape_of(name: str) -> dict[str, Any]:
     service, _, shape = name.partition(":")
-    found: dict[str, Any] = shapes(service)[shape]
-    return found
+    service_shape: dict[str, Any] = shapes(service)[shape]
+    return service_shape
 
 
 @pytest.mark.parametrize("limit", [limit for limit in CONFIG_LIMITS if limit.shape], ids=lambda limit: limit.shape)

@@ -40,10 +40,10 @@ def test_rows_may_be_short_and_there_may_be_none() -> None:
 
 @given(cells, st.integers(3, 80))
 def test_a_shortened_name_has_both_its_ends(name: str, characters: int) -> None:
-    found = shortened(name, characters)
+    short = shortened(name, characters)
 
-    assert len(found) <= characters
-    assert found == name or (name.startswith(found.partition("…")[0]) and "…" in found)
+    assert len(short) <= characters
+    assert short == name or (name.startswith(short.partition("…")[0]) and "…" in short)
 
 
 @given(words, st.integers(40, 120), st.integers(0, 60))

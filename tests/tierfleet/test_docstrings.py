@@ -15,6 +15,7 @@ MODULES = [
     "tierfleet.cost.monthly_cost",
     "tierfleet.cost.prices",
     "tierfleet.instance_types",
+    "tierfleet.planning.planner",
 ]
 
 

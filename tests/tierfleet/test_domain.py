@@ -27,8 +27,8 @@ from tierfleet.instance_types import describe, hosting_types
     ],
 )
 def test_an_instance_types_name_says_its_size(name: str, vcpus: int, memory_gib: int, nvme: bool) -> None:
-    found = describe(name)
-    assert (found.vcpus, found.memory_gib, found.local_nvme) == (vcpus, memory_gib, nvme)
+    instance_type = describe(name)
+    assert (instance_type.vcpus, instance_type.memory_gib, instance_type.local_nvme) == (vcpus, memory_gib, nvme)
 
 
 def test_the_types_we_host_on_are_those_sagemaker_knows() -> None:

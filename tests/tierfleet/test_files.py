@@ -25,7 +25,7 @@ def _stopped_half_way(file: Path) -> None:
         raise KeyboardInterrupt
 
 
-def test_what_stops_half_way_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_what_stops_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "trace.csv"
     file.write_text("old")
     with pytest.raises(KeyboardInterrupt):

@@ -152,14 +152,30 @@ def test_a_bucket_in_another_region_is_a_problem(aws: Aws) -> None:
     assert "is in us-east-1" in only(storage.check(aws.account())).message
 
 
+def test_the_bucket_of_asynchronous_tiers_is_checked_too(aws: Aws) -> None:
+    nightly = {
+        "hosting": "async",
+        "instance_type": "ml.m5.large",
+        "instances": {"max": 1},
+        "scaling": {"backlog_size_per_instance": 5},
+    }
+    s3 = aws.stub("s3")
+    s3.add_client_error("head_bucket", "404", "Not Found", 404, expected_params=HEAD)
+    own = {**HEAD, "Bucket": HEAD["Bucket"].replace("--models--", "--async--")}
+    s3.add_client_error("head_bucket", "403", "", 403, expected_params=own)
+    findings = list(storage.check(aws.account(tiers={"nightly": nightly})))
+    assert [finding.status for finding in findings] == ["ok", "problem"]
+    assert own["Bucket"] in findings[1].message
+
+
 def test_missing_models_of_both_kinds_of_tier_are_named(aws: Aws) -> None:
     s3 = aws.stub("s3")
     s3.add_response("head_bucket", {"BucketRegion": "eu-west-1"}, HEAD)
     s3.add_response("list_objects_v2", {"KeyCount": 0}, {"Bucket": BUCKET, "Prefix": "models/", "MaxKeys": 1})
     s3.add_client_error("head_object", "404", "Not Found", 404)
-    found = list(storage.check(aws.account()))
-    assert [finding.status for finding in found] == ["ok", "problem", "problem"]
-    assert "1 of 1 dedicated tenants' artefacts are not in the bucket: w1" in found[2].message
+    findings = list(storage.check(aws.account()))
+    assert [finding.status for finding in findings] == ["ok", "problem", "problem"]
+    assert "1 of 1 dedicated tenants' artefacts are not in the bucket: w1" in findings[2].message
 
 
 def test_published_models_are_found(aws: Aws) -> None:
@@ -205,7 +221,7 @@ def publish(*services: str, actions: Any = ("kms:Decrypt", "kms:GenerateDataKey*
         ([{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"}], "cloudwatch"),
     ],
 )
-def test_the_topics_key_names_those_who_publish(aws: Aws, statements: list[dict[str, Any]], refused: str) -> None:
+def test_the_topics_key_names_the_publishers(aws: Aws, statements: list[dict[str, Any]], refused: str) -> None:
     aws.stub("kms").add_response("describe_key", metadata())
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     aws.stub("kms").add_response("get_key_policy", {"Policy": policy}, {"KeyId": KEY, "PolicyName": "default"})

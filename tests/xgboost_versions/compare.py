@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from tierfleet_server.model.refusal import BadModel
 from tierfleet_server.publishing.document import read_document
-from tierfleet_server.publishing.packaging import served_model
 from tierfleet_server.publishing.sample_rows import sample_rows
+from tierfleet_server.publishing.served_model import served_model
 from tierfleet_server.publishing.versions import Version
 
 HERE = Path(__file__).resolve().parent

@@ -42,6 +42,8 @@ class Backfill:
     out: Path
     shape: HostingShape
     """Of the tenant's endpoint."""
+    container: str
+    """As FleetClient.invoke has it: `primary`, or a container of a multi-container endpoint."""
     requests_per_second: float
     """Of an endpoint that answers calls."""
     rows_per_request: int | None
@@ -86,6 +88,7 @@ def run(backfill: Backfill, client: FleetClient, *, progress: Callable[[int], ob
         fleet=backfill.fleet,
         environment=backfill.environment,
         tenant=backfill.tenant,
+        container=backfill.container,
         input_sha256=file.sha256,
         rows=file.rows,
         rows_per_request=_rows_per_request(backfill),
@@ -142,8 +145,10 @@ class _Work:
             versions: list[str | None] = []
 
             def call(body: bytes, versions: list[str | None] = versions) -> Reply:
-                tenant = self._backfill.tenant
-                reply = self._pace.call(lambda: self._client.invoke(tenant, body, content_type=CSV, accept=JSON))
+                tenant, container = self._backfill.tenant, self._backfill.container
+                reply = self._pace.call(
+                    lambda: self._client.invoke(tenant, body, container=container, content_type=CSV, accept=JSON)
+                )
                 versions.append(reply.model_version)
                 return reply
 

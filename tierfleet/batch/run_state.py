@@ -28,6 +28,8 @@ class Manifest:
     fleet: str
     environment: str
     tenant: str
+    container: str
+    """As FleetClient.invoke has it."""
     input_sha256: str
     rows: int
     rows_per_request: int
@@ -79,7 +81,7 @@ def begun(out: Path, wanted: Manifest, *, rows_per_request_given: bool) -> Manif
     known = _read(file)
     again = f"delete {file} and {out} to start again, or give another --out"
     differs = []
-    for field in ("version", "fleet", "environment", "tenant", "rows_per_request"):
+    for field in ("version", "fleet", "environment", "tenant", "container", "rows_per_request"):
         if field == "rows_per_request" and not rows_per_request_given:
             continue
         before, now = getattr(known, field), getattr(wanted, field)

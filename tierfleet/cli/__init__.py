@@ -11,22 +11,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tierfleet.cli import (
-    config_commands,
-    cost_commands,
-    diff_command,
-    models_commands,
-    preflight_command,
-    prices_commands,
-    shapes_command,
-    terminal,
-    warm_command,
-)
+from tierfleet.cli import config_commands, diff_command, preflight_command, shapes_command, terminal, warm_command
+from tierfleet.cli.cost import cost_command, prices_commands
 from tierfleet.cli.examples import add_examples
 from tierfleet.cli.file_first import put_file_first
 from tierfleet.cli.invoke import batch_command
 from tierfleet.cli.invoke import command as invoke_command
 from tierfleet.cli.local import commands as local_commands
+from tierfleet.cli.models import commands as models_commands
 from tierfleet.cli.plan import backtest_command, calibrate_command, fleet_command, replay_command
 from tierfleet.cli.plan import commands as plan_commands
 
@@ -77,7 +69,7 @@ app.add_typer(plan_commands.app, name="plan", cls=_PlanInOrderOfUse)
 app.add_typer(prices_commands.app, name="prices")
 app.command("shapes")(shapes_command.shapes)
 app.command("diff")(diff_command.diff)
-app.command("cost")(cost_commands.cost)
+app.command("cost")(cost_command.cost)
 app.command("invoke")(invoke_command.invoke)
 app.command("batch")(batch_command.batch)
 app.command("warm")(warm_command.warm)

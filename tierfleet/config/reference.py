@@ -2,18 +2,18 @@
 
 import json
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tierfleet.config.container import Container
+from tierfleet import aws_limits
 from tierfleet.config.hosting import TIERS
 from tierfleet.config.hosting.dedicated import DedicatedTenant
 from tierfleet.config.hosting.multi_container import MultiContainerTenant, TenantContainer
 from tierfleet.config.hosting.pipeline import PipelineTenant
-from tierfleet.config.hosting.tier import EndpointAlarmLimits, ScheduledCapacity, Tier
+from tierfleet.config.hosting.tier import ScheduledCapacity
 from tierfleet.config.model import FleetConfig
 from tierfleet.config.section import PinnedModel
 
@@ -40,58 +40,49 @@ def json_schema() -> str:
 
 
 def configuration_markdown() -> str:
-    """A table per TOML table: key, type, default, meaning and what it becomes in CloudFormation."""
-    sections = [_section("Top level", FleetConfig)]
+    """A list per TOML table: key, type, default, meaning and what it becomes in CloudFormation."""
+    lines: set[str] = set()
+    sections = [_section("Top level", FleetConfig, lines)]
     seen: set[type[BaseModel]] = set()
     own_section = {model for _, model in _TIER_TABLES}
     for name, field in FleetConfig.model_fields.items():
         for model in _models(field.annotation):
             if model not in TIERS.values():
-                sections.append(_section(f"[{name}]", model))
+                sections.append(_section(f"[{name}]", model, lines))
                 seen.add(model)
     for title, model in _TIER_TABLES:
-        sections.append(_section(title, model, _as_above(model, seen)))
+        sections.append(_section(title, model, lines))
         seen.add(model)
         for name, field in model.model_fields.items():
             for inner in _models(field.annotation):
                 if inner not in seen and not issubclass(inner, PinnedModel) and inner not in own_section:
-                    sections.append(_section(f"[tiers.<tier>.{name}]", inner, _as_above(inner, seen)))
+                    sections.append(_section(f"[tiers.<tier>.{name}]", inner, lines))
                     seen.add(inner)
     return "\n".join(sections)
 
 
-def _as_above(model: type[BaseModel], seen: set[type[BaseModel]]) -> list[str]:
-    """Keys of a table that a table before it has too, with the same meaning."""
-    for base in (Tier, EndpointAlarmLimits, Container):
-        if issubclass(model, base) and model is not base and any(issubclass(other, base) for other in seen):
-            described = {name: field.description for name, field in model.model_fields.items()}
-            return [name for name, field in base.model_fields.items() if described[name] == field.description]
-    return []
-
-
-def _section(title: str, model: type[BaseModel], as_above: Sequence[str] = ()) -> str:
+def _section(title: str, model: type[BaseModel], before: set[str]) -> str:
+    """One table's keys, a line each. A line that an earlier table has too is named only, and `before` grows."""
+    own = {name: _line(name, field) for name, field in model.model_fields.items()}
+    as_above = [name for name, line in own.items() if line in before]
+    before.update(own.values())
     lines = [f"### {title}", "", " ".join((model.__doc__ or "").split()), ""]
     if as_above:
-        lines += [f"As above: {', '.join(f'`{name}`' for name in as_above)}. And:", ""]
-    lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
-    for name, field in model.model_fields.items():
-        if name in as_above:
-            continue
-        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
-        lines.append(f"| `{name}` | {_type(field)} | {_default(field)} | {meaning} |")
-    return "\n".join([*lines, ""])
+        more = " And:" if len(as_above) < len(own) else ""
+        lines += [f"As above: {', '.join(f'`{name}`' for name in as_above)}.{more}", ""]
+    return "\n".join([*lines, *(line for name, line in own.items() if name not in as_above), ""])
+
+
+def _line(name: str, field: FieldInfo) -> str:
+    return f"- `{name}` ({_type(field)}; {_default(field)}): {' '.join((field.description or '').split())}"
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    if field.default_factory is not None:
-        return "see there"
-    if field.default is None:
-        return "none"
-    if isinstance(field.default, BaseModel):
-        return "its own defaults"
-    return f"`{json.dumps(field.default)}`"
+    if field.default_factory is not None or field.default is None or isinstance(field.default, BaseModel):
+        return "optional"
+    return f"default `{json.dumps(field.default)}`"
 
 
 def _type(field: FieldInfo) -> str:
@@ -109,15 +100,17 @@ def _inner_metadata(annotation: Any) -> Iterator[Any]:
 
 def _word(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
-        return " or ".join(f"`{value}`" for value in get_args(annotation))
+        values = [f"`{value}`" for value in get_args(annotation)]
+        return f"one of {', '.join(values)}" if len(values) > 3 else " or ".join(values)
     if get_origin(annotation) is tuple:
         return "list"
     return {str: "text", int: "whole number", float: "number", bool: "true or false"}.get(annotation, "table")
 
 
 def _limit(item: Any) -> str:
+    """Nothing for the greatest whole number that CloudFormation takes: no fleet comes near it."""
     for attribute, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
-        if (value := getattr(item, attribute, None)) is not None:
+        if (value := getattr(item, attribute, None)) is not None and value != aws_limits.INTEGER:
             return f"{sign} {value:,}" if isinstance(value, int) and value > 99_999 else f"{sign} {value:g}"
     return ""
 

@@ -1,9 +1,10 @@
 """Hosting prices computed from EC2's, which are public for nearly every region.
 
-SageMaker charges 1.2 times EC2's on-demand price, rounded to a tenth of a cent, for an hour of hosting on a CPU
-instance of generation 5 or later. AWS does not promise that: tests compare the rule with every hosting price that was
-read and whose EC2 price is known. A price computed this way is marked as unchecked wherever it is shown.
-`tierfleet prices refresh` replaces it.
+SageMaker charges 1.2 times EC2's on-demand price, rounded to a tenth of a cent or not at all, for an hour of hosting on
+nearly every CPU instance of generation 5 or later. AWS does not promise that: a test compares the rule with every
+hosting price that was read and whose EC2 price is known (95 % agree to a tenth of a cent). A price that was read and
+agrees has EC2's as its second source. A price that is computed this way because none was read is marked as unchecked
+wherever it is shown; `tierfleet prices refresh` replaces it.
 """
 
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ def derived_prices(ec2: Ec2Prices, region: str) -> dict[str, Price]:
     source = PriceSource(
         f"derived-from-{ec2.source.name}",
         ec2.source.as_of,
-        f"not read, but 1.2 x EC2's on-demand price, which is what AWS's known hosting prices are; {ec2.source.text}",
+        f"1.2 x EC2's on-demand price, which is what nearly all hosting prices are; {ec2.source.text}",
         check=True,
     )
     by_family = ec2.usd_per_vcpu_hour.get(region, {})

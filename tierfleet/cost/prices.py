@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeGuard
 
 from tierfleet.cost.ec2_prices import Ec2Prices, derived_prices
+from tierfleet.cost.family_prices import confirmed, family_prices
 from tierfleet.cost.price import Price, PriceSource, UnknownPriceError
 from tierfleet.errors import InputError
 from tierfleet.instance_types import hosting_regions
@@ -156,11 +157,32 @@ def load_prices(file: Path | None = None) -> PriceTable:
                 if price:
                     into[key] = price
     ec2 = _ec2(document, sources, mistakes)
+    listed = family_prices(document["hosting_by_family"], sources, mistakes) if _by_family(document, mistakes) else {}
     if mistakes:
         raise InputError("\n".join(f"price table {path}: {mistake}" for mistake in mistakes))
-    for region in ec2.usd_per_vcpu_hour:
-        hosting[region] = {**derived_prices(ec2, region), **hosting.get(region, {})}
-    return PriceTable(path, sources, hosting, units, ec2)
+    for region in ec2.usd_per_vcpu_hour.keys() | listed.keys():
+        hosting[region] = _each_confirmed(derived_prices(ec2, region), listed.get(region, {}), hosting.get(region, {}))
+    second = {
+        price.second.name: price.second for prices in hosting.values() for price in prices.values() if price.second
+    }
+    return PriceTable(path, {**second, **sources}, hosting, units, ec2)
+
+
+def _by_family(document: Mapping[str, Any], mistakes: list[str]) -> bool:
+    """Whether the table lists prices by family."""
+    table = document.get("hosting_by_family", {})
+    if not isinstance(table, Mapping):
+        mistakes.append("[hosting_by_family]: needs source and tables [hosting_by_family.usd.REGION]")
+    return isinstance(table, Mapping) and bool(table)
+
+
+def _each_confirmed(
+    derived: Mapping[str, Price], listed: Mapping[str, Price], lines: Mapping[str, Price]
+) -> dict[str, Price]:
+    """The prices of one region: lines of their own before lists by family before derived ones."""
+    by_family = {name: confirmed(price, derived.get(name)) for name, price in listed.items()}
+    own = {name: confirmed(price, listed.get(name)) for name, price in lines.items()}
+    return {**derived, **by_family, **own}
 
 
 def _tables(document: Mapping[str, Any], key: str, mistakes: list[str]) -> list[tuple[str, Mapping[str, Any]]]:

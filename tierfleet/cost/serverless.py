@@ -19,6 +19,12 @@ def endpoint(bill: Bill, place: Place, tier: ServerlessTier, usage: Usage) -> No
     size = f"{tier.memory_size_in_mb // 1024}gb_second"
     warm = tier.provisioned_concurrency or 0
     second = bill.unit(f"serverless_{size}" if not warm else f"serverless_provisioned_usage_{size}")
+    if second.borrowed_from is not None:
+        note = (
+            f"the price list has no serverless price in {second.region}, so serverless inference may not be offered "
+            f"there: {second.borrowed_from}'s price is used"
+        )
+        bill.notes += [note] if note not in bill.notes else []
     each = seconds_per_call(tier, usage)
     per_day = usage.traffic.calls_per_day(str(place[1])) if usage.traffic else 0.0
     calls = per_day * DAYS_PER_MONTH

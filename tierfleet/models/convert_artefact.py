@@ -12,7 +12,7 @@ from tierfleet.models.package import Package
 from tierfleet.runtime.names import SOURCES_PREFIX
 
 if TYPE_CHECKING:
-    from tierfleet_server.publishing.packaging import Forest, Served
+    from tierfleet_server.publishing.served_model import Forest, Served
 
     from tierfleet.models.target import Target
 
@@ -99,7 +99,7 @@ def _served(
 ) -> "Served":
     """The model in its new form, from the artefact's own file, or from the source of the forest that it holds alone."""
     from tierfleet_server.model.flat_forest import is_forest
-    from tierfleet_server.publishing.packaging import served_model
+    from tierfleet_server.publishing.served_model import served_model
 
     def served(data: bytes, rounds: Any) -> "Served":
         return served_model(

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from tierfleet.aws_problem import AwsProblemError, aws_problem, every_call_meets
+from tierfleet.aws_problem import AwsProblemError
 from tierfleet.models import pointer, sources
 from tierfleet.models.convert_artefact import Form, StaysError, UnchangedError, convert_artefact
-from tierfleet.models.publish import LostRaceError, PublishError, check_names, publish
-from tierfleet.runtime.catalog import CatalogError
+from tierfleet.models.failures import FAILED_STATUSES, FAILURES, FailedStatus, failure_of
+from tierfleet.models.publish import PublishError, check_names, publish
 from tierfleet.runtime.names import MODELS_PREFIX, version_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from tierfleet.models.target import Target
 
-Status = Literal["converted", "would convert", "unchanged", "stays", "lost race", "refused", "failed"]
-FAILURES: tuple[Status, ...] = ("lost race", "refused", "failed")
+Status = Literal["converted", "would convert", "unchanged", "stays"] | FailedStatus
 _ABSENT = ("NoSuchKey", "404")
 
 
@@ -48,7 +47,7 @@ class Conversion:
 
     @property
     def failed(self) -> bool:
-        return self.status in FAILURES
+        return self.status in FAILED_STATUSES
 
 
 def convert_published(
@@ -111,19 +110,13 @@ class _Run:
             outcome = Conversion(tenant, before, before, "unchanged", str(error))
         except StaysError as error:
             outcome = Conversion(tenant, before, before, "stays", str(error))
-        except LostRaceError as error:
-            outcome = Conversion(tenant, before, None, "lost race", str(error))
-        except (PublishError, CatalogError, ValueError) as error:
-            outcome = Conversion(tenant, before, None, "refused", str(error))
-        except OSError as error:
-            outcome = Conversion(tenant, before, None, "failed", f"a temporary file: {error.strerror}")
-        except (BotoCoreError, ClientError) as error:
-            message = aws_problem(error, self.bucket)
-            if every_call_meets(error):
-                self.problem = message
+        except FAILURES as error:
+            failure = failure_of(error, bucket=self.bucket, file="a temporary file")
+            if failure.stops_all:
+                self.problem = failure.message
                 self.stopped.set()
                 return None
-            outcome = Conversion(tenant, before, None, "failed", message)
+            outcome = Conversion(tenant, before, None, failure.status, failure.message)
         self.done(outcome)
         return outcome
 

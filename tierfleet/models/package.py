@@ -10,8 +10,8 @@ from tierfleet.models import sources
 from tierfleet.models.files import ModelFile
 
 if TYPE_CHECKING:
-    from tierfleet_server.publishing.packaging import Forest
     from tierfleet_server.publishing.rounds import Rounds
+    from tierfleet_server.publishing.served_model import Forest
 
     from tierfleet.models.target import Target
 
@@ -65,7 +65,8 @@ def package(
     # Needs XGBoost: the extra "models".
     from tierfleet_server.model.flat_forest import is_forest
     from tierfleet_server.model.refusal import BadModel
-    from tierfleet_server.publishing.packaging import forest_alone, metadata_of, pack_served, served_model
+    from tierfleet_server.publishing.packaging import forest_alone, metadata_of, pack_served
+    from tierfleet_server.publishing.served_model import served_model
 
     from tierfleet.models.target import DENSE
 

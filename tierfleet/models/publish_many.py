@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tierfleet.aws_problem import AwsProblemError, aws_problem, every_call_meets
+from tierfleet.aws_problem import AwsProblemError
 from tierfleet.models import pointer
+from tierfleet.models.failures import FAILED_STATUSES, FAILURES, FailedStatus, failure_of
 from tierfleet.models.files import ModelFile
 from tierfleet.models.package import Package, package
-from tierfleet.models.publish import LostRaceError, Publication, PublishError, check_names, publish
+from tierfleet.models.publish import Publication, check_names, publish
 from tierfleet.runtime.catalog import CatalogError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-Status = Literal["published", "completed", "unchanged", "older", "lost race", "refused", "failed"]
-FAILURES: tuple[Status, ...] = ("lost race", "refused", "failed")
+Status = Literal["published", "completed", "unchanged", "older"] | FailedStatus
 # Archives in memory at once; a model that is larger by itself goes alone.
 _ROOM_BYTES = 1024**3
 
@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        return self.status in FAILURES
+        return self.status in FAILED_STATUSES
 
     def to_json(self) -> dict[str, Any]:
         """For scripts; `publication` is null where nothing was made current."""
@@ -143,19 +143,13 @@ class _Run:
             check_names(model.tenant, model.version)
             with self._room.of(2 * model.file.stat().st_size):
                 return self._published(model)
-        except LostRaceError as error:
-            return Outcome(model, "lost race", str(error))
-        except (PublishError, CatalogError, ValueError) as error:
-            return Outcome(model, "refused", str(error))
-        except OSError as error:
-            return Outcome(model, "failed", f"{model.file} cannot be read: {error.strerror}")
-        except (BotoCoreError, ClientError) as error:
-            message = aws_problem(error, self._bucket)
-            if every_call_meets(error):
-                self.problem = message
+        except FAILURES as error:
+            failure = failure_of(error, bucket=self._bucket, file=f"{model.file} cannot be read")
+            if failure.stops_all:
+                self.problem = failure.message
                 self.stopped.set()
                 return None
-            return Outcome(model, "failed", message)
+            return Outcome(model, failure.status, failure.message)
 
     def _published(self, model: ModelFile) -> Outcome:
         made = self._package_of(model)

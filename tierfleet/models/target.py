@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tierfleet_server.publishing.versions import IMAGE_XGBOOST, Version, dotted
 
 if TYPE_CHECKING:
-    from tierfleet_server.publishing.packaging import Forest
+    from tierfleet_server.publishing.served_model import Forest
 
     from tierfleet.config import Container, FleetConfig
 

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tierfleet import text
 from tierfleet.errors import InputError
 from tierfleet.planning.traffic.growth import Forecast, Growth, growth_of
 from tierfleet.planning.traffic.projection import projected
@@ -18,12 +19,12 @@ _DAYS: Final = {"d": 1, "w": 7}
 _MAX_DAYS: Final = 730
 
 
-def horizon_days(text: str) -> int:
+def horizon_days(given: str) -> int:
     """Days of a duration such as 90d or 12w. Raises InputError."""
-    match = re.fullmatch(r"([0-9]{1,4})([dw])", text.strip())
+    match = re.fullmatch(r"([0-9]{1,4})([dw])", given.strip())
     days = int(match[1]) * _DAYS[match[2]] if match else 0
     if not 1 <= days <= _MAX_DAYS:
-        raise InputError(f"--horizon {text}: give days or weeks, such as 90d or 12w, up to {_MAX_DAYS}d")
+        raise InputError(f"--horizon {given}: give days or weeks, such as 90d or 12w, up to {_MAX_DAYS}d")
     return days
 
 
@@ -35,7 +36,7 @@ def workload_at_horizon(
     """
     growth = growth_of(requests)
     if growth is None:
-        length = f"{requests.duration_seconds / 86_400:.3g} days"
+        length = text.days(requests.duration_seconds / 86_400)
         raise InputError(f"--horizon needs two weeks of calls or more, and {source} has {length}")
     forecast = growth.forecast(float(days))
     if not forecast.weekly_calls.any():

@@ -1,6 +1,7 @@
 """What a reader of a plan must know: notices about this run, and the assumptions that every figure rests on."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from tierfleet.config import FleetConfig
 from tierfleet.cost.monthly_cost import FleetCost
@@ -11,10 +12,11 @@ from tierfleet.planning.profiles.latency import Network
 from tierfleet.planning.profiles.profile import Profile
 from tierfleet.planning.request import ResolvedRequest
 from tierfleet.planning.search.fleet_model import DISK_SHARE_FOR_MODELS
+from tierfleet.planning.search.fleet_option import cold_p95_depends
 from tierfleet.planning.search.service_levels import beyond_max, burst_seconds
 from tierfleet.planning.search.tail_cache import PLACEMENTS
 from tierfleet.planning.traffic.workload import Workload
-from tierfleet.text import duration, percent
+from tierfleet.text import duration, milliseconds, percent
 
 # A notice says so if a measured capacity differs from the profile's by more than this share.
 _MEASURED_APART = 0.15
@@ -89,6 +91,14 @@ def _about_fleet(resolved: ResolvedRequest, choice: Choice) -> Iterator[str]:
             f"in memory, the last call waits up to {duration(burst_seconds(model, shown))} (an upper bound); a trace "
             "shows what your bursts do"
         )
+    if shown.cold_p95_range is not None and cold_p95_depends(shown):
+        low, high = (milliseconds(seconds) for seconds in shown.cold_p95_range)
+        yield (
+            f"cold p95 is {low} to {high} by placement: when many tenants call at once, the instance with the most of "
+            f"them decides how long loads wait, and AWS does not document which instance loads a model; {high} is what "
+            "counts"
+        )
+    yield from _about_stretch(choice.tail)
     if tail.scaling.schedules:
         yield "the bounds that scaling.schedules set by the clock are priced, but not planned"
     if shown.instance_type != today:
@@ -98,6 +108,18 @@ def _about_fleet(resolved: ResolvedRequest, choice: Choice) -> Iterator[str]:
         )
     elif tail.instances.initial < shown.instances:
         yield "raising instances.initial updates the endpoint, which empties its cache once"
+
+
+def _about_stretch(tail: Workload) -> Iterator[str]:
+    """Of a long trace, only a stretch is simulated call by call."""
+    if tail.requests is None or tail.followed is None or len(tail.followed[0]) == len(tail.requests):
+        return
+    part, counted_from = tail.followed
+    since, until = (datetime.fromtimestamp(at, UTC).date() for at in (counted_from, float(part.seconds[-1])))
+    yield (
+        f"call times come from {len(part):,} calls in a row, counted from {since} to {until}: they have the hour in "
+        "which the most tenants call; hit ratios come from all calls, and plan replay follows every call"
+    )
 
 
 def _assumptions(

@@ -22,7 +22,30 @@ from tierfleet.planning.traffic_summary import traffic_summary
 
 
 def make_plan(request: PlanRequest, progress: Progress = lambda *_: None) -> tuple[Plan, FleetChange | None]:
-    """Plan a fleet: `plan, change = make_plan(PlanRequest(config=config, workload=workload, ...))`.
+    """Plan a fleet: here for 200 models of 45 MB with 500 calls a day each, and nine of ten calls from memory.
+
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from tierfleet.config import load
+    >>> from tierfleet.cost.prices import load_prices
+    >>> from tierfleet.planning.profiles.profile_files import load_profiles
+    >>> from tierfleet.planning.search.requirements import Requirements
+    >>> from tierfleet.planning.traffic.rates import steady_rates
+    >>> from tierfleet.planning.traffic.workload import workload_from_rates
+    >>> tenants = tuple(f"t{number:03}" for number in range(200))
+    >>> request = PlanRequest(
+    ...     config=load(Path("config/fraud-prod.toml")),
+    ...     workload=workload_from_rates(steady_rates(tenants, np.full(200, 500.0)), np.full(200, 45.0)),
+    ...     source="an example",
+    ...     days=None,
+    ...     requirements=Requirements(min_hit_ratio=0.9),
+    ...     prices=load_prices(),
+    ...     profiles=load_profiles(),
+    ...     profile="stock",
+    ... )
+    >>> plan, change = make_plan(request)
+    >>> plan.answer.chosen.instances, plan.answer.chosen.instance_type.name, plan.answer.chosen.hit_ratio
+    (2, 'ml.r5.xlarge', 1.0)
 
     change: what the fleet file is to say; None if no fleet meets the requirements. Raises InputError.
     progress: called with the phase, how many steps are done, and of how many; of 0: how many more are done.

@@ -14,7 +14,7 @@ from tierfleet.planning.horizon import horizon_days, workload_at_horizon
 from tierfleet.planning.profiles.profile import Profile
 from tierfleet.planning.traffic.growth import growth_notices, growth_of
 from tierfleet.planning.traffic.rates_files import is_rates_file, read_rates
-from tierfleet.planning.traffic.requests import MAX_FOLLOWED, Progress, Requests
+from tierfleet.planning.traffic.requests import Progress, Requests
 from tierfleet.planning.traffic.sessions import Sessions
 from tierfleet.planning.traffic.trace import Reading
 from tierfleet.planning.traffic.workload import (
@@ -98,13 +98,7 @@ def read_source(
         workload, notice = workload_at_horizon(requests, sizes, ahead, source=source, sessions=sessions)
         return Source(workload, days, (notice, *notices), _period(requests))
     workload = workload_from_trace(requests, sizes, skip_days=skipped, sessions=sessions)
-    notices.append(f"the first {skipped:.3g} of {text.days(days)} fill the caches and are not counted")
-    if len(requests) > MAX_FOLLOWED:
-        since = datetime.fromtimestamp(float(requests.seconds[-MAX_FOLLOWED]), UTC).date()
-        notices.append(
-            f"call times come from the last {MAX_FOLLOWED:,} calls, from {since} on, followed one by one; hit ratios "
-            "come from all; plan replay follows every call"
-        )
+    notices.append(f"the first {text.days(skipped)} of {text.days(days)} fill the caches and are not counted")
     if days < 1:
         notices.append(
             f"the trace lasts {text.duration(requests.duration_seconds)}: calls a day and the monthly bill are "

@@ -1,31 +1,39 @@
-"""The model bucket and what is in it."""
+"""The fleet's buckets, and the models in them."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tierfleet.config import FleetConfig
 from tierfleet.preflight.finding import Account, Finding
-from tierfleet.runtime.names import MODELS_PREFIX, models_bucket
+from tierfleet.runtime.names import MODELS_PREFIX, async_bucket, models_bucket
 
 AREA = "bucket"
 
 
 def check(account: Account) -> Iterator[Finding]:
-    """The bucket's name is free or the fleet's own; what the endpoints need at their creation is published."""
+    """The buckets' names are free or the fleet's own; what the endpoints need at their creation is published."""
     config = account.config
-    name = models_bucket(config.fleet, config.environment, config.account, config.region)
-    s3 = account.client("s3")
+    s3, stage = account.client("s3"), f"{config.fleet}-{config.environment}"
+    place = config.fleet, config.environment, config.account, config.region
+    models = models_bucket(*place)
+    if (yield from _bucket(config, s3, models, f"the models are published after cdk deploy {stage}/Models")):
+        yield from _models(account, s3, models)
+    if config.async_tiers:
+        yield from _bucket(config, s3, async_bucket(*place), f"cdk deploy {stage}/Models creates it")
+
+
+def _bucket(config: FleetConfig, s3: Any, name: str, next_step: str) -> Generator[Finding, None, bool]:
+    """Whether the bucket exists, in this account and Region. next_step: what happens with a free name."""
     try:
         # Without an expected owner a bucket of another account that allows it would look like ours.
         head = s3.head_bucket(Bucket=name, ExpectedBucketOwner=config.account)
     except ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status == 404:
-            stage = f"{config.fleet}-{config.environment}"
-            message = f"{name} is free; the models are published after cdk deploy {stage}/Models"
-            yield Finding(area=AREA, status="ok", message=message)
-            return
+            yield Finding(area=AREA, status="ok", message=f"{name} is free; {next_step}")
+            return False
         if status not in (301, 403):
             raise
         yield Finding(
@@ -34,18 +42,18 @@ def check(account: Account) -> Iterator[Finding]:
             message=f"{name} exists, in another account or Region, or these credentials may not see it (HTTP {status})",
             remedy="choose another fleet or environment name, or use credentials of the fleet's account",
         )
-        return
+        return False
     region = head.get("BucketRegion", config.region)
     if region != config.region:
         yield Finding(
             area=AREA,
             status="problem",
             message=f"{name} is in {region}, the fleet in {config.region}",
-            remedy="SageMaker reads models in its own Region only: correct region in the fleet file",
+            remedy="SageMaker reads and writes in its own Region only: correct region in the fleet file",
         )
-        return
+        return False
     yield Finding(area=AREA, status="ok", message=f"{name} exists and is this account's")
-    yield from _models(account, s3, name)
+    return True
 
 
 def _models(account: Account, s3: Any, bucket: str) -> Iterator[Finding]:

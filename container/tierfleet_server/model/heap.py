@@ -7,6 +7,7 @@ import ctypes
 import threading
 import time
 
+# M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of glibc's malloc.h.
 _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
 TRIM_CHECK_SECONDS = 1.0
 
@@ -21,6 +22,7 @@ class _MallInfo2(ctypes.Structure):
 
 
 _libc = ctypes.CDLL(None)
+# The older mallinfo counts in C ints, which overflow at 2 GiB.
 _mallinfo2 = getattr(_libc, "mallinfo2", None)
 if _mallinfo2 is not None:
     _mallinfo2.restype = _MallInfo2

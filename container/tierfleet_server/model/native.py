@@ -36,6 +36,7 @@ def _open() -> ctypes.CDLL:
 
 
 _lib = _open()
+# iteration_end 0 means all rounds, as Booster.predict does without an iteration_range.
 _PREDICT = json.dumps(
     {"type": 0, "training": False, "iteration_begin": 0, "iteration_end": 0, "missing": float("nan"),
      "strict_shape": False, "cache_id": 0}
@@ -53,6 +54,7 @@ def _call(function: str, *arguments: object) -> None:
 
 def _raise_last_error() -> NoReturn:
     message = _last_error()
+    # The C API has no code for it: std::bad_alloc is only in the text.
     if "bad_alloc" in message:
         raise MemoryError("XGBoost ran out of memory")
     raise XGBoostError(message)
@@ -105,6 +107,7 @@ def _copy(thread: _PerThread, count: int) -> bytes:
 
 
 _predict_dense = _lib.XGBoosterPredictFromDense
+# PyDLL calls without releasing the GIL.
 _predict_dense_now = ctypes.PyDLL(_lib._name).XGBoosterPredictFromDense
 
 
@@ -116,6 +119,7 @@ class Handle:
     def __init__(self, model: Bytes | None = None) -> None:
         self._handle = ctypes.c_void_p()
         _call("XGBoosterCreate", None, ctypes.c_uint64(0), ctypes.byref(self._handle))
+        # The scheduler runs calls side by side, so each takes one thread. XGBoost's warnings are no lines of JSON.
         for name, value in ((b"nthread", b"1"), (b"verbosity", b"0")):
             _call("XGBoosterSetParam", self._handle, name, value)
         if model is not None:

@@ -25,6 +25,7 @@ from local_cloud.data_plane.settings import DataPlaneSettings
 
 _DOWNLOADS_AT_A_TIME = 8
 _BLOCK_BYTES = 1 << 18
+# S3 answers 403 for a missing key that the caller may not list.
 _MISSING = ("NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403")
 
 Reader = tuple[Scope, tuple[str, str, str] | None]
@@ -108,6 +109,7 @@ class Artefacts:
         if reader not in self._clients:
             (account, region), credentials = reader
             access_key, secret_key, token = credentials or (account, "local", None)
+            # The user's profile and configuration must not decide whose objects are read.
             variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
             session = boto3.Session(botocore_session=botocore.session.Session(session_vars=variables))
             self._clients[reader] = session.client(
@@ -117,6 +119,7 @@ class Artefacts:
                 aws_access_key_id=access_key,
                 aws_secret_access_key=secret_key,
                 aws_session_token=token,
+                # 127.0.0.1 has no subdomains for buckets.
                 config=Config(s3={"addressing_style": "path"}, max_pool_connections=_DOWNLOADS_AT_A_TIME),
             )
         return self._clients[reader]

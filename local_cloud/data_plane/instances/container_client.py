@@ -98,6 +98,7 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         self.reusable = False
         if self._transport is not None:
+            # close() would first wait until the container has read what is still to be sent.
             self._transport.abort()
 
     def _fail(self, error: Exception) -> None:
@@ -133,6 +134,7 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self.reusable = self.reusable and self._parser.should_keep_alive()
         status = self._parser.get_status_code()
+        # Below 200 is an interim reply, such as 100 Continue; the real one follows.
         if status < 200 or self._reply is None or self._reply.done():
             return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)

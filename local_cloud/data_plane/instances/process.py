@@ -48,6 +48,7 @@ class ContainerProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
+                # Nothing of the user's environment: a container on AWS has its own.
                 env={
                     "PATH": os.environ.get("PATH", os.defpath),
                     "HOME": str(log.parent),

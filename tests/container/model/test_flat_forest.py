@@ -170,7 +170,7 @@ def packaged(trained: Trained, **options: Any) -> tuple[bytes, Metadata]:
     return trained.saved, metadata
 
 
-def test_a_forest_beside_the_model_file_is_taken(trained: dict[str, Trained], tmp_path: Path) -> None:
+def test_a_forest_next_to_the_model_file_is_taken(trained: dict[str, Trained], tmp_path: Path) -> None:
     saved, metadata = packaged(trained["binary"])
     url = artefact(tmp_path / "m", tierfleet_forest.convert(saved), metadata, beside=saved)
     assert isinstance(load(url), ForestModel)

@@ -108,7 +108,7 @@ def test_the_check_of_many_trees_is_the_check_of_each(seed: int, trees: int, dam
         assert paths.shap == shap if paths.nodes == sum(one.nodes for one in plain) else paths.shap > shap
 
 
-def test_the_depth_of_a_chain_and_of_a_circle_beside_the_root() -> None:
+def test_the_depth_of_a_chain_and_of_a_circle_next_to_the_root() -> None:
     """The longest way that so many nodes can make, and branches that only lead to each other."""
     chain = ([1], [2], [ROOT], [0])
     for node in range(1, 10_000, 2):

@@ -15,7 +15,8 @@ from tierfleet_server.model.flat_forest import ForestModel
 from tierfleet_server.model.refusal import BadModel
 from tierfleet_server.publishing import packaged_forest, packaging
 from tierfleet_server.publishing.document import read_document, to_ubj
-from tierfleet_server.publishing.packaging import Forest, package_model, served_model
+from tierfleet_server.publishing.packaging import package_model
+from tierfleet_server.publishing.served_model import Forest, served_model
 from trained_models import KINDS, Trained
 
 CASES = Path(__file__).resolve().parents[2] / "model_cases"
@@ -75,7 +76,9 @@ def test_a_forest_that_scores_otherwise_is_left_out_with_a_warning(
         assert any("rows would be scored otherwise" in warning for warning in served.warnings) == (not exact)
 
 
-def test_beside_a_model_of_the_stock_image_it_names_that_very_file(trained: dict[str, Trained], tmp_path: Path) -> None:
+def test_next_to_a_model_of_the_stock_image_it_names_that_very_file(
+    trained: dict[str, Trained], tmp_path: Path
+) -> None:
     archive, metadata = package_model(trained["binary"].saved, reader=(1, 5, 2), stock=True, forest="beside")
     packed = tmp_path / "m.tar.gz"
     packed.write_bytes(archive)

@@ -273,7 +273,7 @@ def test_a_load_that_fails_for_lack_of_the_artefact_is_tried_again() -> None:
     run(work)
 
 
-def test_when_the_container_ends_those_who_wait_for_a_model_hear_of_it() -> None:
+def test_when_the_container_ends_calls_that_wait_for_a_model_fail() -> None:
     async def work() -> None:
         instance = Instance(room=1)
         instance.fetching = asyncio.Event()

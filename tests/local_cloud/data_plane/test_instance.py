@@ -152,8 +152,7 @@ def test_it_ends_after_the_requests_that_it_has(tmp_path: Path) -> None:
         await until(lambda: instance.in_service)
         instance.enter("a")
         retiring = asyncio.ensure_future(instance.retire())
-        await asyncio.sleep(0.05)
-        assert not instance.in_service
+        await until(lambda: not instance.in_service)
         assert instance.process is not None
         await url_of(instance, "a")  # what it has is still served
         instance.leave("a")

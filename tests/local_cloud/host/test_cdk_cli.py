@@ -147,7 +147,7 @@ def test_up_deploy_promote_break_repair_down(shell: Shell) -> None:
     assert {path.name for path in shell.directory.iterdir()} == before
 
 
-def test_without_a_stand_in_every_command_says_how_to_start_one(shell: Shell) -> None:
+def test_without_a_local_emulator_every_command_says_how_to_start_one(shell: Shell) -> None:
     for command in (["deploy", "fraud-dev.toml"], ["status", "fraud-dev.toml"], ["events"], ["drive"]):
         result = shell.run("local", *command)
 

@@ -156,7 +156,7 @@ def test_a_driver_that_is_ended_at_any_moment_leaves_no_process(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_stand_in_that_is_killed_or_hangs_takes_everything_along(tmp_path: Path, end: signal.Signals) -> None:
+def test_a_local_emulator_that_is_killed_or_hangs_ends_its_processes(tmp_path: Path, end: signal.Signals) -> None:
     cloud = start(tmp_path / "state", account=ACCOUNT, serving="models")
     served = Served(Account(cloud, ACCOUNT))
     served.publish(m01=2)
@@ -196,13 +196,12 @@ def test_what_a_thread_started_outlives_the_thread(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("who", ["leader", "parent"])
 def test_a_guardian_ends_grandchildren_that_hear_no_signal(tmp_path: Path, who: str) -> None:
-    deaf = "trap '' TERM HUP INT; while :; do sleep 1; done"
+    deaf = f"trap '' TERM HUP INT; touch {tmp_path / 'deaf'}; while :; do sleep 1; done"
     environment = {**os.environ, "NAMED": str(tmp_path)}
     parent = subprocess.Popen(["sleep", "600"])
     leader = subprocess.Popen(["bash", "-c", f"({deaf}) & sleep 600"], env=environment, start_new_session=True)
-    while len(processes_naming(tmp_path)) < 4:
+    while len(processes_naming(tmp_path)) < 4 or not (tmp_path / "deaf").exists():
         time.sleep(0.02)
-    time.sleep(0.1)  # for its trap
     guardian = guard(leader.pid, parent=parent.pid)
     for process in {"leader": (leader,), "parent": (parent,)}[who]:
         process.kill()
@@ -216,7 +215,7 @@ def test_a_guardian_ends_grandchildren_that_hear_no_signal(tmp_path: Path, who: 
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_a_test_run_that_is_ended_leaves_not_even_a_detached_stand_in(tmp_path: Path, end: signal.Signals) -> None:
+def test_a_test_run_that_is_ended_leaves_no_detached_local_emulator(tmp_path: Path, end: signal.Signals) -> None:
     (tmp_path / "test_inner.py").write_text(
         f"""
 import time

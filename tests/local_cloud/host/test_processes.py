@@ -65,12 +65,12 @@ def test_it_listens_on_loopback_only(cloud: LocalCloud) -> None:
     assert addresses == {"0100007F"}
 
 
-def test_a_directory_has_one_stand_in(tmp_path: Path) -> None:
+def test_a_directory_has_one_local_emulator(tmp_path: Path) -> None:
     with start(tmp_path / "state"), pytest.raises(RuntimeError, match=r"already running at http.*local down"):
         start(tmp_path / "state")
 
 
-def test_a_detached_stand_in_is_found_and_stopped_by_its_directory(tmp_path: Path) -> None:
+def test_a_detached_local_emulator_is_found_and_stopped_by_its_directory(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 from local_cloud import start
@@ -89,7 +89,7 @@ print(start(Path({str(tmp_path / "s")!r}), detached=True).pid)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_directory_of_a_crashed_stand_in_is_cleaned_when_it_is_looked_at(tmp_path: Path) -> None:
+def test_the_directory_of_a_crashed_local_emulator_is_cleaned_by_the_next_look(tmp_path: Path) -> None:
     cloud = start(tmp_path / "state")
     os.kill(cloud.pid, signal.SIGKILL)
     wait_until_gone(cloud.pid)
@@ -125,7 +125,7 @@ time.sleep(60)
     wait_until_group_gone(pid)
 
 
-def test_a_stand_in_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_a_local_emulator_that_cannot_start_says_why(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -176,8 +176,7 @@ def test_interrupted_inside_popen_it_leaves_no_process_and_no_file(
     def popen(*arguments: Any, **options: Any) -> "subprocess.Popen[str]":
         process = real(*arguments, **options)
         begun.append(process.pid)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.1)  # Python calls the handler here, as it may before Popen returns
+        signal.raise_signal(signal.SIGINT)  # Python calls the handler here, as it may before Popen returns
         return process
 
     real = subprocess.Popen
@@ -207,9 +206,7 @@ def test_interrupted_while_it_starts_it_leaves_no_process_and_no_file(tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stand_in_that_does_not_answer_in_time_is_not_taken_for_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_local_emulator_is_not_taken_for_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def silent(*_: object) -> None:
         raise TimeoutError
 

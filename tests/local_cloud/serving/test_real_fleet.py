@@ -98,10 +98,8 @@ class AtTheFlip:
 
 def update_and_look_at_the_flip(shop: Fleet, **changes: Any) -> AtTheFlip:
     account = shop.account
-    # The warm-up that an endpoint's IN_SERVICE started may still be on its way.
-    heard = -1
-    while heard != (heard := len(account.cloud.admin("invocations"))):
-        time.sleep(1.0)
+    # The warm-ups that an endpoint's IN_SERVICE started.
+    account.wait_for(lambda: account.cloud.admin("functions") == {"events_under_way": 0})
     flips, calls = len(account.log("ConfigurationDeploying")), len(account.cloud.admin("invocations"))
     account.stop_clock()
     shop.start(**changes)
@@ -152,7 +150,7 @@ def test_what_would_replace_shared_instances_is_a_new_endpoint_that_is_warm_befo
     assert not [name for name in alarm_names(shop) if name.startswith(f"{TAIL}--")]
 
 
-def test_a_demoted_tenant_is_warm_on_the_shared_endpoint_before_the_flip(shop: Fleet) -> None:
+def test_a_demoted_tenant_is_warm_on_the_multi_model_endpoint_before_the_flip(shop: Fleet) -> None:
     shop.create(**promoted("t2", "t3"))
     at_the_flip = update_and_look_at_the_flip(shop, **promoted("t3"))
     assert at_the_flip.calls == {TAIL: {"t2/1.tar.gz"}}
@@ -160,7 +158,7 @@ def test_a_demoted_tenant_is_warm_on_the_shared_endpoint_before_the_flip(shop: F
     assert shop.live_endpoints() == {TAIL, whale("w1"), whale("t3")}
 
 
-def test_tenants_that_move_between_shared_endpoints_are_warm_before_the_flip(shop: Fleet) -> None:
+def test_tenants_that_move_between_multi_model_endpoints_are_warm_before_the_flip(shop: Fleet) -> None:
     shop.create()
     shop.publish("t8/1", "t9/1")
     second = {**shop.config.model_dump(mode="json", exclude_none=True)["tiers"]["tail"], "default": False}
@@ -213,7 +211,7 @@ def test_a_new_whale_version_rolls_behind_its_guardrail_before_the_routes_name_i
     assert shop.live_endpoints() == {TAIL, whale("w1")}
 
 
-def test_a_second_shared_endpoint_comes_and_goes_around_the_flip(shop: Fleet) -> None:
+def test_a_second_multi_model_endpoint_comes_and_goes_around_the_flip(shop: Fleet) -> None:
     shop.create()
     second = {**shop.config.model_dump(mode="json")["tiers"]["tail"], "default": False, "tenants": ["t9"]}
     second |= {"instance_type": "ml.m5.large", "warm_up": {**second["warm_up"], "tenants": ["t9"], "concurrency": None}}

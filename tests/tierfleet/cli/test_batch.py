@@ -262,7 +262,14 @@ def _raise() -> str:
 
 def manifest(rows: int, size: int) -> Manifest:
     return Manifest(
-        version=1, fleet="f", environment="e", tenant="m1", input_sha256="x", rows=rows, rows_per_request=size
+        version=1,
+        fleet="f",
+        environment="e",
+        tenant="m1",
+        container="primary",
+        input_sha256="x",
+        rows=rows,
+        rows_per_request=size,
     )
 
 

@@ -99,7 +99,7 @@ def test_what_is_replaced_is_told_endpoints_first(repository: Path) -> None:
 NAME = "shop--test--tail--all--mme-m5-xlarge"
 
 
-def test_a_new_shared_endpoint_is_told_with_its_name(repository: Path) -> None:
+def test_a_new_multi_model_endpoint_is_reported_with_its_name(repository: Path) -> None:
     write(repository, container={"version": "3.0-5"})
     line = run("diff").splitlines()[2]
     assert re.fullmatch(

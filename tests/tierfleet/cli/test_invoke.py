@@ -166,7 +166,7 @@ def test_without_credentials_or_region_it_says_what_to_set(monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("no_credentials")
-def test_local_finds_the_stand_in_and_needs_no_credentials(
+def test_local_finds_the_local_emulator_and_needs_no_credentials(
     aws: FakeAws, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Path] = []
@@ -194,7 +194,7 @@ def test_local_finds_the_stand_in_and_needs_no_credentials(
         (None, "in memory: a guess"),
     ],
 )
-def test_the_stand_in_says_what_was_in_memory_where_it_knows(
+def test_the_local_emulator_says_what_was_in_memory_where_it_knows(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: Any, shown: str
 ) -> None:
     class StandIn(LocalCloud):
@@ -208,7 +208,7 @@ def test_the_stand_in_says_what_was_in_memory_where_it_knows(
     assert shown in invoke("m37", *NAMED, "--local", "--explain").stdout
 
 
-def test_local_without_a_stand_in_says_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_without_a_local_emulator_says_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = invoke("m37", *NAMED, "--local")
     assert result.exit_code == 2

@@ -57,10 +57,10 @@ def test_a_plan_in_words_and_as_json(rates: Path, fraud: Path) -> None:
     ):
         assert words in text
     code, text, _ = plan(rates, "--config", fraud, "--model-megabytes", 30, "--json")
-    found = json.loads(text)
+    document = json.loads(text)
     assert code == 0
-    assert [move["tenant"] for move in found["moves"]] == ["g1", "g2"]
-    assert found["chosen"]["failures"] == []
+    assert [move["tenant"] for move in document["moves"]] == ["g1", "g2"]
+    assert document["chosen"]["failures"] == []
     assert fraud.read_text() == before
 
 
@@ -118,9 +118,9 @@ def test_json_is_json_where_loads_never_end(tmp_path: Path, fraud: Path) -> None
     more = ("--model-megabytes", 45, "--most-instances", 2, "--prices", small_types, "--json", "--html", report)
     code, text, _ = plan(rates, "--config", fraud, *more)
     assert code == 1
-    found = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
-    assert any("loads need" in failure for failure in found["nearest"]["failures"])
-    assert found["nearest"]["cold_p95_seconds"] is None
+    document = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert any("loads need" in failure for failure in document["nearest"]["failures"])
+    assert document["nearest"]["cold_p95_seconds"] is None
     assert "cold, no end" in report.read_text()
 
 
@@ -148,9 +148,9 @@ def test_a_kept_tenant_and_a_required_p99_are_respected(rates: Path, fraud: Path
     more = ("--keep", "g2", "--tenant-p99", "t0060=50", "--json", "--model-megabytes", 30)
     code, text, _ = plan(rates, "--config", fraud, *more, "--calls-per-session", 1)
     assert code == 0
-    found = json.loads(text)
-    assert "g2" not in found["chosen"]["dedicated"]
-    assert "t0060 p99 50 ms" in found["requirements"]
+    document = json.loads(text)
+    assert "g2" not in document["chosen"]["dedicated"]
+    assert "t0060 p99 50 ms" in document["requirements"]
 
 
 def test_claims_and_a_session_s_length_reach_the_plan(rates: Path, fraud: Path) -> None:
@@ -166,8 +166,11 @@ def test_claims_and_a_session_s_length_reach_the_plan(rates: Path, fraud: Path) 
     ("arguments", "message"),
     [
         (["--model-megabytes", "30", "--tenant-p99", "g1"], "--tenant-p99 g1: write NAME=NUMBER"),
-        (["--model-megabytes", "30", "--tenant-p99", "nobody=5"], "--tenant-p99 nobody: no such tenant in the traffic"),
-        (["--model-megabytes", "30", "--keep", "nobody"], "--keep nobody: no such tenant"),
+        (
+            ["--model-megabytes", "30", "--tenant-p99", "unknown=5"],
+            "--tenant-p99 unknown: no such tenant in the traffic",
+        ),
+        (["--model-megabytes", "30", "--keep", "unknown"], "--keep unknown: no such tenant"),
         (["--model-megabytes", "30", "--claim", "x=80"], "write MODELS=PERCENT"),
         (["--model-megabytes", "30", "--claim", "500=180"], "percent above 0 and up to 100"),
         (["--model-megabytes", "30", "--profile", "nonsense"], "'nonsense' is no profile; there are stock"),
@@ -261,12 +264,12 @@ def test_a_plan_may_take_the_prices_of_another_region(rates: Path, fraud: Path) 
     own = json.loads(plan(rates, "--config", fraud, "--model-megabytes", 30, "--json")[1])
     fraud.write_text(fraud.read_text().replace('"eu-west-1"', '"ap-south-1"'))
     code, text, _ = plan(rates, "--config", fraud, "--model-megabytes", 30, "--region", "eu-west-1", "--json")
-    found = json.loads(text)
+    document = json.loads(text)
     assert code == 0
-    assert found["region"] == "eu-west-1"
-    assert found["chosen"] == own["chosen"]
+    assert document["region"] == "eu-west-1"
+    assert document["chosen"] == own["chosen"]
     assert (
-        found["notices"][0]
+        document["notices"][0]
         == "planned with the prices and instance types of eu-west-1, although the fleet is in ap-south-1"
     )
     code, _, notes = plan(rates, "--config", fraud, "--model-megabytes", 30, "--region", "mars-1")
@@ -292,8 +295,8 @@ def test_a_fleet_without_a_dedicated_tier_gets_the_table_to_add(rates: Path, tmp
         (("--mean-gap-seconds", 60), ("--mean-gap-seconds does nothing without --calls-per-session",)),
         (("--pin", "g1=v1"), ("--pin does nothing without --apply",)),
         (
-            ("--apply", "--pin", "nobody=v1"),
-            ("--pin names nobody, and the plan gives dedicated endpoints to g1, g2",),
+            ("--apply", "--pin", "unknown=v1"),
+            ("--pin names unknown, and the plan gives dedicated endpoints to g1, g2",),
         ),
         (
             ("--skip-days", 1, "--strict", "--timezone", "UTC", "--pin", "g1=v1"),

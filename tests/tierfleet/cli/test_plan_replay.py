@@ -48,6 +48,20 @@ def test_a_backtest_compares_and_ends_with_1_if_something_was_not_kept(trace: Pa
     assert "hit ratio" in json.loads(not_kept.stdout)["failures"][0]
 
 
+@pytest.mark.parametrize("command", ["replay", "backtest"])
+@pytest.mark.parametrize("option", ["--html", "--report"])
+def test_the_report_is_written_and_never_over_an_input(trace: Path, tmp_path: Path, command: str, option: str) -> None:
+    page = tmp_path / "page.html"
+    arguments = ["plan", command, str(trace), "--config", str(CHURN)]
+    assert run(app, [*arguments, option, str(page)]).exit_code in (0, 1)
+    assert page.read_text().startswith("<!doctype html>")
+    before = trace.read_bytes()
+    answer = run(app, [*arguments, option, str(trace)])
+    assert answer.exit_code == 2
+    assert "would overwrite an input" in answer.stderr
+    assert trace.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

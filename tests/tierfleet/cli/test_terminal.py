@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import re
 import shlex
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import tomlkit
+from terminal import on_terminal
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -85,37 +85,12 @@ def test_completion_can_be_installed() -> None:
     assert "--install-completion" in shown
 
 
-def on_terminal(*arguments: str, **environment: str) -> str:
-    """What a command writes to a terminal."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [TIERFLEET, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=ROOT,
-        env={**os.environ, "TERM": "xterm-256color", **environment},
-    )
-    os.close(theirs)
-    written = b""
-    while True:
-        try:
-            more = os.read(ours, 65536)
-        except OSError:  # the terminal's other end is closed
-            break
-        if not more:
-            break
-        written += more
-    os.close(ours)
-    process.wait()
-    return written.decode(errors="replace")
-
-
 def test_no_color_is_heard() -> None:
     file = str(CONFIG / "fraud-dev.toml")
     colour = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-7]|9[0-7]|38)[0-9;]*m")
-    assert colour.search(on_terminal("config", "check", file, NO_COLOR=""))
-    assert not colour.search(on_terminal("config", "check", file, NO_COLOR="1"))
+    for no_color, coloured in (("", True), ("1", False)):
+        screen, code = on_terminal([TIERFLEET, "config", "check", file], ROOT, NO_COLOR=no_color)
+        assert (code, bool(colour.search(screen.written))) == (0, coloured)
 
 
 @pytest.mark.parametrize("locale", [{"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}])

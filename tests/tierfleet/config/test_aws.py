@@ -325,9 +325,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
 def test_what_aws_refuses_is_refused_with_the_reason(name: str, tmp_path: Path) -> None:
     changes, key, words = REFUSED[name]
     content = document(**changes)
-    found = checked(tmp_path, content, f"{content['fleet']}-test.toml")
-    assert found.config is None
-    [error] = errors_of(found.problems)
+    result = checked(tmp_path, content, f"{content['fleet']}-test.toml")
+    assert result.config is None
+    [error] = errors_of(result.problems)
     assert error.key == key
     assert words in str(error)
     assert error.fix
@@ -387,18 +387,18 @@ ALLOWED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", ALLOWED)
 def test_what_aws_takes_is_taken(name: str, tmp_path: Path) -> None:
     content = document(**ALLOWED[name])
-    found = checked(tmp_path, content, f"{content['fleet']}-test.toml")
-    assert errors_of(found.problems) == []
-    assert found.config is not None
+    result = checked(tmp_path, content, f"{content['fleet']}-test.toml")
+    assert errors_of(result.problems) == []
+    assert result.config is not None
 
 
 def test_a_key_of_another_account_is_a_warning(tmp_path: Path) -> None:
-    found = checked(tmp_path, document(encryption={"bucket_kms_key_arn": KEY.replace("123456789012", "210987654321")}))
-    assert [(problem.severity, problem.key) for problem in found.problems] == [("warning", "bucket_kms_key_arn")]
+    result = checked(tmp_path, document(encryption={"bucket_kms_key_arn": KEY.replace("123456789012", "210987654321")}))
+    assert [(problem.severity, problem.key) for problem in result.problems] == [("warning", "bucket_kms_key_arn")]
 
 
 def test_a_bake_that_is_too_short_is_a_warning_where_one_instance_serves(tmp_path: Path) -> None:
     guardrail = {"type": "ALL_AT_ONCE", "termination_wait_in_seconds": 60}
-    found = checked(tmp_path, document(**whale(instances={"min": 1, "initial": 1}, guardrail=guardrail)))
-    assert found.config is not None
-    assert [p.key for p in found.problems if p.severity == "warning"] == ["termination_wait_in_seconds"]
+    result = checked(tmp_path, document(**whale(instances={"min": 1, "initial": 1}, guardrail=guardrail)))
+    assert result.config is not None
+    assert [p.key for p in result.problems if p.severity == "warning"] == ["termination_wait_in_seconds"]

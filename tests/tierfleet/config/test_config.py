@@ -17,9 +17,9 @@ KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10a
 
 @pytest.mark.parametrize("file", FLEET_FILES, ids=lambda file: file.stem)
 def test_the_fleet_files_of_the_repository_have_no_error_and_no_warning(file: Path) -> None:
-    found = check_file(file)
-    assert found.config is not None
-    assert {problem.severity for problem in found.problems} <= {"note"}
+    result = check_file(file)
+    assert result.config is not None
+    assert {problem.severity for problem in result.problems} <= {"note"}
 
 
 def test_the_small_document_of_the_tests_is_sound(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_the_fraud_fleet_has_its_five_whales_and_everyone_else_on_the_tail() -> 
     assert len(config.multi_model_tiers["tail"].warm_up.tenants) == 50
 
 
-def test_the_churn_fleet_warms_its_top_500_from_the_file_beside_it() -> None:
+def test_the_churn_fleet_warms_its_top_500_from_the_file_next_to_it() -> None:
     warm_up = load(CONFIG / "churn-prod.toml").multi_model_tiers["tail"].warm_up
     assert len(warm_up.tenants) == 500
     assert warm_up.tenants[0] == "c0001"
@@ -229,9 +229,9 @@ BROKEN: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_gets_all_its_errors_at_once(name: str, tmp_path: Path) -> None:
     changes, expected = BROKEN[name]
-    found = checked(tmp_path, document(**changes))
-    assert found.config is None
-    errors = errors_of(found.problems)
+    result = checked(tmp_path, document(**changes))
+    assert result.config is None
+    errors = errors_of(result.problems)
     for table, key, words in expected:
         assert any((e.table, e.key) == (table, key) and words in e.message for e in errors), "\n".join(map(str, errors))
     assert len(errors) == len(expected), "\n".join(map(str, errors))
@@ -239,35 +239,35 @@ def test_a_broken_file_gets_all_its_errors_at_once(name: str, tmp_path: Path) ->
 
 
 def test_an_error_says_file_table_key_value_what_is_allowed_and_what_to_do(tmp_path: Path) -> None:
-    found = checked(tmp_path, document(tiers={"tail": {"scaling": {"safety_factor": 2.0}}}))
-    assert str(errors_of(found.problems)[0]) == (
+    result = checked(tmp_path, document(tiers={"tail": {"scaling": {"safety_factor": 2.0}}}))
+    assert str(errors_of(result.problems)[0]) == (
         f"error: {tmp_path}/shop-test.toml: [tiers.tail.scaling] safety_factor = 2.0: "
         "should be less than or equal to 1; change the value"
     )
 
 
 def test_an_unknown_key_gets_the_nearest_known_one(tmp_path: Path) -> None:
-    found = checked(tmp_path, document(tiers={"tail": {"instance_typ": "ml.m5.large"}}))
-    assert "did you mean instance_type?" in str(found.problems[0])
+    result = checked(tmp_path, document(tiers={"tail": {"instance_typ": "ml.m5.large"}}))
+    assert "did you mean instance_type?" in str(result.problems[0])
 
 
 def test_a_promoted_tenant_in_a_warm_up_list_is_a_note(tmp_path: Path) -> None:
-    found = checked(tmp_path, document(tiers={"whale": {"tenants": {"t2": {"model": "t2/1.tar.gz"}}}}))
-    assert found.config is not None
-    assert [(p.severity, p.key) for p in found.problems] == [("note", "t2")]
+    result = checked(tmp_path, document(tiers={"whale": {"tenants": {"t2": {"model": "t2/1.tar.gz"}}}}))
+    assert result.config is not None
+    assert [(p.severity, p.key) for p in result.problems] == [("note", "t2")]
 
 
 def test_one_instance_is_a_note_and_a_family_hosted_elsewhere_a_warning(tmp_path: Path) -> None:
     changes = {"instance_type": "ml.m6i.xlarge", "instances": {"min": 1}}
-    found = checked(tmp_path, document(tiers={"tail": changes}))
-    assert found.config is not None
-    assert [(p.severity, p.key) for p in found.problems] == [("note", "min"), ("warning", "instance_type")]
+    result = checked(tmp_path, document(tiers={"tail": changes}))
+    assert result.config is not None
+    assert [(p.severity, p.key) for p in result.problems] == [("note", "min"), ("warning", "instance_type")]
 
 
 def test_too_many_whales_for_one_stack_tree_are_refused_with_the_number_that_fits(tmp_path: Path) -> None:
     tenants = {f"w{i}": {"model": f"w{i}/1.tar.gz"} for i in range(190)}
-    found = checked(tmp_path, document(tiers={"whale": {"tenants": tenants}}))
-    messages = [str(error) for error in errors_of(found.problems)]
+    result = checked(tmp_path, document(tiers={"whale": {"tenants": tenants}}))
+    messages = [str(error) for error in errors_of(result.problems)]
     assert len(messages) == 1
     assert "at most 2400 fit one stack tree (167 dedicated tenants)" in messages[0]
 
@@ -287,25 +287,25 @@ def test_a_file_that_cannot_be_read_is_one_error(content: bytes | None, words: s
 
 
 @pytest.mark.parametrize("file_name", ["../secrets.txt", "absent.txt", "/etc/hostname"])
-def test_a_tenants_file_must_stand_beside_the_fleet_file(file_name: str, tmp_path: Path) -> None:
+def test_a_tenants_file_must_be_next_to_the_fleet_file(file_name: str, tmp_path: Path) -> None:
     content = document(tiers={"tail": {"warm_up": {"tenants_file": file_name, "tenants": DELETE}}})
-    found = checked(tmp_path, content)
-    [problem] = [p for p in found.problems if p.severity == "error"]
+    result = checked(tmp_path, content)
+    [problem] = [p for p in result.problems if p.severity == "error"]
     assert problem.key == "tenants_file"
     assert "in the fleet file's directory" in problem.message or "cannot be read" in problem.message
 
 
 def test_tenants_and_tenants_file_exclude_each_other(tmp_path: Path) -> None:
     (tmp_path / "hot.txt").write_text("t1\n")
-    found = checked(tmp_path, document(tiers={"tail": {"warm_up": {"tenants_file": "hot.txt"}}}))
-    assert [p.key for p in errors_of(found.problems)] == ["tenants_file"]
+    result = checked(tmp_path, document(tiers={"tail": {"warm_up": {"tenants_file": "hot.txt"}}}))
+    assert [p.key for p in errors_of(result.problems)] == ["tenants_file"]
 
 
 def test_the_lines_of_a_tenants_file_are_checked_like_a_list(tmp_path: Path) -> None:
     (tmp_path / "hot.txt").write_text("# hottest first\nt1\nt1  # again\nT3\n")
     content = document(tiers={"tail": {"warm_up": {"tenants_file": "hot.txt", "tenants": DELETE}}})
-    found = checked(tmp_path, content)
-    assert any(p.key == "2" and p.value == "T3" for p in found.problems), found.problems
+    result = checked(tmp_path, content)
+    assert any(p.key == "2" and p.value == "T3" for p in result.problems), result.problems
 
 
 def test_two_files_must_not_describe_one_fleet(tmp_path: Path) -> None:
@@ -359,8 +359,8 @@ def test_no_value_anywhere_ends_in_a_traceback(
     for key in path[:-1]:
         table = table.setdefault(key, {})
     table[path[-1]] = value
-    found = checked(tmp_path_factory.mktemp("any"), _without_none(content))
-    assert (found.config is None) == bool(errors_of(found.problems))
+    result = checked(tmp_path_factory.mktemp("any"), _without_none(content))
+    assert (result.config is None) == bool(errors_of(result.problems))
 
 
 def _without_none(value: Any) -> Any:
@@ -373,8 +373,8 @@ def _without_none(value: Any) -> Any:
 
 def test_two_warm_ups_at_the_same_time_are_a_warning(tmp_path: Path) -> None:
     second = {**document()["tiers"]["tail"], "default": False, "tenants": ["t9"]}
-    found = checked(tmp_path, document(tiers={"second": second}))
-    assert [(p.severity, p.table, p.key) for p in found.problems] == [("warning", "tiers.tail.warm_up", "schedule")]
+    result = checked(tmp_path, document(tiers={"second": second}))
+    assert [(p.severity, p.table, p.key) for p in result.problems] == [("warning", "tiers.tail.warm_up", "schedule")]
 
 
 @pytest.mark.parametrize(
@@ -397,9 +397,9 @@ def test_a_container_that_makes_no_calls_has_no_network_unless_the_file_says_oth
     content["container"] = {key: value for key, value in content["container"].items() if value is not None}
     for said in (None, True, False):
         given = content if said is None else {**content, "network_isolation": said}
-        found = checked(tmp_path, given).config
-        assert found is not None
-        assert found.network_isolation is (isolated if said is None else said)
+        config = checked(tmp_path, given).config
+        assert config is not None
+        assert config.network_isolation is (isolated if said is None else said)
 
 
 def test_a_wrong_schedule_hides_no_duplicate_of_its_list(tmp_path: Path) -> None:

@@ -78,10 +78,10 @@ def test_any_file_is_refused_in_words(name: str, tmp_path: Path) -> None:
     make, words = FILES[name]
     file = tmp_path / "shop-test.toml"
     make(file)
-    found = check_file(file)
-    assert found.config is None
-    assert any(words in str(problem) for problem in found.problems), "\n".join(map(str, found.problems))
-    json.dumps([vars(problem) for problem in found.problems], allow_nan=False)
+    result = check_file(file)
+    assert result.config is None
+    assert any(words in str(problem) for problem in result.problems), "\n".join(map(str, result.problems))
+    json.dumps([vars(problem) for problem in result.problems], allow_nan=False)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -113,37 +113,37 @@ def test_a_name_that_is_no_text_is_shown_with_its_bytes(tmp_path: Path) -> None:
         (b"x" * 9_000_000, "has more than"),
     ],
 )
-def test_a_list_beside_the_file_is_read_as_carefully(content: bytes, words: str, tmp_path: Path) -> None:
+def test_a_list_next_to_the_file_is_read_as_carefully(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "hot.txt").write_bytes(content)
-    found = checked(tmp_path, document(tiers={"tail": {"warm_up": {"tenants_file": "hot.txt", "tenants": DELETE}}}))
-    [error] = errors_of(found.problems)
+    result = checked(tmp_path, document(tiers={"tail": {"warm_up": {"tenants_file": "hot.txt", "tenants": DELETE}}}))
+    [error] = errors_of(result.problems)
     assert error.key == "tenants_file"
     assert words in error.message
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "x" * 300, "a\0b", "sub/hot.txt"])
 def test_a_list_of_any_name_is_refused_in_words(name: str, tmp_path: Path) -> None:
-    found = checked(tmp_path, document(tiers={"tail": {"warm_up": {"tenants_file": name, "tenants": DELETE}}}))
-    assert [error.key for error in errors_of(found.problems)] == ["tenants_file"]
+    result = checked(tmp_path, document(tiers={"tail": {"warm_up": {"tenants_file": name, "tenants": DELETE}}}))
+    assert [error.key for error in errors_of(result.problems)] == ["tenants_file"]
 
 
 def test_a_pipe_as_a_list_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "hot.txt")
-    found = checked(tmp_path, document(tiers={"tail": {"warm_up": {"tenants_file": "hot.txt", "tenants": DELETE}}}))
-    assert "no regular file" in str(errors_of(found.problems)[0])
+    result = checked(tmp_path, document(tiers={"tail": {"warm_up": {"tenants_file": "hot.txt", "tenants": DELETE}}}))
+    assert "no regular file" in str(errors_of(result.problems)[0])
 
 
 def test_a_control_character_in_any_text_is_refused_where_it_is(tmp_path: Path) -> None:
-    found = checked(tmp_path, document(container={"environment": {"A": "x\x00y"}}, tags={"a\ufeff": "b"}))
-    places = {(error.table, error.key): error.message for error in errors_of(found.problems)}
+    result = checked(tmp_path, document(container={"environment": {"A": "x\x00y"}}, tags={"a\ufeff": "b"}))
+    places = {(error.table, error.key): error.message for error in errors_of(result.problems)}
     assert "control character (U+0000)" in places["container.environment", "A"]
     assert set(places) == {("container.environment", "A"), ("tags", "a\ufeff")}
 
 
 def test_a_reference_of_the_cdk_in_a_text_is_refused(tmp_path: Path) -> None:
     """Synthesis would end in a traceback: no such token."""
-    found = checked(tmp_path, document(container={"environment": {"A": "${Token[TOKEN.9]}"}}))
-    [error] = errors_of(found.problems)
+    result = checked(tmp_path, document(container={"environment": {"A": "${Token[TOKEN.9]}"}}))
+    [error] = errors_of(result.problems)
     assert (error.table, error.key) == ("container.environment", "A")
 
 
@@ -245,5 +245,5 @@ def test_mutated_fleet_files_give_templates_within_the_limits_or_words() -> None
 def test_a_path_that_no_file_system_takes_is_one_error_and_hides_no_other(tmp_path: Path) -> None:
     sound = tmp_path / "shop-test.toml"
     sound.write_text(tomlkit.dumps(document()))
-    long, found = check_files([tmp_path / f"{'a' * 300}.toml", sound])
-    assert ("File name too long" in str(long.problems[0]), found.config is not None) == (True, True)
+    long, other = check_files([tmp_path / f"{'a' * 300}.toml", sound])
+    assert ("File name too long" in str(long.problems[0]), other.config is not None) == (True, True)

@@ -1,4 +1,4 @@
-"""A shared endpoint is never updated in place: each setting of its instances is part of its name."""
+"""A multi-model endpoint is never updated in place: each setting of its instances is part of its name."""
 
 import re
 import shutil
@@ -142,7 +142,7 @@ SAME_ENDPOINT: dict[str, dict[str, Any]] = {
     },
     "tiers.warm_up.tenants_file": {},  # becomes `tenants` when the file is read
 }
-# What a name has anyway, and the key about names itself.
+# Keys that are in the name themselves, and the key about names.
 IN_THE_NAME = {"fleet", "environment", "account", "region", "tiers.hosting", "tiers.instance_type"}
 ABOUT_NAMES = {"tiers.first_generation"}
 
@@ -169,7 +169,7 @@ def name_of(config: FleetConfig) -> str:
 
 
 def test_every_key_of_a_fleet_file_is_known_to_make_another_generation_or_not() -> None:
-    """A new key belongs into one of the tables above, and into `instance_settings` if it changes instances."""
+    """A new key belongs in one of the tables above, and in `instance_settings` if it changes instances."""
     known = [*NEW_GENERATION, *SAME_ENDPOINT, *IN_THE_NAME, *ABOUT_NAMES]
     assert sorted(known) == sorted(keys(FleetConfig))
 
@@ -214,7 +214,7 @@ def test_generations_differ_exactly_where_their_settings_do(chosen: set[str]) ->
     settings = [instance_settings(config, config.multi_model_tiers["tail"]) for config in (old, new)]
     generations = [generation(config, config.multi_model_tiers["tail"]) for config in (old, new)]
     assert (generations[0] == generations[1]) == (settings[0] == settings[1]) == (not chosen)
-    assert all(re.fullmatch(names.GENERATION_PATTERN, found) for found in generations)
+    assert all(re.fullmatch(names.GENERATION_PATTERN, name) for name in generations)
 
 
 def test_a_check_notes_that_the_settings_are_no_longer_the_first_generation(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def seconds_until_alarm(moved_at: float, evaluated_at: float, *, delay: float, m
 @given(moved_at=st.floats(0, 59.99), evaluated_at=st.floats(0, 59.99))
 def test_the_alarms_go_off_within_a_bake(moved_at: float, evaluated_at: float) -> None:
     bad, of = ROLLBACK_DATAPOINTS
-    found = seconds_until_alarm(moved_at, evaluated_at, delay=METRIC_DELAY_SECONDS, must_be_bad=bad, of=of)
-    assert found <= BAKE_SECONDS
+    seconds = seconds_until_alarm(moved_at, evaluated_at, delay=METRIC_DELAY_SECONDS, must_be_bad=bad, of=of)
+    assert seconds <= BAKE_SECONDS
 
 
 def test_a_bake_is_no_longer_than_the_worst_case() -> None:

@@ -115,9 +115,9 @@ def test_a_caller_reads_no_more_than_its_own_sections() -> None:
         read.append(key)
         return parts[key]
 
-    found = parse_routes(json.dumps(content), read_part=read_part, sections=(TENANTS,))
+    routes = parse_routes(json.dumps(content), read_part=read_part, sections=(TENANTS,))
     assert read == [content["parts"]["tenants"]]
-    assert (found.tier_of("tenant-1-5999"), found.tier_of("whale-0"), found.probe) == ("s1", "whale", None)
+    assert (routes.tier_of("tenant-1-5999"), routes.tier_of("whale-0"), routes.probe) == ("s1", "whale", None)
 
 
 @pytest.mark.parametrize(

@@ -218,13 +218,13 @@ def test_the_next_time_is_the_first_minute_that_matches(cron: str, after: dateti
     with suppress(ValueError):
         schedule = parse_schedule(cron)
         assert isinstance(schedule, RecurringCron)
-        found = schedule.next_fire(after.replace(tzinfo=UTC), ZoneInfo("UTC"))
-        assert found is not None
-        assert found > after.replace(tzinfo=UTC)
-        assert matches(cron, found.replace(tzinfo=None))
+        fire_time = schedule.next_fire(after.replace(tzinfo=UTC), ZoneInfo("UTC"))
+        assert fire_time is not None
+        assert fire_time > after.replace(tzinfo=UTC)
+        assert matches(cron, fire_time.replace(tzinfo=None))
         minute = after.replace(second=0, microsecond=0) + timedelta(minutes=1)
         for _ in range(3000):
-            if minute >= found.replace(tzinfo=None):
+            if minute >= fire_time.replace(tzinfo=None):
                 break
             assert not matches(cron, minute), minute
             minute += timedelta(minutes=1)
@@ -246,6 +246,6 @@ def test_summer_time_skips_what_does_not_exist_and_fires_once_what_happens_twice
 def test_a_rate_fires_whole_intervals_after_its_creation(minutes: int, seconds: int) -> None:
     created = datetime(2027, 1, 1, tzinfo=UTC)
     after = created + timedelta(seconds=seconds)
-    found = Rate(timedelta(minutes=minutes)).next_fire(after, created)
-    assert (found - created) % timedelta(minutes=minutes) == timedelta(0)
-    assert after < found <= after + timedelta(minutes=minutes)
+    fire_time = Rate(timedelta(minutes=minutes)).next_fire(after, created)
+    assert (fire_time - created) % timedelta(minutes=minutes) == timedelta(0)
+    assert after < fire_time <= after + timedelta(minutes=minutes)

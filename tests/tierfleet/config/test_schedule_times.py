@@ -33,15 +33,15 @@ YEAR = 2027
     ],
 )
 def test_firings_in_a_year(expression: str, count: int) -> None:
-    found = fire_times(expression.replace("MON#5", "2#5"), "UTC", YEAR)
-    assert len(found) == count
-    assert list(found) == sorted(found)
+    times = fire_times(expression.replace("MON#5", "2#5"), "UTC", YEAR)
+    assert len(times) == count
+    assert list(times) == sorted(times)
 
 
 def test_a_cron_keeps_the_local_time_through_summer() -> None:
-    found = fire_times("cron(45 7 ? * MON-FRI *)", "Europe/London", YEAR)
-    assert {moment.hour for moment in found if moment.month == 1} == {7}
-    assert {moment.hour for moment in found if moment.month == 7} == {6}
+    times = fire_times("cron(45 7 ? * MON-FRI *)", "Europe/London", YEAR)
+    assert {moment.hour for moment in times if moment.month == 1} == {7}
+    assert {moment.hour for moment in times if moment.month == 7} == {6}
 
 
 def test_days_by_name_of_the_calendar() -> None:

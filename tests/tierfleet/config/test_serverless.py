@@ -103,16 +103,16 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
 
 
 def test_a_sound_serverless_tier_has_no_problem(tmp_path: Path) -> None:
-    found = checked(tmp_path, with_rare(rare()))
-    assert found.config is not None
-    assert [problem for problem in found.problems if "rare" in problem.table] == []
+    result = checked(tmp_path, with_rare(rare()))
+    assert result.config is not None
+    assert [problem for problem in result.problems if "rare" in problem.table] == []
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_gets_all_its_errors_at_once_and_exit_code_2(name: str, tmp_path: Path) -> None:
     tier, changes, expected = BROKEN[name]
-    found = checked(tmp_path, with_rare(tier, **changes))
-    errors = [problem for problem in found.problems if problem.severity == "error"]
+    result = checked(tmp_path, with_rare(tier, **changes))
+    errors = [problem for problem in result.problems if problem.severity == "error"]
     for table, key, words in expected:
         assert any((e.table, e.key) == (table, key) and words in e.message for e in errors), [str(e) for e in errors]
     assert len(errors) == len(expected), [str(error) for error in errors]
@@ -146,8 +146,8 @@ def test_a_serverless_tier_is_sound_exactly_when_aws_takes_it(
     taken = memory in {1024, 2048, 3072, 4096, 5120, 6144} and 1 <= most <= 200
     taken &= provisioned is None or 1 <= provisioned <= most
     taken &= region in REGIONS and not isolated and not network
-    found = checked(tmp_path_factory.mktemp("fleet"), with_rare(tier, **changes))
-    assert (found.config is not None) == taken, [str(problem) for problem in found.problems]
+    result = checked(tmp_path_factory.mktemp("fleet"), with_rare(tier, **changes))
+    assert (result.config is not None) == taken, [str(problem) for problem in result.problems]
 
 
 def test_endpoint_routes_and_quotas_follow_from_the_file() -> None:

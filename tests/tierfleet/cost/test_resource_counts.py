@@ -34,8 +34,8 @@ def all_alarms(config: FleetConfig) -> AlarmCount:
 
 @pytest.mark.parametrize("file", FLEET_FILES, ids=lambda file: file.stem)
 def test_alarms_and_policies_are_those_of_the_template(file: Path) -> None:
-    found = resources(file.stem)
-    types = Counter(resource["Type"] for resource in found)
+    template = resources(file.stem)
+    types = Counter(resource["Type"] for resource in template)
     counted = all_alarms(load(file))
     assert counted.alarms == types["AWS::CloudWatch::Alarm"]
     assert counted.composite == types["AWS::CloudWatch::CompositeAlarm"]
@@ -44,7 +44,7 @@ def test_alarms_and_policies_are_those_of_the_template(file: Path) -> None:
         sum("MetricStat" in query for query in resource["Properties"]["Metrics"])
         if "Metrics" in resource["Properties"]
         else 1
-        for resource in found
+        for resource in template
         if resource["Type"] == "AWS::CloudWatch::Alarm"
     ]
     assert counted.alarm_metrics == sum(metrics)
@@ -57,7 +57,7 @@ def test_target_tracking_makes_two_alarms_and_one_where_it_may_not_scale_in(file
         for resource in resources(file.stem)
         if resource["Properties"].get("PolicyType") == "TargetTrackingScaling"
     ]
-    expected = sum(1 if found.get("DisableScaleIn") else 2 for found in configurations)
+    expected = sum(1 if policy.get("DisableScaleIn") else 2 for policy in configurations)
     assert all_alarms(load(file)).target_tracking == expected
     endpoints = sum(
         "InstanceType" in resource["Properties"]["ProductionVariants"][0]
@@ -68,7 +68,9 @@ def test_target_tracking_makes_two_alarms_and_one_where_it_may_not_scale_in(file
 
 
 def test_the_warm_up_function_is_billed_as_it_is_defined() -> None:
-    functions = [found["Properties"] for found in resources("fraud-prod") if found["Type"] == "AWS::Lambda::Function"]
+    functions = [
+        resource["Properties"] for resource in resources("fraud-prod") if resource["Type"] == "AWS::Lambda::Function"
+    ]
     assert {function["MemorySize"] for function in functions} == {WARM_UP_MEMORY_GB * 1024}
     assert {tuple(function["Architectures"]) for function in functions} == {("arm64",)}
     assert ClientSettings().pointer_ttl_seconds == POINTER_TTL_SECONDS
@@ -77,8 +79,8 @@ def test_the_warm_up_function_is_billed_as_it_is_defined() -> None:
 
 def test_one_dashboard_and_one_set_of_request_metrics_a_fleet() -> None:
     for file in FLEET_FILES:
-        found = resources(file.stem)
-        assert sum(resource["Type"] == "AWS::CloudWatch::Dashboard" for resource in found) == 1
-        buckets = [resource["Properties"] for resource in found if resource["Type"] == "AWS::S3::Bucket"]
+        template = resources(file.stem)
+        assert sum(resource["Type"] == "AWS::CloudWatch::Dashboard" for resource in template) == 1
+        buckets = [resource["Properties"] for resource in template if resource["Type"] == "AWS::S3::Bucket"]
         measured = [len(bucket["MetricsConfigurations"]) for bucket in buckets if "MetricsConfigurations" in bucket]
         assert measured == [1]

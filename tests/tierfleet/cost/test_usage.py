@@ -26,11 +26,11 @@ def test_a_rates_table_becomes_one_usual_day(tmp_path: Path) -> None:
     """Seven days of a trace: the requests of an hour, on working days and weekends, divided by seven."""
     head = "tenant,weekend,hour_of_day,requests,first_seconds,last_seconds,gaps_within_10_seconds\n"
     week = f"0,{7 * 86_400},1"
-    found = traffic(tmp_path, f"{head}a,0,9,500,{week}\na,1,9,200,{week}\na,0,10,70,{week}\nb,0,9,7,{week}\n")
-    assert found.calls_per_hour["a"][9] == pytest.approx(100)
-    assert found.calls_per_hour["a"][10] == pytest.approx(10)
-    assert found.calls_per_day("a") == pytest.approx(110)
-    assert found.together(["a", "b"])[9] == pytest.approx(101)
+    usage = traffic(tmp_path, f"{head}a,0,9,500,{week}\na,1,9,200,{week}\na,0,10,70,{week}\nb,0,9,7,{week}\n")
+    assert usage.calls_per_hour["a"][9] == pytest.approx(100)
+    assert usage.calls_per_hour["a"][10] == pytest.approx(10)
+    assert usage.calls_per_day("a") == pytest.approx(110)
+    assert usage.together(["a", "b"])[9] == pytest.approx(101)
 
 
 TABLE = "tenant,weekend,hour_of_day,requests,first_seconds,last_seconds\n"

@@ -120,7 +120,7 @@ def test_calls_that_wait_when_it_is_stopped_are_not_sent(monkeypatch: pytest.Mon
             return REPLY
 
     class Pool(ThreadPoolExecutor):
-        """Calls end only after those that wait have been cancelled. A pool of another test is not touched."""
+        """Calls end only after the waiting ones have been cancelled. It affects no other test's pool."""
 
         def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
             super().shutdown(wait=False, cancel_futures=cancel_futures)
@@ -159,7 +159,7 @@ def test_a_removed_tenant_is_not_called() -> None:
 
 
 @pytest.mark.parametrize("command", [["status", FILE], ["status", FILE, "--watch"]])
-def test_a_stand_in_that_goes_away_meanwhile_is_one_sentence(
+def test_a_local_emulator_that_goes_away_meanwhile_is_one_sentence(
     command: list[str], standin: Callee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: Any) -> None:

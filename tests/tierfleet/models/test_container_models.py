@@ -1,4 +1,4 @@
-"""Publishing for a multi-container endpoint: an artefact for each container, and a pointer for the primary one."""
+"""Publishing for a multi-container endpoint: an artefact for each container; the pointer names the primary one's."""
 
 from pathlib import Path
 from typing import Any

@@ -14,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tierfleet_server.model import native
 from tierfleet_server.model.refusal import BadModel
-from tierfleet_server.publishing.conversion import converted, differences, version_of
+from tierfleet_server.publishing.conversion import converted
 from tierfleet_server.publishing.document import read_document, to_json, to_ubj
-from tierfleet_server.publishing.packaging import Served, converted_model, package_model, served_model
+from tierfleet_server.publishing.packaging import package_model
+from tierfleet_server.publishing.reading_rules import differences, version_of
 from tierfleet_server.publishing.rounds import kept_rounds
 from tierfleet_server.publishing.sample_rows import MIN_ROWS, sample_rows
+from tierfleet_server.publishing.served_model import Served, converted_model, served_model
 from tierfleet_server.publishing.tree_scores import booster_of, margins
 from tierfleet_server.publishing.versions import IMAGE_XGBOOST, Version
 

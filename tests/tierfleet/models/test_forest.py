@@ -1,4 +1,4 @@
-"""Flat forests from the command line: packaged beside a model or in its place, and validated."""
+"""Flat forests from the command line: packaged with a model or instead of it, and validated."""
 
 import hashlib
 import io
@@ -73,7 +73,7 @@ def test_a_damaged_forest_is_found(models: Path, tmp_path: Path) -> None:
         assert "CRC-32" in run("validate", tmp_path / forest, code=2)
 
 
-def test_a_forest_is_the_default_and_keeps_its_source_beside(models: Path, tmp_path: Path) -> None:
+def test_a_forest_is_the_default_and_keeps_its_source(models: Path, tmp_path: Path) -> None:
     run("package", models, "-o", tmp_path / "out")
     with tarfile.open(tmp_path / "out" / "acme" / "v1.tar.gz") as archive:
         assert "model.forest" in archive.getnames()

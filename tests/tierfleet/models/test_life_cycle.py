@@ -1,4 +1,4 @@
-"""Publish, rollback, remove and gc beside each other, crashing anywhere, with replies lost: nothing is ever missing.
+"""Publish, rollback, remove and gc at the same time, with crashes and lost replies: nothing is ever missing.
 
 The machine runs each operation in a thread that stops before every call of S3; hypothesis chooses whose call comes
 next, which process ends, and which reply is lost.
@@ -339,7 +339,7 @@ def test_a_deletion_that_the_buckets_policy_refuses_says_who_may() -> None:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_lost_reply_at_any_call_changes_nothing(name: str) -> None:
-    """The SDK sends the request again, which then meets what it did itself; nobody is told of a race that was none."""
+    """The SDK repeats the request and meets its own first result. It reports no race."""
     whole = bucket_with("1", "2", "3")
     for number in range(1, calls_of(whole, OPERATIONS[name](whole)) + 1):
         s3 = bucket_with("1", "2", "3")
@@ -379,7 +379,7 @@ def test_two_publishers_of_the_same_version_are_both_told_that_it_is_current(num
 
 
 def test_a_publisher_that_gc_met_halfway_still_wins() -> None:
-    """gc notes what it deletes in the pointer; that alone makes nobody a loser."""
+    """gc notes its deletions in the pointer. That alone makes no publisher lose."""
     s3 = bucket_with("1", "2", "3")
     publishing(s3, "4")(s3.client(before_call(3, lambda: collecting(s3, grace_hours=1)(s3.client()) and None)))
     assert current(s3).version == "4"

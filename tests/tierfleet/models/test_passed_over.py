@@ -27,7 +27,7 @@ def write(directory: Path, files: dict[str, bytes]) -> None:
         file.write_bytes(content)
 
 
-def test_every_file_passed_over_is_named_and_the_exit_code_is_1(tmp_path: Path, model: bytes) -> None:
+def test_every_skipped_file_is_named_and_the_exit_code_is_1(tmp_path: Path, model: bytes) -> None:
     files = {
         "m01/v1.ubj": model,
         "m02/v1.bst": model,

@@ -1,4 +1,4 @@
-"""Publishing many models: beside each other, in order within a tenant, and stopped by what every one would meet."""
+"""Publishing many models: at the same time, in order within a tenant, stopped by a fault that affects all of them."""
 
 import threading
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What refers to artefacts beside the pointers, and when gc looks for it."""
+"""References to artefacts other than the pointers, and when gc looks for them."""
 
 from collections.abc import Iterator
 from datetime import timedelta

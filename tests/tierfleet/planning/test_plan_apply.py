@@ -54,7 +54,7 @@ def test_a_promotion_is_one_line_and_a_demotion_is_one_line(fraud: Path) -> None
     assert set(dedicated_tenants(load(fraud))) == WHALES - {"m29"} | {"m07"}
 
 
-def test_a_promoted_tenant_stands_above_the_next_table_s_comment(fraud: Path) -> None:
+def test_a_promoted_tenant_is_above_the_next_table_s_comment(fraud: Path) -> None:
     fraud.write_text(fraud.read_text() + "\n# --- about tags ---\n[tags]\nteam = 'risk'\n")
     applied(fraud, change(dedicated=WHALES | {"m07"}, pins={"m07": "m07/1.tar.gz"}))
     text = fraud.read_text()
@@ -265,7 +265,7 @@ def test_a_warm_up_list_stays_while_it_covers_nearly_as_many_calls() -> None:
         "seconds_per_load": 4.0,
     }
     assert warm_up_list(tail, calls_per_day=calls, **sizes) is None
-    # Those that were listed fall silent.
+    # The listed tenants stop calling.
     names = warm_up_list(tail, calls_per_day=calls | {f"m{n:02}": 1.0 for n in range(2, 12)}, **sizes)
     assert len(names) == 50
     assert "m60" in names

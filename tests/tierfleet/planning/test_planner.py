@@ -1,11 +1,11 @@
-"""Whole plans of the two yardstick fleets: what must hold, whatever the last digit."""
+"""Whole plans of the two reference fleets. The checks do not depend on the last digit."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from workloads import CHURN, FRAUD, PRICES_READ, PROFILES, no_whales, plan_request, steady, zipf
+from workloads import CHURN, FRAUD, PRICES_FEW, PROFILES, no_whales, plan_request, steady, zipf
 
 from tierfleet.config import load
 from tierfleet.planning.plan import Plan
@@ -56,9 +56,9 @@ def test_the_claimed_models_take_more_memory_than_the_claimed_money_buys(churn: 
 
 
 def test_each_container_is_planned(churn: Plan) -> None:
-    found = {comparison.name: comparison for comparison in churn.search.containers}
-    assert not any(comparison.prototype for comparison in found.values())
-    stock, booster, ours = found["stock"], found["booster"], found["tierfleet"]
+    containers = {comparison.name: comparison for comparison in churn.search.containers}
+    assert not any(comparison.prototype for comparison in containers.values())
+    stock, booster, ours = containers["stock"], containers["booster"], containers["tierfleet"]
     # The stock container starts two processes a model: no money makes that faster than 3 s.
     assert stock.best is None
     assert any(failure.startswith("cold p95") for failure in stock.nearest.failures)
@@ -82,7 +82,7 @@ def test_the_plan_says_what_it_rests_on(churn: Plan) -> None:
     for word in ("LRU", "profile stock", "2026-11-22", "MB/s", "not documented"):
         assert word in text
     assert any(line.startswith("2026-") for line in churn.money.prices_of)
-    assert any("were not considered" in notice for notice in churn.notes.notices)
+    assert not any("were not considered" in notice for notice in churn.notes.notices)
     assert churn.to_json()["nearest"]["instance_type"] == churn.answer.nearest.instance_type.name
 
 
@@ -106,7 +106,7 @@ def test_the_whales_and_the_tail_of_the_fraud_fleet_are_found_without_being_told
 
 def test_a_fleet_that_is_right_stays_as_it_is(fraud: Workload) -> None:
     asked = plan_request(fraud, FRAUD, requirements=requirements_of(load(FRAUD)), size_band=0.1, profiles=STOCK)
-    asked = replace(asked, prices=PRICES_READ)
+    asked = replace(asked, prices=PRICES_FEW)
     plan, change = make_plan(asked)
     assert plan.answer.moves == ()
     assert plan.answer.edits == ()

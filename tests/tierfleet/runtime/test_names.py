@@ -15,7 +15,7 @@ instance_types = st.sampled_from(["ml.m5.large", "ml.m5.xlarge", "ml.r5.2xlarge"
 endpoints = st.tuples(words, words, words, words | st.none(), hostings, instance_types)
 
 
-def test_a_shared_endpoint_is_named_for_all_tenants() -> None:
+def test_a_multi_model_endpoint_is_named_for_all_tenants() -> None:
     name = names.endpoint_name("fraud", "prod", "tail", None, "multi-model", "ml.m5.xlarge")
     assert name == "fraud--prod--tail--all--mme-m5-xlarge"
 

@@ -65,7 +65,7 @@ def test_a_tenant_that_is_not_listed_is_on_the_default_tier() -> None:
     assert (routes.tier_of("m01"), routes.tier_of("m02"), routes.tier_of("new")) == ("whale", "tail", "tail")
 
 
-def test_only_a_shared_endpoint_has_a_tier() -> None:
+def test_only_a_multi_model_endpoint_has_a_tier() -> None:
     routes = parse_routes(json.dumps(DOCUMENT))
     assert routes.tier_at(SHARED) == "tail"
     assert routes.tier_at("fraud--prod--whale--m01--dedicated-m5-large") is None

@@ -18,6 +18,7 @@ from tierfleet.errors import InputError
 from tierfleet.runtime import clients
 from tierfleet.runtime.client import CallError, ClientSettings, FleetClient
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
+from tierfleet.runtime.hosting.multi_container import PRIMARY
 from tierfleet.runtime.route_document import RoutesError
 
 # A request at a time and at most half of the time, whatever this says: batch/pace.py.
@@ -36,6 +37,9 @@ def batch(
     environment: Environment = None,
     region: Region = None,
     local: Local = False,
+    container: Annotated[
+        str, typer.Option(help="Which container of a multi-container endpoint scores, by its hostname.")
+    ] = PRIMARY,
     requests_per_second: Annotated[
         float | None,
         typer.Option(min=0.001, max=1000, help="The rate of calls; default: 5. An asynchronous endpoint has a queue."),
@@ -86,6 +90,7 @@ def batch(
         file=file,
         out=out_file,
         shape=route.shape,
+        container=container,
         requests_per_second=requests_per_second or DEFAULT_REQUESTS_PER_SECOND,
         rows_per_request=rows_per_request,
         max_failed_rows=max_failed_rows,

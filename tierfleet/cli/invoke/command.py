@@ -9,11 +9,11 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.console import Json, columns, err, fail, out, print_json, say
-from tierfleet.cli.contributions_text import contributions_text
 from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, Region, choose_fleet
 from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.invoke.call_text import batch_text, explanation_text, reply_line
+from tierfleet.cli.invoke.contributions_text import contributions_text
 from tierfleet.cli.invoke.request_body import given_body, probe_body
 from tierfleet.cli.progress import counter
 from tierfleet.cli.stand_in import standin_or_fail

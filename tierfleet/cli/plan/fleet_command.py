@@ -1,7 +1,6 @@
 """`tierfleet plan fleet`: the cheapest fleet that meets the requirements, and the edit of the fleet file."""
 
 import tempfile
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,8 @@ from rich.markup import escape
 from tierfleet.cli.console import columns, err, fail, json_text, load_or_fail, out, planning_or_fail
 from tierfleet.cli.option_groups import given, grouped
 from tierfleet.cli.plan.fleet_options import ChoiceOptions, OutputOptions, RequirementOptions, TrafficOptions
-from tierfleet.cli.progress import advancing, steps
+from tierfleet.cli.progress import steps
+from tierfleet.cli.report_file import check_report, write_report
 from tierfleet.config import FleetConfig
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ def plan_fleet(
     """
     fleet = load_or_fail(config)
     with planning_or_fail():
-        from tierfleet.files import check_writable
         from tierfleet.planning.sources import refuse_idle_options
 
         refuse_idle_options(source, given(traffic, choice, output))
@@ -44,12 +43,7 @@ def plan_fleet(
                 f"--apply would write sizes for {choice.region} into the file of a fleet in {fleet.region}: leave out "
                 "--region, or --apply"
             )
-        if output.html is not None:
-            if output.html.exists() and any(
-                output.html.samefile(path) for path in (config, Path(source)) if path.exists()
-            ):
-                fail(f"--html {output.html} would overwrite an input of the plan: give another file")
-            check_writable(output.html, "--html")
+        check_report(output.html, config, Path(source), choice.prices, choice.profiles)
         plan, change = _plan(source, fleet, required, traffic, choice, output)
         _print(plan, output)
         if output.apply and change is not None:
@@ -104,19 +98,11 @@ def _plan(
         )
 
 
-def _refuse_overwriting(html: Path, inputs: Iterable[Path]) -> None:
-    if html.exists() and any(html.samefile(path) for path in inputs if path.exists()):
-        fail(f"--html {html} would overwrite an input of the plan: give another file")
-
-
 def _print(plan: "Plan", output: OutputOptions) -> None:
-    from tierfleet.files import write_whole
     from tierfleet.planning.report.html import report_html
     from tierfleet.planning.report.text import plan_text
 
-    if output.html is not None:
-        with advancing("drawing the report", None):
-            write_whole(output.html, report_html(plan))
+    write_report(output.html, lambda: report_html(plan))
     typer.echo(json_text(plan.to_json())) if output.as_json else out.print(escape(plan_text(plan, columns())))
 
 

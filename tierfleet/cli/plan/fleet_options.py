@@ -126,7 +126,9 @@ class OutputOptions:
         typer.Option(help="MODELS=PERCENT, a published hit ratio; repeatable.", rich_help_panel=_OUTPUT),
     ] = None
     claim_usd: Annotated[float | None, typer.Option(help="Its published cost.", rich_help_panel=_OUTPUT)] = None
-    html: Annotated[Path | None, typer.Option(help="Write the report here.", rich_help_panel=_OUTPUT)] = None
+    html: Annotated[
+        Path | None, typer.Option("--html", "--report", help="Write the report here.", rich_help_panel=_OUTPUT)
+    ] = None
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False
     apply: Annotated[
         bool, typer.Option("--apply", help="Edit the fleet file; prints the diff.", rich_help_panel=_OUTPUT)

@@ -50,3 +50,11 @@ class ContainerOptions:
 
         profiles = load_profiles(self.profiles)
         return dict(profiles), profile_name(fleet, profiles, self.profile)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What is written and printed."""
+
+    html: Annotated[Path | None, typer.Option("--html", "--report", help="Write the report here.")] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False

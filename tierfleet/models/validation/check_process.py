@@ -25,11 +25,11 @@ from tierfleet_server.model.load_limits import Admitted
 from tierfleet_server.model.preprocessing import Preprocessing
 from tierfleet_server.model.refusal import BadModel, Refusal
 from tierfleet_server.payloads.payload import read_rows
-from tierfleet_server.publishing.conversion import FIRST_WITH_UBJ, differences, refuse_unreadable, version_of
 from tierfleet_server.publishing.document import read_document
 from tierfleet_server.publishing.foreign import describe_bytes, foreign_format, model_format
-from tierfleet_server.publishing.packaging import Served, served_model
+from tierfleet_server.publishing.reading_rules import FIRST_WITH_UBJ, differences, refuse_unreadable, version_of
 from tierfleet_server.publishing.rounds import Rounds
+from tierfleet_server.publishing.served_model import Served, served_model
 from tierfleet_server.publishing.versions import dotted
 
 from tierfleet.models.target import DENSE, Target

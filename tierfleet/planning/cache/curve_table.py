@@ -65,14 +65,13 @@ def tabulate(
     """The table of a trace or of a rates file. resident_mib: of every model; None takes the size of its artefact.
 
     capacities_mib, capacities_models: per instance; ten between the biggest model and all of them if both are empty.
-    sessions: burstiness instead of what the source says. Raises InputError.
+    with_belady: only for a trace and one instance. sessions: burstiness instead of what the source says. Raises
+    InputError.
     """
     if is_rates_file(source):
         rates = read_rates(source, sessions=sessions)
         notices: tuple[str, ...] = (CHE_NOTICE,)
         sizes = _resident(rates.tenants, rates.model_bytes, resident_mib)
-        if with_belady:
-            notices = (*notices, "Belady's optimum needs a trace: it knows the future")
         instance_of = instance_by_hash(rates.tenants, instances)
         rows = curve_from_rates(rates, sizes, instance_of, _capacities(sizes, capacities_mib, capacities_models))
         counted = f"{rates.requests_per_day.sum():,.0f} requests a day"
@@ -85,8 +84,6 @@ def tabulate(
             )
             notices = (*notices, f"the trace's own latency: {measured}")
         sizes = _resident(requests.tenants, requests.model_bytes, resident_mib)
-        if with_belady and instances > 1:
-            notices = (*notices, "Belady's optimum is that of one instance: it is left out")
         days = requests.duration_seconds / 86_400
         if skip_days and skip_days >= days:
             raise InputError(f"the trace has {text.days(days)}, and the first {skip_days:g} are skipped; skip fewer")

@@ -24,7 +24,7 @@ from tierfleet.planning.search.requirements import Requirements
 from tierfleet.planning.search.search import Progress
 from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.workload import filling_days, workload_from_trace
-from tierfleet.text import milliseconds, moment, points
+from tierfleet.text import moment
 
 Array = NDArray[np.float64]
 
@@ -159,12 +159,10 @@ def backtest(
         ),
         progress=lambda done: progress("serving", done, 0),
     )
-    return compare(plan, outcome, requests, split_at, plans.requirements, plans.config.default_tier)
+    return compare(plan, outcome, requests, split_at, plans.config.default_tier)
 
 
-def compare(
-    plan: Plan, outcome: Replay, requests: Requests, split_at: float, required: Requirements, default_tier: str
-) -> Backtest:
+def compare(plan: Plan, outcome: Replay, requests: Requests, split_at: float, default_tier: str) -> Backtest:
     """requests: the whole trace. outcome: of the rest, on the plan's fleet."""
     option = plan.answer.shown
     times = next((tier for tier in plan.service_levels.latencies if tier.tier == default_tier), None)
@@ -179,7 +177,7 @@ def compare(
         comparisons=tuple(_comparisons(plan, option, times, shared, outcome)),
         new_tenants=int((rest[~known] > 0).sum()),
         new_tenants_share=float(rest[~known].sum() / rest.sum()),
-        failures=tuple(_failures(shared, required)),
+        failures=outcome.misses,
         rest=outcome,
     )
 
@@ -237,19 +235,3 @@ def _comparisons(
             unit="instances",
         ),
     ]
-
-
-def _failures(shared: Endpoint | None, required: Requirements) -> list[str]:
-    if shared is None:
-        return []
-    served, notes = shared.served, []
-    hits = (served.in_memory + served.waited_for_running_load) / max(served.calls, 1)
-    if required.min_hit_ratio is not None and hits < required.min_hit_ratio:
-        notes.append(f"hit ratio {points(hits)}, required {points(required.min_hit_ratio)}")
-    for name, limit, seconds in (
-        ("warm", required.warm_p95_seconds, shared.warm_p95_seconds),
-        ("cold", required.cold_p95_seconds, shared.load_p95_seconds),
-    ):
-        if limit is not None and seconds is not None and seconds > limit:
-            notes.append(f"{name} p95 {milliseconds(seconds)}, required {milliseconds(limit)}")
-    return notes

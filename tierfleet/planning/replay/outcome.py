@@ -99,6 +99,8 @@ class Replay:
     requirements: str
     endpoints: tuple[Endpoint, ...]
     """Shared tiers first, then dedicated endpoints by calls."""
+    misses: tuple[str, ...]
+    """What is required and was not kept, a sentence each; empty if everything was."""
     notices: tuple[str, ...]
 
     @property

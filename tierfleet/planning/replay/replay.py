@@ -19,13 +19,15 @@ from tierfleet.errors import InputError
 from tierfleet.planning.replay.endpoints import Settings, dedicated_endpoint, iso, shared_endpoint
 from tierfleet.planning.replay.outcome import Endpoint, Replay
 from tierfleet.planning.replay.scaling import BOOT_MINUTES
-from tierfleet.planning.search.requirements import requirements_text
+from tierfleet.planning.search.requirements import Requirements, requirements_text
 from tierfleet.planning.traffic.requests import Progress, Requests, requests_of
-from tierfleet.text import percent
+from tierfleet.text import days, milliseconds, percent, points
 
 _DAY: Final = 86_400.0
 # Of the loads, so many first ones are worth a word.
 _MANY_FIRST_LOADS: Final = 0.05
+# A p99 limit leaves so many calls above it.
+_DEDICATED_MAY_MISS: Final = 0.01
 
 
 def replay(
@@ -42,10 +44,12 @@ def replay(
     """
     start = requests.index_at(settings.counted_from_seconds)
     if start == len(requests):
-        days = requests.duration_seconds / _DAY
-        raise InputError(f"the trace has {days:.3g} days and all of them are left out; skip fewer (--skip-days)")
+        raise InputError(
+            f"the trace has {days(requests.duration_seconds / _DAY)}, all of it is left out; skip fewer (--skip-days)"
+        )
     tier_of = _tiers(config, requests.tenants)
     endpoints: list[Endpoint] = []
+    left_out: dict[str, int] = {}
     for name, tier in config.tiers.items():
         chosen = np.array([tier_of[tenant] == name for tenant in requests.tenants], np.bool_)
         part = requests_of(requests, chosen)
@@ -62,6 +66,8 @@ def replay(
                     endpoints.append(dedicated_endpoint(name, tier, tenant, seconds, size, settings))
                 if progress is not None:
                     progress(len(seconds))
+        else:
+            left_out[f"{name} ({tier.hosting})"] = len(part) - part.index_at(settings.counted_from_seconds)
     endpoints.sort(key=lambda endpoint: (endpoint.tenant is not None, -endpoint.served.calls))
     first = float(requests.seconds[start])
     return Replay(
@@ -73,7 +79,15 @@ def replay(
         days=(float(requests.seconds[-1]) - first) / _DAY,
         requirements=requirements_text(settings.requirements),
         endpoints=tuple(endpoints),
-        notices=tuple(_notices(config, endpoints, requests.tenants, skipped=start > 0)),
+        misses=tuple(_misses(endpoints, settings.requirements)),
+        notices=(
+            *(
+                f"{calls:,} calls to the tenants of {tier} are left out: only multi-model and dedicated tiers are "
+                "replayed"
+                for tier, calls in left_out.items()
+            ),
+            *_notices(config, endpoints, requests.tenants, skipped=start > 0),
+        ),
     )
 
 
@@ -81,6 +95,27 @@ def _tiers(config: FleetConfig, tenants: Sequence[str]) -> dict[str, str]:
     """Tenant to the name of its tier."""
     named = {tenant: name for name, tier in config.tiers.items() for tenant in tier.tenants}
     return {tenant: named.get(tenant, config.default_tier) for tenant in tenants}
+
+
+def _misses(endpoints: Sequence[Endpoint], required: Requirements) -> Iterator[str]:
+    """What is required and was not kept: of shared tiers, then of dedicated endpoints."""
+    shared = [endpoint for endpoint in endpoints if endpoint.tenant is None]
+    for endpoint in shared:
+        where = f"{endpoint.tier}: " if len(shared) > 1 else ""
+        served = endpoint.served
+        hits = (served.in_memory + served.waited_for_running_load) / max(served.calls, 1)
+        if required.min_hit_ratio is not None and hits < required.min_hit_ratio:
+            yield f"{where}hit ratio {points(hits)}, required {points(required.min_hit_ratio)}"
+        for name, limit, seconds in (
+            ("warm", required.warm_p95_seconds, endpoint.warm_p95_seconds),
+            ("cold", required.cold_p95_seconds, endpoint.load_p95_seconds),
+        ):
+            if limit is not None and seconds is not None and seconds > limit:
+                yield f"{where}{name} p95 {milliseconds(seconds)}, required {milliseconds(limit)}"
+    for endpoint in endpoints:
+        served = endpoint.served
+        if endpoint.tenant is not None and served.outside > _DEDICATED_MAY_MISS * served.calls:
+            yield f"{endpoint.tenant}: {percent(served.outside / served.calls)} of the calls are above the p99 limit"
 
 
 def _notices(
@@ -93,15 +128,6 @@ def _notices(
             f"none of the {len(named):,} tenants that the fleet file names ({min(named)}, ...) is in the trace, which "
             f"has {tenants[0]}, ...: is it this fleet's, and the tenant column the right one?"
         )
-    left_out = sorted(
-        tenant
-        for tier in config.tenant_endpoint_tiers.values()
-        if not (isinstance(tier, Tier) and tier.shape.request_response)
-        for tenant in set(tier.tenants) & set(tenants)
-    )
-    if left_out:
-        shown = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
-        yield f"the calls of {shown} are left out: their endpoints have no instances that answer at once"
     for endpoint in endpoints:
         where = endpoint.tenant or endpoint.tier
         if endpoint.never_fit:

@@ -1,16 +1,14 @@
 """A replay as text: each endpoint with its shares, a sparkline and a table of its days or hours, 80 columns wide."""
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import Final
 
-from tierfleet.planning.replay.outcome import Endpoint, Hour, Replay, Served
-from tierfleet.text import counted, duration, milliseconds, percent, points, wrapped
+from tierfleet.planning.replay.outcome import Endpoint, Replay, Served
+from tierfleet.planning.replay.timeline import MOST_ROWS, timeline, together
+from tierfleet.text import counted, days, duration, milliseconds, percent, points, wrapped
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _SPARK_COLUMNS: Final = 60
-# Up to so many hours, a row is an hour; then a day, then a week.
-_MOST_ROWS: Final = 48
 _WORST_TENANTS: Final = 5
 _DEDICATED_SHOWN: Final = 12
 
@@ -19,8 +17,9 @@ def replay_text(replay: Replay, width: int | None) -> str:
     """Plain text. width: columns of the terminal; None: lines of any length."""
     lines = [
         f"{replay.fleet}: {replay.calls:,} calls of {replay.source}, {_moment(replay.begins)} to "
-        f"{_moment(replay.ends)} UTC ({replay.days:.3g} days), container profile {replay.profile}",
+        f"{_moment(replay.ends)} UTC ({days(replay.days)}), container profile {replay.profile}",
         f"required: {replay.requirements}; {points(replay.outside_share)} of the calls were slower",
+        kept_text(replay),
     ]
     dedicated = [endpoint for endpoint in replay.endpoints if endpoint.tenant is not None]
     for endpoint in replay.endpoints:
@@ -33,6 +32,11 @@ def replay_text(replay: Replay, width: int | None) -> str:
     return "\n".join(wrapped(lines, width))
 
 
+def kept_text(replay: Replay) -> str:
+    """Whether the requirements were kept, and which were not."""
+    return f"requirements not kept: {'; '.join(replay.misses)}" if replay.misses else "all requirements were kept"
+
+
 def _moment(iso: str) -> str:
     return iso[:16].replace("T", " ")
 
@@ -40,7 +44,7 @@ def _moment(iso: str) -> str:
 def _shared(endpoint: Endpoint) -> list[str]:
     served = endpoint.served
     lines = [
-        f"{endpoint.tier}: {_instances(endpoint)}",
+        f"{endpoint.tier}: {instances_text(endpoint)}",
         f"  in memory {points(served.hit_ratio)}, waits for a running load "
         f"{_share(served.waited_for_running_load, served)}, from disk {_share(served.from_disk, served)}, "
         f"from S3 {_share(served.from_s3, served)}",
@@ -68,7 +72,8 @@ def _shared(endpoint: Endpoint) -> list[str]:
     return lines
 
 
-def _instances(endpoint: Endpoint) -> str:
+def instances_text(endpoint: Endpoint) -> str:
+    """Count and type of the instances, how often they scaled, and their hours."""
     counts = [count for _, count in endpoint.instances]
     low, high = min(counts), max(counts)
     span = f"{low}" if low == high else f"{low} to {high}"
@@ -85,7 +90,7 @@ def _share(calls: int, served: Served) -> str:
 def _sparklines(endpoint: Endpoint) -> list[str]:
     """Of the whole time: calls, hit ratio and the share outside, each scaled from its least to its greatest."""
     group = max(-(-len(endpoint.hours) // _SPARK_COLUMNS), 1)
-    parts = [_sum(endpoint.hours[start : start + group]) for start in range(0, len(endpoint.hours), group)]
+    parts = [together(endpoint.hours[start : start + group]) for start in range(0, len(endpoint.hours), group)]
     if len(parts) < 2:
         return []
     rows: list[tuple[str, Callable[[Served], float], Callable[[float], str]]] = [
@@ -107,43 +112,22 @@ def _sparklines(endpoint: Endpoint) -> list[str]:
 
 
 def _timeline(endpoint: Endpoint) -> list[str]:
-    """A table of at most `_MOST_ROWS` rows."""
-    hours = endpoint.hours
-    length = 13 if len(hours) <= _MOST_ROWS else 10
-    unit = {13: "hour", 10: "day"}[length]
-    rows = [(key, list(part)) for key, part in groupby(hours, key=lambda hour: hour.begins[:length])]
-    if len(rows) > _MOST_ROWS:
-        weeks = [hours[start : start + 168] for start in range(0, len(hours), 168)]
-        rows, unit = [(week[0].begins[:10], list(week)) for week in weeks], "week from"
+    unit, rows = timeline(endpoint)
     shares = f"{'memory':>7} {'wait':>6} {'disk':>6} {'S3':>6} {'outside':>7}"
     lines = [f"  {unit:<13} {'calls':>9} {shares} {'longest':>7} {'inst.':>5}"]
-    for key, inside in rows[:_MOST_ROWS]:
-        total = _sum(inside)
+    for row in rows[:MOST_ROWS]:
+        total = row.served
         parts = (total.waited_for_running_load, total.from_disk, total.from_s3, total.outside)
         wait, disk, s3, outside = (f"{100 * part / max(total.calls, 1):.1f}" for part in parts)
-        instances = sum(hour.instances for hour in inside) / len(inside)
         memory = f"{100 * total.hit_ratio:.1f}" if total.calls else ""
         lines.append(
-            f"  {key.replace('T', ' '):<13} {total.calls:>9,} {memory:>7} {wait:>6} {disk:>6} {s3:>6} {outside:>7} "
-            f"{duration(total.longest_wait_seconds):>7} {instances:>5.3g}"
+            f"  {row.name:<13} {total.calls:>9,} {memory:>7} {wait:>6} {disk:>6} {s3:>6} {outside:>7} "
+            f"{duration(total.longest_wait_seconds):>7} {row.instances:>5.3g}"
         )
-    if len(rows) > _MOST_ROWS:
-        lines.append(f"  and {len(rows) - _MOST_ROWS} more; --json has every hour")
+    if len(rows) > MOST_ROWS:
+        lines.append(f"  and {len(rows) - MOST_ROWS} more; --json has every hour")
     lines.append("  shares in %; times are UTC")
     return lines
-
-
-def _sum(hours: Sequence[Hour]) -> Served:
-    each = [hour.served for hour in hours]
-    return Served(
-        calls=sum(one.calls for one in each),
-        in_memory=sum(one.in_memory for one in each),
-        waited_for_running_load=sum(one.waited_for_running_load for one in each),
-        from_disk=sum(one.from_disk for one in each),
-        from_s3=sum(one.from_s3 for one in each),
-        outside=sum(one.outside for one in each),
-        longest_wait_seconds=max((one.longest_wait_seconds for one in each), default=0.0),
-    )
 
 
 def _dedicated(endpoints: Sequence[Endpoint]) -> list[str]:
@@ -151,7 +135,7 @@ def _dedicated(endpoints: Sequence[Endpoint]) -> list[str]:
     for endpoint in endpoints[:_DEDICATED_SHOWN]:
         served = endpoint.served
         outside = percent(served.outside / max(served.calls, 1))
-        lines.append(f"  {endpoint.tenant}: {served.calls:,} calls, {_instances(endpoint)}, {outside} outside")
+        lines.append(f"  {endpoint.tenant}: {served.calls:,} calls, {instances_text(endpoint)}, {outside} outside")
     if len(endpoints) > _DEDICATED_SHOWN:
         lines.append(f"  and {len(endpoints) - _DEDICATED_SHOWN} more; --json has all")
     return lines

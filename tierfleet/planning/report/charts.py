@@ -1,57 +1,37 @@
-"""The report's charts: small SVGs without scripts, drawn by matplotlib, legible on a phone and in print."""
+"""The charts of a plan's report."""
 
-import html
-import io
 import math
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from tierfleet.planning.plan import Plan
+from tierfleet.planning.report.svg import (
+    BLUE,
+    COUNT,
+    DOLLARS,
+    GREEN,
+    GREY,
+    ORANGE,
+    PERCENT,
+    PURPLE,
+    RED,
+    SECONDS,
+    SKY,
+    Chart,
+    log_scale,
+    svg_of,
+)
 from tierfleet.planning.report.text import latency_text, option_text
 from tierfleet.planning.search.fleet_option import FleetOption, Percentiles, TierLatency
 from tierfleet.text import a_second, percent
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; line styles differ for readers in grey.
-_BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#666666"
-_LAYERS: Final = (_BLUE, _ORANGE)
+_LAYERS: Final = (BLUE, ORANGE)
 # A container has the same colour in all reports, whichever one is planned; containers of the user's own get the rest.
-_SHIPPED: Final = {"stock": _BLUE, "tierfleet": _ORANGE, "booster": _GREEN}
-_OTHERS: Final = (_PURPLE, "#56b4e9", "#a6761d", "#000000")
-_STYLE: Final[Any] = {
-    # Text as text can be searched, and keeps the file small.
-    "svg.fonttype": "none",
-    "svg.hashsalt": "tierfleet",
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "font.size": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#999999",
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-}
-_PERCENT: Final = FuncFormatter(lambda value, _: f"{value * 100:.0f} %")
-_SECONDS: Final = FuncFormatter(lambda value, _: f"{value * 1000:g} ms" if value < 1 else f"{value:g} s")
-_COUNT: Final = FuncFormatter(lambda value, _: f"{value:,.0f}")
-_DOLLARS: Final = FuncFormatter(lambda value, _: f"${value:,.0f}")
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One chart: its caption, and an SVG whose alternative text says what it shows."""
-
-    caption: str
-    svg: str
+_SHIPPED: Final = {"stock": BLUE, "tierfleet": ORANGE, "booster": GREEN}
+_OTHERS: Final = (PURPLE, SKY, "#a6761d", "#000000")
 
 
 def charts(plan: Plan) -> list[Chart]:
@@ -70,20 +50,20 @@ def _miss_ratio_chart(plan: Plan) -> Chart:
         models = [point.models for point in curve]
         lru = [1 - point.hit_ratio for point in curve]
         method = "LRU, from the trace" if curve[0].lru is not None else "LRU, by approximation"
-        axes.plot(models, lru, color=_BLUE, linewidth=2, label=method)
-        axes.plot(models, [1 - point.static for point in curve], color=_GREEN, linestyle="--", label="best fixed set")
+        axes.plot(models, lru, color=BLUE, linewidth=2, label=method)
+        axes.plot(models, [1 - point.static for point in curve], color=GREEN, linestyle="--", label="best fixed set")
         known = [(point.models, 1 - point.belady) for point in curve if point.belady is not None]
         if known:
-            axes.plot(*zip(*known, strict=True), color=_GREY, linestyle=":", label="clairvoyant (no cache beats it)")
-        axes.plot([held], [loads], "*", color=_RED, markersize=13, label="this plan")
+            axes.plot(*zip(*known, strict=True), color=GREY, linestyle=":", label="clairvoyant (no cache beats it)")
+        axes.plot([held], [loads], "*", color=RED, markersize=13, label="this plan")
         claimed = [(ratio.models, 1 - ratio.claimed) for ratio in plan.traffic.published if ratio.claimed is not None]
         if claimed:
             axes.plot(
-                *zip(*claimed, strict=True), "x", color=_ORANGE, markersize=9, markeredgewidth=2.5, label="published"
+                *zip(*claimed, strict=True), "x", color=ORANGE, markersize=9, markeredgewidth=2.5, label="published"
             )
-        _log_scale(axes, models, _COUNT)
+        log_scale(axes, models, COUNT)
         axes.set_ylim(0, 1)
-        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.yaxis.set_major_formatter(PERCENT)
         axes.set_xlabel("models in memory, all instances")
         axes.set_ylabel("calls that load their model")
         # The lower left corner is free while the curve begins high.
@@ -95,7 +75,7 @@ def _miss_ratio_chart(plan: Plan) -> Chart:
         f"Line chart of the share of calls that load their model against models in memory: {listed}. "
         f"This plan: {percent(loads)} with {held:,} models."
     )
-    return Chart("Miss-ratio curve of the shared tier, as one cache", _svg("miss-ratio", alt, draw))
+    return Chart("Miss-ratio curve of the shared tier, as one cache", svg_of("miss-ratio", alt, draw))
 
 
 def _traffic_chart(plan: Plan) -> Chart:
@@ -119,7 +99,7 @@ def _traffic_chart(plan: Plan) -> Chart:
 
     listed = "; ".join(f"{tier} most {peak(values)}" for tier, values in hours_by_tier.items())
     alt = f"Area chart of calls a second in each hour of a mean day, UTC, by tier: {listed}."
-    return Chart("Traffic by hour and tier", _svg("traffic", alt, draw))
+    return Chart("Traffic by hour and tier", svg_of("traffic", alt, draw))
 
 
 def _cost_chart(plan: Plan) -> Chart:
@@ -136,15 +116,15 @@ def _cost_chart(plan: Plan) -> Chart:
                 xs, ys = _cost_and_hits(front)
                 colour = _colour(name, list(plan.search.fronts))
                 axes.plot(xs, ys, line, color=colour, markersize=4, label=f"{name}{mark}", drawstyle="steps-post")
-        axes.plot(*_cost_and_hits((plan.answer.today,)), "s", color=_GREY, markersize=7, label="today")
-        axes.plot(*_cost_and_hits((shown,)), "*", color=_RED, markersize=13, label=label)
+        axes.plot(*_cost_and_hits((plan.answer.today,)), "s", color=GREY, markersize=7, label="today")
+        axes.plot(*_cost_and_hits((shown,)), "*", color=RED, markersize=13, label=label)
         if levels.required_usd is not None:
-            axes.axvline(levels.required_usd, color=_RED, linewidth=0.8, linestyle="--")
+            axes.axvline(levels.required_usd, color=RED, linewidth=0.8, linestyle="--")
         if levels.required_hit_ratio is not None:
-            axes.axhline(levels.required_hit_ratio, color=_RED, linewidth=0.8, linestyle="--")
-        axes.xaxis.set_major_formatter(_DOLLARS)
+            axes.axhline(levels.required_hit_ratio, color=RED, linewidth=0.8, linestyle="--")
+        axes.xaxis.set_major_formatter(DOLLARS)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.yaxis.set_major_formatter(PERCENT)
         axes.set_xlim(0)
         axes.set_xlabel("a month, the whole fleet")
         axes.set_ylabel("hit ratio of the shared tier")
@@ -156,7 +136,7 @@ def _cost_chart(plan: Plan) -> Chart:
         f"Step chart of the hit ratio against cost by container, only fleets that no other beats in both: {listed}. "
         f"{label.capitalize()}: {option_text(shown)}. Today: {option_text(plan.answer.today)}."
     )
-    return Chart("Cost against hit ratio", _svg("cost", alt, draw))
+    return Chart("Cost against hit ratio", svg_of("cost", alt, draw))
 
 
 def _latency_chart(plan: Plan) -> Chart:
@@ -175,11 +155,11 @@ def _latency_chart(plan: Plan) -> Chart:
             if not math.isfinite(calls.p99):
                 continue
             axes.plot([calls.p50, calls.p99], [place, place], color="#bbbbbb", linewidth=2, zorder=1)
-            for value, colour, marker in ((calls.p50, _BLUE, "o"), (calls.p95, _ORANGE, "s"), (calls.p99, _RED, "D")):
+            for value, colour, marker in ((calls.p50, BLUE, "o"), (calls.p95, ORANGE, "s"), (calls.p99, RED, "D")):
                 axes.plot([value], [place], marker, color=colour, markersize=6)
-        for name, colour, marker in (("p50", _BLUE, "o"), ("p95", _ORANGE, "s"), ("p99", _RED, "D")):
+        for name, colour, marker in (("p50", BLUE, "o"), ("p95", ORANGE, "s"), ("p99", RED, "D")):
             axes.plot([], [], marker, color=colour, label=name)
-        _log_scale(axes, known, _SECONDS)
+        log_scale(axes, known, SECONDS)
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("call time, as callers see it")
@@ -189,7 +169,7 @@ def _latency_chart(plan: Plan) -> Chart:
     outside = ", ".join(f"{tier} {percent(share)}" for tier, share in shares)
     caption = f"Latency percentiles{f'; calls outside the SLA: {outside}' if outside else ''}"
     alt = f"Dot chart of call times on a logarithmic axis. {'; '.join(map(latency_text, latencies))}."
-    return Chart(caption, _svg("latency", alt, draw))
+    return Chart(caption, svg_of("latency", alt, draw))
 
 
 def _classes(times: TierLatency) -> list[tuple[str, Percentiles]]:
@@ -205,32 +185,3 @@ def _colour(container: str, containers: Sequence[str]) -> str:
 
 def _cost_and_hits(options: Sequence[FleetOption]) -> tuple[list[float], list[float]]:
     return [option.usd for option in options], [option.hit_ratio for option in options]
-
-
-def _log_scale(axes: Axes, values: Sequence[float], formatter: FuncFormatter) -> None:
-    """A logarithmic axis with enough labels for a short range, and not too many for a long one."""
-    wide = max(values) / min(values)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide < 100 else (1, 3) if wide < 1e4 else (1,)))
-    axes.xaxis.set_major_formatter(formatter)
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _svg(name: str, alt: str, draw: Callable[[Axes], None]) -> str:
-    """A figure narrow enough for a phone. name: makes its ids unique. alt: for screen readers."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.4, 3.7), layout="constrained")
-        draw(figure.subplots())
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return _unique_ids(svg, name).replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)
-
-
-def _unique_ids(svg: str, prefix: str) -> str:
-    """Several charts share a page: ids that are not used go, the others get the chart's name."""
-    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
-    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", svg)
-    return re.sub(r'(url\(#|href="#)', rf"\1{prefix}-", svg)

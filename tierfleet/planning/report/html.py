@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from importlib.resources import files
 
 from tierfleet.planning.plan import Plan
-from tierfleet.planning.report.charts import Chart, charts
+from tierfleet.planning.report.charts import charts
+from tierfleet.planning.report.page import answer_box, bullets, figure_grid, figures, page, sentence
 from tierfleet.planning.report.tables import MEETS, MISSES, table
 from tierfleet.planning.report.text import (
     bill_text,
+    cold_p95_text,
     container_text,
     difference_text,
     extrapolated_text,
@@ -27,32 +28,24 @@ _MAX_DECISIONS = 40
 
 def report_html(plan: Plan) -> str:
     """The whole page."""
-    css = (files("tierfleet") / "data/plan_report.css").read_text(encoding="utf-8")
-    body = "\n".join(_body(plan))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Plan of {escape(plan.fleet)}</title>\n<style>\n{css}</style>\n</head>\n"
-        f"<body>\n{body}\n</body>\n</html>\n"
-    )
+    return page(f"Plan of {plan.fleet}", _body(plan))
 
 
 def _body(plan: Plan) -> Iterator[str]:
-    yield f"<h1>Plan of {escape(plan.fleet)}</h1>"
     source = f"{traffic_text(plan)}, from {plan.traffic.source}; fleet in {plan.region}"
-    yield f'<p class="soft">{escape(_sentence(source))}</p>'
+    yield f'<p class="soft">{escape(sentence(source))}</p>'
     yield _answer(plan)
     yield _figures(plan)
-    yield f'<div class="charts">{"".join(map(_figure, charts(plan)))}</div>'
+    yield figure_grid(charts(plan))
     yield from _moves(plan)
     yield from _decisions(plan)
     yield from _alternatives(plan)
     yield from _published(plan)
     yield from _sensitivity(plan)
     yield from _bill(plan)
-    yield from _list("Notices", plan.notes.notices)
-    yield from _list("Assumptions", plan.notes.assumptions)
-    yield from _list("Prices, with their dates", plan.money.prices_of)
+    yield from bullets("Notices", plan.notes.notices)
+    yield from bullets("Assumptions", plan.notes.assumptions)
+    yield from bullets("Prices, with their dates", plan.money.prices_of)
 
 
 def _answer(plan: Plan) -> str:
@@ -60,22 +53,17 @@ def _answer(plan: Plan) -> str:
     answer = plan.answer
     lines = [
         f"<strong>{escape(headline(plan))}</strong>",
-        *([f'<span class="good">{escape(_sentence(verdict_text(plan)))}</span>'] if answer.chosen else []),
-        escape(_sentence(container_text(plan))),
-        escape(_sentence(difference_text(plan))),
+        *([f'<span class="good">{escape(sentence(verdict_text(plan)))}</span>'] if answer.chosen else []),
+        escape(sentence(container_text(plan))),
+        escape(sentence(difference_text(plan))),
         escape(f"Bill of {dollars(answer.shown.usd)} a month{extrapolated_text(plan)}: {bill_text(plan)}."),
     ]
     if answer.runner_up is not None and answer.why_runner_up_lost is not None:
-        lines.append(escape(f"Next: {option_text(answer.runner_up)}. {_sentence(answer.why_runner_up_lost)}"))
+        lines.append(escape(f"Next: {option_text(answer.runner_up)}. {sentence(answer.why_runner_up_lost)}"))
     if answer.cheaper is not None:
         lines.append(escape(f"Cheaper: {option_text(answer.cheaper)}."))
-    lines.append(f'<span class="soft">{escape(_sentence(origin_text(plan)))}</span>')
-    paragraphs = "".join(f"<p>{line}</p>" for line in lines)
-    return f'<div class="answer{"" if answer.chosen else " none"}">{paragraphs}</div>'
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
+    lines.append(f'<span class="soft">{escape(sentence(origin_text(plan)))}</span>')
+    return answer_box(lines, good=answer.chosen is not None)
 
 
 def _figures(plan: Plan) -> str:
@@ -87,16 +75,11 @@ def _figures(plan: Plan) -> str:
         "hit ratio": hit_ratio_text(shown),
         "loads an hour": f"{shown.loads_per_hour:,.0f}",
         "warm p95": "" if shown.warm_p95_seconds is None else milliseconds(shown.warm_p95_seconds),
-        "cold p95": "next to none" if loads is None else milliseconds(loads.p95),
+        "cold p95": "next to none" if loads is None else cold_p95_text(shown, loads.p95),
         "models in memory": f"{traffic.models_in_memory:,} of {traffic.tail_tenants:,}",
         "memory for models": gibibytes(shown.model_memory_mib),
     }
-    cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in named.items())
-    return f'<dl class="figures">{cells}</dl>'
-
-
-def _figure(chart: Chart) -> str:
-    return f"<figure><figcaption>{escape(chart.caption)}</figcaption>{chart.svg}</figure>"
+    return figures(named)
 
 
 def _moves(plan: Plan) -> Iterator[str]:
@@ -222,12 +205,6 @@ def _bill(plan: Plan) -> Iterator[str]:
     if plan.answer.quotas:
         rows = ((quota.name, str(quota.needed), str(quota.default)) for quota in plan.answer.quotas)
         yield table("Quotas to ask AWS for", ("quota to ask AWS for", "#instances", "#default"), rows)
-
-
-def _list(title: str, lines: Sequence[str]) -> Iterator[str]:
-    if lines:
-        yield f"<h2>{escape(title)}</h2>"
-        yield "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
 
 
 def _time(seconds: float | None) -> str:

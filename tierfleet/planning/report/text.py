@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from tierfleet.planning.plan import Plan
 from tierfleet.planning.plan_parts import PublishedRatio
-from tierfleet.planning.search.fleet_option import Comparison, FleetOption, TierLatency
+from tierfleet.planning.search.fleet_option import Comparison, FleetOption, TierLatency, cold_p95_depends
 from tierfleet.text import counted, days, dollars, duration, gibibytes, milliseconds, percent, points, wrapped
 
 _MAX_DECISIONS = 12
@@ -98,6 +98,17 @@ def hit_ratio_text(option: FleetOption) -> str:
     low, high = option.hit_ratio_range or (option.hit_ratio, option.hit_ratio)
     text = points(option.hit_ratio)
     return f"{text} ({points(low)} to {points(high)} by placement)" if high - low >= _WORTH_A_RANGE else text
+
+
+def cold_p95_text(option: FleetOption, seconds: float) -> str:
+    """The cold p95 of the worst placement, with the range if placements differ by more than a tenth.
+
+    seconds: of the fleet that is shown.
+    """
+    if not cold_p95_depends(option):
+        return milliseconds(seconds)
+    low, high = option.cold_p95_range or (seconds, seconds)
+    return f"{milliseconds(seconds)} ({milliseconds(low)} to {milliseconds(high)} by placement)"
 
 
 def traffic_text(plan: Plan) -> str:

@@ -23,19 +23,19 @@ from tierfleet.text import counted, dollars, milliseconds
 _SOME_BURSTS = Sessions(3.0, 600.0)
 # An added tenant calls after the one that it copies, by this to ten minutes more: never at the same moment.
 _LATER_SECONDS = 60.0
-# Added tenants join the last calls of the trace, at most so many: memory does not hold a second copy of a big trace.
-_MAX_CALLS_TO_JOIN = 3_000_000
 
 
 @dataclass(frozen=True)
 class _Circumstance:
     what: str
-    workload: Workload
+    model: FleetModel
     instances: int
+    planned_hit_ratio: float
+    """Of the planned fleet, by the same method on the same calls."""
 
     @property
     def exact(self) -> bool:
-        return self.workload.requests is not None
+        return self.model.workload.requests is not None
 
 
 def sensitivity(
@@ -43,17 +43,12 @@ def sensitivity(
 ) -> tuple[Sensitivity, ...]:
     """The fleet as planned, then under one circumstance after the other."""
     results: list[Sensitivity] = []
-    planned_hit_ratio: dict[bool, float] = {}
     dedicated = frozenset(option.dedicated)
-    for case in _circumstances(model.workload, option.instances, dedicated):
+    for case in _circumstances(model, option):
         progress("if things change", 1, 0)
+        as_planned = case.model is model and case.instances == option.instances
         # The budget is left out: instances that scaling adds are no part of the planned cost.
-        other = replace(_with_workload(model, case.workload), requirements=replace(model.requirements, usd=None))
-        if case.exact not in planned_hit_ratio:
-            workload = model.workload if case.exact else replace(model.workload, requests=None)
-            planned = _with_workload(model, workload).option(option.instance_type, option.instances, dedicated)
-            planned_hit_ratio[case.exact] = planned.hit_ratio
-        as_planned = case.workload is model.workload and case.instances == option.instances
+        other = replace(case.model, requirements=replace(model.requirements, usd=None))
         expected = option if as_planned else other.option(option.instance_type, case.instances, dedicated)
         evaluated = other.evaluate(replace(expected, usd=option.usd))
         failures = (*evaluated.failures, *beyond_max(other, option))
@@ -61,7 +56,7 @@ def sensitivity(
             Sensitivity(
                 case.what,
                 evaluated.hit_ratio,
-                0.0 if as_planned else evaluated.hit_ratio - planned_hit_ratio[case.exact],
+                0.0 if as_planned else evaluated.hit_ratio - case.planned_hit_ratio,
                 evaluated.cold_p95_seconds,
                 not failures,
                 failures,
@@ -127,42 +122,49 @@ def _cold_calls_differ(best: float | None, other: float | None) -> Iterator[str]
         yield f"cold p95 {milliseconds(other)}"
 
 
-def _with_workload(model: FleetModel, workload: Workload) -> FleetModel:
-    """The model with another workload; with its own, the model itself and the passes that it has done."""
-    if workload is model.workload:
-        return model
-    return replace(model, workload=workload, tails={}, _sizes={}, _events={}, _failures={})
+def _circumstances(model: FleetModel, option: FleetOption) -> Iterator[_Circumstance]:
+    workload, instances, dedicated = model.workload, option.instances, frozenset(option.dedicated)
 
+    def planned(of: FleetModel) -> float:
+        return of.option(option.instance_type, instances, dedicated).hit_ratio
 
-def _circumstances(workload: Workload, instances: int, dedicated: frozenset[str]) -> Iterator[_Circumstance]:
-    plain = replace(workload, requests=None)
-    sessions = workload.rates.sessions
-    yield _Circumstance("as planned", workload, instances)
+    hits = planned(model)
+    yield _Circumstance("as planned", model, instances, hits)
     if workload.upper is not None:
-        yield _Circumstance("upper end of the forecast", workload.upper, instances)
-    yield _Circumstance("traffic x 2", _busier(workload, 2.0), instances)
-    yield _Circumstance("models x 1.5", _more_tenants(workload, dedicated), instances)
+        yield _Circumstance("upper end of the forecast", model.with_workload(workload.upper), instances, hits)
+    yield _Circumstance("traffic x 2", model.busier(2.0), instances, hits)
+    some = _followed_only(model)
+    more = some.with_workload(_more_tenants(some.workload, dedicated))
+    yield _Circumstance("models x 1.5", more, instances, hits if some is model else planned(some))
     if instances > 1:
-        yield _Circumstance("one instance lost", workload, instances - 1)
+        yield _Circumstance("one instance lost", model, instances - 1, hits)
+    by_rates = model.with_workload(replace(workload, requests=None))
+    hits = hits if workload.requests is None else planned(by_rates)
+    for name, sessions in _other_sessions(workload.rates.sessions):
+        rates = replace(workload.rates, sessions=sessions)
+        yield _Circumstance(name, model.with_workload(replace(by_rates.workload, rates=rates)), instances, hits)
+
+
+def _other_sessions(sessions: Sessions) -> Iterator[tuple[str, Sessions]]:
     if sessions.calls > 1:
-        yield _Circumstance("independent calls", _bursts(plain, INDEPENDENT), instances)
+        yield "independent calls", INDEPENDENT
         twice = Sessions(2 * sessions.calls, sessions.mean_gap_seconds)
-        yield _Circumstance(f"sessions of {twice.calls:.2g} calls", _bursts(plain, twice), instances)
+        yield _sessions_name(twice), twice
     else:
-        name = f"sessions of {_SOME_BURSTS.calls:.2g} calls"
-        yield _Circumstance(name, _bursts(plain, _SOME_BURSTS), instances)
+        yield _sessions_name(_SOME_BURSTS), _SOME_BURSTS
 
 
-def _busier(workload: Workload, factor: float) -> Workload:
-    """The same calls in a shorter time."""
-    rates = replace(workload.rates, requests_per_day=workload.rates.requests_per_day * factor)
-    busier = replace(workload, rates=rates, calls_by_hour=workload.calls_by_hour * factor)
-    if workload.requests is None:
-        return busier
-    first = float(workload.requests.seconds[0])
-    requests = replace(workload.requests, seconds=first + (workload.requests.seconds - first) / factor)
-    counted_from = first + (workload.counted_from_seconds - first) / factor
-    return replace(busier, requests=requests, counted_from_seconds=counted_from)
+def _sessions_name(sessions: Sessions) -> str:
+    calls = f"{sessions.calls:.2g}" if sessions.calls < 99.5 else f"{sessions.calls:,.0f}"
+    return f"sessions of {calls} calls"
+
+
+def _followed_only(model: FleetModel) -> FleetModel:
+    """The model with the busiest stretch of a long trace; else the model itself and the passes that it has done."""
+    workload, followed = model.workload, model.workload.followed
+    if workload.requests is None or followed is None or len(followed[0]) == len(workload.requests):
+        return model
+    return model.with_workload(replace(workload, requests=followed[0], counted_from_seconds=followed[1]))
 
 
 def _more_tenants(workload: Workload, dedicated: frozenset[str]) -> Workload:
@@ -184,14 +186,7 @@ def _more_tenants(workload: Workload, dedicated: frozenset[str]) -> Workload:
     )
     if workload.requests is None:
         return joined
-    start = max(len(workload.requests) - _MAX_CALLS_TO_JOIN, 0)
-    recent = replace(
-        workload.requests, tenant=workload.requests.tenant[start:], seconds=workload.requests.seconds[start:]
-    )
-    counted_from = workload.counted_from_seconds
-    if start:  # the first third of the kept calls fills the caches
-        counted_from = max(counted_from, float(recent.seconds[len(recent) // 3]))
-    return replace(joined, requests=_joined(recent, names, order), counted_from_seconds=counted_from)
+    return replace(joined, requests=_joined(workload.requests, names, order))
 
 
 def _joined(requests: Requests, names: tuple[str, ...], order: list[int]) -> Requests:
@@ -206,7 +201,3 @@ def _joined(requests: Requests, names: tuple[str, ...], order: list[int]) -> Req
     in_time = np.argsort(seconds, kind="stable")
     sizes = np.concatenate([requests.model_bytes, requests.model_bytes[order]])
     return Requests(names, tenant[in_time], seconds[in_time], sizes)
-
-
-def _bursts(workload: Workload, sessions: Sessions) -> Workload:
-    return replace(workload, rates=replace(workload.rates, sessions=sessions))

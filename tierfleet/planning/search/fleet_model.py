@@ -25,7 +25,7 @@ from tierfleet.planning.search.proposed import instances_for_peak, proposed_tail
 from tierfleet.planning.search.requirements import Requirements
 from tierfleet.planning.search.tail_cache import PLACEMENTS, LevelShares, TailCache
 from tierfleet.planning.search.tiering import TailShare
-from tierfleet.planning.traffic.requests import MAX_FOLLOWED, Requests, filled_at, latest
+from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.workload import Workload
 from tierfleet.text import dollars, milliseconds, percent, points
 
@@ -143,23 +143,28 @@ class FleetModel:
         )
 
     def in_every_placement(self, option: FleetOption) -> FleetOption:
-        """An evaluated option in its worst placement, with the range of its hit ratio."""
+        """An evaluated option in its worst placement, with the ranges of its hit ratio and cold p95."""
         tail = self.tail(frozenset(option.dedicated))
         if option.instances == 1 or not len(tail.workload.tenants):
             return option
         each = [option, *(self._elsewhere(option, placement) for placement in range(1, PLACEMENTS))]
-        worst = max(each, key=lambda one: (len(one.failures), -one.hit_ratio))
+        worst = max(each, key=lambda one: (len(one.failures), -round(one.hit_ratio, 3), one.cold_p95_seconds or 0.0))
         ratios = [one.hit_ratio for one in each]
-        return replace(worst, hit_ratio_range=(min(ratios), max(ratios)))
+        cold = [one.cold_p95_seconds for one in each if one.cold_p95_seconds is not None]
+        return replace(
+            worst,
+            hit_ratio_range=(min(ratios), max(ratios)),
+            cold_p95_range=(min(cold), max(cold)) if len(cold) == len(each) else None,
+        )
 
     def _elsewhere(self, option: FleetOption, placement: int) -> FleetOption:
         """The option, evaluated in another placement."""
         fleet = option.instance_type, option.instances, frozenset(option.dedicated)
-        requests = self.tail(frozenset(option.dedicated)).workload.requests
-        if requests is None:
+        followed = self.tail(frozenset(option.dedicated)).workload.followed
+        if followed is None:
             shares = self._shares(*fleet, placement)
         else:
-            met = self._load_events(requests, *fleet, placement).shares
+            met = self._load_events(followed, *fleet, placement).shares
             shares = LevelShares(met.warm + met.waiting, met.disk, met.cold)
         return self.evaluate(self._option(*fleet, placement, shares))
 
@@ -197,6 +202,15 @@ class FleetModel:
             )
         return self._failures[dedicated]
 
+    def busier(self, factor: float) -> "FleetModel":
+        """The same fleet with the same calls in a shorter time."""
+        tails = {dedicated: tail.busier(factor) for dedicated, tail in self.tails.items()}
+        return replace(self, workload=self.workload.busier(factor), tails=tails, _sizes={}, _events={}, _failures={})
+
+    def with_workload(self, workload: Workload) -> "FleetModel":
+        """The same fleet with other traffic."""
+        return replace(self, workload=workload, tails={}, _sizes={}, _events={}, _failures={})
+
     def on_tail(self, instance_type: InstanceType, instances: int, dedicated: frozenset[str]) -> dict[str, TailShare]:
         """How the shared tier treats each tenant with a required p99 that is on it."""
         tail, (resident, _) = self.tail(dedicated), self.sizes(dedicated)
@@ -219,9 +233,9 @@ class FleetModel:
         """Call times of the shared tier: over the counted part of a trace, or from rates in its busiest hour."""
         dedicated = frozenset(option.dedicated)
         tail = self.tail(dedicated).workload
-        if tail.requests is None:
+        if tail.followed is None:
             return self._times_by_rates(option)
-        events = self._load_events(tail.requests, option.instance_type, option.instances, dedicated, option.placement)
+        events = self._load_events(tail.followed, option.instance_type, option.instances, dedicated, option.placement)
         calls = tail.calls_per_day if tail.calls_per_day.any() else None
         vcpus = option.instance_type.vcpus
         return latency_of_events(self.profile, tail.model_mb, events, vcpus=vcpus, network=self.network, weights=calls)
@@ -242,14 +256,19 @@ class FleetModel:
         )
 
     def _load_events(
-        self, requests: Requests, instance_type: InstanceType, instances: int, dedicated: frozenset[str], placement: int
+        self,
+        followed: tuple[Requests, float],
+        instance_type: InstanceType,
+        instances: int,
+        dedicated: frozenset[str],
+        placement: int,
     ) -> LoadEvents:
         key = (instance_type.name, instances, dedicated, placement)
         if key not in self._events:
             tail, (resident, on_disk) = self.tail(dedicated).workload, self.sizes(dedicated)
-            calls = latest(requests, MAX_FOLLOWED)
+            requests, counted_from = followed
             self._events[key] = simulate_loads(
-                calls,
+                requests,
                 resident,
                 CacheFleet(
                     memory_mib=max(self.memory_mib(instance_type), 1e-6),
@@ -259,10 +278,7 @@ class FleetModel:
                 load_steps(self.profile, tail.model_mb, vcpus=instance_type.vcpus, network=self.network),
                 on_disk_mib=on_disk,
                 instance_of=self.tail(dedicated).instance_of(instances, placement),
-                # With few tenants no call may be left to count; then all of them count.
-                counted_from_seconds=min(
-                    max(tail.counted_from_seconds, filled_at(requests, calls)), float(requests.seconds[-1])
-                ),
+                counted_from_seconds=counted_from,
             )
         return self._events[key]
 

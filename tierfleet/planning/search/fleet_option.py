@@ -1,6 +1,7 @@
 """One fleet that the search can choose, with its figures; and how fleets compare. Plain values, no computation."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from tierfleet.instance_types import InstanceType
 
@@ -48,6 +49,9 @@ class FleetOption:
     """Lowest and highest hit ratio over all placements, this one being the worst; None if only one was evaluated."""
     failures: tuple[str, ...] = ()
     """The requirements that it misses, a sentence each; empty if it meets all."""
+    cold_p95_range: tuple[float, float] | None = None
+    """Lowest and highest cold p95 over all placements; None if only one was evaluated, or if one has next to no cold
+    call."""
 
     @property
     def meets(self) -> bool:
@@ -58,6 +62,15 @@ class FleetOption:
     def name(self) -> str:
         """Such as `6 x ml.r5.2xlarge`."""
         return f"{self.instances} x {self.instance_type.name}"
+
+
+# Placements whose cold p95 differs by more than this factor get a range.
+_COLD_APART: Final = 1.1
+
+
+def cold_p95_depends(option: FleetOption) -> bool:
+    """Whether the cold p95 depends much on which instance holds a model."""
+    return option.cold_p95_range is not None and option.cold_p95_range[1] > _COLD_APART * option.cold_p95_range[0]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tierfleet.planning.traffic.requests import Requests
-from tierfleet.text import percent
+from tierfleet.text import counted, percent
 
 Array = NDArray[np.float64]
 
@@ -180,6 +180,16 @@ def growth_notices(growth: Growth, horizon: str | None = None) -> Iterator[str]:
         yield (
             f"{growth.tenants[tenant]} makes {percent(float(last[tenant]))} of the calls of the last week, and "
             f"{percent(float(before[tenant]))} of those before"
+        )
+    # At its rate before, it would have called.
+    stopped = np.flatnonzero((growth.weekly[:, -1] == 0) & (growth.weekly[:, :-1].mean(axis=1) >= _MISSED_CALLS))
+    calls = growth.weekly[stopped].sum(axis=1)
+    share = float(calls.sum() / max(int(totals.sum()), 1))
+    if share >= _WORTH_A_WORD:
+        most = growth.tenants[int(stopped[calls.argmax()])]
+        yield (
+            f"{counted(len(stopped), 'tenant')} with {percent(share)} of all calls, such as {most}, made none in the "
+            "last week: the fleet is planned for them too; if they have left, leave their calls out"
         )
     if growth.net_new_per_week >= max(0.01 * len(growth.tenants), 1):
         yield f"{growth.net_new_per_week:.2g} tenants a week join, net of tenants that leave"

@@ -1,6 +1,5 @@
 """What every cache model reads: requests in time order, as arrays."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_FOLLOWED: Final = 3_000_000
-"""So many calls of a trace are followed one by one at most, the last ones: for each fleet that is looked at."""
+"""At most this many calls of a trace are simulated one by one, for each fleet that is evaluated."""
 
 Progress = Callable[[int], None]
 """Called with the number of requests that were done since the last call."""
@@ -70,18 +69,40 @@ def requests_of(requests: Requests, chosen: NDArray[np.bool_]) -> Requests | Non
     return Requests(names, tenant, np.asarray(requests.seconds[kept]), requests.model_bytes[chosen])
 
 
-def latest(requests: Requests, most: int) -> Requests:
-    """The last `most` requests, or all if there are fewer; the arrays are shared."""
-    if len(requests) <= most:
-        return requests
-    return replace(requests, tenant=requests.tenant[-most:], seconds=requests.seconds[-most:])
+def busiest_stretch(
+    requests: Requests, counted_from_seconds: float, most: int = MAX_FOLLOWED
+) -> tuple[Requests, float]:
+    """At most `most` requests in a row, and the Unix seconds from which they count. The arrays are shared.
 
-
-def filled_at(requests: Requests, followed: Requests) -> float:
-    """Unix seconds from which on the caches count as filled, where only the last requests are followed: by a third of
-    them. Minus infinity where all are.
+    A longer trace is cut so that the counted hour in which the most tenants call is in it, with a third of the requests
+    before that hour to fill the caches: models are loaded most often when the most tenants call. Otherwise the last
+    requests are taken.
     """
-    return -math.inf if len(followed) == len(requests) else float(followed.seconds[len(followed) // 3])
+    if len(requests) <= most:
+        return requests, counted_from_seconds
+    busiest = _hour_of_most_tenants(requests, requests.index_at(counted_from_seconds))
+    start = max(min(len(requests) - most, busiest - most // 3), 0)
+    part = replace(
+        requests, tenant=requests.tenant[start : start + most], seconds=requests.seconds[start : start + most]
+    )
+    filled = min(start + most // 3, busiest)
+    return part, max(counted_from_seconds, float(requests.seconds[filled]))
+
+
+def _hour_of_most_tenants(requests: Requests, start: int) -> int:
+    """The index of the first request of the hour in which the most tenants call, from index `start` on.
+
+    Of hours with as many tenants, the one with the most calls.
+    """
+    best, first = (-1, -1), start
+    at = start
+    while at < len(requests):
+        end = requests.index_at((float(requests.seconds[at]) // 3600 + 1) * 3600)
+        tenants = int(np.count_nonzero(np.bincount(requests.tenant[at:end])))
+        if (tenants, end - at) > best:
+            best, first = (tenants, end - at), at
+        at = end
+    return min(first, len(requests) - 1)
 
 
 def whole_bytes(mib: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -11,6 +11,8 @@ _CHUNK: Final = 2_000_000
 _DAY: Final = 86_400
 # Of fewer requests than this a long gap says nothing.
 _LEAST_TO_BE_QUIET: Final = 100
+# So many of the first requests are compared with each other.
+_LOOKED_AT: Final = 100_000
 # From so many requests on, tenants that are more than this share of them are hardly tenants.
 _LEAST_TO_BE_ONE_EACH: Final = 1000
 _ONE_EACH: Final = 0.8
@@ -33,7 +35,25 @@ def about(requests: Requests) -> list[str]:
             f"{len(requests):,} requests name {len(requests.tenants):,} tenants ({requests.tenants[0]}, ...), so "
             "hardly one calls twice: is the tenant column the right one, or does it hold a request's id?"
         )
-    return [*notices, *_quiet(requests), *_early(requests)]
+    return [*notices, *_doubled(requests), *_quiet(requests), *_early(requests)]
+
+
+def _doubled(requests: Requests) -> list[str]:
+    """A log that was exported twice: its first requests all come twice, four times, ..."""
+    tenant, seconds = requests.tenant[:_LOOKED_AT], requests.seconds[:_LOOKED_AT]
+    # The last moment may be cut off.
+    whole = int(np.searchsorted(seconds, seconds[-1])) if len(requests) > _LOOKED_AT else len(seconds)
+    if whole < _LEAST_TO_BE_QUIET:
+        return []
+    order = np.lexsort((tenant[:whole], seconds[:whole]))
+    begins = np.flatnonzero((np.diff(tenant[:whole][order]) != 0) | (np.diff(seconds[:whole][order]) != 0)) + 1
+    times = np.diff(np.concatenate([[0], begins, [whole]]))
+    if (times % 2).any():
+        return []
+    return [
+        f"each of the first {whole:,} requests comes at least twice, with the same tenant and time: if the trace was "
+        "exported twice, every rate is twice too high"
+    ]
 
 
 def _quiet(requests: Requests) -> list[str]:

@@ -11,7 +11,7 @@ from tierfleet import text
 from tierfleet.cost.usage import Traffic
 from tierfleet.errors import InputError
 from tierfleet.planning.traffic.rates import Rates, rates_of
-from tierfleet.planning.traffic.requests import Requests, requests_of
+from tierfleet.planning.traffic.requests import Requests, busiest_stretch, requests_of
 from tierfleet.planning.traffic.sessions import Sessions
 
 Array = NDArray[np.float64]
@@ -23,6 +23,8 @@ _WEEK_SECONDS: Final = 7 * 86_400.0
 _GROWN: Final = 2.0
 _MOST_FILLING_DAYS: Final = 10.0
 _FILLING_SHARE: Final = 1 / 3
+# MB of a model file: more is a mistake in a column of sizes.
+_MOST_MEGABYTES: Final = 1e6
 # Less of an hour than this tells no rate.
 _LEAST_SECONDS: Final = 1200.0
 # 1 January 1970 was a Thursday; weeks start on Monday.
@@ -45,6 +47,8 @@ class Workload:
     counted_from_seconds: float
     upper: "Workload | None" = None
     """What it may come to at most where this is a forecast: the upper end of its interval."""
+    pace: float = 1.0
+    """How many times faster the calls come than `requests` says. The rates are those at this pace."""
 
     @property
     def tenants(self) -> tuple[str, ...]:
@@ -60,7 +64,7 @@ class Workload:
         if self.requests is None or self.requests.duration_seconds < 1.99 * _WEEK_SECONDS:
             return self.calls_per_day
         start = self.requests.index_at(float(self.requests.seconds[-1]) - _WEEK_SECONDS)
-        lately = np.bincount(self.requests.tenant[start:], minlength=len(self.tenants)) / 7
+        lately = np.bincount(self.requests.tenant[start:], minlength=len(self.tenants)) * self.pace / 7
         now: Array = np.where(lately >= _GROWN * self.calls_per_day, lately, self.calls_per_day)
         return now
 
@@ -77,9 +81,33 @@ class Workload:
     @cached_property
     def _busiest_hours(self) -> tuple[Array, float]:
         if self.requests is not None:
-            return _busiest_hours(self.requests)
+            return _busiest_hours(self.requests, self.pace)
         peaks: Array = self.calls_by_hour.max(axis=1, initial=0.0) / 3600
         return peaks, float(self.calls_by_hour.sum(axis=0).max()) / 3600
+
+    @cached_property
+    def followed(self) -> tuple[Requests, float] | None:
+        """The requests to simulate one by one, at their pace, and the Unix seconds from which they count.
+
+        None without a trace. Of a long trace, its busiest stretch (`requests.busiest_stretch`).
+        """
+        if self.requests is None:
+            return None
+        # With few tenants no call may be left to count; then the last one counts.
+        counted_from = min(self.counted_from_seconds, float(self.requests.seconds[-1]))
+        part, counted_from = busiest_stretch(self.requests, counted_from)
+        if self.pace == 1:
+            return part, counted_from
+        first = float(part.seconds[0])
+        return (
+            replace(part, seconds=first + (part.seconds - first) / self.pace),
+            first + (counted_from - first) / self.pace,
+        )
+
+    def busier(self, factor: float) -> "Workload":
+        """The same calls in a shorter time. The trace is not copied."""
+        rates = replace(self.rates, requests_per_day=self.rates.requests_per_day * factor)
+        return replace(self, rates=rates, calls_by_hour=self.calls_by_hour * factor, pace=self.pace * factor)
 
     def only(self, chosen: NDArray[np.bool_]) -> "Workload":
         """The same for some of the tenants; a boolean for each."""
@@ -129,7 +157,7 @@ def workload_from_trace(
 
 
 def filling_days(days: float) -> float:
-    """Without a word about it, so much of a trace of `days` fills the caches first."""
+    """How much of a trace of `days` fills the caches first, if nothing else is asked for."""
     return min(_MOST_FILLING_DAYS, days * _FILLING_SHARE)
 
 
@@ -162,25 +190,37 @@ def model_megabytes(
             "give --model-megabytes, or a column of sizes"
         )
     sizes: Array = model_bytes / 1e6 / (artefact_mb_per_model_mb or 1.0)
+    huge = np.flatnonzero(sizes > _MOST_MEGABYTES)
+    if len(huge):
+        raise InputError(
+            f"the size of {len(huge):,} of {len(tenants):,} models is above {_MOST_MEGABYTES:,.0f} MB, such as "
+            f"{tenants[huge[0]]}'s of {sizes[huge[0]]:.3g} MB; give the column of sizes in bytes"
+        )
     return sizes
 
 
-def _busiest_hours(requests: Requests) -> tuple[Array, float]:
-    """Calls a second of each tenant in its busiest hour, and of all in theirs: real hours, not means of some."""
-    first, last = float(requests.seconds[0]), float(requests.seconds[-1])
+def _busiest_hours(requests: Requests, pace: float) -> tuple[Array, float]:
+    """Calls a second of each tenant in its busiest hour, and of all in theirs: real hours, not means of some.
+
+    pace: the calls come so many times faster than the requests say, so an hour has that many hours of the trace.
+    """
+    first = float(requests.seconds[0])
+    last = first + (float(requests.seconds[-1]) - first) / pace
     most, together = np.zeros(len(requests.tenants)), 0.0
     hour = first // 3600
     at = 0
     while at < len(requests):
-        end = requests.index_at((hour + 1) * 3600)
+        ends = (hour + 1) * 3600
+        # By rounding, the first call of an hour may lie before it.
+        end = max(requests.index_at(first + (ends - first) * pace), at + 1)
         # The trace may begin or end within the hour; of too short a part the whole hour is assumed to be as quiet.
-        covered = min((hour + 1) * 3600, last) - max(hour * 3600, first)
+        covered = min(ends, last) - max(hour * 3600, first)
         seconds = covered if covered >= _LEAST_SECONDS else 3600.0
         counts = np.bincount(requests.tenant[at:end], minlength=len(most))
         np.maximum(most, counts / seconds, out=most)
         together = max(together, (end - at) / seconds)
         at = end
-        hour = float(requests.seconds[at]) // 3600 if at < len(requests) else hour
+        hour = (first + (float(requests.seconds[at]) - first) / pace) // 3600 if at < len(requests) else hour
     return most, together
 
 

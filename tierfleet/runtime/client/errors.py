@@ -107,6 +107,7 @@ ROUTES: Final = Lookup("routes", "AppConfig", RoutesUnavailableError)
 POINTER: Final = Lookup("pointer", "S3", CatalogUnavailableError)
 RESULT: Final = Lookup("result", "S3", ServiceFailedError)
 
+# Every other kind is a failure of AWS: ServiceFailedError.
 _ERROR_OF_KIND: Final[Mapping[Kind, type[CallError]]] = {
     Kind.PAYLOAD: PayloadRejectedError,
     Kind.NOT_ACCEPTABLE: RequestInvalidError,
@@ -164,6 +165,7 @@ def unread_error(
     verdict: Verdict, lookup: Lookup, *, tenant: str, endpoint: str | None, out_of_time: bool = False
 ) -> CallError:
     """The error of a call that was not sent because AWS did not return its routes or pointer."""
+    # "Try again later" would mislead: these fail until someone changes a policy or the settings.
     if verdict.kind in {Kind.DENIED, Kind.UNKNOWN_BUCKET}:
         remedy = _REMEDY[_ERROR_OF_KIND[verdict.kind]]
     else:

@@ -84,6 +84,7 @@ class PointerCache:
                 self._entries.move_to_end(tenant)
                 return self._answer(tenant, entry, PointerSource.CACHED)
         usable = entry is not None and entry.pointer is not None and not self._too_old(entry)
+        # Half of the time is left for the call itself.
         patience = min(seconds_left / 2, PATIENCE_SECONDS) if usable else seconds_left
         try:
             entry = self._flights.run(tenant, lambda: self._refresh(tenant), timeout_seconds=patience)
@@ -139,6 +140,7 @@ class PointerCache:
     def _stale(self, tenant: str, held: _Entry | None, error: Exception) -> _Entry:
         """The entry to use while S3 fails or returns an invalid pointer. Raises the error if access was denied."""
         verdict = classify(error)
+        # Access or bucket are gone for good, and an old pointer would hide that.
         final = verdict.kind in {Kind.DENIED, Kind.UNKNOWN_BUCKET, Kind.REQUEST}
         if held is None or held.pointer is None or self._too_old(held) or final:
             raise error
@@ -148,6 +150,7 @@ class PointerCache:
         """The entry to use while S3 does not answer. The running read continues, and its result is used later."""
         with self._lock:
             now = self._entries.get(tenant)
+            # The read may have ended between the timeout and this lock.
             if now is not None and now is not held:
                 return now
             entry = self._entries[tenant] = self._again_later(tenant, held, why)

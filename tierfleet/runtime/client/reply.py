@@ -127,6 +127,7 @@ def _json_rows(text: str) -> list[Any]:
         try:
             document = json.loads(text)
         except ValueError:
+            # Lists that the stock image writes into CSV, a line each or behind commas.
             document = json.loads(f"[{','.join(line for line in text.splitlines() if line.strip())}]")
     except RecursionError:
         raise ValueError(f"the reply is nested too deeply: {start_of(text)}") from None
@@ -141,6 +142,7 @@ def _json_rows(text: str) -> list[Any]:
 
 def _csv_rows(text: str, rows: int | None) -> list[Any]:
     lines = [[cell for cell in line.split(",") if cell.strip()] for line in text.splitlines() if line.strip(" ,")]
+    # One line has all rows on a multi-model endpoint of the stock image, a score each.
     if len(lines) == 1 and (rows != 1 or len(lines[0]) == 1):
         return lines[0]
     return lines
@@ -169,8 +171,10 @@ def csv_rows(rows: Iterable[Sequence[float | None]]) -> bytes:
         width = len(values) if width is None else width
         if not values or len(values) != width:
             raise ValueError(f"row {number} has {len(values)} features, allowed: {width or 'at least 1'}")
+        # XGBoost refuses infinite values, and JSON and CSV have no common text for them.
         if any(math.isinf(value) for value in values):
             raise ValueError(f"row {number} has an infinite feature, allowed: numbers, None and nan")
+        # repr has the fewest digits that read back as the same double.
         lines.append(",".join(map(repr, values)))
     if not lines:
         raise ValueError("no rows were given, allowed: at least 1")

@@ -14,6 +14,7 @@ from tierfleet.runtime.route_document import Route
 TENANT: Final = re.compile(names.WORD_PATTERN)
 # A larger integer does not fit a float.
 _MOST_SECONDS: Final = 10**300
+# InvokeEndpoint's own limit of ContentType and Accept, which travel as HTTP headers.
 _HEADER_VALUE: Final = re.compile(r"[!-~]([ -~]{0,1022}[!-~])?")
 
 

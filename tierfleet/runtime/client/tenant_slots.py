@@ -65,9 +65,11 @@ class TenantSlots:
                 slots.waiting.remove(claim)
             while slots.waiting and len(slots.taken) < self.limit:
                 first = slots.waiting[0]
+                # Taken before it leaves the queue: giving the claim back frees it from either, or from both.
                 slots.taken.add(first)
                 slots.waiting.popleft()
                 if first.not_yet is not None:
                     first.not_yet.release()
+            # Tenants come and go: an entry for each that ever called would grow without bound.
             if not slots.taken and not slots.waiting:
                 del self._tenants[claim.tenant]

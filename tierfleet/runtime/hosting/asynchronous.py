@@ -13,10 +13,9 @@ MAX_INLINE_BYTES: Final = 128_000
 # Source: docs.aws.amazon.com/sagemaker/latest/dg/async-inference.html
 MAX_INPUT_BYTES: Final = 1_000_000_000
 
-# How long a request may wait in the queue, and then run, in seconds: least, default and most.
+# How long a request may wait in the queue, and then run, in seconds.
 LEAST_TTL_SECONDS: Final = 60
 MOST_TTL_SECONDS: Final = 21_600
-DEFAULT_INVOCATION_SECONDS: Final = 900
 MOST_INVOCATION_SECONDS: Final = 3_600
 
 ASYNC: Final = HostingShape(

@@ -35,6 +35,7 @@ PROBE_TAG: Final = "tierfleet-comparison"
 TOLERANCE: Final = 1e-6
 MOST_ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 2.0
+# Few at a time: the old endpoints serve live traffic, and a probe may cost them a load.
 _AT_A_TIME: Final = 8
 _SHOWN_TENANTS: Final = 3
 
@@ -190,6 +191,7 @@ class _Comparison:
         request: dict[str, Any] = {
             "EndpointName": route.endpoint,
             "ContentType": probe.content_type,
+            # CSV has two meanings on the stock image; JSON has one.
             "Accept": "application/json",
             "Body": probe.body.encode(),
             "CustomAttributes": PROBE_TAG,

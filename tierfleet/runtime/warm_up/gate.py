@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
 SERVING_STATUSES: Final = frozenset({"InService", "SystemUpdating"})
 CHANGING_STATUSES: Final = frozenset({"Creating", "Updating", "RollingBack"})
+# Calls of the control plane are rate-limited for the whole account, and several gates may poll at the same time.
 FIRST_POLL_SECONDS: Final = 1.0
 LONGEST_POLL_SECONDS: Final = 15.0
 

@@ -50,6 +50,7 @@ def plan_warm_up(
     probe = routes.probe_of(tier)
     if probe is None or (warm_up is None and tenants is None):
         raise RoutesError(f"tier {tier!r} has no warm_up, or the routes have no probe")
+    # Tenants of a tier without a list are warmed one at a time, which takes no workers from live calls.
     own = warm_up or TierWarmUp((), 1, most_seconds)
     listed = tuple(dict.fromkeys(own.tenants if tenants is None else tenants))
     return WarmUpPlan(

@@ -26,6 +26,7 @@ PROBE_TAG: Final = "tierfleet-warm-up"
 LONGEST_PROBE_SECONDS: Final = CONNECT_TIMEOUT_SECONDS + COLD_READ_TIMEOUT_SECONDS
 # A load that outlives the 60-second answer goes on for at most this long.
 LONGEST_LOAD_SECONDS: Final = 360
+# A throttled or failed probe is repeated: the next scheduled run may be a day away.
 MOST_ATTEMPTS: Final = 5
 FIRST_BACKOFF_SECONDS: Final = 0.5
 LONGEST_BACKOFF_SECONDS: Final = 10.0
@@ -86,6 +87,7 @@ class _Run:
         self.jitter = jitter
         self.started = clock()
         self.deadline = self.started + plan.deadline_seconds
+        # A deadline shorter than two probes leaves half of itself, or no probe could start at all.
         self.last_start = self.deadline - min(LONGEST_PROBE_SECONDS, plan.deadline_seconds / 2)
         self.lock = threading.Lock()
         self.waiting = [tenant for tenant in plan.tenants if tenant not in plan.elsewhere]
@@ -121,6 +123,7 @@ class _Run:
         with self.lock:
             if not self.waiting or not self._may_start_at(self.clock()):
                 return None
+            # The list begins with the hottest tenant, who must be loaded last.
             return self.waiting.pop()
 
     def _may_start_at(self, moment: float) -> bool:
@@ -136,6 +139,7 @@ class _Run:
             self._note_failed(tenant, str(error))
         except Exception as error:
             verdict = classify(error)
+            # S3 answers 403 for a missing key as long as the role may not list that key.
             if verdict.kind is Kind.DENIED and self._is_missing(tenant):
                 self._note_missing(tenant)
             else:
@@ -148,7 +152,7 @@ class _Run:
             with time_limit(LOOKUP_SECONDS):
                 return not is_published(self.s3, bucket=self.models_bucket, tenant=tenant)
         except Exception:
-            return False
+            return False  # the first denial is reported then
 
     def _probe_until_warm(self, tenant: str, target_model: str) -> None:
         first_try = self.clock()
@@ -165,6 +169,7 @@ class _Run:
                 return
             last = not verdict.retryable or self._tried_enough(verdict, attempt, first_try)
             with self.lock:
+                # A model that is still loading says nothing against the endpoint.
                 if last or verdict.kind is not Kind.MODEL_NOT_READY:
                     self.probe_errors[tenant] = verdict.sentence
                 else:
@@ -174,7 +179,7 @@ class _Run:
                 return
             pause = self._backoff_seconds(attempt)
             if not self._may_start_at(self.clock() + pause):
-                return
+                return  # neither warmed nor failed: it counts as left
             self.sleep(pause)
 
     def _probe(self, target_model: str) -> None:
@@ -184,9 +189,11 @@ class _Run:
                 TargetModel=target_model,
                 ContentType=self.plan.probe.content_type,
                 Body=self.plan.probe.body.encode(),
+                # Both mark the probe in the container's log, and in SageMaker's data capture.
                 CustomAttributes=PROBE_TAG,
                 InferenceId=PROBE_TAG,
             )
+            # The answer has ended only when its body is here.
             reply["Body"].read()
 
     def _tried_enough(self, verdict: Verdict, attempts: int, first_try: float) -> bool:
@@ -198,6 +205,7 @@ class _Run:
         ceiling = LONGEST_BACKOFF_SECONDS
         if attempt < MOST_ATTEMPTS:
             ceiling = min(ceiling, FIRST_BACKOFF_SECONDS * 2.0 ** (attempt - 1))
+        # Drawn at random, so that probes that failed together are not repeated together.
         return ceiling * (1 + self.jitter()) / 2
 
     def _note_verdict(self, tenant: str, verdict: Verdict) -> None:

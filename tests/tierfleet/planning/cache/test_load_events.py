@@ -17,9 +17,11 @@ from tierfleet.planning.cache.load_events import CallShares, LoadSteps, simulate
 from tierfleet.planning.cache.lru import CacheFleet, instance_by_hash
 from tierfleet.planning.profiles.latency import Network, latency_of_events, load_steps
 from tierfleet.planning.profiles.profile_files import load_profiles
+from tierfleet.planning.report.text import cold_p95_text
 from tierfleet.planning.search.alternatives import sensitivity
 from tierfleet.planning.search.call_times import loads_percentile
 from tierfleet.planning.search.candidates import candidate_types
+from tierfleet.planning.search.fleet_option import cold_p95_depends
 from tierfleet.planning.search.search import Bounds, search
 from tierfleet.planning.search.service_levels import latencies
 from tierfleet.planning.traffic.requests import Requests
@@ -130,7 +132,7 @@ def test_a_nightly_burst_waits_for_minutes() -> None:
     assert loads_percentile(times, 95) == pytest.approx(787.0, rel=0.05)
 
 
-def test_a_running_load_slows_the_warm_calls_beside_it() -> None:
+def test_a_running_load_slows_the_warm_calls_next_to_it() -> None:
     profile, network = load_profiles()["stock"], Network()
     # One model is called all the time; the other 20 come in turn and always load.
     tenants = [who for number in range(200) for who in (0, 1 + number % 20)]
@@ -228,3 +230,21 @@ def test_what_meets_everything_meets_it_in_every_placement() -> None:
     assert times.warm.share == pytest.approx(worst.hit_ratio, abs=0.01)
     one = judge.evaluate(judge.option(describe("ml.m5.large"), 1, frozenset()))
     assert judge.in_every_placement(one) is one
+
+
+def test_a_burst_has_a_range_of_cold_p95_by_placement_and_the_plan_says_why() -> None:
+    """1,200 models fill ten instances: where chance gives one a few more than it holds, its calls wait much longer."""
+    requests = nightly(1200, 8, 20.0)
+    workload = workload_from_trace(requests, np.full(1200, 40.0), skip_days=1)
+    judge = model(workload, cold_p95_seconds=15.0)
+    first = judge.evaluate(judge.option(describe("ml.r5.xlarge"), 10, frozenset()))
+    assert first.meets
+    assert first.cold_p95_seconds == pytest.approx(9.8, abs=0.5)
+    worst = judge.in_every_placement(first)
+    low, high = worst.cold_p95_range
+    assert low < 6
+    assert high > 15
+    assert worst.failures == (f"cold p95 {high:.3g} s, required 15 s",)
+    assert cold_p95_depends(worst)
+    assert cold_p95_text(worst, high) == f"{high:.3g} s ({low:.3g} s to {high:.3g} s by placement)"
+    assert cold_p95_text(replace(worst, cold_p95_range=(high, high)), high) == f"{high:.3g} s"

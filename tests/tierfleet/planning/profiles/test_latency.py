@@ -58,17 +58,17 @@ def test_a_simulated_queue_waits_as_long() -> None:
 
 
 def test_a_queue_that_never_ends_is_infinite_and_warm_calls_are_not() -> None:
-    found = of("stock", Shares(0.5, 0.0, 0.5), vcpus=2, loads_per_second=10)
-    assert found.load_wait == LoadWait(pytest.approx(found.load_wait.utilisation), 1.0, math.inf)
-    assert found.load_wait.utilisation > 1
-    assert math.isinf(found.percentile(99))
-    assert found.percentile(40) < 0.2
+    times = of("stock", Shares(0.5, 0.0, 0.5), vcpus=2, loads_per_second=10)
+    assert times.load_wait == LoadWait(pytest.approx(times.load_wait.utilisation), 1.0, math.inf)
+    assert times.load_wait.utilisation > 1
+    assert math.isinf(times.percentile(99))
+    assert times.percentile(40) < 0.2
 
 
 def test_warm_calls_keep_the_measured_percentiles() -> None:
     quiet = Network(overhead_p50_ms=1e-6, overhead_p99_ms=2e-6)
-    found = of("stock", WARM, model_mb=44.2, network=quiet)
-    assert [found.percentile(p) * 1000 for p in (50, 95, 99)] == pytest.approx([8.9, 31, 43], rel=0.03)
+    times = of("stock", WARM, model_mb=44.2, network=quiet)
+    assert [times.percentile(p) * 1000 for p in (50, 95, 99)] == pytest.approx([8.9, 31, 43], rel=0.03)
 
 
 def test_a_cold_call_is_the_sum_of_its_steps() -> None:
@@ -77,10 +77,10 @@ def test_a_cold_call_is_the_sum_of_its_steps() -> None:
         s3_slowdown_p95=1.0001,
     )  # fmt: skip
     stock = PROFILES["stock"]
-    found = of("stock", COLD, model_mb=44.2, network=steady)
+    times = of("stock", COLD, model_mb=44.2, network=steady)
     fetch = stock.artefact_mb(44.2) / 75
     steps = 0.005 + 0.0089 + 0.150 + fetch + stock.extract_seconds(44.2) + 2.914
-    assert found.percentile(50) == pytest.approx(steps, rel=0.01)
+    assert times.percentile(50) == pytest.approx(steps, rel=0.01)
     from_disk = of("stock", Shares(0, 1, 0), model_mb=44.2, network=steady).percentile(50)
     assert from_disk == pytest.approx(0.005 + 0.0089 + 44.2 / 134.2 + 2.914, rel=0.01)
 
@@ -93,16 +93,16 @@ def test_the_stock_container_breaks_three_seconds_cold_and_ours_does_not() -> No
 def test_many_sizes_are_read_off_a_profile_as_one_is() -> None:
     stock = PROFILES["stock"]
     sizes = [0.01, 0.1, 3.0, 5.7, 20.0, 44.2, 300.0]
-    found = latency(stock, sizes, COLD, vcpus=1, loads_per_second=1e-9)
+    times = latency(stock, sizes, COLD, vcpus=1, loads_per_second=1e-9)
     mean = sum(stock.load_seconds(mb) for mb in sizes) / len(sizes)
-    assert found.load_wait.utilisation == pytest.approx(1e-9 * mean, rel=1e-3)
+    assert times.load_wait.utilisation == pytest.approx(1e-9 * mean, rel=1e-3)
 
 
 def test_outside_the_sla_counts_each_class_by_its_own_bound() -> None:
-    found = of("stock", Shares(0.7, 0.1, 0.2), model_mb=44.2)
-    assert found.outside(warm_seconds=100, cold_seconds=100) == 0
-    assert found.outside(warm_seconds=100, cold_seconds=0) == pytest.approx(0.3)
-    assert found.outside(warm_seconds=0, cold_seconds=100) == pytest.approx(0.7)
+    times = of("stock", Shares(0.7, 0.1, 0.2), model_mb=44.2)
+    assert times.outside(warm_seconds=100, cold_seconds=100) == 0
+    assert times.outside(warm_seconds=100, cold_seconds=0) == pytest.approx(0.3)
+    assert times.outside(warm_seconds=0, cold_seconds=100) == pytest.approx(0.7)
 
 
 def test_sizes_count_by_how_often_they_are_called() -> None:

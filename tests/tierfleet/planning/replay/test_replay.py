@@ -109,7 +109,7 @@ def test_many_calls_bring_instances_and_those_begin_empty() -> None:
     requests = requests_of((np.arange(calls) % 50).tolist(), seconds.tolist(), count=50)
     [tail] = _replayed(_fleet(), requests).endpoints
     assert [count for _, count in tail.instances] == [2, 3]
-    # 50 models, of which a third moves to the third instance and is loaded there.
+    # A third of the 50 models moves to the third instance and is loaded there.
     assert 55 <= tail.served.from_s3 <= 80
     assert tail.hours[0].instances == pytest.approx(3 - 8 / 60, abs=0.04)
 
@@ -140,7 +140,7 @@ def test_the_first_days_only_fill_the_caches() -> None:
     rest = _replayed(_fleet(), requests, counted_from=_MONDAY + 86_400).endpoints[0].served
     assert whole.from_s3 > 55
     assert rest.from_s3 < 5
-    with pytest.raises(InputError, match="all of them are left out"):
+    with pytest.raises(InputError, match="all of it is left out"):
         _replayed(_fleet(), requests, counted_from=_MONDAY + 9 * 86_400)
 
 

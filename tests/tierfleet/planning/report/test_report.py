@@ -25,7 +25,7 @@ from tierfleet.planning.search.requirements import requirements_of
 from tierfleet.text import a_second, duration, milliseconds, percent
 
 CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 
 
@@ -94,7 +94,8 @@ def test_the_answer_box_defends_the_bill(plan: Plan, page: Path) -> None:
     assert bill is not None
     assert float(bill[1].replace(",", "")) == pytest.approx(plan.answer.shown.usd, abs=0.5)
     assert re.search(r"x ml\.\w+\.\w+ at \$[\d.]+ an hour", bill[2])
-    assert all(f"{group} $" in text for group in ("volumes", "S3", "CloudWatch"))
+    assert all(f"{line.group} $" in text for line in plan.money.bill)
+    assert {"instances", "S3", "CloudWatch"} <= {line.group for line in plan.money.bill}
     assert "extrapolated" not in text
     assert f"with tierfleet {plan.tool_version}; rates without a period." in text
 
@@ -150,7 +151,7 @@ def test_a_container_has_one_colour_whichever_is_planned() -> None:
     )
     colours = [{name: _colour(name, order) for name in order} for order in orders]
     for name in ("stock", "tierfleet", "booster", "own"):
-        assert len({found[name] for found in colours if name in found}) == 1
+        assert len({colour[name] for colour in colours if name in colour}) == 1
     assert len(set(colours[1].values())) == 4
 
 

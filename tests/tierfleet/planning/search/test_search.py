@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from workloads import PRICES, model, steady, tiering, zipf
+from workloads import PRICES, PRICES_FEW, model, steady, tiering, zipf
 
 from local_cloud.testing.fleets import fleet
 from tierfleet.instance_types import describe
@@ -25,8 +25,11 @@ WORKLOAD = steady(zipf(1000, 100_000))
 
 def test_only_types_with_a_price_that_the_image_runs_on_are_candidates() -> None:
     with_price, without = candidate_types(CONFIG, PRICES)
-    assert describe("ml.m5.xlarge") in with_price
     assert describe("ml.m7i.xlarge") in with_price
+    assert not without
+    assert not any(candidate.graviton or candidate.burstable for candidate in with_price)
+    with_price, without = candidate_types(fleet(region="eu-west-1"), PRICES_FEW)
+    assert set(with_price) == {describe("ml.m5.large"), describe("ml.m5.xlarge")}
     assert describe("ml.c5d.xlarge") in without
     assert not any(candidate.graviton or candidate.burstable for candidate in (*with_price, *without))
 
@@ -62,7 +65,7 @@ def test_no_option_beats_one_on_the_front_in_both() -> None:
 def test_of_fleets_that_cost_hardly_more_the_one_with_the_better_service_is_chosen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(FleetModel, "in_every_placement", lambda _, option: option)  # it prices an option anew
+    monkeypatch.setattr(FleetModel, "in_every_placement", lambda _, option: option)  # it prices an option again
     small = steady(zipf(400, 40_000), model_mb=10.0)
     options = [
         replace(
@@ -142,7 +145,7 @@ def test_more_memory_never_hits_less_and_more_traffic_of_the_same_kind_hits_the_
     assert cases["sessions of 3 calls"].change > 0
 
 
-def test_half_as_many_models_again_join_those_that_share_and_not_the_whales() -> None:
+def test_half_as_many_models_again_join_the_shared_ones_and_not_the_whales() -> None:
     calls = zipf(60, 20_000) | {"w1": 400_000.0, "w2": 380_000.0, "w3": 360_000.0}
     workload = steady(calls)
     planned = model(workload, config=fleet(region="us-east-1"))

@@ -174,3 +174,15 @@ def test_the_busiest_hour_is_an_hour_of_the_trace_so_that_a_launched_whale_gets_
     assert workload.calls_by_hour[60].max() / 3600 < 0.7
     [whale] = [tier for tier in tiering(workload).assigned if tier.dedicated]
     assert whale.tenant == "t0060"
+
+
+def test_tenants_that_stopped_are_named_and_rare_ones_are_not() -> None:
+    # a calls all the time, b stops after three of four weeks, c calls once a fortnight.
+    hour = 3600.0
+    calls = [(hour * n, 0) for n in range(28 * 24)] + [(hour * n + 1, 1) for n in range(0, 20 * 24)]
+    calls += [(14 * 86_400.0 * n, 2) for n in range(2)]
+    calls.sort()
+    requests = requests_of([who for _, who in calls], [at for at, _ in calls], count=3)
+    notices = list(growth_notices(growth_of(requests)))
+    [stopped] = [notice for notice in notices if "made none in the last week" in notice]
+    assert stopped.startswith(f"1 tenant with 42 % of all calls, such as {requests.tenants[1]}")

@@ -118,7 +118,7 @@ def test_the_table_that_athena_exports_is_the_same_as_our_own(requests, tmp_path
         answer = connection.execute(rates_sql())
         columns = [column[0] for column in answer.description]
         rows = answer.fetchall()
-    # Every row of a request stands in one period, and every gap has an end but the last of each tenant.
+    # Each request is in one period. Each gap has an end, except the last one of each tenant.
     assert sum(row[columns.index("requests")] for row in rows) == len(requests)
     file = tmp_path / "rates.csv"
     with file.open("w", newline="") as opened:

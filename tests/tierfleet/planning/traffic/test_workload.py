@@ -1,11 +1,15 @@
 """Traffic as the planner sees it: rates by hour, peaks, and subsets of tenants."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from brute_force import requests_of
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tierfleet.errors import InputError
-from tierfleet.planning.traffic.requests import Requests
+from tierfleet.planning.traffic.requests import Requests, busiest_stretch
 from tierfleet.planning.traffic.shapes import SHAPES
 from tierfleet.planning.traffic.synthesize import synthesize
 from tierfleet.planning.traffic.workload import HOURS_OF_WEEK, model_megabytes, workload_from_trace
@@ -78,3 +82,69 @@ def test_sizes_are_model_files_unless_they_are_said_to_be_packed() -> None:
     assert model_megabytes(("a", "b"), given, 30.0, 0.5).tolist() == [100.0, 60.0]
     with pytest.raises(InputError, match="the size of 1 of 2 models is not known, such as b's"):
         model_megabytes(("a", "b"), given, None)
+
+
+_CALLS = st.lists(st.tuples(st.floats(0, 40 * 3600.0), st.integers(0, 6)), min_size=2, max_size=60)
+
+
+def _from(calls: list[tuple[float, int]]) -> Requests:
+    calls = sorted(calls)
+    return requests_of([who for _, who in calls], [MONDAY + at for at, _ in calls], count=7)
+
+
+@given(_CALLS, st.floats(0, 1), st.integers(1, 70))
+def test_a_stretch_has_the_counted_hour_in_which_the_most_tenants_call(
+    calls: list[tuple[float, int]], skipped: float, most: int
+) -> None:
+    requests = _from(calls)
+    first, last = float(requests.seconds[0]), float(requests.seconds[-1])
+    counted_from = min(first + skipped * (last - first), last)
+    part, counts_from = busiest_stretch(requests, counted_from, most)
+    assert len(part) == min(most, len(requests))
+    assert np.shares_memory(part.seconds, requests.seconds)
+    assert counts_from >= counted_from
+    assert part.seconds[-1] >= counts_from
+    tenants: dict[float, set[int]] = {}
+    for at, who in zip(requests.seconds.tolist(), requests.tenant.tolist(), strict=True):
+        if at >= counted_from:
+            tenants.setdefault(at // 3600, set()).add(who)
+    greatest = max(map(len, tenants.values()))
+    begins = [
+        min(at for at in requests.seconds.tolist() if at >= counted_from and at // 3600 == hour)
+        for hour, callers in tenants.items()
+        if len(callers) == greatest
+    ]
+    assert any(counts_from <= begin <= part.seconds[-1] for begin in begins)
+
+
+def test_the_calls_before_the_busiest_hour_of_a_stretch_fill_the_caches() -> None:
+    # Seven tenants call in the 50th hour, one in the others.
+    calls = [(3600.0 * hour + second, 0) for hour in range(100) for second in range(10)]
+    requests = _from([*calls, *((49 * 3600.0 + 20 + who, who) for who in range(7))])
+    part, counts_from = busiest_stretch(requests, MONDAY, 90)
+    assert counts_from == MONDAY + 49 * 3600
+    assert requests.index_at(counts_from) - requests.index_at(float(part.seconds[0])) == 30
+
+
+# Whole seconds and powers of two: no call moves to another hour by rounding.
+@given(st.lists(st.tuples(st.integers(0, 144_000), st.integers(0, 6)), max_size=60), st.sampled_from([0.5, 2.0, 4.0]))
+def test_busier_traffic_is_the_same_calls_in_a_shorter_time(calls: list[tuple[int, int]], factor: float) -> None:
+    requests = _from([(0, 0), *calls, (144_000, 6)])
+    workload = workload_from_trace(requests, np.ones(7), skip_days=0.1)
+    busier = workload.busier(factor)
+    assert busier.requests is requests
+    first = float(requests.seconds[0])
+    faster = workload_from_trace(
+        replace(requests, seconds=first + (requests.seconds - first) / factor), np.ones(7), skip_days=0.1 / factor
+    )
+    assert busier.calls_per_day.tolist() == (factor * workload.calls_per_day).tolist()
+    assert busier.peak_per_second == pytest.approx(faster.peak_per_second)
+    assert busier.peak_together_per_second == pytest.approx(faster.peak_together_per_second)
+    part, counts_from = busier.followed
+    assert part.seconds == pytest.approx(faster.requests.seconds, abs=1e-5)
+    assert counts_from == pytest.approx(faster.counted_from_seconds, abs=1e-5)
+
+
+def test_a_size_above_a_terabyte_is_an_error_that_names_it() -> None:
+    with pytest.raises(InputError, match=r"1 of 2 models is above 1,000,000 MB, such as b's of 1e\+294 MB"):
+        model_megabytes(("a", "b"), np.array([5e6, 1e300]), None)

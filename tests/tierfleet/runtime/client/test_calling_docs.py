@@ -22,7 +22,7 @@ JSON_BLOCKS = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", P
 
 
 @pytest.mark.parametrize("field", fields(ClientSettings), ids=lambda field: field.name)
-def test_every_setting_stands_with_its_default(field: object) -> None:
+def test_every_setting_is_listed_with_its_default(field: object) -> None:
     default = getattr(ClientSettings(), field.name)  # type: ignore[attr-defined]
     shown = "None" if default is None else f"{default:,g}"
     assert f"| `{field.name}` | {shown} |" in PAGE  # type: ignore[attr-defined]

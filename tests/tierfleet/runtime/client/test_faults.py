@@ -34,8 +34,8 @@ from tierfleet.runtime.route_document import parse_routes
 ROOT = Path(__file__).parents[4]
 
 DEADLINE_SECONDS = 0.6
-# The promise is 0.25 s, which the chaos bench measures; two cores that do much else may add more. A hang is longer.
-LATEST_SECONDS = DEADLINE_SECONDS + 2.0
+# The promise is 0.25 s after the deadline; the chaos bench measures it. Waiting for a fault's end would take 30 s.
+LATEST_SECONDS = chaos_proxy.LONGEST_HOLD_SECONDS / 2
 INVOCATIONS, POINTERS, ROUTES = b"/invocations", b"/catalog/", b"/configuration"
 # A connection that fails is tried three times, so these end in an error; the others are answered, or wait.
 REFUSED = [
@@ -104,7 +104,6 @@ def test_every_fault_ends_in_a_score_or_an_error_in_time(
 
 def test_a_reply_that_drips_ends_at_the_calls_own_deadline(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client's own deadline is 70 s, its read timeout too."""
-    monkeypatch.setattr(chaos_proxy, "DRIP_SECONDS", 0.05)
     with (
         through(url, chaos_proxy.drips, only=INVOCATIONS) as proxy,
         client_at(proxy.port, monkeypatch) as client,
@@ -412,7 +411,7 @@ def test_a_held_pointer_serves_while_s3_gives_what_is_none(
     assert any('"StalePointers": 1' in line for line in lines)
 
 
-def test_thousands_of_calls_in_several_processes_of_which_each_forks() -> None:
+def test_thousands_of_calls_in_several_processes_that_all_fork() -> None:
     """Seconds of `make bench-chaos`."""
     program = [sys.executable, "-m", "benchmarks.client_chaos", "--calls", "2000", "--seed", "7"]
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}

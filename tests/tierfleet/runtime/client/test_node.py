@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -296,7 +298,7 @@ def test_no_call_is_sent_after_its_deadline_nor_for_a_removed_tenant(aws: FakeAw
 
 
 def test_while_appconfig_does_not_answer_an_idle_callers_routes_serve(aws: FakeAws, url: str, tmp_path: Path) -> None:
-    """An hour later by its clock; AppConfig, silent from then on, is waited for once."""
+    """An hour later by its clock. AppConfig is silent from then on; a program that waits for it is ended."""
     aws.held_after_polls = 1
     answers = answers_of(
         url,
@@ -305,12 +307,11 @@ def test_while_appconfig_does_not_answer_an_idle_callers_routes_serve(aws: FakeA
         await said("m01");
         const now = performance.now.bind(performance);
         performance.now = () => now() + 3_600_000;
-        const late = setTimeout(() => process.exit(3), 4000);
         await said("m01");
         await said("m01");
-        clearTimeout(late);
         """,
     )
+    aws.hold_appconfig.set()
     assert [answer.get("endpoint") for answer in answers] == [whale("m01")] * 3, answers
 
 
@@ -323,20 +324,22 @@ def harmed(url: str, *faults: chaos_proxy.Fault, only: bytes) -> Iterator[str]:
         proxy.close()
 
 
+def drips_from_its_first_byte(connection: socket.socket, reply: bytes, _rng: random.Random) -> bool:
+    class First(random.Random):
+        def randrange(self, *_bounds: int) -> int:
+            return 0
+
+    return chaos_proxy.drips(connection, reply, First())
+
+
 @pytest.mark.parametrize(
     "only", [b"/invocations", b"/catalog/", b"/configuration"], ids=["invoke", "pointer", "routes"]
 )
 def test_a_reply_that_drips_ends_at_the_deadline(aws: FakeAws, url: str, tmp_path: Path, only: bytes) -> None:
-    with harmed(url, chaos_proxy.drips, only=only) as through:
-        steps = """
-        const began = performance.now();
-        await said("m37", { deadlineSeconds: 1 });
-        console.log(JSON.stringify({ seconds: (performance.now() - began) / 1000 }));
-        """
-        answer, took = answers_of(through, tmp_path, steps)
+    """Dripped to its end, the reply would arrive after 15 s or more, and be a success."""
+    with harmed(url, drips_from_its_first_byte, only=only) as through:
+        (answer,) = answers_of(through, tmp_path, 'await said("m37", { deadlineSeconds: 1 });')
     assert answer["error"].endswith("of m37 before the deadline")
-    # The promise is 0.25 s; a busy machine may add much more. A reply that drips to its end takes longer.
-    assert took["seconds"] < 5
 
 
 CUT = [

@@ -232,7 +232,7 @@ def test_routes_without_a_probe_compare_nothing() -> None:
     assert (compared.word, runtime.requests, answer([compared]).succeeded) == ("unprobed", [], True)
 
 
-def test_a_move_to_a_shared_endpoint_without_a_published_model_is_not_probed() -> None:
+def test_a_move_to_a_multi_model_endpoint_without_a_published_model_is_not_probed() -> None:
     runtime = Runtime(whale=b"[0.25]")
     assert outcome(routes("whale"), routes(), runtime, Catalog(None)) == ("unpublished", "")
     assert runtime.requests == []

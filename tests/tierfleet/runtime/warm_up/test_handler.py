@@ -22,9 +22,11 @@ from botocore.stub import Stubber
 from loopback import BUCKET
 
 from tierfleet.runtime import metrics
-from tierfleet.runtime.route_parts import part_key
-from tierfleet.runtime.warm_up import custom_resource, gate
+from tierfleet.runtime.route_parts import PartReader, part_key
+from tierfleet.runtime.warm_up import custom_resource, gate, tier_run
 from tierfleet.runtime.warm_up import run as warm
+from tierfleet.runtime.warm_up.endpoint_gate import RUNS_OF_ONE_GATE
+from tierfleet.runtime.warm_up.invocation import ANSWER_MARGIN_SECONDS, Settings
 
 ROOT = Path(__file__).parents[4]
 OLD, NEW = "fraud--prod--tail--all--mme-m5-large", "fraud--prod--tail--all--mme-m5-xlarge"
@@ -168,6 +170,14 @@ class StubbedAws:
         key = {"Bucket": BUCKET, "Key": f"catalog/{tenant}.json"}
         self.stubs["s3"].add_client_error("get_object", "NoSuchKey", "no", expected_params=key)
 
+    def replaced(self, *tenants: str, old_instances: int = 2, new_instances: int = 2) -> None:
+        """NEW is in service and will replace OLD, which serves now, with these tenants on the warm-up list."""
+        self.stack("UPDATE_IN_PROGRESS")
+        self.endpoint(NEW, "Config-New")
+        self.deployed(document(OLD, *tenants))
+        self.endpoint(OLD, "Config-Old", ProductionVariants=instances(old_instances))
+        self.endpoint(NEW, "Config-New", ProductionVariants=instances(new_instances))
+
     def stack(self, status: str) -> None:
         stack = {"StackName": "Fraud-prod-Fleet", "CreationTime": "2027-09-14", "StackStatus": status}
         self.stubs["cloudformation"].add_response("describe_stacks", {"Stacks": [stack]}, {"StackName": STACK})
@@ -193,15 +203,14 @@ def aws(aws_clients: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterato
     stubbed = StubbedAws(aws_clients)
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(warm_up, "AWS", SimpleNamespace(**aws_clients))
-    warm_up.settings.cache_clear()
+    read_part = PartReader(lambda: aws_clients["s3"])
+    monkeypatch.setattr(warm_up, "AWS", SimpleNamespace(**aws_clients, read_part=read_part))
     for stub in stubbed.stubs.values():
         stub.activate()
     yield stubbed
     for stub in stubbed.stubs.values():
         stub.assert_no_pending_responses()
         stub.deactivate()
-    warm_up.settings.cache_clear()
 
 
 class ResponseUrl:
@@ -316,7 +325,7 @@ def test_a_person_may_name_the_tenants(aws: StubbedAws) -> None:
 
 def test_the_run_ends_before_the_function_does(aws: StubbedAws) -> None:
     aws.deployed(document(OLD, "m02", "m03"))
-    report = warm_up.handler({"tier": "tail"}, Context(seconds=warm_up.ANSWER_MARGIN_SECONDS))
+    report = warm_up.handler({"tier": "tail"}, Context(seconds=ANSWER_MARGIN_SECONDS))
     assert report["left"] == ["m02", "m03"]
     assert report["stopped"] == "the deadline of 0 seconds was near"
 
@@ -326,8 +335,8 @@ def test_a_run_is_capped_by_the_function_and_by_780_seconds(
     aws: StubbedAws, monkeypatch: pytest.MonkeyPatch, function_seconds: int, deadline_seconds: int
 ) -> None:
     plans = []
-    real_warm = warm_up.warm
-    monkeypatch.setattr(warm_up, "warm", lambda plan, **clients: plans.append(plan) or real_warm(plan, **clients))
+    real_warm = tier_run.warm
+    monkeypatch.setattr(tier_run, "warm", lambda plan, **clients: plans.append(plan) or real_warm(plan, **clients))
     aws.deployed(document(OLD).replace(b'"deadline_seconds": 780', b'"deadline_seconds": 5000'))
     warm_up.handler({"tier": "tail"}, Context(function_seconds))
     assert [plan.deadline_seconds for plan in plans] == [deadline_seconds]
@@ -493,11 +502,7 @@ def only_answer(cloudformation: ResponseUrl) -> dict[str, Any]:
 def test_the_gate_warms_the_new_endpoint_with_the_document_about_to_be_deployed(
     aws: StubbedAws, cloudformation: ResponseUrl, kind: str
 ) -> None:
-    aws.stack("UPDATE_IN_PROGRESS")
-    aws.endpoint(NEW, "Config-New")
-    aws.deployed(document(OLD, "m02"))
-    aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(2))
-    aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
+    aws.replaced("m02")
     aws.hosted(document(NEW, "m02", "m01", "m03"))
     aws.unpublished("m03")
     aws.probed(NEW, "m02")
@@ -521,11 +526,7 @@ def instances(count: int) -> list[dict[str, Any]]:
 def test_a_new_endpoint_gets_the_instances_of_its_predecessor_before_it_is_warmed(
     aws: StubbedAws, cloudformation: ResponseUrl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    aws.stack("UPDATE_IN_PROGRESS")
-    aws.endpoint(NEW, "Config-New")
-    aws.deployed(document(OLD, "m02"))
-    aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(5))
-    aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
+    aws.replaced("m02", old_instances=5)
     aws.stubs["sagemaker"].add_response(
         "update_endpoint_weights_and_capacities",
         {"EndpointArn": "arn:aws:sagemaker:eu-west-1:111122223333:endpoint/x"},
@@ -540,7 +541,7 @@ def test_a_new_endpoint_gets_the_instances_of_its_predecessor_before_it_is_warme
     aws.hosted(document(NEW, "m02"))
     aws.probed(NEW, "m02")
     time = Time()
-    monkeypatch.setattr(warm_up.gate, "wait", partial(gate.wait, sleep=time.sleep, clock=time.clock))
+    monkeypatch.setattr(gate, "wait", partial(gate.wait, sleep=time.sleep, clock=time.clock))
     warm_up.handler(gate_request(cloudformation), Context())
     assert only_answer(cloudformation)["Data"]["Warmed"] == 1
     assert {"message": "new endpoint grows", "endpoint": NEW, "instances": 5, "like": OLD} in logged(capsys)
@@ -562,11 +563,7 @@ def test_a_predecessor_that_is_gone_asks_for_no_instances(aws: StubbedAws, cloud
 def test_a_new_endpoint_that_cannot_get_the_instances_of_its_predecessor_fails_the_deployment(
     aws: StubbedAws, cloudformation: ResponseUrl
 ) -> None:
-    aws.stack("UPDATE_IN_PROGRESS")
-    aws.endpoint(NEW, "Config-New")
-    aws.deployed(document(OLD, "m02"))
-    aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(5))
-    aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
+    aws.replaced("m02", old_instances=5)
     aws.stubs["sagemaker"].add_client_error("update_endpoint_weights_and_capacities", "ResourceLimitExceeded", "quota")
     warm_up.handler(gate_request(cloudformation), Context())
     assert only_answer(cloudformation)["Status"] == "FAILED"
@@ -600,11 +597,7 @@ def test_a_tenant_that_only_the_old_endpoint_answers_fails_the_deployment(
     aws: StubbedAws, cloudformation: ResponseUrl, old_answers: bool, status: str
 ) -> None:
     """A bad model, which neither endpoint answers, holds up no deployment."""
-    aws.stack("UPDATE_IN_PROGRESS")
-    aws.endpoint(NEW, "Config-New")
-    aws.deployed(document(OLD, "m02", "m03"))
-    aws.endpoint(OLD, "Config-Old", ProductionVariants=instances(2))
-    aws.endpoint(NEW, "Config-New", ProductionVariants=instances(2))
+    aws.replaced("m02", "m03")
     aws.hosted(document(NEW, "m02", "m03"))
     aws.refused(NEW, "m03")
     aws.probed(NEW, "m02")
@@ -768,7 +761,7 @@ def test_the_gate_waits_for_the_endpoint_before_it_warms_it(
     aws.hosted(document(NEW, "m02"))
     aws.probed(NEW, "m02")
     time = Time()
-    monkeypatch.setattr(warm_up.gate, "wait", partial(gate.wait, sleep=time.sleep, clock=time.clock))
+    monkeypatch.setattr(gate, "wait", partial(gate.wait, sleep=time.sleep, clock=time.clock))
     warm_up.handler(gate_request(cloudformation), Context())
     assert only_answer(cloudformation)["Status"] == "SUCCESS"
     assert only_answer(cloudformation)["Data"]["Warmed"] == 1
@@ -838,7 +831,7 @@ def test_the_last_run_warms_with_the_time_it_has(aws: StubbedAws, cloudformation
     aws.endpoint(NEW, "Config-New")
     aws.hosted(document(NEW, "m02"))
     aws.probed(NEW, "m02")
-    request = {**gate_request(cloudformation, "Create"), "TierfleetRun": warm_up.RUNS_OF_ONE_GATE}
+    request = {**gate_request(cloudformation, "Create"), "TierfleetRun": RUNS_OF_ONE_GATE}
     warm_up.handler(request, Context(600))
     assert only_answer(cloudformation)["Data"]["Warmed"] == 1
 
@@ -848,7 +841,7 @@ def test_an_endpoint_that_takes_longer_than_the_stack_waits_fails_the_gate(
 ) -> None:
     aws.stack("UPDATE_IN_PROGRESS")
     aws.endpoint(NEW, "Config-Old", EndpointStatus="Updating")
-    request = {**gate_request(cloudformation), "TierfleetRun": warm_up.RUNS_OF_ONE_GATE - 1}
+    request = {**gate_request(cloudformation), "TierfleetRun": RUNS_OF_ONE_GATE - 1}
     warm_up.handler(request, Context(30.5))
     answer = only_answer(cloudformation)
     assert answer["Status"] == "FAILED"
@@ -931,7 +924,7 @@ RARE = "fraud--prod--rare--all--mme-m5-large"
 
 
 def moving_request(cloudformation: ResponseUrl, kind: str = "Update") -> dict[str, Any]:
-    """The request of the resource that warms tenants on their way to a shared endpoint."""
+    """The request of the resource that warms tenants that move to a multi-model endpoint."""
     request = gate_request(cloudformation, kind)
     request |= {"LogicalResourceId": "Moved", "ResourceProperties": {"RouteDocumentVersion": "8"}}
     return request | {"PhysicalResourceId": "Moved"} if kind != "Create" else request
@@ -944,7 +937,7 @@ def routed(**tenants: str) -> bytes:
     return json.dumps(content).encode()
 
 
-def test_tenants_that_move_to_a_shared_endpoint_are_warmed_there_before_the_deployment(
+def test_tenants_that_move_to_a_multi_model_endpoint_are_warmed_there_before_the_deployment(
     aws: StubbedAws, cloudformation: ResponseUrl, capsys: pytest.CaptureFixture[str]
 ) -> None:
     aws.stack("UPDATE_IN_PROGRESS")
@@ -1002,7 +995,7 @@ def test_what_there_is_no_time_for_is_left_and_the_deployment_goes_on(
     aws.stack("UPDATE_IN_PROGRESS")
     aws.hosted(routed(m05="rare"))
     aws.deployed(routed(m01="whale"))
-    warm_up.handler(moving_request(cloudformation), Context(seconds=warm_up.ANSWER_MARGIN_SECONDS))
+    warm_up.handler(moving_request(cloudformation), Context(seconds=ANSWER_MARGIN_SECONDS))
     assert only_answer(cloudformation)["Status"] == "SUCCESS"
     assert only_answer(cloudformation)["Data"] == {"Warmed": 0, "Failed": 0, "Missing": 0, "Skipped": 0, "Left": 2}
     assert sum(line.get("WarmUpLeft", 0) for line in metrics_of(logged(capsys))) == 2
@@ -1036,7 +1029,7 @@ def test_an_answer_that_never_arrives_is_an_error(cloudformation: ResponseUrl) -
 def test_every_attempt_to_answer_fits_in_the_margin() -> None:
     waits = sum(0.5 * 2**attempt for attempt in range(1, custom_resource.ANSWER_ATTEMPTS))
     attempts = custom_resource.ANSWER_ATTEMPTS * custom_resource.ANSWER_TIMEOUT_SECONDS
-    assert attempts + waits < warm_up.ANSWER_MARGIN_SECONDS
+    assert attempts + waits < ANSWER_MARGIN_SECONDS
 
 
 # --- documentation, settings and asset ---
@@ -1047,8 +1040,8 @@ def test_the_documentation_has_every_metric_and_the_real_limits() -> None:
     for name in metrics.UNITS:
         assert (f"`{name}`" in text) == name.startswith("WarmUp")
     for limit in (
-        f"{warm_up.LONGEST_RUN_SECONDS} s",
-        f"less {warm_up.ANSWER_MARGIN_SECONDS} s",
+        f"{tier_run.LONGEST_RUN_SECONDS} s",
+        f"less {ANSWER_MARGIN_SECONDS} s",
         f"last {warm.LONGEST_PROBE_SECONDS} s",
         f"up to {warm.LONGEST_LOAD_SECONDS} s",
         f"up to {warm.MOST_ATTEMPTS} attempts",
@@ -1059,9 +1052,9 @@ def test_the_documentation_has_every_metric_and_the_real_limits() -> None:
 
 
 def test_settings_name_every_missing_variable_at_once() -> None:
-    assert warm_up.Settings.read(SETTINGS).models_bucket == BUCKET
+    assert Settings.read(SETTINGS).models_bucket == BUCKET
     with pytest.raises(ValueError, match="TIERFLEET_FLEET, TIERFLEET_ROUTES_PROFILE_ID"):
-        warm_up.Settings.read({**SETTINGS, "TIERFLEET_FLEET": "", "TIERFLEET_ROUTES_PROFILE_ID": ""})
+        Settings.read({**SETTINGS, "TIERFLEET_FLEET": "", "TIERFLEET_ROUTES_PROFILE_ID": ""})
 
 
 ASSET_CHECK = """

@@ -1,4 +1,4 @@
-"""Who comes to a shared endpoint with the next routes."""
+"""Which tenants the next routes move to a multi-model endpoint."""
 
 import json
 from typing import Any
@@ -64,7 +64,7 @@ def test_a_tier_that_becomes_shared_warms_the_tenants_that_had_endpoints_there()
     assert moved_tenants(routes({"t1": "whale"}), after) == {"whale": ("t1",)}
 
 
-def test_another_default_tier_warms_those_of_whom_the_lists_know() -> None:
+def test_another_default_tier_warms_the_tenants_that_the_lists_name() -> None:
     assert moved_tenants(routes(), routes(listed=["t1"], default="rare")) == {"rare": ("t1",)}
 
 
@@ -74,7 +74,7 @@ def test_whales_come_first_then_the_list_then_the_others() -> None:
 
 
 @given(placed, placed, lists)
-def test_exactly_those_who_come_to_a_shared_tier_are_named_once(
+def test_each_tenant_that_comes_to_a_shared_tier_is_named_once(
     before: dict[str, str], after: dict[str, str], listed: list[str]
 ) -> None:
     moved = moved_tenants(routes(before), routes(after, listed))

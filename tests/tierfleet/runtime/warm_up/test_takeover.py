@@ -1,4 +1,4 @@
-"""Whether a new shared endpoint may take over: a comparison with the endpoint that serves so far."""
+"""Whether a new multi-model endpoint may take over: it is compared with the one that serves now."""
 
 from collections.abc import Mapping, Sequence
 

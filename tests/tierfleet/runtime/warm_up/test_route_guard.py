@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierfleet.runtime import route_guard
+from tierfleet.runtime.warm_up import route_guard
 from tierfleet.runtime.warm_up.custom_resource import Answer
 
 STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/shop-test-Fleet/1a2b"
@@ -233,7 +233,7 @@ def test_routes_that_cannot_be_put_back_stop_the_rollback_before_it_deletes_endp
     stoppable=st.booleans(),
     wait=st.integers(0, 8000),
 )
-def test_success_means_that_nobody_is_told_the_document_any_more(
+def test_success_means_that_no_caller_gets_the_document_any_more(
     state: str, rolling_back_seconds: float, stale_seconds: float, stoppable: bool, wait: int
 ) -> None:
     appconfig = bake(state, rolling_back_seconds=rolling_back_seconds, stale_seconds=stale_seconds, stoppable=stoppable)

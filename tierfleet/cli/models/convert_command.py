@@ -24,8 +24,8 @@ from tierfleet.models.target import named_target, target_of
 from tierfleet.text import counted, size
 
 if TYPE_CHECKING:
-    from tierfleet_server.publishing.packaging import Forest
     from tierfleet_server.publishing.rounds import Rounds
+    from tierfleet_server.publishing.served_model import Forest
 
 _SHOWN = 20
 
@@ -89,7 +89,7 @@ def _convert(
 
 def _file(model: Path, output: Path, image: str, rounds: "Rounds", *, as_json: bool) -> None:
     from tierfleet_server.model.refusal import BadModel
-    from tierfleet_server.publishing.packaging import converted_model
+    from tierfleet_server.publishing.served_model import converted_model
 
     if output.suffix not in (".ubj", ".json"):
         fail(f"{output}: the file name must end in .ubj or .json, which sets the format")

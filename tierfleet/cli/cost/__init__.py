@@ -1,0 +1,1 @@
+"""The `tierfleet cost` and `tierfleet prices` commands."""

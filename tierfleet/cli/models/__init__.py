@@ -1,0 +1,1 @@
+"""The `tierfleet models` commands."""
