@@ -104,7 +104,7 @@ class EndpointSpec:
 
 def read_endpoint(message: dict[str, Any]) -> EndpointSpec:
     """The inverse of `dataclasses.asdict` after JSON."""
-    # JSON has no tuples, and specs are compared with those that run.
+    # JSON has no tuples, and specs are compared with the running ones.
     fleets = tuple(
         FleetSpec(**{**fleet, "variants": tuple(_read_variant(variant) for variant in fleet["variants"])})
         for fleet in message["fleets"]

@@ -71,7 +71,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
         {},
         [("tiers.nightly", "instance_type", "a burstable type cannot autoscale")],
     ),
-    "a volume beside a local disk": (
+    "a volume next to a local disk": (
         nightly(instance_type="ml.m5d.large", volume_size_in_gb=50),
         {},
         [("tiers.nightly", "volume_size_in_gb", "local NVMe disk")],

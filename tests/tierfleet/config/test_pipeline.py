@@ -94,7 +94,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
         {},
         [(f"{WHERE}.stages.1", "model", "loads what a call names")],
     ),
-    "a pin on a shared endpoint": (
+    "a pin on an endpoint of all tenants": (
         decided([FEATURES, SHARED]),
         {},
         [(f"{WHERE}.tenants", "p1", "share one endpoint, and the pointer names the version")],
