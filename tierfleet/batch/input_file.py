@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -15,7 +16,10 @@ MISSING: Final = "nan"
 _SUFFIXES: Final = (".csv", ".parquet")
 _SHOWN_PROBLEMS: Final = 10
 _FETCHED_ROWS: Final = 10_000
-_NUMERIC: Final = ("INT", "FLOAT", "DOUBLE", "DECIMAL", "BOOLEAN", "REAL")
+# DuckDB's names: TINYINT to HUGEINT with and without a sign, and the decimals' without their width.
+_NUMERIC: Final = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT|U?INTEGER|FLOAT|DOUBLE|REAL|DECIMAL(\(.*\))?|BOOLEAN")
+# Python would also read 1_000 and the digits of other scripts, which no model server does.
+_NOT_IN_A_NUMBER: Final = re.compile(r"[^\x00-\x7f]|_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,10 @@ def _number(cell: str) -> float | None:
     """nan for a missing value; None for anything but a number."""
     if not cell:
         return math.nan
+    return None if _NOT_IN_A_NUMBER.search(cell) else _float(cell)
+
+
+def _float(cell: str) -> float | None:
     try:
         return float(cell)
     except ValueError:
@@ -110,7 +118,8 @@ def _csv_cells(path: Path) -> Iterator[list[str]]:
             first = next(lines, None)
             if first is None:
                 return
-            if not all(cell and _number(cell) is None for cell in first):
+            # A row with 1_000 is a row with a problem, not a header.
+            if not all(cell and _float(cell) is None for cell in first):
                 yield first
             yield from lines
     except (UnicodeDecodeError, csv.Error) as error:
@@ -127,7 +136,7 @@ def _parquet_cells(path: Path) -> Iterator[list[str]]:
     try:
         with duckdb.connect() as connection:
             columns = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
-            wrong = [f"{name} ({kind})" for name, kind, *_ in columns if not any(word in kind for word in _NUMERIC)]
+            wrong = [f"{name} ({kind})" for name, kind, *_ in columns if not _NUMERIC.fullmatch(kind)]
             if wrong:
                 raise InputError(f"{path}: columns {', '.join(wrong[:_SHOWN_PROBLEMS])} are not numbers; remove them")
             connection.execute("SELECT * FROM read_parquet(?)", [str(path)])

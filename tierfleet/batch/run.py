@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tierfleet.batch.input_file import InputFile, in_chunks, read_rows
 from tierfleet.batch.pace import Pace
-from tierfleet.batch.run_state import VERSION, Answered, Journal, Manifest, RowResult, begun, finish
+from tierfleet.batch.run_state import VERSION, Answered, Journal, Manifest, RowResult, begun, finish, manifest_path
 from tierfleet.batch.scoring import FailedRows, body_of, results_of, score
 from tierfleet.errors import InputError
 from tierfleet.files import replacing
@@ -83,6 +83,8 @@ def run(backfill: Backfill, client: FleetClient, *, progress: Callable[[int], ob
     """
     started = time.monotonic()
     file = backfill.file
+    if backfill.out.resolve() == file.path.resolve():
+        raise InputError(f"--out {backfill.out} is the input file itself; give another --out")
     wanted = Manifest(
         version=VERSION,
         fleet=backfill.fleet,
@@ -95,8 +97,8 @@ def run(backfill: Backfill, client: FleetClient, *, progress: Callable[[int], ob
     )
     manifest = begun(backfill.out, wanted, rows_per_request_given=backfill.rows_per_request is not None)
     if manifest.complete:
+        failed, versions = _counted(backfill.out, file.rows)
         progress(file.rows)
-        failed, versions = _counted(backfill.out)
         return Summary(
             out=str(backfill.out), rows=file.rows, failed_rows=failed, resumed_rows=file.rows, requests=0,
             seconds=time.monotonic() - started, model_versions=versions,
@@ -247,7 +249,22 @@ def _shown(result: RowResult) -> str:
     return json.dumps(result.score)
 
 
-def _counted(out: Path) -> tuple[int, dict[str, int]]:
-    """Failed rows of a complete output. Its journal, which knew the versions, is gone."""
-    with out.open(newline="", encoding="utf-8") as file:
-        return sum(bool(line["error"]) for line in csv.DictReader(file)), {}
+def _counted(out: Path, rows: int) -> tuple[int, dict[str, int]]:
+    """Failed rows of a complete output of so many rows. Its journal, which knew the versions, is gone.
+
+    Raises InputError for a file that is not whole any more, and OSError.
+    """
+    try:
+        with out.open(newline="", encoding="utf-8") as file:
+            lines = csv.reader(file)
+            if next(lines, None) != list(HEADER):
+                raise ValueError("another header")
+            errors = [error for _row, _score, error in lines]
+        if len(errors) != rows:
+            raise ValueError(f"{len(errors):,} rows instead of {rows:,}")
+    except (ValueError, csv.Error) as error:
+        raise InputError(
+            f"{out} was complete and has been changed since ({error}); delete it and {manifest_path(out)} to start "
+            "again, or give another --out"
+        ) from error
+    return sum(map(bool, errors)), {}

@@ -107,7 +107,12 @@ def _read(file: Path) -> Manifest:
         document = json.loads(file.read_text(encoding="utf-8"))
         if sorted(document) != sorted(field.name for field in fields(Manifest)):
             raise ValueError("other fields")
-        return Manifest(**document)
+        if any(type(document[field.name]) is not field.type for field in fields(Manifest)):
+            raise TypeError("other types")
+        manifest = Manifest(**document)
+        if min(manifest.rows, manifest.rows_per_request) < 1:
+            raise ValueError("no rows")
+        return manifest
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is no manifest of tierfleet batch; delete it, or give another --out") from error
 

@@ -105,6 +105,8 @@ def test_a_run_of_bad_rows_ends_early_and_may_be_resumed_with_a_higher_limit(at:
             ["row 2 has 1 cells, allowed: 2", "row 3, column 2 is 'x'", "row 4, column 2 is inf"],
         ),
         (b"\xff\xfe1,2\n", ["is not CSV in UTF-8"]),
+        # Python reads these as numbers, and no model server does.
+        ("1_000,2_000\n1,٢\n".encode(), ["row 1, column 1 is '1_000'", "row 1, column 2", "row 2, column 2 is '٢'"]),
         (b"1,2\n" + b"x,y\n" * 30, ["row 2, column 1", "and 50 more"]),
     ],
 )
@@ -150,6 +152,28 @@ def test_an_output_of_another_run_is_not_touched(at: FakeAws, tmp_path: Path) ->
     assert "was complete and is gone" in " ".join(run("m08", file, "-o", out, code=2).split())
     manifest_path(out).write_text("{}")
     assert "is no manifest of tierfleet batch" in " ".join(run("m08", file, "-o", out, code=2).split())
+    assert "is the input file itself" in " ".join(run("m08", file, "-o", file, code=2).split())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"rows": "9"}, {"rows": None}, {"rows_per_request": 0}, {"rows_per_request": 2.5}, {"complete": 1}, {"more": 1}],
+)
+def test_a_damaged_manifest_is_refused(at: FakeAws, tmp_path: Path, damage: dict[str, Any]) -> None:
+    file, out = write(tmp_path / "rows.csv", 9), tmp_path / "scores.csv"
+    run("m08", file, "-o", out)
+    manifest_path(out).write_text(json.dumps(json.loads(manifest_path(out).read_text()) | damage))
+    write(file, 10)
+    assert "is no manifest of tierfleet batch" in " ".join(run("m08", file, "-o", out, code=2).split())
+
+
+@pytest.mark.parametrize("content", [b"", b"mine\n1\n", b"row,score,error\n1,0.5,\n", b"row,score,error\n1\n", b"\xff"])
+def test_a_complete_output_that_was_changed_is_refused(at: FakeAws, tmp_path: Path, content: bytes) -> None:
+    file, out = write(tmp_path / "rows.csv", 9), tmp_path / "scores.csv"
+    run("m08", file, "-o", out)
+    out.write_bytes(content)
+    assert "was complete and has been changed since" in " ".join(run("m08", file, "-o", out, code=2).split())
+    assert out.read_bytes() == content
 
 
 def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
@@ -165,6 +189,10 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.parquet"
     duckdb.sql("SELECT 'x' AS name, 1 AS b").write_parquet(str(wrong))
     with pytest.raises(InputError, match=r"columns name \(VARCHAR\) are not numbers"):
+        check_file(wrong)
+    # Their names contain those of numbers.
+    duckdb.sql("SELECT [1] AS a, {'b': 1.5} AS b, MAP([1], [2]) AS c, INTERVAL 1 DAY AS d").write_parquet(str(wrong))
+    with pytest.raises(InputError, match=r"columns a .*, b .*, c .*, d .* are not numbers"):
         check_file(wrong)
     wrong.write_bytes(b"no parquet")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
