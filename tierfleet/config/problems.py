@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ Severity = Literal["error", "warning", "note"]
 
 # A key of a thousand characters would push the message off the screen.
 _LONGEST_NAME = 100
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # In the words of TOML.
 _SHAPES = {
     "model_type": "should be a table",
@@ -44,7 +46,9 @@ class Problem:
         table, key = shortened(self.table, _LONGEST_NAME), shortened(self.key, _LONGEST_NAME)
         place = f"[{table}] {key}" if table else key
         shown = "" if self.value is None else f" = {_shown(self.value)}"
-        return f"{self.severity}: {self.file}: {place}{shown}: {self.message}; {self.fix}"
+        text = f"{self.severity}: {self.file}: {place}{shown}: {self.message}; {self.fix}"
+        # A message may name keys and values of the file, whose line breaks would make two problems of one.
+        return _CONTROL.sub(lambda character: repr(character[0])[1:-1], text)
 
 
 class ConfigError(ValueError):

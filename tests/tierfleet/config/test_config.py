@@ -149,12 +149,17 @@ BROKEN: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
         {
             "container": {
                 "version": "1.6-1",
-                "environment": {"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_PROGRAM": "inference.py"},
+                "environment": {
+                    "SAGEMAKER_MULTI_MODEL": "true",
+                    "SAGEMAKER_BIND_TO_PORT": "80",
+                    "SAGEMAKER_PROGRAM": "inference.py",
+                },
             }
         },
         [
             ("container", "version", "1.7-1, 3.0-5"),
             ("container.environment", "SAGEMAKER_MULTI_MODEL", "sets this itself"),
+            ("container.environment", "SAGEMAKER_BIND_TO_PORT", "sets this itself"),
             ("container", "environment", "SAGEMAKER_SUBMIT_DIRECTORY together"),
         ],
     ),

@@ -216,6 +216,13 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
 }
 
 
+def test_a_problem_that_names_a_hostname_with_a_line_break_is_one_line(tmp_path: Path) -> None:
+    own = tenant(container("card\n2", model="c1/1.tar.gz"), container("velocity\u2028", model="c1/2.tar.gz"))
+    result = checked(tmp_path, with_trio(trio(own)))
+    assert result.config is None
+    assert [len(str(problem).splitlines()) for problem in result.problems] == [1] * len(result.problems)
+
+
 def test_a_sound_multi_container_tier_has_no_problem(tmp_path: Path) -> None:
     own = tenant(
         container("card"),

@@ -57,6 +57,16 @@ WHERE = "tiers.decided"
 # What is wrong: the tier and the rest of the file, then (table, key, words) of each error.
 BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str]]]] = {
     "one stage": (decided([SCORE]), {}, [(WHERE, "stages", "at least 2 items")]),
+    "variables that SageMaker sets": (
+        decided(
+            [FEATURES | {"environment": {"SAGEMAKER_BIND_TO_PORT": "80", "SAGEMAKER_SAFE_PORT_RANGE": "1-2"}}, SCORE]
+        ),
+        {},
+        [
+            (f"{WHERE}.stages.0.environment", "SAGEMAKER_BIND_TO_PORT", "SageMaker sets this itself"),
+            (f"{WHERE}.stages.0.environment", "SAGEMAKER_SAFE_PORT_RANGE", "SageMaker sets this itself"),
+        ],
+    ),
     "sixteen stages": (
         decided([SCORE, *({**FEATURES, "name": f"f{n}"} for n in range(15))]),
         {},

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     # The tiers with several containers import this module.
     from tierfleet.config.hosting.tier import InstanceTier
 
-if TYPE_CHECKING:
-    # The tiers with several containers import this module.
-    pass
-
 # The media types that each image reads without a script. Sources: encoder.py of sagemaker-xgboost-container,
 # handler_service.py of sagemaker-scikit-learn-container, container/tierfleet_server/payloads/. RecordIO is binary,
 # and a fleet file is text.
@@ -26,6 +22,13 @@ _READS = {
     "sagemaker-xgboost": _XGBOOST_TYPES,
     "sagemaker-scikit-learn": ("text/csv", "application/json"),
     images.TIERFLEET_IMAGE: (*_XGBOOST_TYPES, "application/json"),
+}
+# Sources: docs.aws.amazon.com/sagemaker/latest/dg/multi-container-direct.html and your-algorithms-inference-code.html
+_OF_PORTS = ": it gives every container a port of its own"
+_SET_BY_SAGEMAKER = {
+    "SAGEMAKER_MULTI_MODEL": ", from the tier's hosting",
+    "SAGEMAKER_BIND_TO_PORT": _OF_PORTS,
+    "SAGEMAKER_SAFE_PORT_RANGE": _OF_PORTS,
 }
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _MEDIA_TYPE = re.compile(rf'({_NAME}/{_NAME})([ \t]*;[ \t]*{_NAME}=({_NAME}|"[^"\\]*"))*')
@@ -102,9 +105,9 @@ def check_environment(container: Container) -> Iterator[Problem]:
     if sum(len((key + value).encode()) for key, value in environment.items()) > aws_limits.ENVIRONMENT_BYTES.most:
         message = "all entries together may have at most 32 KiB"
         yield Problem("container", "environment", None, message, "put the data into the model artefact")
-    if "SAGEMAKER_MULTI_MODEL" in environment:
-        message = "SageMaker sets this itself, from the tier's hosting"
-        yield Problem(where, "SAGEMAKER_MULTI_MODEL", environment["SAGEMAKER_MULTI_MODEL"], message, "remove it")
+    for key, how in _SET_BY_SAGEMAKER.items():
+        if key in environment:
+            yield Problem(where, key, environment[key], f"SageMaker sets this itself{how}", "remove it")
     if ("SAGEMAKER_PROGRAM" in environment) != ("SAGEMAKER_SUBMIT_DIRECTORY" in environment):
         message = "script mode needs SAGEMAKER_PROGRAM and SAGEMAKER_SUBMIT_DIRECTORY together"
         yield Problem("container", "environment", None, message, "set both or neither")

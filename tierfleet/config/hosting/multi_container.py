@@ -32,8 +32,6 @@ MOST_CONTAINERS: Final = 15
 # Of the nested stack of one tenant, without the alarms of its containers. A test compares it with the template.
 STACK_RESOURCES: Final = 13
 ALARMS_OF_A_CONTAINER: Final = 2
-# SageMaker sets these. Source: docs.aws.amazon.com/sagemaker/latest/dg/multi-container-direct.html
-_SET_BY_SAGEMAKER: Final = ("SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_SAFE_PORT_RANGE")
 
 ROUTE_KEYS: Final[Mapping[str, Any]] = {
     "primary": {"type": "string", "minLength": 1, "maxLength": MAX_HOSTNAME_CHARACTERS},
@@ -218,10 +216,6 @@ def _primary(place: str, own: MultiContainerTenant, probe: Probe | None) -> Iter
 
 def _container(container: TenantContainer, tier: Tier, tier_name: str, rest: RestOfFile) -> Iterator[Problem]:
     yield from check_environment(container)
-    for key in _SET_BY_SAGEMAKER:
-        if key in container.environment:
-            message = "SageMaker sets this itself: each container of an instance has another port"
-            yield Problem("container.environment", key, container.environment[key], message, "remove it")
     if rest.region is not None:
         yield from check_image(container, rest.region, {tier_name: tier})
     if rest.network_isolation is not None:
