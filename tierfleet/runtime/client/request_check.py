@@ -13,7 +13,8 @@ from tierfleet.runtime.route_document import Route
 
 TENANT: Final = re.compile(names.WORD_PATTERN)
 # A larger integer does not fit a float.
-_MOST_SECONDS: Final = 10**300
+MOST_SECONDS: Final = 10**300
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 # InvokeEndpoint's own limit of ContentType and Accept, which travel as HTTP headers.
 _HEADER_VALUE: Final = re.compile(r"[!-~]([ -~]{0,1022}[!-~])?")
 
@@ -32,6 +33,8 @@ def check_request(
         wrong.append(f"{_shown(tenant)} is not a tenant id, allowed: {names.WORD_PATTERN}")
     if not isinstance(body, bytes | bytearray | str):
         wrong.append(f"the body is a {type(body).__name__}, allowed: bytes")
+    elif isinstance(body, str) and _LONE_SURROGATE.search(body):
+        wrong.append("the body is a text with half of a surrogate pair, which UTF-8 does not have, allowed: bytes")
     for name, value in (("content_type", content_type), ("accept", accept)):
         if name == "content_type" and value is None:
             continue
@@ -41,8 +44,8 @@ def check_request(
         wrong.append(f"container is {_shown(container)}, allowed: the hostname of a container, or {PRIMARY}")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds <= math.inf:
         wrong.append(f"deadline_seconds is {_shown(seconds)}, allowed: a number")
-    elif isinstance(seconds, int) and abs(seconds) > _MOST_SECONDS:
-        wrong.append(f"deadline_seconds is too large, allowed: at most {_MOST_SECONDS:g}")
+    elif isinstance(seconds, int) and abs(seconds) > MOST_SECONDS:
+        wrong.append(f"deadline_seconds is too large, allowed: at most {MOST_SECONDS:g}")
     if wrong:
         who = tenant if isinstance(tenant, str) else _shown(tenant)
         raise RequestInvalidError(f"{'; '.join(wrong)}; correct the request", tenant=who[:80])

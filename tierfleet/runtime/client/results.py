@@ -20,6 +20,7 @@ from tierfleet.runtime.client.errors import (
     unread_error,
 )
 from tierfleet.runtime.client.reply import Reply, Timings
+from tierfleet.runtime.client.request_check import MOST_SECONDS
 from tierfleet.runtime.client.submission import Submission, split_location
 from tierfleet.runtime.time_limit import time_limit
 
@@ -42,6 +43,8 @@ def check_submissions(submissions: object, timeout_seconds: object) -> None:
         wrong.append(f"submissions is {repr(submissions)[:80]}, allowed: what submit returned")
     if isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, int | float) or not timeout_seconds > 0:
         wrong.append(f"timeout_seconds is {repr(timeout_seconds)[:80]}, allowed: a number above 0")
+    elif isinstance(timeout_seconds, int) and timeout_seconds > MOST_SECONDS:
+        wrong.append(f"timeout_seconds is too large, allowed: at most {MOST_SECONDS:g}")
     if wrong:
         raise RequestInvalidError(f"{'; '.join(wrong)}; correct the request", tenant="-")
 

@@ -3,8 +3,9 @@
 import re
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from tierfleet.runtime.client.errors import EndpointGoneError, RequestInvalidError
 from tierfleet.runtime.clients import CallingClients
@@ -24,6 +25,26 @@ if TYPE_CHECKING:
 
 _S3_LOCATION: Final = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<key>.+)")
 _LONGEST_LOCATION_CHARACTERS: Final = 1_024
+
+
+class _Allowed(NamedTuple):
+    """What a value of a stored submission may be."""
+
+    fits: Callable[[Any], bool]
+    words: str
+
+
+_TEXT: Final = _Allowed(lambda value: isinstance(value, str) and bool(value), "a text")
+_LOCATION: Final = _Allowed(
+    lambda value: isinstance(value, str) and bool(_S3_LOCATION.fullmatch(value)), "s3://bucket/key"
+)
+_ALLOWED: Final = {
+    "model_version": _Allowed(lambda value: value is None or _TEXT.fits(value), "a text or null"),
+    "input_location": _Allowed(lambda value: value is None or _LOCATION.fits(value), "s3://bucket/key or null"),
+    "output_location": _LOCATION,
+    "failure_location": _LOCATION,
+    "submitted_at": _Allowed(lambda value: type(value) in (int, float) and value >= 0, "a number of seconds"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +90,15 @@ class Submission:
     def from_json(cls, document: dict[str, Any]) -> Self:
         """The inverse of to_json. Raises ValueError for anything else."""
         names = [field.name for field in fields(cls)]
-        if not isinstance(document, dict) or sorted(document) != sorted(names):
+        if not isinstance(document, dict) or document.keys() != set(names):
             raise ValueError(f"not a submission: it must have exactly {', '.join(names)}")
+        wrong = [
+            f"{name} is {repr(value)[:80]}, allowed: {_ALLOWED.get(name, _TEXT).words}"
+            for name, value in document.items()
+            if not _ALLOWED.get(name, _TEXT).fits(value)
+        ]
+        if wrong:
+            raise ValueError(f"not a submission: {'; '.join(wrong)}")
         return cls(**document)
 
 

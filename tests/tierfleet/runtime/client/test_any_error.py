@@ -165,6 +165,7 @@ def test_no_thread_is_a_call_error(monkeypatch: pytest.MonkeyPatch) -> None:
         {"body": None},
         {"body": io.BytesIO(b"1")},
         {"body": [1]},
+        {"body": "1,\udfff"},
         {"content_type": "text/csv\r\nX-Evil: 1"},
         {"content_type": ""},
         {"content_type": 1},
@@ -174,7 +175,7 @@ def test_no_thread_is_a_call_error(monkeypatch: pytest.MonkeyPatch) -> None:
         {"deadline_seconds": "1"},
         {"deadline_seconds": True},
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_an_argument_that_makes_no_sense_is_one_sentence(arguments: dict[str, Any]) -> None:
     fake = Fake("invoke", AssertionError("it was sent"))

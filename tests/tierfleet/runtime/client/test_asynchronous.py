@@ -101,6 +101,17 @@ def test_a_submission_survives_as_json_and_another_client_reads_its_result(
         Submission.from_json({**submission.to_json(), "more": 1})
 
 
+@pytest.mark.parametrize("value", [[], 3.5, "", "s3://bucket", True, float("nan")])
+def test_a_stored_submission_with_a_wrong_value_is_refused(fleet: FleetClient, value: Any) -> None:
+    document = fleet.submit("m08", ROW).to_json()
+    texts = {"tenant", "tier", "endpoint", "model_version", "inference_id"}
+    for name in document:
+        sound = (name in texts and value == "s3://bucket") or (name == "submitted_at" and value == 3.5)
+        if not sound:
+            with pytest.raises(ValueError, match=f"not a submission: {name} is "):
+                Submission.from_json({**document, name: value})
+
+
 def test_an_object_of_the_tenants_own_prefix_is_submitted_as_it_is(aws: FakeAws, fleet: FleetClient) -> None:
     aws.objects["backfill/input/m08/rows"] = ROW
     location = f"s3://{ASYNC_BUCKET}/backfill/input/m08/rows"
@@ -122,6 +133,7 @@ def test_an_object_of_the_tenants_own_prefix_is_submitted_as_it_is(aws: FakeAws,
         ),
         ({"body": ROW, "request_ttl_seconds": 60.0}, ["request_ttl_seconds is 60.0"]),
         ({"body": 1}, ["the body is a int"]),
+        ({"body": "\ud800"}, ["half of a surrogate pair"]),
         ({"body": ROW, "content_type": "\n"}, ["content_type"]),
     ],
 )
@@ -134,7 +146,9 @@ def test_wrong_arguments_are_all_named_before_any_call(
     assert aws.operations == []
 
 
-@pytest.mark.parametrize(("submissions", "seconds"), [("no", 1), ([1], 1), ([], 0), ([], -1), ([], float("nan"))])
+@pytest.mark.parametrize(
+    ("submissions", "seconds"), [("no", 1), ([1], 1), ([], 0), ([], -1), ([], float("nan")), ([], 10**400)]
+)
 def test_wrong_arguments_of_a_wait(fleet: FleetClient, submissions: Any, seconds: Any) -> None:
     with pytest.raises(RequestInvalidError, match="allowed:"):
         fleet.wait_many(submissions, seconds)
