@@ -143,7 +143,9 @@ def test_what_the_page_says_of_serverless_alarms(compared: Compared) -> None:
     ],
 )
 def test_options_that_cannot_work_end_with_one_error(arguments: tuple[str, ...], message: str) -> None:
-    assert message in " ".join(run(*arguments, code=2).split())
+    said = " ".join(run(*arguments, code=2).split())
+    assert message in said
+    assert "error: error:" not in said
 
 
 def test_quotas_regions_and_tolerance() -> None:

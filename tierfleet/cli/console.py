@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tierfleet.config import CheckedFile, FleetConfig, check_file
+from tierfleet.config import CheckedFile, ConfigError, FleetConfig, check_file
 
 out = Console(soft_wrap=True, highlight=False)
 # For tables: a pipe has no width, and 80 columns would truncate names.
@@ -81,6 +81,10 @@ def planning_or_fail() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         fail(f"{error.name} is not installed; the planner needs: pip install 'tierfleet[planning]'")
+    except ConfigError as error:
+        for problem in error.problems:
+            say(problem.severity, str(problem).partition(": ")[2])
+        raise typer.Exit(2) from None
     except (ValueError, OSError, RuntimeError) as error:
         if _is_ctrl_c(error):
             raise KeyboardInterrupt from error
