@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tierfleet.batch.input_file import InputFile, in_chunks, read_rows
 from tierfleet.batch.pace import Pace
-from tierfleet.batch.run_state import VERSION, Answered, Journal, Manifest, RowResult, begun, finish, manifest_path
+from tierfleet.batch.run_state import VERSION, Answered, Journal, Manifest, RowResult, finish, manifest_path, opened
 from tierfleet.batch.scoring import FailedRows, body_of, results_of, score
 from tierfleet.errors import InputError
 from tierfleet.files import replacing
@@ -95,15 +95,15 @@ def run(backfill: Backfill, client: FleetClient, *, progress: Callable[[int], ob
         rows=file.rows,
         rows_per_request=_rows_per_request(backfill),
     )
-    manifest = begun(backfill.out, wanted, rows_per_request_given=backfill.rows_per_request is not None)
-    if manifest.complete:
+    manifest, own = opened(backfill.out, wanted, rows_per_request_given=backfill.rows_per_request is not None)
+    if own is None:
         failed, versions = _counted(backfill.out, file.rows)
         progress(file.rows)
         return Summary(
             out=str(backfill.out), rows=file.rows, failed_rows=failed, resumed_rows=file.rows, requests=0,
             seconds=time.monotonic() - started, model_versions=versions,
         )  # fmt: skip
-    with Journal(backfill.out, manifest) as journal:
+    with own as journal:
         resumed = already_failed = 0
         for answered in journal.all():
             resumed += len(answered.results)

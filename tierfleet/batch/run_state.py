@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -69,7 +70,6 @@ def begun(out: Path, wanted: Manifest, *, rows_per_request_given: bool) -> Manif
     rows_per_request_given: whether the caller asked for that number; otherwise an interrupted run keeps its own.
     Raises InputError if the files next to `out` are another run's, and OSError.
     """
-    check_writable(out, "--out")
     file = manifest_path(out)
     if not file.exists():
         if out.exists():
@@ -98,8 +98,31 @@ def begun(out: Path, wanted: Manifest, *, rows_per_request_given: bool) -> Manif
 
 def finish(out: Path, manifest: Manifest) -> None:
     """Note that `out` is whole, and delete the journal."""
-    write_whole(manifest_path(out), json.dumps(asdict(replace(manifest, complete=True)), indent=2) + "\n")
-    journal_path(out).unlink(missing_ok=True)
+    with _one_at_a_time(out):
+        write_whole(manifest_path(out), json.dumps(asdict(replace(manifest, complete=True)), indent=2) + "\n")
+        journal_path(out).unlink(missing_ok=True)
+
+
+def opened(out: Path, wanted: Manifest, *, rows_per_request_given: bool) -> "tuple[Manifest, Journal | None]":
+    """The manifest of this run, as `begun` has it, and its journal; None where the run is complete.
+
+    Of two processes that begin at the same moment, the second one is refused. Raises InputError and OSError.
+    """
+    check_writable(out, "--out")
+    with _one_at_a_time(out):
+        manifest = begun(out, wanted, rows_per_request_given=rows_per_request_given)
+        return manifest, None if manifest.complete else Journal(out, manifest)
+
+
+@contextmanager
+def _one_at_a_time(out: Path) -> Iterator[None]:
+    """Waits until no other process begins or ends a run in the directory of `out`."""
+    directory = os.open(out.resolve().parent, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def _read(file: Path) -> Manifest:

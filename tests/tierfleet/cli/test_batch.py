@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +20,10 @@ from hypothesis import strategies as st
 from loopback import FakeAws, async_route_document, queued, score
 from typer.testing import CliRunner
 
+from tierfleet.batch import run_state
 from tierfleet.batch.input_file import check_file, in_chunks, read_rows
 from tierfleet.batch.pace import Pace
-from tierfleet.batch.run_state import Answered, Journal, Manifest, RowResult, begun, journal_path, manifest_path
+from tierfleet.batch.run_state import Answered, Journal, Manifest, RowResult, begun, journal_path, manifest_path, opened
 from tierfleet.batch.scoring import FailedRows, TooManyFailedRowsError, results_of
 from tierfleet.batch.scoring import score as score_rows
 from tierfleet.cli import app
@@ -336,6 +338,56 @@ def test_a_damaged_journal_and_a_second_writer_are_refused(tmp_path: Path) -> No
 
 
 COMMAND = str(Path(sys.executable).parent / "tierfleet")
+
+
+def test_of_two_runs_that_begin_at_the_same_moment_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, outcomes = tmp_path / "scores.csv", list[Any]()
+    real = run_state.write_whole
+
+    def begin() -> None:
+        try:
+            outcomes.append(opened(out, manifest(9, 3), rows_per_request_given=False)[1])
+        except InputError as error:
+            outcomes.append(str(error))
+
+    second = threading.Thread(target=begin)
+
+    def while_another_begins(file: Path, text: str) -> None:
+        monkeypatch.setattr(run_state, "write_whole", real)
+        second.start()
+        # It ends here unless it waits for the first one.
+        second.join(0.2)
+        real(file, text)
+
+    monkeypatch.setattr(run_state, "write_whole", while_another_begins)
+    begin()
+    second.join()
+    journal, refused = outcomes
+    assert isinstance(journal, Journal)
+    assert "another process writes" in refused
+    with journal:
+        journal.answered(Answered(0, "1", [RowResult(1.0)] * 3))
+    assert journal_path(out).stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("tenant", "container", "words"),
+    [
+        ("m37", "velocity", "its multi-model endpoint has no containers"),
+        ("m08", "velocity", "its async endpoint has no containers"),
+        ("m08", "a b", "container is 'a b'"),
+        ("M08!", "primary", "'M08!' is not a tenant id"),
+    ],
+)
+def test_a_call_that_cannot_be_right_begins_no_run(
+    at: FakeAws, tmp_path: Path, tenant: str, container: str, words: str
+) -> None:
+    file = write(tmp_path / "rows.csv", 3)
+    said = " ".join(run(tenant, file, "-o", tmp_path / "o.csv", "--container", container, code=2).split())
+    assert words in said
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("tenant", ["m37", "m08"])

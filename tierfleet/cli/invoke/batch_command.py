@@ -17,6 +17,8 @@ from tierfleet.cli.stand_in import standin_or_fail
 from tierfleet.errors import InputError
 from tierfleet.runtime import clients
 from tierfleet.runtime.client import CallError, ClientSettings, FleetClient
+from tierfleet.runtime.client.reply import CSV, JSON
+from tierfleet.runtime.client.request_check import check_request, container_to_call
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
 from tierfleet.runtime.hosting.multi_container import PRIMARY
 from tierfleet.runtime.route_document import RoutesError
@@ -71,6 +73,12 @@ def batch(
         route = routes.route_of(tenant)
     except RoutesError as error:
         fail(f"tenant {tenant}: {error}")
+    try:
+        # Before a manifest says whose run it is.
+        check_request(tenant, b"", CSV, JSON, 1.0, container)
+        container_to_call(route, container, tenant=tenant)
+    except CallError as error:
+        fail(str(error))
     if requests_per_second is not None and not route.shape.request_response:
         fail(
             f"tenant {tenant} has an asynchronous endpoint, whose queue sets the pace: leave --requests-per-second out"
@@ -126,9 +134,9 @@ def _tell(summary: Summary, *, as_json: bool) -> None:
         print_json(summary.to_json())
     else:
         resumed = f", {summary.resumed_rows:,} of them before" if summary.resumed_rows else ""
-        out.print(
-            f"{summary.rows:,} rows in {summary.out}{resumed}; {summary.requests:,} requests, {summary.seconds:.0f} s"
-        )
+        rows = f"{summary.rows:,} row{'s' * (summary.rows != 1)}"
+        requests = f"{summary.requests:,} request{'s' * (summary.requests != 1)}"
+        out.print(f"{rows} in {summary.out}{resumed}; {requests}, {summary.seconds:.0f} s")
     if len(summary.model_versions) > 1:
         shown = ", ".join(f"{version} ({count:,} rows)" for version, count in sorted(summary.model_versions.items()))
         say("warning", f"several model versions scored them: {shown}")
