@@ -151,6 +151,10 @@ def _narrow_endpoints(
             if instance.endpoint == endpoint.name:
                 cells = _instance(instance)
                 cells[6] = _memory_numbers(instance.memory_used_mib, instance.memory_budget_mib)
+                if len(name := f"  {instance.instance}") > _NARROW[""]:
+                    # Of a container, as i-5/features.
+                    yield Text(shortened(name, width))
+                    cells[0] = ""
                 yield _narrow_table(cells)
 
 

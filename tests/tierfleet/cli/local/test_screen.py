@@ -162,6 +162,13 @@ def test_a_narrow_screen_has_every_number_and_no_wrapped_line(width: int) -> Non
     assert heading.index("req/s") + len("req/s") == row(lines, "i-1").index("1,234") + len("1,234")
 
 
+@pytest.mark.parametrize("width", [80, 115])
+def test_a_narrow_screen_tells_the_containers_of_an_instance_apart(width: int) -> None:
+    names = ("i-6/card-present", "i-6/document-check", "i-6/velocity")
+    lines = drawn(*(replace(SHARED, instance=name) for name in names), width=width)
+    assert [line.strip() for line in lines if "i-6" in line] == list(names)
+
+
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=63)
 STATES = st.sampled_from(["Creating", "InService", "RollingBack", "Updating", "OutOfService", "SystemUpdating"])
 STACK_STATES = st.sampled_from(["CREATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"])
@@ -191,7 +198,11 @@ def statuses(draw: st.DrawFn) -> FleetStatus:
 
 @given(statuses(), st.sampled_from([80, 81, 100, 115]))
 def test_no_line_of_any_fleet_is_longer_than_the_screen_or_goes_on_in_the_next(status: FleetStatus, width: int) -> None:
-    instances = [replace(SHARED, endpoint=endpoint.name) for endpoint in status.endpoints]
+    instances = [
+        replace(SHARED, endpoint=endpoint.name, instance=instance)
+        for endpoint in status.endpoints
+        for instance in ("i-1", f"i-2/{'container' * 7}")
+    ]
     errors = tuple(ErrorStatus(endpoint.name, "ModelError 400", 10**9, 0.5) for endpoint in status.endpoints)
     lines = [line.rstrip() for line in drawn(*instances, status=status, errors=errors, width=width)]
 
