@@ -19,8 +19,9 @@ from tierfleet_server.model.archive import pack, unpack
 from tierfleet_server.model.refusal import BadModel
 from tierfleet_server.publishing.packaging import package_model
 
-from local_cloud.testing.fleets import fleet
+from local_cloud.testing.fleets import ROOT, fleet
 from tests.fuzz import archives
+from tierfleet.config import load
 from tierfleet.models.files import ModelFile, every_model
 from tierfleet.models.validation.findings import Validated
 from tierfleet.models.validation.fleet_fit import fleet_findings
@@ -252,6 +253,42 @@ def test_a_model_must_fit_the_tiers_disk_and_memory(tmp_path: Path, saved: bytes
         "choose a larger instance_type",
     ]
     assert fleet_fit.findings(config, "t1", file_bytes=1000, facts=item.facts) == []
+
+
+def test_a_small_model_fits_every_tier_of_the_showcase_whatever_its_container(tmp_path: Path, saved: bytes) -> None:
+    from tierfleet.models.validation import fleet_fit
+
+    [item] = validate([_file(tmp_path, saved)], jobs=1)
+    assert item.facts is not None
+    showcase = load(ROOT / "config" / "showcase-dev.toml")
+    tenants = [tenant for tier in showcase.tiers.values() for tenant in tier.tenants]
+    assert len(tenants) >= 5
+    for tenant in tenants:
+        assert fleet_fit.findings(showcase, tenant, file_bytes=1000, facts=item.facts) == [], tenant
+
+
+def test_the_memory_of_a_model_is_that_of_the_container_that_loads_it(tmp_path: Path, saved: bytes) -> None:
+    from tierfleet.models.validation import fleet_fit
+    from tierfleet.models.validation.findings import Facts
+
+    [item] = validate([_file(tmp_path, saved)], jobs=1)
+    assert item.facts is not None
+    big = Facts(**(vars(item.facts) | {"size_bytes": 2 * 10**9}))
+    own = {"name": "score", "image": "tierfleet", "model": "tenant"}
+    decision = {"name": "decision", "image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/decisions:1"}
+    tier = {
+        "hosting": "pipeline",
+        "instance_type": "ml.m5.large",
+        "instances": {"min": 2, "max": 4, "initial": 2},
+        "scaling": {"max_requests_per_second": 50},
+        "alarms": {"max_model_latency_p99_milliseconds": 100},
+        "stages": [own, decision],
+        "tenants": {"p1": {"model": "p1/1.tar.gz"}},
+    }
+    config = fleet(tiers={"decided": tier})
+    [finding] = fleet_fit.findings(config, "p1", file_bytes=10**9, facts=big)
+    # Five bytes a byte of the file, as our server loads it; the fleet's own container is the stock image.
+    assert finding.message.startswith("needs about 10.0 GB of memory to load")
 
 
 def test_more_models_than_an_instance_holds_are_a_warning_of_the_fleet(tmp_path: Path, saved: bytes) -> None:

@@ -5,13 +5,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from tierfleet.config.hosting.serverless import ServerlessTier
+from tierfleet.images import TIERFLEET_IMAGE
 from tierfleet.instance_types import describe
 from tierfleet.models.validation.findings import Facts, Finding, Validated
 from tierfleet.text import size
 
 if TYPE_CHECKING:
     from tierfleet.config import FleetConfig
+    from tierfleet.config.hosting import AnyTier
 
+_STOCK: Final = "sagemaker-xgboost"
 _MIB: Final = 1024**2
 _GIB: Final = 1024**3
 # The stock XGBoost image, a process a model, measured outside SageMaker: 147 MiB for a small model, 247 MiB for one of
@@ -37,15 +40,17 @@ def findings(fleet: "FleetConfig", tenant: str, *, file_bytes: int, facts: Facts
     name = tier_of(fleet, tenant)
     tier, findings = fleet.tiers[name], []
     needed_disk = file_bytes + facts.size_bytes
+    image = _image(fleet, tier, tenant)
+    loading = _loading_bytes(image, facts)
     if isinstance(tier, ServerlessTier):
-        return list(_serverless_findings(fleet, name, tier, needed_disk, _loading_bytes(fleet, facts)))
+        return list(_serverless_findings(image, name, tier, needed_disk, loading))
     if tier.volume_size_in_gb is not None and needed_disk > tier.volume_size_in_gb * _GIB:
         message = (
             f"takes {size(needed_disk)} of disk, packed and unpacked, and tier {name} has volume_size_in_gb = "
             f"{tier.volume_size_in_gb}; raise it"
         )
         findings.append(Finding("error", "size", message))
-    budget, loading = _budget_bytes(fleet, tier.instance_type), _loading_bytes(fleet, facts)
+    budget = _instance_bytes(image, tier.instance_type)
     if budget is not None and loading > budget:
         message = (
             f"needs about {size(loading)} of memory to load, and an {tier.instance_type} of tier {name} has "
@@ -56,7 +61,7 @@ def findings(fleet: "FleetConfig", tenant: str, *, file_bytes: int, facts: Facts
 
 
 def _serverless_findings(
-    fleet: "FleetConfig", name: str, tier: ServerlessTier, needed_disk: int, loading: int
+    image: str | None, name: str, tier: ServerlessTier, needed_disk: int, loading: int
 ) -> Iterator[Finding]:
     if needed_disk > _SERVERLESS_DISK_BYTES:
         message = (
@@ -64,10 +69,10 @@ def _serverless_findings(
             f"{size(_SERVERLESS_DISK_BYTES)}; host the tenant on a dedicated tier"
         )
         yield Finding("error", "size", message)
-    budget = _memory_for_models(fleet, tier.memory_size_in_mb * _MIB)
+    budget = _serverless_bytes(image, tier.memory_size_in_mb * _MIB)
     if budget is not None and loading > budget:
         message = (
-            f"needs about {size(loading)} of memory to load, and a container of tier {name} has {size(max(0, budget))} "
+            f"needs about {size(loading)} of memory to load, and a container of tier {name} has {size(budget)} "
             "for models; raise memory_size_in_mb"
         )
         yield Finding("error", "size", message)
@@ -76,12 +81,14 @@ def _serverless_findings(
 def fleet_findings(fleet: "FleetConfig", validated: Sequence[Validated]) -> list[Finding]:
     """A warning for each multi-model tier whose models_per_instance is more than fit its memory."""
     by_tier: dict[str, list[int]] = defaultdict(list)
+    # The multi-model tiers', which run the fleet's own container.
+    image = fleet.container.image
     for item in validated:
         if item.facts is not None:
-            by_tier[tier_of(fleet, item.model.tenant)].append(_resident_bytes(fleet, item.facts))
+            by_tier[tier_of(fleet, item.model.tenant)].append(_resident_bytes(image, item.facts))
     findings = []
     for name, tier in fleet.multi_model_tiers.items():
-        budget = _budget_bytes(fleet, tier.instance_type)
+        budget = _instance_bytes(image, tier.instance_type)
         if not by_tier[name] or budget is None or tier.models_per_instance is None:
             continue
         average = sum(by_tier[name]) / len(by_tier[name])
@@ -95,26 +102,36 @@ def fleet_findings(fleet: "FleetConfig", validated: Sequence[Validated]) -> list
     return findings
 
 
-def _is_ours(fleet: "FleetConfig") -> bool:
-    return fleet.container.image == "tierfleet"
+def _image(fleet: "FleetConfig", tier: "AnyTier", tenant: str) -> str | None:
+    """The image that loads the tenant's models; None where several do, and the file's name does not say which."""
+    images = {container.image for container in tier.models_of_containers(tenant).values()}
+    images = images or {tier.model_container(fleet.container).image}
+    return images.pop() if len(images) == 1 else None
 
 
-def _budget_bytes(fleet: "FleetConfig", instance_type: str) -> int | None:
+def _instance_bytes(image: str | None, instance_type: str) -> int | None:
     """What an instance has for models; None for an image whose needs are not known."""
-    return _memory_for_models(fleet, describe(instance_type).memory_gib * _GIB)
+    memory = describe(instance_type).memory_gib * _GIB
+    return memory - _STOCK_RESERVE_BYTES if image == _STOCK else _own_bytes(image, memory)
 
 
-def _memory_for_models(fleet: "FleetConfig", memory: int) -> int | None:
-    if _is_ours(fleet):
-        return int(memory - max(_OWN_RESERVE_BYTES, _OWN_RESERVE_SHARE * memory))
-    return memory - _STOCK_RESERVE_BYTES if fleet.container.image == "sagemaker-xgboost" else None
+def _serverless_bytes(image: str | None, memory: int) -> int | None:
+    """What a serverless container has for models; None for an image whose needs are not known.
+
+    The stock image's reserve is for the front of a multi-model endpoint and the instance's system: neither is there.
+    """
+    return memory if image == _STOCK else _own_bytes(image, memory)
 
 
-def _loading_bytes(fleet: "FleetConfig", facts: Facts) -> int:
-    return int(_OWN_LOADING * facts.size_bytes) if _is_ours(fleet) else _resident_bytes(fleet, facts)
+def _own_bytes(image: str | None, memory: int) -> int | None:
+    return int(memory - max(_OWN_RESERVE_BYTES, _OWN_RESERVE_SHARE * memory)) if image == TIERFLEET_IMAGE else None
 
 
-def _resident_bytes(fleet: "FleetConfig", facts: Facts) -> int:
-    if not _is_ours(fleet):
+def _loading_bytes(image: str | None, facts: Facts) -> int:
+    return int(_OWN_LOADING * facts.size_bytes) if image == TIERFLEET_IMAGE else _resident_bytes(image, facts)
+
+
+def _resident_bytes(image: str | None, facts: Facts) -> int:
+    if image != TIERFLEET_IMAGE:
         return int(_STOCK_BASE_BYTES + _STOCK_BYTES_PER_MODEL_BYTE * facts.size_bytes)
     return facts.memory_bytes if facts.memory_bytes is not None else int(1.6 * facts.size_bytes)
