@@ -22,6 +22,7 @@ NEXT_COMMANDS: Final = {
     "warm-up": "tierfleet warm --local",
     "serverless-endpoint": "tierfleet local status",
     "asynchronous-endpoint": "tierfleet local events",
+    "multi-container-endpoint": "tierfleet local status",
     "pipeline-stage": "tierfleet local status",
 }
 _NO_INCIDENT: Final = "Not an incident."

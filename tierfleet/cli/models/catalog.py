@@ -88,7 +88,7 @@ def _rollback(
     else:
         out.print(escape(f"{tenant}: {done.before} -> {done.after}; callers use it within 60 s"))
     if pinned:
-        say("warning", f"its dedicated endpoint still serves {pinned}; change that line and deploy")
+        say("warning", f"its endpoint still serves {pinned}; change that line and deploy")
 
 
 def _remove(
