@@ -57,6 +57,14 @@ WHERE = "tiers.decided"
 # What is wrong: the tier and the rest of the file, then (table, key, words) of each error.
 BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str]]]] = {
     "one stage": (decided([SCORE]), {}, [(WHERE, "stages", "at least 2 items")]),
+    "a tenant's model for other tenants": (
+        decided(
+            [FEATURES | {"model": "p2/1.tar.gz"}, SCORE, DECISION],
+            tenants={tenant: {"model": f"{tenant}/1.tar.gz"} for tenant in ("p1", "p2")},
+        ),
+        {},
+        [(WHERE, "stages", "p2/1.tar.gz is a model of tenant p2")],
+    ),
     "variables that SageMaker sets": (
         decided(
             [FEATURES | {"environment": {"SAGEMAKER_BIND_TO_PORT": "80", "SAGEMAKER_SAFE_PORT_RANGE": "1-2"}}, SCORE]
@@ -205,6 +213,9 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
 
 
 def test_a_sound_pipeline_has_no_problem(tmp_path: Path) -> None:
+    # A folder that is no tenant's, or that of the only one.
+    for folder in ("shared", "p1"):
+        assert checked(tmp_path, with_decided(decided([FEATURES | {"model": f"{folder}/2.tar.gz"}, SCORE]))).config
     for tier in (decided(), decided([FEATURES, SHARED, DECISION], tenants={"p1": {}})):
         result = checked(tmp_path, with_decided(tier))
         assert result.config is not None, [str(problem) for problem in result.problems]

@@ -129,6 +129,13 @@ def _tenants(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
             message = f"tenant is on {len(on)} tiers ({', '.join(on)}); only one is allowed"
             yield Problem(f"tiers.{on[-1]}.tenants", tenant, None, message, "delete all but one of its lines")
     for name, tier in tiers.items():
+        for artefact in tier.shared_models:
+            owner = artefact.partition("/")[0]
+            if owner in tiers_of and set(tier.tenants) != {owner}:
+                message = f"{artefact} is a model of tenant {owner}, and the endpoints of other tenants would load it"
+                fix = "publish it below a folder that is no tenant's id, or pin it by that tenant's stage_models"
+                yield Problem(f"tiers.{name}", "stages", None, message, fix)
+    for name, tier in tiers.items():
         warm_up = tier.warm_up if isinstance(tier, MultiModelTier) else None
         for tenant in warm_up.tenants if warm_up else ():
             elsewhere = [other for other in tiers_of[tenant] if other != name] if tenant in tiers_of else []
