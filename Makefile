@@ -117,7 +117,7 @@ boto3-next: install
 	test -x .build/boto3-next/bin/python || $(PYTHON) -m venv .build/boto3-next
 	.build/boto3-next/bin/python -m pip install --quiet boto3==1.44.5 pytest==9.2.0 hypothesis==6.170.15 jsonschema==4.26.0
 
-test-long: install  ## What make test leaves out: every hosting served and called, each move between two of them (2 minutes)
+test-long: install  ## What make test leaves out: every hosting served and called, each move between two of them (8 minutes)
 	$(BIN)/pytest tests/long
 
 test-boto3-next: boto3-next  ## Run the client's and the warm-up's tests on the next boto3 line, whose retry defaults differ

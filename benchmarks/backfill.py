@@ -32,8 +32,8 @@ from typing import Any, Final
 import numpy as np
 import xgboost
 
-from benchmarks.deployed_fleet import ROOT
 from local_cloud import LocalCloud, running
+from local_cloud.testing.fleets import ROOT
 from tierfleet.batch.run_state import journal_path
 from tierfleet.config import FleetConfig, load
 from tierfleet.models.sample_models import probe_features

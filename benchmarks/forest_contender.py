@@ -164,6 +164,17 @@ class Bench:
             self.models.append(model)
         return {"ms": float(np.median(times)), "mib": (pss_mib() - before) / copies}
 
+    def reload(self, paths: list[str]) -> dict[str, float]:
+        """Milliseconds to load one of these files, again: each is dropped before the next."""
+        times = []
+        for path in paths:
+            started = time.process_time()
+            model = self.contender.load(Path(path))
+            times.append((time.process_time() - started) * 1e3)
+            self.contender.one(model, self.rows[0])
+            del model
+        return {"ms": float(np.median(times))}
+
     def one(self, calls: int, copies: int) -> dict[str, float]:
         """Microseconds per call with one row. Each call goes to the next of `copies` models."""
         models, one, rows = self.models[:copies], self.contender.one, self.rows

@@ -21,7 +21,8 @@ from tierfleet_server.publishing.packaging import package_model
 from local_cloud import LocalCloud, start
 from local_cloud.host.cdk_cli import environment
 from local_cloud.testing.fleets import fleet
-from tierfleet.models.collect import delete_garbage, find_garbage
+from tierfleet.models.collection.delete import delete_garbage
+from tierfleet.models.collection.find import find_garbage
 from tierfleet.models.files import ModelFile, every_model
 from tierfleet.models.listing import list_models
 from tierfleet.models.package import package_file

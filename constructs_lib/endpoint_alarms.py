@@ -187,6 +187,8 @@ class EndpointAlarms(Construct):
 class CacheAlarms(Construct):
     """The alarms on the model cache of a multi-model endpoint, and one composite alarm that speaks for them.
 
+    `CacheAlarms(self, "Cache", metrics=metrics, limits=limits, audience=audience, warm_up_running_alarm_arn=arn)`
+
     The three AWS::CloudWatch::Alarm have no actions. The AWS::CloudWatch::CompositeAlarm tells the topic, and stays
     silent while a warm-up runs, because a warm-up is a burst of misses.
     """

@@ -14,6 +14,8 @@ _CONTAINER = Path(__file__).resolve().parent.parent / "container"
 class ServingImage(Construct):
     """The image that a container's `image` names.
 
+    `ServingImage(self, "Image", container=config.container, region=config.region).uri`
+
     A stock image becomes the URI of the region, `tierfleet` becomes an ECR image asset, and a URI stays as it is.
     """
 

@@ -5,11 +5,11 @@ import random
 from pathlib import Path
 
 import pytest
-from shape_checks import check_shapes
 from typer.testing import CliRunner
 
 from local_cloud.testing.fleets import Synth, fleet
 from tests.fuzz.random_mixes import CONTRADICTIONS, MIXED, check_mixes, random_mix
+from tests.fuzz.shape_checks import check_shapes
 from tests.fuzz.toml_mutations import toml_of
 from tierfleet.assembly_diff import read_template
 from tierfleet.cli import app

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from local_cloud.testing.fleets import FLEET_FILES
+from local_cloud.testing.fleets import CONFIG, FLEET_FILES
+from tierfleet.config import load
+from tierfleet.config.generation import generation
+from tierfleet.images import TIERFLEET_IMAGE
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
@@ -28,7 +31,17 @@ def normalised(templates: dict[str, Any], stem: str) -> str:
             }
             kept[name] = template
     text = json.dumps(kept, indent=1, sort_keys=True) + "\n"
+    for suffix in _generations_of_sources(stem):
+        text = re.sub(rf"\b{suffix}\b", "<generation>", text)
     return re.sub(r"[0-9a-f]{64}", "<asset>", text)
+
+
+def _generations_of_sources(stem: str) -> list[str]:
+    """The generations that depend on the sources of the image `tierfleet`."""
+    fleet = load(CONFIG / f"{stem}.toml")
+    if fleet.container.image != TIERFLEET_IMAGE:
+        return []
+    return [generation(fleet, tier) for tier in fleet.multi_model_tiers.values()]
 
 
 @pytest.mark.parametrize("stem", [file.stem for file in FLEET_FILES])

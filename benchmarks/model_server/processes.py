@@ -129,6 +129,15 @@ class Process:
                     total += int((thread / "schedstat").read_text().split()[0])
         return total / 1e9
 
+    def ticks(self) -> int:
+        """Clock ticks of processor time that the process tree has used, ended children included."""
+        total = 0
+        for pid in self._tree():
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+                total += sum(map(int, fields[11:15]))  # user and system, then those of ended children
+        return total
+
     def memory_mib(self) -> float:
         """PSS of the process tree."""
         total = 0
@@ -153,6 +162,28 @@ class Process:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(10)
         self._log.close()
+
+
+class OtherWork:
+    """Processor time of the machine that neither this process, nor what it started, nor `servers` used.
+
+    Latency percentiles mean something only while that is next to nothing. Time in interrupts is left out, because
+    nothing says whose it is.
+    """
+
+    def __init__(self, servers: list[Process]) -> None:
+        self._servers = servers
+        self._started, self._others = time.monotonic(), self._seconds()
+
+    def _seconds(self) -> float:
+        user, nice, system, _, _, _, _, steal = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
+        tick = os.sysconf("SC_CLK_TCK")
+        own = sum(os.times()[:4]) + sum(server.ticks() for server in self._servers) / tick
+        return (user + nice + system + steal) / tick - own
+
+    def share(self) -> float:
+        """Processors that others used on average since this object was made; 0.05 is a twentieth of one."""
+        return max(0.0, self._seconds() - self._others) / (time.monotonic() - self._started)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ from constructs_lib.routes.table import RouteTable
 class MovedTenants(Construct):
     """Loads the models of tenants that move to a multi-model endpoint, before their calls arrive there.
 
+    `MovedTenants(self, "Moved", gate_function=function, route_table=routes, after=whales)`
+
     It runs with each new version of the route document and compares it with the deployed one. A gate of its own is
     needed because a move changes neither the endpoint nor its configuration.
 

@@ -9,6 +9,9 @@ from constructs import Construct
 class WarmGate(Construct):
     """Holds a deployment until an endpoint runs its new configuration and, for a multi-model tier, its models are warm.
 
+    `WarmGate(self, "Gate", gate_function=function, endpoint=endpoint, endpoint_config_name=name,
+    log_retention_days=30, tier_name="tail")`
+
     It fails if SageMaker has rolled the update back by itself. CloudFormation would count that as success and delete
     the configuration that is in use.
 

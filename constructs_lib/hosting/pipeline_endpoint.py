@@ -31,7 +31,8 @@ def stage_alarms(metrics: EndpointMetrics, tier: PipelineTier) -> list[AlarmSpec
     return [
         AlarmSpec(
             id=f"{stage.name}Latency",
-            name=metrics.alarm_name(f"{stage.name}-latency"),
+            # Not `<stage>-latency`: a stage may be called `model`.
+            name=metrics.alarm_name(f"stage-{stage.name}-latency"),
             watches=metrics.metric("ContainerLatency", "Average", container=stage.name),
             threshold=stage.max_average_latency_milliseconds * MICROSECONDS_PER_MILLISECOND,
             period_seconds=FIVE_MINUTES,

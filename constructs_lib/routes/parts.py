@@ -20,6 +20,8 @@ from tierfleet.runtime.route_parts import RESOURCE_TYPE
 class RouteParts(Construct):
     """Writes the parts to the model bucket before AppConfig hosts the document that names them, and keeps them there.
 
+    `RouteParts(self, "Parts", config=config, parts=parts, function=function, document=document)`
+
     The parts are assets of the deployment, because a template has no room for them. Defines a custom resource of type
     Custom::RouteParts. The document depends on it.
     """

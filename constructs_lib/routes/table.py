@@ -162,6 +162,8 @@ class RouteTable(Construct):
 class RouteGuard(Construct):
     """Restores the routes when the stack rolls back, before an endpoint that they name is deleted.
 
+    `RouteGuard(self, "Guard", route_table=routes, guard_function=function, wait_seconds=60)`
+
     It changes with every Deployment, so a rollback of a Deployment updates it in place, and CloudFormation makes
     updates in place before deletions. `wait_seconds` is the time that callers then get to read the routes again.
 
@@ -192,6 +194,8 @@ class RouteGuard(Construct):
 
 class RouteDeployment(Construct):
     """The change of the routes: from here on clients use the new document.
+
+    `RouteDeployment(self, "Deployment", route_table=routes, after=[*gates, guard])`
 
     It is the last resource of a fleet, because it cannot be undone. If a later resource failed, the rollback would
     delete endpoints that clients already use.

@@ -14,7 +14,7 @@ from .writer import write_forest
 
 
 def convert(
-    model: bytes | str | os.PathLike[str] | Any,
+    model: bytes | bytearray | memoryview | str | os.PathLike[str] | Any,
     *,
     contributions: bool = False,
     metadata: Mapping[str, Any] | None = None,
@@ -27,13 +27,14 @@ def convert(
     models have covers.
     metadata: added to the model's own.
 
-    Raises ConvertError for a model that is not supported, and OSError if the file cannot be read.
+    Raises ConvertError for a model that is not supported, OSError if the file cannot be read, and TypeError for
+    anything else, such as a Booster.
     """
     if sklearn_model.is_sklearn(model):
         trees = sklearn_model.tree_model(model)
         trees = replace(trees, metadata={**trees.metadata, **(metadata or {})})
         return write_forest(trees, contributions=contributions)
-    data = model if isinstance(model, bytes) else Path(model).read_bytes()
+    data = _bytes_of(model)
     if not lightgbm_model.is_lightgbm(data):
         return convert_document(read_document(data), data, contributions=contributions, metadata=metadata)
     trees = lightgbm_model.tree_model(data)
@@ -41,6 +42,18 @@ def convert(
     source = _source(data, "text", "lightgbm", version)
     trees = replace(trees, metadata={**trees.metadata, "source": source, **(metadata or {})})
     return write_forest(trees, contributions=contributions)
+
+
+def _bytes_of(model: object) -> bytes:
+    if isinstance(model, bytes | bytearray | memoryview):
+        return bytes(model)
+    if isinstance(model, str | os.PathLike):
+        return Path(model).read_bytes()
+    raise TypeError(
+        "convert takes the path or the bytes of a model file, or a fitted scikit-learn estimator; got "
+        f"{type(model).__name__}; give it Booster.save_raw('ubj') of XGBoost or Booster.model_to_string().encode() of "
+        "LightGBM"
+    )
 
 
 def convert_document(

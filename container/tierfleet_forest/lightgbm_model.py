@@ -6,11 +6,13 @@ is the limit.
 """
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from . import layout
+from .model_document import count
 from .tree_model import NUMERIC, CategorySet, ConvertError, Numbers, TreeModel, float32_above, joined
 
 _IDENTITY = (
@@ -51,9 +53,10 @@ def _tree_model(text: str) -> TreeModel:
     header = _fields(head)
     if header.get("version") not in ("v2", "v3", "v4"):
         raise ConvertError(f"the LightGBM model is of format {header.get('version')}; v2 to v4 are covered")
-    outputs, features = int(header["num_tree_per_iteration"]), int(header["max_feature_idx"]) + 1
-    if not trees or outputs < 1 or len(trees) % outputs:
+    outputs, features = count(header["num_tree_per_iteration"]), count(header["max_feature_idx"]) + 1
+    if not trees or outputs < 1 or len(trees) % outputs or header.get("num_class", str(outputs)) != str(outputs):
         raise ConvertError(f"the LightGBM model has {len(trees)} trees for {outputs} outputs; save it again")
+    _check_sizes(header, body)
     transform, parameter = _transform(header.get("objective", ""), outputs)
     arrays = _arrays([_fields(tree) for tree in trees])
     return TreeModel(
@@ -66,6 +69,16 @@ def _tree_model(text: str) -> TreeModel:
         metadata={"objective": header.get("objective", ""), "feature_names": header.get("feature_names", "").split()},
         **arrays,
     )
+
+
+def _check_sizes(header: dict[str, str], body: str) -> None:
+    """LightGBM cuts the text into trees by the sizes in its head, not by the lines that begin one."""
+    if "tree_sizes" not in header or "\r" in body:
+        return
+    starts = [match.start() for match in re.finditer(r"^Tree=", body, re.MULTILINE)]
+    sizes = [len(f"{body}\n"[a:b].encode()) for a, b in pairwise([*starts, len(body) + 1])]
+    if header["tree_sizes"].split() != [str(size) for size in sizes]:
+        raise ConvertError("the sizes of the LightGBM model's trees are not those in its head; save it again")
 
 
 def _fields(text: str) -> dict[str, str]:
@@ -85,16 +98,18 @@ def _transform(objective: str, outputs: int) -> tuple[int, float]:
 
 def _tree(fields: dict[str, str]) -> tuple[dict[str, Numbers], dict[int, CategorySet]]:
     """One tree's arrays, its splits first and then its leaves, and the categories of its splits by place."""
-    leaves = int(fields["num_leaves"])
+    leaves = count(fields["num_leaves"])
     splits = leaves - 1
+    if "Tree" in fields:
+        raise ConvertError("a tree of the LightGBM model has no number; save it again")
     if leaves < 1 or fields.get("is_linear", "0") != "0":
         raise ConvertError("the LightGBM model has linear models in its leaves (linear_tree), which is not covered")
 
-    def numbers(name: str, count: int, dtype: Any) -> Numbers:
-        values = np.array(fields[name].split() if count else [], dtype)
-        if len(values) != count:
+    def numbers(name: str, wanted: int, dtype: Any) -> Numbers:
+        values = _numbers(fields[name] if wanted else "", dtype)
+        if len(values) != wanted:
             raise ConvertError(
-                f"a tree of the LightGBM model has {len(values)} {name} instead of {count}; save it again"
+                f"a tree of the LightGBM model has {len(values)} {name} instead of {wanted}; save it again"
             )
         return values
 
@@ -132,11 +147,19 @@ def _tree(fields: dict[str, str]) -> tuple[dict[str, Numbers], dict[int, Categor
     return arrays, sets
 
 
+def _numbers(text: str, dtype: Any) -> Numbers:
+    if "_" in text:  # Python's reader would skip it
+        raise ConvertError(f"a list of the LightGBM model holds {text[:40]!r}, which are no numbers; save it again")
+    return np.array(text.split(), dtype)
+
+
 def _sets(fields: dict[str, str], threshold: Numbers, nodes: list[int]) -> dict[int, CategorySet]:
     if not nodes:
         return {}
-    bounds = [int(bound) for bound in fields["cat_boundaries"].split()]
-    words = np.array(fields["cat_threshold"].split(), np.uint32)
+    bounds = _numbers(fields["cat_boundaries"], np.int64).tolist()
+    words = _numbers(fields["cat_threshold"], np.uint32)
+    if count(fields["num_cat"]) != len(bounds) - 1 or bounds[0] != 0 or (np.diff(bounds) < 0).any():
+        raise ConvertError("a tree of the LightGBM model has another number of category splits; save it again")
     sets = {}
     for node in nodes:
         which = int(threshold[node])

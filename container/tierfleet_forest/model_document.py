@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .tree_model import ConvertError
+from .layout import MAGIC
+from .tree_model import ConvertError, Numbers
 
 Document = dict[str, Any]
 _MAX_DEPTH = 32
@@ -26,6 +27,8 @@ def read_document(data: bytes) -> Document:
     """The document of a UBJ or JSON model. Raises ConvertError if the data is neither, or is damaged."""
     if data[:1] != b"{":
         what, how = f"begins with {data[:8]!r}, which is neither UBJ nor JSON", "save it"
+        if data.startswith(MAGIC):
+            raise ConvertError("the file is a flat forest already; give the model that it was made from")
         if data[:4] == b"binf":
             what, how = "is in XGBoost's old binary format", "load it in XGBoost 1.6 to 3.0 and save it"
         raise ConvertError(f"the model file {what}; {how} with Booster.save_model('model.ubj')")
@@ -38,6 +41,41 @@ def read_document(data: bytes) -> Document:
     if end != len(data):
         raise _damaged(f"{len(data) - end} bytes follow its end")
     return document
+
+
+# Python reads "1_000", " 3" and True as numbers, and cuts 1.5 to 1. XGBoost reads them otherwise or not at all.
+
+
+def count(text: object) -> int:
+    """The whole number in a parameter, such as `"30"`; raises ConvertError."""
+    if not (isinstance(text, str) and text.isascii() and text.isdigit()):
+        raise ConvertError(f"a count in the model is {str(text)[:40]!r}; save it again")
+    return int(text)
+
+
+def integers(values: Any) -> Numbers:
+    """An array of whole numbers as int64; raises ConvertError."""
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise ConvertError("an array of whole numbers in the model holds something else; save the model again")
+    return array.astype(np.int64)
+
+
+def flags(values: Any) -> Numbers:
+    """An array of zeros and ones as bool; raises ConvertError."""
+    array = np.asarray(values)
+    if array.size and not (array.dtype.kind in "iub" and array.min() >= 0 and array.max() <= 1):
+        raise ConvertError("an array of zeros and ones in the model holds something else; save the model again")
+    return array.astype(np.bool_)
+
+
+def floats(values: Any) -> Numbers:
+    """An array of numbers as float32; raises ConvertError."""
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iuf":
+        raise ConvertError("an array of numbers in the model holds something else; save the model again")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
 
 
 def _json(data: bytes) -> Document:

@@ -159,5 +159,11 @@ def _metadata(estimator: Any) -> dict[str, Any]:
         "feature_names": [str(name) for name in getattr(estimator, "feature_names_in_", ())],
     }
     if hasattr(estimator, "classes_"):
-        metadata["classes"] = [label.item() if hasattr(label, "item") else label for label in estimator.classes_]
+        metadata["classes"] = [_label(label) for label in estimator.classes_]
     return metadata
+
+
+def _label(label: Any) -> str | int | float | bool:
+    """A class as JSON can hold it: dates and other objects as text."""
+    plain = label.item() if hasattr(label, "item") else label
+    return plain if isinstance(plain, str | int | float | bool) else str(plain)

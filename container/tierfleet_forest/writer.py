@@ -88,7 +88,7 @@ def _written(model: TreeModel, nodes: Walk, form: int, probes: int, covers: Numb
         word_covers = np.zeros(len(words), np.float32)
         below = (nodes.tree >= 0) & ~_is_root(model)
         word_covers[word[below]] = covers[below]
-    metadata = json.dumps(dict(model.metadata), separators=(",", ":"), ensure_ascii=False).encode()
+    metadata = _metadata(model)
     sums = model.base.dtype.newbyteorder("<")
     rows = probe_rows(model, nodes, probes if 4 * model.features <= _MAX_PROBE_BYTES else 0)
     expected = margins(model, rows)
@@ -194,3 +194,12 @@ def _firsts(sizes: Numbers, line_words: int) -> Numbers:
         first[number] = at
         at += size
     return first
+
+
+def _metadata(model: TreeModel) -> bytes:
+    """The metadata as JSON in UTF-8, in ASCII where a name has half of a surrogate pair, which UTF-8 cannot hold."""
+    fields = dict(model.metadata)
+    try:
+        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(fields, separators=(",", ":")).encode()

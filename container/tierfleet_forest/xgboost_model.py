@@ -4,6 +4,8 @@ The version in the file decides how it is read, not the installed version. 3.1 a
 output. Until 1.2, and until 1.3 with DART, XGBoost added the base after the trees.
 """
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from .layout import ARGMAX, EXP, EXP_F64, IDENTITY, SET_LEFT, SIGMOID, SOFTMAX, STEP, TRUNCATE_FIRST
 from .libm import log_float32
-from .model_document import Document
+from .model_document import Document, count, flags, floats, integers
 from .tree_model import NUMERIC, CategorySet, ConvertError, Numbers, TreeModel
 
 Version = tuple[int, int, int]
@@ -30,6 +32,7 @@ TRANSFORMS = {
     "multi:softmax": ARGMAX,
 }  # fmt: skip
 _MAX_CATEGORY = 2**24
+_DECIMAL = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(nan|inf)", re.IGNORECASE)
 _MAX_OUTPUTS = 2**16 - 1
 
 
@@ -56,26 +59,29 @@ def _tree_model(document: Document, version: Version) -> TreeModel:
     model = booster.get("gbtree", booster)["model"]
     # DART's weights are outside the gbtree until 3.2, next to the model in 3.3, and inside it from 3.4.
     weights = booster.get("weight_drop", model.get("weight_drop"))
-    outputs = max(1, int(parameters["num_class"])) * max(1, int(parameters.get("num_target", "1")))
+    outputs = max(1, count(parameters["num_class"])) * max(1, count(parameters.get("num_target", "1")))
     if outputs > _MAX_OUTPUTS:
         raise ConvertError(f"the model makes {outputs} scores a row; at most {_MAX_OUTPUTS} are covered")
     objective = str(learner["objective"]["name"])
     _refuse_objective(objective, outputs, version)
-    trees, output = list(model["trees"]), _integers(model["tree_info"])
+    trees, output = list(model["trees"]), integers(model["tree_info"])
     if not trees:
         raise ConvertError("the model has no trees, so every row would get the same score; train at least one round")
     vectors: dict[str, Any] = {}
-    if any(int(tree["tree_param"].get("size_leaf_vector", "1")) > 1 for tree in trees):
+    if any(count(tree["tree_param"].get("size_leaf_vector", "1")) > 1 for tree in trees):
         if weights is not None:
             raise ConvertError("the leaves of a DART model hold vectors, which is not covered")
         vectors = _leaf_vectors(trees, outputs)
-    drops = None if weights is None else np.asarray(weights, np.float32)
+    drops = None if weights is None else floats(weights)
     if len(output) != len(trees) or (drops is not None and len(drops) != len(trees)):
         raise ConvertError("the counts of trees in the model differ; save it again")
+    rounds = integers(model.get("iteration_indptr", [0, len(trees)]))
+    if rounds[0] != 0 or rounds[-1] != len(trees) or (np.diff(rounds) < 0).any():
+        raise ConvertError("the rounds of the model do not have all its trees in order; save it again")
     if not (output.min() >= 0 and output.max() < outputs):
         raise ConvertError(f"the trees do not make {outputs} outputs; save the model again")
     result = TreeModel(
-        features=int(parameters["num_feature"]),
+        features=count(parameters["num_feature"]),
         base=_base_margins(parameters["base_score"], objective, outputs, version),
         transform=TRANSFORMS[objective],
         output=output.astype(np.uint16),
@@ -115,6 +121,8 @@ def _refuse_objective(objective: str, outputs: int, version: Version) -> None:
 def _base_margins(text: object, objective: str, outputs: int, version: Version) -> Numbers:
     """The margin that every row starts from, by output: `base_score` before the objective's transform."""
     items = str(text).strip().removeprefix("[").removesuffix("]").split(",")
+    if not all(_DECIMAL.fullmatch(item.strip()) for item in items):
+        raise ConvertError(f"base_score is {str(text)[:60]!r}, which is no number; save the model again")
     scores = np.array([np.float32(item) for item in items], np.float32)
     if len(scores) not in (1, outputs):
         raise ConvertError(f"base_score has {len(scores)} values for {outputs} outputs; save the model again")
@@ -134,17 +142,17 @@ def _leaf_vectors(trees: list[Any], outputs: int) -> dict[str, Any]:
     """A table of the leaves, for trees whose leaves hold one value per output."""
     leaves, values = [], []
     for tree in trees:
-        if int(tree["tree_param"]["size_leaf_vector"]) != outputs:
+        if count(tree["tree_param"]["size_leaf_vector"]) != outputs:
             raise ConvertError(f"the leaves of a tree do not hold {outputs} values; save the model again")
         leaf = np.asarray(tree["left_children"]) == -1
         if "leaf_weights" in tree:  # from 3.2 on; then a leaf's right child is its row in this table
-            vectors = np.asarray(tree["leaf_weights"], np.float32).reshape(-1, outputs)
-            place = np.asarray(tree["right_children"], np.int64)[leaf]
+            vectors = floats(tree["leaf_weights"]).reshape(-1, outputs)
+            place = integers(tree["right_children"])[leaf]
             if place.min() < 0:
                 raise ConvertError("a leaf has no values; save the model again")
             values.append(vectors[place])
         else:
-            values.append(np.asarray(tree["base_weights"], np.float32).reshape(len(leaf), outputs)[leaf])
+            values.append(floats(tree["base_weights"]).reshape(len(leaf), outputs)[leaf])
         leaves.append(leaf)
     return {"leaf_values": np.concatenate(values), "leaf_row": np.maximum(np.cumsum(np.concatenate(leaves)) - 1, 0)}
 
@@ -155,27 +163,29 @@ def _nodes(trees: list[Any], version: Version) -> dict[str, Any]:
     if min(sizes) < 1:
         raise ConvertError("a tree has no nodes; save the model again")
 
-    def joined(name: str, dtype: Any) -> Any:
-        parts = [np.asarray(tree[name]) for tree in trees]
+    def joined(name: str, read: Callable[[Any], Numbers]) -> Any:
+        parts = [read(tree[name]) for tree in trees]
         if [len(part) for part in parts] != sizes:
             raise ConvertError(f"the number of {name} in a tree differs from its number of nodes; save the model again")
-        return np.concatenate(parts, dtype=dtype, casting="unsafe")
+        return np.concatenate(parts)
 
     first = np.cumsum(sizes) - sizes
     start = np.repeat(first, sizes)
-    left, right = joined("left_children", np.int64), joined("right_children", np.int64)
+    left, right = joined("left_children", integers), joined("right_children", integers)
     if min(left.min(), right.min()) < -1 or (np.maximum(left, right) >= np.repeat(sizes, sizes)).any():
         raise ConvertError("a tree has a branch that leads out of it; save the model again")
+    if version >= (1, 5, 0) and (right != left + 1)[left >= 0].any():  # where newer versions go, whatever the file says
+        raise ConvertError("a tree's two children of a node are not next to each other; save the model again")
     category_set, sets = _categories(trees, first.tolist(), len(start), version)
     return {
         "roots": first,
         "left": np.where(left == -1, -1, left + start),
         "right": np.where(left == -1, -1, right + start),
-        "feature": joined("split_indices", np.int64),
-        "threshold": joined("split_conditions", np.float32),
-        "missing_left": joined("default_left", np.bool_),
+        "feature": joined("split_indices", integers),
+        "threshold": joined("split_conditions", floats),
+        "missing_left": joined("default_left", flags),
         # Trees with vector leaves have no sum_hessian. The writer then counts leaves instead.
-        "cover": joined("sum_hessian", np.float32) if "sum_hessian" in trees[0] else np.zeros(len(start), np.float32),
+        "cover": joined("sum_hessian", floats) if "sum_hessian" in trees[0] else np.zeros(len(start), np.float32),
         "category_set": category_set,
         "sets": sets,
     }
@@ -187,14 +197,14 @@ def _categories(
     numbers: dict[CategorySet, int] = {}
     category_set: Numbers | None = None
     for start, tree in zip(first, trees, strict=True):
-        where, begins = _integers(tree.get("categories_nodes", [])), _integers(tree.get("categories_segments", []))
-        counts, categories = _integers(tree.get("categories_sizes", [])), _integers(tree.get("categories", []))
-        kinds = np.asarray(tree.get("split_type", []))
+        where, begins = integers(tree.get("categories_nodes", [])), integers(tree.get("categories_segments", []))
+        counts, categories = integers(tree.get("categories_sizes", [])), integers(tree.get("categories", []))
+        kinds = flags(tree.get("split_type", []))
         if len(kinds) and not np.array_equal(np.flatnonzero(kinds), where):
             raise ConvertError("a tree lists its categories wrongly; save the model again")
-        for node, begin, count in zip(where.tolist(), begins.tolist(), counts.tolist(), strict=True):
-            chosen = categories[begin : begin + count]
-            if begin < 0 or len(chosen) != count or count < 1 or chosen.min() < 0 or chosen.max() >= _MAX_CATEGORY:
+        for node, begin, size in zip(where.tolist(), begins.tolist(), counts.tolist(), strict=True):
+            chosen = categories[begin : begin + size]
+            if begin < 0 or len(chosen) != size or size < 1 or chosen.min() < 0 or chosen.max() >= _MAX_CATEGORY:
                 raise ConvertError("a tree lists its categories wrongly; save the model again")
             if category_set is None:
                 category_set = np.full(nodes, NUMERIC, np.int64)
@@ -214,13 +224,6 @@ def _category_set(chosen: Numbers, default_left: bool, version: Version) -> Cate
         known = np.arange(32 * (int(categories[-1]) // 32 + 1))
         return CategorySet(tuple(np.setdiff1d(known, categories).tolist()), SET_LEFT)
     return CategorySet(tuple(categories.tolist()))
-
-
-def _integers(values: Any) -> Numbers:
-    array = np.asarray(values)
-    if array.size and array.dtype.kind not in "iu":
-        raise ConvertError("an array of integers in the model holds other values; save the model again")
-    return array.astype(np.int64)
 
 
 def _with_base_last(model: TreeModel) -> TreeModel:

@@ -114,7 +114,15 @@ def test_a_stage_with_a_limit_has_an_alarm_on_its_own_latency(plain: Template) -
     watched = alarm(plain, section="pipeline-stage")
     assert (watched["MetricName"], watched["Statistic"], watched["Threshold"]) == ("ContainerLatency", "Average", 5_000)
     assert {each["Name"]: each["Value"] for each in watched["Dimensions"]}["ContainerName"] == "score"
-    assert watched["AlarmName"].endswith("--score-latency")
+    assert watched["AlarmName"].endswith("--stage-score-latency")
+
+
+def test_no_name_of_a_stage_makes_two_alarms_of_one_name() -> None:
+    words = ("model", "memory", "server-errors", "disk", "stage")
+    stages = [{**STAGES[0], "name": word, "max_average_latency_milliseconds": 5} for word in words]
+    template = pipeline_template(config_of([*stages, STAGES[1]]))
+    names = [each["Properties"]["AlarmName"] for each in resources(template, "AWS::CloudWatch::Alarm").values()]
+    assert len(set(names)) == len(names)
 
 
 def test_every_alarm_watches_what_sagemaker_publishes_for_a_pipeline(plain: Template) -> None:

@@ -85,20 +85,19 @@ def test_others_are_answered_while_a_neighbour_is_busy(case: str, busy: RunningS
             answers.append(other.invoke(name, body, content_type))
 
     senders = [threading.Thread(target=send) for _ in range(4)]
-    slowest, calls, began = 0.0, 0, time.monotonic()
+    calls = 0
     for sender in senders:
         sender.start()
-    while any(sender.is_alive() for sender in senders) or calls < 3:
-        started = time.monotonic()
+    while any(sender.is_alive() for sender in senders):
         assert busy.ask("GET", "/ping").status == 200
         assert busy.invoke("small", ROW) == expected
-        slowest, calls = max(slowest, time.monotonic() - started), calls + 1
+        calls += 1
     for sender in senders:
         sender.join()
     assert [answer.status for answer in answers] == [status] * 4, answers[0].body[:300]
-    # A call that waits for its neighbours takes half of their time. A busy machine makes both sides slower.
-    allowed = max(2.0, (time.monotonic() - began) / 2)
-    assert slowest < allowed, f"{calls} pairs of calls, the slowest took {slowest:.2f} s"
+    # Calls that wait for their neighbours come through between two of them, 5 times at most. However busy the machine
+    # is, many more do here: neighbours become slower too.
+    assert calls >= 10
 
 
 def test_a_small_batch_overtakes_the_long_ones_of_others(busy: RunningServer) -> None:

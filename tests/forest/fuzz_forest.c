@@ -1,6 +1,7 @@
 /* Damages flat forests and texts of numbers, under ASan and UBSan: fuzz_forest SECONDS SEED FILE...
 
-   What is loaded in spite of the damage is walked. forest.c is compiled with -fsanitize-coverage=trace-pc: a case that
+   What is loaded in spite of the damage is walked and explained. Rows and tables of text are compared with a reader of this
+   file's own, and written numbers with the C library's. forest.c is compiled with -fsanitize-coverage=trace-pc: a case that
    reaches something new is kept and damaged further. Ends at the first finding, whose bytes are in fuzz_forest.case. */
 #define _GNU_SOURCE
 #include "forest.h"
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,7 +30,7 @@ static Case kept[MOST_FILES], now;
 static size_t files;
 static uint64_t state;
 static struct {
-    long cases, walked, explained, refused, texts, read;
+    long cases, walked, explained, refused, texts, read, tables, rows, numbers, written;
 } done;
 
 void __sanitizer_cov_trace_pc(void)
@@ -282,6 +284,149 @@ static void fuzz_text(void)
     free(text);
 }
 
+/* Whether a cell is what docs/container.md allows, read without anything of forest.c. */
+static int cell_value(const char *at, const char *end, float *value)
+{
+    char cell[600], *stop;
+    while (at < end && *at == ' ')
+        at++;
+    while (end > at && end[-1] == ' ')
+        end--;
+    if (end - at >= (ptrdiff_t)sizeof cell)
+        return 0;
+    memcpy(cell, at, (size_t)(end - at));
+    cell[end - at] = 0;
+    *value = (float)strtod(cell, &stop);
+    if (!*cell || !strcasecmp(cell, "nan")) {
+        *value = NAN;
+        return 1;
+    }
+    return !*stop && isfinite(*value);
+}
+
+/* Whether rows[0] to rows[features - 1] are the cells of the line at `at`, which ends before `end`. */
+static int line_is_row(const char *at, const char *end, const float *row, uint32_t features)
+{
+    while (end > at && end[-1] == '\r')
+        end--;
+    for (uint32_t i = 0; i < features; i++) {
+        const char *comma = memchr(at, ',', (size_t)(end - at)), *stop = comma ? comma : end;
+        float expected;
+        if (!comma != (i + 1 == features) || !cell_value(at, stop, &expected))
+            return 0;
+        if (isnan(expected) ? !isnan(row[i]) : memcmp(&expected, row + i, 4) != 0)
+            return 0;
+        at = stop + 1;
+    }
+    return 1;
+}
+
+/* A table of numbers, most often with something wrong in it: rows are those of the lines, one after the other, and what was
+   not read begins a line. */
+static void fuzz_rows(void)
+{
+    static const char letters[] = "0123456789,,,.-+eE\r\n\n  nNaAinfx_";
+    static const char *const cells[] = {"", "nan", " NaN ", "1", " -0 ", "1e-45", "3.4028236e38", "inf", "0x1p3", "1_0"};
+    static char draft[2048];
+    const uint32_t features = (uint32_t)(1 + any(4));
+    const size_t lines = 1 + any(6), most = any(8);
+    size_t count = 0;
+    for (size_t line = 0; line < lines; line++) {
+        for (uint32_t i = 0; i < features; i++) {
+            if (any(3))
+                count += any_number(draft + count);
+            else
+                count += (size_t)sprintf(draft + count, "%s", cells[any(sizeof cells / sizeof *cells)]);
+            draft[count++] = i + 1 < features ? ',' : '\n';
+        }
+        if (!any(6))
+            memcpy(draft + count - 1, "\r\n", 2), count++;
+    }
+    for (uint64_t times = any(4); times > 1; times--)
+        draft[any(count)] = letters[any(sizeof letters - 1)];
+    size_t stop = any(4) ? count - 1 : any(count), start = any(4) ? 0 : any(stop + 1);
+    char *text = malloc(stop + 1); /* exactly as long as it may be read */
+    memcpy(text, draft, stop);
+    text[stop] = 0;
+    float *rows = malloc(most * features * sizeof *rows + 1);
+    now = (Case){(uint8_t *)text, stop};
+    size_t at = start;
+    const size_t got = forest_csv_rows(text, &at, stop, features, most, rows);
+    if (got > most || at > stop + 1 || (at > start && at <= stop && text[at - 1] != '\n'))
+        abort();
+    for (size_t row = 0; row < got; row++) {
+        const char *line = text + start, *end = memchr(line, '\n', stop - start);
+        if (!end)
+            end = text + stop;
+        if (!line_is_row(line, end, rows + row * features, features))
+            abort();
+        start = (size_t)(end + 1 - text);
+    }
+    if (start != at)
+        abort();
+    done.tables++;
+    done.rows += (long)got;
+    free(rows);
+    free(text);
+}
+
+/* A float32 of any size, most often one of everyday: near a whole number, a power of two or of ten. */
+static double any_score(void)
+{
+    uint32_t bits = (uint32_t)any(1ull << 32);
+    float value;
+    switch (any(4)) {
+    case 0:
+        return (double)(float)any(20000000) / (double)(1ull << any(40));
+    case 1:
+        value = (float)pow(10, (double)any(20) - 12);
+        memcpy(&bits, &value, 4);
+        bits += (uint32_t)any(9) - 4;
+        break;
+    case 2:
+        bits = (bits & 0x80000000u) | (uint32_t)(90 + any(65)) << 23 | (any(3) ? bits & 0x7FFFFF : (uint32_t)any(3));
+        break;
+    }
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+/* What is written of a number reads back as that number, in as few digits as can be, the nearest ones. */
+static void fuzz_repr(void)
+{
+    const double value = any(16) ? any_score() : 1 / (double)(1 + any(1000));
+    char *text = malloc(24); /* as the header promises: a character further is a finding */
+    now = (Case){(uint8_t *)&value, sizeof value};
+    const size_t length = forest_repr(value, text);
+    done.numbers++;
+    if (length) {
+        char copy[32] = {0}, digits[32], shorter[40], *stop;
+        int count = 0;
+        memcpy(copy, text, length);
+        const double back = strtod(copy, &stop);
+        if (*stop || memcmp(&back, &value, sizeof value))
+            abort();
+        for (const char *at = copy; *at && *at != 'e'; at++)
+            if (*at != '-' && *at != '.' && (count || *at != '0'))
+                digits[count++] = *at;
+        while (count > 1 && digits[count - 1] == '0')
+            count--;
+        digits[count] = 0;
+        if (count > 1) {
+            snprintf(shorter, sizeof shorter, "%.*e", count - 2, value);
+            if (strtod(shorter, NULL) == value)
+                abort();
+        }
+        if (count) { /* the same digits as the C library's, which rounds to the nearest */
+            snprintf(shorter, sizeof shorter, "%.*e", count - 1, fabs(value));
+            if (shorter[0] != digits[0] || (count > 1 && strncmp(shorter + 2, digits + 1, (size_t)count - 1) != 0))
+                abort();
+        }
+        done.written++;
+    }
+    free(text);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 4)
@@ -312,11 +457,15 @@ int main(int argc, char **argv)
         alarm(60); /* a walk that does not end is a finding too */
         for (int i = 0; i < 200; i++)
             fuzz_file();
-        for (int i = 0; i < 200; i++)
+        for (int i = 0; i < 200; i++) {
             fuzz_text();
+            fuzz_rows();
+            fuzz_repr();
+        }
     }
     printf("{\"files\": %zu, \"kept\": %zu, \"cases\": %ld, \"walked\": %ld, \"explained\": %ld, \"refused\": %ld, \"texts\": %ld, "
-           "\"texts_read\": %ld}\n",
-           given, files - given, done.cases, done.walked, done.explained, done.refused, done.texts, done.read);
+           "\"texts_read\": %ld, \"tables\": %ld, \"rows_read\": %ld, \"numbers\": %ld, \"numbers_written\": %ld}\n",
+           given, files - given, done.cases, done.walked, done.explained, done.refused, done.texts, done.read, done.tables,
+           done.rows, done.numbers, done.written);
     return 0;
 }

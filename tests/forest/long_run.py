@@ -97,7 +97,7 @@ def _of_objective(tally: Tally, objective: str, models: int, rows: int, first_se
         asked = telling_rows(model, training_rows, rows, description.seed)
         tally.counts[kind, "rows"] += len(asked)
         for forest in written.values():
-            tally.add(kind, str(description), compare(booster, asked, reader(forest)))
+            tally.add(kind, str(description), compare(booster, asked, reader(forest), model))
 
     run()
 
@@ -113,7 +113,7 @@ def large(tally: Tally, rows: int) -> None:
         for block in range(-(-rows // _BLOCK)):
             asked = telling_rows(model, normal, min(_BLOCK, rows - block * _BLOCK), block)
             tally.counts[size, "rows"] += len(asked)
-            tally.add(size, size, compare(booster, asked, predict))
+            tally.add(size, size, compare(booster, asked, predict, model))
 
 
 def every_version(tally: Tally, chosen: str) -> None:

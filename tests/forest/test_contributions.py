@@ -18,7 +18,7 @@ from tierfleet_forest.layout import COLUMN, FORM_A, FORM_B, Parts, assemble
 from tierfleet_forest.writer import write_forest
 
 from tests.forest.compiled import needs_compiled
-from tests.forest.exactness import explained, same, telling_rows, trained
+from tests.forest.exactness import explained, same_contributions, telling_rows, trained
 from tests.forest.generated_models import OBJECTIVES, Description, descriptions
 from tests.forest.page_reader import PageForest
 from tests.forest.random_files import random_parts
@@ -53,7 +53,7 @@ def test_contributions_are_xgboosts(objective: str, data: Any) -> None:
             written = write_forest(model, node_bytes=form, contributions=True)
         except ConvertError:  # thousands of different sets of categories
             reject()
-        assert same(contributions(written, asked).reshape(20, -1), expected.reshape(20, -1)).all()
+        assert same_contributions(contributions(written, asked), expected)
 
 
 def test_a_feature_that_a_path_meets_again_and_children_without_data() -> None:
@@ -64,7 +64,7 @@ def test_a_feature_that_a_path_meets_again_and_children_without_data() -> None:
     ):
         booster, rows, model = trained(replaced(**changes))
         shares = contributions(write_forest(model, contributions=True), rows[:50])
-        assert same(shares.reshape(50, -1), explained(booster, rows[:50]).reshape(50, -1)).all()
+        assert same_contributions(shares, explained(booster, rows[:50]))
 
 
 @settings(max_examples=40, deadline=None)

@@ -41,7 +41,7 @@ def test_margins_and_scores_are_xgboosts(objective: str, data: Any) -> None:
         reject()
     asked = telling_rows(model, rows, 300, description.seed)
     for forest in written.values():
-        compared = compare(booster, asked, reader(forest))
+        compared = compare(booster, asked, reader(forest), model)
         assert (compared.margins, compared.scores) == (0, 0)
 
 

@@ -309,4 +309,7 @@ def test_the_fuzzer_finds_nothing_in_seconds(tmp_path: Path) -> None:
     assert counts["walked"] > 100
     assert counts["refused"] > 1000
     assert counts["kept"] > 50
+    assert counts["explained"] > 50
     assert counts["texts_read"] > 500
+    assert counts["rows_read"] > 500
+    assert counts["numbers_written"] > 500

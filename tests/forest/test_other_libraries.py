@@ -7,6 +7,7 @@ are not needed here; `other_libraries.py` compares many more.
 import contextlib
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,6 +98,9 @@ def test_the_source_is_said() -> None:
         (b"is_linear=0", b"is_linear=1", "linear_tree"),
         (b"end of trees", b"", "too early"),
         (b"num_leaves=5", b"num_leaves=6", "threshold|split_feature|left_child|decision_type"),
+        (b"tree_sizes=", b"tree_sizes=1", "sizes of the LightGBM"),
+        (b"max_feature_idx=", b"max_feature_idx=0_", "count in the model"),
+        (b"\nleaf_value=", b"\nleaf_value=_", "sizes of the LightGBM"),
     ],
 )
 def test_what_is_not_covered_of_lightgbm_is_named(before: bytes, after: bytes, why: str) -> None:
@@ -104,6 +108,22 @@ def test_what_is_not_covered_of_lightgbm_is_named(before: bytes, after: bytes, w
     assert before in text
     with pytest.raises(ConvertError, match=why):
         convert(text.replace(before, after))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "after", "why"),
+    [
+        (rb"\nleaf_value=(.)\.(.)", rb"\nleaf_value=\1_\2", "no numbers"),
+        (rb"\nnum_cat=[1-9]", b"\nnum_cat=9", "category splits"),
+    ],
+)
+def test_damage_of_the_same_length_is_named(pattern: bytes, after: bytes, why: str) -> None:
+    texts = [_FILES[f"{kind}/model.txt"] for kind in _TEXTS]
+    changed = [new for text in texts if (new := re.sub(pattern, after, text)) != text]
+    assert changed
+    for text in changed:
+        with pytest.raises(ConvertError, match=why):
+            convert(text)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +140,14 @@ def test_what_is_not_covered_of_lightgbm_is_named(before: bytes, after: bytes, w
 def test_what_is_not_covered_of_scikit_learn_is_named(kind: str, changes: dict[str, Any], why: str) -> None:
     with pytest.raises(ConvertError, match=why):
         convert(estimator(kind, **changes))
+
+
+def test_classes_that_json_does_not_know_are_kept_as_text() -> None:
+    dates = np.array(["2026-11-30", "2026-12-01"], "datetime64[D]")
+    for labels, kept in ((dates, ["2026-11-30", "2026-12-01"]), (np.array([b"no", b"yes"]), ["b'no'", "b'yes'"])):
+        classifier = estimator("RandomForestClassifier")
+        classifier.classes_ = labels
+        assert json.loads(loads(convert(classifier)).metadata)["classes"] == kept
 
 
 def test_an_estimator_that_is_not_fitted_is_refused() -> None:

@@ -151,6 +151,10 @@ def test_a_branch_that_leads_elsewhere_is_refused() -> None:
             write_forest(model)
 
 
+def _first_tree(document: Any) -> Any:
+    return document["learner"]["gradient_booster"]["model"]["trees"][0]
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -160,6 +164,19 @@ def test_a_branch_that_leads_elsewhere_is_refused() -> None:
         (lambda d: d["learner"]["gradient_booster"]["model"].update(trees=[], tree_info=[]), "no trees"),
         (lambda d: d["learner"]["learner_model_param"].update(base_score="-1E0"), "base_score"),
         (lambda d: d["learner"]["learner_model_param"].update(num_class="70000"), "70000"),
+        (lambda d: d["learner"]["learner_model_param"].update(num_feature="1_0"), "1_0"),
+        (lambda d: d["learner"]["learner_model_param"].update(base_score="1_0"), "base_score"),
+        (lambda d: _first_tree(d).update(default_left=[2, *_first_tree(d)["default_left"][1:]]), "zeros and ones"),
+        (lambda d: d["learner"]["gradient_booster"]["model"].update(iteration_indptr=[1, 5]), "rounds of the model"),
+        (
+            lambda d: _first_tree(d).update(left_children=[3, *_first_tree(d)["left_children"][1:]]),
+            "next to each other",
+        ),
+        (lambda d: _first_tree(d).update(left_children=[1.0, *_first_tree(d)["left_children"][1:]]), "whole numbers"),
+        (
+            lambda d: _first_tree(d).update(split_conditions=["1", *_first_tree(d)["split_conditions"][1:]]),
+            "of numbers",
+        ),
     ],
 )
 def test_what_is_not_covered_is_named(change: Any, why: str) -> None:
@@ -179,6 +196,25 @@ def test_a_damaged_file_is_converted_or_refused_with_its_reason(name: str, data:
     cut = data.draw(st.sampled_from([len(model)] * 4 + [len(model) // 2]))
     with contextlib.suppress(ConvertError):  # any other exception is a fault
         convert(bytes(model[:cut]))
+
+
+def test_what_is_given_instead_of_a_file_is_named() -> None:
+    data = (CASES / "04-regression-saved-by-3.4.1.ubj").read_bytes()
+    forest = convert(data)
+    assert convert(bytearray(data)) == convert(memoryview(data)) == forest
+    with pytest.raises(ConvertError, match="a flat forest already"):
+        convert(forest)
+    for other in (None, 1, object()):
+        with pytest.raises(TypeError, match="the path or the bytes of a model file"):
+            convert(other)
+
+
+def test_a_name_with_half_of_a_surrogate_pair_is_kept() -> None:
+    document = json.loads((CASES / "01-forest-saved-by-1.5.2.json").read_bytes())
+    names = [f"f{number}\ud800" for number in range(int(document["learner"]["learner_model_param"]["num_feature"]))]
+    document["learner"].update(feature_names=names, feature_types=["float"] * len(names))
+    forest = loads(convert(json.dumps(document).encode()))
+    assert json.loads(forest.metadata)["feature_names"] == names
 
 
 def test_the_file_says_where_it_came_from(tmp_path: Path) -> None:

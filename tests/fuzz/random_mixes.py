@@ -25,9 +25,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from shape_checks import check_shapes
 from template_checks import check_template
 
+from tests.fuzz.shape_checks import check_shapes
 from tests.fuzz.toml_mutations import toml_of
 from tierfleet.config import FleetConfig, check_file
 from tierfleet.config.hosting import TIERS

@@ -90,9 +90,10 @@ def test_the_path_has_every_ordered_pair_once() -> None:
 
 def test_no_move_loses_a_call_or_answers_with_another_model(shop: Fleet) -> None:
     clock = ManualClock()
-    calls_as_long_as_they_like = {"deadline_seconds": 3600}
+    # Of the hurried clock: nine seconds.
+    patience: dict[str, Any] = {"deadline_seconds": 3600}
     with (
-        Callers(shop.account, tuple(FIRST), container=PRIMARY, clock=clock, **calls_as_long_as_they_like) as callers,
+        Callers(shop.account, tuple(FIRST), container=PRIMARY, clock=clock, **patience) as callers,
         Hurry(shop, clock),
     ):
         for old, new in itertools.pairwise(PATH):

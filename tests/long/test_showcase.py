@@ -34,8 +34,9 @@ def test_every_hosting_of_the_showcase_answers(run: Run, tmp_path: Path) -> None
     assert up.returncode == 0, up.stdout + up.stderr
     for name, tier in config.tiers.items():
         tenant = min(tier.tenants, default="m02")
-        containers = [["--container", container] for container in ("primary", *hostnames(tier, tenant))]
-        for options in containers if len(containers) > 1 else [[]]:
+        row = ("--body", config.probe.body)
+        named = [["--container", container, *row] for container in hostnames(tier, tenant)]
+        for options in (["--container", "primary"], *named):
             called = run("invoke", tenant, "--local", "--json", *options)
             assert called.returncode == 0, called.stderr
             assert json.loads(called.stdout)["tier"] == name

@@ -126,4 +126,4 @@ _TIERS: Mapping[str, tuple[str, Callable[[bool], dict[str, Any]]]] = {
     SHARED_PIPELINE: ("together", _shared_pipeline),
     "serverless": ("rare", _serverless),
 }
-"""Name and table of the tier of each shape next to the default tier; the table is told whether t2 is there."""
+"""Name and table of the tier of each shape but the default tier; the table is told whether t2 is there."""

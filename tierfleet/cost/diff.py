@@ -62,11 +62,11 @@ def cost_diff(old: Priced | None, new: Priced | None, *, every_place: bool = Fal
     >>> from tierfleet.cost.prices import load_prices
     >>> prices, fleet = load_prices(), load(Path("config/churn-prod.toml"))
     >>> tail = fleet.tiers["tail"]
-    >>> smaller = tail.model_copy(update={"volume_size_in_gb": 256})
+    >>> smaller = tail.model_copy(update={"volume_size_in_gb": 32})
     >>> edited = fleet.model_copy(update={"tiers": {"tail": smaller}})
     >>> diff = cost_diff((fleet, monthly_cost(fleet, prices)), (edited, monthly_cost(edited, prices)))
     >>> round(diff.usd, 2), diff.changes[0].reasons
-    (-215.04, ('volume_size_in_gb 512 -> 256',))
+    (-8.96, ('volume_size_in_gb 64 -> 32',))
 
     every_place: include places that cost the same, so that the changes add up to the totals.
     Raises ValueError where both are None.

@@ -82,9 +82,9 @@ def monthly_cost(
     >>> from tierfleet.cost.prices import load_prices
     >>> cost = monthly_cost(load(Path("config/churn-prod.toml")), load_prices())
     >>> round(cost.usd, 2), round(cost.usd_at_max, 2)
-    (3088.88, 4115.54)
+    (247.32, 485.7)
     >>> max(cost.lines, key=lambda line: line.usd).detail
-    '6 (6 to 8) x ml.r5.2xlarge at $0.605 an hour'
+    '2 (2 to 4) x ml.r5.large at $0.151 an hour'
 
     usage: what the fleet file does not say, such as traffic; None: nothing is known. region: another region whose
     prices to use. Raises UnknownPriceError with every price that the table lacks, and InputError for usage that does

@@ -254,9 +254,7 @@ def _document(document: Mapping[str, Any]) -> RouteDocument:
         models_bucket=_text_or_none(document.get("models_bucket")),
         ttl_seconds=_ttl_or_none(document.get("ttl_seconds")),
         tiers={
-            name: TierRoute(
-                _hosting(tier["hosting"]), _text_or_none(tier.get("endpoint")), _text_or_none(tier.get("bucket"))
-            )
+            name: TierRoute(_hosting(tier["hosting"]), _text_or_none(tier.get("endpoint")), _bucket(tier))
             for name, tier in document["tiers"].items()
         },
         tenants={
@@ -318,6 +316,13 @@ def _ttl_or_none(value: Any) -> int | None:
     if value is not None and (type(value) is not int or not 1 <= value <= LONGEST_TTL_SECONDS):
         raise ValueError(f"ttl_seconds is {_shown(value)}, allowed: a whole number from 1 to {LONGEST_TTL_SECONDS}")
     return value
+
+
+def _bucket(tier: Mapping[str, Any]) -> str | None:
+    """The bucket that an asynchronous tier must name."""
+    if SHAPES[_hosting(tier["hosting"])].request_response:
+        return _text_or_none(tier.get("bucket"))
+    return _text(tier["bucket"])
 
 
 def _hosting(value: object) -> str:

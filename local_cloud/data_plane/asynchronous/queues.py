@@ -61,7 +61,8 @@ class Queue:
     """The requests of one endpoint."""
 
     waiting: deque[Request] = field(default_factory=deque)
-    at_work: dict[str, Request] = field(default_factory=dict)
+    at_work: dict[int, Request] = field(default_factory=dict)
+    """By identity: callers may give two requests one InferenceId."""
 
     @property
     def size(self) -> int:
@@ -136,7 +137,7 @@ class Queues:
         for fleet, instance in _places(endpoint):
             while queue.waiting and instance.in_service and instance.requests_in_flight < _room(instance):
                 request = queue.waiting.popleft()
-                queue.at_work[request.inference_id] = request
+                queue.at_work[id(request)] = request
                 # Before the first wait, so that an instance never gets more than it has room for.
                 instance.enter("")
                 self._begin(self._work(queue, _Place(self.fleets, endpoint, fleet, instance.spec), instance, request))
@@ -169,7 +170,7 @@ class Queues:
             outcome = Outcome(failure=error.message.encode())
         finally:
             instance.leave("")
-            queue.at_work.pop(request.inference_id, None)
+            queue.at_work.pop(id(request), None)
         place.observe("TimeInBacklog", (began - request.since) * _MILLISECONDS)
         place.observe("TotalProcessingTime", (time.monotonic() - request.since) * _MILLISECONDS)
         await self._end(place, request, outcome)

@@ -1,9 +1,12 @@
 """Endpoints served by real instances: tells the data plane what to run, and reports what became of it."""
 
+import hashlib
 from dataclasses import asdict, replace
 from typing import Any
 
+from ministack import app
 from ministack.core.responses import get_account_id, get_region, set_request_account_id, set_request_region
+from ministack.services import sts
 
 from local_cloud.core.errors import ServiceError
 from local_cloud.data_plane.desired import ContainerSpec, EndpointSpec, FleetSpec, VariantSpec
@@ -13,7 +16,6 @@ from local_cloud.services.cloudwatch import endpoint_logs
 from local_cloud.services.sagemaker import (
     asynchronous,
     endpoint_configs,
-    execution_role,
     models,
     observations,
     serverless,
@@ -184,7 +186,7 @@ class ModelServers:
             model_data_url=None if several else first.model_data_url,
             environment={} if several else first.environment,
             cache_disabled=any(container.cache_disabled for container in containers),
-            credentials=execution_role.credentials(model["ExecutionRoleArn"]),
+            credentials=_credentials(model["ExecutionRoleArn"]),
             image=None if several else first.image,
             execution_mode=mode if several else None,
             containers=tuple(containers) if several else (),
@@ -202,3 +204,25 @@ def _container(position: int, container: dict[str, Any]) -> ContainerSpec:
         environment={str(k): str(v) for k, v in container.get("Environment", {}).items()},
         cache_disabled=container.get("MultiModelConfig", {}).get("ModelCacheSetting") == "Disabled",
     )
+
+
+def _credentials(role_arn: str) -> tuple[str, str, str] | None:
+    """Access key, secret key and session token of a model's execution role; None where IAM is not enforced.
+
+    Its trust policy is not evaluated.
+    """
+    if not app.AUTH:
+        return None
+    digest = hashlib.sha256(f"sagemaker:{role_arn}".encode()).hexdigest()
+    access_key, secret_key, token = f"ASIA{digest[:16].upper()}", f"secret{digest}", f"token{digest}"
+    account, role_name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
+    sts.register_session(
+        access_key,
+        {
+            "Arn": f"arn:aws:sts::{account}:assumed-role/{role_name}/SageMaker",
+            "UserId": f"{role_name}:SageMaker",
+            "SecretAccessKey": secret_key,
+            "SessionToken": token,
+        },
+    )
+    return access_key, secret_key, token

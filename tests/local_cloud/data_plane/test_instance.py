@@ -18,7 +18,7 @@ from local_cloud.data_plane.instances.instance import Instance
 from local_cloud.data_plane.instances.model_cache import container_name
 from local_cloud.data_plane.settings import DataPlaneSettings, SettingsError, from_options
 
-STUB = Path(__file__).parents[2] / "support" / "contract_stub.py"
+STUB = Path(__file__).with_name("contract_stub.py")
 
 
 class Artefacts:

@@ -16,7 +16,7 @@ from tierfleet.config.guardrail_time import BAKE_SECONDS, METRIC_DELAY_SECONDS
 W1, OLD, SLOW = whale("w1"), "w1/2027-01-01", "w1/2"
 NEVER_HEALTHY = "w1/damaged"
 # Of the latency alarm that takes updates back. A good version takes 5 ms, on a busy machine many times that.
-LIMIT_MILLISECONDS, TOO_SLOW_MILLISECONDS = 250, 350
+LIMIT_MILLISECONDS, TOO_SLOW_MILLISECONDS = 120, 160
 OUT_OF_REACH_MILLISECONDS = 60_000  # where a test is not about it
 
 

@@ -25,14 +25,14 @@ def test_a_replay_in_words_and_as_json(trace: Path) -> None:
     arguments = ["plan", "replay", str(trace), "--config", str(CHURN)]
     answer = run(app, arguments, env={"COLUMNS": "80"})
     assert answer.exit_code == 0
-    for words in ("churn-prod: ", "tail: 6 x ml.r5.2xlarge", "in memory", "outside what is required", "2026-11-02 00"):
+    for words in ("churn-prod: ", "tail: 2 x ml.r5.large", "in memory", "outside what is required", "2026-11-02 00"):
         assert words in answer.stdout
     document = json.loads(run(app, [*arguments, "--json"]).stdout)
     [tail] = document["endpoints"]
     assert document["calls"] == tail["calls"] == sum(hour["calls"] for hour in tail["hours"])
     assert tail["in_memory"] + tail["waited_for_running_load"] + tail["from_disk"] + tail["from_s3"] == tail["calls"]
     assert {"tenant", "calls", "outside", "longest_wait_seconds"} <= tail["tenants"][0].keys()
-    assert tail["instances"] == [["2026-11-02T00:00:00+00:00", 6]]
+    assert tail["instances"] == [["2026-11-02T00:00:00+00:00", 2]]
 
 
 def test_a_backtest_compares_and_ends_with_1_if_something_was_not_kept(trace: Path) -> None:

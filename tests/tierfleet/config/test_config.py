@@ -33,9 +33,9 @@ def test_the_fraud_fleet_has_its_five_whales_and_everyone_else_on_the_tail() -> 
     assert len(config.multi_model_tiers["tail"].warm_up.tenants) == 50
 
 
-def test_the_churn_fleet_warms_its_top_500_from_the_file_next_to_it() -> None:
+def test_the_churn_fleet_warms_its_top_2000_from_the_file_next_to_it() -> None:
     warm_up = load(CONFIG / "churn-prod.toml").multi_model_tiers["tail"].warm_up
-    assert len(warm_up.tenants) == 500
+    assert len(warm_up.tenants) == 2000
     assert warm_up.tenants[0] == "c0001"
 
 

@@ -239,10 +239,15 @@ def test_a_file_without_a_first_generation_names_every_one() -> None:
 
 @pytest.mark.parametrize("file", FLEET_FILES, ids=lambda file: file.stem)
 def test_the_names_of_the_shipped_fleets_have_no_suffix(file: Path) -> None:
-    """After a change of what a generation is made of, set each first_generation to what this says."""
+    """After a change of what a generation is made of, set each first_generation to what this says.
+
+    The image `tierfleet` changes with every commit to container/, so such a fleet has no first generation.
+    """
     config = load(file)
+    built_here = config.container.image == TIERFLEET_IMAGE
     for name, tier in config.multi_model_tiers.items():
-        assert tier.first_generation == generation(config, tier), f"{file.name}, tier {name}"
+        expected = None if built_here else generation(config, tier)
+        assert tier.first_generation == expected, f"{file.name}, tier {name}"
 
 
 def test_the_image_tierfleet_is_a_generation_of_its_files(tmp_path: Path) -> None:

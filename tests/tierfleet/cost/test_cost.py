@@ -149,12 +149,12 @@ def test_prices_of_another_region_are_marked() -> None:
     assert "priced as in us-east-1, although the fleet is in eu-west-1" in bill.notes
 
 
-def test_the_churn_fleet_costs_more_than_its_budget_because_of_its_volumes() -> None:
+def test_the_churn_fleet_costs_a_twelfth_of_its_budget_because_its_models_are_forests() -> None:
     config = load(CONFIG / "churn-prod.toml")
     usd = amounts(cost(config))
-    assert usd["tail", None, "instances"] == pytest.approx(6 * 730 * 0.605)
-    assert usd["tail", None, "volumes"] == pytest.approx(6 * 512 * 0.14)
-    assert cost(config).usd == pytest.approx(3088.88, abs=0.01)
+    assert usd["tail", None, "instances"] == pytest.approx(2 * 730 * 0.151)
+    assert usd["tail", None, "volumes"] == pytest.approx(2 * 64 * 0.14)
+    assert cost(config).usd == pytest.approx(247.32, abs=0.01)
 
 
 def test_tenants_of_a_shared_tier_pay_by_their_calls() -> None:

@@ -51,16 +51,16 @@ def tail(runs: float, tenants: int) -> dict[tuple[str | None, str | None, str], 
 def test_churn_in_north_virginia() -> None:
     cost, lines = bill("churn-prod")
     by_hand = {
-        # 6 to 8 x ml.r5.2xlarge at $0.605 an hour, 512 GB each at $0.14 a month.
-        ("tail", None, "instances"): (6 * 0.605 * 730, 8 * 0.605 * 730),
-        ("tail", None, "volumes"): (6 * 512 * 0.14, 8 * 512 * 0.14),
-        **tail(DAILY_RUNS, 500),
+        # 2 to 4 x ml.r5.large at $0.151 an hour, 64 GB each at $0.14 a month.
+        ("tail", None, "instances"): (2 * 0.151 * 730, 4 * 0.151 * 730),
+        ("tail", None, "volumes"): (2 * 64 * 0.14, 4 * 64 * 0.14),
+        **tail(DAILY_RUNS, 2000),
         **whole_fleet(DAILY_RUNS, 60),
     }
     assert lines.keys() == by_hand.keys()
     for place, usd in by_hand.items():
         assert lines[place] == pytest.approx(usd, abs=1e-9), place
-    assert (round(cost.usd, 2), round(cost.usd_at_max, 2)) == (3088.88, 4115.54)
+    assert (round(cost.usd, 2), round(cost.usd_at_max, 2)) == (247.32, 485.70)
 
 
 @pytest.mark.parametrize(

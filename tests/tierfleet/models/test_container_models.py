@@ -7,8 +7,9 @@ import pytest
 from small_models import small_model
 from versioned_s3 import VersionedS3
 
-from local_cloud.testing.fleets import fleet
-from tierfleet.config import FleetConfig
+from local_cloud.testing.fleets import CONFIG, ROOT, fleet
+from tierfleet.cli.local.deployment import a_call
+from tierfleet.config import FleetConfig, load
 from tierfleet.models import pointer
 from tierfleet.models.container_models import leave_pointers, packaging_for, validate_for
 from tierfleet.models.files import ModelFile
@@ -123,3 +124,9 @@ def test_every_container_gets_a_sample_model(tmp_path: Path) -> None:
         "document-1.ubj",
         "velocity-1.ubj",
     ]
+
+
+def test_the_command_to_try_next_names_a_container_only_where_no_other_tenant_can_be_called() -> None:
+    assert a_call(load(CONFIG / "showcase-dev.toml")) == "tierfleet invoke m01 --local"
+    alone = load(ROOT / "examples" / "contract_server" / "trio-dev.toml")
+    assert a_call(alone) == "tierfleet invoke m12 --local --container primary"

@@ -20,7 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from versioned_s3 import Crash, VersionedS3
 
 from tierfleet.models import pointer
-from tierfleet.models.collect import Collection, delete_garbage, find_garbage
+from tierfleet.models.collection.delete import delete_garbage
+from tierfleet.models.collection.find import Collection, find_garbage
 from tierfleet.models.publish import LostRaceError, Publication, PublishError, publish
 from tierfleet.models.references import Deployed
 from tierfleet.models.remove import RemoveError, remove

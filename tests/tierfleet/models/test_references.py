@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError
 from versioned_s3 import VersionedS3
 
 from local_cloud.testing.fleets import fleet
-from tierfleet.models.collect import delete_garbage, find_garbage
+from tierfleet.models.collection.delete import delete_garbage
+from tierfleet.models.collection.find import find_garbage
 from tierfleet.models.publish import publish
 from tierfleet.models.references import Deployed, pins, read_deployed
 from tierfleet.models.remove import RemoveError, check_removed, obstacles, remove

@@ -10,7 +10,8 @@ from versioned_s3 import VersionedS3
 
 from tests.forest.compiled import needs_compiled
 from tierfleet.models import sources
-from tierfleet.models.collect import Collection, delete_garbage, find_garbage
+from tierfleet.models.collection.delete import delete_garbage
+from tierfleet.models.collection.find import Collection, find_garbage
 from tierfleet.models.publish import LostRaceError, publish
 from tierfleet.models.references import Deployed
 from tierfleet.models.remove import remove

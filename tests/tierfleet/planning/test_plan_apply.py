@@ -120,15 +120,15 @@ def test_a_list_in_its_own_file_is_written_there_under_its_head(tmp_path: Path) 
     file = tmp_path / "churn-prod.toml"
     before = file.read_text()
     wanted = change(
-        instance_type=describe("ml.r5.2xlarge"),
-        instances=6,
+        instance_type=describe("ml.r5.large"),
+        instances=2,
         dedicated=frozenset(),
         warm_up=tuple(f"c{n:04}" for n in range(9, 19)),
     )
     applied(file, wanted)
     assert file.read_text() == before
     lines = (tmp_path / "churn-prod.warm-up.txt").read_text().splitlines()
-    assert lines[0].startswith("# The 500 tenants")
+    assert lines[0].startswith("# The 2,000 tenants")
     assert lines[1:] == list(wanted.warm_up)
 
 
@@ -160,7 +160,7 @@ def test_a_name_that_a_fleet_file_cannot_hold_is_refused_by_name(fraud: Path) ->
 
 def test_a_promotion_in_a_fleet_without_a_dedicated_tier_shows_the_table_to_add() -> None:
     file = CONFIG / "churn-prod.toml"
-    wanted = change(instance_type=describe("ml.r5.2xlarge"), instances=6, dedicated=frozenset({"c0001"}))
+    wanted = change(instance_type=describe("ml.r5.large"), instances=2, dedicated=frozenset({"c0001"}))
     with pytest.raises(InputError, match=r"\[tiers.whale\]\nhosting = \"dedicated\""):
         file_edits(file, load(file), wanted)
 

@@ -50,14 +50,18 @@ def deploy_here(
     except (CdkError, ValueError) as error:
         fail(str(error))
     out.print("it serves; next:")
-    for command in (f"tierfleet invoke {_a_tenant(fleet)} --local", "tierfleet local status", "tierfleet local drive"):
+    for command in (a_call(fleet), "tierfleet local status", "tierfleet local drive"):
         out.print(f"  {command}")
 
 
-def _a_tenant(fleet: FleetConfig) -> str:
+def a_call(fleet: FleetConfig) -> str:
+    """A command that calls some tenant's model: the first one whose calls wait for their answer, if there is one."""
     from tierfleet.models.sample_models import sample_versions
 
-    return min(sample_versions(fleet))
+    shapes = {tenant: fleet.tiers[fleet.tier_of(tenant)].shape for tenant in sample_versions(fleet)}
+    tenant = min(shapes, key=lambda each: (not shapes[each].request_response, shapes[each].names_container, each))
+    container = " --container primary" if shapes[tenant].names_container else ""
+    return f"tierfleet invoke {tenant} --local{container}"
 
 
 def _sample_models(cloud: "LocalCloud", fleet: FleetConfig) -> Path:

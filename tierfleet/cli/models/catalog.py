@@ -14,8 +14,9 @@ from tierfleet.cli.progress import counter, progress
 from tierfleet.columns import in_columns, sentence
 from tierfleet.config import FleetConfig
 from tierfleet.models.bucket import READS_AT_ONCE
-from tierfleet.models.collect import DEFAULT_GRACE, delete_garbage, find_garbage
-from tierfleet.models.collection_report import collection_json, collection_lines
+from tierfleet.models.collection.delete import delete_garbage
+from tierfleet.models.collection.find import DEFAULT_GRACE, find_garbage
+from tierfleet.models.collection.report import collection_json, collection_lines
 from tierfleet.models.listing import Row, list_models, table
 from tierfleet.models.references import pins, read_deployed
 from tierfleet.models.remove import RemoveError, check_removed, obstacles, remove

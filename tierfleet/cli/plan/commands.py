@@ -9,10 +9,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tierfleet.cli.console import Json, json_text, out, planning_or_fail, say, wide
+from tierfleet.cli.console import Json, columns, json_text, out, planning_or_fail, say, wide
 from tierfleet.cli.option_groups import given, grouped
 from tierfleet.cli.plan.trace_options import TraceOptions
 from tierfleet.cli.progress import advancing
+from tierfleet.text import wrapped
 
 if TYPE_CHECKING:
     from tierfleet.planning.cache.curve_table import CurveRow
@@ -116,7 +117,8 @@ def plan_curve(
     if as_json:
         typer.echo(json_text(asdict(table)))
         return
-    out.print(escape(table.summary))
+    for line in wrapped([table.summary], columns()):
+        out.print(escape(line))
     wide.print(_rendered(table.rows))
 
 

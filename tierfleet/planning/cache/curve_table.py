@@ -14,7 +14,7 @@ from tierfleet.planning.cache.lru import instance_by_hash
 from tierfleet.planning.cache.miss_ratio_curve import MissRatioCurve, miss_ratio_curve
 from tierfleet.planning.traffic.rates import Rates, rates_of
 from tierfleet.planning.traffic.rates_files import is_rates_file, read_rates
-from tierfleet.planning.traffic.requests import Progress
+from tierfleet.planning.traffic.requests import Progress, refuse_huge
 from tierfleet.planning.traffic.sessions import Sessions
 from tierfleet.planning.traffic.trace import Reading
 
@@ -111,13 +111,16 @@ def _resident(
     tenants: tuple[str, ...], model_bytes: NDArray[np.float64], resident_mib: float | None
 ) -> NDArray[np.float64]:
     if resident_mib is not None:
-        return np.full(len(tenants), resident_mib)
+        sizes = np.full(len(tenants), resident_mib)
+        refuse_huge(tenants, sizes)
+        return sizes
     unknown = np.flatnonzero(~(model_bytes > 0))
     if len(unknown):
         raise InputError(
             f"the size of {len(unknown):,} of {len(tenants):,} models is not known, such as {tenants[unknown[0]]}'s; "
             "give --resident-mib, or a column of sizes"
         )
+    refuse_huge(tenants, model_bytes / 1e6)
     return model_bytes / 2**20
 
 

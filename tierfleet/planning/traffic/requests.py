@@ -7,8 +7,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tierfleet.errors import InputError
+
 MAX_FOLLOWED: Final = 3_000_000
 """At most this many calls of a trace are simulated one by one, for each fleet that is evaluated."""
+
+# A bigger model is a mistake.
+_MOST_MEGABYTES: Final = 1e6
 
 Progress = Callable[[int], None]
 """Called with the number of requests that were done since the last call."""
@@ -103,6 +108,16 @@ def _hour_of_most_tenants(requests: Requests, start: int) -> int:
             best, first = (tenants, end - at), at
         at = end
     return min(first, len(requests) - 1)
+
+
+def refuse_huge(tenants: tuple[str, ...], sizes_mb: NDArray[np.float64]) -> None:
+    """Raises InputError for a model of more than a terabyte: the column or option is in another unit."""
+    huge = np.flatnonzero(sizes_mb > _MOST_MEGABYTES)
+    if len(huge):
+        raise InputError(
+            f"the size of {len(huge):,} of {len(tenants):,} models is above {_MOST_MEGABYTES:,.0f} MB, such as "
+            f"{tenants[huge[0]]}'s of {sizes_mb[huge[0]]:.3g} MB; columns of sizes are in bytes, options say their unit"
+        )
 
 
 def whole_bytes(mib: NDArray[np.float64]) -> NDArray[np.int64]:

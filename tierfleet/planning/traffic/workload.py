@@ -11,7 +11,7 @@ from tierfleet import text
 from tierfleet.cost.usage import Traffic
 from tierfleet.errors import InputError
 from tierfleet.planning.traffic.rates import Rates, rates_of
-from tierfleet.planning.traffic.requests import Requests, busiest_stretch, requests_of
+from tierfleet.planning.traffic.requests import Requests, busiest_stretch, refuse_huge, requests_of
 from tierfleet.planning.traffic.sessions import Sessions
 
 Array = NDArray[np.float64]
@@ -23,8 +23,6 @@ _WEEK_SECONDS: Final = 7 * 86_400.0
 _GROWN: Final = 2.0
 _MOST_FILLING_DAYS: Final = 10.0
 _FILLING_SHARE: Final = 1 / 3
-# MB of a model file: more is a mistake in a column of sizes.
-_MOST_MEGABYTES: Final = 1e6
 # Less of an hour than this tells no rate.
 _LEAST_SECONDS: Final = 1200.0
 # 1 January 1970 was a Thursday; weeks start on Monday.
@@ -190,12 +188,7 @@ def model_megabytes(
             "give --model-megabytes, or a column of sizes"
         )
     sizes: Array = model_bytes / 1e6 / (artefact_mb_per_model_mb or 1.0)
-    huge = np.flatnonzero(sizes > _MOST_MEGABYTES)
-    if len(huge):
-        raise InputError(
-            f"the size of {len(huge):,} of {len(tenants):,} models is above {_MOST_MEGABYTES:,.0f} MB, such as "
-            f"{tenants[huge[0]]}'s of {sizes[huge[0]]:.3g} MB; give the column of sizes in bytes"
-        )
+    refuse_huge(tenants, sizes)
     return sizes
 
 

@@ -35,7 +35,7 @@ def test_figures_at_the_measured_sizes() -> None:
     assert stock.predict_ms(44.2) == PredictTime(p50=8.9, p95=31, p99=43)
     assert ours.resident_mib(44.5) == pytest.approx(4.97, abs=0.01)
     assert ours.load_seconds(44.5) < 0.1
-    # (64 - 3) GiB / 247 MiB: what config/churn-prod.toml states as 250.
+    # (64 - 3) GiB / 247 MiB: the 250 models of an ml.r5.2xlarge.
     assert stock.models_per_instance(64, 44.2) == 252
     assert stock.loads_at_once(8) == 8
     assert ours.loads_at_once(8) == 1

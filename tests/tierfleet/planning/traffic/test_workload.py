@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierfleet.errors import InputError
+from tierfleet.planning.cache.curve_table import _resident
 from tierfleet.planning.traffic.requests import Requests, busiest_stretch
 from tierfleet.planning.traffic.shapes import SHAPES
 from tierfleet.planning.traffic.synthesize import synthesize
@@ -146,5 +147,10 @@ def test_busier_traffic_is_the_same_calls_in_a_shorter_time(calls: list[tuple[in
 
 
 def test_a_size_above_a_terabyte_is_an_error_that_names_it() -> None:
-    with pytest.raises(InputError, match=r"1 of 2 models is above 1,000,000 MB, such as b's of 1e\+294 MB"):
+    words = r"1 of 2 models is above 1,000,000 MB, such as b's of 1e\+294 MB"
+    with pytest.raises(InputError, match=words):
         model_megabytes(("a", "b"), np.array([5e6, 1e300]), None)
+    with pytest.raises(InputError, match=words):
+        _resident(("a", "b"), np.array([5e6, 1e300]), None)
+    with pytest.raises(InputError, match="2 of 2 models"):
+        _resident(("a", "b"), np.ones(2), 1e300)

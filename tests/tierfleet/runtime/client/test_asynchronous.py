@@ -24,6 +24,7 @@ from tierfleet.runtime.client import (
 from tierfleet.runtime.client import submission as submission_module
 from tierfleet.runtime.client.results import LONGEST_PAUSE_SECONDS, OLDEST_LOOKED_AT
 from tierfleet.runtime.hosting.asynchronous import MAX_INLINE_BYTES
+from tierfleet.runtime.route_document import RoutesError, parse_routes
 
 ROW = b"1,2,3"
 
@@ -149,6 +150,14 @@ def test_each_way_of_calling_names_the_other_where_it_does_not_fit(aws: FakeAws,
         with pytest.raises(RequestInvalidError, match=f"a {hosting} endpoint has no queue; use invoke"):
             fleet.submit(tenant, ROW)
     assert aws.invocations == aws.submissions == []
+
+
+def test_routes_whose_asynchronous_tier_names_no_bucket_are_malformed() -> None:
+    document = async_route_document("m08")
+    assert parse_routes(json.dumps(document)).route_of("m08").bucket == ASYNC_BUCKET
+    del document["tiers"]["backfill"]["bucket"]
+    with pytest.raises(RoutesError, match="bucket"):
+        parse_routes(json.dumps(document))
 
 
 def test_a_missing_endpoint_is_not_replaced_by_the_default_tier(aws: FakeAws, fleet: FleetClient) -> None:

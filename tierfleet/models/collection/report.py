@@ -3,7 +3,7 @@
 from typing import Any
 
 from tierfleet.columns import in_columns, sentence
-from tierfleet.models.collect import Artefact, Collection
+from tierfleet.models.collection.find import Artefact, Collection
 from tierfleet.models.sources import StoredSource
 from tierfleet.text import counted, size
 

@@ -1,4 +1,4 @@
-"""The neighbours of benchmarks/neighbours.py: their models, generated once under .build/, and their requests."""
+"""The neighbours: their models, generated once under .build/, and their requests."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -23,7 +23,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from benchmarks.model_server import processes
-from benchmarks.neighbour_models import NEIGHBOURS, Neighbour, generate, small_row
+from benchmarks.neighbours.models import NEIGHBOURS, Neighbour, generate, small_row
 
 P50_TIMES, P99_TIMES, PING_MS = 2.0, 5.0, 100.0
 _PAUSE_SECONDS = 0.001

@@ -1,0 +1,1 @@
+"""Small calls during other tenants' costliest requests and loads: `python -m benchmarks.neighbours`."""

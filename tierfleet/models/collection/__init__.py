@@ -1,0 +1,1 @@
+"""Garbage collection: artefacts and pointers that nothing needs any more."""
