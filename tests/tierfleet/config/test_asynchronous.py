@@ -46,7 +46,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
         nightly(scaling={"max_requests_per_second": 5}),
         {},
         [
-            ("tiers.nightly.scaling", "max_requests_per_second", "this table knows backlog_size_per_instance"),
+            ("tiers.nightly.scaling", "max_requests_per_second", "this table has backlog_size_per_instance"),
             ("tiers.nightly.scaling", "backlog_size_per_instance", "is missing"),
         ],
     ),
@@ -108,7 +108,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
     "an endpoint name that is too long": (
         nightly(),
         {"fleet": "f" * 40, "environment": "test"},
-        [("tiers.nightly.tenants", "n1", "SageMaker takes 63")],
+        [("tiers.nightly.tenants", "n1", "SageMaker allows 63")],
     ),
 }
 
