@@ -181,7 +181,7 @@ def line(finding: Finding) -> str:
 
 
 def markdown(findings: list[Finding]) -> str:
-    """The table of docs/container.md."""
+    """The results as a Markdown table."""
     by_server: dict[str, dict[str, Finding]] = {}
     for finding in findings:
         by_server.setdefault(finding.neighbour, {})[finding.server] = finding
@@ -208,7 +208,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="two short rounds: about three minutes")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
-    parser.add_argument("--markdown", action="store_true", help="print the table of docs/container.md at the end")
+    parser.add_argument("--markdown", action="store_true", help="print a Markdown table at the end")
     parser.add_argument("--only", default="", help="neighbours whose title holds this")
     parser.add_argument("--without-peer", action="store_true", help="leave multi-model-server out")
     options = parser.parse_args()

@@ -17,15 +17,13 @@ class Container(Section):
     version: str | None = None
     """Tag of a stock image, such as `1.7-1`; needed for stock images only."""
     environment: Mapping[str, str] = {}
-    """Passed to the container as it is, script mode (`SAGEMAKER_PROGRAM`, `SAGEMAKER_SUBMIT_DIRECTORY`)
-    included; at most 100 entries. -> PrimaryContainer.Environment"""
+    """Passed to the container as it is; at most 100 entries. -> PrimaryContainer.Environment"""
 
 
 class Probe(Section):
     """One valid row of every model of the fleet: the warm-up and the parity checks send it."""
 
     content_type: str
-    """Content type of the row, such as `text/csv`. Never left out: the stock image would parse libsvm."""
+    """Content type of the row, such as `text/csv`."""
     body: Annotated[str, Field(min_length=1, max_length=100_000)]
-    """The row. An invalid row still loads a model, but counts as an Invocation5XXError on a multi-model
-    endpoint."""
+    """The row. An invalid one counts as an Invocation5XXError on a multi-model endpoint."""

@@ -45,7 +45,7 @@ class Network(Section):
 
 
 class Encryption(Section):
-    """Customer-managed keys; without them AWS's own keys encrypt (SSE-S3, SageMaker's volume key)."""
+    """Customer-managed keys, instead of AWS's own."""
 
     bucket_kms_key_arn: KmsKeyArn | None = None
     """Key of the model bucket. -> AWS::S3::Bucket BucketEncryption.KMSMasterKeyID"""
@@ -53,14 +53,12 @@ class Encryption(Section):
     """Key of the instances' volumes; refused for instance types with local NVMe disks.
     -> AWS::SageMaker::EndpointConfig KmsKeyId"""
     topic_kms_key_arn: KmsKeyArn | None = None
-    """Key of the alarm topic; its policy must let cloudwatch.amazonaws.com
-    and events.amazonaws.com use it (the AWS-managed
-    `alias/aws/sns` cannot). -> AWS::SNS::Topic KmsMasterKeyId"""
+    """Key of the alarm topic; its policy must let cloudwatch.amazonaws.com and events.amazonaws.com use it. ->
+    AWS::SNS::Topic KmsMasterKeyId"""
 
 
 class Models(Section):
-    """Who may delete models. The model bucket's policy denies it to all others: a deleted key could be written
-    again, and instances would keep serving the old bytes."""
+    """Who may delete models. The model bucket's policy denies it to all others."""
 
     gc_principal_arns: Annotated[tuple[PrincipalArn, ...], Field(max_length=10), AfterValidator(check_distinct)] = ()
     """Roles (or users) that run `models gc --delete` and `models remove --artefacts`, by their exact ARNs; none: no
@@ -99,25 +97,23 @@ class FleetConfig(Section):
     region: Region
     """AWS region."""
     retain: bool = True
-    """Whether the model bucket outlives its stack; where it does not, empty it before deleting the stack.
-    -> DeletionPolicy of AWS::S3::Bucket"""
+    """Whether the model bucket outlives its stack; if not, empty it before you delete the stack. -> DeletionPolicy of
+    AWS::S3::Bucket"""
     tags: Mapping[str, str] = {}
-    """Further tags on every resource; fleet, environment, tier and tenant are always set."""
+    """Further tags on every resource."""
     runbook_url: Annotated[str, Field(pattern=r"^https://[!-~]+$", max_length=200)]
     """Where docs/runbook.md is published; every alarm's description links its section."""
     log_retention_days: LogRetentionDays = 90
-    """Days that CloudWatch keeps the logs of endpoints; the groups are SageMaker's own, and the warm gate sets it.
-    -> RetentionInDays of the log group /aws/sagemaker/Endpoints/<endpoint>"""
+    """Days that CloudWatch keeps the logs of endpoints. -> RetentionInDays of the log group
+    /aws/sagemaker/Endpoints/<endpoint>"""
     detailed_observability: bool = False
-    """SageMaker's additional (paid) CloudWatch metrics, on by default at AWS.
-    -> AWS::SageMaker::EndpointConfig MetricsConfig.EnableDetailedObservability"""
+    """SageMaker's additional (paid) CloudWatch metrics. -> AWS::SageMaker::EndpointConfig
+    MetricsConfig.EnableDetailedObservability"""
     container: Container
     """The image that serves the models."""
     network_isolation: bool = Field(default_factory=_isolated_by_default)
-    """Containers without any network, in a VPC too: SageMaker itself brings images, models, requests and logs. Left
-    out: true for AWS's stock images and `tierfleet`, which make no calls; false where the container may need some: an
-    image of one's own, or a script (`SAGEMAKER_PROGRAM`).
-    -> AWS::SageMaker::Model EnableNetworkIsolation"""
+    """Containers without any network, in a VPC too. Left out: true for AWS's stock images and `tierfleet`; false for an
+    image of your own, or a script (`SAGEMAKER_PROGRAM`). -> AWS::SageMaker::Model EnableNetworkIsolation"""
     probe: Probe
     """One valid row of every model of the fleet."""
     network: Network | None = None

@@ -2,7 +2,7 @@
 
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -87,7 +87,7 @@ def _default(field: FieldInfo) -> str:
 
 def _type(field: FieldInfo) -> str:
     words = dict.fromkeys(_word(annotation) for annotation in _leaves(field.annotation))
-    limits = [text for item in (*field.metadata, *_inner_metadata(field.annotation)) if (text := _limit(item))]
+    limits = _limits((*field.metadata, *_inner_metadata(field.annotation)))
     return ", ".join([" or ".join(words), *limits])
 
 
@@ -104,15 +104,21 @@ def _word(annotation: Any) -> str:
         return f"one of {', '.join(values)}" if len(values) > 3 else " or ".join(values)
     if get_origin(annotation) is tuple:
         return "list"
-    return {str: "text", int: "whole number", float: "number", bool: "true or false"}.get(annotation, "table")
+    return {str: "text", int: "integer", float: "number", bool: "true or false"}.get(annotation, "table")
 
 
-def _limit(item: Any) -> str:
-    """Nothing for the greatest whole number that CloudFormation takes: no fleet comes near it."""
-    for attribute, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
-        if (value := getattr(item, attribute, None)) is not None and value != aws_limits.INTEGER:
-            return f"{sign} {value:,}" if isinstance(value, int) and value > 99_999 else f"{sign} {value:g}"
-    return ""
+def _limits(items: Iterable[Any]) -> list[str]:
+    """`1 to 3600`, or one side. Nothing for the greatest integer that CloudFormation takes: no fleet comes near it."""
+    limits = {
+        attribute: f"{value:,}" if isinstance(value, int) and value > 99_999 else f"{value:g}"
+        for item in items
+        for attribute in ("ge", "gt", "le", "lt")
+        if (value := getattr(item, attribute, None)) is not None and value != aws_limits.INTEGER
+    }
+    if limits.keys() == {"ge", "le"}:
+        return [f"{limits['ge']} to {limits['le']}"]
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    return [f"{signs[attribute]} {value}" for attribute, value in limits.items()]
 
 
 def _leaves(annotation: Any) -> Iterator[Any]:

@@ -71,11 +71,10 @@ class ErrorLimits(Section):
     """Limits that every endpoint is watched for, whatever its hosting."""
 
     max_5xx_ratio: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=1)] = 0.01
-    """Share of invocations that may fail with 5XX; at 1 the alarm could never go off. On the stock image bad payloads
-    count here too."""
+    """Share of invocations that may fail with 5XX. On the stock image bad payloads count here too."""
     max_4xx_ratio: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=1)] = 0.05
     """Share of invocations that may be refused with 4XX."""
     max_memory_percent: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=100)] = 95
-    """MemoryUtilization, a guard against running out. A full cache is a multi-model endpoint's normal state."""
+    """MemoryUtilization. A full cache is normal."""
     min_requests: Count = 100
-    """Requests in five minutes below which ratios are ignored: one cold call at night is not an incident."""
+    """Requests in five minutes below which ratios are ignored."""

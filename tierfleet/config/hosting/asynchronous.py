@@ -66,17 +66,16 @@ class AsyncScaling(Section):
 
 
 class AsyncAlarmLimits(Section):
-    """Limits of an asynchronous endpoint. SageMaker publishes no Invocations and no OverheadLatency for one."""
+    """Limits of an asynchronous endpoint."""
 
     max_failure_ratio: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=1)] = 0.01
     """InvocationFailures as a share of InvocationsProcessed; it also takes a bad new version back."""
     min_requests: Count = 20
     """Requests in five minutes below which that ratio is ignored."""
     max_age_of_oldest_request_seconds: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=MOST_TTL_SECONDS)] = 3600
-    """ApproximateAgeOfOldestRequest. A request that is 6 hours old is dropped, so a higher limit would never be
-    passed."""
+    """ApproximateAgeOfOldestRequest. A request that is 6 hours old is dropped."""
     max_memory_percent: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=100)] = 95
-    """MemoryUtilization, a guard against running out."""
+    """MemoryUtilization."""
     max_disk_percent: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=100)] = 85
     """DiskUtilization."""
 

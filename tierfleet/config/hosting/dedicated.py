@@ -17,16 +17,15 @@ class DedicatedAlarmLimits(EndpointAlarmLimits):
     """Limits of a dedicated endpoint; the first two also take a bad new version back."""
 
     max_model_latency_p99_milliseconds: Annotated[float, Field(ge=SMALLEST_LIMIT, le=1000 * LONGEST_CALL_SECONDS)]
-    """ModelLatency p99 to hold, as SageMaker sees it: overhead and network come on top for the caller. SageMaker ends a
-    call after 60 s, so a higher limit would never be passed."""
+    """ModelLatency p99 to hold, without overhead and network."""
 
 
 class DedicatedTenant(PinnedModel):
     """A whale: a tenant with an endpoint of its own."""
 
     model: ModelKey
-    """The pinned artefact, `<tenant>/<version>.tar.gz` below `models/` in the model bucket. Changing it rolls the
-    endpoint through its guardrail. -> AWS::SageMaker::Model ModelDataUrl"""
+    """The pinned artefact, `<tenant>/<version>.tar.gz` below `models/` in the model bucket. -> AWS::SageMaker::Model
+    ModelDataUrl"""
 
 
 class DedicatedTier(Tier):
@@ -35,7 +34,7 @@ class DedicatedTier(Tier):
     hosting: Literal["dedicated"]
     """`dedicated`: an endpoint for each tenant of the tier."""
     tenants: Mapping[TenantId, DedicatedTenant] = {}
-    """The whales, one line each. Promote a tenant by adding its line, demote it by deleting the line."""
+    """The tenants, one line each."""
     alarms: DedicatedAlarmLimits
     """When to call for a person, and when to take a new version back."""
     guardrail: Guardrail = Guardrail()

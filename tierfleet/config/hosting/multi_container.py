@@ -72,8 +72,8 @@ class TenantContainer(Container):
     max_average_latency_milliseconds: (
         Annotated[float, Field(ge=SMALLEST_LIMIT, le=1000 * LONGEST_CALL_SECONDS)] | None
     ) = None
-    """ContainerLatency of this container to hold, on average: SageMaker publishes no percentiles for one container.
-    Left out: max_model_latency_p99_milliseconds of the tier."""
+    """ContainerLatency of this container to hold, on average. Left out: max_model_latency_p99_milliseconds of the
+    tier."""
 
 
 class MultiContainerTenant(Section):
@@ -118,8 +118,8 @@ class MultiContainerTier(Tier):
     hosting: Literal["multi-container"]
     """`multi-container`: an endpoint with several containers for each tenant of the tier."""
     scaling: Scaling
-    """Every endpoint scales, on the calls of all its containers together. So max_requests_per_second is what one
-    instance serves if every call is for the slowest container."""
+    """On the calls of all containers together: max_requests_per_second is what one instance serves if every call is for
+    the slowest container."""
     tenants: Mapping[TenantId, MultiContainerTenant] = {}
     """The tenants, one table each: `[tiers.<tier>.tenants.<tenant>]`."""
     alarms: MultiContainerAlarmLimits

@@ -11,8 +11,7 @@ from tierfleet.runtime.names import GENERATION_PATTERN
 
 
 class ScaleOnCache(Section):
-    """More instances when the model cache thrashes, whatever the traffic: a cache-bound fleet never reaches an
-    invocation target. Scale-in then waits for a calm hour (docs/adr/0003)."""
+    """More instances when the model cache thrashes, whatever the traffic. Scale-in then waits for a calm hour."""
 
     max_unloads_per_hour: Count
     """Models unloaded for want of memory, over all instances, that the tier tolerates (ModelUnloadingTime
@@ -20,15 +19,14 @@ class ScaleOnCache(Section):
     add_instances: Count = 1
     """Instances added each time. -> ScalingPolicy StepAdjustments.ScalingAdjustment"""
     cooldown_seconds: Annotated[int, Field(ge=60, le=86_400)] = 1800
-    """Pause after adding or removing one: a new instance needs time to draw its share of models.
-    -> StepScalingPolicyConfiguration.Cooldown"""
+    """Pause after adding or removing one. -> StepScalingPolicyConfiguration.Cooldown"""
 
 
 class MultiModelAlarmLimits(EndpointAlarmLimits):
     """Limits of a multi-model endpoint."""
 
     min_cache_hit_ratio: Annotated[float, Field(ge=SMALLEST_LIMIT, le=1)]
-    """ModelCacheHit ratio to hold. It follows from traffic and memory, so no default is right."""
+    """ModelCacheHit ratio to hold."""
     max_loading_wait_seconds: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=LONGEST_LOAD_SECONDS)] = 3.0
     """Longest ModelLoadingWaitTime a caller may meet."""
     max_unloads_per_hour: Count = 500
@@ -42,15 +40,15 @@ class WarmUp(Section):
     """When to warm; several hours in one cron keep a list warm through the day.
     -> AWS::Scheduler::Schedule ScheduleExpression"""
     timezone: TimeZone = "UTC"
-    """IANA time zone of the schedule, summer time included. -> ScheduleExpressionTimezone"""
+    """IANA time zone of the schedule. -> ScheduleExpressionTimezone"""
     tenants: Annotated[tuple[TenantId, ...], AfterValidator(check_distinct)] = ()
     """Whose models to load, hottest first. A tenant on another tier is skipped."""
     tenants_file: str | None = None
     """Or a file next to this one with one tenant a line (`#` starts a comment), for long lists."""
     concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Loads under way at once; default: the vCPUs of the initial instances. More would starve live calls."""
+    """Loads under way at once; default: the vCPUs of the initial instances."""
     deadline_seconds: Annotated[int, Field(ge=60, le=780)] = 780
-    """When to stop and report what is left; below Lambda's own limit of 900 s."""
+    """When to stop and report what is left."""
 
 
 class MultiModelTier(Tier):
@@ -63,12 +61,11 @@ class MultiModelTier(Tier):
     tenants: Annotated[tuple[TenantId, ...], AfterValidator(check_distinct)] = ()
     """Tenants of a further shared tier; the default tier lists none."""
     first_generation: Annotated[str, Field(pattern=rf"^{GENERATION_PATTERN}$")] | None = None
-    """The generation whose endpoint name carries no suffix. A generation is six characters for what the instances are
-    made of; every other one ends the endpoint's name, so that a change makes a new endpoint. Left out: the name always
-    has one. -> AWS::SageMaker::Endpoint EndpointName"""
+    """The generation whose endpoint name has no suffix. Left out: the name always has one. -> AWS::SageMaker::Endpoint
+    EndpointName"""
     models_per_instance: Count | None = None
-    """Models of this fleet that fit the memory of one instance, measured: LoadedModelCount when
-    ModelUnloadingTime first appears. Needed for a warm-up; the artefact's size says little."""
+    """Models of this fleet that fit the memory of one instance, measured: LoadedModelCount when ModelUnloadingTime
+    first appears. Needed for a warm-up."""
     model_cache: Literal["Enabled", "Disabled"] = "Enabled"
     """Disabled unloads a model after each call. -> AWS::SageMaker::Model MultiModelConfig.ModelCacheSetting"""
     scale_on_cache: ScaleOnCache | None = None
@@ -78,7 +75,7 @@ class MultiModelTier(Tier):
     warm_up: WarmUp | None = None
     """Which models to load ahead of their callers."""
     guardrail: Guardrail | None = None
-    """For updates in place, which no edit makes: a change of a multi-model endpoint is a new endpoint."""
+    """For updates in place, which no edit makes."""
 
     @property
     def compares_moves(self) -> bool:

@@ -34,8 +34,8 @@ class Stage(Container):
     """One container of a pipeline."""
 
     name: Word
-    """Its name for people, and for errors, logs and metrics; no other stage of the tier has it.
-    -> AWS::SageMaker::Model Containers.ContainerHostname"""
+    """Its name in errors, logs and metrics; no other stage of the tier has it. -> AWS::SageMaker::Model
+    Containers.ContainerHostname"""
     mode: Literal["SingleModel", "MultiModel"] = "SingleModel"
     """`MultiModel` on at most one stage: it loads the model that a call names, so all tenants of the tier share one
     endpoint. -> AWS::SageMaker::Model Containers.Mode"""
@@ -45,8 +45,7 @@ class Stage(Container):
     max_average_latency_milliseconds: (
         Annotated[float, Field(ge=SMALLEST_LIMIT, le=1000 * LONGEST_CALL_SECONDS)] | None
     ) = None
-    """ContainerLatency of this stage to hold, on average: SageMaker publishes no percentiles for one container. Left
-    out: the stage has no alarm of its own."""
+    """ContainerLatency of this stage to hold, on average. Left out: the stage has no alarm of its own."""
 
     @property
     def is_own_image(self) -> bool:
@@ -77,10 +76,9 @@ class PipelineTier(Tier):
     tenants: Mapping[TenantId, PipelineTenant] = {}
     """The tenants, one line each; where they share an endpoint, `<tenant> = {}`."""
     probe: Probe | None = None
-    """One valid request of the pipeline. Left out: the fleet's `[probe]`, for a pipeline that takes the rows that the
-    models take."""
+    """One valid request of the pipeline. Left out: the fleet's `[probe]`."""
     alarms: DedicatedAlarmLimits
-    """When to call for a person, and when to take a new version back. ModelLatency is the sum over all stages."""
+    """ModelLatency is the sum over all stages."""
     guardrail: Guardrail = Guardrail()
     """How a new version gets its traffic."""
 

@@ -32,13 +32,12 @@ Concurrency = Annotated[int, Field(ge=1, le=MOST_CONCURRENCY)]
 
 
 class ServerlessAlarmLimits(ErrorLimits):
-    """Limits of a serverless endpoint. SageMaker publishes no CPU, disk or count of instances for one."""
+    """Limits of a serverless endpoint."""
 
     max_model_latency_p99_milliseconds: Annotated[float, Field(ge=SMALLEST_LIMIT, le=1000 * LONGEST_CALL_SECONDS)]
-    """ModelLatency p99 to hold. The start of a container is not part of it: it is in OverheadLatency."""
+    """ModelLatency p99 to hold. The start of a container is not part of it."""
     max_concurrency_utilization: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=1)] = 0.9
-    """ServerlessConcurrentExecutionsUtilization, a ratio: calls under way as a share of max_concurrency. Calls above
-    max_concurrency are throttled."""
+    """ServerlessConcurrentExecutionsUtilization: calls under way as a share of max_concurrency."""
     max_model_setup_seconds: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=COLD_CALL_SECONDS)] = 60
     """ModelSetupTime p99: how long it takes to start a container, model included."""
     max_overhead_latency_seconds: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=COLD_CALL_SECONDS)] = 120
@@ -65,8 +64,8 @@ class ServerlessTier(HostedTier):
     """Calls of one endpoint under way at once; more are throttled. It counts against a quota of the account.
     -> ServerlessConfig.MaxConcurrency"""
     provisioned_concurrency: Concurrency | None = None
-    """Containers of one endpoint that are kept warm, and paid for all the time; at most max_concurrency. Left out:
-    none. -> ServerlessConfig.ProvisionedConcurrency"""
+    """Containers of one endpoint that are kept warm, and paid for all the time; at most max_concurrency. ->
+    ServerlessConfig.ProvisionedConcurrency"""
     tenants: Mapping[TenantId, ServerlessTenant] = {}
     """The tenants, one line each, as on a dedicated tier."""
     alarms: ServerlessAlarmLimits

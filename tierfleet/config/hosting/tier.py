@@ -186,11 +186,10 @@ class Scaling(Section):
     max_requests_per_second: Annotated[float, Field(ge=0.001, le=1_000_000)]
     """What one instance serves within the latency goal, from a load test."""
     safety_factor: Annotated[float, Field(ge=0.001, le=1)] = 0.5
-    """Share of max_requests_per_second to aim for, since new instances take minutes; AWS advises 0.5 to start.
-    -> AWS::ApplicationAutoScaling::ScalingPolicy TargetValue =
+    """Share of max_requests_per_second to aim for. -> AWS::ApplicationAutoScaling::ScalingPolicy TargetValue =
     max_requests_per_second x safety_factor x 60 (the metric counts per minute)"""
     scale_out_cooldown_seconds: Seconds = 300
-    """Pause between two scale-outs; shorter than an instance's boot has no effect. -> ScaleOutCooldown"""
+    """Pause between two scale-outs. -> ScaleOutCooldown"""
     scale_in_cooldown_seconds: Seconds = 300
     """Pause between two scale-ins. -> ScaleInCooldown"""
     schedules: Mapping[Word, ScheduledCapacity] = {}
@@ -210,7 +209,7 @@ class EndpointAlarmLimits(ErrorLimits):
     """Limits of every endpoint with instances."""
 
     max_disk_percent: Annotated[float, Field(ge=SMALLEST_LIMIT, lt=100)] = 85
-    """DiskUtilization. The disk is the second level of the model cache."""
+    """DiskUtilization."""
 
 
 class Guardrail(Section):
@@ -228,8 +227,7 @@ class Guardrail(Section):
     """How long the alarms are watched after each step; the rollback alarms need the default to go off.
     -> TrafficRoutingConfiguration.WaitIntervalInSeconds"""
     termination_wait_in_seconds: Seconds = BAKE_SECONDS
-    """How long the old instances stay, and the alarms are watched, after all traffic has moved.
-    -> BlueGreenUpdatePolicy.TerminationWaitInSeconds"""
+    """How long the old instances stay after all traffic has moved. -> BlueGreenUpdatePolicy.TerminationWaitInSeconds"""
     maximum_execution_timeout_in_seconds: Annotated[int, Field(ge=600, le=28_800)] = 3600
     """When an update counts as failed; above the sum of the waits.
     -> BlueGreenUpdatePolicy.MaximumExecutionTimeoutInSeconds"""
@@ -249,8 +247,8 @@ class InstanceTier(HostedTier):
             """How an update gets its traffic; a field of the shapes that let the fleet file choose."""
 
     instance_type: InstanceTypeName
-    """A SageMaker CPU instance type. Another type is another endpoint name: the new endpoint is built before
-    the old one goes. -> AWS::SageMaker::EndpointConfig InstanceType"""
+    """A SageMaker CPU instance type. Another type is another endpoint. -> AWS::SageMaker::EndpointConfig
+    InstanceType"""
     instances: Instances
     """Bounds and first size."""
     volume_size_in_gb: Annotated[int, Field(ge=1, le=512)] | None = None
