@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from steps import run_through
-from tierfleet_server import contract, prediction
+from tierfleet_server import prediction
+from tierfleet_server.contract import invocations
 from tierfleet_server.cost import Pace, is_inline, rows_at_most
 from tierfleet_server.model.booster import BoosterModel, Model, Rows, open_model
 from tierfleet_server.model.preprocessing import Preprocessing
@@ -210,8 +211,8 @@ def test_a_small_body_that_is_slow_to_read_leaves_the_event_loop(
     model = Sums(2, {})
     assert is_inline(body, "application/json", model)
     steps = prediction.predict(body, "application/json", "text/csv", model, now=True)
-    monkeypatch.setattr(contract, "_INLINE_SECONDS", 0.0 if goes_on else 60.0)  # however fast the machine
-    result = contract._begin(steps)
+    monkeypatch.setattr(invocations, "_INLINE_SECONDS", 0.0 if goes_on else 60.0)  # however fast the machine
+    result = invocations._begin(steps)
     assert (result is None) == goes_on
     if not goes_on:
         assert result == run_alone(body, model)

@@ -5,7 +5,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,9 @@ def publish_other(shop: Fleet) -> None:
     shop.account.client("s3").put_object(Bucket=bucket, Key=f"models/{OTHER}", Body=artefact(ROUNDS["t2/2"]))
 
 
-def on(hosting: str) -> dict[str, Any]:
-    """Changes of the small fleet: a tier of every shape, with t2 on the tier of this one."""
-    tiers = {name: table(hosting == word) for word, (name, table) in _TIERS.items()}
+def on(hosting: str, among: Collection[str] = ANSWERING) -> dict[str, Any]:
+    """Changes of the small fleet: a tier of every hosting of `among`, with t2 on the tier of this one."""
+    tiers = {name: table(hosting == word) for word, (name, table) in _TIERS.items() if word in among}
     return {
         "network_isolation": False,
         "probe": {"body": "0.5,0.5"},

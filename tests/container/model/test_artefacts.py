@@ -303,7 +303,7 @@ def nested_headers() -> bytes:
 @pytest.mark.parametrize("content", [nul_in_a_name(), nested_headers()], ids=["nul", "nested"])
 def test_an_archive_that_a_tar_reader_chokes_on_is_refused_and_leaves_nothing(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.tar.gz").write_bytes(content)
-    with pytest.raises(BadModel, match="is truncated or no tar"):
+    with pytest.raises(BadModel, match="is truncated or not a tar"):
         unpack(tmp_path / "model.tar.gz", tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
@@ -322,7 +322,7 @@ def test_an_archive_whose_extended_header_is_damaged(tmp_path: Path) -> None:
     info = member("m")
     info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
     (tmp_path / "model.tar.gz").write_bytes(packed([(info, b"abc")]))
-    with pytest.raises(BadModel, match="truncated or no tar"):
+    with pytest.raises(BadModel, match="truncated or not a tar"):
         unpack(tmp_path / "model.tar.gz", tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

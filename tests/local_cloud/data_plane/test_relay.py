@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from local_cloud.data_plane.asynchronous.queues import Queues
 from local_cloud.data_plane.callers import Callers
 from local_cloud.data_plane.front import ClientConnection, Front
 from local_cloud.data_plane.invocations import Invocations
@@ -26,7 +27,7 @@ async def relayed(case: Callable[[Streams, Streams, ClientConnection], Awaitable
     def connection() -> ClientConnection:
         # Nothing here is an invocation, so nothing is asked to answer one.
         port = emulator.sockets[0].getsockname()[1]
-        opened.append(ClientConnection(Front(cast(Invocations, None), cast(Callers, None), port)))
+        opened.append(ClientConnection(Front(cast(Invocations, None), cast(Queues, None), cast(Callers, None), port)))
         return opened[-1]
 
     listener, caller = small_socket(), small_socket()

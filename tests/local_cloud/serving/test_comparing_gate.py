@@ -14,6 +14,7 @@ from local_cloud.testing.account import Account
 
 _accounts = itertools.count(720000000001)
 TENANTS = ("t1", "t2", "w1")
+HOSTINGS = ("multi-model", "dedicated", "serverless")
 RARE = "shop--test--rare--t2--serverless"
 
 
@@ -26,7 +27,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 @pytest.fixture(scope="module")
 def shop(serving: LocalCloud, synth: Callable[..., Path]) -> Fleet:
     shop = served_fleet(Account(serving, str(next(_accounts))), synth)
-    shop.create(**on("multi-model"))
+    shop.create(**on("multi-model", HOSTINGS))
     return shop
 
 
@@ -34,7 +35,7 @@ def test_a_new_serverless_endpoint_that_does_not_answer_never_gets_the_routes(sh
     before, live = shop.served_routes(), shop.live_endpoints()
     shop.account.cloud.admin("faults", {"failing_model_server": [{"endpoint": RARE}]})
     with Callers(shop.account, TENANTS) as callers:
-        assert shop.update(**on("serverless")) == "UPDATE_ROLLBACK_COMPLETE"
+        assert shop.update(**on("serverless", HOSTINGS)) == "UPDATE_ROLLBACK_COMPLETE"
         callers.more(20)
     shop.account.cloud.admin("faults", {})
     assert f"the new endpoint {RARE} gave no score" in shop.reasons()
