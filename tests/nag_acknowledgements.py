@@ -15,7 +15,7 @@ from constructs_lib.model_store import ModelStore
 from constructs_lib.routes.table import RouteTable
 from constructs_lib.warm_up import WarmUp
 from tierfleet.config import FleetConfig
-from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX, ROUTES_PREFIX
+from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX, ROUTES_PREFIX, async_prefix
 
 Reasons = dict[str, str]
 
@@ -97,7 +97,20 @@ def _execution_role(role: ExecutionRole, config: FleetConfig) -> Reasons:
             )
             for name in role.endpoint_names
         },
+        **{
+            _resource(f"{arns.async_bucket(config)}/{async_prefix('*', kind, tenant)}*"): (
+                "The tenant's own requests and results, whose names are made up; while an endpoint is replaced there "
+                "are those of two tiers."
+            )
+            for tenant in _async_tenants(config)
+            if f"{config.fleet}--{config.environment}--*--{tenant}--*" in role.endpoint_names
+            for kind in ("input", "output", "failure")
+        },
     }
+
+
+def _async_tenants(config: FleetConfig) -> list[str]:
+    return [tenant for tier in config.tiers.values() if tier.hosting == "async" for tenant in tier.tenants]
 
 
 def _warm_up(warm_up: WarmUp, route_table: RouteTable, config: FleetConfig) -> Reasons:

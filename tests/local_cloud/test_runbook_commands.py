@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,18 @@ def _is_gathered(shop: Fleet) -> bool:
     if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
         return False
     loads = logs.filter_log_events(logGroupName=group, filterPattern=LOADS)["events"]
-    return bool(loads) and names >= OF_SAGEMAKER
+    # `date` in a command of the runbook is a whole second, and what was published in that second comes after it.
+    now = datetime.now(UTC).replace(microsecond=0)
+    errors = cloudwatch.get_metric_statistics(
+        Namespace="tierfleet",
+        MetricName="RouteErrors",
+        Dimensions=[{"Name": "Fleet", "Value": "shop"}, {"Name": "Environment", "Value": "test"}],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now,
+        Period=60,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    return bool(loads) and bool(errors) and names >= OF_SAGEMAKER
 
 
 def renamed(text: str) -> str:

@@ -216,17 +216,17 @@ def test_a_list_and_a_price_of_a_commit_are_named_so_too(repository: Path) -> No
         output = run(*command, code=2)
         assert "HEAD:config/" in output
         assert "tierfleet-" not in output
-    write(repository, region="sa-east-1")
+    write(repository, region="cn-north-1")
     git("commit", "--quiet", "--all", "--message", "no prices")
     (repository / "config" / "shop-test.toml").unlink()
     output = run("cost", "--diff", code=2)
-    assert "HEAD:config/shop-test.toml: no price is known in sa-east-1" in output
+    assert "HEAD:config/shop-test.toml: no price is known in cn-north-1" in output
     assert run("cost", "--diff", "--region", "eu-west-1")
 
 
 def test_the_cost_of_a_diff_may_be_priced_as_elsewhere(repository: Path) -> None:
-    write(repository, region="sa-east-1")
-    assert "cost: unknown: shop-test: no price is known in sa-east-1" in run("diff")
+    write(repository, region="cn-north-1")
+    assert "cost: unknown: shop-test: no price is known in cn-north-1" in run("diff")
     assert "cost: $0.00 a month" in run("diff", "--region", "eu-west-1")
 
 

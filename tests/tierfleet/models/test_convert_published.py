@@ -124,7 +124,7 @@ def test_every_refusal_is_named_and_stops_no_other(booster: bytes, model: bytes)
         ("t3", "refused", "t3/1.tar.gz, which is not in the bucket"),
         ("t4", "refused", "which is not in the bucket under source/"),
         ("t5", "stays", "only gbtree and dart hold trees"),
-        ("t6", "refused", "no tar.gz"),
+        ("t6", "refused", "not a tar.gz"),
         ("t7", "refused", "malformed"),
     ):
         assert said[tenant][0] == status, said[tenant]

@@ -334,7 +334,7 @@ def test_a_conversion_that_changes_a_score_is_refused(monkeypatch: pytest.Monkey
         tree["split_conditions"] = np.nextafter(tree["split_conditions"], np.float32(9), dtype=np.float32)
         return document
 
-    monkeypatch.setattr("tierfleet_server.publishing.packaging.converted", wrong)
+    monkeypatch.setattr("tierfleet_server.publishing.served_model.converted", wrong)
     with pytest.raises(BadModel, match="compared rows would be scored otherwise"):
         served_model(_ZIP.read("3.4.1/tweedie.ubj"))
 

@@ -137,7 +137,7 @@ def _extract(artefact: Path, scratch: Path, copies: int) -> tuple[list[Path], li
                 archive.extractall(directory, filter="data")
         except (OSError, tarfile.TarError, EOFError) as error:
             raise InputError(
-                f"{artefact} is no tar.gz that can be read: {error}; tierfleet models package makes one"
+                f"{artefact} is not a tar.gz that can be read: {error}; tierfleet models package makes one"
             ) from error
         seconds.append(time.perf_counter() - started)
         directories.append(directory)

@@ -88,7 +88,7 @@ def test_the_answer_box_defends_the_bill(plan: Plan, page: Path) -> None:
     assert box is not None
     text = html.unescape(re.sub(r"<[^>]+>", " ", box[1]))
     assert "Meets all requirements (warm p95 300 ms" in text
-    assert "No change of container needed: sagemaker-xgboost" in text
+    assert "Change of container needed first: profile stock is not that of the file's container, tierfleet." in text
     assert re.search(r"\$[\d,]+ a month (less|more) than today \(\d+ %\)\. Today: ", text)
     bill = re.search(r"Bill of \$([\d,]+) a month: instances \$[\d,]+ \((.*?), 730 hours", text)
     assert bill is not None

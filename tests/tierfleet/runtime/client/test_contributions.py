@@ -75,8 +75,8 @@ def test_a_line_of_several_numbers_is_read_by_the_rows_that_were_sent(numbers: l
         (b"[[0.1, null]]", "null for a number"),
         (b"1_0", "a value that is not a number"),
         ("\u0661".encode(), "a value that is not a number"),
-        (b"[0.1", "no JSON"),
-        (b'{"score": 1}\n{"score"', "no JSON"),
+        (b"[0.1", "not JSON"),
+        (b'{"score": 1}\n{"score"', "not JSON"),
         (b'{"predictions": 3}', "no list of predictions"),
     ],
 )
@@ -107,7 +107,7 @@ def test_predict_gives_a_list_per_row(form: str, tenant: str, endpoint: str, aws
         ("[[0.1, 0.9], 0.1]", "rows with different numbers of scores"),
         ("<html>", "a value that is not a number"),
         ("", "2 rows were sent and 0 scores came back"),
-        ("[" * 20_000, "no JSON|too deeply"),
+        ("[" * 20_000, "not JSON|too deeply"),
     ],
 )
 def test_a_wrong_reply_to_predict_is_a_call_error(body: str, why: str, aws: FakeAws, fleet: FleetClient) -> None:
