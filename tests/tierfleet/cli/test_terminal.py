@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from typer.testing import CliRunner
 from local_cloud.testing.fleets import CONFIG, ROOT, document
 from tierfleet.cli import app
 from tierfleet.cli.examples import EXAMPLES
+from tierfleet.cost.ec2_prices import Ec2Prices
+from tierfleet.cost.price_file import write_prices
+from tierfleet.cost.prices import load_prices
 
 runner = CliRunner()
 TIERFLEET = str(Path(sys.executable).parent / "tierfleet")
@@ -223,12 +227,18 @@ def test_the_bill_fits_the_terminal(width: str) -> None:
 
 def test_regions_without_prices_are_named_once_with_the_way_out(tmp_path: Path) -> None:
     file = tmp_path / "fraud-dev.toml"
-    file.write_text((CONFIG / "fraud-dev.toml").read_text().replace("eu-west-1", "cn-north-1"))
+    file.write_text((CONFIG / "fraud-dev.toml").read_text().replace("eu-west-1", "sa-east-1"))
+    prices, fewer = load_prices(), tmp_path / "prices.toml"
+    hosting, units = (
+        {region: usd for region, usd in table.items() if region != "sa-east-1"}
+        for table in (prices.hosting, prices.units)
+    )
+    write_prices(replace(prices, hosting=hosting, units=units, ec2=Ec2Prices()), fewer)
 
-    said = runner.invoke(app, ["cost", str(file)]).stderr
+    said = runner.invoke(app, ["cost", str(file), "--prices", str(fewer)]).stderr
 
-    assert said.count("cn-north-1") == 2
-    assert "prices refresh --region cn-north-1" in said
+    assert said.count("sa-east-1") == 2
+    assert "prices refresh --region sa-east-1" in said
     assert "--region us-east-1" in said
     assert runner.invoke(app, ["cost", str(file), "--region", "eu-west-1"]).exit_code == 0
 
