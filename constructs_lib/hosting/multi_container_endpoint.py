@@ -7,16 +7,11 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from constructs_lib import arns, endpoint_parts, invoke_grants
-from constructs_lib.alarms import AlarmAudience, AlarmSpec, add_alarms
-from constructs_lib.endpoint_alarms import (
-    FIVE_MINUTES,
-    EndpointAlarms,
-    dedicated_rollback_alarms,
-    instance_alarms,
-)
+from constructs_lib.alarms import AlarmAudience, AlarmSpec
+from constructs_lib.endpoint_alarms import FIVE_MINUTES
 from constructs_lib.endpoint_metrics import MICROSECONDS_PER_MILLISECOND, EndpointMetrics
 from constructs_lib.graphs import Graph, TenantEndpoint, TenantGraphs, limits, of_instances, scaled
-from constructs_lib.variant_scaling import VariantScaling
+from constructs_lib.hosting.real_time_endpoint import LEAST_OUTSTANDING_REQUESTS, real_time_endpoint
 from tierfleet.config import FleetConfig, routes
 from tierfleet.config.hosting.multi_container import MultiContainerTier, TenantContainer
 from tierfleet.instance_types import describe
@@ -144,36 +139,18 @@ class MultiContainerEndpoint(Construct):
             enable_network_isolation=config.network_isolation,
             vpc_config=endpoint_parts.vpc_config(config),
         )
-        endpoint_config = endpoint_parts.endpoint_config(
+        parts = real_time_endpoint(
             self,
+            endpoint_name=self.endpoint_name,
             model=model,
             config=config,
             tier=tier,
-            routing=sagemaker.CfnEndpointConfig.RoutingConfigProperty(routing_strategy="LEAST_OUTSTANDING_REQUESTS"),
-        )
-        self.metrics = EndpointMetrics(self.endpoint_name, tier.hosting)
-        self.endpoint = endpoint_parts.endpoint(
-            self,
-            endpoint_name=self.endpoint_name,
-            endpoint_config=endpoint_config,
-            tier=tier,
-            rollback_alarms=add_alarms(self, dedicated_rollback_alarms(self.metrics, tier.alarms), audience),
-        )
-        self.endpoint_config_name = endpoint_config.attr_endpoint_config_name
-        specs = [*instance_alarms(self.metrics, tier), *container_alarms(self.metrics, tier, containers)]
-        alarms = EndpointAlarms(self, "Alarms", specs=specs, audience=audience)
-        scaling = VariantScaling(
-            self,
-            "Scaling",
-            endpoint=self.endpoint,
-            metrics=self.metrics,
-            tier=tier,
-            scale_on_cache=None,
+            routing_strategy=LEAST_OUTSTANDING_REQUESTS,
             audience=audience,
+            container_alarms=lambda metrics: container_alarms(metrics, tier, containers),
         )
-        # Created after the endpoint and deleted before it. A reference alone would not wait until it is in service.
-        for later in (alarms, scaling):
-            later.node.add_dependency(self.endpoint)
+        self.endpoint, self.metrics = parts.endpoint, parts.metrics
+        self.endpoint_config_name = parts.endpoint_config_name
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
         """Lets the grantee call every container of this tenant's endpoint, and of each earlier or later one of this

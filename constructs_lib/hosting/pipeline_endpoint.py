@@ -8,16 +8,11 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from constructs_lib import arns, endpoint_parts, invoke_grants
-from constructs_lib.alarms import AlarmAudience, AlarmSpec, add_alarms
-from constructs_lib.endpoint_alarms import (
-    FIVE_MINUTES,
-    EndpointAlarms,
-    dedicated_rollback_alarms,
-    instance_alarms,
-)
+from constructs_lib.alarms import AlarmAudience, AlarmSpec
+from constructs_lib.endpoint_alarms import FIVE_MINUTES
 from constructs_lib.endpoint_metrics import MICROSECONDS_PER_MILLISECOND, EndpointMetrics
 from constructs_lib.graphs import Graph, TenantEndpoint, TenantGraphs, of_instances, scaled
-from constructs_lib.variant_scaling import VariantScaling
+from constructs_lib.hosting.real_time_endpoint import LEAST_OUTSTANDING_REQUESTS, real_time_endpoint
 from tierfleet.config import FleetConfig, routes
 from tierfleet.config.generation import order_id
 from tierfleet.config.hosting.pipeline import PipelineTier, Stage
@@ -115,33 +110,19 @@ class PipelineEndpoint(Construct):
         model.override_logical_id(f"{cdk.Stack.of(self).get_logical_id(model)}{order_id(tier)}")
         # None for an endpoint of all tenants: AWS does not document what LEAST_OUTSTANDING_REQUESTS does to model
         # affinity.
-        routing = sagemaker.CfnEndpointConfig.RoutingConfigProperty(routing_strategy="LEAST_OUTSTANDING_REQUESTS")
-        endpoint_config = endpoint_parts.endpoint_config(
-            self, model=model, config=config, tier=tier, routing=routing if tenant is not None else None
-        )
-        self.metrics = EndpointMetrics(self.endpoint_name, tier.hosting)
-        self.endpoint = endpoint_parts.endpoint(
+        strategy = None if tenant is None else LEAST_OUTSTANDING_REQUESTS
+        parts = real_time_endpoint(
             self,
             endpoint_name=self.endpoint_name,
-            endpoint_config=endpoint_config,
+            model=model,
+            config=config,
             tier=tier,
-            rollback_alarms=add_alarms(self, dedicated_rollback_alarms(self.metrics, tier.alarms), audience),
-        )
-        self.endpoint_config_name = endpoint_config.attr_endpoint_config_name
-        specs = [*instance_alarms(self.metrics, tier), *stage_alarms(self.metrics, tier)]
-        alarms = EndpointAlarms(self, "Alarms", specs=specs, audience=audience)
-        scaling = VariantScaling(
-            self,
-            "Scaling",
-            endpoint=self.endpoint,
-            metrics=self.metrics,
-            tier=tier,
-            scale_on_cache=None,
+            routing_strategy=strategy,
             audience=audience,
+            container_alarms=lambda metrics: stage_alarms(metrics, tier),
         )
-        # Created after the endpoint and deleted before it. A reference alone would not wait until it is in service.
-        for later in (alarms, scaling):
-            later.node.add_dependency(self.endpoint)
+        self.endpoint, self.metrics = parts.endpoint, parts.metrics
+        self.endpoint_config_name = parts.endpoint_config_name
 
     def grant_invoke(self, grantee: iam.IGrantable, *, tenants: Sequence[str] | None = None) -> iam.Grant:
         """Lets the grantee call this endpoint and every earlier or later one of it.
