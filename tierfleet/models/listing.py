@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from tierfleet.config.routes import endpoint_name
 from tierfleet.models.bucket import read_pointers, read_targets
 from tierfleet.models.pointer import Held
-from tierfleet.models.validation.fleet_fit import tier_of
 from tierfleet.runtime.catalog import CatalogError
 from tierfleet.runtime.names import version_of
 from tierfleet.text import age, moment, size
@@ -85,7 +84,7 @@ def _row(
 ) -> Row:
     """pins: the artefacts that the fleet file pins for the tenant, its main one first; none where tenants share one."""
     pin = pins[0] if pins else None
-    tier = tier_of(fleet, tenant)
+    tier = fleet.tier_of(tenant)
     problems: list[str] = []
     entry = held.entry if isinstance(held, Held) else None
     if isinstance(held, CatalogError):

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tierfleet import aws_limits, images
@@ -12,7 +13,7 @@ from tierfleet.instance_types import describe
 
 if TYPE_CHECKING:
     # The tiers with several containers import this module.
-    from tierfleet.config.hosting.tier import InstanceTier
+    from tierfleet.config.hosting.tier import InstanceTier, RestOfFile
 
 # The media types that each image reads without a script. Sources: encoder.py of sagemaker-xgboost-container,
 # handler_service.py of sagemaker-scikit-learn-container, container/tierfleet_server/payloads/. RecordIO is binary,
@@ -36,6 +37,26 @@ _NUMBER_PATTERN = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|nan"
 _NUMBER = re.compile(_NUMBER_PATTERN, re.IGNORECASE)
 # Of libsvm; `qid` groups rows of a ranking.
 _PAIR = re.compile(rf"([0-9]+|qid):({_NUMBER_PATTERN})", re.IGNORECASE)
+
+
+def check_one_of_several(
+    place: str, container: Container, tier_name: str, tier: "InstanceTier", rest: "RestOfFile"
+) -> Iterator[Problem]:
+    """Everything that a container must be, whichever endpoint it is on with others. place: its table."""
+    problems = list(check_environment(container))
+    if rest.region is not None:
+        problems += check_image(container, rest.region, {tier_name: tier})
+    if rest.network_isolation is not None:
+        problems += check_isolation(container, rest.network_isolation)
+    yield from (said_of(place, problem) for problem in problems)
+
+
+def said_of(place: str, problem: Problem) -> Problem:
+    """A problem of `[container]`, said of the container whose table is `place`; any other problem as it is."""
+    table = problem.table
+    if table == "container" or table.startswith("container."):
+        table = f"{place}{table.removeprefix('container')}"
+    return replace(problem, table=table)
 
 
 def check_image(container: Container, region: str, tiers: Mapping[str, "InstanceTier"]) -> Iterator[Problem]:

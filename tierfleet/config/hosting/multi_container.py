@@ -5,7 +5,7 @@ answers it, and all of them are always in memory.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
@@ -14,9 +14,7 @@ from pydantic import Field
 from tierfleet.aws_limits import LONGEST_CALL_SECONDS
 from tierfleet.config.container import Container, Probe
 from tierfleet.config.hosting.container_rules import (
-    check_environment,
-    check_image,
-    check_isolation,
+    check_one_of_several,
     check_probe,
     check_probe_against_image,
 )
@@ -176,8 +174,10 @@ class MultiContainerTier(Tier):
             yield from _hostnames(place, own)
             yield from _primary(place, own, rest.probe)
             for container in own.containers:
-                problems = _container(container, self, where.removeprefix("tiers."), rest)
-                yield from _said_of(f"{place}.containers.{container.hostname}", problems)
+                table = f"{place}.containers.{container.hostname}"
+                yield from check_one_of_several(table, container, where.removeprefix("tiers."), self, rest)
+                for problem in check_probe(Probe.model_construct(content_type=container.content_type, body="-")):
+                    yield replace(problem, table=table)
 
 
 def _count(place: str, own: MultiContainerTenant) -> Iterator[Problem]:
@@ -212,22 +212,3 @@ def _primary(place: str, own: MultiContainerTenant, probe: Probe | None) -> Iter
         for problem in check_probe_against_image(probe, primary):
             message = f"{problem.message}; it is the primary container {own.primary} that gets the probe"
             yield replace(problem, message=message)
-
-
-def _container(container: TenantContainer, tier: Tier, tier_name: str, rest: RestOfFile) -> Iterator[Problem]:
-    yield from check_environment(container)
-    if rest.region is not None:
-        yield from check_image(container, rest.region, {tier_name: tier})
-    if rest.network_isolation is not None:
-        yield from check_isolation(container, rest.network_isolation)
-    for problem in check_probe(Probe.model_construct(content_type=container.content_type, body="-")):
-        yield replace(problem, table="container")
-
-
-def _said_of(place: str, problems: Iterable[Problem]) -> Iterator[Problem]:
-    """Problems of a container, said of one of a tenant's. place: its table."""
-    for problem in problems:
-        table = problem.table
-        if table == "container" or table.startswith("container."):
-            table = f"{place}{table.removeprefix('container')}"
-        yield replace(problem, table=table)

@@ -5,7 +5,7 @@ has the tenant's model. The others turn a caller's request into features, or a s
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
@@ -14,7 +14,7 @@ from pydantic import Field
 from tierfleet import images
 from tierfleet.aws_limits import LONGEST_CALL_SECONDS
 from tierfleet.config.container import Container, Probe
-from tierfleet.config.hosting.container_rules import check_environment, check_image, check_isolation, check_probe
+from tierfleet.config.hosting.container_rules import check_one_of_several, check_probe
 from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
 from tierfleet.config.hosting.tier import Guardrail, RestOfFile, Tier
 from tierfleet.config.problems import Problem
@@ -187,12 +187,7 @@ def _stage(where: str, stage: Stage, tier: PipelineTier, rest: RestOfFile) -> It
     if serves_models and stage.mode == "SingleModel" and stage.model is None:
         message = f"{stage.image} serves a model, and the stage has none"
         yield Problem(where, "model", None, message, 'write model = "tenant", or the artefact')
-    problems = list(check_environment(stage))
-    if rest.region is not None:
-        problems += check_image(stage, rest.region, {where.split(".")[1]: tier})
-    if rest.network_isolation is not None:
-        problems += check_isolation(stage, rest.network_isolation)
-    yield from _of_stage(where, problems)
+    yield from check_one_of_several(where, stage, where.split(".")[1], tier, rest)
 
 
 def _tenants(where: str, tier: PipelineTier) -> Iterator[Problem]:
@@ -225,15 +220,6 @@ def _mixed_images(where: str, tier: PipelineTier) -> Iterator[Problem]:
         )
         fix = "docs/pipeline.md has the policy, and preflight checks it"
         yield Problem(f"{where}.stages", "image", None, message, fix, severity="note")
-
-
-def _of_stage(where: str, problems: Iterable[Problem]) -> Iterator[Problem]:
-    """Problems of a container, said of a stage. `where`: its table."""
-    for problem in problems:
-        table = problem.table
-        if table == "container" or table.startswith("container."):
-            table = f"{where}{table.removeprefix('container')}"
-        yield replace(problem, table=table)
 
 
 def stage_settings(tier: PipelineTier) -> list[dict[str, Any]]:

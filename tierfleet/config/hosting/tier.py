@@ -1,8 +1,8 @@
 """What every tier has, whatever its hosting, and what tiers with instances have.
 
 A hosting shape is a subclass of HostedTier; of InstanceTier where its endpoints have instances, and of Tier where these
-scale with calls. What the rest of tierfleet
-must know of a tier is asked here, so that a new shape answers in its own module:
+scale with calls. What the rest of tierfleet must know of a tier is asked here, so that a new shape answers in its own
+module:
 
 >>> from pathlib import Path
 >>> from tierfleet.config import load

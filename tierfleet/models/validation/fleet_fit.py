@@ -30,14 +30,9 @@ _OWN_RESERVE_SHARE: Final = 0.1
 _SERVERLESS_DISK_BYTES: Final = 5 * _GIB
 
 
-def tier_of(fleet: "FleetConfig", tenant: str) -> str:
-    """The tier that serves a tenant."""
-    return fleet.tier_of(tenant)
-
-
 def findings(fleet: "FleetConfig", tenant: str, *, file_bytes: int, facts: Facts) -> list[Finding]:
     """Errors of a model that its tier's instances could never load."""
-    name = tier_of(fleet, tenant)
+    name = fleet.tier_of(tenant)
     tier, findings = fleet.tiers[name], []
     needed_disk = file_bytes + facts.size_bytes
     image = _image(fleet, tier, tenant)
@@ -85,7 +80,7 @@ def fleet_findings(fleet: "FleetConfig", validated: Sequence[Validated]) -> list
     image = fleet.container.image
     for item in validated:
         if item.facts is not None:
-            by_tier[tier_of(fleet, item.model.tenant)].append(_resident_bytes(image, item.facts))
+            by_tier[fleet.tier_of(item.model.tenant)].append(_resident_bytes(image, item.facts))
     findings = []
     for name, tier in fleet.multi_model_tiers.items():
         budget = _instance_bytes(image, tier.instance_type)
