@@ -18,12 +18,10 @@ from tierfleet.files import replacing
 from tierfleet.runtime.client import CallError, FleetClient, Reply, RequestExpiredError, Submission
 from tierfleet.runtime.client.errors import DeadlineExceededError
 from tierfleet.runtime.client.reply import CSV, JSON
-from tierfleet.runtime.hosting import HostingShape
+from tierfleet.runtime.hosting import REAL_TIME_BODY_BYTES, HostingShape
 
 DEFAULT_ROWS_PER_CALL: Final = 200
 DEFAULT_ROWS_PER_SUBMISSION: Final = 5_000
-# SageMaker's limit for one call, where a shape has no smaller one of its own.
-_MOST_BODY_BYTES: Final = 6 * 2**20
 # Requests in the queue at once: enough for several instances, few enough to lose nothing of a queue that goes.
 _IN_QUEUE: Final = 16
 _SUBMISSIONS_OF_A_REQUEST: Final = 3
@@ -211,7 +209,7 @@ class _Work:
 
 def _rows_per_request(backfill: Backfill) -> int:
     """As asked for, or as suits the shape, as far as a body of these rows is allowed. Raises InputError."""
-    most_bytes = backfill.shape.max_body_bytes or _MOST_BODY_BYTES
+    most_bytes = backfill.shape.max_body_bytes or REAL_TIME_BODY_BYTES
     fits = most_bytes // backfill.file.longest_row_bytes
     if not fits:
         raise InputError(

@@ -15,12 +15,10 @@ from tierfleet.config.hosting import TIERS
 from tierfleet.config.hosting.serverless import REGIONS
 from tierfleet.config.hosting.tier import InstanceTier
 from tierfleet.runtime import names
-from tierfleet.runtime.hosting import SHAPES
+from tierfleet.runtime.hosting import REAL_TIME_BODY_BYTES, SHAPES
 from tierfleet.runtime.hosting.pipeline import MAX_BYTES_BETWEEN_STAGES
 
-# Of a real-time call.
-# docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
-REAL_TIME_MEBIBYTES: Final = 6
+REAL_TIME_MEBIBYTES: Final = REAL_TIME_BODY_BYTES // 2**20
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tierfleet.runtime.hosting import SHAPES, HostingShape
@@ -175,28 +175,31 @@ class RouteDocument:
 
     def route_of(self, tenant: str) -> Route:
         """Where the tenant's calls go. Raises RoutesError if the tenant's tier has no endpoint for it."""
-        exception = self.tenants.get(tenant)
-        if exception is None:
-            return self._route(self.default_tier, None)
-        route = self._route(exception.tier, exception.endpoint, exception.model_version, exception.stages)
-        return replace(route, primary=exception.primary, containers=exception.containers)
+        return self._route(self.tenants.get(tenant) or TenantRoute(self.default_tier, None))
 
     def default_route(self) -> Route | None:
         """The default tier's multi-model endpoint, which can serve every tenant since all models are below its prefix;
         None if the default tier has none."""
         if self.tiers[self.default_tier].endpoint is None:
             return None
-        return self._route(self.default_tier, None)
+        return self._route(TenantRoute(self.default_tier, None))
 
-    def _route(
-        self, tier: str, own_endpoint: str | None, model_version: str | None = None, stages: str | None = None
-    ) -> Route:
-        settings = self.tiers[tier]
-        endpoint = own_endpoint or settings.endpoint
+    def _route(self, of_tenant: TenantRoute) -> Route:
+        settings = self.tiers[of_tenant.tier]
+        endpoint = of_tenant.endpoint or settings.endpoint
         if endpoint is None:
-            raise RoutesError(f"tier {tier!r} has no endpoint for a tenant that is not listed")
-        route = Route(tier, endpoint, SHAPES[settings.hosting], settings.shared, model_version, stages)
-        return replace(route, bucket=settings.bucket)
+            raise RoutesError(f"tier {of_tenant.tier!r} has no endpoint for a tenant that is not listed")
+        return Route(
+            tier=of_tenant.tier,
+            endpoint=endpoint,
+            shape=SHAPES[settings.hosting],
+            shared=settings.shared,
+            model_version=of_tenant.model_version,
+            stages=of_tenant.stages,
+            primary=of_tenant.primary,
+            containers=of_tenant.containers,
+            bucket=settings.bucket,
+        )
 
     def tier_at(self, endpoint_name: str) -> str | None:
         """The tier of this multi-model endpoint; None for a dedicated endpoint or one that is not in the routes."""

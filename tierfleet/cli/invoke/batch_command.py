@@ -12,16 +12,18 @@ from tierfleet.cli.console import Json, fail, out, print_json, say
 from tierfleet.cli.fleet_choice import Environment, Fleet, Local, Region, choose_fleet
 from tierfleet.cli.fleet_file import ConfigOption
 from tierfleet.cli.interruption import if_interrupted
+from tierfleet.cli.invoke.command import client_or_fail
 from tierfleet.cli.progress import advancing
 from tierfleet.cli.stand_in import standin_or_fail
 from tierfleet.errors import InputError
 from tierfleet.runtime import clients
-from tierfleet.runtime.client import CallError, ClientSettings, FleetClient
+from tierfleet.runtime.client import CallError, ClientSettings
 from tierfleet.runtime.client.reply import CSV, JSON
 from tierfleet.runtime.client.request_check import check_request, container_to_call
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
 from tierfleet.runtime.hosting.multi_container import PRIMARY
 from tierfleet.runtime.route_document import RoutesError
+from tierfleet.text import counted
 
 # A request at a time and at most half of the time, whatever this says: batch/pace.py.
 DEFAULT_REQUESTS_PER_SECOND = 5.0
@@ -104,15 +106,7 @@ def batch(
         max_failed_rows=max_failed_rows,
         wait_seconds=wait_seconds,
     )
-    client = FleetClient(
-        choice.fleet,
-        choice.environment,
-        account=choice.account,
-        settings=settings,
-        session=choice.session,
-        aws=aws,
-        emit=lambda _line: None,
-    )
+    client = client_or_fail(choice, settings, aws)
     try:
         with if_interrupted(_RESUME), standin_or_fail(choice.standin), advancing("scoring", file.rows) as more:
             summary = run(backfill, client, progress=more)
@@ -134,8 +128,7 @@ def _tell(summary: Summary, *, as_json: bool) -> None:
         print_json(summary.to_json())
     else:
         resumed = f", {summary.resumed_rows:,} of them before" if summary.resumed_rows else ""
-        rows = f"{summary.rows:,} row{'s' * (summary.rows != 1)}"
-        requests = f"{summary.requests:,} request{'s' * (summary.requests != 1)}"
+        rows, requests = counted(summary.rows, "row"), counted(summary.requests, "request")
         out.print(f"{rows} in {summary.out}{resumed}; {requests}, {summary.seconds:.0f} s")
     if len(summary.model_versions) > 1:
         shown = ", ".join(f"{version} ({count:,} rows)" for version, count in sorted(summary.model_versions.items()))

@@ -93,7 +93,7 @@ def invoke(
         connections=settings.connections,
         endpoint_url=choice.endpoint_url,
     )
-    client = _client(choice, settings, aws)
+    client = client_or_fail(choice, settings, aws)
 
     queued = has_queue(routes, tenant)
     if queued and (contribs or explain_it):
@@ -130,7 +130,8 @@ def has_queue(routes: RouteDocument, tenant: str) -> bool:
         return False
 
 
-def _client(choice: FleetChoice, settings: ClientSettings, aws: clients.CallingClients) -> FleetClient:
+def client_or_fail(choice: FleetChoice, settings: ClientSettings, aws: clients.CallingClients) -> FleetClient:
+    """A client of the chosen fleet that publishes no metrics. Exits with 2 where the fleet's names are invalid."""
     try:
         return FleetClient(
             choice.fleet,

@@ -82,19 +82,20 @@ class Call:
 
     def run(self, body: bytes, *, content_type: str | None, accept: str, container: str | None = None) -> Reply:
         """Make the call and return its reply. content_type: None for the container's, or text/csv. Raises CallError."""
+        hostname: str | None = None
 
         def check(route: Route) -> None:
+            nonlocal hostname
             check_answers_calls(route, tenant=self._tenant)
             check_body_size(body, route.shape, tenant=self._tenant)
-            container_to_call(route, self._container, tenant=self._tenant)
-
-        def send(route: Route) -> tuple[bytes, str, str | None]:
             hostname = container_to_call(route, self._container, tenant=self._tenant)
+
+        def send(route: Route) -> tuple[bytes, str]:
             sent_type = content_type or (route.containers[hostname].content_type if hostname else CSV)
-            return (*self._send(route, body, sent_type, accept, hostname), hostname)
+            return self._send(route, body, sent_type, accept, hostname)
 
         self._container = container
-        route, (content, replied_type, hostname) = self.attempt(check, send)
+        route, (content, replied_type) = self.attempt(check, send)
         return self._reply(route, content, replied_type, hostname)
 
     def attempt(self, check: Callable[[Route], None], send: Callable[[Route], Sent]) -> tuple[Route, Sent]:

@@ -68,7 +68,6 @@ def container_to_call(route: Route, named: str | None, *, tenant: str) -> str | 
     Raises RequestInvalidError where a multi-container endpoint's call names no container or an unknown one, and where
     another endpoint's call names one. `primary` is allowed everywhere: it is the only model of the other endpoints.
     """
-    containers = list(route.containers)
     if not route.shape.names_container:
         if named in (None, PRIMARY):
             return None
@@ -82,6 +81,7 @@ def container_to_call(route: Route, named: str | None, *, tenant: str) -> str | 
         return named
     if named == PRIMARY:
         return route.primary
+    containers = list(route.containers)
     allowed = f"allowed: {', '.join(containers)}, or {PRIMARY} for {route.primary}"
     if named is None:
         message = f"its endpoint has {len(containers)} containers, and the call names none, {allowed}; give container="

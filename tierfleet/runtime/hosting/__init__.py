@@ -9,7 +9,7 @@ from tierfleet.runtime.hosting.multi_container import MULTI_CONTAINER
 from tierfleet.runtime.hosting.multi_model import MULTI_MODEL
 from tierfleet.runtime.hosting.pipeline import PIPELINE
 from tierfleet.runtime.hosting.serverless import SERVERLESS
-from tierfleet.runtime.hosting.shape import REAL_TIME_ANSWER_SECONDS, HostingShape
+from tierfleet.runtime.hosting.shape import REAL_TIME_ANSWER_SECONDS, REAL_TIME_BODY_BYTES, HostingShape
 
 SHAPES: Final[Mapping[str, HostingShape]] = {
     shape.hosting: shape
@@ -34,6 +34,7 @@ __all__ = [
     "MULTI_MODEL",
     "PIPELINE",
     "REAL_TIME_ANSWER_SECONDS",
+    "REAL_TIME_BODY_BYTES",
     "SERVERLESS",
     "SHAPES",
     "HostingShape",

@@ -5,6 +5,9 @@ from typing import Final
 
 # SageMaker answers within 60 s. A model that needs longer to load is answered with ModelNotReadyException.
 REAL_TIME_ANSWER_SECONDS: Final = 70.0
+# The largest request that SageMaker takes in a call, where a shape has no smaller limit.
+# Source: docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+REAL_TIME_BODY_BYTES: Final = 6 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
