@@ -1,9 +1,11 @@
 """What endpoints have in common: typed parts of their L1 resources."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
@@ -13,12 +15,33 @@ from tierfleet.config.generation import guardrail_id
 from tierfleet.runtime.names import MODELS_PREFIX, VARIANT_NAME
 
 
-def vpc_config(config: FleetConfig) -> sagemaker.CfnModel.VpcConfigProperty | None:
-    """The VPC of the containers, or None for SageMaker's own network."""
-    if config.network is None:
-        return None
-    return sagemaker.CfnModel.VpcConfigProperty(
-        subnets=list(config.network.subnets), security_group_ids=list(config.network.security_group_ids)
+def model(
+    scope: Construct,
+    *,
+    config: FleetConfig,
+    execution_role: iam.IRole,
+    containers: Sequence[sagemaker.CfnModel.ContainerDefinitionProperty],
+    mode: Literal["Direct", "Serial"] | None = None,
+) -> sagemaker.CfnModel:
+    """The Model of an endpoint with instances: in the fleet's VPC if it has one, and isolated if the fleet says so.
+
+    mode: how several containers are called; None for a single one.
+    """
+    parts = sagemaker.CfnModel
+    network = config.network
+    return parts(
+        scope,
+        "Model",
+        execution_role_arn=execution_role.role_arn,
+        primary_container=None if mode else containers[0],
+        containers=list(containers) if mode else None,
+        inference_execution_config=parts.InferenceExecutionConfigProperty(mode=mode) if mode else None,
+        enable_network_isolation=config.network_isolation,
+        vpc_config=(
+            parts.VpcConfigProperty(subnets=list(network.subnets), security_group_ids=list(network.security_group_ids))
+            if network
+            else None
+        ),
     )
 
 

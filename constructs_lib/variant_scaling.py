@@ -1,17 +1,40 @@
 """Application Auto Scaling of one endpoint's variant."""
 
+from collections.abc import Sequence
+
 from aws_cdk import aws_applicationautoscaling as autoscaling
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from constructs_lib.alarms import AlarmAudience, AlarmSpec, MetricMath, add_alarm
 from constructs_lib.endpoint_metrics import EndpointMetrics
-from tierfleet.config import ScaleOnCache, Tier
+from tierfleet.config import InstanceTier, ScaleOnCache, Tier
 from tierfleet.config.published_metrics import published
 from tierfleet.runtime.names import VARIANT_NAME
 
 _QUARTER_HOUR = 900
 _AdjustmentProperty = autoscaling.CfnScalingPolicy.StepAdjustmentProperty
+
+
+def scalable_target(
+    scope: Construct,
+    *,
+    endpoint: sagemaker.CfnEndpoint,
+    tier: InstanceTier,
+    scheduled_actions: Sequence[autoscaling.CfnScalableTarget.ScheduledActionProperty] | None = None,
+) -> autoscaling.CfnScalableTarget:
+    """The ScalableTarget of an endpoint's one variant, within the tier's bounds."""
+    return autoscaling.CfnScalableTarget(
+        scope,
+        "Target",
+        service_namespace="sagemaker",
+        scalable_dimension="sagemaker:variant:DesiredInstanceCount",
+        # The attribute, not the literal name: it makes CloudFormation delete the target before the endpoint.
+        resource_id=f"endpoint/{endpoint.attr_endpoint_name}/variant/{VARIANT_NAME}",
+        min_capacity=tier.instances.min,
+        max_capacity=tier.instances.max,
+        scheduled_actions=scheduled_actions,
+    )
 
 
 class VariantScaling(Construct):
@@ -35,18 +58,12 @@ class VariantScaling(Construct):
         audience: AlarmAudience,
     ) -> None:
         super().__init__(scope, construct_id)
-        # The attribute, not the literal name: it makes CloudFormation delete the target before the endpoint.
-        endpoint_name = endpoint.attr_endpoint_name
         # Raises where the shape does not publish what target tracking follows.
         published(metrics.hosting, "InvocationsPerInstance", "Sum")
-        self.target = autoscaling.CfnScalableTarget(
+        self.target = scalable_target(
             self,
-            "Target",
-            service_namespace="sagemaker",
-            scalable_dimension="sagemaker:variant:DesiredInstanceCount",
-            resource_id=f"endpoint/{endpoint_name}/variant/{VARIANT_NAME}",
-            min_capacity=tier.instances.min,
-            max_capacity=tier.instances.max,
+            endpoint=endpoint,
+            tier=tier,
             scheduled_actions=[
                 autoscaling.CfnScalableTarget.ScheduledActionProperty(
                     scheduled_action_name=name,

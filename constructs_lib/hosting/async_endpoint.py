@@ -130,13 +130,11 @@ class AsyncEndpoint(Construct):
         super().__init__(scope, construct_id)
         self._config, self._tenant = config, tenant
         self.endpoint_name = routes.endpoint_name(config, tier_name, tenant)
-        model = sagemaker.CfnModel(
+        model = endpoint_parts.model(
             self,
-            "Model",
-            execution_role_arn=execution_role.role_arn,
-            primary_container=endpoint_parts.single_model_container(config, tier, tenant, *image_uris),
-            enable_network_isolation=config.network_isolation,
-            vpc_config=endpoint_parts.vpc_config(config),
+            config=config,
+            execution_role=execution_role,
+            containers=[endpoint_parts.single_model_container(config, tier, tenant, *image_uris)],
         )
         endpoint_config = endpoint_parts.endpoint_config(
             self, model=model, config=config, tier=tier, queue=_queue(config, tier_name, tier, tenant)

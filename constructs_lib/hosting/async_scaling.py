@@ -6,8 +6,8 @@ from constructs import Construct
 
 from constructs_lib.alarms import AlarmAudience, AlarmSpec, add_alarm
 from constructs_lib.endpoint_metrics import EndpointMetrics
+from constructs_lib.variant_scaling import scalable_target
 from tierfleet.config.hosting.asynchronous import AsyncTier
-from tierfleet.runtime.names import VARIANT_NAME
 
 _RUNBOOK_SECTION = "asynchronous-endpoint"
 _Policy = autoscaling.CfnScalingPolicy
@@ -35,16 +35,7 @@ class QueueScaling(Construct):
         audience: AlarmAudience,
     ) -> None:
         super().__init__(scope, construct_id)
-        target = autoscaling.CfnScalableTarget(
-            self,
-            "Target",
-            service_namespace="sagemaker",
-            scalable_dimension="sagemaker:variant:DesiredInstanceCount",
-            # The attribute, not the literal name: it makes CloudFormation delete the target before the endpoint.
-            resource_id=f"endpoint/{endpoint.attr_endpoint_name}/variant/{VARIANT_NAME}",
-            min_capacity=tier.instances.min,
-            max_capacity=tier.instances.max,
-        )
+        target = scalable_target(self, endpoint=endpoint, tier=tier)
         backlog = metrics.metric("ApproximateBacklogSizePerInstance", "Average")
         _Policy(
             self,

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from constructs_lib import endpoint_parts, invoke_grants
@@ -40,13 +39,11 @@ class DedicatedEndpoint(Construct):
         super().__init__(scope, construct_id)
         self._config = config
         self.endpoint_name = routes.endpoint_name(config, tier_name, tenant)
-        model = sagemaker.CfnModel(
+        model = endpoint_parts.model(
             self,
-            "Model",
-            execution_role_arn=execution_role.role_arn,
-            primary_container=endpoint_parts.single_model_container(config, tier, tenant, *image_uris),
-            enable_network_isolation=config.network_isolation,
-            vpc_config=endpoint_parts.vpc_config(config),
+            config=config,
+            execution_role=execution_role,
+            containers=[endpoint_parts.single_model_container(config, tier, tenant, *image_uris)],
         )
         parts = real_time_endpoint(
             self,

@@ -120,10 +120,10 @@ class MultiContainerEndpoint(Construct):
         self._config = config
         self.endpoint_name = routes.endpoint_name(config, tier_name, tenant)
         containers = tier.containers(config.container, tenant)
-        model = sagemaker.CfnModel(
+        model = endpoint_parts.model(
             self,
-            "Model",
-            execution_role_arn=execution_role.role_arn,
+            config=config,
+            execution_role=execution_role,
             containers=[
                 sagemaker.CfnModel.ContainerDefinitionProperty(
                     container_hostname=container.hostname,
@@ -135,9 +135,7 @@ class MultiContainerEndpoint(Construct):
                 for container, image_uri in zip(containers, image_uris, strict=True)
             ],
             # The default is Serial, which would make a pipeline of them.
-            inference_execution_config=sagemaker.CfnModel.InferenceExecutionConfigProperty(mode="Direct"),
-            enable_network_isolation=config.network_isolation,
-            vpc_config=endpoint_parts.vpc_config(config),
+            mode="Direct",
         )
         parts = real_time_endpoint(
             self,

@@ -41,21 +41,15 @@ class MultiModelEndpoint(Construct):
         cdk.Tags.of(self).add("tier", tier_name)
         self._config = config
         self.endpoint_name = routes.endpoint_name(config, tier_name)
-        model = sagemaker.CfnModel(
-            self,
-            "Model",
-            execution_role_arn=execution_role.role_arn,
-            primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
-                image=image_uri,
-                mode="MultiModel",
-                # The slash matters: SageMaker joins prefix and TargetModel as strings.
-                model_data_url=f"s3://{arns.models_bucket_name(config)}/{MODELS_PREFIX}",
-                environment=dict(config.container.environment) or None,
-                multi_model_config=sagemaker.CfnModel.MultiModelConfigProperty(model_cache_setting=tier.model_cache),
-            ),
-            enable_network_isolation=config.network_isolation,
-            vpc_config=endpoint_parts.vpc_config(config),
+        container = sagemaker.CfnModel.ContainerDefinitionProperty(
+            image=image_uri,
+            mode="MultiModel",
+            # The slash matters: SageMaker joins prefix and TargetModel as strings.
+            model_data_url=f"s3://{arns.models_bucket_name(config)}/{MODELS_PREFIX}",
+            environment=dict(config.container.environment) or None,
+            multi_model_config=sagemaker.CfnModel.MultiModelConfigProperty(model_cache_setting=tier.model_cache),
         )
+        model = endpoint_parts.model(self, config=config, execution_role=execution_role, containers=[container])
         # CreateModel fails while the role does not exist with its policy.
         model.node.add_dependency(execution_role)
         # No routing strategy: AWS does not document what LEAST_OUTSTANDING_REQUESTS does to model affinity.

@@ -93,17 +93,15 @@ class PipelineEndpoint(Construct):
         super().__init__(scope, construct_id)
         self._config = config
         self.endpoint_name = routes.endpoint_name(config, tier_name, tenant)
-        model = sagemaker.CfnModel(
+        model = endpoint_parts.model(
             self,
-            "Model",
-            execution_role_arn=execution_role.role_arn,
+            config=config,
+            execution_role=execution_role,
             containers=[
                 _container(config, stage, tier.artefact(stage, tenant), image_uri)
                 for stage, image_uri in zip(tier.stages, image_uris, strict=True)
             ],
-            inference_execution_config=sagemaker.CfnModel.InferenceExecutionConfigProperty(mode="Serial"),
-            enable_network_isolation=config.network_isolation,
-            vpc_config=endpoint_parts.vpc_config(config),
+            mode="Serial",
         )
         # CloudFormation compares Containers without their order (insertionOrder is false in its schema). Another
         # logical id makes it create a new Model all the same.
