@@ -22,13 +22,17 @@ from local_cloud.data_plane.settings import DataPlaneSettings
 
 Headers = dict[bytes, bytes]
 
-_PREFIX = b"x-amzn-sagemaker-"
+HEADER_PREFIX = b"x-amzn-sagemaker-"
 # Names of endpoints come from callers, so only this many are counted.
 _MOST_ENDPOINTS_WITH_ERRORS = 10_000
 # The headers that SageMaker passes on to a container; it keeps the caller's others.
 _TO_CONTAINER = (
-    b"content-type", b"accept", _PREFIX + b"custom-attributes", _PREFIX + b"inference-id", _PREFIX + b"target-model",
-)  # fmt: skip
+    b"content-type",
+    b"accept",
+    HEADER_PREFIX + b"custom-attributes",
+    HEADER_PREFIX + b"inference-id",
+    HEADER_PREFIX + b"target-model",
+)
 
 
 @dataclass(frozen=True)
@@ -119,13 +123,13 @@ class Invocations:
             raise invocation_rules.endpoint_not_found(endpoint_name, scope[0])
         if any(fault.endpoint == endpoint_name and fault.refuses() for fault in self.throttled):
             raise invocation_errors.throttled()
-        fleet, variant = _choose(endpoint, _text(headers, b"target-variant"))
+        fleet, variant = _choose(endpoint, sagemaker_header(headers, b"target-variant"))
         if variant.spec.queue is not None:
             raise ServiceError("ValidationError", f"Endpoint {endpoint_name} only supports asynchronous invocations.")
         invocation_rules.check_body(body, serverless.MAX_BODY_BYTES if variant.spec.serverless else MAX_BODY_BYTES)
-        model = _text(headers, b"target-model")
+        model = sagemaker_header(headers, b"target-model")
         invocation_rules.check_target_model(model, multi_model=variant.spec.multi_model)
-        container = _text(headers, b"target-container-hostname")
+        container = sagemaker_header(headers, b"target-container-hostname")
         multi_container.check_target(variant.spec, container)
         observe = self.fleets.observer(endpoint.spec, fleet.spec, variant.spec.name)
         observe("Invocations", 1)
@@ -351,7 +355,7 @@ def _passed_on(reply: ContainerReply, variant_name: str) -> Answer:
         (b"x-Amzn-Invoked-Production-Variant", variant_name.encode()),
         (b"x-amzn-RequestId", str(uuid.uuid4()).encode()),
     ]
-    if attributes := reply.headers.get(_PREFIX + b"custom-attributes"):
+    if attributes := reply.headers.get(HEADER_PREFIX + b"custom-attributes"):
         headers.append((b"X-Amzn-SageMaker-Custom-Attributes", attributes))
     return Answer(200, headers, reply.body)
 
@@ -364,8 +368,9 @@ def _choose(endpoint: Endpoint, target_variant: str | None) -> tuple[Fleet, Vari
     return fleet, fleet.variants[target_variant] if target_variant else fleet.next_variant()
 
 
-def _text(headers: Headers, name: bytes) -> str | None:
-    value = headers.get(_PREFIX + name)
+def sagemaker_header(headers: Headers, name: bytes) -> str | None:
+    """The value of `x-amzn-sagemaker-<name>`; None where the request has none."""
+    value = headers.get(HEADER_PREFIX + name)
     return None if value is None else value.decode("utf-8", "replace")
 
 

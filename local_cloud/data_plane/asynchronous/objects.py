@@ -2,18 +2,14 @@
 
 import asyncio
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_cloud.data_plane.instances.artefacts import Reader
+from local_cloud.data_plane.instances.role_clients import Reader, RoleClients
 
 _THREADS = 8
 
@@ -27,15 +23,18 @@ class Objects:
     """Reads and writes objects and publishes messages in threads of its own."""
 
     ministack_url: str
-    _clients: dict[tuple[str, Reader], Any] = field(default_factory=dict)
+    _clients: RoleClients = field(init=False)
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "async-objects"))
+
+    def __post_init__(self) -> None:
+        self._clients = RoleClients(self.ministack_url, _THREADS)
 
     async def read(self, reader: Reader, location: str) -> bytes:
         """The object at `s3://bucket/key`. Raises TransferError."""
 
         def get() -> bytes:
             bucket, key = _split(location)
-            read: bytes = self._client("s3", reader).get_object(Bucket=bucket, Key=key)["Body"].read()
+            read: bytes = self._clients.client("s3", reader).get_object(Bucket=bucket, Key=key)["Body"].read()
             return read
 
         body: bytes = await self._in_thread(get, f"Amazon S3 did not give {location}")
@@ -46,7 +45,7 @@ class Objects:
 
         def put() -> None:
             bucket, key = _split(location)
-            self._client("s3", reader).put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+            self._clients.client("s3", reader).put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
 
         await self._in_thread(put, f"Amazon S3 did not take {location}")
 
@@ -54,7 +53,7 @@ class Objects:
         """Raises TransferError."""
 
         def tell() -> None:
-            self._client("sns", reader).publish(TopicArn=topic_arn, Message=json.dumps(message))
+            self._clients.client("sns", reader).publish(TopicArn=topic_arn, Message=json.dumps(message))
 
         await self._in_thread(tell, f"Amazon SNS did not take a message for {topic_arn}")
 
@@ -63,24 +62,6 @@ class Objects:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (ClientError, BotoCoreError, ValueError) as error:
             raise TransferError(f"{what}: {error}") from None
-
-    def _client(self, service: str, reader: Reader) -> Any:
-        key = (service, reader)
-        if key not in self._clients:
-            (account, region), credentials = reader
-            access_key, secret_key, token = credentials or (account, "local", None)
-            variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
-            session = boto3.Session(botocore_session=botocore.session.Session(session_vars=variables))
-            self._clients[key] = session.client(
-                service,
-                region_name=region,
-                endpoint_url=self.ministack_url,
-                aws_access_key_id=access_key,
-                aws_secret_access_key=secret_key,
-                aws_session_token=token,
-                config=Config(s3={"addressing_style": "path"}, max_pool_connections=_THREADS),
-            )
-        return self._clients[key]
 
 
 def message(

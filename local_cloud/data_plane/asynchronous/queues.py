@@ -19,13 +19,12 @@ from local_cloud.data_plane import invocation_errors
 from local_cloud.data_plane.asynchronous.objects import Objects, TransferError, message
 from local_cloud.data_plane.desired import QueueSpec, Scope, VariantSpec
 from local_cloud.data_plane.fleets import Endpoint, Fleet, Fleets
-from local_cloud.data_plane.instances.artefacts import Reader
 from local_cloud.data_plane.instances.instance import Instance
-from local_cloud.data_plane.invocations import Answer, Headers, Invocations, refused
+from local_cloud.data_plane.instances.role_clients import Reader
+from local_cloud.data_plane.invocations import HEADER_PREFIX, Answer, Headers, Invocations, refused, sagemaker_header
 
 MAX_INLINE_BYTES = 128_000
-_PREFIX = b"x-amzn-sagemaker-"
-_PASSED = (b"accept", _PREFIX + b"custom-attributes", _PREFIX + b"inference-id")
+_PASSED = (b"accept", HEADER_PREFIX + b"custom-attributes", HEADER_PREFIX + b"inference-id")
 _LOCATION = re.compile(r"(https|s3)://([^/]+)/?(.*)")
 _EXTENSION = re.compile(r"(?!s3:|https:)[a-zA-Z0-9!_.*'()/-]{1,512}")
 _FILENAME = re.compile(r"(?!.*\..*\.)[a-zA-Z0-9][a-zA-Z0-9-_.]{0,31}")
@@ -141,13 +140,16 @@ class Queues:
                 # Before the first wait, so that an instance never gets more than it has room for.
                 instance.enter("")
                 self._begin(self._work(queue, _Place(self.fleets, endpoint, fleet, instance.spec), instance, request))
-        variant = next((variant for fleet in endpoint.fleets.values() for variant in fleet.variants.values()), None)
-        if variant is None:
+        expired = [request for request in queue.waiting if time.monotonic() - request.since > request.ttl_seconds]
+        if not expired:
             return
-        fleet = next(fleet for fleet in endpoint.fleets.values() if variant in fleet.variants.values())
-        for request in [r for r in queue.waiting if time.monotonic() - r.since > r.ttl_seconds]:
+        variants = [(fleet, variant) for fleet in endpoint.fleets.values() for variant in fleet.variants.values()]
+        if not variants:
+            return
+        fleet, variant = variants[0]
+        place = _Place(self.fleets, endpoint, fleet, variant.spec)
+        for request in expired:
             queue.waiting.remove(request)
-            place = _Place(self.fleets, endpoint, fleet, variant.spec)
             place.observe("ExpiredRequests", 1.0)
             reason = f"The request expired: it was in the queue for more than {request.ttl_seconds} seconds."
             self._begin(self._end(place, request, Outcome(failure=reason.encode())))
@@ -286,15 +288,15 @@ def _failure(status: int, body: bytes) -> bytes:
 
 def _request(spec: QueueSpec, headers: Headers, body: bytes) -> Request:
     """The request of a call. Raises ServiceError."""
-    location = _text(headers, b"inputlocation")
+    location = sagemaker_header(headers, b"inputlocation")
     if (location is None) == (not body):
         raise ServiceError("ValidationError", "Exactly one of InputLocation and Body must be provided.")
     if location is not None and not _LOCATION.fullmatch(location):
         raise ServiceError("ValidationError", f"InputLocation {location} is not an S3 URI.")
     if len(body) > MAX_INLINE_BYTES:
         raise ServiceError("ValidationError", f"Body of {len(body)} bytes exceeds {MAX_INLINE_BYTES} bytes.")
-    inference_id = _text(headers, b"inference-id") or str(uuid.uuid4())
-    extension, file_name = _text(headers, b"s3outputpathextension"), _text(headers, b"filename")
+    inference_id = sagemaker_header(headers, b"inference-id") or str(uuid.uuid4())
+    extension, file_name = sagemaker_header(headers, b"s3outputpathextension"), sagemaker_header(headers, b"filename")
     if extension is not None and not _EXTENSION.fullmatch(extension):
         raise ServiceError("ValidationError", f"S3OutputPathExtension {extension} is not allowed.")
     if file_name is not None and not _FILENAME.fullmatch(file_name):
@@ -306,9 +308,9 @@ def _request(spec: QueueSpec, headers: Headers, body: bytes) -> Request:
         inference_id=inference_id,
         body=body or None,
         input_location=location,
-        content_type=_text(headers, b"content-type") or "application/octet-stream",
+        content_type=sagemaker_header(headers, b"content-type") or "application/octet-stream",
         passed=[(key, headers[key]) for key in _PASSED if key in headers]
-        + ([(b"accept", headers[_PREFIX + b"accept"])] if _PREFIX + b"accept" in headers else []),
+        + ([(b"accept", headers[HEADER_PREFIX + b"accept"])] if HEADER_PREFIX + b"accept" in headers else []),
         output_location=f"{spec.output_path.rstrip('/')}/{below}" if spec.output_path else "",
         failure_location=f"{spec.failure_path.rstrip('/')}/{failed}" if spec.failure_path else "",
         ttl_seconds=_seconds(headers, b"requestttlseconds", *_TTL_SECONDS),
@@ -317,13 +319,8 @@ def _request(spec: QueueSpec, headers: Headers, body: bytes) -> Request:
     )
 
 
-def _text(headers: Headers, name: bytes) -> str | None:
-    value = headers.get(_PREFIX + name)
-    return None if value is None else value.decode("utf-8", "replace")
-
-
 def _seconds(headers: Headers, name: bytes, least: int, most: int, default: int) -> int:
-    text = _text(headers, name)
+    text = sagemaker_header(headers, name)
     if text is None:
         return default
     if not text.isdigit() or not least <= int(text) <= most:

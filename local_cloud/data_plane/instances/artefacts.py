@@ -2,24 +2,19 @@
 
 import asyncio
 import contextlib
-import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlparse
 
-import boto3
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from tierfleet_server.model.archive import unpack
 from tierfleet_server.model.refusal import BadModel
 
 from local_cloud.core.disk_problems import disk_problem, is_disk_problem
-from local_cloud.data_plane.desired import Scope
+from local_cloud.data_plane.instances.role_clients import Reader, RoleClients
 from local_cloud.data_plane.invocation_errors import disk_full, missing_model_data, model_error, storage_failed
 from local_cloud.data_plane.settings import DataPlaneSettings
 
@@ -27,9 +22,6 @@ _DOWNLOADS_AT_A_TIME = 8
 _BLOCK_BYTES = 1 << 18
 # S3 answers 403 for a missing key that the caller may not list.
 _MISSING = ("NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403")
-
-Reader = tuple[Scope, tuple[str, str, str] | None]
-"""Whose objects, and by which credentials; None: the account's own."""
 
 
 @dataclass
@@ -39,8 +31,11 @@ class Artefacts:
     ministack_url: str
     settings: DataPlaneSettings
     failing: bool = False  # the fault "S3 does not answer"
-    _clients: dict[Reader, Any] = field(default_factory=dict)
+    _clients: RoleClients = field(init=False)
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_DOWNLOADS_AT_A_TIME, "artefacts"))
+
+    def __post_init__(self) -> None:
+        self._clients = RoleClients(self.ministack_url, _DOWNLOADS_AT_A_TIME)
 
     async def fetch(self, reader: Reader, url: str, directory: Path, *, max_bytes: int) -> int:
         """Unpack the artefact at `url` (s3://bucket/key) into a new directory. Returns the bytes that it takes there.
@@ -79,7 +74,7 @@ class Artefacts:
         started = time.monotonic()
         time.sleep(self.settings.s3_first_byte_milliseconds / 1000)
         try:
-            answer = self._client(reader).get_object(Bucket=bucket, Key=key)
+            answer = self._clients.client("s3", reader).get_object(Bucket=bucket, Key=key)
             if answer["ContentLength"] > max_bytes:
                 raise disk_full(f"{answer['ContentLength']} bytes to download, {max_bytes} free")
             received = 0
@@ -104,22 +99,3 @@ class Artefacts:
             seconds = self.settings.s3_first_byte_milliseconds / 1000
             seconds += received_bytes / (self.settings.s3_mb_per_second * 10**6)
             time.sleep(max(0.0, started + seconds - time.monotonic()))
-
-    def _client(self, reader: Reader) -> Any:
-        if reader not in self._clients:
-            (account, region), credentials = reader
-            access_key, secret_key, token = credentials or (account, "local", None)
-            # The user's profile and configuration must not decide whose objects are read.
-            variables = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
-            session = boto3.Session(botocore_session=botocore.session.Session(session_vars=variables))
-            self._clients[reader] = session.client(
-                "s3",
-                region_name=region,
-                endpoint_url=self.ministack_url,
-                aws_access_key_id=access_key,
-                aws_secret_access_key=secret_key,
-                aws_session_token=token,
-                # 127.0.0.1 has no subdomains for buckets.
-                config=Config(s3={"addressing_style": "path"}, max_pool_connections=_DOWNLOADS_AT_A_TIME),
-            )
-        return self._clients[reader]
