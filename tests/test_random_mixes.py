@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from local_cloud.testing.fleets import Synth, fleet
+from local_cloud.testing.fleets import Synth, fleet, serverless_tier
 from tests.fuzz.random_mixes import CONTRADICTIONS, MIXED, check_mixes, random_mix
 from tests.fuzz.shape_checks import check_shapes
 from tests.fuzz.toml_mutations import toml_of
@@ -45,13 +45,7 @@ def test_every_contradiction_is_made_and_refused_with_exit_code_2(tmp_path: Path
 
 
 def test_the_checks_of_shapes_find_what_they_are_for(synth: Synth) -> None:
-    rare = {
-        "hosting": "serverless",
-        "memory_size_in_mb": 1024,
-        "max_concurrency": 1,
-        "alarms": {"max_model_latency_p99_milliseconds": 500},
-        "tenants": {"r1": {"model": "r1/1.tar.gz"}},
-    }
+    rare = serverless_tier(memory_size_in_mb=1024, max_concurrency=1)
     assembly = synth(fleet(network_isolation=False, routes={"bake_minutes": 7}, tiers={"rare": rare}))
     (file,) = assembly.rglob("*Whalesr1*.template.json")
     template = read_template(file)

@@ -62,6 +62,18 @@ def document(**changes: Any) -> dict[str, Any]:
     return merged(deepcopy(_BASE), changes)
 
 
+def serverless_tier(tenants: tuple[str, ...] = ("r1",), **changes: Any) -> dict[str, Any]:
+    """The table of a serverless tier for these tenants. Its fleet needs network_isolation = false and a longer bake."""
+    return {
+        "hosting": "serverless",
+        "memory_size_in_mb": 3072,
+        "max_concurrency": 5,
+        "alarms": {"max_model_latency_p99_milliseconds": 500},
+        "tenants": {tenant: {"model": f"{tenant}/1.tar.gz"} for tenant in tenants},
+        **changes,
+    }
+
+
 def fleet(**changes: Any) -> FleetConfig:
     """The small fleet with these changes merged in. Raises ValueError where the result is not sound."""
     return FleetConfig.model_validate_json(json.dumps(document(**changes)))

@@ -9,7 +9,7 @@ from aws_cdk.assertions import Template
 from synthesis import AUDIENCE, BUCKET, ROLE_ARN, alarm, only, resources, template_of
 
 from constructs_lib.hosting.serverless_endpoint import ServerlessEndpoint
-from local_cloud.testing.fleets import CONFIG, fleet
+from local_cloud.testing.fleets import CONFIG, fleet, serverless_tier
 from tierfleet.config import load
 from tierfleet.config.hosting.serverless import STACK_RESOURCES
 from tierfleet.config.published_metrics import PUBLISHED
@@ -20,14 +20,7 @@ KEY = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10a
 
 
 def serverless_template(tier: dict[str, Any] | None = None, **changes: Any) -> Template:
-    table = {
-        "hosting": "serverless",
-        "memory_size_in_mb": 3072,
-        "max_concurrency": 5,
-        "alarms": {"max_model_latency_p99_milliseconds": 500},
-        "tenants": {"r1": {"model": "r1/1.tar.gz"}},
-        **(tier or {}),
-    }
+    table = serverless_tier(**(tier or {}))
     config = fleet(network_isolation=False, routes={"bake_minutes": 7}, tiers={"rare": table}, **changes)
 
     def build(stack: Any) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from local_cloud import LocalCloud, start
 from local_cloud.testing.account import Account
+from local_cloud.testing.served_account import Served
 
 _accounts = itertools.count(100000000001)
 
@@ -32,3 +33,14 @@ def account(cloud: LocalCloud, request: pytest.FixtureRequest) -> Iterator[Accou
     cloud.admin("cloudformation", {"early_start": early_start, "cancel_waits_for_the_resource": False})
     yield Account(cloud, str(next(_accounts)))
     cloud.admin("clock", {"mode": "skip"})
+
+
+@pytest.fixture
+def served(cloud: LocalCloud) -> Iterator[Served]:
+    """An account of a module's own emulator, whose `cloud` serves models."""
+    cloud.admin("clock", {"mode": "skip"})
+    served = Served(Account(cloud, str(next(_accounts))))
+    yield served
+    cloud.admin("faults", {})
+    cloud.admin("clock", {"mode": "skip"})
+    served.delete_all()

@@ -3,6 +3,7 @@
 A model's score of a row is the row's sum plus the tenant's number, so a reply from another tenant's model shows.
 """
 
+import io
 import json
 import ssl
 import threading
@@ -18,6 +19,9 @@ import boto3
 import botocore.loaders
 import pytest
 
+from tierfleet.runtime.client import FleetClient
+from tierfleet.runtime.clients import CallingClients
+from tierfleet.runtime.route_document import parse_routes
 from tierfleet.runtime.route_parts import part_key
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"
@@ -454,3 +458,38 @@ class Clock:
         with self.lock:
             self.sleeps.append(seconds)
             self.now += seconds
+
+
+class Pointers:
+    """An S3 client that has a pointer to this version of every tenant."""
+
+    class meta:  # noqa: N801 - boto3's name
+        region_name = REGION
+
+    def __init__(self, version: str = "1") -> None:
+        self.version = version
+
+    def get_object(self, **request: Any) -> dict[str, Any]:
+        tenant = request["Key"].removeprefix("catalog/").removesuffix(".json")
+        pointer = {
+            "tenant": tenant,
+            "version": self.version,
+            "target_model": f"{tenant}/{self.version}.tar.gz",
+        }
+        return {"Body": io.BytesIO(json.dumps(pointer).encode())}
+
+
+def fleet_client(
+    runtime: Any, document: dict[str, Any], *, clock: Clock, version: str = "1", **options: Any
+) -> FleetClient:
+    """A client with these routes whose calls `runtime` answers. version: of every tenant's pointer."""
+    return FleetClient(
+        FLEET,
+        ENVIRONMENT,
+        account=ACCOUNT,
+        routes=parse_routes(json.dumps(document)),
+        aws=CallingClients(runtime=runtime, s3=Pointers(version)),  # type: ignore[arg-type]
+        clock=clock,
+        sleep=clock.sleep,
+        **options,
+    )

@@ -32,16 +32,6 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
         yield running
 
 
-@pytest.fixture
-def served(cloud: LocalCloud) -> Iterator[Served]:
-    cloud.admin("clock", {"mode": "skip"})
-    served = Served(Account(cloud, str(next(_accounts))))
-    yield served
-    cloud.admin("faults", {})
-    cloud.admin("clock", {"mode": "skip"})
-    served.delete_all()
-
-
 @pytest.fixture(scope="module")
 def shared(cloud: LocalCloud) -> Served:
     """A multi-model endpoint `tail` with models m01 to m03 for tests that leave it as it is."""

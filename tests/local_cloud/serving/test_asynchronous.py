@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_cloud import LocalCloud, start
-from local_cloud.testing.account import Account, error_of
+from local_cloud.testing.account import error_of
 from local_cloud.testing.served_account import IMAGE, ROLE, ROW, Served, score
 
 _accounts = itertools.count(520000000001)
@@ -104,15 +104,6 @@ class Queued:
 
         self.served.wait_for(there)
         return contents[0]
-
-
-@pytest.fixture
-def served(cloud: LocalCloud) -> Iterator[Served]:
-    cloud.admin("clock", {"mode": "skip"})
-    served = Served(Account(cloud, str(next(_accounts))))
-    yield served
-    cloud.admin("faults", {})
-    served.delete_all()
 
 
 def test_a_result_is_an_object_and_a_notification(served: Served) -> None:

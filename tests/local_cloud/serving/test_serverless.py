@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_cloud import LocalCloud, start
-from local_cloud.testing.account import Account, error_of
+from local_cloud.testing.account import error_of
 from local_cloud.testing.served_account import IMAGE, ROLE, ROW, Served, score
 
 _accounts = itertools.count(510000000001)
@@ -21,15 +21,6 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """Containers that had no call for a second are stopped."""
     with start(tmp_path_factory.mktemp("serverless"), serving="models", serverless_idle_seconds=1.0) as running:
         yield running
-
-
-@pytest.fixture
-def served(cloud: LocalCloud) -> Iterator[Served]:
-    cloud.admin("clock", {"mode": "skip"})
-    served = Served(Account(cloud, str(next(_accounts))))
-    yield served
-    cloud.admin("faults", {})
-    served.delete_all()
 
 
 def create(served: Served, name: str, rounds: int = 1, model: dict[str, Any] | None = None, **config: Any) -> None:

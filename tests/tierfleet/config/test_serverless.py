@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from local_cloud.testing.fleets import CONFIG, DELETE, checked, document, fleet
+from local_cloud.testing.fleets import serverless_tier as rare
 from tierfleet.cli import app
 from tierfleet.config import load, routes
 from tierfleet.config.hosting.serverless import REGIONS
@@ -21,17 +22,6 @@ NETWORK = {
     "security_group_ids": ["sg-0000000000000000c"],
 }
 SOUND = {"network_isolation": False, "routes": {"bake_minutes": 7}}
-
-
-def rare(tenants: tuple[str, ...] = ("r1",), **changes: Any) -> dict[str, Any]:
-    return {
-        "hosting": "serverless",
-        "memory_size_in_mb": 3072,
-        "max_concurrency": 5,
-        "alarms": {"max_model_latency_p99_milliseconds": 500},
-        "tenants": {tenant: {"model": f"{tenant}/1.tar.gz"} for tenant in tenants},
-        **changes,
-    }
 
 
 def with_rare(tier: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -52,9 +42,21 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
         [("tiers", "rare", "provisioned_concurrency = 6 is above max_concurrency = 5")],
     ),
     "a VPC": (rare(), {"network": NETWORK}, [("tiers.rare", "hosting", "cannot be in a VPC")]),
-    "isolation": (rare(), {"network_isolation": True}, [("tiers.rare", "hosting", "network_isolation is true")]),
-    "isolation by default": (rare(), {"network_isolation": DELETE}, [("tiers.rare", "hosting", "is true here")]),
-    "another region": (rare(), {"region": "eu-south-2"}, [("tiers.rare", "hosting", "no serverless endpoints in")]),
+    "isolation": (
+        rare(),
+        {"network_isolation": True},
+        [("tiers.rare", "hosting", "network_isolation is true")],
+    ),
+    "isolation by default": (
+        rare(),
+        {"network_isolation": DELETE},
+        [("tiers.rare", "hosting", "is true here")],
+    ),
+    "another region": (
+        rare(),
+        {"region": "eu-south-2"},
+        [("tiers.rare", "hosting", "no serverless endpoints in")],
+    ),
     "another account's image": (
         rare(),
         {"container": {"image": "999999999999.dkr.ecr.eu-west-1.amazonaws.com/own:1", "version": DELETE}},
@@ -76,14 +78,22 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
             ("tiers.rare", "model_cache", "a serverless tier has no model_cache"),
         ],
     ),
-    "a guardrail": (rare(guardrail={}), {}, [("tiers.rare", "guardrail", "a serverless tier has no guardrail")]),
+    "a guardrail": (
+        rare(guardrail={}),
+        {},
+        [("tiers.rare", "guardrail", "a serverless tier has no guardrail")],
+    ),
     "another tenant's model": (
         rare(tenants=(), **{}) | {"tenants": {"r1": {"model": "r2/1.tar.gz"}}},
         {},
         [("tiers.rare.tenants.r1", "model", "below its own id, r1/")],
     ),
     "a tenant twice": (rare(("w1",)), {}, [("tiers.whale.tenants", "w1", "tenant is on 2 tiers")]),
-    "too short a bake": (rare(), {"routes": {"bake_minutes": 5}}, [("routes", "bake_minutes", "at least 370 s")]),
+    "too short a bake": (
+        rare(),
+        {"routes": {"bake_minutes": 5}},
+        [("routes", "bake_minutes", "at least 370 s")],
+    ),
     "an unpublished metric": (
         rare(alarms={"max_model_latency_p99_milliseconds": 500, "max_disk_percent": 80}),
         {},

@@ -10,7 +10,7 @@ from brute_force import MIB, requests_of
 from workloads import PROFILES
 
 from benchmarks.planner_truth.simulation import Machine, simulate
-from local_cloud.testing.fleets import fleet
+from local_cloud.testing.fleets import fleet, serverless_tier
 from tierfleet.config import FleetConfig
 from tierfleet.errors import InputError
 from tierfleet.instance_types import describe
@@ -165,13 +165,7 @@ def test_rates_cannot_be_replayed(tmp_path: Path) -> None:
 
 def test_calls_of_a_serverless_tenant_are_not_counted_as_the_default_tiers() -> None:
     requests = _zipf(5, 500, 2)
-    rare = {
-        "hosting": "serverless",
-        "memory_size_in_mb": 1024,
-        "max_concurrency": 1,
-        "alarms": {"max_model_latency_p99_milliseconds": 500},
-        "tenants": {requests.tenants[0]: {"model": f"{requests.tenants[0]}/1.tar.gz"}},
-    }
+    rare = serverless_tier((requests.tenants[0],), memory_size_in_mb=1024, max_concurrency=1)
     with_rare = fleet(network_isolation=False, routes={"bake_minutes": 7}, tiers={"rare": rare})
     outcome = _replayed(with_rare, requests)
     (tail,) = outcome.endpoints

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from workloads import FRAUD, PROFILES, model, plan_request, steady, zipf
 
-from local_cloud.testing.fleets import DELETE, document, fleet
+from local_cloud.testing.fleets import DELETE, document, fleet, serverless_tier
 from tierfleet.config import load
 from tierfleet.instance_types import describe
 from tierfleet.planning.planner import make_plan
@@ -84,13 +84,7 @@ def test_a_tenant_that_hardly_calls_waits_for_nothing(peak: float) -> None:
 
 
 def test_a_plan_leaves_tenants_of_other_shapes_where_they_are() -> None:
-    rare = {
-        "hosting": "serverless",
-        "memory_size_in_mb": 1024,
-        "max_concurrency": 1,
-        "alarms": {"max_model_latency_p99_milliseconds": 500},
-        "tenants": {"r1": {"model": "r1/1.tar.gz"}},
-    }
+    rare = serverless_tier(memory_size_in_mb=1024, max_concurrency=1)
     further = {**document()["tiers"]["tail"], "default": False, "warm_up": DELETE, "tenants": ["s1"]}
     config = fleet(network_isolation=False, routes={"bake_minutes": 7}, tiers={"rare": rare, "further": further})
     assert tenants_elsewhere(config) == {"r1": "rare", "s1": "further"}

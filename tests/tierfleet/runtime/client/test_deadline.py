@@ -1,20 +1,15 @@
 """However a call goes wrong, it ends by its deadline, or by the timeout of the one attempt that was under way."""
 
-import io
 import itertools
-import json
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loopback import ENVIRONMENT, FLEET, REGION, Clock, route_document
+from loopback import Clock, fleet_client, route_document
 
-from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.errors import CallError
-from tierfleet.runtime.clients import CallingClients
-from tierfleet.runtime.route_document import parse_routes
 
 TIMEOUT_SECONDS = 70.0
 
@@ -51,15 +46,6 @@ class Runtime:
         raise error
 
 
-class S3:
-    class meta:  # noqa: N801 - boto3's name
-        region_name = REGION
-
-    def get_object(self, **_: object) -> dict[str, Any]:
-        pointer = {"tenant": "m37", "version": "1", "target_model": "m37/1.tar.gz"}
-        return {"Body": io.BytesIO(json.dumps(pointer).encode())}
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     attempts=st.lists(st.tuples(st.floats(0, TIMEOUT_SECONDS), st.sampled_from(FAILURES)), min_size=1, max_size=12),
@@ -71,16 +57,7 @@ def test_no_attempt_starts_after_the_deadline(
 ) -> None:
     clock = Clock()
     runtime = Runtime(clock, attempts)
-    client = FleetClient(
-        FLEET,
-        ENVIRONMENT,
-        account="111122223333",
-        routes=parse_routes(json.dumps(route_document())),
-        aws=CallingClients(runtime=runtime, s3=S3()),  # type: ignore[arg-type]
-        clock=clock,
-        sleep=clock.sleep,
-        jitter=lambda: jitter,
-    )
+    client = fleet_client(runtime, route_document(), clock=clock, jitter=lambda: jitter)
     started = clock.now
     with pytest.raises(CallError):
         client.invoke("m37", b"1", deadline_seconds=deadline_seconds)

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from loopback import ENVIRONMENT, FLEET, Clock, route_document
+from loopback import Clock, fleet_client, route_document
 
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.errors import CallError, EndpointGoneError, RequestInvalidError
-from tierfleet.runtime.clients import CallingClients
 from tierfleet.runtime.route_document import RoutesError, parse_routes
 
 TRIO = "fraud--prod--trio--m09--mce-m5-large"
@@ -36,16 +35,6 @@ class Runtime:
         return {"Body": io.BytesIO(b"[0.5]"), "ContentType": "application/json"}
 
 
-class S3:
-    class meta:  # noqa: N801 - boto3's name
-        region_name = "eu-west-1"
-
-    def get_object(self, **request: str) -> dict[str, Any]:
-        tenant = request["Key"].removeprefix("catalog/").removesuffix(".json")
-        pointer = {"tenant": tenant, "version": "1", "target_model": f"{tenant}/1.tar.gz"}
-        return {"Body": io.BytesIO(json.dumps(pointer).encode())}
-
-
 def document(**tenant: Any) -> dict[str, Any]:
     document = route_document()
     document["tiers"]["trio"] = {"hosting": "multi-container"}
@@ -55,17 +44,7 @@ def document(**tenant: Any) -> dict[str, Any]:
 
 
 def client(runtime: Runtime) -> FleetClient:
-    clock = Clock()
-    return FleetClient(
-        FLEET,
-        ENVIRONMENT,
-        account="111122223333",
-        routes=parse_routes(json.dumps(document())),
-        aws=CallingClients(runtime=runtime, s3=S3()),  # type: ignore[arg-type]
-        clock=clock,
-        sleep=clock.sleep,
-        jitter=lambda: 1.0,
-    )
+    return fleet_client(runtime, document(), clock=Clock(), jitter=lambda: 1.0)
 
 
 @pytest.mark.parametrize(("named", "hostname"), [*((name, name) for name in CONTAINERS), ("primary", "card-present")])

@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from loopback import ENVIRONMENT, FLEET, Clock, route_document
+from loopback import Clock, fleet_client, route_document
 
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.errors import CallError, PayloadRejectedError
-from tierfleet.runtime.clients import CallingClients
-from tierfleet.runtime.route_document import parse_routes
 
 OWN, POOL = "fraud--prod--decided--m09--pipeline-m5-large", "fraud--prod--pool--all--pipeline-m5-large-abcdef"
 
@@ -30,14 +28,6 @@ class Runtime:
         return {"Body": io.BytesIO(b'[{"decision": "approve"}]'), "ContentType": "application/json"}
 
 
-class S3:
-    class meta:  # noqa: N801 - boto3's name
-        region_name = "eu-west-1"
-
-    def get_object(self, **_: object) -> dict[str, Any]:
-        return {"Body": io.BytesIO(b'{"tenant": "m08", "version": "2", "target_model": "m08/2.tar.gz"}')}
-
-
 def client(runtime: Runtime) -> FleetClient:
     document = route_document()
     document["tiers"] |= {"decided": {"hosting": "pipeline"}, "pool": {"hosting": "pipeline", "endpoint": POOL}}
@@ -45,16 +35,7 @@ def client(runtime: Runtime) -> FleetClient:
         "m09": {"tier": "decided", "endpoint": OWN, "model_version": "3", "stages": "abcdef"},
         "m08": {"tier": "pool", "endpoint": POOL, "stages": "abcdef"},
     }
-    clock = Clock()
-    return FleetClient(
-        FLEET,
-        ENVIRONMENT,
-        account="111122223333",
-        routes=parse_routes(json.dumps(document)),
-        aws=CallingClients(runtime=runtime, s3=S3()),  # type: ignore[arg-type]
-        clock=clock,
-        sleep=clock.sleep,
-    )
+    return fleet_client(runtime, document, clock=Clock(), version="2")
 
 
 def test_a_tenants_own_pipeline_is_called_as_a_dedicated_endpoint_is() -> None:

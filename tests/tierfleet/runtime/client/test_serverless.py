@@ -5,12 +5,11 @@ import json
 from typing import Any
 
 import pytest
-from loopback import ENVIRONMENT, FLEET, Clock, route_document
+from loopback import Clock, fleet_client, route_document
 
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.errors import CallError, DeadlineExceededError, RequestInvalidError
 from tierfleet.runtime.client.settings import ClientSettings
-from tierfleet.runtime.clients import CallingClients
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS, SHAPES
 from tierfleet.runtime.route_document import RoutesError, parse_routes
 from tierfleet.runtime.time_limit import seconds_allowed
@@ -37,14 +36,6 @@ class Runtime:
         return {"Body": io.BytesIO(b"[0.5]"), "ContentType": "application/json"}
 
 
-class S3:
-    class meta:  # noqa: N801 - boto3's name
-        region_name = "eu-west-1"
-
-    def get_object(self, **_: object) -> dict[str, Any]:
-        return {"Body": io.BytesIO(b'{"tenant": "m37", "version": "1", "target_model": "m37/1.tar.gz"}')}
-
-
 def document() -> dict[str, Any]:
     document = route_document()
     document["tiers"]["rare"] = {"hosting": "serverless"}
@@ -53,17 +44,8 @@ def document() -> dict[str, Any]:
 
 
 def client(runtime: Runtime, **settings: Any) -> FleetClient:
-    return FleetClient(
-        FLEET,
-        ENVIRONMENT,
-        account="111122223333",
-        routes=parse_routes(json.dumps(document())),
-        aws=CallingClients(runtime=runtime, s3=S3()),  # type: ignore[arg-type]
-        settings=ClientSettings(**settings),
-        clock=runtime.clock,
-        sleep=runtime.clock.sleep,
-        jitter=lambda: 1.0,
-    )
+    options = {"settings": ClientSettings(**settings), "jitter": lambda: 1.0}
+    return fleet_client(runtime, document(), clock=runtime.clock, **options)
 
 
 def test_a_cold_call_may_take_minutes_and_carries_no_target_model() -> None:
