@@ -103,9 +103,10 @@ class Basis:
         sizes = self.fleet.workload.model_mb
         return np.array([self.profile.fixed_mib + self.profile.resident_mib(float(size)) for size in sizes])
 
-    def containers_mib(self, tenants: Sequence[str]) -> float:
+    def containers_mib(self, groups: Mapping[str, Sequence[str]]) -> list[float]:
+        """MiB of the containers of each group."""
         footprints = dict(zip(self.tenants, self.footprints().tolist(), strict=True))
-        return float(sum(footprints[tenant] for tenant in tenants))
+        return [float(sum(footprints[tenant] for tenant in tenants)) for tenants in groups.values()]
 
     def warm_p95(self, profile: Profile) -> float:
         workload = self.fleet.workload

@@ -124,7 +124,7 @@ class _Ways(Basis):
     def multi_container(self) -> Option:
         """15 tenants an endpoint, a container each."""
         groups = self.groups(given.CONTAINERS_PER_ENDPOINT)
-        needed = [self.containers_mib(tenants) for tenants in groups.values()]
+        needed = self.containers_mib(groups)
         tier, cost = self.cheapest(groups, max(needed))
         return Option(
             name=f"multi-container, {given.CONTAINERS_PER_ENDPOINT} models each",
