@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from local_cloud import LocalCloud, start
-from local_cloud.testing.account import Account
+from local_cloud.testing.account import Account, advance_to_noon
 from local_cloud.testing.served_account import Served
 
 _accounts = itertools.count(100000000001)
@@ -31,6 +31,7 @@ def account(cloud: LocalCloud, request: pytest.FixtureRequest) -> Iterator[Accou
     cloud.admin("faults", {})
     early_start = request.config.getoption("--early-start")
     cloud.admin("cloudformation", {"early_start": early_start, "cancel_waits_for_the_resource": False})
+    advance_to_noon(cloud)
     yield Account(cloud, str(next(_accounts)))
     cloud.admin("clock", {"mode": "skip"})
 

@@ -1,12 +1,14 @@
 """A disk that is full, read-only or limited is named as such, with the path and what to do; nothing is half-written."""
 
 import asyncio
-import io
+import contextlib
 import os
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from local_cloud import start
 from local_cloud.core.disk_problems import DiskError, disk_problem, disk_problem_printed
 from local_cloud.core.errors import ServiceError
 from local_cloud.data_plane.instances.artefacts import Artefacts
+from local_cloud.data_plane.instances.role_clients import Reader
 from local_cloud.data_plane.settings import DataPlaneSettings
 from local_cloud.host import cdk_cli
 from local_cloud.testing.account import Account
@@ -119,20 +122,27 @@ def test_a_model_that_the_disk_has_no_room_for_is_refused_and_the_others_serve(d
 
 
 def fetched(directory: Path, packed: bytes) -> None:
-    """An artefact onto a directory's disk, S3 aside."""
+    """Fetch an artefact from an S3 that has only this one."""
 
-    class Given(Artefacts):
-        def _client(self, _reader: Any) -> Any:
-            class Client:
-                def get_object(self, **_: str) -> Any:
-                    body = io.BytesIO(packed)
-                    return {"ContentLength": len(packed), "Body": body}
+    class S3(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(packed)))
+            self.end_headers()
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(packed)
 
-            return Client()
+        def log_message(self, *_: Any) -> None: ...
 
-    artefacts = Given("http://127.0.0.1:1", DataPlaneSettings())
-    reader: Any = (("1", "eu-west-1"), None)
-    asyncio.run(artefacts.fetch(reader, "s3://b/k", directory / "0" / "model", max_bytes=10**9))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), S3)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    artefacts = Artefacts(f"http://127.0.0.1:{server.server_address[1]}", DataPlaneSettings())
+    reader: Reader = (("1", "eu-west-1"), None)
+    try:
+        asyncio.run(artefacts.fetch(reader, "s3://bucket/key", directory / "0" / "model", max_bytes=10**9))
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.parametrize("disk", ["size=64k", "nr_inodes=3", "ro"], indirect=True)

@@ -20,7 +20,7 @@ from real_fleet import FLEET, TAIL, Fleet, promoted, whale
 
 from constructs_lib import invoke_grants
 from local_cloud import start
-from local_cloud.testing.account import Account, error_of
+from local_cloud.testing.account import Account, advance_to_noon, error_of
 from tierfleet.config import routes
 from tierfleet.runtime.warm_up.run import PROBE_TAG
 
@@ -85,8 +85,7 @@ class WarmedFleet(Fleet):
 def deployed(tmp_path_factory: pytest.TempPathFactory, synth: Any) -> Iterator[WarmedFleet]:
     """One fleet in a local emulator that enforces IAM. Its first deployment's gate has warmed it."""
     with start(tmp_path_factory.mktemp("warm-up"), account=ACCOUNT, enforce_iam=True) as cloud:
-        # At noon, so that the schedule runs when a test moves the clock to its hour, and not at breakfast time.
-        cloud.admin("clock", {"advance_seconds": (36 * 3600 - cloud.admin("clock")["now"] % 86400) % 86400})
+        advance_to_noon(cloud)
         fleet = WarmedFleet(Account(cloud, ACCOUNT), synth)
         fleet.create(**CHANGES)
         yield fleet
