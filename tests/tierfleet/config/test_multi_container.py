@@ -84,6 +84,11 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
         {},
         [(f"{AT}.containers", "hostname", "2 containers have this hostname")],
     ),
+    "hostnames that differ only in case": (
+        of(container("card"), container("velocity"), container("Velocity")),
+        {},
+        [(f"{AT}.containers", "hostname", "Velocity and velocity differ only in case")],
+    ),
     **{
         f"the hostname {hostname!r:.20}": (
             of(container("card"), container("velocity") | {"hostname": hostname}),
@@ -254,7 +259,9 @@ def test_a_tenant_is_sound_exactly_when_sagemaker_takes_its_containers_and_one_i
     tmp_path_factory: pytest.TempPathFactory, hostnames: list[str], primary: str
 ) -> None:
     own = {"primary": primary, "containers": [container("x") | {"hostname": name} for name in hostnames]}
-    taken = FEWEST_CONTAINERS <= len(hostnames) <= MOST_CONTAINERS and len(set(hostnames)) == len(hostnames)
+    taken = FEWEST_CONTAINERS <= len(hostnames) <= MOST_CONTAINERS and len({name.lower() for name in hostnames}) == len(
+        hostnames
+    )
     taken &= all(re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", name) and len(name) <= 63 for name in hostnames)
     taken &= primary in hostnames and ("primary" not in hostnames or primary == "primary")
     result = checked(tmp_path_factory.mktemp("fleet"), with_trio(trio(own)))

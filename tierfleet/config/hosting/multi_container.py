@@ -197,6 +197,13 @@ def _hostnames(place: str, own: MultiContainerTenant) -> Iterator[Problem]:
         if count > 1:
             message = f"{count} containers have this hostname, and a call names one container"
             yield Problem(f"{place}.containers", "hostname", hostname, message, "give each a hostname of its own")
+    # DNS has no case (RFC 4343), and AWS does not say which of two such containers would get a call.
+    spellings: dict[str, set[str]] = {}
+    for container in own.containers:
+        spellings.setdefault(container.hostname.lower(), set()).add(container.hostname)
+    for alike in (sorted(names) for names in spellings.values() if len(names) > 1):
+        message = f"{' and '.join(alike)} differ only in case, and hostnames have none"
+        yield Problem(f"{place}.containers", "hostname", alike[0], message, "give each a hostname of its own")
 
 
 def _primary(place: str, own: MultiContainerTenant, probe: Probe | None) -> Iterator[Problem]:
