@@ -13,7 +13,6 @@ is missed.
 
 import argparse
 import csv
-import io
 import itertools
 import json
 import os
@@ -21,7 +20,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import threading
 import time
@@ -36,12 +34,12 @@ from local_cloud import LocalCloud, running
 from local_cloud.testing.fleets import ROOT
 from tierfleet.batch.run_state import journal_path
 from tierfleet.config import FleetConfig, load
-from tierfleet.models.sample_models import probe_features
+from tierfleet.models.sample_models import VERSION as SAMPLE_VERSION
+from tierfleet.models.sample_models import probe_features, train_sample_models
 from tierfleet.runtime import clients
-from tierfleet.runtime.catalog import read_pointer
 from tierfleet.runtime.client import CallError, ClientSettings, FleetClient
 from tierfleet.runtime.client.batch import percentile
-from tierfleet.runtime.names import MODELS_PREFIX, models_bucket
+from tierfleet.runtime.names import models_bucket
 
 MOST_P99_OVER_REST: Final = 1.5
 FILE: Final = "fraud-dev.toml"
@@ -139,7 +137,7 @@ def measured(cloud: LocalCloud, fleet: FleetConfig, directory: Path, rows: int) 
     rest = sorted([*live.between(started, begun), *live.between(ended, finished)])
     during = live.between(begun, ended)
     p99_at_rest, p99_during = (percentile(part, 0.99) or 0.0 for part in (rest, during))
-    exact = _every_row_once(out, expected_scores(cloud, fleet, tenant, table))
+    exact = _every_row_once(out, expected_scores(fleet, tenant, table, directory / "trained"))
     return {
         "rows": rows,
         "backfill_seconds": round(ended - begun, 1),
@@ -164,16 +162,10 @@ def measured(cloud: LocalCloud, fleet: FleetConfig, directory: Path, rows: int) 
     }
 
 
-def expected_scores(cloud: LocalCloud, fleet: FleetConfig, tenant: str, table: Any) -> Any:
-    """What XGBoost makes of the rows with the tenant's published model."""
-    s3 = cloud.client("s3", fleet.account, region=fleet.region)
-    bucket = models_bucket(fleet.fleet, fleet.environment, fleet.account, fleet.region)
-    pointer = read_pointer(s3, bucket=bucket, tenant=tenant)
-    content = s3.get_object(Bucket=bucket, Key=f"{MODELS_PREFIX}{pointer.target_model}")["Body"].read()
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        member = archive.extractfile("xgboost-model")
-        assert member is not None
-        booster = xgboost.Booster(model_file=bytearray(member.read()))
+def expected_scores(fleet: FleetConfig, tenant: str, table: Any, directory: Path) -> Any:
+    """What XGBoost makes of the rows with the tenant's sample model, which is the same however often it is trained."""
+    train_sample_models(fleet, directory)
+    booster = xgboost.Booster(model_file=directory / tenant / f"{SAMPLE_VERSION}.ubj")
     return booster.predict(xgboost.DMatrix(table))
 
 
