@@ -184,17 +184,6 @@ class Handle:
         finally:
             _lib.XGDMatrixFree(matrix)
 
-    def first_rounds(self, rounds: int) -> "Handle":
-        """A new model of the first `rounds` boosting rounds."""
-        part = Handle.__new__(Handle)
-        part._handle = ctypes.c_void_p()
-        _call("XGBoosterSlice", self._handle, 0, rounds, 1, ctypes.byref(part._handle))
-        return part
-
-    def set_attribute(self, name: str, value: str) -> None:
-        """Set an attribute that is saved with the model."""
-        _call("XGBoosterSetAttr", self._handle, name.encode(), value.encode())
-
     def to_ubj(self) -> bytes:
         """The model as UBJ."""
         size, start = ctypes.c_uint64(), ctypes.c_void_p()

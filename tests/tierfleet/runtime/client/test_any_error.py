@@ -29,13 +29,6 @@ from tierfleet.runtime.error_bodies import readable
 from tierfleet.runtime.route_document import RoutesError, parse_routes
 
 
-class _Anything(dict[str, Any]):
-    """Arguments for the message of any of botocore's exceptions."""
-
-    def __missing__(self, name: str) -> str:
-        return name
-
-
 def raised(kind: type[BaseException]) -> BaseException:
     """One of the class, whatever its constructor wants."""
     if issubclass(kind, ClientError):
