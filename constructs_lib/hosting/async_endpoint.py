@@ -158,7 +158,7 @@ class AsyncEndpoint(Construct):
 
     def grant_submit(self, grantee: iam.IGrantable) -> iam.Grant:
         """Lets the grantee submit requests to this tenant's endpoint, whatever it is made of, and read the results."""
-        name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
+        name = invoke_grants.any_generation(self.endpoint_name)
         return grant_submit(grantee, self._config, name, self._tenant)
 
 

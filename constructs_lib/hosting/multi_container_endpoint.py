@@ -157,5 +157,5 @@ class MultiContainerEndpoint(Construct):
         The endpoint is one tenant's, so no condition names a container. Whether IAM knows a condition key for that is
         not proven (docs/aws-assumptions.md), and an unknown key would deny every call.
         """
-        name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
+        name = invoke_grants.any_generation(self.endpoint_name)
         return invoke_grants.grant_dedicated(grantee, self._config, name)

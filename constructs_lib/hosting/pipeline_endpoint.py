@@ -127,7 +127,7 @@ class PipelineEndpoint(Construct):
 
         tenants: where they share the endpoint, whose models may be called.
         """
-        name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
+        name = invoke_grants.any_generation(self.endpoint_name)
         if tenants is not None:
             return invoke_grants.grant_shared(grantee, self._config, name, tenants)
         return invoke_grants.grant_dedicated(grantee, self._config, name)

@@ -21,7 +21,7 @@ class ContainerSize:
     vcpus: int
 
 
-def of_serverless(spec: ServerlessSpec, scale: float) -> ContainerSize:
+def serverless_container_size(spec: ServerlessSpec, scale: float) -> ContainerSize:
     """The size of one serverless container, at the scale of the data plane."""
     memory = max(1, round(spec.memory_mib * MODELS_SHARE_OF_MEMORY * scale))
     return ContainerSize(memory, round(_SERVERLESS_DISK_GIB * 2**30 * scale), max(1, spec.memory_mib // _MIB_PER_VCPU))

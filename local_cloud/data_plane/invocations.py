@@ -222,11 +222,11 @@ class Invocations:
 
     def _instance(self, instances: Sequence[Instance], model: str | None) -> Instance:
         if model is None:
-            instance = routing.of_dedicated(instances)
+            instance = routing.dedicated_instance(instances)
         else:
             limit = self.settings.spill_in_flight
-            instance = routing.of_multi_model(instances, model, spill_in_flight=limit)
-            other = routing.to_spill_to(instances, model, spill_in_flight=limit)
+            instance = routing.multi_model_instance(instances, model, spill_in_flight=limit)
+            other = routing.spill_target(instances, model, spill_in_flight=limit)
             if other is not None and other.cache is not None:
                 other.counters.spills += 1
                 other.cache.start_loading(model)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from local_cloud.data_plane.container_size import MODELS_SHARE_OF_MEMORY, ContainerSize, of_serverless
+from local_cloud.data_plane.container_size import MODELS_SHARE_OF_MEMORY, ContainerSize, serverless_container_size
 from local_cloud.data_plane.desired import VariantSpec
 from tierfleet import instance_types
 
@@ -91,7 +91,7 @@ class DataPlaneSettings:
     def size_of(self, spec: VariantSpec) -> ContainerSize:
         """What one instance of a variant, or one serverless container, has. Raises ValueError for an unknown type."""
         if spec.serverless is not None:
-            return of_serverless(spec.serverless, self.scale)
+            return serverless_container_size(spec.serverless, self.scale)
         if spec.instance_type is None:
             raise ValueError(f"variant {spec.name} has neither an instance type nor a serverless configuration")
         memory = self.memory_budget_mib(spec.instance_type)

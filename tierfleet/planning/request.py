@@ -29,7 +29,7 @@ from tierfleet.planning.search.proposed import (
     dedicated_tenants,
     dedicated_tier_name,
     new_dedicated_tier,
-    tenants_elsewhere,
+    tenants_on_other_tiers,
 )
 from tierfleet.planning.search.requirements import Requirements, requirements_text
 from tierfleet.planning.search.search import Bounds, Tiering
@@ -224,7 +224,7 @@ def _other_fleet(config: FleetConfig, workload: Workload) -> str | None:
 
 def _without_further_tiers(config: FleetConfig, workload: Workload) -> tuple[Workload, list[str]]:
     """The workload without tenants of tiers that are neither the default one nor dedicated, and a notice about them."""
-    elsewhere = tenants_elsewhere(config)
+    elsewhere = tenants_on_other_tiers(config)
     if elsewhere.keys().isdisjoint(workload.tenants):
         return workload, []
     names = ", ".join(sorted(set(elsewhere.values())))

@@ -104,7 +104,7 @@ class Queues:
             if (scope, name) in self.fleets.endpoints
         ]
 
-    async def work_for_ever(self) -> None:
+    async def run_forever(self) -> None:
         """Give requests to instances as these have room."""
         while True:
             await asyncio.sleep(_TICK_SECONDS)

@@ -166,7 +166,7 @@ def simulate(
 
 def _instances(requests: Requests, fleet: CacheFleet, given: NDArray[np.int16] | None) -> NDArray[np.int16]:
     if fleet.routing == "random":
-        return np.full(len(requests.tenants), AnyInstance, np.int16)
+        return np.full(len(requests.tenants), ANY_INSTANCE, np.int16)
     if given is None:
         return instance_by_hash(requests.tenants, fleet.instances)
     if len(given) != len(requests.tenants) or given.min() < 0 or given.max() >= fleet.instances:
@@ -241,7 +241,7 @@ def _shares(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.flo
     return shares
 
 
-AnyInstance: Final = -1
+ANY_INSTANCE: Final = -1
 
 
 def instance_by_hash(tenants: tuple[str, ...], instances: int) -> NDArray[np.int16]:
