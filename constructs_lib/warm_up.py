@@ -187,6 +187,7 @@ class WarmUp(Construct):
             role=role,
             log_group=log_group,
             memory_size=512,
+            # Lambda's maximum. Models that a run could not reach are counted, and the alarm below tells of them.
             timeout=cdk.Duration.minutes(15),
             environment={
                 "TIERFLEET_FLEET": config.fleet,

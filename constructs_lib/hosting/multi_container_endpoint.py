@@ -38,6 +38,8 @@ def container_alarms(
             AlarmSpec(
                 id=f"Latency-{name}",
                 name=metrics.alarm_name(f"container-latency-{name}"),
+                # SageMaker publishes no percentiles of it.
+                # docs.aws.amazon.com/sagemaker/latest/dg/multi-container-metrics.html
                 watches=metrics.metric("ContainerLatency", "Average", container=name),
                 threshold=latency * MICROSECONDS_PER_MILLISECOND,
                 period_seconds=FIVE_MINUTES,
@@ -49,6 +51,7 @@ def container_alarms(
                 id=f"Cpu-{name}",
                 name=metrics.alarm_name(f"container-cpu-{name}"),
                 watches=metrics.metric("CPUUtilization", "Average", container=name),
+                # SageMaker counts 100 % for each vCPU: 4 of them can reach 400 %.
                 threshold=share * vcpus,
                 period_seconds=FIVE_MINUTES,
                 datapoints=(3, 3),

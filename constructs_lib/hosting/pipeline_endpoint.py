@@ -28,6 +28,7 @@ def stage_alarms(metrics: EndpointMetrics, tier: PipelineTier) -> list[AlarmSpec
             id=f"{stage.name}Latency",
             # Not `<stage>-latency`: a stage may be called `model`.
             name=metrics.alarm_name(f"stage-{stage.name}-latency"),
+            # SageMaker publishes no percentiles of it.
             watches=metrics.metric("ContainerLatency", "Average", container=stage.name),
             threshold=stage.max_average_latency_milliseconds * MICROSECONDS_PER_MILLISECOND,
             period_seconds=FIVE_MINUTES,

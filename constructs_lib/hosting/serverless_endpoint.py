@@ -43,6 +43,7 @@ def serverless_alarms(metrics: EndpointMetrics, limits: ServerlessAlarmLimits) -
             name=metrics.alarm_name("concurrency"),
             watches=metrics.metric("ServerlessConcurrentExecutionsUtilization", "Maximum"),
             comparison="GreaterThanOrEqualToThreshold",
+            # Calls above max_concurrency are throttled at once: there is no queue.
             threshold=concurrency,
             period_seconds=60,
             datapoints=(3, 5),
@@ -63,6 +64,7 @@ def serverless_alarms(metrics: EndpointMetrics, limits: ServerlessAlarmLimits) -
         AlarmSpec(
             id="OverheadLatency",
             name=metrics.alarm_name("overhead-latency"),
+            # SageMaker lists no percentiles of it, and an average over warm calls would hide the cold start.
             watches=metrics.metric("OverheadLatency", "Maximum"),
             threshold=overhead * MICROSECONDS_PER_SECOND,
             period_seconds=FIVE_MINUTES,

@@ -12,6 +12,7 @@ from local_cloud.data_plane.instances.artefacts import Artefacts
 from local_cloud.data_plane.invocations import FailingModelServer, Invocations, SlowModelServer, Throttled
 
 _MOST_MILLISECONDS = 3_600_000.0
+# asyncio's own limit, 64 KiB, is too short for an endpoint with many variables and containers.
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
 
 

@@ -23,6 +23,7 @@ _LONGEST_REQUEST_LINE_BYTES = 64 * 1024
 _LARGEST_HEAD_BYTES = 1024 * 1024
 _LARGEST_BODY_BYTES = 32 * 1024 * 1024
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+# 530 is the status of InternalDependencyException, and in no standard.
 _STATUS_LINES |= {424: b"HTTP/1.1 424 Failed Dependency\r\n", 530: b"HTTP/1.1 530 Dependency Failed\r\n"}
 
 

@@ -74,6 +74,7 @@ def _taken(args: Sequence[str], *, with_local: bool) -> tuple[list[str], str | N
     file, local, words = None, False, iter(args)
     for word in words:
         if word == "--":
+            # What comes after -- is no option, even if it looks like one.
             left += [word, *words]
         elif word == "--config":
             file = next(words, None)
@@ -95,6 +96,7 @@ def _standin() -> Iterator[None]:
 
     cloud = running_standin()
     before = dict(os.environ)
+    # A profile of the user's would send the call to AWS, with real credentials.
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ.update(environment(cloud, cloud.account))

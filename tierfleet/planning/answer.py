@@ -22,6 +22,7 @@ from tierfleet.text import dollars
 
 # How many of the biggest tenants on the shared tier get a decision.
 _BIGGEST_SHARED = 3
+# AWS's month of 730 hours.
 _DAYS_PER_MONTH = 730 / 24
 
 

@@ -175,6 +175,7 @@ def resolve(request: PlanRequest) -> ResolvedRequest:
             f"the price table knows no instance type of {config.region} that the fleet may use; run tierfleet prices "
             f"refresh --region {config.region}, or plan as elsewhere: --region {request.prices.another_region}"
         )
+    # Two instances are in two availability zones. A file with one has chosen to do without.
     min_instances = request.min_instances or min(2, config.multi_model_tiers[config.default_tier].instances.min)
     request = replace(request, workload=workload, rules=rules, min_instances=min_instances)
     models = _fleet_models(request)

@@ -168,6 +168,7 @@ def newest_hosted_routes(
     pages = client.get_paginator("list_hosted_configuration_versions").paginate(
         ApplicationId=application_id, ConfigurationProfileId=profile_id
     )
+    # CloudFormation creates the hosted version before the gates run, so the newest one is this deployment's.
     versions = [item["VersionNumber"] for page in pages for item in page["Items"]]
     if not versions:
         raise RoutesError(f"profile {profile_id} of application {application_id} has no hosted route document")

@@ -43,6 +43,7 @@ _PREDICT = json.dumps(
 ).encode()  # fmt: skip
 _MARGINS = _PREDICT.replace(b'"type": 0', b'"type": 1')
 _CONTRIBUTIONS = _PREDICT.replace(b'"type": 0', b'"type": 2')
+# One thread: those of the server use the processors already.
 _DMATRIX = json.dumps({"missing": float("nan"), "nthread": 1}).encode()
 _DENSE = b'{"data":[%d,true],"shape":[%d,%d],"typestr":"<f4","version":3}'
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tierfleet.planning.cache import lru_kernel
 from tierfleet.planning.traffic.requests import Progress, Requests, whole_bytes
 
+# Requests at once: 50 MB of a trace that may be larger than the memory.
 _CHUNK: Final = 1 << 22
 # Instance numbers are 16 bits wide.
 _MOST_INSTANCES: Final = 32_767
@@ -246,4 +247,5 @@ ANY_INSTANCE: Final = -1
 
 def instance_by_hash(tenants: tuple[str, ...], instances: int) -> NDArray[np.int16]:
     """A stable instance per tenant, int16, that depends on its name alone; shares are even only on average."""
+    # Not hash(): Python salts it, so a plan would differ from run to run.
     return np.array([zlib.crc32(tenant.encode()) % instances for tenant in tenants], np.int16)

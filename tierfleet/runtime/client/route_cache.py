@@ -169,6 +169,7 @@ class RouteCache:
             if self._document is None:
                 raise RoutesError(f"there is no route document of {self._fleet} {self._environment}")
             ttl_seconds = self._ttl_seconds or self._document.ttl_seconds or DEFAULT_TTL_SECONDS
+            # AppConfig answers an earlier poll with an error.
             interval_seconds = max(fetched.next_poll_seconds, ttl_seconds)
             self._poll_at = self._clock() + interval_seconds
             self._wait_at = self._poll_at + interval_seconds
@@ -178,6 +179,7 @@ class RouteCache:
         with self._lock:
             if self._document is None:
                 return
+            # No call waits while AppConfig fails: routes change seldom, so the last ones are most likely right.
             self._poll_at = self._clock() + RETRY_PAUSE_SECONDS
             self._wait_at = float("inf")
         reason = str(error) if isinstance(error, RoutesError) else classify(error).sentence
