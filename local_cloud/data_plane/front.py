@@ -13,9 +13,10 @@ from urllib.parse import unquote
 
 import httptools
 
+from local_cloud.data_plane.answers import Answer, Headers
 from local_cloud.data_plane.asynchronous.queues import Queues
 from local_cloud.data_plane.callers import Callers
-from local_cloud.data_plane.invocations import Answer, Headers, Invocations
+from local_cloud.data_plane.invocations import Invocations
 from local_cloud.data_plane.relay import MinistackConnection, RelayEnd
 
 _INVOCATION = re.compile(rb"POST /endpoints/([^/? ]+)/(async-)?invocations HTTP/1\.[01]\r\n")

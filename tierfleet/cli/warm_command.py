@@ -18,7 +18,8 @@ from tierfleet.columns import sentence
 from tierfleet.config.routes import route_json
 from tierfleet.runtime import clients
 from tierfleet.runtime.names import WORD_PATTERN, models_bucket
-from tierfleet.runtime.route_document import RouteDocument, RoutesError, parse_routes
+from tierfleet.runtime.route_document import RouteDocument, RoutesError
+from tierfleet.runtime.route_parsing import parse_routes
 from tierfleet.runtime.warm_up.plan import WarmUpPlan, plan_warm_up
 from tierfleet.runtime.warm_up.report import WarmUpReport
 from tierfleet.runtime.warm_up.run import warm as run_warm_up

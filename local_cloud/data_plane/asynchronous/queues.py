@@ -16,12 +16,13 @@ from typing import Any
 
 from local_cloud.core.errors import ServiceError
 from local_cloud.data_plane import invocation_errors
+from local_cloud.data_plane.answers import HEADER_PREFIX, Answer, Headers, refused, sagemaker_header
 from local_cloud.data_plane.asynchronous.objects import Objects, TransferError, message
 from local_cloud.data_plane.desired import QueueSpec, Scope, VariantSpec
 from local_cloud.data_plane.fleets import Endpoint, Fleet, Fleets
 from local_cloud.data_plane.instances.instance import Instance
 from local_cloud.data_plane.instances.role_clients import Reader
-from local_cloud.data_plane.invocations import HEADER_PREFIX, Answer, Headers, Invocations, refused, sagemaker_header
+from local_cloud.data_plane.invocations import Invocations
 
 MAX_INLINE_BYTES = 128_000
 _PASSED = (b"accept", HEADER_PREFIX + b"custom-attributes", HEADER_PREFIX + b"inference-id")

@@ -9,7 +9,8 @@ from typing import Final, Protocol
 
 from tierfleet.runtime.appconfig import Fetched
 from tierfleet.runtime.aws_errors import classify
-from tierfleet.runtime.route_document import RouteDocument, RoutesError, parse_routes
+from tierfleet.runtime.route_document import RouteDocument, RoutesError
+from tierfleet.runtime.route_parsing import parse_routes
 from tierfleet.runtime.route_parts import TENANTS, WARM_UP, ReadPart
 from tierfleet.runtime.single_flight import SingleFlight
 

@@ -26,7 +26,8 @@ from tierfleet.runtime.client.errors import CallError, RequestInvalidError
 from tierfleet.runtime.client.reply import parse_scores
 from tierfleet.runtime.clients import CallingClients
 from tierfleet.runtime.error_bodies import readable
-from tierfleet.runtime.route_document import RoutesError, parse_routes
+from tierfleet.runtime.route_document import RoutesError
+from tierfleet.runtime.route_parsing import parse_routes
 
 
 def raised(kind: type[BaseException]) -> BaseException:
