@@ -6,7 +6,7 @@ from typing import Final
 
 from tierfleet.config import DedicatedTenant, DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
-from tierfleet.config.hosting.tier import Instances, Scaling
+from tierfleet.config.hosting.scaling import Instances, Scaling
 from tierfleet.instance_types import InstanceType, describe
 
 NEW_DEDICATED_TIER: Final = "whale"
