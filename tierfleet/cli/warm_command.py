@@ -9,11 +9,11 @@ from rich.text import Text
 
 from tierfleet.cli.aws import aws_or_fail
 from tierfleet.cli.console import Json, columns, fail, out, print_json
+from tierfleet.cli.emulator import emulator_or_fail
 from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, Region, choose_fleet
 from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
-from tierfleet.cli.stand_in import standin_or_fail
 from tierfleet.columns import sentence
 from tierfleet.config.routes import route_json
 from tierfleet.runtime import clients
@@ -74,7 +74,7 @@ def warm(
     routes = parse_routes(route_json(choice.config)) if from_config and choice.config else deployed
     plan = _plan(routes, deployed, tier, names, endpoint, concurrency, deadline_seconds)
     left = "loaded models stay loaded; run it again for the rest"
-    with if_interrupted(left), standin_or_fail(choice.standin):
+    with if_interrupted(left), emulator_or_fail(choice.emulator):
         report = _run(choice, deployed, plan)
     if as_json:
         print_json({"endpoint": plan.endpoint_name, "tier": plan.tier, **report.to_json()})
