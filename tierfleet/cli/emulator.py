@@ -73,6 +73,7 @@ def _watched(cloud: "LocalCloud") -> Iterator[None]:
                 os.kill(os.getpid(), signal.SIGUSR2)
 
     before = signal.signal(signal.SIGUSR2, end)
+    # A thread that sends a signal: a command that waits inside botocore can be ended in no other way.
     watcher = threading.Thread(target=look, daemon=True, name="emulator-watch")
     watcher.start()
     try:

@@ -121,6 +121,7 @@ def _run(choice: FleetChoice, deployed: RouteDocument, plan: WarmUpPlan) -> Warm
         with aws_or_fail("the account of these credentials", permissions="with --config this call is not needed"):
             account = choice.account or clients.caller_account(choice.session, region=None)
         bucket = models_bucket(choice.fleet, choice.environment, account, str(choice.session.region_name))
+    # A connection for each probe: one that waits for another's would look like a slow load.
     runtime = clients.cold_path_client(
         connections=plan.concurrency, session=choice.session, endpoint_url=choice.endpoint_url
     )

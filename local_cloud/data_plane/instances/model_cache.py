@@ -133,6 +133,7 @@ class ModelCache:
         self.loading.pop(model, None)
         self._something_released.set()
         if not task.cancelled():
+            # Read once, or asyncio would log it as never retrieved.
             task.exception()  # there may be no waiter left
 
     async def _load_in_time(self, model: str) -> None:

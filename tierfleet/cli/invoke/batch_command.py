@@ -85,6 +85,7 @@ def batch(
         fail(
             f"tenant {tenant} has an asynchronous endpoint, whose queue sets the pace: leave --requests-per-second out"
         )
+    # A request at a time: online callers of the tenant share its endpoint.
     settings = ClientSettings(calls_per_tenant=1, connections=2)
     aws = clients.calling_clients(
         session=choice.session,

@@ -140,6 +140,7 @@ def client_or_fail(choice: FleetChoice, settings: ClientSettings, aws: clients.C
             settings=settings,
             session=choice.session,
             aws=aws,
+            # A person's calls are not the fleet's: its metrics and its rollback monitor must not count them.
             emit=lambda _line: None,
         )
     except ValueError as error:

@@ -85,6 +85,7 @@ def models_package(
             try:
                 made = package(model, target, options)
                 artefact.parent.mkdir(parents=True, exist_ok=True)
+                # Before the artefact: an interruption in between must not leave one whose source is unknown.
                 if made.source:
                     sources.write_beside(artefact, made.source)
                 artefact.write_bytes(made.archive)
@@ -123,6 +124,7 @@ def models_validate(
     general = fleet_findings(fleet, validated) if fleet else []
     if as_json:
         data = {"ok": all(item.ok for item in validated), "files": [item.to_json() for item in validated]}
+        # The key is older than the word "skipped". Scripts read it.
         data["passed_over"] = [{"file": str(item.file), "why": item.why} for item in skipped]
         print_json({**data, "fleet_findings": [vars(finding) for finding in general]})
     else:

@@ -202,6 +202,7 @@ def _of_fleet(totals: Array) -> tuple[float, float]:
     spread = float((at**2).sum())
     steep = float((at * totals).sum()) / spread / mean
     residual = totals / mean - 1 - steep * at
+    # Two parameters are fitted: two weeks leave no error to measure.
     freedom = weeks - 2
     variance = float((residual**2).sum()) / freedom if freedom > 0 else 0.0
     variance = max(variance, _NOISE_OF_WEEKS**2 + 1 / mean)

@@ -222,6 +222,7 @@ def _array(file: Path, kind: type[Number], length: int) -> NDArray[Number]:
 
 def _latency(connection: duckdb.DuckDBPyConnection) -> dict[int, float]:
     row = connection.execute(
+        # Approximate: exact percentiles would need all latencies in memory.
         "SELECT approx_quantile(latency, [0.5, 0.95, 0.99]) FROM staged WHERE reason IS NULL AND latency IS NOT NULL"
     ).fetchone()
     return {} if row is None or row[0] is None else dict(zip((50, 95, 99), row[0], strict=True))
