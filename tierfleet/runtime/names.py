@@ -11,7 +11,7 @@ from typing import Final
 
 from tierfleet.runtime.hosting import SHAPES
 
-# Every name here is part of deployed stacks. Another one would replace the resource, and the buckets cannot be.
+# Every name here is part of deployed stacks. Another one replaces the resource, and a full bucket cannot be replaced.
 VARIANT_NAME: Final = "AllTraffic"
 ROUTES_PROFILE: Final = "routes"
 MODELS_PREFIX: Final = "models/"

@@ -62,6 +62,7 @@ def parse_routes(
             if section not in (TENANTS, WARM_UP):
                 raise ValueError(f"part {_shown(section)} is unknown: update this tierfleet")
             if section in sections:
+                # The part has the tenants of multi-model tiers; the document itself has the others.
                 document[section] = {**_part(document, key, read_part), **(document.get(section) or {})}
         return _document(document)
     except RoutePartError as error:
