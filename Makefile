@@ -110,7 +110,7 @@ fuzz-forest: install  ## Damaged flat forests against the compiled reader, under
 bench: install  ## Measure synthesis, the client and the local emulator (the model server: make bench-server)
 	$(BIN)/python -m benchmarks.synth
 	$(BIN)/python -m benchmarks.client
-	$(BIN)/python -m benchmarks.stand_in
+	$(BIN)/python -m benchmarks.emulator
 	$(BIN)/python -m benchmarks.publishing
 
 boto3-next: install

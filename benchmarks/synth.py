@@ -375,8 +375,8 @@ def main() -> None:
         way: fitted([(case.whales, statistics.median(seconds[case.name])) for case in growing])
         for way, seconds in results["validation off"]["seconds"].items()
     }
-    judged = bars(results)
-    results["bars"] = [vars(bar) for bar in judged]
+    compared = bars(results)
+    results["bars"] = [vars(bar) for bar in compared]
     print(json.dumps(results, indent=2) if options.json else table(results))
 
 

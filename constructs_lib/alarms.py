@@ -90,6 +90,7 @@ def add_alarm(
         evaluation_periods=spec.datapoints[1],
         treat_missing_data=spec.missing,
         alarm_actions=told if actions is None else list(actions),
+        # Who was woken must also hear that it is over.
         ok_actions=told if actions is None else [],
         **_watched(spec.watches, spec.period_seconds),
     )

@@ -41,6 +41,7 @@ def server_errors(metrics: EndpointMetrics, limits: ErrorLimits) -> AlarmSpec:
 def client_errors(metrics: EndpointMetrics, limits: ErrorLimits) -> AlarmSpec:
     """The ratio of 4XX."""
     return AlarmSpec(
+        # Callers' own mistakes: it looks less often than the alarm on 5XX, and rolls nothing back.
         id="ClientErrors",
         name=metrics.alarm_name("client-errors"),
         watches=MetricMath(
@@ -73,12 +74,14 @@ def model_latency(metrics: EndpointMetrics, limit_milliseconds: float) -> AlarmS
 def memory(metrics: EndpointMetrics, limit_percent: float) -> AlarmSpec:
     """MemoryUtilization, before the container is killed."""
     return AlarmSpec(
+        # A full cache is the normal state of a multi-model endpoint, so the limit is close to what kills the container.
         id="Memory",
         name=metrics.alarm_name("memory"),
         watches=metrics.memory,
         threshold=limit_percent,
         period_seconds=FIVE_MINUTES,
         datapoints=(3, 3),
+        # Instances always report it: silence is no good news, and shows as INSUFFICIENT_DATA.
         missing="missing",
         meaning=f"MemoryUtilization is above {limit_percent:g} %: the container may be killed.",
         section="memory",
@@ -137,6 +140,7 @@ def cache_alarms(metrics: EndpointMetrics, limits: MultiModelAlarmLimits) -> lis
             id="CacheHitRatio",
             name=metrics.alarm_name("cache-hit-ratio"),
             watches=MetricMath(
+                # One cold call at 03:00 is a hit ratio of 0 %. So few calls count as hits.
                 f"IF(lookups >= {limits.min_requests}, hits / lookups, 1)",
                 "ModelCacheHit ratio",
                 {"hits": metrics.cache_hits, "lookups": metrics.cache_lookups},
@@ -151,6 +155,7 @@ def cache_alarms(metrics: EndpointMetrics, limits: MultiModelAlarmLimits) -> lis
         AlarmSpec(
             id="LoadingWait",
             name=metrics.alarm_name("loading-wait"),
+            # SageMaker publishes no percentiles of ModelLoadingWaitTime.
             watches=metrics.longest_loading_wait,
             threshold=limits.max_loading_wait_seconds * MICROSECONDS_PER_SECOND,
             period_seconds=FIVE_MINUTES,
@@ -159,6 +164,8 @@ def cache_alarms(metrics: EndpointMetrics, limits: MultiModelAlarmLimits) -> lis
             section="cache-degraded",
         ),
         AlarmSpec(
+            # AWS names unloads as the sign of too little memory.
+            # docs.aws.amazon.com/sagemaker/latest/dg/multi-model-endpoint-instance.html
             id="ModelChurn",
             name=metrics.alarm_name("model-churn"),
             watches=metrics.unloads,

@@ -40,6 +40,7 @@ class EndpointMetrics:
         Raises NotPublishedError.
         """
         metric = published(self.hosting, name, statistic, of_container=container is not None)
+        # A metric is published with all of its dimensions: an alarm that names fewer of them never has data.
         values = {"EndpointName": self.endpoint_name, "VariantName": VARIANT_NAME, "ContainerName": container or ""}
         return Metric(metric.namespace, name, statistic, tuple((each, values[each]) for each in metric.dimensions))
 

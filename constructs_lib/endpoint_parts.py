@@ -80,6 +80,7 @@ def endpoint_config(
                 model_name=model.attr_model_name,
                 instance_type=tier.instance_type,
                 initial_instance_count=tier.instances.initial,
+                # One variant takes all traffic. Two versions side by side are two endpoints and a change of the routes.
                 initial_variant_weight=1,
                 volume_size_in_gb=tier.volume_size_in_gb,
                 model_data_download_timeout_in_seconds=tier.model_data_download_timeout_in_seconds,

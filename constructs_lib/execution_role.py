@@ -61,6 +61,7 @@ class ExecutionRole(Construct):
                 resources=[bucket_arn],
                 conditions={"StringLike": {"s3:prefix": self.model_keys}},
             ),
+            # The token is for the whole registry: IAM knows no resource for it.
             statement(sid="EcrToken", actions=["ecr:GetAuthorizationToken"], resources=["*"]),
             statement(
                 sid="PullImage",
@@ -74,6 +75,8 @@ class ExecutionRole(Construct):
             statement(
                 sid="WriteLogs",
                 actions=[
+                    # The first line of a container creates the group, with this role. Without the right the endpoint
+                    # works, and its logs are nowhere.
                     "logs:CreateLogGroup",
                     "logs:CreateLogStream",
                     "logs:PutLogEvents",
@@ -85,6 +88,7 @@ class ExecutionRole(Construct):
                 sid="PublishMetrics",
                 actions=["cloudwatch:PutMetricData"],
                 resources=["*"],
+                # PutMetricData has no resource level: the namespace is all that can be limited.
                 conditions={"StringEquals": {"cloudwatch:namespace": ["AWS/SageMaker", "/aws/sagemaker/Endpoints"]}},
             ),
             # The guardrails read the alarms that roll an update back.

@@ -96,6 +96,7 @@ class FleetDashboard(Construct):
             for word in _TENANT_GRAPHS[hosting].alarms
         ]
         alarms = [*cache_alarm_arns, *(arns.alarm(config, name) for name in alarm_names)]
+        # CloudWatch's limit for an alarm widget.
         for chunk in _chunks(alarms, 100):
             self._add("alarm", 24, 3, {"title": "Alarms", "alarms": chunk})
 

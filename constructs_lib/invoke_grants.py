@@ -32,7 +32,7 @@ def grant_shared(
     )
 
 
-def whatever_it_is_made_of(endpoint_name: str) -> str:
+def any_generation(endpoint_name: str) -> str:
     """Pattern of an endpoint's name with any instance type and generation.
 
     While a deployment replaces an endpoint, callers use the old one until the routes change and the new one after. No

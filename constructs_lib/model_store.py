@@ -38,6 +38,7 @@ class ModelStore(Construct):
             bucket_name=arns.models_bucket_name(config),
             encryption=s3.BucketEncryption.KMS if key_arn else s3.BucketEncryption.S3_MANAGED,
             encryption_key=kms.Key.from_key_arn(self, "Key", key_arn) if key_arn else None,
+            # Without it every load of a model is a call of KMS, which has a rate limit for the account.
             bucket_key_enabled=True if key_arn else None,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             enforce_ssl=True,
@@ -47,6 +48,7 @@ class ModelStore(Construct):
             lifecycle_rules=[
                 s3.LifecycleRule(
                     id="old-pointers-and-broken-uploads",
+                    # No model key is written twice, so these are old pointers and what garbage collection has deleted.
                     noncurrent_version_expiration=cdk.Duration.days(30),
                     abort_incomplete_multipart_upload_after=cdk.Duration.days(7),
                 )

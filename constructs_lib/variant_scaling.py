@@ -73,6 +73,9 @@ class VariantScaling(Construct):
                         min_capacity=scheduled.min, max_capacity=scheduled.max
                     ),
                 )
+                # Sorted, so that another order in the fleet file changes no template.
+                # Below half the target, one instance fewer
+                # FILL: a period without an unload has no datapoint.
                 for name, scheduled in sorted(tier.scaling.schedules.items())
             ]
             or None,
@@ -90,6 +93,7 @@ class VariantScaling(Construct):
                             predefined_metric_type="SageMakerVariantInvocationsPerInstance"
                         )
                     ),
+                    # The metric is a sum over a minute. A target meant per second would keep the fleet at its maximum.
                     target_value=tier.scaling.target_invocations_per_minute,
                     scale_out_cooldown=tier.scaling.scale_out_cooldown_seconds,
                     scale_in_cooldown=tier.scaling.scale_in_cooldown_seconds,
@@ -105,6 +109,7 @@ class VariantScaling(Construct):
         self, metrics: EndpointMetrics, tier: Tier, scale_on_cache: ScaleOnCache, audience: AlarmAudience
     ) -> None:
         per_quarter_hour = scale_on_cache.max_unloads_per_hour / 4
+        # Cache hits cannot drive target tracking: the metric would have to fall when an instance is added.
         thrashing = AlarmSpec(
             id="CacheThrashing",
             name=metrics.alarm_name("cache-thrashing"),

@@ -1,17 +1,12 @@
 """Loads models before they are called."""
 
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import aws_cdk as cdk
-import jsii
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as scheduler_targets
 from constructs import Construct
@@ -20,24 +15,10 @@ from constructs_lib import arns
 from constructs_lib.alarms import AlarmAudience, AlarmSpec, MetricMath, add_alarm
 from constructs_lib.metric import Metric, fleet_metric, function_metric, rule_metric, schedule_group_metric
 from constructs_lib.routes.table import RouteTable
+from constructs_lib.warm_up_function import warm_up_code, warm_up_function
 from tierfleet.config import FleetConfig, routes
 from tierfleet.runtime import metrics
-from tierfleet.runtime.names import ALL_TENANTS, CATALOG_PREFIX, ROUTES_PREFIX
-
-_ROOT = Path(__file__).resolve().parent.parent
-_NOT_CODE = shutil.ignore_patterns("__pycache__", "*.pyc")
-
-
-@jsii.implements(cdk.ILocalBundling)
-class _CopySources:
-    """The asset: the handler and tierfleet/runtime, copied without Docker."""
-
-    def try_bundle(self, output_dir: str, *_options: Any) -> bool:
-        shutil.copy(_ROOT / "lambda" / "warm_up" / "warm_up.py", output_dir)
-        package = Path(output_dir) / "tierfleet"
-        shutil.copytree(_ROOT / "tierfleet" / "runtime", package / "runtime", ignore=_NOT_CODE)
-        shutil.copy(_ROOT / "tierfleet" / "__init__.py", package)
-        return True
+from tierfleet.runtime.names import ALL_TENANTS
 
 
 class WarmUp(Construct):
@@ -60,25 +41,20 @@ class WarmUp(Construct):
         super().__init__(scope, construct_id)
         self._config = config
         self._route_table = route_table
-        self._code = lambda_.Code.from_asset(
-            str(_ROOT / "lambda" / "warm_up"),
-            # Of the output, because tierfleet/runtime changes the function without changing this folder.
-            asset_hash_type=cdk.AssetHashType.OUTPUT,
-            bundling=cdk.BundlingOptions(
-                # BundlingOptions demands an image, which local bundling never pulls.
-                image=cdk.DockerImage.from_registry("never-used"),
-                local=cast(cdk.ILocalBundling, _CopySources()),
-            ),
-        )
+        code = warm_up_code()
         # One change of an endpoint sends several events. Runs do not overlap, and the later ones find the models warm.
         # Lambda drops an event that has waited for five minutes, and reports it to no destination.
-        self.function = self._function(
+        self.function = warm_up_function(
+            self,
             "Function",
+            config=config,
+            route_table=route_table,
+            code=code,
             reserved_concurrent_executions=1,
             retry_attempts=0,
             max_event_age=cdk.Duration.minutes(5),
         )
-        self.gate_function = self._function("GateFunction")
+        self.gate_function = warm_up_function(self, "GateFunction", config=config, route_table=route_table, code=code)
         self._grant_gate()
         tiers = {name: tier.warm_up for name, tier in config.multi_model_tiers.items() if tier.warm_up}
         undelivered = {}
@@ -123,81 +99,6 @@ class WarmUp(Construct):
             undelivered["unsent"] = rule_metric(rule.rule_name, "FailedInvocations")
         self._failure_alarm(audience, undelivered)
         self.running_alarm_arn = self._running_alarm(audience).attr_arn if tiers else None
-
-    def _function(self, construct_id: str, **options: Any) -> lambda_.Function:
-        config = self._config
-        log_group = logs.LogGroup(
-            self,
-            f"{construct_id}Logs",
-            retention=logs.RetentionDays.ONE_MONTH,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
-        role = iam.Role(
-            self,
-            f"{construct_id}Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            description=f"Warm-up of {config.fleet}-{config.environment}",
-        )
-        log_group.grant_write(role)
-        bucket_arn = arns.models_bucket(config)
-        role.add_to_policy(
-            iam.PolicyStatement(
-                sid="ReadCatalogAndRoutes",
-                actions=["s3:GetObject"],
-                resources=[f"{bucket_arn}/{prefix}*" for prefix in (CATALOG_PREFIX, ROUTES_PREFIX)],
-            )
-        )
-        role.add_to_policy(
-            # S3 answers GetObject of a missing key with 403, because the role may not list the whole bucket. So the
-            # warm-up lists that one key instead.
-            iam.PolicyStatement(
-                sid="ListCatalog",
-                actions=["s3:ListBucket"],
-                resources=[bucket_arn],
-                conditions={"StringLike": {"s3:prefix": [f"{CATALOG_PREFIX}*"]}},
-            )
-        )
-        if config.encryption.bucket_kms_key_arn:
-            role.add_to_policy(
-                iam.PolicyStatement(
-                    sid="DecryptCatalog",
-                    actions=["kms:Decrypt"],
-                    resources=[config.encryption.bucket_kms_key_arn],
-                )
-            )
-        role.add_to_policy(
-            # A pattern, because the old and the new endpoint are both warmed while the instance type of a tier changes.
-            iam.PolicyStatement(
-                sid="WarmSharedEndpoints",
-                actions=["sagemaker:InvokeEndpoint"],
-                resources=[
-                    arns.endpoint(config, f"{config.fleet}--{config.environment}--*--{ALL_TENANTS}--*"),
-                ],
-            )
-        )
-        self._route_table.grant_read_deployed(role)
-        return lambda_.Function(
-            self,
-            construct_id,
-            description=f"Warm-up of {config.fleet}-{config.environment}",
-            runtime=lambda_.Runtime.PYTHON_3_14,
-            architecture=lambda_.Architecture.ARM_64,
-            handler="warm_up.handler",
-            code=self._code,
-            role=role,
-            log_group=log_group,
-            memory_size=512,
-            timeout=cdk.Duration.minutes(15),
-            environment={
-                "TIERFLEET_FLEET": config.fleet,
-                "TIERFLEET_ENVIRONMENT": config.environment,
-                "TIERFLEET_MODELS_BUCKET": arns.models_bucket_name(config),
-                "TIERFLEET_ROUTES_APPLICATION_ID": self._route_table.application_id,
-                "TIERFLEET_ROUTES_ENVIRONMENT_ID": self._route_table.environment_id,
-                "TIERFLEET_ROUTES_PROFILE_ID": self._route_table.profile_id,
-            },
-            **options,
-        )
 
     def _grant_gate(self) -> None:
         """The gate reads the next route document, the endpoint that it waits for, and the state of its stack. It

@@ -37,7 +37,7 @@ def install() -> None:
     metrics.queues = queues
     _add_services()
     _add_resource_types()
-    threading.Thread(target=ticker.tick_for_ever, daemon=True, name="local-cloud-tick").start()
+    threading.Thread(target=ticker.tick_forever, daemon=True, name="local-cloud-tick").start()
 
 
 def reset() -> None:

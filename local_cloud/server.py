@@ -72,6 +72,7 @@ def _run(arguments: argparse.Namespace, listener: socket.socket) -> None:
 
 def _listen(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # The port of an emulator that has just ended can be used again at once.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(1024)

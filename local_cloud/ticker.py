@@ -69,7 +69,7 @@ def _alarm_scopes() -> set[tuple[str, str]]:
     return {(account, region) for account, region, _ in list(cloudwatch._alarms._data)}
 
 
-def tick_for_ever() -> None:
+def tick_forever() -> None:
     while True:
         time.sleep(_TICK_SECONDS)
         try:

@@ -33,6 +33,7 @@ class FleetStack(cdk.Stack):
             description=f"tierfleet: endpoints and routes of {config.fleet}-{config.environment}",
         )
         audience = AlarmAudience(topic_arn=arns.alarm_topic(config), runbook_url=config.runbook_url)
+        # By its literal ARN: a reference would be an export that the Models stack could not drop (arns.py).
         topic = sns.Topic.from_topic_arn(self, "Topic", audience.topic_arn)
         images = FleetImages(self, "Image", config=config)
         shared_tiers = [tier for tier in config.tiers.values() if not tier.endpoint_per_tenant]

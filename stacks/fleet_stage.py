@@ -21,5 +21,6 @@ class FleetStage(cdk.Stage):
         fleet = FleetStack(self, "Fleet", config=config)
         fleet.add_stack_dependency(models, "endpoints need the bucket and its models")
         tags = {"fleet": config.fleet, "environment": config.environment, **config.tags}
+        # Sorted, so that another order in the fleet file changes no template.
         for key, value in sorted(tags.items()):
             cdk.Tags.of(self).add(key, value)

@@ -28,7 +28,7 @@ _STYLES = {"+": "green", "~": "yellow", "cost:": "bold", "error:": "bold red"}
 
 def main() -> None:
     """Run every command in a clean copy of config/, then draw what they printed."""
-    _stop_standin()
+    _stop_emulator()
     shutil.rmtree(BUILD, ignore_errors=True)
     shutil.copytree(ROOT / "config", BUILD / "config")
     for arguments in (["init"], ["add", "."], [*_AUTHOR, "commit", "--message", "first"]):
@@ -39,7 +39,7 @@ def main() -> None:
         "COLUMNS": str(COLUMNS),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
-    atexit.register(_stop_standin)
+    atexit.register(_stop_emulator)
     for command in COMMANDS:
         console.print(Text.assemble(("$ ", "dim"), (command, "bold cyan")))
         shell = ["/bin/sh", "-c", command]
@@ -51,7 +51,7 @@ def main() -> None:
     console.save_svg(str(ROOT / "docs" / "first-hour.svg"), title="tierfleet", unique_id="first-hour")
 
 
-def _stop_standin() -> None:
+def _stop_emulator() -> None:
     """What a run leaves that failed."""
     if (BUILD / ".local-cloud").exists():
         tierfleet = str(Path(sys.executable).parent / "tierfleet")

@@ -27,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.cache import fleet, forests
 from benchmarks.cache.density import stock_density
 from benchmarks.cache.models import Models, train_and_measure
-from benchmarks.cache.results import HEAD, PERCENTILES, Bar, Density, judge
+from benchmarks.cache.results import HEAD, PERCENTILES, Bar, Density, compared
 from benchmarks.cache.runs import Bench
 from benchmarks.cache.traffic import BURSTINESS, SHAPE
 from tierfleet.planning.cache.che import che
@@ -62,7 +62,7 @@ def main() -> int:
         progress.print(HEAD, soft_wrap=True, highlight=False)
         asyncio.run(bench.run(sizes, (1, 2), progress, injected=False))
         asyncio.run(bench.run([500] if quick else [250, 500, 1000], (1,), progress, injected=True))
-    bars = judge(bench.measured)
+    bars = compared(bench.measured)
     report(bench, density, bars)
     wrong = sum(row.wrong for row in bench.measured)
     seconds = time.monotonic() - started

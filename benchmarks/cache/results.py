@@ -124,7 +124,7 @@ _DIFFERENCES: dict[str, Callable[[Measured], float]] = {
 }
 
 
-def judge(rows: list[Measured]) -> list[Bar]:
+def compared(rows: list[Measured]) -> list[Bar]:
     """The worst run of each kind."""
     bars = []
     for injected in (False, True):

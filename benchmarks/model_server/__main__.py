@@ -329,7 +329,7 @@ def paced_store(content: bytes):  # type: ignore[no-untyped-def]
         server.server_close()
 
 
-def judge(run: Run) -> None:
+def compare(run: Run) -> None:
     """Compare the figures with the bars."""
     f = run.figures
     for size, share, stock_share in (("small", 250, 900), ("large", 2, 3.5)):
@@ -400,7 +400,7 @@ def main() -> int:
         for name, section in SECTIONS.items():
             print(f"{name} (load average {os.getloadavg()[0]:.1f})", flush=True)
             section(run)
-        judge(run)
+        compare(run)
     finally:
         run.close()
     print()

@@ -113,7 +113,7 @@ def summarise(
 
     Raises ValueError if a call has no record.
     """
-    judge = _Judge(expected, versions, tolerance)
+    check = _PredictionCheck(expected, versions, tolerance)
     calls: list[Call] = []
     errors: Counter[str] = Counter()
     attempts: Counter[int] = Counter()
@@ -126,7 +126,7 @@ def summarise(
             raise ValueError(f"{file} holds {len(records)} of {end['sent']} calls")
         counts.update(end["counts"])
         for record in records:
-            wrong, named_wrongly = judge.verdict(record)
+            wrong, named_wrongly = check.verdict(record)
             failed = "error" in record
             misnamed += named_wrongly
             late += record["late_seconds"] > 0.05
@@ -161,7 +161,7 @@ def summarise(
     )
 
 
-class _Judge:
+class _PredictionCheck:
     """Which predictions are right when."""
 
     def __init__(self, expected: Iterable[Expected], versions: Iterable[Versions], tolerance: float) -> None:

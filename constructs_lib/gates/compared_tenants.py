@@ -35,6 +35,7 @@ class ComparedTenants(Construct):
     ) -> None:
         """after: everything that defines or warms an endpoint."""
         super().__init__(scope, construct_id)
+        # Every endpoint of the fleet: only the two route documents say which is the old one and which the new.
         grant = iam.Grant.add_to_principal(
             grantee=gate_function.grant_principal,
             actions=["sagemaker:InvokeEndpoint"],
@@ -45,6 +46,7 @@ class ComparedTenants(Construct):
             "Gate",
             service_token=gate_function.function_arn,
             resource_type=RESOURCE_TYPE,
+            # CloudFormation's maximum.
             service_timeout=cdk.Duration.hours(1),
             properties={"RouteDocumentVersion": route_table.document.ref},
         )

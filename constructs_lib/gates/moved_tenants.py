@@ -36,6 +36,7 @@ class MovedTenants(Construct):
             "Gate",
             service_token=gate_function.function_arn,
             resource_type="Custom::WarmMovedTenants",
+            # CloudFormation's maximum. A full cache may unload a model for each that is loaded.
             service_timeout=cdk.Duration.hours(1),
             properties={"RouteDocumentVersion": route_table.document.ref},
         )

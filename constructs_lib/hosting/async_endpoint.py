@@ -30,6 +30,8 @@ def failures(metrics: EndpointMetrics, limits: AsyncAlarmLimits) -> AlarmSpec:
         id="Failures",
         name=metrics.alarm_name("failures"),
         watches=MetricMath(
+            # min_requests is for five minutes, and this alarm looks each minute. Without it one failed request at night
+            # would roll an update back.
             f"IF(processed >= {limits.min_requests / 5:.12g}, failures / processed, 0)",
             "failure ratio",
             {
@@ -53,6 +55,7 @@ def queue_alarms(metrics: EndpointMetrics, limits: AsyncAlarmLimits) -> list[Ala
         AlarmSpec(
             id="OldestRequest",
             name=metrics.alarm_name("oldest-request"),
+            # Not the size of the queue: a long queue that moves is what this hosting is for.
             watches=metrics.metric("ApproximateAgeOfOldestRequest", "Maximum"),
             threshold=age,
             period_seconds=FIVE_MINUTES,
@@ -67,6 +70,8 @@ def queue_alarms(metrics: EndpointMetrics, limits: AsyncAlarmLimits) -> list[Ala
             comparison="GreaterThanOrEqualToThreshold",
             threshold=1,
             period_seconds=60,
+            # An instance takes minutes to start and to load its model. After 20 it will not come: usually a quota is in
+            # the way.
             datapoints=(20, 20),
             meaning="Requests have waited for 20 minutes without an instance: the endpoint does not wake up.",
             section=_RUNBOOK_SECTION,
@@ -74,6 +79,7 @@ def queue_alarms(metrics: EndpointMetrics, limits: AsyncAlarmLimits) -> list[Ala
         AlarmSpec(
             id="Expired",
             name=metrics.alarm_name("expired"),
+            # Nothing retries a dropped request, so the first one counts.
             watches=metrics.metric("ExpiredRequests", "Sum"),
             threshold=0,
             period_seconds=FIVE_MINUTES,
@@ -85,6 +91,7 @@ def queue_alarms(metrics: EndpointMetrics, limits: AsyncAlarmLimits) -> list[Ala
             id="Undelivered",
             name=metrics.alarm_name("undelivered"),
             watches=MetricMath(
+                # A counter without failures has no datapoint, and a sum with a missing part is missing too.
                 "FILL(downloads, 0) + FILL(uploads, 0) + FILL(notifications, 0)",
                 "undelivered",
                 {
@@ -158,7 +165,7 @@ class AsyncEndpoint(Construct):
 
     def grant_submit(self, grantee: iam.IGrantable) -> iam.Grant:
         """Lets the grantee submit requests to this tenant's endpoint, whatever it is made of, and read the results."""
-        name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
+        name = invoke_grants.any_generation(self.endpoint_name)
         return grant_submit(grantee, self._config, name, self._tenant)
 
 
@@ -207,7 +214,10 @@ def _queue(
             s3_failure_path=paths["failure"],
             kms_key_id=config.encryption.bucket_kms_key_arn,
             notification_config=parts.AsyncInferenceNotificationConfigProperty(
-                success_topic=arns.async_topic(config, "success"), error_topic=arns.async_topic(config, "error")
+                # Literal ARNs: a reference to the Models stack would be an export, which CloudFormation refuses to
+                # change in use.
+                success_topic=arns.async_topic(config, "success"),
+                error_topic=arns.async_topic(config, "error"),
             ),
         ),
         client_config=None

@@ -35,6 +35,7 @@ def queue_statements(config: FleetConfig, tenant: str) -> list[iam.PolicyStateme
             resources=[arns.async_topic(config, outcome) for outcome in OUTCOMES],
         ),
     ]
+    # S3 asks for Decrypt when a multipart upload is completed, and SNS for both actions on an encrypted topic.
     key_arns = [config.encryption.bucket_kms_key_arn, config.encryption.topic_kms_key_arn]
     if used := sorted({key_arn for key_arn in key_arns if key_arn}):
         statements.append(

@@ -44,6 +44,7 @@ class QueueScaling(Construct):
             policy_type="TargetTrackingScaling",
             scaling_target_id=target.ref,
             target_tracking_scaling_policy_configuration=_Policy.TargetTrackingScalingPolicyConfigurationProperty(
+                # Application Auto Scaling has no predefined metric for the queue of an asynchronous endpoint.
                 customized_metric_specification=_Policy.CustomizedMetricSpecificationProperty(
                     namespace=backlog.namespace,
                     metric_name=backlog.name,
@@ -64,6 +65,8 @@ class QueueScaling(Construct):
             policy_type="StepScaling",
             scaling_target_id=target.ref,
             step_scaling_policy_configuration=_Policy.StepScalingPolicyConfigurationProperty(
+                # One instance is enough: once it is there, the backlog of each instance is published and tracking goes
+                # on.
                 adjustment_type="ChangeInCapacity",
                 cooldown=tier.scaling.scale_out_cooldown_seconds,
                 metric_aggregation_type="Average",
@@ -77,6 +80,7 @@ class QueueScaling(Construct):
             comparison="GreaterThanOrEqualToThreshold",
             threshold=1,
             period_seconds=60,
+            # The values of AWS's example, on the page above.
             datapoints=(2, 2),
             missing="missing",
             meaning="Requests wait and there is no instance: scaling adds one. Not an incident.",

@@ -59,5 +59,5 @@ class DedicatedEndpoint(Construct):
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
         """Lets the grantee call this tenant's endpoint and every earlier or later one of this tenant on this tier."""
-        name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
+        name = invoke_grants.any_generation(self.endpoint_name)
         return invoke_grants.grant_dedicated(grantee, self._config, name)

@@ -38,6 +38,8 @@ def container_alarms(
             AlarmSpec(
                 id=f"Latency-{name}",
                 name=metrics.alarm_name(f"container-latency-{name}"),
+                # SageMaker publishes no percentiles of it.
+                # docs.aws.amazon.com/sagemaker/latest/dg/multi-container-metrics.html
                 watches=metrics.metric("ContainerLatency", "Average", container=name),
                 threshold=latency * MICROSECONDS_PER_MILLISECOND,
                 period_seconds=FIVE_MINUTES,
@@ -49,6 +51,7 @@ def container_alarms(
                 id=f"Cpu-{name}",
                 name=metrics.alarm_name(f"container-cpu-{name}"),
                 watches=metrics.metric("CPUUtilization", "Average", container=name),
+                # SageMaker counts 100 % for each vCPU: 4 of them can reach 400 %.
                 threshold=share * vcpus,
                 period_seconds=FIVE_MINUTES,
                 datapoints=(3, 3),
@@ -157,5 +160,5 @@ class MultiContainerEndpoint(Construct):
         The endpoint is one tenant's, so no condition names a container. Whether IAM knows a condition key for that is
         not proven (docs/aws-assumptions.md), and an unknown key would deny every call.
         """
-        name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
+        name = invoke_grants.any_generation(self.endpoint_name)
         return invoke_grants.grant_dedicated(grantee, self._config, name)

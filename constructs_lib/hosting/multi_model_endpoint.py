@@ -81,5 +81,5 @@ class MultiModelEndpoint(Construct):
     def grant_invoke(self, grantee: iam.IGrantable, *, tenants: Sequence[str] | None = None) -> iam.Grant:
         """Lets the grantee call this endpoint, and every earlier or later one of this tier, for the models of
         `tenants`. None means every model."""
-        name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
+        name = invoke_grants.any_generation(self.endpoint_name)
         return invoke_grants.grant_shared(grantee, self._config, name, tenants)

@@ -28,6 +28,7 @@ def stage_alarms(metrics: EndpointMetrics, tier: PipelineTier) -> list[AlarmSpec
             id=f"{stage.name}Latency",
             # Not `<stage>-latency`: a stage may be called `model`.
             name=metrics.alarm_name(f"stage-{stage.name}-latency"),
+            # SageMaker publishes no percentiles of it.
             watches=metrics.metric("ContainerLatency", "Average", container=stage.name),
             threshold=stage.max_average_latency_milliseconds * MICROSECONDS_PER_MILLISECOND,
             period_seconds=FIVE_MINUTES,
@@ -127,7 +128,7 @@ class PipelineEndpoint(Construct):
 
         tenants: where they share the endpoint, whose models may be called.
         """
-        name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
+        name = invoke_grants.any_generation(self.endpoint_name)
         if tenants is not None:
             return invoke_grants.grant_shared(grantee, self._config, name, tenants)
         return invoke_grants.grant_dedicated(grantee, self._config, name)

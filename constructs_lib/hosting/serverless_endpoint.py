@@ -43,6 +43,7 @@ def serverless_alarms(metrics: EndpointMetrics, limits: ServerlessAlarmLimits) -
             name=metrics.alarm_name("concurrency"),
             watches=metrics.metric("ServerlessConcurrentExecutionsUtilization", "Maximum"),
             comparison="GreaterThanOrEqualToThreshold",
+            # Calls above max_concurrency are throttled at once: there is no queue.
             threshold=concurrency,
             period_seconds=60,
             datapoints=(3, 5),
@@ -63,6 +64,7 @@ def serverless_alarms(metrics: EndpointMetrics, limits: ServerlessAlarmLimits) -
         AlarmSpec(
             id="OverheadLatency",
             name=metrics.alarm_name("overhead-latency"),
+            # SageMaker lists no percentiles of it, and an average over warm calls would hide the cold start.
             watches=metrics.metric("OverheadLatency", "Maximum"),
             threshold=overhead * MICROSECONDS_PER_SECOND,
             period_seconds=FIVE_MINUTES,
@@ -166,5 +168,5 @@ class ServerlessEndpoint(Construct):
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
         """Lets the grantee call this tenant's endpoint and every earlier or later one of this tenant on this tier."""
-        name = invoke_grants.whatever_it_is_made_of(self.endpoint_name)
+        name = invoke_grants.any_generation(self.endpoint_name)
         return invoke_grants.grant_dedicated(grantee, self._config, name)

@@ -25,7 +25,6 @@ MAX_FEATURES = 1 << 24
 MAX_OUTPUTS = 65_535
 MAX_TREES = 1 << 22
 MAX_WORDS = 1 << 31
-MAX_PROBES = 16
 SLOTS = {FORM_A: 256, FORM_B: 4096}
 DISTANCES = {FORM_A: 1 << 14, FORM_B: 1 << 18}  # a distance is below this
 WINDOW = 256  # thresholds per slot of form A: a node has 8 bits for the threshold's index

@@ -51,6 +51,7 @@ class _Parent:
         self._woken, self._wakes = socket.socketpair()
         for end in (self._woken, self._wakes):
             end.setblocking(False)
+        # select() must wake up when a child ends. The descriptor is written only for signals that have a handler.
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         self._smallest = native.smallest_model()
@@ -146,6 +147,7 @@ def _warm_up(model: bytes, server: Version) -> None:
 
 
 def _child(jobs: socket.socket, server: Version, smallest: bytes) -> NoReturn:
+    # A collection would copy the pages that are shared with the parent, and this process lives for one model.
     gc.disable()
     _warm_up(smallest, server)
     try:

@@ -78,6 +78,7 @@ def _content_type(text: str) -> str:
 VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "SAGEMAKER_MULTI_MODEL": ("multi_model", _switch),
     "SAGEMAKER_BIND_TO_PORT": ("port", _whole(1, 65535)),
+    # Both names are the stock image's, so that an environment means the same on both images. The second one wins.
     "SAGEMAKER_MAX_REQUEST_SIZE": ("max_request_bytes", _whole(1024, 25 * 1024 * 1024)),
     "MAX_CONTENT_LENGTH": ("max_request_bytes", _whole(1024, 25 * 1024 * 1024)),
     "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": ("default_accept", _content_type),

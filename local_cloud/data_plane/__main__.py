@@ -71,9 +71,9 @@ async def _serve(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, control_ended.cancel)
     await loop.create_server(lambda: ClientConnection(front), sock=listener, backlog=1024)
-    measuring = loop.create_task(gauges.measure_for_ever())
-    stopping_idle = loop.create_task(serverless.stop_idle_for_ever(fleets.stop_idle))
-    working = loop.create_task(queues.work_for_ever())
+    measuring = loop.create_task(gauges.measure_forever())
+    stopping_idle = loop.create_task(serverless.stop_idle_forever(fleets.stop_idle))
+    working = loop.create_task(queues.run_forever())
     gc.freeze()  # what was imported is never looked through again: collections stay short
     await asyncio.wait([control_ended])
     measuring.cancel()

@@ -3,10 +3,10 @@
 import json
 import re
 
+from local_cloud.data_plane.answers import Answer, Headers, refused
 from local_cloud.data_plane.desired import Scope
 from local_cloud.data_plane.instances.container_client import ContainerClient, ContainerGoneError
 from local_cloud.data_plane.invocation_errors import no_instance
-from local_cloud.data_plane.invocations import Answer, Headers, refused
 
 PERMIT_HEADER = b"x-tierfleet-permit"
 _CREDENTIAL = re.compile(rb"Credential=([^/,\s]+)/[^/]*/([^/]+)/")

@@ -6,12 +6,14 @@ from typing import Any
 
 from local_cloud.data_plane.asynchronous.queues import Queues
 from local_cloud.data_plane.desired import read_endpoint
+from local_cloud.data_plane.faults import FailingModelServer, SlowModelServer, Throttled
 from local_cloud.data_plane.fleets import Fleets
 from local_cloud.data_plane.gauges import Gauges
 from local_cloud.data_plane.instances.artefacts import Artefacts
-from local_cloud.data_plane.invocations import FailingModelServer, Invocations, SlowModelServer, Throttled
+from local_cloud.data_plane.invocations import Invocations
 
 _MOST_MILLISECONDS = 3_600_000.0
+# asyncio's own limit, 64 KiB, is too short for an endpoint with many variables and containers.
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
 
 

@@ -24,6 +24,7 @@ Observed = tuple[str, str, str, str, str, str, str, float]
 
 # A container imports NumPy and XGBoost at its start, a second of one processor. Half of them stay free for requests.
 _STARTS_AT_A_TIME = max(1, (os.cpu_count() or 2) // 2)
+# The control plane may be stopped in a debugger while calls go on: the oldest are dropped before memory runs out.
 _OBSERVATIONS_KEPT = 500_000
 _LINES_KEPT = 100_000
 

@@ -13,9 +13,10 @@ from urllib.parse import unquote
 
 import httptools
 
+from local_cloud.data_plane.answers import Answer, Headers
 from local_cloud.data_plane.asynchronous.queues import Queues
 from local_cloud.data_plane.callers import Callers
-from local_cloud.data_plane.invocations import Answer, Headers, Invocations
+from local_cloud.data_plane.invocations import Invocations
 from local_cloud.data_plane.relay import MinistackConnection, RelayEnd
 
 _INVOCATION = re.compile(rb"POST /endpoints/([^/? ]+)/(async-)?invocations HTTP/1\.[01]\r\n")
@@ -23,6 +24,7 @@ _LONGEST_REQUEST_LINE_BYTES = 64 * 1024
 _LARGEST_HEAD_BYTES = 1024 * 1024
 _LARGEST_BODY_BYTES = 32 * 1024 * 1024
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+# 530 is the status of InternalDependencyException, and in no standard.
 _STATUS_LINES |= {424: b"HTTP/1.1 424 Failed Dependency\r\n", 530: b"HTTP/1.1 530 Dependency Failed\r\n"}
 
 

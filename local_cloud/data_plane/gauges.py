@@ -30,7 +30,7 @@ class Gauges:
         self._cpu_before: dict[str, tuple[int, float, float]] = {}  # pid, CPU seconds, moment
         self._count_themselves: set[str] = set()
 
-    async def measure_for_ever(self) -> None:
+    async def measure_forever(self) -> None:
         while True:
             await asyncio.sleep(_EVERY_SECONDS)
             instances = [instance for *_, instance, _ in self._fleets.everything()]

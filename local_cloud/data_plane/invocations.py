@@ -13,16 +13,15 @@ from local_cloud.core import invocation_rules
 from local_cloud.core.errors import ServiceError
 from local_cloud.core.invocation_rules import MAX_BODY_BYTES
 from local_cloud.data_plane import invocation_errors, multi_container, pipeline, routing, serverless
+from local_cloud.data_plane.answers import HEADER_PREFIX, Answer, Headers, refused, sagemaker_header
 from local_cloud.data_plane.desired import EndpointSpec, Scope
+from local_cloud.data_plane.faults import FailingModelServer, SlowModelServer, Throttled
 from local_cloud.data_plane.fleets import Endpoint, Fleet, Fleets, Variant
 from local_cloud.data_plane.instances.container_client import ContainerGoneError, ContainerReply
 from local_cloud.data_plane.instances.instance import Instance
 from local_cloud.data_plane.instances.model_cache import container_name
 from local_cloud.data_plane.settings import DataPlaneSettings
 
-Headers = dict[bytes, bytes]
-
-HEADER_PREFIX = b"x-amzn-sagemaker-"
 # Names of endpoints come from callers, so only this many are counted.
 _MOST_ENDPOINTS_WITH_ERRORS = 10_000
 # The headers that SageMaker passes on to a container; it keeps the caller's others.
@@ -33,55 +32,6 @@ _TO_CONTAINER = (
     HEADER_PREFIX + b"inference-id",
     HEADER_PREFIX + b"target-model",
 )
-
-
-@dataclass(frozen=True)
-class SlowModelServer:
-    """A fault: requests to the endpoint's instances of one configuration (None: of any) take longer."""
-
-    endpoint: str
-    config: str | None
-    milliseconds: float
-
-
-@dataclass(frozen=True)
-class FailingModelServer:
-    """A fault: an endpoint's instances answer requests with 500."""
-
-    endpoint: str
-    config: str | None
-    """The endpoint configuration whose instances fail; None means all of them."""
-    models: frozenset[str] | None
-    """The TargetModel values that fail; None means every request."""
-
-    def fails(self, endpoint: str, config: str, target_model: str | None) -> bool:
-        return (
-            self.endpoint == endpoint
-            and self.config in (None, config)
-            and (self.models is None or target_model in self.models)
-        )
-
-
-@dataclass
-class Throttled:
-    """A fault: of ten requests to the endpoint, so many are refused."""
-
-    endpoint: str
-    refused_of_ten: int
-    requests: int = 0
-
-    def refuses(self) -> bool:
-        self.requests += 1
-        return self.requests % 10 < self.refused_of_ten
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the front sends back."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
 
 
 @dataclass
@@ -222,11 +172,11 @@ class Invocations:
 
     def _instance(self, instances: Sequence[Instance], model: str | None) -> Instance:
         if model is None:
-            instance = routing.of_dedicated(instances)
+            instance = routing.dedicated_instance(instances)
         else:
             limit = self.settings.spill_in_flight
-            instance = routing.of_multi_model(instances, model, spill_in_flight=limit)
-            other = routing.to_spill_to(instances, model, spill_in_flight=limit)
+            instance = routing.multi_model_instance(instances, model, spill_in_flight=limit)
+            other = routing.spill_target(instances, model, spill_in_flight=limit)
             if other is not None and other.cache is not None:
                 other.counters.spills += 1
                 other.cache.start_loading(model)
@@ -343,12 +293,6 @@ def _answer_of(reply: ContainerReply, container: str, endpoint: EndpointSpec, va
     return _passed_on(reply, variant_name)
 
 
-def refused(error: ServiceError) -> Answer:
-    status, headers, body = invocation_rules.error_response(error)
-    fields = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return Answer(status, [*fields, (b"x-amzn-RequestId", str(uuid.uuid4()).encode())], body)
-
-
 def _passed_on(reply: ContainerReply, variant_name: str) -> Answer:
     headers = [
         (b"Content-Type", reply.headers.get(b"content-type", b"application/octet-stream")),
@@ -366,12 +310,6 @@ def _choose(endpoint: Endpoint, target_variant: str | None) -> tuple[Fleet, Vari
         raise invocation_errors.no_instance("the endpoint has no fleet")
     invocation_rules.check_variant(target_variant, list(fleet.variants), endpoint.spec.name)
     return fleet, fleet.variants[target_variant] if target_variant else fleet.next_variant()
-
-
-def sagemaker_header(headers: Headers, name: bytes) -> str | None:
-    """The value of `x-amzn-sagemaker-<name>`; None where the request has none."""
-    value = headers.get(HEADER_PREFIX + name)
-    return None if value is None else value.decode("utf-8", "replace")
 
 
 def _log(endpoint: EndpointSpec) -> str:

@@ -51,6 +51,7 @@ class MinistackConnection(RelayEnd):
         super().__init__()
         self._client = self._other = client
         self._on_closed = on_closed
+        # Bytes that come before the connection to ministack is there; None once it is.
         self._waiting: list[bytes] | None = []
         self._closed = False
         self._task = asyncio.get_running_loop().create_task(self._connect(port))

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from local_cloud.data_plane.instances.instance import Instance
 
 
-def of_dedicated(instances: Sequence[Instance]) -> Instance | None:
+def dedicated_instance(instances: Sequence[Instance]) -> Instance | None:
     """The instance with the fewest requests; None if no instance is in service."""
     return min((i for i in instances if i.in_service), key=lambda i: i.requests_in_flight, default=None)
 
 
-def of_multi_model(instances: Sequence[Instance], model: str, *, spill_in_flight: int) -> Instance | None:
+def multi_model_instance(instances: Sequence[Instance], model: str, *, spill_in_flight: int) -> Instance | None:
     """The first instance that has the model and is not busy with it, else the least busy one that has it.
 
     An instance that has it on disk, or has room, comes before one that would have to evict for it.
@@ -33,7 +33,7 @@ def of_multi_model(instances: Sequence[Instance], model: str, *, spill_in_flight
     return _roomiest(able, model)
 
 
-def to_spill_to(instances: Sequence[Instance], model: str, *, spill_in_flight: int) -> Instance | None:
+def spill_target(instances: Sequence[Instance], model: str, *, spill_in_flight: int) -> Instance | None:
     """The instance that should load the model too, if all that have it are busy with it; None if there is none."""
     able = [instance for instance in instances if instance.in_service and instance.cache is not None]
     others = [instance for instance in able if instance.cache and not instance.cache.holds(model)]

@@ -47,7 +47,7 @@ def idle_containers(spec: ServerlessSpec, instances: Sequence[Instance], idle_se
     return idle[: max(0, len(instances) - spec.provisioned_concurrency)]
 
 
-async def stop_idle_for_ever(stop_idle: Callable[[], None]) -> None:
+async def stop_idle_forever(stop_idle: Callable[[], None]) -> None:
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
         stop_idle()

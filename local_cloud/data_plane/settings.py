@@ -9,16 +9,30 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from local_cloud.data_plane.container_size import MODELS_SHARE_OF_MEMORY, ContainerSize, of_serverless
-from local_cloud.data_plane.desired import VariantSpec
+from local_cloud.data_plane.desired import ServerlessSpec, VariantSpec
 from tierfleet import instance_types
 
+# What a container's limit leaves for models: the model server's own reserve (docs/container.md).
+_MODELS_SHARE_OF_MEMORY = 0.9
+# "5 GB of disk, whatever the memory."
+_SERVERLESS_DISK_GIB = 5
+# vCPUs grow with the memory; AWS gives no table. An estimate.
+_MIB_PER_VCPU = 3072
 # Volume of an instance without local disks where the configuration names no size, in GiB. An estimate.
 _DEFAULT_VOLUME_GIB = 30
 # Local NVMe, in GB a vCPU, of the smallest of the d families. Source: docs.aws.amazon.com/ec2/latest/instancetypes.
 _NVME_GB_PER_VCPU = 25
 
 _EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+@dataclass(frozen=True)
+class ContainerSize:
+    """What one container has for its models."""
+
+    memory_mib: int
+    disk_bytes: int
+    vcpus: int
 
 
 class SettingsError(ValueError):
@@ -91,7 +105,7 @@ class DataPlaneSettings:
     def size_of(self, spec: VariantSpec) -> ContainerSize:
         """What one instance of a variant, or one serverless container, has. Raises ValueError for an unknown type."""
         if spec.serverless is not None:
-            return of_serverless(spec.serverless, self.scale)
+            return _serverless_container_size(spec.serverless, self.scale)
         if spec.instance_type is None:
             raise ValueError(f"variant {spec.name} has neither an instance type nor a serverless configuration")
         memory = self.memory_budget_mib(spec.instance_type)
@@ -101,7 +115,7 @@ class DataPlaneSettings:
     def memory_budget_mib(self, instance_type: str) -> int:
         """MiB for models on one instance, at least 1; raises ValueError for a type that is not used for hosting."""
         memory_mib = instance_types.describe(instance_type).memory_gib * 1024
-        return max(1, round(memory_mib * MODELS_SHARE_OF_MEMORY * self.scale))
+        return max(1, round(memory_mib * _MODELS_SHARE_OF_MEMORY * self.scale))
 
     def disk_budget_bytes(self, instance_type: str, volume_gib: int | None) -> int:
         """Bytes for artefacts on one instance; raises ValueError as above."""
@@ -109,6 +123,12 @@ class DataPlaneSettings:
         if described.local_nvme:
             return round(described.vcpus * _NVME_GB_PER_VCPU * 10**9 * self.scale)
         return round((volume_gib or _DEFAULT_VOLUME_GIB) * 2**30 * self.scale)
+
+
+def _serverless_container_size(spec: ServerlessSpec, scale: float) -> ContainerSize:
+    """The size of one serverless container, at the scale of the data plane."""
+    memory = max(1, round(spec.memory_mib * _MODELS_SHARE_OF_MEMORY * scale))
+    return ContainerSize(memory, round(_SERVERLESS_DISK_GIB * 2**30 * scale), max(1, spec.memory_mib // _MIB_PER_VCPU))
 
 
 def _of_example(repository: str) -> str:

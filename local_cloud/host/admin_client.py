@@ -31,6 +31,7 @@ def ask(url: str, request: dict[str, Any] | None, *, seconds: float) -> Any:
             with contextlib.suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)
 
+    # The timeout of a socket starts again with each byte, so an answer that drips would never be late.
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()

@@ -59,6 +59,7 @@ def publish_assets(cloud: LocalCloud, assembly: Path, account: str, region: str)
     """Upload every file asset to the bucket its manifest names, as `cdk bootstrap` and `cdk-assets` would."""
     s3 = cloud.client("s3", account, region=region)
     ssm = cloud.client("ssm", account, region=region)
+    # The rules of CDK's templates refuse an account that was not bootstrapped.
     ssm.put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String", Overwrite=True)
     existing = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
     for manifest in assembly.glob("*.assets.json"):

@@ -30,6 +30,7 @@ def environment(cloud: LocalCloud, account: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_REGION": cloud.region,
         "AWS_DEFAULT_REGION": cloud.region,
+        # Without it an SDK asks the metadata service for credentials, and waits for its timeout.
         "AWS_EC2_METADATA_DISABLED": "true",
     }
 

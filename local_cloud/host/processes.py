@@ -59,6 +59,7 @@ class LocalCloud:
             endpoint_url=self.endpoint_url,
             aws_access_key_id=access_key or self.account,
             aws_secret_access_key=secret_key,
+            # A bucket's name as the host would not resolve to loopback.
             config=Config(s3={"addressing_style": "path"}),
         )
 

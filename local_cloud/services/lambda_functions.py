@@ -88,6 +88,7 @@ def _run_from_queue(function: dict[str, Any], event: dict[str, Any]) -> None:
     config = function["config"]
     settings = function.get("event_invoke_config") or (function.get("event_invoke_configs") or {}).get("$LATEST") or {}
     retries_left = settings.get("MaximumRetryAttempts", 2)
+    # Lambda's defaults: two retries, and six hours for a throttled event.
     given_up_at = time.monotonic() + settings.get("MaximumEventAgeInSeconds", 21600)
     for pause in itertools.chain(_PAUSES_SECONDS, itertools.repeat(_PAUSES_SECONDS[-1])):
         result = lambda_svc._execute_function_with_config_scope(function, event)

@@ -95,7 +95,7 @@ def test_server_cache_and_routing_do_what_the_simulation_says(
         running = [Instance(name, memory_bytes, disk_bytes) for name in names]
         outcomes = []
         for model in requests:
-            chosen = routing.of_multi_model(running, model, spill_in_flight=4)  # type: ignore[arg-type]
+            chosen = routing.multi_model_instance(running, model, spill_in_flight=4)  # type: ignore[arg-type]
             assert isinstance(chosen, Instance)
             outcomes.append(await chosen.request(model))
         assert [list(instance.cache.memory) for instance in running] == [list(one.memory) for one in simulated]

@@ -102,7 +102,7 @@ def test_the_pattern_of_an_endpoint_reaches_it_under_each_type_and_generation_an
     fleet_name: str, tier: str, other: str, tenant: str | None, suffix: str | None
 ) -> None:
     hosting = "dedicated" if tenant else "multi-model"
-    pattern = invoke_grants.whatever_it_is_made_of(
+    pattern = invoke_grants.any_generation(
         endpoint_name(fleet_name, "test", tier, tenant, hosting, "ml.m5.large", suffix)
     )
     assert fnmatchcase(endpoint_name(fleet_name, "test", tier, tenant, hosting, "ml.r5.4xlarge", "aaaaaa"), pattern)

@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from running_server import Client, RunningServer
 from tierfleet_server.contract import Reply, Request
-from tierfleet_server.http.connection import Connection, ServerState
+from tierfleet_server.http.connection import Connection
+from tierfleet_server.http.server_state import ServerState
 from tierfleet_server.memory_limit import SLACK_BYTES, requests_bytes, resident_bytes
 from tierfleet_server.request_memory import (
     MAX_CONNECTIONS,

@@ -24,7 +24,8 @@ from tierfleet.runtime.client.errors import CallError
 from tierfleet.runtime.client.reply import parse_scores
 from tierfleet.runtime.clients import calling_clients
 from tierfleet.runtime.error_bodies import readable
-from tierfleet.runtime.route_document import RoutesError, parse_routes
+from tierfleet.runtime.route_document import RoutesError
+from tierfleet.runtime.route_parsing import parse_routes
 
 POINTER: Final = {"tenant": "m37", "version": "v1", "target_model": "m37/v1.tar.gz"}
 ROUTES: Final = {

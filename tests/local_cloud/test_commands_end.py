@@ -19,7 +19,7 @@ from process_state import processes_naming, stop, wait_until_gone, wait_until_no
 from local_cloud import LocalCloud, NotRunningError, find, running, start
 from local_cloud.host import processes
 from local_cloud.testing.fleets import CONFIG
-from tierfleet.cli import stand_in
+from tierfleet.cli import emulator
 from tierfleet.cli.interruption import Interrupted, if_interrupted, signals_raised
 
 FLEET = str(CONFIG / "fraud-dev.toml")
@@ -192,12 +192,12 @@ def test_a_port_that_another_program_got_after_a_crash_is_not_asked(cloud: Local
 def test_a_command_that_waits_for_the_local_emulator_ends_when_it_stops_or_dies(
     cloud: LocalCloud, end: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(stand_in, "_LOOK_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr(emulator, "_LOOK_EVERY_SECONDS", 0.1)
     client = cloud.client("s3")
     client.list_buckets()
 
     def wait_for_it() -> None:
-        with stand_in.standin_or_fail(cloud):
+        with emulator.emulator_or_fail(cloud):
             os.kill(cloud.pid, end)
             while True:
                 client.list_buckets()  # a minute, and again: botocore's own limits
@@ -212,7 +212,7 @@ def test_a_command_that_waits_for_the_local_emulator_ends_when_it_stops_or_dies(
 
 @pytest.mark.parametrize("busy", [True, False])
 def test_a_local_emulator_that_answers_late_once_ends_no_command(busy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stand_in, "_LOOK_EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(emulator, "_LOOK_EVERY_SECONDS", 0.02)
     answers = ["late"] * 4 + [None] if busy else ["gone", None]
     looks = iter(answers * 5)
     done = threading.Event()
@@ -229,7 +229,7 @@ def test_a_local_emulator_that_answers_late_once_ends_no_command(busy: bool, mon
             return busy
 
     late: Any = Late()
-    with stand_in.standin_or_fail(late):
+    with emulator.emulator_or_fail(late):
         assert done.wait(30)
 
 

@@ -173,14 +173,14 @@ def test_every_guardrail_that_is_accepted_takes_a_bad_version_back_in_time(
     @given(data=st.data())
     @settings(max_examples=400)
     def sweep(data: st.DataObject) -> None:
-        outcomes.update(_judge(alarms, tmp_path, data))
+        outcomes.update(_outcomes(alarms, tmp_path, data))
 
     sweep()
     # Of each kind some were accepted, so that the sweep says something.
     assert min(outcomes[kind] for kind in ("ALL_AT_ONCE", "CANARY", "LINEAR", "refused")) >= 10, outcomes
 
 
-def _judge(alarms: dict[str, dict[str, Any]], directory: Path, data: st.DataObject) -> list[str]:
+def _outcomes(alarms: dict[str, dict[str, Any]], directory: Path, data: st.DataObject) -> list[str]:
     """The shift of an accepted guardrail, once both alarms have gone off in time; "refused" for any other."""
     whale = data.draw(whales)
     file_checked = checked(directory, document(tiers={"whale": whale}))

@@ -21,7 +21,7 @@ import pytest
 
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.clients import CallingClients
-from tierfleet.runtime.route_document import parse_routes
+from tierfleet.runtime.route_parsing import parse_routes
 from tierfleet.runtime.route_parts import part_key
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"

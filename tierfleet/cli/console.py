@@ -88,6 +88,7 @@ def planning_or_fail() -> Iterator[None]:
     except (ValueError, OSError, RuntimeError) as error:
         if _is_ctrl_c(error):
             raise KeyboardInterrupt from error
+        # RuntimeError is caught for Ctrl-C alone. Any other one is a bug, which needs its traceback.
         if isinstance(error, RuntimeError):
             raise
         fail(str(error))

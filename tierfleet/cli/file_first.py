@@ -14,9 +14,9 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from tierfleet.cli.console import fail
+from tierfleet.cli.emulator import emulator_or_fail, running_emulator
 from tierfleet.cli.fleet_choice import Local
 from tierfleet.cli.fleet_file import ConfigOption, remembered
-from tierfleet.cli.stand_in import running_standin, standin_or_fail
 
 _FILE: Final = ".toml"
 _options_app = typer.Typer(add_completion=False)
@@ -51,7 +51,7 @@ class FileFirst(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         if not ctx.meta["tierfleet.local"]:
             return super().invoke(ctx)
-        with _standin():
+        with _calls_to_emulator():
             return super().invoke(ctx)
 
 
@@ -74,6 +74,7 @@ def _taken(args: Sequence[str], *, with_local: bool) -> tuple[list[str], str | N
     file, local, words = None, False, iter(args)
     for word in words:
         if word == "--":
+            # What comes after -- is no option, even if it looks like one.
             left += [word, *words]
         elif word == "--config":
             file = next(words, None)
@@ -89,18 +90,19 @@ def _taken(args: Sequence[str], *, with_local: bool) -> tuple[list[str], str | N
 
 
 @contextmanager
-def _standin() -> Iterator[None]:
+def _calls_to_emulator() -> Iterator[None]:
     """Set the SDK's variables to the local emulator, and ignore the user's profiles."""
     from local_cloud.host.cdk_cli import environment
 
-    cloud = running_standin()
+    cloud = running_emulator()
     before = dict(os.environ)
+    # A profile of the user's would send the call to AWS, with real credentials.
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ.update(environment(cloud, cloud.account))
     os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
     try:
-        with standin_or_fail(cloud):
+        with emulator_or_fail(cloud):
             yield
     finally:
         os.environ.clear()

@@ -14,8 +14,8 @@ from botocore.exceptions import NoCredentialsError
 
 from tierfleet.cli.aws import CALLERS_PERMISSIONS, any_failure_or_fail, aws_or_fail, read_routes
 from tierfleet.cli.console import fail, load_or_fail
+from tierfleet.cli.emulator import emulator_or_fail, running_emulator
 from tierfleet.cli.fleet_file import remembered
-from tierfleet.cli.stand_in import running_standin, standin_or_fail
 from tierfleet.config import FleetConfig
 from tierfleet.runtime.route_document import RouteDocument, RoutesError
 
@@ -43,7 +43,7 @@ class FleetChoice:
     endpoint_url: str | None
     """None: AWS."""
 
-    standin: Any
+    emulator: Any
     """The LocalCloud that is called; None: AWS."""
 
     def deployed_routes(self) -> RouteDocument:
@@ -51,7 +51,7 @@ class FleetChoice:
         asked = f"the routes of {self.fleet} {self.environment}"
         with (
             any_failure_or_fail(asked),
-            standin_or_fail(self.standin),
+            emulator_or_fail(self.emulator),
             aws_or_fail(asked, permissions=CALLERS_PERMISSIONS),
         ):
             try:
@@ -62,10 +62,10 @@ class FleetChoice:
     def loaded_models(self) -> Callable[[str, str], bool | None]:
         """A function: whether an instance of (endpoint) has (target model) in memory; None if unknown, as on AWS."""
         rows: list[dict[str, Any]] = []
-        if self.standin is not None:
+        if self.emulator is not None:
             # The local emulator answers with an HTTP error if its endpoints run no models.
             with contextlib.suppress(OSError, ValueError):
-                rows = self.standin.admin("instances")
+                rows = self.emulator.admin("instances")
 
         def loaded(endpoint: str, target_model: str) -> bool | None:
             held = [row["loaded_models"] for row in rows if row["endpoint"] == endpoint and not row["retiring"]]
@@ -91,7 +91,7 @@ def choose_fleet(
     if local and config is None and fleet is None:
         config = remembered()
         if config is None:
-            running_standin()
+            running_emulator()
             fail("the local emulator has no fleet: run tierfleet local deploy FILE, or give --config FILE")
     if config is None and fleet is None:
         fail("no fleet is given: give --config FILE, --fleet NAME --environment NAME, or --local")
@@ -104,10 +104,10 @@ def choose_fleet(
     file = load_or_fail(config) if config is not None else None
     account = file.account if file else None
     region = file.region if file else region
-    standin = running_standin() if local else None
-    if standin is not None:
-        account = account or standin.account
-        session = _local_session(account, region or standin.region)
+    emulator = running_emulator() if local else None
+    if emulator is not None:
+        account = account or emulator.account
+        session = _local_session(account, region or emulator.region)
     else:
         session = _aws_session(region)
     return FleetChoice(
@@ -116,8 +116,8 @@ def choose_fleet(
         account=account,
         config=file,
         session=session,
-        endpoint_url=standin.endpoint_url if standin is not None else None,
-        standin=standin,
+        endpoint_url=emulator.endpoint_url if emulator is not None else None,
+        emulator=emulator,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tierfleet.cli.console import fail
-from tierfleet.cli.stand_in import STATE
+from tierfleet.cli.emulator import STATE
 
 File = Annotated[
     Path | None,

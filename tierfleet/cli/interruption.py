@@ -49,6 +49,7 @@ def signals_raised() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
+            # Restored, since tests and other programs call commands in their own process.
             signal.signal(number, handler)
 
 

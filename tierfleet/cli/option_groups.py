@@ -35,6 +35,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     flat.__name__, flat.__doc__, flat.__module__ = command.__name__, command.__doc__, command.__module__
     flat.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    # Typer reads the signature of a command, not its code.
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return flat
 

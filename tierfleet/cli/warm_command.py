@@ -9,16 +9,17 @@ from rich.text import Text
 
 from tierfleet.cli.aws import aws_or_fail
 from tierfleet.cli.console import Json, columns, fail, out, print_json
+from tierfleet.cli.emulator import emulator_or_fail
 from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, Region, choose_fleet
 from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
-from tierfleet.cli.stand_in import standin_or_fail
 from tierfleet.columns import sentence
 from tierfleet.config.routes import route_json
 from tierfleet.runtime import clients
 from tierfleet.runtime.names import WORD_PATTERN, models_bucket
-from tierfleet.runtime.route_document import RouteDocument, RoutesError, parse_routes
+from tierfleet.runtime.route_document import RouteDocument, RoutesError
+from tierfleet.runtime.route_parsing import parse_routes
 from tierfleet.runtime.warm_up.plan import WarmUpPlan, plan_warm_up
 from tierfleet.runtime.warm_up.report import WarmUpReport
 from tierfleet.runtime.warm_up.run import warm as run_warm_up
@@ -73,7 +74,7 @@ def warm(
     routes = parse_routes(route_json(choice.config)) if from_config and choice.config else deployed
     plan = _plan(routes, deployed, tier, names, endpoint, concurrency, deadline_seconds)
     left = "loaded models stay loaded; run it again for the rest"
-    with if_interrupted(left), standin_or_fail(choice.standin):
+    with if_interrupted(left), emulator_or_fail(choice.emulator):
         report = _run(choice, deployed, plan)
     if as_json:
         print_json({"endpoint": plan.endpoint_name, "tier": plan.tier, **report.to_json()})
@@ -120,6 +121,7 @@ def _run(choice: FleetChoice, deployed: RouteDocument, plan: WarmUpPlan) -> Warm
         with aws_or_fail("the account of these credentials", permissions="with --config this call is not needed"):
             account = choice.account or clients.caller_account(choice.session, region=None)
         bucket = models_bucket(choice.fleet, choice.environment, account, str(choice.session.region_name))
+    # A connection for each probe: one that waits for another's would look like a slow load.
     runtime = clients.cold_path_client(
         connections=plan.concurrency, session=choice.session, endpoint_url=choice.endpoint_url
     )

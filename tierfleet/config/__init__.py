@@ -3,7 +3,8 @@
 from tierfleet.config.container import Container
 from tierfleet.config.hosting.dedicated import DedicatedTenant, DedicatedTier
 from tierfleet.config.hosting.multi_model import MultiModelTier, ScaleOnCache
-from tierfleet.config.hosting.tier import Guardrail, HostedTier, InstanceTier, Scaling, Tier
+from tierfleet.config.hosting.scaling import Scaling
+from tierfleet.config.hosting.tier import Guardrail, HostedTier, InstanceTier, Tier
 from tierfleet.config.load import CheckedFile, check_file, check_files, load, load_all
 from tierfleet.config.model import FleetConfig
 from tierfleet.config.problems import ConfigError, Problem

@@ -13,7 +13,7 @@ from tierfleet.config.hosting import TIERS
 from tierfleet.config.hosting.dedicated import DedicatedTenant
 from tierfleet.config.hosting.multi_container import MultiContainerTenant, TenantContainer
 from tierfleet.config.hosting.pipeline import PipelineTenant
-from tierfleet.config.hosting.tier import ScheduledCapacity
+from tierfleet.config.hosting.scaling import ScheduledCapacity
 from tierfleet.config.model import FleetConfig
 from tierfleet.config.section import PinnedModel
 

@@ -23,7 +23,7 @@ from tierfleet.cost.usage import Traffic, Usage
 DAYS_PER_MONTH: Final = HOURS_PER_MONTH / 24
 # S3 and CloudWatch mean 2**30 bytes by GB.
 BYTES_PER_GB: Final = 2**30
-# constructs_lib/warm_up.py gives the function 512 MB.
+# constructs_lib/warm_up_function.py gives the function 512 MB.
 WARM_UP_MEMORY_GB: Final = 0.5
 # ClientSettings.pointer_ttl_seconds.
 POINTER_TTL_SECONDS: Final = 60

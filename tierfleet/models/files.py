@@ -59,14 +59,14 @@ def every_model(paths: Sequence[Path]) -> list[ModelFile]:
 
 
 @dataclass(frozen=True)
-class PassedOver:
+class SkippedFile:
     """A file that is not taken for a model; `why` is what it is and what to do, as the rest of a sentence."""
 
     file: Path
     why: str
 
 
-def passed_over(paths: Sequence[Path]) -> list[PassedOver]:
+def skipped_files(paths: Sequence[Path]) -> list[SkippedFile]:
     """The files below directories that look like models, or could be meant as one, and are not taken, in name order.
 
     Hidden files and texts, tables, scripts and pictures are left alone, unless they hold a model.
@@ -82,7 +82,7 @@ def passed_over(paths: Sequence[Path]) -> list[PassedOver]:
                 continue
             why = _why_not(file, len(inside.parts))
             if why is not None:
-                skipped.append(PassedOver(file, why))
+                skipped.append(SkippedFile(file, why))
     return skipped
 
 

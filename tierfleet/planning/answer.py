@@ -11,7 +11,7 @@ from tierfleet.planning.change import FleetChange, edits, fleet_change
 from tierfleet.planning.plan import Answer
 from tierfleet.planning.plan_parts import Decision, Move, QuotaNeed
 from tierfleet.planning.request import PlanRequest, ResolvedRequest
-from tierfleet.planning.search.alternatives import why_it_lost
+from tierfleet.planning.search.alternatives import why_not_chosen
 from tierfleet.planning.search.fleet_model import FleetModel
 from tierfleet.planning.search.fleet_option import FleetOption
 from tierfleet.planning.search.proposed import dedicated_tenants, proposed_config
@@ -22,6 +22,7 @@ from tierfleet.text import dollars
 
 # How many of the biggest tenants on the shared tier get a decision.
 _BIGGEST_SHARED = 3
+# AWS's month of 730 hours.
 _DAYS_PER_MONTH = 730 / 24
 
 
@@ -92,7 +93,7 @@ def answer(resolved: ResolvedRequest, choice: Choice) -> Answer:
         why_runner_up_lost=(
             None
             if choice.chosen is None or runner_up is None
-            else why_it_lost(choice.chosen, runner_up, kept_as_today=choice.kept_as_today)
+            else why_not_chosen(choice.chosen, runner_up, kept_as_today=choice.kept_as_today)
         ),
         cheaper=choice.result.cheaper,
         kept_as_today=choice.kept_as_today,

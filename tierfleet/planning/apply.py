@@ -59,6 +59,7 @@ def file_edits(path: Path, config: FleetConfig, change: FleetChange) -> list[Fil
         rate = new.scaling.max_requests_per_second
         table["scaling"]["max_requests_per_second"] = int(rate) if rate == int(rate) else rate
     if new.volume_size_in_gb != tail.volume_size_in_gb:
+        # The new type has local disks, for which SageMaker takes no volume.
         del table["volume_size_in_gb"]
     if change.models_per_instance not in (None, tail.models_per_instance):
         _set(table, "models_per_instance", change.models_per_instance)
@@ -91,6 +92,7 @@ def write(edits: Sequence[FileEdit]) -> None:
                 if errors := errors_of(checked.problems):
                     raise ConfigError(errors)
     for edit in edits:
+        # A plan takes minutes, and an editor may have saved the file meanwhile.
         if _text(edit.path) != edit.before:
             raise InputError(f"{edit.path} was changed meanwhile; plan again")
     for edit in edits:

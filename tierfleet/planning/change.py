@@ -128,6 +128,8 @@ def warm_up_list(
     new = proposed_tail(tail, instance_type, instances)
     min_instances = new.fewest_instances
     at_once = tail.warm_up.concurrency or instance_type.vcpus * new.instances.initial
+    # More than the memory holds, and the last loads evict the first ones; faster than half the scaling target, and the
+    # probes add instances; longer than the deadline, and the hottest tenants, which come last, are left.
     limit = min(
         int(models_per_instance * min_instances * MAX_WARM_UP_SHARE),
         int(new.scaling.target_invocations_per_minute / 2 * min_instances),

@@ -29,7 +29,7 @@ from tierfleet.planning.search.proposed import (
     dedicated_tenants,
     dedicated_tier_name,
     new_dedicated_tier,
-    tenants_elsewhere,
+    tenants_on_other_tiers,
 )
 from tierfleet.planning.search.requirements import Requirements, requirements_text
 from tierfleet.planning.search.search import Bounds, Tiering
@@ -175,6 +175,7 @@ def resolve(request: PlanRequest) -> ResolvedRequest:
             f"the price table knows no instance type of {config.region} that the fleet may use; run tierfleet prices "
             f"refresh --region {config.region}, or plan as elsewhere: --region {request.prices.another_region}"
         )
+    # Two instances are in two availability zones. A file with one has chosen to do without.
     min_instances = request.min_instances or min(2, config.multi_model_tiers[config.default_tier].instances.min)
     request = replace(request, workload=workload, rules=rules, min_instances=min_instances)
     models = _fleet_models(request)
@@ -224,7 +225,7 @@ def _other_fleet(config: FleetConfig, workload: Workload) -> str | None:
 
 def _without_further_tiers(config: FleetConfig, workload: Workload) -> tuple[Workload, list[str]]:
     """The workload without tenants of tiers that are neither the default one nor dedicated, and a notice about them."""
-    elsewhere = tenants_elsewhere(config)
+    elsewhere = tenants_on_other_tiers(config)
     if elsewhere.keys().isdisjoint(workload.tenants):
         return workload, []
     names = ", ".join(sorted(set(elsewhere.values())))

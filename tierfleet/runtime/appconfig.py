@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from tierfleet.runtime.clients import LOOKUP_SECONDS
-from tierfleet.runtime.route_document import RouteDocument, RoutesError, parse_routes
+from tierfleet.runtime.route_document import RouteDocument, RoutesError
+from tierfleet.runtime.route_parsing import parse_routes
 from tierfleet.runtime.route_parts import TENANTS, WARM_UP, ReadPart
 from tierfleet.runtime.time_limit import time_limit
 
@@ -168,6 +169,7 @@ def newest_hosted_routes(
     pages = client.get_paginator("list_hosted_configuration_versions").paginate(
         ApplicationId=application_id, ConfigurationProfileId=profile_id
     )
+    # CloudFormation creates the hosted version before the gates run, so the newest one is this deployment's.
     versions = [item["VersionNumber"] for page in pages for item in page["Items"]]
     if not versions:
         raise RoutesError(f"profile {profile_id} of application {application_id} has no hosted route document")

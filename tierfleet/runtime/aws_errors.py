@@ -16,6 +16,7 @@ import urllib3.exceptions
 from botocore import exceptions
 from botocore.exceptions import ClientError
 
+# A container may answer with a traceback, or with the caller's rows.
 _LONGEST_DETAIL_CHARACTERS: Final = 300
 _FROM_CONTAINER: Final = re.compile(r"Received (?:client|server) error \(\d+\) from ([A-Za-z0-9-]{1,63}) with message")
 
@@ -190,8 +191,12 @@ def _kind_of_status(status: int) -> Kind:
 
 
 def _kind_of_model_error(original_status_code: int, original_message: str) -> Kind:
+    # The container contract's status for "no memory". SageMaker unloads other models and tries again before.
+    # docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
     if original_status_code == 507:
         return Kind.OUT_OF_MEMORY
+    # The stock image on a multi-model endpoint says "Prediction failed" for an invalid row, an unknown content type and
+    # a model that does not load. A retry helps none of them.
     if original_status_code == 503:
         return Kind.PAYLOAD_OR_MODEL if "prediction failed" in original_message.lower() else Kind.CONTAINER_BUSY
     if original_status_code == 406:

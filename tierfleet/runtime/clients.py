@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.client import SageMakerClient
     from mypy_boto3_sagemaker_runtime.client import SageMakerRuntimeClient
 
+# In one Region a connection takes milliseconds. After this time the address is not reachable.
 CONNECT_TIMEOUT_SECONDS: Final = 3
 # SageMaker answers a cold call within 60 seconds; if the model needs longer, with ModelNotReadyException.
 COLD_READ_TIMEOUT_SECONDS: Final = 70

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 # SageMaker, AppConfig and STS say x-amzn-requestid, S3 x-amz-request-id.
 _REQUEST_IDS: Final = ("x-amzn-requestid", "x-amz-request-id")
+# The addresses of AWS change: a process that runs for months must not keep them all.
 _MOST_SERVERS: Final = 1_000
 
 Digest = tuple[int, int]

@@ -11,6 +11,7 @@ from typing import Final
 
 from tierfleet.runtime.hosting import SHAPES
 
+# Every name here is part of deployed stacks. Another one replaces the resource, and a full bucket cannot be replaced.
 VARIANT_NAME: Final = "AllTraffic"
 ROUTES_PROFILE: Final = "routes"
 MODELS_PREFIX: Final = "models/"
@@ -24,6 +25,7 @@ WORD_PATTERN: Final = r"[a-z0-9]+(-[a-z0-9]+)*"
 # `tierfleet.config.generation`: the end of a multi-model endpoint's name.
 GENERATION_PATTERN: Final = "[a-z2-7]{6}"
 
+# CreateEndpoint's limit.
 MAX_ENDPOINT_NAME_CHARACTERS: Final = 63
 
 # The form of `hashed_tenant`: no dedicated tenant may have such an id.

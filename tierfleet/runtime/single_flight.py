@@ -30,6 +30,7 @@ class SingleFlight(Generic[Key, Result]):
             flight = self._flights.get(key)
             if flight is None:
                 flight = Future()
+                # A daemon: a read that hangs must not keep the process from ending.
                 threading.Thread(target=self._fly, args=(key, read, flight), name=self._name, daemon=True).start()
                 # Only after the thread started: a failed start must not leave others waiting.
                 self._flights[key] = flight

@@ -13,6 +13,7 @@ from tierfleet.runtime.time_limit import seconds_allowed
 
 # SageMaker's limit is 25 MB. An endless reply must not fill the caller's memory before the deadline.
 LARGEST_REPLY_BYTES: Final = 32 * 1024 * 1024
+# A server may send 100 Continue first. An endless row of such replies must not become an endless call.
 MOST_INTERIM_REPLIES: Final = 16
 
 _LONGEST_LINE_BYTES: Final = 65_536

@@ -1,19 +1,16 @@
 """HTTP/1.1 on one connection: bytes in, one request after the other to the contract, replies out."""
 
 import asyncio
-from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
-from ..contract import Answer, Reply, Request, failed, is_invocation, memory_owner, refused
+from ..contract import Reply, Request, failed, is_invocation, memory_owner, refused
 from ..model.refusal import Refusal
-from ..request_memory import MAX_CONNECTIONS, Pool, RequestMemory
+from ..request_memory import MAX_CONNECTIONS, Pool
+from .reply_encoding import encoded, head_of
 from .request_reader import BODY, WHOLE, RequestReader
+from .server_state import READ_BYTES, ServerState
 
-_READ_BYTES = 16 * 1024  # at once, which is also the most that a connection keeps unparsed
-_READ_BODY_BYTES = 64 * 1024  # of a long body at once
 _JOINED_BYTES = 64 * 1024  # the longest body that is joined with its head
 _UNSENT_BYTES = 16 * 1024  # of a reply, before it counts as unread
 _REQUESTS_A_TURN = 16  # that one connection may ask for before others have their turn
@@ -24,69 +21,16 @@ _PACE_BYTES_A_SECOND = 64 * 1024
 _PACE_AFTER_SECONDS = 5.0
 _PROBE_SECONDS = 0.5
 _MANY_WAIT = "too many requests wait for memory already"
-_STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 # What a connection does. It reads only in the first of them.
 _READING, _SHORT_OF_MEMORY, _ANSWERING, _UNREAD, _CLOSING = range(5)
-
-
-class Answers(Protocol):
-    """The contract, as a connection sees it."""
-
-    def answer(self, request: Request) -> Answer:
-        """The reply to a request, or a coroutine for it. Never raises."""
-
-    def work_bytes(self, request: Request) -> int:
-        """The most that such a coroutine may take, its reply included."""
-
-
-@dataclass(kw_only=True)
-class ServerState:
-    """What the server and its connections share."""
-
-    contract: Answers
-    loop: asyncio.AbstractEventLoop
-    memory: RequestMemory
-    max_request_bytes: int
-    request_seconds: float  # for a client to send one whole request
-    reply_seconds: float  # for a client to read one whole reply
-    idle_seconds: float
-    connections: "set[Connection]" = field(default_factory=set)
-    draining: bool = False
-    last_data: float = 0.0  # when a client last connected or sent something while draining
-    date: bytes = b""  # the Date header, with CRLF
-    # Every connection reads into it and copies out what it keeps.
-    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_READ_BODY_BYTES)))
-
-    def __post_init__(self) -> None:
-        self.now = self.loop.time
-        self.head_buffer = self.buffer[:_READ_BYTES]
-        self._long_bodies: deque[Connection] = deque()
-        self._reads_in_turn = False
-
-    def let_read_in_turn(self, connection: "Connection") -> None:
-        """Resume a connection that has read a piece of a long body: one connection at a time.
-
-        So a small request waits for one piece. Otherwise libuv reads up to 32 pieces of each connection in one turn of
-        the loop, if the clients send fast enough.
-        """
-        self._long_bodies.append(connection)
-        if not self._reads_in_turn:
-            self._reads_in_turn = True
-            self.loop.call_soon(self._read_next)
-
-    def _read_next(self) -> None:
-        self._long_bodies.popleft().go_on()
-        self._reads_in_turn = bool(self._long_bodies)
-        if self._reads_in_turn:
-            self.loop.call_soon(self._read_next)
 
 
 class Connection(asyncio.BufferedProtocol):
     """One client's connection.
 
     It receives and answers one request at a time. What a client sends meanwhile stays in the kernel, except
-    `_READ_BYTES`. `deadline` is when the server may close it because no whole request arrived, memory was short, or the
+    `READ_BYTES`. `deadline` is when the server may close it because no whole request arrived, memory was short, or the
     client did not read. It is None while a request is answered. The connection closes after bytes that cannot be
     parsed.
     """
@@ -153,7 +97,7 @@ class Connection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's name
         """Where the next bytes go."""
         left = self._reader.left
-        return self._server.buffer[: left + _READ_BYTES] if left else self._server.head_buffer
+        return self._server.buffer[: left + READ_BYTES] if left else self._server.head_buffer
 
     def buffer_updated(self, count: int) -> None:
         """Handle received bytes; after a refusal drop them until the client has read why."""
@@ -228,7 +172,7 @@ class Connection(asyncio.BufferedProtocol):
             self._unparsed = data[at:]
         if self._unparsed or self._stage in (_SHORT_OF_MEMORY, _UNREAD):
             self._pause()
-        elif end > _READ_BYTES and reader.stage == BODY:
+        elif end > READ_BYTES and reader.stage == BODY:
             self._pause()
             server.let_read_in_turn(self)
         if self._held or self._unparsed or reader.held_bytes:
@@ -363,9 +307,9 @@ class Connection(asyncio.BufferedProtocol):
         keep = reader.keep_alive and (more or not (server.draining or self._ended))
         closing = b"" if keep else b"connection: close\r\n"
         if len(reply.body) <= _JOINED_BYTES or reader.method == b"HEAD":
-            transport.write(_encoded(reply, reader.method, server.date, closing))
+            transport.write(encoded(reply, reader.method, server.date, closing))
         else:  # joining 64 MiB with a head would take twice the memory, and 30 ms
-            transport.write(_head(reply, server.date, closing))
+            transport.write(head_of(reply, server.date, closing))
             transport.write(reply.body)
         if self._writable:
             if self._claims:
@@ -429,7 +373,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._stage = _CLOSING
         reply = refused(refusal, Request(b"", b"", b"", self._reader.headers, b""))
-        transport.write(_encoded(reply, self._reader.method, server.date, b"connection: close\r\n"))
+        transport.write(encoded(reply, self._reader.method, server.date, b"connection: close\r\n"))
         self._let_go()
         self.deadline = server.now() + _LINGER_SECONDS
         if self._ended:
@@ -482,14 +426,3 @@ class Connection(asyncio.BufferedProtocol):
             self._stage = _CLOSING
             transport.close()
             self.deadline = self._server.now() + _LINGER_SECONDS
-
-
-def _encoded(reply: Reply, method: bytes, date: bytes, closing: bytes) -> bytes:
-    head = _head(reply, date, closing)
-    return head if method == b"HEAD" else b"%s%s" % (head, reply.body)
-
-
-def _head(reply: Reply, date: bytes, closing: bytes) -> bytes:
-    return b"%scontent-type: %s\r\ncontent-length: %d\r\n%s%s%s\r\n" % (
-        _STATUS_LINES[reply.status], reply.content_type.encode(), len(reply.body), date, reply.headers, closing
-    )  # fmt: skip

@@ -10,7 +10,8 @@ from ..contract import Contract
 from ..logs import logger
 from ..request_memory import RequestMemory
 from ..settings import Settings
-from .connection import Connection, ServerState
+from .connection import Connection
+from .server_state import ServerState
 
 _SWEEP_SECONDS = 0.5
 _LINGER_SECONDS = 1.0

@@ -174,6 +174,7 @@ def model_path(directory: Path) -> Path:
 def open_model_file(path: Path) -> tuple[FileIO, int]:
     """Open a regular file (never a link) for reading: the file and its size in bytes; raises Refusal or BadModel."""
     try:
+        # A link could lead out of the artefact, and the open of a pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise Refusal(404, f"cannot open {shown(str(path))}: {error.strerror}") from None

@@ -43,6 +43,7 @@ _PREDICT = json.dumps(
 ).encode()  # fmt: skip
 _MARGINS = _PREDICT.replace(b'"type": 0', b'"type": 1')
 _CONTRIBUTIONS = _PREDICT.replace(b'"type": 0', b'"type": 2')
+# One thread: those of the server use the processors already.
 _DMATRIX = json.dumps({"missing": float("nan"), "nthread": 1}).encode()
 _DENSE = b'{"data":[%d,true],"shape":[%d,%d],"typestr":"<f4","version":3}'
 
@@ -183,17 +184,6 @@ class Handle:
             return take(thread, _count(thread))
         finally:
             _lib.XGDMatrixFree(matrix)
-
-    def first_rounds(self, rounds: int) -> "Handle":
-        """A new model of the first `rounds` boosting rounds."""
-        part = Handle.__new__(Handle)
-        part._handle = ctypes.c_void_p()
-        _call("XGBoosterSlice", self._handle, 0, rounds, 1, ctypes.byref(part._handle))
-        return part
-
-    def set_attribute(self, name: str, value: str) -> None:
-        """Set an attribute that is saved with the model."""
-        _call("XGBoosterSetAttr", self._handle, name.encode(), value.encode())
 
     def to_ubj(self) -> bytes:
         """The model as UBJ."""

@@ -120,13 +120,6 @@ def _text(text: str) -> bytes:
     return b"L" + struct.pack(">q", len(raw)) + raw
 
 
-class _Float32(float):
-    """A float that json writes as the shortest text of its float32."""
-
-    def __repr__(self) -> str:
-        return str(np.float32(self))
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}

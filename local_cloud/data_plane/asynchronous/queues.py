@@ -6,7 +6,6 @@ three times, is our reading. docs.aws.amazon.com/sagemaker/latest/dg/async-infer
 
 import asyncio
 import json
-import re
 import time
 import uuid
 from collections import deque
@@ -16,43 +15,18 @@ from typing import Any
 
 from local_cloud.core.errors import ServiceError
 from local_cloud.data_plane import invocation_errors
+from local_cloud.data_plane.answers import Answer, Headers, refused
 from local_cloud.data_plane.asynchronous.objects import Objects, TransferError, message
-from local_cloud.data_plane.desired import QueueSpec, Scope, VariantSpec
+from local_cloud.data_plane.asynchronous.requests import Request, request_of
+from local_cloud.data_plane.desired import Scope, VariantSpec
 from local_cloud.data_plane.fleets import Endpoint, Fleet, Fleets
 from local_cloud.data_plane.instances.instance import Instance
 from local_cloud.data_plane.instances.role_clients import Reader
-from local_cloud.data_plane.invocations import HEADER_PREFIX, Answer, Headers, Invocations, refused, sagemaker_header
+from local_cloud.data_plane.invocations import Invocations
 
-MAX_INLINE_BYTES = 128_000
-_PASSED = (b"accept", HEADER_PREFIX + b"custom-attributes", HEADER_PREFIX + b"inference-id")
-_LOCATION = re.compile(r"(https|s3)://([^/]+)/?(.*)")
-_EXTENSION = re.compile(r"(?!s3:|https:)[a-zA-Z0-9!_.*'()/-]{1,512}")
-_FILENAME = re.compile(r"(?!.*\..*\.)[a-zA-Z0-9][a-zA-Z0-9-_.]{0,31}")
-_TTL_SECONDS, _TIMEOUT_SECONDS = (60, 21_600, 21_600), (1, 3_600, 900)
-"""Least, most and default."""
 _MOST_ATTEMPTS = 3
 _TICK_SECONDS = 0.02
 _MILLISECONDS = 1000.0
-
-
-@dataclass
-class Request:
-    """One request, from InvokeEndpointAsync to its result."""
-
-    inference_id: str
-    body: bytes | None
-    input_location: str | None
-    content_type: str
-    passed: list[tuple[bytes, bytes]]
-    """Headers for the container."""
-    output_location: str
-    failure_location: str
-    ttl_seconds: int
-    timeout_seconds: int
-    received_at: float
-    """Wall-clock time."""
-    since: float = field(default_factory=time.monotonic)
-    attempts: int = 0
 
 
 @dataclass
@@ -104,7 +78,7 @@ class Queues:
             if (scope, name) in self.fleets.endpoints
         ]
 
-    async def work_for_ever(self) -> None:
+    async def run_forever(self) -> None:
         """Give requests to instances as these have room."""
         while True:
             await asyncio.sleep(_TICK_SECONDS)
@@ -122,7 +96,7 @@ class Queues:
             raise ServiceError(
                 "ValidationError", f"Endpoint {endpoint_name} does not support asynchronous invocations."
             )
-        request = _request(spec, headers, body)
+        request = request_of(spec, headers, body)
         self._queues.setdefault((scope, endpoint_name), Queue()).waiting.append(request)
         answered = [
             (b"Content-Type", b"application/json"),
@@ -284,45 +258,3 @@ def _failure(status: int, body: bytes) -> bytes:
     if status == 0:
         return invocation_errors.response_timed_out().message.encode()
     return invocation_errors.model_error(status, body).message.encode()
-
-
-def _request(spec: QueueSpec, headers: Headers, body: bytes) -> Request:
-    """The request of a call. Raises ServiceError."""
-    location = sagemaker_header(headers, b"inputlocation")
-    if (location is None) == (not body):
-        raise ServiceError("ValidationError", "Exactly one of InputLocation and Body must be provided.")
-    if location is not None and not _LOCATION.fullmatch(location):
-        raise ServiceError("ValidationError", f"InputLocation {location} is not an S3 URI.")
-    if len(body) > MAX_INLINE_BYTES:
-        raise ServiceError("ValidationError", f"Body of {len(body)} bytes exceeds {MAX_INLINE_BYTES} bytes.")
-    inference_id = sagemaker_header(headers, b"inference-id") or str(uuid.uuid4())
-    extension, file_name = sagemaker_header(headers, b"s3outputpathextension"), sagemaker_header(headers, b"filename")
-    if extension is not None and not _EXTENSION.fullmatch(extension):
-        raise ServiceError("ValidationError", f"S3OutputPathExtension {extension} is not allowed.")
-    if file_name is not None and not _FILENAME.fullmatch(file_name):
-        raise ServiceError("ValidationError", f"Filename {file_name} is not allowed.")
-    name = str(uuid.uuid4())
-    below = "/".join(part.strip("/") for part in (extension, file_name or f"{name}.out") if part)
-    failed = "/".join(part.strip("/") for part in (extension, f"{name}-error.out") if part)
-    return Request(
-        inference_id=inference_id,
-        body=body or None,
-        input_location=location,
-        content_type=sagemaker_header(headers, b"content-type") or "application/octet-stream",
-        passed=[(key, headers[key]) for key in _PASSED if key in headers]
-        + ([(b"accept", headers[HEADER_PREFIX + b"accept"])] if HEADER_PREFIX + b"accept" in headers else []),
-        output_location=f"{spec.output_path.rstrip('/')}/{below}" if spec.output_path else "",
-        failure_location=f"{spec.failure_path.rstrip('/')}/{failed}" if spec.failure_path else "",
-        ttl_seconds=_seconds(headers, b"requestttlseconds", *_TTL_SECONDS),
-        timeout_seconds=_seconds(headers, b"invocationtimeoutseconds", *_TIMEOUT_SECONDS),
-        received_at=time.time(),
-    )
-
-
-def _seconds(headers: Headers, name: bytes, least: int, most: int, default: int) -> int:
-    text = sagemaker_header(headers, name)
-    if text is None:
-        return default
-    if not text.isdigit() or not least <= int(text) <= most:
-        raise ServiceError("ValidationError", f"{name.decode()} is {text}, allowed: {least} to {most}.")
-    return int(text)

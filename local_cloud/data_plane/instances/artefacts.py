@@ -46,6 +46,7 @@ class Artefacts:
         return await loop.run_in_executor(self._threads, self._fetch, reader, url, directory, max_bytes)
 
     def _fetch(self, reader: Reader, url: str, directory: Path, max_bytes: int) -> int:
+        # A key may contain #.
         parsed = urlparse(url, allow_fragments=False)
         bucket, key = parsed.netloc, url.removeprefix(f"s3://{parsed.netloc}/")
         packed = directory.with_name(directory.name + ".tar.gz")
@@ -75,6 +76,7 @@ class Artefacts:
         time.sleep(self.settings.s3_first_byte_milliseconds / 1000)
         try:
             answer = self._clients.client("s3", reader).get_object(Bucket=bucket, Key=key)
+            # Before the first byte: a full disk would make the other models fail too.
             if answer["ContentLength"] > max_bytes:
                 raise disk_full(f"{answer['ContentLength']} bytes to download, {max_bytes} free")
             received = 0

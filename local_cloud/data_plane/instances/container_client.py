@@ -38,6 +38,7 @@ class ContainerClient:
         timeout_seconds: float,
     ) -> ContainerReply:
         """The reply; raises ContainerGoneError, or TimeoutError."""
+        # The newest: the container is least likely to have closed it.
         connection = self._idle.pop() if self._idle else await self._connect()
         head = [b"%s %s HTTP/1.1\r\ncontent-length: %d\r\n" % (method, path, len(body))]
         head += [b"%s: %s\r\n" % header for header in headers or ()]

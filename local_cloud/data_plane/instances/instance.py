@@ -23,6 +23,7 @@ from local_cloud.data_plane.instances.model_cache import ModelCache, Observe
 from local_cloud.data_plane.instances.process import ContainerProcess
 from local_cloud.data_plane.settings import DataPlaneSettings
 
+# SageMaker's own limit. docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 _PING_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.02
 # A fleet has failed once one of its containers ended this often before it was healthy.
@@ -147,6 +148,7 @@ class Instance:
         disk = DiskCache(self._directory / f"disk-{self._starts}", self.disk_budget_bytes)
         environment = {"SAGEMAKER_CONTAINER_LOG_LEVEL": _WARNING, **self.spec.environment}
         if self.spec.multi_model:
+            # As SageMaker does for Mode MultiModel: the stock image starts another server then.
             environment["SAGEMAKER_MULTI_MODEL"] = "true"
             environment["TIERFLEET_MEMORY_BUDGET_MIB"] = str(self.memory_budget_mib)
         else:
@@ -162,6 +164,8 @@ class Instance:
             fetch=self._fetch,
             observe=self._observe,
             counters=self.counters,
+            # AWS: the vCPUs limit how many models load at once.
+            # docs.aws.amazon.com/sagemaker/latest/dg/multi-model-endpoint-instance.html
             loads_at_a_time=self.vcpus,
             max_loading_seconds=self._settings.max_loading_seconds,
             over_budget=self._over_budget if self._command else None,

@@ -133,6 +133,7 @@ class ModelCache:
         self.loading.pop(model, None)
         self._something_released.set()
         if not task.cancelled():
+            # Read once, or asyncio would log it as never retrieved.
             task.exception()  # there may be no waiter left
 
     async def _load_in_time(self, model: str) -> None:
@@ -214,7 +215,7 @@ class ModelCache:
             await self._unload(victim)
             return
         if not self.memory and not self._in_container:
-            self._refuse(model, refusal, for_ever=True)  # it does not fit even alone
+            self._refuse(model, refusal, forever=True)  # it does not fit even alone
             raise refusal
         self._something_released.clear()
         await self._something_released.wait()
@@ -246,10 +247,10 @@ class ModelCache:
         except TimeoutError:
             raise response_timed_out() from None
 
-    def _refuse(self, model: str, error: ServiceError, *, for_ever: bool = False) -> None:
+    def _refuse(self, model: str, error: ServiceError, *, forever: bool = False) -> None:
         before = self._refused.get(model)
         pause = min(before.pause_seconds * 2, _LONGEST_PAUSE_SECONDS) if before else _FIRST_PAUSE_SECONDS
-        until = float("inf") if for_ever else time.monotonic() + pause
+        until = float("inf") if forever else time.monotonic() + pause
         self._refused[model] = _Refused(error, until, pause)
 
 

@@ -56,6 +56,7 @@ async def _settle(
     if stack["StackStatus"] != complete or not (cancelled or early_start.is_unsettled(name)):
         return
     events = cloudformation._stack_events[stack["StackId"]]
+    # ministack has reported the end already. The event is put back when it is true.
     last = events.pop()
     stack["StackStatus"] = complete.replace("COMPLETE", "IN_PROGRESS")
     failed = await run_reentrant(early_start.settle_all, name)

@@ -23,6 +23,7 @@ Stack = dict[str, Any]
 
 
 def create(logical_id: str, properties: dict[str, Any], parent_name: str) -> Created:
+    # As CloudFormation names nested stacks.
     name = f"{parent_name}-{logical_id}-{new_uuid().replace('-', '')[:12].upper()}"
     stack_id = f"arn:aws:cloudformation:{get_region()}:{get_account_id()}:stack/{name}/{new_uuid()}"
     template, body = _template(parent_name, properties)

@@ -128,6 +128,7 @@ def _end_of_newest_period(namespace: str, period: int) -> float:
 
 def _state(alarm: dict[str, Any], values: Series) -> str | None:
     """ALARM, OK, INSUFFICIENT_DATA, or None for no change."""
+    # CloudWatch's guide, "Configuring how CloudWatch alarms treat missing data".
     treatment = alarm.get("TreatMissingData") or "missing"
     compare, threshold = _COMPARE[alarm["ComparisonOperator"]], float(alarm["Threshold"])
     if all(value is None for value in values) and treatment in ("missing", "ignore"):

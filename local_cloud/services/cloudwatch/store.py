@@ -69,6 +69,7 @@ def put(
     point: Point = {"Timestamp": start, "Unit": unit, "Dimensions": dimensions, "_slot_seconds": seconds}
     point["_stat"] = {"SampleCount": len(values), "Sum": sum(values), "Minimum": min(values), "Maximum": max(values)}
     if percentiles:
+        # So a minute of a thousand calls a second is a few hundred counters.
         point["_values"] = Counter(float(format(value, ".3g")) for value in values)
     with _lock:
         points = cloudwatch._metric_bucket((namespace, metric_name, cloudwatch._dims_key(dimensions)))

@@ -39,6 +39,7 @@ def update_endpoint(request: dict[str, Any]) -> dict[str, Any]:
     with lock:
         endpoint = find(request["EndpointName"])
         _refuse_in_progress(endpoint)
+        # As on AWS: a failed endpoint can only be deleted.
         if endpoint.status == "Failed":
             raise ServiceError("ValidationException", f'Cannot update failed endpoint "{arn_of(endpoint)}".')
         variants = _variants_of(request["EndpointConfigName"])
@@ -54,6 +55,7 @@ def update_endpoint(request: dict[str, Any]) -> dict[str, Any]:
                 "ValidationException",
                 "ExcludeRetainedVariantProperties can only be used when RetainAllVariantProperties is true.",
             )
+        # Without it an update starts InitialInstanceCount instances, however many scaling has added.
         if request.get("RetainAllVariantProperties"):
             _retain(endpoint, variants, excluded)
         alarms = deployment_config.get("AutoRollbackConfiguration", {}).get("Alarms", [])

@@ -66,6 +66,7 @@ def _publish_observations(taken: list[observations.Observation]) -> None:
         grouped[account, region, endpoint, variant, config, container, metric, slot].append(value)
     for (account, region, endpoint, variant, config, container, metric, slot), values in grouped.items():
         _enter((account, region))
+        # Zeros begin in the minute after a variant's last call.
         if metric == "Invocations" and not container:
             following = slot * SLOT_SECONDS // MINUTE_SECONDS + 1
             idle = ((account, region), (endpoint, variant))

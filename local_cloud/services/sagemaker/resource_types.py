@@ -67,7 +67,7 @@ def endpoint_create(logical_id: str, properties: Properties, stack_name: str) ->
             endpoint_delete(arn, properties)
             raise ServiceError("NotStabilized", f"Endpoint {name} did not stabilize: {reason}")
 
-    early_start.end_or_go_on(stack_name, logical_id, finish, created=True)
+    early_start.finish_or_continue(stack_name, logical_id, finish, created=True)
     return arn, {"EndpointName": name, "EndpointArn": arn}
 
 
@@ -85,7 +85,7 @@ def endpoint_update(physical_id: str, old: Properties, new: Properties, stack_na
                 reason = endpoint.failure_reason if endpoint else "the endpoint was deleted"
                 raise ServiceError("NotStabilized", f"Endpoint {name} was rolled back: {reason}")
 
-        early_start.end_or_go_on(stack_name, logical_id, finish, created=False)
+        early_start.finish_or_continue(stack_name, logical_id, finish, created=False)
     return physical_id, {"EndpointName": name, "EndpointArn": physical_id}
 
 

@@ -45,6 +45,7 @@ def _invoke(endpoint_name: str, headers: dict[str, str], body: bytes, *, queued:
         sagemaker__TargetModel=target_model,
     )
     if not isinstance(serving.server, ConstantServer):
+        # The data plane reads this instead of a reply: the caller may invoke.
         return 200, {"x-tierfleet-permit": json.dumps([get_account_id(), get_region()])}, b""
     if queued:
         raise ServiceError("ValidationError", "the local emulator has queues only where it serves models")

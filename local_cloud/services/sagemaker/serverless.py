@@ -10,6 +10,7 @@ from local_cloud.core.errors import ServiceError
 from local_cloud.data_plane.desired import ServerlessSpec
 from local_cloud.services.sagemaker.endpoint import Endpoint, Variant
 
+# CloudFormation's schema allows every number from 1024 to 6144; the service takes these only.
 _MEMORY_SIZES_MB = (1024, 2048, 3072, 4096, 5120, 6144)
 _MOST_CONCURRENCY = 200
 _NOT_WITH_IT = ("InstanceType", "InitialInstanceCount", "VolumeSizeInGB", "RoutingConfig", "ManagedInstanceScaling")

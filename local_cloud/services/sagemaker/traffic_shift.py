@@ -55,6 +55,7 @@ def check(deployment_config: dict[str, Any]) -> None:
             raise _invalid(f"{field} must be between {least} and {most} percent, got {size['Value']}")
     limit = policy.get("MaximumExecutionTimeoutInSeconds")
     waits = len(_baked_shares(routing, instances=10)) * wait + policy.get("TerminationWaitInSeconds", 0)
+    # As AWS does: an update with these waits could never end in time.
     if limit is not None and limit <= waits:
         raise _invalid(f"MaximumExecutionTimeoutInSeconds {limit} must exceed the total wait of {waits} seconds")
 

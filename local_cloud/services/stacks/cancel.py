@@ -62,6 +62,7 @@ def until_cancelled(stack_name: str, call: Callable[[], Any]) -> Any:
         except Exception as error:
             outcome.append((None, error))
 
+    # The account and the region of the request are context variables.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
     thread.start()
     while thread.is_alive():

@@ -43,7 +43,7 @@ def ordered(resources: dict[str, Any], conditions: dict[str, bool]) -> list[str]
     return [x for x in order if x not in waiting] + [x for x in order if x in waiting]
 
 
-def end_or_go_on(stack_name: str, logical_id: str, finish: Callable[[], None], *, created: bool) -> None:
+def finish_or_continue(stack_name: str, logical_id: str, finish: Callable[[], None], *, created: bool) -> None:
     """Wait for the end of an endpoint's change by `finish`, or leave that to the resources that depend on it."""
     current, stack = operation.get(), cloudformation._stacks.get(stack_name)
     early = mode == "always" or (mode == "creation" and created)

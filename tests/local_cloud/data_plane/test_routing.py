@@ -42,12 +42,12 @@ class Instance:
 
 
 def choose(instances: list[Instance], model: str, limit: int = 2) -> str | None:
-    chosen = routing.of_multi_model(instances, model, spill_in_flight=limit)  # type: ignore[arg-type]
+    chosen = routing.multi_model_instance(instances, model, spill_in_flight=limit)  # type: ignore[arg-type]
     return chosen.id if chosen else None
 
 
 def spill(instances: list[Instance], model: str, limit: int = 2) -> str | None:
-    other = routing.to_spill_to(instances, model, spill_in_flight=limit)  # type: ignore[arg-type]
+    other = routing.spill_target(instances, model, spill_in_flight=limit)  # type: ignore[arg-type]
     return other.id if other else None
 
 

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from tierfleet.config.generation import generation
 from tierfleet.git_versions import GitVersionsError, changed_versions
 
 runner = CliRunner()
-Commit = Callable[..., Path]
 
 
 @pytest.fixture

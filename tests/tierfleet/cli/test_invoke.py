@@ -197,14 +197,14 @@ def test_local_finds_the_local_emulator_and_needs_no_credentials(
 def test_the_local_emulator_says_what_was_in_memory_where_it_knows(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: Any, shown: str
 ) -> None:
-    class StandIn(LocalCloud):
+    class Emulator(LocalCloud):
         def admin(self, name: str, request: dict[str, Any] | None = None) -> Any:
             assert (name, request) == ("instances", None)
             if rows is None:
                 raise HTTPError(url, 404, "unknown", Message(), None)
             return [{"endpoint": e, "loaded_models": models, "retiring": retiring} for e, models, retiring in rows]
 
-    monkeypatch.setattr("local_cloud.running", lambda _: StandIn(url, REGION, ACCOUNT, tmp_path, 0))
+    monkeypatch.setattr("local_cloud.running", lambda _: Emulator(url, REGION, ACCOUNT, tmp_path, 0))
     assert shown in invoke("m37", *NAMED, "--local", "--explain").stdout
 
 

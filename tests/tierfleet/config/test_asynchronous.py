@@ -13,7 +13,7 @@ from tierfleet.cli import app
 from tierfleet.config import load, routes
 from tierfleet.config.quotas import quotas
 from tierfleet.config.summary import fleet_summary
-from tierfleet.runtime.route_document import parse_routes
+from tierfleet.runtime.route_parsing import parse_routes
 
 ONE_MODEL = "an asynchronous endpoint has one model: InvokeEndpointAsync has no TargetModel"
 

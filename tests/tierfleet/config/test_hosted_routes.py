@@ -14,7 +14,8 @@ from tierfleet import aws_limits
 from tierfleet.config import FleetConfig, hosted_routes, routes
 from tierfleet.config.hosted_routes import template_bytes
 from tierfleet.config.rules.size import check_sizes
-from tierfleet.runtime.route_document import RoutesError, parse_routes
+from tierfleet.runtime.route_document import RoutesError
+from tierfleet.runtime.route_parsing import parse_routes
 from tierfleet.runtime.route_parts import KEY_PATTERN, TENANTS, part_key
 
 TAIL = document()["tiers"]["tail"]

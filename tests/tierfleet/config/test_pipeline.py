@@ -16,7 +16,7 @@ from tierfleet.config.generation import order_id
 from tierfleet.config.hosting.pipeline import PipelineTier
 from tierfleet.config.quotas import quotas
 from tierfleet.config.summary import fleet_summary
-from tierfleet.runtime.route_document import parse_routes
+from tierfleet.runtime.route_parsing import parse_routes
 
 OWN = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/decisions:1"
 FEATURES: dict[str, Any] = {"name": "features", "image": OWN, "environment": {"STAGE": "features"}}

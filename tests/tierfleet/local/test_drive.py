@@ -67,7 +67,7 @@ class Callee:
 
 
 @pytest.fixture
-def standin(monkeypatch: pytest.MonkeyPatch) -> Callee:
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Callee:
     callee = Callee()
 
     @contextmanager
@@ -81,7 +81,7 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> Callee:
         def look(self) -> tuple[()]:
             return ()
 
-    monkeypatch.setattr("tierfleet.cli.local.drive_command.running_standin", lambda: None)
+    monkeypatch.setattr("tierfleet.cli.local.drive_command.running_emulator", lambda: None)
     monkeypatch.setattr("tierfleet.local.drive.drive", driving)
     monkeypatch.setattr("tierfleet.local.status.InstanceWatch", Watch)
     monkeypatch.setattr("tierfleet.local.status.fleet_status", lambda *_: FleetStatus({}, (), (), {}))
@@ -93,20 +93,20 @@ def drive(*options: str) -> Any:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_ends_it_with_what_was_answered(standin: Callee, number: signal.Signals, code: int) -> None:
-    standin.signal = number
+def test_a_signal_ends_it_with_what_was_answered(emulator: Callee, number: signal.Signals, code: int) -> None:
+    emulator.signal = number
     result = drive("--seconds", "600")
     assert result.exit_code == code, result.output
     assert "callers" in result.stdout
     assert re.fullmatch(r"interrupted after \d+ of 600 s\n", result.stderr)
-    standin.calls = 0
+    emulator.calls = 0
     result = drive("--seconds", "600", "--json")
     assert (result.exit_code, result.stderr) == (code, "")
-    assert json.loads(result.stdout)["requests"] == standin.calls, "calls under way are waited for"
+    assert json.loads(result.stdout)["requests"] == emulator.calls, "calls under way are waited for"
 
 
-def test_a_failed_call_is_1_also_after_ctrl_c(standin: Callee) -> None:
-    standin.failing = True
+def test_a_failed_call_is_1_also_after_ctrl_c(emulator: Callee) -> None:
+    emulator.failing = True
     assert drive("--seconds", "600").exit_code == 1
 
 
@@ -160,14 +160,14 @@ def test_a_removed_tenant_is_not_called() -> None:
 
 @pytest.mark.parametrize("command", [["status", FILE], ["status", FILE, "--watch"]])
 def test_a_local_emulator_that_goes_away_meanwhile_is_one_sentence(
-    command: list[str], standin: Callee, monkeypatch: pytest.MonkeyPatch
+    command: list[str], emulator: Callee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: Any) -> None:
         raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 
-    monkeypatch.setattr("tierfleet.cli.local.commands.running_standin", lambda: None)
+    monkeypatch.setattr("tierfleet.cli.local.commands.running_emulator", lambda: None)
     monkeypatch.setattr("tierfleet.local.status.fleet_status", gone)
     result = CliRunner().invoke(app, ["local", *command])
     assert result.exit_code == 2
     assert result.stderr.startswith("error: the local emulator does not answer (Could not connect")
-    assert standin.calls == 0
+    assert emulator.calls == 0

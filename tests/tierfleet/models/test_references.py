@@ -15,7 +15,7 @@ from tierfleet.models.publish import publish
 from tierfleet.models.references import Deployed, pins, read_deployed
 from tierfleet.models.remove import RemoveError, check_removed, obstacles, remove
 from tierfleet.models.rollback import RollbackError, roll_back
-from tierfleet.runtime.route_document import parse_routes
+from tierfleet.runtime.route_parsing import parse_routes
 
 BUCKET = "shop--test--models--1--eu-west-1"
 

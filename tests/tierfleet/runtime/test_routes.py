@@ -12,14 +12,8 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from tierfleet.runtime.appconfig import NoRoutesDeployedError, deployed_routes, newest_hosted_routes
-from tierfleet.runtime.route_document import (
-    Probe,
-    RoutesError,
-    TenantRoute,
-    TierRoute,
-    TierWarmUp,
-    parse_routes,
-)
+from tierfleet.runtime.route_document import Probe, RoutesError, TenantRoute, TierRoute, TierWarmUp
+from tierfleet.runtime.route_parsing import parse_routes
 from tierfleet.runtime.warm_up.plan import plan_warm_up
 
 SHARED = "fraud--prod--tail--all--mme-m5-xlarge"

@@ -104,6 +104,7 @@ def cost(
             def told(text: str) -> str:
                 return with_origins(text, versions)
 
+            # All files first, so that one run reports the errors of each.
             load_all_or_fail([file for pair in pairs for file in pair if file], told)
             _print_diffs(pairs, priced, told, as_json=as_json, markdown=markdown, verbose=verbose)
         return

@@ -87,6 +87,7 @@ def prices_refresh(
     file = output or prices or shipped_prices_file()
     try:
         table = load_prices(prices)
+        # Before the download, whose result would be lost.
         check_writable(file, "--out" if output else "--prices")
         wanted = None if all_regions else list(dict.fromkeys(region or table.regions))
         with counter("regions", len(wanted or hosting_regions())) as told:

@@ -9,12 +9,12 @@ from tierfleet.batch.input_file import check_file
 from tierfleet.batch.run import Backfill, Summary, run
 from tierfleet.batch.scoring import TooManyFailedRowsError
 from tierfleet.cli.console import Json, fail, out, print_json, say
+from tierfleet.cli.emulator import emulator_or_fail
 from tierfleet.cli.fleet_choice import Environment, Fleet, Local, Region, choose_fleet
 from tierfleet.cli.fleet_file import ConfigOption
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.invoke.command import client_or_fail
 from tierfleet.cli.progress import advancing
-from tierfleet.cli.stand_in import standin_or_fail
 from tierfleet.errors import InputError
 from tierfleet.runtime import clients
 from tierfleet.runtime.client import CallError, ClientSettings
@@ -85,6 +85,7 @@ def batch(
         fail(
             f"tenant {tenant} has an asynchronous endpoint, whose queue sets the pace: leave --requests-per-second out"
         )
+    # A request at a time: online callers of the tenant share its endpoint.
     settings = ClientSettings(calls_per_tenant=1, connections=2)
     aws = clients.calling_clients(
         session=choice.session,
@@ -108,7 +109,7 @@ def batch(
     )
     client = client_or_fail(choice, settings, aws)
     try:
-        with if_interrupted(_RESUME), standin_or_fail(choice.standin), advancing("scoring", file.rows) as more:
+        with if_interrupted(_RESUME), emulator_or_fail(choice.emulator), advancing("scoring", file.rows) as more:
             summary = run(backfill, client, progress=more)
     except InputError as error:
         fail(str(error))

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.console import Json, columns, err, fail, out, print_json, say
+from tierfleet.cli.emulator import emulator_or_fail
 from tierfleet.cli.fleet_choice import Environment, Fleet, FleetChoice, Local, Region, choose_fleet
 from tierfleet.cli.fleet_file import ConfigOption, File, named
 from tierfleet.cli.interruption import if_interrupted
@@ -16,7 +17,6 @@ from tierfleet.cli.invoke.call_text import batch_text, explanation_text, reply_l
 from tierfleet.cli.invoke.contributions_text import contributions_text
 from tierfleet.cli.invoke.request_body import given_body, probe_body
 from tierfleet.cli.progress import counter
-from tierfleet.cli.stand_in import standin_or_fail
 from tierfleet.runtime import clients
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.api_trace import ApiTrace
@@ -108,7 +108,7 @@ def invoke(
         return client.invoke(tenant, content, container=container, content_type=content_type, accept=accept)
 
     try:
-        with if_interrupted("calls that are still running are abandoned"), standin_or_fail(choice.standin):
+        with if_interrupted("calls that are still running are abandoned"), emulator_or_fail(choice.emulator):
             if contribs:
                 _contribs(client, tenant, content, content_type or CSV, container, as_json=as_json)
             elif explain_it:
@@ -140,6 +140,7 @@ def client_or_fail(choice: FleetChoice, settings: ClientSettings, aws: clients.C
             settings=settings,
             session=choice.session,
             aws=aws,
+            # A person's calls are not the fleet's: its metrics and its rollback monitor must not count them.
             emit=lambda _line: None,
         )
     except ValueError as error:

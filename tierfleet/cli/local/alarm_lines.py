@@ -36,6 +36,7 @@ def alarm_lines(red_alarms: Sequence[str], descriptions: Mapping[str, str], widt
     Alarms by which target tracking scales are red when an endpoint is idle. They are only counted.
     """
     tracking = [name for name in red_alarms if name.startswith(_TARGET_TRACKING)]
+    # Scaling and suppression work by alarms too, and those are red in normal operation.
     harmless = [name for name in red_alarms if _NO_INCIDENT in descriptions.get(name, "")]
     red = [name for name in red_alarms if name not in tracking and name not in harmless]
     text = Text("alarms  ", "bold red" if red else "green")

@@ -7,13 +7,13 @@ import typer
 from rich.markup import escape
 
 from tierfleet.cli.console import Json, columns, fail, load_or_fail, out, print_json, wide
+from tierfleet.cli.emulator import STATE, emulator_or_fail, running_emulator
 from tierfleet.cli.fleet_file import DEFAULT_FILE, ConfigOption, LocalFile, local_file, named, remember
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.local.deployment import check_models, deploy_here
 from tierfleet.cli.local.drive_command import local_drive
 from tierfleet.cli.local.screen import fleet_screen
 from tierfleet.cli.local.watch import watch
-from tierfleet.cli.stand_in import STATE, running_standin, standin_or_fail
 from tierfleet.columns import in_columns
 
 app = typer.Typer(no_args_is_help=True, help="Run a fleet on this machine, in a local emulator, without AWS.")
@@ -123,13 +123,13 @@ def local_deploy(
     Exit code 2 if it failed, 130 after Ctrl-C and 143 after SIGTERM, which leave the local emulator to end the
     stack update that it is in.
     """
-    cloud = running_standin()
+    cloud = running_emulator()
     chosen = local_file(file, config)
     fleet = load_or_fail(chosen)
     check_models(models, sample_models=sample_models)
     remember(chosen)
     if early_start:
-        with standin_or_fail(cloud):
+        with emulator_or_fail(cloud):
             cloud.admin("cloudformation", {"early_start": early_start})
     deploy_here(cloud, fleet, chosen, models, sample_models=sample_models)
 
@@ -144,8 +144,8 @@ def local_status(
     """Show endpoints, instances, alarms, errors and the deployed routes of a fleet in the local emulator."""
     from tierfleet.local.status import ErrorWatch, InstanceWatch, fleet_status
 
-    cloud, fleet = running_standin(), load_or_fail(local_file(file, config))
-    with standin_or_fail(cloud):
+    cloud, fleet = running_emulator(), load_or_fail(local_file(file, config))
+    with emulator_or_fail(cloud):
         if watching and not as_json:
             watch(cloud, fleet)
             return
@@ -165,8 +165,8 @@ def local_events(
     since: Annotated[int, typer.Option(help="Show only the events after this number.")] = 0, as_json: Json = False
 ) -> None:
     """List what happened in the local emulator, in order: endpoints, scaling, routes, clean-up."""
-    cloud = running_standin()
-    with standin_or_fail(cloud):
+    cloud = running_emulator()
+    with emulator_or_fail(cloud):
         events = [event for event in cloud.admin("events") if event["sequence"] > since]
     if as_json:
         print_json(events)

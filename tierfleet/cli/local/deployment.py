@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from tierfleet.cli.console import fail, out
+from tierfleet.cli.emulator import emulator_or_fail
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.local.deployment_screen import watching_stacks
-from tierfleet.cli.stand_in import standin_or_fail
 from tierfleet.config import FleetConfig
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def deploy_here(
 
     left = "a stack update that has begun continues in the local emulator; deploy again to complete it"
     try:
-        with if_interrupted(left), standin_or_fail(cloud), watching_stacks(cloud, fleet):
+        with if_interrupted(left), emulator_or_fail(cloud), watching_stacks(cloud, fleet):
             if sample_models:
                 models = _sample_models(cloud, fleet)
             for line in deploy_fleet(cloud, fleet, file, models):

@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from tierfleet.cli.console import Json, err, fail, load_or_fail, print_json, wide
+from tierfleet.cli.emulator import emulator_or_fail, running_emulator
 from tierfleet.cli.fleet_file import ConfigOption, LocalFile, local_file
 from tierfleet.cli.interruption import exit_code, if_interrupted
 from tierfleet.cli.local.screen import fleet_screen
 from tierfleet.cli.local.watch import watch_drive
-from tierfleet.cli.stand_in import running_standin, standin_or_fail
 
 
 def local_drive(
@@ -28,13 +28,13 @@ def local_drive(
     from tierfleet.local.drive import drive
     from tierfleet.local.status import FleetStatus, InstanceWatch, fleet_status
 
-    cloud = running_standin()
+    cloud = running_emulator()
     fleet = load_or_fail(local_file(file, config))
     try:
         watch = InstanceWatch(cloud, fleet)
-        with standin_or_fail(cloud):
+        with emulator_or_fail(cloud):
             watch.look()
-        with if_interrupted("no call was sent"), standin_or_fail(cloud), drive(cloud, fleet) as driving:
+        with if_interrupted("no call was sent"), emulator_or_fail(cloud), drive(cloud, fleet) as driving:
             driven, interrupt = watch_drive(
                 cloud, fleet, driving, requests_per_second=requests_per_second, seconds=seconds, seed=seed
             )
@@ -44,7 +44,7 @@ def local_drive(
         print_json(driven.to_json())
     else:
         try:
-            with standin_or_fail(cloud):
+            with emulator_or_fail(cloud):
                 screen = fleet_screen(fleet_status(cloud, fleet), watch.look(), driven)
         except typer.Exit:
             wide.print(fleet_screen(FleetStatus({}, (), (), {}), (), driven))

@@ -187,6 +187,7 @@ def _collect(
                 held,
                 bucket=bucket,
                 now=now,
+                # A deployment may have begun to use a version since the first look.
                 look_again=lambda: read_deployed(sagemaker, bucket, known=deployed),
                 permanently=permanently,
                 done=one,

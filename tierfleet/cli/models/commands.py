@@ -28,8 +28,8 @@ from tierfleet.cli.models.options import (
     models_or_fail,
     need_xgboost,
     package_options,
-    skipped_files,
     target_or_fail,
+    warn_of_skipped_files,
 )
 from tierfleet.cli.models.output import PackagingNotes, print_findings, print_outcomes
 from tierfleet.cli.progress import counter
@@ -70,7 +70,7 @@ def models_package(
     """Make an artefact <tenant>/<version>.tar.gz of each model for an image, and compare its scores with the file's."""
     options = package_options(rounds, missing, libsvm_base, preprocessing, forest, contribs)
     target = target_or_fail(config, image)
-    skipped = skipped_files([models])
+    skipped = warn_of_skipped_files([models])
     try:
         files = find_models(models)
     except ValueError as error:
@@ -85,6 +85,7 @@ def models_package(
             try:
                 made = package(model, target, options)
                 artefact.parent.mkdir(parents=True, exist_ok=True)
+                # Before the artefact: an interruption in between must not leave one whose source is unknown.
                 if made.source:
                     sources.write_beside(artefact, made.source)
                 artefact.write_bytes(made.archive)
@@ -118,11 +119,12 @@ def models_validate(
     need_xgboost("models validate")
     fleet = load_or_fail(config) if config else None
     options, target = package_options(rounds), None if fleet else target_or_fail(None, image)
-    skipped = skipped_files(paths)
+    skipped = warn_of_skipped_files(paths)
     validated = _validated(models_or_fail(paths), fleet, jobs, options, target)
     general = fleet_findings(fleet, validated) if fleet else []
     if as_json:
         data = {"ok": all(item.ok for item in validated), "files": [item.to_json() for item in validated]}
+        # The key is older than the word "skipped". Scripts read it.
         data["passed_over"] = [{"file": str(item.file), "why": item.why} for item in skipped]
         print_json({**data, "fleet_findings": [vars(finding) for finding in general]})
     else:
@@ -158,7 +160,7 @@ def models_publish(
     """
     fleet = load_or_fail(config)
     options, target = package_options(rounds, missing, libsvm_base, preprocessing, forest, contribs), target_of(fleet)
-    skipped = skipped_files(paths)
+    skipped = warn_of_skipped_files(paths)
     models, bucket = models_or_fail(paths), bucket_of(fleet)
     if not skip_validation:
         need_xgboost("the validation (or give --skip-validation)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from tierfleet.cli.console import err, fail, load_or_fail, say
-from tierfleet.models.files import ModelFile, PassedOver, every_model, passed_over
+from tierfleet.models.files import ModelFile, SkippedFile, every_model, skipped_files
 from tierfleet.models.package import PackageOptions
 from tierfleet.models.target import Target, named_target, target_of
 
@@ -98,12 +98,12 @@ def models_or_fail(paths: list[Path]) -> list[ModelFile]:
         fail(str(error))
 
 
-def skipped_files(paths: list[Path]) -> list[PassedOver]:
+def warn_of_skipped_files(paths: list[Path]) -> list[SkippedFile]:
     """The files in these paths that are not models. Prints a warning for each."""
-    passed = passed_over(paths)
-    for item in passed:
+    skipped = skipped_files(paths)
+    for item in skipped:
         say("warning", f"{item.file} is skipped: it {item.why}", check="name", console=err)
-    return passed
+    return skipped
 
 
 def need_xgboost(what: str) -> None:

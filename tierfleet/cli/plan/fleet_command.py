@@ -62,6 +62,7 @@ def _plan(
     choice: ChoiceOptions,
     output: OutputOptions,
 ) -> "tuple[Plan, FleetChange | None]":
+    # Imported here: NumPy, DuckDB and Numba take seconds, and other commands need none of them.
     from tierfleet.planning.planner import make_plan
     from tierfleet.planning.request import PlanRequest, profile_name
     from tierfleet.planning.search.tiering import TieringRules

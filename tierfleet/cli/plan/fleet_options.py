@@ -105,6 +105,7 @@ class ChoiceOptions:
         int | None, _choice("The fewest instances. Default: 2, or 1 as in the file.", min=1, max=100)
     ] = None
     max_instances: Annotated[int | None, _choice("The most instances. Default: 20.", min=1, max=100)] = None
+    # The former names, hidden: scripts use them.
     least_instances: Annotated[int | None, _choice("", min=1, max=100, hidden=True)] = None
     most_instances: Annotated[int | None, _choice("", min=1, max=100, hidden=True)] = None
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from tierfleet.aws_limits import INTEGER
-from tierfleet.config.hosting.tier import Guardrail, Instances, InstanceTier, RestOfFile
+from tierfleet.config.hosting.scaling import Instances
+from tierfleet.config.hosting.tier import Guardrail, InstanceTier, RestOfFile
 from tierfleet.config.problems import Problem
 from tierfleet.config.section import (
     SMALLEST_LIMIT,

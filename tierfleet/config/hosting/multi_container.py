@@ -19,7 +19,8 @@ from tierfleet.config.hosting.container_rules import (
     check_probe_against_image,
 )
 from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
-from tierfleet.config.hosting.tier import Guardrail, RestOfFile, Scaling, Tier
+from tierfleet.config.hosting.scaling import Scaling
+from tierfleet.config.hosting.tier import Guardrail, RestOfFile, Tier
 from tierfleet.config.problems import Problem
 from tierfleet.config.section import SMALLEST_LIMIT, ModelKey, Section, TenantId
 from tierfleet.runtime.hosting.multi_container import HOSTNAME_PATTERN, MAX_HOSTNAME_CHARACTERS, PRIMARY, is_hostname

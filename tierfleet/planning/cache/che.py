@@ -87,4 +87,5 @@ def _characteristic_seconds(
         return float(resident_mib @ sessions.occupancy(per_second, float(np.exp(log_seconds)))) - capacity_mib
 
     # From a microsecond to a million times the mean gap of the rarest tenant.
+    # In logarithms, since the answer may be milliseconds or months.
     return float(np.exp(brentq(excess, np.log(1e-6), np.log(1e6 / per_second.min()), xtol=1e-10)))

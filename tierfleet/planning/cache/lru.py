@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tierfleet.planning.cache import lru_kernel
 from tierfleet.planning.traffic.requests import Progress, Requests, whole_bytes
 
+# Requests at once: 50 MB of a trace that may be larger than the memory.
 _CHUNK: Final = 1 << 22
 # Instance numbers are 16 bits wide.
 _MOST_INSTANCES: Final = 32_767
@@ -166,7 +167,7 @@ def simulate(
 
 def _instances(requests: Requests, fleet: CacheFleet, given: NDArray[np.int16] | None) -> NDArray[np.int16]:
     if fleet.routing == "random":
-        return np.full(len(requests.tenants), AnyInstance, np.int16)
+        return np.full(len(requests.tenants), ANY_INSTANCE, np.int16)
     if given is None:
         return instance_by_hash(requests.tenants, fleet.instances)
     if len(given) != len(requests.tenants) or given.min() < 0 or given.max() >= fleet.instances:
@@ -241,9 +242,10 @@ def _shares(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.flo
     return shares
 
 
-AnyInstance: Final = -1
+ANY_INSTANCE: Final = -1
 
 
 def instance_by_hash(tenants: tuple[str, ...], instances: int) -> NDArray[np.int16]:
     """A stable instance per tenant, int16, that depends on its name alone; shares are even only on average."""
+    # Not hash(): Python salts it, so a plan would differ from run to run.
     return np.array([zlib.crc32(tenant.encode()) % instances for tenant in tenants], np.int16)

@@ -93,6 +93,7 @@ def calibration_server(scratch: Path) -> Iterator[CalibrationServer]:
         "SAGEMAKER_MULTI_MODEL": "true",
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "SAGEMAKER_CONTAINER_LOG_LEVEL": "30",
+        # The server loads any directory that it is asked for: only this machine may ask.
         "TIERFLEET_BIND_HOST": "127.0.0.1",
     }
     with log.open("wb") as out:
@@ -100,6 +101,7 @@ def calibration_server(scratch: Path) -> Iterator[CalibrationServer]:
             [sys.executable, "-m", "tierfleet_server"],
             stdout=out,
             stderr=subprocess.STDOUT,
+            # A group of its own, so that the processes that it starts end with it.
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **settings},
         )

@@ -13,8 +13,6 @@ Distributions are evaluated on fixed low-discrepancy points: the same input give
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -22,16 +20,28 @@ from numpy.typing import NDArray
 
 from tierfleet.errors import InputError
 from tierfleet.planning.cache.load_events import LoadEvents, LoadSteps
+from tierfleet.planning.profiles.draws import (
+    FETCH,
+    FIRST_BYTE,
+    OVERHEAD,
+    POINTS,
+    PREDICT,
+    WAIT,
+    Z95,
+    Z99,
+    lognormal,
+    lognormal_between,
+    normal,
+    sampled,
+    uniform,
+)
 from tierfleet.planning.profiles.load_queue import LoadWait, load_wait
 from tierfleet.planning.profiles.profile import Profile
 
 Array = NDArray[np.float64]
 
-_POINTS: Final = 4096
-_Z95, _Z99 = NormalDist().inv_cdf(0.95), NormalDist().inv_cdf(0.99)
-_SIZE, _OVERHEAD, _PREDICT, _FIRST_BYTE, _FETCH, _WAIT = range(6)
 # From a trace, what is drawn for fetches is in the waits already.
-_RUNNING: Final = _FETCH
+_RUNNING: Final = FETCH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +141,8 @@ def latency(
     Raises InputError for an empty or impossible size, weight or rate.
     """
     network = network or Network()
-    warm = (_overhead(network) + _predict(profile, _sampled(model_mb, weights))) / 1000
-    sizes = _sampled(model_mb, weights if load_weights is None else load_weights)
+    warm = (_overhead(network) + _predict(profile, sampled(model_mb, weights))) / 1000
+    sizes = sampled(model_mb, weights if load_weights is None else load_weights)
     answer = (_overhead(network) + _predict(profile, sizes)) / 1000
     load = np.maximum(_along(profile.load, sizes), 0.0)
     wait = load_wait(load, loads_per_second, profile.loads_at_once(vcpus))
@@ -144,7 +154,7 @@ def latency(
     # A cold call writes what it extracts, so the page cache still holds it when it is loaded; but it is never
     # quicker than finding the model on disk.
     cold = answer + waiting + first_byte + fetch + extract + load
-    return Latency(warm, from_disk, np.maximum(cold, from_disk), shares, wait, np.zeros(_POINTS))
+    return Latency(warm, from_disk, np.maximum(cold, from_disk), shares, wait, np.zeros(POINTS))
 
 
 def load_steps(profile: Profile, model_mb: Array, *, vcpus: int, network: Network) -> LoadSteps:
@@ -173,11 +183,11 @@ def latency_of_events(
 
     A load that runs takes a processor: where it leaves less than one for each, a call takes as much longer.
     """
-    sizes = _sampled(model_mb, weights)
+    sizes = sampled(model_mb, weights)
     overhead, predict = _overhead(network) / 1000, _predict(profile, sizes) / 1000
     warm = overhead + predict * _slowed(events.beside, vcpus)
     shares = events.shares
-    at = _uniform()[:, _WAIT]
+    at = uniform()[:, WAIT]
     answer = overhead + predict
     return Latency(
         warm,
@@ -191,74 +201,33 @@ def latency_of_events(
 
 def _slowed(beside: Array, vcpus: int) -> Array:
     """How many times as long a prediction takes, by the loads that run on its instance (shares of 0, 1, 2, ...)."""
-    running = np.searchsorted(np.cumsum(beside), _uniform()[:, _RUNNING] * (1 - 1e-12), side="right")
+    running = np.searchsorted(np.cumsum(beside), uniform()[:, _RUNNING] * (1 - 1e-12), side="right")
     slowed: Array = np.maximum((np.minimum(running, len(beside) - 1) + 1) / vcpus, 1.0)
     return slowed
 
 
-@cache
-def _uniform() -> Array:
-    """_POINTS points of the unit cube in six dimensions (Kronecker's sequence), none on its border."""
-    root = 2.0
-    for _ in range(64):  # x**7 = x + 1
-        root = (1 + root) ** (1 / 7)
-    steps = np.array([root ** -(dimension + 1) for dimension in range(6)])
-    points: Array = (0.5 + np.arange(1, _POINTS + 1)[:, None] * steps) % 1.0
-    return np.clip(points, 1e-9, 1 - 1e-9)
-
-
-@cache
-def _normal() -> Array:
-    normal: Array = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])(_uniform())
-    return normal
-
-
-def _sampled(model_mb: Sequence[float] | Array, given: Sequence[float] | Array | None) -> Array:
-    sizes = np.asarray(model_mb, float)
-    weights = np.ones(len(sizes)) if given is None else np.asarray(given, float)
-    if sizes.ndim != 1 or not len(sizes) or len(sizes) != len(weights):
-        raise InputError(f"{sizes.size} model sizes and {weights.size} weights; give as many of each, from one")
-    if not (np.isfinite(sizes).all() and (sizes > 0).all()):
-        raise InputError("a model size is not above 0 MB")
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
-        raise InputError("a weight of a model is below 0, or all are 0")
-    order = np.argsort(sizes)
-    reached = np.cumsum(weights[order]) / weights.sum()
-    picked: Array = sizes[order][np.minimum(np.searchsorted(reached, _uniform()[:, _SIZE]), len(sizes) - 1)]
-    return picked
-
-
-def _lognormal(dimension: int, median: float, sigma: float) -> Array:
-    return median * np.exp(sigma * _normal()[:, dimension])
-
-
-def _between(p5: float, p95: float) -> tuple[float, float]:
-    """Median and sigma of the lognormal with these percentiles."""
-    return math.sqrt(p5 * p95), math.log(p95 / p5) / (2 * _Z95)
-
-
 def _first_byte_seconds(network: Network) -> Array:
-    return _lognormal(_FIRST_BYTE, *_between(network.s3_first_byte_p5_ms, network.s3_first_byte_p95_ms)) / 1000
+    return lognormal(FIRST_BYTE, *lognormal_between(network.s3_first_byte_p5_ms, network.s3_first_byte_p95_ms)) / 1000
 
 
 def _slowdown(network: Network) -> Array:
-    return _lognormal(_FETCH, 1.0, math.log(network.s3_slowdown_p95) / _Z95)
+    return lognormal(FETCH, 1.0, math.log(network.s3_slowdown_p95) / Z95)
 
 
 def _overhead(network: Network) -> Array:
-    sigma = math.log(network.overhead_p99_ms / network.overhead_p50_ms) / _Z99
-    return _lognormal(_OVERHEAD, network.overhead_p50_ms, sigma)
+    sigma = math.log(network.overhead_p99_ms / network.overhead_p50_ms) / Z99
+    return lognormal(OVERHEAD, network.overhead_p50_ms, sigma)
 
 
 def _predict(profile: Profile, sizes: Array) -> Array:
     """Milliseconds: through the measured 50th, 95th and 99th percentile, lognormal between and beyond them."""
-    z = _normal()[:, _PREDICT]
+    z = normal()[:, PREDICT]
     p50, p95, p99 = (
         np.maximum(_along([(mb, getattr(times, name)) for mb, times in profile.predict], sizes), 1e-6)
         for name in ("p50", "p95", "p99")
     )
-    body, tail = np.log(p95 / p50) / _Z95, np.log(p99 / p95) / (_Z99 - _Z95)
-    return p50 * np.exp(body * np.minimum(z, _Z95) + tail * np.maximum(z - _Z95, 0))
+    body, tail = np.log(p95 / p50) / Z95, np.log(p99 / p95) / (Z99 - Z95)
+    return p50 * np.exp(body * np.minimum(z, Z95) + tail * np.maximum(z - Z95, 0))
 
 
 def _along(points: Sequence[tuple[float, float]], at: Array) -> Array:
@@ -275,10 +244,10 @@ def _along(points: Sequence[tuple[float, float]], at: Array) -> Array:
 def waiting_seconds(wait: LoadWait) -> Array:
     """Seconds: no wait with probability 1 - p, else exponentially distributed."""
     if wait.probability == 0:
-        return np.zeros(_POINTS)
+        return np.zeros(POINTS)
     if math.isinf(wait.mean_seconds_if_waiting):
-        return np.full(_POINTS, np.inf)
-    draws = _uniform()[:, _WAIT]
+        return np.full(POINTS, np.inf)
+    draws = uniform()[:, WAIT]
     return np.where(
         draws < 1 - wait.probability,
         0.0,

@@ -43,6 +43,7 @@ def load_wait(
     utilisation = offered / loads_at_once
     if offered == 0:
         return LoadWait(0.0, 0.0, 0.0)
+    # More loads come than can be done: the queue has no mean.
     if utilisation >= 1:
         return LoadWait(utilisation, 1.0, math.inf)
     variation = float((durations**2).mean()) / mean**2  # 1 + squared coefficient of variation

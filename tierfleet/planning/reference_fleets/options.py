@@ -64,7 +64,7 @@ def options(fleet: ReferenceFleet, prices: PriceTable, profiles: Mapping[str, Pr
         for name in (own, "tierfleet")
     }
     ways = _Ways(fleet, prices, profiles, own, resolved[own])
-    yield ways.as_its_file()
+    yield ways.as_configured()
     shared = ways.best(resolved[own], own)
     yield _shared_option("multi-model", shared)
     yield _shared_option("multi-model, tierfleet server", ways.best(resolved["tierfleet"], "tierfleet"))
@@ -95,7 +95,7 @@ def _shared_option(name: str, best: FleetOption) -> Option:
 class _Ways(Basis):
     """The ways that are no choice of the planner, and the planner's."""
 
-    def as_its_file(self) -> Option:
+    def as_configured(self) -> Option:
         tail = self.config.multi_model_tiers[self.config.default_tier]
         today = frozenset(tenant for tier in self.config.dedicated_tiers.values() for tenant in tier.tenants)
         option = self.model.option(describe(tail.instance_type), tail.instances.min, today)

@@ -211,5 +211,6 @@ def _beyond_capacity(tier: Tier, counts: Counts, calls_by_minute: NDArray[np.int
     changes = np.array([minute for minute, _ in counts]) - first
     in_service = np.array([count for _, count in counts])
     each_minute = in_service[np.searchsorted(changes, np.arange(len(calls_by_minute)), side="right") - 1]
+    # max_requests_per_second, not the scaling target: the target leaves room for the minutes until an instance serves.
     beyond = calls_by_minute > each_minute * tier.scaling.max_requests_per_second * 60
     return int(beyond[max(begin - first, 0) :].sum())

@@ -40,6 +40,7 @@ def bounds_over(tier: Tier, first_minute: int, last_minute: int) -> list[Bounds]
     first, last = (datetime.fromtimestamp(60 * minute, UTC) for minute in (first_minute, last_minute))
     changes = [Bounds(0, tier.instances.min, tier.instances.max)]
     for _, scheduled in sorted(tier.scaling.schedules.items()):
+        # A weekly schedule that fired before the trace still holds at its start.
         for moment in moments(scheduled.schedule, scheduled.timezone, first - timedelta(days=8), last):
             changes.append(Bounds(int(moment.timestamp() // 60), scheduled.min, scheduled.max))
     changes.sort(key=lambda bounds: bounds.from_minute)
@@ -122,6 +123,7 @@ class Scaler:
         scaling, target = self.tier.scaling, self.tier.scaling.target_invocations_per_minute
         recent = list(self.rates)
         if len(recent) >= _HIGH_MINUTES and min(recent[-_HIGH_MINUTES:]) > target:
+            # Rounded up: with one instance less the rate would be above the target again.
             wanted = math.ceil(self.in_service * recent[-1] / target - 1e-9)
             if wanted > self.desired:
                 self._ask_for(minute, wanted)
@@ -130,6 +132,7 @@ class Scaler:
         if isinstance(self.tier, MultiModelTier) and self.tier.scale_on_cache is not None:
             return
         if len(recent) == _LOW_MINUTES and max(recent) < _LOW_SHARE * target and minute >= self.in_until:
+            # By the busiest minute: removing too many would scale out again at once.
             wanted = math.ceil(self.in_service * max(recent) / target - 1e-9)
             if max(wanted, self.bounds[0].least) < self.desired:
                 self._ask_for(minute, wanted)

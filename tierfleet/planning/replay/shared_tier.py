@@ -90,6 +90,7 @@ def serve(
             unloads = simulation.unloads
         if scaler.in_service != running:
             for instance in range(running, scaler.in_service):
+                # The disk of an instance goes with it: a new one begins without a model.
                 simulation.empty_instance(instance)
             owners = homes.of(scaler.in_service)
             counts.append((minute + 1, scaler.in_service))

@@ -96,7 +96,7 @@ def tiering_alternatives(
         yield compared(name, title, search(model, other, bounds, name=f"tiers {name}", progress=progress))
 
 
-def why_it_lost(best: FleetOption, other: FleetOption, *, kept_as_today: bool = False) -> str:
+def why_not_chosen(best: FleetOption, other: FleetOption, *, kept_as_today: bool = False) -> str:
     """What a reader chooses between: how the other fleet differs in price, hit ratio, cold calls and instances."""
     apart = other.usd - best.usd
     parts = [f"{dollars(abs(apart))} a month {'less' if apart < 0 else 'more'}"]

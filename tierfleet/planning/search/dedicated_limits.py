@@ -112,6 +112,7 @@ def dedicated_problems(profile: Profile, endpoint: DedicatedTier, tenant: Tenant
     times = container_times(profile, np.array([tenant.model_mb]), np.ones(1)).warm
     if (alone := float(np.percentile(times, 99))) > INVOCATION_SECONDS:
         return [f"{tenant.name} p99 {duration(alone)} in the container; SageMaker ends a call after 60 s"]
+    # At the size that scaling would reach: a peak that needs more instances gets them.
     instances = max(endpoint.instances.min, instances_for_peak(endpoint, tenant.peak_per_second))
     wait = load_wait(times, tenant.peak_per_second / instances, describe(endpoint.instance_type).vcpus)
     at_peak = f"at its peak of {a_second(tenant.peak_per_second)} on {instances} x {endpoint.instance_type}"

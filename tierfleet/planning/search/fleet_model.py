@@ -88,6 +88,7 @@ class FleetModel:
         for instance in range(option.instances):
             sizes = resident[instance_of == instance]
             fits = sizes.sum() <= memory
+            # One less than all, at most: by the mean size they might seem to fit.
             held += len(sizes) if fits else min(int(memory / sizes.mean()), len(sizes) - 1)
         return held
 
@@ -181,6 +182,7 @@ class FleetModel:
             failures.append(f"hit ratio {points(option.hit_ratio)}, required {points(required.min_hit_ratio)}")
         if required.warm_p95_seconds is not None and warm > required.warm_p95_seconds:
             failures.append(f"warm p95 {milliseconds(warm)}, required {milliseconds(required.warm_p95_seconds)}")
+        # The queue of loads grows without end then, so a percentile of the wait means nothing.
         if busy >= 1:
             failures.append(f"loads need {percent(busy)} of the time there is in the busiest hour")
         elif required.cold_p95_seconds is not None and cold is not None and cold > required.cold_p95_seconds:

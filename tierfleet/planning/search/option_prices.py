@@ -12,7 +12,7 @@ from tierfleet.cost.price import UnknownPriceError
 from tierfleet.cost.prices import PriceTable
 from tierfleet.cost.usage import Usage
 from tierfleet.instance_types import InstanceType
-from tierfleet.planning.search.proposed import proposed_config, tenants_elsewhere
+from tierfleet.planning.search.proposed import proposed_config, tenants_on_other_tiers
 
 _PER_INSTANCE: Final = ("instances", "volumes")
 
@@ -69,7 +69,7 @@ class OptionPrices:
         traffic = self.usage.traffic
         if traffic is None:
             return (0.0,) * 24
-        others = tenants_elsewhere(self.config).keys()
+        others = tenants_on_other_tiers(self.config).keys()
         return traffic.together([name for name in traffic.calls_per_hour if name not in dedicated | others])
 
     def _tail(self, instance_type: InstanceType, instances: int, dedicated: frozenset[str]) -> MultiModelTier:

@@ -6,7 +6,7 @@ from typing import Final
 
 from tierfleet.config import DedicatedTenant, DedicatedTier, FleetConfig, MultiModelTier
 from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
-from tierfleet.config.hosting.tier import Instances, Scaling
+from tierfleet.config.hosting.scaling import Instances, Scaling
 from tierfleet.instance_types import InstanceType, describe
 
 NEW_DEDICATED_TIER: Final = "whale"
@@ -21,7 +21,7 @@ def dedicated_tenants(config: FleetConfig) -> dict[str, str]:
     return {tenant: name for name, tier in config.dedicated_tiers.items() for tenant in tier.tenants}
 
 
-def tenants_elsewhere(config: FleetConfig) -> dict[str, str]:
+def tenants_on_other_tiers(config: FleetConfig) -> dict[str, str]:
     """Tenant to the name of its tier, of the tiers that a plan leaves as they are: neither the default one nor
     dedicated."""
     left = {name: tier for name, tier in config.tiers.items() if name != config.default_tier}

@@ -188,6 +188,7 @@ def _cheapest(
             break
         if len(met) > 1 and option.usd > _tie_limit(met[0]):
             break
+        # Before the call times: the hit ratio is known, and call times take a pass over the trace.
         if required.min_hit_ratio is not None and option.hit_ratio < required.min_hit_ratio:
             if not met:
                 failing.append(option)

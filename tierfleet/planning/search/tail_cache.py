@@ -121,6 +121,7 @@ class TailCache:
         key = (instances, placement)
         if key not in self._placed:
             calls = self.workload.calls_per_day
+            # Seeded, so that the same traffic gives the same plan.
             drawn = np.random.default_rng([placement, instances]).integers(instances, size=len(calls), dtype=np.int16)
             self._placed[key] = np.empty_like(drawn)
             self._placed[key][np.argsort(-calls, kind="stable")] = drawn

@@ -6,6 +6,7 @@ import duckdb
 
 from tierfleet.errors import InputError
 
+# DuckDB's own default is 80 % of the machine, which the simulation needs too.
 MEMORY_MIB = 1024
 
 

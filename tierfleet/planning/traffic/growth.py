@@ -30,8 +30,7 @@ _NOISE_OF_WEEKS: Final = 0.03
 # Trends change, by so much of the calls a week from one week to the next: an assumption, since weeks that are still to
 # come show nothing. Its effect grows with the time to the power of 1.5 (a local linear trend).
 _TREND_CHANGES: Final = 0.005
-# Four of five outcomes are expected between the ends of an interval.
-INTERVAL_SHARE: Final = 0.8
+# Standard deviations on each side of the forecast: four of five outcomes are expected between the ends.
 _Z80: Final = 1.2815515655446004
 # A tenant is new if so many of its calls would be missing in the weeks before its first one.
 _MISSED_CALLS: Final = 5.0
@@ -203,6 +202,7 @@ def _of_fleet(totals: Array) -> tuple[float, float]:
     spread = float((at**2).sum())
     steep = float((at * totals).sum()) / spread / mean
     residual = totals / mean - 1 - steep * at
+    # Two parameters are fitted: two weeks leave no error to measure.
     freedom = weeks - 2
     variance = float((residual**2).sum()) / freedom if freedom > 0 else 0.0
     variance = max(variance, _NOISE_OF_WEEKS**2 + 1 / mean)

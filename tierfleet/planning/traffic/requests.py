@@ -55,6 +55,7 @@ class Requests:
     def requests_per_tenant(self) -> NDArray[np.int64]:
         """int64, one count per tenant."""
         counts = np.zeros(len(self.tenants), np.int64)
+        # In pieces: bincount would copy a mapped trace into memory whole.
         step = 1 << 22
         for start in range(0, len(self), step):
             counts += np.bincount(self.tenant[start : start + step], minlength=len(self.tenants))

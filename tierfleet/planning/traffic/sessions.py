@@ -92,6 +92,7 @@ def fit_sessions(
         expected = [share @ sessions.gap_within(rate, length) for length in lengths.values()]
         return np.asarray(np.array(expected) - seen)
 
+    # In logarithms, and from three starts: the error has more than one minimum.
     bounds = (np.log([1e-4, 1.0]), np.log([1e4, 86400.0]))
     starts = [np.log([1.5, gap]) for gap in (20.0, 300.0, 3000.0)]
     best = min((least_squares(error, start, bounds=bounds) for start in starts), key=lambda fit: float(fit.cost))

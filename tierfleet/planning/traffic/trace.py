@@ -14,8 +14,8 @@ from tierfleet.planning.traffic.duckdb_session import MEMORY_MIB, connect, quote
 from tierfleet.planning.traffic.requests import Progress, Requests
 from tierfleet.planning.traffic.trace_columns import Columns
 from tierfleet.planning.traffic.trace_files import Relation, relation
-from tierfleet.planning.traffic.trace_notices import about
-from tierfleet.planning.traffic.trace_sql import BY_THEMSELVES, RAW, TimeForm, given, reason_of, seconds_of, zone_of
+from tierfleet.planning.traffic.trace_notices import trace_notices
+from tierfleet.planning.traffic.trace_sql import INFERRED, RAW, TimeForm, given, reason_of, seconds_of, zone_of
 
 # Longer traces are kept in files and mapped, so that the system may drop what is not read.
 _MOST_IN_MEMORY: Final = 8_000_000
@@ -60,7 +60,7 @@ def read_trace(
     columns: Columns | None = None,
     timezone: str | None = None,
     strict: bool = False,
-    form: TimeForm = BY_THEMSELVES,
+    form: TimeForm = INFERRED,
     memory_mib: int = MEMORY_MIB,
     progress: Progress | None = None,
 ) -> Trace:
@@ -88,7 +88,7 @@ def read_trace(
     if bad_rows:
         listed = "; ".join(str(bad) for bad in bad_rows)
         notices.insert(0, f"left out {sum(bad.count for bad in bad_rows):,} of {rows:,} rows: {listed}")
-    notices = [*about(requests), *notices]
+    notices = [*trace_notices(requests), *notices]
     return Trace(requests, files.shape, rows, bad_rows, tuple(notices), latency)
 
 
@@ -99,7 +99,7 @@ class Reading:
     columns: Columns
     timezone: str | None
     strict: bool
-    form: TimeForm = BY_THEMSELVES
+    form: TimeForm = INFERRED
 
     def trace(self, source: str, folder: Path, progress: Progress | None = None) -> Trace:
         """The trace of `read_trace`, read in this way."""
@@ -222,6 +222,7 @@ def _array(file: Path, kind: type[Number], length: int) -> NDArray[Number]:
 
 def _latency(connection: duckdb.DuckDBPyConnection) -> dict[int, float]:
     row = connection.execute(
+        # Approximate: exact percentiles would need all latencies in memory.
         "SELECT approx_quantile(latency, [0.5, 0.95, 0.99]) FROM staged WHERE reason IS NULL AND latency IS NOT NULL"
     ).fetchone()
     return {} if row is None or row[0] is None else dict(zip((50, 95, 99), row[0], strict=True))

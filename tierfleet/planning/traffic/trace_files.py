@@ -53,6 +53,7 @@ def relation(connection: duckdb.DuckDBPyConnection, source: str, columns: Column
         if ending == ".parquet":
             return _table(connection, source, f"read_parquet({quoted(source)}, union_by_name = true)", columns)
         if ending in (".csv", ".tsv"):
+            # As text: DuckDB guesses types from the first rows, and a tenant 007 would become 7.
             reader = f"read_csv({quoted(source)}, all_varchar = true, header = true, "
             return _table(connection, source, reader + "store_rejects = true)", columns)
         if ending in _LINES:

@@ -20,7 +20,7 @@ _ONE_EACH: Final = 0.8
 _LEAST_UNIX_SECONDS: Final = 946_684_800
 
 
-def about(requests: Requests) -> list[str]:
+def trace_notices(requests: Requests) -> list[str]:
     """The worst first."""
     notices = []
     if requests.duration_seconds == 0:

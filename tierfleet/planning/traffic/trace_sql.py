@@ -54,10 +54,10 @@ class TimeForm:
 
 
 # Numbers by their magnitude, text as ISO 8601.
-BY_THEMSELVES: Final = TimeForm()
+INFERRED: Final = TimeForm()
 
 
-def seconds_of(column: str, kind: str, timezone: str, form: TimeForm = BY_THEMSELVES) -> str:
+def seconds_of(column: str, kind: str, timezone: str, form: TimeForm = INFERRED) -> str:
     """Unix seconds, DOUBLE, of a column of a DuckDB type; NULL where it cannot be read.
 
     timezone: of times without a zone. form: how they are written.
@@ -80,7 +80,7 @@ def seconds_of(column: str, kind: str, timezone: str, form: TimeForm = BY_THEMSE
     )
 
 
-def zone_of(column: str, kind: str, form: TimeForm = BY_THEMSELVES) -> str:
+def zone_of(column: str, kind: str, form: TimeForm = INFERRED) -> str:
     """Whether a time carries a zone, BOOLEAN; NULL for numbers, which are UTC by definition."""
     if form.format is not None:
         return "true" if "%z" in form.format or "%Z" in form.format else "false"

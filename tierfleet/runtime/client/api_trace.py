@@ -15,6 +15,7 @@ from tierfleet.runtime.aws_errors import classify
 from tierfleet.runtime.clients import CallingClients
 
 _CONTEXT_KEY: Final = "tierfleet_trace"
+# What is traced is printed, and pasted into issues.
 _SECRET_HEADERS: Final = frozenset({"authorization", "x-amz-security-token"})
 
 

@@ -111,6 +111,7 @@ class Call:
             sent_at = self._clock()
             try:
                 sent = send(route)
+            # Another attempt would need the same memory.
             except MemoryError:
                 raise
             except Exception as error:
@@ -152,6 +153,8 @@ class Call:
         request: dict[str, Any] = {
             "EndpointName": route.endpoint,
             "Body": body,
+            # Both are always sent. The stock image reads a body without a type as libsvm. Without Accept it answers
+            # JSON on a multi-model endpoint and CSV on a dedicated one, so a promotion would change the reply's format.
             "ContentType": content_type,
             "Accept": accept,
         }
@@ -232,6 +235,7 @@ class Call:
     def _take_route(self, route: Route) -> None:
         self._route = route
         if self._extends:
+            # A cold call to a serverless endpoint takes minutes, and only the route says that it is one.
             self._deadline = max(self._deadline, self._started + route.shape.longest_answer_seconds)
 
     def _renew_pointer(self) -> bool:
@@ -239,6 +243,7 @@ class Call:
         old = self._pointer
         if old is None or self._pointer_renewed:
             return False
+        # Garbage collection deletes old versions, so a cached pointer may name one that is gone. A fresh one may not.
         self._pointer_renewed = True
         try:
             newer = self._services.pointers.newer_than(old, seconds_left=self.seconds_left())

@@ -134,6 +134,7 @@ _REMEDY: Final[Mapping[type[CallError], str]] = {
     DeadlineExceededError: "give the call more time, or warm the tenant up",
 }
 _MODEL_ERROR: Final = re.compile(r"Received (?P<side>client|server) error \(\d+\)")
+# A failure object may be a whole traceback of the model server.
 _LONGEST_FAILURE_CHARACTERS: Final = 300
 _NETWORK: Final = "check the network, the region and AWS_ENDPOINT_URL"
 

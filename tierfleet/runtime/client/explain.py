@@ -112,6 +112,7 @@ def explain(
     trace.take()
     first, error = _attempt(invoke)
     requests = tuple(trace.take())
+    # SageMaker does not say whether a call loaded its model: only a second one, which finds it loaded, can tell.
     repeat = _attempt(invoke)[0] if first else None
     target_model = next(
         (request.sent.get(_TARGET_MODEL_HEADER) for request in reversed(requests) if request.operation == INVOKE), None

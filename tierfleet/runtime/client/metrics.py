@@ -17,6 +17,7 @@ from tierfleet.runtime import metrics
 
 # Never a tenant id, which has no underscore.
 OTHER_TENANTS: Final = "_other"
+# A process that is killed loses the counts of this time.
 FLUSH_SECONDS: Final = 10.0
 NAMES_KEPT_SECONDS: Final = 3600.0
 # If more calls wait to be written, the oldest are dropped, so that memory stays bounded.

@@ -92,6 +92,7 @@ class Results:
             if finished:
                 pause = FIRST_PAUSE_SECONDS
             elif pending:
+                # Many waiters that started together would otherwise keep asking S3 together.
                 self.sleep(min(left, pause * (1 + self.jitter()) / 2))
                 pause = min(LONGEST_PAUSE_SECONDS, pause * _GROWTH)
         for index, submission in pending:
@@ -105,6 +106,7 @@ class Results:
 
     def _look(self, submission: Submission) -> Reply | None:
         """The reply; None while there is neither it nor a failure. Raises CallError."""
+        # The reply first: nearly every request succeeds, so a look at a finished one is one GET.
         output = self._read(submission, submission.output_location)
         if output is not None:
             body, content_type = output

@@ -16,6 +16,7 @@ MOST_ATTEMPTS: Final[Mapping[Kind, float]] = {
     Kind.CONTAINER_BUSY: 3,
     Kind.OUT_OF_MEMORY: 3,
     Kind.CONNECTION: 3,
+    # Each attempt may take 70 s, and the model server may still be at work on the first one.
     Kind.READ_TIMEOUT: 2,
 }
 FIRST_PAUSE_SECONDS: Final = 0.05

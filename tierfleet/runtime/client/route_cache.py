@@ -9,7 +9,8 @@ from typing import Final, Protocol
 
 from tierfleet.runtime.appconfig import Fetched
 from tierfleet.runtime.aws_errors import classify
-from tierfleet.runtime.route_document import RouteDocument, RoutesError, parse_routes
+from tierfleet.runtime.route_document import RouteDocument, RoutesError
+from tierfleet.runtime.route_parsing import parse_routes
 from tierfleet.runtime.route_parts import TENANTS, WARM_UP, ReadPart
 from tierfleet.runtime.single_flight import SingleFlight
 
@@ -169,6 +170,7 @@ class RouteCache:
             if self._document is None:
                 raise RoutesError(f"there is no route document of {self._fleet} {self._environment}")
             ttl_seconds = self._ttl_seconds or self._document.ttl_seconds or DEFAULT_TTL_SECONDS
+            # AppConfig answers an earlier poll with an error.
             interval_seconds = max(fetched.next_poll_seconds, ttl_seconds)
             self._poll_at = self._clock() + interval_seconds
             self._wait_at = self._poll_at + interval_seconds
@@ -178,6 +180,7 @@ class RouteCache:
         with self._lock:
             if self._document is None:
                 return
+            # No call waits while AppConfig fails: routes change seldom, so the last ones are most likely right.
             self._poll_at = self._clock() + RETRY_PAUSE_SECONDS
             self._wait_at = float("inf")
         reason = str(error) if isinstance(error, RoutesError) else classify(error).sentence

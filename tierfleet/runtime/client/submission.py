@@ -170,6 +170,7 @@ def submit(call: "Call", aws: CallingClients, request: AsyncRequest) -> Submissi
             input_location=location,
             output_location=answer["OutputLocation"],
             failure_location=answer["FailureLocation"],
+            # Not the monotonic clock: another process may read the result.
             submitted_at=time.time(),
         )
 
@@ -210,6 +211,7 @@ def _check_route(route: Route, request: AsyncRequest) -> None:
 
 
 def _upload(call: "Call", aws: CallingClients, route: Route, request: AsyncRequest) -> str:
+    # A name of its own: SageMaker reads the object later, and a second upload of that name would replace it.
     key = f"{async_prefix(route.tier, 'input', request.tenant)}{uuid.uuid4().hex}"
     body = request.body or b""
     with time_limit(call.seconds_left()):

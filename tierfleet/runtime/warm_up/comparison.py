@@ -33,6 +33,7 @@ RESOURCE_TYPE: Final = "Custom::ComparedTenants"
 PROBE_TAG: Final = "tierfleet-comparison"
 # Scores of the same model and row may differ in the last digits between processors.
 TOLERANCE: Final = 1e-6
+# A cold start or a throttle may answer the first ones.
 MOST_ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 2.0
 # Few at a time: the old endpoints serve live traffic, and a probe may cost them a load.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any, Final
 
+# One lost packet must not cost an hour.
 ANSWER_ATTEMPTS: Final = 4
 ANSWER_TIMEOUT_SECONDS: Final = 5
 # CloudFormation refuses a reply above 4,096 bytes, and JSON may need six for one character.

@@ -100,6 +100,7 @@ def _wait(invocation: Invocation, request: Mapping[str, Any], run: int) -> Answe
 
 def _start_next_run(invocation: Invocation, request: Mapping[str, Any], run: int, waiting: Waiting) -> Waiting:
     payload = json.dumps({**request, RUN_KEY: run + 1}).encode()
+    # Event: a run that waited for the next one would reach Lambda's limit before it.
     invocation.aws.lambda_.invoke(FunctionName=invocation.function_arn, InvocationType="Event", Payload=payload)
     log("warm gate goes on in its next run", reason=waiting.reason, run=run + 1)
     return waiting

@@ -31,6 +31,7 @@ def grow_like(old_endpoint: str, endpoint_name: str, *, sagemaker: "SageMakerCli
         raise
     if wanted <= _instances(endpoint_name, sagemaker):
         return None
+    # Not UpdateEndpoint, which would replace the new fleet by another one.
     sagemaker.update_endpoint_weights_and_capacities(
         EndpointName=endpoint_name,
         DesiredWeightsAndCapacities=[{"VariantName": VARIANT_NAME, "DesiredInstanceCount": wanted}],

@@ -85,6 +85,7 @@ def answer(
         if clock() >= end:
             return Answer(succeeded=False, reason=f"{problem}; {_way_out(routes, earlier)}")
         sleep(POLL_SECONDS)
+    # Callers still have the new routes until their next poll, and CloudFormation deletes the new endpoints next.
     if wait_seconds:
         sleep(wait_seconds)
     return Answer(

@@ -14,6 +14,7 @@ from tierfleet.runtime.warm_up.invocation import Settings
 
 def log(message: str, **fields: Any) -> None:
     """One line of JSON. Lambda sends standard output to CloudWatch Logs."""
+    # JSON, so that CloudWatch Logs Insights finds the fields.
     print(json.dumps({"message": message, **fields}))
 
 

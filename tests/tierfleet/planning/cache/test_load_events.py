@@ -161,11 +161,11 @@ def test_calls_that_come_in_a_burst_to_one_model_wait_for_its_load_and_are_no_hi
 def test_a_plan_from_a_trace_sees_the_burst_that_an_hours_mean_hides() -> None:
     requests = nightly(1200, 8, 20.0)
     workload = workload_from_trace(requests, np.full(1200, 40.0), skip_days=1)
-    judge = model(workload, cold_p95_seconds=15.0)
-    few = judge.evaluate(judge.option(describe("ml.m5.large"), 2, frozenset()))
+    fleet_model = model(workload, cold_p95_seconds=15.0)
+    few = fleet_model.evaluate(fleet_model.option(describe("ml.m5.large"), 2, frozenset()))
     assert few.cold_p95_seconds > 700
     assert not few.meets
-    [times] = latencies(judge, few, "whale")
+    [times] = latencies(fleet_model, few, "whale")
     assert times.outside_share == pytest.approx(0.98, abs=0.02)
     by_rates = model(replace(workload, requests=None), cold_p95_seconds=15.0)
     hidden = by_rates.evaluate(by_rates.option(describe("ml.m5.large"), 2, frozenset()))
@@ -220,27 +220,27 @@ def test_what_meets_everything_meets_it_in_every_placement() -> None:
     popularity = np.arange(1, 41) ** -1.5
     tenants = random.choice(40, 20_000, p=popularity / popularity.sum())
     requests = requests_of(tenants.tolist(), np.sort(86_400 * random.random(20_000)).tolist(), count=40)
-    judge = model(workload_from_trace(requests, np.full(40, 40.0), skip_days=0.1))
-    option = judge.evaluate(judge.option(describe("ml.m5.large"), 2, frozenset()))
-    worst = judge.in_every_placement(option)
+    fleet_model = model(workload_from_trace(requests, np.full(40, 40.0), skip_days=0.1))
+    option = fleet_model.evaluate(fleet_model.option(describe("ml.m5.large"), 2, frozenset()))
+    worst = fleet_model.in_every_placement(option)
     low, high = worst.hit_ratio_range
     assert low == worst.hit_ratio <= option.hit_ratio <= high
     assert low < high
-    [times] = latencies(judge, worst, "whale")
+    [times] = latencies(fleet_model, worst, "whale")
     assert times.warm.share == pytest.approx(worst.hit_ratio, abs=0.01)
-    one = judge.evaluate(judge.option(describe("ml.m5.large"), 1, frozenset()))
-    assert judge.in_every_placement(one) is one
+    one = fleet_model.evaluate(fleet_model.option(describe("ml.m5.large"), 1, frozenset()))
+    assert fleet_model.in_every_placement(one) is one
 
 
 def test_a_burst_has_a_range_of_cold_p95_by_placement_and_the_plan_says_why() -> None:
     """1,200 models fill ten instances: where chance gives one a few more than it holds, its calls wait much longer."""
     requests = nightly(1200, 8, 20.0)
     workload = workload_from_trace(requests, np.full(1200, 40.0), skip_days=1)
-    judge = model(workload, cold_p95_seconds=15.0)
-    first = judge.evaluate(judge.option(describe("ml.r5.xlarge"), 10, frozenset()))
+    fleet_model = model(workload, cold_p95_seconds=15.0)
+    first = fleet_model.evaluate(fleet_model.option(describe("ml.r5.xlarge"), 10, frozenset()))
     assert first.meets
     assert first.cold_p95_seconds == pytest.approx(9.8, abs=0.5)
-    worst = judge.in_every_placement(first)
+    worst = fleet_model.in_every_placement(first)
     low, high = worst.cold_p95_range
     assert low < 6
     assert high > 15

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from local_cloud.testing.fleets import fleet
 from tierfleet.config import MultiModelTier
 from tierfleet.config.hosting.multi_model import ScaleOnCache
-from tierfleet.config.hosting.tier import ScheduledCapacity
+from tierfleet.config.hosting.scaling import ScheduledCapacity
 from tierfleet.planning.replay.scaling import BOOT_MINUTES, Bounds, Scaler, bounds_over, instance_minutes
 
 # 2026-11-02 is a Monday.

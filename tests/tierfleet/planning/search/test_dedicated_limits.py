@@ -12,7 +12,7 @@ from tierfleet.instance_types import describe
 from tierfleet.planning.planner import make_plan
 from tierfleet.planning.profiles.profile import PredictTime
 from tierfleet.planning.search.dedicated_limits import TenantLoad, dedicated_problems
-from tierfleet.planning.search.proposed import new_dedicated_tier, tenants_elsewhere
+from tierfleet.planning.search.proposed import new_dedicated_tier, tenants_on_other_tiers
 from tierfleet.planning.search.requirements import Requirements
 
 STOCK = PROFILES["stock"]
@@ -73,8 +73,8 @@ def test_an_endpoint_that_is_there_and_too_small_is_a_failure_of_the_fleet_as_it
     whale = next(iter(config.dedicated_tiers.values()))
     name = min(whale.tenants)
     workload = steady({name: 100_000.0, "other": 1_000.0}, model_mb=20_000.0)
-    judge = model(workload, config=config)
-    option = judge.evaluate(judge.option(describe("ml.m5.xlarge"), 2, frozenset({name})))
+    fleet_model = model(workload, config=config)
+    option = fleet_model.evaluate(fleet_model.option(describe("ml.m5.xlarge"), 2, frozenset({name})))
     assert any(text.startswith(f"{name}: its model takes") for text in option.failures)
 
 
@@ -87,4 +87,4 @@ def test_a_plan_leaves_tenants_of_other_shapes_where_they_are() -> None:
     rare = serverless_tier(memory_size_in_mb=1024, max_concurrency=1)
     further = {**document()["tiers"]["tail"], "default": False, "warm_up": DELETE, "tenants": ["s1"]}
     config = fleet(network_isolation=False, routes={"bake_minutes": 7}, tiers={"rare": rare, "further": further})
-    assert tenants_elsewhere(config) == {"r1": "rare", "s1": "further"}
+    assert tenants_on_other_tiers(config) == {"r1": "rare", "s1": "further"}

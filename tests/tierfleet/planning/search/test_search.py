@@ -9,7 +9,7 @@ from workloads import PRICES, PRICES_FEW, model, steady, tiering, zipf
 
 from local_cloud.testing.fleets import fleet
 from tierfleet.instance_types import describe
-from tierfleet.planning.search.alternatives import sensitivity, why_it_lost
+from tierfleet.planning.search.alternatives import sensitivity, why_not_chosen
 from tierfleet.planning.search.candidates import candidate_types
 from tierfleet.planning.search.fleet_model import FleetModel
 from tierfleet.planning.search.fleet_option import FleetOption
@@ -37,16 +37,16 @@ def test_only_types_with_a_price_that_the_image_runs_on_are_candidates() -> None
 @pytest.mark.parametrize("profile", ["stock", "booster"])
 @pytest.mark.parametrize("hit_ratio", [0.5, 0.9])
 def test_the_pruned_search_finds_what_looking_at_everything_finds(profile: str, hit_ratio: float) -> None:
-    judge = model(WORKLOAD, profile, min_hit_ratio=hit_ratio, cold_p95_seconds=4.0, usd=3000.0)
-    result = search(judge, tiering(WORKLOAD), BOUNDS)
+    fleet_model = model(WORKLOAD, profile, min_hit_ratio=hit_ratio, cold_p95_seconds=4.0, usd=3000.0)
+    result = search(fleet_model, tiering(WORKLOAD), BOUNDS)
     none: frozenset[str] = frozenset()
     everything = [
-        judge.evaluate(judge.option(instance_type, count, none))
+        fleet_model.evaluate(fleet_model.option(instance_type, count, none))
         for instance_type in TYPES
-        if judge.fits(instance_type, none)
+        if fleet_model.fits(instance_type, none)
         for count in range(2, 7)
-        if judge.prices.usd(instance_type, count, none, 0) <= 3000
-        and judge.option(instance_type, count, none).hit_ratio >= hit_ratio
+        if fleet_model.prices.usd(instance_type, count, none, 0) <= 3000
+        and fleet_model.option(instance_type, count, none).hit_ratio >= hit_ratio
     ]
     cheapest = min((option.usd for option in everything if option.meets), default=None)
     assert (result.best.usd if result.best else None) == pytest.approx(cheapest)
@@ -87,7 +87,7 @@ def test_of_fleets_that_cost_hardly_more_the_one_with_the_better_service_is_chos
     assert best.name == "2 x ml.r5.2xlarge"
     assert runner_up.name == "10 x ml.r5.xlarge"
     assert (
-        why_it_lost(best, runner_up)
+        why_not_chosen(best, runner_up)
         == "$4.00 a month less, hit ratio 6.5 points lower, cold p95 2.56 s, 8 instances more"
     )
 
@@ -96,7 +96,7 @@ def test_the_runner_up_costs_more_and_says_what_for() -> None:
     result = search(model(WORKLOAD, min_hit_ratio=0.5), tiering(WORKLOAD), BOUNDS)
     assert result.best.usd < result.runner_up.usd
     assert result.runner_up.meets
-    assert why_it_lost(result.best, result.runner_up).startswith(
+    assert why_not_chosen(result.best, result.runner_up).startswith(
         f"${result.runner_up.usd - result.best.usd:,.0f} a month more"
     )
     assert result.cheaper.usd < result.best.usd
@@ -171,9 +171,9 @@ def test_twice_the_traffic_fails_where_the_file_allows_too_few_instances() -> No
 
 
 def test_the_share_outside_the_sla_is_that_of_the_classes_that_break_it() -> None:
-    judge = model(WORKLOAD, cold_p95_seconds=1.0, warm_p95_seconds=0.3)
-    option = judge.option(describe("ml.m5.xlarge"), 2, frozenset())
-    [times] = latencies(judge, option, "whale")
+    fleet_model = model(WORKLOAD, cold_p95_seconds=1.0, warm_p95_seconds=0.3)
+    option = fleet_model.option(describe("ml.m5.xlarge"), 2, frozenset())
+    [times] = latencies(fleet_model, option, "whale")
     # A load of the stock container takes longer than a second, and no warm call takes 300 ms.
     assert times.outside_share == pytest.approx(1 - option.hit_ratio)
     assert latencies(model(WORKLOAD), option, "whale")[0].outside_share is None
@@ -194,9 +194,9 @@ def test_big_models_that_are_called_rarely_make_the_cold_calls() -> None:
 def test_a_required_p99_counts_for_a_tenant_that_may_not_leave_the_shared_tier() -> None:
     calls = zipf(400, 20_000) | {"vip": 10.0}
     workload = steady(calls)
-    judge = model(workload, tenant_p99_seconds={"vip": 0.05})
+    fleet_model = model(workload, tenant_p99_seconds={"vip": 0.05})
     kept = replace(tiering(workload), keep=frozenset({"vip"}))
-    result = search(judge, kept, replace(BOUNDS, types=(describe("ml.m5.xlarge"),), max_instances=3))
+    result = search(fleet_model, kept, replace(BOUNDS, types=(describe("ml.m5.xlarge"),), max_instances=3))
     assert result.best is None
     assert any(
         text.startswith("vip p99 2.9") and "on the shared tier, required 50 ms" in text

@@ -26,14 +26,8 @@ from tierfleet.runtime.client.errors import CallError, RequestInvalidError
 from tierfleet.runtime.client.reply import parse_scores
 from tierfleet.runtime.clients import CallingClients
 from tierfleet.runtime.error_bodies import readable
-from tierfleet.runtime.route_document import RoutesError, parse_routes
-
-
-class _Anything(dict[str, Any]):
-    """Arguments for the message of any of botocore's exceptions."""
-
-    def __missing__(self, name: str) -> str:
-        return name
+from tierfleet.runtime.route_document import RoutesError
+from tierfleet.runtime.route_parsing import parse_routes
 
 
 def raised(kind: type[BaseException]) -> BaseException:

@@ -24,7 +24,8 @@ from tierfleet.runtime.client import (
 from tierfleet.runtime.client import submission as submission_module
 from tierfleet.runtime.client.results import LONGEST_PAUSE_SECONDS, OLDEST_LOOKED_AT
 from tierfleet.runtime.hosting.asynchronous import MAX_INLINE_BYTES
-from tierfleet.runtime.route_document import RoutesError, parse_routes
+from tierfleet.runtime.route_document import RoutesError
+from tierfleet.runtime.route_parsing import parse_routes
 
 ROW = b"1,2,3"
 

@@ -15,7 +15,7 @@ from tierfleet.runtime.aws_errors import Kind
 from tierfleet.runtime.client import FleetClient, retries
 from tierfleet.runtime.client import errors as call_errors
 from tierfleet.runtime.client.settings import ClientSettings
-from tierfleet.runtime.route_document import parse_routes
+from tierfleet.runtime.route_parsing import parse_routes
 
 PAGE = (Path(__file__).parents[4] / "docs" / "calling.md").read_text()
 JSON_BLOCKS = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]

@@ -34,7 +34,7 @@ from tierfleet.runtime.aws_errors import Kind
 from tierfleet.runtime.client import FleetClient, errors
 from tierfleet.runtime.client.pointer_cache import PointerSource
 from tierfleet.runtime.client.settings import ClientSettings
-from tierfleet.runtime.route_document import parse_routes
+from tierfleet.runtime.route_parsing import parse_routes
 
 ROW = b"0.5,2,1"
 

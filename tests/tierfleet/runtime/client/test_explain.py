@@ -12,7 +12,7 @@ from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.api_trace import ApiTrace
 from tierfleet.runtime.client.explain import CacheState, Explanation, explain
 from tierfleet.runtime.client.reply import Reply
-from tierfleet.runtime.route_document import parse_routes
+from tierfleet.runtime.route_parsing import parse_routes
 
 Explained = Callable[..., Explanation]
 

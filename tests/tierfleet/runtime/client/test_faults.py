@@ -29,7 +29,7 @@ from tierfleet.runtime.client import FleetClient, errors
 from tierfleet.runtime.client.errors import CallError
 from tierfleet.runtime.client.pointer_cache import PointerSource
 from tierfleet.runtime.client.settings import ClientSettings
-from tierfleet.runtime.route_document import parse_routes
+from tierfleet.runtime.route_parsing import parse_routes
 
 ROOT = Path(__file__).parents[4]
 

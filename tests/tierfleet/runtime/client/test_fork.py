@@ -23,7 +23,7 @@ from loopback import ENVIRONMENT, FLEET, FakeAws, route_document, score, serving
 from tierfleet.runtime import clients
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.errors import RequestInvalidError
-from tierfleet.runtime.route_document import parse_routes
+from tierfleet.runtime.route_parsing import parse_routes
 
 TENANTS = [f"m{number:02}" for number in range(10, 40)]
 LONGEST_CHILD_SECONDS = 60

@@ -10,7 +10,8 @@ from loopback import Clock, fleet_client, route_document
 
 from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.errors import CallError, EndpointGoneError, RequestInvalidError
-from tierfleet.runtime.route_document import RoutesError, parse_routes
+from tierfleet.runtime.route_document import RoutesError
+from tierfleet.runtime.route_parsing import parse_routes
 
 TRIO = "fraud--prod--trio--m09--mce-m5-large"
 CONTAINERS = {

@@ -11,7 +11,8 @@ from tierfleet.runtime.client import FleetClient
 from tierfleet.runtime.client.errors import CallError, DeadlineExceededError, RequestInvalidError
 from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS, SHAPES
-from tierfleet.runtime.route_document import RoutesError, parse_routes
+from tierfleet.runtime.route_document import RoutesError
+from tierfleet.runtime.route_parsing import parse_routes
 from tierfleet.runtime.time_limit import seconds_allowed
 
 RARE = "fraud--prod--rare--m07--serverless"

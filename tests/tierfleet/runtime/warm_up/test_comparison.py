@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tierfleet.runtime.route_document import RouteDocument, parse_routes
+from tierfleet.runtime.route_document import RouteDocument
+from tierfleet.runtime.route_parsing import parse_routes
 from tierfleet.runtime.time_limit import seconds_allowed
 from tierfleet.runtime.warm_up.comparison import MOST_ATTEMPTS, Move, answer, compare, moves
 

@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierfleet.runtime.route_document import RouteDocument, parse_routes
+from tierfleet.runtime.route_document import RouteDocument
+from tierfleet.runtime.route_parsing import parse_routes
 from tierfleet.runtime.warm_up.moved_tenants import moved_tenants
 
 SHARED, OWN = ("tail", "rare"), ("whale", "orca")

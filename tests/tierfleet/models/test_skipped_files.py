@@ -9,7 +9,7 @@ from small_models import small_model
 from typer.testing import CliRunner
 
 from tierfleet.cli import app
-from tierfleet.models.files import passed_over
+from tierfleet.models.files import skipped_files
 
 runner = CliRunner()
 
@@ -74,7 +74,7 @@ def test_what_a_file_is_and_what_to_do(
     tmp_path: Path, model: bytes, name: str, content: bytes | None, sentence: str
 ) -> None:
     write(tmp_path, {name: model if content is None else content, "ok/v1.ubj": model})
-    [skipped] = passed_over([tmp_path])
+    [skipped] = skipped_files([tmp_path])
     assert (skipped.file, sentence in skipped.why) == (tmp_path / name, True), skipped.why
 
 
@@ -87,7 +87,7 @@ def test_who_names_a_tenants_own_folder_is_told_to_name_the_file(tmp_path: Path,
 
 def test_texts_tables_and_hidden_files_are_left_alone(tmp_path: Path, model: bytes) -> None:
     write(tmp_path, {"README.md": b"x", "m/notes.txt": b"x", "m/v1.ubj": model, ".git/x.ubj": model, "m/.v1.swp": b"x"})
-    assert passed_over([tmp_path]) == []
+    assert skipped_files([tmp_path]) == []
 
 
 def test_packaging_says_each_cut_and_conversion(tmp_path: Path, model: bytes) -> None:

@@ -25,7 +25,7 @@ _UNANSWERED_LOOKS = 5
 _SURE_LOOKS = 2
 
 
-def running_standin() -> "LocalCloud":
+def running_emulator() -> "LocalCloud":
     """The local emulator of this directory. Ends the command if none answers."""
     from local_cloud import NotRunningError, running
 
@@ -36,7 +36,7 @@ def running_standin() -> "LocalCloud":
 
 
 @contextmanager
-def standin_or_fail(cloud: "LocalCloud | None" = None) -> Iterator[None]:
+def emulator_or_fail(cloud: "LocalCloud | None" = None) -> Iterator[None]:
     """End the command with one sentence if the local emulator stops or hangs, whatever the command waits for."""
     try:
         with nullcontext() if cloud is None else _watched(cloud):
@@ -73,7 +73,8 @@ def _watched(cloud: "LocalCloud") -> Iterator[None]:
                 os.kill(os.getpid(), signal.SIGUSR2)
 
     before = signal.signal(signal.SIGUSR2, end)
-    watcher = threading.Thread(target=look, daemon=True, name="standin-watch")
+    # A thread that sends a signal: a command that waits inside botocore can be ended in no other way.
+    watcher = threading.Thread(target=look, daemon=True, name="emulator-watch")
     watcher.start()
     try:
         try:
