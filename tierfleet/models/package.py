@@ -70,7 +70,7 @@ def package(
 
     from tierfleet.models.target import DENSE
 
-    content, chosen, asked = model.file.read_bytes(), target or DENSE, options or PackageOptions()
+    content, chosen, asked = model.read(), target or DENSE, options or PackageOptions()
     # An archive that a user made is changed only on request.
     forest: Forest = asked.forest if asked.forest != "auto" else "none" if model.packaged else chosen.forest
     bare = bare_model(content) if model.packaged else content
