@@ -123,7 +123,7 @@ def test_a_bad_payload_is_the_callers_and_says_why(content_type: str, body: byte
 EIGHT = np.arange(1, 9, dtype=np.float32)
 
 
-@given(st.text(alphabet="1.e- ,\n\r\t\x0b_\"", max_size=24))
+@given(st.text(alphabet='1.e- ,\n\r\t\x0b_"', max_size=24))
 @example("1,1,1,1,\n1,1,1,1")
 @example("1,1,1,1\n,1,1,1,1")
 @example("\n1,1,1,1,1,1,1,1")
@@ -132,7 +132,9 @@ def test_the_fast_reader_of_one_csv_row_reads_what_the_other_one_reads_or_nothin
     for body in (text.encode(), f"1,1,1,1,1,1,{text}".encode()):
         fast = one_plain_csv_row(body, MODEL)
         if fast is not None:
-            np.testing.assert_array_equal(np.frombuffer(fast.owner, np.float32), matrix_of(read_rows(body, CSV, MODEL))[0])
+            np.testing.assert_array_equal(
+                np.frombuffer(fast.owner, np.float32), matrix_of(read_rows(body, CSV, MODEL))[0]
+            )
 
 
 @pytest.mark.parametrize(

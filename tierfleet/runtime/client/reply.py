@@ -141,7 +141,8 @@ def _json_rows(text: str) -> list[Any]:
 
 
 def _csv_rows(text: str, rows: int | None) -> list[Any]:
-    lines = [[cell for cell in line.split(",") if cell.strip()] for line in text.splitlines() if line.strip(" ,")]
+    # A comma may end a line. An empty cell anywhere else is refused as no number: the scores after it would move up.
+    lines = [line.rstrip(" ,").split(",") for line in text.splitlines() if line.strip(" ,")]
     # One line has all rows on a multi-model endpoint of the stock image, a score each.
     if len(lines) == 1 and (rows != 1 or len(lines[0]) == 1):
         return lines[0]
