@@ -39,7 +39,7 @@ class State:
         try:
             read = json.loads((state_dir / _NAME).read_text())
             state = State(*(read[field.name] for field in fields(State)))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         usable = (
             isinstance(state.pid, int) and state.pid > 1 and str(state.endpoint_url).startswith("http://127.0.0.1:")

@@ -55,5 +55,5 @@ def ask(url: str, request: dict[str, Any] | None, *, seconds: float) -> Any:
         raise HTTPError(url, answer.status, answer.reason, answer.headers, io.BytesIO(text))
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ConnectionError("the process that answers there is not a local emulator") from None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 from running_server import RunningServer
@@ -15,7 +15,7 @@ from tierfleet_server.model.booster import Rows
 from tierfleet_server.model.preprocessing import Preprocessing
 from tierfleet_server.model.refusal import Refusal
 from tierfleet_server.payloads.accept import CONTENT_TYPES, Wanted, wanted
-from tierfleet_server.payloads.payload import read_rows
+from tierfleet_server.payloads.payload import one_plain_csv_row, read_rows
 from tierfleet_server.payloads.reply import render
 
 
@@ -88,6 +88,8 @@ NO_HEADERS = (
         (JSON, b"[1,2,3,4,5,6,7,[8]]", 400, "row 0, feature 7 is [8], not a number"),
         (JSON, b"[1,2,3,4,5,6,7,1e400]", 400, "row 0, feature 7 is infinite"),
         (JSON, b"[1,2,3,4,5,6,7," + b"9" * 400 + b"]", 400, "row 0, feature 7 is infinite"),
+        (LIBSVM, b"1,2,3,4,5,6,7,8", 400, "begins with '1,2,3,4,5,6,7,8'"),
+        (LIBSVM, b"cat 0:1", 400, "begins with 'cat'"),
         (LIBSVM, b"0 8:1", 400, "row 0 sets column '8'; the model has columns 0 to 7"),
         (LIBSVM, b"0 99999999999999999999:1", 400, "the model has columns 0 to 7"),
         (LIBSVM, b"0 a:1", 400, "row 0 holds 'a:1'; libsvm is"),
@@ -119,6 +121,20 @@ def test_a_bad_payload_is_the_callers_and_says_why(content_type: str, body: byte
 
 
 EIGHT = np.arange(1, 9, dtype=np.float32)
+
+
+@given(st.text(alphabet='1.e- ,\n\r\t\x0b_"', max_size=24))
+@example("1,1,1,1,\n1,1,1,1")
+@example("1,1,1,1\n,1,1,1,1")
+@example("\n1,1,1,1,1,1,1,1")
+@example("1,1,1,1,1,1,1,1\n \n")
+def test_the_fast_reader_of_one_csv_row_reads_what_the_other_one_reads_or_nothing(text: str) -> None:
+    for body in (text.encode(), f"1,1,1,1,1,1,{text}".encode()):
+        fast = one_plain_csv_row(body, MODEL)
+        if fast is not None:
+            np.testing.assert_array_equal(
+                np.frombuffer(fast.owner, np.float32), matrix_of(read_rows(body, CSV, MODEL))[0]
+            )
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def _read(file: Path) -> Manifest:
         if min(manifest.rows, manifest.rows_per_request) < 1:
             raise ValueError("no rows")
         return manifest
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file} is no manifest of tierfleet batch; delete it, or give another --out") from error
 
 
@@ -222,7 +222,7 @@ class Journal:
             expected = min(size, self._manifest.rows - chunk * size)
             if len(results) != expected or not all(len(result) == 2 for result in results):
                 raise ValueError(f"{len(results)} results instead of {expected}")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(
                 f"{self._path}: line {number} is damaged ({error}); delete it and the manifest to start again"
             ) from error

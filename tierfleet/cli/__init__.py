@@ -21,6 +21,7 @@ from tierfleet.cli.local import commands as local_commands
 from tierfleet.cli.models import commands as models_commands
 from tierfleet.cli.plan import backtest_command, calibrate_command, fleet_command, replay_command
 from tierfleet.cli.plan import commands as plan_commands
+from tierfleet.cli.values import check_values
 
 # The order in which a new user needs them, as --help lists them.
 _IN_ORDER_OF_USE = (
@@ -49,6 +50,16 @@ class _InOrderOfUse(TyperGroup):
         return sorted(super().list_commands(ctx), key=lambda name: known.get(name, len(known)))
 
 
+class _Commands(_InOrderOfUse):
+    """The commands of the first level, whose options are checked before they begin."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            check_values(command)
+        return command
+
+
 class _ModelsInOrderOfUse(_InOrderOfUse):
     order = _MODELS_IN_ORDER_OF_USE
 
@@ -57,7 +68,7 @@ class _PlanInOrderOfUse(_InOrderOfUse):
     order = _PLAN_IN_ORDER_OF_USE
 
 
-app = typer.Typer(cls=_InOrderOfUse, no_args_is_help=True, help="Host many small models on SageMaker, in tiers.")
+app = typer.Typer(cls=_Commands, no_args_is_help=True, help="Host many small models on SageMaker, in tiers.")
 app.add_typer(local_commands.app, name="local")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(models_commands.app, name="models", cls=_ModelsInOrderOfUse)

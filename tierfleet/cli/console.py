@@ -30,8 +30,11 @@ def columns(console: Console = out) -> int | None:
 
 
 def print_json(data: object) -> None:
-    """Print the output of --json with the standard indentation. Types that JSON does not know become strings."""
-    typer.echo(json.dumps(data, indent=2, default=str))
+    """Print the output of --json with the standard indentation.
+
+    Infinity and NaN become null, and types that JSON does not know strings.
+    """
+    typer.echo(json_text(data))
 
 
 def say(

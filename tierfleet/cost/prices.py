@@ -129,7 +129,7 @@ def load_prices(file: Path | None = None) -> PriceTable:
     path = file or shipped_prices_file()
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"price table {path} cannot be read: {error}; give a TOML file") from error
     mistakes: list[str] = []
     sources = {name: _source(name, table, mistakes) for name, table in _tables(document, "sources", mistakes)}

@@ -76,7 +76,7 @@ def packaging_for(
             return make(model, artefact.target)
         if not model.packaged:
             raise ValueError(f"{model.file}: {_not_packaged(artefact)}")
-        return Package(model.file.read_bytes())
+        return Package(model.read())
 
     return package_one
 

@@ -1,5 +1,6 @@
 """Model files on disk, named the way they will be keyed: `<tenant>/<version>.ubj`, `.json` or `.tar.gz`."""
 
+import errno
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,23 @@ class ModelFile:
     def target_model(self) -> str:
         """The key below `models/` that it gets, `<tenant>/<version>.tar.gz`."""
         return f"{self.tenant}/{self.version}.tar.gz"
+
+    def read(self) -> bytes:
+        """The file's bytes. Raises OSError, also for what is no plain file: a read of a pipe would wait for ever."""
+        check_plain(self.file)
+        return self.file.read_bytes()
+
+
+def check_plain(file: Path) -> None:
+    """Raises OSError if the path is missing, or is a directory, a pipe, a socket or a device."""
+    file.stat()
+    if file.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a directory; give a model file", str(file))
+    if not file.is_file():
+        raise OSError(errno.EINVAL, f"it {_NOT_PLAIN}", str(file))
+
+
+_NOT_PLAIN = "is a pipe, a socket or a device; save the model to a plain file"
 
 
 def find_models(path: Path) -> list[ModelFile]:
@@ -87,6 +105,8 @@ def skipped_files(paths: Sequence[Path]) -> list[SkippedFile]:
 
 
 def _why_not(file: Path, depth: int) -> str | None:
+    if file.exists() and not file.is_file():
+        return _NOT_PLAIN
     try:
         with file.open("rb") as opened:
             head = opened.read(4096)
@@ -139,7 +159,7 @@ _NO_MODELS = (
 
 
 def _candidates(path: Path) -> Iterator[Path]:
-    if path.is_file():
+    if not path.is_dir():
         yield path if path.parent.name else path.resolve()
         return
     for suffix in SUFFIXES:

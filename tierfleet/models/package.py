@@ -70,14 +70,16 @@ def package(
 
     from tierfleet.models.target import DENSE
 
-    content, chosen, asked = model.file.read_bytes(), target or DENSE, options or PackageOptions()
+    content, chosen, asked = model.read(), target or DENSE, options or PackageOptions()
     # An archive that a user made is changed only on request.
     forest: Forest = asked.forest if asked.forest != "auto" else "none" if model.packaged else chosen.forest
     bare = bare_model(content) if model.packaged else content
     if bare is None:
-        no_forest = "was packaged before and stays as it is; package the file that training wrote"
-        given = asked.contributions or asked.forest in ("beside", "alone")
-        return Package(content, warnings=(no_forest,) if given else (), source=sources.beside(model.file, content))
+        stays = "was packaged before and stays as it is; package the file that training wrote"
+        if others := _other_steps(content, asked):
+            raise ValueError(f"{model.file}: {stays} to give it another {' and '.join(others)}")
+        given = asked.contributions or asked.forest in ("beside", "alone") or asked.rounds != "auto"
+        return Package(content, warnings=(stays,) if given else (), source=sources.beside(model.file, content))
     try:
         served = served_model(
             bare,
@@ -104,6 +106,23 @@ def package(
         return Package(archive, tuple(served.notes), tuple(served.warnings), source)
     except BadModel as error:
         raise ValueError(f"{model.file}: {error}") from error
+
+
+def _other_steps(archive: bytes, asked: PackageOptions) -> list[str]:
+    """What was asked for the rows and is not in the metadata of an artefact."""
+    from tierfleet_server.model.artefact import METADATA, Metadata
+
+    wanted = {"missing": asked.missing, "libsvm_base": asked.libsvm_base, "preprocessing": asked.preprocessing}
+    given = [name for name, value in wanted.items() if value != getattr(PackageOptions(), name)]
+    if not given:
+        return []
+    try:
+        with tarfile.open(fileobj=BytesIO(archive), mode="r:gz") as packed:
+            content = packed.extractfile(str(METADATA))
+            recorded = Metadata.from_json(content.read()) if content is not None else None
+    except (tarfile.TarError, EOFError, OSError, ValueError, KeyError):
+        recorded = None
+    return [name for name in given if recorded is None or getattr(recorded, name) != wanted[name]]
 
 
 def bare_model(archive: bytes) -> bytes | None:

@@ -86,7 +86,7 @@ def probe_features(probe: Probe) -> int:
             return max(int(pair.partition(":")[0]) for pair in line.split() if ":" in pair) + 1
         if media_type == "text/csv":
             return len(line.split(","))
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise ValueError(f"[probe] body cannot be read as a row of {probe.content_type}: {error}") from None
     raise ValueError(
         f"[probe] content_type is {probe.content_type}; sample models need text/csv, libsvm or JSON: give models of "

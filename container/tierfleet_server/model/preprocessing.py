@@ -213,6 +213,8 @@ def _missing(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MAX:
         raise BadModel(f"missing is {shown(value)}; it must be a finite number within float32, such as -999")
+    if value and np.float32(value) == 0:
+        raise BadModel(f"missing is {value}, which is 0 as a float32, so every 0 would be missing; give 0 to mean that")
     return float(value)
 
 

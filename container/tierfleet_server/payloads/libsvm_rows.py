@@ -31,7 +31,9 @@ def read(body: bytes, features: int, categories: Categories, pace: Pace, base: i
         for place, line in enumerate(lines):
             tokens = line.split()
             if tokens:
-                _put(tokens if begun or b":" in tokens[0] else tokens[1:], values, filling.row, seen, base)
+                if not begun and b":" not in tokens[0]:
+                    _check_label(tokens.pop(0), filling.row)
+                _put(tokens, values, filling.row, seen, base)
                 begun = True
             ended = place < len(lines) - 1 or stop >= len(body) or body[end : end + 1] == b"\n"
             if ended and begun:
@@ -58,6 +60,16 @@ def _piece(body: bytes, at: int, row: int) -> tuple[int, int]:
     if end < 0:
         raise Refusal(400, f"row {row} has a word of more than {LONGEST_CELL} characters; libsvm is `column:value ...`")
     return end, end + 1
+
+
+def _check_label(token: bytes, row: int) -> None:
+    """Raise Refusal for a label that is no number: it would be a row of another format, or a csv row."""
+    try:
+        float(token)
+    except ValueError:
+        raise Refusal(
+            400, f"row {row} begins with {shown(_text(token))}; libsvm is `[label] column:value ...`"
+        ) from None
 
 
 def _put(pairs: list[bytes], values: "array[float]", row: int, seen: set[int], base: int) -> None:

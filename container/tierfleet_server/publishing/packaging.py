@@ -85,11 +85,8 @@ def metadata_of(
 ) -> Metadata:
     """What is recorded with a model; raises BadModel for what the image would not apply."""
     facts, steps = served.facts, dict(preprocessing or {})
-    asked = [
-        name
-        for name, value in (("missing", missing), ("libsvm_base", libsvm_base), ("preprocessing", steps))
-        if value not in (None, 0, {})
-    ]
+    given = {"missing": missing is not None, "libsvm_base": libsvm_base != 0, "preprocessing": bool(steps)}
+    asked = [name for name, is_given in given.items() if is_given]
     if stock and asked:
         raise BadModel(
             f"{' and '.join(asked)} cannot be applied by the stock image, which knows no metadata; prepare the rows in "

@@ -19,7 +19,7 @@ def emit_lambda_logs(function: dict[str, Any], request_id: str, log: str, *rest:
         if '"_aws"' in line:
             try:
                 _store(json.loads(line))
-            except (ValueError, LookupError, TypeError, AttributeError):
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 lambda_svc.logger.warning("a line with _aws in it is not an embedded metric: %s", line[:500])
 
 

@@ -40,7 +40,7 @@ def matcher(pattern: str) -> Matcher:
         def matches(message: str) -> bool:
             try:
                 return condition(json.loads(message))
-            except ValueError:
+            except (ValueError, RecursionError):
                 return False
 
         return matches

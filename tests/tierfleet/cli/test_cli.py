@@ -100,3 +100,21 @@ def test_diff_of_a_folder_without_an_assembly_says_what_to_do(tmp_path: Path) ->
     result = runner.invoke(app, ["diff", str(tmp_path), str(tmp_path)])
     assert result.exit_code == 2
     assert "cdk synth" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["invoke", "m01", "--deadline-seconds", "inf"], "inf is no finite number"),
+        (["local", "drive", "--seconds", "inf"], "inf is no finite number"),
+        (["plan", "synthesize", "churn", "--out", "x", "--days", "inf"], "inf is no finite number"),
+        (["cost", str(CONFIG / "fraud-dev.toml"), "--cold-share", "nan"], "nan is no finite number"),
+        (["models", "package", "x", "-o", "y", "--missing", "nan"], "NaN and empty cells always mean missing"),
+        (["invoke", "m01", "--body", "\udcff"], "it is not UTF-8 text"),
+        (["models", "remove", str(CONFIG / "fraud-dev.toml"), "\udcff"], "it is not UTF-8 text"),
+    ],
+)
+def test_no_option_takes_infinity_or_bytes_that_are_no_text(arguments: list[str], sentence: str) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.output.split())

@@ -49,11 +49,34 @@ def test_rows_give_a_prediction_each_and_empty_cells_are_missing(aws: FakeAws, t
     file = tmp_path / "rows.csv"
     file.write_text("1,2\n\n3,4\n5,\n")
     result = invoke("m01", "--config", str(CONFIG / "fraud-prod.toml"), "--rows", str(file), "--json")
-    answer = json.loads(result.stdout)
+    answer = json.loads(result.stdout, parse_constant=pytest.fail)
     *numbers, missing = answer["predictions"]
     assert numbers == [score("m01", "1,2"), score("m01", "3,4")]
-    assert math.isnan(missing)
+    assert missing is None  # JSON has no NaN
     assert (answer["tier"], answer["endpoint"]) == ("whale", whale("m01"))
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_rows_from_a_spreadsheet_may_begin_with_a_byte_order_mark(aws: FakeAws, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(b"\xef\xbb\xbf1,2\r\n")
+    assert invoke("m37", *NAMED, "--rows", str(tmp_path / "rows.csv")).stdout == f"{score('m37', '1.0,2.0')!r}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"1,\xe9\n", "is not UTF-8 text: invalid continuation byte at byte 2; save it as UTF-8"),
+        (b'"' + b"1" * 200_000 + b'"', "field larger than field limit"),
+        (b"1,1_0\n", "'1_0' is no number"),
+        ("1,\u0663\n".encode(), "is no number"),
+    ],
+)
+@pytest.mark.usefixtures("as_caller", "aws")
+def test_rows_that_are_no_numbers_are_named(tmp_path: Path, content: bytes, sentence: str) -> None:
+    (tmp_path / "rows.csv").write_bytes(content)
+    result = invoke("m37", *NAMED, "--rows", str(tmp_path / "rows.csv"))
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.output.split())
 
 
 @pytest.mark.usefixtures("as_caller")

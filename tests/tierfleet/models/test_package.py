@@ -9,8 +9,10 @@ from typing import cast
 
 import pytest
 from small_models import small_model
+from typer.testing import CliRunner
 
 from tests.forest.compiled import needs_compiled
+from tierfleet.cli import app
 from tierfleet.config import FleetConfig
 from tierfleet.models.files import ModelFile, find_models
 from tierfleet.models.package import PackageOptions, package, package_file
@@ -80,3 +82,49 @@ def test_a_misnamed_folder_and_an_empty_one_are_refused(tmp_path: Path) -> None:
     (tmp_path / "No Tenant" / "v1.ubj").write_bytes(b"{")
     with pytest.raises(ValueError, match="the folder must be the tenant's id"):
         find_models(tmp_path)
+
+
+def test_what_is_asked_for_the_rows_of_an_artefact_is_in_it_or_refused(model: Path, tmp_path: Path) -> None:
+    asked = PackageOptions(missing=0.0, libsvm_base=1)
+    made = package(ModelFile("acme", "v1", model), options=asked)
+    file = tmp_path / "acme" / "v1.tar.gz"
+    file.parent.mkdir()
+    file.write_bytes(made.archive)
+    artefact = ModelFile("acme", "v1", file)
+    assert package(artefact, options=asked).archive == made.archive
+    for other, named in (
+        (PackageOptions(missing=-999), "missing"),
+        (PackageOptions(missing=0.0, preprocessing={"fill": {"0": 1}}), "preprocessing"),
+    ):
+        with pytest.raises(ValueError, match=f"was packaged before and stays as it is; .* another {named}"):
+            package(artefact, options=other)
+
+
+@pytest.mark.parametrize("missing", [0.0, -0.0, -999])
+def test_the_stock_image_takes_no_missing_value_not_even_0(model: Path, missing: float) -> None:
+    with pytest.raises(ValueError, match="missing cannot be applied by the stock image"):
+        package(ModelFile("acme", "v1", model), named_target("1.7-1"), PackageOptions(missing=missing))
+
+
+def test_a_missing_value_that_is_0_as_a_float32_is_refused(model: Path) -> None:
+    with pytest.raises(ValueError, match="so every 0 would be missing"):
+        package(ModelFile("acme", "v1", model), options=PackageOptions(missing=1e-50))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[1]", "is no object; write"),
+        ('"fill"', "is no object; write"),
+        ("null", "is no object; write"),
+        ("[" * 20_000, "is not JSON"),
+        ('{"fill": {"0": 1}, "fill": {"1": 2}}', "'fill' occurs twice in one object"),
+        ('{"missing": 5}', "holds missing, which is no step; give --missing"),
+    ],
+)
+def test_a_preprocessing_file_that_is_no_table_of_steps(model: Path, tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "steps.json").write_text(text)
+    arguments = ["package", str(model), "-o", str(tmp_path / "out"), "--preprocessing", str(tmp_path / "steps.json")]
+    result = CliRunner().invoke(app, ["models", *arguments])
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.output.split())

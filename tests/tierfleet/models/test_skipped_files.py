@@ -1,6 +1,8 @@
 """Files that are not taken for models are named, with what each is and what to do."""
 
 import json
+import os
+import re
 import tarfile
 from pathlib import Path
 
@@ -83,6 +85,42 @@ def test_who_names_a_tenants_own_folder_is_told_to_name_the_file(tmp_path: Path,
     result = runner.invoke(app, ["models", "validate", str(tmp_path / "acme")])
     assert result.exit_code == 2
     assert f"or give {tmp_path / 'acme' / 'v1.ubj'} itself if acme is its tenant" in " ".join(result.output.split())
+
+
+def test_what_is_no_plain_file_is_named_and_never_waited_for(tmp_path: Path, model: bytes) -> None:
+    write(tmp_path, {"ok/v1.ubj": model, "m03/readme.md": b""})
+    (tmp_path / "m01").mkdir()
+    os.mkfifo(tmp_path / "m01" / "v1.ubj")
+    (tmp_path / "m02" / "v1.tar.gz").mkdir(parents=True)
+    os.mkfifo(tmp_path / "m03" / "pipe")
+    pipe, folder = "it is a pipe, a socket or a device; save the model to a plain file", "it is a directory"
+    for command in (["validate", str(tmp_path)], ["package", str(tmp_path), "-o", str(tmp_path / "out")]):
+        result = runner.invoke(app, ["models", *command])
+        output = " ".join(result.output.split())
+        assert result.exit_code == 2, output
+        assert f"{tmp_path / 'm03' / 'pipe'} is skipped: {pipe}" in output
+        assert re.search(rf"m01/v1\.ubj: (cannot be read: )?{pipe}", output), output
+        assert re.search(rf"m02/v1\.tar\.gz: (cannot be read: )?{folder}", output), output
+    alone = runner.invoke(app, ["models", "validate", str(tmp_path / "m01" / "v1.ubj")])
+    assert pipe in " ".join(alone.output.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("m01/v1.tar.gz", b"no archive", "m01/v1.tar.gz: the artefact is truncated or not a tar.gz"),
+        ("m01/a b.ubj", None, "version 'a b' must match"),
+        ("m01/.v1.ubj", None, "version '.v1' must match"),
+    ],
+)
+def test_package_writes_no_artefact_that_cannot_be_published(
+    tmp_path: Path, model: bytes, name: str, content: bytes | None, sentence: str
+) -> None:
+    write(tmp_path / "in", {name: content or model, "m02/v1.ubj": model})
+    result = runner.invoke(app, ["models", "package", str(tmp_path / "in"), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.output.split())
+    assert [file.name for file in (tmp_path / "out").glob("m*/*")] == ["v1.tar.gz"]
 
 
 def test_texts_tables_and_hidden_files_are_left_alone(tmp_path: Path, model: bytes) -> None:

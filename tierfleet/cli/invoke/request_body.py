@@ -49,9 +49,19 @@ def probe_body(
 
 
 def _rows(file: Path) -> bytes:
-    with file.open(newline="", encoding="utf-8") as stream:
-        lines = [line for line in csv.reader(stream) if line]
     try:
-        return csv_rows([float(cell) if cell.strip() else None for cell in line] for line in lines)
-    except ValueError as error:
+        # utf-8-sig: spreadsheets put a byte order mark first.
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            lines = [line for line in csv.reader(stream) if line]
+        return csv_rows([_number(cell) for cell in line] for line in lines)
+    except UnicodeDecodeError as error:
+        fail(f"{file} is not UTF-8 text: {error.reason} at byte {error.start:,}; save it as UTF-8")
+    except (ValueError, csv.Error) as error:
         fail(f"{file}: {error}; expected rows of numbers without a header")
+
+
+def _number(cell: str) -> float | None:
+    """None for an empty cell. Raises ValueError."""
+    if "_" in cell or not cell.isascii():  # Python would read 1_000, and digits of every script
+        raise ValueError(f"{cell[:40]!r} is no number")
+    return float(cell) if cell.strip() else None

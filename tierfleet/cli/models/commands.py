@@ -37,12 +37,13 @@ from tierfleet.models import pointer, sources
 from tierfleet.models.container_models import leave_pointers, packaging_for, validate_for
 from tierfleet.models.files import ModelFile, find_models
 from tierfleet.models.package import Package, PackageOptions, package
+from tierfleet.models.publish import PublishError, check_names
 from tierfleet.models.publish_many import Outcome, publish_all
 from tierfleet.models.references import pins
 from tierfleet.models.target import Target, target_of
 from tierfleet.models.validation.findings import Validated
 from tierfleet.models.validation.fleet_fit import fleet_findings
-from tierfleet.models.validation.validate import validate
+from tierfleet.models.validation.validate import refuse_bad_archive, validate
 from tierfleet.runtime.catalog import CatalogError
 from tierfleet.text import counted
 
@@ -83,6 +84,9 @@ def models_package(
         for model in files:
             artefact = output / model.tenant / f"{model.version}.tar.gz"
             try:
+                check_names(model.tenant, model.version)
+                if model.packaged:
+                    refuse_bad_archive(model)
                 made = package(model, target, options)
                 artefact.parent.mkdir(parents=True, exist_ok=True)
                 # Before the artefact: an interruption in between must not leave one whose source is unknown.
@@ -93,6 +97,8 @@ def models_package(
                 out.print(escape(str(artefact)))
             except ValueError as error:
                 refused.append(str(error))
+            except PublishError as error:
+                refused.append(f"{model.file}: {error} (files are named <tenant>/<version>)")
             except OSError as error:
                 refused.append(f"{error.filename or artefact}: {error.strerror}")
             one()

@@ -1,6 +1,5 @@
 """`tierfleet models convert`: a model file for another XGBoost, or a fleet's published models in another form."""
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -106,7 +105,7 @@ def _file(model: Path, output: Path, image: str, rounds: "Rounds", *, as_json: b
         fail(f"{error.filename}: {error.strerror}")
     if as_json:
         data = {"file": str(output), "size_bytes": len(done.data), "notes": done.notes, "warnings": done.warnings}
-        typer.echo(json.dumps(data))
+        print_json(data)
         return
     for note in done.notes:
         say("note", f"{model}: {note}", check="package")

@@ -59,11 +59,16 @@ def package_options(
     steps: dict[str, Any] = {}
     if preprocessing is not None:
         try:
-            steps = json.loads(preprocessing.read_text(encoding="utf-8"))
+            steps = json.loads(preprocessing.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_duplicates)
         except OSError as error:
             fail(f"--preprocessing {preprocessing}: {error.strerror}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             fail(f"--preprocessing {preprocessing} is not JSON: {error}")
+        if not isinstance(steps, dict):
+            fail(f'--preprocessing {preprocessing} is no object; write {{"fill": {{"amount": 0}}}} or the like')
+        for name in ("missing", "libsvm_base"):
+            if name in steps:
+                fail(f"--preprocessing {preprocessing} holds {name}, which is no step; give --{name.replace('_', '-')}")
     if forest not in (None, "none", "beside", "alone"):
         fail(f"--forest {forest}: give none, beside or alone")
     if contribs and forest == "none":
@@ -76,6 +81,15 @@ def package_options(
         cast("Forest", forest) if forest else "auto",
         contribs,
     )
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads`, which would keep the last one of two."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        twice = next(name for name, _ in pairs if [other for other, _ in pairs].count(name) > 1)
+        raise ValueError(f"{twice[:80]!r} occurs twice in one object")
+    return members
 
 
 def target_or_fail(config: Path | None, image: str | None) -> Target | None:

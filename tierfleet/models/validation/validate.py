@@ -4,14 +4,16 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tierfleet.models.artefacts import MAX_UPLOAD_BYTES
-from tierfleet.models.files import ModelFile
+from tierfleet.models.files import ModelFile, check_plain
 from tierfleet.models.publish import PublishError, check_names
 from tierfleet.models.target import Target, target_of
 from tierfleet.models.validation import fleet_fit
@@ -76,6 +78,7 @@ def _validated(
     except PublishError as error:
         findings.append(Finding("error", "name", f"{error} (files are named <tenant>/<version>)"))
     try:
+        check_plain(model.file)
         file_bytes = model.file.stat().st_size
         with model.file.open("rb"):
             pass
@@ -88,6 +91,17 @@ def _validated(
     if fleet is not None and facts is not None:
         findings += fleet_fit.findings(fleet, model.tenant, file_bytes=file_bytes, facts=facts)
     return Validated(model, file_bytes, tuple(findings), facts)
+
+
+def refuse_bad_archive(model: ModelFile) -> None:
+    """Raise ValueError with what is wrong with a `.tar.gz`, whatever is in its files; OSError if it cannot be read."""
+    from tierfleet.models.validation.unpacking import unpack_with_findings
+
+    check_plain(model.file)
+    with tempfile.TemporaryDirectory(prefix="tierfleet-") as scratch:
+        findings = unpack_with_findings(model.file, Path(scratch, "model"), max_bytes=_MAX_UNPACKED_BYTES)
+    if findings:
+        raise ValueError(f"{model.file}: {'; '.join(finding.message for finding in findings)}")
 
 
 def _request(fleet: "FleetConfig | None", target: Target | None, tenant: str) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _source_mb(directory: Path) -> float:
     try:
         source = json.loads(metadata_of((directory / "model.forest").read_bytes()))["source"]
         return float(source["size_bytes"]) / 1e6
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0.0
 
 

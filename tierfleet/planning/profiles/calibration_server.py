@@ -123,7 +123,7 @@ def calibration_server(scratch: Path) -> Iterator[CalibrationServer]:
 def _sentence(reply: bytes) -> str:
     try:
         return str(json.loads(reply)["message"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return reply[:200].decode(errors="replace")
 
 

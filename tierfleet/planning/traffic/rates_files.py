@@ -69,7 +69,9 @@ def _of_document(file: Path) -> Rates:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start:,}") from error
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
         raise InputError(f"{file}: {error}") from error
 
 

@@ -7,7 +7,7 @@ are `[[0.1, 0.9], …]` and `{"predictions": [{"score": [0.1, 0.9]}, …]}` as J
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -141,7 +141,8 @@ def _json_rows(text: str) -> list[Any]:
 
 
 def _csv_rows(text: str, rows: int | None) -> list[Any]:
-    lines = [[cell for cell in line.split(",") if cell.strip()] for line in text.splitlines() if line.strip(" ,")]
+    # A comma may end a line. An empty cell anywhere else is refused as no number: the scores after it would move up.
+    lines = [line.rstrip(" ,").split(",") for line in text.splitlines() if line.strip(" ,")]
     # One line has all rows on a multi-model endpoint of the stock image, a score each.
     if len(lines) == 1 and (rows != 1 or len(lines[0]) == 1):
         return lines[0]
@@ -156,17 +157,36 @@ def _row_scores(value: Any, text: str) -> float | list[float]:
     return number_of(value[0] if isinstance(value, list) and value else value, text)
 
 
+_NO_LISTS: Final = (str, bytes, bytearray, Mapping, Set)
+
+
+def _feature(value: Any) -> float:
+    # Python reads 1_0, and digits of every script, as numbers.
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise ValueError(f"could not convert string to float: {value[:40]!r}")
+    return math.nan if value is None else float(value)
+
+
 def csv_rows(rows: Iterable[Sequence[float | None]]) -> bytes:
     """Rows of features as `text/csv`, without a header; None and NaN become `nan`, a missing value.
 
-    Raises ValueError for no rows, an empty row, rows of different lengths, or an infinite feature.
+    Raises ValueError for no rows, an empty row, rows of different lengths, an infinite feature, and for what has no
+    order of features or iterates over something else than them: texts, tables by name, sets, data frames.
     """
     lines = []
     width = None
+    if isinstance(rows, _NO_LISTS) or not isinstance(rows, Iterable):
+        raise ValueError(f"the rows are a {type(rows).__name__}, allowed: a list of rows")
+    if hasattr(rows, "to_numpy"):  # a data frame iterates over its columns' names
+        raise ValueError(f"the rows are a {type(rows).__name__}, allowed: a list of rows; give .to_numpy()")
     for number, row in enumerate(rows):
+        if isinstance(row, _NO_LISTS):
+            raise ValueError(
+                f"row {number} is a {type(row).__name__}, allowed: a list of features in the model's order"
+            )
         try:
-            values = [float("nan") if value is None else float(value) for value in row]
-        except (TypeError, OverflowError) as error:
+            values = [_feature(value) for value in row]
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"row {number} has a feature that is not a number: {error}") from error
         width = len(values) if width is None else width
         if not values or len(values) != width:

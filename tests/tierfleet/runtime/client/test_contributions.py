@@ -304,3 +304,10 @@ def test_any_bytes_are_contributions_or_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_contributions(body)
     assert issubclass(NoContributionsError, ValueError)
+
+
+@pytest.mark.parametrize("body", [b"0.1,,0.3", b",0.1,0.2", b"0.1,0.2\n,0.4", b"0.1, ,0.3"])
+def test_an_empty_cell_is_refused_and_does_not_move_the_scores_after_it(body: bytes) -> None:
+    with pytest.raises(ValueError, match="a value that is not a number"):
+        parse_scores(body)
+    assert parse_scores(b"0.1,0.2,\n") == [0.1, 0.2]

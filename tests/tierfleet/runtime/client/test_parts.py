@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
@@ -304,3 +305,35 @@ def test_pauses_grow_within_bounds_and_attempts_end(kind: Kind, jitter: float) -
     assert sum(pause is not None for pause in pauses) == min(40, allowed - 1)
     assert all(0 < pause <= LONGEST_PAUSE_SECONDS for pause in pauses if pause is not None)
     assert Verdict(kind, "").retryable == (allowed > 1)
+
+
+class DataFrame:
+    """As pandas has it: iterating gives the columns' names."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["1", "2"])
+
+    def to_numpy(self) -> list[list[float]]:
+        return [[0.5, 0.25]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([{0: 1.5, 1: 2.5}], "row 0 is a dict, allowed: a list of features in the model's order"),
+        ([{1.5, 2.5}], "row 0 is a set"),
+        (["12", "34"], "row 0 is a str"),
+        ([b"12"], "row 0 is a bytes"),
+        ("12", "the rows are a str"),
+        ({"a": [1, 2]}, "the rows are a dict"),
+        (None, "the rows are a NoneType"),
+        (DataFrame(), r"the rows are a DataFrame, .* give \.to_numpy\(\)"),
+        ([[1, "1_0"]], "row 0 has a feature that is not a number: could not convert string to float: '1_0'"),
+        ([[1, "a"]], "row 0 has a feature that is not a number"),
+        ([1, 2], "row 0 has a feature that is not a number"),
+    ],
+)
+def test_rows_that_would_be_read_as_something_else_are_refused(rows: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        csv_rows(rows)
+    assert csv_rows(iter([(0.5, None), [1, np.float32(0.25)]])) == b"0.5,nan\n1.0,0.25"
