@@ -11,6 +11,7 @@ import typer
 
 from tierfleet.cli.console import fail
 from tierfleet.cli.emulator import STATE
+from tierfleet.files import replacing
 
 File = Annotated[
     Path | None,
@@ -40,7 +41,8 @@ def named(file: Path | None, config: Path | None) -> Path | None:
 def remember(file: Path) -> None:
     """Keep the file for commands that give none, until `local down`."""
     _MEMORY.parent.mkdir(parents=True, exist_ok=True)
-    _MEMORY.write_text(str(file.resolve()), encoding="utf-8")
+    with replacing(_MEMORY) as temporary:
+        temporary.write_text(str(file.resolve()), encoding="utf-8")
 
 
 def remembered() -> Path | None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
+from tierfleet.files import replacing
 from tierfleet.models import artefacts
 from tierfleet.runtime.names import SOURCES_PREFIX
 
@@ -210,6 +211,5 @@ def write_beside(artefact: Path, content: bytes) -> None:
     file = artefact.parent.parent / FOLDER / Path(key("", content)).name
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
-        partial = file.with_suffix(".partial")
-        partial.write_bytes(content)
-        partial.replace(file)
+        with replacing(file) as temporary:
+            temporary.write_bytes(content)

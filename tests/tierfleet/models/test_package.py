@@ -1,6 +1,9 @@
 """From a model file on disk to the artefact that is published."""
 
 import pickle
+import resource
+import subprocess
+import sys
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -128,3 +131,17 @@ def test_a_preprocessing_file_that_is_no_table_of_steps(model: Path, tmp_path: P
     result = CliRunner().invoke(app, ["models", *arguments])
     assert result.exit_code == 2
     assert sentence in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(("command", "file"), [("package --for tierfleet", ""), ("convert --to 3.0-5", "new.ubj")])
+def test_a_disk_without_room_leaves_no_part_of_a_file(model: Path, tmp_path: Path, command: str, file: str) -> None:
+    line = [str(Path(sys.executable).parent / "tierfleet"), "models", *command.split(), str(model)]
+    ended = subprocess.run(
+        [*line, "-o", str(tmp_path / "out" / file)], capture_output=True, text=True, check=False,
+        # The limit is the command's alone.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
+    )  # fmt: skip
+    assert ended.returncode in (1, 2)
+    assert "File too large" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
