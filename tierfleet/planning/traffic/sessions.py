@@ -32,6 +32,8 @@ GAP_COLUMNS: Final[Mapping[str, float]] = {
 _LONGEST_GAP_SHARE: Final = 0.1
 # Sessions of fewer calls than this are independent calls with noise.
 _LEAST_CALLS: Final = 1.05
+# In standard errors: a share of gaps that is nearer to that of independent calls than this may be theirs.
+_CHANCE: Final = 4.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,12 @@ def fit_sessions(
         return INDEPENDENT
     rate, share = _rate_classes(per_second[requests > 0], requests[requests > 0] / requests.sum())
     seen = np.array([gaps_within[name] / requests.sum() for name in lengths])
+
+    # Chance alone explains as much of the difference between shares of few gaps.
+    chance = _CHANCE * np.sqrt(np.maximum(seen * (1 - seen), 1e-4) / requests.sum())
+    independent = np.array([share @ INDEPENDENT.gap_within(rate, length) for length in lengths.values()])
+    if (np.abs(independent - seen) <= chance).all():
+        return INDEPENDENT
 
     def error(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         sessions = Sessions(1 + float(np.exp(parameters[0])), float(np.exp(parameters[1])))

@@ -15,7 +15,16 @@ from tierfleet.planning.traffic.requests import Progress, Requests
 from tierfleet.planning.traffic.trace_columns import Columns
 from tierfleet.planning.traffic.trace_files import Relation, relation
 from tierfleet.planning.traffic.trace_notices import about
-from tierfleet.planning.traffic.trace_sql import BY_THEMSELVES, RAW, TimeForm, given, reason_of, seconds_of, zone_of
+from tierfleet.planning.traffic.trace_sql import (
+    BY_THEMSELVES,
+    RAW,
+    UNREAD_TIME,
+    TimeForm,
+    given,
+    reason_of,
+    seconds_of,
+    zone_of,
+)
 
 # Longer traces are kept in files and mapped, so that the system may drop what is not read.
 _MOST_IN_MEMORY: Final = 8_000_000
@@ -146,11 +155,16 @@ def _bad_rows(connection: duckdb.DuckDBPyConnection) -> tuple[int, tuple[BadRows
         "SELECT count(*) FROM information_schema.tables WHERE table_name = 'reject_errors'"
     ).fetchone()
     if rejects is not None and rejects[0]:
-        lines = connection.execute("SELECT DISTINCT file_id, line, csv_line FROM reject_errors ORDER BY ALL").fetchall()
-        if lines:
-            samples = tuple(f"line {line}: {_short(text)}" for _, line, text in lines[:_SAMPLES])
-            bad.append(BadRows("the wrong number of columns", len(lines), samples))
-            rows += len(lines)
+        lines = connection.execute("""
+            SELECT file_id, line, any_value(csv_line), bool_or(error_type = 'INVALID ENCODING') FROM reject_errors
+            GROUP BY file_id, line ORDER BY ALL
+        """).fetchall()
+        for other_encoding, reason in ((False, "the wrong number of columns"), (True, "characters that are not UTF-8")):
+            of_reason = [(line, text) for _, line, text, encoding in lines if encoding == other_encoding]
+            if of_reason:
+                samples = tuple(f"line {line}: {_short(text)}" for line, text in of_reason[:_SAMPLES])
+                bad.append(BadRows(reason, len(of_reason), samples))
+        rows += len(lines)
     return rows, tuple(bad)
 
 
@@ -165,7 +179,9 @@ def _refuse(source: str, rows: int, bad_rows: tuple[BadRows, ...], strict: bool)
     bad = sum(bad.count for bad in bad_rows)
     listed = "; ".join(str(item) for item in bad_rows)
     if bad == rows:
-        raise InputError(f"{source}: none of {rows:,} rows can be used: {listed}")
+        form = any(item.reason == UNREAD_TIME for item in bad_rows)
+        advice = "; say how the times are written, such as --time-format '%d/%m/%Y %H:%M:%S'" if form else ""
+        raise InputError(f"{source}: none of {rows:,} rows can be used: {listed}{advice}")
     if bad and strict:
         raise InputError(f"{source}: {bad:,} of {rows:,} rows cannot be used: {listed}; --strict accepts none")
 

@@ -10,6 +10,7 @@ import pytest
 from tierfleet.errors import InputError
 from tierfleet.planning.traffic.rates import rates_of, rates_sql
 from tierfleet.planning.traffic.rates_files import is_rates_file, read_rates
+from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.sessions import GAP_COLUMNS, INDEPENDENT, Sessions
 from tierfleet.planning.traffic.shapes import varied
 from tierfleet.planning.traffic.synthesize import synthesize
@@ -164,3 +165,11 @@ def test_a_single_instant_has_no_rates(requests):
 
     with pytest.raises(InputError, match="all requests have the same time"):
         rates_of(requests_of([0, 1], seconds=[5, 5]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_few_independent_calls_of_a_short_trace_are_no_sessions(seed):
+    random = np.random.default_rng(seed)
+    seconds = np.sort(random.uniform(0, 7 * 86_400, 1500))
+    requests = Requests(tuple("abcdefghijkl"), random.integers(0, 12, 1500).astype(np.int32), seconds, np.ones(12))
+    assert rates_of(requests).sessions == INDEPENDENT

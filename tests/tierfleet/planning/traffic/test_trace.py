@@ -106,6 +106,18 @@ def test_columns_by_name(tmp_path):
     assert read(source, tmp_path, columns=columns).requests.model_bytes.tolist() == [7, 8]
 
 
+def test_another_encoding_is_not_called_a_wrong_number_of_columns(tmp_path):
+    file = tmp_path / "trace.csv"
+    file.write_bytes("tenant,timestamp\nm1,2026-11-02T08:00:00Z\nmü,2026-11-02T08:00:01Z\n".encode("latin-1"))
+    assert {bad.reason: bad.count for bad in read(str(file), tmp_path).bad_rows} == {"characters that are not UTF-8": 1}
+
+
+def test_times_in_another_form_are_answered_with_the_option_for_them(tmp_path):
+    source = csv(tmp_path, "tenant,timestamp", "a,02/11/2026 08:00:00", "b,02/11/2026 08:00:01")
+    with pytest.raises(InputError, match="say how the times are written, such as --time-format '%d/%m/%Y"):
+        read(source, tmp_path)
+
+
 def test_bad_rows_are_counted_and_shown(tmp_path):
     source = csv(
         tmp_path, "tenant,timestamp,bytes", "a,2026-11-02T08:00:00Z,5", "b,2026-11-02T08:00:01Z,-5",
