@@ -105,7 +105,7 @@ def _with_lists(name: str, read: Read) -> dict[str, bytes]:
 def _tenants_files(content: bytes) -> Iterable[str]:
     try:
         tiers = tomllib.loads(content.decode()).get("tiers", {})
-    except ValueError:
+    except (ValueError, RecursionError):
         return  # whoever loads it says what is wrong
     for tier in tiers.values() if isinstance(tiers, dict) else ():
         warm_up = tier.get("warm_up") if isinstance(tier, dict) else None

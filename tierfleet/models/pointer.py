@@ -137,7 +137,7 @@ def parse(content: bytes, tenant: str, where: str) -> Entry:
         document = json.loads(content)
         entry = Entry(**{name: document[name] for name in Entry.__dataclass_fields__ if name in document})
         _check(entry)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CatalogError(
             f"{where} is malformed ({type(error).__name__}: {error}); delete it and publish the tenant's model again, "
             "or restore an older version of the object"

@@ -231,7 +231,7 @@ def _no_tenants(workload: Workload) -> str | None:
         return None
     return (
         f"{len(wrong):,} of {counted(len(workload.tenants), 'name')} in the traffic cannot be tenants of a fleet, such "
-        f"as {wrong[0]} (allowed: {WORD_PATTERN}): is the tenant column the right one?"
+        f"as {wrong[0]!r} (allowed: {WORD_PATTERN}): is the tenant column the right one?"
     )
 
 

@@ -366,7 +366,7 @@ def test_what_names_no_tenant_or_does_nothing_is_said(tmp_path: Path, fraud: Pat
     code, text, _ = plan(file, "--config", fraud, "--model-megabytes", 40)
     assert code == 0
     flat = " ".join(text.split())
-    assert "1 of 2 names in the traffic cannot be tenants of a fleet, such as m01/1.tar.gz" in flat
+    assert "1 of 2 names in the traffic cannot be tenants of a fleet, such as 'm01/1.tar.gz'" in flat
     assert "--model-megabytes 40 has no effect" in flat
 
 

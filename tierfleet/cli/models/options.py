@@ -62,7 +62,7 @@ def package_options(
             steps = json.loads(preprocessing.read_text(encoding="utf-8"))
         except OSError as error:
             fail(f"--preprocessing {preprocessing}: {error.strerror}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             fail(f"--preprocessing {preprocessing} is not JSON: {error}")
     if forest not in (None, "none", "beside", "alone"):
         fail(f"--forest {forest}: give none, beside or alone")

@@ -35,7 +35,7 @@ def load_profiles(file: Path | None = None) -> dict[str, Profile]:
     path = file or shipped_profiles_file()
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"profiles {path} cannot be read: {error}; give a TOML file") from error
     tables = document.get("profiles")
     if not isinstance(tables, Mapping) or not tables:

@@ -32,6 +32,9 @@ GAP_COLUMNS: Final[Mapping[str, float]] = {
 _LONGEST_GAP_SHARE: Final = 0.1
 # Sessions of fewer calls than this are independent calls with noise.
 _LEAST_CALLS: Final = 1.05
+_MOST_CALLS: Final = 1e6
+# A year.
+_LONGEST_GAP_SECONDS: Final = 31_536_000.0
 # In standard errors: a share of gaps that is nearer to that of independent calls than this may be theirs.
 _CHANCE: Final = 4.0
 
@@ -49,8 +52,13 @@ class Sessions:
     def __post_init__(self) -> None:
         if not self.calls >= 1:
             raise ValueError(f"a session has {self.calls} calls; give at least 1")
-        if not (np.isfinite(self.mean_gap_seconds) and self.mean_gap_seconds >= 0):
-            raise ValueError(f"the mean gap is {self.mean_gap_seconds} s; give a number of at least 0")
+        if self.calls > _MOST_CALLS:
+            raise ValueError(f"a session has {self.calls:g} calls; give at most {_MOST_CALLS:,.0f}")
+        if not 0 <= self.mean_gap_seconds <= _LONGEST_GAP_SECONDS:
+            raise ValueError(
+                f"the mean gap is {self.mean_gap_seconds:g} s; give a number of at least 0, up to "
+                f"{_LONGEST_GAP_SECONDS:,.0f}"
+            )
         if self.calls > 1 and self.mean_gap_seconds == 0:
             raise ValueError("sessions of more than one call need a mean gap above 0 s")
 

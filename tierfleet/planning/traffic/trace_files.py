@@ -94,7 +94,7 @@ def _json(connection: duckdb.DuckDBPyConnection, source: str, columns: Columns) 
     for line in sample:
         try:
             keys.update(dict.fromkeys(json.loads(line or "")))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             continue
     if {"eventName", "requestParameters"} <= keys.keys():
         return _cloudtrail(f"(SELECT line::JSON AS line FROM {lines} WHERE json_valid(line))")
