@@ -89,7 +89,7 @@ def read_trace(
             _stage(connection, files, timezone or "UTC", form)
             rows, bad_rows = _bad_rows(connection)
             _refuse(source, rows, bad_rows, strict)
-            notices = [*_zone_notices(connection, source, timezone), *files.assumed]
+            notices = [*_zone_notices(connection, source, timezone, form), *files.assumed]
             requests = _requests(connection, folder, progress)
             latency = _latency(connection) if files.has_latency else {}
         except duckdb.Error as error:
@@ -186,7 +186,9 @@ def _refuse(source: str, rows: int, bad_rows: tuple[BadRows, ...], strict: bool)
         raise InputError(f"{source}: {bad:,} of {rows:,} rows cannot be used: {listed}; --strict accepts none")
 
 
-def _zone_notices(connection: duckdb.DuckDBPyConnection, source: str, timezone: str | None) -> list[str]:
+def _zone_notices(
+    connection: duckdb.DuckDBPyConnection, source: str, timezone: str | None, form: TimeForm
+) -> list[str]:
     good = "FROM staged WHERE reason IS NULL AND zone"
     with_zone = _one(connection, f"SELECT count(*) {good}")
     without = _one(connection, f"SELECT count(*) {good} = false")
@@ -195,6 +197,10 @@ def _zone_notices(connection: duckdb.DuckDBPyConnection, source: str, timezone: 
             f"{source} mixes times with a zone ({with_zone:,} rows) and without ({without:,} rows); "
             "say which zone the latter are in with --timezone, for example --timezone UTC"
         )
+    if form.unit is not None and not _one(
+        connection, "SELECT count(*) FROM staged WHERE reason IS NULL AND zone IS NULL"
+    ):
+        return [f"--time-unit {form.unit} has no effect: the times are text or timestamps"]
     if without and timezone is None:
         return ["the times have no zone and were read as UTC; --timezone says otherwise"]
     if timezone is not None and not without:

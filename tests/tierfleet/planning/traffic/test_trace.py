@@ -11,6 +11,7 @@ from tierfleet.errors import InputError
 from tierfleet.planning.traffic.duckdb_session import allow_s3
 from tierfleet.planning.traffic.trace import read_trace
 from tierfleet.planning.traffic.trace_columns import Columns
+from tierfleet.planning.traffic.trace_sql import TimeForm
 from tierfleet.runtime import metrics
 from tierfleet.runtime.client.metrics import CallMetrics
 
@@ -116,6 +117,13 @@ def test_times_in_another_form_are_answered_with_the_option_for_them(tmp_path):
     source = csv(tmp_path, "tenant,timestamp", "a,02/11/2026 08:00:00", "b,02/11/2026 08:00:01")
     with pytest.raises(InputError, match="say how the times are written, such as --time-format '%d/%m/%Y"):
         read(source, tmp_path)
+
+
+def test_a_unit_of_times_that_are_text_has_no_effect(tmp_path):
+    notices = read(
+        csv(tmp_path, "tenant,timestamp", *(f"{t},{at}" for t, at, _, _ in ROWS)), tmp_path, form=TimeForm("ms")
+    ).notices
+    assert "--time-unit ms has no effect: the times are text or timestamps" in notices
 
 
 def test_bad_rows_are_counted_and_shown(tmp_path):
