@@ -22,7 +22,8 @@ class FiniteNumbers(TyperCommand):
     """A command whose numbers are finite: a bound such as min=0 lets infinity pass, and none at all NaN."""
 
     def invoke(self, ctx: Any) -> Any:
-        for option in self.params:
+        options: list[Any] = list(self.params)
+        for option in options:
             value = ctx.params.get(option.name)
             for number in value if isinstance(value, list | tuple) else [value]:
                 if isinstance(number, float) and not math.isfinite(number):

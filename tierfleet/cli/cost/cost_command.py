@@ -125,7 +125,7 @@ def cost(
 def _idle(usage: Usage, *, diff: bool, files: int, against: str) -> list[str]:
     """Every option without an effect."""
     compared = against != _HEAD
-    by_need = {
+    by_need: dict[str, dict[str, object]] = {
         "--traffic": {
             "--cold-share": usage.cold_share and usage.traffic is None,
             "--log-bytes-per-call": usage.log_bytes_per_call and usage.traffic is None,
