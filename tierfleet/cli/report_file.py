@@ -24,4 +24,8 @@ def write_report(html: Path | None, draw: Callable[[], str]) -> None:
 
     if html is not None:
         with advancing("drawing the report", None):
-            write_whole(html, draw())
+            page = draw()
+            try:
+                write_whole(html, page)
+            except OSError as error:
+                fail(f"--html {html} cannot be written: {error.strerror}; give another file")

@@ -10,13 +10,17 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tierfleet.errors import InputError
 
 _MAX_MISTAKES_SHOWN: Final = 10
 _OF_A_DAY: Final = ("requests_per_day",)
 _OF_AN_HOUR: Final = ("hour_of_day", "requests", "first_seconds", "last_seconds")
+# The cells of a row that no column has.
+_MORE: Final = "more"
+# More is a mistake: ten times the calls a day that any fleet of ours could serve, and a terabyte.
+MOST_OF: Final[Mapping[str, float]] = {"requests_per_day": 1e10, "requests": 1e13, "model_bytes": 1e12}
 # May be left out, or empty where the number is not known.
 _OPTIONAL: Final = frozenset({"model_bytes"})
 # Whole numbers from 0 up to this one.
@@ -49,8 +53,11 @@ def read_rows(file: Path, *, also: Sequence[str] = ()) -> RateTable:
     try:
         # Spreadsheets put a mark before the first column's name.
         with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            columns = tuple(reader.fieldnames or ())
+            header = lines.readline()
+            lines.seek(0)
+            reader = csv.DictReader(lines, delimiter=max(",;\t", key=header.count), restkey=_MORE)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+            columns = tuple(reader.fieldnames)
             read = [(reader.line_num, row) for row in reader]
     except UnicodeDecodeError as error:
         raise InputError(
@@ -84,12 +91,14 @@ def read_rows(file: Path, *, also: Sequence[str] = ()) -> RateTable:
     return RateTable(by_hour, tuple(rows))
 
 
-def _row(line: int, row: Mapping[str, str | None], columns: Mapping[str, None]) -> tuple[RateRow, list[str]]:
-    tenant, wrong, numbers = row["tenant"] or "", list[str](), dict[str, float]()
+def _row(line: int, row: Mapping[str, Any], columns: Mapping[str, None]) -> tuple[RateRow, list[str]]:
+    tenant, wrong, numbers = (row["tenant"] or "").strip(), list[str](), dict[str, float]()
     if not tenant:
         wrong.append("no tenant; write its name")
+    if row.get(_MORE):
+        wrong.append("more cells than columns; write 180000, not 180,000")
     for name in columns:
-        text = row[name] or ""
+        text = (row[name] or "").strip()
         try:
             number = float(text)
         except ValueError:
@@ -100,8 +109,9 @@ def _row(line: int, row: Mapping[str, str | None], columns: Mapping[str, None]) 
         most = _WHOLE_UP_TO.get(name)
         if most is not None and not (number.is_integer() and 0 <= number <= most):
             wrong.append(f"{name} = {text!r}; write a whole number from 0 to {most}")
-        elif not 0 <= number < math.inf:
-            wrong.append(f"{name} = {text!r}; write a number from 0")
+        elif not 0 <= number <= MOST_OF.get(name, math.inf) or math.isinf(number):
+            most_of = f" to {MOST_OF[name]:g}" if name in MOST_OF else ""
+            wrong.append(f"{name} = {text!r}; write a number from 0{most_of}")
         numbers[name] = number
     return RateRow(line, tenant, numbers), wrong
 

@@ -84,6 +84,11 @@ def _about_fleet(resolved: ResolvedRequest, choice: Choice) -> Iterator[str]:
                 "calibrate the profile with your models (tierfleet plan calibrate)"
             )
     yield from (f"{text}: raise instances.max" for text in beyond_max(model, shown))
+    if shown.instances == 1:
+        yield (
+            "the shared tier has one instance: if it is lost, its calls fail until SageMaker has replaced it; "
+            "--min-instances 2 plans with a second one"
+        )
     tenants = len(choice.tail.tenants)
     if model.workload.requests is None and tenants > 1:
         yield (

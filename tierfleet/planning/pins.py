@@ -27,6 +27,8 @@ def pinned(
         tenant, equals, version = pair.partition("=")
         if not (tenant and equals and version) or "/" in version:
             raise InputError(f"--pin {pair}: write TENANT=VERSION, such as m07=2026-11-14")
+        if tenant in pins:
+            raise InputError(f"--pin {tenant} is given twice: give it once")
         pins[tenant] = f"{tenant}/{version.removesuffix('.tar.gz')}.tar.gz"
     promoted = change.promoted(config)
     if idle := sorted(pins.keys() - change.dedicated):

@@ -5,6 +5,7 @@ resolved.tiering, resolved.bounds, resolved.models
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -36,6 +37,8 @@ from tierfleet.planning.search.search import Bounds, Tiering
 from tierfleet.planning.search.tail_cache import TailCache
 from tierfleet.planning.search.tiering import TieringRules, assign_tiers
 from tierfleet.planning.traffic.workload import Workload
+from tierfleet.runtime.names import WORD_PATTERN
+from tierfleet.text import counted
 
 _PROFILE_OF_IMAGE: Final = {"sagemaker-xgboost": "stock", images.TIERFLEET_IMAGE: "tierfleet"}
 
@@ -136,8 +139,7 @@ def resolve(request: PlanRequest) -> ResolvedRequest:
             f"--min-instances is {request.min_instances} and --max-instances {request.max_instances}: give a minimum "
             "up to the maximum"
         )
-    if notice := _other_fleet(config, request.workload):
-        notices.append(notice)
+    notices += [notice for notice in (_other_fleet(config, request.workload), _no_tenants(request.workload)) if notice]
     workload, elsewhere = _without_further_tiers(config, request.workload)
     notices += elsewhere
     if not len(workload.tenants) or not workload.calls_per_day.any():
@@ -220,6 +222,17 @@ def _other_fleet(config: FleetConfig, workload: Workload) -> str | None:
     return (
         f"none of the {len(named):,} tenants that the fleet file names ({min(named)}, ...) is in the traffic, "
         f"which has {workload.tenants[0]}, ...: is it this fleet's, and the tenant column the right one?"
+    )
+
+
+def _no_tenants(workload: Workload) -> str | None:
+    """A notice if the traffic has names that no tenant can have."""
+    wrong = [name for name in workload.tenants if not re.fullmatch(WORD_PATTERN, name)]
+    if not wrong:
+        return None
+    return (
+        f"{len(wrong):,} of {counted(len(workload.tenants), 'name')} in the traffic cannot be tenants of a fleet, such "
+        f"as {wrong[0]!r} (allowed: {WORD_PATTERN}): is the tenant column the right one?"
     )
 
 

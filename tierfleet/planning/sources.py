@@ -20,6 +20,7 @@ from tierfleet.planning.traffic.trace import Reading
 from tierfleet.planning.traffic.workload import (
     Workload,
     filling_days,
+    idle_megabytes,
     model_megabytes,
     workload_from_rates,
     workload_from_trace,
@@ -80,7 +81,7 @@ def read_source(
     if is_rates_file(source):
         rates = read_rates(source, sessions=sessions)
         sizes = model_megabytes(rates.tenants, rates.model_bytes, default_megabytes, ratio)
-        notices = [CHE_NOTICE]
+        notices = [CHE_NOTICE, *idle_megabytes(rates.model_bytes, default_megabytes)]
         if rates.rhythm.shape[1] == 1:
             notices.append(
                 "calls a day are spread evenly over its hours: the busiest hour is no busier than the others"
@@ -92,7 +93,8 @@ def read_source(
     skipped = filling_days(days) if skip_days is None else skip_days
     sizes = model_megabytes(requests.tenants, requests.model_bytes, default_megabytes, ratio)
     growth = growth_of(requests)
-    notices = [*trace.notices, *([] if growth is None else growth_notices(growth, horizon))]
+    idle = idle_megabytes(requests.model_bytes, default_megabytes)
+    notices = [*trace.notices, *idle, *([] if growth is None else growth_notices(growth, horizon))]
     if horizon is not None:
         ahead = horizon_days(horizon)
         workload, notice = workload_at_horizon(requests, sizes, ahead, source=source, sessions=sessions)
@@ -148,7 +150,9 @@ def numbers(option: str, given: Sequence[str]) -> dict[str, float]:
             number = float(value)
         except ValueError:
             number = math.nan
-        if name and math.isfinite(number):
+        if name in pairs:
+            mistakes.append(f"{option} {name} is given twice: give it once")
+        elif name and math.isfinite(number):
             pairs[name] = number
         else:
             mistakes.append(f"{option} {pair}: write NAME=NUMBER")
@@ -163,9 +167,12 @@ def published_ratios(given: Sequence[str]) -> dict[int, float | None]:
     for pair in given:
         models, equals, percent = pair.partition("=")
         try:
-            ratios[int(models)] = float(percent) / 100 if equals else None
+            number, ratio = int(models), float(percent) / 100 if equals else None
         except ValueError:
             raise InputError(f"--claim {pair}: write MODELS=PERCENT, such as 500=80, or MODELS") from None
+        if number in ratios:
+            raise InputError(f"--claim {number} is given twice: give it once")
+        ratios[number] = ratio
     wrong = [models for models, ratio in ratios.items() if models < 1 or not (ratio is None or 0 < ratio <= 1)]
     if wrong:
         raise InputError(f"--claim {wrong[0]}: models from 1, percent above 0 and up to 100")

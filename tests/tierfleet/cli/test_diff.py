@@ -162,6 +162,7 @@ def test_a_list_of_tenants_in_a_file_of_its_own_belongs_to_the_fleet(repository:
         (["diff", "absent/x.toml"], "there is no directory absent"),
         (["diff", "/usr"], "is not in a git repository"),
         (["diff", "a", "b", "c"], "give one fleet file, or two assemblies"),
+        (["diff", "a", "b", "--against", "main", "--region", "x"], "for which --against, --region mean nothing"),
         (["cost", "--diff", "--against", "nowhere"], "git has no commit 'nowhere'"),
         (["cost"], "no fleet file is given"),
     ],

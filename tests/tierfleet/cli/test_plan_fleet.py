@@ -174,6 +174,12 @@ def test_claims_and_a_session_s_length_reach_the_plan(rates: Path, fraud: Path) 
         ),
         (["--model-megabytes", "30", "--keep", "unknown"], "--keep unknown: no such tenant"),
         (["--model-megabytes", "30", "--claim", "x=80"], "write MODELS=PERCENT"),
+        (["--model-megabytes", "30", "--claim", "5=80", "--claim", "5=9"], "--claim 5 is given twice: give it once"),
+        (
+            ["--model-megabytes", "30", "--tenant-p99", "g1=5", "--tenant-p99", "g1=6"],
+            "--tenant-p99 g1 is given twice: give it once",
+        ),
+        (["--model-megabytes", "30", "--calls-per-session", "inf"], "inf is not a finite number"),
         (["--model-megabytes", "30", "--claim", "500=180"], "percent above 0 and up to 100"),
         (["--model-megabytes", "30", "--profile", "nonsense"], "'nonsense' is no profile; there are stock"),
         (["--model-megabytes", "30", "--budget-usd", "-1"], "the budget (--budget-usd) is -1; give a number above 0"),
@@ -352,6 +358,24 @@ def test_models_far_outside_the_measured_sizes_are_named(rates: Path, fraud: Pat
     [notice] = notices(600)
     assert notice.startswith("profile stock was measured with models of 0.1 to 44.2 MB; 62 of 62 models are outside")
     assert "such as one of 600 MB" in notice
+
+
+def test_what_names_no_tenant_or_does_nothing_is_said(tmp_path: Path, fraud: Path) -> None:
+    file = tmp_path / "rates.csv"
+    file.write_text("tenant,requests_per_day,model_bytes\nm01/1.tar.gz,500,30000000\nm02,900,30000000\n")
+    code, text, _ = plan(file, "--config", fraud, "--model-megabytes", 40)
+    assert code == 0
+    flat = " ".join(text.split())
+    assert "1 of 2 names in the traffic cannot be tenants of a fleet, such as 'm01/1.tar.gz'" in flat
+    assert "--model-megabytes 40 has no effect" in flat
+
+
+def test_sizes_in_megabytes_are_not_taken_for_bytes(tmp_path: Path, fraud: Path) -> None:
+    file = tmp_path / "rates.csv"
+    file.write_text("tenant,requests_per_day,model_bytes\nm01,500,40\nm02,900,45\n")
+    code, _, errors = plan(file, "--config", fraud)
+    assert code == 2
+    assert "the size of 2 of 2 models is below 100 bytes, such as m01's of 40 bytes" in " ".join(errors.split())
 
 
 def test_a_trace_of_seconds_is_said_to_be_extrapolated(fraud: Path, tmp_path: Path) -> None:

@@ -48,6 +48,30 @@ def test_a_backtest_compares_and_ends_with_1_if_something_was_not_kept(trace: Pa
     assert "hit ratio" in json.loads(not_kept.stdout)["failures"][0]
 
 
+def test_a_budget_and_a_tenants_limit_count_in_a_backtest_too(trace: Path) -> None:
+    arguments = ["plan", "backtest", str(trace), "--config", str(CHURN), "--min-hit-ratio", "0", "--json"]
+    beyond = run(app, [*arguments, "--budget-usd", "1"])
+    assert beyond.exit_code == 1
+    assert json.loads(beyond.stdout)["failures"][0].endswith("a month, required $1.00")
+
+
+def test_calls_of_a_model_that_fits_no_instance_are_not_kept(tmp_path: Path) -> None:
+    file = tmp_path / "big.csv"
+    rows = [f"{tenant},{1793606400 + n},{size}" for n in range(200) for tenant, size in (("a", 10**7), ("b", 10**12))]
+    file.write_text("\n".join(["tenant,timestamp,model_bytes", *rows[:399]]) + "\n")
+    answer = run(app, ["plan", "replay", str(file), "--config", str(CHURN), "--cold-p95-seconds", "1e6", "--json"])
+    assert answer.exit_code == 0
+    assert "calls to 1 model too big for an instance fail" in json.loads(answer.stdout)["misses"]
+
+
+def test_a_trace_of_one_moment_cannot_be_split(tmp_path: Path) -> None:
+    file = tmp_path / "one.csv"
+    file.write_text("tenant,timestamp,model_bytes\na,1793606400,40000000\n")
+    answer = run(app, ["plan", "backtest", str(file), "--config", str(CHURN)])
+    assert answer.exit_code == 2
+    assert "have the same time: a trace that is split must take some" in " ".join(answer.stderr.split())
+
+
 @pytest.mark.parametrize("command", ["replay", "backtest"])
 @pytest.mark.parametrize("option", ["--html", "--report"])
 def test_the_report_is_written_and_never_over_an_input(trace: Path, tmp_path: Path, command: str, option: str) -> None:

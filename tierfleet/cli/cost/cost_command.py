@@ -20,6 +20,7 @@ from tierfleet.git_versions import GitVersionsError, Versions, changed_versions,
 from tierfleet.text import counted
 
 _DIRECTORY = Path("config")
+_HEAD = "HEAD"
 
 
 def cost(
@@ -35,7 +36,7 @@ def cost(
     diff: Annotated[
         bool, typer.Option("--diff", help="Compare with a commit (--against), or two files with each other.")
     ] = False,
-    against: Against = "HEAD",
+    against: Against = _HEAD,
     traffic: Annotated[Path | None, typer.Option(help="A CSV of tenant,requests_per_day, or a rates table.")] = None,
     artefact_megabytes: Annotated[float | None, typer.Option(help="The size of one artefact.")] = None,
     tail_tenants: Annotated[int | None, typer.Option(help="The number of tenants on the default tier.")] = None,
@@ -81,6 +82,8 @@ def cost(
         )
     except InputError as error:
         fail(str(error))
+    if idle := _idle(usage, diff=diff, files=len(given), against=against):
+        fail("; ".join(idle))
 
     def priced(file: Path) -> Priced:
         fleet = load_or_fail(file)
@@ -118,6 +121,29 @@ def cost(
         print_json(cost_json(bill, tenants))
     else:
         typer.echo(shown)
+
+
+def _idle(usage: Usage, *, diff: bool, files: int, against: str) -> list[str]:
+    """Every option without an effect."""
+    compared = against != _HEAD
+    by_need: dict[str, dict[str, object]] = {
+        "--traffic": {
+            "--cold-share": usage.cold_share and usage.traffic is None,
+            "--log-bytes-per-call": usage.log_bytes_per_call and usage.traffic is None,
+            "--call-milliseconds": usage.milliseconds_per_call and usage.traffic is None,
+        },
+        "--artefact-megabytes": {"--versions-kept": usage.versions_kept > 1 and usage.artefact_megabytes is None},
+        "--diff": {"--against": compared and not diff},
+    }
+    idle = [
+        f"{option} does nothing without {needed}: give both, or neither"
+        for needed, options in by_need.items()
+        for option, without_effect in options.items()
+        if without_effect
+    ]
+    if compared and diff and files == 2:
+        idle.append("two files are compared with each other, so --against does nothing: leave it out")
+    return idle
 
 
 def _print_diffs(

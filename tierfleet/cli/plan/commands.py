@@ -25,17 +25,18 @@ app = typer.Typer(no_args_is_help=True, help="Plan a fleet from its traffic. Dep
 def plan_synthesize(
     shape: Annotated[str, typer.Argument(help="fraud, churn or churn-flat.")],
     output: Annotated[Path, typer.Option("--out", "-o", help="A .parquet, .csv or .jsonl file; text also .gz, .zst.")],
-    days: Annotated[float, typer.Option(min=0.01)] = 30,
-    seed: int = 0,
+    days: Annotated[float, typer.Option(min=0.01, max=3660)] = 30,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     calls_per_session: Annotated[float, typer.Option(min=1, help="1 makes independent calls.")] = 1,
     mean_gap_seconds: Annotated[
         float | None, typer.Option(min=0, help="The mean gap between the calls of a session. Default: 600.")
     ] = None,
     requests_per_day: Annotated[
-        float | None, typer.Option(min=1, help="The number of requests; default: the shape's.")
+        float | None, typer.Option(min=1, max=1e9, help="The number of requests; default: the shape's.")
     ] = None,
     zipf: Annotated[
-        float | None, typer.Option(min=0, help="The Zipf exponent of popularity; default: the shape's popularity.")
+        float | None,
+        typer.Option(min=0, max=10, help="The Zipf exponent of popularity; default: the shape's popularity."),
     ] = None,
     no_rhythm: Annotated[
         bool, typer.Option("--no-rhythm", help="Spread the calls evenly over the day and the week.")

@@ -1,7 +1,7 @@
 """How good a plan would have been: plan on the first part of a trace, replay the rest on what was planned."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from tierfleet.planning.search.requirements import Requirements
 from tierfleet.planning.search.search import Progress
 from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.workload import filling_days, workload_from_trace
-from tierfleet.text import moment
+from tierfleet.text import dollars, moment
 
 Array = NDArray[np.float64]
 
@@ -131,6 +131,8 @@ def backtest(
     plans: Plans, requests: Requests, model_mb: Array, split: str, progress: Progress = lambda *_: None
 ) -> Backtest:
     """Plan on the trace up to `split`, replay the rest, compare. Raises InputError."""
+    if not requests.duration_seconds:
+        raise InputError(f"all calls of {plans.source} have the same time: a trace that is split must take some")
     split_at = split_seconds(requests, split)
     part, sizes = first_part(requests, model_mb, split_at)
     days = part.duration_seconds / _DAY
@@ -159,7 +161,12 @@ def backtest(
         ),
         progress=lambda done: progress("serving", done, 0),
     )
-    return compare(plan, outcome, requests, split_at, plans.config.default_tier)
+    compared = compare(plan, outcome, requests, split_at, plans.config.default_tier)
+    usd, budget = plan.answer.shown.usd, plans.requirements.usd
+    if budget is None or usd <= budget:
+        return compared
+    # The plan's bill: what the rest of the trace costs differs by its requests only.
+    return replace(compared, failures=(f"{dollars(usd)} a month, required {dollars(budget)}", *compared.failures))
 
 
 def compare(plan: Plan, outcome: Replay, requests: Requests, split_at: float, default_tier: str) -> Backtest:

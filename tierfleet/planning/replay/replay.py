@@ -21,7 +21,7 @@ from tierfleet.planning.replay.outcome import Endpoint, Replay
 from tierfleet.planning.replay.scaling import BOOT_MINUTES
 from tierfleet.planning.search.requirements import Requirements, requirements_text
 from tierfleet.planning.traffic.requests import Progress, Requests, requests_of
-from tierfleet.text import days, milliseconds, percent, points
+from tierfleet.text import counted, days, milliseconds, percent, points
 
 _DAY: Final = 86_400.0
 # Of the loads, so many first ones are worth a word.
@@ -106,6 +106,9 @@ def _misses(endpoints: Sequence[Endpoint], required: Requirements) -> Iterator[s
         hits = (served.in_memory + served.waited_for_running_load) / max(served.calls, 1)
         if required.min_hit_ratio is not None and hits < required.min_hit_ratio:
             yield f"{where}hit ratio {points(hits)}, required {points(required.min_hit_ratio)}"
+        if endpoint.never_fit:
+            yield f"{where}calls to {counted(len(endpoint.never_fit), 'model')} too big for an instance fail"
+        yield from _slow_tenants(endpoint, required)
         for name, limit, seconds in (
             ("warm", required.warm_p95_seconds, endpoint.warm_p95_seconds),
             ("cold", required.cold_p95_seconds, endpoint.load_p95_seconds),
@@ -116,6 +119,15 @@ def _misses(endpoints: Sequence[Endpoint], required: Requirements) -> Iterator[s
         served = endpoint.served
         if endpoint.tenant is not None and served.outside > _DEDICATED_MAY_MISS * served.calls:
             yield f"{endpoint.tenant}: {percent(served.outside / served.calls)} of the calls are above the p99 limit"
+
+
+def _slow_tenants(endpoint: Endpoint, required: Requirements) -> Iterator[str]:
+    """Tenants of a shared tier with a p99 limit, which is that of a load if more than 1 % of the calls wait for one."""
+    for one in endpoint.tenants:
+        limit = required.tenant_p99_seconds.get(one.tenant)
+        waiting = 1 - one.served.in_memory / max(one.served.calls, 1)
+        if limit is not None and waiting > _DEDICATED_MAY_MISS and one.mean_wait_seconds > limit:
+            yield f"{one.tenant}: {percent(waiting)} of the calls wait for a load, required p99 {milliseconds(limit)}"
 
 
 def _notices(

@@ -51,8 +51,9 @@ def _shared(endpoint: Endpoint) -> list[str]:
     ]
     if endpoint.load_p95_seconds is not None and endpoint.load_p50_seconds is not None:
         lines.append(
-            f"  calls that wait: p50 {duration(endpoint.load_p50_seconds)}, p95 {duration(endpoint.load_p95_seconds)}, "
-            f"longest {duration(served.longest_wait_seconds)}; others: p95 {milliseconds(endpoint.warm_p95_seconds)}"
+            f"  calls that wait: p50 {duration(endpoint.load_p50_seconds)}, p95 {duration(endpoint.load_p95_seconds)}; "
+            f"longest wait {duration(served.longest_wait_seconds)}; "
+            f"others p95 {milliseconds(endpoint.warm_p95_seconds)}"
         )
     lines.append(
         f"  outside what is required {points(served.outside / max(served.calls, 1))}; "

@@ -10,7 +10,7 @@ from tierfleet.errors import InputError
 from tierfleet.planning.traffic.rates_files import is_rates_file
 from tierfleet.planning.traffic.requests import Progress, Requests
 from tierfleet.planning.traffic.trace import Reading
-from tierfleet.planning.traffic.workload import model_megabytes
+from tierfleet.planning.traffic.workload import idle_megabytes, model_megabytes
 
 
 @dataclass(frozen=True)
@@ -39,4 +39,5 @@ def read_calls(
         raise InputError(f"{source} is a table of rates; a replay needs the calls one by one: give a trace")
     trace = reading.trace(source, folder, progress)
     sizes = model_megabytes(trace.requests.tenants, trace.requests.model_bytes, default_megabytes, packed_ratio)
-    return Calls(trace.requests, sizes, trace.notices)
+    idle = idle_megabytes(trace.requests.model_bytes, default_megabytes)
+    return Calls(trace.requests, sizes, (*trace.notices, *idle))

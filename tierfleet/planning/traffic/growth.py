@@ -165,7 +165,11 @@ def growth_notices(growth: Growth, horizon: str | None = None) -> Iterator[str]:
     totals = growth.weekly.sum(axis=0)
     if growth.factor >= _GROWN or growth.factor <= 1 / _GROWN:
         yield (
-            f"the last week is {growth.factor:.2g} x the first, of {weeks}"
+            (
+                f"the last week is {growth.factor:.2g} x the first, of {weeks}"
+                if totals[0]
+                else f"the first of {weeks} weeks has no call"
+            )
             + (
                 ""
                 if horizon

@@ -10,26 +10,30 @@ from typing import Any, Final
 
 import numpy as np
 
-from tierfleet.cost.rate_rows import read_rows
+from tierfleet.cost.rate_rows import MOST_OF, read_rows
 from tierfleet.errors import InputError
 from tierfleet.planning.traffic.rates import Rates, rates_from_table, steady_rates
 from tierfleet.planning.traffic.sessions import GAP_COLUMNS, INDEPENDENT, Sessions
 
 # What a table by the hour must have for rates, besides what a bill needs.
 _FOR_RATES: Final = ("weekend", *GAP_COLUMNS)
+_TABLES: Final = (".csv", ".tsv")
 # Mistakes that are told of many.
 _MOST_TOLD: Final = 10
+_MOST_SHOWN: Final = 40
 
 
 def is_rates_file(source: str) -> bool:
     """Whether a file holds rates rather than requests: TOML, or `requests_per_day` or `hour_of_day` at its start."""
     file = Path(source)
-    if file.suffix == ".toml":
+    ending = file.suffix.lower()
+    if ending == ".toml":
         return file.is_file()
-    if file.suffix not in (".csv", ".json") or not file.is_file():
+    if ending not in (*_TABLES, ".json") or not file.is_file():
         return False
     with file.open("rb") as opened:
-        start = opened.read(4096)
+        # UTF-16 has a zero in each letter: the reader says that it wants UTF-8.
+        start = opened.read(4096).replace(b"\0", b"").lower()
     return b"requests_per_day" in start or b"hour_of_day" in start
 
 
@@ -42,7 +46,7 @@ def read_rates(source: str, *, sessions: Sessions | None = None) -> Rates:
     sessions: instead of what the file says. Raises InputError with every mistake that was found.
     """
     file = Path(source)
-    rates = _of_rows(file) if file.suffix == ".csv" else _of_document(file)
+    rates = _of_rows(file) if file.suffix.lower() in _TABLES else _of_document(file)
     return rates if sessions is None else replace(rates, sessions=sessions)
 
 
@@ -64,15 +68,26 @@ def _of_rows(file: Path) -> Rates:
 def _of_document(file: Path) -> Rates:
     try:
         text = file.read_text(encoding="utf-8-sig")
-        return _read_tables(str(file), tomllib.loads(text) if file.suffix == ".toml" else json.loads(text))
+        toml = file.suffix.lower() == ".toml"
+        document = tomllib.loads(text) if toml else json.loads(text, object_pairs_hook=_object)
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start:,}") from error
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
+    except RecursionError as error:
+        raise InputError(f"{file}: brackets nest too deep; write tables of tenant to number") from error
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, InputError) as error:
         raise InputError(f"{file}: {error}") from error
+    except ValueError as error:
+        raise InputError(f"{file}: a number has too many digits") from error
+    return _read_tables(str(file), document)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, whose equal keys are an error. Raises InputError."""
+    if twice := [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]:
+        raise InputError(f"duplicate {', '.join(twice[:_MOST_TOLD])}; write each once")
+    return dict(pairs)
 
 
 def _read_tables(source: str, document: Any) -> Rates:
@@ -87,8 +102,11 @@ def _read_tables(source: str, document: Any) -> Rates:
     if not isinstance(sizes, dict):
         raise InputError(f"{source}: model_bytes is {sizes!r}; give a table of tenant to number")
     pairs = [(tenant, rate, sizes.get(tenant)) for tenant, rate in document["requests_per_day"].items()]
+    table = document.get("sessions", {})
+    if not isinstance(table, dict) or not all(isinstance(n, int | float) and n is not True for n in table.values()):
+        raise InputError(f"{source}: sessions is {table!r}; give a table with the numbers calls and mean_gap_seconds")
     try:
-        sessions = Sessions(**document.get("sessions", {}))
+        sessions = Sessions(**table)
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}: sessions: {error}") from error
     return _checked(source, pairs, sessions)
@@ -119,9 +137,10 @@ def _refuse(source: str, problems: list[str]) -> None:
 
 def _number(problems: list[str], tenant: str, key: str, value: Any) -> float:
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not (math.isfinite(number) and number >= 0):
-        problems.append(f"{key} of {tenant} is {value!r}; give a number of at least 0")
+    if not 0 <= number <= MOST_OF[key]:
+        shown = f"{value!r}" if len(f"{value!r}") <= _MOST_SHOWN else "a number of many digits"
+        problems.append(f"{key} of {tenant} is {shown}; give a number from 0 to {MOST_OF[key]:g}")
     return number

@@ -32,6 +32,11 @@ GAP_COLUMNS: Final[Mapping[str, float]] = {
 _LONGEST_GAP_SHARE: Final = 0.1
 # Sessions of fewer calls than this are independent calls with noise.
 _LEAST_CALLS: Final = 1.05
+_MOST_CALLS: Final = 1e6
+# A year.
+_LONGEST_GAP_SECONDS: Final = 31_536_000.0
+# In standard errors: a share of gaps that is nearer to that of independent calls than this may be theirs.
+_CHANCE: Final = 4.0
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,13 @@ class Sessions:
     def __post_init__(self) -> None:
         if not self.calls >= 1:
             raise ValueError(f"a session has {self.calls} calls; give at least 1")
-        if not (np.isfinite(self.mean_gap_seconds) and self.mean_gap_seconds >= 0):
-            raise ValueError(f"the mean gap is {self.mean_gap_seconds} s; give a number of at least 0")
+        if self.calls > _MOST_CALLS:
+            raise ValueError(f"a session has {self.calls:g} calls; give at most {_MOST_CALLS:,.0f}")
+        if not 0 <= self.mean_gap_seconds <= _LONGEST_GAP_SECONDS:
+            raise ValueError(
+                f"the mean gap is {self.mean_gap_seconds:g} s; give a number of at least 0, up to "
+                f"{_LONGEST_GAP_SECONDS:,.0f}"
+            )
         if self.calls > 1 and self.mean_gap_seconds == 0:
             raise ValueError("sessions of more than one call need a mean gap above 0 s")
 
@@ -86,6 +96,12 @@ def fit_sessions(
         return INDEPENDENT
     rate, share = _rate_classes(per_second[requests > 0], requests[requests > 0] / requests.sum())
     seen = np.array([gaps_within[name] / requests.sum() for name in lengths])
+
+    # Chance alone explains as much of the difference between shares of few gaps.
+    chance = _CHANCE * np.sqrt(np.maximum(seen * (1 - seen), 1e-4) / requests.sum())
+    independent = np.array([share @ INDEPENDENT.gap_within(rate, length) for length in lengths.values()])
+    if (np.abs(independent - seen) <= chance).all():
+        return INDEPENDENT
 
     def error(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         sessions = Sessions(1 + float(np.exp(parameters[0])), float(np.exp(parameters[1])))

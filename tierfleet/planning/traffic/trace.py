@@ -15,7 +15,16 @@ from tierfleet.planning.traffic.requests import Progress, Requests
 from tierfleet.planning.traffic.trace_columns import Columns
 from tierfleet.planning.traffic.trace_files import Relation, relation
 from tierfleet.planning.traffic.trace_notices import trace_notices
-from tierfleet.planning.traffic.trace_sql import INFERRED, RAW, TimeForm, given, reason_of, seconds_of, zone_of
+from tierfleet.planning.traffic.trace_sql import (
+    INFERRED,
+    RAW,
+    UNREAD_TIME,
+    TimeForm,
+    given,
+    reason_of,
+    seconds_of,
+    zone_of,
+)
 
 # Longer traces are kept in files and mapped, so that the system may drop what is not read.
 _MOST_IN_MEMORY: Final = 8_000_000
@@ -80,7 +89,7 @@ def read_trace(
             _stage(connection, files, timezone or "UTC", form)
             rows, bad_rows = _bad_rows(connection)
             _refuse(source, rows, bad_rows, strict)
-            notices = [*_zone_notices(connection, source, timezone), *files.assumed]
+            notices = [*_zone_notices(connection, source, timezone, form), *files.assumed]
             requests = _requests(connection, folder, progress)
             latency = _latency(connection) if files.has_latency else {}
         except duckdb.Error as error:
@@ -146,11 +155,16 @@ def _bad_rows(connection: duckdb.DuckDBPyConnection) -> tuple[int, tuple[BadRows
         "SELECT count(*) FROM information_schema.tables WHERE table_name = 'reject_errors'"
     ).fetchone()
     if rejects is not None and rejects[0]:
-        lines = connection.execute("SELECT DISTINCT file_id, line, csv_line FROM reject_errors ORDER BY ALL").fetchall()
-        if lines:
-            samples = tuple(f"line {line}: {_short(text)}" for _, line, text in lines[:_SAMPLES])
-            bad.append(BadRows("the wrong number of columns", len(lines), samples))
-            rows += len(lines)
+        lines = connection.execute("""
+            SELECT file_id, line, any_value(csv_line), bool_or(error_type = 'INVALID ENCODING') FROM reject_errors
+            GROUP BY file_id, line ORDER BY ALL
+        """).fetchall()
+        for other_encoding, reason in ((False, "the wrong number of columns"), (True, "characters that are not UTF-8")):
+            of_reason = [(line, text) for _, line, text, encoding in lines if encoding == other_encoding]
+            if of_reason:
+                samples = tuple(f"line {line}: {_short(text)}" for line, text in of_reason[:_SAMPLES])
+                bad.append(BadRows(reason, len(of_reason), samples))
+        rows += len(lines)
     return rows, tuple(bad)
 
 
@@ -165,12 +179,16 @@ def _refuse(source: str, rows: int, bad_rows: tuple[BadRows, ...], strict: bool)
     bad = sum(bad.count for bad in bad_rows)
     listed = "; ".join(str(item) for item in bad_rows)
     if bad == rows:
-        raise InputError(f"{source}: none of {rows:,} rows can be used: {listed}")
+        form = any(item.reason == UNREAD_TIME for item in bad_rows)
+        advice = "; say how the times are written, such as --time-format '%d/%m/%Y %H:%M:%S'" if form else ""
+        raise InputError(f"{source}: none of {rows:,} rows can be used: {listed}{advice}")
     if bad and strict:
         raise InputError(f"{source}: {bad:,} of {rows:,} rows cannot be used: {listed}; --strict accepts none")
 
 
-def _zone_notices(connection: duckdb.DuckDBPyConnection, source: str, timezone: str | None) -> list[str]:
+def _zone_notices(
+    connection: duckdb.DuckDBPyConnection, source: str, timezone: str | None, form: TimeForm
+) -> list[str]:
     good = "FROM staged WHERE reason IS NULL AND zone"
     with_zone = _one(connection, f"SELECT count(*) {good}")
     without = _one(connection, f"SELECT count(*) {good} = false")
@@ -179,6 +197,10 @@ def _zone_notices(connection: duckdb.DuckDBPyConnection, source: str, timezone: 
             f"{source} mixes times with a zone ({with_zone:,} rows) and without ({without:,} rows); "
             "say which zone the latter are in with --timezone, for example --timezone UTC"
         )
+    if form.unit is not None and not _one(
+        connection, "SELECT count(*) FROM staged WHERE reason IS NULL AND zone IS NULL"
+    ):
+        return [f"--time-unit {form.unit} has no effect: the times are text or timestamps"]
     if without and timezone is None:
         return ["the times have no zone and were read as UTC; --timezone says otherwise"]
     if timezone is not None and not without:

@@ -12,6 +12,7 @@ _IS_NUMBER: Final = r"^\s*-?\d+(\.\d+)?([eE][+-]?\d+)?\s*$"
 # Numbers below these are seconds, milliseconds, microseconds; above, nanoseconds. As seconds, 1e11 is the year 5138.
 _UNITS: Final = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6))
 _END_OF_2099: Final = 4102444800
+UNREAD_TIME: Final = "a time that cannot be read"
 
 # A row for a message: its line, or what its columns hold.
 RAW: Final = """coalesce(line, concat_ws(', ', 'tenant=' || coalesce(tenant, ''),
@@ -105,7 +106,7 @@ def reason_of(has_bytes: bool, has_latency: bool) -> str:
         ("refused IS NOT NULL", "refused"),
         ("coalesce(tenant, '') = ''", quoted("no tenant")),
         ("NOT time_given", quoted("no time")),
-        ("seconds IS NULL", quoted("a time that cannot be read")),
+        ("seconds IS NULL", quoted(UNREAD_TIME)),
         (f"seconds < 0 OR seconds >= {_END_OF_2099}", quoted("a time before 1970 or after 2099")),
     ]
     for present, column, what in ((has_bytes, "model_bytes", "size"), (has_latency, "latency", "latency")):

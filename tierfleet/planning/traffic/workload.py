@@ -21,6 +21,8 @@ _CHUNK: Final = 1 << 20
 _WEEK_SECONDS: Final = 7 * 86_400.0
 # So many times its mean calls in the last week: a tenant that was launched or has grown.
 _GROWN: Final = 2.0
+# A smaller one is a mistake: no model of XGBoost is as short.
+_LEAST_MEGABYTES: Final = 1e-4
 _MOST_FILLING_DAYS: Final = 10.0
 _FILLING_SHARE: Final = 1 / 3
 # Less of an hour than this tells no rate.
@@ -189,7 +191,20 @@ def model_megabytes(
         )
     sizes: Array = model_bytes / 1e6 / (artefact_mb_per_model_mb or 1.0)
     refuse_huge(tenants, sizes)
+    tiny = np.flatnonzero(sizes < _LEAST_MEGABYTES)
+    if len(tiny):
+        raise InputError(
+            f"the size of {len(tiny):,} of {len(tenants):,} models is below {_LEAST_MEGABYTES * 1e6:.0f} bytes, such "
+            f"as {tenants[tiny[0]]}'s of {sizes[tiny[0]] * 1e6:.3g} bytes; columns of sizes are in bytes"
+        )
     return sizes
+
+
+def idle_megabytes(model_bytes: Array, default_megabytes: float | None) -> list[str]:
+    """A notice if --model-megabytes is given and the source says every size."""
+    if default_megabytes is None or not (model_bytes > 0).all():
+        return []
+    return [f"--model-megabytes {default_megabytes:g} has no effect: the source has the size of every model"]
 
 
 def _busiest_hours(requests: Requests, pace: float) -> tuple[Array, float]:

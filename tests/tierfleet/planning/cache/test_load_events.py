@@ -184,6 +184,12 @@ def test_circumstances_of_a_trace_come_from_passes_over_it() -> None:
     assert cases["as planned"].hit_ratio == option.hit_ratio
     assert cases["as planned"].change == 0
     assert cases["one instance lost"].hit_ratio == planned.option(describe("ml.m5.large"), 1, frozenset()).hit_ratio
+    three = planned.in_every_placement(planned.evaluate(planned.option(describe("ml.m5.large"), 3, frozenset())))
+    two = planned.in_every_placement(planned.evaluate(option))
+    [lost] = [case for case in sensitivity(planned, three) if case.what == "one instance lost"]
+    assert two.hit_ratio_range is not None
+    assert lost.hit_ratio == two.hit_ratio == pytest.approx(two.hit_ratio_range[0], abs=1e-3)
+    assert lost.change == pytest.approx(two.hit_ratio - three.hit_ratio)
     assert cases["traffic x 2"].hit_ratio == pytest.approx(option.hit_ratio, abs=1e-9)
     assert cases["models x 1.5"].hit_ratio < option.hit_ratio
     assert {what for what, case in cases.items() if not case.exact} == {

@@ -186,3 +186,9 @@ def test_tenants_that_stopped_are_named_and_rare_ones_are_not() -> None:
     notices = list(growth_notices(growth_of(requests)))
     [stopped] = [notice for notice in notices if "made none in the last week" in notice]
     assert stopped.startswith(f"1 tenant with 42 % of all calls, such as {requests.tenants[1]}")
+
+
+def test_a_first_week_without_calls_is_not_a_factor() -> None:
+    growth = Growth(tenants=("a",), weekly=np.array([[0, 0, 70]]), joined=np.array([0]), net_new_per_week=0.0)
+    [first, *_] = growth_notices(growth)
+    assert first.startswith("the first of 3 weeks has no call")

@@ -10,6 +10,7 @@ import pytest
 from tierfleet.errors import InputError
 from tierfleet.planning.traffic.rates import rates_of, rates_sql
 from tierfleet.planning.traffic.rates_files import is_rates_file, read_rates
+from tierfleet.planning.traffic.requests import Requests
 from tierfleet.planning.traffic.sessions import GAP_COLUMNS, INDEPENDENT, Sessions
 from tierfleet.planning.traffic.shapes import varied
 from tierfleet.planning.traffic.synthesize import synthesize
@@ -56,7 +57,7 @@ def _table(**changed):
         (
             "r.csv",
             "tenant,requests_per_day\na,-1\nb,x\n",
-            r"line 2: requests_per_day = '-1'; write a number from 0\n.*line 3: requests_per_day = 'x'",
+            r"line 2: requests_per_day = '-1'; write a number from 0 to .*\n.*line 3: requests_per_day = 'x'",
         ),
         ("r.csv", "tenant,requests_per_day\na,1\na,2\n", "line 3: duplicate tenant a, as in line 2"),
         ("r.csv", "tenant,requests_per_day\na,0\n", "requests_per_day is 0 in every row"),
@@ -77,6 +78,20 @@ def _table(**changed):
         ("r.toml", "a = \n", "r.toml: Invalid value"),
         ("r.json", "[]", "must hold a table requests_per_day"),
         ("r.json", '{"requests_per_day": {"a": 1}, "sessions": {"calls": 0}}', "sessions: a session has 0 calls"),
+        ("r.json", '{"requests_per_day": {"a": 1, "a": 2}}', "duplicate a; write each once"),
+        ("r.json", '{"requests_per_day": {"a": true}}', "requests_per_day of a is True"),
+        (
+            "r.json",
+            '{"requests_per_day": {"a": 1' + "0" * 400 + "}}",
+            "requests_per_day of a is a number of many digits",
+        ),
+        ("r.json", '{"requests_per_day": {"a": 1' + "0" * 5000 + "}}", "a number has too many digits"),
+        ("r.json", "[" * 100_000 + "]" * 100_000, "brackets nest too deep"),
+        ("r.toml", "a = " + "[" * 5000 + "]" * 5000, "brackets nest too deep"),
+        ("r.json", '{"requests_per_day": {"a": 1}, "sessions": 3}', "sessions is 3; give a table with the numbers"),
+        ("r.json", '{"requests_per_day": {"a": 1}, "sessions": {"calls": 1e300}}', "give at most 1,000,000"),
+        ("r.csv", "tenant,requests_per_day\na,1e12\n", "requests_per_day = '1e12'; write a number from 0 to 1e"),
+        ("r.csv", "tenant,requests_per_day\na,180,000\n", "more cells than columns; write 180000, not 180,000"),
     ],
 )
 def test_says_what_is_wrong_with_rates(tmp_path, name, text, message):
@@ -164,3 +179,37 @@ def test_a_single_instant_has_no_rates(requests):
 
     with pytest.raises(InputError, match="all requests have the same time"):
         rates_of(requests_of([0, 1], seconds=[5, 5]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_few_independent_calls_of_a_short_trace_are_no_sessions(seed):
+    random = np.random.default_rng(seed)
+    seconds = np.sort(random.uniform(0, 7 * 86_400, 1500))
+    requests = Requests(tuple("abcdefghijkl"), random.integers(0, 12, 1500).astype(np.int32), seconds, np.ones(12))
+    assert rates_of(requests).sessions == INDEPENDENT
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("r.CSV", "tenant,requests_per_day\nm01,180\n"),
+        ("r.csv", "Tenant, Requests_Per_Day\n m01 , 180\n"),
+        ("r.csv", "tenant;requests_per_day\nm01;180\n"),
+        ("r.tsv", "tenant\trequests_per_day\nm01\t180\n"),
+    ],
+)
+def test_a_table_of_rates_may_be_written_as_a_trace_may(tmp_path, name, text):
+    file = tmp_path / name
+    file.write_text(text)
+    assert is_rates_file(str(file))
+    rates = read_rates(str(file))
+    assert rates.tenants == ("m01",)
+    assert rates.requests_per_day.tolist() == [180]
+
+
+def test_a_table_in_utf_16_is_named(tmp_path):
+    file = tmp_path / "r.csv"
+    file.write_text("tenant,requests_per_day\nm01,180\n", encoding="utf-16")
+    assert is_rates_file(str(file))
+    with pytest.raises(InputError, match="not UTF-8 text"):
+        read_rates(str(file))

@@ -11,6 +11,7 @@ from tierfleet.errors import InputError
 from tierfleet.planning.traffic.duckdb_session import allow_s3
 from tierfleet.planning.traffic.trace import read_trace
 from tierfleet.planning.traffic.trace_columns import Columns
+from tierfleet.planning.traffic.trace_sql import TimeForm
 from tierfleet.runtime import metrics
 from tierfleet.runtime.client.metrics import CallMetrics
 
@@ -104,6 +105,25 @@ def test_columns_by_name(tmp_path):
     source = csv(tmp_path, "Who,When,Weight", "a,2026-11-02T08:00:00Z,7", "b,2026-11-02T08:00:01Z,8")
     columns = Columns(tenant="who", timestamp="When", model_bytes="Weight")
     assert read(source, tmp_path, columns=columns).requests.model_bytes.tolist() == [7, 8]
+
+
+def test_another_encoding_is_not_called_a_wrong_number_of_columns(tmp_path):
+    file = tmp_path / "trace.csv"
+    file.write_bytes("tenant,timestamp\nm1,2026-11-02T08:00:00Z\nmü,2026-11-02T08:00:01Z\n".encode("latin-1"))
+    assert {bad.reason: bad.count for bad in read(str(file), tmp_path).bad_rows} == {"characters that are not UTF-8": 1}
+
+
+def test_times_in_another_form_are_answered_with_the_option_for_them(tmp_path):
+    source = csv(tmp_path, "tenant,timestamp", "a,02/11/2026 08:00:00", "b,02/11/2026 08:00:01")
+    with pytest.raises(InputError, match="say how the times are written, such as --time-format '%d/%m/%Y"):
+        read(source, tmp_path)
+
+
+def test_a_unit_of_times_that_are_text_has_no_effect(tmp_path):
+    notices = read(
+        csv(tmp_path, "tenant,timestamp", *(f"{t},{at}" for t, at, _, _ in ROWS)), tmp_path, form=TimeForm("ms")
+    ).notices
+    assert "--time-unit ms has no effect: the times are text or timestamps" in notices
 
 
 def test_bad_rows_are_counted_and_shown(tmp_path):
