@@ -147,9 +147,9 @@ def _beyond(limit: PropertyLimit) -> Any:
     if limit.entries:
         return {f"A{number}": "x" for number in range((limit.longest or 0) + 1)}
     if limit.longest is not None and limit.path.endswith(
-        ("ScheduledActions", "StepAdjustments", "Monitors", "Targets")
+        ("ScheduledActions", "StepAdjustments", "Monitors", "Targets", "Containers")
     ):
-        return [{"Schedule": "rate(1 hour)", "Id": str(number)} for number in range(limit.longest + 1)]
+        return [{"Schedule": "rate(1 hour)", "Id": str(number), "ContainerHostname": f"c{number}"} for number in range(limit.longest + 1)]
     return "x" * ((limit.longest or 0) + 1)
 
 
@@ -188,6 +188,42 @@ SEEDS: dict[str, tuple[str, str, Any, str]] = {
         "DashboardBody",
         json.dumps({"widgets": [{"properties": {}}] * 501}),
         "501 widgets",
+    ),
+    "a hostname twice": (
+        "AWS::SageMaker::Model",
+        "Containers",
+        [{"ContainerHostname": "a"}, {"ContainerHostname": "a"}],
+        "list a hostname twice",
+    ),
+    "a serverless variant on instances": (
+        "AWS::SageMaker::EndpointConfig",
+        "ProductionVariants",
+        [{"InstanceType": "ml.m5.large", "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}],
+        "either an InstanceType or a ServerlessConfig",
+    ),
+    "a variant on nothing": (
+        "AWS::SageMaker::EndpointConfig",
+        "ProductionVariants",
+        [{"VariantName": "AllTraffic"}],
+        "either an InstanceType or a ServerlessConfig",
+    ),
+    "half a step of memory": (
+        "AWS::SageMaker::EndpointConfig",
+        "ProductionVariants",
+        [{"ServerlessConfig": {"MemorySizeInMB": 1536, "MaxConcurrency": 1}}],
+        "MemorySizeInMB is 1536",
+    ),
+    "more kept warm than run": (
+        "AWS::SageMaker::EndpointConfig",
+        "ProductionVariants",
+        [{"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1, "ProvisionedConcurrency": 2}}],
+        "ProvisionedConcurrency is above MaxConcurrency, 1",
+    ),
+    "a stage with too large an environment": (
+        "AWS::SageMaker::Model",
+        "Containers",
+        [{"Environment": {f"A{number}": "x" * 1000 for number in range(40)}}],
+        "environment has",
     ),
     "a widget of 501 metrics": (
         "AWS::CloudWatch::Dashboard",
