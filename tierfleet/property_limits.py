@@ -59,9 +59,7 @@ def _container(place: str) -> tuple[PropertyLimit, ...]:
         _sagemaker("Model", f"{place}.Image", "ContainerImage", longest=255, pattern=r"[\S]+"),
         _sagemaker("Model", f"{place}.ModelDataUrl", "Url", longest=1024, pattern=r"(https|s3)://([^/]+)/?(.*)"),
         _sagemaker("Model", environment, "EnvironmentMap", longest=100, entries=True),
-        _sagemaker(
-            "Model", f"{environment}.{{key}}", "EnvironmentKey", longest=1024, pattern=ENVIRONMENT_KEY_PATTERN
-        ),
+        _sagemaker("Model", f"{environment}.{{key}}", "EnvironmentKey", longest=1024, pattern=ENVIRONMENT_KEY_PATTERN),
         _sagemaker("Model", f"{environment}.{{}}", "EnvironmentValue", longest=1024),
     )
 
@@ -112,9 +110,7 @@ PROPERTY_LIMITS: Final = (
         least=60,
         most=3600,
     ),
-    _sagemaker(
-        "EndpointConfig", f"{_SERVERLESS}.MemorySizeInMB", "ServerlessMemorySizeInMB", least=1024, most=6144
-    ),
+    _sagemaker("EndpointConfig", f"{_SERVERLESS}.MemorySizeInMB", "ServerlessMemorySizeInMB", least=1024, most=6144),
     _sagemaker("EndpointConfig", f"{_SERVERLESS}.MaxConcurrency", "ServerlessMaxConcurrency", least=1, most=200),
     _sagemaker(
         "EndpointConfig",

@@ -149,7 +149,10 @@ def _beyond(limit: PropertyLimit) -> Any:
     if limit.longest is not None and limit.path.endswith(
         ("ScheduledActions", "StepAdjustments", "Monitors", "Targets", "Containers")
     ):
-        return [{"Schedule": "rate(1 hour)", "Id": str(number), "ContainerHostname": f"c{number}"} for number in range(limit.longest + 1)]
+        return [
+            {"Schedule": "rate(1 hour)", "Id": str(number), "ContainerHostname": f"c{number}"}
+            for number in range(limit.longest + 1)
+        ]
     return "x" * ((limit.longest or 0) + 1)
 
 
