@@ -72,7 +72,7 @@ _ASYNC = "AsyncInferenceConfig"
 _TRACKING = "TargetTrackingScalingPolicyConfiguration"
 _STEPS = "StepScalingPolicyConfiguration"
 _NAME_PATTERN = "[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
-PROPERTY_LIMITS: Final = (
+PROPERTY_LIMITS: Final[tuple[PropertyLimit, ...]] = (
     _sagemaker("Endpoint", "EndpointName", "EndpointName", shortest=1, longest=63, pattern=_NAME_PATTERN),
     _sagemaker("Endpoint", f"{_ROUTING}.WaitIntervalInSeconds", "WaitIntervalInSeconds", least=0, most=3600),
     _sagemaker("Endpoint", f"{_ROUTING}.CanarySize.Value", "CapacitySizeValue", least=1, most=INTEGER),
