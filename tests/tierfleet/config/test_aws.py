@@ -250,6 +250,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "2**63 unloads": (tail(alarms={"max_unloads_per_hour": 2**63}), "max_unloads_per_hour", "2147483647"),
     "2**31 requests": (tail(alarms={"min_requests": 2**31}), "min_requests", "2147483647"),
     # Alarms that could never go off.
+    "more calls than a multi-model tier takes": (tail(alarms={"min_requests": 10**8}), "min_requests", "never go off"),
     "a 5XX ratio of 1": (whale(alarms={"max_5xx_ratio": 1.0}), "max_5xx_ratio", "less than 1"),
     "a 4XX ratio of 1": (tail(alarms={"max_4xx_ratio": 1.0}), "max_4xx_ratio", "less than 1"),
     "100 % of memory": (tail(alarms={"max_memory_percent": 100.0}), "max_memory_percent", "less than 100"),
