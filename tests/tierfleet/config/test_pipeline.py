@@ -143,6 +143,11 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
         {"container": {"image": "tierfleet", "version": DELETE}, "probe": {"body": "a,b"}},
         [("probe", "body", "the first stage first gets the probe")],
     ),
+    "a probe that is no JSON": (
+        decided(probe={"content_type": "application/json", "body": "[[0"}),
+        {},
+        [(f"{WHERE}.probe", "body", "is not JSON")],
+    ),
     "a blank probe": (
         decided(probe={"content_type": "application/json", "body": " "}),
         {},

@@ -154,18 +154,20 @@ def check_isolation(container: Container, network_isolation: bool) -> Iterator[P
 
 
 def check_probe(probe: Probe) -> Iterator[Problem]:
-    """There is a row, and its content type is valid: SageMaker passes it to the container as an HTTP header."""
+    """There is a row of its content type, and that is valid: SageMaker passes it to the container as an HTTP header."""
     most = aws_limits.CONTENT_TYPE.most
     if not _MEDIA_TYPE.fullmatch(probe.content_type) or len(probe.content_type) > most:
         message = f"must be a media type of at most {most} characters, such as text/csv"
         yield Problem("probe", "content_type", probe.content_type, message, "write type/subtype")
     if not probe.body.strip():
         yield Problem("probe", "body", probe.body, "is blank, and the probe is one valid row", "write the row")
+    elif _media_type(probe.content_type) == "application/json" and not _is_json(probe.body):
+        yield Problem("probe", "body", probe.body, "is not JSON", "write one row, such as [[0, 0, 0]]")
 
 
 def check_content_type(place: str, content_type: str, container: Container) -> Iterator[Problem]:
     """What callers send to a container is a media type that its image reads. place: the container's table."""
-    probe = Probe.model_construct(content_type=content_type, body="-")
+    probe = Probe.model_construct(content_type=content_type, body="0")
     yield from (replace(problem, table=place) for problem in check_probe(probe))
     media_type, reads = _media_type(content_type), _reads(container)
     if reads is not None and media_type is not None:
@@ -202,8 +204,6 @@ def check_probe_against_image(probe: Probe, container: Container) -> Iterator[Pr
     elif media_type.endswith("libsvm") and not _is_libsvm(probe.body):
         message = "libsvm is a label, which may be left out, and pairs of index and number"
         yield Problem("probe", "body", probe.body, message, "write one row, such as 0 1:0.5 7:2")
-    elif media_type == "application/json" and not _is_json(probe.body):
-        yield Problem("probe", "body", probe.body, "is not JSON", "write one row, such as [[0, 0, 0]]")
 
 
 def _is_libsvm(body: str) -> bool:

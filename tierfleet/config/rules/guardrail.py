@@ -75,4 +75,5 @@ def check_traffic(where: str, tier: Tier) -> Iterator[Problem]:
             f"the 5XX alarm looks at minutes of {needed:g} calls or more, and {tier.most_instances} instances of "
             f"scaling.max_requests_per_second take {calls:g} a minute: it could never go off"
         )
-        yield Problem(f"{where}.alarms", "min_requests", tier.alarms.min_requests, message, "lower it")
+        severity: Severity = "error" if tier.guardrail else "warning"
+        yield Problem(f"{where}.alarms", "min_requests", tier.alarms.min_requests, message, "lower it", severity)
