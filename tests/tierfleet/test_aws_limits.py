@@ -353,7 +353,7 @@ TRIO: dict[str, Any] = {
 LONG_TAGS = {f"k{number:02}" + "k" * 125: "é" * 20 + "v" * 236 for number in range(46)}
 
 
-def test_the_bytes_of_a_nested_template_are_about_those_that_a_check_expects(synth: Synth) -> None:
+def test_a_nested_template_has_about_the_bytes_that_a_check_expects(synth: Synth) -> None:
     config = fleet(tiers={"trio": TRIO}, tags=LONG_TAGS)
     [expected] = [size for (tier, _), size in nested_bytes(config).items() if tier == "trio"]
     largest = max(file.stat().st_size for file in synth(config).rglob("*.nested.template.json"))

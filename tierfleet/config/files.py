@@ -118,9 +118,9 @@ def unfit_texts(document: Any, where: tuple[str, ...] = ()) -> Iterator[Problem]
                 message = f"holds {name} (U+{ord(unfit[0]):04X}), which AWS does not accept"
                 yield Problem(".".join(where), str(key), value, message, "remove the character")
                 break
-            found = next((words for words in _REFERENCES if isinstance(text, str) and words in text), None)
-            if found is not None:
-                message = f"holds {found}, {_REFERENCES[found]}"
+            reference = next((start for start in _REFERENCES if isinstance(text, str) and start in text), None)
+            if reference is not None:
+                message = f"holds {reference}, {_REFERENCES[reference]}"
                 yield Problem(".".join(where), str(key), value, message, "write it in another way")
                 break
         if isinstance(value, dict | list):
