@@ -78,6 +78,7 @@ LONGEST_LOAD_SECONDS: Final = 360
 # Letters, numbers and spaces of any language, and these: IAM's \p{L}\p{Z}\p{N}_.:/=+\-@, where Python's \w is letters,
 # numbers and _. No tabs and line ends.
 TAG_PATTERN: Final = "[\\w \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000.:/=+\\-@]*"
+# Of keys and values, in any case. Source: docs.aws.amazon.com/batch/latest/userguide/tag-restrictions.html
 RESERVED_TAG_PREFIX: Final = "aws:"
 # Source: the bucket naming rules.
 RESERVED_BUCKET_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")

@@ -52,14 +52,27 @@ def _of(resource_type: str, path: str, source: str, shape: str = "", **limits: o
     return PropertyLimit(f"AWS::{resource_type}", path, source, shape, **limits)  # type: ignore[arg-type]
 
 
+def _container(place: str) -> tuple[PropertyLimit, ...]:
+    environment = f"{place}.Environment"
+    return (
+        _sagemaker("Model", f"{place}.ContainerHostname", "ContainerHostname", longest=63, pattern=_NAME_PATTERN),
+        _sagemaker("Model", f"{place}.Image", "ContainerImage", longest=255, pattern=r"[\S]+"),
+        _sagemaker("Model", f"{place}.ModelDataUrl", "Url", longest=1024, pattern=r"(https|s3)://([^/]+)/?(.*)"),
+        _sagemaker("Model", environment, "EnvironmentMap", longest=100, entries=True),
+        _sagemaker("Model", f"{environment}.{{key}}", "EnvironmentKey", longest=1024, pattern=ENVIRONMENT_KEY_PATTERN),
+        _sagemaker("Model", f"{environment}.{{}}", "EnvironmentValue", longest=1024),
+    )
+
+
 _SHIFT = "DeploymentConfig.BlueGreenUpdatePolicy"
 _ROUTING = f"{_SHIFT}.TrafficRoutingConfiguration"
 _VARIANT = "ProductionVariants[]"
-_CONTAINER = "PrimaryContainer"
+_SERVERLESS = f"{_VARIANT}.ServerlessConfig"
+_ASYNC = "AsyncInferenceConfig"
 _TRACKING = "TargetTrackingScalingPolicyConfiguration"
 _STEPS = "StepScalingPolicyConfiguration"
 _NAME_PATTERN = "[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
-PROPERTY_LIMITS: Final = (
+PROPERTY_LIMITS: Final[tuple[PropertyLimit, ...]] = (
     _sagemaker("Endpoint", "EndpointName", "EndpointName", shortest=1, longest=63, pattern=_NAME_PATTERN),
     _sagemaker("Endpoint", f"{_ROUTING}.WaitIntervalInSeconds", "WaitIntervalInSeconds", least=0, most=3600),
     _sagemaker("Endpoint", f"{_ROUTING}.CanarySize.Value", "CapacitySizeValue", least=1, most=INTEGER),
@@ -97,14 +110,33 @@ PROPERTY_LIMITS: Final = (
         least=60,
         most=3600,
     ),
-    _sagemaker("EndpointConfig", "KmsKeyId", "KmsKeyId", longest=2048, pattern="[a-zA-Z0-9:/_-]*"),
-    _sagemaker("Model", f"{_CONTAINER}.Image", "ContainerImage", longest=255, pattern=r"[\S]+"),
-    _sagemaker("Model", f"{_CONTAINER}.ModelDataUrl", "Url", longest=1024, pattern=r"(https|s3)://([^/]+)/?(.*)"),
-    _sagemaker("Model", f"{_CONTAINER}.Environment", "EnvironmentMap", longest=100, entries=True),
+    _sagemaker("EndpointConfig", f"{_SERVERLESS}.MemorySizeInMB", "ServerlessMemorySizeInMB", least=1024, most=6144),
+    _sagemaker("EndpointConfig", f"{_SERVERLESS}.MaxConcurrency", "ServerlessMaxConcurrency", least=1, most=200),
     _sagemaker(
-        "Model", f"{_CONTAINER}.Environment.{{key}}", "EnvironmentKey", longest=1024, pattern=ENVIRONMENT_KEY_PATTERN
+        "EndpointConfig",
+        f"{_SERVERLESS}.ProvisionedConcurrency",
+        "ServerlessProvisionedConcurrency",
+        least=1,
+        most=200,
     ),
-    _sagemaker("Model", f"{_CONTAINER}.Environment.{{}}", "EnvironmentValue", longest=1024),
+    _sagemaker(
+        "EndpointConfig",
+        f"{_ASYNC}.ClientConfig.MaxConcurrentInvocationsPerInstance",
+        "MaxConcurrentInvocationsPerInstance",
+        least=1,
+        most=1000,
+    ),
+    *(
+        _sagemaker("EndpointConfig", f"{_ASYNC}.OutputConfig.{path}", "DestinationS3Uri", longest=512)
+        for path in ("S3OutputPath", "S3FailurePath")
+    ),
+    *(
+        _sagemaker("EndpointConfig", f"{_ASYNC}.OutputConfig.NotificationConfig.{topic}", "SnsTopicArn", longest=2048)
+        for topic in ("SuccessTopic", "ErrorTopic")
+    ),
+    _sagemaker("EndpointConfig", "KmsKeyId", "KmsKeyId", longest=2048, pattern="[a-zA-Z0-9:/_-]*"),
+    *(limit for place in ("PrimaryContainer", "Containers[]") for limit in _container(place)),
+    _sagemaker("Model", "Containers", "ContainerDefinitionList", longest=15),
     _sagemaker("Model", "VpcConfig.Subnets", "Subnets", shortest=1, longest=16, distinct=True),
     _of("SageMaker::Model", "VpcConfig.Subnets[]", "EC2's ids", longest=32, pattern=SUBNET_PATTERN),
     _sagemaker("Model", "VpcConfig.SecurityGroupIds", "VpcSecurityGroupIds", shortest=1, longest=5, distinct=True),

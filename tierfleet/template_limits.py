@@ -110,10 +110,16 @@ def _resources(template: Template) -> Iterator[str]:
     for name, properties in _of(template, "AWS::S3::Bucket"):
         yield from (f"{name}: {fault}" for fault in _bucket_name(properties.get("BucketName")))
     for name, properties in _of(template, "AWS::SageMaker::Model"):
-        variables = properties.get("PrimaryContainer", {}).get("Environment", {})
-        size = sum(length_of(key) + length_of(value) for key, value in variables.items())
-        if size > aws_limits.ENVIRONMENT_BYTES.most:
-            yield f"{name}: environment has {size} bytes, at most {aws_limits.ENVIRONMENT_BYTES.most}"
+        for container in (properties.get("PrimaryContainer", {}), *properties.get("Containers", [])):
+            variables = container.get("Environment", {})
+            size = sum(length_of(key) + length_of(value) for key, value in variables.items())
+            if size > aws_limits.ENVIRONMENT_BYTES.most:
+                yield f"{name}: environment has {size} bytes, at most {aws_limits.ENVIRONMENT_BYTES.most}"
+        hostnames = [container.get("ContainerHostname") for container in properties.get("Containers", [])]
+        if len(set(hostnames)) < len(hostnames):
+            yield f"{name}: Containers list a hostname twice"
+    for name, properties in _of(template, "AWS::SageMaker::EndpointConfig"):
+        yield from (f"{name}: {fault}" for fault in _variants(properties.get("ProductionVariants", [])))
     for name, properties in _of(template, "AWS::SageMaker::Endpoint"):
         yield from (f"{name}: {fault}" for fault in _waits(properties))
     for name, properties in _of(template, "AWS::CloudWatch::Dashboard"):
@@ -163,6 +169,18 @@ def _bucket_name(name: Any) -> Iterator[str]:
         for suffix in aws_limits.RESERVED_BUCKET_SUFFIXES:
             if name.endswith(suffix):
                 yield f"BucketName {name} ends with {suffix}, which S3 reserves"
+
+
+def _variants(variants: list[Mapping[str, Any]]) -> Iterator[str]:
+    for variant in variants:
+        serverless = variant.get("ServerlessConfig", {})
+        if bool(serverless) == ("InstanceType" in variant):
+            yield "a variant has either an InstanceType or a ServerlessConfig"
+        if (memory := serverless.get("MemorySizeInMB", 0)) % 1024:
+            yield f"MemorySizeInMB is {memory}, allowed: steps of 1024"
+        most = serverless.get("MaxConcurrency", 0)
+        if serverless.get("ProvisionedConcurrency", 0) > most:
+            yield f"ProvisionedConcurrency is above MaxConcurrency, {most}"
 
 
 def _waits(properties: Mapping[str, Any]) -> Iterator[str]:

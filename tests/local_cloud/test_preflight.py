@@ -140,7 +140,7 @@ def test_an_account_with_something_amiss_says_each_thing_at_once(cloud: LocalClo
     file.write_text(tomlkit.dumps(content))
     code, findings = preflight(directory, file)
     assert code == 1
-    assert problems(findings) >= {"image", "network", "keys", "models", "quotas"}
+    assert problems(findings) >= {"stacks", "image", "network", "keys", "models", "quotas"}
     assert not [finding for finding in findings if finding["status"] == "unknown"], findings
 
 

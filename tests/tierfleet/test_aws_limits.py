@@ -11,14 +11,15 @@ from typing import Any
 import botocore.loaders
 import pytest
 
-from local_cloud.testing.fleets import Synth, document, fleet, read_templates
+from local_cloud.testing.fleets import Synth, checked, document, fleet, read_templates
 from tests.fuzz.fleet_files import synthesise_and_check
 from tests.fuzz.random_fleets import random_fleets
 from tierfleet import aws_limits, instance_types
 from tierfleet.config import FleetConfig
 from tierfleet.config.hosted_routes import hosted_routes, template_bytes
 from tierfleet.config.hosting.dedicated import STACK_RESOURCES
-from tierfleet.config.template_size import ROUTE_PARTS_RESOURCES, root_resources
+from tierfleet.config.problems import errors_of
+from tierfleet.config.template_size import ROUTE_PARTS_RESOURCES, nested_bytes, root_resources
 from tierfleet.property_limits import PROPERTY_LIMITS, PropertyLimit
 from tierfleet.template_limits import check_assembly, check_limits
 
@@ -63,7 +64,8 @@ def test_a_property_limit_is_that_of_aws_model(limit: PropertyLimit) -> None:
 
 
 def test_every_row_has_a_source_and_a_limit() -> None:
-    assert all(limit.source for limit in (*CONFIG_LIMITS, *PROPERTY_LIMITS))
+    assert all(limit.source for limit in CONFIG_LIMITS)
+    assert all(limit.source for limit in PROPERTY_LIMITS)
     for limit in PROPERTY_LIMITS:
         assert (limit.longest, limit.least, limit.most, limit.pattern) != (None,) * 4 or limit.distinct, limit
 
@@ -147,9 +149,12 @@ def _beyond(limit: PropertyLimit) -> Any:
     if limit.entries:
         return {f"A{number}": "x" for number in range((limit.longest or 0) + 1)}
     if limit.longest is not None and limit.path.endswith(
-        ("ScheduledActions", "StepAdjustments", "Monitors", "Targets")
+        ("ScheduledActions", "StepAdjustments", "Monitors", "Targets", "Containers")
     ):
-        return [{"Schedule": "rate(1 hour)", "Id": str(number)} for number in range(limit.longest + 1)]
+        return [
+            {"Schedule": "rate(1 hour)", "Id": str(number), "ContainerHostname": f"c{number}"}
+            for number in range(limit.longest + 1)
+        ]
     return "x" * ((limit.longest or 0) + 1)
 
 
@@ -188,6 +193,42 @@ SEEDS: dict[str, tuple[str, str, Any, str]] = {
         "DashboardBody",
         json.dumps({"widgets": [{"properties": {}}] * 501}),
         "501 widgets",
+    ),
+    "a hostname twice": (
+        "AWS::SageMaker::Model",
+        "Containers",
+        [{"ContainerHostname": "a"}, {"ContainerHostname": "a"}],
+        "list a hostname twice",
+    ),
+    "a serverless variant on instances": (
+        "AWS::SageMaker::EndpointConfig",
+        "ProductionVariants",
+        [{"InstanceType": "ml.m5.large", "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}],
+        "either an InstanceType or a ServerlessConfig",
+    ),
+    "a variant on nothing": (
+        "AWS::SageMaker::EndpointConfig",
+        "ProductionVariants",
+        [{"VariantName": "AllTraffic"}],
+        "either an InstanceType or a ServerlessConfig",
+    ),
+    "half a step of memory": (
+        "AWS::SageMaker::EndpointConfig",
+        "ProductionVariants",
+        [{"ServerlessConfig": {"MemorySizeInMB": 1536, "MaxConcurrency": 1}}],
+        "MemorySizeInMB is 1536",
+    ),
+    "more kept warm than run": (
+        "AWS::SageMaker::EndpointConfig",
+        "ProductionVariants",
+        [{"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1, "ProvisionedConcurrency": 2}}],
+        "ProvisionedConcurrency is above MaxConcurrency, 1",
+    ),
+    "a stage with too large an environment": (
+        "AWS::SageMaker::Model",
+        "Containers",
+        [{"Environment": {f"A{number}": "x" * 1000 for number in range(40)}}],
+        "environment has",
     ),
     "a widget of 501 metrics": (
         "AWS::CloudWatch::Dashboard",
@@ -288,6 +329,43 @@ def test_the_resources_and_bytes_that_a_check_expects_are_the_real_ones(name: st
     hosted = hosted_routes(config)
     assert root_resources(config.tiers) + ROUTE_PARTS_RESOURCES * bool(hosted.parts) == resources
     assert template_bytes(config, hosted) == pytest.approx(size, rel=0.05)
+
+
+TRIO: dict[str, Any] = {
+    **{key: document()["tiers"]["whale"][key] for key in ("instance_type", "instances", "scaling", "alarms")},
+    "hosting": "multi-container",
+    "tenants": {
+        "c1": {
+            "primary": "c0",
+            "containers": [
+                {
+                    "hostname": f"c{number}",
+                    "image": "sagemaker-xgboost",
+                    "version": "1.7-1",
+                    "model": f"c1/{number}.tar.gz",
+                    "environment": {"A": "é" * 400},
+                }
+                for number in range(15)
+            ],
+        }
+    },
+}
+LONG_TAGS = {f"k{number:02}" + "k" * 125: "é" * 20 + "v" * 236 for number in range(46)}
+
+
+def test_a_nested_template_has_about_the_bytes_that_a_check_expects(synth: Synth) -> None:
+    config = fleet(tiers={"trio": TRIO}, tags=LONG_TAGS)
+    [expected] = [size for (tier, _), size in nested_bytes(config).items() if tier == "trio"]
+    largest = max(file.stat().st_size for file in synth(config).rglob("*.nested.template.json"))
+    assert abs(largest - expected) < 0.05 * largest
+
+
+def test_a_nested_template_over_the_limit_is_refused(tmp_path: Path) -> None:
+    tags = dict.fromkeys(LONG_TAGS, "é" * 70 + "v" * 186)
+    result = checked(tmp_path, document(tiers={"trio": TRIO}, tags=tags))
+    [error] = errors_of(result.problems)
+    assert (error.table, error.key) == ("tiers.trio.tenants", "c1")
+    assert "CloudFormation allows 1 MB" in error.message
 
 
 def test_a_whale_is_as_many_resources_as_the_check_expects(synth: Synth) -> None:

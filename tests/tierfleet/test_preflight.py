@@ -340,10 +340,25 @@ def test_a_stack_must_take_an_update(aws: Aws, status: str, expected: str) -> No
     cloudformation.add_client_error(
         "describe_stacks", "ValidationError", "Stack with id shop-test-Models does not exist"
     )
+    aws.stub("s3").add_client_error("head_bucket", "404", "Not Found", 404, expected_params=HEAD)
     stack = {"StackName": "shop-test-Fleet", "CreationTime": "2027-01-01", "StackStatus": status}
     cloudformation.add_response("describe_stacks", {"Stacks": [stack]}, {"StackName": "shop-test-Fleet"})
     models, fleet_stack = deployment.stacks(aws.account())
     assert (models.status, fleet_stack.status) == ("ok", expected)
+
+
+def test_a_bucket_that_outlived_its_stack_is_a_problem(aws: Aws) -> None:
+    """The default, `retain = true`: a stack that is created again cannot create the bucket again."""
+    for stack in ("Models", "Fleet"):
+        aws.stub("cloudformation").add_client_error(
+            "describe_stacks", "ValidationError", f"Stack with id shop-test-{stack} does not exist"
+        )
+    aws.stub("s3").add_response("head_bucket", {"BucketRegion": "eu-west-1"}, HEAD)
+    models, fleet_stack = deployment.stacks(aws.account())
+    assert (models.status, fleet_stack.status) == ("problem", "ok")
+    assert BUCKET in models.message
+    assert models.remedy is not None
+    assert "cdk import shop-test/Models" in models.remedy
 
 
 def test_what_aws_refuses_is_unknown_and_hides_nothing_else() -> None:

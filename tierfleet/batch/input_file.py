@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from tierfleet.errors import InputError
 
@@ -18,6 +18,8 @@ _SHOWN_PROBLEMS: Final = 10
 _FETCHED_ROWS: Final = 10_000
 # DuckDB's names: TINYINT to HUGEINT with and without a sign, and the decimals' without their width.
 _NUMERIC: Final = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT|U?INTEGER|FLOAT|DOUBLE|REAL|DECIMAL(\(.*\))?|BOOLEAN")
+_BEGINS_AS_NUMBER: Final = re.compile(r"[+-]?\.?[0-9]")
+_PATTERN: Final = re.compile(r"[*?\[]")
 # Python would also read 1_000 and the digits of other scripts, which no model server does.
 _NOT_IN_A_NUMBER: Final = re.compile(r"[^\x00-\x7f]|_")
 
@@ -110,17 +112,44 @@ def _cells(path: Path) -> Iterator[list[str]]:
     return _parquet_cells(path) if path.suffix.lower() == ".parquet" else _csv_cells(path)
 
 
+def _lines(path: Path, stream: TextIO) -> Iterator[list[str]]:
+    """The cells of each line that is not empty."""
+    empty = 0
+    reader = csv.reader(stream)
+    for line in reader:
+        if not line:
+            empty = empty or reader.line_num
+            continue
+        if empty and len(line) == 1:
+            raise InputError(
+                f"{path}: line {empty} is empty, which may be a missing value or no row; write nan, or delete the line"
+            )
+        yield [cell.strip() for cell in line]
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Whether no cell is a number. A row with 1_000 or 1;5 is a row with a problem, not a header."""
+    return all(cell and _float(cell) is None for cell in cells) and not all(map(_BEGINS_AS_NUMBER.match, cells))
+
+
 def _csv_cells(path: Path) -> Iterator[list[str]]:
     try:
         # utf-8-sig: spreadsheets put a byte order mark first.
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            lines = ([cell.strip() for cell in line] for line in csv.reader(stream) if line)
+            lines = _lines(path, stream)
             first = next(lines, None)
             if first is None:
                 return
-            # A row with 1_000 is a row with a problem, not a header.
-            if not all(cell and _float(cell) is None for cell in first):
-                yield first
+            if _is_header(first):
+                header, first = first, next(lines, None)
+                if first is None:
+                    return
+                if len(first) != len(header):
+                    raise InputError(
+                        f"{path}: the header has {len(header)} cells and the row below it {len(first)}; correct the "
+                        "file"
+                    )
+            yield first
             yield from lines
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is not CSV in UTF-8: {error}; save it again as such") from error
@@ -133,13 +162,16 @@ def _parquet_cells(path: Path) -> Iterator[list[str]]:
         raise InputError(
             f"{path}: reading Parquet needs duckdb; pip install 'tierfleet[planning]', or give a CSV file"
         ) from error
+    # This one file, whatever its name: DuckDB takes * ? [ for a pattern, and a folder called year=2027 for a column.
+    name = _PATTERN.sub(r"[\g<0>]", str(path))
+    rows_of_it = "SELECT * FROM read_parquet(?, hive_partitioning = false)"
     try:
         with duckdb.connect() as connection:
-            columns = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
+            columns = connection.execute("DESCRIBE " + rows_of_it, [name]).fetchall()
             wrong = [f"{name} ({kind})" for name, kind, *_ in columns if not _NUMERIC.fullmatch(kind)]
             if wrong:
                 raise InputError(f"{path}: columns {', '.join(wrong[:_SHOWN_PROBLEMS])} are not numbers; remove them")
-            connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+            connection.execute(rows_of_it, [name])
             while rows := connection.fetchmany(_FETCHED_ROWS):
                 for row in rows:
                     yield [_text(value) for value in row]

@@ -33,7 +33,7 @@ def preflight(
     """Check an account before the first deployment: credentials, quotas, image, bucket, keys, VPC, CDK bootstrap.
 
     It only reads. Exit code 0 if every check passed; 1 if one failed or could not be made; 2 if the fleet file is
-    invalid.
+    invalid or there are no credentials.
     """
     path = named(file, config) or (remembered() if local else None)
     if path is None:

@@ -26,8 +26,12 @@ _BYTE_ORDER_MARKS = (
 )
 # Control characters except tab and line ends, byte-order marks and noncharacters: no AWS API takes them.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
-# The CDK would read such a text as a reference to its own values, and end in a traceback.
-_CDK_REFERENCE = "${Token["
+# What would not stay the text that it is: a reference to the CDK's own values, which ends in a traceback, and a dynamic
+# reference (docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/dynamic-references.html).
+_REFERENCES = {
+    "${Token[": "which the CDK reads as a reference to its own values",
+    "{{resolve:": "which CloudFormation replaces by a parameter or secret of the account",
+}
 
 
 class FileError(Exception):
@@ -114,8 +118,9 @@ def unfit_texts(document: Any, where: tuple[str, ...] = ()) -> Iterator[Problem]
                 message = f"holds {name} (U+{ord(unfit[0]):04X}), which AWS does not accept"
                 yield Problem(".".join(where), str(key), value, message, "remove the character")
                 break
-            if isinstance(text, str) and _CDK_REFERENCE in text:
-                message = f"holds {_CDK_REFERENCE}, which the CDK reads as a reference to its own values"
+            reference = next((start for start in _REFERENCES if isinstance(text, str) and start in text), None)
+            if reference is not None:
+                message = f"holds {reference}, {_REFERENCES[reference]}"
                 yield Problem(".".join(where), str(key), value, message, "write it in another way")
                 break
         if isinstance(value, dict | list):

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from tierfleet.aws_limits import (
     INTEGER,
@@ -24,6 +24,13 @@ def check_distinct(items: tuple[str, ...]) -> tuple[str, ...]:
         more = f" and {len(twice) - 5} more" if len(twice) > 5 else ""
         raise ValueError(f"lists {', '.join(twice[:5])}{more} more than once; list each id once")
     return items
+
+
+def check_whole(value: object) -> object:
+    """For a number that is one of a few: 1.0 and true equal 1."""
+    if type(value) is not int:
+        raise ValueError("should be a whole number; write it without quotes and decimals")
+    return value
 
 
 MAX_WORD_CHARACTERS = 40
@@ -47,9 +54,10 @@ Count = Annotated[int, Field(ge=1, le=INTEGER)]
 
 
 # What CloudWatch Logs allows. docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
-LogRetentionDays = Literal[
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
-]  # fmt: skip
+LogRetentionDays = Annotated[
+    Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653],
+    BeforeValidator(check_whole),
+]
 
 
 class Section(BaseModel):

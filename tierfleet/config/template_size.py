@@ -7,6 +7,7 @@ synthesis. Tests compare both with real templates.
 import json
 from collections.abc import Mapping
 
+from tierfleet.config.container import Container
 from tierfleet.config.hosting import AnyTier
 from tierfleet.config.hosting.multi_model import MultiModelTier
 from tierfleet.config.model import FleetConfig
@@ -33,6 +34,9 @@ _MULTI_MODEL_BYTES = 23_400
 _SCALE_ON_CACHE_BYTES = 4_540
 _WARM_UP_BYTES = 1_070
 _WHALE_BYTES = 2_730
+# Of a nested template, by resource at short names. The gate and the scaling policy have no tags.
+_NESTED_RESOURCE_BYTES = 1_480
+_UNTAGGED_NESTED_RESOURCES = 2
 _COMPARISON_BYTES = 1_500
 # The custom resource that copies the parts of a route document, and its permissions.
 ROUTE_PARTS_BYTES = 2_630
@@ -77,10 +81,7 @@ def stack_resources(tiers: Tiers) -> list[int]:
 def frame_bytes(config: FleetConfig) -> int:
     """About how many bytes the root stack's template has without its route document."""
     names = len(config.fleet) + len(config.environment) - 8
-    tags = sum(_TAG_BYTES + json_length(key) + json_length(value) - 4 for key, value in config.tags.items())
-    environment = sum(
-        _VARIABLE_BYTES + json_length(key) + json_length(value) for key, value in config.container.environment.items()
-    )
+    tags, environment = _tag_bytes(config), _environment_bytes(config.container)
     size = _FLEET_BYTES + _FLEET_NAME_BYTES * names
     size += _FIRST_WARM_UP_BYTES * any(tier.warm_up for tier in config.multi_model_tiers.values())
     size += _FIRST_WHALE_BYTES * bool(stack_resources(config.tiers))
@@ -102,11 +103,34 @@ def frame_bytes(config: FleetConfig) -> int:
     return size + int(_TAGGED_SHARE * (root_resources(config.tiers) - _UNTAGGED_RESOURCES) * tags)
 
 
+def nested_bytes(config: FleetConfig) -> dict[tuple[str, str], int]:
+    """About how many bytes each nested stack's template has, by tier and tenant."""
+    tags, sizes = _tag_bytes(config), {}
+    for name, tier in config.tiers.items():
+        for tenant in tier.stack_tenants:
+            resources = tier.stack_resources(tenant)
+            size = _NESTED_RESOURCE_BYTES * resources + tags * (resources - _UNTAGGED_NESTED_RESOURCES)
+            # An endpoint of all tenants asks for no tenant's containers.
+            of = tenant if tier.endpoint_per_tenant else None
+            size += sum(map(_environment_bytes, tier.containers(config.container, of)))
+            sizes[name, tenant] = size
+    return sizes
+
+
+def _tag_bytes(config: FleetConfig) -> int:
+    """Of one resource's own tags of the fleet file."""
+    return sum(_TAG_BYTES + json_length(key) + json_length(value) - 4 for key, value in config.tags.items())
+
+
+def _environment_bytes(container: Container) -> int:
+    return sum(_VARIABLE_BYTES + json_length(key) + json_length(value) for key, value in container.environment.items())
+
+
 def whales(tiers: Tiers) -> int:
     """How many tenants have an endpoint of their own."""
     return sum(tier.endpoint_count for tier in tiers.values() if tier.endpoint_per_tenant)
 
 
 def json_length(text: str) -> int:
-    """Bytes of a text as JSON, its quotes included."""
-    return len(json.dumps(text))
+    """Bytes of a text as JSON in UTF-8, its quotes included."""
+    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace"))

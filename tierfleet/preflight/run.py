@@ -15,7 +15,7 @@ Check = Callable[[Account], Iterator[Finding]]
 CHECKS: Final[tuple[tuple[str, Check, str], ...]] = (
     ("credentials", identity.check, "sts:GetCallerIdentity"),
     ("bootstrap", deployment.bootstrap, "ssm:GetParameter"),
-    ("stacks", deployment.stacks, "cloudformation:DescribeStacks"),
+    ("stacks", deployment.stacks, "cloudformation:DescribeStacks and s3:ListBucket"),
     ("bucket", storage.check, "s3:ListBucket and s3:GetObject on the model bucket"),
     ("keys", keys.check, "kms:DescribeKey and kms:GetKeyPolicy"),
     ("image", image.check, "ecr:BatchGetImage and ecr:GetRepositoryPolicy"),

@@ -109,6 +109,12 @@ def test_a_run_of_bad_rows_ends_early_and_may_be_resumed_with_a_higher_limit(at:
         (b"\xff\xfe1,2\n", ["is not CSV in UTF-8"]),
         # Python reads these as numbers, and no model server does.
         ("1_000,2_000\n1,٢\n".encode(), ["row 1, column 1 is '1_000'", "row 1, column 2", "row 2, column 2 is '٢'"]),
+        # A first row that is no header, and a header of another width.
+        (b'"1,5"\n2\n', ["row 1, column 1 is '1,5'"]),
+        (b"1;2\n3;4\n", ["row 1, column 1 is '1;2'", "row 2, column 1 is '3;4'"]),
+        (b"a,b\n1,2,\n3,4,\n", ["the header has 2 cells and the row below it 3"]),
+        # An empty line of one column: pandas writes nothing for a missing value, and reads no row.
+        (b"a\n1\n\n3\n", ["line 3 is empty, which may be a missing value"]),
         (b"1,2\n" + b"x,y\n" * 30, ["row 2, column 1", "and 50 more"]),
     ],
 )
@@ -199,6 +205,27 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
     wrong.write_bytes(b"no parquet")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         check_file(wrong)
+
+
+def test_a_parquet_file_is_that_file_whatever_its_name(tmp_path: Path) -> None:
+    import duckdb
+
+    folder = tmp_path / "year=2027"
+    folder.mkdir()
+    # DuckDB would read the first one as both, and take a column from the folder's name.
+    for number, name in enumerate(("rows*.parquet", "rows1.parquet", "rows[1].parquet", "rows?.parquet")):
+        duckdb.sql(f"SELECT {number} AS a, 0.5 AS b").write_parquet(str(folder / "new"))
+        (folder / "new").rename(folder / name)
+        assert list(read_rows(check_file(folder / name))) == [f"{number}.0,0.5"]
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n\n3,4\n\n", "30d_sum,age\n1,2\n3,4\n", "\n1,2\n3,4"])
+def test_empty_lines_between_rows_of_several_columns_and_a_header_count_for_nothing(
+    tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(content)
+    assert list(read_rows(check_file(file))) == ["1,2", "3,4"]
 
 
 @given(st.lists(st.integers(0, 99), max_size=30), st.integers(1, 9))

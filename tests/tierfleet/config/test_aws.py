@@ -44,6 +44,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "tags that differ in case": ({"tags": {"Owner": "a"}, "container": {"version": "9"}}, "version", "published as"),
     "a reserved tag": ({"tags": {"aws:owner": "a"}}, "aws:owner", "AWS's own"),
     "a reserved tag in capitals": ({"tags": {"AWS:owner": "a"}}, "AWS:owner", "AWS's own"),
+    "a reserved value": ({"tags": {"owner": "AWS:me"}}, "owner", "values that begin with aws:"),
     "47 tags": ({"tags": {f"t{number}": "x" for number in range(47)}}, "tags", "AWS allows 50 per resource"),
     "a long key": ({"tags": {"k" * 129: "x"}}, "k" * 129, "129 characters, 1 to 128"),
     "a long value": ({"tags": {"k": "v" * 257}}, "k", "257 characters, 1 to 256"),
@@ -193,6 +194,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "content_type",
         "reads text/csv",
     ),
+    "a blank row": ({"probe": {"body": " \n"}}, "body", "is blank"),
     "words in a row of numbers": ({"probe": {"body": "a,b,c"}}, "body", "numbers only"),
     "a byte-order mark in the row": ({"probe": {"body": "\ufeff0,0,0"}}, "body", "numbers only"),
     "an array as an environment": ({"container": {"environment": ["A"]}}, "environment", "should be a table"),
@@ -247,6 +249,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "2**31 instances": (tail(instances={"max": 2**31}), "max", "2147483647"),
     "2**63 unloads": (tail(alarms={"max_unloads_per_hour": 2**63}), "max_unloads_per_hour", "2147483647"),
     "2**31 requests": (tail(alarms={"min_requests": 2**31}), "min_requests", "2147483647"),
+    # Python's True is 1, and 90.0 is 90.
+    "true as a number of days": ({"log_retention_days": True}, "log_retention_days", "should be a whole number"),
+    "90.0 as a number of days": ({"log_retention_days": 90.0}, "log_retention_days", "should be a whole number"),
     # Alarms that could never go off.
     "a 5XX ratio of 1": (whale(alarms={"max_5xx_ratio": 1.0}), "max_5xx_ratio", "less than 1"),
     "a 4XX ratio of 1": (tail(alarms={"max_4xx_ratio": 1.0}), "max_4xx_ratio", "less than 1"),
@@ -399,6 +404,13 @@ def test_what_aws_takes_is_taken(name: str, tmp_path: Path) -> None:
 def test_a_key_of_another_account_is_a_warning(tmp_path: Path) -> None:
     result = checked(tmp_path, document(encryption={"bucket_kms_key_arn": KEY.replace("123456789012", "210987654321")}))
     assert [(problem.severity, problem.key) for problem in result.problems] == [("warning", "bucket_kms_key_arn")]
+
+
+def test_an_alarm_that_could_never_go_off_is_a_warning_where_it_takes_nothing_back(tmp_path: Path) -> None:
+    result = checked(tmp_path, document(**tail(alarms={"min_requests": 10**8})))
+    [problem] = [problem for problem in result.problems if problem.key == "min_requests"]
+    assert (problem.severity, problem.table) == ("warning", "tiers.tail.alarms")
+    assert "could never go off" in problem.message
 
 
 def test_a_bake_that_is_too_short_is_a_warning_where_one_instance_serves(tmp_path: Path) -> None:

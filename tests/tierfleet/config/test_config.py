@@ -383,6 +383,28 @@ def test_two_warm_ups_at_the_same_time_are_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "at_once"),
+    [
+        (("cron(45 7 ? * MON-FRI *)", "Europe/London"), ("cron(45 8 ? * 2-6 *)", "Europe/Paris"), True),
+        (("cron(0 7 ? * MON-FRI *)", "UTC"), ("cron(0/15 * * * ? *)", "UTC"), True),
+        (("cron(0 7 1 1 ? 2029)", "UTC"), ("at(2029-01-01T07:00:00)", "UTC"), True),
+        (("rate(1 hour)", "UTC"), ("rate(60 minutes)", "UTC"), True),
+        (("cron(45 7 ? * MON-FRI *)", "UTC"), ("cron(45 7 ? * SAT *)", "UTC"), False),
+        (("cron(45 7 * * ? *)", "UTC"), ("cron(45 7 * * ? *)", "Asia/Tokyo"), False),
+    ],
+)
+def test_warm_ups_at_the_same_time_are_found_however_that_is_written(
+    tmp_path: Path, one: tuple[str, str], other: tuple[str, str], at_once: bool
+) -> None:
+    tail = document()["tiers"]["tail"]
+    second = {**tail, "default": False, "tenants": ["t9"]}
+    second["warm_up"] = {**tail["warm_up"], "schedule": other[0], "timezone": other[1]}
+    first = {"warm_up": {"schedule": one[0], "timezone": one[1]}}
+    result = checked(tmp_path, document(tiers={"tail": first, "second": second}))
+    assert [problem.key for problem in result.problems] == ["schedule"] * at_once
+
+
+@pytest.mark.parametrize(
     ("container", "isolated"),
     [
         ({}, True),

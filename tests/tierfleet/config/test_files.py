@@ -140,9 +140,10 @@ def test_a_control_character_in_any_text_is_refused_where_it_is(tmp_path: Path) 
     assert set(places) == {("container.environment", "A"), ("tags", "a\ufeff")}
 
 
-def test_a_reference_of_the_cdk_in_a_text_is_refused(tmp_path: Path) -> None:
-    """Synthesis would end in a traceback: no such token."""
-    result = checked(tmp_path, document(container={"environment": {"A": "${Token[TOKEN.9]}"}}))
+@pytest.mark.parametrize("reference", ["${Token[TOKEN.9]}", "x{{resolve:ssm:/fleet/key}}"])
+def test_a_reference_of_the_cdk_or_cloudformation_in_a_text_is_refused(tmp_path: Path, reference: str) -> None:
+    """Synthesis would end in a traceback, no such token, or the container would get another text."""
+    result = checked(tmp_path, document(container={"environment": {"A": reference}}))
     [error] = errors_of(result.problems)
     assert (error.table, error.key) == ("container.environment", "A")
 

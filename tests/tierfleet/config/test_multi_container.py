@@ -137,6 +137,11 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
         {},
         [(f"{AT}.containers.1", "model", "is miss")],
     ),
+    "a content type that the image does not read": (
+        of(container("card"), container("velocity", content_type="Application/JSON")),
+        {},
+        [(f"{AT}.containers.velocity", "content_type", "the image sagemaker-xgboost reads text/csv")],
+    ),
     "another tenant's model": (
         of(container("card"), container("velocity", model="c2/1.tar.gz")),
         {},
@@ -269,7 +274,7 @@ def test_a_tenant_is_sound_exactly_when_sagemaker_takes_its_containers_and_one_i
 
 
 def test_endpoint_routes_and_quotas_follow_from_the_file() -> None:
-    own = tenant(container("velocity", content_type="application/json"), container("card"))
+    own = tenant(container("velocity", content_type="text/libsvm"), container("card"))
     config = fleet(tiers={"trio": trio(own)})
     assert routes.endpoint_name(config, "trio", "c1") == "shop--test--trio--c1--mce-m5-large"
     built = routes.route_document(config)
@@ -281,7 +286,7 @@ def test_endpoint_routes_and_quotas_follow_from_the_file() -> None:
         "primary": "card",
         "containers": {
             "card": {"content_type": "text/csv", "model_version": "card-1"},
-            "velocity": {"content_type": "application/json", "model_version": "velocity-1"},
+            "velocity": {"content_type": "text/libsvm", "model_version": "velocity-1"},
         },
     }
     Draft4Validator(routes.route_schema(config)).validate(built)

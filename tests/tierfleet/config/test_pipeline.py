@@ -130,6 +130,29 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
             (f"{WHERE}.tenants.p1.stage_models", "features", "below its own id, p1/"),
         ],
     ),
+    "a probe that the first stage does not read": (
+        decided(
+            [{"name": "first", "image": "sagemaker-xgboost", "version": "3.0-5", "model": "tenant"}, DECISION],
+            probe={"content_type": "application/json", "body": "[[0]]"},
+        ),
+        {},
+        [(f"{WHERE}.probe", "content_type", "the first stage first gets the probe")],
+    ),
+    "a probe of the fleet that the first stage does not read": (
+        decided([{"name": "first", "image": "sagemaker-xgboost", "version": "3.0-5", "model": "tenant"}, DECISION]),
+        {"container": {"image": "tierfleet", "version": DELETE}, "probe": {"body": "a,b"}},
+        [("probe", "body", "the first stage first gets the probe")],
+    ),
+    "a probe that is no JSON": (
+        decided(probe={"content_type": "application/json", "body": "[[0"}),
+        {},
+        [(f"{WHERE}.probe", "body", "is not JSON")],
+    ),
+    "a blank probe": (
+        decided(probe={"content_type": "application/json", "body": " "}),
+        {},
+        [(f"{WHERE}.probe", "body", "is blank")],
+    ),
     "an artefact of no stage": (
         decided(tenants={"p1": {"model": "p1/1.tar.gz", "stage_models": {"score": "p1/2.tar.gz"}}}),
         {},

@@ -24,6 +24,12 @@ _READS = {
     "sagemaker-scikit-learn": ("text/csv", "application/json"),
     images.TIERFLEET_IMAGE: (*_XGBOOST_TYPES, "application/json"),
 }
+# Binary forms that they read from callers besides. Same sources.
+_READS_FROM_CALLERS = {
+    "sagemaker-xgboost": ("application/x-recordio-protobuf",),
+    "sagemaker-scikit-learn": ("application/x-npy",),
+    images.TIERFLEET_IMAGE: ("application/x-npy",),
+}
 # Sources: docs.aws.amazon.com/sagemaker/latest/dg/multi-container-direct.html and your-algorithms-inference-code.html
 _OF_PORTS = ": it gives every container a port of its own"
 _SET_BY_SAGEMAKER = {
@@ -148,20 +154,46 @@ def check_isolation(container: Container, network_isolation: bool) -> Iterator[P
 
 
 def check_probe(probe: Probe) -> Iterator[Problem]:
-    """The content type is valid: SageMaker passes it to the container as an HTTP header."""
+    """There is a row of its content type, and that is valid: SageMaker passes it to the container as an HTTP header."""
     most = aws_limits.CONTENT_TYPE.most
     if not _MEDIA_TYPE.fullmatch(probe.content_type) or len(probe.content_type) > most:
         message = f"must be a media type of at most {most} characters, such as text/csv"
         yield Problem("probe", "content_type", probe.content_type, message, "write type/subtype")
+    if not probe.body.strip():
+        yield Problem("probe", "body", probe.body, "is blank, and the probe is one valid row", "write the row")
+    elif _media_type(probe.content_type) == "application/json" and not _is_json(probe.body):
+        yield Problem("probe", "body", probe.body, "is not JSON", "write one row, such as [[0, 0, 0]]")
+
+
+def check_content_type(place: str, content_type: str, container: Container) -> Iterator[Problem]:
+    """What callers send to a container is a media type that its image reads. place: the container's table."""
+    probe = Probe.model_construct(content_type=content_type, body="0")
+    yield from (replace(problem, table=place) for problem in check_probe(probe))
+    media_type, reads = _media_type(content_type), _reads(container)
+    if reads is not None and media_type is not None:
+        reads = (*reads, *_READS_FROM_CALLERS[container.image])
+        if media_type not in reads:
+            message = f"the image {container.image} reads {', '.join(reads)}"
+            fix = "let callers send one of these, or use an image that reads it"
+            yield Problem(place, "content_type", content_type, message, fix)
+
+
+def _media_type(content_type: str) -> str | None:
+    """Without parameters, in small letters; None for no media type."""
+    match = _MEDIA_TYPE.fullmatch(content_type)
+    return match[1].lower() if match else None
+
+
+def _reads(container: Container) -> tuple[str, ...] | None:
+    """The media types the image reads as text; None: a custom image, or a script in a stock image, reads anything."""
+    return None if "SAGEMAKER_PROGRAM" in container.environment else _READS.get(container.image)
 
 
 def check_probe_against_image(probe: Probe, container: Container) -> Iterator[Problem]:
-    """The image reads the probe. A custom image, or a script in a stock image, may read anything."""
-    reads = _READS.get(container.image)
-    match = _MEDIA_TYPE.fullmatch(probe.content_type)
-    if reads is None or match is None or "SAGEMAKER_PROGRAM" in container.environment:
+    """The image reads the probe."""
+    media_type, reads = _media_type(probe.content_type), _reads(container)
+    if reads is None or media_type is None:
         return
-    media_type = match[1].lower()
     if media_type not in reads:
         message = f"the image {container.image} reads {', '.join(reads)} as a probe"
         fix = "send the row in one of these, or use an image that reads it"
@@ -172,8 +204,6 @@ def check_probe_against_image(probe: Probe, container: Container) -> Iterator[Pr
     elif media_type.endswith("libsvm") and not _is_libsvm(probe.body):
         message = "libsvm is a label, which may be left out, and pairs of index and number"
         yield Problem("probe", "body", probe.body, message, "write one row, such as 0 1:0.5 7:2")
-    elif media_type == "application/json" and not _is_json(probe.body):
-        yield Problem("probe", "body", probe.body, "is not JSON", "write one row, such as [[0, 0, 0]]")
 
 
 def _is_libsvm(body: str) -> bool:

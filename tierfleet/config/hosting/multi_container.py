@@ -14,8 +14,8 @@ from pydantic import Field
 from tierfleet.aws_limits import LONGEST_CALL_SECONDS
 from tierfleet.config.container import Container, Probe
 from tierfleet.config.hosting.container_rules import (
+    check_content_type,
     check_one_of_several,
-    check_probe,
     check_probe_against_image,
 )
 from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
@@ -177,8 +177,7 @@ class MultiContainerTier(Tier):
             for container in own.containers:
                 table = f"{place}.containers.{container.hostname}"
                 yield from check_one_of_several(table, container, where.removeprefix("tiers."), self, rest)
-                for problem in check_probe(Probe.model_construct(content_type=container.content_type, body="-")):
-                    yield replace(problem, table=table)
+                yield from check_content_type(table, container.content_type, container)
 
 
 def _count(place: str, own: MultiContainerTenant) -> Iterator[Problem]:

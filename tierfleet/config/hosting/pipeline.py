@@ -14,7 +14,7 @@ from pydantic import Field
 from tierfleet import images
 from tierfleet.aws_limits import LONGEST_CALL_SECONDS
 from tierfleet.config.container import Container, Probe
-from tierfleet.config.hosting.container_rules import check_one_of_several, check_probe
+from tierfleet.config.hosting.container_rules import check_one_of_several, check_probe, check_probe_against_image
 from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
 from tierfleet.config.hosting.tier import Guardrail, RestOfFile, Tier
 from tierfleet.config.problems import Problem
@@ -157,8 +157,7 @@ class PipelineTier(Tier):
             yield from _stage(f"{where}.stages.{place}", stage, self, rest)
         yield from _tenants(where, self)
         yield from _mixed_images(where, self)
-        if self.probe is not None:
-            yield from (replace(problem, table=f"{where}.probe") for problem in check_probe(self.probe))
+        yield from _probe(where, self, rest)
 
 
 def _who_has_the_model(where: str, tier: PipelineTier) -> Iterator[Problem]:
@@ -188,6 +187,17 @@ def _stage(where: str, stage: Stage, tier: PipelineTier, rest: RestOfFile) -> It
         message = f"{stage.image} serves a model, and the stage has none"
         yield Problem(where, "model", None, message, 'write model = "tenant", or the artefact')
     yield from check_one_of_several(where, stage, where.split(".")[1], tier, rest)
+
+
+def _probe(where: str, tier: PipelineTier, rest: RestOfFile) -> Iterator[Problem]:
+    """The first stage reads what is sent to the pipeline."""
+    if tier.probe is not None:
+        yield from (replace(problem, table=f"{where}.probe") for problem in check_probe(tier.probe))
+    probe, first = tier.probe or rest.probe, tier.stages[0]
+    for problem in check_probe_against_image(probe, first) if probe is not None else ():
+        message = f"{problem.message}; the first stage {first.name} gets the probe"
+        fix = problem.fix if tier.probe is not None else f"write [{where}.probe] with a request of the pipeline"
+        yield replace(problem, table=f"{where}.probe" if tier.probe is not None else "probe", message=message, fix=fix)
 
 
 def _tenants(where: str, tier: PipelineTier) -> Iterator[Problem]:

@@ -7,12 +7,12 @@ afterwards, and the month costs only the seconds in which calls ran.
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tierfleet.aws_limits import LONGEST_CALL_SECONDS
 from tierfleet.config.hosting.tier import HostedTier, RestOfFile
 from tierfleet.config.problems import Problem
-from tierfleet.config.section import SMALLEST_LIMIT, ErrorLimits, ModelKey, PinnedModel, TenantId
+from tierfleet.config.section import SMALLEST_LIMIT, ErrorLimits, ModelKey, PinnedModel, TenantId, check_whole
 from tierfleet.images import is_ecr_uri
 from tierfleet.runtime.hosting.serverless import COLD_CALL_SECONDS
 
@@ -57,7 +57,7 @@ class ServerlessTier(HostedTier):
 
     hosting: Literal["serverless"]
     """`serverless`: an endpoint without instances for each tenant of the tier."""
-    memory_size_in_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144]
+    memory_size_in_mb: Annotated[Literal[1024, 2048, 3072, 4096, 5120, 6144], BeforeValidator(check_whole)]
     """Memory of one container, in steps of 1,024 MB; vCPUs grow with it.
     -> AWS::SageMaker::EndpointConfig ServerlessConfig.MemorySizeInMB"""
     max_concurrency: Concurrency

@@ -35,6 +35,9 @@ def check_tags(tags: Mapping[str, str]) -> Iterator[Problem]:
         if key.casefold().startswith(aws_limits.RESERVED_TAG_PREFIX):
             message = f"keys that begin with {aws_limits.RESERVED_TAG_PREFIX} are AWS's own"
             yield Problem("tags", key, value, message, "give it another name")
+        if value.casefold().startswith(aws_limits.RESERVED_TAG_PREFIX):
+            message = f"values that begin with {aws_limits.RESERVED_TAG_PREFIX} are AWS's own"
+            yield Problem("tags", key, value, message, "write another value")
         for text, what, limit in (("key", key, aws_limits.TAG_KEY), ("value", value, aws_limits.TAG_VALUE)):
             # CloudFormation gives the tags to the stack, and a stack's tag has no empty value.
             if not 1 <= len(what) <= limit.most:

@@ -4,7 +4,10 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from datetime import UTC
+from itertools import islice
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tierfleet.config.hosting import AnyTier
 from tierfleet.config.hosting.container_rules import (
@@ -14,7 +17,7 @@ from tierfleet.config.hosting.container_rules import (
     check_probe,
     check_probe_against_image,
 )
-from tierfleet.config.hosting.multi_model import MultiModelTier
+from tierfleet.config.hosting.multi_model import MultiModelTier, WarmUp
 from tierfleet.config.hosting.tier import InstanceTier, RestOfFile
 from tierfleet.config.model import Routes
 from tierfleet.config.problems import Problem
@@ -30,9 +33,14 @@ from tierfleet.config.rules.aws import (
 )
 from tierfleet.config.rules.size import check_counts
 from tierfleet.config.rules.tier import check_tier
+from tierfleet.config.schedule import At, Rate, parse_schedule
 from tierfleet.instance_types import hosted_in, hosting_regions
 from tierfleet.runtime import names
 from tierfleet.runtime.hosting import REAL_TIME_ANSWER_SECONDS, SHAPES
+
+# Warm-ups are compared in this leap year, or in the last one of a cron that leaves it out; many moments by the first.
+_SAMPLE_YEAR = 2028
+_MOST_MOMENTS = 3000
 
 
 def check_fleet(parts: Mapping[str, Any], file_stem: str, *, every_tier_is_sound: bool) -> list[Problem]:
@@ -146,15 +154,30 @@ def _tenants(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
 
 
 def _warm_ups(tiers: Mapping[str, AnyTier]) -> Iterator[Problem]:
-    first: dict[tuple[str, str], str] = {}
+    first: dict[object, str] = {}
     for name, tier in sorted(tiers.items()):
         if isinstance(tier, MultiModelTier) and tier.warm_up:
-            when = (tier.warm_up.schedule, tier.warm_up.timezone)
-            if (other := first.setdefault(when, name)) != name:
-                message = f"tier {other} is warmed at the same time, and only one warm-up runs at a time"
+            moments = _moments(tier.warm_up)
+            others = sorted({first[moment] for moment in moments if moment in first})
+            if others:
+                message = f"tier {others[0]} is warmed at the same time, and only one warm-up runs at a time"
                 fix = "leave a quarter of an hour between them"
                 where = f"tiers.{name}.warm_up"
                 yield Problem(where, "schedule", tier.warm_up.schedule, message, fix, severity="warning")
+            for moment in moments:
+                first.setdefault(moment, name)
+
+
+def _moments(warm_up: WarmUp) -> list[object]:
+    """When it runs, however that is written: the moments of a cron in one year, or the rate."""
+    schedule = parse_schedule(warm_up.schedule)
+    if isinstance(schedule, Rate):
+        return [schedule]
+    zone = ZoneInfo(warm_up.timezone)
+    if isinstance(schedule, At):
+        return [schedule.moment.replace(tzinfo=zone).astimezone(UTC)]
+    year = _SAMPLE_YEAR if _SAMPLE_YEAR in schedule.cron.years else max(schedule.cron.years)
+    return list(islice(schedule.fires(zone, year, year), _MOST_MOMENTS))
 
 
 def least_bake_seconds(ttl_seconds: int, tiers: Mapping[str, AnyTier]) -> int:

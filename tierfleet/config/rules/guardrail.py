@@ -19,7 +19,6 @@ def check_guardrail(where: str, tier: Tier, guardrail: Guardrail) -> Iterator[Pr
     yield from _timeout(where, guardrail, shift)
     yield from _bakes(where, guardrail, shift, "error" if tier.fewest_instances > 1 else "warning")
     yield from _share(where, tier, guardrail, shift)
-    yield from _traffic(where.removesuffix(".guardrail"), tier)
 
 
 def _timeout(where: str, guardrail: Guardrail, shift: str) -> Iterator[Problem]:
@@ -67,7 +66,7 @@ def _share(where: str, tier: Tier, guardrail: Guardrail, shift: str) -> Iterator
         yield Problem(where, key, value, message, "make the first step larger")
 
 
-def _traffic(where: str, tier: Tier) -> Iterator[Problem]:
+def check_traffic(where: str, tier: Tier) -> Iterator[Problem]:
     """The 5XX alarm looks only at minutes with enough calls, and there must be such minutes."""
     calls = tier.scaling.max_requests_per_second * 60 * tier.most_instances
     needed = tier.alarms.min_requests / 5
@@ -76,4 +75,5 @@ def _traffic(where: str, tier: Tier) -> Iterator[Problem]:
             f"the 5XX alarm looks at minutes of {needed:g} calls or more, and {tier.most_instances} instances of "
             f"scaling.max_requests_per_second take {calls:g} a minute: it could never go off"
         )
-        yield Problem(f"{where}.alarms", "min_requests", tier.alarms.min_requests, message, "lower it")
+        severity: Severity = "error" if tier.guardrail else "warning"
+        yield Problem(f"{where}.alarms", "min_requests", tier.alarms.min_requests, message, "lower it", severity)

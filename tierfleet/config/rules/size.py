@@ -19,6 +19,7 @@ from tierfleet.config.template_size import (
     NESTED_STACK_RESOURCES,
     ROUTE_PARTS_RESOURCES,
     Tiers,
+    nested_bytes,
     nested_resources,
     root_resources,
     stack_resources,
@@ -76,6 +77,13 @@ def check_sizes(config: FleetConfig) -> Iterator[Problem]:
             f"({TEMPLATE_BYTES.most:,})"
         )
         yield Problem("", "tiers", None, message, parts)
+    for (tier, tenant), size in nested_bytes(config).items():
+        if size > TEMPLATE_BYTES.most:
+            message = (
+                f"the template of its endpoint's stack would have a size of about {size:,} bytes, CloudFormation "
+                f"allows 1 MB ({TEMPLATE_BYTES.most:,})"
+            )
+            yield Problem(f"tiers.{tier}.tenants", tenant, None, message, "shorten tags and variables")
     warmed = [routes.endpoint_name(config, name) for name, tier in config.multi_model_tiers.items() if tier.warm_up]
     pattern = _EVENT_PATTERN_CHARACTERS + sum(len(name) + 3 for name in warmed)
     if pattern > EVENT_PATTERN.most:

@@ -6,7 +6,7 @@ from tierfleet.config.hosting import AnyTier
 from tierfleet.config.hosting.multi_model import MultiModelTier, WarmUp
 from tierfleet.config.hosting.tier import HostedTier, InstanceTier, RestOfFile, Tier
 from tierfleet.config.problems import Problem
-from tierfleet.config.rules.guardrail import check_guardrail
+from tierfleet.config.rules.guardrail import check_guardrail, check_traffic
 from tierfleet.instance_types import describe
 
 # A warm-up fills at most this share of the measured capacity, so that it evicts nothing it just loaded.
@@ -43,6 +43,8 @@ def _instances(where: str, tier: InstanceTier) -> Iterator[Problem]:
         message = "watches updates in place, but a change of a multi-model endpoint makes a new endpoint"
         fix = "remove it: the warm gate keeps an image that cannot answer out of the routes"
         yield Problem(where, "guardrail", None, message, fix, severity="note")
+    if isinstance(tier, Tier):
+        yield from check_traffic(where, tier)
     if isinstance(tier, Tier) and tier.guardrail:
         yield from check_guardrail(where, tier, tier.guardrail)
 
