@@ -19,7 +19,6 @@ from tierfleet.cli.invoke import batch_command
 from tierfleet.cli.invoke import command as invoke_command
 from tierfleet.cli.local import commands as local_commands
 from tierfleet.cli.models import commands as models_commands
-from tierfleet.cli.option_groups import only_finite_numbers
 from tierfleet.cli.plan import backtest_command, calibrate_command, fleet_command, replay_command
 from tierfleet.cli.plan import commands as plan_commands
 from tierfleet.cli.values import check_values
@@ -106,7 +105,6 @@ def _options(
 put_file_first(config_commands.app, ("check", "show"), calls_aws=False)
 put_file_first(models_commands.app, ("publish", "list", "rollback", "remove", "gc"), calls_aws=True)
 add_examples(app)
-only_finite_numbers(app)
 
 
 def main() -> None:

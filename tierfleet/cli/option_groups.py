@@ -9,36 +9,9 @@ def plan_fleet(source: Annotated[str, typer.Argument()], output: Output) -> None
 """
 
 import inspect
-import math
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, get_type_hints
-
-import typer
-from typer.core import TyperCommand
-
-
-class FiniteNumbers(TyperCommand):
-    """A command whose numbers are finite: a bound such as min=0 lets infinity pass, and none at all NaN."""
-
-    def invoke(self, ctx: Any) -> Any:
-        options: list[Any] = list(self.params)
-        for option in options:
-            value = ctx.params.get(option.name)
-            for number in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(number, float) and not math.isfinite(number):
-                    raise typer.BadParameter(f"{number} is not a finite number", ctx=ctx, param=option)
-        return super().invoke(ctx)
-
-
-def only_finite_numbers(app: typer.Typer) -> None:
-    """Make every command of the group and of its subgroups that has no class of its own refuse infinity and NaN."""
-    for group in app.registered_groups:
-        if group.typer_instance is not None:
-            only_finite_numbers(group.typer_instance)
-    for command in app.registered_commands:
-        if command.cls in (None, TyperCommand):
-            command.cls = FiniteNumbers
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

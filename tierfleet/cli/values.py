@@ -26,7 +26,7 @@ def _checking(callback: Callable[..., Any] | None) -> Callable[..., Any]:
     def check(ctx: Any, parameter: Any, value: Any) -> Any:
         for one in value if isinstance(value, list | tuple) else (value,):
             if isinstance(one, float) and not math.isfinite(one) and _given(ctx, parameter):
-                raise typer.BadParameter(f"{one} is no finite number.", ctx=ctx, param=parameter)
+                raise typer.BadParameter(f"{one} is not a finite number.", ctx=ctx, param=parameter)
             if isinstance(one, str) and not _is_utf8(one):
                 raise typer.BadParameter("it is not UTF-8 text.", ctx=ctx, param=parameter)
         return value if callback is None else callback(ctx, parameter, value)

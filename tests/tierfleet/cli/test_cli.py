@@ -105,10 +105,10 @@ def test_diff_of_a_folder_without_an_assembly_says_what_to_do(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["invoke", "m01", "--deadline-seconds", "inf"], "inf is no finite number"),
-        (["local", "drive", "--seconds", "inf"], "inf is no finite number"),
-        (["plan", "synthesize", "churn", "--out", "x", "--days", "inf"], "inf is no finite number"),
-        (["cost", str(CONFIG / "fraud-dev.toml"), "--cold-share", "nan"], "nan is no finite number"),
+        (["invoke", "m01", "--deadline-seconds", "inf"], "inf is not a finite number"),
+        (["local", "drive", "--seconds", "inf"], "inf is not a finite number"),
+        (["plan", "synthesize", "churn", "--out", "x", "--days", "inf"], "less than or equal to 3660"),
+        (["cost", str(CONFIG / "fraud-dev.toml"), "--cold-share", "nan"], "nan is not a finite number"),
         (["models", "package", "x", "-o", "y", "--missing", "nan"], "NaN and empty cells always mean missing"),
         (["invoke", "m01", "--body", "\udcff"], "it is not UTF-8 text"),
         (["models", "remove", str(CONFIG / "fraud-dev.toml"), "\udcff"], "it is not UTF-8 text"),
