@@ -20,7 +20,7 @@ from tierfleet.runtime.client.errors import DeadlineExceededError
 from tierfleet.runtime.client.reply import CSV, JSON
 from tierfleet.runtime.hosting import REAL_TIME_BODY_BYTES, HostingShape
 
-DEFAULT_ROWS_PER_CALL: Final = 200
+DEFAULT_ROWS_PER_CALL: Final = 100
 DEFAULT_ROWS_PER_SUBMISSION: Final = 5_000
 # Requests in the queue at once: enough for several instances, few enough to lose nothing of a queue that goes.
 _IN_QUEUE: Final = 16

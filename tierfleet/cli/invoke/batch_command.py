@@ -49,7 +49,7 @@ def batch(
         typer.Option(min=0.001, max=1000, help="The rate of calls; default: 5. An asynchronous endpoint has a queue."),
     ] = None,
     rows_per_request: Annotated[
-        int | None, typer.Option(min=1, max=1_000_000, help="Default: 200, or 5000 for an asynchronous endpoint.")
+        int | None, typer.Option(min=1, max=1_000_000, help="Default: 100, or 5000 for an asynchronous endpoint.")
     ] = None,
     max_failed_rows: Annotated[
         int, typer.Option(min=0, help="End the run once more rows than this have failed.")
