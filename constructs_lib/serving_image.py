@@ -23,10 +23,10 @@ class ServingImage(Construct):
         super().__init__(scope, construct_id)
         if container.image == images.TIERFLEET_IMAGE:
             asset = ecr_assets.DockerImageAsset(
-                # Whatever machine builds it: an image for Arm would not start on these instance types.
                 self,
                 "Server",
                 directory=str(_CONTAINER),
+                # Whatever machine builds it: an image for Arm would not start on these instance types.
                 platform=ecr_assets.Platform.LINUX_AMD64,
             )
             self.uri = asset.image_uri

@@ -74,8 +74,6 @@ class VariantScaling(Construct):
                     ),
                 )
                 # Sorted, so that another order in the fleet file changes no template.
-                # Below half the target, one instance fewer
-                # FILL: a period without an unload has no datapoint.
                 for name, scheduled in sorted(tier.scaling.schedules.items())
             ]
             or None,
@@ -126,6 +124,7 @@ class VariantScaling(Construct):
             name=metrics.alarm_name("calm"),
             watches=MetricMath(
                 # Below half the target, one instance fewer still stays below it, down to two instances.
+                # FILL: a period without an unload has no datapoint.
                 f"IF(invocations < {tier.scaling.target_invocations_per_minute * 15 / 2:.12g} "
                 f"AND FILL(unloads, 0) <= {per_quarter_hour / 10:.12g}, 1, 0)",
                 "calm",

@@ -121,7 +121,7 @@ def warm_up_function(
         role=role,
         log_group=log_group,
         memory_size=512,
-        # Lambda's maximum. Models that a run could not reach are counted, and the alarm below tells of them.
+        # Lambda's maximum. Models that a run could not reach are counted, and an alarm of warm_up.py tells of them.
         timeout=cdk.Duration.minutes(15),
         environment={
             "TIERFLEET_FLEET": config.fleet,
