@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from botocore.exceptions import ClientError
 
 from tierfleet.preflight.finding import Account, Finding
-from tierfleet.runtime.names import async_bucket, models_bucket
+from tierfleet.preflight.storage import fleet_buckets, head_bucket
 
 # The version that every synthesised stack asks for (requiresBootstrapStackVersion); a test compares.
 BOOTSTRAP_VERSION = 6
@@ -39,25 +39,6 @@ def bootstrap(account: Account) -> Iterator[Finding]:
     yield Finding(area=area, status="ok", message=f"the bootstrap stack has version {version}")
 
 
-def _kept_buckets(account: Account) -> list[str]:
-    """The Models stack's buckets that are there without it: `retain` keeps them when their stack is deleted."""
-    config = account.config
-    place = config.fleet, config.environment, config.account, config.region
-    names = [models_bucket(*place), *([async_bucket(*place)] if config.async_tiers else [])]
-    return [name for name in names if _is_ours(account, name)]
-
-
-def _is_ours(account: Account, bucket: str) -> bool:
-    try:
-        account.client("s3").head_bucket(Bucket=bucket, ExpectedBucketOwner=account.config.account)
-    except ClientError as error:
-        # The check of the buckets says what is wrong with any other one.
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] in (301, 403, 404):
-            return False
-        raise
-    return True
-
-
 def stacks(account: Account) -> Iterator[Finding]:
     """The fleet's stacks do not exist yet, or take an update."""
     config = account.config
@@ -69,7 +50,9 @@ def stacks(account: Account) -> Iterator[Finding]:
         except ClientError as error:
             if "does not exist" not in error.response["Error"]["Message"]:
                 raise
-            kept = _kept_buckets(account) if word == "Models" else []
+            # `retain` keeps the buckets when their stack is deleted. The check of the buckets reports other owners.
+            buckets = fleet_buckets(config) if word == "Models" else []
+            kept = [bucket for bucket in buckets if head_bucket(account, bucket)[0] == 200]
             for bucket in kept:
                 message = f"{name} does not exist, and {bucket}, which it would create, does: a deployment fails"
                 remedy = f"cdk import {config.fleet}-{config.environment}/Models takes the bucket, or delete the bucket"

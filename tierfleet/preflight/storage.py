@@ -1,6 +1,6 @@
 """The fleet's buckets, and the models in them."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -16,26 +16,41 @@ def check(account: Account) -> Iterator[Finding]:
     """The buckets' names are free or the fleet's own; what the endpoints need at their creation is published."""
     config = account.config
     s3, stage = account.client("s3"), f"{config.fleet}-{config.environment}"
-    place = config.fleet, config.environment, config.account, config.region
-    models = models_bucket(*place)
-    if (yield from _bucket(config, s3, models, f"the models are published after cdk deploy {stage}/Models")):
+    models, *others = fleet_buckets(config)
+    if (yield from _bucket(account, models, f"the models are published after cdk deploy {stage}/Models")):
         yield from _models(account, s3, models)
-    if config.async_tiers:
-        yield from _bucket(config, s3, async_bucket(*place), f"cdk deploy {stage}/Models creates it")
+    for other in others:
+        yield from _bucket(account, other, f"cdk deploy {stage}/Models creates it")
 
 
-def _bucket(config: FleetConfig, s3: Any, name: str, next_step: str) -> Generator[Finding, None, bool]:
-    """Whether the bucket exists, in this account and Region. next_step: what happens with a free name."""
+def fleet_buckets(config: FleetConfig) -> list[str]:
+    """The buckets of the Models stack, the models' first."""
+    place = config.fleet, config.environment, config.account, config.region
+    return [models_bucket(*place), *([async_bucket(*place)] if config.async_tiers else [])]
+
+
+def head_bucket(account: Account, name: str) -> tuple[int, Mapping[str, Any]]:
+    """The HTTP status, and S3's answer: 200 for a bucket of this account, 404 for a free name, 301 or 403 for any other
+    bucket. Raises ClientError."""
     try:
         # Without an expected owner a bucket of another account that allows it would look like ours.
-        head = s3.head_bucket(Bucket=name, ExpectedBucketOwner=config.account)
+        head = account.client("s3").head_bucket(Bucket=name, ExpectedBucketOwner=account.config.account)
     except ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        if status == 404:
-            yield Finding(area=AREA, status="ok", message=f"{name} is free; {next_step}")
-            return False
-        if status not in (301, 403):
+        if status not in (301, 403, 404):
             raise
+        return status, {}
+    return 200, head
+
+
+def _bucket(account: Account, name: str, next_step: str) -> Generator[Finding, None, bool]:
+    """Whether the bucket exists, in this account and Region. next_step: what happens with a free name."""
+    config = account.config
+    status, head = head_bucket(account, name)
+    if status == 404:
+        yield Finding(area=AREA, status="ok", message=f"{name} is free; {next_step}")
+        return False
+    if status != 200:
         yield Finding(
             area=AREA,
             status="problem",
