@@ -155,10 +155,7 @@ def check_isolation(container: Container, network_isolation: bool) -> Iterator[P
 
 def check_probe(probe: Probe) -> Iterator[Problem]:
     """There is a row of its content type, and that is valid: SageMaker passes it to the container as an HTTP header."""
-    most = aws_limits.CONTENT_TYPE.most
-    if not _MEDIA_TYPE.fullmatch(probe.content_type) or len(probe.content_type) > most:
-        message = f"must be a media type of at most {most} characters, such as text/csv"
-        yield Problem("probe", "content_type", probe.content_type, message, "write type/subtype")
+    yield from _check_media_type("probe", probe.content_type)
     if not probe.body.strip():
         yield Problem("probe", "body", probe.body, "is blank, and the probe is one valid row", "write the row")
     elif _media_type(probe.content_type) == "application/json" and not _is_json(probe.body):
@@ -167,8 +164,7 @@ def check_probe(probe: Probe) -> Iterator[Problem]:
 
 def check_content_type(place: str, content_type: str, container: Container) -> Iterator[Problem]:
     """What callers send to a container is a media type that its image reads. place: the container's table."""
-    probe = Probe.model_construct(content_type=content_type, body="0")
-    yield from (replace(problem, table=place) for problem in check_probe(probe))
+    yield from _check_media_type(place, content_type)
     media_type, reads = _media_type(content_type), _reads(container)
     if reads is not None and media_type is not None:
         reads = (*reads, *_READS_FROM_CALLERS[container.image])
@@ -176,6 +172,13 @@ def check_content_type(place: str, content_type: str, container: Container) -> I
             message = f"the image {container.image} reads {', '.join(reads)}"
             fix = "let callers send one of these, or use an image that reads it"
             yield Problem(place, "content_type", content_type, message, fix)
+
+
+def _check_media_type(place: str, content_type: str) -> Iterator[Problem]:
+    most = aws_limits.CONTENT_TYPE.most
+    if not _MEDIA_TYPE.fullmatch(content_type) or len(content_type) > most:
+        message = f"must be a media type of at most {most} characters, such as text/csv"
+        yield Problem(place, "content_type", content_type, message, "write type/subtype")
 
 
 def _media_type(content_type: str) -> str | None:

@@ -191,13 +191,20 @@ def _stage(where: str, stage: Stage, tier: PipelineTier, rest: RestOfFile) -> It
 
 def _probe(where: str, tier: PipelineTier, rest: RestOfFile) -> Iterator[Problem]:
     """The first stage reads what is sent to the pipeline."""
+    own, first = f"{where}.probe", tier.stages[0]
     if tier.probe is not None:
-        yield from (replace(problem, table=f"{where}.probe") for problem in check_probe(tier.probe))
-    probe, first = tier.probe or rest.probe, tier.stages[0]
-    for problem in check_probe_against_image(probe, first) if probe is not None else ():
-        message = f"{problem.message}; the first stage {first.name} gets the probe"
-        fix = problem.fix if tier.probe is not None else f"write [{where}.probe] with a request of the pipeline"
-        yield replace(problem, table=f"{where}.probe" if tier.probe is not None else "probe", message=message, fix=fix)
+        for problem in check_probe(tier.probe):
+            yield replace(problem, table=own)
+        for problem in check_probe_against_image(tier.probe, first):
+            yield replace(problem, table=own, message=_of_first(problem, first))
+    elif rest.probe is not None:
+        fix = f"write [{own}] with a request of the pipeline"
+        for problem in check_probe_against_image(rest.probe, first):
+            yield replace(problem, message=_of_first(problem, first), fix=fix)
+
+
+def _of_first(problem: Problem, stage: Stage) -> str:
+    return f"{problem.message}; the first stage {stage.name} gets the probe"
 
 
 def _tenants(where: str, tier: PipelineTier) -> Iterator[Problem]:
