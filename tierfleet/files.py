@@ -40,7 +40,7 @@ def replacing(file: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Raises OSError; then the file is unchanged."""
-    with replacing(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
-        out.write(text)
+def write_whole(file: Path, content: str | bytes) -> None:
+    """Write text as UTF-8, or bytes as they are. Raises OSError; then the file is unchanged."""
+    with replacing(file) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from tierfleet.errors import InputError
+from tierfleet.runtime.number_text import is_plain
 
 MISSING: Final = "nan"
 _SUFFIXES: Final = (".csv", ".parquet")
@@ -20,8 +21,6 @@ _FETCHED_ROWS: Final = 10_000
 _NUMERIC: Final = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT|U?INTEGER|FLOAT|DOUBLE|REAL|DECIMAL(\(.*\))?|BOOLEAN")
 _BEGINS_AS_NUMBER: Final = re.compile(r"[+-]?\.?[0-9]")
 _PATTERN: Final = re.compile(r"[*?\[]")
-# Python would also read 1_000 and the digits of other scripts, which no model server does.
-_NOT_IN_A_NUMBER: Final = re.compile(r"[^\x00-\x7f]|_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +93,7 @@ def _number(cell: str) -> float | None:
     """nan for a missing value; None for anything but a number."""
     if not cell:
         return math.nan
-    return None if _NOT_IN_A_NUMBER.search(cell) else _float(cell)
+    return _float(cell) if is_plain(cell) else None
 
 
 def _float(cell: str) -> float | None:

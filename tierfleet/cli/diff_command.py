@@ -19,7 +19,7 @@ from tierfleet.edit_diff import EditDiff, edit_diff
 
 _STYLES = {"added": "green", "removed": "red", "modified": "yellow"}
 _DIRECTORY = Path("config")
-_HEAD = "HEAD"
+HEAD = "HEAD"
 
 Against = Annotated[str, typer.Option(metavar="COMMIT", help="The commit, branch or tag to compare with.")]
 
@@ -34,7 +34,7 @@ def diff(
         ),
     ] = None,
     config: ConfigOption = None,
-    against: Against = _HEAD,
+    against: Against = HEAD,
     region: Annotated[str | None, typer.Option(help="Use the prices of this region.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -45,7 +45,7 @@ def diff(
     """
     named = [*(paths or []), *([config] if config else [])]
     if len(named) == 2 and config is None:
-        idle = {"--against": against != _HEAD, "--region": region}
+        idle = {"--against": against != HEAD, "--region": region}
         if without_effect := [option for option, value in idle.items() if value]:
             fail(f"two assemblies are compared with each other, for which {', '.join(without_effect)} mean nothing")
         try:

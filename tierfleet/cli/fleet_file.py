@@ -11,7 +11,7 @@ import typer
 
 from tierfleet.cli.console import fail
 from tierfleet.cli.emulator import STATE
-from tierfleet.files import replacing
+from tierfleet.files import write_whole
 
 File = Annotated[
     Path | None,
@@ -41,8 +41,7 @@ def named(file: Path | None, config: Path | None) -> Path | None:
 def remember(file: Path) -> None:
     """Keep the file for commands that give none, until `local down`."""
     _MEMORY.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(_MEMORY) as temporary:
-        temporary.write_text(str(file.resolve()), encoding="utf-8")
+    write_whole(_MEMORY, str(file.resolve()))
 
 
 def remembered() -> Path | None:

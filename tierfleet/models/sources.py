@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from tierfleet.files import replacing
+from tierfleet.files import write_whole
 from tierfleet.models import artefacts
 from tierfleet.runtime.names import SOURCES_PREFIX
 
@@ -211,5 +211,4 @@ def write_beside(artefact: Path, content: bytes) -> None:
     file = artefact.parent.parent / FOLDER / Path(key("", content)).name
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
-        with replacing(file) as temporary:
-            temporary.write_bytes(content)
+        write_whole(file, content)

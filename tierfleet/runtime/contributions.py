@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tierfleet.runtime.number_text import is_plain
+
 CONTRIBS: Final = "application/json; contribs=true"
 
 # A score per row, or a list of scores per row.
@@ -121,8 +123,7 @@ def number_of(value: Any, text: str) -> float:
     """A number in a reply. Raises ValueError; text: the whole reply, for the message."""
     if value is None:
         raise ValueError(f"the reply has null for a number that is not finite: {start_of(text)}")
-    # Python reads 1_0, and digits of every script, as numbers.
-    odd = isinstance(value, str) and ("_" in value or not value.isascii())
+    odd = isinstance(value, str) and not is_plain(value)
     if odd or isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"the reply has a value that is not a number: {start_of(text)}")
     try:

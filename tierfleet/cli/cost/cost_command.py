@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tierfleet.cli.console import Json, columns, fail, load_all_or_fail, load_or_fail, print_json
-from tierfleet.cli.diff_command import Against
+from tierfleet.cli.diff_command import HEAD, Against
 from tierfleet.cli.fleet_file import ConfigOption
 from tierfleet.cost.diff import Priced, cost_diff, paired_files
 from tierfleet.cost.monthly_cost import monthly_cost, tenant_costs
@@ -20,7 +20,6 @@ from tierfleet.git_versions import GitVersionsError, Versions, changed_versions,
 from tierfleet.text import counted
 
 _DIRECTORY = Path("config")
-_HEAD = "HEAD"
 
 
 def cost(
@@ -36,7 +35,7 @@ def cost(
     diff: Annotated[
         bool, typer.Option("--diff", help="Compare with a commit (--against), or two files with each other.")
     ] = False,
-    against: Against = _HEAD,
+    against: Against = HEAD,
     traffic: Annotated[Path | None, typer.Option(help="A CSV of tenant,requests_per_day, or a rates table.")] = None,
     artefact_megabytes: Annotated[float | None, typer.Option(help="The size of one artefact.")] = None,
     tail_tenants: Annotated[int | None, typer.Option(help="The number of tenants on the default tier.")] = None,
@@ -125,7 +124,7 @@ def cost(
 
 def _idle(usage: Usage, *, diff: bool, files: int, against: str) -> list[str]:
     """Every option without an effect."""
-    compared = against != _HEAD
+    compared = against != HEAD
     by_need: dict[str, dict[str, object]] = {
         "--traffic": {
             "--cold-share": usage.cold_share and usage.traffic is None,

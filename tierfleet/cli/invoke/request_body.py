@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tierfleet.cli.console import fail
 from tierfleet.runtime.client.reply import CSV, csv_rows
+from tierfleet.runtime.number_text import is_plain
 from tierfleet.runtime.route_document import RouteDocument
 
 
@@ -62,6 +63,6 @@ def _rows(file: Path) -> bytes:
 
 def _number(cell: str) -> float | None:
     """None for an empty cell. Raises ValueError."""
-    if "_" in cell or not cell.isascii():  # Python would read 1_000, and digits of every script
+    if not is_plain(cell):
         raise ValueError(f"{cell[:40]!r} is no number")
     return float(cell) if cell.strip() else None

@@ -33,7 +33,7 @@ from tierfleet.cli.models.options import (
 )
 from tierfleet.cli.models.output import PackagingNotes, print_findings, print_outcomes
 from tierfleet.cli.progress import counter
-from tierfleet.files import replacing
+from tierfleet.files import write_whole
 from tierfleet.models import pointer, sources
 from tierfleet.models.container_models import leave_pointers, packaging_for, validate_for
 from tierfleet.models.files import ModelFile, find_models
@@ -93,8 +93,7 @@ def models_package(
                 # Before the artefact: an interruption in between must not leave one whose source is unknown.
                 if made.source:
                     sources.write_beside(artefact, made.source)
-                with replacing(artefact) as temporary:
-                    temporary.write_bytes(made.archive)
+                write_whole(artefact, made.archive)
                 notes.add(model, made)
                 out.print(escape(str(artefact)))
             except ValueError as error:

@@ -15,7 +15,7 @@ from tierfleet.cli.console import Json, columns, err, fail, load_or_fail, out, p
 from tierfleet.cli.interruption import if_interrupted
 from tierfleet.cli.progress import counter
 from tierfleet.columns import in_columns, sentence
-from tierfleet.files import replacing
+from tierfleet.files import write_whole
 from tierfleet.models.bucket import read_pointers
 from tierfleet.models.convert_artefact import Form
 from tierfleet.models.convert_published import Conversion, convert_published
@@ -97,8 +97,7 @@ def _file(model: Path, output: Path, image: str, rounds: "Rounds", *, as_json: b
         reader = named_target(image).reader
         done = converted_model(model.read_bytes(), output.suffix[1:], reader=reader, rounds=rounds)
         output.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(output) as temporary:
-            temporary.write_bytes(done.data)
+        write_whole(output, done.data)
     except BadModel as error:
         fail(f"{model}: {error}")
     except ValueError as error:

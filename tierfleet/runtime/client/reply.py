@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tierfleet.runtime.client.pointer_cache import PointerSource
 from tierfleet.runtime.contributions import Contributions, Scores, number_of, parse_contributions, start_of
+from tierfleet.runtime.number_text import is_plain
 
 CSV: Final = "text/csv"
 JSON: Final = "application/json"
@@ -161,8 +162,7 @@ _NO_LISTS: Final = (str, bytes, bytearray, Mapping, Set)
 
 
 def _feature(value: Any) -> float:
-    # Python reads 1_0, and digits of every script, as numbers.
-    if isinstance(value, str) and ("_" in value or not value.isascii()):
+    if isinstance(value, str) and not is_plain(value):
         raise ValueError(f"could not convert string to float: {value[:40]!r}")
     return math.nan if value is None else float(value)
 
