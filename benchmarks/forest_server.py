@@ -7,13 +7,10 @@ only the latency while models load. Needs wrk.
 
 import argparse
 import contextlib
-import http.client
-import json
 import os
 import platform
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -35,29 +32,6 @@ PAIR_SECONDS = 2.0  # of each window at rest and with loads
 MOST_OF_OTHERS = 0.06  # processors; the window's mean
 LEAST_PAIRS = 3
 ROW = row()
-
-
-class Kept:
-    """A persistent connection to a server, as SageMaker has one."""
-
-    def __init__(self, server: processes.Process) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
-
-    def load_ms(self, name: str, url: Path) -> float:
-        """LOAD and UNLOAD a model: milliseconds of the LOAD."""
-        body = json.dumps({"model_name": name, "url": str(url)})
-        started = time.perf_counter()
-        self._ask("POST", "/models", body)
-        taken = time.perf_counter() - started
-        self._ask("DELETE", f"/models/{name}", None)
-        return 1000 * taken
-
-    def _ask(self, method: str, path: str, body: str | None) -> None:
-        self._connection.request(method, path, body)
-        reply = self._connection.getresponse()
-        text = reply.read()
-        if reply.status != 200:
-            raise RuntimeError(f"{method} {path}: {reply.status} {text[:300]!r}")
 
 
 class Bench:
@@ -153,13 +127,14 @@ def requests(bench: Bench, servers: dict[str, processes.Process], echo: processe
 
 def loads(bench: Bench, servers: dict[str, processes.Process]) -> None:
     """LOAD over a persistent connection."""
-    kept = {who: Kept(server) for who, server in servers.items()}
+    kept = {who: processes.Kept(server) for who, server in servers.items()}
     for size, count in (("small", 20), ("large", 3)):
 
         def median_ms(who: str, size: str = size, count: int = count) -> float:
             directories = bench.directories[who][size]
             times = [
-                kept[who].load_ms(f"load-{size}", directories[number % len(directories)]) for number in range(count)
+                1000 * kept[who].load_and_unload(f"load-{size}", directories[number % len(directories)])
+                for number in range(count)
             ]
             return statistics.median(times)
 
@@ -231,9 +206,6 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: about two minutes")
     parser.add_argument("--only", choices=("requests", "loads", "p99"), help="one part")
     options = parser.parse_args()
-    with contextlib.suppress(OSError):
-        # The load generators, too, come before what else the machine does, but after the servers.
-        Path("/proc/self/autogroup").write_text("-18")
     print(f"{platform.platform()}, {os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f}", flush=True)
     with processes.scratch() as scratch, contextlib.ExitStack() as stack:
         bench = Bench(Path(scratch), *((3, 2.0, 6) if options.quick else (8, 5.0, 24)))

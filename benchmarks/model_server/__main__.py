@@ -221,10 +221,11 @@ def churn(server: processes.Process, directories: list[Path]):  # type: ignore[n
     ended, seconds = threading.Event(), list[float]()
 
     def load_and_unload() -> None:
-        number = 0
+        if sys.platform == "linux":  # only there a thread has a priority; this client must not hold up the server
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        kept, number = processes.Kept(server), 0
         while not ended.is_set():
-            seconds.append(server.load(f"churn-{number}", directories[number % len(directories)]))
-            server.ask("DELETE", f"/models/churn-{number}")
+            seconds.append(kept.load_and_unload(f"churn-{number}", directories[number % len(directories)]))
             number += 1
 
     thread = threading.Thread(target=load_and_unload)

@@ -65,13 +65,13 @@ class Process:
         directory.mkdir(parents=True, exist_ok=True)
         self._log = (directory / "log").open("wb")
         self._process = subprocess.Popen(
-            command, stdout=self._log, stderr=subprocess.STDOUT, cwd=directory, start_new_session=True,
+            command, stdout=self._log, stderr=subprocess.STDOUT, cwd=directory, process_group=0,
             env={"PATH": os.environ["PATH"], "HOME": str(directory), **environment},
         )  # fmt: skip
         with contextlib.suppress(OSError):
-            # The scheduler groups processes by session. This group comes before the load generators and all else, which
-            # in service run on other machines.
-            Path(f"/proc/{self._process.pid}/autogroup").write_text("-19")
+            # Linux groups processes by session, and between groups no priority of a thread counts. So the server stays
+            # in the bench's session, as all threads of a container are in one group. That group comes before all else.
+            Path("/proc/self/autogroup").write_text("-19")
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -162,6 +162,29 @@ class Process:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(10)
         self._log.close()
+
+
+class Kept:
+    """A persistent connection to a server, as SageMaker has one."""
+
+    def __init__(self, server: Process) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+
+    def load_and_unload(self, name: str, directory: Path) -> float:
+        """LOAD and UNLOAD a model: seconds of the LOAD. Raises RuntimeError if one is refused."""
+        body = json.dumps({"model_name": name, "url": str(directory)})
+        started = time.perf_counter()
+        self._ask("POST", "/models", body)
+        taken = time.perf_counter() - started
+        self._ask("DELETE", f"/models/{name}", None)
+        return taken
+
+    def _ask(self, method: str, path: str, body: str | None) -> None:
+        self._connection.request(method, path, body)
+        reply = self._connection.getresponse()
+        text = reply.read()
+        if reply.status != 200:
+            raise RuntimeError(f"{method} {path}: {reply.status} {text[:300]!r}")
 
 
 class OtherWork:

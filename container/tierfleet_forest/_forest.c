@@ -499,12 +499,17 @@ static PyObject *finished(const State *state, ForestObject *object, int failed, 
     return PyErr_Format(state->error, "%S is not a sound flat forest: %s; convert or fetch the model again", name, why);
 }
 
-static PyObject *load(PyObject *module, PyObject *file)
+static PyObject *load(PyObject *module, PyObject *arguments, PyObject *keywords)
 {
+    static char *names[] = {"", "work_us", NULL};
     const State *state = PyModule_GetState(module);
     char why[FOREST_WHY_BYTES];
-    PyObject *path = NULL;
-    int fd = -1, failed;
+    PyObject *file, *path = NULL;
+    int fd = -1, failed, work_us = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$i:load", names, &file, &work_us))
+        return NULL;
+    if (work_us < 0 || work_us >= 1000000)
+        return PyErr_Format(PyExc_ValueError, "work_us is %d; it must be 0 to 999999", work_us);
     if (PyLong_Check(file)) {
         const long number = PyLong_AsLong(file);
         if (number < 0 || number > INT_MAX)
@@ -523,7 +528,7 @@ static PyObject *load(PyObject *module, PyObject *file)
     Py_BEGIN_ALLOW_THREADS
     if (name) /* a pipe must not hold up the load; what it is, is looked at after it is open */
         fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    failed = fd < 0 ? FOREST_ERRNO : forest_read(&object->forest, fd, why);
+    failed = fd < 0 ? FOREST_ERRNO : forest_read(&object->forest, fd, (uint32_t)work_us, why);
     if (name && fd >= 0) {
         const int error = errno;
         close(fd);
@@ -642,10 +647,11 @@ static PyMethodDef functions[] = {
      "on, a line a row, written to the float32 buffer `out` until\nit is full or a line needs a closer look; the last line "
      "ends at body[stop]. Empty and `nan` are missing. Other\nthreads run meanwhile. `next_start` is where the next line "
      "begins, stop + 1 after the last. Raises ValueError."},
-    {"load", load, METH_O,
-     "load(file) -> Forest\n\nThe forest in a regular file, read into memory and checked completely. `file`: a path, or the "
-     "descriptor of an open\nfile, which is read from its place on. Raises ForestError for a file that is damaged or of "
-     "another format, OSError, MemoryError."},
+    {"load", (PyCFunction)(void (*)(void))load, METH_VARARGS | METH_KEYWORDS,
+     "load(file, *, work_us=0) -> Forest\n\nThe forest in a regular file, read into memory and checked completely. `file`: a "
+     "path, or the descriptor of an open\nfile, which is read from its place on. `work_us`, 0 to 999,999 microseconds: how "
+     "long the load works at a time\nbefore it sleeps as long, so that other threads are not held up; 0 for no sleep. Raises "
+     "ForestError for a file that is\ndamaged or of another format, OSError, MemoryError, TypeError, ValueError."},
     {"loads", loads, METH_O, "loads(data) -> Forest\n\nThe same from bytes, which are copied."},
     {NULL, NULL, 0, NULL},
 };

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -52,6 +53,28 @@ static inline float float_of(uint32_t bits)
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+/* ---- Time for others ---- */
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* To be called often: what is done between two calls is not interrupted. */
+static void keep_pace(ForestPace *pace)
+{
+    if (!pace->work_us)
+        return;
+    const int64_t worked_ns = now_ns() - pace->since_ns;
+    if (worked_ns < (int64_t)pace->work_us * 1000)
+        return;
+    const struct timespec rest = {.tv_nsec = (long)pace->work_us * 1000};
+    nanosleep(&rest, NULL);
+    pace->since_ns = now_ns();
 }
 
 /* A node that splits: which slot it asks, how far its pair is, on which side the row goes on, which children split. */
@@ -298,7 +321,7 @@ static int check_covers(const Forest *f, char *why)
     return FOREST_OK;
 }
 
-static int check_trees(Forest *f, const uint16_t *limits, char *why)
+static int check_trees(Forest *f, const uint16_t *limits, ForestPace *pace, char *why)
 {
     const ForestHead *h = &f->head;
     uint32_t longest = 0;
@@ -316,7 +339,7 @@ static int check_trees(Forest *f, const uint16_t *limits, char *why)
     uint32_t *list = malloc(((size_t)longest + 4) * sizeof *list);
     if (!list)
         return FOREST_NO_MEMORY;
-    const uint32_t bad = (h->node_bytes == FOREST_FORM_A ? check_trees_a : check_trees_b)(f, limits, list);
+    const uint32_t bad = (h->node_bytes == FOREST_FORM_A ? check_trees_a : check_trees_b)(f, limits, list, pace);
     free(list);
     if (bad)
         BAD("tree %" PRIu32 " has a node that leads outside of it, back, or to another's child, or asks for what no "
@@ -324,7 +347,7 @@ static int check_trees(Forest *f, const uint16_t *limits, char *why)
     return FOREST_OK;
 }
 
-int forest_open(Forest *f, const void *bytes, size_t count, char *why)
+int forest_open(Forest *f, const void *bytes, size_t count, ForestPace *pace, char *why)
 {
     uint16_t limits[SLOTS_B] = {0}; /* of each slot: how many thresholds a node may ask it for */
     memset(f, 0, sizeof *f);
@@ -344,7 +367,7 @@ int forest_open(Forest *f, const void *bytes, size_t count, char *why)
     if (!limits[0])
         limits[0] = 1;
     if (!failed)
-        failed = check_trees(f, limits, why);
+        failed = check_trees(f, limits, pace, why);
     if (!failed)
         failed = check_covers(f, why);
     f->row_work += f->path_length + (uint64_t)f->head.trees * (f->head.vector_leaves ? f->head.outputs : 1);
@@ -453,16 +476,16 @@ static void *aligned_memory(size_t bytes)
 }
 
 /* What a file must be besides sound. Frees `memory` unless all is well. */
-static int adopt(Forest *f, void *memory, size_t count, uint32_t crc, char *why)
+static int adopt(Forest *f, void *memory, size_t count, uint32_t crc, ForestPace *pace, char *why)
 {
-    int failed = forest_open(f, memory, count, why);
+    int failed = forest_open(f, memory, count, pace, why);
     f->owned = memory;
     if (!failed && crc != f->head.crc32) {
         snprintf(why, FOREST_WHY_BYTES, "its CRC-32 is %08" PRIx32 " and should be %08" PRIx32, crc, f->head.crc32);
         failed = FOREST_BAD;
     }
     if (!failed)
-        failed = forest_probe(f, why);
+        failed = forest_probe(f, pace, why);
     if (failed)
         forest_close(f);
     return failed;
@@ -470,8 +493,9 @@ static int adopt(Forest *f, void *memory, size_t count, uint32_t crc, char *why)
 
 enum { CRC_FROM = offsetof(ForestHead, file_bytes) }; /* the CRC-32 is of the bytes after it */
 
-int forest_read(Forest *f, int fd, char *why)
+int forest_read(Forest *f, int fd, uint32_t work_us, char *why)
 {
+    ForestPace pace = {.work_us = work_us, .since_ns = now_ns()};
     struct stat status;
     memset(f, 0, sizeof *f);
     if (fstat(fd, &status))
@@ -486,6 +510,7 @@ int forest_read(Forest *f, int fd, char *why)
         return FOREST_NO_MEMORY;
     uint32_t crc = 0;
     for (size_t at = 0; at < count;) {
+        keep_pace(&pace);
         const size_t wanted = count - at < READ_BYTES ? count - at : READ_BYTES;
         const ssize_t got = read(fd, memory + at, wanted);
         if (got < 0 && errno == EINTR)
@@ -511,7 +536,7 @@ int forest_read(Forest *f, int fd, char *why)
             }
         }
     }
-    return adopt(f, memory, count, crc, why);
+    return adopt(f, memory, count, crc, &pace, why);
 }
 
 int forest_copy(Forest *f, const void *bytes, size_t count, char *why)
@@ -523,7 +548,8 @@ int forest_copy(Forest *f, const void *bytes, size_t count, char *why)
     if (!memory)
         return FOREST_NO_MEMORY;
     memcpy(memory, bytes, count);
-    return adopt(f, memory, count, forest_crc32(0, (uint8_t *)memory + CRC_FROM, count - CRC_FROM), why);
+    ForestPace none = {0};
+    return adopt(f, memory, count, forest_crc32(0, (uint8_t *)memory + CRC_FROM, count - CRC_FROM), &none, why);
 }
 
 void forest_close(Forest *f)
@@ -824,7 +850,7 @@ static int near(const void *a, const void *b, uint32_t bytes, uint64_t ulps)
     return (i > j ? (uint64_t)i - (uint64_t)j : (uint64_t)j - (uint64_t)i) <= ulps;
 }
 
-int forest_probe(const Forest *f, char *why)
+int forest_probe(const Forest *f, ForestPace *pace, char *why)
 {
     const ForestHead *h = &f->head;
     if (!h->probes)
@@ -841,6 +867,7 @@ int forest_probe(const Forest *f, char *why)
         const uint8_t *margins = (const uint8_t *)f->probe_margins + p * bytes * h->outputs;
         const uint8_t *scores = (const uint8_t *)f->probe_scores + p * bytes * f->scores;
         const char *what = "margins";
+        keep_pace(pace);
         forest_margins(f, f->probe_rows + (size_t)p * h->features, values);
         for (uint32_t o = 0; o < h->outputs && !failed; o++)
             failed = !near(values + o * bytes, margins + o * bytes, h->sum_bytes, 0);

@@ -64,13 +64,19 @@ void forest_start(void);
 
 uint32_t forest_crc32(uint32_t crc, const void *bytes, size_t count);
 
+/* How a load lets other threads in: after `work_us` of work it sleeps as long, or never if that is 0. */
+typedef struct {
+    uint32_t work_us;
+    int64_t since_ns; /* when the work began */
+} ForestPace;
+
 /* Checks everything but the CRC-32 and the probes. After FOREST_OK, no row can lead outside the bytes, and every walk ends.
    `bytes` must be aligned to 64 bytes and live as long as the forest. Not FOREST_OK: `why` says what is wrong. */
-int forest_open(Forest *forest, const void *bytes, size_t count, char *why);
+int forest_open(Forest *forest, const void *bytes, size_t count, ForestPace *pace, char *why);
 
 /* The same for a regular file, which it reads into memory of its own; also checks the CRC-32 and the probes.
-   FOREST_ERRNO: errno says why. The file descriptor's place moves. */
-int forest_read(Forest *forest, int fd, char *why);
+   FOREST_ERRNO: errno says why. The file descriptor's place moves. `work_us`, below 1,000,000, is that of its pace. */
+int forest_read(Forest *forest, int fd, uint32_t work_us, char *why);
 
 /* The same for bytes, which it copies. */
 int forest_copy(Forest *forest, const void *bytes, size_t count, char *why);
@@ -97,7 +103,7 @@ void forest_start_contributions(const Forest *forest, void *memory);
 void forest_contributions(const Forest *forest, const float *row, void *memory, float *contributions);
 
 /* Margins or scores of the probe rows that are not those in the file: FOREST_BAD. */
-int forest_probe(const Forest *forest, char *why);
+int forest_probe(const Forest *forest, ForestPace *pace, char *why);
 
 /* One row of comma separated numbers, perhaps with an end of line after it: 1 if it was read exactly as Python's float()
    and a cast to float32 read it, 0 if anything in it needs a closer look. `text[count]` must be 0.

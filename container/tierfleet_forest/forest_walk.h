@@ -12,11 +12,12 @@
 
    The list holds the places of the nodes that the root leads to, level by level. Its length says whether nodes share
    children: no mark on the words is needed, so nothing is written near what is read. No branch depends on a word. */
-static uint32_t NAME(check_trees)(Forest *f, const uint16_t *limits, uint32_t *list)
+static uint32_t NAME(check_trees)(Forest *f, const uint16_t *limits, uint32_t *list, ForestPace *pace)
 {
     const ForestHead *h = &f->head;
     const uint32_t leaf_rows = h->leaf_rows;
     for (uint32_t t = 0; t < h->trees; t++) {
+        keep_pace(pace);
         const WORD *words = (const WORD *)f->words + f->first[t];
         const uint32_t count = (t + 1 < h->trees ? f->first[t + 1] : h->words) - f->first[t];
         const WORD root = ((const WORD *)f->roots)[t];
@@ -34,6 +35,7 @@ static uint32_t NAME(check_trees)(Forest *f, const uint16_t *limits, uint32_t *l
         depth += listed > 0;
         for (uint32_t i = 0; i < listed; i++) {
             if (i == level_end) {
+                keep_pace(pace);
                 add_level(f, depth - 1, above, level_end - level_begin);
                 above = level_end - level_begin;
                 level_begin = level_end;

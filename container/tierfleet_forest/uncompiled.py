@@ -12,7 +12,7 @@ class Forest:
     """A placeholder that is never instantiated."""
 
 
-def load(file: str | os.PathLike[str] | int, /) -> NoReturn:
+def load(file: str | os.PathLike[str] | int, /, *, work_us: int = 0) -> NoReturn:  # noqa: ARG001
     """Raise ForestError."""
     raise _error(file)
 

@@ -99,11 +99,12 @@ class Store:
         running = self._loading.get(name)
         if running is not None:
             await asyncio.wait([running[1]])
-        loaded = self.models.pop(name, None)
-        if loaded is None:
+        if name not in self.models:
             raise Refusal(404, f"model {shown(name)} is not loaded")
-        self._objects_bytes -= _object_bytes(loaded.model)
-        await self._release([loaded])
+        # No variable here may keep the model, or this thread would free it: that takes milliseconds.
+        holder = [self.models.pop(name)]
+        self._objects_bytes -= _object_bytes(holder[0].model)
+        await asyncio.get_running_loop().run_in_executor(self._releaser, self._drop, holder)
 
     def get(self, name: str) -> Loaded:
         """A loaded model; raises Refusal (404) if it is not."""
@@ -202,10 +203,6 @@ class Store:
             )
         self.full = False
         return True
-
-    async def _release(self, holder: list[Loaded]) -> None:
-        # The other thread drops the last reference, because freeing a large model takes milliseconds.
-        await asyncio.get_running_loop().run_in_executor(self._releaser, self._drop, holder)
 
     def _drop(self, holder: list[Loaded]) -> None:
         size_bytes = holder.pop().size_bytes

@@ -105,3 +105,23 @@ def test_one_that_can_never_fit_is_refused_at_once() -> None:
         await running
 
     run(scenario)
+
+
+def test_the_event_loop_frees_no_model() -> None:
+    freed_by: list[str] = []
+
+    class Watched(FakeModel):
+        def __del__(self) -> None:
+            freed_by.append(threading.current_thread().name)
+
+    async def scenario() -> None:
+        store = Store(
+            100 * MIB, size_on_disk=lambda _: Admitted(2 * MIB, "ubj"), load_model=lambda _, __: Watched(2 * MIB)
+        )  # type: ignore[arg-type, return-value]
+        for number in range(5):
+            await store.load(f"m{number}", "url")
+            await asyncio.sleep(0)  # a task that goes on with a result still holds it
+            await store.unload(f"m{number}")
+
+    asyncio.run(scenario())
+    assert [name.split("_")[0] for name in freed_by] == ["release"] * 5

@@ -199,7 +199,7 @@ static int load(Forest *forest, const uint8_t *bytes, size_t count)
     const int fd = memfd_create("forest", 0);
     if (fd < 0 || write(fd, bytes, count) != (ssize_t)count || lseek(fd, 0, SEEK_SET))
         abort();
-    const int failed = forest_read(forest, fd, why);
+    const int failed = forest_read(forest, fd, !any(4096), why);
     close(fd);
     return failed;
 }

@@ -179,7 +179,11 @@ WRONG: dict[str, tuple[bytes | Parts, str]] = {
 def test_a_broken_rule_is_named(wrong: bytes | Parts, says: str, tmp_path: Path) -> None:
     data = wrong if isinstance(wrong, bytes) else assemble(wrong)
     (tmp_path / "model.forest").write_bytes(data)
-    for load in (lambda: tierfleet_forest.loads(data), lambda: tierfleet_forest.load(tmp_path / "model.forest")):
+    for load in (
+        lambda: tierfleet_forest.loads(data),
+        lambda: tierfleet_forest.load(tmp_path / "model.forest"),
+        lambda: tierfleet_forest.load(tmp_path / "model.forest", work_us=1),
+    ):
         with pytest.raises(ForestError, match=_SENTENCE) as raised:
             load()
         assert says in str(raised.value)
@@ -259,6 +263,9 @@ def test_what_is_not_a_regular_file_is_refused(tmp_path: Path) -> None:
         tierfleet_forest.load(-1)
     with pytest.raises(TypeError):
         tierfleet_forest.load(None)  # type: ignore[arg-type]
+    for work_us in (-1, 1_000_000, 2**31 - 1):
+        with pytest.raises(ValueError, match=f"work_us is {work_us}; it must be 0 to 999999"):
+            tierfleet_forest.load(tmp_path, work_us=work_us)
 
 
 def test_a_huge_file_without_content_is_refused_at_once(tmp_path: Path) -> None:

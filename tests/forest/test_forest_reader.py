@@ -1,8 +1,11 @@
 """The compiled reader gives what docs/flat-forest.md says, for every kind of file that the page allows."""
 
 import json
+import resource
+import sys
 import threading
 from array import array
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +72,20 @@ def test_a_forest_says_what_it_is(tmp_path: Path) -> None:
         assert (forest.features, forest.outputs, forest.trees) == (parts.features, parts.outputs, len(parts.first) // 4)
         assert forest.sum == ("float32" if parts.sum_bytes == 4 else "float64")
         assert forest.scores == (1 if parts.transform == 5 else parts.outputs)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the switches of a thread are counted")
+def test_a_load_that_lets_others_in_sleeps_between_pieces(tmp_path: Path) -> None:
+    parts = replace(random_parts(np.random.default_rng(6), node_bytes=FORM_A), metadata=b" " * (1 << 24))
+    (tmp_path / "model.forest").write_bytes(assemble(parts))
+
+    def sleeps(work_us: int) -> int:
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        assert len(tierfleet_forest.load(tmp_path / "model.forest", work_us=work_us).metadata) == 1 << 24
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before
+
+    assert sleeps(1) >= 60  # a piece has 256 KiB
+    assert sleeps(0) < 30  # without sleep, a thread that holds the interpreter or the memory may still be waited for
 
 
 def test_the_path_length_is_what_the_longest_row_visits() -> None:

@@ -9,7 +9,6 @@ import tierfleet_forest
 from tierfleet_forest import ForestError
 from tierfleet_forest.layout import MAGIC
 
-from ..thread_priority import give_way
 from . import artefact
 from .booster import Rows, names_json, names_json_bytes
 from .explaining import explaining_forest
@@ -24,6 +23,9 @@ from .refusal import BadModel, Refusal
 _METADATA_LIMIT_BYTES = 256 * 1024
 _SOURCE_SHA256 = re.compile(rb'"source"\s*:\s*\{[^{}]*"sha256"\s*:\s*"([0-9a-f]{64})"')
 FORM = "forest"  # of an `Admitted`
+# A large forest takes milliseconds of work. Linux lets a thread that works on go on until the timer's next tick, which
+# comes every 4 ms on many systems, so the load itself lets the event loop in.
+_WORK_US = 100
 
 
 class ForestModel:
@@ -108,8 +110,6 @@ def load_forest(path: Path, admitted: Admitted) -> ForestModel:
         raise BadModel(
             f"this server reads no flat forests: {tierfleet_forest.unavailable_reason}; or publish the model as UBJ"
         )
-    if not admitted.is_small:
-        give_way()  # the thread loads nothing else, and the check of 5 MB takes milliseconds
     root = artefact.root_of(path)
     metadata = artefact.read_metadata(root)
     file, size = artefact.open_model_file(path)
@@ -119,7 +119,7 @@ def load_forest(path: Path, admitted: Admitted) -> ForestModel:
                 f"the model file went from {admitted.size_bytes} to {size} bytes while it was loaded; load it again"
             )
         try:
-            forest = tierfleet_forest.load(file.fileno())
+            forest = tierfleet_forest.load(file.fileno(), work_us=0 if admitted.is_small else _WORK_US)
         except ForestError as error:
             raise BadModel(str(error)) from None
         except OSError as error:
