@@ -124,4 +124,5 @@ def test_the_event_loop_frees_no_model() -> None:
             await store.unload(f"m{number}")
 
     asyncio.run(scenario())
-    assert [name.split("_")[0] for name in freed_by] == ["release"] * 5
+    assert freed_by
+    assert threading.main_thread().name not in freed_by
