@@ -124,7 +124,7 @@ def load_forest(path: Path, admitted: Admitted) -> ForestModel:
             raise BadModel(str(error)) from None
         except OSError as error:
             raise Refusal(404, f"cannot read the file: {error.strerror}") from None
-    _refuse_costly(forest)
+    refuse_costly(forest)
     if metadata is None:
         return ForestModel(forest, Preprocessing())
     beside = root != path.parent
@@ -136,8 +136,8 @@ def load_forest(path: Path, admitted: Admitted) -> ForestModel:
     return ForestModel(forest, preprocessing)
 
 
-def _refuse_costly(forest: tierfleet_forest.Forest) -> None:
-    """BadModel for a forest whose rows or scores cost more than the server's other models may."""
+def refuse_costly(forest: tierfleet_forest.Forest) -> None:
+    """Raise BadModel for a forest whose rows or scores cost more than the server's other models may."""
     for name, value, most in (
         ("features", forest.features, MAX_FEATURES),
         ("outputs", forest.outputs, MAX_OUTPUTS),

@@ -1,5 +1,6 @@
 """The flat forest of a model that is packaged: made of the packaged bytes, compared with the file's own scores."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ from tierfleet_forest import ConvertError
 from tierfleet_forest.convert import convert_document
 
 from ..model import native
+from ..model.flat_forest import refuse_costly
+from ..model.refusal import BadModel
 from .document import Document, read_document
 from .sample_rows import sample_rows
 from .tree_scores import Floats, margins
@@ -46,17 +49,11 @@ def packaged_forest(
     if not tierfleet_forest.available:
         return PackagedForest(b"", f"no flat forest: {tierfleet_forest.unavailable_reason}")
     try:
-        # As the dense image's XGBoost reads it, so that a forest and its Booster agree.
-        data = convert_document(read_document(ubj), file, reader=IMAGE_XGBOOST)
-    except ConvertError as error:
+        data, note = _converted(ubj, file, contributions=contributions)
+        forest = tierfleet_forest.loads(data)
+        refuse_costly(forest)
+    except (ConvertError, BadModel) as error:
         return PackagedForest(b"", f"no flat forest, XGBoost serves it: {error}")
-    note = ""
-    if contributions:
-        try:
-            data = convert_document(read_document(ubj), file, reader=IMAGE_XGBOOST, contributions=True)
-        except ConvertError as error:
-            note = f"the flat forest has no contributions: {error}"
-    forest = tierfleet_forest.loads(data)
     rows = sample_rows(document)
     shape = (len(rows), -1)
     forest_margins = np.array(forest.margins(rows), np.float32).reshape(shape)
@@ -77,6 +74,18 @@ def packaged_forest(
         why = f"{int(differ.sum())} of {len(rows)} compared rows would be scored otherwise than by {who}"
         return PackagedForest(b"", "", f"no flat forest: {why}; XGBoost serves it. Please report it with the file")
     return PackagedForest(data, note)
+
+
+def _converted(ubj: bytes, file: bytes, *, contributions: bool) -> tuple[bytes, str]:
+    """The forest, and a note if it lacks the contributions that were asked for; raises ConvertError."""
+    # As the dense image's XGBoost reads it, so that a forest and its Booster agree.
+    convert = partial(convert_document, read_document(ubj), file, reader=IMAGE_XGBOOST)
+    if not contributions:
+        return convert(), ""
+    try:
+        return convert(contributions=True), ""
+    except ConvertError as error:
+        return convert(), f"the flat forest has no contributions: {error}"
 
 
 def _differ(one: Floats, other: Floats, most: int = 0) -> npt.NDArray[np.bool_]:
