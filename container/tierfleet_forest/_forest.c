@@ -272,9 +272,9 @@ static Py_ssize_t write_csv(const double *scores, size_t count, size_t outputs, 
     for (size_t i = 0; i < count;) {
         if (count - i > RELEASE_NUMBERS_ABOVE) {
             Py_BEGIN_ALLOW_THREADS
-            for (size_t length = 1; i < count; i++) {
+            for (; i < count; i++) {
                 char *const place = separate(at, i, outputs);
-                length = forest_repr(scores[i], place);
+                const size_t length = forest_repr(scores[i], place);
                 if (!length)
                     break;
                 at = place + length;

@@ -145,7 +145,7 @@ typedef struct {
 static const void *section(Rest *rest, uint64_t count, uint64_t item_bytes)
 {
     const uint8_t *start = rest->at;
-    const uint64_t left = (uint64_t)(rest->end - rest->at), bytes = count * item_bytes; /* below 2^60: see check_head */
+    const uint64_t left = (uint64_t)(rest->end - rest->at), bytes = count * item_bytes; /* below 2^60: see find_sections */
     const uint64_t padded = (bytes + FOREST_ALIGNMENT - 1) / FOREST_ALIGNMENT * FOREST_ALIGNMENT;
     if (padded > left)
         return NULL;
