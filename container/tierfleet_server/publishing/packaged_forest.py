@@ -12,10 +12,9 @@ from tierfleet_forest.convert import convert_document
 from ..model import native
 from ..model.flat_forest import refuse_costly
 from ..model.refusal import BadModel
-from .document import Document, read_document
-from .sample_rows import sample_rows
-from .tree_scores import Floats, margins
-from .versions import IMAGE_XGBOOST, Version, dotted
+from .document import read_document
+from .tree_scores import Floats
+from .versions import IMAGE_XGBOOST, dotted
 
 # The reader allows a file's probes as much: C libraries differ in the last place of an exponential.
 _MAX_SCORE_DISTANCE = 4
@@ -31,20 +30,12 @@ class PackagedForest(NamedTuple):
 
 
 def packaged_forest(
-    document: Document,
-    source: Version,
-    trees: int | None,
-    ubj: bytes,
-    file: bytes,
-    *,
-    contributions: bool = False,
+    ubj: bytes, file: bytes, rows: Floats, expected: Floats, *, contributions: bool = False
 ) -> PackagedForest:
-    """The forest of a document that XGBoost `source` saved, or of its first so many `trees`.
+    """The forest of a model that the dense server reads as `ubj`; `file` is the one that it names as its source.
 
-    `ubj` is the form of it that the dense server reads; `file` is the one that the forest names as its source.
-    contributions: with the covers of the nodes, if the model has them. Its margins of at least 1,024 rows must be those
-    of the file bit for bit: every threshold and its neighbours, missing values, categories. Where the installed XGBoost
-    reads `ubj`, its margins and scores are compared too.
+    Its margins of `rows` must be the `expected` ones bit for bit. Where the installed XGBoost reads `ubj`, its margins
+    and scores are compared too. contributions: with the covers of the nodes, if the model has them.
     """
     if not tierfleet_forest.available:
         return PackagedForest(b"", f"no flat forest: {tierfleet_forest.unavailable_reason}")
@@ -54,10 +45,9 @@ def packaged_forest(
         refuse_costly(forest)
     except (ConvertError, BadModel) as error:
         return PackagedForest(b"", f"no flat forest, XGBoost serves it: {error}")
-    rows = sample_rows(document)
     shape = (len(rows), -1)
     forest_margins = np.array(forest.margins(rows), np.float32).reshape(shape)
-    differ = _differ(forest_margins, margins(document, rows, source, trees))
+    differ = _differ(forest_margins, expected)
     who = "the file"
     if not differ.any() and native.version()[:2] >= IMAGE_XGBOOST[:2]:
         who = f"XGBoost {dotted(native.version())}"
