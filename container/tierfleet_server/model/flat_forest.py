@@ -125,9 +125,14 @@ def load_forest(path: Path, admitted: Admitted) -> ForestModel:
         except OSError as error:
             raise Refusal(404, f"cannot read the file: {error.strerror}") from None
     refuse_costly(forest)
-    if metadata is None:
-        return ForestModel(forest, Preprocessing())
     beside = root != path.parent
+    if metadata is None:
+        if beside:
+            raise BadModel(
+                f"{artefact.FOREST} may be of another model than the file next to it: there is no {artefact.METADATA}; "
+                "publish the model again"
+            )
+        return ForestModel(forest, Preprocessing())
     preprocessing = metadata.check_forest(
         forest.features,
         size_bytes=None if beside else forest.size_bytes,

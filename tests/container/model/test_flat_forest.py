@@ -186,6 +186,8 @@ def test_a_forest_of_another_model_is_refused(trained: dict[str, Trained], tmp_p
     without = write_forest(replace(tree_model(read_document(saved)), metadata={"source": ["sha256"]}))
     with pytest.raises(BadModel, match="another model file"):
         load(artefact(tmp_path / "n", without, metadata, beside=saved))
+    with pytest.raises(BadModel, match="may be of another model than the file next to it"):
+        load(artefact(tmp_path / "w", other, beside=saved))
     alone = tierfleet_forest.convert(saved)
     with pytest.raises(BadModel, match=f"it has {len(alone)} bytes"):
         load(artefact(tmp_path / "o", alone, metadata))
