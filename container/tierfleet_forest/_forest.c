@@ -272,9 +272,9 @@ static Py_ssize_t write_csv(const double *scores, size_t count, size_t outputs, 
     for (size_t i = 0; i < count;) {
         if (count - i > RELEASE_NUMBERS_ABOVE) {
             Py_BEGIN_ALLOW_THREADS
-            for (size_t length = 1; i < count; i++) {
+            for (; i < count; i++) {
                 char *const place = separate(at, i, outputs);
-                length = forest_repr(scores[i], place);
+                const size_t length = forest_repr(scores[i], place);
                 if (!length)
                     break;
                 at = place + length;
@@ -425,7 +425,8 @@ static PyGetSetDef attributes[] = {
      "Memory that `contributions` works in, besides its result; 0 where there are none.", NULL},
     {"contribution_work", get_contribution_work, NULL,
      "The most steps that the contributions of one row take, 1 to 1.3 ns each: one for each node, one for each feature\n"
-     "above a node, and for each leaf the square of that. 0 without covers.", NULL},
+     "above a node, for each leaf the square of that, and for each tree the features of the forest. 0 without covers.",
+     NULL},
     {"depth", get_count, NULL, "Levels of the deepest tree, at least 1 unless there are no trees.", COUNT(depth)},
     {"features", get_count, NULL, "Values of a row.", COUNT(head.features)},
     {"form", get_form, NULL, "'A' (four bytes a node) or 'B' (eight).", NULL},
@@ -435,7 +436,7 @@ static PyGetSetDef attributes[] = {
     {"outputs", get_count, NULL, "Margins of a row.", COUNT(head.outputs)},
     {"path_length", get_path_length, NULL, "The most nodes that one row visits.", NULL},
     {"row_work", get_row_work, NULL,
-     "The most steps that one row takes: nodes visited, slots filled, leaf values added; some 3 ns each.", NULL},
+     "The most steps that one row takes: nodes visited, slots filled, base and leaf values added; some 3 ns each.", NULL},
     {"scores", get_count, NULL, "Scores of a row: as many as outputs, or 1 where the score is a class.", COUNT(scores)},
     {"size_bytes", get_size_bytes, NULL, "Length of the file, which is the memory that the forest holds.", NULL},
     {"sum", get_sum, NULL, "What margins are summed in: 'float32' or 'float64'.", NULL},

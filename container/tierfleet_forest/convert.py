@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import lightgbm_model, sklearn_model, xgboost_model
-from .model_document import Document, read_document
+from .model_document import Document, is_json, read_document
 from .writer import write_forest
 
 
@@ -69,7 +69,7 @@ def convert_document(
     reader: the version of XGBoost whose reading of the document counts, by default the one that saved it.
     """
     model = xgboost_model.tree_model(document, reader)
-    form = "binary" if data[:1] != b"{" else "json" if data[1:65].lstrip()[:1] in (b'"', b"}") else "ubj"
+    form = "binary" if data[:1] != b"{" else "json" if is_json(data) else "ubj"
     source = _source(data, form, "xgboost", ".".join(str(int(part)) for part in document["version"]))
     model = replace(model, metadata={**model.metadata, "source": source, **(metadata or {})})
     return write_forest(model, contributions=contributions)

@@ -145,7 +145,7 @@ typedef struct {
 static const void *section(Rest *rest, uint64_t count, uint64_t item_bytes)
 {
     const uint8_t *start = rest->at;
-    const uint64_t left = (uint64_t)(rest->end - rest->at), bytes = count * item_bytes; /* below 2^60: see check_head */
+    const uint64_t left = (uint64_t)(rest->end - rest->at), bytes = count * item_bytes; /* below 2^60: see find_sections */
     const uint64_t padded = (bytes + FOREST_ALIGNMENT - 1) / FOREST_ALIGNMENT * FOREST_ALIGNMENT;
     if (padded > left)
         return NULL;
@@ -244,12 +244,18 @@ static int find_sections(Forest *f, const uint8_t *bytes, size_t count, char *wh
     return FOREST_OK;
 }
 
+/* How many slots in a row a column fills, on each of its sides. */
+static uint32_t windows_of(const Forest *f, const ForestColumn *c)
+{
+    return f->head.node_bytes == FOREST_FORM_A ? (c->count + WINDOW - 1) / WINDOW : 1;
+}
+
 static int check_column(const Forest *f, uint32_t number, uint16_t *limits, char *why)
 {
     const ForestHead *h = &f->head;
     const ForestColumn *c = f->columns + number;
     const int form_a = h->node_bytes == FOREST_FORM_A;
-    const uint32_t slots = form_a ? SLOTS_A : SLOTS_B, windows = form_a ? (c->count + WINDOW - 1) / WINDOW : 1;
+    const uint32_t slots = form_a ? SLOTS_A : SLOTS_B, windows = windows_of(f, c);
     if (c->feature >= h->features)
         BAD("column %" PRIu32 " has feature %" PRIu32 "; there are %" PRIu32, number, c->feature, h->features);
     if (c->missing > MISSING_ZERO)
@@ -358,8 +364,12 @@ int forest_open(Forest *f, const void *bytes, size_t count, ForestPace *pace, ch
     f->scores = f->head.transform == FOREST_ARGMAX ? 1 : f->head.outputs;
     if (!failed)
         failed = find_sections(f, bytes, count, why);
-    for (uint32_t i = 0; !failed && i < f->head.columns; i++)
+    for (uint32_t i = 0; !failed && i < f->head.columns; i++) {
+        const ForestColumn *c = f->columns + i;
         failed = check_column(f, i, limits, why);
+        if (c->left_slot == NO_SLOT && c->right_slot == NO_SLOT) /* a row goes through its windows all the same */
+            f->row_work += windows_of(f, c);
+    }
     for (uint32_t i = 0; !failed && i < f->head.category_splits; i++)
         failed = check_category_split(f, i, limits, why);
     for (uint32_t slot = 0; slot < SLOTS_B; slot++)
@@ -370,7 +380,10 @@ int forest_open(Forest *f, const void *bytes, size_t count, ForestPace *pace, ch
         failed = check_trees(f, limits, pace, why);
     if (!failed)
         failed = check_covers(f, why);
-    f->row_work += f->path_length + (uint64_t)f->head.trees * (f->head.vector_leaves ? f->head.outputs : 1);
+    const uint64_t values_a_leaf = f->head.vector_leaves ? f->head.outputs : 1;
+    f->row_work += f->path_length + f->head.outputs + f->head.trees * values_a_leaf;
+    if (f->head.covers) /* each tree adds to every feature that the forest asks */
+        f->contribution_work += f->head.trees * ((uint64_t)f->head.columns + f->head.category_splits + 1);
     return failed;
 }
 

@@ -50,7 +50,7 @@ typedef struct {
     const char *metadata;
     const float *root_covers, *tree_means, *covers; /* NULL where the head's covers is 0 */
     uint64_t path_length; /* the most nodes that one row visits */
-    uint64_t row_work;    /* that, and the slots that a row fills and the values that it adds */
+    uint64_t row_work;    /* that, and the slots that a row fills and the values that it adds, base values among them */
     uint64_t contribution_work; /* the most steps that one row's contributions take; 0 without covers */
     uint32_t depth;       /* of the deepest tree */
     uint32_t scores;      /* how many scores a row has */

@@ -126,12 +126,12 @@ void forest_start_contributions(const Forest *f, void *memory)
             shap->features[shap->asked++] = shap->features[i];
     for (uint32_t i = 0; i < h->columns; i++) {
         const ForestColumn *c = f->columns + i;
-        const uint32_t windows = h->node_bytes == FOREST_FORM_A ? (c->count + WINDOW - 1) / WINDOW : 1;
+        const uint32_t windows = windows_of(f, c), feature = place_of(shap, c->feature);
         for (uint32_t k = 0; k < windows; k++) {
             if (c->left_slot != NO_SLOT)
-                shap->feature_of[c->left_slot + k] = place_of(shap, c->feature);
+                shap->feature_of[c->left_slot + k] = feature;
             if (c->right_slot != NO_SLOT)
-                shap->feature_of[c->right_slot + k] = place_of(shap, c->feature);
+                shap->feature_of[c->right_slot + k] = feature;
         }
     }
     for (uint32_t i = 0; i < h->category_splits; i++)

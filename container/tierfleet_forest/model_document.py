@@ -32,7 +32,7 @@ def read_document(data: bytes) -> Document:
         if data[:4] == b"binf":
             what, how = "is in XGBoost's old binary format", "load it in XGBoost 1.6 to 3.0 and save it"
         raise ConvertError(f"the model file {what}; {how} with Booster.save_model('model.ubj')")
-    if data[1:65].lstrip()[:1] in (b'"', b"}"):
+    if is_json(data):
         return _json(data)
     try:
         document, end = _object(data, 1, 0)
@@ -41,6 +41,11 @@ def read_document(data: bytes) -> Document:
     if end != len(data):
         raise _damaged(f"{len(data) - end} bytes follow its end")
     return document
+
+
+def is_json(data: bytes) -> bool:
+    """Whether a file that begins with a brace is JSON: in UBJ a length follows, not a name or a space."""
+    return data[1:65].lstrip()[:1] in (b'"', b"}")
 
 
 # Python reads "1_000", " 3" and True as numbers, and cuts 1.5 to 1. XGBoost reads them otherwise or not at all.

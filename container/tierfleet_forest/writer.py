@@ -29,8 +29,9 @@ def write_forest(
     the model has none.
     """
     nodes = walk(model)
-    if len(model.roots) > layout.MAX_TREES or not 1 <= model.features <= layout.MAX_FEATURES:
-        raise ConvertError(f"{len(model.roots)} trees of {model.features} features are beyond the format's limits")
+    trees, features, outputs = len(model.roots), model.features, model.outputs
+    if trees > layout.MAX_TREES or not 1 <= features <= layout.MAX_FEATURES or outputs > layout.MAX_OUTPUTS:
+        raise ConvertError(f"{trees} trees, {features} features and {outputs} outputs are beyond the format's limits")
     if np.isnan(model.threshold[nodes.inner[is_numeric(model, nodes.inner)]]).any():
         raise ConvertError("a tree compares with NaN; save the model again")
     covers = _checked_covers(model, nodes) if contributions else None

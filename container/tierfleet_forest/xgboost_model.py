@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .layout import ARGMAX, EXP, EXP_F64, IDENTITY, SET_LEFT, SIGMOID, SOFTMAX, STEP, TRUNCATE_FIRST
+from .layout import ARGMAX, EXP, EXP_F64, IDENTITY, MAX_OUTPUTS, SET_LEFT, SIGMOID, SOFTMAX, STEP, TRUNCATE_FIRST
 from .libm import log_float32
 from .model_document import Document, count, flags, floats, integers
 from .tree_model import NUMERIC, CategorySet, ConvertError, Numbers, TreeModel
@@ -33,7 +33,6 @@ TRANSFORMS = {
 }  # fmt: skip
 _MAX_CATEGORY = 2**24
 _DECIMAL = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(nan|inf)", re.IGNORECASE)
-_MAX_OUTPUTS = 2**16 - 1
 
 
 def tree_model(document: Document, reader: Version | None = None) -> TreeModel:
@@ -60,8 +59,8 @@ def _tree_model(document: Document, version: Version) -> TreeModel:
     # DART's weights are outside the gbtree until 3.2, next to the model in 3.3, and inside it from 3.4.
     weights = booster.get("weight_drop", model.get("weight_drop"))
     outputs = max(1, count(parameters["num_class"])) * max(1, count(parameters.get("num_target", "1")))
-    if outputs > _MAX_OUTPUTS:
-        raise ConvertError(f"the model makes {outputs} scores a row; at most {_MAX_OUTPUTS} are covered")
+    if outputs > MAX_OUTPUTS:
+        raise ConvertError(f"the model makes {outputs} scores a row; at most {MAX_OUTPUTS} are covered")
     objective = str(learner["objective"]["name"])
     _refuse_objective(objective, outputs, version)
     trees, output = list(model["trees"]), integers(model["tree_info"])

@@ -180,6 +180,20 @@ def test_the_work_of_contributions_bounds_the_steps() -> None:
         assert steps - len(model.roots) <= forest.contribution_work <= 4 * steps
 
 
+def test_the_work_of_contributions_counts_the_features_of_every_tree() -> None:
+    """A tree's sums are added for each feature that the forest asks, however few the tree asks."""
+    columns = np.zeros(4096, np.dtype(COLUMN))
+    columns["feature"], columns["left_slot"], columns["right_slot"] = np.arange(4096), np.arange(4096), 0xFFFF
+    node = int(np.float32(0.5).view(np.uint32)) << 32
+    parts = Parts(
+        node_bytes=FORM_B, features=4096, outputs=1, base=bytes(4), columns=columns.tobytes(),
+        roots=np.full(100, node, "<u8").tobytes(), first=np.arange(0, 200, 2, dtype="<u4").tobytes(),
+        words=bytes(200 * 8), with_covers=True, root_covers=np.full(100, 2, "<f4").tobytes(), tree_means=bytes(400),
+        covers=np.ones(200, "<f4").tobytes(),
+    )  # fmt: skip
+    assert tierfleet_forest.loads(assemble(parts)).contribution_work > 100 * 4096
+
+
 def test_rows_in_and_bytes_out() -> None:
     _, rows, model = trained(replaced())
     forest = tierfleet_forest.loads(write_forest(model, contributions=True))

@@ -14,7 +14,7 @@ import pytest
 import tierfleet_forest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tierfleet_forest.layout import COLUMN, FORM_A, FORM_B, NO_SLOT, assemble
+from tierfleet_forest.layout import ARGMAX, COLUMN, FORM_A, FORM_B, NO_SLOT, Parts, assemble
 
 from tests.forest.compiled import needs_compiled
 from tests.forest.page_reader import PageForest
@@ -171,6 +171,19 @@ def test_loads_and_refusals_keep_no_memory() -> None:
     assert resident() - before < 20 << 20
 
 
+def test_a_column_without_slots_and_an_output_without_trees_are_work() -> None:
+    """Else a batch of a hostile file's rows would hold the interpreter for minutes."""
+    columns = np.zeros(256, np.dtype(COLUMN))
+    columns["count"], columns["left_slot"], columns["right_slot"] = 65_536, NO_SLOT, NO_SLOT
+    no_slots = Parts(
+        node_bytes=FORM_A, features=1, outputs=1, base=bytes(4), columns=columns.tobytes(),
+        thresholds=np.arange(65_536, dtype="<f4").tobytes(),
+    )  # fmt: skip
+    assert tierfleet_forest.loads(assemble(no_slots)).row_work > 256 * 256
+    no_trees = Parts(node_bytes=FORM_A, features=1, outputs=4096, base=bytes(4 * 4096), transform=ARGMAX)
+    assert tierfleet_forest.loads(assemble(no_trees)).row_work == 4096
+
+
 def test_the_work_of_a_row_counts_slots_and_vectors_too() -> None:
     random = np.random.default_rng(12)
     for _ in range(40):
@@ -179,6 +192,6 @@ def test_the_work_of_a_row_counts_slots_and_vectors_too() -> None:
         columns = np.frombuffer(parts.columns, COLUMN)
         windows = -(-columns["count"].astype(int) // 256) if parts.node_bytes == FORM_A else 1
         sides = (columns["left_slot"] != NO_SLOT).astype(int) + (columns["right_slot"] != NO_SLOT)
-        slots = int((windows * sides).sum()) + len(parts.category_splits) // 16
-        added = forest.trees * (forest.outputs if parts.vector_leaves else 1)
+        slots = int((windows * np.maximum(sides, 1)).sum()) + len(parts.category_splits) // 16
+        added = forest.outputs + forest.trees * (forest.outputs if parts.vector_leaves else 1)
         assert forest.row_work == forest.path_length + slots + added

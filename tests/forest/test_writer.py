@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,14 @@ def test_form_a_is_for_larger_files_and_form_b_where_a_has_no_room() -> None:
         write_forest(grown(5, [9000], features=4000))
     with pytest.raises(ConvertError, match="1048574 nodes, more than"):
         write_forest(complete(19))
+
+
+def test_what_is_beyond_the_formats_limits_is_refused() -> None:
+    """LightGBM and scikit-learn have no limit of outputs of their own."""
+    model = grown(1, [3])
+    for beyond in ({"features": (1 << 24) + 1}, {"base": np.zeros(65_536, np.float32)}):
+        with pytest.raises(ConvertError, match="are beyond the format's limits"):
+            write_forest(replace(model, **beyond))
 
 
 def test_a_threshold_of_minus_infinity_needs_form_a() -> None:

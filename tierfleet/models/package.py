@@ -2,14 +2,15 @@
 
 import tarfile
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from tierfleet.models import sources
+from tierfleet.models.archives import found_in
 from tierfleet.models.files import ModelFile
 
 if TYPE_CHECKING:
+    from tierfleet_server.model.artefact import Metadata
     from tierfleet_server.publishing.rounds import Rounds
     from tierfleet_server.publishing.served_model import Forest
 
@@ -110,34 +111,36 @@ def package(
 
 def _other_steps(archive: bytes, asked: PackageOptions) -> list[str]:
     """What was asked for the rows and is not in the metadata of an artefact."""
-    from tierfleet_server.model.artefact import METADATA, Metadata
-
     wanted = {"missing": asked.missing, "libsvm_base": asked.libsvm_base, "preprocessing": asked.preprocessing}
     given = [name for name, value in wanted.items() if value != getattr(PackageOptions(), name)]
-    if not given:
-        return []
-    try:
-        with tarfile.open(fileobj=BytesIO(archive), mode="r:gz") as packed:
-            content = packed.extractfile(str(METADATA))
-            recorded = Metadata.from_json(content.read()) if content is not None else None
-    except (tarfile.TarError, EOFError, OSError, ValueError, KeyError):
-        recorded = None
+    recorded = found_in(archive, _metadata) if given else None
     return [name for name in given if recorded is None or getattr(recorded, name) != wanted[name]]
+
+
+def _metadata(packed: tarfile.TarFile) -> "Metadata | None":
+    from tierfleet_server.model.artefact import METADATA, Metadata
+    from tierfleet_server.model.refusal import BadModel
+
+    content = packed.extractfile(str(METADATA))
+    try:
+        return Metadata.from_json(content.read()) if content is not None else None
+    except BadModel:
+        return None
 
 
 def bare_model(archive: bytes) -> bytes | None:
     """The model of an artefact that was not packaged by tierfleet; None if it was, or holds anything else too."""
+    return found_in(archive, _only_file)
+
+
+def _only_file(packed: tarfile.TarFile) -> bytes | None:
     from tierfleet_server.model.archive import MAX_UNPACKED_BYTES
 
-    try:
-        with tarfile.open(fileobj=BytesIO(archive), mode="r:gz") as packed:
-            members = packed.getmembers()
-            files = [member for member in members if member.isreg()]
-            if any(PurePosixPath(member.name).parts[:1] == (_METADATA_FOLDER,) for member in members):
-                return None
-            if len(files) != 1 or len(members) > 2 or files[0].size > MAX_UNPACKED_BYTES:
-                return None
-            content = packed.extractfile(files[0])
-            return content.read() if content is not None else None
-    except (tarfile.TarError, EOFError, OSError, ValueError):
-        return None  # validation says what is wrong with it
+    members = packed.getmembers()
+    files = [member for member in members if member.isreg()]
+    if any(PurePosixPath(member.name).parts[:1] == (_METADATA_FOLDER,) for member in members):
+        return None
+    if len(files) != 1 or len(members) > 2 or files[0].size > MAX_UNPACKED_BYTES:
+        return None
+    content = packed.extractfile(files[0])
+    return content.read() if content is not None else None

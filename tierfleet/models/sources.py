@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +22,7 @@ from botocore.exceptions import ClientError
 
 from tierfleet.files import write_whole
 from tierfleet.models import artefacts
+from tierfleet.models.archives import found_in
 from tierfleet.runtime.names import SOURCES_PREFIX
 
 if TYPE_CHECKING:
@@ -183,17 +183,17 @@ def named_by(archive: bytes) -> str | None:
 
     Reads the forest's metadata, whose place follows from its head; needs no compiled reader.
     """
+    return found_in(archive, _source_sha256)
+
+
+def _source_sha256(packed: tarfile.TarFile) -> str | None:
     from tierfleet_forest.layout import metadata_of
 
-    try:
-        with tarfile.open(fileobj=BytesIO(archive), mode="r:gz") as packed:
-            # The model is the first file that is not ours: what follows is not unpacked, which takes long.
-            member = next((member for member in packed if not member.name.startswith(".tierfleet")), None)
-            is_forest = member is not None and member.name == _FOREST and member.isreg()
-            file = packed.extractfile(member) if member is not None and is_forest else None
-            return str(json.loads(metadata_of(file.read()))["source"]["sha256"]) if file is not None else None
-    except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None  # validation says what is wrong with it
+    # The model is the first file that is not ours: what follows is not unpacked, which takes long.
+    member = next((member for member in packed if not member.name.startswith(".tierfleet")), None)
+    is_forest = member is not None and member.name == _FOREST and member.isreg()
+    file = packed.extractfile(member) if member is not None and is_forest else None
+    return str(json.loads(metadata_of(file.read()))["source"]["sha256"]) if file is not None else None
 
 
 def beside(artefact: Path, archive: bytes) -> bytes:

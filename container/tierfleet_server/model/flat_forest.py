@@ -124,10 +124,15 @@ def load_forest(path: Path, admitted: Admitted) -> ForestModel:
             raise BadModel(str(error)) from None
         except OSError as error:
             raise Refusal(404, f"cannot read the file: {error.strerror}") from None
-    _refuse_costly(forest)
-    if metadata is None:
-        return ForestModel(forest, Preprocessing())
+    refuse_costly(forest)
     beside = root != path.parent
+    if metadata is None:
+        if beside:
+            raise BadModel(
+                f"{artefact.FOREST} may be of another model than the file next to it: there is no {artefact.METADATA}; "
+                "publish the model again"
+            )
+        return ForestModel(forest, Preprocessing())
     preprocessing = metadata.check_forest(
         forest.features,
         size_bytes=None if beside else forest.size_bytes,
@@ -136,8 +141,8 @@ def load_forest(path: Path, admitted: Admitted) -> ForestModel:
     return ForestModel(forest, preprocessing)
 
 
-def _refuse_costly(forest: tierfleet_forest.Forest) -> None:
-    """BadModel for a forest whose rows or scores cost more than the server's other models may."""
+def refuse_costly(forest: tierfleet_forest.Forest) -> None:
+    """Raise BadModel for a forest whose rows or scores cost more than the server's other models may."""
     for name, value, most in (
         ("features", forest.features, MAX_FEATURES),
         ("outputs", forest.outputs, MAX_OUTPUTS),

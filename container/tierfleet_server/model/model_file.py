@@ -68,7 +68,7 @@ def file_format(data: bytes) -> str:
     """`ubj` or `json`; BadModel for everything else, such as files that execute code when loaded."""
     if data[:1] == b"{":
         return "json" if data[1:65].lstrip()[:1] == b'"' else "ubj"
-    if data[:1] == b"\x80" or data[:2] in (b"(d", b"(l", b"cc", b"c_", b"cx", b"cn"):
+    if is_pickle(data):
         raise BadModel(
             "the model is a pickle, which runs code when it is loaded; save it with Booster.save_model('model.ubj')"
         )
@@ -79,6 +79,11 @@ def file_format(data: bytes) -> str:
         f"the model file begins with {data[:8]!r}, which is neither UBJ nor JSON; "
         "save it with Booster.save_model('model.ubj')"
     )
+
+
+def is_pickle(head: bytes) -> bool:
+    """Whether a file with these first bytes is a pickle, of any protocol."""
+    return head[:1] == b"\x80" or head[:2] in (b"(d", b"(l", b"cc", b"c_", b"cx", b"cn")
 
 
 def refuse_newer(version: Version, server: Version) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from ..model.refusal import BadModel
 from ..model.ubj import Bytes, TypedArray, UbjError, outline
 from . import legacy_binary
+from .foreign import model_format
 
 Document = dict[str, Any]
 
@@ -32,10 +33,11 @@ _INTEGERS = ((b"i", ">b", -(2**7), 2**7), (b"I", ">h", -(2**15), 2**15), (b"l", 
 
 def read_document(data: Bytes) -> Document:
     """The document of a UBJ, JSON or old binary model; raises BadModel if it is none, or damaged."""
-    if data[:4] == b"binf" or legacy_binary.is_headerless(data):
+    form = model_format(data[:4096])
+    if form == "binary":
         return legacy_binary.read(data[:])
     try:
-        if data[:1] == b"{" and data[1:65].lstrip()[:1] in (b'"', b"}"):
+        if form == "json":
             return _json_document(data[:])
         document = _arrays(data, outline(data))
     except UbjError as error:

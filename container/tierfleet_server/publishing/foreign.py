@@ -4,6 +4,9 @@ import json
 import re
 from typing import Any
 
+from tierfleet_forest.model_document import is_json
+
+from ..model.model_file import is_pickle
 from ..model.ubj import Bytes
 from . import legacy_binary
 
@@ -22,14 +25,13 @@ _STARTS = (
 _ONNX = re.compile(rb"\x08[\x01-\x20]\x12.{0,40}?(onnx|ONNX|Onnx|skl2|pytorch|tf2)", re.DOTALL)
 _DUMP = re.compile(rb"booster\[\d+\]:")
 _JSON_DUMP = re.compile(rb'[\[\s]*\{\s*"(nodeid|leaf)"')
-_PICKLE = (b"(d", b"(l", b"cc", b"c_", b"cx", b"cn")
 
 
 def foreign_format(head: bytes) -> str | None:
     """The kind of a file by its first 4 KiB and what to do, as the rest of a sentence; None if it may be a model."""
     if not head.strip():
         return "is empty; " + _SAVE
-    if head[:1] == b"\x80" or head[:2] in _PICKLE:
+    if is_pickle(head):
         return f"is a pickle, which runs code when it is loaded; {_SAVE}"
     for start, sentence in _STARTS:
         if head.startswith(start):
@@ -51,7 +53,7 @@ def model_format(head: bytes) -> str | None:
     if head[:4] == b"binf" or legacy_binary.is_headerless(head):
         return "binary"
     if head[:1] == b"{":
-        return "json" if head[1:65].lstrip()[:1] in (b'"', b"}") else "ubj"
+        return "json" if is_json(head) else "ubj"
     return None
 
 

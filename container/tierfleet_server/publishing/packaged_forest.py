@@ -1,5 +1,6 @@
 """The flat forest of a model that is packaged: made of the packaged bytes, compared with the file's own scores."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +10,11 @@ from tierfleet_forest import ConvertError
 from tierfleet_forest.convert import convert_document
 
 from ..model import native
-from .document import Document, read_document
-from .sample_rows import sample_rows
-from .tree_scores import Floats, margins
-from .versions import IMAGE_XGBOOST, Version, dotted
+from ..model.flat_forest import refuse_costly
+from ..model.refusal import BadModel
+from .document import read_document
+from .tree_scores import Floats
+from .versions import IMAGE_XGBOOST, dotted
 
 # The reader allows a file's probes as much: C libraries differ in the last place of an exponential.
 _MAX_SCORE_DISTANCE = 4
@@ -28,39 +30,24 @@ class PackagedForest(NamedTuple):
 
 
 def packaged_forest(
-    document: Document,
-    source: Version,
-    trees: int | None,
-    ubj: bytes,
-    file: bytes,
-    *,
-    contributions: bool = False,
+    ubj: bytes, file: bytes, rows: Floats, expected: Floats, *, contributions: bool = False
 ) -> PackagedForest:
-    """The forest of a document that XGBoost `source` saved, or of its first so many `trees`.
+    """The forest of a model that the dense server reads as `ubj`; `file` is the one that it names as its source.
 
-    `ubj` is the form of it that the dense server reads; `file` is the one that the forest names as its source.
-    contributions: with the covers of the nodes, if the model has them. Its margins of at least 1,024 rows must be those
-    of the file bit for bit: every threshold and its neighbours, missing values, categories. Where the installed XGBoost
-    reads `ubj`, its margins and scores are compared too.
+    Its margins of `rows` must be the `expected` ones bit for bit. Where the installed XGBoost reads `ubj`, its margins
+    and scores are compared too. contributions: with the covers of the nodes, if the model has them.
     """
     if not tierfleet_forest.available:
         return PackagedForest(b"", f"no flat forest: {tierfleet_forest.unavailable_reason}")
     try:
-        # As the dense image's XGBoost reads it, so that a forest and its Booster agree.
-        data = convert_document(read_document(ubj), file, reader=IMAGE_XGBOOST)
-    except ConvertError as error:
+        data, note = _converted(ubj, file, contributions=contributions)
+        forest = tierfleet_forest.loads(data)
+        refuse_costly(forest)
+    except (ConvertError, BadModel) as error:
         return PackagedForest(b"", f"no flat forest, XGBoost serves it: {error}")
-    note = ""
-    if contributions:
-        try:
-            data = convert_document(read_document(ubj), file, reader=IMAGE_XGBOOST, contributions=True)
-        except ConvertError as error:
-            note = f"the flat forest has no contributions: {error}"
-    forest = tierfleet_forest.loads(data)
-    rows = sample_rows(document)
     shape = (len(rows), -1)
     forest_margins = np.array(forest.margins(rows), np.float32).reshape(shape)
-    differ = _differ(forest_margins, margins(document, rows, source, trees))
+    differ = _differ(forest_margins, expected)
     who = "the file"
     if not differ.any() and native.version()[:2] >= IMAGE_XGBOOST[:2]:
         who = f"XGBoost {dotted(native.version())}"
@@ -77,6 +64,18 @@ def packaged_forest(
         why = f"{int(differ.sum())} of {len(rows)} compared rows would be scored otherwise than by {who}"
         return PackagedForest(b"", "", f"no flat forest: {why}; XGBoost serves it. Please report it with the file")
     return PackagedForest(data, note)
+
+
+def _converted(ubj: bytes, file: bytes, *, contributions: bool) -> tuple[bytes, str]:
+    """The forest, and a note if it lacks the contributions that were asked for; raises ConvertError."""
+    # As the dense image's XGBoost reads it, so that a forest and its Booster agree.
+    convert = partial(convert_document, read_document(ubj), file, reader=IMAGE_XGBOOST)
+    if not contributions:
+        return convert(), ""
+    try:
+        return convert(contributions=True), ""
+    except ConvertError as error:
+        return convert(), f"the flat forest has no contributions: {error}"
 
 
 def _differ(one: Floats, other: Floats, most: int = 0) -> npt.NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from .packaged_forest import packaged_forest
 from .reading_rules import FIRST_WITH_UBJ, differences, refuse_unreadable, version_of
 from .rounds import Rounds, RoundsKept, first_trees, kept_rounds, stock_image_stops, without_best_iteration
 from .sample_rows import sample_rows
-from .tree_scores import booster_of, learner_of, margins
+from .tree_scores import Floats, booster_of, learner_of, margins
 from .versions import IMAGE_XGBOOST, Version, dotted
 
 Forest = Literal["none", "beside", "alone"]
@@ -62,24 +62,25 @@ def served_model(
     if other is not None:
         raise BadModel(f"the file {other}")
     try:
-        served = _served(model, form, document, reader=reader, stock=stock, rounds=rounds, verify=verify)
+        served = _served(model, form, document, reader=reader, stock=stock, rounds=rounds)
+        if not verify and forest == "none":
+            return served
+        rows, trees = sample_rows(document), served.kept.trees if served.kept.cut else None
+        expected = margins(document, rows, served.source, trees)
+        if verify:
+            _compare(served, rows, expected, reader)
         if forest == "none":
             return served
         source = model if forest == "alone" else served.data
-        return _with_forest(served, document, source, contributions=contributions)
+        made = packaged_forest(served.ubj, source, rows, expected, contributions=contributions)
+        return served._replace(
+            forest=made.data,
+            notes=[*served.notes, *filter(None, [made.note])],
+            warnings=[*served.warnings, *filter(None, [made.warning])],
+        )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         why = f"{type(error).__name__}: {str(error)[:80]}"
         raise BadModel(f"the {_FORMS[form]} model is not one that XGBoost saved ({why}); save it again") from None
-
-
-def _with_forest(served: Served, document: Document, source: bytes, *, contributions: bool) -> Served:
-    trees = served.kept.trees if served.kept.cut else None
-    made = packaged_forest(document, served.source, trees, served.ubj, source, contributions=contributions)
-    return served._replace(
-        forest=made.data,
-        notes=[*served.notes, *filter(None, [made.note])],
-        warnings=[*served.warnings, *filter(None, [made.warning])],
-    )
 
 
 def converted_model(model: bytes, form: str, *, reader: Version, rounds: Rounds = "auto") -> Served:
@@ -104,9 +105,7 @@ def _form(model: bytes) -> str:
     return form
 
 
-def _served(
-    model: bytes, form: str, document: Document, *, reader: Version, stock: bool, rounds: Rounds, verify: bool
-) -> Served:
+def _served(model: bytes, form: str, document: Document, *, reader: Version, stock: bool, rounds: Rounds) -> Served:
     source = version_of(document)
     kind, inner, _ = booster_of(document)
     _refuse_unserved(kind, inner)
@@ -143,8 +142,6 @@ def _served(
     facts = check_ubj(ubj)
     if data is model and form == "ubj":
         check_ubj(model)
-    if verify:
-        _compare(document, source, kept, data, reader, ubj)
     return Served(data, ubj, facts, source, kept, notes, _warnings(document, source, inner, kind))
 
 
@@ -164,14 +161,12 @@ def _refuse_unserved(kind: str, model: dict[str, Any]) -> None:
         )
 
 
-def _compare(document: Document, source: Version, kept: RoundsKept, data: bytes, reader: Version, ubj: bytes) -> None:
-    rows = sample_rows(document)
-    trees = kept.trees if kept.cut else None
-    expected = margins(document, rows, source, trees)
-    opinions = [("", margins(read_document(data), rows, reader))]
+def _compare(served: Served, rows: Floats, expected: Floats, reader: Version) -> None:
+    """Raise BadModel unless the rows have these margins, those of the file, in every form that is served."""
+    opinions = [("", margins(read_document(served.data), rows, reader))]
     if native.version()[:2] >= IMAGE_XGBOOST[:2]:
         # Whatever is installed reads the form of the dense server: a second opinion, by XGBoost itself.
-        handle = native.Handle(ubj)
+        handle = native.Handle(served.ubj)
         shape = (len(rows), -1)
         by_xgboost = handle.margins(rows.ctypes.data, *rows.shape)
         opinions.append((f" by XGBoost {dotted(native.version())}", np.array(by_xgboost, np.float32).reshape(shape)))

@@ -5,34 +5,18 @@ original file, so the installed XGBoost does not decide what the file means. tes
 XGBoost 1.0.2 to 3.4.1.
 """
 
-import ctypes
-import ctypes.util
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tierfleet_forest.libm import log_float32
 
 from ..model.refusal import BadModel
 from .document import Document
 from .versions import Version
 
 Floats = npt.NDArray[np.float32]
-
-
-def _c_logf() -> Any:
-    name = ctypes.util.find_library("m")
-    try:
-        function = ctypes.CDLL(name).logf if name else None
-    except (OSError, AttributeError):
-        return None
-    if function is not None:
-        function.restype, function.argtypes = ctypes.c_float, [ctypes.c_float]
-    return function
-
-
-_logf = _c_logf()
 _CELLS = 1 << 16  # rows x trees that are walked at once, so that their nodes stay in the cache
 _MAX_CATEGORY = 2**24
 _LOGIT = ("reg:logistic", "binary:logistic")
@@ -101,9 +85,9 @@ def base_margins(document: Document, version: Version) -> Floats:
     scores = base_scores(document)
     with np.errstate(all="ignore"):
         if objective in _LOGIT or (objective == "binary:logitraw" and version < _FIRST_PLAIN_LOGITRAW):
-            return np.array([-_log(np.float32(1) / score - np.float32(1)) for score in scores], np.float32)
+            return np.array([-log_float32(np.float32(1) / score - np.float32(1)) for score in scores], np.float32)
         if objective in _LOG:
-            return np.array([_log(score) for score in scores], np.float32)
+            return np.array([log_float32(score) for score in scores], np.float32)
     return scores
 
 
@@ -219,10 +203,3 @@ def _linear(weights: Any, rows: Floats, base: Floats) -> Floats:
         value = rows[:, column, None]
         sums = np.where(np.isnan(value), sums, sums + value * table[column])
     return sums
-
-
-def _log(value: np.float32) -> np.float32:
-    # The C library's logf, as XGBoost calls it: NumPy's own differs in the last bit.
-    if _logf is not None:
-        return np.float32(_logf(float(value)))
-    return np.float32(math.log(value)) if value > 0 else np.float32(np.log(value))

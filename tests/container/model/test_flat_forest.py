@@ -186,6 +186,8 @@ def test_a_forest_of_another_model_is_refused(trained: dict[str, Trained], tmp_p
     without = write_forest(replace(tree_model(read_document(saved)), metadata={"source": ["sha256"]}))
     with pytest.raises(BadModel, match="another model file"):
         load(artefact(tmp_path / "n", without, metadata, beside=saved))
+    with pytest.raises(BadModel, match="may be of another model than the file next to it"):
+        load(artefact(tmp_path / "w", other, beside=saved))
     alone = tierfleet_forest.convert(saved)
     with pytest.raises(BadModel, match=f"it has {len(alone)} bytes"):
         load(artefact(tmp_path / "o", alone, metadata))
@@ -236,12 +238,12 @@ def _one_leaf(**parts: Any) -> bytes:
 
 
 def test_forests_that_cost_too_much_are_refused(tmp_path: Path) -> None:
-    assert load(artefact(tmp_path / "a", _chain((1 << 20) - 1))).work_per_row == (1 << 19) + 1
+    assert load(artefact(tmp_path / "a", _chain((1 << 20) - 2))).work_per_row == (1 << 19) + 1
     with pytest.raises(BadModel, match="1048577 steps for one row; at most 1048576"):
-        load(artefact(tmp_path / "b", _chain(1 << 20)))
+        load(artefact(tmp_path / "b", _chain((1 << 20) - 1)))
     vectors = {"outputs": 4096, "base": bytes(4 * 4096), "vector_leaves": True, "leaf_table": bytes(4 * 4096)}
     trees = {"roots": bytes(4 * 256), "first": np.arange(0, 512, 2).astype("<u4").tobytes(), "words": bytes(4 * 512)}
-    with pytest.raises(BadModel, match="1048832 steps for one row"):
+    with pytest.raises(BadModel, match="1052928 steps for one row"):
         load(artefact(tmp_path / "e", _one_leaf(**vectors, **trees)))
     with pytest.raises(BadModel, match="features; at most"):
         load(artefact(tmp_path / "c", _one_leaf(features=(1 << 20) + 1)))

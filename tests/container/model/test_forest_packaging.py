@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tierfleet_forest
-from tierfleet_server.model import loading
+from tierfleet_server.model import flat_forest, loading
 from tierfleet_server.model.archive import unpack
 from tierfleet_server.model.artefact import FOREST, METADATA, MODEL_FILE
 from tierfleet_server.model.booster import BoosterModel, Rows
@@ -58,6 +58,17 @@ def test_what_no_forest_holds_stays_a_booster(trained: dict[str, Trained], tmp_p
     for forest in ("beside", "alone"):
         archive, _ = package_model(trained["linear"].saved, forest=forest)
         assert isinstance(load(archive, tmp_path / forest), BoosterModel)
+
+
+def test_a_forest_that_the_server_would_refuse_is_not_packaged(
+    trained: dict[str, Trained], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A row of a forest has more steps than it visits nodes, so XGBoost may serve what a forest may not."""
+    monkeypatch.setattr(flat_forest, "MAX_PATH_LENGTH", 10)
+    served = served_model(trained["binary"].saved, forest="alone")
+    assert served.forest == b""
+    assert "no flat forest, XGBoost serves it: the forest has" in served.notes[-1]
+    assert isinstance(load(package_model(trained["binary"].saved, forest="alone")[0], tmp_path / "m"), BoosterModel)
 
 
 def test_a_forest_that_scores_otherwise_is_left_out_with_a_warning(

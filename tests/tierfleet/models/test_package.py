@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 from small_models import small_model
+from tierfleet_server.model.archive import pack
 from typer.testing import CliRunner
 
 from tests.forest.compiled import needs_compiled
@@ -101,6 +102,22 @@ def test_what_is_asked_for_the_rows_of_an_artefact_is_in_it_or_refused(model: Pa
     ):
         with pytest.raises(ValueError, match=f"was packaged before and stays as it is; .* another {named}"):
             package(artefact, options=other)
+
+
+def test_a_damaged_artefact_is_taken_as_it_is_and_another_step_is_refused(model: Path, tmp_path: Path) -> None:
+    """Whatever is wrong with it: its gzip, a file's bytes, or its metadata."""
+    whole = pack({"xgboost-model": model.read_bytes(), ".tierfleet/metadata.json": b"{}"})
+    cut, other_bytes = bytearray(whole), bytearray(whole)
+    cut[len(cut) // 2 :] = b""
+    other_bytes[200:260] = bytes(60)  # gzip's blocks then make no sense, which is zlib's own exception
+    file = tmp_path / "acme" / "v1.tar.gz"
+    file.parent.mkdir()
+    for damaged in (whole, bytes(cut), bytes(other_bytes)):
+        file.write_bytes(damaged)
+        artefact = ModelFile("acme", "v1", file)
+        assert package(artefact).archive == damaged
+        with pytest.raises(ValueError, match=r"was packaged before and stays as it is; .* another missing"):
+            package(artefact, options=PackageOptions(missing=-999))
 
 
 @pytest.mark.parametrize("missing", [0.0, -0.0, -999])
