@@ -364,6 +364,28 @@ def test_a_damaged_journal_and_a_second_writer_are_refused(tmp_path: Path) -> No
             Journal(out, wanted)
 
 
+def test_a_run_that_is_killed_as_it_begins_takes_no_rows_of_a_journal_without_its_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "scores.csv"
+    with Journal(out, manifest(9, 3)) as left_over:
+        left_over.answered(Answered(0, "old", [RowResult(1.0)] * 3))
+    real = run_state.write_whole
+
+    def killed_after(file: Path, text: str) -> None:
+        real(file, text)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_state, "write_whole", killed_after)
+    with pytest.raises(KeyboardInterrupt):
+        opened(out, manifest(9, 3), rows_per_request_given=False)
+    monkeypatch.undo()
+    _, journal = opened(out, manifest(9, 3), rows_per_request_given=False)
+    assert journal is not None
+    with journal:
+        assert not journal.offsets
+
+
 COMMAND = str(Path(sys.executable).parent / "tierfleet")
 
 
