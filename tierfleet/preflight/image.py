@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -77,9 +78,7 @@ def _policy(account: Account, tier: str, registry: str, repository: str) -> Find
         if not error.response["Error"]["Code"].endswith("NotFoundException"):
             raise
         text = "{}"
-    statements = [statement for statement in _statements(text) if _allows_sagemaker(statement)]
-    allowed = {action for statement in statements for action in _actions(statement)}
-    missing = [action for action in _PULL if not allowed & {action.lower(), "ecr:*", "*"}]
+    missing = not_allowed(text)
     if not missing:
         return Finding(area=AREA, status="ok", message=f"the policy of {repository} lets SageMaker pull")
     return Finding(
@@ -89,6 +88,12 @@ def _policy(account: Account, tier: str, registry: str, repository: str) -> Find
         f"{', '.join(missing)}",
         remedy="set the repository policy of docs/pipeline.md",
     )
+
+
+def not_allowed(policy: str) -> list[str]:
+    """The actions of a pull that a repository policy does not allow SageMaker. It reads neither Deny nor conditions."""
+    patterns = [action for each in _statements(policy) if _allows_sagemaker(each) for action in _actions(each)]
+    return [action for action in _PULL if not any(fnmatchcase(action.lower(), pattern) for pattern in patterns)]
 
 
 def _statements(text: str) -> list[dict[str, Any]]:
