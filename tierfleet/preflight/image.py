@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 
 from tierfleet import images
 from tierfleet.config.container import Container
-from tierfleet.config.hosting.pipeline import PipelineTier
 from tierfleet.preflight.finding import Account, Finding
 
 AREA = "image"
@@ -31,10 +30,8 @@ def check(account: Account) -> Iterator[Finding]:
         else:
             yield _pulled(account, container)
     for name, tier in sorted(account.config.tiers.items()):
-        if isinstance(tier, PipelineTier) and len({stage.is_own_image for stage in tier.stages}) > 1:
-            repositories = {_repository(account, stage) for stage in tier.stages if stage.is_own_image}
-            for registry, repository in sorted(repositories):
-                yield _policy(account, name, registry, repository)
+        for registry, repository in sorted({_repository(account, each) for each in tier.pulled_by_policy}):
+            yield _policy(account, name, registry, repository)
 
 
 def _pulled(account: Account, container: Container) -> Finding:

@@ -106,6 +106,12 @@ class PipelineTier(Tier):
         return {stage.model: stage for stage in self.stages if stage.model is not None and stage.model != TENANT}
 
     @property
+    def pulled_by_policy(self) -> tuple[Stage, ...]:
+        """The stages with own images, where other stages have AWS's."""
+        own = tuple(stage for stage in self.stages if stage.is_own_image)
+        return own if len(own) < len(self.stages) else ()
+
+    @property
     def order_id(self) -> str:
         """Eight characters for the order of the stages: the logical id of the Model has them."""
         return id_digest([stage.name for stage in self.stages])
@@ -255,10 +261,9 @@ def _tenants(where: str, tier: PipelineTier) -> Iterator[Problem]:
 
 
 def _mixed_images(where: str, tier: PipelineTier) -> Iterator[Problem]:
-    own = [stage.name for stage in tier.stages if stage.is_own_image]
-    if own and len(own) < len(tier.stages):
+    if own := ", ".join(stage.name for stage in tier.pulled_by_policy):
         message = (
-            f"own images ({', '.join(own)}) and AWS's in one pipeline: SageMaker pulls the own ones only if the policy "
+            f"own images ({own}) and AWS's in one pipeline: SageMaker pulls the own ones only if the policy "
             "of their ECR repository lets sagemaker.amazonaws.com"
         )
         fix = "docs/pipeline.md has the policy, and preflight checks it"

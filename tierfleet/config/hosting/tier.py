@@ -146,9 +146,19 @@ class HostedTier(Section):
         """The container by artefact below `models/` that every endpoint of the tier loads, whoever the tenant is."""
         return {}
 
+    @property
+    def pulled_by_policy(self) -> tuple[Container, ...]:
+        """The containers whose image SageMaker pulls only if the policy of its ECR repository says so."""
+        return ()
+
     def stack_resources(self, tenant: str, /) -> int:
         """Resources in the nested stack of one tenant's endpoint."""
         raise NotImplementedError
+
+    @staticmethod
+    def explained(problem: Problem) -> Problem:
+        """A problem with a key of the tier's table, with an explanation where this shape has one; else as it is."""
+        return problem
 
     def check(self, _where: str, _rest: RestOfFile, /) -> Iterator[Problem]:
         """Problems of this shape alone. The first argument is the tier's table, such as `tiers.rare`."""
