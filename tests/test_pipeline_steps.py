@@ -1,4 +1,4 @@
-"""The steps of examples/pipeline refuse what they cannot judge; tests/long runs them behind a model."""
+"""The steps of examples/pipeline refuse what they cannot read; tests/long runs them behind a model."""
 
 import math
 import sys

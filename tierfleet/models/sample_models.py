@@ -17,8 +17,8 @@ _ROUNDS: Final = 20
 
 
 def sample_versions(fleet: FleetConfig) -> dict[str, str]:
-    """The current version by tenant: the pinned one of dedicated tenants, VERSION of those that a warm-up or a shared
-    tier lists.
+    """The current version by tenant: the pinned one of dedicated tenants, VERSION of the tenants in the lists of
+    warm-ups and of shared tiers.
 
     One tenant called `sample` where the file names none.
     """
