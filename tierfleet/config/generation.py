@@ -46,7 +46,6 @@ def instance_settings(config: FleetConfig, tier: Tier) -> dict[str, Any]:
         "network_isolation": config.network_isolation or None,
         "volume_kms_key_arn": config.encryption.volume_kms_key_arn,
         "detailed_observability": config.detailed_observability or None,
-        "model_cache": tier.model_cache if isinstance(tier, MultiModelTier) and tier.model_cache != "Enabled" else None,
         "initial": tier.instances.initial,
         "volume_size_in_gb": tier.volume_size_in_gb,
         "model_data_download_timeout_in_seconds": tier.model_data_download_timeout_in_seconds,
