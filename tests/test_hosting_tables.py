@@ -4,6 +4,7 @@ from constructs_lib.fleet_dashboard import _TENANT_GRAPHS
 from stacks.whale_stack import _ENDPOINTS
 from tierfleet.config.hosting import TIERS
 from tierfleet.config.hosting.tier import HostedTier
+from tierfleet.config.hosting_guide import GUIDES
 from tierfleet.config.published_metrics import PUBLISHED, PUBLISHED_OF_CONTAINERS
 from tierfleet.cost.monthly_cost import TENANT_ENDPOINTS
 from tierfleet.cost.resource_counts import ALARMS
@@ -13,7 +14,7 @@ OWN = {word for word, shape in SHAPES.items() if not shape.shared}
 
 
 def test_every_shape_has_a_row_in_the_tables_of_all_shapes() -> None:
-    assert set(SHAPES) == set(TIERS) == set(ALARMS)
+    assert set(SHAPES) == set(TIERS) == set(ALARMS) == set(GUIDES)
     assert set(SHAPES) <= set(PUBLISHED)
     assert set(PUBLISHED_OF_CONTAINERS) <= set(PUBLISHED)
 

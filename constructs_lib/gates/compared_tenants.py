@@ -18,7 +18,7 @@ class ComparedTenants(Construct):
 
     `ComparedTenants(self, "Compared", config=config, gate_function=function, route_table=routes, after=whales)` fails
     the deployment if a new endpoint does not answer the probe, or answers it with another score. It is part of fleets
-    with a serverless tier: an update of a serverless endpoint has no guardrail.
+    with a tier whose `compares_moves` is true.
 
     Defines a custom resource of type Custom::ComparedTenants.
     """

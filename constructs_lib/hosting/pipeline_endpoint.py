@@ -14,7 +14,6 @@ from constructs_lib.endpoint_metrics import MICROSECONDS_PER_MILLISECOND, Endpoi
 from constructs_lib.graphs import Graph, TenantEndpoint, TenantGraphs, of_instances, scaled
 from constructs_lib.hosting.real_time_endpoint import LEAST_OUTSTANDING_REQUESTS, real_time_endpoint
 from tierfleet.config import FleetConfig, routes
-from tierfleet.config.generation import order_id
 from tierfleet.config.hosting.pipeline import PipelineTier, Stage
 from tierfleet.runtime.names import MODELS_PREFIX
 
@@ -106,7 +105,7 @@ class PipelineEndpoint(Construct):
         )
         # CloudFormation compares Containers without their order (insertionOrder is false in its schema). Another
         # logical id makes it create a new Model all the same.
-        model.override_logical_id(f"{cdk.Stack.of(self).get_logical_id(model)}{order_id(tier)}")
+        model.override_logical_id(f"{cdk.Stack.of(self).get_logical_id(model)}{tier.order_id}")
         # None for an endpoint of all tenants: AWS does not document what LEAST_OUTSTANDING_REQUESTS does to model
         # affinity.
         strategy = None if tenant is None else LEAST_OUTSTANDING_REQUESTS

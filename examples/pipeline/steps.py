@@ -25,8 +25,8 @@ def features(order: Mapping[str, Any]) -> list[float]:
         placed = _moment(order["placed_at"])
         since = _moment(order["customer_since"])
         amount, note = float(order["amount"]), str(order["note"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"order {str(dict(order))[:200]}: {type(error).__name__}: {error}") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"order {str(order)[:200]}: {type(error).__name__}: {error}") from None
     if not 0 <= amount < math.inf:
         raise ValueError(f"amount is {amount}, allowed: 0 or more")
     words = [word.strip(".,;:!?").lower() for word in note.split()]
@@ -59,7 +59,11 @@ def decision(score: float, policy: Policy) -> dict[str, Any]:
 
     >>> decision(0.83, Policy(review_from=0.4, refuse_from=0.8))
     {'decision': 'refuse', 'score': 0.83, 'reasons': ['score 0.83 is 0.8 or more']}
+
+    Raises ValueError for a score that is no probability.
     """
+    if not 0 <= score <= 1:  # NaN too, which would be below every limit
+        raise ValueError(f"score is {score}, allowed: 0 to 1")
     score = round(score, 4)
     if score >= policy.refuse_from:
         return _decided("refuse", score, f"score {score:g} is {policy.refuse_from:g} or more")

@@ -35,16 +35,14 @@ def containers_to_start(spec: ServerlessSpec, instances: Sequence[Instance], *, 
 
 
 def idle_containers(spec: ServerlessSpec, instances: Sequence[Instance], idle_seconds: float) -> list[Instance]:
-    """The containers to stop: without a call for so long, and beyond the provisioned ones."""
+    """The containers to stop: without a call for so long, and beyond the provisioned ones. One that failed is none of
+    these."""
     now = time.monotonic()
-    idle = [
-        instance
-        for instance in instances
-        if (instance.was_healthy or instance.status == "Failed")
-        and not instance.in_flight
-        and now - instance.idle_since >= idle_seconds
-    ]
-    return idle[: max(0, len(instances) - spec.provisioned_concurrency)]
+    idle = [each for each in instances if not each.in_flight and now - each.idle_since >= idle_seconds]
+    failed = [each for each in idle if each.status == "Failed"]
+    ready = [each for each in idle if each.was_healthy and each.status != "Failed"]
+    running = sum(each.status != "Failed" for each in instances)
+    return [*failed, *ready[: max(0, running - spec.provisioned_concurrency)]]
 
 
 async def stop_idle_forever(stop_idle: Callable[[], None]) -> None:

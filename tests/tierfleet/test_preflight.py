@@ -388,3 +388,26 @@ def test_access_denied_names_the_permission_that_is_missing(aws: Aws) -> None:
     findings = preflight(Account(config=account.config, client=client))
     [finding] = [finding for finding in findings if finding.area == "quotas"]
     assert "servicequotas:ListServiceQuotas" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("actions", "missing"),
+    [
+        (["ecr:BatchGetImage"], ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer"]),
+        (["ecr:Batch*", "ecr:GetDownloadUrl*"], []),
+        ("ecr:*", []),
+    ],
+)
+def test_a_repository_policy_may_allow_a_pull_by_wildcards(actions: Any, missing: list[str]) -> None:
+    statement = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": actions}
+    assert image.not_allowed(json.dumps({"Statement": [statement]})) == missing
+
+
+def test_two_checks_of_one_bucket_ask_s3_once(aws: Aws) -> None:
+    for stack in ("Models", "Fleet"):
+        aws.stub("cloudformation").add_client_error(
+            "describe_stacks", "ValidationError", f"Stack with id shop-test-{stack} does not exist"
+        )
+    aws.stub("s3").add_client_error("head_bucket", "404", "Not Found", 404, expected_params=HEAD)
+    account = aws.account()
+    assert {finding.status for finding in [*deployment.stacks(account), *storage.check(account)]} == {"ok"}

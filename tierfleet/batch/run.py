@@ -161,7 +161,7 @@ class _Work:
         for chunk, rows in self._open_chunks():
             submission = self._journal.submissions.get(chunk)
             if submission is None:
-                submission = self._submit(rows)
+                submission = self._submit(body_of(rows))
                 self._journal.submitted(chunk, submission)
             in_queue[chunk] = (rows, submission)
             if len(in_queue) == _IN_QUEUE:
@@ -172,19 +172,32 @@ class _Work:
     def _oldest(self, in_queue: dict[int, tuple[list[str], Submission]]) -> Answered:
         chunk = next(iter(in_queue))
         rows, submission = in_queue.pop(chunk)
-        version = submission.model_version
+        # A request that is submitted again may be answered by a newer version.
+        versions = [submission.model_version]
+
+        def again(submission: Submission) -> None:
+            self._journal.submitted(chunk, submission)
+
+        def call(body: bytes) -> Reply:
+            reply = self._result(self._submit(body), body)
+            versions.append(reply.model_version)
+            return reply
+
         try:
-            results = results_of(self._result(submission, body_of(rows)), len(rows))
+            reply = self._result(submission, body_of(rows), again)
+            versions.append(reply.model_version)
+            results = results_of(reply, len(rows))
         except CallError as error:
-
-            def call(body: bytes) -> Reply:
-                return self._result(self._submit_body(body), body)
-
             results = score(rows, call, self.failed, refused=error)
-        return Answered(chunk, version, results)
+        return Answered(chunk, versions[-1], results)
 
-    def _result(self, submission: Submission, body: bytes) -> Reply:
-        """The reply to a submitted request, which is submitted again if it has expired. Raises CallError."""
+    def _result(
+        self, submission: Submission, body: bytes, again: Callable[[Submission], object] = lambda _: None
+    ) -> Reply:
+        """The reply to a submitted request, which is submitted again if it has expired. Raises CallError.
+
+        again: told each further submission.
+        """
         for attempt in range(1, _SUBMISSIONS_OF_A_REQUEST + 1):
             try:
                 return self._client.result(submission, self._backfill.wait_seconds)
@@ -192,13 +205,11 @@ class _Work:
                 # After that time the request, or the endpoint that had it in its queue, is gone.
                 if attempt == _SUBMISSIONS_OF_A_REQUEST:
                     raise
-                submission = self._submit_body(body)
+                submission = self._submit(body)
+                again(submission)
         raise AssertionError("unreachable")
 
-    def _submit(self, rows: list[str]) -> Submission:
-        return self._submit_body(body_of(rows))
-
-    def _submit_body(self, body: bytes) -> Submission:
+    def _submit(self, body: bytes) -> Submission:
         tenant = self._backfill.tenant
         return self._pace.call(lambda: self._client.submit(tenant, body, content_type=CSV, accept=JSON))
 

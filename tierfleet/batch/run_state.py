@@ -74,9 +74,10 @@ def begun(out: Path, wanted: Manifest, *, rows_per_request_given: bool) -> Manif
     if not file.exists():
         if out.exists():
             raise InputError(f"{out} exists and is not of an interrupted run; delete it, or give another --out")
-        write_whole(file, json.dumps(asdict(wanted), indent=2) + "\n")
-        # Whatever an older run left: without its manifest it counts for nothing.
+        # The journal of an older run, whose manifest was deleted. It goes first: killed between the two, the next run
+        # would take its rows for those of the new manifest.
         journal_path(out).unlink(missing_ok=True)
+        write_whole(file, json.dumps(asdict(wanted), indent=2) + "\n")
         return wanted
     known = _read(file)
     again = f"delete {file} and {out} to start again, or give another --out"

@@ -34,6 +34,8 @@ class Guide:
     scaling: str
     guardrail: str
     pays_for: str
+    endpoints: str = ""
+    """How many; left out: one for all tenants of the tier, or one for each."""
     request: str = f"{REAL_TIME_MEBIBYTES} MB"
     """The largest request."""
     network: str = "yes"
@@ -79,6 +81,7 @@ GUIDES: Final[Mapping[str, Guide]] = {
     ),
     "pipeline": Guide(
         use_for="a tenant whose requests need steps around the model",
+        endpoints="one for each tenant, or with a multi-model stage one for all",
         models_per_endpoint="2 to 15 stages, at most one of them multi-model",
         call_names="nothing, or the model of its multi-model stage",
         isolation="own instances and role, unless a stage is multi-model",
@@ -126,13 +129,14 @@ def row_of(hosting: str) -> dict[str, str]:
     tenant = None if shape.shared else "m01"
     return {
         "Use it for": guide.use_for,
-        "Endpoints": "one for all tenants of the tier" if shape.shared else "one for each tenant",
+        "Endpoints": guide.endpoints or ("one for all tenants of the tier" if shape.shared else "one for each tenant"),
         "Models per endpoint": guide.models_per_endpoint,
         "Endpoint name": names.endpoint_name("shop", "prod", "tier", tenant, hosting, instance_type),
         "A call names": guide.call_names,
         "Isolation": guide.isolation,
         "Cold call": guide.cold_call,
-        "Client waits at most": f"{shape.longest_answer_seconds:g} s",
+        "Client waits at most": f"{shape.longest_answer_seconds:g} s"
+        + ("" if shape.request_response else " to submit"),
         "Largest request": guide.request,
         "VPC, network isolation": guide.network,
         "Scaling": guide.scaling,

@@ -21,7 +21,7 @@ from tierfleet.config.files import (
 )
 from tierfleet.config.generation import check_generations
 from tierfleet.config.hosting import TIERS, AnyTier
-from tierfleet.config.hosting.asynchronous import async_multi_model_problem, explained, is_async_multi_model
+from tierfleet.config.hosting.asynchronous import async_multi_model_problem, is_async_multi_model
 from tierfleet.config.hosting.multi_model import MultiModelTier
 from tierfleet.config.model import FleetConfig
 from tierfleet.config.problems import ConfigError, Problem, errors_of, from_pydantic
@@ -203,14 +203,14 @@ def _validate_tiers(tables: dict[str, Any], problems: list[Problem]) -> dict[str
 
 def _of_another_shape(problem: Problem, hosting: str) -> Problem:
     """Says whose key it is, where a tier has a key of another hosting shape."""
-    if hosting == "async" and (explanation := explained(problem)) is not problem:
+    if (explanation := TIERS[hosting].explained(problem)) is not problem:
         return explanation
     has_it = [word for word, model in TIERS.items() if problem.key in model.model_fields]
     if problem.table.count(".") != 1 or not has_it or hosting in has_it:
         return problem
     *most, last = has_it
     having = f"{', '.join(most)} and {last}" if most else last
-    message = f"{'an' if hosting == 'async' else 'a'} {hosting} tier has no {problem.key}; {having} tiers have one"
+    message = f"{'an' if hosting[0] in 'aeiou' else 'a'} {hosting} tier has no {problem.key}; {having} tiers have one"
     return replace(problem, message=message, fix="remove it, or choose another hosting")
 
 

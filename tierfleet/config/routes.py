@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tierfleet.config.container import Probe
-from tierfleet.config.generation import name_suffix, stages_id
-from tierfleet.config.hosting import multi_container
+from tierfleet.config.generation import name_suffix
+from tierfleet.config.hosting import TIERS
 from tierfleet.config.hosting.multi_model import MultiModelTier
-from tierfleet.config.hosting.pipeline import PipelineTier
 from tierfleet.config.hosting.tier import HostedTier, Tier
 from tierfleet.config.model import FleetConfig
 from tierfleet.instance_types import describe
@@ -130,10 +129,11 @@ def route_schema(config: FleetConfig) -> dict[str, Any]:
         (own, {"dedicated", *(t.hosting for t in tiers if t.endpoint_per_tenant and t.shape.request_response)}),
     ):
         kind["properties"]["hosting"]["enum"] = sorted(words)
-    if any(tier.shape.names_container for tier in tiers):
-        schema["properties"]["tenants"]["additionalProperties"]["properties"] |= multi_container.ROUTE_KEYS
-    if any(isinstance(tier, PipelineTier) for tier in tiers):
-        schema["properties"]["tenants"]["additionalProperties"]["properties"]["stages"] = {"type": "string"}
+    deployed = {tier.hosting for tier in tiers}
+    # In the order of the table, so that another order in the fleet file changes no template.
+    for shape in (TIERS[hosting] for hosting in TIERS if hosting in deployed):
+        schema["properties"]["tenants"]["additionalProperties"]["properties"] |= shape.ROUTE_KEYS
+    if any("probe" in type(tier).model_fields for tier in tiers):
         warm_up = schema["properties"]["warm_up"]["properties"]
         warm_up["probes"] = {"type": "object", "additionalProperties": warm_up["probe"]}
     if config.async_tiers:
@@ -203,17 +203,11 @@ def _exceptions(config: FleetConfig) -> dict[str, dict[str, Any]]:
     exceptions = {}
     for name, tier in config.tiers.items():
         for tenant in tier.tenants:
+            own = tenant if tier.endpoint_per_tenant else None
+            route: dict[str, Any] = {"tier": name, "endpoint": endpoint_name(config, name, own)}
             if tier.endpoint_per_tenant:
-                route: dict[str, Any] = {
-                    "endpoint": endpoint_name(config, name, tenant),
-                    "model_version": _pinned_version(tier, tenant),
-                    **tier.route_details(tenant),
-                }
-            else:
-                route = {"endpoint": endpoint_name(config, name)}
-            if isinstance(tier, PipelineTier):
-                route["stages"] = stages_id(tier, tenant)
-            exceptions[tenant] = {"tier": name, **route}
+                route["model_version"] = _pinned_version(tier, tenant)
+            exceptions[tenant] = {**route, **tier.route_details(tenant)}
     return dict(sorted(exceptions.items()))
 
 

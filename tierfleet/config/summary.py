@@ -27,8 +27,8 @@ def _shared(config: FleetConfig, name: str, tier: MultiModelTier, width: int | N
     tenants = "every tenant that no other tier names" if tier.default else counted(len(tier.tenants), "tenant")
     lines = [f"  {name}: multi-model, {tenants}", f"    {tier.capacity}"]
     if tier.scale_on_cache:
-        unloads = tier.scale_on_cache.max_unloads_per_hour
-        lines.append(f"      + {tier.scale_on_cache.add_instances} instance above {unloads} unloads an hour")
+        added = counted(tier.scale_on_cache.add_instances, "instance")
+        lines.append(f"      + {added} above {tier.scale_on_cache.max_unloads_per_hour} unloads an hour")
     if tier.warm_up:
         when = f"{tier.warm_up.schedule} {tier.warm_up.timezone}"
         lines += [

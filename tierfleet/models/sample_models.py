@@ -17,7 +17,8 @@ _ROUNDS: Final = 20
 
 
 def sample_versions(fleet: FleetConfig) -> dict[str, str]:
-    """The current version by tenant: the pinned one of dedicated tenants, VERSION of those on warm-up lists.
+    """The current version by tenant: the pinned one of dedicated tenants, VERSION of the tenants in the lists of
+    warm-ups and of shared tiers.
 
     One tenant called `sample` where the file names none.
     """
@@ -30,13 +31,10 @@ def sample_versions(fleet: FleetConfig) -> dict[str, str]:
         for tier in fleet.tenant_endpoint_tiers.values()
         for tenant in tier.tenants
     }
-    piped = {
-        tenant: VERSION
-        for tier in fleet.tiers.values()
-        if not tier.endpoint_per_tenant and tier.hosting == "pipeline"
-        for tenant in tier.tenants
+    listed = {
+        tenant: VERSION for tier in fleet.tiers.values() if not tier.endpoint_per_tenant for tenant in tier.tenants
     }
-    return {**warmed, **piped, **pinned} or {_TENANT: VERSION}
+    return {**warmed, **listed, **pinned} or {_TENANT: VERSION}
 
 
 def train_sample_models(fleet: FleetConfig, directory: Path) -> int:

@@ -1,7 +1,7 @@
 """One result of the preflight, and what every check works with."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tierfleet.config import FleetConfig
@@ -33,3 +33,5 @@ class Account:
 
     config: FleetConfig
     client: Callable[[str], Any]
+    buckets: dict[str, tuple[int, Mapping[str, Any]]] = field(default_factory=dict)
+    """What S3 has said of buckets so far, by name: two checks ask for them."""

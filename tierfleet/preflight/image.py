@@ -4,13 +4,13 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from tierfleet import images
 from tierfleet.config.container import Container
-from tierfleet.config.hosting.pipeline import PipelineTier
 from tierfleet.preflight.finding import Account, Finding
 
 AREA = "image"
@@ -30,10 +30,8 @@ def check(account: Account) -> Iterator[Finding]:
         else:
             yield _pulled(account, container)
     for name, tier in sorted(account.config.tiers.items()):
-        if isinstance(tier, PipelineTier) and len({stage.is_own_image for stage in tier.stages}) > 1:
-            repositories = {_repository(account, stage) for stage in tier.stages if stage.is_own_image}
-            for registry, repository in sorted(repositories):
-                yield _policy(account, name, registry, repository)
+        for registry, repository in sorted({_repository(account, each) for each in tier.pulled_by_policy}):
+            yield _policy(account, name, registry, repository)
 
 
 def _pulled(account: Account, container: Container) -> Finding:
@@ -77,9 +75,7 @@ def _policy(account: Account, tier: str, registry: str, repository: str) -> Find
         if not error.response["Error"]["Code"].endswith("NotFoundException"):
             raise
         text = "{}"
-    statements = [statement for statement in _statements(text) if _allows_sagemaker(statement)]
-    allowed = {action for statement in statements for action in _actions(statement)}
-    missing = [action for action in _PULL if not allowed & {action.lower(), "ecr:*", "*"}]
+    missing = not_allowed(text)
     if not missing:
         return Finding(area=AREA, status="ok", message=f"the policy of {repository} lets SageMaker pull")
     return Finding(
@@ -89,6 +85,12 @@ def _policy(account: Account, tier: str, registry: str, repository: str) -> Find
         f"{', '.join(missing)}",
         remedy="set the repository policy of docs/pipeline.md",
     )
+
+
+def not_allowed(policy: str) -> list[str]:
+    """The actions of a pull that a repository policy does not allow SageMaker. It reads neither Deny nor conditions."""
+    patterns = [action for each in _statements(policy) if _allows_sagemaker(each) for action in _actions(each)]
+    return [action for action in _PULL if not any(fnmatchcase(action.lower(), pattern) for pattern in patterns)]
 
 
 def _statements(text: str) -> list[dict[str, Any]]:

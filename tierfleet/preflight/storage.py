@@ -31,7 +31,13 @@ def fleet_buckets(config: FleetConfig) -> list[str]:
 
 def head_bucket(account: Account, name: str) -> tuple[int, Mapping[str, Any]]:
     """The HTTP status, and S3's answer: 200 for a bucket of this account, 404 for a free name, 301 or 403 for any other
-    bucket. Raises ClientError."""
+    bucket. S3 is asked once. Raises ClientError."""
+    if name not in account.buckets:
+        account.buckets[name] = _asked(account, name)
+    return account.buckets[name]
+
+
+def _asked(account: Account, name: str) -> tuple[int, Mapping[str, Any]]:
     try:
         # Without an expected owner a bucket of another account that allows it would look like ours.
         head = account.client("s3").head_bucket(Bucket=name, ExpectedBucketOwner=account.config.account)

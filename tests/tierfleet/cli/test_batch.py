@@ -23,13 +23,23 @@ from typer.testing import CliRunner
 from tierfleet.batch import run_state
 from tierfleet.batch.input_file import check_file, in_chunks, read_rows
 from tierfleet.batch.pace import Pace
+from tierfleet.batch.run import Backfill
+from tierfleet.batch.run import run as backfill_run
 from tierfleet.batch.run_state import Answered, Journal, Manifest, RowResult, begun, journal_path, manifest_path, opened
 from tierfleet.batch.scoring import FailedRows, TooManyFailedRowsError, results_of
 from tierfleet.batch.scoring import score as score_rows
 from tierfleet.cli import app
 from tierfleet.errors import InputError
-from tierfleet.runtime.client import CallError, PayloadRejectedError, Reply, ServiceFailedError
+from tierfleet.runtime.client import (
+    CallError,
+    PayloadRejectedError,
+    Reply,
+    RequestExpiredError,
+    ServiceFailedError,
+    Submission,
+)
 from tierfleet.runtime.client.reply import Timings
+from tierfleet.runtime.hosting import ASYNC
 
 NAMED = ("--fleet", "fraud", "--environment", "prod", "--region", "eu-west-1")
 
@@ -362,6 +372,91 @@ def test_a_damaged_journal_and_a_second_writer_are_refused(tmp_path: Path) -> No
         journal_path(out).write_bytes(line)
         with pytest.raises(InputError, match="line 1 is damaged"):
             Journal(out, wanted)
+
+
+def test_a_run_that_is_killed_as_it_begins_takes_no_rows_of_a_journal_without_its_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "scores.csv"
+    with Journal(out, manifest(9, 3)) as left_over:
+        left_over.answered(Answered(0, "old", [RowResult(1.0)] * 3))
+    real = run_state.write_whole
+
+    def killed_after(file: Path, text: str) -> None:
+        real(file, text)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_state, "write_whole", killed_after)
+    with pytest.raises(KeyboardInterrupt):
+        opened(out, manifest(9, 3), rows_per_request_given=False)
+    monkeypatch.undo()
+    _, journal = opened(out, manifest(9, 3), rows_per_request_given=False)
+    assert journal is not None
+    with journal:
+        assert not journal.offsets
+
+
+class Queue:
+    """A FleetClient whose first request expires; an update comes before the second one."""
+
+    def __init__(self, end_after: int) -> None:
+        self.submitted, self._end_after = 0, end_after
+
+    def submit(self, tenant: str, _body: bytes, **_: str) -> Submission:
+        if self.submitted == self._end_after:
+            raise KeyboardInterrupt
+        self.submitted += 1
+        return Submission(
+            tenant=tenant,
+            tier="backfill",
+            endpoint=queued(tenant),
+            model_version=f"v{self.submitted}",
+            inference_id=str(self.submitted),
+            input_location=None,
+            output_location=f"s3://b/o{self.submitted}",
+            failure_location=f"s3://b/f{self.submitted}",
+            submitted_at=0.0,
+        )
+
+    def result(self, submission: Submission, _seconds: float) -> Reply:
+        if submission.inference_id == "1":
+            raise RequestExpiredError("it expired", tenant=submission.tenant)
+        if self._end_after < 3:
+            raise KeyboardInterrupt
+        return Reply(
+            body=b'{"predictions": [{"score": 1.0}, {"score": 2.0}, {"score": 3.0}]}',
+            content_type="application/json",
+            tenant=submission.tenant,
+            tier=submission.tier,
+            endpoint=submission.endpoint,
+            model_version=submission.model_version,
+            pointer=None,
+            attempts=1,
+            timings=Timings(waiting_seconds=0, resolving_seconds=0, calling_seconds=0, total_seconds=0),
+            fell_back=False,
+        )
+
+
+def test_a_request_that_is_submitted_again_is_noted_with_the_version_that_answers_it(tmp_path: Path) -> None:
+    backfill = Backfill(
+        tenant="m08",
+        fleet="fraud",
+        environment="prod",
+        file=check_file(write(tmp_path / "rows.csv", 3)),
+        out=tmp_path / "scores.csv",
+        shape=ASYNC,
+        container="primary",
+        requests_per_second=5.0,
+        rows_per_request=None,
+        max_failed_rows=0,
+        wait_seconds=1.0,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        backfill_run(backfill, Queue(end_after=2))  # type: ignore[arg-type]
+    # A resumed run waits for the second submission, not again for the one that expired.
+    resumed = Queue(end_after=3)
+    summary = backfill_run(backfill, resumed)  # type: ignore[arg-type]
+    assert (summary.model_versions, resumed.submitted) == ({"v2": 3}, 0)
 
 
 COMMAND = str(Path(sys.executable).parent / "tierfleet")

@@ -14,6 +14,7 @@ from loopback import (
     REGION,
     SHARED,
     FakeAws,
+    async_route_document,
     older_route_document,
     score,
     whale,
@@ -54,6 +55,19 @@ def test_rows_give_a_prediction_each_and_empty_cells_are_missing(aws: FakeAws, t
     assert numbers == [score("m01", "1,2"), score("m01", "3,4")]
     assert missing is None  # JSON has no NaN
     assert (answer["tier"], answer["endpoint"]) == ("whale", whale("m01"))
+
+
+@pytest.mark.usefixtures("as_caller")
+def test_a_queued_call_takes_no_container_and_explains_nothing(aws: FakeAws) -> None:
+    aws.routes = async_route_document("m08")
+    for options, words in (
+        (("--container", "velocity"), "has one container: leave --container out"),
+        (("--contribs",), "answers no calls: leave --contribs and --explain out"),
+    ):
+        result = invoke("m08", *NAMED, "--body", "1,2", *options)
+        assert result.exit_code == 2
+        assert words in " ".join(result.output.split())
+    assert aws.count("InvokeEndpointAsync") == 0
 
 
 @pytest.mark.usefixtures("as_caller")

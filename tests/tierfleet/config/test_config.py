@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_cloud.testing.fleets import CONFIG, DELETE, FLEET_FILES, checked, document
+from local_cloud.testing.fleets import CONFIG, DELETE, FLEET_FILES, checked, document, fleet
 from tierfleet.config import ConfigError, check_file, check_files, load, load_all
 from tierfleet.config.hosting import TIERS
 from tierfleet.config.problems import errors_of
+from tierfleet.config.summary import fleet_summary
 
 KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/0aa10aa1-0aa1-0aa1-0aa1-0aa10aa10aa1"
 
@@ -441,3 +442,8 @@ def test_a_key_of_any_length_leaves_room_for_its_message(tmp_path: Path) -> None
     [error] = errors_of(file.problems)
     assert len(str(error)) < 1000
     assert "unknown key" in str(error)
+
+
+@pytest.mark.parametrize(("added", "words"), [(1, "+ 1 instance above 200"), (2, "+ 2 instances above 200")])
+def test_the_summary_counts_the_instances_that_a_full_cache_adds(added: int, words: str) -> None:
+    assert words in fleet_summary(fleet(tiers={"tail": {"scale_on_cache": {"add_instances": added}}}))

@@ -24,7 +24,8 @@ from local_cloud.testing.fleets import (
     read_templates,
 )
 from tierfleet.config import FleetConfig, load, routes
-from tierfleet.config.generation import LEFT_OUT, generation, image_content, instance_settings
+from tierfleet.config.generation import generation, instance_settings
+from tierfleet.config.hosting.digest import LEFT_OUT, image_content
 from tierfleet.config.hosting.multi_model import MultiModelTier
 from tierfleet.config.hosting.tier import HostedTier
 from tierfleet.images import TIERFLEET_IMAGE

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from local_cloud.testing.fleets import DELETE, checked, document, fleet
 from tierfleet.cli import app
 from tierfleet.config import FleetConfig, routes
-from tierfleet.config.generation import order_id
 from tierfleet.config.hosting.pipeline import PipelineTier
 from tierfleet.config.quotas import quotas
 from tierfleet.config.summary import fleet_summary
@@ -313,7 +312,7 @@ def test_the_tenants_of_a_multi_model_stage_share_an_endpoint_that_names_what_it
 
 def test_a_new_order_is_another_model_and_other_stages() -> None:
     here, there = (built(decided(stages)) for stages in (STAGES, [DECISION, SCORE, FEATURES]))
-    assert order_id(tier_of(here)) != order_id(tier_of(there))
+    assert tier_of(here).order_id != tier_of(there).order_id
     stages = [routes.route_document(config)["tenants"]["p1"]["stages"] for config in (here, there)]
     assert len(set(stages)) == 2
 

@@ -8,7 +8,7 @@ import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_cloud.testing.fleets import DELETE, fleet
+from local_cloud.testing.fleets import DELETE, document, fleet
 from tierfleet.config.model import Probe
 from tierfleet.models.sample_models import VERSION, probe_features, sample_versions, train_sample_models
 
@@ -17,6 +17,10 @@ def test_they_are_of_the_tenants_that_the_file_names() -> None:
     assert sample_versions(fleet()) == {**dict.fromkeys(("t1", "t2", "t3"), VERSION), "w1": "2027-01-01"}
     unnamed = fleet(tiers={"whale": {"tenants": DELETE}, "tail": {"warm_up": DELETE}})
     assert sample_versions(unnamed) == {"sample": VERSION}
+    tail = document()["tiers"]["tail"]
+    further = {key: value for key, value in tail.items() if key not in {"default", "warm_up"}}
+    listed = fleet(tiers={"second": {**further, "tenants": ["s1"]}})
+    assert sample_versions(listed)["s1"] == VERSION
 
 
 def test_they_are_real_models_that_differ(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tierfleet.runtime.client import CallError, ClientSettings
 from tierfleet.runtime.client.reply import CSV, JSON
 from tierfleet.runtime.client.request_check import check_request, container_to_call
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
+from tierfleet.runtime.hosting.asynchronous import MOST_INVOCATION_SECONDS, MOST_TTL_SECONDS
 from tierfleet.runtime.hosting.multi_container import PRIMARY
 from tierfleet.runtime.route_document import RoutesError
 from tierfleet.text import counted
@@ -28,7 +29,7 @@ from tierfleet.text import counted
 # A request at a time and at most half of the time, whatever this says: batch/pace.py.
 DEFAULT_REQUESTS_PER_SECOND = 5.0
 # How long a request may be in a queue, and then run.
-_LONGEST_WAIT_SECONDS = 21_600 + 3_600
+_LONGEST_WAIT_SECONDS = float(MOST_TTL_SECONDS + MOST_INVOCATION_SECONDS)
 _RESUME = "the same command resumes it"
 
 

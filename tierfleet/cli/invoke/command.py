@@ -26,6 +26,7 @@ from tierfleet.runtime.client.explain import explain, reply_json, where_json
 from tierfleet.runtime.client.reply import CSV, JSON, Reply
 from tierfleet.runtime.client.settings import ClientSettings
 from tierfleet.runtime.hosting import LONGEST_ANSWER_SECONDS
+from tierfleet.runtime.hosting.multi_container import PRIMARY
 from tierfleet.runtime.route_document import RouteDocument, RoutesError
 
 # Each thread makes one call at a time. More threads would measure this machine.
@@ -82,6 +83,13 @@ def invoke(
     given = given_body(body, body_file, rows, content_type)
     choice = choose_fleet(named(file, config), fleet, environment, region, local=local)
     routes = choice.deployed_routes()
+    queued = has_queue(routes, tenant)
+    if queued and (contribs or explain_it):
+        fail(
+            f"tenant {tenant} has an asynchronous endpoint, which answers no calls: leave --contribs and --explain out"
+        )
+    if queued and container not in (None, PRIMARY):
+        fail(f"tenant {tenant} has an asynchronous endpoint, which has one container: leave --container out")
     content, content_type = given or probe_body(routes, tenant, content_type, container)
     settings = ClientSettings(
         deadline_seconds=deadline_seconds, calls_per_tenant=concurrency, connections=max(2, concurrency)
@@ -94,12 +102,6 @@ def invoke(
         endpoint_url=choice.endpoint_url,
     )
     client = client_or_fail(choice, settings, aws)
-
-    queued = has_queue(routes, tenant)
-    if queued and (contribs or explain_it):
-        fail(
-            f"tenant {tenant} has an asynchronous endpoint, which answers no calls: leave --contribs and --explain out"
-        )
 
     def call() -> Reply:
         if queued:

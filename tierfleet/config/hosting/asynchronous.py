@@ -124,6 +124,16 @@ class AsyncTier(InstanceTier):
         """The same for every tenant."""
         return STACK_RESOURCES
 
+    @staticmethod
+    def explained(problem: Problem) -> Problem:
+        """Says why there is no asynchronous multi-model tier, where the table has a key of one."""
+        if problem.table.count(".") != 1:
+            return problem
+        if problem.key in _MULTI_MODEL_KEYS or (problem.key == "tenants" and isinstance(problem.value, list | tuple)):
+            fix = f"{_INSTEAD}; remove {problem.key}" if problem.key != "tenants" else _INSTEAD
+            return replace(problem, message=_NO_ASYNC_MULTI_MODEL, fix=fix)
+        return problem
+
     def check(self, where: str, _rest: RestOfFile, /) -> Iterator[Problem]:
         """The queue's target fits the concurrency."""
         concurrency, target = self.max_concurrent_invocations_per_instance, self.scaling.backlog_size_per_instance
@@ -145,13 +155,3 @@ def is_async_multi_model(hosting: Any) -> bool:
 def async_multi_model_problem(table: str, hosting: Any) -> Problem:
     """The problem of such a word."""
     return Problem(table, "hosting", hosting, _NO_ASYNC_MULTI_MODEL, _INSTEAD)
-
-
-def explained(problem: Problem) -> Problem:
-    """The problem of a key of a multi-model tier on an asynchronous tier, with the explanation; others as they are."""
-    if problem.table.count(".") != 1:
-        return problem
-    if problem.key in _MULTI_MODEL_KEYS or (problem.key == "tenants" and isinstance(problem.value, list | tuple)):
-        fix = f"{_INSTEAD}; remove {problem.key}" if problem.key != "tenants" else _INSTEAD
-        return replace(problem, message=_NO_ASYNC_MULTI_MODEL, fix=fix)
-    return problem

@@ -7,7 +7,7 @@ answers it, and all of them are always in memory.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -32,7 +32,7 @@ MOST_CONTAINERS: Final = 15
 STACK_RESOURCES: Final = 13
 ALARMS_OF_A_CONTAINER: Final = 2
 
-ROUTE_KEYS: Final[Mapping[str, Any]] = {
+_ROUTE_KEYS: Final[Mapping[str, Any]] = {
     "primary": {"type": "string", "minLength": 1, "maxLength": MAX_HOSTNAME_CHARACTERS},
     "containers": {
         "type": "object",
@@ -48,7 +48,6 @@ ROUTE_KEYS: Final[Mapping[str, Any]] = {
         },
     },
 }
-"""The keys of a tenant's route beyond those of every shape, as the validator of the routes has them."""
 
 # The rules check the pattern and the count, with all other problems of the file; editors need them in the schema.
 Hostname = Annotated[
@@ -113,6 +112,8 @@ class MultiContainerAlarmLimits(DedicatedAlarmLimits):
 
 class MultiContainerTier(Tier):
     """One endpoint per tenant with 2 to 15 containers, each with a model that is always in memory."""
+
+    ROUTE_KEYS: ClassVar[Mapping[str, Any]] = _ROUTE_KEYS
 
     hosting: Literal["multi-container"]
     """`multi-container`: an endpoint with several containers for each tenant of the tier."""

@@ -1,10 +1,12 @@
 """hosting = "multi-model": one endpoint for many tenants. The memory of its instances is a cache of models."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from tierfleet.aws_limits import LONGEST_LOAD_SECONDS
+from tierfleet.config.container import Container
 from tierfleet.config.hosting.tier import EndpointAlarmLimits, Guardrail, Tier
 from tierfleet.config.section import SMALLEST_LIMIT, Count, Schedule, Section, TenantId, TimeZone, check_distinct
 from tierfleet.runtime.names import GENERATION_PATTERN
@@ -81,3 +83,7 @@ class MultiModelTier(Tier):
     def compares_moves(self) -> bool:
         """The probe warms a model here; a fleet of multi-model and dedicated tiers has no such gate."""
         return False
+
+    def made_of(self, own: Container, /) -> Mapping[str, Any]:
+        """The fleet's own container, and whether it keeps models."""
+        return {**super().made_of(own), "model_cache": self.model_cache if self.model_cache != "Enabled" else None}

@@ -7,7 +7,7 @@ has the tenant's model. The others turn a caller's request into features, or a s
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from tierfleet.aws_limits import LONGEST_CALL_SECONDS
 from tierfleet.config.container import Container, Probe
 from tierfleet.config.hosting.container_rules import check_one_of_several, check_probe, check_probe_against_image
 from tierfleet.config.hosting.dedicated import DedicatedAlarmLimits
+from tierfleet.config.hosting.digest import content_of, id_digest, short_digest
 from tierfleet.config.hosting.tier import Guardrail, RestOfFile, Tier
 from tierfleet.config.problems import Problem
 from tierfleet.config.section import SMALLEST_LIMIT, ModelKey, PinnedModel, TenantId, Word
@@ -67,6 +68,8 @@ class PipelineTenant(PinnedModel):
 class PipelineTier(Tier):
     """One endpoint of several containers, called one after the other: for each tenant, or one for all of them."""
 
+    ROUTE_KEYS: ClassVar[Mapping[str, Any]] = {"stages": {"type": "string"}}
+
     hosting: Literal["pipeline"]
     """`pipeline`: an endpoint of several containers for each tenant, or, with a `MultiModel` stage, for all tenants of
     the tier."""
@@ -101,6 +104,35 @@ class PipelineTier(Tier):
     def shared_models(self) -> Mapping[str, Stage]:
         """The stages that have the same artefact for every tenant, by that artefact."""
         return {stage.model: stage for stage in self.stages if stage.model is not None and stage.model != TENANT}
+
+    @property
+    def pulled_by_policy(self) -> tuple[Stage, ...]:
+        """The stages with own images, where other stages have AWS's."""
+        own = tuple(stage for stage in self.stages if stage.is_own_image)
+        return own if len(own) < len(self.stages) else ()
+
+    @property
+    def order_id(self) -> str:
+        """Eight characters for the order of the stages: the logical id of the Model has them."""
+        return id_digest([stage.name for stage in self.stages])
+
+    def made_of(self, _own: Container, /) -> Mapping[str, Any]:
+        """The stages. The fleet's own container is not part of a pipeline."""
+        return self._settings
+
+    @property
+    def _settings(self) -> Mapping[str, Any]:
+        """The stages in order: a list, so that a new order is another generation. Limits of alarms make no difference
+        to the instances."""
+        left_out = {"max_average_latency_milliseconds"}
+        return {
+            "stages": [stage.model_dump(mode="json", exclude=left_out, exclude_defaults=True) for stage in self.stages],
+            "image_content": content_of(*self.stages),
+        }
+
+    def route_details(self, tenant: str, /) -> Mapping[str, Any]:
+        """Six characters for what the stages are made of, besides the model of the tenant."""
+        return {"stages": short_digest([self._settings, sorted(self.tenants[tenant].stage_models.items())])}
 
     def containers(self, _own: Container, _tenant: str | None = None, /) -> tuple[Stage, ...]:
         """The stages. The fleet's own container is not part of a pipeline."""
@@ -229,17 +261,10 @@ def _tenants(where: str, tier: PipelineTier) -> Iterator[Problem]:
 
 
 def _mixed_images(where: str, tier: PipelineTier) -> Iterator[Problem]:
-    own = [stage.name for stage in tier.stages if stage.is_own_image]
-    if own and len(own) < len(tier.stages):
+    if own := ", ".join(stage.name for stage in tier.pulled_by_policy):
         message = (
-            f"own images ({', '.join(own)}) and AWS's in one pipeline: SageMaker pulls the own ones only if the policy "
+            f"own images ({own}) and AWS's in one pipeline: SageMaker pulls the own ones only if the policy "
             "of their ECR repository lets sagemaker.amazonaws.com"
         )
         fix = "docs/pipeline.md has the policy, and preflight checks it"
         yield Problem(f"{where}.stages", "image", None, message, fix, severity="note")
-
-
-def stage_settings(tier: PipelineTier) -> list[dict[str, Any]]:
-    """The stages in order, as far as a change makes other instances."""
-    left_out = {"max_average_latency_milliseconds"}
-    return [stage.model_dump(mode="json", exclude=left_out, exclude_defaults=True) for stage in tier.stages]

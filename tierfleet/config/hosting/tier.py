@@ -13,12 +13,13 @@ module:
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from tierfleet.config.container import Container, Probe
 from tierfleet.config.guardrail_time import BAKE_SECONDS
+from tierfleet.config.hosting.digest import content_of
 from tierfleet.config.hosting.scaling import Instances, Scaling
 from tierfleet.config.problems import Problem
 from tierfleet.config.section import (
@@ -56,6 +57,9 @@ class HostedTier(Section):
         # Fields of every shape. Here they would come first in the reference and the JSON Schema of each.
         hosting: str
         tenants: Mapping[str, Any] | tuple[str, ...]
+
+    ROUTE_KEYS: ClassVar[Mapping[str, Any]] = {}
+    """The keys of a tenant's route beyond those of every shape, as the validator of the routes has them."""
 
     @property
     def shape(self) -> HostingShape:
@@ -100,8 +104,19 @@ class HostedTier(Section):
         return {"model": self.tenants[tenant].model} if isinstance(self.tenants, Mapping) else {}
 
     def route_details(self, _tenant: str, /) -> Mapping[str, Any]:
-        """What callers must know of one tenant's endpoint besides its name and version, as JSON-ready data."""
+        """What callers must know of one tenant's endpoint besides its name and version, as JSON-ready data: values of
+        ROUTE_KEYS."""
         return {}
+
+    def made_of(self, own: Container, /) -> Mapping[str, Any]:
+        """What runs on the instances of an endpoint that tenants share, as JSON-ready data: a change of it makes other
+        instances. The argument is the fleet's own container."""
+        return {
+            "image": own.image,
+            "image_version": own.version,
+            "image_content": content_of(own),
+            "environment": dict(own.environment) or None,
+        }
 
     def containers(self, own: Container, _tenant: str | None = None, /) -> tuple[Container, ...]:
         """What the instances of one endpoint run, in order.
@@ -131,9 +146,19 @@ class HostedTier(Section):
         """The container by artefact below `models/` that every endpoint of the tier loads, whoever the tenant is."""
         return {}
 
+    @property
+    def pulled_by_policy(self) -> tuple[Container, ...]:
+        """The containers whose image SageMaker pulls only if the policy of its ECR repository says so."""
+        return ()
+
     def stack_resources(self, tenant: str, /) -> int:
         """Resources in the nested stack of one tenant's endpoint."""
         raise NotImplementedError
+
+    @staticmethod
+    def explained(problem: Problem) -> Problem:
+        """A problem with a key of the tier's table, with an explanation where this shape has one; else as it is."""
+        return problem
 
     def check(self, _where: str, _rest: RestOfFile, /) -> Iterator[Problem]:
         """Problems of this shape alone. The first argument is the tier's table, such as `tiers.rare`."""

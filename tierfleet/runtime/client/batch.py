@@ -119,19 +119,13 @@ class _Run:
         self.broken: BaseException | None = None
 
     def work(self) -> None:
-        while self._take():
-            started = self.clock()
-            try:
-                reply = self.invoke()
-            except CallError as error:
-                self._note_error(error)
-            except BaseException as error:
-                with self.lock:
-                    self.broken, self.left = error, 0
-                return
-            else:
-                self._note_reply(reply, self.clock() - started)
-            self.ended()
+        try:
+            while self._take():
+                self._call()
+                self.ended()
+        except BaseException as error:
+            with self.lock:
+                self.broken, self.left = error, 0
 
     def report(self, seconds: float) -> BatchReport:
         return BatchReport(
@@ -144,6 +138,15 @@ class _Run:
             retries=self.retries,
             fell_back=self.fell_back,
         )
+
+    def _call(self) -> None:
+        started = self.clock()
+        try:
+            reply = self.invoke()
+        except CallError as error:
+            self._note_error(error)
+        else:
+            self._note_reply(reply, self.clock() - started)
 
     def _take(self) -> bool:
         with self.lock:

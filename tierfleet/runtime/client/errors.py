@@ -134,6 +134,8 @@ _REMEDY: Final[Mapping[type[CallError], str]] = {
     DeadlineExceededError: "give the call more time, or warm the tenant up",
 }
 _MODEL_ERROR: Final = re.compile(r"Received (?P<side>client|server) error \(\d+\)")
+# AWS documents no sentence. A model server's own text may speak of an expired card.
+_EXPIRED: Final = re.compile(r"\brequest\b[^.]{0,40}\bexpired\b", re.IGNORECASE)
 # A failure object may be a whole traceback of the model server.
 _LONGEST_FAILURE_CHARACTERS: Final = 300
 _NETWORK: Final = "check the network, the region and AWS_ENDPOINT_URL"
@@ -210,7 +212,7 @@ def _kind_of_failure(text: str) -> tuple[type[CallError], Kind | None]:
         if model_error["side"] == "client":
             return PayloadRejectedError, Kind.PAYLOAD
         return ModelFailedError, Kind.MODEL
-    if "expired" in text.lower():
+    if _EXPIRED.search(text):
         return RequestExpiredError, None
     return InferenceFailedError, None
 

@@ -195,6 +195,8 @@ def test_a_submission_is_repeated_after_a_throttle_and_uploads_once(aws: FakeAws
         (b'Received client error (400) from primary with message "x"', PayloadRejectedError),
         (b"Received server error (0) from primary with message timed out", ModelFailedError),
         (b"The request expired: it was in the queue for more than 60 seconds.", RequestExpiredError),
+        (b"Inference request has expired.", RequestExpiredError),
+        (b'{"error": "the card expired in 2026-03"}', InferenceFailedError),
         (b'{"message": "Unknown task"}', InferenceFailedError),
         (b"\xff" * 1000, InferenceFailedError),
         (b"", InferenceFailedError),

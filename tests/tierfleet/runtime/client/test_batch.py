@@ -101,3 +101,11 @@ def test_errors_are_counted_by_name_and_replies_by_endpoint() -> None:
 def test_anything_but_a_call_error_is_raised() -> None:
     with pytest.raises(KeyError):
         call_many(outcomes(reply(), KeyError("x"), reply()), count=3, concurrency=1)
+
+
+def test_a_count_that_cannot_be_shown_ends_the_run() -> None:
+    def ended() -> None:
+        raise BrokenPipeError("the terminal is gone")
+
+    with pytest.raises(BrokenPipeError):
+        call_many(reply, count=5, concurrency=2, ended=ended)
