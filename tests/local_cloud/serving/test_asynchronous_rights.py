@@ -8,6 +8,7 @@ import pytest
 from aws_cdk import App, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Template
+from botocore.exceptions import ClientError
 
 from constructs_lib.hosting.async_rights import grant_submit, queue_statements
 from local_cloud import start
@@ -198,34 +199,33 @@ def test_a_tenants_caller_has_its_own_prefixes_only(guarded: Guarded, n1: dict[s
             s3.put_object(Bucket=bucket, Key=f"{async_prefix(TIER, kind, tenant)}x", Body=b"0.5")
 
     def may(action: str, tenant: str, kind: str) -> bool:
-        key = f"{async_prefix(TIER, kind, tenant)}x"
-        call, request = (
-            (n1["s3"].put_object, {"Key": key, "Body": b"1"})
-            if action == "put"
-            else (n1["s3"].get_object, {"Key": key})
-            if action == "get"
-            else (n1["s3"].list_objects_v2, {"Prefix": async_prefix(TIER, kind, tenant)})
-        )
+        prefix = async_prefix(TIER, kind, tenant)
+        requests: dict[str, Any] = {
+            "put_object": {"Key": f"{prefix}x", "Body": b"1"},
+            "get_object": {"Key": f"{prefix}x"},
+            "list_objects_v2": {"Prefix": prefix},
+        }
         try:
-            call(Bucket=bucket, **request)
-        except n1["s3"].exceptions.ClientError as error:
-            assert error.response["Error"]["Code"] == "AccessDenied"
+            getattr(n1["s3"], action)(Bucket=bucket, **requests[action])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "AccessDenied":
+                raise
             return False
         return True
 
     allowed = {
         (action, tenant, kind)
-        for action in ("put", "get", "list")
+        for action in ("put_object", "get_object", "list_objects_v2")
         for tenant in ("n1", "n2", "n10")
         for kind in ("input", "output", "failure")
         if may(action, tenant, kind)
     }
     assert allowed == {
-        ("put", "n1", "input"),
-        ("get", "n1", "output"),
-        ("get", "n1", "failure"),
-        ("list", "n1", "output"),
-        ("list", "n1", "failure"),
+        ("put_object", "n1", "input"),
+        ("get_object", "n1", "output"),
+        ("get_object", "n1", "failure"),
+        ("list_objects_v2", "n1", "output"),
+        ("list_objects_v2", "n1", "failure"),
     }
 
 
