@@ -97,6 +97,29 @@ def test_a_run_of_bad_rows_ends_early_and_may_be_resumed_with_a_higher_limit(at:
     assert sum(bool(line["error"]) for line in output(out)) == 13
 
 
+def test_a_row_whose_refusal_speaks_of_something_expired_fails_alone(at: FakeAws, tmp_path: Path) -> None:
+    at.bad_rows = {"7,1.75,1": b'{"error": "the card of this request has expired"}'}
+    file, out = write(tmp_path / "rows.csv", 10), tmp_path / "scores.csv"
+    run("m08", file, "-o", out, code=1)
+    assert [int(line["row"]) for line in output(out) if line["error"]] == [8]
+
+
+def test_a_run_resumed_after_its_results_are_deleted_submits_them_again_at_once(at: FakeAws, tmp_path: Path) -> None:
+    file, out = write(tmp_path / "rows.csv", 10), tmp_path / "scores.csv"
+    at.asleep = True
+    run("m08", file, "-o", out, "--wait-seconds", 1, code=1)
+    at.queue.clear()
+    at.asleep = False
+    journal = journal_path(out)
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in lines:
+        line["submission"]["submitted_at"] -= 8 * 86_400
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    summary = json.loads(run("m08", file, "-o", out, "--wait-seconds", 60, "--json"))
+    assert (summary["rows"], summary["failed_rows"]) == (10, 0)
+    assert summary["seconds"] < 30
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
