@@ -135,6 +135,8 @@ def test_a_run_resumed_after_its_results_are_deleted_submits_them_again_at_once(
         # A first row that is no header, and a header of another width.
         (b'"1,5"\n2\n', ["row 1, column 1 is '1,5'"]),
         (b"1;2\n3;4\n", ["row 1, column 1 is '1;2'", "row 2, column 1 is '3;4'"]),
+        # pandas writes an index, which is no feature, below a name that is empty.
+        (b",a,b\n0,1,2\n1,3,4\n", ["the file has the index of a data frame"]),
         (b"a,b\n1,2,\n3,4,\n", ["the header has 2 cells and the row below it 3"]),
         # An empty line of one column: pandas writes nothing for a missing value, and reads no row.
         (b"a\n1\n\n3\n", ["line 3 is empty, which may be a missing value"]),
@@ -220,6 +222,11 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.parquet"
     duckdb.sql("SELECT 'x' AS name, 1 AS b").write_parquet(str(wrong))
     with pytest.raises(InputError, match=r"columns name \(VARCHAR\) are not numbers"):
+        check_file(wrong)
+    duckdb.sql("SELECT NULL AS a, 1 AS b").write_parquet(str(file))
+    assert list(read_rows(check_file(file))) == ["nan,1.0"]
+    duckdb.sql("SELECT 1 AS a, 7 AS __index_level_0__").write_parquet(str(wrong))
+    with pytest.raises(InputError, match="the index of a data frame"):
         check_file(wrong)
     # Their names contain those of numbers.
     duckdb.sql("SELECT [1] AS a, {'b': 1.5} AS b, MAP([1], [2]) AS c, INTERVAL 1 DAY AS d").write_parquet(str(wrong))

@@ -135,5 +135,6 @@ def _tell(summary: Summary, *, as_json: bool) -> None:
         shown = ", ".join(f"{version} ({count:,} rows)" for version, count in sorted(summary.model_versions.items()))
         say("warning", f"several model versions scored them: {shown}")
     if summary.failed_rows:
-        say("error", f"{summary.failed_rows:,} rows have no score; the column error says why")
+        rows, have = counted(summary.failed_rows, "row"), "has" if summary.failed_rows == 1 else "have"
+        say("error", f"{rows} {have} no score; the column error says why")
         raise typer.Exit(1)
