@@ -97,6 +97,15 @@ def test_a_run_of_bad_rows_ends_early_and_may_be_resumed_with_a_higher_limit(at:
     assert sum(bool(line["error"]) for line in output(out)) == 13
 
 
+def test_a_run_that_fails_before_its_first_answer_leaves_nothing(at: FakeAws, tmp_path: Path) -> None:
+    """A mistyped tenant is not the tenant of this output."""
+    file, out = write(tmp_path / "rows.csv", 10), tmp_path / "scores.csv"
+    at.routes = {**async_route_document("m08", "m80")}
+    run("m80", file, "-o", out, code=1)
+    assert list(tmp_path.iterdir()) == [file]
+    run("m08", file, "-o", out)
+
+
 def test_a_row_whose_refusal_speaks_of_something_expired_fails_alone(at: FakeAws, tmp_path: Path) -> None:
     at.bad_rows = {"7,1.75,1": b'{"error": "the card of this request has expired"}'}
     file, out = write(tmp_path / "rows.csv", 10), tmp_path / "scores.csv"
