@@ -132,6 +132,7 @@ class _Work:
     ) -> None:
         self._backfill, self._manifest, self._client, self._journal = backfill, manifest, client, journal
         self.failed = failed
+        self._rows_per_call = _rows_per_request(backfill)
         per_second = backfill.requests_per_second if backfill.shape.request_response else _SUBMISSIONS_PER_SECOND
         self._pace = Pace(per_second)
 
@@ -152,7 +153,10 @@ class _Work:
                 versions.append(reply.model_version)
                 return reply
 
-            results = score(rows, call, self.failed)
+            # A run that began on another hosting may have longer requests than this one should get.
+            results = [
+                result for part in in_chunks(rows, self._rows_per_call) for result in score(part, call, self.failed)
+            ]
             yield Answered(chunk, versions[-1] if versions else None, results)
 
     def submissions(self) -> Iterator[Answered]:

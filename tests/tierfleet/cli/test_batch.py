@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loopback import FakeAws, async_route_document, queued, score
+from loopback import FakeAws, async_route_document, queued, route_document, score
 from typer.testing import CliRunner
 
 from tierfleet.batch import run_state
@@ -127,6 +127,20 @@ def test_a_run_resumed_after_its_results_are_deleted_submits_them_again_at_once(
     summary = json.loads(run("m08", file, "-o", out, "--wait-seconds", 60, "--json"))
     assert (summary["rows"], summary["failed_rows"]) == (10, 0)
     assert summary["seconds"] < 30
+
+
+def test_a_run_resumed_after_a_move_to_a_shared_endpoint_sends_requests_that_suit_it(
+    at: FakeAws, tmp_path: Path
+) -> None:
+    file, out = write(tmp_path / "rows.csv", 250), tmp_path / "scores.csv"
+    at.asleep = True
+    run("m08", file, "-o", out, "--wait-seconds", 1, code=1)
+    assert json.loads(manifest_path(out).read_text())["rows_per_request"] == 5000
+    at.asleep = False
+    at.routes = route_document()
+    summary = json.loads(run("m08", file, "-o", out, "--requests-per-second", 1000, "--json"))
+    assert [float(line["score"]) for line in output(out)] == [score("m08", f"{row},{row / 4},1") for row in range(250)]
+    assert summary["requests"] == 3
 
 
 @pytest.mark.parametrize(
