@@ -40,6 +40,8 @@ class Backfill:
     out: Path
     shape: HostingShape
     """Of the tenant's endpoint."""
+    endpoint: str
+    """Its name in the routes."""
     container: str
     """As FleetClient.invoke has it: `primary`, or a container of a multi-container endpoint."""
     requests_per_second: float
@@ -164,7 +166,8 @@ class _Work:
         in_queue: dict[int, tuple[list[str], Submission]] = {}
         for chunk, rows in self._open_chunks():
             submission = self._journal.submissions.get(chunk)
-            if submission is None:
+            # An endpoint takes its queue with it, and only waits of hours would tell what of it was lost.
+            if submission is None or submission.endpoint != self._backfill.endpoint:
                 submission = self._submit(rows)
                 self._journal.submitted(chunk, submission)
             in_queue[chunk] = (rows, submission)

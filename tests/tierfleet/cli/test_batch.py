@@ -129,6 +129,20 @@ def test_a_run_resumed_after_its_results_are_deleted_submits_them_again_at_once(
     assert summary["seconds"] < 30
 
 
+def test_a_run_resumed_on_another_asynchronous_endpoint_submits_again_at_once(at: FakeAws, tmp_path: Path) -> None:
+    """Another instance type is another endpoint, and the old one took its queue with it."""
+    file, out = write(tmp_path / "rows.csv", 10), tmp_path / "scores.csv"
+    at.asleep = True
+    run("m08", file, "-o", out, "--wait-seconds", 1, code=1)
+    at.queue.clear()
+    at.asleep = False
+    journal = journal_path(out)
+    journal.write_text(journal.read_text().replace("async-m5-large", "async-c5-large"))
+    summary = json.loads(run("m08", file, "-o", out, "--wait-seconds", 60, "--json"))
+    assert (summary["rows"], summary["failed_rows"]) == (10, 0)
+    assert summary["seconds"] < 30
+
+
 def test_a_run_resumed_after_a_move_to_a_shared_endpoint_sends_requests_that_suit_it(
     at: FakeAws, tmp_path: Path
 ) -> None:

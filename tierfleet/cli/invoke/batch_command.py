@@ -101,6 +101,7 @@ def batch(
         file=file,
         out=out_file,
         shape=route.shape,
+        endpoint=route.endpoint,
         container=container,
         requests_per_second=requests_per_second or DEFAULT_REQUESTS_PER_SECOND,
         rows_per_request=rows_per_request,
