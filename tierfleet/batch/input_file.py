@@ -17,8 +17,12 @@ MISSING: Final = "nan"
 _SUFFIXES: Final = (".csv", ".parquet")
 _SHOWN_PROBLEMS: Final = 10
 _FETCHED_ROWS: Final = 10_000
-# DuckDB's names: TINYINT to HUGEINT with and without a sign, and the decimals' without their width.
-_NUMERIC: Final = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT|U?INTEGER|FLOAT|DOUBLE|REAL|DECIMAL(\(.*\))?|BOOLEAN")
+# DuckDB's names: TINYINT to HUGEINT with and without a sign, and the decimals' without their width. "NULL", in quotes,
+# is a column without any value, as pandas writes one of missing values only.
+_NUMERIC: Final = re.compile(r'U?(TINY|SMALL|BIG|HUGE)?INT|U?INTEGER|FLOAT|DOUBLE|REAL|DECIMAL(\(.*\))?|BOOLEAN|"NULL"')
+# pandas' own name for the column of an index without a name.
+_PANDAS_INDEX: Final = re.compile(r"__index_level_[0-9]+__")
+_WITHOUT_INDEX: Final = "the file has the index of a data frame, which is no feature; write it with index=False"
 _BEGINS_AS_NUMBER: Final = re.compile(r"[+-]?\.?[0-9]")
 _PATTERN: Final = re.compile(r"[*?\[]")
 
@@ -131,6 +135,12 @@ def _is_header(cells: list[str]) -> bool:
     return all(cell and _float(cell) is None for cell in cells) and not all(map(_BEGINS_AS_NUMBER.match, cells))
 
 
+def _is_header_of_an_index(cells: list[str]) -> bool:
+    """Whether it is a header but for cells without a name, as pandas writes an index."""
+    named = [cell for cell in cells if cell]
+    return bool(named) and len(named) < len(cells) and _is_header(named)
+
+
 def _csv_cells(path: Path) -> Iterator[list[str]]:
     try:
         # utf-8-sig: spreadsheets put a byte order mark first.
@@ -139,6 +149,8 @@ def _csv_cells(path: Path) -> Iterator[list[str]]:
             first = next(lines, None)
             if first is None:
                 return
+            if _is_header_of_an_index(first):
+                raise InputError(f"{path}: {_WITHOUT_INDEX}")
             if _is_header(first):
                 header, first = first, next(lines, None)
                 if first is None:
@@ -168,6 +180,8 @@ def _parquet_cells(path: Path) -> Iterator[list[str]]:
         with duckdb.connect() as connection:
             columns = connection.execute("DESCRIBE " + rows_of_it, [name]).fetchall()
             wrong = [f"{name} ({kind})" for name, kind, *_ in columns if not _NUMERIC.fullmatch(kind)]
+            if any(_PANDAS_INDEX.fullmatch(name) for name, *_ in columns):
+                raise InputError(f"{path}: {_WITHOUT_INDEX}")
             if wrong:
                 raise InputError(f"{path}: columns {', '.join(wrong[:_SHOWN_PROBLEMS])} are not numbers; remove them")
             connection.execute(rows_of_it, [name])

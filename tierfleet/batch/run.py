@@ -40,6 +40,8 @@ class Backfill:
     out: Path
     shape: HostingShape
     """Of the tenant's endpoint."""
+    endpoint: str
+    """Its name in the routes."""
     container: str
     """As FleetClient.invoke has it: `primary`, or a container of a multi-container endpoint."""
     requests_per_second: float
@@ -132,6 +134,7 @@ class _Work:
     ) -> None:
         self._backfill, self._manifest, self._client, self._journal = backfill, manifest, client, journal
         self.failed = failed
+        self._rows_per_call = _rows_per_request(backfill)
         per_second = backfill.requests_per_second if backfill.shape.request_response else _SUBMISSIONS_PER_SECOND
         self._pace = Pace(per_second)
 
@@ -152,7 +155,10 @@ class _Work:
                 versions.append(reply.model_version)
                 return reply
 
-            results = score(rows, call, self.failed)
+            # A run that began on another hosting may have longer requests than this one should get.
+            results = [
+                result for part in in_chunks(rows, self._rows_per_call) for result in score(part, call, self.failed)
+            ]
             yield Answered(chunk, versions[-1] if versions else None, results)
 
     def submissions(self) -> Iterator[Answered]:
@@ -160,7 +166,8 @@ class _Work:
         in_queue: dict[int, tuple[list[str], Submission]] = {}
         for chunk, rows in self._open_chunks():
             submission = self._journal.submissions.get(chunk)
-            if submission is None:
+            # An endpoint takes its queue with it, and only waits of hours would tell what of it was lost.
+            if submission is None or submission.endpoint != self._backfill.endpoint:
                 submission = self._submit(body_of(rows))
                 self._journal.submitted(chunk, submission)
             in_queue[chunk] = (rows, submission)

@@ -146,7 +146,7 @@ class Journal:
 
     def __init__(self, out: Path, manifest: Manifest) -> None:
         """Raises InputError if another process has it open or a line is damaged, and OSError."""
-        self._path, self._manifest = journal_path(out), manifest
+        self._out, self._path, self._manifest = out, journal_path(out), manifest
         self._file = self._path.open("a+b")
         self.offsets: dict[int, int] = {}
         """Where the line of each answered request is, by its number."""
@@ -165,7 +165,12 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        if failed is not None and not self.offsets and not self.submissions:
+            # Nothing to resume: a mistyped tenant must not occupy the output.
+            with _one_at_a_time(self._out):
+                manifest_path(self._out).unlink(missing_ok=True)
+                self._path.unlink(missing_ok=True)
         self._file.close()
 
     def submitted(self, chunk: int, submission: Submission) -> None:

@@ -120,7 +120,9 @@ def check_file(path: Path) -> CheckedFile:
         problems += [*check_sizes(whole), *check_generations(whole)]
     config = None if errors_of(problems) else FleetConfig.model_validate(document)
     file = shown_path(path)
-    return CheckedFile(path, config, tuple(replace(item, file=file, value=plain(item.value)) for item in problems))
+    placed = (replace(item, file=file, value=plain(item.value)) for item in problems)
+    # Several containers may find the same fault in one value of their tier.
+    return CheckedFile(path, config, tuple({str(problem): problem for problem in placed}.values()))
 
 
 def _has_one_default(tiers: Mapping[str, AnyTier]) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loopback import FakeAws, async_route_document, queued, score
+from loopback import FakeAws, async_route_document, queued, route_document, score
 from typer.testing import CliRunner
 
 from tierfleet.batch import run_state
@@ -107,6 +107,66 @@ def test_a_run_of_bad_rows_ends_early_and_may_be_resumed_with_a_higher_limit(at:
     assert sum(bool(line["error"]) for line in output(out)) == 13
 
 
+def test_a_run_that_fails_before_its_first_answer_leaves_nothing(at: FakeAws, tmp_path: Path) -> None:
+    """A mistyped tenant is not the tenant of this output."""
+    file, out = write(tmp_path / "rows.csv", 10), tmp_path / "scores.csv"
+    at.routes = {**async_route_document("m08", "m80")}
+    run("m80", file, "-o", out, code=1)
+    assert list(tmp_path.iterdir()) == [file]
+    run("m08", file, "-o", out)
+
+
+def test_a_row_whose_refusal_speaks_of_something_expired_fails_alone(at: FakeAws, tmp_path: Path) -> None:
+    at.bad_rows = {"7,1.75,1": b'{"error": "the card of this request has expired"}'}
+    file, out = write(tmp_path / "rows.csv", 10), tmp_path / "scores.csv"
+    run("m08", file, "-o", out, code=1)
+    assert [int(line["row"]) for line in output(out) if line["error"]] == [8]
+
+
+def test_a_run_resumed_after_its_results_are_deleted_submits_them_again_at_once(at: FakeAws, tmp_path: Path) -> None:
+    file, out = write(tmp_path / "rows.csv", 10), tmp_path / "scores.csv"
+    at.asleep = True
+    run("m08", file, "-o", out, "--wait-seconds", 1, code=1)
+    at.queue.clear()
+    at.asleep = False
+    journal = journal_path(out)
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in lines:
+        line["submission"]["submitted_at"] -= 8 * 86_400
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    summary = json.loads(run("m08", file, "-o", out, "--wait-seconds", 60, "--json"))
+    assert (summary["rows"], summary["failed_rows"]) == (10, 0)
+    assert summary["seconds"] < 30
+
+
+def test_a_run_resumed_on_another_asynchronous_endpoint_submits_again_at_once(at: FakeAws, tmp_path: Path) -> None:
+    """Another instance type is another endpoint, and the old one took its queue with it."""
+    file, out = write(tmp_path / "rows.csv", 10), tmp_path / "scores.csv"
+    at.asleep = True
+    run("m08", file, "-o", out, "--wait-seconds", 1, code=1)
+    at.queue.clear()
+    at.asleep = False
+    journal = journal_path(out)
+    journal.write_text(journal.read_text().replace("async-m5-large", "async-c5-large"))
+    summary = json.loads(run("m08", file, "-o", out, "--wait-seconds", 60, "--json"))
+    assert (summary["rows"], summary["failed_rows"]) == (10, 0)
+    assert summary["seconds"] < 30
+
+
+def test_a_run_resumed_after_a_move_to_a_shared_endpoint_sends_requests_that_suit_it(
+    at: FakeAws, tmp_path: Path
+) -> None:
+    file, out = write(tmp_path / "rows.csv", 250), tmp_path / "scores.csv"
+    at.asleep = True
+    run("m08", file, "-o", out, "--wait-seconds", 1, code=1)
+    assert json.loads(manifest_path(out).read_text())["rows_per_request"] == 5000
+    at.asleep = False
+    at.routes = route_document()
+    summary = json.loads(run("m08", file, "-o", out, "--requests-per-second", 1000, "--json"))
+    assert [float(line["score"]) for line in output(out)] == [score("m08", f"{row},{row / 4},1") for row in range(250)]
+    assert summary["requests"] == 3
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -122,6 +182,8 @@ def test_a_run_of_bad_rows_ends_early_and_may_be_resumed_with_a_higher_limit(at:
         # A first row that is no header, and a header of another width.
         (b'"1,5"\n2\n', ["row 1, column 1 is '1,5'"]),
         (b"1;2\n3;4\n", ["row 1, column 1 is '1;2'", "row 2, column 1 is '3;4'"]),
+        # pandas writes an index, which is no feature, below a name that is empty.
+        (b",a,b\n0,1,2\n1,3,4\n", ["the file has the index of a data frame"]),
         (b"a,b\n1,2,\n3,4,\n", ["the header has 2 cells and the row below it 3"]),
         # An empty line of one column: pandas writes nothing for a missing value, and reads no row.
         (b"a\n1\n\n3\n", ["line 3 is empty, which may be a missing value"]),
@@ -207,6 +269,11 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.parquet"
     duckdb.sql("SELECT 'x' AS name, 1 AS b").write_parquet(str(wrong))
     with pytest.raises(InputError, match=r"columns name \(VARCHAR\) are not numbers"):
+        check_file(wrong)
+    duckdb.sql("SELECT NULL AS a, 1 AS b").write_parquet(str(file))
+    assert list(read_rows(check_file(file))) == ["nan,1.0"]
+    duckdb.sql("SELECT 1 AS a, 7 AS __index_level_0__").write_parquet(str(wrong))
+    with pytest.raises(InputError, match="the index of a data frame"):
         check_file(wrong)
     # Their names contain those of numbers.
     duckdb.sql("SELECT [1] AS a, {'b': 1.5} AS b, MAP([1], [2]) AS c, INTERVAL 1 DAY AS d").write_parquet(str(wrong))
@@ -445,6 +512,7 @@ def test_a_request_that_is_submitted_again_is_noted_with_the_version_that_answer
         file=check_file(write(tmp_path / "rows.csv", 3)),
         out=tmp_path / "scores.csv",
         shape=ASYNC,
+        endpoint=queued("m08"),
         container="primary",
         requests_per_second=5.0,
         rows_per_request=None,

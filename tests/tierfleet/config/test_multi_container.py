@@ -180,7 +180,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
     "a Graviton type": (
         trio(instance_type="ml.m6g.large"),
         {},
-        [("tiers.trio", "instance_type", "sagemaker-xgboost 1.7-1 is built for x86 only")] * 3,
+        [("tiers.trio", "instance_type", "sagemaker-xgboost 1.7-1 is built for x86 only")],
     ),
     "a GPU type": (trio(instance_type="ml.g5.xlarge"), {}, [("tiers.trio", "instance_type", "")]),
     "a burstable type": (trio(instance_type="ml.t2.medium"), {}, [("tiers.trio", "instance_type", "burstable")]),

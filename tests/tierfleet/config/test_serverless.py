@@ -36,10 +36,14 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, str
         [("tiers.rare", "memory_size_in_mb", "must be 1024, 2048, 3072, 4096, 5120 or 6144")],
     ),
     "concurrency beyond 200": (rare(max_concurrency=201), {}, [("tiers.rare", "max_concurrency", "200")]),
+    # Both at once: neither hides the other.
     "more kept warm than may run": (
         rare(provisioned_concurrency=6),
-        {},
-        [("tiers", "rare", "provisioned_concurrency = 6 is above max_concurrency = 5")],
+        {"network_isolation": True},
+        [
+            ("tiers.rare", "provisioned_concurrency", "is above max_concurrency = 5"),
+            ("tiers.rare", "hosting", "network_isolation is true"),
+        ],
     ),
     "a VPC": (rare(), {"network": NETWORK}, [("tiers.rare", "hosting", "cannot be in a VPC")]),
     "isolation": (

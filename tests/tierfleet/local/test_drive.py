@@ -21,7 +21,7 @@ from tierfleet.cli import app
 from tierfleet.config import load
 from tierfleet.config.container import Probe
 from tierfleet.local.drive import _CALLERS as CALLERS
-from tierfleet.local.drive import Drive, published_tenants
+from tierfleet.local.drive import Drive, one_of_each_tier, published_tenants
 from tierfleet.local.drive import drive as real_drive
 from tierfleet.local.status import FleetStatus
 from tierfleet.models.publish import publish
@@ -171,3 +171,20 @@ def test_a_local_emulator_that_goes_away_meanwhile_is_one_sentence(
     assert result.exit_code == 2
     assert result.stderr.startswith("error: the local emulator does not answer (Could not connect")
     assert emulator.calls == 0
+
+
+def test_a_short_run_calls_every_tier() -> None:
+    """A serverless or an asynchronous tenant gets few of the calls, and the showcase has one of each."""
+    fleet = load(CONFIG / "showcase-dev.toml")
+    first = one_of_each_tier(fleet, ["m01", "m02", "m03", "m07", "m08", "m11", "m12"])
+    assert first == ["m01", "m02", "m07", "m08", "m11", "m12"]
+    called: list[str] = []
+
+    class Noting:
+        def invoke(self, tenant: str, *_: Any, **__: Any) -> Reply:
+            called.append(tenant)
+            return REPLY
+
+    weights = {"m01": 1.0, "m07": 0.0}
+    Drive(Noting(), lambda _: PROBE, weights, first=["m01", "m07"]).run(requests_per_second=1, seconds=0.1)  # type: ignore[arg-type]
+    assert sorted(called)[-1] == "m07"

@@ -102,6 +102,7 @@ def batch(
         file=file,
         out=out_file,
         shape=route.shape,
+        endpoint=route.endpoint,
         container=container,
         requests_per_second=requests_per_second or DEFAULT_REQUESTS_PER_SECOND,
         rows_per_request=rows_per_request,
@@ -136,5 +137,6 @@ def _tell(summary: Summary, *, as_json: bool) -> None:
         shown = ", ".join(f"{version} ({count:,} rows)" for version, count in sorted(summary.model_versions.items()))
         say("warning", f"several model versions scored them: {shown}")
     if summary.failed_rows:
-        say("error", f"{summary.failed_rows:,} rows have no score; the column error says why")
+        rows, have = counted(summary.failed_rows, "row"), "has" if summary.failed_rows == 1 else "have"
+        say("error", f"{rows} {have} no score; the column error says why")
         raise typer.Exit(1)

@@ -22,8 +22,9 @@ def local_drive(
 ) -> None:
     """Call a fleet in the local emulator: 80 % dedicated tenants, 19 % tenants on warm-up lists, 1 % others.
 
-    Every call sends the probe row by FleetClient. Exit code 1 if one was not answered, else 130 after
-    Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, which end it early: the calls under way are waited for.
+    A tenant of each tier is called first. Every call sends the probe row by FleetClient. Exit code 1 if one was not
+    answered, else 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, which end it early: the calls under way are
+    waited for.
     """
     from tierfleet.local.drive import drive
     from tierfleet.local.status import FleetStatus, InstanceWatch, fleet_status

@@ -5,9 +5,9 @@ afterwards, and the month costs only the seconds in which calls ran.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from tierfleet.aws_limits import LONGEST_CALL_SECONDS
 from tierfleet.config.hosting.tier import HostedTier, RestOfFile
@@ -71,15 +71,6 @@ class ServerlessTier(HostedTier):
     alarms: ServerlessAlarmLimits
     """When to call for a person."""
 
-    @model_validator(mode="after")
-    def _provisioned_fits(self) -> Self:
-        if self.provisioned_concurrency is not None and self.provisioned_concurrency > self.max_concurrency:
-            raise ValueError(
-                f"provisioned_concurrency = {self.provisioned_concurrency} is above max_concurrency = "
-                f"{self.max_concurrency}; lower it or raise max_concurrency"
-            )
-        return self
-
     @property
     def capacity(self) -> str:
         """The size of one endpoint, for `config show`."""
@@ -91,8 +82,11 @@ class ServerlessTier(HostedTier):
         return STACK_RESOURCES
 
     def check(self, where: str, rest: RestOfFile, /) -> Iterator[Problem]:
-        """What the rest of the file must not say where a tier is serverless."""
-        word = self.hosting
+        """What the rest of the file must not say where a tier is serverless, and that the concurrencies fit."""
+        word, provisioned, most = self.hosting, self.provisioned_concurrency, self.max_concurrency
+        if provisioned is not None and provisioned > most:
+            message = f"is above max_concurrency = {most}"
+            yield Problem(where, "provisioned_concurrency", provisioned, message, "lower it or raise max_concurrency")
         if rest.region is not None and rest.region not in REGIONS:
             message = f"SageMaker has no serverless endpoints in {rest.region}"
             fix = 'use hosting = "dedicated", or a region of docs/choosing.md'

@@ -209,7 +209,8 @@ class FleetClient:
         timeout_seconds: how long to wait. It asks S3 at pauses that grow to 5 s. An endpoint that has scaled to zero
         needs minutes to wake up.
 
-        Raises DeadlineExceededError if there is no result in time; the same submission may be waited for again.
+        Raises DeadlineExceededError if there is no result in time; the same submission may be waited for again, until
+        no request of its age can have a result (RequestExpiredError).
         Raises PayloadRejectedError, ModelFailedError, RequestExpiredError or InferenceFailedError for a request that
         failed, AccessDeniedError if the caller may not read the bucket, and CallError otherwise.
         """

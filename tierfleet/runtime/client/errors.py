@@ -67,7 +67,7 @@ class InferenceFailedError(CallError):
 
 
 class RequestExpiredError(CallError):
-    """An asynchronous request was too long in the queue, or ran too long."""
+    """An asynchronous request was too long in the queue, or ran too long, or it is so old that its result is gone."""
 
 
 class AccessDeniedError(CallError):
@@ -134,8 +134,9 @@ _REMEDY: Final[Mapping[type[CallError], str]] = {
     DeadlineExceededError: "give the call more time, or warm the tenant up",
 }
 _MODEL_ERROR: Final = re.compile(r"Received (?P<side>client|server) error \(\d+\)")
-# AWS documents no sentence. A model server's own text may speak of an expired card.
+# AWS documents no sentence. A model server's reply, which is often JSON, may say that a card or a session expired.
 _EXPIRED: Final = re.compile(r"\brequest\b[^.]{0,40}\bexpired\b", re.IGNORECASE)
+_OF_A_MODEL_SERVER: Final = ("{", "[", "<", '"')
 # A failure object may be a whole traceback of the model server.
 _LONGEST_FAILURE_CHARACTERS: Final = 300
 _NETWORK: Final = "check the network, the region and AWS_ENDPOINT_URL"
@@ -212,9 +213,19 @@ def _kind_of_failure(text: str) -> tuple[type[CallError], Kind | None]:
         if model_error["side"] == "client":
             return PayloadRejectedError, Kind.PAYLOAD
         return ModelFailedError, Kind.MODEL
-    if _EXPIRED.search(text):
+    if _EXPIRED.search(text) and not text.startswith(_OF_A_MODEL_SERVER):
         return RequestExpiredError, None
     return InferenceFailedError, None
+
+
+def gone_error(request: str, *, seconds: float, tenant: str, endpoint: str) -> CallError:
+    """The error of an asynchronous request without an outcome that is too old to get one."""
+    sentence = (
+        f"{_where(tenant, endpoint)}: request {request} has neither a result nor a failure, and none lives longer than "
+        f"{seconds / 3600:g} hours: the bucket's life cycle deleted its result (expire_after_days), or its endpoint "
+        "went with its queue; submit it again"
+    )
+    return RequestExpiredError(sentence, tenant=tenant, endpoint=endpoint)
 
 
 def too_late_error(lookup: Lookup | None, *, seconds: float, tenant: str, endpoint: str | None) -> CallError:

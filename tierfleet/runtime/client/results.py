@@ -16,12 +16,14 @@ from tierfleet.runtime.client.errors import (
     CallError,
     DeadlineExceededError,
     RequestInvalidError,
+    gone_error,
     inference_error,
     unread_error,
 )
 from tierfleet.runtime.client.reply import Reply, Timings
 from tierfleet.runtime.client.request_check import MOST_SECONDS
 from tierfleet.runtime.client.submission import Submission, split_location
+from tierfleet.runtime.hosting.asynchronous import MOST_INVOCATION_SECONDS, MOST_TTL_SECONDS
 from tierfleet.runtime.time_limit import time_limit
 
 if TYPE_CHECKING:
@@ -30,10 +32,17 @@ if TYPE_CHECKING:
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
 _GROWTH: Final = 1.5
+# After this age a request is neither in the queue nor at work. The quarter of an hour is for uploads and for the clocks
+# of two machines.
+LONGEST_LIFE_SECONDS: Final = MOST_TTL_SECONDS + MOST_INVOCATION_SECONDS + 900
 # How many of the oldest requests are looked at before each pause. A queue is about first come, first served.
 OLDEST_LOOKED_AT: Final = 8
 
 Progress = Callable[[int, int], object]
+
+
+class _LaterError(Exception):
+    """S3 did not say whether there is an object."""
 
 
 def check_submissions(submissions: object, timeout_seconds: object) -> None:
@@ -58,6 +67,7 @@ class Results:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
+    wall_clock: Callable[[], float] = time.time
     _started: float = field(init=False)
     _last_problem: str = field(init=False, default="")
 
@@ -106,19 +116,29 @@ class Results:
 
     def _look(self, submission: Submission) -> Reply | None:
         """The reply; None while there is neither it nor a failure. Raises CallError."""
-        # The reply first: nearly every request succeeds, so a look at a finished one is one GET.
-        output = self._read(submission, submission.output_location)
-        if output is not None:
-            body, content_type = output
-            return self._reply(submission, body, content_type)
-        failure = self._read(submission, submission.failure_location)
+        try:
+            # The reply first: nearly every request succeeds, so a look at a finished one is one GET.
+            output = self._read(submission, submission.output_location)
+            if output is not None:
+                body, content_type = output
+                return self._reply(submission, body, content_type)
+            failure = self._read(submission, submission.failure_location)
+        except _LaterError:
+            return None
         if failure is not None:
             text = failure[0].decode("utf-8", "replace")
             raise inference_error(text, tenant=submission.tenant, endpoint=submission.endpoint)
+        if self.wall_clock() - submission.submitted_at > LONGEST_LIFE_SECONDS:
+            raise gone_error(
+                submission.inference_id,
+                seconds=LONGEST_LIFE_SECONDS,
+                tenant=submission.tenant,
+                endpoint=submission.endpoint,
+            )
         return None
 
     def _read(self, submission: Submission, location: str) -> tuple[bytes, str] | None:
-        """Body and content type of an object; None while it is missing, or S3 fails for a moment. Raises CallError."""
+        """Body and content type of an object; None while it is missing. Raises _LaterError and CallError."""
         try:
             bucket, key = split_location(location)
             with time_limit(max(0.0, self._seconds_left())):
@@ -133,7 +153,7 @@ class Results:
                 return None
             if verdict.retryable:
                 self._last_problem = verdict.sentence
-                return None
+                raise _LaterError from error
             raise unread_error(verdict, RESULT, tenant=submission.tenant, endpoint=submission.endpoint) from error
 
     def _reply(self, submission: Submission, body: bytes, content_type: str) -> Reply:

@@ -120,8 +120,9 @@ class AsyncRequest:
         if (self.body is None) == (self.s3 is None):
             given = "neither" if self.body is None else "both"
             wrong.append(f"{given} of body and s3 given, allowed: one of them")
-        if self.body is not None and len(self.body) > MAX_INPUT_BYTES:
-            wrong.append(f"the body has {len(self.body):,} bytes, allowed: up to {MAX_INPUT_BYTES:,}")
+        # SageMaker takes an empty Body for none.
+        if self.body is not None and not 1 <= len(self.body) <= MAX_INPUT_BYTES:
+            wrong.append(f"the body has {len(self.body):,} bytes, allowed: 1 to {MAX_INPUT_BYTES:,}")
         if self.s3 is not None and not (
             isinstance(self.s3, str)
             and _S3_LOCATION.fullmatch(self.s3)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from tierfleet.runtime.client import (
     Submission,
 )
 from tierfleet.runtime.client import submission as submission_module
-from tierfleet.runtime.client.results import LONGEST_PAUSE_SECONDS, OLDEST_LOOKED_AT
+from tierfleet.runtime.client.results import LONGEST_LIFE_SECONDS, LONGEST_PAUSE_SECONDS, OLDEST_LOOKED_AT
 from tierfleet.runtime.hosting.asynchronous import MAX_INLINE_BYTES
 from tierfleet.runtime.route_document import RoutesError
 from tierfleet.runtime.route_parsing import parse_routes
@@ -126,6 +127,7 @@ def test_an_object_of_the_tenants_own_prefix_is_submitted_as_it_is(aws: FakeAws,
     ("arguments", "words"),
     [
         ({}, ["neither of body and s3"]),
+        ({"body": b""}, ["the body has 0 bytes, allowed: 1 to"]),
         ({"body": ROW, "s3": "s3://b/k"}, ["both of body and s3"]),
         ({"s3": "https://b/k"}, ["s3 is 'https://b/k', allowed: s3://bucket/key"]),
         (
@@ -200,6 +202,9 @@ def test_a_submission_is_repeated_after_a_throttle_and_uploads_once(aws: FakeAws
         (b'{"message": "Unknown task"}', InferenceFailedError),
         (b"\xff" * 1000, InferenceFailedError),
         (b"", InferenceFailedError),
+        # A model server's own words.
+        (b'{"error": "the card of this request has expired"}', InferenceFailedError),
+        (b"ValueError: the session has expired", InferenceFailedError),
     ],
 )
 def test_a_failure_is_a_typed_error_with_its_text(
@@ -229,6 +234,26 @@ def test_a_wait_ends_at_its_deadline_and_polls_seldom(aws: FakeAws, timed: Calla
     assert aws.count("GetObject") - before < 2 * (600 / LONGEST_PAUSE_SECONDS + 15)
     aws.wake_up()
     assert client.result(submission, timeout_seconds=1).predictions == [score("m08", "1,2,3")]
+
+
+def test_a_request_too_old_to_get_a_result_is_not_waited_for(
+    aws: FakeAws, timed: Callable[[Time], FleetClient]
+) -> None:
+    """The bucket's life cycle has deleted its result, or its endpoint took its queue with it."""
+    aws.asleep = True
+    time = Time(lambda _: aws.down.clear())
+    client = timed(time)
+    submission = client.submit("m08", ROW)
+    old = replace(submission, submitted_at=submission.submitted_at - LONGEST_LIFE_SECONDS - 60)
+    with pytest.raises(RequestExpiredError, match=r"neither a result nor a failure.*submit it again"):
+        client.result(old, timeout_seconds=600)
+    assert time.pauses == []
+    aws.down.add("s3")
+    with pytest.raises(RequestExpiredError):
+        client.result(old, timeout_seconds=600)
+    assert len(time.pauses) == 1  # while S3 does not say what it has, the result may be there
+    aws.wake_up()
+    assert client.result(old, timeout_seconds=1).predictions == [score("m08", "1,2,3")]
 
 
 def test_many_waits_are_bounded_together_and_told_in_order(aws: FakeAws, timed: Callable[[Time], FleetClient]) -> None:
