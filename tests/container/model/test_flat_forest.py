@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +193,28 @@ def test_a_forest_of_another_model_is_refused(trained: dict[str, Trained], tmp_p
     wider = replace(metadata, features=9, size_bytes=len(alone))
     with pytest.raises(BadModel, match="describes another model"):
         load(artefact(tmp_path / "p", alone, wider))
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_long_metadata_is_neither_copied_nor_searched(
+    beside: bool, trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    # Both hold the interpreter's lock: 200 MB of metadata stopped every tenant's replies for 2 seconds.
+    saved, metadata = packaged(trained["binary"])
+    model = replace(tree_model(read_document(saved)), metadata={"padding": "x" * (16 << 20)})
+    forest = write_forest(model, contributions=True)
+    own = metadata if beside else replace(metadata, size_bytes=len(forest))
+    url = artefact(tmp_path / "m", forest, own, beside=saved if beside else None)
+    tracemalloc.start()
+    try:
+        if beside:
+            with pytest.raises(BadModel, match="bytes of metadata; next to a model file at most 4194304 are read"):
+                load(url)
+        else:
+            assert b'"f0"' in load(url).names_json()
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_rows_are_preprocessed_as_for_a_booster(
