@@ -344,7 +344,12 @@ def test_the_log_says_that_forests_cannot_be_read(start: Callable[..., RunningSe
     container = str(Path(loading.__file__).parents[2])
     server = start(SAGEMAKER_MULTI_MODEL="true", PYTHONPATH=os.pathsep.join([str(tmp_path / "path"), container]))
     assert server.ask("GET", "/ping").status == 200
-    warnings = [
-        line["message"] for line in server.log_lines() if "XGBoost serves every model" in line.get("message", "")
-    ]
-    assert len(warnings) == 1
+
+    def warnings() -> list[str]:
+        messages = [line.get("message", "") for line in server.log_lines()]
+        return [message for message in messages if "XGBoost serves every model" in message]
+
+    deadline = time.monotonic() + 10  # another thread writes the log
+    while not warnings() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(warnings()) == 1
