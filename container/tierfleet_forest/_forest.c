@@ -431,6 +431,7 @@ static PyGetSetDef attributes[] = {
     {"features", get_count, NULL, "Values of a row.", COUNT(head.features)},
     {"form", get_form, NULL, "'A' (four bytes a node) or 'B' (eight).", NULL},
     {"metadata", get_metadata, NULL, "The file's metadata: a JSON object as bytes, or none.", NULL},
+    {"metadata_bytes", get_count, NULL, "Length of the metadata, which `metadata` copies.", COUNT(head.metadata_bytes)},
     {"no_contributions", get_no_contributions, NULL, "Why `contributions` raises ForestError; empty where it does not.",
      NULL},
     {"outputs", get_count, NULL, "Margins of a row.", COUNT(head.outputs)},

@@ -10,6 +10,7 @@ class Forest:
     features: int
     form: str
     metadata: bytes
+    metadata_bytes: int
     no_contributions: str
     outputs: int
     path_length: int

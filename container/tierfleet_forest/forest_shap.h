@@ -37,6 +37,8 @@ typedef struct {
 
 const char *forest_no_contributions(const Forest *f)
 {
+    if (f->head.sum_bytes != 4 || f->head.vector_leaves)
+        return "contributions are for XGBoost's models with one value in a leaf";
     if (!f->head.covers)
         return "this forest has no covers, which contributions need; convert the model again with contributions";
     if (f->depth > MAX_SHAP_DEPTH)

@@ -5,6 +5,7 @@ a threshold `t` exactly if it is below the next float32 above `t`. For a `t` ins
 is the limit.
 """
 
+import math
 import re
 from itertools import pairwise
 from typing import Any
@@ -24,6 +25,7 @@ _TRANSFORMS = {
     **dict.fromkeys(("binary", "multiclassova", "cross_entropy"), layout.SIGMOID),
     "multiclass": layout.SOFTMAX,
 }
+_WITH_SIGMOID = ("binary", "multiclassova")  # LightGBM refuses these without one
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2  # bits of decision_type; the two bits above them say which values are missing
 _MISSING = np.array([layout.MISSING_NEVER, layout.MISSING_ZERO, layout.MISSING_NAN], np.uint8)
 _ZERO = np.float32(layout.ZERO)
@@ -93,7 +95,10 @@ def _transform(objective: str, outputs: int) -> tuple[int, float]:
     if name != "multiclass" and name != "multiclassova" and outputs > 1 and name:
         raise ConvertError(f"the objective {objective!r} with {outputs} outputs is not covered")
     sigmoid = [setting.removeprefix("sigmoid:") for setting in settings if setting.startswith("sigmoid:")]
-    return _TRANSFORMS.get(name, layout.IDENTITY), float(sigmoid[0]) if sigmoid else 1.0
+    parameter = float(sigmoid[0]) if sigmoid else 1.0
+    if not 0 < parameter < math.inf or (not sigmoid and name in _WITH_SIGMOID):
+        raise ConvertError(f"the objective {objective!r} has no sigmoid above 0; save the LightGBM model again")
+    return _TRANSFORMS.get(name, layout.IDENTITY), parameter
 
 
 def _tree(fields: dict[str, str]) -> tuple[dict[str, Numbers], dict[int, CategorySet]]:

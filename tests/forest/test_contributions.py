@@ -94,6 +94,12 @@ def test_contributions_of_the_vectors() -> None:
         assert np.abs(shares - expected).max() <= 1e-5 * (1 + np.abs(expected).sum(axis=1).max()), vector["name"]
 
 
+@pytest.mark.parametrize("kind", [{"sum_bytes": 8}, {"vector_leaves": True}])
+def test_a_forest_that_can_have_no_covers_is_not_to_be_converted_again(kind: dict[str, Any]) -> None:
+    forest = tierfleet_forest.loads(assemble(random_parts(np.random.default_rng(2), **kind)))
+    assert forest.no_contributions == "contributions are for XGBoost's models with one value in a leaf"
+
+
 def test_a_forest_without_covers_says_so(tmp_path: Path) -> None:
     booster, rows, model = trained(replaced())
     forest = tierfleet_forest.loads(write_forest(model))

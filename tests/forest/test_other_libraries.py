@@ -94,6 +94,10 @@ def test_the_source_is_said() -> None:
     [
         (b"objective=regression", b"objective=regression sqrt", "sqrt"),
         (b"objective=regression", b"objective=cross_entropy_lambda", "cross_entropy_lambda"),
+        (b"objective=regression", b"objective=binary", "no sigmoid above 0"),
+        (b"objective=regression", b"objective=binary sigmoid:nan", "no sigmoid above 0"),
+        (b"objective=regression", b"objective=binary sigmoid:inf", "no sigmoid above 0"),
+        (b"objective=regression", b"objective=multiclassova sigmoid:-1", "no sigmoid above 0"),
         (b"version=v4", b"version=v9", "v9"),
         (b"is_linear=0", b"is_linear=1", "linear_tree"),
         (b"end of trees", b"", "too early"),

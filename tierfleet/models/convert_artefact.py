@@ -113,7 +113,7 @@ def _served(
 
     if not is_forest(content):
         return served(content, "all")  # packaging cut it already
-    sha256 = str(json.loads(forest.metadata)["source"]["sha256"])
+    sha256 = _source_sha256(forest.metadata)
     source = source_of(sha256)
     if source is None:
         raise ValueError(
@@ -126,6 +126,22 @@ def _served(
         if _same_scores(forest, made, source):
             return made
     raise ValueError("its source gives other scores than the version; publish the file that training wrote")
+
+
+def _source_sha256(metadata: bytes) -> str:
+    """The checksum of the file that a forest was made from, by its metadata; ValueError if XGBoost reads no such."""
+    try:
+        source = json.loads(metadata)["source"]
+        library, sha256 = source.get("library", "xgboost"), source.get("sha256")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        library, sha256 = "xgboost", None
+    if library in ("lightgbm", "scikit-learn"):
+        raise ValueError(f"its flat forest was made from a model of {library}, which has no other form")
+    if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise ValueError(
+            "its flat forest does not say which file it was made from; publish the file that training wrote"
+        )
+    return sha256
 
 
 def _same_scores(forest: Any, made: "Served", source: bytes) -> bool:

@@ -143,10 +143,11 @@ def _why_not(file: Path, depth: int) -> str | None:
 def _recognised(head: bytes) -> tuple[str | None, str | None]:
     """What a foreign file is, or else which of XGBoost's formats; needs the extra `models`, else (None, None)."""
     try:
-        from tierfleet_server.publishing.foreign import foreign_format, model_format
+        from tierfleet_server.model.flat_forest import is_forest
+        from tierfleet_server.publishing.foreign import describe_bytes, foreign_format, model_format
     except ImportError:
         return None, None
-    what = foreign_format(head) if head.strip() else None
+    what = describe_bytes(head) if is_forest(head) else foreign_format(head) if head.strip() else None
     return what, None if what else model_format(head)
 
 
@@ -169,5 +170,6 @@ def _candidates(path: Path) -> Iterator[Path]:
 def _version(file: Path) -> str:
     suffix = next((suffix for suffix in SUFFIXES if file.name.endswith(suffix)), "")
     if not suffix:
-        raise ValueError(f"{file}: a model is {', '.join(SUFFIXES)}; save it with Booster.save_model")
+        why = _why_not(file, 2) or f"has another ending than {', '.join(SUFFIXES)}; save it with Booster.save_model"
+        raise ValueError(f"{file} {why}")
     return file.name.removesuffix(suffix)

@@ -60,8 +60,8 @@ def package(
     """The tar.gz of a model file for an image, by default the dense server.
 
     An artefact that was packaged before is taken as it is; so is one that holds a bare model, if the image reads that
-    exactly. verify: compare scores, which validation has done already. Raises ValueError with one sentence for a model
-    that must not be served.
+    exactly, or a bare flat forest. verify: compare scores, which validation has done already. Raises ValueError with
+    one sentence for a model that must not be served.
     """
     # Needs XGBoost: the extra "models".
     from tierfleet_server.model.flat_forest import is_forest
@@ -75,8 +75,12 @@ def package(
     # An archive that a user made is changed only on request.
     forest: Forest = asked.forest if asked.forest != "auto" else "none" if model.packaged else chosen.forest
     bare = bare_model(content) if model.packaged else content
-    if bare is None:
-        stays = "was packaged before and stays as it is; package the file that training wrote"
+    bare_forest = model.packaged and bare is not None and is_forest(bare[:8])
+    if bare_forest and chosen.stock:
+        raise ValueError(f"{model.file}: AWS's image reads no flat forests; package the file that training wrote")
+    if bare is None or bare_forest:
+        before = "holds a flat forest" if bare_forest else "was packaged before"
+        stays = f"{before} and stays as it is; package the file that training wrote"
         if others := _other_steps(content, asked):
             raise ValueError(f"{model.file}: {stays} to give it another {' and '.join(others)}")
         given = asked.contributions or asked.forest in ("beside", "alone") or asked.rounds != "auto"

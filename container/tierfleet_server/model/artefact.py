@@ -22,7 +22,7 @@ from .ubj import Bytes
 METADATA = Path(".tierfleet/metadata.json")
 FOREST = Path(".tierfleet/model.forest")  # the same model as a flat forest, for artefacts that other images read too
 MODEL_FILE = "xgboost-model"
-_METADATA_LIMIT_BYTES = 4 * 1024 * 1024
+METADATA_LIMIT_BYTES = 4 * 1024 * 1024
 _MAX_ENTRIES = 64  # an archive may unpack to 16 files
 
 
@@ -207,8 +207,8 @@ def metadata_bytes(directory: Path) -> int:
         return 0
     except OSError as error:  # it may exist, and without it the model would be served without its preprocessing
         raise BadModel(f"cannot look for {METADATA}: {error.strerror}; publish the model again") from None
-    if size > _METADATA_LIMIT_BYTES:
-        raise BadModel(f"{METADATA} has more than {_METADATA_LIMIT_BYTES} bytes; publish the model again")
+    if size > METADATA_LIMIT_BYTES:
+        raise BadModel(f"{METADATA} has more than {METADATA_LIMIT_BYTES} bytes; publish the model again")
     return max(1, size)
 
 
@@ -218,7 +218,7 @@ def read_metadata_text(directory: Path) -> bytes | None:
         return None
     file, size = open_model_file(directory / METADATA)
     with file:
-        text = read(file, min(size, _METADATA_LIMIT_BYTES) + 1)
-    if len(text) > _METADATA_LIMIT_BYTES:
-        raise BadModel(f"{METADATA} has more than {_METADATA_LIMIT_BYTES} bytes; publish the model again")
+        text = read(file, min(size, METADATA_LIMIT_BYTES) + 1)
+    if len(text) > METADATA_LIMIT_BYTES:
+        raise BadModel(f"{METADATA} has more than {METADATA_LIMIT_BYTES} bytes; publish the model again")
     return text

@@ -21,6 +21,8 @@ from .refusal import BadModel, Refusal
 # Longer metadata in a forest is not parsed, because admission does not count what parsing takes. 256 KiB has room for
 # the names of some 20,000 features; `.tierfleet/metadata.json`, which is counted, may hold more.
 _METADATA_LIMIT_BYTES = 256 * 1024
+# Longer metadata is not even copied, which would hold up every thread. Packaging writes no longer ones.
+_SOURCE_LIMIT_BYTES = artefact.METADATA_LIMIT_BYTES
 _SOURCE_SHA256 = re.compile(rb'"source"\s*:\s*\{[^{}]*"sha256"\s*:\s*"([0-9a-f]{64})"')
 FORM = "forest"  # of an `Admitted`
 # A large forest takes milliseconds of work. Linux lets a thread that works on go on until the timer's next tick, which
@@ -73,9 +75,10 @@ class ForestModel:
     def _feature_names(self) -> Sequence[str]:
         if self.preprocessing.feature_names:
             return self.preprocessing.feature_names
-        metadata = self._forest.metadata
+        if self._forest.metadata_bytes > _METADATA_LIMIT_BYTES:
+            return ()
         try:
-            names = json.loads(metadata)["feature_names"] if len(metadata) <= _METADATA_LIMIT_BYTES else []
+            names = json.loads(self._forest.metadata)["feature_names"]
         except (ValueError, RecursionError, KeyError, TypeError, IndexError):
             return ()
         usable = isinstance(names, list) and len(names) == self.features and all(isinstance(n, str) for n in names)
@@ -136,7 +139,7 @@ def load_forest(path: Path, admitted: Admitted) -> ForestModel:
     preprocessing = metadata.check_forest(
         forest.features,
         size_bytes=None if beside else forest.size_bytes,
-        source_sha256=_source_sha256(forest.metadata) if beside else None,
+        source_sha256=_source_sha256(forest) if beside else None,
     )
     return ForestModel(forest, preprocessing)
 
@@ -152,7 +155,14 @@ def refuse_costly(forest: tierfleet_forest.Forest) -> None:
             raise BadModel(f"the forest has {value} {name}; at most {most} are served; train a smaller model")
 
 
-def _source_sha256(metadata: bytes) -> str | None:
-    """The checksum of the file that a forest was made from; JSON is not parsed for it."""
-    source = _SOURCE_SHA256.search(metadata)
+def _source_sha256(forest: tierfleet_forest.Forest) -> str | None:
+    """The checksum of the file that a forest was made from; JSON is not parsed for it. Raises BadModel."""
+    if forest.metadata_bytes > _SOURCE_LIMIT_BYTES:
+        raise BadModel(
+            f"the forest has {forest.metadata_bytes} bytes of metadata; next to a model file at most "
+            f"{_SOURCE_LIMIT_BYTES} are read; publish the model again"
+        )
+    metadata = forest.metadata
+    at = metadata.rfind(b'"source"')  # features may have the name, but they come before; much faster than a search
+    source = _SOURCE_SHA256.match(metadata, at) if at >= 0 else None
     return source[1].decode() if source else None

@@ -6,11 +6,14 @@ from typing import Any
 
 from tierfleet_forest.model_document import is_json
 
+from ..model.flat_forest import is_forest
 from ..model.model_file import is_pickle
 from ..model.ubj import Bytes
 from . import legacy_binary
 
 _SAVE = "save it with Booster.save_model('model.ubj')"
+_LIGHTGBM = "is a LightGBM model; make a flat forest of it with tierfleet_forest.convert (docs/forest-models.md)"
+_FOREST = "is a flat forest already; pack it alone, as model.forest, into <tenant>/<version>.tar.gz and publish that"
 _STARTS = (
     (b"bs64", f"is XGBoost's base64 format, older than 1.0; load it in the version that saved it and {_SAVE}"),
     (b"CONFIG-offset:", f"is the inside of a pickled Booster; unpickle it where it was trained and {_SAVE}"),
@@ -19,7 +22,7 @@ _STARTS = (
     (b"x\x9c", f"is compressed with zlib, as joblib does with pickles; load it where it was trained and {_SAVE}"),
     (b"\x89HDF", "is an HDF5 file, such as Keras writes; only XGBoost models are served"),
     (b"CBM1", "is a CatBoost model; only XGBoost models are served"),
-    (b"tree\nversion=", "is a LightGBM model; only XGBoost models are served"),
+    (b"tree\nversion=", _LIGHTGBM),
     (b"PAR1", "is a Parquet file, not a model"),
 )
 _ONNX = re.compile(rb"\x08[\x01-\x20]\x12.{0,40}?(onnx|ONNX|Onnx|skl2|pytorch|tf2)", re.DOTALL)
@@ -77,11 +80,13 @@ def foreign_document(document: dict[str, Any]) -> str | None:
     if "oblivious_trees" in document:
         return "is a CatBoost model; only XGBoost models are served"
     if "tree_info" in document and "num_tree_per_iteration" in document:
-        return "is a LightGBM model; only XGBoost models are served"
+        return _LIGHTGBM
     names = json.dumps(sorted(map(str, document))[:4])
     return f"is JSON or UBJ but no XGBoost model (it holds {names[:120]}); {_SAVE}"
 
 
 def describe_bytes(data: Bytes) -> str:
-    """The first bytes of an unknown file, for a message."""
+    """What a file is that XGBoost did not save, or its first bytes, for a message."""
+    if is_forest(bytes(data[:8])):
+        return _FOREST
     return f"begins with {data[:8]!r}, which is no format of XGBoost's; {_SAVE}"

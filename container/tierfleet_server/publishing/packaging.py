@@ -68,9 +68,7 @@ def pack_served(served: Served, metadata: Metadata, *, gzip_level: int | None = 
 def forest_alone(served: Served, *, stock: bool) -> Served:
     """The same with the flat forest in place of the model that XGBoost reads, if it has one; BadModel for `stock`."""
     if stock:
-        raise BadModel(
-            "AWS's image reads no flat forests: put the forest next to the model, or serve it with the dense one"
-        )
+        raise BadModel("AWS's image reads no flat forests; pack both (--forest beside), or none (--forest none)")
     return served._replace(data=served.forest, forest=b"") if served.forest else served
 
 

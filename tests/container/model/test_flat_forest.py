@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -196,6 +197,28 @@ def test_a_forest_of_another_model_is_refused(trained: dict[str, Trained], tmp_p
         load(artefact(tmp_path / "p", alone, wider))
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_long_metadata_is_neither_copied_nor_searched(
+    beside: bool, trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    # Both hold the interpreter's lock: 200 MB of metadata stopped every tenant's replies for 2 seconds.
+    saved, metadata = packaged(trained["binary"])
+    model = replace(tree_model(read_document(saved)), metadata={"padding": "x" * (16 << 20)})
+    forest = write_forest(model, contributions=True)
+    own = metadata if beside else replace(metadata, size_bytes=len(forest))
+    url = artefact(tmp_path / "m", forest, own, beside=saved if beside else None)
+    tracemalloc.start()
+    try:
+        if beside:
+            with pytest.raises(BadModel, match="bytes of metadata; next to a model file at most 4194304 are read"):
+                load(url)
+        else:
+            assert b'"f0"' in load(url).names_json()
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_rows_are_preprocessed_as_for_a_booster(
     trained: dict[str, Trained], server: RunningServer, tmp_path: Path
 ) -> None:
@@ -323,7 +346,12 @@ def test_the_log_says_that_forests_cannot_be_read(start: Callable[..., RunningSe
     container = str(Path(loading.__file__).parents[2])
     server = start(SAGEMAKER_MULTI_MODEL="true", PYTHONPATH=os.pathsep.join([str(tmp_path / "path"), container]))
     assert server.ask("GET", "/ping").status == 200
-    warnings = [
-        line["message"] for line in server.log_lines() if "XGBoost serves every model" in line.get("message", "")
-    ]
-    assert len(warnings) == 1
+
+    def warnings() -> list[str]:
+        messages = [line.get("message", "") for line in server.log_lines()]
+        return [message for message in messages if "XGBoost serves every model" in message]
+
+    deadline = time.monotonic() + 10  # another thread writes the log
+    while not warnings() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(warnings()) == 1

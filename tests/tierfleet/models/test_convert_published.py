@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tierfleet_forest
 from small_models import small_model
+from tierfleet_forest.layout import Parts, assemble
+from tierfleet_server.model.archive import pack
 from tierfleet_server.publishing.packaging import package_model
 from versioned_s3 import Crash, VersionedS3
 
@@ -201,3 +203,35 @@ def test_a_source_of_other_scores_is_refused(model: bytes) -> None:
         convert_artefact(alone, lambda _: _other(), DENSE, Form("none"))
     with pytest.raises(UnchangedError):
         convert_artefact(alone, lambda _: None, DENSE, Form("alone"))
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b"", b"[]", b"1", b"{", b"[" * 100_000, b"\xff", b'{"source": {"library": []}}', b'{"source": 1}',
+        b'{"source": {"sha256": 1}}', b'{"source": {"sha256": "../../m07"}}',
+    ],
+)  # fmt: skip
+def test_a_forest_without_a_source_is_not_converted(metadata: bytes) -> None:
+    for form in (Form(forest="none"), Form(forest="beside"), Form(contributions=True)):
+        with pytest.raises(ValueError, match="does not say which file it was made from"):
+            convert_artefact(with_metadata(metadata), lambda _: b"", DENSE, form)
+
+
+@pytest.mark.parametrize("source", ['"library": "scikit-learn"', f'"sha256": "{"a" * 64}", "library": "lightgbm"'])
+def test_a_forest_of_another_library_has_no_other_form(source: str) -> None:
+    archive = with_metadata(f'{{"source": {{{source}}}}}'.encode())
+    with pytest.raises(UnchangedError):
+        convert_artefact(archive, lambda _: None, DENSE, Form())
+    for form in (Form(forest="none"), Form(forest="beside"), Form(contributions=True)):
+        with pytest.raises(ValueError, match=r"was made from a model of (scikit-learn|lightgbm), which has no other"):
+            convert_artefact(archive, lambda _: None, DENSE, form)
+
+
+def with_metadata(metadata: bytes) -> bytes:
+    """An artefact with a forest that has this metadata, as others may write."""
+    parts = Parts(
+        node_bytes=4, features=1, outputs=1, base=bytes(4), roots=bytes(4), first=bytes(4), words=bytes(8),
+        metadata=metadata,
+    )  # fmt: skip
+    return pack({"model.forest": assemble(parts)})

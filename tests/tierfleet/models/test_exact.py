@@ -365,6 +365,7 @@ def test_a_converted_model_loads_in_either_form(tmp_path: Path) -> None:
         (b'[\n  { "nodeid": 0, "depth": 0 }]', "is a JSON dump"),
         (b'{"learner": {"generic_param": {}, "gradient_booster": {}}, "version": [3, 0, 5]}', "is a configuration"),
         (b"tree\nversion=v4\nnum_class=1", "is a LightGBM model"),
+        (b"FLATFRST\x01\0\0\0", "is a flat forest already"),
         (b"CBM1\x00\x01", "is a CatBoost model"),
         (b"\x08\x09\x12\x08skl2onnx\x1a\x06", "is an ONNX model"),
         (b"<?xml version='1.0'?><PMML/>", "is XML, such as PMML"),

@@ -49,7 +49,7 @@ def test_a_packaged_forest_validates(forest: str, names: list[str], models: Path
 
 def test_the_stock_image_gets_none_alone(models: Path, tmp_path: Path) -> None:
     told = run("package", models, "-o", tmp_path / "out", "--for", "3.0-5", "--forest", "alone", code=2)
-    assert "reads no flat forests" in told
+    assert "reads no flat forests; pack both (--forest beside), or none" in told
     run("package", models, "-o", tmp_path / "both", "--for", "3.0-5", "--forest", "beside")
     run("package", models, "-o", tmp_path / "alone", "--forest", "alone")
     assert "1 of 1 model" in run("validate", tmp_path / "both", "--for", "3.0-5")
@@ -112,3 +112,23 @@ def test_what_was_packaged_before_is_taken_as_it_is_and_said(models: Path, tmp_p
 def test_another_word_is_refused(models: Path, tmp_path: Path) -> None:
     told = run("package", models, "-o", tmp_path / "out", "--forest", "both", code=2)
     assert "--forest both: give none, beside or alone" in told
+
+
+def test_a_forest_that_convert_made_is_published_as_it_is(tmp_path: Path) -> None:
+    # As one of LightGBM or scikit-learn, which packaging does not convert.
+    forest = tierfleet_forest.convert(small_model(3))
+    file = tmp_path / "made" / "acme" / "v1.tar.gz"
+    file.parent.mkdir(parents=True)
+    with tarfile.open(file, "w:gz") as archive:
+        member = tarfile.TarInfo("model.forest")
+        member.size = len(forest)
+        archive.addfile(member, io.BytesIO(forest))
+    assert "1 of 1 model can be published" in run("validate", tmp_path / "made")
+    [model] = find_models(tmp_path / "made")
+    made = package(model)
+    assert (made.archive, made.warnings, made.source) == (file.read_bytes(), (), b"")
+    assert "holds a flat forest and stays as it is" in run("package", file, "-o", tmp_path / "o", "--forest", "alone")
+    told = run("package", file, "-o", tmp_path / "p", "--missing", "-999", code=2)
+    assert "holds a flat forest and stays as it is; package the file that training wrote to give it another" in told
+    told = run("package", file, "-o", tmp_path / "q", "--for", "1.7-1", code=2)
+    assert "AWS's image reads no flat forests; package the file that training wrote" in told

@@ -11,7 +11,7 @@ from small_models import small_model
 from typer.testing import CliRunner
 
 from tierfleet.cli import app
-from tierfleet.models.files import skipped_files
+from tierfleet.models.files import every_model, skipped_files
 
 runner = CliRunner()
 
@@ -66,6 +66,8 @@ def test_every_skipped_file_is_named_and_the_exit_code_is_1(tmp_path: Path, mode
         ("m/dump.txt", b"booster[0]:\n0:[f0<1]", "is a text dump (dump_model)"),
         ("m/v1.onnx", b"\x08\x07\x12\x08skl2onnx", "is an ONNX model"),
         ("m/lgb.txt", b"tree\nversion=v4\n", "is a LightGBM model"),
+        ("m/lgb.txt", b"tree\nversion=v4\n", "make a flat forest of it with tierfleet_forest.convert"),
+        ("m/v1.forest", b"FLATFRST\x01\0\0\0", "is a flat forest already; pack it alone, as model.forest, into"),
         ("m/v1.cbm", b"CBM1\x00", "is a CatBoost model"),
         ("m/v1.joblib", b"\x80\x04\x95", "is a pickle, which runs code"),
         ("m/v1.pt", b"PK\x03\x04", "is a zip file"),
@@ -78,6 +80,23 @@ def test_what_a_file_is_and_what_to_do(
     write(tmp_path, {name: model if content is None else content, "ok/v1.ubj": model})
     [skipped] = skipped_files([tmp_path])
     assert (skipped.file, sentence in skipped.why) == (tmp_path / name, True), skipped.why
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("m/v1", None, "is a UBJ model under another ending; name it <tenant>/<version>.ubj"),
+        ("m/lgb.txt", b"tree\nversion=v4\n", "make a flat forest of it with tierfleet_forest.convert"),
+        ("m/v1.forest", b"FLATFRST\x01\0\0\0", "is a flat forest already; pack it alone"),
+        ("m/notes.txt", b"hello", "has another ending than .tar.gz, .ubj, .json; save it with Booster.save_model"),
+    ],
+)
+def test_a_file_that_is_named_itself_is_called_what_it_is_too(
+    tmp_path: Path, model: bytes, name: str, content: bytes | None, sentence: str
+) -> None:
+    write(tmp_path, {name: model if content is None else content})
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        every_model([tmp_path / name])
 
 
 def test_who_names_a_tenants_own_folder_is_told_to_name_the_file(tmp_path: Path, model: bytes) -> None:
