@@ -11,6 +11,8 @@ MOVES  := $(addprefix tests/local_cloud/,serving/test_guardrail.py serving/test_
 # jsii prints a banner on Node 20 (end of life); the value is the major version it should keep quiet about.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = 18,20
 export CDK_DISABLE_CLI_TELEMETRY = true
+# Or each process that a test starts compiles the package again, which is a third of its start.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
@@ -59,7 +61,7 @@ demo: $(VENV)/.demo-installed node_modules/.package-lock.json  ## Check the exam
 	$(BIN)/python tools/demo.py
 
 test: install  ## Run every test, two files at a time
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install  ## Check style, formatting and which package imports which
 	$(BIN)/ruff check .

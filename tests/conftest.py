@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,33 @@ for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
 settings.register_profile("tierfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("tierfleet")
+
+
+# The files that take longest, longest first. A worker that began one last would work on while the other has nothing.
+_LONG_FILES = (
+    "local_cloud/test_pages_run.py",
+    "local_cloud/serving/test_moves.py",
+    "local_cloud/serving/test_faults.py",
+    "local_cloud/serving/test_guardrail.py",
+    "local_cloud/test_first_hour.py",
+    "container/test_memory.py",
+    "local_cloud/services/stacks/test_cancel.py",
+    "local_cloud/serving/test_real_fleet.py",
+    "tierfleet/runtime/client/test_node.py",
+    "tierfleet/runtime/client/test_faults.py",
+    "tierfleet/runtime/client/test_fork.py",
+    "tierfleet/cli/test_diff.py",
+    "local_cloud/test_commands_end.py",
+    "local_cloud/test_route_parts.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """After the long files those with the most tests come first, so that short files even out the end of a run."""
+    here = Path(__file__).parent
+    ranks = {here / name: rank for rank, name in enumerate(_LONG_FILES)}
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (ranks.get(item.path, len(ranks)), -counts[item.path]))
 
 
 def pytest_sessionstart() -> None:

@@ -59,3 +59,10 @@ def test_the_moves_are_tested_with_either_early_start() -> None:
     ).stdout  # fmt: skip
     runs = [line for line in printed.splitlines() if "--early-start" in line]
     assert [line.count("tests/local_cloud/") for line in runs] == [5, 5]
+
+
+def test_the_files_that_make_test_begins_with_exist() -> None:
+    listed = (ROOT / "tests" / "conftest.py").read_text().partition("_LONG_FILES = (")[2].partition("\n)")[0]
+    names = re.findall(r'"(.+)"', listed)
+    assert names
+    assert [name for name in names if not (ROOT / "tests" / name).is_file()] == []

@@ -1,8 +1,11 @@
 """`tierfleet diff` and `tierfleet cost --diff` of a fleet file in a git repository."""
 
+import hashlib
 import json
 import re
+import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,12 +15,40 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from local_cloud.testing.fleets import ROOT, document, fleet
+from tierfleet import edit_diff
 from tierfleet.assembly_diff import create_only_properties
 from tierfleet.cli import app
 from tierfleet.config.generation import generation
 from tierfleet.git_versions import GitVersionsError, changed_versions
+from tierfleet.synthesis import synthesise
 
 runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("assemblies")
+
+
+@pytest.fixture(autouse=True)
+def each_version_is_synthesised_once(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same files give the same assembly, so these tests run the app once for each content of a folder."""
+
+    def synthesise_once(folders: Sequence[Path], outdirs: Sequence[Path]) -> None:
+        assemblies = [kept / digest(folder) for folder in folders]
+        new = {assembly: folder for assembly, folder in zip(assemblies, folders, strict=True) if not assembly.exists()}
+        if new:
+            synthesise(list(new.values()), list(new))
+        for assembly, outdir in zip(assemblies, outdirs, strict=True):
+            shutil.copytree(assembly, outdir)
+
+    monkeypatch.setattr(edit_diff, "synthesise", synthesise_once)
+
+
+def digest(folder: Path) -> str:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    content = [(str(file.relative_to(folder)), file.read_bytes().hex()) for file in files]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -247,7 +247,9 @@ def program_that(steps: str) -> str:
     """A program that has a caller and `said`, which prints what a call brought or its error."""
     return f"""
         import {{ FleetCaller }} from {json.dumps((EXAMPLE / "caller.mjs").as_uri())};
-        const fleet = new FleetCaller({json.dumps({"fleet": FLEET, "environment": ENVIRONMENT, "region": REGION})});
+        const newCaller = () =>
+          new FleetCaller({json.dumps({"fleet": FLEET, "environment": ENVIRONMENT, "region": REGION})});
+        let fleet = newCaller();
         const said = (tenant, options) =>
           fleet.invoke(tenant, "1,2", options).then(
             (reply) => console.log(JSON.stringify(reply)),
@@ -359,14 +361,20 @@ CUT = [
 
 
 def test_harmed_replies_end_in_a_right_score_or_an_error(aws: FakeAws, url: str, tmp_path: Path) -> None:
-    steps = """
-    for (let number = 0; number < 4; number += 1) await said("m37", { deadlineSeconds: 1 });
-    """
-    for fault in CUT:
-        with harmed(url, fault, only=b"/invocations") as through:
-            answers = answers_of(through, tmp_path, steps)
-        assert len(answers) == 4
-        for answer in answers:
+    """One program, with a new caller for each fault."""
+    with ExitStack() as proxies:
+        through = [proxies.enter_context(harmed(url, fault, only=b"/invocations")) for fault in CUT]
+        steps = f"""
+        for (const url of {json.dumps(through)}) {{
+          process.env.AWS_ENDPOINT_URL = url;
+          fleet = newCaller();
+          for (let number = 0; number < 4; number += 1) await said("m37", {{ deadlineSeconds: 1 }});
+        }}
+        """
+        answers = answers_of(url, tmp_path, steps)
+    assert len(answers) == 4 * len(CUT)
+    for position, fault in enumerate(CUT):
+        for answer in answers[4 * position : 4 * position + 4]:
             # Node takes the first of two replies, and a whole reply of HTTP/2.0 for one of HTTP/1.1.
             harmless = fault in {chaos_proxy.twice, chaos_proxy.odd_status}
             right = harmless and answer.get("predictions") == [score("m37", "1,2")]
