@@ -97,7 +97,7 @@ def test_next_to_a_model_of_the_stock_image_it_names_that_very_file(
     assert (tmp_path / "m" / MODEL_FILE).read_bytes()[:2] == b'{"'
     forest = tierfleet_forest.load(str(tmp_path / "m" / FOREST))
     assert json.loads(forest.metadata)["source"]["sha256"] == metadata.sha256
-    with pytest.raises(packaging.BadModel, match="next to the model"):
+    with pytest.raises(packaging.BadModel, match="--forest beside"):
         package_model(trained["binary"].saved, stock=True, forest="alone")
 
 

@@ -1,4 +1,4 @@
-"""Who may submit to an asynchronous endpoint, with IAM enforced: the rights are those that the constructs grant."""
+"""Who may submit to an asynchronous endpoint, with IAM enforced: with the rights that the constructs grant."""
 
 import json
 from collections.abc import Iterator
@@ -160,7 +160,7 @@ def test_a_caller_without_rights_is_refused_as_aws_words_it(guarded: Guarded) ->
     )
 
 
-def test_a_key_that_nobody_has_is_refused(guarded: Guarded) -> None:
+def test_a_key_of_no_user_is_refused(guarded: Guarded) -> None:
     stranger = {"sagemaker-runtime": guarded.served.cloud.client("sagemaker-runtime", "AKIAUNKNOWN", "secret")}
     assert refusal(stranger, "n1")[0] == "UnrecognizedClientException"
 

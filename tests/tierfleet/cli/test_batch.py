@@ -153,7 +153,7 @@ def test_a_run_resumed_on_another_asynchronous_endpoint_submits_again_at_once(at
     assert summary["seconds"] < 30
 
 
-def test_a_run_resumed_after_a_move_to_a_shared_endpoint_sends_requests_that_suit_it(
+def test_a_run_resumed_after_a_move_to_a_multi_model_endpoint_sends_requests_that_suit_it(
     at: FakeAws, tmp_path: Path
 ) -> None:
     file, out = write(tmp_path / "rows.csv", 250), tmp_path / "scores.csv"
