@@ -143,11 +143,10 @@ def _why_not(file: Path, depth: int) -> str | None:
 def _recognised(head: bytes) -> tuple[str | None, str | None]:
     """What a foreign file is, or else which of XGBoost's formats; needs the extra `models`, else (None, None)."""
     try:
-        from tierfleet_server.model.flat_forest import is_forest
-        from tierfleet_server.publishing.foreign import describe_bytes, foreign_format, model_format
+        from tierfleet_server.publishing.foreign import foreign_format, model_format
     except ImportError:
         return None, None
-    what = describe_bytes(head) if is_forest(head) else foreign_format(head) if head.strip() else None
+    what = foreign_format(head) if head.strip() else None
     return what, None if what else model_format(head)
 
 

@@ -4,9 +4,9 @@ import json
 import re
 from typing import Any
 
+from tierfleet_forest.layout import MAGIC
 from tierfleet_forest.model_document import is_json
 
-from ..model.flat_forest import is_forest
 from ..model.model_file import is_pickle
 from ..model.ubj import Bytes
 from . import legacy_binary
@@ -15,6 +15,7 @@ _SAVE = "save it with Booster.save_model('model.ubj')"
 _LIGHTGBM = "is a LightGBM model; make a flat forest of it with tierfleet_forest.convert (docs/forest-models.md)"
 _FOREST = "is a flat forest already; pack it alone, as model.forest, into <tenant>/<version>.tar.gz and publish that"
 _STARTS = (
+    (MAGIC, _FOREST),
     (b"bs64", f"is XGBoost's base64 format, older than 1.0; load it in the version that saved it and {_SAVE}"),
     (b"CONFIG-offset:", f"is the inside of a pickled Booster; unpickle it where it was trained and {_SAVE}"),
     (b"\x1f\x8b", "is compressed with gzip; name it .tar.gz if it is an artefact, else unpack it"),
@@ -87,6 +88,4 @@ def foreign_document(document: dict[str, Any]) -> str | None:
 
 def describe_bytes(data: Bytes) -> str:
     """What a file is that XGBoost did not save, or its first bytes, for a message."""
-    if is_forest(bytes(data[:8])):
-        return _FOREST
     return f"begins with {data[:8]!r}, which is no format of XGBoost's; {_SAVE}"

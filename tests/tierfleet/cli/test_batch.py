@@ -123,34 +123,37 @@ def test_a_row_whose_refusal_speaks_of_something_expired_fails_alone(at: FakeAws
     assert [int(line["row"]) for line in output(out) if line["error"]] == [8]
 
 
-def test_a_run_resumed_after_its_results_are_deleted_submits_them_again_at_once(at: FakeAws, tmp_path: Path) -> None:
-    file, out = write(tmp_path / "rows.csv", 10), tmp_path / "scores.csv"
+def run_whose_queue_is_lost(at: FakeAws, file: Path, out: Path) -> Path:
+    """An interrupted run, without the requests that it submitted: its journal."""
     at.asleep = True
     run("m08", file, "-o", out, "--wait-seconds", 1, code=1)
     at.queue.clear()
     at.asleep = False
-    journal = journal_path(out)
+    return journal_path(out)
+
+
+def assert_resumed_at_once(file: Path, out: Path) -> None:
+    summary = json.loads(run("m08", file, "-o", out, "--wait-seconds", 60, "--json"))
+    assert (summary["rows"], summary["failed_rows"]) == (10, 0)
+    assert summary["seconds"] < 30
+
+
+def test_a_run_resumed_after_its_results_are_deleted_submits_them_again_at_once(at: FakeAws, tmp_path: Path) -> None:
+    file, out = write(tmp_path / "rows.csv", 10), tmp_path / "scores.csv"
+    journal = run_whose_queue_is_lost(at, file, out)
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     for line in lines:
         line["submission"]["submitted_at"] -= 8 * 86_400
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    summary = json.loads(run("m08", file, "-o", out, "--wait-seconds", 60, "--json"))
-    assert (summary["rows"], summary["failed_rows"]) == (10, 0)
-    assert summary["seconds"] < 30
+    assert_resumed_at_once(file, out)
 
 
 def test_a_run_resumed_on_another_asynchronous_endpoint_submits_again_at_once(at: FakeAws, tmp_path: Path) -> None:
     """Another instance type is another endpoint, and the old one took its queue with it."""
     file, out = write(tmp_path / "rows.csv", 10), tmp_path / "scores.csv"
-    at.asleep = True
-    run("m08", file, "-o", out, "--wait-seconds", 1, code=1)
-    at.queue.clear()
-    at.asleep = False
-    journal = journal_path(out)
+    journal = run_whose_queue_is_lost(at, file, out)
     journal.write_text(journal.read_text().replace("async-m5-large", "async-c5-large"))
-    summary = json.loads(run("m08", file, "-o", out, "--wait-seconds", 60, "--json"))
-    assert (summary["rows"], summary["failed_rows"]) == (10, 0)
-    assert summary["seconds"] < 30
+    assert_resumed_at_once(file, out)
 
 
 def test_a_run_resumed_after_a_move_to_a_multi_model_endpoint_sends_requests_that_suit_it(

@@ -87,8 +87,9 @@ def _root_findings(roots: list[Path], directory: Path, *, packaged: bool, damage
     for path in roots:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-        known = model_format(head) or flat_forest.is_forest(head)
-        what = foreign_format(head) or (None if known else describe_bytes(head))
+        if flat_forest.is_forest(head):
+            continue
+        what = foreign_format(head) or (None if model_format(head) else describe_bytes(head))
         if what is not None:
             where = f"{path.name}: " if packaged else ""
             findings.append(Finding("error", "format", f"{where}the model file {what}"))
